@@ -1,0 +1,76 @@
+"""The errors that a QMP client can see.
+
+Every failure of a command is a `QmpError`: an error class (QAPI enum
+``QapiErrorClass``) and a description for people, QEMU's text exactly.
+Anything else that escapes from a handler is a defect of qmpd.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+
+class QmpError(Exception):
+    """A command failed; `error_class` and `desc` are what the client is told.
+
+    :param desc: the description, without a newline
+    """
+
+    error_class: ClassVar[str] = "GenericError"
+
+    def __init__(self, desc: str) -> None:
+        super().__init__(desc)
+        self.desc = desc
+
+    def prefixed(self, prefix: str) -> QmpError:
+        """The same error with `prefix` before its text (QEMU's error_prepend)."""
+        return type(self)(prefix + self.desc)
+
+
+class GenericError(QmpError):
+    """Class GenericError: every failure that has no class of its own."""
+
+
+class CommandNotFound(QmpError):
+    """Class CommandNotFound: the command is not known, disabled, or not allowed now."""
+
+    error_class = "CommandNotFound"
+
+
+class DeviceNotActive(QmpError):
+    """Class DeviceNotActive: the device has no active job, medium, ..."""
+
+    error_class = "DeviceNotActive"
+
+
+class DeviceNotFound(QmpError):
+    """Class DeviceNotFound: the device named is not known."""
+
+    error_class = "DeviceNotFound"
+
+
+class KVMMissingCap(QmpError):
+    """Class KVMMissingCap: KVM lacks a capability the command needs."""
+
+    error_class = "KVMMissingCap"
+
+
+class NotServed(GenericError):
+    """The schema knows this, qmpd does not do it (yet), and says so."""
+
+
+class BlockIOError(QmpError):
+    """A block operation failed with an errno, as guest I/O and drivers report it.
+
+    :param errno: positive errno value (``errno.EIO``, ...)
+    :param desc: text; the errno's own where absent
+    """
+
+    def __init__(self, errno: int, desc: str | None = None) -> None:
+        super().__init__(os.strerror(errno) if desc is None else desc)
+        self.errno = errno
+
+    def prefixed(self, prefix: str) -> BlockIOError:
+        """The same error and errno with `prefix` before the text."""
+        return BlockIOError(self.errno, prefix + self.desc)
