@@ -1,0 +1,254 @@
+"""Time and tasks, without an event loop.
+
+The block layer and the jobs are coroutines that wait for a `Waiter` and for
+nothing else.  A `Clock` runs them as tasks and tells them the time.  Which
+clock it is decides what time means: the server's follows an event loop and
+real time, `VirtualClock` moves only when it is told to (or jumps when idle).
+So a machine can live inside an asyncio program, in a plain script, or stand
+still in a test, with the same code.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Protocol
+
+NANOSECONDS = 1_000_000_000
+"""Nanoseconds in a second; every time in qmpd is in nanoseconds."""
+
+Callback = Callable[[], None]
+
+
+class Handle(Protocol):
+    """A timer that can be called off."""
+
+    def cancel(self) -> None:
+        """Call the timer off; does nothing when it has run."""
+
+
+class Cancelled(BaseException):
+    """Thrown into a task by `Task.cancel`; like asyncio's, no error of the program."""
+
+
+class Waiter:
+    """Something a coroutine waits for: ``await waiter`` returns when `wake` was called."""
+
+    __slots__ = ("_callback", "_done")
+
+    def __init__(self) -> None:
+        self._done = False
+        self._callback: Callback | None = None
+
+    def __await__(self) -> Generator[Waiter, None, None]:
+        if not self._done:
+            yield self
+
+    @property
+    def done(self) -> bool:
+        """Whether `wake` was called."""
+        return self._done
+
+    def wake(self) -> None:
+        """Let the coroutine that waits here go on; further calls do nothing."""
+        if self._done:
+            return
+        self._done = True
+        if self._callback is not None:
+            self._callback()
+
+    def when_done(self, callback: Callback) -> None:
+        """Call `callback` once `wake` is called (by the one task that waits)."""
+        self._callback = callback
+
+
+class Task:
+    """A coroutine on its way, stepped whenever what it waits for is there.
+
+    :param on_done: called with the task when it has ended
+    """
+
+    __slots__ = ("_clock", "_coroutine", "_on_done", "_waiter", "done", "error", "name", "result")
+
+    def __init__(
+        self,
+        clock: Clock,
+        coroutine: Coroutine[Waiter, None, Any],
+        name: str,
+        on_done: Callable[[Task], None] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._coroutine = coroutine
+        self._on_done = on_done
+        self._waiter: Waiter | None = None
+        self.name = name
+        self.done = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def step(self) -> None:
+        """Run the coroutine until it waits again or ends."""
+        if self.done:
+            return
+        self._waiter = None
+        try:
+            waiter = self._coroutine.send(None)
+        except BaseException as error:
+            self._ended(error)
+        else:
+            self._waiter = waiter
+            waiter.when_done(lambda: self._clock.call_soon(self.step))
+
+    def cancel(self) -> None:
+        """Throw `Cancelled` into the coroutine where it waits, at once."""
+        if self.done:
+            return
+        if self._waiter is not None:
+            self._waiter.when_done(lambda: None)
+        try:
+            waiter = self._coroutine.throw(Cancelled())
+        except BaseException as error:
+            self._ended(error)
+        else:
+            self._waiter = waiter
+            waiter.when_done(lambda: self._clock.call_soon(self.step))
+
+    def _ended(self, how: BaseException) -> None:
+        self.done = True
+        if isinstance(how, StopIteration):
+            self.result = how.value
+        else:
+            self.error = how
+        if self._on_done is not None:
+            self._on_done(self)
+        elif self.error is not None and not isinstance(self.error, Cancelled):
+            self._clock.task_failed(self)
+
+
+class Clock(ABC):
+    """The time of one machine, and the tasks that run in it."""
+
+    @abstractmethod
+    def now(self) -> int:
+        """Nanoseconds since some fixed moment; never goes back."""
+
+    @abstractmethod
+    def call_later(self, delay: int, callback: Callback) -> Handle:
+        """Call `callback` when `delay` nanoseconds have passed."""
+
+    @abstractmethod
+    def call_soon(self, callback: Callback) -> None:
+        """Call `callback` as soon as what runs now has returned."""
+
+    def task_failed(self, task: Task) -> None:
+        """A task nobody waits for ended with an error: raise it where it is seen."""
+        assert task.error is not None
+        raise task.error
+
+    async def sleep(self, delay: int) -> None:
+        """Let `delay` nanoseconds pass."""
+        waiter = Waiter()
+        handle = self.call_later(delay, waiter.wake)
+        try:
+            await waiter
+        finally:
+            handle.cancel()
+
+    def spawn(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        name: str,
+        on_done: Callable[[Task], None] | None = None,
+    ) -> Task:
+        """Start `coroutine` as a task; its first step is taken soon, not now."""
+        task = Task(self, coroutine, name, on_done)
+        self.call_soon(task.step)
+        return task
+
+    def enter(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        name: str,
+        on_done: Callable[[Task], None] | None = None,
+    ) -> Task:
+        """Start `coroutine` as a task and take its first step before returning."""
+        task = Task(self, coroutine, name, on_done)
+        task.step()
+        return task
+
+
+class _Timer:
+    """One pending call of a `VirtualClock`."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callback) -> None:
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class VirtualClock(Clock):
+    """Time that stands still until `advance` is called.
+
+    :param start: first value of `now`, nanoseconds
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        self._now = start
+        self._ready: deque[Callback] = deque()
+        self._timers: list[tuple[int, int, _Timer]] = []
+        self._sequence = itertools.count()
+
+    def now(self) -> int:
+        """Virtual nanoseconds since `start`'s zero."""
+        return self._now
+
+    def call_later(self, delay: int, callback: Callback) -> Handle:
+        """See `Clock.call_later`; runs inside a later `advance` or `run`."""
+        timer = _Timer(callback)
+        heapq.heappush(self._timers, (self._now + max(0, delay), next(self._sequence), timer))
+        return timer
+
+    def call_soon(self, callback: Callback) -> None:
+        """See `Clock.call_soon`; runs inside the next `settle`, `advance` or `run`."""
+        self._ready.append(callback)
+
+    def settle(self) -> None:
+        """Run everything that needs no time to pass."""
+        while self._ready:
+            self._ready.popleft()()
+
+    def advance(self, delta: int) -> None:
+        """Let `delta` nanoseconds pass, running what falls due in its order."""
+        end = self._now + delta
+        self.settle()
+        while self._timers and self._timers[0][0] <= end:
+            due, _, timer = heapq.heappop(self._timers)
+            self._now = max(self._now, due)
+            if timer.callback is not None:
+                timer.callback()
+            self.settle()
+        self._now = end
+
+    def run(self, coroutine: Coroutine[Any, Any, Any], name: str = "main") -> Any:
+        """Run `coroutine` to its end, jumping over idle time; returns what it returns.
+
+        :raises RuntimeError: when it waits for something that nothing will wake
+        """
+        task = self.enter(coroutine, name, on_done=lambda _: None)
+        while not task.done:
+            self.settle()
+            if task.done:
+                break
+            if not self._timers:
+                task.cancel()
+                raise RuntimeError(f"{name}: waits for ever")
+            self.advance(self._timers[0][0] - self._now)
+        if task.error is not None:
+            raise task.error
+        return task.result
