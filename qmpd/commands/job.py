@@ -1,0 +1,1 @@
+"""Commands of schema module job."""

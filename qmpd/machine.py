@@ -1,0 +1,131 @@
+"""One emulated machine: everything a QMP client can act upon, and nothing shared.
+
+A process may hold any number of machines; a monitor belongs to one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from qmpd import __version__
+from qmpd.block.graph import Graph
+from qmpd.errors import GenericError
+from qmpd.events import EventBus
+from qmpd.jobs.job import JobTable
+from qmpd.objects import ObjectContainer
+from qmpd.personality import Personality
+from qmpd.qapi.policy import CompatPolicy
+from qmpd.runstate import RunState
+
+if TYPE_CHECKING:
+    from qmpd.block.images import Storage
+    from qmpd.clock import Clock
+
+PACKAGE: Final = f"qmpd-{__version__}"
+"""What query-version and the greeting say where QEMU names its package."""
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+class Machine:
+    """A machine, running from the start unless told otherwise.
+
+    :param clock: its time, and what runs its tasks
+    :param storage: where the bytes of its images live
+    :param personality: which of QEMU's programs it passes for
+    :param name: guest name of query-name, None for none
+    :param uuid: UUID of query-uuid, in its canonical form
+    :param compat: what happens to deprecated and unstable interfaces
+    :param paused: wait in state prelaunch for `cont` (``-S``)
+    :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
+    :param stdout: takes what HMP's qemu-io prints; the process's standard output if absent
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        storage: Storage,
+        *,
+        personality: Personality = Personality.SYSTEM,
+        name: str | None = None,
+        uuid: str = "00000000-0000-0000-0000-000000000000",
+        compat: CompatPolicy | None = None,
+        paused: bool = False,
+        preconfig: bool = False,
+        stdout: Callable[[str], None] = _print,
+    ) -> None:
+        self.clock = clock
+        self.personality = personality
+        self.name = name
+        self.uuid = uuid
+        self.compat = CompatPolicy() if compat is None else compat
+        self.stdout = stdout
+        self.events = EventBus()
+        self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock)
+        self.jobs = JobTable(emit=self.events.emit, clock=clock)
+        self.objects = ObjectContainer()
+        self.in_preconfig = preconfig
+        self._autostart = not paused
+        self.run_state = RunState.PRELAUNCH
+        self.shutdown_reason: str | None = None
+        self.on_shutdown: Callable[[], None] | None = None
+        if self._autostart and not preconfig:
+            self.run_state = RunState.RUNNING
+
+    @property
+    def running(self) -> bool:
+        """Whether the guest's CPUs run."""
+        return self.run_state is RunState.RUNNING
+
+    def stop(self) -> None:
+        """Command stop: pause a running guest, or keep one from starting by itself."""
+        self._autostart = False
+        if self.running:
+            self.run_state = RunState.PAUSED
+            self.events.emit("STOP")
+
+    def cont(self) -> None:
+        """Command cont: let a stopped guest run."""
+        if not self.running:
+            self.run_state = RunState.RUNNING
+            self.events.emit("RESUME")
+
+    def reset(self, reason: str) -> None:
+        """Reset the guest; one that is stopped is then as before its first start."""
+        self.events.emit("RESET", {"guest": False, "reason": reason})
+        if not self.running:
+            self.run_state = RunState.PRELAUNCH
+
+    def exit_preconfig(self) -> None:
+        """Leave ``--preconfig``: the machine is built and, unless held, runs.
+
+        :raises GenericError: when it has been left already
+        """
+        if not self.in_preconfig:
+            raise GenericError("The command is permitted only before machine initialization")
+        self.in_preconfig = False
+        if self._autostart:
+            self.cont()
+
+    def request_shutdown(self, reason: str) -> None:
+        """Begin to end: SHUTDOWN (system emulator only), and the server is told.
+
+        :param reason: ``host-qmp-quit``, ``host-signal``, ...; the first one counts
+        """
+        if self.shutdown_reason is not None:
+            return
+        self.shutdown_reason = reason
+        if self.personality is Personality.SYSTEM:
+            self.events.emit("SHUTDOWN", {"guest": False, "reason": reason})
+        if self.on_shutdown is not None:
+            self.on_shutdown()
+
+    async def close(self) -> None:
+        """End all jobs, then close all nodes: images are flushed, bitmaps stored."""
+        await self.jobs.cancel_all()
+        await self.graph.close()

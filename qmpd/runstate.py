@@ -1,0 +1,15 @@
+"""The run states of a guest that this emulator can be in (QAPI enum RunState)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class RunState(Enum):
+    """`value` is what query-status calls it."""
+
+    PRELAUNCH = "prelaunch"
+    RUNNING = "running"
+    PAUSED = "paused"
+    IO_ERROR = "io-error"
+    SHUTDOWN = "shutdown"
