@@ -1,0 +1,266 @@
+"""Runs and bytes of a roaring bitmap, by way of its portable serialization.
+
+pyroaring walks single values only.  A dirty bitmap is read as runs (extents of
+dirty bytes) and as a little-endian bit string (the hash, the qcow2 file), so
+this module reads and writes the containers of the portable format
+(https://github.com/RoaringBitmap/RoaringFormatSpec): 65536 values each, kept as
+an array of values, a list of runs or 8192 bytes of bits.
+
+Large bitmaps are read window by window: nothing here ever holds more than
+`WINDOW` values' worth of containers, 8 MiB at most.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Generator, Iterator
+from enum import Enum, auto
+from typing import NamedTuple
+
+from pyroaring import BitMap64
+
+CONTAINER = 1 << 16
+"""Values in one container."""
+
+CONTAINER_BYTES = CONTAINER // 8
+
+WINDOW = 1 << 26
+"""Values looked at in one go."""
+
+_COOKIE_WITHOUT_RUNS = 12346
+_COOKIE_WITH_RUNS = 12347
+_OFFSETS_FROM = 4
+_LARGEST_ARRAY = 4096
+
+_RUN_OF_ONES = re.compile("1+")
+_ZEROES = bytes(CONTAINER_BYTES)
+_ONES = b"\xff" * CONTAINER_BYTES
+
+Run = tuple[int, int]
+"""First value and the one behind the last."""
+
+
+class Kind(Enum):
+    """How a container keeps its values."""
+
+    ARRAY = auto()
+    RUNS = auto()
+    BITS = auto()
+
+
+class Container(NamedTuple):
+    """One container: `payload` is its serialized body (without the number of runs)."""
+
+    base: int
+    kind: Kind
+    cardinality: int
+    payload: bytes
+
+
+def windows(bits: BitMap64, first: int, last: int) -> Iterator[BitMap64]:
+    """The values of `bits` in ``first .. last - 1``, as a sequence of small bitmaps."""
+    position = first
+    while position < last:
+        try:
+            position = bits.next_set_bit(position)
+        except ValueError:
+            return
+        end = min(last, (position // WINDOW + 1) * WINDOW)
+        if position >= end:
+            return
+        window = BitMap64()
+        window.add_range(position, end)
+        yield bits & window
+        position = end
+
+
+def containers(bits: BitMap64, first: int, last: int) -> Iterator[Container]:
+    """The containers that hold the values of ``first .. last - 1``, in order."""
+    for window in windows(bits, first, last):
+        data = window.serialize()
+        (parts,) = struct.unpack_from("<Q", data)
+        position = 8
+        for _ in range(parts):
+            (high,) = struct.unpack_from("<I", data, position)
+            position = yield from _containers32(data, position + 4, high << 32)
+
+
+def _containers32(data: bytes, position: int, high: int) -> Generator[Container, None, int]:
+    """Containers of the 32-bit bitmap at `position`; returns where it ends."""
+    (cookie,) = struct.unpack_from("<I", data, position)
+    position += 4
+    if cookie & 0xFFFF == _COOKIE_WITH_RUNS:
+        count = (cookie >> 16) + 1
+        flag_bytes = (count + 7) // 8
+        run_flags = int.from_bytes(data[position : position + flag_bytes], "little")
+        position += flag_bytes
+        has_offsets = count >= _OFFSETS_FROM
+    else:
+        (count,) = struct.unpack_from("<I", data, position)
+        position += 4
+        run_flags = 0
+        has_offsets = True
+    header = struct.unpack_from(f"<{2 * count}H", data, position)
+    position += 4 * count * (2 if has_offsets else 1)
+    for index in range(count):
+        cardinality = header[2 * index + 1] + 1
+        if run_flags >> index & 1:
+            kind = Kind.RUNS
+            length = 4 * (data[position] | data[position + 1] << 8)
+            position += 2
+        elif cardinality > _LARGEST_ARRAY:
+            kind = Kind.BITS
+            length = CONTAINER_BYTES
+        else:
+            kind = Kind.ARRAY
+            length = 2 * cardinality
+        yield Container(
+            high | header[2 * index] << 16, kind, cardinality, data[position : position + length]
+        )
+        position += length
+    return position
+
+
+def container_runs(container: Container) -> Iterator[Run]:
+    """The runs of one container, relative to its base."""
+    payload = container.payload
+    if container.kind is Kind.RUNS:
+        for start, rest in struct.iter_unpack("<HH", payload):
+            yield start, start + rest + 1
+    elif container.kind is Kind.BITS:
+        yield from byte_runs(payload)
+    else:
+        values = struct.unpack(f"<{len(payload) // 2}H", payload)
+        start = end = values[0]
+        for value in values:
+            if value != end:
+                yield start, end
+                start = value
+            end = value + 1
+        yield start, end
+
+
+def container_bytes(container: Container) -> bytes:
+    """The bits of one container: 8192 bytes, lowest bit first."""
+    if container.kind is Kind.BITS:
+        return container.payload
+    if container.cardinality == CONTAINER:
+        return _ONES
+    bits = bytearray(CONTAINER_BYTES)
+    if container.kind is Kind.ARRAY:
+        for value in struct.unpack(f"<{container.cardinality}H", container.payload):
+            bits[value >> 3] |= 1 << (value & 7)
+        return bytes(bits)
+    for start, end in container_runs(container):
+        first, last = start >> 3, (end - 1) >> 3
+        head = 0xFF << (start & 7) & 0xFF
+        tail = 0xFF >> (7 - ((end - 1) & 7))
+        if first == last:
+            bits[first] |= head & tail
+            continue
+        bits[first] |= head
+        bits[last] |= tail
+        bits[first + 1 : last] = _ONES[: last - first - 1]
+    return bytes(bits)
+
+
+def byte_runs(data: bytes) -> Iterator[Run]:
+    """The runs of set bits in a little-endian bit string."""
+    text = format(int.from_bytes(data, "little"), "b")[::-1]
+    for match in _RUN_OF_ONES.finditer(text):
+        yield match.span()
+
+
+def runs(bits: BitMap64, first: int, last: int) -> Iterator[Run]:
+    """The maximal runs of values in ``first .. last - 1``, in order."""
+    start = end = -1
+    for container in containers(bits, first, last):
+        base = container.base
+        for run_start, run_end in container_runs(container):
+            if base + run_start == end:
+                end = base + run_end
+                continue
+            if end >= 0:
+                yield start, end
+            start, end = base + run_start, base + run_end
+    if end >= 0:
+        yield start, end
+
+
+def to_bytes(bits: BitMap64, first: int, count: int) -> bytes:
+    """Values ``first .. first + count - 1`` as a little-endian bit string.
+
+    :param first: multiple of 8
+    :returns: ``ceil(count / 8)`` bytes, bit 0 of byte 0 is `first`
+    """
+    length = (count + 7) // 8
+    lowest = first // CONTAINER * CONTAINER
+    result = bytearray((first - lowest) // 8 + length)
+    for container in containers(bits, first, first + count):
+        at = (container.base - lowest) // 8
+        end = min(at + CONTAINER_BYTES, len(result))
+        result[at:end] = container_bytes(container)[: end - at]
+    return bytes(result[(first - lowest) // 8 :])
+
+
+def from_bytes(data: bytes, first: int) -> BitMap64:
+    """The values of a little-endian bit string whose bit 0 stands for `first`.
+
+    :param first: multiple of 8
+    """
+    lowest = first // CONTAINER * CONTAINER
+    data = bytes((first - lowest) // 8) + data
+    result = BitMap64()
+    for at in range(0, len(data), CONTAINER_BYTES * (WINDOW // CONTAINER)):
+        piece = data[at : at + CONTAINER_BYTES * (WINDOW // CONTAINER)]
+        result |= _window_from_bytes(piece, lowest + at * 8)
+    return result
+
+
+def _window_from_bytes(data: bytes, base: int) -> BitMap64:
+    """Like `from_bytes`; `base` is a multiple of a container."""
+    headers: dict[int, list[tuple[int, int, bool, bytes]]] = {}
+    for at in range(0, len(data), CONTAINER_BYTES):
+        piece = data[at : at + CONTAINER_BYTES].ljust(CONTAINER_BYTES, b"\0")
+        if piece == _ZEROES:
+            continue
+        value = base + at * 8
+        cardinality = int.from_bytes(piece, "little").bit_count()
+        as_bits = _LARGEST_ARRAY < cardinality < CONTAINER
+        body = piece if as_bits else _run_body(piece)
+        entry = (value >> 16 & 0xFFFF, cardinality - 1, not as_bits, body)
+        headers.setdefault(value >> 32, []).append(entry)
+    parts = [struct.pack("<Q", len(headers))]
+    for high, entries in headers.items():
+        parts.append(struct.pack("<I", high))
+        parts.append(_serialized32(entries))
+    result = BitMap64.deserialize(b"".join(parts))
+    result.run_optimize()
+    return result
+
+
+def _run_body(piece: bytes) -> bytes:
+    """A container's bits as the body of a run container."""
+    if piece == _ONES:
+        return struct.pack("<HHH", 1, 0, CONTAINER - 1)
+    spans = list(byte_runs(piece))
+    numbers = [number for start, end in spans for number in (start, end - start - 1)]
+    return struct.pack(f"<{1 + len(numbers)}H", len(spans), *numbers)
+
+
+def _serialized32(entries: list[tuple[int, int, bool, bytes]]) -> bytes:
+    """The portable format of a 32-bit bitmap of (key, cardinality - 1, has runs, body)."""
+    count = len(entries)
+    flags = sum(1 << index for index, entry in enumerate(entries) if entry[2])
+    head = struct.pack("<HH", _COOKIE_WITH_RUNS, count - 1)
+    head += flags.to_bytes((count + 7) // 8, "little")
+    if not flags:
+        head = struct.pack("<II", _COOKIE_WITHOUT_RUNS, count)
+    head += b"".join(struct.pack("<HH", key, card) for key, card, _, _ in entries)
+    if not flags or count >= _OFFSETS_FROM:
+        offset = len(head) + 4 * count
+        for entry in entries:
+            head += struct.pack("<I", offset)
+            offset += len(entry[3])
+    return head + b"".join(entry[3] for entry in entries)
