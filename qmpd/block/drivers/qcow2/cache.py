@@ -1,0 +1,217 @@
+"""The cache of metadata tables (L2 slices, refcount blocks), written back in a safe order.
+
+QEMU's rules: a table is written when it must make room, when the caches are
+written out, or when another cache that depends on this one is.  A cache may
+depend on the other (L2 tables must not reach the disk before the refcounts
+they need), or on a flush of the file (before copied data is referred to).
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from qmpd.errors import BlockIOError
+
+_SWAP = sys.byteorder == "little"
+
+Contents = Any
+"""A table in memory: array of 64-bit entries, or a sequence of refcounts."""
+
+
+class TableFile(Protocol):
+    """The file that the tables live in."""
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """Read `length` bytes."""
+
+    async def pwrite(self, offset: int, data: bytes) -> None:
+        """Write `data`."""
+
+    async def flush(self) -> None:
+        """Make everything written stable."""
+
+
+class Table:
+    """One cached table.
+
+    Between `TableCache.get` and `TableCache.put` it stays where it is; who changes
+    `data` sets `dirty`.
+    """
+
+    __slots__ = ("data", "dirty", "offset", "users")
+
+    def __init__(self, offset: int, data: Contents) -> None:
+        self.offset = offset
+        self.data = data
+        self.dirty = False
+        self.users = 0
+
+
+class TableCache:
+    """Tables of one kind, least recently used last.
+
+    :param name: what the tables are, for messages ("L2 table", "refcount block")
+    :param capacity: number of tables kept
+    :param table_size: bytes of a table on disk
+    :param decode: disk form -> `Table.data`
+    :param encode: `Table.data` -> disk form
+    :param before_write: awaited with offset and length before each write (overlap check)
+    """
+
+    def __init__(
+        self,
+        file: Callable[[], TableFile],
+        *,
+        name: str,
+        capacity: int,
+        table_size: int,
+        decode: Callable[[bytes], Contents],
+        encode: Callable[[Contents], bytes],
+        before_write: Callable[[int, int], Awaitable[None]],
+        event: Callable[[str], None],
+        load_event: str | None,
+        write_event: str,
+    ) -> None:
+        self.name = name
+        self.capacity = capacity
+        self.table_size = table_size
+        self.depends: TableCache | None = None
+        self.depends_on_flush = False
+        self._file = file
+        self._decode = decode
+        self._encode = encode
+        self._before_write = before_write
+        self._event = event
+        self._load_event = load_event
+        self._write_event = write_event
+        self._tables: OrderedDict[int, Table] = OrderedDict()
+
+    def peek(self, offset: int) -> Table | None:
+        """The table at `offset` if it is cached; neither its users nor its age change."""
+        return self._tables.get(offset)
+
+    async def get(self, offset: int) -> Table:
+        """The table at file offset `offset`, read if need be; `put` it back after use.
+
+        :raises BlockIOError: reading it, or writing the one that makes room, failed
+        """
+        table = self._tables.get(offset)
+        if table is None:
+            await self._make_room()
+            if self._load_event is not None:
+                self._event(self._load_event)
+            raw = await self._file().pread(offset, self.table_size)
+            table = self._tables.get(offset)
+            if table is None:
+                table = self._tables[offset] = Table(offset, self._decode(raw))
+        table.users += 1
+        return table
+
+    async def get_empty(self, offset: int, data: Contents) -> Table:
+        """A table at `offset` with contents `data`, whatever the file has there."""
+        table = self._tables.get(offset)
+        if table is None:
+            await self._make_room()
+            table = self._tables[offset] = Table(offset, data)
+        else:
+            table.data = data
+        table.users += 1
+        return table
+
+    def put(self, table: Table) -> None:
+        """Give a table back that `get` returned."""
+        table.users -= 1
+        if self._tables.get(table.offset) is table:
+            self._tables.move_to_end(table.offset)
+
+    def discard(self, offset: int) -> None:
+        """Forget the table at `offset`, unwritten: its cluster is free now."""
+        self._tables.pop(offset, None)
+
+    async def write(self) -> None:
+        """Write every changed table; goes on after a failure and raises the first one."""
+        failure: BlockIOError | None = None
+        for table in [table for table in self._tables.values() if table.dirty]:
+            try:
+                await self._write_table(table)
+            except BlockIOError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
+    async def flush(self) -> None:
+        """Write every changed table and flush the file."""
+        await self.write()
+        await self._file().flush()
+
+    async def set_dependency(self, dependency: TableCache) -> None:
+        """Before a table of this cache is written, `dependency` must be on disk."""
+        if dependency.depends is not None:
+            await dependency._flush_dependency()
+        if self.depends is not None and self.depends is not dependency:
+            await self._flush_dependency()
+        self.depends = dependency
+
+    async def empty(self) -> None:
+        """Write everything and forget it."""
+        await self.flush()
+        self._tables.clear()
+
+    def forget(self) -> None:
+        """Drop everything, written or not."""
+        self._tables.clear()
+        self.depends = None
+        self.depends_on_flush = False
+
+    async def _flush_dependency(self) -> None:
+        assert self.depends is not None
+        await self.depends.flush()
+        self.depends = None
+        self.depends_on_flush = False
+
+    async def _make_room(self) -> None:
+        while len(self._tables) >= self.capacity:
+            victim = next((t for t in self._tables.values() if not t.users), None)
+            if victim is None:
+                return
+            await self._write_table(victim)
+            if not victim.users and not victim.dirty:
+                self._tables.pop(victim.offset, None)
+
+    async def _write_table(self, table: Table) -> None:
+        if not table.dirty or self._tables.get(table.offset) is not table:
+            return
+        if self.depends is not None:
+            await self._flush_dependency()
+        elif self.depends_on_flush:
+            await self._file().flush()
+            self.depends_on_flush = False
+        await self._before_write(table.offset, self.table_size)
+        self._event(self._write_event)
+        raw = self._encode(table.data)
+        table.dirty = False
+        try:
+            await self._file().pwrite(table.offset, raw)
+        except BaseException:
+            table.dirty = True
+            raise
+
+
+def decode_entries(raw: bytes) -> array[int]:
+    """Big-endian 64-bit entries as an array."""
+    entries = array("Q", raw)
+    if _SWAP:
+        entries.byteswap()
+    return entries
+
+
+def encode_entries(entries: array[int]) -> bytes:
+    """The bytes on disk of 64-bit entries."""
+    if _SWAP:
+        entries = entries[:]
+        entries.byteswap()
+    return entries.tobytes()

@@ -1,0 +1,158 @@
+"""Nodes for testing the image code by itself: a file, and a node with children on top."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from qmpd.block.bitmap import DirtyBitmap
+from qmpd.block.drivers.qcow2.bitmaps import store_bitmaps
+from qmpd.block.drivers.qcow2.create_options import check_create_options
+from qmpd.block.drivers.qcow2.creation import complete_image, write_first_clusters
+from qmpd.block.drivers.qcow2.opening import open_image
+from qmpd.block.drivers.qcow2.read import reads_as_zero
+from qmpd.block.drivers.qcow2.state import Qcow2State
+from qmpd.errors import BlockIOError
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that never has to wait."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("the coroutine waits")
+
+
+class FileNode:
+    """A host file; remembers the clusters that were written, in `log`."""
+
+    request_alignment = 1
+    zeroes_without_fallback = True
+    read_only = False
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        flags = os.O_RDWR | (os.O_CREAT | os.O_TRUNC if create else 0)
+        self.fd = os.open(path, flags, 0o600)
+        self.log: list[tuple[int, int]] = []
+        self.fail: Callable[[str, int, int], bool] | None = None
+        self.driver = None
+
+    @property
+    def length(self) -> int:
+        return os.fstat(self.fd).st_size
+
+    def debug_event(self, name: str) -> None:
+        pass
+
+    def _check(self, what: str, offset: int, length: int) -> None:
+        if self.fail is not None and self.fail(what, offset, length):
+            raise BlockIOError(errno.EIO)
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        self._check("read", offset, length)
+        return os.pread(self.fd, length, offset).ljust(length, b"\0")
+
+    async def pwrite(self, offset: int, data: bytes) -> None:
+        self._check("write", offset, len(data))
+        self.log.append((offset, len(data)))
+        os.pwrite(self.fd, data, offset)
+
+    async def pwrite_zeroes(
+        self, offset: int, length: int, *, may_unmap: bool = False, no_fallback: bool = False
+    ) -> None:
+        self._check("write", offset, length)
+        self.log.append((offset, length))
+        os.pwrite(self.fd, bytes(length), offset)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        os.pwrite(self.fd, b"\xdd" * length, offset)
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        os.ftruncate(self.fd, size)
+
+    async def flush(self) -> None:
+        self._check("flush", 0, 0)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class Edge:
+    def __init__(self, node: Any) -> None:
+        self.node = node
+
+
+class Graph:
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def emit(self, name: str, data: dict[str, Any]) -> None:
+        self.events.append((name, data))
+
+
+class ImageNode:
+    """What the image code needs of its own node, and what a node does around a driver."""
+
+    def __init__(self, file: FileNode, *, read_only: bool = False, backing: Any = None) -> None:
+        self.children = {"file": Edge(file)}
+        if backing is not None:
+            self.children["backing"] = Edge(backing)
+        self.graph = Graph()
+        self.read_only = read_only
+        self.active = True
+        self.node_name = "img"
+        self.device_name = ""
+        self.device_or_node_name = "img"
+        self.filename = "img.qcow2"
+        self.bitmaps: list[DirtyBitmap] = []
+        self.state: Qcow2State | None = None
+
+    @property
+    def driver(self) -> Any:
+        return self
+
+    @property
+    def length(self) -> int:
+        assert self.state is not None
+        return self.state.size
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        from qmpd.block.drivers.qcow2.read import read_clusters
+
+        assert self.state is not None
+        return await read_clusters(self.state, offset, length)
+
+    async def zero_status_above(self, offset: int, length: int) -> tuple[bool, int]:
+        assert self.state is not None
+        return await reads_as_zero(self.state, offset, length), length
+
+
+def open_node(path: Path, options: dict[str, Any] | None = None, **kwargs: Any) -> Qcow2State:
+    node = ImageNode(FileNode(path), **kwargs)
+    state: Qcow2State = run(open_image(node, options or {}, unmap=False))  # type: ignore[arg-type]
+    node.state = state
+    return state
+
+
+def close(s: Qcow2State) -> None:
+    """What closing a driver does."""
+    if s.writable and not s.unusable:
+        run(store_bitmaps(s, release=True))
+        run(s.l2_cache.flush())
+        run(s.refcount_cache.flush())
+        run(s.mark_clean())
+    s.file.close()  # type: ignore[attr-defined]
+
+
+def create(path: Path, **options: Any) -> None:
+    checked = check_create_options({k.replace("_", "-"): v for k, v in options.items()})
+    file = FileNode(path, create=True)
+    run(write_first_clusters(file, checked))  # type: ignore[arg-type]
+    node = ImageNode(file)
+    s = run(open_image(node, {}, unmap=False))  # type: ignore[arg-type]
+    run(complete_image(s, checked, None))
+    close(s)
