@@ -15,6 +15,7 @@ from typing import NewType
 from pyroaring import BitMap64
 
 from . import roaring
+from .roaring_scale import coarser, finer
 
 DEFAULT_GRANULARITY = 65536
 """Bytes per bit where the node reports no cluster size."""
@@ -147,7 +148,7 @@ class DirtyBitmap:
     def all_dirty(self, offset: int, length: int) -> bool:
         """Whether every granule that ``offset .. offset + length - 1`` touches is set."""
         first, end = self._granule_range(offset, length)
-        return first >= end or bool(self._bits.contains_range(first, end))
+        return self._bits.range_cardinality(first, end) == end - first
 
     def next_dirty(self, offset: int) -> int | None:
         """The first dirty byte at or behind `offset`, None when there is none."""
@@ -160,7 +161,7 @@ class DirtyBitmap:
         step = 1
         while first < self._granules:
             end = min(first + step, self._granules)
-            if self._bits.contains_range(first, end):
+            if self._bits.range_cardinality(first, end) == end - first:
                 first, step = end, step * 2
             elif step == 1:
                 return max(offset, first << self._shift)
@@ -216,10 +217,14 @@ class DirtyBitmap:
                 source._shared = True
                 self._bits = source._bits
             return saved
-        self._own()
-        bits, shift = self._bits, self._shift
-        for offset, length in source.extents():
-            bits.add_range(offset >> shift, ((offset + length - 1) >> shift) + 1)
+        difference = self._shift - source._shift
+        if difference > 0:
+            scaled = coarser(source._bits, difference)
+        else:
+            scaled = finer(source._bits, -difference)
+            scaled.remove_range(self._granules, source._granules << -difference)
+        self._bits = self._bits | scaled
+        self._shared = False
         return saved
 
     def resize(self, size: int) -> None:
@@ -296,7 +301,8 @@ class DirtyBitmap:
     # Inside
 
     def _granule_range(self, offset: int, length: int) -> tuple[int, int]:
-        first = offset >> self._shift
+        """First granule of an area and the one behind its last, inside the bitmap."""
+        first = min(self._granules, offset >> self._shift)
         if length <= 0:
             return first, first
         return first, min(self._granules, ((offset + length - 1) >> self._shift) + 1)

@@ -6,15 +6,15 @@ this module reads and writes the containers of the portable format
 (https://github.com/RoaringBitmap/RoaringFormatSpec): 65536 values each, kept as
 an array of values, a list of runs or 8192 bytes of bits.
 
-Large bitmaps are read window by window: nothing here ever holds more than
-`WINDOW` values' worth of containers, 8 MiB at most.
+Bitmaps of more than 8 MiB are read window by window, so that nothing here ever
+holds a second copy of a large one.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -26,7 +26,10 @@ CONTAINER = 1 << 16
 CONTAINER_BYTES = CONTAINER // 8
 
 WINDOW = 1 << 26
-"""Values looked at in one go."""
+"""Values of a large bitmap that are read in one go."""
+
+END = 1 << 63
+"""Behind every value."""
 
 _COOKIE_WITHOUT_RUNS = 12346
 _COOKIE_WITH_RUNS = 12347
@@ -60,6 +63,11 @@ class Container(NamedTuple):
 
 def windows(bits: BitMap64, first: int, last: int) -> Iterator[BitMap64]:
     """The values of `bits` in ``first .. last - 1``, as a sequence of small bitmaps."""
+    if not bits:
+        return
+    if first <= bits.min() and bits.max() < last and _payload_bytes(bits) <= WINDOW // 8:
+        yield bits
+        return
     position = first
     while position < last:
         try:
@@ -75,70 +83,88 @@ def windows(bits: BitMap64, first: int, last: int) -> Iterator[BitMap64]:
         position = end
 
 
-def containers(bits: BitMap64, first: int, last: int) -> Iterator[Container]:
+def _payload_bytes(bits: BitMap64) -> int:
+    """Memory that the containers take."""
+    numbers = bits.get_statistics()
+    return int(
+        numbers["n_bytes_array_containers"]
+        + numbers["n_bytes_run_containers"]
+        + numbers["n_bytes_bitset_containers"]
+    )
+
+
+def containers(bits: BitMap64, first: int = 0, last: int = END) -> Iterator[Container]:
     """The containers that hold the values of ``first .. last - 1``, in order."""
+    for data, base, keys, cardinalities, run_flags, position in _parts(bits, first, last):
+        for key, cardinality, flag in zip(keys, cardinalities, run_flags, strict=True):
+            if flag == "1":
+                kind = Kind.RUNS
+                start = position + 2
+                position = start + 4 * (data[position] | data[position + 1] << 8)
+            else:
+                start = position
+                kind = Kind.ARRAY if cardinality < _LARGEST_ARRAY else Kind.BITS
+                position += 2 * cardinality + 2 if kind is Kind.ARRAY else CONTAINER_BYTES
+            yield Container(base | key << 16, kind, cardinality + 1, data[start:position])
+
+
+class _Part(NamedTuple):
+    """A serialized bitmap of 32-bit values: its directory, and where the bodies start."""
+
+    data: bytes
+    base: int
+    keys: tuple[int, ...]
+    cardinalities: tuple[int, ...]
+    """One less than the number of values of each container."""
+    run_flags: str
+    """For each container '1' when it is a list of runs."""
+    position: int
+
+
+def _parts(bits: BitMap64, first: int, last: int) -> Iterator[_Part]:
+    """The 32-bit bitmaps that make up the values of ``first .. last - 1``."""
     for window in windows(bits, first, last):
         data = window.serialize()
-        (parts,) = struct.unpack_from("<Q", data)
-        position = 8
-        for _ in range(parts):
-            (high,) = struct.unpack_from("<I", data, position)
-            position = yield from _containers32(data, position + 4, high << 32)
+        if data[0] != 1:
+            # A window is either small or within one; split what spans several.
+            yield from _split(window)
+            continue
+        (high,) = struct.unpack_from("<I", data, 8)
+        yield _directory(data, high << 32)
 
 
-def _containers32(data: bytes, position: int, high: int) -> Generator[Container, None, int]:
-    """Containers of the 32-bit bitmap at `position`; returns where it ends."""
+def _split(bits: BitMap64) -> Iterator[_Part]:
+    """The parts of a bitmap whose values differ in the high 32 bits."""
+    position = 0
+    while (bits.max() >> 32) >= position:
+        part = BitMap64()
+        part.add_range(position << 32, (position + 1) << 32)
+        part &= bits
+        if part:
+            yield _directory(part.serialize(), position << 32)
+        position += 1
+
+
+def _directory(data: bytes, base: int) -> _Part:
+    """Read the directory of the only 32-bit bitmap in `data`."""
+    position = 12
     (cookie,) = struct.unpack_from("<I", data, position)
     position += 4
     if cookie & 0xFFFF == _COOKIE_WITH_RUNS:
         count = (cookie >> 16) + 1
         flag_bytes = (count + 7) // 8
-        run_flags = int.from_bytes(data[position : position + flag_bytes], "little")
+        flags = int.from_bytes(data[position : position + flag_bytes], "little")
+        run_flags = format(flags, f"0{count}b")[::-1]
         position += flag_bytes
         has_offsets = count >= _OFFSETS_FROM
     else:
         (count,) = struct.unpack_from("<I", data, position)
         position += 4
-        run_flags = 0
+        run_flags = "0" * count
         has_offsets = True
     header = struct.unpack_from(f"<{2 * count}H", data, position)
     position += 4 * count * (2 if has_offsets else 1)
-    for index in range(count):
-        cardinality = header[2 * index + 1] + 1
-        if run_flags >> index & 1:
-            kind = Kind.RUNS
-            length = 4 * (data[position] | data[position + 1] << 8)
-            position += 2
-        elif cardinality > _LARGEST_ARRAY:
-            kind = Kind.BITS
-            length = CONTAINER_BYTES
-        else:
-            kind = Kind.ARRAY
-            length = 2 * cardinality
-        yield Container(
-            high | header[2 * index] << 16, kind, cardinality, data[position : position + length]
-        )
-        position += length
-    return position
-
-
-def container_runs(container: Container) -> Iterator[Run]:
-    """The runs of one container, relative to its base."""
-    payload = container.payload
-    if container.kind is Kind.RUNS:
-        for start, rest in struct.iter_unpack("<HH", payload):
-            yield start, start + rest + 1
-    elif container.kind is Kind.BITS:
-        yield from byte_runs(payload)
-    else:
-        values = struct.unpack(f"<{len(payload) // 2}H", payload)
-        start = end = values[0]
-        for value in values:
-            if value != end:
-                yield start, end
-                start = value
-            end = value + 1
-        yield start, end
+    return _Part(data, base, header[::2], header[1::2], run_flags, position)
 
 
 def container_bytes(container: Container) -> bytes:
@@ -152,10 +178,11 @@ def container_bytes(container: Container) -> bytes:
         for value in struct.unpack(f"<{container.cardinality}H", container.payload):
             bits[value >> 3] |= 1 << (value & 7)
         return bytes(bits)
-    for start, end in container_runs(container):
-        first, last = start >> 3, (end - 1) >> 3
+    for start, rest in struct.iter_unpack("<HH", container.payload):
+        end = start + rest
+        first, last = start >> 3, end >> 3
         head = 0xFF << (start & 7) & 0xFF
-        tail = 0xFF >> (7 - ((end - 1) & 7))
+        tail = 0xFF >> (7 - (end & 7))
         if first == last:
             bits[first] |= head & tail
             continue
@@ -172,20 +199,43 @@ def byte_runs(data: bytes) -> Iterator[Run]:
         yield match.span()
 
 
-def runs(bits: BitMap64, first: int, last: int) -> Iterator[Run]:
+def runs(bits: BitMap64, first: int = 0, last: int = END) -> Iterator[Run]:
     """The maximal runs of values in ``first .. last - 1``, in order."""
     start = end = -1
-    for container in containers(bits, first, last):
-        base = container.base
-        for run_start, run_end in container_runs(container):
-            if base + run_start == end:
-                end = base + run_end
-                continue
+    for run_start, run_end in _unjoined_runs(bits, first, last):
+        if run_start != end:
             if end >= 0:
                 yield start, end
-            start, end = base + run_start, base + run_end
+            start = run_start
+        end = run_end
     if end >= 0:
         yield start, end
+
+
+def _unjoined_runs(bits: BitMap64, first: int, last: int) -> Iterator[Run]:
+    """Like `runs`, split at the borders of containers; written out flat for speed."""
+    for data, high, keys, cardinalities, run_flags, position in _parts(bits, first, last):
+        for key, cardinality, flag in zip(keys, cardinalities, run_flags, strict=True):
+            base = high | key << 16
+            if flag == "1":
+                end = position + 2 + 4 * (data[position] | data[position + 1] << 8)
+                if cardinality == CONTAINER - 1:
+                    yield base, base + CONTAINER
+                elif end == position + 6:
+                    start = base + (data[position + 2] | data[position + 3] << 8)
+                    yield start, start + cardinality + 1
+                else:
+                    for value, rest in struct.iter_unpack("<HH", data[position + 2 : end]):
+                        yield base + value, base + value + rest + 1
+            elif cardinality < _LARGEST_ARRAY:
+                end = position + 2 * cardinality + 2
+                for value in struct.unpack_from(f"<{cardinality + 1}H", data, position):
+                    yield base + value, base + value + 1
+            else:
+                end = position + CONTAINER_BYTES
+                for value, stop in byte_runs(data[position:end]):
+                    yield base + value, base + stop
+            position = end
 
 
 def to_bytes(bits: BitMap64, first: int, count: int) -> bytes:
