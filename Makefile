@@ -1,0 +1,52 @@
+# make run    set up, start the daemon with a disk, and say how to connect
+# make test   set up, and run all tests
+# make lint   formatting, lint, types, layers
+# make bench  qmpd beside qemu-storage-daemon, as ratios
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SOCKET ?= /tmp/qmpd.sock
+DISK ?= disk0=1G
+PYTEST_ARGS ?=
+
+.PHONY: run test lint format models bench clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+run: $(VENV)/.run
+	@echo "connect with:  $(BIN)/qmp-shell $(SOCKET)"
+	@echo "stop with:     Ctrl-C, or the command quit"
+	$(BIN)/qmpd serve --qmp unix:$(SOCKET) --disk $(DISK) -v
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+models: $(VENV)/.dev
+	$(BIN)/qmpd schema generate
+
+bench: $(VENV)/.run
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
