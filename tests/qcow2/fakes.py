@@ -51,6 +51,8 @@ class FileNode:
     def _check(self, what: str, offset: int, length: int) -> None:
         if self.fail is not None and self.fail(what, offset, length):
             raise BlockIOError(errno.EIO)
+        if offset < 0 or offset + length >= 1 << 43:
+            raise BlockIOError(errno.EFBIG)
 
     async def pread(self, offset: int, length: int) -> bytes:
         self._check("read", offset, length)

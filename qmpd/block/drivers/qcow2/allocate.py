@@ -24,7 +24,7 @@ from qmpd.block.drivers.qcow2.layout import (
 )
 from qmpd.block.drivers.qcow2.link import release
 from qmpd.block.drivers.qcow2.mapping import get_cluster_table, slice_index
-from qmpd.block.drivers.qcow2.overlap import corruption
+from qmpd.block.drivers.qcow2.overlap import c_hex, corruption
 from qmpd.block.drivers.qcow2.refcounts import alloc_bytes, alloc_clusters, alloc_clusters_at
 from qmpd.clock import Waiter
 from qmpd.errors import BlockIOError
@@ -237,7 +237,8 @@ async def _handle_copied(
         if geometry.offset_into_cluster(cluster):
             kind = "Preallocated zero" if entry & OFLAG_ZERO else "Data"
             raise await corruption(
-                s, f"{kind} cluster offset {cluster:#x} unaligned (guest offset: {start:#x})"
+                s,
+                f"{kind} cluster offset {c_hex(cluster)} unaligned (guest offset: {c_hex(start)})",
             )
         if next_host is not None and cluster != next_host:
             return next_host, 0
@@ -337,8 +338,8 @@ async def _all_normal(
             l2_offset = s.l1[start >> geometry.l1_shift] & OFFSET_MASK
             raise await corruption(
                 s,
-                f"Invalid cluster entry found (L2 offset: {l2_offset:#x},"
-                f" L2 index: {index + position:#x})",
+                f"Invalid cluster entry found (L2 offset: {c_hex(l2_offset)},"
+                f" L2 index: {c_hex(index + position)})",
             )
         normal = normal and kind is Subcluster.NORMAL and first + count > last
     return normal

@@ -18,7 +18,7 @@ from qmpd.block.drivers.qcow2.layout import (
     OFFSET_MASK,
     OFLAG_COPIED,
 )
-from qmpd.block.drivers.qcow2.overlap import corruption, pre_write_overlap_check
+from qmpd.block.drivers.qcow2.overlap import c_hex, corruption, pre_write_overlap_check
 from qmpd.block.drivers.qcow2.refcounts import Discard, alloc_clusters, free_clusters
 from qmpd.errors import BlockIOError
 
@@ -50,7 +50,7 @@ async def check_l2_offset(s: Qcow2State, l1_index: int) -> int:
     l2_offset = s.l1[l1_index] & OFFSET_MASK
     if s.geometry.offset_into_cluster(l2_offset):
         raise await corruption(
-            s, f"L2 table offset {l2_offset:#x} unaligned (L1 index: {l1_index:#x})"
+            s, f"L2 table offset {c_hex(l2_offset)} unaligned (L1 index: {c_hex(l1_index)})"
         )
     return l2_offset
 
@@ -148,7 +148,8 @@ async def _look_up_extended(
     if kind is Subcluster.INVALID:
         raise await corruption(
             s,
-            f"Invalid cluster entry found  (L2 offset: {l2_offset:#x}, L2 index: {index:#x})",
+            f"Invalid cluster entry found  (L2 offset: {c_hex(l2_offset)},"
+            f" L2 index: {c_hex(index)})",
         )
     return kind, host, total << geometry.subcluster_bits
 
@@ -157,7 +158,7 @@ async def _host_offset(
     s: Qcow2State, kind: Subcluster, entry: int, l2_offset: int, index: int, offset: int
 ) -> int:
     """Host offset for virtual `offset`, or the entry of a compressed cluster; checks the entry."""
-    where = f"(L2 offset: {l2_offset:#x}, L2 index: {index:#x})"
+    where = f"(L2 offset: {c_hex(l2_offset)}, L2 index: {c_hex(index)})"
     if s.header.version < 3 and kind in READS_AS_ZERO:
         raise await corruption(s, f"Zero cluster entry found in pre-v3 image {where}")
     if kind is Subcluster.COMPRESSED:
@@ -171,12 +172,12 @@ async def _host_offset(
     cluster = entry & OFFSET_MASK
     in_cluster = s.geometry.offset_into_cluster(offset)
     if s.geometry.offset_into_cluster(cluster):
-        raise await corruption(s, f"Cluster allocation offset {cluster:#x} unaligned {where}")
+        raise await corruption(s, f"Cluster allocation offset {c_hex(cluster)} unaligned {where}")
     if s.has_data_file and cluster + in_cluster != offset:
         raise await corruption(
             s,
-            f"External data file host cluster offset {cluster:#x} does not match guest cluster"
-            f" offset: {offset - in_cluster:#x}, L2 index: {index:#x})",
+            f"External data file host cluster offset {c_hex(cluster)} does not match guest cluster"
+            f" offset: {c_hex(offset - in_cluster)}, L2 index: {c_hex(index)})",
         )
     return cluster + in_cluster
 

@@ -68,6 +68,11 @@ NAMES = {
 }
 
 
+def c_hex(value: int) -> str:
+    """A number as C prints it with ``%#x``: zero has no prefix."""
+    return f"{value:#x}" if value else "0"
+
+
 async def signal_corruption(
     s: Qcow2State, message: str, *, fatal: bool = True, offset: int = -1, size: int = -1
 ) -> None:

@@ -19,7 +19,7 @@ from qmpd.block.drivers.qcow2.layout import (
     OFFSET_MASK,
     REFT_OFFSET_MASK,
 )
-from qmpd.block.drivers.qcow2.overlap import corruption, signal_corruption
+from qmpd.block.drivers.qcow2.overlap import c_hex, corruption, signal_corruption
 from qmpd.block.drivers.qcow2.refcount_codec import first_free, last_used
 from qmpd.block.drivers.qcow2.state import log
 from qmpd.errors import BlockIOError
@@ -64,7 +64,7 @@ async def block_offset(s: Qcow2State, table_index: int) -> int:
     offset = s.refcount_table[table_index] & REFT_OFFSET_MASK
     if s.geometry.offset_into_cluster(offset):
         raise await corruption(
-            s, f"Refblock offset {offset:#x} unaligned (reftable index: {table_index:#x})"
+            s, f"Refblock offset {c_hex(offset)} unaligned (reftable index: {c_hex(table_index)})"
         )
     return offset
 
@@ -337,7 +337,9 @@ async def free_any_cluster(s: Qcow2State, entry: int, kind: Discard) -> None:
         await free_clusters(s, *s.geometry.compressed_extent(entry), kind)
     elif stored:
         if s.geometry.offset_into_cluster(offset):
-            await signal_corruption(s, f"Cannot free unaligned cluster {offset:#x}", fatal=False)
+            await signal_corruption(
+                s, f"Cannot free unaligned cluster {c_hex(offset)}", fatal=False
+            )
         else:
             await free_clusters(s, offset, s.geometry.cluster_size, kind)
 

@@ -12,7 +12,7 @@ from qmpd.block.drivers.qcow2.header import OFFSET_SIZE
 from qmpd.block.drivers.qcow2.layout import INT_MAX, REFT_OFFSET_MASK, SECTOR
 from qmpd.block.drivers.qcow2.link import link_l2, link_metas, release
 from qmpd.block.drivers.qcow2.mapping import grow_l1_table, shrink_l1_table, slice_index
-from qmpd.block.drivers.qcow2.overlap import corruption
+from qmpd.block.drivers.qcow2.overlap import c_hex, corruption
 from qmpd.block.drivers.qcow2.refcount_codec import last_used
 from qmpd.block.drivers.qcow2.refcount_grow import refcount_area
 from qmpd.block.drivers.qcow2.refcounts import (
@@ -180,7 +180,7 @@ async def _discard_block(s: Qcow2State, block: int) -> None:
         covering = s.refcount_table[index] & REFT_OFFSET_MASK
     if not covering:
         raise await corruption(
-            s, f"Refblock at {block:#x} is not covered by the refcount structures"
+            s, f"Refblock at {c_hex(block)} is not covered by the refcount structures"
         )
     position = cluster & (geometry.refcount_block_size - 1)
     table = await s.refcount_cache.get(covering)
@@ -192,8 +192,8 @@ async def _discard_block(s: Qcow2State, block: int) -> None:
     if count != 1:
         await corruption(
             s,
-            f"Invalid refcount: refblock offset {covering:#x}, reftable index {index},"
-            f" block offset {block:#x}, refcount {count:#x}",
+            f"Invalid refcount: refblock offset {c_hex(covering)}, reftable index {index},"
+            f" block offset {c_hex(block)}, refcount {c_hex(count)}",
         )
         raise BlockIOError(errno.EINVAL)
     s.free_cluster_index = min(s.free_cluster_index, cluster)

@@ -18,7 +18,7 @@ from qmpd.block.drivers.qcow2.layout import (
     OFLAG_COPIED,
 )
 from qmpd.block.drivers.qcow2.mapping import grow_l1_table
-from qmpd.block.drivers.qcow2.overlap import corruption, pre_write_overlap_check
+from qmpd.block.drivers.qcow2.overlap import c_hex, corruption, pre_write_overlap_check
 from qmpd.block.drivers.qcow2.refcounts import (
     Discard,
     alloc_clusters,
@@ -209,7 +209,7 @@ async def _update_table(s: Qcow2State, l1_index: int, l1_entry: int, addend: int
     l2_offset = l1_entry & OFFSET_MASK
     if geometry.offset_into_cluster(l2_offset):
         raise await corruption(
-            s, f"L2 table offset {l2_offset:#x} unaligned (L1 index: {l1_index:#x})"
+            s, f"L2 table offset {c_hex(l2_offset)} unaligned (L1 index: {c_hex(l1_index)})"
         )
     step = s.l2_slice_size * geometry.l2_entry_size
     for start in range(0, geometry.cluster_size, step):
@@ -248,8 +248,8 @@ async def _update_slice(
             if geometry.offset_into_cluster(host):
                 raise await corruption(
                     s,
-                    f"Cluster allocation offset {host:#x} unaligned (L2 offset: {l2_offset:#x},"
-                    f" L2 index: {first + at // width:#x})",
+                    f"Cluster allocation offset {c_hex(host)} unaligned"
+                    f" (L2 offset: {c_hex(l2_offset)}, L2 index: {c_hex(first + at // width)})",
                 )
             if addend:
                 await update_refcount(s, host, 1, addend, Discard.SNAPSHOT)
