@@ -32,6 +32,11 @@ def _print(text: str) -> None:
     sys.stdout.flush()
 
 
+def _print_error(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
 class Machine:
     """A machine, running from the start unless told otherwise.
 
@@ -44,6 +49,7 @@ class Machine:
     :param paused: wait in state prelaunch for `cont` (``-S``)
     :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
     :param stdout: takes what HMP's qemu-io prints; the process's standard output if absent
+    :param stderr: takes its complaints; the process's standard error if absent
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Machine:
         paused: bool = False,
         preconfig: bool = False,
         stdout: Callable[[str], None] = _print,
+        stderr: Callable[[str], None] = _print_error,
     ) -> None:
         self.clock = clock
         self.personality = personality
@@ -65,6 +72,7 @@ class Machine:
         self.uuid = uuid
         self.compat = CompatPolicy() if compat is None else compat
         self.stdout = stdout
+        self.stderr = stderr
         self.events = EventBus()
         self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock)
         self.jobs = JobTable(emit=self.events.emit, clock=clock)

@@ -1,0 +1,65 @@
+"""HMP, the human monitor: one line in, text out.
+
+Serves QMP's human-monitor-command and the interactive monitors alike.  What
+QEMU prints in the monitor is returned; what its qemu-io prints on the
+process's own standard output or error goes to the machine's `stdout`, `stderr`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.errors import QmpError
+from qmpd.hmp.commands import COMMANDS, UNSERVED
+from qmpd.hmp.info import INFO
+from qmpd.hmp.line import Line, UsageError
+from qmpd.hmp.table import HmpCommand
+
+if TYPE_CHECKING:
+    from qmpd.machine import Machine
+
+__all__ = ["run"]
+
+
+async def run(machine: Machine, command_line: str) -> str:
+    """Run `command_line` and return what the monitor shows, lines ending in CRLF."""
+    line = Line(command_line, machine.stdout)
+    try:
+        text = await _run(machine, line)
+    except UsageError as error:
+        text = error.text
+    except QmpError as error:
+        text = f"Error: {error.desc}\n"
+    return text.replace("\n", "\r\n")
+
+
+async def _run(machine: Machine, line: Line) -> str:
+    name = line.command_name()
+    if not name:
+        return "" if line.at_end() else f"unknown command: '{line.rest()}'\n"
+    if name == "info" and not line.at_end():
+        sub = line.command_name()
+        command, shown, path = INFO.get(sub), sub, f"info {sub}"
+        if command is None:
+            return f"unknown command: 'info {sub}'\n"
+    else:
+        command, shown, path = COMMANDS.get(name), name, name
+        if command is None:
+            if name in UNSERVED:
+                return f"Error: qmpd does not serve the HMP command '{name}'\n"
+            return f"unknown command: '{name}{line.rest()}'\n"
+        shown = command.name
+        path = shown.split("|")[0]
+    return await _call(machine, command, line, shown, path)
+
+
+async def _call(
+    machine: Machine, command: HmpCommand, line: Line, shown: str, path: str
+) -> str:
+    try:
+        arguments = line.arguments(command.parameters)
+    except UsageError as error:
+        raise UsageError(
+            f'{shown}: {error.text}\nTry "help {path}" for more information\n'
+        ) from None
+    return await command.handler(machine, arguments)

@@ -1,0 +1,180 @@
+"""The HMP commands, as one table."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.backend import BlockBackend
+from qmpd.errors import GenericError
+from qmpd.hmp.info import INFO
+from qmpd.hmp.line import Kind, Parameter
+from qmpd.hmp.qemu_io import QemuIo
+from qmpd.hmp.table import Arguments, HmpCommand, by_name
+
+if TYPE_CHECKING:
+    from qmpd.machine import Machine
+
+
+async def qemu_io(machine: Machine, arguments: Arguments) -> str:
+    """Run a qemu-io command on a backend, or on a node through a backend of its own."""
+    name = arguments["device"]
+    if "qdev" in arguments:
+        backend = machine.graph.backend_of_device(name)
+        if backend is None:
+            raise GenericError(f"Device '{name}' not found")
+        return await QemuIo(machine, backend).run(arguments["command"])
+    backend = machine.graph.backends.get(name)
+    if backend is not None:
+        return await QemuIo(machine, backend).run(arguments["command"])
+    node = machine.graph.lookup_device_or_node(None, name)
+    backend = BlockBackend(machine.graph, "", node)
+    try:
+        return await QemuIo(machine, backend).run(arguments["command"])
+    finally:
+        backend.remove_node()
+
+
+async def commit(machine: Machine, arguments: Arguments) -> str:
+    """Write what an image holds over its backing file back into that file."""
+    name = arguments["device"]
+    if name == "all":
+        backends = [b for b in machine.graph.backends.values() if b.node is not None]
+        backends = [b for b in backends if b.node is not None and b.node.backing is not None]
+        return "".join([await _commit(backend) for backend in backends])
+    found = machine.graph.backends.get(name)
+    if found is None:
+        return f"Device '{name}' not found\n"
+    return await _commit(found)
+
+
+async def _commit(backend: BlockBackend) -> str:
+    if backend.node is None:
+        return f"Device '{backend.name}' has no medium\n"
+    if backend.node.backing is None:
+        return f"'commit' error for '{backend.name}': {os.strerror(errno.ENOTSUP)}\n"
+    return "Error: qmpd does not commit into backing files yet\n"
+
+
+async def stop(machine: Machine, _: Arguments) -> str:
+    """Pause the guest."""
+    machine.stop()
+    return ""
+
+
+async def cont(machine: Machine, _: Arguments) -> str:
+    """Let the guest run."""
+    machine.cont()
+    return ""
+
+
+async def quit_(machine: Machine, _: Arguments) -> str:
+    """End the machine."""
+    machine.request_shutdown("host-qmp-quit")
+    return ""
+
+
+async def system_reset(machine: Machine, _: Arguments) -> str:
+    """Reset the guest."""
+    machine.reset("host-qmp-system-reset")
+    return ""
+
+
+async def system_powerdown(machine: Machine, _: Arguments) -> str:
+    """Press the power button."""
+    machine.events.emit("POWERDOWN")
+    return ""
+
+
+async def block_resize(machine: Machine, arguments: Arguments) -> str:
+    """Resize the image under a device."""
+    node = machine.graph.lookup_device_or_node(arguments["device"], None)
+    await machine.graph.block_resize(node, arguments["size"])
+    return ""
+
+
+async def block_job_verb(machine: Machine, arguments: Arguments, verb: str) -> str:
+    """Apply `verb` to a block job."""
+    getattr(machine.jobs, f"block_job_{verb}")(arguments["device"])
+    return ""
+
+
+async def help_(machine: Machine, arguments: Arguments) -> str:
+    """One line for each command that is served, or for the one named."""
+    name = arguments.get("name")
+    if name == "info":
+        return "".join(f"info {_help_line(command)}" for command in INFO.values())
+    if name is not None:
+        command = COMMANDS.get(name)
+        return "" if command is None else _help_line(command)
+    shown = {command.name: command for command in COMMANDS.values()}
+    return "".join(_help_line(shown[key]) for key in sorted(shown))
+
+
+def _help_line(command: HmpCommand) -> str:
+    return f"{command.name} {command.usage} -- {command.summary}\n"
+
+
+async def info_list(machine: Machine, arguments: Arguments) -> str:
+    """All that info can show."""
+    return await help_(machine, {"name": "info"})
+
+
+_DEVICE: Final = Parameter("device", Kind.BLOCK_DEVICE)
+
+COMMANDS: Final = by_name(
+    HmpCommand(
+        "qemu-io",
+        qemu_io,
+        (
+            Parameter("qdev", Kind.FLAG, flag="d"),
+            _DEVICE,
+            Parameter("command", Kind.STRING),
+        ),
+        '[-d] [device] "[command]"',
+        "run a qemu-io command on a block device",
+    ),
+    HmpCommand("commit", commit, (_DEVICE,), "device|all", "commit changes to backing files"),
+    HmpCommand("stop|s", stop, summary="stop emulation"),
+    HmpCommand("cont|c", cont, summary="resume emulation"),
+    HmpCommand("quit|q", quit_, summary="quit the emulator"),
+    HmpCommand("system_reset", system_reset, summary="reset the system"),
+    HmpCommand("system_powerdown", system_powerdown, summary="send system power down event"),
+    HmpCommand(
+        "block_resize",
+        block_resize,
+        (_DEVICE, Parameter("size", Kind.SIZE)),
+        "device size",
+        "resize a block image",
+    ),
+    HmpCommand(
+        "help|?",
+        help_,
+        (Parameter("name", Kind.STRING, optional=True),),
+        "[cmd]",
+        "show the help",
+    ),
+    HmpCommand("info", info_list, (), "[subcommand]", "show various information"),
+)
+
+UNSERVED: Final = frozenset(
+    """
+    announce_self balloon block_job_cancel block_job_complete block_job_pause block_job_resume
+    block_job_set_speed block_set_io_throttle boot_set calc_dirty_rate cancel_vcpu_dirty_limit
+    change chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
+    closefd cpu delvm device_add device_del drive_add drive_backup drive_del drive_mirror
+    dump-guest-memory dumpdtb eject exit_preconfig expire_password gdbserver getfd gpa2hpa gpa2hva
+    gva2gpa host_net_redir hostfwd_add hostfwd_remove i loadvm log logfile mce memsave migrate
+    migrate_cancel migrate_continue migrate_incoming migrate_pause migrate_recover
+    migrate_set_capability migrate_set_parameter migrate_start_postcopy mouse_button mouse_move
+    mouse_set nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop netdev_add
+    netdev_del nmi o object_add object_del one-insn-per-tb p pcie_aer_inject_error pmemsave print
+    qom-get qom-list qom-set replay_break replay_delete_break replay_seek ringbuf_read
+    ringbuf_write savevm screendump sendkey set_link set_password set_vcpu_dirty_limit
+    snapshot_blkdev snapshot_blkdev_internal snapshot_delete_blkdev_internal stopcapture sum
+    sync-profile system_wakeup trace-event trace-file wavcapture watchdog_action x x_colo_lost_heartbeat
+    xen-event-inject xen-event-list xp
+    """.split()
+)
+"""Commands of QEMU's human monitor that qmpd has not."""

@@ -1,0 +1,43 @@
+"""Single-letter options, as getopt(3) reads them in glibc: operands may stand between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class GetoptError(Exception):
+    """An option that is not known, or lacks its argument, in glibc's words."""
+
+
+def getopt(words: Sequence[str], letters: str) -> tuple[dict[str, str], list[str]]:
+    """Sort `words` into options and operands.
+
+    :param letters: known letters; one that takes an argument has a colon behind it
+    :returns: argument ("" for none) by letter, and the operands in their order
+    :raises GetoptError: for the first wrong option
+    """
+    options: dict[str, str] = {}
+    operands: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            operands += rest
+            break
+        if len(word) < 2 or word[0] != "-":
+            operands.append(word)
+            continue
+        cluster = word[1:]
+        while cluster:
+            letter, cluster = cluster[0], cluster[1:]
+            place = letters.find(letter)
+            if place < 0 or letter == ":":
+                raise GetoptError(f"invalid option -- '{letter}'")
+            if letters[place + 1 : place + 2] != ":":
+                options[letter] = ""
+                continue
+            if not cluster and not rest:
+                raise GetoptError(f"option requires an argument -- '{letter}'")
+            options[letter] = cluster or rest.pop(0)
+            cluster = ""
+    return options, operands
