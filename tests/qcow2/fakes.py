@@ -71,7 +71,7 @@ class FileNode:
         os.pwrite(self.fd, bytes(length), offset)
 
     async def pdiscard(self, offset: int, length: int) -> None:
-        os.pwrite(self.fd, b"\xdd" * length, offset)
+        os.pwrite(self.fd, bytes(min(length, max(0, self.length - offset))), offset)
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
         os.ftruncate(self.fd, size)
@@ -133,9 +133,11 @@ class ImageNode:
         return await reads_as_zero(self.state, offset, length), length
 
 
-def open_node(path: Path, options: dict[str, Any] | None = None, **kwargs: Any) -> Qcow2State:
+def open_node(
+    path: Path, options: dict[str, Any] | None = None, *, unmap: bool = False, **kwargs: Any
+) -> Qcow2State:
     node = ImageNode(FileNode(path), **kwargs)
-    state: Qcow2State = run(open_image(node, options or {}, unmap=False))  # type: ignore[arg-type]
+    state: Qcow2State = run(open_image(node, options or {}, unmap=unmap))  # type: ignore[arg-type]
     node.state = state
     return state
 

@@ -89,9 +89,9 @@ def discard(s: Qcow2State, model: Model, offset: int, length: int) -> None:
         model.data[start:stop] = bytes(stop - start)
 
 
-def resize(s: Qcow2State, model: Model, size: int) -> None:
+def resize(s: Qcow2State, model: Model, size: int, *, zeroed: bool) -> None:
     try:
-        run(truncate(s, size, exact=False, zero=True))
+        run(truncate(s, size, exact=False, zero=zeroed))
     except BlockIOError as error:
         # A compressed cluster cannot be zeroed in part: QEMU fails as well.
         if error.desc != "Failed to zero out new clusters: Operation not supported":
@@ -126,10 +126,10 @@ operations = st.lists(
 )
 
 
-def apply(s: Qcow2State, model: Model, operation: Operation) -> None:
+def apply(s: Qcow2State, model: Model, operation: Operation, *, grow_zeroed: bool = True) -> None:
     name, *arguments = operation
     if name == "resize":
-        resize(s, model, arguments[0] * 512)
+        resize(s, model, arguments[0] * 512, zeroed=grow_zeroed)
         return
     position, share = arguments[0]
     offset = int(position * s.size)
