@@ -235,6 +235,12 @@ class VirtualClock(Clock):
             self.settle()
         self._now = end
 
+    def next_due(self) -> int | None:
+        """Time of the next pending call; None when nothing is pending."""
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
     def run(self, coroutine: Coroutine[Any, Any, Any], name: str = "main") -> Any:
         """Run `coroutine` to its end, jumping over idle time; returns what it returns.
 

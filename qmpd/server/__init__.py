@@ -1,0 +1,1 @@
+"""Monitors on sockets: what stands between an event loop and a machine."""

@@ -1,0 +1,260 @@
+"""Socket addresses as QAPI's SocketAddress has them: listen, connect, print.
+
+The texts of the errors are those of QEMU's qemu-sockets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from typing import Final
+
+from qmpd.errors import GenericError
+
+BACKLOG: Final = 1
+"""Connections that may wait while a client is served (the kernel adds one)."""
+
+_UNIX_PATH_MAX: Final = 107
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A unix socket; `abstract` puts the name into Linux's abstract namespace.
+
+    :param tight: an abstract name ends with its last character, not with padding zeroes
+    :param mode: permission bits of the socket file; the umask's where None
+    """
+
+    path: str
+    abstract: bool = False
+    tight: bool = True
+    mode: int | None = None
+
+    def __str__(self) -> str:
+        suffix = ""
+        if self.abstract:
+            suffix = ",abstract=on" + ("" if self.tight else ",tight=off")
+        return f"unix:{self.path}{suffix}"
+
+    @property
+    def sockaddr(self) -> str | bytes:
+        """What bind and connect take.
+
+        :raises GenericError: the path is too long for a socket address
+        """
+        if len(os.fsencode(self.path)) > _UNIX_PATH_MAX:
+            raise GenericError(f"UNIX socket path '{self.path}' is too long")
+        if not self.abstract:
+            return self.path
+        name = b"\0" + os.fsencode(self.path)
+        return name if self.tight else name.ljust(_UNIX_PATH_MAX + 1, b"\0")
+
+
+@dataclass(frozen=True, slots=True)
+class InetAddress:
+    """A TCP address; `to` is the last port to try when listening.
+
+    An empty host means loopback when listening, as when connecting: QEMU would
+    listen on every interface, which a monitor must be told explicitly here.
+    """
+
+    host: str
+    port: str
+    to: int | None = None
+    ipv4: bool | None = None
+    ipv6: bool | None = None
+    nodelay: bool = False
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"tcp:{host}:{self.port}"
+
+    def resolve(self, *, passive: bool) -> list[tuple[int, tuple[object, ...]]]:
+        """Families and socket addresses to try, in order.
+
+        :raises GenericError: the name or the port is not known
+        """
+        family = socket.AF_UNSPEC
+        if (self.ipv4 and self.ipv6 is None) or self.ipv6 is False:
+            family = socket.AF_INET
+        if (self.ipv6 and self.ipv4 is None) or self.ipv4 is False:
+            family = socket.AF_INET6
+        flags = socket.AI_PASSIVE if passive else 0
+        try:
+            found = socket.getaddrinfo(
+                self.host or "localhost", self.port, family, socket.SOCK_STREAM, 0, flags
+            )
+        except socket.gaierror as error:
+            raise GenericError(
+                f"address resolution failed for {self.host}:{self.port}: {error.strerror}"
+            ) from None
+        return [(int(entry[0]), tuple(entry[4])) for entry in found]
+
+
+@dataclass(frozen=True, slots=True)
+class FdAddress:
+    """A descriptor that was inherited, by number."""
+
+    fd: str
+
+    def __str__(self) -> str:
+        return f"fd:{self.fd}"
+
+    def take(self) -> socket.socket:
+        """The socket behind the number.
+
+        :raises GenericError: it is no number, or no socket
+        """
+        try:
+            number = int(self.fd)
+        except ValueError:
+            raise GenericError(f"Unable to parse FD number {self.fd}") from None
+        try:
+            is_socket = stat.S_ISSOCK(os.fstat(number).st_mode)
+        except OSError:
+            is_socket = False
+        if not is_socket:
+            raise GenericError(f"File descriptor '{self.fd}' is not a socket")
+        return socket.socket(fileno=number)
+
+
+SocketAddress = UnixAddress | InetAddress | FdAddress
+
+
+def is_listening(sock: socket.socket) -> bool:
+    """Whether a socket accepts connections (SO_ACCEPTCONN)."""
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def listen(address: SocketAddress) -> list[socket.socket]:
+    """Sockets that listen at `address` (several where a name has several addresses).
+
+    A socket file in the way is removed first, like any other file of that
+    name, as QEMU does.
+
+    :raises GenericError: with QEMU's text
+    """
+    if isinstance(address, UnixAddress):
+        return [_listen_unix(address)]
+    if isinstance(address, FdAddress):
+        return [_listen_fd(address)]
+    return _listen_inet(address)
+
+
+def _listen_unix(address: UnixAddress) -> socket.socket:
+    sockaddr = address.sockaddr
+    if not address.abstract:
+        try:
+            os.unlink(address.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            # a missing directory is reported by bind
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                raise GenericError(
+                    f"Failed to unlink socket {address.path}: {error.strerror}"
+                ) from None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    previous = None if address.mode is None else os.umask(~address.mode & 0o777)
+    try:
+        sock.bind(sockaddr)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise GenericError(f"Failed to bind socket to {address.path}: {error.strerror}") from None
+    finally:
+        if previous is not None:
+            os.umask(previous)
+    return sock
+
+
+def _listen_fd(address: FdAddress) -> socket.socket:
+    sock = address.take()
+    try:
+        sock.listen(BACKLOG)
+    except OSError as error:
+        raise GenericError(f"Failed to listen on fd socket: {error.strerror}") from None
+    return sock
+
+
+def _listen_inet(address: InetAddress) -> list[socket.socket]:
+    candidates = address.resolve(passive=True)
+    sockets: list[socket.socket] = []
+    failure: OSError | None = None
+    for family, sockaddr in candidates:
+        if sockets and not address.host:
+            # an ephemeral port must be the same on every loopback address
+            sockaddr = (sockaddr[0], sockets[0].getsockname()[1], *sockaddr[2:])
+        try:
+            sockets.append(_bind_in_range(family, sockaddr, address.to))
+        except OSError as error:
+            failure = error
+    if not sockets:
+        assert failure is not None
+        raise GenericError(f"Failed to find an available port: {failure.strerror}")
+    return sockets
+
+
+def _bind_in_range(family: int, sockaddr: tuple[object, ...], last: int | None) -> socket.socket:
+    first = int(str(sockaddr[1]))
+    for port in range(first, max(first, last or 0) + 1):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            sock.bind((sockaddr[0], port, *sockaddr[2:]))
+            sock.listen(BACKLOG)
+        except OSError as error:
+            sock.close()
+            if error.errno != errno.EADDRINUSE or port >= (last or 0):
+                raise
+        else:
+            return sock
+    raise AssertionError("the last port either bound or raised")
+
+
+def connect(address: SocketAddress) -> socket.socket:
+    """A socket connected to `address`, or the inherited one.
+
+    :raises GenericError: with QEMU's text
+    """
+    if isinstance(address, FdAddress):
+        return address.take()
+    if isinstance(address, UnixAddress):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(address.sockaddr)
+        except OSError as error:
+            sock.close()
+            raise GenericError(f"Failed to connect to '{address.path}': {error.strerror}") from None
+        return sock
+    failure: OSError | None = None
+    for family, sockaddr in address.resolve(passive=False):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.connect(sockaddr)
+        except OSError as error:
+            sock.close()
+            failure = error
+        else:
+            return sock
+    assert failure is not None
+    raise GenericError(f"Failed to connect to '{address.host}:{address.port}': {failure.strerror}")
+
+
+def describe(sock: socket.socket, *, peer: bool) -> str:
+    """``HOST:PORT`` of a TCP socket's end."""
+    host, port = (sock.getpeername() if peer else sock.getsockname())[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def remove_socket_file(address: SocketAddress) -> None:
+    """Unlink the file of a listening unix socket, if it is still there."""
+    if isinstance(address, UnixAddress) and not address.abstract:
+        with contextlib.suppress(OSError):
+            os.unlink(address.path)

@@ -1,0 +1,137 @@
+"""A process among processes: signals, pid files, daemonizing, telling a service manager."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from qmpd.errors import GenericError
+
+ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+
+
+def watch_signals(told: Callable[[int, int], None]) -> None:
+    """Call `told` (in a thread of its own) with number and sender's pid of each ending signal.
+
+    A thread that waits is the one way in Python to learn who sent a signal,
+    which QEMU says when it ends.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+
+    def wait() -> None:
+        while True:
+            info = signal.sigwaitinfo(ENDING_SIGNALS)
+            told(info.si_signo, info.si_pid)
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+
+
+def process_name(pid: int) -> str | None:
+    """How a process was called (its first argument), if it still exists."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return os.fsdecode(file.read().split(b"\0")[0]) or None
+    except OSError:
+        return None
+
+
+class PidFile:
+    """A file with the process's id, locked while it lives.
+
+    :raises GenericError: it cannot be made, or belongs to a living process
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(path)
+        self._fd = -1
+        try:
+            fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError as error:
+            raise GenericError(
+                f"cannot create PID file: Could not create '{path}': {error.strerror}"
+            ) from None
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            raise GenericError(
+                f"cannot create PID file: Failed to lock '{path}': {error.strerror}"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.write(fd, b"%d\n" % os.getpid())
+        self._fd = fd
+
+    def remove(self) -> None:
+        """Take the file away."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+        os.close(self._fd)
+
+
+class Daemon:
+    """A process that has left its terminal while its parent waits for the outcome.
+
+    After `fork` the parent returns only by exiting: with status 0 once the
+    child called `ready`, with 1 when the child ended before.
+    """
+
+    def __init__(self) -> None:
+        self._outcome = -1
+
+    def fork(self) -> None:
+        """Become a session leader's child; the original process waits and exits."""
+        reader, writer = os.pipe()
+        if os.fork():
+            os.close(writer)
+            while True:
+                with contextlib.suppress(InterruptedError):
+                    ready = os.read(reader, 1)
+                    os._exit(0 if ready == b"\0" else 1)
+        os.close(reader)
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        os.umask(0o027)
+        for number in (signal.SIGTSTP, signal.SIGTTOU, signal.SIGTTIN):
+            signal.signal(number, signal.SIG_IGN)
+        self._outcome = writer
+
+    def ready(self) -> None:
+        """Let go of the terminal and release the parent."""
+        os.chdir("/")
+        null = os.open("/dev/null", os.O_RDWR)
+        sys.stdout.flush()
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.close(null)
+        os.write(self._outcome, b"\0")
+        os.close(self._outcome)
+
+
+def notify(state: str) -> None:
+    """Tell the service manager (sd_notify), if there is one.
+
+    :param state: ``READY=1``, ``STOPPING=1``, ...
+    """
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    if path[0] == "@":
+        path = "\0" + path[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(path)
+        sock.sendall(state.encode())
+
+
+def write_ready(fd: int) -> None:
+    """Write a line to descriptor `fd` and close it: whoever waits for it may go on."""
+    with contextlib.suppress(OSError):
+        os.write(fd, b"ready\n")
+        os.close(fd)

@@ -1,0 +1,199 @@
+"""A machine and its monitors, from the first client to the end of the process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qmpd.machine import PACKAGE
+from qmpd.personality import QEMU_VERSION
+from qmpd.server.chardev import Chardev, ChardevTable
+from qmpd.server.dispatcher import Dispatcher, Work
+from qmpd.server.event_throttle import EventThrottle
+from qmpd.server.stdio_chardev import StdioChardev
+
+if TYPE_CHECKING:
+    from qmpd.clock import Task
+    from qmpd.events import EventRecord
+    from qmpd.machine import Machine
+    from qmpd.server.hmp_monitor import HmpMonitor
+    from qmpd.server.journal import Journal
+    from qmpd.server.qmp_monitor import QmpMonitor
+
+LOG = logging.getLogger("qmpd.server")
+
+BANNER = "QEMU {major}.{minor}.{micro} monitor - type 'help' for more information"
+
+
+def new_event_loop() -> AbstractEventLoop:
+    """An event loop of uvloop where that is installed, else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        import asyncio
+
+        return asyncio.new_event_loop()
+    loop: AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+class Server:
+    """Serves one machine on any number of character devices.
+
+    :param loop: what everything runs on
+    :param machine: the machine, whose clock follows the same loop
+    :param journal: records all QMP traffic
+    """
+
+    def __init__(
+        self, loop: AbstractEventLoop, machine: Machine, journal: Journal | None = None
+    ) -> None:
+        self.loop = loop
+        self.machine = machine
+        self.chardevs = ChardevTable()
+        self.dispatcher = Dispatcher(loop.call_soon)
+        self.on_ended: Callable[[], None] | None = None
+        """Called when the machine has been shut down and all replies are written."""
+        self._journal = journal
+        self._qmp: list[QmpMonitor] = []
+        self._ending = False
+        self._unsubscribe = machine.events.subscribe(EventThrottle(machine.clock, self._deliver))
+        machine.on_shutdown = self._shutdown_begins
+
+    def _deliver(self, event: EventRecord) -> None:
+        for monitor in self._qmp:
+            monitor.deliver(event)
+
+    def add_qmp(self, chardev: Chardev, *, pretty: bool = False, oob: bool = True) -> QmpMonitor:
+        """Serve QMP on `chardev`.
+
+        :param pretty: indented replies
+        :param oob: offer out-of-band execution (a multiplexed chardev cannot)
+        :raises GenericError: when something else uses the chardev
+        """
+        from qmpd.commands.dispatch import dispatch
+        from qmpd.server.qmp_monitor import QmpMonitor
+        from qmpd.wire.session import Session
+
+        version = (QEMU_VERSION["major"], QEMU_VERSION["minor"], QEMU_VERSION["micro"])
+        monitor = QmpMonitor(
+            chardev,
+            self.dispatcher,
+            partial(Session, qemu_version=version, package=PACKAGE, oob=oob, pretty=pretty),
+            partial(dispatch, self.machine),
+            self._journal,
+        )
+        self._qmp.append(monitor)
+        return monitor
+
+    def add_hmp(self, chardev: Chardev) -> HmpMonitor:
+        """Serve the human monitor on `chardev`.
+
+        :raises GenericError: when something else uses the chardev
+        """
+        from qmpd.server.hmp_monitor import HmpMonitor
+
+        return HmpMonitor(
+            chardev,
+            self.dispatcher,
+            BANNER.format(**QEMU_VERSION),
+            self._run_hmp,
+            lambda: self.machine.shutdown_reason is not None,
+        )
+
+    def _run_hmp(self, line: str) -> Work:
+        from qmpd import hmp
+
+        work: Coroutine[Any, Any, str] = hmp.run(self.machine, line)
+        return work
+
+    def print(self, text: str) -> None:
+        """Write to standard output, after whatever a monitor there has said before."""
+        for chardev in self.chardevs:
+            if isinstance(chardev, StdioChardev):
+                for monitor in self._qmp:
+                    monitor.flush()
+                chardev.write(text.encode())
+                return
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def run_now(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine of the machine to its end, before the server runs.
+
+        :raises Exception: whatever it raises
+        """
+        ended: list[Task] = []
+
+        def done(task: Task) -> None:
+            ended.append(task)
+            if self.loop.is_running():
+                self.loop.stop()
+
+        task = self.machine.clock.enter(work, "start", done)
+        while not ended:
+            self.loop.run_forever()
+        if task.error is not None:
+            raise task.error
+        return task.result
+
+    def start(self) -> None:
+        """Begin to serve; the loop does the rest."""
+        for chardev in self.chardevs:
+            chardev.start()
+
+    def run(self) -> None:
+        """Serve until the machine ends, then give everything back."""
+        self.on_ended = self.loop.stop
+        self.start()
+        try:
+            self.loop.run_forever()
+        finally:
+            self.close()
+
+    def terminate(self, number: int, sender: int) -> None:
+        """End because signal `number` came from process `sender`."""
+        LOG.info("signal %d from pid %d", number, sender)
+        self.machine.request_shutdown("host-signal")
+
+    def _shutdown_begins(self) -> None:
+        LOG.info("shutdown: %s", self.machine.shutdown_reason)
+        if self.machine.shutdown_reason == "host-signal":
+            # a command that waits for ever must not keep the process alive
+            self.dispatcher.close()
+            self.loop.call_soon(self._end)
+        else:
+            self.dispatcher.on_stopped = self._end
+            self.dispatcher.stop()
+
+    def _end(self) -> None:
+        """Let jobs and nodes go (their events are still sent), then say so."""
+        if not self._ending:
+            self._ending = True
+            self.machine.clock.enter(self.machine.close(), "end", self._machine_closed)
+
+    def _machine_closed(self, task: Task) -> None:
+        if task.error is not None:
+            LOG.error("the machine did not close cleanly", exc_info=task.error)
+        if self.on_ended is not None:
+            self.on_ended()
+
+    def close(self) -> None:
+        """Stop serving: clients are disconnected, socket files removed."""
+        self.dispatcher.close()
+        self._unsubscribe()
+        self.chardevs.close()
+        if self._journal is not None:
+            self._journal.close()
+
+
+def exit_now(status: int, streams: Sequence[Any] = ()) -> None:
+    """End the process without the interpreter's own clean-up, which takes longer than ours."""
+    for stream in (*streams, sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(status)

@@ -1,0 +1,221 @@
+"""Bytes in and out of file descriptors, on an event loop.
+
+A `Stream` is one connection of a character device: a connected socket, or the
+process's standard input and output.  It works on plain descriptors, because
+the monitors need what asyncio's transports hide: reading that stops after
+every command, a hang-up that is noticed while reading has stopped, pipes and
+regular files as input, and output that leaves at once when it can.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from typing import Final, Protocol
+
+CHUNK: Final = 65536
+"""Bytes read at a time; as many are held for a paused reader before reading stops."""
+
+HIGH_WATER: Final = 1 << 20
+"""Bytes of unsent output above which the user of a stream should stop producing."""
+
+LOW_WATER: Final = 1 << 18
+"""Bytes of unsent output below which `StreamUser.stream_drained` is called."""
+
+
+class StreamUser(Protocol):
+    """Who is told what happens on a stream."""
+
+    def stream_received(self, data: bytes) -> None:
+        """Bytes came in (never while input is paused)."""
+
+    def stream_ended(self) -> None:
+        """The peer is gone, or will send no more; called once."""
+
+    def stream_drained(self) -> None:
+        """Output went below `LOW_WATER` after it had been above `HIGH_WATER`."""
+
+
+class Stream:
+    """One open pair of descriptors.
+
+    :param read_fd: where bytes come from
+    :param write_fd: where bytes go; the same for a socket
+    :param close: gives the descriptors back
+    """
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        read_fd: int,
+        write_fd: int,
+        user: StreamUser,
+        close: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._user = user
+        self._close = close
+        self._out = bytearray()
+        self._held = b""
+        self._paused = False
+        self._reading = False
+        self._end_of_file = False
+        self._congested = False
+        self._told = False
+        self._closed = False
+        os.set_blocking(read_fd, False)
+        os.set_blocking(write_fd, False)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes written and not yet sent."""
+        return len(self._out)
+
+    @property
+    def congested(self) -> bool:
+        """Whether output passed `HIGH_WATER` and has not fallen below `LOW_WATER` since."""
+        return self._congested
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._watch()
+
+    def pause(self) -> None:
+        """Deliver nothing until `resume`; the peer's hang-up is noticed all the same."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Deliver input again, what was held first (soon, not now)."""
+        if not self._paused or self._closed:
+            return
+        self._paused = False
+        if self._held or self._end_of_file:
+            self._loop.call_soon(self._deliver_held)
+        else:
+            self._watch()
+
+    def _deliver_held(self) -> None:
+        if self._paused or self._closed:
+            return
+        held, self._held = self._held, b""
+        if held:
+            self._user.stream_received(held)
+        if self._closed or self._paused:
+            return
+        if self._end_of_file:
+            self._ended()
+        else:
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._reading or self._closed or self._end_of_file:
+            return
+        self._reading = True
+        try:
+            self._loop.add_reader(self._read_fd, self._readable)
+        except PermissionError:
+            # epoll refuses regular files, which are always readable
+            self._loop.call_soon(self._read_file)
+
+    def _unwatch(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._read_fd)
+
+    def _read_file(self) -> None:
+        self._reading = False
+        self._readable()
+        if not self._paused:
+            self._watch()
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._read_fd, CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._at_end()
+        elif not self._paused:
+            self._user.stream_received(data)
+        else:
+            self._held += data
+            if len(self._held) >= CHUNK:
+                self._unwatch()
+
+    def _at_end(self) -> None:
+        self._unwatch()
+        self._end_of_file = True
+        if not self._paused or self._hung_up():
+            self._ended()
+
+    def _hung_up(self) -> bool:
+        """Whether the peer is gone altogether, and not only done with sending."""
+        poll = select.poll()
+        poll.register(self._read_fd, 0)
+        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+    def _ended(self) -> None:
+        if not self._told and not self._closed:
+            self._told = True
+            self._user.stream_ended()
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, at once as far as the peer takes it."""
+        if self._closed or not data:
+            return
+        if not self._out:
+            sent = self._send(data)
+            if sent == len(data):
+                return
+            data = data[sent:]
+            self._loop.add_writer(self._write_fd, self._writable)
+        self._out += data
+        if len(self._out) > HIGH_WATER:
+            self._congested = True
+
+    def _send(self, data: bytes | bytearray) -> int:
+        try:
+            return os.write(self._write_fd, data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            # the reader has gone: what it will not read needs no keeping
+            self._loop.call_soon(self._ended)
+            return len(data)
+
+    def _writable(self) -> None:
+        del self._out[: self._send(self._out)]
+        if not self._out:
+            self._loop.remove_writer(self._write_fd)
+        if self._congested and len(self._out) < LOW_WATER:
+            self._congested = False
+            self._user.stream_drained()
+
+    def close(self, *, flush_seconds: float = 0.0) -> None:
+        """Give the descriptors back.
+
+        :param flush_seconds: how long to wait for the peer to take unsent output
+        """
+        if self._closed:
+            return
+        self._unwatch()
+        if self._out:
+            self._loop.remove_writer(self._write_fd)
+            self._flush(flush_seconds)
+        self._closed = True
+        self._close()
+
+    def _flush(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self._write_fd, select.POLLOUT)
+        while self._out and (left := deadline - time.monotonic()) > 0 and poll.poll(left * 1000):
+            del self._out[: self._send(self._out)]
+        self._out.clear()
