@@ -94,6 +94,61 @@ def test_same_bytes(
         assert ours.read_bytes() == theirs.read_bytes(), arguments
 
 
+@settings(
+    max_examples=int(os.environ.get("QCOW2_EXAMPLES", "25")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    cluster_size=st.sampled_from([512, 4096, 65536]),
+    extended=st.booleans(),
+    size=st.integers(1, 2000),
+    below=st.integers(1, 2000),
+    base_script=scripts,
+    script=scripts,
+)
+def test_same_bytes_of_overlays(
+    cluster_size: int,
+    extended: bool,
+    size: int,
+    below: int,
+    base_script: list[tuple[Any, ...]],
+    script: list[tuple[Any, ...]],
+) -> None:
+    with directory() as where:
+        base, ours, theirs = where / "base", where / "ours", where / "theirs"
+        create(base, size=below * 512, cluster_size=2048)
+        s = open_node(base)
+        length = below * 512
+        for operation in base_script:
+            exact, _, length = commands(operation, length)
+            apply(s, Model(bytearray(s.size)), exact, grow_zeroed=False)
+        close(s)
+        create(
+            ours,
+            size=size * 512,
+            cluster_size=16384 if extended else cluster_size,
+            extended_l2=extended,
+            backing_file=str(base),
+            backing_fmt="qcow2",
+        )
+        shutil.copy(ours, theirs)
+        under = open_node(base, read_only=True)
+        s = open_node(ours, unmap=True, backing=under.node)
+        model = Model(bytearray(size * 512))
+        arguments = []
+        length = size * 512
+        for operation in script:
+            exact, command, length = commands(operation, length)
+            arguments += ["-c", command]
+            # Where the backing file is longer what is added must hide it.
+            apply(s, model, exact, grow_zeroed=s.size < under.size)
+        close(s)
+        close(under)
+        play_there(theirs, arguments)
+        assert ours.read_bytes() == theirs.read_bytes(), arguments
+
+
 def play_there(path: Path, arguments: list[str]) -> None:
     done = subprocess.run(
         ["qemu-io", "-f", "qcow2", *arguments, str(path)], capture_output=True, text=True
