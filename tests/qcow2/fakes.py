@@ -51,17 +51,22 @@ class FileNode:
     def _check(self, what: str, offset: int, length: int) -> None:
         if self.fail is not None and self.fail(what, offset, length):
             raise BlockIOError(errno.EIO)
-        if offset < 0 or offset + length >= 1 << 43:
-            raise BlockIOError(errno.EFBIG)
+        if offset < 0 or offset + length >= 1 << 63:
+            raise BlockIOError(errno.EIO)
 
     async def pread(self, offset: int, length: int) -> bytes:
         self._check("read", offset, length)
+        if offset >= self.length:
+            return bytes(length)
         return os.pread(self.fd, length, offset).ljust(length, b"\0")
 
     async def pwrite(self, offset: int, data: bytes) -> None:
         self._check("write", offset, len(data))
         self.log.append((offset, len(data)))
-        os.pwrite(self.fd, data, offset)
+        try:
+            os.pwrite(self.fd, data, offset)
+        except OSError as error:
+            raise BlockIOError(error.errno or errno.EIO) from error
 
     async def pwrite_zeroes(
         self, offset: int, length: int, *, may_unmap: bool = False, no_fallback: bool = False

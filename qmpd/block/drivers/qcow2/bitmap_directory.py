@@ -111,6 +111,11 @@ def check_entry(s: Qcow2State, entry: StoredBitmap, kind: int = TYPE_DIRTY) -> b
     return bool(entry.flags & FLAG_IN_USE) or s.size <= (physical * 8) << entry.granularity_bits
 
 
+def _signed(size: int) -> int:
+    """A size as the C int that QEMU keeps it in: one with huge extra data is negative."""
+    return size if size < 1 << 31 else size - (1 << 32)
+
+
 def decode_directory(s: Qcow2State, raw: bytes, count: int) -> list[StoredBitmap]:
     """The entries of a directory.
 
@@ -127,7 +132,7 @@ def decode_directory(s: Qcow2State, raw: bytes, count: int) -> list[StoredBitmap
         table_offset, table_size, flags, kind, bits, name_size, extra = _ENTRY.unpack_from(
             raw, offset
         )
-        end = offset + ((_ENTRY.size + name_size + extra + 7) & ~7)
+        end = offset + _signed((_ENTRY.size + name_size + extra + 7) & ~7)
         if end > len(raw):
             raise GenericError("Broken bitmap directory")
         if extra:

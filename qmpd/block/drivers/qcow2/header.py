@@ -31,6 +31,7 @@ from qmpd.errors import BlockIOError
 
 V2 = struct.Struct(">4sIQIIQIIQQIIQ")
 V3 = struct.Struct(">QQQIIB7x")
+UINT64_MAX = (1 << 64) - 1
 V2_LENGTH = V2.size
 FULL_LENGTH = V2.size + V3.size
 """Bytes of the header this version knows: 112."""
@@ -218,10 +219,8 @@ def check_tables(header: Header, geometry: Geometry) -> int:
 
 
 def l1_entries(geometry: Geometry, size: int) -> int:
-    """L1 entries for a header's `size`, which as a signed number may be anything."""
-    if size > INT64_MAX:
-        return INT_MAX + 1
-    return geometry.l1_entries(size)
+    """L1 entries for a header's `size`, computed as QEMU does: in 64 bits, with overflow."""
+    return ((size + (1 << geometry.l1_shift) - 1) & UINT64_MAX) >> geometry.l1_shift
 
 
 def encode_fields(header: Header) -> bytes:

@@ -30,6 +30,8 @@ COMPRESSED_SECTOR = 512
 
 INT_MAX = (1 << 31) - 1
 INT64_MAX = (1 << 63) - 1
+MAX_LENGTH = INT64_MAX & ~((1 << 30) - 1)
+"""QEMU's largest node, in bytes."""
 REQUEST_MAX_BYTES = INT_MAX & ~(SECTOR - 1)
 
 OFLAG_COPIED = 1 << 63

@@ -27,6 +27,7 @@ from qmpd.block.drivers.qcow2.layout import (
     INCOMPAT_DIRTY,
     INCOMPAT_MASK,
     MAX_BACKING_NAME,
+    MAX_LENGTH,
     Geometry,
 )
 from qmpd.block.drivers.qcow2.options import RuntimeOptions, read_options
@@ -80,6 +81,8 @@ async def open_image(
             raise error.prefixed("Could not update qcow2 header: ") from error
     if s.writable and header.incompatible & INCOMPAT_DIRTY:
         await repair_dirty(s)
+    if s.size > MAX_LENGTH:
+        raise BlockIOError(errno.EFBIG, "Could not refresh total sector count: File too large")
     return s
 
 
