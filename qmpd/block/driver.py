@@ -1,0 +1,164 @@
+"""What a block driver is: one instance serves one node (QEMU's BlockDriver and its state)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+from qmpd.errors import BlockIOError, GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.graph import Graph
+    from qmpd.block.node import Node
+
+
+class BlockStatus(NamedTuple):
+    """What an area of a node holds; the same for all of its `length` bytes.
+
+    `data`: reads come from somewhere.  `zero`: it reads as zeroes.  `allocated`:
+    this node decides, not its backing.  `offset`: where it lies in `file`.
+    """
+
+    length: int
+    data: bool
+    zero: bool
+    allocated: bool
+    offset: int | None = None
+    file: Node | None = None
+
+
+class BlockDriver:
+    """Base of all drivers: what a driver does not say, it has not."""
+
+    format_name: ClassVar[str]
+    is_protocol: ClassVar[bool] = False
+    is_filter: ClassVar[bool] = False
+    supports_backing: ClassVar[bool] = False
+    needs_filename: ClassVar[bool] = False
+    can_write_zeroes: ClassVar[bool] = False
+    can_discard: ClassVar[bool] = False
+    can_truncate: ClassVar[bool] = False
+    can_write_compressed: ClassVar[bool] = False
+    has_info: ClassVar[bool] = False
+    """Whether QEMU's driver answers bdrv_get_info (queries show more then)."""
+    has_allocated_size: ClassVar[bool] = True
+    file_child: ClassVar[bool] = False
+    """Whether the driver sits on a `file` child, opened before the node is named."""
+    strong_options: ClassVar[tuple[str, ...]] = ()
+    """Options that change the data a guest sees: a ``json:`` file name repeats them."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """Open the driver for `node`, whose `file` child is there already.
+
+        :param options: the node's options as of BlockdevOptions, plain JSON values
+        :raises QmpError: QEMU's text
+        """
+        return cls(node)
+
+    async def close(self) -> None:
+        """Give everything back; the children are released by the node."""
+
+    def get_length(self) -> int:
+        """Length in bytes."""
+        raise NotImplementedError
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """Read exactly `length` bytes.
+
+        :raises BlockIOError: the read fails
+        """
+        raise NotImplementedError
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """Write `data`; with `fua` it is stable when this returns."""
+        raise NotImplementedError
+
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        """Make an area read as zeroes, perhaps by giving its space back.
+
+        :raises BlockIOError: ENOTSUP to have the node write zeroes itself
+        """
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
+        """Write `data` compressed."""
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """Say that the area's contents are no longer needed."""
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def flush(self) -> None:
+        """Make what was written stable, this node's own part; children are flushed by the node."""
+
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """What the area from `offset` holds, as far as it is uniform."""
+        return BlockStatus(length, data=True, zero=False, allocated=True)
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        """Change the length to `size` bytes."""
+        raise BlockIOError(errno.ENOTSUP, "Image format driver does not support resize")
+
+    def cluster_size(self) -> int | None:
+        """Bytes that are allocated together; None where the driver reports none."""
+        return None
+
+    def vm_state_offset(self) -> int:
+        """Where a guest's state would be saved, bytes."""
+        return 0
+
+    async def info_members(self) -> dict[str, Any]:
+        """Further members of the node's ImageInfo (cluster-size, dirty-flag, format-specific...)."""
+        return {}
+
+    def specific_stats(self) -> dict[str, Any] | None:
+        """BlockStatsSpecific of the node."""
+        return None
+
+    def allocated_size(self) -> int | None:
+        """Bytes in use where the data lies: the sum over all children unless overridden."""
+        if not self.has_allocated_size:
+            return None
+        sizes = [edge.node.driver.allocated_size() for edge in self.node.children.values()]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    def exact_filename(self) -> str | None:
+        """A plain file name that says all there is to say of this node; None if there is none."""
+        return None
+
+    async def set_read_only(self, read_only: bool) -> None:
+        """The node is about to become read-only, or writable.
+
+        :raises QmpError: it cannot
+        """
+
+    def check_can_store_bitmap(self, name: str, granularity: int) -> None:
+        """Whether a new persistent bitmap could be stored.
+
+        :raises GenericError: why not
+        """
+        raise GenericError(
+            f"Can't store persistent bitmaps to {self.node.device_or_node_name}:"
+            " Operation not supported"
+        )
+
+    async def remove_persistent_bitmap(self, name: str) -> None:
+        """Remove the stored copy of a persistent bitmap, if there is one."""
+
+    @classmethod
+    def check_create(cls, options: Mapping[str, Any]) -> None:
+        """Whether blockdev-create knows this driver.
+
+        :raises GenericError: it does not
+        """
+        raise GenericError("Driver does not support blockdev-create")
+
+    @classmethod
+    async def create(cls, graph: Graph, options: Mapping[str, Any]) -> None:
+        """Make an image (blockdev-create); `options` as of BlockdevCreateOptions."""
+        raise GenericError("Driver does not support blockdev-create")

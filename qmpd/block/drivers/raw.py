@@ -1,0 +1,98 @@
+"""raw: the bytes of its `file` child, or a window of them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from qmpd.block.driver import BlockDriver, BlockStatus
+from qmpd.errors import BlockIOError, GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.node import Node
+
+
+class Raw(BlockDriver):
+    """A window of `size` bytes from `offset` on; without a size, up to the end."""
+
+    format_name = "raw"
+    file_child = True
+    can_write_zeroes = True
+    can_discard = True
+    can_truncate = True
+    strong_options = ("offset", "size")
+
+    def __init__(self, node: Node, file: Node, offset: int, size: int | None) -> None:
+        super().__init__(node)
+        self.file = file
+        self.offset = offset
+        self.size = size
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """See `BlockDriver.open`."""
+        file = node.children["file"].node
+        offset, size, whole = options.get("offset", 0), options.get("size"), file.length
+        if offset > whole:
+            raise GenericError(
+                f"Offset ({offset}) cannot be greater than size of the containing file ({whole})"
+            )
+        if size is not None and whole - offset < size:
+            raise GenericError(
+                f"The sum of offset ({offset}) and size ({size}) has to be smaller or equal to"
+                f" the  actual size of the containing file ({whole})"
+            )
+        if size is not None and size % 512:
+            raise GenericError("Specified size is not multiple of 512")
+        return cls(node, file, offset, size)
+
+    @property
+    def has_info(self) -> bool:  # type: ignore[override]
+        """As the file has."""
+        return self.file.driver.has_info
+
+    def get_length(self) -> int:
+        """The window's; it moves with the file's end unless it has a size."""
+        if self.size is not None:
+            return self.size
+        return max(0, self.file.length - self.offset)
+
+    def _check(self, offset: int, length: int) -> int:
+        if self.size is not None and offset + length > self.size:
+            raise BlockIOError(errno.ENOSPC)
+        return self.offset + offset
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """See `BlockDriver.pread`."""
+        return await self.file.pread(self.offset + offset, length)
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """See `BlockDriver.pwrite`."""
+        await self.file.pwrite(self._check(offset, len(data)), data, fua=fua)
+
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        """See `BlockDriver.pwrite_zeroes`."""
+        await self.file.pwrite_zeroes(self._check(offset, length), length, may_unmap=may_unmap)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """See `BlockDriver.pdiscard`."""
+        await self.file.pdiscard(self._check(offset, length), length)
+
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """The file's own status, at the place it has there."""
+        below = await self.file.block_status(self.offset + offset, length)
+        return below._replace(allocated=True, offset=self.offset + offset, file=self.file)
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        """Resize the file; a window of fixed size stays."""
+        if self.size is not None:
+            raise BlockIOError(errno.ENOTSUP, "Cannot resize fixed-size raw disks")
+        if size > (2**63 - 1) - self.offset:
+            raise BlockIOError(errno.EINVAL, "Disk size too large for the chosen offset")
+        await self.file.truncate(size + self.offset, exact=exact, prealloc=prealloc)
+
+    async def info_members(self) -> dict[str, Any]:
+        """Whether the file is dirty, where it knows."""
+        members = await self.file.driver.info_members()
+        return {"dirty-flag": members["dirty-flag"]} if "dirty-flag" in members else {}

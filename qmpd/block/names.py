@@ -1,0 +1,44 @@
+"""Names of nodes: which are legal, and the ones made automatically."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Final
+
+from qmpd.errors import GenericError
+
+MAXIMUM_LENGTH: Final = 31
+"""Longest node name, bytes."""
+
+_IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z", re.ASCII)
+
+
+def is_wellformed(name: str) -> bool:
+    """Whether `name` is an identifier: a letter, then letters, digits, ``-``, ``.``, ``_``."""
+    return _IDENTIFIER.match(name) is not None
+
+
+def check_node_name(name: str) -> None:
+    """Refuse what cannot be a node's name.
+
+    :raises GenericError: it is malformed, or too long
+    """
+    if not is_wellformed(name):
+        raise GenericError(f"Invalid node-name: '{name}'")
+    if len(name) > MAXIMUM_LENGTH:
+        raise GenericError("Node name too long")
+
+
+class NameGenerator:
+    """Makes ``#block`` names: a counter, then two random digits."""
+
+    def __init__(self) -> None:
+        self._counter = 0
+        self._random = random.Random()
+
+    def next(self) -> str:
+        """A name that no node has had."""
+        name = f"#block{self._counter}{self._random.randrange(100):02d}"
+        self._counter += 1
+        return name

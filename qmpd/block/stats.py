@@ -1,0 +1,113 @@
+"""Counters of I/O (QEMU's BlockAcctStats) and what query-blockstats tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from qmpd.block.backend import BlockBackend
+    from qmpd.block.graph import Graph
+    from qmpd.block.node import Node
+
+KINDS: Final = ("rd", "wr", "zone_append", "flush", "unmap")
+"""Kinds of requests that are counted."""
+
+_COUNTERS: Final = (
+    "rd_bytes wr_bytes zone_append_bytes unmap_bytes rd_operations wr_operations"
+    " zone_append_operations flush_operations unmap_operations rd_total_time_ns"
+    " wr_total_time_ns zone_append_total_time_ns flush_total_time_ns unmap_total_time_ns"
+    " wr_highest_offset rd_merged wr_merged zone_append_merged unmap_merged"
+).split()
+_FAILURES: Final = [
+    f"{how}_{kind}_operations" for how in ("failed", "invalid") for kind in KINDS
+]
+
+
+class BlockAcctStats:
+    """The counters of one backend.
+
+    :param now: its clock, nanoseconds
+    """
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self._now = now
+        self._last_access: int | None = None
+        self.account_invalid = True
+        self.account_failed = True
+        self.counters: dict[str, int] = dict.fromkeys([*_COUNTERS, *_FAILURES], 0)
+
+    def done(self, kind: str, length: int, duration: int) -> None:
+        """A request succeeded; bytes and nanoseconds."""
+        if kind != "flush":
+            self.counters[f"{kind}_bytes"] += length
+        self.counters[f"{kind}_operations"] += 1
+        self.counters[f"{kind}_total_time_ns"] += duration
+        self._last_access = self._now()
+
+    def failed(self, kind: str, duration: int) -> None:
+        """A request failed."""
+        self.counters[f"failed_{kind}_operations"] += 1
+        if self.account_failed:
+            self.counters[f"{kind}_total_time_ns"] += duration
+            self._last_access = self._now()
+
+    def invalid(self, kind: str) -> None:
+        """A request was malformed."""
+        self.counters[f"invalid_{kind}_operations"] += 1
+        if self.account_invalid:
+            self._last_access = self._now()
+
+    def info(self) -> dict[str, Any]:
+        """BlockDeviceStats, without what the node adds."""
+        members: dict[str, Any] = {name: self.counters[name] for name in _COUNTERS}
+        if self._last_access is not None:
+            members["idle_time_ns"] = self._now() - self._last_access
+        members |= {name: self.counters[name] for name in _FAILURES}
+        members["account_invalid"] = self.account_invalid
+        members["account_failed"] = self.account_failed
+        members["timed_stats"] = []
+        return members
+
+
+_NODE_STATS: Final[Mapping[str, Any]] = {
+    **dict.fromkeys([*_COUNTERS, *_FAILURES], 0),
+    "account_invalid": False,
+    "account_failed": False,
+}
+
+
+def _node_stats(node: Node) -> dict[str, Any]:
+    info: dict[str, Any] = {"node-name": node.node_name} if node.node_name else {}
+    info["stats"] = {
+        **_NODE_STATS,
+        "wr_highest_offset": node.wr_highest_offset,
+        "timed_stats": [],
+    }
+    specific = node.driver.specific_stats()
+    if specific is not None:
+        info["driver-specific"] = specific
+    if node.file is not None:
+        info["parent"] = _node_stats(node.file)
+    if node.backing is not None:
+        info["backing"] = _node_stats(node.backing)
+    return info
+
+
+def _backend_stats(backend: BlockBackend) -> dict[str, Any]:
+    info: dict[str, Any] = {"device": backend.name}
+    if backend.device_id is not None:
+        info["qdev"] = backend.device_id
+    stats = backend.stats.info()
+    if backend.node is not None:
+        info |= _node_stats(backend.node)
+        stats["wr_highest_offset"] = backend.node.wr_highest_offset
+    info["stats"] = stats
+    return info
+
+
+def query_blockstats(graph: Graph, *, query_nodes: bool) -> list[dict[str, Any]]:
+    """Command query-blockstats: every backend, or every node (the oldest first)."""
+    if query_nodes:
+        return [_node_stats(node) for node in reversed(list(graph.nodes()))]
+    return [_backend_stats(backend) for backend in graph.backends.values()]

@@ -1,0 +1,45 @@
+"""The order in which QEMU's objects list their members.
+
+QEMU keeps an object in a hash table of 512 buckets; iteration goes through the
+buckets upwards and finds, inside one, the member inserted last first.  Replies
+show it, and so do the ``json:`` file names of the block layer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+BUCKETS: Final = 512
+_MASK: Final = 0xFFFFFFFF
+
+
+def bucket(name: str) -> int:
+    """The bucket of member `name`, 0 to 511."""
+    data = name.encode("utf-8", "surrogatepass")
+    value = 0x238F13AF * len(data)
+    for index, byte in enumerate(data):
+        value += byte << (index * 5 % 24)
+    return (1103515243 * (value & _MASK) + 12345 & _MASK) % BUCKETS
+
+
+def member_order(names: Iterable[str]) -> list[str]:
+    """`names`, given in the order of their insertion, in the order of iteration."""
+    return sorted(reversed(list(names)), key=bucket)
+
+
+def ordered(value: Mapping[str, Any]) -> dict[str, Any]:
+    """`value` with its members in QEMU's order, nested objects too."""
+    return {name: _ordered_any(value[name]) for name in member_order(value)}
+
+
+def _ordered_any(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return ordered(value)
+    return [_ordered_any(item) for item in value] if isinstance(value, list) else value
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """`value` as QEMU prints it in one line; control characters and the like escaped."""
+    return json.dumps(ordered(value))
