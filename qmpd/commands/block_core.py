@@ -1,0 +1,126 @@
+"""Commands of schema module block-core: the graph, its queries, bitmaps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.info import query_block as block_infos
+from qmpd.block.info import query_named_block_nodes as node_infos
+from qmpd.block.stats import query_blockstats as block_stats
+from qmpd.commands.registry import CommandTable, Context
+from qmpd.errors import DeviceNotFound, GenericError, NotServed
+
+if TYPE_CHECKING:
+    from qmpd.models.block_core import (
+        BlockCommitArguments,
+        BlockdevDelArguments,
+        BlockdevSetActiveArguments,
+        BlockdevSnapshotDeleteInternalSyncArguments,
+        BlockResizeArguments,
+        BlockSetWriteThresholdArguments,
+        BlockStreamArguments,
+        QueryBlockstatsArguments,
+        QueryNamedBlockNodesArguments,
+    )
+
+BLOCK_CORE = CommandTable()
+
+
+@BLOCK_CORE.command("query-block")
+async def query_block(context: Context, _: None) -> list[dict[str, Any]]:
+    """All named backends and devices."""
+    return await block_infos(context.machine.graph)
+
+
+@BLOCK_CORE.command("query-blockstats")
+def query_blockstats(
+    context: Context, arguments: QueryBlockstatsArguments | None
+) -> list[dict[str, Any]]:
+    """Counters of all backends, or of all nodes."""
+    query_nodes = arguments is not None and bool(arguments.query_nodes)
+    return block_stats(context.machine.graph, query_nodes=query_nodes)
+
+
+@BLOCK_CORE.command("query-named-block-nodes")
+async def query_named_block_nodes(
+    context: Context, arguments: QueryNamedBlockNodesArguments | None
+) -> list[dict[str, Any]]:
+    """All nodes, the newest first."""
+    flat = arguments is not None and bool(arguments.flat)
+    return await node_infos(context.machine.graph, flat=flat)
+
+
+@BLOCK_CORE.command("blockdev-add")
+async def blockdev_add(context: Context, _: object) -> None:
+    """Open a node and what it stands on."""
+    await context.machine.graph.blockdev_add(context.raw)
+
+
+@BLOCK_CORE.command("blockdev-del")
+async def blockdev_del(context: Context, arguments: BlockdevDelArguments) -> None:
+    """Let go of a node that blockdev-add opened."""
+    await context.machine.graph.blockdev_del(arguments.node_name)
+
+
+@BLOCK_CORE.command("blockdev-set-active")
+def blockdev_set_active(context: Context, arguments: BlockdevSetActiveArguments) -> None:
+    """Give an image to another process, or take it back: every node here is active."""
+    graph = context.machine.graph
+    if arguments.node_name is None:
+        nodes = list(graph.nodes())
+    else:
+        node = graph.find_node(arguments.node_name)
+        if node is None:
+            raise GenericError(f"Failed to find node with node-name='{arguments.node_name}'")
+        nodes = [node]
+    if any(node.active != arguments.active for node in nodes):
+        raise NotServed("Changing whether a node is active is not served by qmpd yet")
+
+
+@BLOCK_CORE.command("block_resize")
+async def block_resize(context: Context, arguments: BlockResizeArguments) -> None:
+    """Change the length of a node (bytes)."""
+    graph = context.machine.graph
+    node = graph.lookup_device_or_node(arguments.device, arguments.node_name)
+    await graph.block_resize(node, arguments.size)
+
+
+@BLOCK_CORE.command("block-set-write-threshold")
+def block_set_write_threshold(context: Context, arguments: BlockSetWriteThresholdArguments) -> None:
+    """Have an event when a write reaches beyond a byte of the node."""
+    context.machine.graph.set_write_threshold(arguments.node_name, arguments.write_threshold)
+
+
+@BLOCK_CORE.command("blockdev-snapshot-delete-internal-sync")
+def blockdev_snapshot_delete_internal_sync(
+    context: Context, arguments: BlockdevSnapshotDeleteInternalSyncArguments
+) -> None:
+    """Delete an internal snapshot: so far only what QEMU refuses is refused its way."""
+    context.machine.graph.lookup(arguments.device)
+    if arguments.id is None and arguments.name is None:
+        raise GenericError("Name or id must be provided")
+    raise NotServed("Internal snapshots are not served by qmpd yet")
+
+
+@BLOCK_CORE.command("block-stream")
+def block_stream(context: Context, arguments: BlockStreamArguments) -> None:
+    """Copy what lies below into an image: so far only refused its way."""
+    given = [name for name in ("base", "base-node", "bottom") if name in context.raw]
+    for first, second in (("base", "base-node"), ("base", "bottom"), ("bottom", "base-node")):
+        if first in given and second in given:
+            raise GenericError(f"'{first}' and '{second}' cannot be specified at the same time")
+    context.machine.graph.lookup(arguments.device)
+    raise NotServed("Job type 'stream' is not served by qmpd yet")
+
+
+@BLOCK_CORE.command("block-commit")
+def block_commit(context: Context, arguments: BlockCommitArguments) -> None:
+    """Merge images of a chain: so far only refused its way."""
+    graph = context.machine.graph
+    known = graph.find_node(arguments.device) is not None
+    if not known and arguments.device not in graph.backends:
+        raise DeviceNotFound(f"Device '{arguments.device}' not found")
+    for name in ("top", "base"):
+        if name in context.raw and f"{name}-node" in context.raw:
+            raise GenericError(f"'{name}-node' and '{name}' are mutually exclusive")
+    raise NotServed("Job type 'commit' is not served by qmpd yet")
