@@ -1,0 +1,68 @@
+"""qmpd and the real QEMU, side by side, given the same."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support.normal import normal
+from tests.support.programs import qmpd_argv
+from tests.support.stdio import Gone, StdioProgram
+
+OPTIONS = ["-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio"]
+
+
+class Pair:
+    """Both programs, started with the same options and past negotiation.
+
+    :param scratch: a folder for both, where each has one of its own
+    """
+
+    def __init__(self, scratch: Path, name: str = "qemu-system-x86_64") -> None:
+        self.scratch = scratch
+        argv = [name, *OPTIONS]
+        self.real = self._start(argv, "real")
+        self.ours = self._start(qmpd_argv(argv), "ours")
+
+    def _start(self, argv: list[str], name: str) -> StdioProgram:
+        folder = self.scratch / name
+        folder.mkdir(exist_ok=True)
+        program = StdioProgram(argv, folder)
+        program.message()
+        program.execute({"execute": "qmp_capabilities"})
+        return program
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        """Give both the same request; fails unless both answer the same. Returns the answer."""
+        return self.request({"execute": command, "arguments": arguments})
+
+    def request(self, request: dict[str, Any]) -> Any:
+        """As `execute`, with the whole request."""
+        expected = self.real.execute(request)
+        got = self.ours.execute(request)
+        assert normal(got, str(self.scratch / "ours")) == normal(
+            expected, str(self.scratch / "real")
+        ), request
+        return got[-1]
+
+    def raw(self, data: bytes, marker: int) -> None:
+        """Give both the same bytes and resynchronise; fails unless all lines are the same."""
+        tail = b"\xff" + json.dumps({"execute": "query-status", "id": marker}).encode() + b"\n"
+        answers = []
+        for program in (self.real, self.ours):
+            program.send(data + tail)
+            lines = []
+            while not lines or json.loads(lines[-1]).get("id") != marker:
+                lines.append(program.line())
+            answers.append(lines)
+        assert answers[1] == answers[0], data
+
+    def close(self) -> None:
+        """End both."""
+        for program in (self.ours, self.real):
+            try:
+                program.close()
+            except Gone:
+                time.sleep(0)
