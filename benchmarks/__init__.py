@@ -1,0 +1,1 @@
+"""qmpd beside qemu-storage-daemon, in turn, in one run: ``python -m benchmarks``."""

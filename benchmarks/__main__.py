@@ -1,0 +1,73 @@
+"""``python -m benchmarks [WORD ...]``: measure, and print a table with ratios.
+
+Every figure is the median of three fresh daemons of each kind, in turn. Words
+choose the figures whose names hold one of them. The status is 1 when a target
+is missed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Iterable
+
+from benchmarks.daemon import Daemon, storage_daemons, system_emulators
+from benchmarks.measures import MEASURES, SPARSE, Measure
+
+ROUNDS = 3
+
+
+def measure(what: Measure, commands: dict[str, list[str]]) -> dict[str, float]:
+    """Median figure of each program, measured in turn."""
+    figures: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(ROUNDS):
+        for name, command in commands.items():
+            with Daemon(command) as daemon:
+                figures[name].append(what.run(daemon))
+    return {name: statistics.median(values) for name, values in figures.items()}
+
+
+def verdict(what: Measure, figures: dict[str, float]) -> str:
+    """Whether the target is reached; "" where there is none, or nobody to compare with."""
+    reached = []
+    if what.limit is not None:
+        reached.append(figures["qmpd"] <= what.limit)
+    if what.target is not None and "QEMU" in figures:
+        ratio = figures["qmpd"] / figures["QEMU"]
+        reached.append(ratio >= what.target if what.more_is_better else ratio <= what.target)
+    return "" if not reached else "ok" if all(reached) else "MISSED"
+
+
+def run(measures: Iterable[Measure], commands: dict[str, list[str]], words: list[str]) -> bool:
+    """Print a line for each figure; whether no target was missed."""
+    good = True
+    for what in measures:
+        if words and not any(word in what.name for word in words):
+            continue
+        figures = measure(what, commands)
+        ours, real = figures["qmpd"], figures.get("QEMU")
+        ratio = "-" if real is None else f"{ours / real:.3g}"
+        aim = f"<= {what.limit:.0f} {what.unit}" if what.limit is not None else ""
+        if what.target is not None:
+            aim = f"{'>=' if what.more_is_better else '<='} {what.target:.3g}"
+        said = verdict(what, figures)
+        good = good and said != "MISSED"
+        shown = "-" if real is None else f"{real:12.2f}"
+        print(
+            f"{what.name:34} {ours:12.2f} {shown:>12} {what.unit:4} {ratio:>8}  {aim:10} {said}",
+            flush=True,
+        )
+    return good
+
+
+def main() -> int:
+    """Measure everything, or what the command line's words choose."""
+    words = sys.argv[1:]
+    print(f"{'':34} {'qmpd':>12} {'QEMU':>12} {'':4} {'ratio':>8}  {'target':10}")
+    daemons = run(MEASURES, storage_daemons(), words)
+    systems = run(SPARSE, system_emulators(), words)
+    return 0 if daemons and systems else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
