@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from qmpd.block.bitmap import DirtyBitmap
+from qmpd.block.driver import BlockStatus
 from qmpd.block.drivers.qcow2.bitmaps import store_bitmaps
 from qmpd.block.drivers.qcow2.create_options import check_create_options
 from qmpd.block.drivers.qcow2.creation import complete_image, write_first_clusters
+from qmpd.block.drivers.qcow2.entries import READS_AS_ZERO, UNALLOCATED
+from qmpd.block.drivers.qcow2.mapping import get_host_offset
 from qmpd.block.drivers.qcow2.opening import open_image
-from qmpd.block.drivers.qcow2.read import reads_as_zero
+from qmpd.block.drivers.qcow2.read import read_clusters
 from qmpd.block.drivers.qcow2.state import Qcow2State
 from qmpd.errors import BlockIOError
 
@@ -27,11 +30,14 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise AssertionError("the coroutine waits")
 
 
+class FileDriver:
+    can_write_zeroes = True
+
+
 class FileNode:
     """A host file; remembers the clusters that were written, in `log`."""
 
     request_alignment = 1
-    zeroes_without_fallback = True
     read_only = False
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -39,7 +45,7 @@ class FileNode:
         self.fd = os.open(path, flags, 0o600)
         self.log: list[tuple[int, int]] = []
         self.fail: Callable[[str, int, int], bool] | None = None
-        self.driver = None
+        self.driver = FileDriver()
 
     @property
     def length(self) -> int:
@@ -128,14 +134,18 @@ class ImageNode:
         return self.state.size
 
     async def pread(self, offset: int, length: int) -> bytes:
-        from qmpd.block.drivers.qcow2.read import read_clusters
-
         assert self.state is not None
         return await read_clusters(self.state, offset, length)
 
-    async def zero_status_above(self, offset: int, length: int) -> tuple[bool, int]:
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """As `Qcow2.block_status` has it; there is nothing below."""
         assert self.state is not None
-        return await reads_as_zero(self.state, offset, length), length
+        length = min(length, self.length - offset)
+        if length <= 0:
+            return BlockStatus(0, data=False, zero=True, allocated=False)
+        kind, _, count = await get_host_offset(self.state, offset, length)
+        zero = kind in READS_AS_ZERO or kind in UNALLOCATED
+        return BlockStatus(count, data=not zero, zero=zero, allocated=kind not in UNALLOCATED)
 
 
 def open_node(

@@ -11,6 +11,7 @@ from qmpd.block.drivers.qcow2.bitmap_directory import (
     name_text,
 )
 from qmpd.block.drivers.qcow2.bitmaps import find_bitmap, store_bitmaps, update_directory_in_place
+from qmpd.block.filename import filename
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ async def reopen_bitmaps_rw(s: Qcow2State) -> None:
         bitmap = find_bitmap(s, name_text(entry.name))
         if bitmap is None:
             raise GenericError(
-                f"Unexpected bitmap '{name_text(entry.name)}' in image '{s.node.filename}'"
+                f"Unexpected bitmap '{name_text(entry.name)}' in image '{filename(s.node)}'"
             )
         need_update = _check_pair(s, entry, bitmap) or need_update
         if bitmap.readonly:
@@ -59,17 +60,21 @@ async def reopen_bitmaps_rw(s: Qcow2State) -> None:
 
 def _check_pair(s: Qcow2State, entry: StoredBitmap, bitmap: DirtyBitmap) -> bool:
     """Check one stored bitmap against its copy in memory; returns whether it gets marked in-use."""
-    which = f"Corruption: bitmap '{bitmap.name}' is"
-    image = f"in the image '{s.node.filename}'"
     if entry.flags & FLAG_IN_USE:
         if bitmap.readonly and not bitmap.inconsistent:
-            raise GenericError(
-                f"{which} marked IN_USE {image} but it is readonly and consistent in RAM"
-            )
+            wrong = "marked IN_USE in the image '{}' but it is readonly and consistent in RAM"
+            raise _corruption(s, bitmap, wrong)
         return False
     if not bitmap.readonly:
-        raise GenericError(f"{which} not marked IN_USE {image} and not marked readonly in RAM")
+        wrong = "not marked IN_USE in the image '{}' and not marked readonly in RAM"
+        raise _corruption(s, bitmap, wrong)
     if bitmap.inconsistent:
-        raise GenericError(f"{which} inconsistent but is not marked IN_USE {image}")
+        wrong = "inconsistent but is not marked IN_USE in the image '{}'"
+        raise _corruption(s, bitmap, wrong)
     entry.flags |= FLAG_IN_USE
     return True
+
+
+def _corruption(s: Qcow2State, bitmap: DirtyBitmap, wrong: str) -> GenericError:
+    where = wrong.format(filename(s.node))
+    return GenericError(f"Corruption: bitmap '{bitmap.name}' is {where}")

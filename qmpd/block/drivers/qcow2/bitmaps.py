@@ -48,6 +48,14 @@ if TYPE_CHECKING:
     from qmpd.block.drivers.qcow2.state import Qcow2State
 
 
+_RESIZE_CHECKS = (
+    ("busy", "currently in use by another operation and cannot be used"),
+    ("readonly", "readonly and cannot be modified"),
+    ("inconsistent", "inconsistent and cannot be used"),
+)
+"""What a stored bitmap must not be when the disk is resized, in the order it is checked."""
+
+
 def find_bitmap(s: Qcow2State, name: str) -> DirtyBitmap | None:
     """The node's bitmap with that name."""
     return next((bitmap for bitmap in s.node.bitmaps if bitmap.name == name), None)
@@ -74,6 +82,23 @@ def check_can_store(s: Qcow2State, name: str, granularity: int) -> None:
     except GenericError as error:
         where = s.node.device_or_node_name
         raise error.prefixed(f"Can't make bitmap '{name}' persistent in '{where}': ") from error
+
+
+async def check_resize(s: Qcow2State) -> None:
+    """Refuse to resize a disk with stored bitmaps that cannot follow.
+
+    :raises QmpError: QEMU's text
+    """
+    for entry in await load_directory(s):
+        bitmap = find_bitmap(s, name_text(entry.name))
+        if bitmap is None:
+            raise BlockIOError(
+                errno.ENOTSUP,
+                "Cannot resize qcow2 with persistent bitmaps that were not loaded into memory",
+            )
+        for flag, text in _RESIZE_CHECKS:
+            if getattr(bitmap, flag):
+                raise BlockIOError(errno.ENOTSUP, f"Bitmap '{bitmap.name}' is {text}")
 
 
 async def bitmap_infos(s: Qcow2State) -> list[dict[str, object]]:

@@ -106,12 +106,15 @@ async def reads_as_zero(s: Qcow2State, offset: int, length: int) -> bool:
 
 
 async def _backing_zero(backing: Node | None, offset: int, length: int) -> bool:
-    if backing is None:
-        return True
-    end = min(offset + length, backing.length)
-    while offset < end:
-        zero, count = await backing.zero_status_above(offset, end - offset)
-        if not zero or not count:
-            return False
-        offset += count
+    """Whether a range of a backing chain reads as zeroes; what is behind its end does."""
+    end = offset + length
+    while backing is not None and offset < end:
+        status = await backing.block_status(offset, end - offset)
+        if not status.length:
+            return True
+        if not status.zero:
+            below = None if status.allocated or status.data else backing.backing
+            if below is None or not await _backing_zero(below, offset, status.length):
+                return False
+        offset += status.length
     return True

@@ -7,6 +7,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.qcow2.allocate import L2Meta, alloc_host_offset
+from qmpd.block.drivers.qcow2.bitmaps import check_resize
 from qmpd.block.drivers.qcow2.cache import encode_entries
 from qmpd.block.drivers.qcow2.header import OFFSET_SIZE
 from qmpd.block.drivers.qcow2.layout import INT_MAX, REFT_OFFSET_MASK, SECTOR
@@ -57,6 +58,7 @@ async def truncate(
     async with s.lock:
         if s.snapshots and s.header.version < 3:
             raise BlockIOError(errno.ENOTSUP, "Can't resize a v2 image which has snapshots")
+        await check_resize(s)
         old_size = s.size
         if size < old_size:
             if prealloc != "off":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.qcow2.entries import (
@@ -22,11 +23,55 @@ from qmpd.block.drivers.qcow2.refcounts import (
     pass_discard,
     process_discards,
 )
+from qmpd.block.drivers.qcow2.write import write_clusters
 from qmpd.errors import BlockIOError
+
+_BOUNCE = 16 << 20
+"""Zeroes that are written as data at once, in bytes."""
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.qcow2.cache import Table
     from qmpd.block.drivers.qcow2.state import Qcow2State
+
+
+def split(offset: int, length: int, alignment: int) -> Iterator[tuple[int, int]]:
+    """A request as the generic layer cuts it: a partial head, the aligned middle, a partial tail.
+
+    :returns: offset and length of each piece
+    """
+    end = offset + length
+    while offset < end:
+        if offset % alignment:
+            stop = min(end, offset - offset % alignment + alignment)
+        elif end - offset > alignment:
+            stop = end - end % alignment
+        else:
+            stop = end
+        yield offset, stop - offset
+        offset = stop
+
+
+async def discard(s: Qcow2State, offset: int, length: int) -> None:
+    """Discard any range: its whole clusters, the rest stays."""
+    for start, count in split(offset, length, s.geometry.cluster_size):
+        try:
+            await pdiscard(s, start, count)
+        except BlockIOError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+
+
+async def write_zeroes(s: Qcow2State, offset: int, length: int, *, may_unmap: bool) -> None:
+    """Write zeroes to any range, as data where metadata cannot say it."""
+    for start, count in split(offset, length, s.geometry.subcluster_size):
+        try:
+            await pwrite_zeroes(s, start, count, may_unmap=may_unmap)
+        except BlockIOError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+            for position in range(start, start + count, _BOUNCE):
+                piece = min(_BOUNCE, start + count - position)
+                await write_clusters(s, position, bytes(piece))
 
 
 async def pdiscard(s: Qcow2State, offset: int, length: int) -> None:
