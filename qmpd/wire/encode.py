@@ -1,0 +1,205 @@
+"""From values to QEMU's JSON text: its member order, escapes, numbers and layout.
+
+Objects of one set of members come again and again, so each such shape is compiled once:
+the member order, and a format string for the whole object.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
+from operator import itemgetter
+from typing import Final, NamedTuple
+
+from qmpd.wire.member_order import member_order
+from qmpd.wire.unicode import is_character
+
+_SHAPES: Final = 1024
+"""Shapes of objects that are kept; a client's ids can make up any number."""
+
+_LONGEST_SHAPE: Final = 64
+"""Members of an object whose shape is kept."""
+
+_ESCAPE: Final = re.compile(
+    r"\\(?:u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|u([0-9a-f]{4})|[^u])"
+)
+
+_REPLACEMENT: Final = "\\uFFFD"
+
+
+class Raw:
+    """A value that is sent often and never changes: it is encoded once.
+
+    :param value: any value that `dumps` takes
+    """
+
+    __slots__ = ("_plain", "_pretty", "value")
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+        self._plain: str | None = None
+        self._pretty: str | None = None
+
+    @property
+    def plain(self) -> str:
+        """Its text on one line."""
+        if self._plain is None:
+            self._plain = dumps(self.value).decode()
+        return self._plain
+
+    def pretty(self, level: int) -> str:
+        """Its text where the value is within `level` containers."""
+        if self._pretty is None:
+            self._pretty = dumps(self.value, pretty=True).decode()
+        return self._pretty.replace("\r\n", _newline(level))
+
+
+def dumps(value: object, pretty: bool = False) -> bytes:
+    """The text of `value` as QEMU prints it, ASCII only, without a newline at its end.
+
+    :param value: None, bool, int, float, str, `Raw`, or dicts, lists and tuples of these; dicts
+        have their members in the order in which QEMU inserts them
+    :param pretty: spread it over lines, as a monitor does with ``pretty=on``
+    :raises TypeError: for any other value
+    """
+    if not pretty:
+        try:
+            return ENCODERS[type(value)](value).encode()
+        except RecursionError:
+            pass
+    return _spread(value, pretty).encode()
+
+
+def _correct(escape: re.Match[str]) -> str:
+    """QEMU's form of one escape of Python's: upper case, and U+FFFD for what is no character."""
+    leading, trailing, single = escape.groups()
+    if leading is not None:
+        code = 0x10000 + ((int(leading, 16) & 0x3FF) << 10) + (int(trailing, 16) & 0x3FF)
+        pair = f"\\u{leading.upper()}\\u{trailing.upper()}"
+        return pair if is_character(code) else _REPLACEMENT
+    if single is None:
+        return escape[0]
+    return f"\\u{single.upper()}" if is_character(int(single, 16)) else _REPLACEMENT
+
+
+def _string(value: str) -> str:
+    text = encode_basestring_ascii(value)
+    return _ESCAPE.sub(_correct, text) if "\\u" in text else text
+
+
+def _float(value: float) -> str:
+    return f"{value:.17g}"
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _null(value: None) -> str:
+    return "null"
+
+
+def _raw(value: Raw) -> str:
+    return value.plain
+
+
+class _Shape(NamedTuple):
+    names: tuple[str, ...]
+    """The members in QEMU's order."""
+    values: Callable[[Mapping[str, object]], tuple[object, ...]]
+    """Takes their values from an object."""
+    template: str
+    """The object's text with a ``%s`` for each value."""
+
+
+def _all_values(value: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(value.values())
+
+
+def _make_shape(names: tuple[str, ...]) -> _Shape:
+    ordered = tuple(member_order(names))
+    values = itemgetter(*ordered) if len(ordered) > 1 else _all_values
+    members = [_string(name).replace("%", "%%") + ": %s" for name in ordered]
+    return _Shape(ordered, values, "{" + ", ".join(members) + "}")
+
+
+_kept_shape: Final = lru_cache(_SHAPES)(_make_shape)
+
+
+def _shape(names: tuple[str, ...]) -> _Shape:
+    return _kept_shape(names) if len(names) <= _LONGEST_SHAPE else _make_shape(names)
+
+
+def _object(value: Mapping[str, object]) -> str:
+    _, values, template = _shape(tuple(value))
+    encoders = ENCODERS
+    return template % tuple([encoders[type(member)](member) for member in values(value)])
+
+
+def _array(value: Sequence[object]) -> str:
+    encoders = ENCODERS
+    return "[" + ", ".join([encoders[type(element)](element) for element in value]) + "]"
+
+
+class _Encoders(dict[type, Callable[..., str]]):
+    """Encoders by exact type; a subclass (an enum, say) is encoded as what it derives from."""
+
+    def __missing__(self, kind: type) -> Callable[..., str]:
+        for base in kind.__mro__:
+            if base in self:
+                return self[base]
+        raise TypeError(f"no JSON value: {kind.__name__}")
+
+
+ENCODERS: Final = _Encoders(
+    {
+        str: _string,
+        int: int.__repr__,
+        bool: _bool,
+        type(None): _null,
+        float: _float,
+        dict: _object,
+        list: _array,
+        tuple: _array,
+        Raw: _raw,
+    }
+)
+"""What encodes a value of each type on one line."""
+
+
+def _newline(level: int) -> str:
+    return "\r\n" + "    " * level
+
+
+def _spread(value: object, pretty: bool) -> str:
+    """Encode without recursion, on lines of their own or on one."""
+    text: list[str] = []
+    todo: list[str | tuple[object, int]] = [(value, 0)]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            text.append(item)
+            continue
+        value, level = item
+        if isinstance(value, Mapping):
+            members = [(_string(name) + ": ", value[name]) for name in _shape(tuple(value)).names]
+            brackets = "{}"
+        elif isinstance(value, list | tuple):
+            members = [("", element) for element in value]
+            brackets = "[]"
+        else:
+            if pretty and isinstance(value, Raw):
+                text.append(value.pretty(level))
+            else:
+                text.append(ENCODERS[type(value)](value))
+            continue
+        text.append(brackets[0])
+        todo.append((_newline(level) if pretty else "") + brackets[1])
+        inner = _newline(level + 1) if pretty else ""
+        for index in range(len(members) - 1, -1, -1):
+            name, member = members[index]
+            todo.append((member, level + 1))
+            todo.append(("," + (inner or " ") if index else inner) + name)
+    return "".join(text)

@@ -1,0 +1,228 @@
+"""From bytes to the tokens of QEMU's JSON dialect.
+
+The rules are one literal table, `TRANSITIONS`; the lexer only walks it.  It differs
+from RFC 8259 in that strings may be in single quotes, any lower-case word is a
+keyword token, a zero takes no exponent, and that it recovers from an error at
+the next byte that is likely to start something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+TOKEN_LIMIT: Final = 64 << 20
+"""Bytes that a single token may have."""
+
+
+class State(Enum):
+    """Where in a token the lexer is."""
+
+    START = auto()
+    DOUBLE_QUOTED = auto()
+    DOUBLE_QUOTED_ESCAPE = auto()
+    SINGLE_QUOTED = auto()
+    SINGLE_QUOTED_ESCAPE = auto()
+    SIGN = auto()
+    ZERO = auto()
+    DIGITS = auto()
+    POINT = auto()
+    FRACTION = auto()
+    EXPONENT = auto()
+    EXPONENT_SIGN = auto()
+    EXPONENT_DIGITS = auto()
+    KEYWORD = auto()
+    RECOVERY = auto()
+
+
+class Token(Enum):
+    """What a token is."""
+
+    LEFT_CURLY = auto()
+    RIGHT_CURLY = auto()
+    LEFT_SQUARE = auto()
+    RIGHT_SQUARE = auto()
+    COLON = auto()
+    COMMA = auto()
+    STRING = auto()
+    INTEGER = auto()
+    FLOAT = auto()
+    KEYWORD = auto()
+    STRAY = auto()
+    """Bytes that are no token, the offending one included."""
+    OVERLONG = auto()
+    """The first `TOKEN_LIMIT` + 1 bytes of something longer."""
+
+
+class Ahead(NamedTuple):
+    """The byte belongs to what follows: it is read again, in state START."""
+
+    token: Token | None = None
+    """The token that has ended before it."""
+
+
+Target = State | Token | Ahead
+Rule = tuple[str | range, Target]
+
+_STRING_BYTES: Final = range(0x20, 0xFE)
+_ANY: Final = range(0x100)
+_DIGIT: Final = "0123456789"
+_DIGIT_1_9: Final = "123456789"
+_LOWER: Final = "abcdefghijklmnopqrstuvwxyz"
+
+TRANSITIONS: Final[Mapping[State, tuple[Rule, ...]]] = MappingProxyType(
+    {
+        State.START: (
+            (" \t\r\n", State.START),
+            ('"', State.DOUBLE_QUOTED),
+            ("'", State.SINGLE_QUOTED),
+            ("-", State.SIGN),
+            ("0", State.ZERO),
+            (_DIGIT_1_9, State.DIGITS),
+            (_LOWER, State.KEYWORD),
+            ("{", Token.LEFT_CURLY),
+            ("}", Token.RIGHT_CURLY),
+            ("[", Token.LEFT_SQUARE),
+            ("]", Token.RIGHT_SQUARE),
+            (":", Token.COLON),
+            (",", Token.COMMA),
+        ),
+        State.DOUBLE_QUOTED: (
+            (_STRING_BYTES, State.DOUBLE_QUOTED),
+            ("\\", State.DOUBLE_QUOTED_ESCAPE),
+            ('"', Token.STRING),
+        ),
+        State.DOUBLE_QUOTED_ESCAPE: ((_STRING_BYTES, State.DOUBLE_QUOTED),),
+        State.SINGLE_QUOTED: (
+            (_STRING_BYTES, State.SINGLE_QUOTED),
+            ("\\", State.SINGLE_QUOTED_ESCAPE),
+            ("'", Token.STRING),
+        ),
+        State.SINGLE_QUOTED_ESCAPE: ((_STRING_BYTES, State.SINGLE_QUOTED),),
+        State.SIGN: (("0", State.ZERO), (_DIGIT_1_9, State.DIGITS)),
+        State.ZERO: (
+            (_ANY, Ahead(Token.INTEGER)),
+            (_DIGIT, Token.STRAY),
+            (".", State.POINT),
+        ),
+        State.DIGITS: (
+            (_ANY, Ahead(Token.INTEGER)),
+            (_DIGIT, State.DIGITS),
+            (".", State.POINT),
+            ("eE", State.EXPONENT),
+        ),
+        State.POINT: ((_DIGIT, State.FRACTION),),
+        State.FRACTION: (
+            (_ANY, Ahead(Token.FLOAT)),
+            (_DIGIT, State.FRACTION),
+            ("eE", State.EXPONENT),
+        ),
+        State.EXPONENT: (("+-", State.EXPONENT_SIGN), (_DIGIT, State.EXPONENT_DIGITS)),
+        State.EXPONENT_SIGN: ((_DIGIT, State.EXPONENT_DIGITS),),
+        State.EXPONENT_DIGITS: (
+            (_ANY, Ahead(Token.FLOAT)),
+            (_DIGIT, State.EXPONENT_DIGITS),
+        ),
+        State.KEYWORD: ((_ANY, Ahead(Token.KEYWORD)), (_LOWER, State.KEYWORD)),
+        State.RECOVERY: (
+            (_ANY, State.RECOVERY),
+            (range(0x20), Ahead()),
+            ("\t", State.RECOVERY),
+            ("[]{}:,", Ahead()),
+            (range(0xFE, 0x100), Ahead()),
+        ),
+    }
+)
+"""For each state, what each byte leads to; of several rules the last one counts,
+and a byte that no rule names makes the token a stray one."""
+
+
+class _Row(NamedTuple):
+    """A state's rules, ready for walking."""
+
+    targets: tuple[Target, ...]
+    stay: re.Pattern[bytes]
+    """Matches the bytes that change nothing (perhaps none)."""
+
+
+def _row(state: State) -> _Row:
+    targets: list[Target] = [Token.STRAY] * 0x100
+    for where, target in TRANSITIONS[state]:
+        for byte in map(ord, where) if isinstance(where, str) else where:
+            targets[byte] = target
+    staying = b"".join(b"\\x%02x" % byte for byte, to in enumerate(targets) if to is state)
+    return _Row(tuple(targets), re.compile(b"[%s]*" % staying if staying else b""))
+
+
+_ROWS: Final[Mapping[State, _Row]] = MappingProxyType({state: _row(state) for state in State})
+
+_TEXTLESS: Final = frozenset((State.START, State.RECOVERY))
+"""States whose bytes (white space, skipped ones) belong to no token."""
+
+
+class Lexer:
+    """The lexer of one stream; it keeps a token that has only begun."""
+
+    def __init__(self) -> None:
+        self._state = State.START
+        self._text = bytearray()
+
+    @property
+    def at_start(self) -> bool:
+        """Whether no token has begun and no error is being recovered from."""
+        return self._state is State.START
+
+    def next_token(self, data: bytes, index: int) -> tuple[Token | None, bytes, int]:
+        """Read `data` from `index` until a token is complete.
+
+        :returns: the token, None where the data ended before; its text; the index to go on at
+        """
+        state = self._state
+        text = self._text
+        while index < len(data):
+            row = _ROWS[state]
+            room = TOKEN_LIMIT + 1 - len(text)
+            run = row.stay.match(data, index, index + room)
+            assert run is not None
+            if (end := run.end()) > index:
+                if state not in _TEXTLESS:
+                    text += data[index:end]
+                    if len(text) > TOKEN_LIMIT:
+                        return self._complete(Token.OVERLONG, end)
+                index = end
+                continue
+            target = row.targets[data[index]]
+            if isinstance(target, Ahead):
+                if target.token is not None:
+                    return self._complete(target.token, index)
+                state = State.START
+                continue
+            text.append(data[index])
+            index += 1
+            if isinstance(target, Token):
+                return self._complete(target, index)
+            state = target
+            if len(text) > TOKEN_LIMIT:
+                return self._complete(Token.OVERLONG, index)
+        self._state = state
+        return None, b"", index
+
+    def end(self) -> tuple[Token | None, bytes]:
+        """End the input: the token that was begun, a stray one where it is unfinished."""
+        target = _ROWS[self._state].targets[0]
+        if self._state in _TEXTLESS:
+            self._state = State.START
+            return None, b""
+        token = target.token if isinstance(target, Ahead) else Token.STRAY
+        text = self._complete(token or Token.STRAY, 0)[1]
+        self._state = State.START
+        return token, text
+
+    def _complete(self, token: Token, index: int) -> tuple[Token, bytes, int]:
+        text = bytes(self._text)
+        self._text.clear()
+        self._state = State.RECOVERY if token is Token.STRAY else State.START
+        return token, text, index

@@ -1,0 +1,255 @@
+"""The state of one QMP connection, from its greeting on; no sockets here.
+
+`Session` turns the bytes of a client into checked requests, and replies and events
+into bytes.  The behaviour is that of QEMU's monitor: negotiation first, requests checked
+member by member in the order of their hash table, the id echoed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+from qmpd.errors import CommandNotFound, GenericError, QmpError
+from qmpd.wire.encode import dumps
+from qmpd.wire.json_stream import NEED_MORE, JsonStream
+from qmpd.wire.member_order import member_order
+
+
+class _NoId(Enum):
+    NO_ID = "no id"
+
+
+NO_ID: Final = _NoId.NO_ID
+"""The id of a request without one (null is an id)."""
+
+
+class SessionState(Enum):
+    """What a session is at."""
+
+    NEGOTIATING = "negotiating"
+    COMMANDS = "commands"
+
+
+@dataclass(frozen=True, slots=True)
+class StateRule:
+    """What a state allows.
+
+    :param refused: why a command other than qmp_capabilities is not found
+    :param negotiation_refused: why qmp_capabilities is not found
+    :param events: whether events are sent
+    """
+
+    refused: str | None
+    negotiation_refused: str | None
+    events: bool
+
+
+RULES: Final[Mapping[SessionState, StateRule]] = MappingProxyType(
+    {
+        SessionState.NEGOTIATING: StateRule(
+            refused="Expecting capabilities negotiation with 'qmp_capabilities'",
+            negotiation_refused=None,
+            events=False,
+        ),
+        SessionState.COMMANDS: StateRule(
+            refused=None,
+            negotiation_refused="Capabilities negotiation is already complete, command ignored",
+            events=True,
+        ),
+    }
+)
+"""The states; a successful qmp_capabilities leads from the first to the second."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A well-formed request.
+
+    :param command: name of the command, known or not
+    :param arguments: None where absent
+    :param oob: whether it came as ``exec-oob``, to be run ahead of those that wait
+    :param id: any JSON value, `NO_ID` where absent
+    """
+
+    command: str
+    arguments: dict[str, object] | None
+    oob: bool
+    id: object
+
+
+@dataclass(slots=True)
+class BadRequest:
+    """Input to be answered with an error at once.
+
+    :param error: what the client is told
+    :param id: the request's id where it has one
+    :param oob: whether it would have been out-of-band: its answer does not wait, either
+    """
+
+    error: QmpError
+    id: object = NO_ID
+    oob: bool = False
+
+
+_OKAY: Final = b'{"return": {}}\r\n'
+
+
+class Session:
+    """One connection.
+
+    :param qemu_version: major, minor, micro
+    :param package: the package string of the greeting
+    :param oob: whether the capability oob is offered
+    :param pretty: whether output is spread over lines
+    """
+
+    def __init__(
+        self,
+        *,
+        qemu_version: tuple[int, int, int],
+        package: str,
+        oob: bool = True,
+        pretty: bool = False,
+    ) -> None:
+        self._version = qemu_version
+        self._package = package
+        self._offered = ("oob",) if oob else ()
+        self._pretty = pretty
+        self._stream = JsonStream()
+        self.state = SessionState.NEGOTIATING
+        self.oob_enabled = False
+
+    def greeting(self) -> bytes:
+        """What the client is sent first."""
+        major, minor, micro = self._version
+        qemu = {"major": major, "minor": minor, "micro": micro}
+        version = {"qemu": qemu, "package": self._package}
+        return self._line({"QMP": {"version": version, "capabilities": list(self._offered)}})
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the client, any number of them; `next_request` reads them."""
+        self._stream.feed(data)
+
+    def next_request(self) -> Request | BadRequest | None:
+        """The next request, or what is to be said of wrong input; None: more bytes are needed.
+
+        Ask for the next one only when the present one has been answered, unless
+        `oob_enabled`: negotiation decides what a request may be.
+        """
+        result = self._stream.next()
+        if result is NEED_MORE:
+            return None
+        if isinstance(result, QmpError):
+            return BadRequest(result)
+        (value,) = result
+        if not isinstance(value, dict):
+            return BadRequest(GenericError("QMP input must be a JSON object"))
+        return self._check(value)
+
+    def _check(self, members: dict[str, object]) -> Request | BadRequest:
+        command = members.get("execute")
+        arguments = members.get("arguments")
+        usual = 1 + ("arguments" in members) + ("id" in members)
+        if type(command) is str and len(members) == usual:
+            if type(arguments) is dict:
+                return Request(command, arguments, False, members.get("id", NO_ID))
+            if "arguments" not in members:
+                return Request(command, None, False, members.get("id", NO_ID))
+        return self._check_members(members)
+
+    def _check_members(self, members: dict[str, object]) -> Request | BadRequest:
+        """The whole check, in QEMU's order: the first wrong member counts."""
+        identity = members.get("id", NO_ID)
+        oob = "exec-oob" in members and "execute" not in members
+        executes = ("execute", "exec-oob") if self.oob_enabled else ("execute",)
+        found: str | None = None
+        for name in member_order(members):
+            value = members[name]
+            wrong: str | None = None
+            if name in executes:
+                if not isinstance(value, str):
+                    wrong = "must be a string"
+                elif found is not None:
+                    wrong = f"clashes with '{found}'"
+                found = name
+            elif name == "arguments":
+                if not isinstance(value, dict):
+                    wrong = "must be an object"
+            elif name != "id":
+                wrong = "is unexpected"
+            if wrong is not None:
+                error = GenericError(f"QMP input member '{name}' {wrong}")
+                return BadRequest(error, identity, oob)
+        if found is None:
+            return BadRequest(GenericError("QMP input lacks member 'execute'"), identity, oob)
+        command, arguments = members[found], members.get("arguments")
+        assert isinstance(command, str)
+        assert arguments is None or isinstance(arguments, dict)
+        return Request(command, arguments, oob, identity)
+
+    def check_command(self, name: str) -> None:
+        """Check that the state allows command `name`, before it is looked up.
+
+        :raises CommandNotFound: it does not (and then QEMU does not say whether it exists)
+        """
+        refused = RULES[self.state].refused
+        if refused is not None and name != "qmp_capabilities":
+            raise CommandNotFound(refused)
+
+    def negotiate(self, enable: Sequence[str]) -> None:
+        """Do what command qmp_capabilities does, after its arguments have been read.
+
+        :param enable: names of enum QMPCapability
+        :raises CommandNotFound: negotiation is over already
+        :raises GenericError: a capability was not offered; negotiation goes on
+        """
+        refused = RULES[self.state].negotiation_refused
+        if refused is not None:
+            raise CommandNotFound(refused)
+        missing = [name for name in enable if name not in self._offered]
+        if missing:
+            raise GenericError(f"Capability {', '.join(missing)} not available")
+        self.oob_enabled = "oob" in enable
+        self.state = SessionState.COMMANDS
+
+    def reply(self, request: Request, value: object) -> bytes:
+        """The answer to a request that succeeded.
+
+        :param value: what the command returns, ``{}`` for nothing; see `dumps`
+        """
+        if request.id is not NO_ID:
+            return self._line({"return": value, "id": request.id})
+        if value == {} and not self._pretty:
+            return _OKAY
+        return self._line({"return": value})
+
+    def reply_error(self, request: Request | BadRequest, error: QmpError) -> bytes:
+        """The answer to a request that failed."""
+        body = {"class": error.error_class, "desc": error.desc}
+        if request.id is NO_ID:
+            return self._line({"error": body})
+        return self._line({"error": body, "id": request.id})
+
+    def event(
+        self, name: str, data: Mapping[str, object] | None, seconds: int, microseconds: int
+    ) -> bytes | None:
+        """An event's bytes; None where the state keeps events from the client.
+
+        :param data: members in schema order; None for an event without any
+        :param seconds: since the epoch, -1 where the clock failed
+        :param microseconds: 0 to 999999, -1 where the clock failed
+        """
+        if not RULES[self.state].events:
+            return None
+        timestamp = {"seconds": seconds, "microseconds": microseconds}
+        event: dict[str, object] = {"event": name, "timestamp": timestamp}
+        if data is not None:
+            event["data"] = dict(data)
+        return self._line(event)
+
+    def _line(self, message: dict[str, object]) -> bytes:
+        return dumps(message, self._pretty) + b"\r\n"

@@ -1,0 +1,99 @@
+"""QEMU's modified UTF-8: which bytes are which characters, and which are none.
+
+It differs from UTF-8 in that U+0000 is the two bytes C0 80 (QEMU's strings end at
+the first zero byte), and that the 66 noncharacters of Unicode count as invalid.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+INVALID: Final = -1
+"""What `decode_one` returns for bytes that are no character."""
+
+REPLACEMENT: Final = "\ufffd"
+
+_SMALLEST: Final = (0x80, 0x800, 0x10000, 0x200000, 0x4000000)
+"""The smallest code point that needs 2, 3, 4, 5, 6 bytes."""
+
+NONCHARACTER: Final = re.compile(
+    "[\ufdd0-\ufdef"
+    + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+    + "]"
+)
+
+
+def is_character(code: int) -> bool:
+    """Whether `code` is a code point that QEMU lets into a string."""
+    return (
+        0 <= code <= 0x10FFFF
+        and not 0xD800 <= code <= 0xDFFF
+        and not 0xFDD0 <= code <= 0xFDEF
+        and code & 0xFFFE != 0xFFFE
+    )
+
+
+def decode_one(data: bytes, start: int) -> tuple[int, int]:
+    """Decode the sequence at `start`, which must be within `data`.
+
+    :returns: its code point, or `INVALID`, and the index where the next sequence starts;
+        an invalid one reaches as far as its continuation bytes do
+    """
+    first = data[start]
+    if first < 0x80:
+        return first, start + 1
+    if first < 0xC0 or first >= 0xFE:
+        return INVALID, start + 1
+    length = 8 - (first ^ 0xFF).bit_length()
+    code = first & (0x7F >> length)
+    end = start + 1
+    while end < start + length:
+        if end >= len(data) or data[end] & 0xC0 != 0x80:
+            return INVALID, end
+        code = code << 6 | data[end] & 0x3F
+        end += 1
+    overlong = code < _SMALLEST[length - 2] and not (code == 0 and length == 2)
+    return (code if is_character(code) and not overlong else INVALID), end
+
+
+def decode_strict(data: bytes) -> str | None:
+    """The string in `data`, or None where a sequence is invalid."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = _decode_stepwise(data)
+        return None if REPLACEMENT in text and _has_invalid(data) else text
+    return None if NONCHARACTER.search(text) else text
+
+
+def decode_lossy(data: bytes) -> str:
+    """The string in `data`, U+FFFD for each invalid sequence, as QEMU prints it."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return _decode_stepwise(data)
+    return NONCHARACTER.sub(REPLACEMENT, text)
+
+
+def encode(text: str) -> bytes:
+    """The bytes of `text` as QEMU stores it; what is no character becomes U+FFFD."""
+    return text.encode(errors="replace").replace(b"\0", b"\xc0\x80")
+
+
+def _decode_stepwise(data: bytes) -> str:
+    characters = []
+    index = 0
+    while index < len(data):
+        code, index = decode_one(data, index)
+        characters.append(REPLACEMENT if code == INVALID else chr(code))
+    return "".join(characters)
+
+
+def _has_invalid(data: bytes) -> bool:
+    index = 0
+    while index < len(data):
+        code, index = decode_one(data, index)
+        if code == INVALID:
+            return True
+    return False
