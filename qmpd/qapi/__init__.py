@@ -1,0 +1,1 @@
+"""The QAPI schema language: compiler, generated models, introspection."""

@@ -39,7 +39,11 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class DocSection:
-    """One section of a doc block: `kind` is plain, member, feature, returns, errors, since, todo."""
+    """One section of a doc block.
+
+    `kind` is plain, member, feature, returns, errors, since, todo, or (QEMU before 9.1) note
+    and example; `name` is that of the member or feature described.
+    """
 
     kind: str
     name: str | None
@@ -89,7 +93,7 @@ class Type(Entity):
 
 @dataclass(slots=True)
 class BuiltinType(Type):
-    """``str``, ``int``, ``uint32``, ``size``, ``bool``, ``number``, ``null``, ``any``, ``QType``..."""
+    """``str``, ``int``, ``uint32``, ``size``, ``bool``, ``number``, ``null``, ``any``..."""
 
     json_type: str = ""
     """As introspection names it: string, number, int, boolean, null, value."""

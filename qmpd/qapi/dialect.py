@@ -1,0 +1,110 @@
+"""Which age of the QAPI language a schema is written in.
+
+The language has grown by addition, and most of what older schemas may do is still read by
+form alone: ``{ 'type': ... }`` structs, unions without a discriminator, ``'gen': 'no'``,
+preprocessor conditions, the pragmas' old names.  Some rules, however, contradict earlier
+practice: how doc comments are laid out and what must be documented, how names are spelled.
+For those the age of the whole schema decides, and a schema is taken for an old one only on
+evidence that cannot be had by mistake:
+
+* *2012*: it has a ``{ 'type': ... }`` struct.  QEMU 2.4 took that form away.
+* *dated*: its newest ``Since`` tag names a QEMU version below a rule's, and either there are
+  twenty such tags or more (a QEMU's whole schema has hundreds), or it has sections ``Note:``
+  or ``Example:``, which QEMU 9.1 took away.
+* *renamed pragmas*: ``returns-whitelist`` or ``name-case-whitelist``: QEMU 5.2 or older.
+
+Every other schema is current, and every rule holds.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from qmpd.qapi.parser import Expression, ParsedSchema
+
+_SINCE = re.compile(r"\b[Ss]ince:? +(\d{1,2})\.(\d{1,2})\b")
+_OLD_SECTION = re.compile(r"# (?:Notes?|Examples?):(?!:)")
+_ENOUGH_TAGS = 20
+METATYPES = ("enum", "struct", "union", "alternate", "command", "event")
+
+
+class DocRules(enum.Enum):
+    """How doc blocks are read."""
+
+    COMMENTS = "comments"
+    """Not at all: before QEMU 2.9 they were comments like others."""
+    HISTORIC = "historic"
+    """As until QEMU 8.2: free indentation, ``Note:`` and ``Example:``, members may lack docs."""
+    TAGGED = "tagged"
+    """As in QEMU 9.0: as now, with ``Note:`` and ``Example:`` still."""
+    CURRENT = "current"
+    """As since QEMU 9.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The rules that depend on a schema's age.
+
+    :param docs: how doc blocks are read
+    :param strict_names: case of names and types of returns are checked (since QEMU 6.0; the
+        exceptions of older schemas stood in the compiler itself)
+    :param strict_layout: doc lines end at column 70, sentences are two spaces apart (a rule
+        of QEMU 10.2, held to be meant only where no ``Since`` tells another age)
+    :param kinds_reserved: type names may not end in ``Kind``: there are unions without a
+        discriminator, whose enums are called so
+    :param is_2012: forms that went away with QEMU 2.4 are read (see `qmpd.qapi.check`)
+    """
+
+    docs: DocRules = DocRules.CURRENT
+    strict_names: bool = True
+    strict_layout: bool = False
+    kinds_reserved: bool = False
+    is_2012: bool = False
+
+
+def detect_dialect(schema: ParsedSchema) -> Dialect:
+    """The dialect of `schema`, by the evidence in what could be read of it."""
+    kinds = any(_is_simple_union(expression) for expression in schema.expressions)
+    if any(is_type_struct(expression) for expression in schema.expressions):
+        return Dialect(DocRules.COMMENTS, strict_names=False, kinds_reserved=kinds, is_2012=True)
+    lines = [text for doc in schema.docs for _, text in doc.lines]
+    dates = list(_dates(lines))
+    newest = max(dates, default=None)
+    if newest is None:
+        return Dialect(
+            strict_names=not schema.pragma.historic, strict_layout=True, kinds_reserved=kinds
+        )
+    is_dated = len(dates) >= _ENOUGH_TAGS or any(_OLD_SECTION.match(line) for line in lines)
+    return Dialect(
+        _doc_rules(newest) if is_dated else DocRules.CURRENT,
+        strict_names=not schema.pragma.historic and not (is_dated and newest < (6, 0)),
+        kinds_reserved=kinds,
+    )
+
+
+def is_type_struct(expression: Expression) -> bool:
+    """Whether it is a struct as of 2012, ``{ 'type': NAME, ... }``."""
+    body = expression.body
+    return isinstance(body.get("type"), str) and not any(meta in body for meta in METATYPES)
+
+
+def _is_simple_union(expression: Expression) -> bool:
+    body = expression.body
+    return "union" in body and "base" not in body and "discriminator" not in body
+
+
+def _dates(lines: Iterable[str]) -> Iterable[tuple[int, int]]:
+    for line in lines:
+        for major, minor in _SINCE.findall(line):
+            yield int(major), int(minor)
+
+
+def _doc_rules(newest: tuple[int, int]) -> DocRules:
+    if newest < (2, 9):
+        return DocRules.COMMENTS
+    if newest < (9, 0):
+        return DocRules.HISTORIC
+    return DocRules.TAGGED if newest < (9, 1) else DocRules.CURRENT

@@ -1,0 +1,102 @@
+"""Doc blocks as QEMU wrote them from 2.9 to 8.2.
+
+Text may be indented in any way, ``Note:`` and ``Example:`` are sections, members may go
+without description.  What those compilers refused for good reason is refused here too:
+empty and repeated sections, descriptions after another section, names that do not exist.
+"""
+
+from __future__ import annotations
+
+import re
+
+from qmpd.qapi.doc import TAG_KINDS, DocBlock, DocLines
+from qmpd.qapi.lexer import RawDoc
+
+_NAME = re.compile(r"@(\S*):(?= |$) *")
+_TAG = re.compile(r"(Returns|Since|Notes?|Examples?|TODO):(?= |$) *")
+_ANY_NAME = re.compile(r"@\S+:")
+
+
+def read_historic_doc(raw: RawDoc) -> DocBlock:
+    """Read a block by the older rules.
+
+    :raises QapiError: the first line that breaks one
+    """
+    lines = DocLines(raw)
+    symbol = lines.symbol()
+    reader = _Reader(lines, DocBlock(raw.location, symbol))
+    if symbol is None:
+        reader.read_free_text()
+    else:
+        lines.advance()
+        reader.read()
+    return reader.block
+
+
+class _Reader:
+    """Line by line, with the section being read as state."""
+
+    def __init__(self, lines: DocLines, block: DocBlock) -> None:
+        self.block = block
+        self._lines = lines
+        self._section = block.plain(lines.location)
+        # What a line @NAME: describes now: a member, a feature, or nothing any more.
+        self._describes: str | None = "member"
+
+    def read_free_text(self) -> None:
+        while self._lines.text is not None:
+            self._append(self._lines.text)
+            self._lines.advance()
+
+    def read(self) -> None:
+        while (text := self._lines.text) is not None:
+            self._line(text)
+            self._lines.advance()
+        self._close()
+
+    def _line(self, text: str) -> None:
+        lines = self._lines
+        if match := _NAME.match(text):
+            if self._describes is None:
+                tag = self._section.kind.capitalize()
+                raise lines.error(f"'@{match[1]}:' can't follow '{tag}' section")
+            self._close()
+            head = text[match.end() :]
+            self._section = self.block.describe(self._describes, match[1], lines.location, head)
+        elif match := _TAG.match(text):
+            self._close()
+            head = text[match.end() :]
+            self._section = self.block.begin(TAG_KINDS[match[1]], lines.location, head)
+            self._describes = None
+        elif text == "Features:" and self._may_start_features():
+            self._close()
+            self._describes = "feature"
+        elif text.startswith(("= ", "==")):
+            raise lines.error("unexpected '=' markup in definition documentation")
+        else:
+            if text and not text[0].isspace() and self._after_blank() and self._is_description():
+                self._close()
+                self._section = self.block.plain(lines.location)
+                self._describes = None
+            self._append(text)
+
+    def _may_start_features(self) -> bool:
+        is_body = self._section is self.block.sections[0]
+        return self._describes is not None and (is_body or self._after_blank())
+
+    def _is_description(self) -> bool:
+        return self._section.kind in ("member", "feature")
+
+    def _after_blank(self) -> bool:
+        return bool(self._section.lines) and self._section.lines[-1] == ""
+
+    def _append(self, text: str) -> None:
+        if match := _ANY_NAME.match(text):
+            raise self._lines.error(f"'{match[0]}' not allowed in free-form documentation")
+        self._section.lines.append(text)
+
+    def _close(self) -> None:
+        section = self._section
+        if section.kind != "plain" and not section.text:
+            name = section.name or section.kind.capitalize()
+            raise self._lines.error(f"empty doc section '{name}'")

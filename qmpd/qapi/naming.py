@@ -1,0 +1,70 @@
+"""The rules for names, and the C identifiers by which names clash."""
+
+from __future__ import annotations
+
+import re
+
+from qmpd.qapi.source import Site
+
+_NAME = re.compile(r"(?:__[a-z0-9.-]+_)?(?:x-)?([a-z][a-z0-9_-]*)", re.IGNORECASE)
+_CAMEL_CASE = re.compile(r"[A-Z][A-Za-z0-9]*[a-z][A-Za-z0-9]*")
+_TO_C = str.maketrans(".-", "__")
+
+
+def c_name(name: str) -> str:
+    """The C identifier made of `name`: names equal in C must not meet in one type."""
+    return name.translate(_TO_C)
+
+
+def _stem(name: str, site: Site, what: str) -> str:
+    """`name` without downstream prefix (``__com.example_``) and ``x-``.
+
+    :raises QapiError: not a name, or of the reserved ``q_`` space
+    """
+    match = _NAME.fullmatch(name)
+    if match is None or c_name(name).startswith("q_"):
+        raise site.error(f"{what} has an invalid name")
+    return match.group(1)
+
+
+def check_lower(name: str, site: Site, what: str, *, permissive: bool = False) -> None:
+    """Check the name of a command, member, enum value or feature: ``lower-case``.
+
+    :param what: what bears the name, for the error
+    :param permissive: upper case and ``_`` are tolerated
+    :raises QapiError: invalid, reserved or in the wrong case
+    """
+    stem = _stem(name, site, what)
+    if not permissive and re.search(r"[A-Z_]", stem):
+        raise site.error(f"name of {what} must not use uppercase or '_'")
+
+
+def check_definition_name(site: Site, *, exempt: bool, relaxed: bool, kinds: bool) -> None:
+    """Check the name of `site`: ``command-name``, ``EVENT_NAME`` or ``TypeName``.
+
+    :param exempt: a pragma tolerates ``_`` in this command's name
+    :param relaxed: case is not checked at all
+    :param kinds: the suffix ``Kind`` belongs to the compiler: it makes such enums itself for
+        unions without a discriminator
+    :raises QapiError: invalid, reserved or in the wrong case
+    """
+    name, what = site.name, site.meta
+    stem = _stem(name, site, what)
+    if what == "event":
+        if not relaxed and re.search(r"[a-z-]", stem):
+            raise site.error(f"name of {what} must not use lowercase or '-'")
+        return
+    if what == "command":
+        if not relaxed and re.search(r"[A-Z]" if exempt else r"[A-Z_]", stem):
+            raise site.error(f"name of {what} must not use uppercase or '_'")
+        return
+    if not relaxed and not _CAMEL_CASE.fullmatch(stem):
+        raise site.error(f"name of {what} must use CamelCase")
+    for suffix in ("List", "Kind") if kinds else ("List",):
+        if name.endswith(suffix):
+            raise site.error(f"{what} name should not end in '{suffix}'")
+
+
+def is_reserved_member(name: str) -> bool:
+    """Whether generated C code needs the member name for itself: ``u``, ``has_*``."""
+    return c_name(name) == "u" or c_name(name).startswith("has_")
