@@ -136,12 +136,14 @@ async def open_data_file(s: Qcow2State, reference: str | Mapping[str, Any] | Non
     :raises QmpError: there must be one and is not, or the other way round
     """
     header = s.header
-    if header.incompatible & INCOMPAT_DATA_FILE:
-        if reference is None and header.data_file is not None:
-            reference = {"driver": "file", "filename": header.data_file.decode()}
-        if reference is None:
-            raise BlockIOError(errno.EINVAL, "'data-file' is required for this image")
+    if reference is not None:
         await s.node.open_child("data-file", reference)
+    if header.incompatible & INCOMPAT_DATA_FILE:
+        if reference is None:
+            if header.data_file is None:
+                raise BlockIOError(errno.EINVAL, "'data-file' is required for this image")
+            name = header.data_file.decode("utf-8", "surrogateescape")
+            await s.node.open_child("data-file", {"driver": "file", "filename": name})
         s.use_data_file()
         return
     if reference is not None:
