@@ -1,0 +1,156 @@
+"""The schema says what a real QEMU says: names, types, order, features, optionality, flags."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.schema.comparison import Comparison
+from tests.schema.conftest import COMMAND_LINES, StartProgram
+from tests.schema.reading import SCHEMA_DIRECTORY, Definition, Definitions
+
+PROGRAMS = list(COMMAND_LINES)
+RECORDED_ORDERS = {
+    "qemu-system-x86_64": "system-emulator.json",
+    "qemu-storage-daemon": "storage-daemon.json",
+}
+
+
+def _recorded(program: str) -> dict[str, Any]:
+    text = (SCHEMA_DIRECTORY / RECORDED_ORDERS[program]).read_text(encoding="utf-8")
+    recorded: dict[str, Any] = json.loads(text)
+    return recorded
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_commands_and_events_are_the_same(
+    program: str, definitions: Definitions, start: StartProgram
+) -> None:
+    infos = start(program).ask("query-qmp-schema")
+
+    differences = Comparison(definitions, infos).differences()
+
+    assert not differences, f"differs from {program}:\n" + "\n".join(differences)
+
+
+def test_every_type_is_compared(definitions: Definitions, start: StartProgram) -> None:
+    comparison = Comparison(definitions, start("qemu-system-x86_64").ask("query-qmp-schema"))
+    comparison.differences()
+    kinds = ("enum", "struct", "union", "alternate")
+    types = {d.name for kind in kinds for d in definitions.of_kind(kind)}
+
+    hidden = types - set(comparison.compared_types())
+
+    # A base shows as members of what is derived from it, and the classes of errors do not show.
+    bases = {d.body["base"] for d in definitions.of_kind("struct") if "base" in d.body}
+    bases |= {
+        d.body["base"] for d in definitions.of_kind("union") if isinstance(d.body["base"], str)
+    }
+    assert hidden <= bases | {"QapiErrorClass"}
+
+
+def test_nothing_is_ours_alone(definitions: Definitions, start: StartProgram) -> None:
+    theirs = {info["name"] for info in start("qemu-system-x86_64").ask("query-qmp-schema")}
+
+    ours = [d.name for kind in ("command", "event") for d in definitions.of_kind(kind)]
+
+    assert [name for name in ours if name not in theirs] == []
+
+
+def test_all_of_the_storage_daemon_is_there(definitions: Definitions, start: StartProgram) -> None:
+    infos = start("qemu-storage-daemon").ask("query-qmp-schema")
+
+    theirs = [info["name"] for info in infos if info["meta-type"] in ("command", "event")]
+
+    assert [name for name in theirs if name not in definitions] == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_recorded_orders(program: str, start: StartProgram) -> None:
+    running = start(program)
+    recorded = _recorded(program)
+
+    assert recorded["commands"] == [info["name"] for info in running.ask("query-commands")]
+    assert recorded["events"] == [
+        info["name"] for info in running.ask("query-qmp-schema") if info["meta-type"] == "event"
+    ]
+
+
+def test_storage_daemon_has_the_same_types() -> None:
+    # Both programs pass the comparison above, with the same definitions.
+    assert _recorded("qemu-storage-daemon")["differences"] == {}
+
+
+def test_allowed_before_the_machine_is_made(definitions: Definitions, start: StartProgram) -> None:
+    program = start("qemu-system-x86_64", "-preconfig")
+    refused = set()
+    for command in definitions.of_kind("command"):
+        # The unknown argument keeps the command from doing anything.
+        answer = program.request(command.name, {"no-such-argument": 1})
+        if "permitted only after machine initialization" in answer["error"]["desc"]:
+            refused.add(command.name)
+
+    allowed = {c.name for c in definitions.of_kind("command") if c.body.get("allow-preconfig")}
+
+    assert allowed == {c.name for c in definitions.of_kind("command")} - refused
+
+
+def _with_data(definition: Definition, data: object) -> Definition:
+    return Definition(definition.kind, definition.name, {**definition.body, "data": data})
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        (
+            "BlockDirtyBitmap",
+            {"node": "str", "name": "str", "size": "int"},
+            "BlockDirtyBitmap: only ours has size",
+        ),
+        ("BlockDirtyBitmap", {"node": "str"}, "BlockDirtyBitmap: lacks name"),
+        (
+            "BlockDirtyBitmap",
+            {"name": "str", "node": "str"},
+            "BlockDirtyBitmap: order ['name', 'node'], theirs ['node', 'name']",
+        ),
+        (
+            "BlockDirtyBitmap",
+            {"node": "str", "*name": "str"},
+            "BlockDirtyBitmap.name: optional True, theirs False",
+        ),
+        (
+            "BlockDirtyBitmap",
+            {"node": "str", "name": "int"},
+            "BlockDirtyBitmap.name: type 'int', theirs 'str'",
+        ),
+        (
+            "BlockDirtyBitmap",
+            {"node": "str", "name": ["str"]},
+            "BlockDirtyBitmap.name: a list, theirs is of kind builtin",
+        ),
+        (
+            "BlockDirtyBitmap",
+            {"node": "str", "name": {"type": "str", "features": ["unstable"]}},
+            "BlockDirtyBitmap.name: features ['unstable'], theirs []",
+        ),
+        ("MirrorCopyMode", ["background"], "MirrorCopyMode: lacks write-blocking"),
+        ("BlockJobChangeOptions", {}, "BlockJobChangeOptions[mirror]: nothing, theirs is a type"),
+        ("job-pause", {}, "job-pause: lacks id"),
+        ("STOP", {"id": "str"}, "STOP: only ours has id"),
+    ],
+)
+def test_differences_are_noticed(
+    name: str,
+    data: object,
+    expected: str,
+    definitions: Definitions,
+    start: StartProgram,
+) -> None:
+    infos = start("qemu-system-x86_64").ask("query-qmp-schema")
+    changed = definitions.replaced(_with_data(definitions[name], data))
+
+    differences = Comparison(changed, infos).differences()
+
+    assert expected in differences

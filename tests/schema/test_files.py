@@ -1,0 +1,42 @@
+"""The schema files themselves: layout, documentation, and what is kept beside them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.schema.reading import SCHEMA_DIRECTORY, Definitions
+
+MODULES = sorted(
+    path for path in SCHEMA_DIRECTORY.glob("*.json") if "'" in path.read_text(encoding="utf-8")
+)
+HISTORIC = sorted((SCHEMA_DIRECTORY / "historic").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", [*MODULES, *HISTORIC], ids=lambda path: path.stem)
+def test_layout(path: Path) -> None:
+    text = path.read_text(encoding="ascii")
+
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert [line for line in text.splitlines() if len(line) > 79 or line != line.rstrip()] == []
+
+
+def test_every_module_is_included() -> None:
+    included = re.findall(r"'include': '(.*)'", (SCHEMA_DIRECTORY / "qmpd.json").read_text())
+
+    assert sorted([*included, "qmpd.json"]) == [path.name for path in MODULES]
+
+
+def test_every_definition_has_its_age(definitions: Definitions) -> None:
+    documented = {}
+    for path in MODULES:
+        for block in re.findall(r"^##\n(.*?)^##\n", path.read_text(), re.MULTILINE | re.DOTALL):
+            name = re.match(r"# @(.*):\n", block)
+            assert name is not None
+            documented[name[1]] = re.search(r"^# Since: \d+\.\d+$", block, re.MULTILINE)
+
+    assert [name for name, since in documented.items() if since is None] == []
+    assert all(name in definitions for name in documented)
