@@ -8,10 +8,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from qmpd.errors import QmpError
 
 from .fakes import open_node
 from .test_bitmaps import needs_qsd
+from .test_driver import Bench
 from .test_faults import build
 
 FIELDS = {
@@ -55,7 +58,9 @@ def cases(places: dict[str, tuple[int, int]]) -> list[tuple[int, bytes]]:
     return patches
 
 
-def answers_of_qemu(paths: list[Path]) -> list[str | None]:
+def answers_of_qemu(
+    paths: list[Path], options: list[dict[str, Any]] | None = None
+) -> list[str | None]:
     """What opening each of the images read-only in one QEMU says; None where it works."""
     requests: list[dict[str, Any]] = [{"execute": "qmp_capabilities"}]
     for number, path in enumerate(paths):
@@ -65,6 +70,7 @@ def answers_of_qemu(paths: list[Path]) -> list[str | None]:
             "read-only": True,
             "backing": None,
             "file": {"driver": "file", "filename": str(path)},
+            **(options[number] if options else {}),
         }
         requests.append({"execute": "blockdev-add", "arguments": image})
     requests.append({"execute": "quit"})
@@ -105,4 +111,53 @@ def test_same_errors(tmp_path: Path) -> None:
         for patch, path, there in zip(patches, paths, theirs, strict=True)
         if (here := answer_here(path)) != there
     ]
+    assert not different
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {"lazy-refcounts": True},
+    {"l2-cache-size": -1},
+    {"cache-size": -1},
+    {"refcount-cache-size": -1},
+    {"l2-cache-entry-size": -1},
+    {"l2-cache-entry-size": 0},
+    {"l2-cache-entry-size": 513},
+    {"l2-cache-entry-size": 1 << 20},
+    {"l2-cache-size": 0},
+    {"l2-cache-size": 1 << 60},
+    {"refcount-cache-size": 0},
+    {"cache-size": 0},
+    {"cache-size": 1 << 20, "l2-cache-size": 1 << 21},
+    {"cache-size": 1 << 20, "refcount-cache-size": 1 << 21},
+    {"cache-size": 4, "refcount-cache-size": 1, "l2-cache-size": 1},
+    {"cache-clean-interval": 0},
+    {"cache-clean-interval": -1},
+    {"cache-clean-interval": (1 << 32) - 1},
+    {"cache-clean-interval": 1 << 32},
+    {"overlap-check": "all"},
+    {"overlap-check": {"template": "none", "active-l1": True}},
+    {"discard-no-unref": True},
+    {"encrypt": {"format": "luks"}},
+    {"encrypt": {"format": "aes", "key-secret": "s"}},
+    {"data-file": "nope"},
+    {"pass-discard-request": True, "pass-discard-snapshot": False, "pass-discard-other": True},
+]
+
+
+@needs_qsd
+@pytest.mark.parametrize("version", ["v2", "v3"])
+def test_same_option_errors(tmp_path: Path, version: str) -> None:
+    bench = Bench(tmp_path)
+    bench.create("a.qcow2", version=version)
+    theirs = answers_of_qemu([tmp_path / "a.qcow2"] * len(OPTIONS), OPTIONS)
+    ours: list[str | None] = []
+    for options in OPTIONS:
+        try:
+            bench.add("q", "a.qcow2", **options)
+        except QmpError as error:
+            ours.append(error.desc)
+        else:
+            ours.append(None)
+            bench.run(bench.graph.blockdev_del("q"))
+    different = [case for case in zip(OPTIONS, ours, theirs, strict=True) if case[1] != case[2]]
     assert not different

@@ -64,7 +64,7 @@ def read_options(
     """
     for name in SIZE_OPTIONS:
         if options.get(name, 0) < 0:
-            raise refuse(f"Parameter '{name}' expects a non-negative number below 2^64")
+            raise refuse(f"Value '{options[name]}' is out of range for parameter '{name}'")
     l2_bytes, slice_bytes, refcount_bytes = _cache_sizes(options, geometry, size)
     l2_tables = max(l2_bytes // slice_bytes, MIN_L2_TABLES)
     if l2_tables > INT_MAX:
