@@ -125,9 +125,7 @@ def _nodes(daemon: Daemon) -> float:
     return _middle(daemon.latencies(_request("query-named-block-nodes"), 20)) * 1e3
 
 
-_MERGE: Final = _request(
-    "block-dirty-bitmap-merge", node="n0", target="target", bitmaps=["source"]
-)
+_MERGE: Final = _request("block-dirty-bitmap-merge", node="n0", target="target", bitmaps=["source"])
 _SHA256: Final = _request("x-debug-block-dirty-bitmap-sha256", node="n0", name="source")
 
 MEASURES: Final = (

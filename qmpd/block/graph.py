@@ -61,9 +61,7 @@ class Graph:
             node = self._by_name.get(node_name)
             if node is not None:
                 return node
-        raise GenericError(
-            f"Cannot find device='{device or ''}' nor node-name='{node_name or ''}'"
-        )
+        raise GenericError(f"Cannot find device='{device or ''}' nor node-name='{node_name or ''}'")
 
     def lookup(self, name: str) -> Node:
         """The root of the backend called `name`, or the node called so."""

@@ -238,8 +238,10 @@ class Node:
         if size < 0:
             raise BlockIOError(errno.EINVAL, "Image size cannot be negative")
         if size > MAXIMUM_LENGTH:
-            raise BlockIOError(errno.EFBIG, "Required too big image size, it must be not greater than"
-                               f" {MAXIMUM_LENGTH}")
+            raise BlockIOError(
+                errno.EFBIG,
+                f"Required too big image size, it must be not greater than {MAXIMUM_LENGTH}",
+            )
         if self.read_only:
             raise BlockIOError(errno.EACCES, "Image is read-only")
         await self.driver.truncate(size, exact=exact, prealloc=prealloc)

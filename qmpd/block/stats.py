@@ -19,9 +19,7 @@ _COUNTERS: Final = (
     " wr_total_time_ns zone_append_total_time_ns flush_total_time_ns unmap_total_time_ns"
     " wr_highest_offset rd_merged wr_merged zone_append_merged unmap_merged"
 ).split()
-_FAILURES: Final = [
-    f"{how}_{kind}_operations" for how in ("failed", "invalid") for kind in KINDS
-]
+_FAILURES: Final = [f"{how}_{kind}_operations" for how in ("failed", "invalid") for kind in KINDS]
 
 
 class BlockAcctStats:

@@ -74,7 +74,9 @@ class ThrottleConfig:
         :raises GenericError: with QEMU's text for the first problem
         """
         for kind in ("bps", "iops"):
-            total, read, write = (self.buckets[f"{kind}-{part}"] for part in ("total", "read", "write"))
+            total, read, write = (
+                self.buckets[f"{kind}-{part}"] for part in ("total", "read", "write")
+            )
             if (total.avg and (read.avg or write.avg)) or (total.max and (read.max or write.max)):
                 raise GenericError(
                     "bps/iops/max total values and read/write values cannot be used at the same time"

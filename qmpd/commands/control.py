@@ -32,7 +32,9 @@ def query_commands(context: Context, _: None) -> list[dict[str, object]]:
     """All commands served, in the order in which the real program lists its own."""
     from qmpd.commands.served import SERVED
 
-    return [{"name": name} for name in known_commands(context.machine.personality) if name in SERVED]
+    return [
+        {"name": name} for name in known_commands(context.machine.personality) if name in SERVED
+    ]
 
 
 @CONTROL.command("quit")

@@ -18,8 +18,7 @@ MIGRATION = CommandTable()
 def migrate_pause(context: Context, _: None) -> None:
     """Pause a postcopy migration: a machine of qmpd is never in one."""
     raise GenericError(
-        "migrate-pause is currently only supported during postcopy-active or"
-        " postcopy-recover state"
+        "migrate-pause is currently only supported during postcopy-active or postcopy-recover state"
     )
 
 

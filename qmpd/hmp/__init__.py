@@ -53,9 +53,7 @@ async def _run(machine: Machine, line: Line) -> str:
     return await _call(machine, command, line, shown, path)
 
 
-async def _call(
-    machine: Machine, command: HmpCommand, line: Line, shown: str, path: str
-) -> str:
+async def _call(machine: Machine, command: HmpCommand, line: Line, shown: str, path: str) -> str:
     try:
         arguments = line.arguments(command.parameters)
     except UsageError as error:

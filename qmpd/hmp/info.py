@@ -46,7 +46,9 @@ async def info_block(machine: Machine, arguments: Arguments) -> str:
     return "".join(parts)
 
 
-def _block(info: Mapping[str, Any] | None, inserted: Mapping[str, Any] | None, verbose: bool) -> str:
+def _block(
+    info: Mapping[str, Any] | None, inserted: Mapping[str, Any] | None, verbose: bool
+) -> str:
     node_name = None if inserted is None else inserted.get("node-name")
     if info is not None and info["device"]:
         title = info["device"] + (f" ({node_name})" if node_name else "")

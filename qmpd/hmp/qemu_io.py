@@ -109,7 +109,9 @@ class QemuIo:
         self.machine.stderr(f"bad argument count {count} to {words[0]}, expected {expected}\n")
         return False
 
-    def report(self, verb: str, offset: int, count: int, total: int, began: int, terse: bool) -> None:
+    def report(
+        self, verb: str, offset: int, count: int, total: int, began: int, terse: bool
+    ) -> None:
         """Print what was done and how fast; `began` is a moment of the machine's clock."""
         seconds = max(self.machine.clock.now() - began, 1000) / 1e9
         minutes, rest = divmod(seconds, 60)

@@ -101,9 +101,7 @@ class Bitmaps(RuleBasedStateMachine):
     def add(self, arguments: dict[str, Any]) -> None:
         self.pair.execute("block-dirty-bitmap-add", **arguments)
 
-    @rule(
-        verb=st.sampled_from(["remove", "clear", "enable", "disable"]), node=nodes, name=names
-    )
+    @rule(verb=st.sampled_from(["remove", "clear", "enable", "disable"]), node=nodes, name=names)
     def change(self, verb: str, node: str, name: str) -> None:
         self.pair.execute(f"block-dirty-bitmap-{verb}", node=node, name=name)
 
@@ -119,13 +117,18 @@ class Bitmaps(RuleBasedStateMachine):
         node=st.sampled_from(["n0", "n1"]),
         offset=st.integers(0, 1 << 20),
         length=st.sampled_from([0, 1, 512, 4096, 65536, 65537, 300000]),
-        verb=st.sampled_from(["write -q", "write -q -z", "write -q -z -u", "discard -q", "read -q"]),
+        verb=st.sampled_from(
+            ["write -q", "write -q -z", "write -q -z -u", "discard -q", "read -q"]
+        ),
     )
     def guest(self, node: str, offset: int, length: int, verb: str) -> None:
         line = f'qemu-io {node} "{verb} {offset} {length}"'
         self.pair.execute("human-monitor-command", **{"command-line": line})
 
-    @rule(listed=st.lists(actions(), max_size=5), mode=st.sampled_from([None, "grouped", "individual"]))
+    @rule(
+        listed=st.lists(actions(), max_size=5),
+        mode=st.sampled_from([None, "grouped", "individual"]),
+    )
     def transaction(self, listed: list[dict[str, Any]], mode: str | None) -> None:
         # QEMU dies of an enable action whose bitmap is not there
         if not all(self._exists(listed, index) for index in range(len(listed))):

@@ -15,15 +15,18 @@ TOKENS = [
     *(b"0", b"01", b"-", b"-0", b"1.5", b"1.", b"1e5", b"18446744073709551616", b"true", b"nul"),
     *(b"null", b"false", b"NaN", b"%", b"%s", b'"execute"', b'"arguments"', b'"id"', b'"exec-oob"'),
     *(b'"query-status"', b"'query-status'", b'"nosuch"', b'{"execute":"query-status"}'),
-    *(b'{"execute":"query-status","id":', b'{"execute":"query-name","arguments":{', b"}}", b"[" * 9),
+    *(
+        b'{"execute":"query-status","id":',
+        b'{"execute":"query-name","arguments":{',
+        b"}}",
+        b"[" * 9,
+    ),
 ]
 texts = st.lists(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=3)), max_size=14)
 _markers = itertools.count(1_000_000)
 
 
-@settings(
-    max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(pieces=texts)
 def test_any_bytes_are_answered_the_same(pair: Pair, pieces: list[bytes]) -> None:
     pair.raw(b"".join(pieces), next(_markers))

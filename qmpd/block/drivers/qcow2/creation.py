@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qmpd.block.drivers.qcow2.create_options import CreateOptions
 from qmpd.block.drivers.qcow2.layout import MAX_BACKING_NAME
 from qmpd.block.drivers.qcow2.refcounts import alloc_clusters
-from qmpd.block.drivers.qcow2.resize import failed, truncate
+from qmpd.block.drivers.qcow2.resize import failed
 from qmpd.errors import BlockIOError, QmpError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def complete_image(s: Qcow2State, options: CreateOptions, data_file: str |
     except BlockIOError as error:
         raise failed(error, "Could not update qcow2 header") from error
     try:
-        await truncate(s, options.size, exact=False, prealloc=options.preallocation)
+        await s.node.truncate(options.size, exact=False, prealloc=options.preallocation)
     except QmpError as error:
         raise error.prefixed("Could not resize image: ") from error
     if options.backing_file is not None:

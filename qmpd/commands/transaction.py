@@ -1,0 +1,22 @@
+"""The command of schema module transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.commands.registry import CommandTable, Context
+from qmpd.transaction import ActionRequest, run_transaction
+
+if TYPE_CHECKING:
+    from qmpd.models.transaction import TransactionArguments
+
+TRANSACTION = CommandTable()
+
+
+@TRANSACTION.command("transaction")
+async def transaction(context: Context, arguments: TransactionArguments) -> None:
+    """Run a list of actions, all or none."""
+    properties = arguments.properties
+    grouped = properties is not None and properties.completion_mode == "grouped"
+    requests = [ActionRequest(action.type, action.data) for action in arguments.actions]
+    await run_transaction(context.machine.graph, requests, grouped=grouped)
