@@ -1,0 +1,121 @@
+"""``qmpd schema``: check QAPI schemas, generate models from them, look definitions up."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from qmpd.qapi.entities import Schema
+from qmpd.qapi.schema import compile_schema
+from qmpd.qapi.shipped import schema_path
+from qmpd.qapi.show import show
+from qmpd.qapi.source import QapiError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``qmpd schema``.
+
+    :param argv: arguments after ``qmpd schema``; None: those of the process
+    :returns: exit status: 0, or 1 when a schema is faulty or a name unknown
+    :raises SystemExit: usage errors (status 2), ``--help``
+    """
+    arguments = _parser().parse_args(argv)
+    match arguments.action:
+        case "check":
+            return _check(arguments.files)
+        case "generate":
+            return _generate(arguments.schema, arguments.output)
+        case _:
+            return _show(arguments.schema, arguments.name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qmpd schema",
+        description="Work with QAPI schemas: the language QEMU's monitor commands are defined in.",
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = actions.add_parser(
+        "check",
+        help="check schema files",
+        description="Check each FILE, with the files it includes, by every rule of the language. "
+        "The first error of each is told as FILE:LINE: MESSAGE; the exit status is then 1.",
+    )
+    check.add_argument("files", nargs="+", metavar="FILE", help="main file of a schema")
+    generate = actions.add_parser(
+        "generate",
+        help="generate the models",
+        description="Generate the Python modules with the models of a schema's types.",
+    )
+    _add_schema_option(generate)
+    generate.add_argument(
+        "--output", metavar="DIR", type=Path, help="where to write (default: qmpd's own models)"
+    )
+    show_ = actions.add_parser(
+        "show",
+        help="explain a command, event or type",
+        description="Explain the command, event or type NAME: its members with types and "
+        "documentation, features, conditions.",
+    )
+    _add_schema_option(show_)
+    show_.add_argument("name", metavar="NAME", help="e.g. blockdev-add, JOB_STATUS_CHANGE")
+    return parser
+
+
+def _add_schema_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--schema", metavar="FILE", help="main file of the schema (default: the shipped one)"
+    )
+
+
+def _check(files: Iterable[str]) -> int:
+    status = 0
+    for file in files:
+        if _compile(file) is None:
+            status = 1
+    return status
+
+
+def _generate(schema_file: str | None, output: Path | None) -> int:
+    # Here, for generating needs modules that checking and showing do without.
+    from qmpd import models
+    from qmpd.qapi.generate import generate
+
+    schema = _compile(schema_file)
+    if schema is None:
+        return 1
+    generate(schema, output or Path(models.__file__).parent)
+    return 0
+
+
+def _show(schema_file: str | None, name: str) -> int:
+    schema = _compile(schema_file)
+    if schema is None:
+        return 1
+    entity = schema.entities.get(name)
+    if entity is None:
+        print(
+            f"qmpd schema: there is no '{name}' in the schema{_hint(schema, name)}", file=sys.stderr
+        )
+        return 1
+    print(show(entity), end="")
+    return 0
+
+
+def _compile(file: str | None) -> Schema | None:
+    """The schema in `file`; None, and the error told, when it is faulty."""
+    try:
+        return compile_schema(schema_path() if file is None else file)
+    except (QapiError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return None
+
+
+def _hint(schema: Schema, name: str) -> str:
+    """Names like `name`, case aside."""
+    known = {entity.lower(): entity for entity in schema.entities if not entity.startswith("q_")}
+    close = [known[match] for match in difflib.get_close_matches(name.lower(), known)]
+    return f"; did you mean {' or '.join(close)}?" if close else ""
