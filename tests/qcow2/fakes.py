@@ -17,6 +17,7 @@ from qmpd.block.drivers.qcow2.entries import READS_AS_ZERO, UNALLOCATED
 from qmpd.block.drivers.qcow2.mapping import get_host_offset
 from qmpd.block.drivers.qcow2.opening import open_image
 from qmpd.block.drivers.qcow2.read import read_clusters
+from qmpd.block.drivers.qcow2.resize import truncate
 from qmpd.block.drivers.qcow2.state import Qcow2State
 from qmpd.errors import BlockIOError
 
@@ -137,6 +138,10 @@ class ImageNode:
         assert self.state is not None
         return await read_clusters(self.state, offset, length)
 
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        assert self.state is not None
+        await truncate(self.state, size, exact=exact, prealloc=prealloc)
+
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """As `Qcow2.block_status` has it; there is nothing below."""
         assert self.state is not None
@@ -173,5 +178,6 @@ def create(path: Path, **options: Any) -> None:
     run(write_first_clusters(file, checked))  # type: ignore[arg-type]
     node = ImageNode(file)
     s = run(open_image(node, {}, unmap=False))  # type: ignore[arg-type]
+    node.state = s
     run(complete_image(s, checked, None))
     close(s)

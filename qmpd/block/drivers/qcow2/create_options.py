@@ -148,7 +148,7 @@ def _check_refcount_bits(bits: int, version: int) -> None:
     if version < 3 and bits != 16:
         raise refuse(
             "Different refcount widths than 16 bits require compatibility level 1.1 or above"
-            " (use compat=1.1 or greater)"
+            " (use version=v3 or greater)"
         )
 
 
