@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-
 STORAGE_OPTIONS = (
     *("--chardev", "socket,id=mon,path={path},server=on,wait=off"),
     *("--monitor", "mon"),

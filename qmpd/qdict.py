@@ -26,7 +26,7 @@ def bucket(name: str) -> int:
 
 def member_order(names: Iterable[str]) -> list[str]:
     """`names`, given in the order of their insertion, in the order of iteration."""
-    return sorted(reversed(list(names)), key=bucket)
+    return sorted(list(names)[::-1], key=bucket)
 
 
 def ordered(value: Mapping[str, Any]) -> dict[str, Any]:

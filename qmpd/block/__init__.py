@@ -1,0 +1,1 @@
+"""The block layer: nodes, drivers, backends, bitmaps, images."""

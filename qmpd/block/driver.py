@@ -113,7 +113,7 @@ class BlockDriver:
         return 0
 
     async def info_members(self) -> dict[str, Any]:
-        """Further members of the node's ImageInfo (cluster-size, dirty-flag, format-specific...)."""
+        """Further members of ImageInfo: cluster-size, dirty-flag, format-specific..."""
         return {}
 
     def specific_stats(self) -> dict[str, Any] | None:

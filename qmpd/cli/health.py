@@ -6,10 +6,11 @@ import json
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from io import BufferedRWPair
+from typing import Any
 
 
-def _request(stream: BinaryIO, request: dict[str, Any]) -> Any:
+def _request(stream: BufferedRWPair[Any, Any], request: dict[str, Any]) -> Any:
     stream.write(json.dumps(request).encode() + b"\n")
     stream.flush()
     while True:

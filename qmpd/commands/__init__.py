@@ -1,0 +1,1 @@
+"""QMP commands: one thin handler each, one module per schema module."""

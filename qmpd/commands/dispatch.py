@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from qmpd.commands.served import SERVED
 from qmpd.errors import CommandNotFound, GenericError, NotServed
 from qmpd.models.registry import COMMANDS
 from qmpd.personality import offers
+from qmpd.wire.encode import Raw
 
 if TYPE_CHECKING:
     from qmpd.machine import Machine
@@ -47,14 +47,12 @@ async def dispatch(machine: Machine, session: Session, request: Request) -> Any:
         value = await value
     if value is None:
         return {}
-    if machine.compat.hides_output and info.returns is not None:
+    if machine.compat.restricts_output and info.returns is not None and not isinstance(value, Raw):
         return machine.compat.hide_output(info.returns, value)
     return value
 
 
-def _arguments(
-    machine: Machine, info: CommandInfo, arguments: Mapping[str, object] | None
-) -> object:
+def _arguments(machine: Machine, info: CommandInfo, arguments: dict[str, object] | None) -> object:
     if not info.gen:
         return arguments or {}
     if info.arguments is None and not arguments:

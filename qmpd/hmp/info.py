@@ -36,11 +36,11 @@ async def info_block(machine: Machine, arguments: Arguments) -> str:
     wanted, verbose = arguments.get("device"), "verbose" in arguments
     parts: list[str] = []
     if "nodes" in arguments:
-        for number, node in enumerate(query_named_block_nodes(machine.graph, flat=False)):
+        for number, node in enumerate(await query_named_block_nodes(machine.graph, flat=False)):
             if wanted in (None, node["node-name"]):
                 parts += ["\n" if number else "", _block(None, node, verbose)]
         return "".join(parts)
-    for number, info in enumerate(query_block(machine.graph)):
+    for number, info in enumerate(await query_block(machine.graph)):
         if wanted in (None, info["device"]):
             parts += ["\n" if number else "", _block(info, info.get("inserted"), verbose)]
     return "".join(parts)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _REQUEST_MAX: Final = 2147483136
 """Largest request with data, bytes (QEMU's BDRV_REQUEST_MAX_BYTES)."""
 
+_CACHE_MODES: Final = ("none", "off", "directsync", "writeback", "unsafe", "writethrough")
+
 
 @dataclass(frozen=True, slots=True)
 class IoCommand:
@@ -401,7 +403,7 @@ async def _info(io: QemuIo, words: list[str]) -> None:
         return
     io.out(f"cluster size: {quantity(driver.cluster_size() or 0)}\n")
     io.out(f"vm state offset: {quantity(driver.vm_state_offset())}\n")
-    specific = driver.specific_info()
+    specific = (await driver.info_members()).get("format-specific")
     if specific and specific["data"]:
         io.out("Format specific information:\n" + dump_specific(specific["data"], 1))
 
@@ -446,9 +448,7 @@ async def _reopen(io: QemuIo, words: list[str]) -> None:
     options, operands = getopt(words, "c:o:rw")
     if "r" in options and "w" in options:
         raise QmpError("Only one -r/-w option may be given")
-    if "c" in options and options["c"] not in (
-        "none off directsync writeback unsafe writethrough".split()
-    ):
+    if "c" in options and options["c"] not in _CACHE_MODES:
         raise QmpError(f"Invalid cache option: {options['c']}")
     if operands:
         raise _Usage

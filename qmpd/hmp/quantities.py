@@ -26,7 +26,7 @@ def parse_size(text: str) -> int:
     scale = 1024 ** _SUFFIXES.index(suffix.lower() or "b")
     if fraction and (scale == 1 or whole[:2] in ("0x", "0X")):
         raise _no_number(text)
-    value = int(whole, 0 if whole[:2] in ("0x", "0X") else 10) * scale
+    value: int = int(whole, 0 if whole[:2] in ("0x", "0X") else 10) * scale
     if fraction and len(fraction) > 1:
         value += int(float("0" + fraction) * scale)
     if value >= 2**63:

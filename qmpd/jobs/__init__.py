@@ -1,0 +1,1 @@
+"""Jobs: their states and verbs, and what they do."""

@@ -32,8 +32,8 @@ class Storage(ABC):
     def create(self, filename: str) -> Image:
         """Make an empty image, or empty the one that is there."""
 
-    def close(self) -> None:
-        """Forget everything that is kept in memory."""
+    def close(self) -> None:  # noqa: B027
+        """Forget everything that is kept in memory; most keep nothing there."""
 
 
 class HostStorage(Storage):
