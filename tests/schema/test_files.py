@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qmpd.qapi.schema import compile_schema
 from tests.schema.reading import SCHEMA_DIRECTORY, Definitions
 
 MODULES = sorted(
@@ -40,3 +41,22 @@ def test_every_definition_has_its_age(definitions: Definitions) -> None:
 
     assert [name for name, since in documented.items() if since is None] == []
     assert all(name in definitions for name in documented)
+
+
+def test_compiles(definitions: Definitions) -> None:
+    schema = compile_schema(SCHEMA_DIRECTORY / "qmpd.json")
+
+    for kind, compiled in (("command", schema.commands()), ("event", schema.events())):
+        assert [entity.name for entity in compiled] == [d.name for d in definitions.of_kind(kind)]
+
+
+def test_historic_group_snapshot_compiles() -> None:
+    schema = compile_schema(SCHEMA_DIRECTORY / "historic" / "group-snapshot.json")
+
+    assert [command.name for command in schema.commands()] == ["blockdev-group-snapshot-sync"]
+
+
+def test_historic_transaction_compiles() -> None:
+    schema = compile_schema(SCHEMA_DIRECTORY / "historic" / "transaction.json")
+
+    assert [command.name for command in schema.commands()] == ["transaction"]
