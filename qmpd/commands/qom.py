@@ -32,12 +32,12 @@ def object_del(context: Context, arguments: ObjectDelArguments) -> None:
 @QOM.command("device_add")
 def device_add(context: Context, arguments: Mapping[str, Any]) -> None:
     """Plug a device in. The models are not served yet; their names are known."""
-    from qmpd.devices import DEVICE_MODELS
+    from qmpd.devices import is_device_model
 
     driver = arguments.get("driver")
     if not isinstance(driver, str):
         raise GenericError("Parameter 'driver' is missing")
-    if driver not in DEVICE_MODELS:
+    if not is_device_model(driver):
         raise GenericError(f"'{driver}' is not a valid device model name")
     raise NotServed(f"Device model '{driver}' is not served by qmpd yet")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from qmpd.commands.registry import CommandTable, Context
 from qmpd.transaction import ActionRequest, run_transaction

@@ -173,8 +173,8 @@ UNSERVED: Final = frozenset(
     qom-get qom-list qom-set replay_break replay_delete_break replay_seek ringbuf_read
     ringbuf_write savevm screendump sendkey set_link set_password set_vcpu_dirty_limit
     snapshot_blkdev snapshot_blkdev_internal snapshot_delete_blkdev_internal stopcapture sum
-    sync-profile system_wakeup trace-event trace-file wavcapture watchdog_action x x_colo_lost_heartbeat
-    xen-event-inject xen-event-list xp
+    sync-profile system_wakeup trace-event trace-file wavcapture watchdog_action x
+    x_colo_lost_heartbeat    xen-event-inject xen-event-list xp
     """.split()
 )
 """Commands of QEMU's human monitor that qmpd has not."""
