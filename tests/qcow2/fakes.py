@@ -10,7 +10,7 @@ from typing import Any
 
 from qmpd.block.bitmap import DirtyBitmap
 from qmpd.block.driver import BlockStatus
-from qmpd.block.drivers.qcow2.bitmaps import store_bitmaps
+from qmpd.block.drivers.qcow2.bitmap_store import store_bitmaps
 from qmpd.block.drivers.qcow2.create_options import check_create_options
 from qmpd.block.drivers.qcow2.creation import complete_image, write_first_clusters
 from qmpd.block.drivers.qcow2.entries import READS_AS_ZERO, UNALLOCATED

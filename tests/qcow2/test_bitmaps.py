@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from qmpd.block.bitmap import DirtyBitmap
 from qmpd.block.drivers.qcow2.bitmap_directory import load_directory
 from qmpd.block.drivers.qcow2.bitmap_reopen import reopen_bitmaps_ro, reopen_bitmaps_rw
-from qmpd.block.drivers.qcow2.bitmaps import check_can_store, remove_bitmap, store_bitmaps
+from qmpd.block.drivers.qcow2.bitmap_store import store_bitmaps
+from qmpd.block.drivers.qcow2.bitmaps import check_can_store, remove_bitmap
 from qmpd.block.drivers.qcow2.info import specific_info
 from qmpd.block.drivers.qcow2.state import Qcow2State
 from qmpd.errors import BlockIOError, GenericError, QmpError

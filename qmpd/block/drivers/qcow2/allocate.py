@@ -7,7 +7,6 @@ of allocations in flight until its entries are linked, or its clusters freed.
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.qcow2.entries import (
@@ -16,18 +15,15 @@ from qmpd.block.drivers.qcow2.entries import (
     count_trailing_zeros,
 )
 from qmpd.block.drivers.qcow2.layout import (
-    COMPRESSED_SECTOR,
     OFFSET_MASK,
-    OFLAG_COMPRESSED,
     OFLAG_ZERO,
     REQUEST_MAX_BYTES,
 )
 from qmpd.block.drivers.qcow2.link import release
 from qmpd.block.drivers.qcow2.mapping import get_cluster_table, slice_index
 from qmpd.block.drivers.qcow2.overlap import c_hex, corruption
-from qmpd.block.drivers.qcow2.refcounts import alloc_bytes, alloc_clusters, alloc_clusters_at
+from qmpd.block.drivers.qcow2.refcounts import alloc_clusters, alloc_clusters_at
 from qmpd.clock import Waiter
-from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.qcow2.cache import Table
@@ -381,25 +377,3 @@ def _cow_extended(
         after = geometry.subclusters_per_cluster - last_sc - 1
         cow_end = whole - (min(after, count_leading_zeros(bitmap)) << bits)
     return cow_start, cow_end
-
-
-async def alloc_compressed(s: Qcow2State, offset: int, size: int) -> int:
-    """Host offset for `size` bytes of compressed data of the cluster at virtual `offset`.
-
-    :raises BlockIOError: EIO, something is allocated there already
-    """
-    table, index = await get_cluster_table(s, offset)
-    position = index * 2 if s.geometry.extended_l2 else index
-    try:
-        if table.data[position] & OFFSET_MASK:
-            raise BlockIOError(errno.EIO)
-        host = await alloc_bytes(s, size)
-        sectors = (host + size - 1) // COMPRESSED_SECTOR - host // COMPRESSED_SECTOR
-        s.event("l2_update_compressed")
-        table.data[position] = host | OFLAG_COMPRESSED | sectors << s.geometry.csize_shift
-        if s.geometry.extended_l2:
-            table.data[position + 1] = 0
-        table.dirty = True
-        return host
-    finally:
-        s.l2_cache.put(table)

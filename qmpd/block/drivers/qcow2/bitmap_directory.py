@@ -196,3 +196,14 @@ def check_table_entry(entry: int, cluster_size: int) -> bool:
         return False
     offset = entry & TABLE_OFFSET_MASK
     return not offset or (not entry & TABLE_ALL_ONES and offset % cluster_size == 0)
+
+
+def find_bitmap(s: Qcow2State, name: str) -> DirtyBitmap | None:
+    """The node's bitmap with that name."""
+    return next((bitmap for bitmap in s.node.bitmaps if bitmap.name == name), None)
+
+
+def serialized_clusters(s: Qcow2State, size: int, granularity: int) -> int:
+    """Clusters of a stored bitmap; its bits are padded to 64."""
+    padded = (bytes_needed(size, granularity) + 7) & ~7
+    return s.geometry.clusters(padded)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from qmpd.block.drivers.qcow2.bitmap_directory import (
     FLAG_IN_USE,
     StoredBitmap,
+    find_bitmap,
     load_directory,
     name_text,
 )
-from qmpd.block.drivers.qcow2.bitmaps import find_bitmap, store_bitmaps, update_directory_in_place
+from qmpd.block.drivers.qcow2.bitmap_store import store_bitmaps
+from qmpd.block.drivers.qcow2.bitmap_update import update_directory_in_place
 from qmpd.block.filename import filename
 from qmpd.errors import BlockIOError, GenericError
 

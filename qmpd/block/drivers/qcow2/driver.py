@@ -10,6 +10,7 @@ from qmpd.block.driver import BlockDriver, BlockStatus
 from qmpd.block.drivers.qcow2 import bitmaps, creation, info, snapshots
 from qmpd.block.drivers.qcow2.backing import full_backing_filename, open_backing
 from qmpd.block.drivers.qcow2.bitmap_reopen import reopen_bitmaps_ro, reopen_bitmaps_rw
+from qmpd.block.drivers.qcow2.bitmap_store import store_bitmaps
 from qmpd.block.drivers.qcow2.create_options import CreateOptions, check_create_options
 from qmpd.block.drivers.qcow2.entries import HAS_OFFSET, READS_AS_ZERO, UNALLOCATED
 from qmpd.block.drivers.qcow2.layout import INCOMPAT_DIRTY, INT_MAX
@@ -92,7 +93,7 @@ class Qcow2(BlockDriver):
 
     async def _store(self, *, release: bool) -> bool:
         try:
-            await bitmaps.store_bitmaps(self.state, release=release)
+            await store_bitmaps(self.state, release=release)
         except QmpError as error:
             name = self.node.device_or_node_name
             log.error(

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.drivers.qcow2.bitmaps import load_bitmaps
+from qmpd.block.drivers.qcow2.bitmap_load import load_bitmaps
 from qmpd.block.drivers.qcow2.cache import TableCache, decode_entries, encode_entries
 from qmpd.block.drivers.qcow2.check import repair_dirty
 from qmpd.block.drivers.qcow2.compress import zstd_available

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from qmpd.block.drivers.qcow2.allocate import L2Meta, alloc_compressed, alloc_host_offset
+from qmpd.block.drivers.qcow2.allocate import L2Meta, alloc_host_offset
 from qmpd.block.drivers.qcow2.compress import compress
+from qmpd.block.drivers.qcow2.layout import COMPRESSED_SECTOR, OFFSET_MASK, OFLAG_COMPRESSED
 from qmpd.block.drivers.qcow2.link import link_metas, release
+from qmpd.block.drivers.qcow2.mapping import get_cluster_table
 from qmpd.block.drivers.qcow2.overlap import pre_write_overlap_check
 from qmpd.block.drivers.qcow2.read import is_zero_fast
+from qmpd.block.drivers.qcow2.refcounts import alloc_bytes
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -97,6 +100,28 @@ def _merge_cow(offset: int, data: memoryview, metas: list[L2Meta]) -> bool:
     return False
 
 
+async def _alloc_compressed(s: Qcow2State, offset: int, size: int) -> int:
+    """Host offset for `size` bytes of compressed data of the cluster at virtual `offset`.
+
+    :raises BlockIOError: EIO, something is allocated there already
+    """
+    table, index = await get_cluster_table(s, offset)
+    position = index * 2 if s.geometry.extended_l2 else index
+    try:
+        if table.data[position] & OFFSET_MASK:
+            raise BlockIOError(errno.EIO)
+        host = await alloc_bytes(s, size)
+        sectors = (host + size - 1) // COMPRESSED_SECTOR - host // COMPRESSED_SECTOR
+        s.event("l2_update_compressed")
+        table.data[position] = host | OFLAG_COMPRESSED | sectors << s.geometry.csize_shift
+        if s.geometry.extended_l2:
+            table.data[position + 1] = 0
+        table.dirty = True
+        return host
+    finally:
+        s.l2_cache.put(table)
+
+
 async def write_compressed(s: Qcow2State, offset: int, data: bytes | memoryview) -> None:
     """Write whole clusters compressed; those that do not get smaller are written as they are.
 
@@ -118,7 +143,7 @@ async def write_compressed(s: Qcow2State, offset: int, data: bytes | memoryview)
             await write_clusters(s, offset + start, cluster)
             continue
         async with s.lock:
-            host = await alloc_compressed(s, offset + start, len(packed))
+            host = await _alloc_compressed(s, offset + start, len(packed))
             await pre_write_overlap_check(s, 0, host, len(packed), data=True)
         s.event("write_compressed")
         await s.data_file.pwrite(host, packed)
