@@ -171,42 +171,79 @@ class BitmapDisable(BitmapEnable):
 
 
 class _Unserved(Action):
+    """An action to come: what it acts upon is looked up as QEMU does, then it is refused."""
+
     kind: ClassVar[str]
 
     async def prepare(self) -> None:
+        self.look_up()
         raise NotServed(f"Transaction action '{self.kind}' is not served by qmpd yet")
+
+    def look_up(self) -> None:
+        """Find the nodes.
+
+        :raises GenericError: one of them is not there
+        """
 
 
 class Backup(_Unserved):
-    """blockdev-backup, to come."""
+    """blockdev-backup."""
 
     kind = "blockdev-backup"
     groupable = True
 
+    def look_up(self) -> None:
+        """Source, then target."""
+        self.graph.lookup(self.data.device)
+        self.graph.lookup(self.data.target)
+
 
 class DriveBackup(_Unserved):
-    """drive-backup, to come."""
+    """drive-backup."""
 
     kind = "drive-backup"
     groupable = True
 
+    def look_up(self) -> None:
+        """The source; the target is yet to be opened."""
+        self.graph.lookup(self.data.device)
+
 
 class Snapshot(_Unserved):
-    """blockdev-snapshot, to come."""
+    """blockdev-snapshot."""
 
     kind = "blockdev-snapshot"
 
+    def look_up(self) -> None:
+        """The node, then its overlay."""
+        self.graph.lookup(self.data.node)
+        self.graph.lookup(self.data.overlay)
+
 
 class SnapshotSync(_Unserved):
-    """blockdev-snapshot-sync, to come."""
+    """blockdev-snapshot-sync."""
 
     kind = "blockdev-snapshot-sync"
 
+    def look_up(self) -> None:
+        """The device, or the node."""
+        self.graph.lookup_device_or_node(self.data.device, self.data.node_name)
+
 
 class SnapshotInternalSync(_Unserved):
-    """blockdev-snapshot-internal-sync, to come."""
+    """blockdev-snapshot-internal-sync."""
 
     kind = "blockdev-snapshot-internal-sync"
+
+    def look_up(self) -> None:
+        """The node, whose format must know internal snapshots."""
+        name = self.data.device
+        node = self.graph.lookup(name)
+        if not node.driver.supports_internal_snapshots:
+            raise GenericError(
+                f"Block format '{node.driver.format_name}' used by device '{name}' does not"
+                " support internal snapshots"
+            )
 
 
 ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(

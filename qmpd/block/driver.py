@@ -35,6 +35,7 @@ class BlockDriver:
     is_protocol: ClassVar[bool] = False
     is_filter: ClassVar[bool] = False
     supports_backing: ClassVar[bool] = False
+    supports_internal_snapshots: ClassVar[bool] = False
     needs_filename: ClassVar[bool] = False
     can_write_zeroes: ClassVar[bool] = False
     can_discard: ClassVar[bool] = False

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.block.drivers import find_driver
+from qmpd.block.drivers import check_unserved, find_driver
 from qmpd.block.names import NameGenerator, check_node_name
 from qmpd.block.node import Node, check_detect_zeroes
 from qmpd.errors import BlockIOError, GenericError
@@ -101,6 +101,7 @@ class Graph:
         :param options: as blockdev-add takes them, already validated
         :raises QmpError: QEMU's texts; nothing is left open then
         """
+        check_unserved(options)
         driver = find_driver(options["driver"])
         node = Node(self, "", options)
         try:

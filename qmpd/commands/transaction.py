@@ -19,7 +19,6 @@ async def transaction(context: Context, arguments: TransactionArguments) -> None
     """Run a list of actions, all or none."""
     properties = arguments.properties
     grouped = properties is not None and properties.completion_mode == "grouped"
-    requests = [
-        ActionRequest(action.type, getattr(action, "data", None)) for action in arguments.actions
-    ]
+    actions: Sequence[Any] = arguments.actions
+    requests = [ActionRequest(action.type, action.data) for action in actions]
     await run_transaction(context.machine.graph, requests, grouped=grouped)

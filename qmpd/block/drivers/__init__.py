@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError, NotServed
 
@@ -31,6 +32,15 @@ NOT_SERVED: Final = frozenset(
     """.split()
 )
 """Drivers that QEMU has built in and qmpd has not."""
+
+
+def check_unserved(options: Mapping[str, Any]) -> None:
+    """Refuse what QEMU's driver would, where it looks before it opens anything.
+
+    :raises GenericError: with its text
+    """
+    if options["driver"] == "quorum" and not options["children"]:
+        raise GenericError("Number of provided children must be 1 or more")
 
 
 def find_driver(name: str) -> type[BlockDriver]:

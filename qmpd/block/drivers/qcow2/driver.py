@@ -15,8 +15,7 @@ from qmpd.block.drivers.qcow2.create_options import CreateOptions, check_create_
 from qmpd.block.drivers.qcow2.entries import HAS_OFFSET, READS_AS_ZERO, UNALLOCATED
 from qmpd.block.drivers.qcow2.layout import INCOMPAT_DIRTY, INT_MAX
 from qmpd.block.drivers.qcow2.mapping import get_host_offset
-from qmpd.block.drivers.qcow2.opening import open_image, set_options
-from qmpd.block.drivers.qcow2.options import read_options
+from qmpd.block.drivers.qcow2.opening import open_image, update_options
 from qmpd.block.drivers.qcow2.read import read_clusters
 from qmpd.block.drivers.qcow2.resize import detect_metadata_preallocation, truncate
 from qmpd.block.drivers.qcow2.snapshot_table import Snapshot
@@ -38,6 +37,7 @@ class Qcow2(BlockDriver):
     """
 
     format_name = "qcow2"
+    supports_internal_snapshots = True
     supports_backing = True
     file_child = True
     can_write_zeroes = True
@@ -182,12 +182,8 @@ class Qcow2(BlockDriver):
         zero = s.backing is not None and size > s.size and s.backing.length > s.size
         await truncate(s, size, exact=exact, prealloc=prealloc, zero=zero)
         # The caches' sizes follow from the disk's.
-        options = read_options(self._options, s.header, s.geometry, s.size, unmap=self.node.unmap)
-        if options != s.options:
-            async with s.lock:
-                await s.l2_cache.flush()
-                await s.refcount_cache.flush()
-                set_options(s, options)
+        async with s.lock:
+            await update_options(s, self._options, unmap=self.node.unmap)
 
     # What it tells
 
