@@ -23,7 +23,7 @@ from qmpd.qapi.definitions import (
 )
 from qmpd.qapi.dialect import METATYPES, Dialect, DocRules, is_type_struct
 from qmpd.qapi.doc import DocBlock
-from qmpd.qapi.entities import Feature
+from qmpd.qapi.entities import Condition, Feature
 from qmpd.qapi.naming import check_definition_name, check_lower, is_reserved_member
 from qmpd.qapi.parser import Expression, Pragma, Value
 from qmpd.qapi.source import Site
@@ -70,8 +70,7 @@ class Checker:
             kinds=self._dialect.kinds_reserved,
         )
         if doc is not None:
-            historic = self._dialect.docs is DocRules.HISTORIC
-            doc.check_against(site, returns=historic or "returns" in body)
+            doc.check_against(site, returns="returns" in body)
         elif self._pragma.doc_required and self._dialect.docs is not DocRules.COMMENTS:
             raise site.error("documentation comment required")
         required, optional, build = self._kinds[site.meta]
@@ -79,8 +78,8 @@ class Checker:
             required = ("data",)
         check_keys(body, site, site.meta, (site.meta, *required), (*optional, "if", "features"))
         definition = build(body, site, doc)
-        definition.condition = read_condition(body, site, site.meta)
-        definition.features = _read_features(body, site)
+        definition.condition = self._condition(body, site, site.meta)
+        definition.features = self._features(body, site)
         _check_flags(body, site)
         return definition
 
@@ -121,7 +120,7 @@ class Checker:
         # Values, unlike other names, may start with a digit.
         spelled = f"d{name}" if name[:1].isdigit() else name
         check_lower(spelled, site, what, permissive=self._is_permissive(site))
-        return ValuePart(name, read_condition(value, site, what), _read_features(value, site))
+        return ValuePart(name, self._condition(value, site, what), self._features(value, site))
 
     def _struct(self, body: dict[str, Value], site: Site, doc: DocBlock | None) -> Definition:
         members = self._members(body["data"], site, "'data'")
@@ -144,7 +143,7 @@ class Checker:
             what = f"'data' member '{name}'"
             if is_simple:
                 check_lower(name, site, what, permissive=not self._dialect.strict_names)
-            branches.append(_variant(name, value, site, what, arrays=is_simple))
+            branches.append(self._variant(name, value, site, what, arrays=is_simple))
         tag = discriminator if isinstance(discriminator, str) else None
         return UnionDefinition(site, doc, base, tag, branches)
 
@@ -158,7 +157,7 @@ class Checker:
         for name, value in data.items():
             what = f"'data' member '{name}'"
             check_lower(name, site, what, permissive=not self._dialect.strict_names)
-            alternatives.append(_variant(name, value, site, what, arrays=True))
+            alternatives.append(self._variant(name, value, site, what, arrays=True))
         return AlternateDefinition(site, doc, alternatives)
 
     def _event(self, body: dict[str, Value], site: Site, doc: DocBlock | None) -> Definition:
@@ -217,9 +216,47 @@ class Checker:
         if self._dialect.is_2012 and not body.keys() <= {"type", "if", "features"}:
             return MemberPart(name, self._members(body, site, what), optional)
         check_keys(body, site, what, ("type",), ("if", "features"))
-        condition = read_condition(body, site, what)
-        features = _read_features(body, site)
+        condition = self._condition(body, site, what)
+        features = self._features(body, site)
         return MemberPart(name, _type_name(body["type"], site, what), optional, condition, features)
+
+    def _variant(
+        self, name: str, value: Value, site: Site, what: str, *, arrays: bool
+    ) -> MemberPart:
+        """A branch of a union or an alternative; `arrays`: may be of an array type."""
+        body = value if isinstance(value, dict) else {"type": value}
+        check_keys(body, site, what, ("type",), ("if",))
+        condition = self._condition(body, site, what)
+        type_ = body["type"]
+        if not arrays and not isinstance(type_, str):
+            raise site.error(f"{what} should be a type name")
+        return MemberPart(name, _type_name(type_, site, what), condition=condition)
+
+    def _condition(self, body: Mapping[str, Value], site: Site, what: str) -> Condition | None:
+        return read_condition(body, site, what, preprocessor=self._dialect.preprocessor)
+
+    def _features(self, body: Mapping[str, Value], site: Site) -> tuple[Feature, ...]:
+        """The ``features`` of `body`.
+
+        :raises QapiError: not a list of names and of objects with name and condition
+        """
+        value = body.get("features")
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            raise site.error("'features' must be an array")
+        features = []
+        for item in value:
+            what = "'features' member"
+            feature = item if isinstance(item, dict) else {"name": item}
+            check_keys(feature, site, what, ("name",), ("if",))
+            name = feature["name"]
+            if not isinstance(name, str):
+                raise site.error(f"{what} requires a string name")
+            what = f"{what} '{name}'"
+            check_lower(name, site, what)
+            features.append(Feature(name, self._condition(feature, site, what)))
+        return tuple(features)
 
     def _is_permissive(self, site: Site) -> bool:
         """Whether names inside of `site` may have upper case and ``_``."""
@@ -256,17 +293,6 @@ def _is_untyped(value: Value | None) -> bool:
     return isinstance(value, str) and value in _UNTYPED
 
 
-def _variant(name: str, value: Value, site: Site, what: str, *, arrays: bool) -> MemberPart:
-    """A branch of a union or an alternative; `arrays`: may be of an array type."""
-    body = value if isinstance(value, dict) else {"type": value}
-    check_keys(body, site, what, ("type",), ("if",))
-    condition = read_condition(body, site, what)
-    type_ = body["type"]
-    if not arrays and not isinstance(type_, str):
-        raise site.error(f"{what} should be a type name")
-    return MemberPart(name, _type_name(type_, site, what), condition=condition)
-
-
 def _type_name(value: Value, site: Site, what: str) -> TypeName:
     if isinstance(value, str):
         return TypeName(value)
@@ -275,30 +301,6 @@ def _type_name(value: Value, site: Site, what: str) -> TypeName:
     if len(value) != 1 or not isinstance(value[0], str):
         raise site.error(f"{what}: array type must contain single type name")
     return TypeName(value[0], is_array=True)
-
-
-def _read_features(body: Mapping[str, Value], site: Site) -> tuple[Feature, ...]:
-    """The ``features`` of `body`.
-
-    :raises QapiError: not a list of names and of objects with name and condition
-    """
-    value = body.get("features")
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        raise site.error("'features' must be an array")
-    features = []
-    for item in value:
-        what = "'features' member"
-        feature = item if isinstance(item, dict) else {"name": item}
-        check_keys(feature, site, what, ("name",), ("if",))
-        name = feature["name"]
-        if not isinstance(name, str):
-            raise site.error(f"{what} requires a string name")
-        what = f"{what} '{name}'"
-        check_lower(name, site, what)
-        features.append(Feature(name, read_condition(feature, site, what)))
-    return tuple(features)
 
 
 def _check_flags(body: Mapping[str, Value], site: Site) -> None:

@@ -14,42 +14,42 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _OPERATORS = ("all", "any", "not")
-# Until QEMU 6.1 a condition was text for the C preprocessor.
-_PREPROCESSOR = re.compile(r"(?:\s|!|&&|\|\||[()]|defined\s*\(\s*\w+\s*\)|defined\s+\w+)+")
 
 
-def read_condition(body: Mapping[str, Value], site: Site, what: str) -> Condition | None:
+def read_condition(
+    body: Mapping[str, Value], site: Site, what: str, *, preprocessor: bool = False
+) -> Condition | None:
     """The ``if`` of `body`, checked; None without one.
 
     A condition is the name of a configuration symbol, or an object with one of ``all`` and
-    ``any`` (a list) or ``not``.  The form of QEMU 3.0 to 6.1 is read too: preprocessor
-    text like ``defined(CONFIG_X)``, and a list of texts, of which all must hold; such a list
-    becomes an ``all``.
+    ``any`` (a list) or ``not``.
 
     :param what: what carries the condition, for errors
+    :param preprocessor: read the form of QEMU 3.0 to 6.1 too: preprocessor text like
+        ``defined(CONFIG_X)``, and a list of texts, of which all must hold; such a list becomes
+        an ``all``
     :raises QapiError: not a condition
     """
     if "if" not in body:
         return None
     value = body["if"]
-    if isinstance(value, list) and value and all(_is_historic(item) for item in value):
-        return Condition({"all": list(value)})
+    if preprocessor:
+        if isinstance(value, str) and _is_preprocessor(value):
+            return Condition(value)
+        if isinstance(value, list) and value and all(map(_is_preprocessor, value)):
+            return Condition({"all": list(value)})
     _check(value, site, what)
     assert isinstance(value, str | dict)
     return Condition(value)
 
 
-def _is_historic(value: Value) -> bool:
-    return isinstance(value, str) and bool(_NAME.fullmatch(value) or _is_preprocessor(value))
-
-
-def _is_preprocessor(text: str) -> bool:
-    return "defined" in text and bool(_PREPROCESSOR.fullmatch(text))
+def _is_preprocessor(value: Value) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _check(value: Value, site: Site, what: str) -> None:
     if isinstance(value, str):
-        if not _NAME.fullmatch(value) and not _is_preprocessor(value):
+        if not _NAME.fullmatch(value):
             raise site.error(f"'if' condition '{value}' of {what} is not a valid identifier")
         return
     if not isinstance(value, dict):

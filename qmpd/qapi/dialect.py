@@ -2,16 +2,18 @@
 
 The language has grown by addition, and most of what older schemas may do is still read by
 form alone: ``{ 'type': ... }`` structs, unions without a discriminator, ``'gen': 'no'``,
-preprocessor conditions, the pragmas' old names.  Some rules, however, contradict earlier
-practice: how doc comments are laid out and what must be documented, how names are spelled.
+the pragmas' old names.  Some rules, however, contradict earlier practice: how doc comments are
+laid out and what must be documented, how names are spelled, what a condition looks like.
 For those the age of the whole schema decides, and a schema is taken for an old one only on
 evidence that cannot be had by mistake:
 
 * *2012*: it has a ``{ 'type': ... }`` struct.  QEMU 2.4 took that form away.
-* *dated*: its newest ``Since`` tag names a QEMU version below a rule's, and either there are
-  twenty such tags or more (a QEMU's whole schema has hundreds), or it has sections ``Note:``
-  or ``Example:``, which QEMU 9.1 took away.
+* *dated*: its newest ``Since`` tag names a QEMU version below a rule's, and there are twenty
+  such tags or more (a QEMU's whole schema has hundreds).  With fewer tags, sections ``Note:``
+  or ``Example:``, which QEMU 9.1 took away, make the doc comments those of QEMU 8.2.
 * *renamed pragmas*: ``returns-whitelist`` or ``name-case-whitelist``: QEMU 5.2 or older.
+* *simple unions*: without base and discriminator: QEMU 6.1 or older.  They prove the age of
+  conditions only.
 
 Every other schema is current, and every rule holds.
 """
@@ -28,6 +30,7 @@ from qmpd.qapi.parser import Expression, ParsedSchema
 _SINCE = re.compile(r"\b[Ss]ince:? +(\d{1,2})\.(\d{1,2})\b")
 _OLD_SECTION = re.compile(r"# (?:Notes?|Examples?):(?!:)")
 _ENOUGH_TAGS = 20
+_UNDATED = (99, 0)
 METATYPES = ("enum", "struct", "union", "alternate", "command", "event")
 
 
@@ -51,37 +54,52 @@ class Dialect:
     :param docs: how doc blocks are read
     :param strict_names: case of names and types of returns are checked (since QEMU 6.0; the
         exceptions of older schemas stood in the compiler itself)
+    :param strict_indentation: the text of a section goes on where it began, in
+        `DocRules.HISTORIC` (QEMU 5.2 to 8.0)
     :param strict_layout: doc lines end at column 70, sentences are two spaces apart (a rule
         of QEMU 10.2, held to be meant only where no ``Since`` tells another age)
     :param kinds_reserved: type names may not end in ``Kind``: there are unions without a
         discriminator, whose enums are called so
+    :param preprocessor: conditions are texts for the C preprocessor (until QEMU 6.1)
     :param is_2012: forms that went away with QEMU 2.4 are read (see `qmpd.qapi.check`)
     """
 
     docs: DocRules = DocRules.CURRENT
     strict_names: bool = True
+    strict_indentation: bool = False
     strict_layout: bool = False
     kinds_reserved: bool = False
+    preprocessor: bool = False
     is_2012: bool = False
 
 
 def detect_dialect(schema: ParsedSchema) -> Dialect:
     """The dialect of `schema`, by the evidence in what could be read of it."""
-    kinds = any(_is_simple_union(expression) for expression in schema.expressions)
+    simple = any(_is_simple_union(expression) for expression in schema.expressions)
     if any(is_type_struct(expression) for expression in schema.expressions):
-        return Dialect(DocRules.COMMENTS, strict_names=False, kinds_reserved=kinds, is_2012=True)
+        return Dialect(
+            DocRules.COMMENTS,
+            strict_names=False,
+            kinds_reserved=simple,
+            preprocessor=True,
+            is_2012=True,
+        )
     lines = [text for doc in schema.docs for _, text in doc.lines]
     dates = list(_dates(lines))
-    newest = max(dates, default=None)
-    if newest is None:
-        return Dialect(
-            strict_names=not schema.pragma.historic, strict_layout=True, kinds_reserved=kinds
-        )
-    is_dated = len(dates) >= _ENOUGH_TAGS or any(_OLD_SECTION.match(line) for line in lines)
+    newest = max(dates, default=_UNDATED)
+    docs = _doc_rules(newest)
+    if len(dates) < _ENOUGH_TAGS:
+        has_sections = any(_OLD_SECTION.match(line) for line in lines)
+        docs = DocRules.HISTORIC if newest < (9, 0) and has_sections else DocRules.CURRENT
+        newest = _UNDATED
+    historic = schema.pragma.historic
     return Dialect(
-        _doc_rules(newest) if is_dated else DocRules.CURRENT,
-        strict_names=not schema.pragma.historic and not (is_dated and newest < (6, 0)),
-        kinds_reserved=kinds,
+        docs,
+        strict_names=not historic and newest >= (6, 0),
+        strict_indentation=(5, 2) <= newest < (8, 1),
+        strict_layout=not dates,
+        kinds_reserved=simple,
+        preprocessor=historic or simple or newest < (6, 2),
     )
 
 

@@ -70,10 +70,12 @@ class DocBlock:
 
     :param location: the block's first line
     :param symbol: the name documented; None for free text
+    :param historic: the block as such is told in errors, not one of its sections
     """
 
     location: SourceLocation
     symbol: str | None = None
+    historic: bool = False
     sections: list[Section] = field(default_factory=list)
     members: dict[str, Section] = field(default_factory=dict)
     features: dict[str, Section] = field(default_factory=dict)
@@ -133,9 +135,9 @@ class DocBlock:
         return True
 
     def check_against(self, site: Site, *, returns: bool) -> None:
-        """Check that the block suits the kind of definition after it.
+        """Check that the block suits the definition after it.
 
-        :param returns: a section on the reply is fine, where the definition is a command
+        :param returns: the definition returns something
         :raises QapiError: it is for another name, or tells of a reply there is not
         """
         if self.symbol != site.name:
@@ -144,10 +146,12 @@ class DocBlock:
             section = self.section(kind)
             if section is None:
                 continue
+            if self.historic and site.meta != "command":
+                raise QapiError(self.location, "'Returns:' is only valid for commands")
             title = kind.capitalize()
             if site.meta != "command":
                 raise QapiError(section.location, f"'{title}' section is only valid for commands")
-            if kind == "returns" and not returns:
+            if kind == "returns" and not returns and not self.historic:
                 message = "'Returns' section, but command doesn't return anything"
                 raise QapiError(section.location, message)
 
@@ -162,7 +166,7 @@ class DocBlock:
                 names = "', '".join(str(section.name) for section in bogus)
                 plural, verb = ("s", "do") if len(bogus) > 1 else ("", "does")
                 message = f"documented {what}{plural} '{names}' {verb} not exist"
-                raise QapiError(bogus[0].location, message)
+                raise QapiError(self.location if self.historic else bogus[0].location, message)
 
     def to_doc(self) -> Doc:
         """The block as outputs see it."""
@@ -199,6 +203,7 @@ class DocLines:
             if self._raw.failure:
                 raise self._raw.failure
             self.text = None
+            self.location = SourceLocation(self._raw.location.file, self._raw.end)
             return
         number, line = self._raw.lines[self._next]
         self._next += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from qmpd.qapi.dialect import Dialect
 from qmpd.qapi.doc import TAG_KINDS, DocBlock, DocLines
 from qmpd.qapi.lexer import RawDoc
 
@@ -17,29 +18,35 @@ _TAG = re.compile(r"(Returns|Since|Notes?|Examples?|TODO):(?= |$) *")
 _ANY_NAME = re.compile(r"@\S+:")
 
 
-def read_historic_doc(raw: RawDoc) -> DocBlock:
+def read_historic_doc(raw: RawDoc, dialect: Dialect) -> DocBlock:
     """Read a block by the older rules.
+
+    :param dialect: says whether indentation counts
 
     :raises QapiError: the first line that breaks one
     """
     lines = DocLines(raw)
     symbol = lines.symbol()
-    reader = _Reader(lines, DocBlock(raw.location, symbol))
+    block = DocBlock(raw.location, symbol, historic=True)
+    reader = _Reader(lines, block, dialect.strict_indentation)
     if symbol is None:
         reader.read_free_text()
     else:
         lines.advance()
         reader.read()
-    return reader.block
+    return block
 
 
 class _Reader:
     """Line by line, with the section being read as state."""
 
-    def __init__(self, lines: DocLines, block: DocBlock) -> None:
-        self.block = block
+    def __init__(self, lines: DocLines, block: DocBlock, strict_indentation: bool) -> None:
+        self._block = block
         self._lines = lines
         self._section = block.plain(lines.location)
+        self._strict_indentation = strict_indentation
+        # Columns by which the section's text must be indented.
+        self._indent = 0
         # What a line @NAME: describes now: a member, a feature, or nothing any more.
         self._describes: str | None = "member"
 
@@ -60,13 +67,11 @@ class _Reader:
             if self._describes is None:
                 tag = self._section.kind.capitalize()
                 raise lines.error(f"'@{match[1]}:' can't follow '{tag}' section")
-            self._close()
-            head = text[match.end() :]
-            self._section = self.block.describe(self._describes, match[1], lines.location, head)
+            head = self._begin(match)
+            self._section = self._block.describe(self._describes, match[1], lines.location, head)
         elif match := _TAG.match(text):
-            self._close()
-            head = text[match.end() :]
-            self._section = self.block.begin(TAG_KINDS[match[1]], lines.location, head)
+            head = self._begin(match)
+            self._section = self._block.begin(TAG_KINDS[match[1]], lines.location, head)
             self._describes = None
         elif text == "Features:" and self._may_start_features():
             self._close()
@@ -76,12 +81,20 @@ class _Reader:
         else:
             if text and not text[0].isspace() and self._after_blank() and self._is_description():
                 self._close()
-                self._section = self.block.plain(lines.location)
+                self._section = self._block.plain(lines.location)
                 self._describes = None
+                self._indent = 0
             self._append(text)
 
+    def _begin(self, match: re.Match[str]) -> str:
+        """Leave the section for a new one, whose first line goes on behind `match`."""
+        self._close()
+        head = match.string[match.end() :]
+        self._indent = match.end() if head and self._strict_indentation else 0
+        return head
+
     def _may_start_features(self) -> bool:
-        is_body = self._section is self.block.sections[0]
+        is_body = self._section is self._block.sections[0]
         return self._describes is not None and (is_body or self._after_blank())
 
     def _is_description(self) -> bool:
@@ -93,6 +106,9 @@ class _Reader:
     def _append(self, text: str) -> None:
         if match := _ANY_NAME.match(text):
             raise self._lines.error(f"'{match[0]}' not allowed in free-form documentation")
+        if text and len(text) - len(text.lstrip()) < self._indent:
+            message = f"unexpected de-indent (expected at least {self._indent} spaces)"
+            raise self._lines.error(message)
         self._section.lines.append(text)
 
     def _close(self) -> None:

@@ -31,12 +31,14 @@ class RawDoc:
 
     :param location: its first line
     :param lines: line number and text, from ``#`` on, of each line between the two ``##``
+    :param end: the last line, ``##``
     :param failure: what is wrong with its end or after it, to be raised once all `lines`
         are found right
     """
 
     location: SourceLocation
     lines: list[tuple[int, str]] = field(default_factory=list)
+    end: int = 0
     failure: QapiError | None = None
 
     @property
@@ -106,7 +108,7 @@ class Lexer:
             if line.startswith("##"):
                 break
             raw.lines.append((self._line, line))
-        self.line = self._line
+        self.line = raw.end = self._line
         if line != "##":
             raw.failure = self.error("junk after '##' at end of documentation comment")
             return raw

@@ -60,7 +60,7 @@ def _read_docs(parsed: ParsedSchema, dialect: Dialect) -> dict[int, DocBlock]:
     if dialect.docs is DocRules.COMMENTS:
         return {}
     if dialect.docs is DocRules.HISTORIC:
-        return {id(raw): read_historic_doc(raw) for raw in parsed.docs}
+        return {id(raw): read_historic_doc(raw, dialect) for raw in parsed.docs}
     return {id(raw): read_doc(raw, dialect.docs) for raw in parsed.docs}
 
 
