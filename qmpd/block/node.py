@@ -130,6 +130,7 @@ class Node:
         inside = min(length, max(0, self.length - offset))
         if inside == length:
             return await self.driver.pread(offset, length)
+        _check_request(offset, length)
         data = await self.driver.pread(offset, inside) if inside else b""
         return data + bytes(length - inside)
 
@@ -154,6 +155,7 @@ class Node:
         :raises BlockIOError: refused (a bitmap here is readonly) or failed
         """
         self._may_write()
+        _check_request(offset, len(data))
         try:
             if self.detect_zeroes != "off" and self.driver.can_write_zeroes and not any(data):
                 await self._zeroes(offset, len(data), self.detect_zeroes == "unmap", False)
@@ -187,6 +189,7 @@ class Node:
         :param no_fallback: fail with ENOTSUP rather than write zeroes byte by byte
         """
         self._may_write()
+        _check_request(offset, length)
         try:
             await self._zeroes(offset, length, may_unmap, no_fallback)
             if fua:
@@ -238,10 +241,7 @@ class Node:
         if size < 0:
             raise BlockIOError(errno.EINVAL, "Image size cannot be negative")
         if size > MAXIMUM_LENGTH:
-            raise BlockIOError(
-                errno.EFBIG,
-                f"Required too big image size, it must be not greater than {MAXIMUM_LENGTH}",
-            )
+            raise BlockIOError(errno.EIO, f"offset({size}) exceeds maximum({MAXIMUM_LENGTH})")
         if self.read_only:
             raise BlockIOError(errno.EACCES, "Image is read-only")
         await self.driver.truncate(size, exact=exact, prealloc=prealloc)
@@ -294,6 +294,15 @@ class Node:
             self.write_threshold = 0
         for bitmap in self.bitmaps:
             bitmap.mark(offset, length)
+
+
+def _check_request(offset: int, length: int) -> None:
+    """Refuse what no node can hold; tables of damaged images lead there.
+
+    :raises BlockIOError: EIO
+    """
+    if offset < 0 or offset + length > MAXIMUM_LENGTH:
+        raise BlockIOError(errno.EIO)
 
 
 _BOUNCE: Final = 1 << 20
