@@ -6,28 +6,57 @@ from qmpd.qapi.types import Struct
 
 
 QAuthZListPolicy: TypeAlias = Literal["deny", "allow"]
+"""Whether somebody may connect.
+
+* `deny`: no
+* `allow`: yes
+"""
 
 QAuthZListFormat: TypeAlias = Literal["exact", "glob"]
+"""How the text of a rule is compared.
+
+* `exact`: letter by letter
+* `glob`: as a shell pattern with * and ?
+"""
 
 class QAuthZListRule(Struct):
+    """A rule of an authorisation list."""
+
     match: str
+    """name of the user, or a pattern for it"""
 
     policy: QAuthZListPolicy
+    """what happens to users that match"""
 
     format: QAuthZListFormat | None = None
+    """how `match` is compared; default exact"""
 
 class AuthZListProperties(Struct):
+    """Authorisation by a list of rules. The first rule that matches decides."""
+
     policy: QAuthZListPolicy | None = None
+    """what happens when no rule matches; default deny"""
 
     rules: list[QAuthZListRule] | None = None
+    """the rules, in order; default: none"""
 
 class AuthZListFileProperties(Struct):
+    """Authorisation by a list of rules in a file."""
+
     filename: str
+    """file with the list, as JSON with the members of AuthZListProperties"""
 
     refresh: bool | None = None
+    """whether the file is read again when it changes; default true"""
 
 class AuthZPAMProperties(Struct):
+    """Authorisation by PAM."""
+
     service: str
+    """name of the PAM service to ask"""
 
 class AuthZSimpleProperties(Struct):
+    """Authorisation of a single user."""
+
     identity: str
+    """name of that user"""

@@ -8,73 +8,163 @@ from qmpd.qapi.types import Struct, Uint64
 
 
 class PRManagerInfo(Struct):
+    """A manager of SCSI persistent reservations."""
+
     id: str
+    """name of its object"""
 
     connected: bool
-
-BlockdevChangeReadOnlyMode: TypeAlias = Literal["retain", "read-only", "read-write"]
+    """whether its helper is connected"""
 
 class EjectArguments(Struct):
+    """Arguments of command eject.
+
+    Takes the medium out of a device. Opens the tray first when there is one; a locked tray is
+    not opened without `force`, the guest is asked to instead.
+    """
+
     device: str | None = None
+    """name of the block backend"""
 
     id: str | None = None
+    """id or path of the device; one of `device` and `id` must be given (since 2.8)"""
 
     force: bool | None = None
+    """open the tray even when the guest has locked it; default false"""
 
 class BlockdevOpenTrayArguments(Struct):
+    """Arguments of command blockdev-open-tray.
+
+    Opens the tray of a device. DEVICE_TRAY_MOVED tells when it moved. A locked tray is not
+    opened without `force`; the guest is asked to instead, and the reply does not wait for it.
+    Nothing happens when it is open, or the device has no tray.
+    """
+
     device: str | None = None
+    """name of the block backend"""
 
     id: str | None = None
+    """id or path of the device; one of `device` and `id` must be given (since 2.8)"""
 
     force: bool | None = None
+    """open the tray even when the guest has locked it; default false"""
 
 class BlockdevCloseTrayArguments(Struct):
+    """Arguments of command blockdev-close-tray.
+
+    Closes the tray of a device. DEVICE_TRAY_MOVED tells when it moved. Nothing happens when it
+    is closed, or the device has no tray.
+    """
+
     device: str | None = None
+    """name of the block backend"""
 
     id: str | None = None
+    """id or path of the device; one of `device` and `id` must be given (since 2.8)"""
 
 class BlockdevRemoveMediumArguments(Struct):
+    """Arguments of command blockdev-remove-medium.
+
+    Takes the medium out of a device. The tray must be open, if there is one. The node stays.
+    """
+
     id: str
+    """id or path of the device"""
 
 class BlockdevInsertMediumArguments(Struct):
+    """Arguments of command blockdev-insert-medium.
+
+    Puts a medium into a device. The tray must be open, if there is one, and the device empty.
+    """
+
     id: str
+    """id or path of the device"""
 
     node_name: str = Field(alias="node-name")
+    """node that is the medium"""
+
+BlockdevChangeReadOnlyMode: TypeAlias = Literal["retain", "read-only", "read-write"]
+"""Whether a new medium can be written.
+
+* `retain`: as the one before
+* `read-only`: no
+* `read-write`: yes
+"""
 
 class BlockdevChangeMediumArguments(Struct):
+    """Arguments of command blockdev-change-medium.
+
+    Changes the medium: opens the tray, takes the old one out, makes a node from a file, puts it
+    in and closes the tray.
+    """
+
     device: str | None = None
+    """name of the block backend"""
 
     id: str | None = None
+    """id or path of the device; one of `device` and `id` must be given (since 2.8)"""
 
     filename: str
+    """file of the new medium"""
 
     format: str | None = None
+    """format of the file; default: found out from its contents"""
 
     force: bool | None = None
+    """open the tray even when the guest has locked it; default false (since 7.1)"""
 
     read_only_mode: BlockdevChangeReadOnlyMode | None = Field(default=None, alias="read-only-mode")
+    """whether it can be written; default retain"""
 
 class DeviceTrayMovedData(Struct):
+    """Data of event DEVICE_TRAY_MOVED.
+
+    The tray of a device was opened or closed, by the guest or by a command.
+    """
+
     device: str
+    """name of the block backend; empty when it has none"""
 
     id: str
+    """id or path of the device (since 2.8)"""
 
     tray_open: bool = Field(alias="tray-open")
+    """whether the tray is open now"""
 
 class PrManagerStatusChangedData(Struct):
+    """Data of event PR_MANAGER_STATUS_CHANGED.
+
+    The helper of a manager of SCSI persistent reservations came or went.
+    """
+
     id: str
+    """name of the manager's object"""
 
     connected: bool
+    """whether its helper is connected now"""
 
 class BlockLatencyHistogramSetArguments(Struct):
+    """Arguments of command block-latency-histogram-set.
+
+    Begins, changes or ends counting how long the requests of a device take, by ranges of time.
+    Without any boundaries all counts are dropped. A list holds the boundaries between the ranges
+    in nanoseconds, rising and greater than 0.
+    """
+
     id: str
+    """id or path of the device"""
 
     boundaries: list[Uint64] | None = None
+    """for all kinds of request; the lists below override it"""
 
     boundaries_read: list[Uint64] | None = Field(default=None, alias="boundaries-read")
+    """for reads"""
 
     boundaries_write: list[Uint64] | None = Field(default=None, alias="boundaries-write")
+    """for writes"""
 
     boundaries_zap: list[Uint64] | None = Field(default=None, alias="boundaries-zap")
+    """for appends to a zone"""
 
     boundaries_flush: list[Uint64] | None = Field(default=None, alias="boundaries-flush")
+    """for flushes"""

@@ -20,97 +20,170 @@ from .sockets import InetSocketAddress, InetSocketAddressBase, SocketAddress
 
 
 class SnapshotInfo(Struct):
+    """A snapshot inside an image."""
+
     id: str
+    """its id, unique in the image"""
 
     name: str
+    """its name"""
 
     vm_state_size: Int64 = Field(alias="vm-state-size")
+    """size of the machine's saved state in bytes; 0 when only the disk was saved"""
 
     date_sec: Int64 = Field(alias="date-sec")
+    """when it was taken, in seconds since 1970"""
 
     date_nsec: Int64 = Field(alias="date-nsec")
+    """nanoseconds to add to `date-sec`"""
 
     vm_clock_sec: Int64 = Field(alias="vm-clock-sec")
+    """for how long the machine had run, in seconds"""
 
     vm_clock_nsec: Int64 = Field(alias="vm-clock-nsec")
+    """nanoseconds to add to `vm-clock-sec`"""
 
     icount: Int64 | None = None
+    """instructions the machine had executed; only when it counts them (since 5.2)"""
 
 class ImageInfoSpecificQCow2EncryptionBase(Struct):
+    """How a qcow2 image is encrypted."""
+
     format: BlockdevQcow2EncryptionFormat
+    """format of the encryption"""
 
 class ImageInfoSpecificQCow2Encryption(ImageInfoSpecificQCow2EncryptionBase, TaggedUnion):
-    """Members added for each value of `format`:
+    """Encryption of a qcow2 image in detail.
+
+    Members added for each value of `format`:
 
     * ``luks``: QCryptoBlockInfoLUKS
     """
 
 class ImageInfoSpecificQCow2(Struct):
+    """What the header of a qcow2 image says."""
+
     compat: str
+    """version of the format: "0.10" for version 2, "1.1" for version 3"""
 
     data_file: str | None = Field(default=None, alias="data-file")
+    """file name of the external data file; absent when there is none (since 4.0)"""
 
     data_file_raw: bool | None = Field(default=None, alias="data-file-raw")
+    """whether the external data file alone is a valid raw image; only for version 3 with such a
+    file (since 4.0)
+    """
 
     extended_l2: bool | None = Field(default=None, alias="extended-l2")
+    """whether clusters have subclusters; only for version 3 (since 5.2)"""
 
     lazy_refcounts: bool | None = Field(default=None, alias="lazy-refcounts")
+    """whether reference counts may be written late; only for version 3"""
 
     corrupt: bool | None = None
+    """whether the image is marked as damaged; only for version 3 (since 2.2)"""
 
     refcount_bits: Int64 = Field(alias="refcount-bits")
+    """width of a reference count in bits (since 2.3)"""
 
     encrypt: ImageInfoSpecificQCow2Encryption | None = None
+    """its encryption; only when it is encrypted (since 2.10)"""
 
     bitmaps: list[Qcow2BitmapInfo] | None = None
+    """the bitmaps stored in it; only when there are any (since 4.0)"""
 
     compression_type: Qcow2CompressionType = Field(alias="compression-type")
+    """how compressed clusters are compressed (since 5.1)"""
 
 class ImageInfoSpecificVmdk(Struct):
+    """What the descriptor of a VMDK image says."""
+
     create_type: str = Field(alias="create-type")
+    """its layout, by VMware's name"""
 
     cid: Int64
+    """content id"""
 
     parent_cid: Int64 = Field(alias="parent-cid")
+    """content id of its parent"""
 
     extents: list[VmdkExtentInfo]
+    """its extents"""
 
 class VmdkExtentInfo(Struct):
+    """An extent of a VMDK image."""
+
     filename: str
+    """file of the extent"""
 
     format: str
+    """kind of extent: FLAT or SPARSE and the like"""
 
     virtual_size: Int64 = Field(alias="virtual-size")
+    """its share of the disk in bytes"""
 
     cluster_size: Int64 | None = Field(default=None, alias="cluster-size")
+    """size of a cluster in bytes; only for kinds with clusters"""
 
     compressed: bool | None = None
+    """true when it is compressed; absent otherwise"""
 
 class ImageInfoSpecificRbd(Struct):
+    """What is known of an RBD image."""
+
     encryption_format: RbdImageEncryptionFormat | None = Field(default=None, alias="encryption-format")
+    """format of its encryption; absent when it has none"""
 
 class ImageInfoSpecificFile(Struct):
+    """What is known of a file of the host."""
+
     extent_size_hint: Size | None = Field(default=None, alias="extent-size-hint")
+    """extent size asked of the file system, in bytes; absent when none is set"""
 
 ImageInfoSpecificKind: TypeAlias = Literal["qcow2", "vmdk", "luks", "rbd", "file"]
+"""Formats of which more is known than of others.
+
+* `qcow2`: qcow2 images
+* `vmdk`: VMDK images
+* `luks`: LUKS images (since 2.7)
+* `rbd`: RBD images (since 6.1)
+* `file`: files of the host (since 8.0)
+"""
 
 class ImageInfoSpecificQCow2Wrapper(Struct):
+    """The branch of ImageInfoSpecific for qcow2."""
+
     data: ImageInfoSpecificQCow2
+    """what is known"""
 
 class ImageInfoSpecificVmdkWrapper(Struct):
+    """The branch of ImageInfoSpecific for VMDK."""
+
     data: ImageInfoSpecificVmdk
+    """what is known"""
 
 class ImageInfoSpecificLUKSWrapper(Struct):
+    """The branch of ImageInfoSpecific for LUKS."""
+
     data: QCryptoBlockInfoLUKS
+    """what is known"""
 
 class ImageInfoSpecificRbdWrapper(Struct):
+    """The branch of ImageInfoSpecific for RBD."""
+
     data: ImageInfoSpecificRbd
+    """what is known"""
 
 class ImageInfoSpecificFileWrapper(Struct):
+    """The branch of ImageInfoSpecific for files."""
+
     data: ImageInfoSpecificFile
+    """what is known"""
 
 class ImageInfoSpecific(TaggedUnion):
-    """Members added for each value of `type`:
+    """What is known of an image of a certain format.
+
+    Members added for each value of `type`:
 
     * ``qcow2``: ImageInfoSpecificQCow2Wrapper
     * ``vmdk``: ImageInfoSpecificVmdkWrapper
@@ -120,283 +193,459 @@ class ImageInfoSpecific(TaggedUnion):
     """
 
     type: ImageInfoSpecificKind
+    """the format"""
 
 class BlockNodeInfo(Struct):
+    """An image, without the ones below it."""
+
     filename: str
+    """its file name, or JSON text that describes where it is"""
 
     format: str
+    """driver that reads it"""
 
     dirty_flag: bool | None = Field(default=None, alias="dirty-flag")
+    """true when it was not closed in order"""
 
     actual_size: Int64 | None = Field(default=None, alias="actual-size")
+    """space it takes on the host, in bytes"""
 
     virtual_size: Int64 = Field(alias="virtual-size")
+    """size of the disk in it, in bytes"""
 
     cluster_size: Int64 | None = Field(default=None, alias="cluster-size")
+    """size of a cluster in bytes; only for formats with clusters"""
 
     encrypted: bool | None = None
+    """true when it is encrypted; absent otherwise"""
 
     compressed: bool | None = None
+    """true when it holds compressed data; absent otherwise (since 1.7)"""
 
     backing_filename: str | None = Field(default=None, alias="backing-filename")
+    """file name of its backing file, as the image says; only when it has one"""
 
     full_backing_filename: str | None = Field(default=None, alias="full-backing-filename")
+    """the same as an absolute path, when it differs"""
 
     backing_filename_format: str | None = Field(default=None, alias="backing-filename-format")
+    """format of its backing file, when the image says"""
 
     snapshots: list[SnapshotInfo] | None = None
+    """snapshots inside it; only when there are any"""
 
     format_specific: ImageInfoSpecific | None = Field(default=None, alias="format-specific")
+    """what else is known for its format (since 1.7)"""
 
 class ImageInfo(BlockNodeInfo):
+    """An image with those below it."""
+
     backing_image: ImageInfo | None = Field(default=None, alias="backing-image")
+    """its backing image; only when it has one and that is open"""
 
 class BlockdevCacheInfo(Struct):
+    """How caches are used for a node."""
+
     writeback: bool
+    """whether writes are done before they are on stable storage"""
 
     direct: bool
+    """whether the host's page cache is bypassed"""
 
     no_flush: bool = Field(alias="no-flush")
+    """whether flushes are ignored"""
 
 class BlockDeviceInfo(Struct):
+    """A node of the block graph. Limits are those of the device on it; 0 means no limit. Rates are
+    in bytes or requests per second, lengths in seconds.
+    """
+
     file: str
+    """its file name, or JSON text that describes where it is"""
 
     node_name: str | None = Field(default=None, alias="node-name")
+    """name of the node (since 2.0)"""
 
     ro: bool
+    """whether it is open for reading only"""
 
     drv: str
+    """its driver"""
 
     backing_file: str | None = None
+    """file name of its backing file; only when it has one"""
 
     backing_file_depth: Int64
+    """how many backing files there are below it (since 1.2)"""
 
     active: bool
+    """false when the node was inactivated, as for migration (since 10.0)"""
 
     encrypted: bool
+    """whether it is encrypted"""
 
     detect_zeroes: BlockdevDetectZeroesOptions
+    """what becomes of writes of zeroes (since 2.1)"""
 
     bps: Int64
+    """limit of bytes"""
 
     bps_rd: Int64
+    """limit of bytes read"""
 
     bps_wr: Int64
+    """limit of bytes written"""
 
     iops: Int64
+    """limit of requests"""
 
     iops_rd: Int64
+    """limit of reads"""
 
     iops_wr: Int64
+    """limit of writes"""
 
     image: ImageInfo
+    """the image in it (since 1.6)"""
 
     bps_max: Int64 | None = None
+    """limit of bytes during a burst; only when set (since 1.7)"""
 
     bps_rd_max: Int64 | None = None
+    """limit of bytes read during a burst; only when set (since 1.7)"""
 
     bps_wr_max: Int64 | None = None
+    """limit of bytes written during a burst; only when set (since 1.7)"""
 
     iops_max: Int64 | None = None
+    """limit of requests during a burst; only when set (since 1.7)"""
 
     iops_rd_max: Int64 | None = None
+    """limit of reads during a burst; only when set (since 1.7)"""
 
     iops_wr_max: Int64 | None = None
+    """limit of writes during a burst; only when set (since 1.7)"""
 
     bps_max_length: Int64 | None = None
+    """longest burst of bytes; only with its limit (since 2.6)"""
 
     bps_rd_max_length: Int64 | None = None
+    """longest burst of bytes read; only with its limit (since 2.6)"""
 
     bps_wr_max_length: Int64 | None = None
+    """longest burst of bytes written; only with its limit (since 2.6)"""
 
     iops_max_length: Int64 | None = None
+    """longest burst of requests; only with its limit (since 2.6)"""
 
     iops_rd_max_length: Int64 | None = None
+    """longest burst of reads; only with its limit (since 2.6)"""
 
     iops_wr_max_length: Int64 | None = None
+    """longest burst of writes; only with its limit (since 2.6)"""
 
     iops_size: Int64 | None = None
+    """bytes from which a request counts as several; only when set (since 1.7)"""
 
     group: str | None = None
+    """throttle group of the device; only when it has limits (since 2.4)"""
 
     cache: BlockdevCacheInfo
+    """how caches are used (since 2.3)"""
 
     write_threshold: Int64
+    """offset in bytes that BLOCK_WRITE_THRESHOLD waits for; 0 when it does not (since 2.3)"""
 
     dirty_bitmaps: list[BlockDirtyInfo] | None = Field(default=None, alias="dirty-bitmaps")
+    """its bitmaps; only when there are any (since 4.2)"""
 
 BlockDeviceIoStatus: TypeAlias = Literal["ok", "failed", "nospace"]
+"""Whether the last I/O went well.
+
+* `ok`: it did
+* `failed`: it failed
+* `nospace`: it failed because no space was left
+"""
 
 class BlockDirtyInfo(Struct):
+    """A dirty bitmap."""
+
     name: str | None = None
+    """its name; absent for bitmaps that jobs made for themselves (since 2.4)"""
 
     count: Int64
+    """how much is marked, in bytes, in whole granules"""
 
     granularity: Uint32
+    """bytes per bit (since 1.4)"""
 
     recording: bool
+    """whether writes are marked (since 4.0)"""
 
     busy: bool
+    """whether something uses it, so that it can be neither changed nor used otherwise (since 4.0)
+    """
 
     persistent: bool
+    """whether it is stored in the image when that is closed (since 4.0)"""
 
     inconsistent: bool | None = None
+    """true when the stored bitmap was not closed in order and is of no use but to be removed;
+    absent otherwise (since 4.0)
+    """
 
 Qcow2BitmapInfoFlags: TypeAlias = Literal["in-use", "auto"]
+"""Flags of a bitmap stored in a qcow2 image.
+
+* `in-use`: it is in use, or was when the image was last left without closing it
+* `auto`: it records writes as soon as the image is open
+"""
 
 class Qcow2BitmapInfo(Struct):
+    """A bitmap stored in a qcow2 image."""
+
     name: str
+    """its name"""
 
     granularity: Uint32
+    """bytes per bit"""
 
     flags: list[Qcow2BitmapInfoFlags]
+    """its flags"""
 
 class BlockLatencyHistogramInfo(Struct):
+    """How many requests took how long. With n boundaries there are n+1 ranges: below the first one,
+    from each to the next, and from the last one on.
+    """
+
     boundaries: list[Uint64]
+    """where one range ends and the next begins, in nanoseconds, rising"""
 
     bins: list[Uint64]
+    """requests counted in each range"""
 
 class BlockInfo(Struct):
+    """A device of the machine, with what is in it."""
+
     device: str
+    """name of the block backend; empty when it has none"""
 
     qdev: str | None = None
+    """id or path of the device; absent when none uses the backend (since 2.10)"""
 
     type: str
+    """always "unknown" """
 
     removable: bool
+    """whether its medium can be taken out"""
 
     locked: bool
+    """whether the guest keeps the medium from being taken out"""
 
     inserted: BlockDeviceInfo | None = None
+    """what is in it; only when there is a medium"""
 
     tray_open: bool | None = None
+    """whether the tray is open; only when there is one"""
 
     io_status: BlockDeviceIoStatus | None = Field(default=None, alias="io-status")
+    """whether the last I/O went well; only when errors may stop the machine"""
 
 class BlockDeviceTimedStats(Struct):
+    """Statistics of the requests of a device within the last moments. Latencies are in nanoseconds,
+    queue depths the average number of requests under way.
+    """
+
     interval_length: Int64
+    """for how long this is, in seconds"""
 
     min_rd_latency_ns: Int64
+    """shortest read"""
 
     max_rd_latency_ns: Int64
+    """longest read"""
 
     avg_rd_latency_ns: Int64
+    """average read"""
 
     min_wr_latency_ns: Int64
+    """shortest write"""
 
     max_wr_latency_ns: Int64
+    """longest write"""
 
     avg_wr_latency_ns: Int64
+    """average write"""
 
     min_zone_append_latency_ns: Int64
+    """shortest append to a zone (since 8.1)"""
 
     max_zone_append_latency_ns: Int64
+    """longest append to a zone (since 8.1)"""
 
     avg_zone_append_latency_ns: Int64
+    """average append to a zone (since 8.1)"""
 
     min_flush_latency_ns: Int64
+    """shortest flush"""
 
     max_flush_latency_ns: Int64
+    """longest flush"""
 
     avg_flush_latency_ns: Int64
+    """average flush"""
 
     avg_rd_queue_depth: float
+    """reads under way"""
 
     avg_wr_queue_depth: float
+    """writes under way"""
 
     avg_zone_append_queue_depth: float
+    """appends to zones under way (since 8.1)"""
 
 class BlockDeviceStats(Struct):
+    """Statistics of a device or node since it was made. Times are in nanoseconds."""
+
     rd_bytes: Int64
+    """bytes read"""
 
     wr_bytes: Int64
+    """bytes written"""
 
     zone_append_bytes: Int64
+    """bytes appended to zones (since 8.1)"""
 
     unmap_bytes: Int64
+    """bytes discarded (since 4.2)"""
 
     rd_operations: Int64
+    """reads done"""
 
     wr_operations: Int64
+    """writes done"""
 
     zone_append_operations: Int64
+    """appends to zones done (since 8.1)"""
 
     flush_operations: Int64
+    """flushes done (since 0.15)"""
 
     unmap_operations: Int64
+    """discards done (since 4.2)"""
 
     rd_total_time_ns: Int64
+    """time spent on reads (since 0.15)"""
 
     wr_total_time_ns: Int64
+    """time spent on writes (since 0.15)"""
 
     zone_append_total_time_ns: Int64
+    """time spent on appends to zones (since 8.1)"""
 
     flush_total_time_ns: Int64
+    """time spent on flushes (since 0.15)"""
 
     unmap_total_time_ns: Int64
+    """time spent on discards (since 4.2)"""
 
     wr_highest_offset: Int64
+    """end of the highest byte ever written, in bytes"""
 
     rd_merged: Int64
+    """reads that were merged into others (since 2.3)"""
 
     wr_merged: Int64
+    """writes that were merged into others (since 2.3)"""
 
     zone_append_merged: Int64
+    """appends to zones that were merged into others (since 8.1)"""
 
     unmap_merged: Int64
+    """discards that were merged into others (since 4.2)"""
 
     idle_time_ns: Int64 | None = None
+    """time since the last request; absent when there was none"""
 
     failed_rd_operations: Int64
+    """reads that failed (since 2.5)"""
 
     failed_wr_operations: Int64
+    """writes that failed (since 2.5)"""
 
     failed_zone_append_operations: Int64
+    """appends to zones that failed (since 8.1)"""
 
     failed_flush_operations: Int64
+    """flushes that failed (since 2.5)"""
 
     failed_unmap_operations: Int64
+    """discards that failed (since 4.2)"""
 
     invalid_rd_operations: Int64
+    """reads that made no sense (since 2.5)"""
 
     invalid_wr_operations: Int64
+    """writes that made no sense (since 2.5)"""
 
     invalid_zone_append_operations: Int64
+    """appends to zones that made no sense (since 8.1)"""
 
     invalid_flush_operations: Int64
+    """flushes that made no sense (since 2.5)"""
 
     invalid_unmap_operations: Int64
+    """discards that made no sense (since 4.2)"""
 
     account_invalid: bool
+    """whether requests that make no sense count for `idle_time_ns` (since 2.5)"""
 
     account_failed: bool
+    """whether requests that fail count for times and latencies (since 2.5)"""
 
     timed_stats: list[BlockDeviceTimedStats]
+    """statistics of the last moments, one for each interval asked for (since 2.5)"""
 
     rd_latency_histogram: BlockLatencyHistogramInfo | None = None
+    """reads by how long they took; only while they are counted (since 4.0)"""
 
     wr_latency_histogram: BlockLatencyHistogramInfo | None = None
+    """writes by how long they took; only while they are counted (since 4.0)"""
 
     zone_append_latency_histogram: BlockLatencyHistogramInfo | None = None
+    """appends to zones by how long they took; only while they are counted (since 8.1)"""
 
     flush_latency_histogram: BlockLatencyHistogramInfo | None = None
+    """flushes by how long they took; only while they are counted (since 4.0)"""
 
 class BlockStatsSpecificFile(Struct):
+    """Statistics of a file of the host."""
+
     discard_nb_ok: Uint64 = Field(alias="discard-nb-ok")
+    """discards that succeeded"""
 
     discard_nb_failed: Uint64 = Field(alias="discard-nb-failed")
+    """discards that failed"""
 
     discard_bytes_ok: Uint64 = Field(alias="discard-bytes-ok")
+    """bytes discarded"""
 
 class BlockStatsSpecificNvme(Struct):
+    """Statistics of an NVMe drive used directly."""
+
     completion_errors: Uint64 = Field(alias="completion-errors")
+    """requests the drive failed"""
 
     aligned_accesses: Uint64 = Field(alias="aligned-accesses")
+    """requests whose memory could be used as it was"""
 
     unaligned_accesses: Uint64 = Field(alias="unaligned-accesses")
+    """requests that had to be copied"""
 
 class BlockStatsSpecific(TaggedUnion):
-    """Members added for each value of `driver`:
+    """Statistics that only some drivers have.
+
+    Members added for each value of `driver`:
 
     * ``file``: BlockStatsSpecificFile
     * ``host_device``: BlockStatsSpecificFile
@@ -404,371 +653,929 @@ class BlockStatsSpecific(TaggedUnion):
     """
 
     driver: BlockdevDriver
+    """the driver"""
 
 class BlockStats(Struct):
+    """Statistics of a device or node and of what is below it."""
+
     device: str | None = None
+    """name of the block backend; absent for what is below it"""
 
     qdev: str | None = None
+    """id or path of the device; only for a backend that one uses (since 3.0)"""
 
     node_name: str | None = Field(default=None, alias="node-name")
+    """name of the node; absent when there is none (since 2.3)"""
 
     stats: BlockDeviceStats
+    """the statistics"""
 
     driver_specific: BlockStatsSpecific | None = Field(default=None, alias="driver-specific")
+    """what its driver knows besides (since 4.2)"""
 
     parent: BlockStats | None = None
+    """the same for the node that stores its data"""
 
     backing: BlockStats | None = None
+    """the same for its backing file (since 2.0)"""
+
+class QueryBlockstatsArguments(Struct):
+    """Arguments of command query-blockstats.
+
+    Tells statistics of devices or nodes.
+    """
+
+    query_nodes: bool | None = Field(default=None, alias="query-nodes")
+    """tell of all nodes, each by itself, rather than of the devices of the machine with what is
+    below; default false (since 2.3)
+    """
 
 BlockdevOnError: TypeAlias = Literal["report", "ignore", "enospc", "stop", "auto"]
+"""What to do when I/O fails. For a guest's I/O it decides what the guest sees, for a job's whether
+the job goes on.
+
+* `report`: the guest gets the error; the job fails
+* `ignore`: it is as if it had succeeded, except for an event
+* `enospc`: `stop` when no space is left, else `report`
+* `stop`: the machine stops; the job is halted. The request is tried again when it goes on
+* `auto`: for a job as `enospc`; for a guest's I/O what the block backend says (since 2.7)
+"""
 
 MirrorSyncMode: TypeAlias = Literal["top", "full", "none", "incremental", "bitmap"]
+"""What a job copies to begin with.
+
+* `top`: what lies in the node itself, not in its backing files
+* `full`: everything
+* `none`: nothing
+* `incremental`: what the bitmap marks. The bitmap is cleared when the job succeeds (since 2.4)
+* `bitmap`: what the bitmap marks. A BitmapSyncMode says what becomes of it (since 4.2)
+"""
 
 BitmapSyncMode: TypeAlias = Literal["on-success", "never", "always"]
+"""What becomes of the bitmap that tells a backup what to copy.
+
+* `on-success`: when all was copied, only what was written since the start stays marked; else
+  nothing changes
+
+* `never`: nothing changes, except that new writes are marked
+* `always`: what was copied is no longer marked, even when the job fails
+"""
 
 MirrorCopyMode: TypeAlias = Literal["background", "write-blocking"]
+"""How a mirror follows writes to its source.
+
+* `background`: the job copies them later
+* `write-blocking`: they go to both sides and are not done before
+"""
 
 class BlockJobInfoMirror(Struct):
+    """What is known of mirror jobs besides."""
+
     actively_synced: bool = Field(alias="actively-synced")
+    """whether both sides are the same, and every write goes to both at once"""
 
 class BlockJobInfo(TaggedUnion):
-    """Members added for each value of `type`:
+    """A job that belongs to a device or node.
+
+    Members added for each value of `type`:
 
     * ``mirror``: BlockJobInfoMirror
     """
 
     type: JobType
+    """what it does"""
 
     device: str
+    """name of the job"""
 
     len: Int64
+    """what `offset` is expected to be in the end; may change"""
 
     offset: Int64
+    """how far it is, mostly in bytes"""
 
     busy: bool
+    """whether it is at work at the moment (since 1.3)"""
 
     paused: bool
+    """whether it is halted, or will be soon (since 1.3)"""
 
     speed: Int64
+    """limit in bytes per second; 0 for none"""
 
     io_status: BlockDeviceIoStatus = Field(alias="io-status")
+    """whether it is halted by an error (since 1.3)"""
 
     ready: bool
+    """whether it may be completed (since 2.2)"""
 
     status: JobStatus
+    """where it is in its life (since 2.12)"""
 
     auto_finalize: bool = Field(alias="auto-finalize")
+    """whether its result comes into effect without job-finalize (since 2.12)"""
 
     auto_dismiss: bool = Field(alias="auto-dismiss")
+    """whether it goes away without job-dismiss (since 2.12)"""
 
     error: str | None = None
+    """why it failed; absent while it has not (since 2.12)"""
+
+class BlockResizeArguments(Struct):
+    """Arguments of command block_resize.
+
+    Changes the size of a disk.
+    """
+
+    device: str | None = None
+    """name of the block backend"""
+
+    node_name: str | None = Field(default=None, alias="node-name")
+    """name of the node. Exactly one of `device` and `node-name` must be given (since 2.0)"""
+
+    size: Int64
+    """new size in bytes"""
 
 NewImageMode: TypeAlias = Literal["existing", "absolute-paths"]
+"""Where the file of a new image comes from.
+
+* `existing`: it is there already
+* `absolute-paths`: it is made, and names its backing file by its absolute path
+"""
 
 class BlockdevSnapshotSync(Struct):
+    """An overlay to make on top of a node."""
+
     device: str | None = None
+    """name of the block backend"""
 
     node_name: str | None = Field(default=None, alias="node-name")
+    """name of the node. Exactly one of `device` and `node-name` must be given (since 2.0)"""
 
     snapshot_file: str = Field(alias="snapshot-file")
+    """file of the overlay"""
 
     snapshot_node_name: str | None = Field(default=None, alias="snapshot-node-name")
+    """name of the node for it; default: a generated one (since 2.0)"""
 
     format: str | None = None
+    """its format; default qcow2"""
 
     mode: NewImageMode | None = None
+    """whether the file is made; default absolute-paths"""
 
 class BlockdevSnapshot(Struct):
+    """A node to put on top of another."""
+
     node: str
+    """name of the node, or of the block backend, that becomes the backing file"""
 
     overlay: str
+    """name of the node that goes on top; must have no backing file and no user"""
 
 class BackupPerf(Struct):
+    """How a backup job works, without changing its result."""
+
     use_copy_range: bool | None = Field(default=None, alias="use-copy-range")
+    """let the host copy within its storage; default false"""
 
     max_workers: Int64 | None = Field(default=None, alias="max-workers")
+    """requests under way at once; default 64"""
 
     max_chunk: Int64 | None = Field(default=None, alias="max-chunk")
+    """most bytes copied by a request; 0 or absent for no limit. At least the size of a cluster of
+    the copy
+    """
 
     min_cluster_size: Size | None = Field(default=None, alias="min-cluster-size")
+    """least size of a cluster of the copy, in bytes, a power of two; 0 or absent to let the job
+    choose (since 9.2)
+    """
 
 class BackupCommon(Struct):
+    """What both kinds of backup take."""
+
     job_id: str | None = Field(default=None, alias="job-id")
+    """name of the job; default: the name of the device (since 2.7)"""
 
     device: str
+    """name of the block backend or node to copy"""
 
     sync: MirrorSyncMode
+    """what is copied"""
 
     speed: Int64 | None = None
+    """limit in bytes per second; default 0, none"""
 
     bitmap: str | None = None
+    """bitmap that tells what to copy, needed with `sync` bitmap and incremental; with full and top
+    it only changes as `bitmap-mode` says (since 2.4)
+    """
 
     bitmap_mode: BitmapSyncMode | None = Field(default=None, alias="bitmap-mode")
+    """what becomes of that bitmap. Must be given with it, except for `sync` incremental, where it
+    can only be on-success
+    """
 
     compress: bool | None = None
+    """write compressed data, if the target can; default false (since 2.8)"""
 
     on_source_error: BlockdevOnError | None = Field(default=None, alias="on-source-error")
+    """what to do when reading fails; default report"""
 
     on_target_error: BlockdevOnError | None = Field(default=None, alias="on-target-error")
+    """what to do when writing the copy fails; default report."""
 
     auto_finalize: bool | None = Field(default=None, alias="auto-finalize")
+    """whether the result comes into effect without job-finalize; default true (since 2.12)"""
 
     auto_dismiss: bool | None = Field(default=None, alias="auto-dismiss")
+    """whether the job goes away without job-dismiss; default true (since 2.12)"""
 
     filter_node_name: str | None = Field(default=None, alias="filter-node-name")
+    """name of the node that the job puts above the source; default: a generated one"""
 
     discard_source: bool | None = Field(default=None, alias="discard-source")
+    """discard in the source what has been copied; default false (since 9.1)"""
 
     x_perf: BackupPerf | None = Field(default=None, alias="x-perf")
+    """how the job works (since 6.0)"""
 
 class DriveBackup(BackupCommon):
+    """A backup to a file."""
+
     target: str
+    """file of the copy, or a device of the host"""
 
     format: str | None = None
+    """its format; default: that of the source, or found out for `mode` existing"""
 
     mode: NewImageMode | None = None
+    """whether the file is made; default absolute-paths"""
 
 class BlockdevBackup(BackupCommon):
+    """A backup to a node."""
+
     target: str
+    """name of the node, or of the block backend, to copy to"""
 
-XDbgBlockGraphNodeType: TypeAlias = Literal["block-backend", "block-job", "block-driver"]
+class ChangeBackingFileArguments(Struct):
+    """Arguments of command change-backing-file.
 
-class XDbgBlockGraphNode(Struct):
-    id: Uint64
-
-    type: XDbgBlockGraphNodeType
-
-    name: str
-
-BlockPermission: TypeAlias = Literal["consistent-read", "write", "write-unchanged", "resize"]
-
-class XDbgBlockGraphEdge(Struct):
-    parent: Uint64
-
-    child: Uint64
-
-    name: str
-
-    perm: list[BlockPermission]
-
-    shared_perm: list[BlockPermission] = Field(alias="shared-perm")
-
-class XDbgBlockGraph(Struct):
-    nodes: list[XDbgBlockGraphNode]
-
-    edges: list[XDbgBlockGraphEdge]
-
-class DriveMirror(Struct):
-    job_id: str | None = Field(default=None, alias="job-id")
+    Changes what an image says is its backing file. The nodes in the graph stay as they are.
+    """
 
     device: str
+    """name of the block backend or node at the top of the chain"""
 
-    target: str
+    image_node_name: str = Field(alias="image-node-name")
+    """name of the node with the image"""
 
-    format: str | None = None
+    backing_file: str = Field(alias="backing-file")
+    """the new name; must name the same contents. Empty for no backing file"""
 
-    node_name: str | None = Field(default=None, alias="node-name")
+class BlockCommitArguments(Struct):
+    """Arguments of command block-commit.
 
-    replaces: str | None = None
+    Starts a job that writes the data of a chain of images into one below them, and takes them
+    out of the chain. When the top of the chain is the node in use the job stays until
+    job-complete.
+    """
 
-    sync: MirrorSyncMode
+    job_id: str | None = Field(default=None, alias="job-id")
+    """name of the job; default: the name of the device (since 2.7)"""
 
-    mode: NewImageMode | None = None
+    device: str
+    """name of the block backend or node at the top of the chain"""
+
+    base_node: str | None = Field(default=None, alias="base-node")
+    """name of the node to write to; default: the lowest (since 3.1)"""
+
+    base: str | None = None
+    """the same by file name. Not together with `base-node`"""
+
+    top_node: str | None = Field(default=None, alias="top-node")
+    """name of the highest node to write down; default: the one in use (since 3.1)"""
+
+    top: str | None = None
+    """the same by file name. Not together with `top-node`"""
+
+    backing_file: str | None = Field(default=None, alias="backing-file")
+    """what the image above `top-node` shall say is its backing file; default: the file name of
+    `base-node`. Not when `top-node` is in use (since 2.1)
+    """
+
+    backing_mask_protocol: bool | None = Field(default=None, alias="backing-mask-protocol")
+    """write "raw" for the backing file's format where the node is not an image format; default
+    false (since 9.0)
+    """
 
     speed: Int64 | None = None
+    """limit in bytes per second; default 0, none"""
 
-    granularity: Uint32 | None = None
+    on_error: BlockdevOnError | None = Field(default=None, alias="on-error")
+    """what to do when reading or writing fails; default report (since 5.0)"""
 
-    buf_size: Int64 | None = Field(default=None, alias="buf-size")
-
-    on_source_error: BlockdevOnError | None = Field(default=None, alias="on-source-error")
-
-    on_target_error: BlockdevOnError | None = Field(default=None, alias="on-target-error")
-
-    unmap: bool | None = None
-
-    copy_mode: MirrorCopyMode | None = Field(default=None, alias="copy-mode")
+    filter_node_name: str | None = Field(default=None, alias="filter-node-name")
+    """name of the node that the job puts above `top-node`; default: a generated one (since 2.9)"""
 
     auto_finalize: bool | None = Field(default=None, alias="auto-finalize")
+    """whether the result comes into effect without job-finalize; default true (since 3.1)"""
 
     auto_dismiss: bool | None = Field(default=None, alias="auto-dismiss")
+    """whether the job goes away without job-dismiss; default true (since 3.1)"""
 
-class BlockDirtyBitmap(Struct):
-    node: str
+class QueryNamedBlockNodesArguments(Struct):
+    """Arguments of command query-named-block-nodes.
+
+    Lists the nodes of the block graph that have a name, which all but internal ones have.
+    """
+
+    flat: bool | None = None
+    """leave out the backing images below each node; default false (since 5.0)"""
+
+XDbgBlockGraphNodeType: TypeAlias = Literal["block-backend", "block-job", "block-driver"]
+"""What a vertex of the block graph is.
+
+* `block-backend`: a block backend: what devices, exports and the like use
+* `block-job`: a job
+* `block-driver`: a node
+"""
+
+class XDbgBlockGraphNode(Struct):
+    """A vertex of the block graph."""
+
+    id: Uint64
+    """number of the vertex; has no meaning beyond this answer"""
+
+    type: XDbgBlockGraphNodeType
+    """what it is"""
 
     name: str
+    """its name; for a backend without one that of its user"""
 
-class BlockDirtyBitmapAdd(Struct):
-    node: str
+BlockPermission: TypeAlias = Literal["consistent-read", "write", "write-unchanged", "resize"]
+"""What the user of a node may do with it.
+
+* `consistent-read`: read, and see the data of one moment
+* `write`: write, and change what is read
+* `write-unchanged`: write what is there already
+* `resize`: change the size
+"""
+
+class XDbgBlockGraphEdge(Struct):
+    """An edge of the block graph, from a user to what it uses."""
+
+    parent: Uint64
+    """vertex of the user"""
+
+    child: Uint64
+    """vertex of what is used"""
 
     name: str
+    """what it is to the user, such as "file" or "backing" """
 
-    granularity: Uint32 | None = None
+    perm: list[BlockPermission]
+    """what the user may do"""
 
-    persistent: bool | None = None
+    shared_perm: list[BlockPermission] = Field(alias="shared-perm")
+    """what other users may do at the same time"""
 
-    disabled: bool | None = None
+class XDbgBlockGraph(Struct):
+    """The block graph."""
 
-BlockDirtyBitmapOrStr: TypeAlias = str | BlockDirtyBitmap
+    nodes: list[XDbgBlockGraphNode]
+    """its vertices"""
 
-class BlockDirtyBitmapMerge(Struct):
-    node: str
+    edges: list[XDbgBlockGraphEdge]
+    """its edges"""
+
+class DriveMirror(Struct):
+    """A mirror to a file."""
+
+    job_id: str | None = Field(default=None, alias="job-id")
+    """name of the job; default: the name of the device (since 2.7)"""
+
+    device: str
+    """name of the block backend or node to copy"""
 
     target: str
+    """file of the copy, or a device of the host"""
+
+    format: str | None = None
+    """its format; default: that of the source, or found out for `mode` existing"""
+
+    node_name: str | None = Field(default=None, alias="node-name")
+    """name of the node for it; default: a generated one (since 2.1)"""
+
+    replaces: str | None = None
+    """name of the node the copy takes the place of; default: `device` (since 2.1)"""
+
+    sync: MirrorSyncMode
+    """what is copied to begin with; bitmap and incremental are not possible"""
+
+    mode: NewImageMode | None = None
+    """whether the file is made; default absolute-paths"""
+
+    speed: Int64 | None = None
+    """limit in bytes per second; default 0, none"""
+
+    granularity: Uint32 | None = None
+    """bytes per bit of the job's own bitmap, a power of two from 512 to 64 MiB; default: size of a
+    cluster of the copy, at least 4096, or 65536 (since 1.4)
+    """
+
+    buf_size: Int64 | None = Field(default=None, alias="buf-size")
+    """most bytes under way at once; default 0, let the job choose (since 1.4)"""
+
+    on_source_error: BlockdevOnError | None = Field(default=None, alias="on-source-error")
+    """what to do when reading fails; default report"""
+
+    on_target_error: BlockdevOnError | None = Field(default=None, alias="on-target-error")
+    """what to do when writing the copy fails; default report"""
+
+    unmap: bool | None = None
+    """discard in the copy where the source has no data; default true (since 2.4)"""
+
+    copy_mode: MirrorCopyMode | None = Field(default=None, alias="copy-mode")
+    """how it follows writes; default background (since 3.0)"""
+
+    auto_finalize: bool | None = Field(default=None, alias="auto-finalize")
+    """whether the result comes into effect without job-finalize; default true (since 3.1)"""
+
+    auto_dismiss: bool | None = Field(default=None, alias="auto-dismiss")
+    """whether the job goes away without job-dismiss; default true (since 3.1)"""
+
+class BlockDirtyBitmap(Struct):
+    """A dirty bitmap, by its name."""
+
+    node: str
+    """name of the node or block backend it belongs to"""
+
+    name: str
+    """its name"""
+
+class BlockDirtyBitmapAdd(Struct):
+    """A dirty bitmap to make."""
+
+    node: str
+    """name of the node or block backend it belongs to"""
+
+    name: str
+    """its name; unique there, up to 1023 bytes"""
+
+    granularity: Uint32 | None = None
+    """bytes per bit, a power of two from 512; default: size of the image's clusters, but 4096 to
+    65536; 65536 when it has none
+    """
+
+    persistent: bool | None = None
+    """store it in the image when that is closed; default false (since 2.10)"""
+
+    disabled: bool | None = None
+    """do not mark writes; default false (since 4.0)"""
+
+BlockDirtyBitmapOrStr: TypeAlias = str | BlockDirtyBitmap
+"""A dirty bitmap, here or elsewhere."""
+
+class BlockDirtyBitmapMerge(Struct):
+    """Dirty bitmaps to add to another."""
+
+    node: str
+    """name of the node or block backend with the target"""
+
+    target: str
+    """name of the bitmap that is added to"""
 
     bitmaps: list[BlockDirtyBitmapOrStr]
+    """the bitmaps to add (since 4.1)"""
 
 class BlockDirtyBitmapSha256(Struct):
+    """Digest of a dirty bitmap."""
+
     sha256: str
+    """SHA-256 of its bits, in hexadecimal"""
+
+class BlockdevMirrorArguments(Struct):
+    """Arguments of command blockdev-mirror.
+
+    Starts a job that copies a device to a node, and then keeps the copy the same until
+    job-complete switches over to it or block-job-cancel leaves it alone.
+    """
+
+    job_id: str | None = Field(default=None, alias="job-id")
+    """name of the job; default: the name of the device (since 2.7)"""
+
+    device: str
+    """name of the block backend or node to copy"""
+
+    target: str
+    """name of the node, or of the block backend, to copy to"""
+
+    replaces: str | None = None
+    """name of the node the copy takes the place of; default: `device`"""
+
+    sync: MirrorSyncMode
+    """what is copied to begin with; bitmap and incremental are not possible"""
+
+    speed: Int64 | None = None
+    """limit in bytes per second; default 0, none"""
+
+    granularity: Uint32 | None = None
+    """bytes per bit of the job's own bitmap, a power of two from 512 to 64 MiB; default: size of a
+    cluster of the copy, at least 4096, or 65536
+    """
+
+    buf_size: Int64 | None = Field(default=None, alias="buf-size")
+    """most bytes under way at once; default 0, let the job choose"""
+
+    on_source_error: BlockdevOnError | None = Field(default=None, alias="on-source-error")
+    """what to do when reading fails; default report"""
+
+    on_target_error: BlockdevOnError | None = Field(default=None, alias="on-target-error")
+    """what to do when writing the copy fails; default report"""
+
+    filter_node_name: str | None = Field(default=None, alias="filter-node-name")
+    """name of the node that the job puts above the source; default: a generated one (since 2.9)"""
+
+    copy_mode: MirrorCopyMode | None = Field(default=None, alias="copy-mode")
+    """how it follows writes; default background (since 3.0)"""
+
+    auto_finalize: bool | None = Field(default=None, alias="auto-finalize")
+    """whether the result comes into effect without job-finalize; default true (since 3.1)"""
+
+    auto_dismiss: bool | None = Field(default=None, alias="auto-dismiss")
+    """whether the job goes away without job-dismiss; default true (since 3.1)"""
 
 class BlockIOThrottle(Struct):
+    """Limits of a device's I/O. Rates are in bytes or requests per second, lengths in seconds; 0
+    means no limit. A limit for everything cannot be combined with those for reads or writes.
+    """
+
     device: str | None = None
+    """name of the block backend"""
 
     id: str | None = None
+    """id or path of the device; one of `device` and `id` must be given (since 2.8)"""
 
     bps: Int64
+    """limit of bytes"""
 
     bps_rd: Int64
+    """limit of bytes read"""
 
     bps_wr: Int64
+    """limit of bytes written"""
 
     iops: Int64
+    """limit of requests"""
 
     iops_rd: Int64
+    """limit of reads"""
 
     iops_wr: Int64
+    """limit of writes"""
 
     bps_max: Int64 | None = None
+    """limit of bytes during a burst; default 0 (since 1.7)"""
 
     bps_rd_max: Int64 | None = None
+    """limit of bytes read during a burst; default 0 (since 1.7)"""
 
     bps_wr_max: Int64 | None = None
+    """limit of bytes written during a burst; default 0 (since 1.7)"""
 
     iops_max: Int64 | None = None
+    """limit of requests during a burst; default 0 (since 1.7)"""
 
     iops_rd_max: Int64 | None = None
+    """limit of reads during a burst; default 0 (since 1.7)"""
 
     iops_wr_max: Int64 | None = None
+    """limit of writes during a burst; default 0 (since 1.7)"""
 
     bps_max_length: Int64 | None = None
+    """longest burst of bytes; default 1 (since 2.6)"""
 
     bps_rd_max_length: Int64 | None = None
+    """longest burst of bytes read; default 1 (since 2.6)"""
 
     bps_wr_max_length: Int64 | None = None
+    """longest burst of bytes written; default 1 (since 2.6)"""
 
     iops_max_length: Int64 | None = None
+    """longest burst of requests; default 1 (since 2.6)"""
 
     iops_rd_max_length: Int64 | None = None
+    """longest burst of reads; default 1 (since 2.6)"""
 
     iops_wr_max_length: Int64 | None = None
+    """longest burst of writes; default 1 (since 2.6)"""
 
     iops_size: Int64 | None = None
+    """bytes from which a request counts as several; default 0, never (since 1.7)"""
 
     group: str | None = None
+    """throttle group that shares the limits; default: the one it is in, else one by the name of the
+    device (since 2.4)
+    """
 
 class ThrottleLimits(Struct):
+    """Limits of a throttle group. Rates are in bytes or requests per second, lengths in seconds; 0
+    means no limit. A limit for everything cannot be combined with those for reads or writes.
+    """
+
     iops_total: Int64 | None = Field(default=None, alias="iops-total")
+    """limit of requests; default 0"""
 
     iops_total_max: Int64 | None = Field(default=None, alias="iops-total-max")
+    """limit of requests during a burst; default 0"""
 
     iops_total_max_length: Int64 | None = Field(default=None, alias="iops-total-max-length")
+    """longest burst of requests; default 1"""
 
     iops_read: Int64 | None = Field(default=None, alias="iops-read")
+    """limit of reads; default 0"""
 
     iops_read_max: Int64 | None = Field(default=None, alias="iops-read-max")
+    """limit of reads during a burst; default 0"""
 
     iops_read_max_length: Int64 | None = Field(default=None, alias="iops-read-max-length")
+    """longest burst of reads; default 1"""
 
     iops_write: Int64 | None = Field(default=None, alias="iops-write")
+    """limit of writes; default 0"""
 
     iops_write_max: Int64 | None = Field(default=None, alias="iops-write-max")
+    """limit of writes during a burst; default 0"""
 
     iops_write_max_length: Int64 | None = Field(default=None, alias="iops-write-max-length")
+    """longest burst of writes; default 1"""
 
     bps_total: Int64 | None = Field(default=None, alias="bps-total")
+    """limit of bytes; default 0"""
 
     bps_total_max: Int64 | None = Field(default=None, alias="bps-total-max")
+    """limit of bytes during a burst; default 0"""
 
     bps_total_max_length: Int64 | None = Field(default=None, alias="bps-total-max-length")
+    """longest burst of bytes; default 1"""
 
     bps_read: Int64 | None = Field(default=None, alias="bps-read")
+    """limit of bytes read; default 0"""
 
     bps_read_max: Int64 | None = Field(default=None, alias="bps-read-max")
+    """limit of bytes read during a burst; default 0"""
 
     bps_read_max_length: Int64 | None = Field(default=None, alias="bps-read-max-length")
+    """longest burst of bytes read; default 1"""
 
     bps_write: Int64 | None = Field(default=None, alias="bps-write")
+    """limit of bytes written; default 0"""
 
     bps_write_max: Int64 | None = Field(default=None, alias="bps-write-max")
+    """limit of bytes written during a burst; default 0"""
 
     bps_write_max_length: Int64 | None = Field(default=None, alias="bps-write-max-length")
+    """longest burst of bytes written; default 1"""
 
     iops_size: Int64 | None = Field(default=None, alias="iops-size")
+    """bytes from which a request counts as several; default 0, never"""
 
 class ThrottleGroupProperties(Struct):
+    """A throttle group. The properties with "x-" are the members of `limits` one by one."""
+
     limits: ThrottleLimits | None = None
+    """its limits; default: none"""
 
     x_iops_total: Int64 | None = Field(default=None, alias="x-iops-total")
+    """limit of requests"""
 
     x_iops_total_max: Int64 | None = Field(default=None, alias="x-iops-total-max")
+    """limit of requests during a burst"""
 
     x_iops_total_max_length: Int64 | None = Field(default=None, alias="x-iops-total-max-length")
+    """longest burst of requests"""
 
     x_iops_read: Int64 | None = Field(default=None, alias="x-iops-read")
+    """limit of reads"""
 
     x_iops_read_max: Int64 | None = Field(default=None, alias="x-iops-read-max")
+    """limit of reads during a burst"""
 
     x_iops_read_max_length: Int64 | None = Field(default=None, alias="x-iops-read-max-length")
+    """longest burst of reads"""
 
     x_iops_write: Int64 | None = Field(default=None, alias="x-iops-write")
+    """limit of writes"""
 
     x_iops_write_max: Int64 | None = Field(default=None, alias="x-iops-write-max")
+    """limit of writes during a burst"""
 
     x_iops_write_max_length: Int64 | None = Field(default=None, alias="x-iops-write-max-length")
+    """longest burst of writes"""
 
     x_bps_total: Int64 | None = Field(default=None, alias="x-bps-total")
+    """limit of bytes"""
 
     x_bps_total_max: Int64 | None = Field(default=None, alias="x-bps-total-max")
+    """limit of bytes during a burst"""
 
     x_bps_total_max_length: Int64 | None = Field(default=None, alias="x-bps-total-max-length")
+    """longest burst of bytes"""
 
     x_bps_read: Int64 | None = Field(default=None, alias="x-bps-read")
+    """limit of bytes read"""
 
     x_bps_read_max: Int64 | None = Field(default=None, alias="x-bps-read-max")
+    """limit of bytes read during a burst"""
 
     x_bps_read_max_length: Int64 | None = Field(default=None, alias="x-bps-read-max-length")
+    """longest burst of bytes read"""
 
     x_bps_write: Int64 | None = Field(default=None, alias="x-bps-write")
+    """limit of bytes written"""
 
     x_bps_write_max: Int64 | None = Field(default=None, alias="x-bps-write-max")
+    """limit of bytes written during a burst"""
 
     x_bps_write_max_length: Int64 | None = Field(default=None, alias="x-bps-write-max-length")
+    """longest burst of bytes written"""
 
     x_iops_size: Int64 | None = Field(default=None, alias="x-iops-size")
+    """bytes from which a request counts as several"""
+
+class BlockStreamArguments(Struct):
+    """Arguments of command block-stream.
+
+    Starts a job that copies data from backing files into a node, so that it needs them no
+    longer.
+    """
+
+    job_id: str | None = Field(default=None, alias="job-id")
+    """name of the job; default: the name of the device (since 2.7)"""
+
+    device: str
+    """name of the block backend or node to copy to"""
+
+    base: str | None = None
+    """file name of the backing file that stays, with those below it; default: none does"""
+
+    base_node: str | None = Field(default=None, alias="base-node")
+    """the same by name of the node. Not together with `base` or `bottom` (since 2.8)"""
+
+    backing_file: str | None = Field(default=None, alias="backing-file")
+    """what the image shall say is its backing file; default: the file name of the one that stays.
+    Only when one does (since 2.1)
+    """
+
+    backing_mask_protocol: bool | None = Field(default=None, alias="backing-mask-protocol")
+    """write "raw" for the backing file's format where the node is not an image format; default
+    false (since 9.0)
+    """
+
+    bottom: str | None = None
+    """name of the lowest node that is copied. Not together with `base` or `base-node` (since 6.0)
+    """
+
+    speed: Int64 | None = None
+    """limit in bytes per second; default 0, none"""
+
+    on_error: BlockdevOnError | None = Field(default=None, alias="on-error")
+    """what to do when reading or writing fails; default report (since 1.3)"""
+
+    filter_node_name: str | None = Field(default=None, alias="filter-node-name")
+    """name of the node that the job puts above `device`; default: a generated one (since 6.0)"""
+
+    auto_finalize: bool | None = Field(default=None, alias="auto-finalize")
+    """whether the result comes into effect without job-finalize; default true (since 3.1)"""
+
+    auto_dismiss: bool | None = Field(default=None, alias="auto-dismiss")
+    """whether the job goes away without job-dismiss; default true (since 3.1)"""
+
+class BlockJobSetSpeedArguments(Struct):
+    """Arguments of command block-job-set-speed.
+
+    Limits the speed of a job.
+    """
+
+    device: str
+    """name of the job"""
+
+    speed: Int64
+    """limit in bytes per second; 0 for none"""
+
+class BlockJobCancelArguments(Struct):
+    """Arguments of command block-job-cancel.
+
+    Ends a job as soon as possible. A mirror that is ready finishes its copy and leaves it alone:
+    it counts as completed, nothing switches over to it. With `force`, and by job-cancel, every
+    job is cancelled.
+    """
+
+    device: str
+    """name of the job"""
+
+    force: bool | None = None
+    """cancel a mirror that is ready, whether its copy is complete or not; default false (since 1.3)
+    """
+
+class BlockJobPauseArguments(Struct):
+    """Arguments of command block-job-pause.
+
+    Halts a job, as job-pause does.
+    """
+
+    device: str
+    """name of the job"""
+
+class BlockJobResumeArguments(Struct):
+    """Arguments of command block-job-resume.
+
+    Lets a job go on, as job-resume does. An error that halted it is forgotten.
+    """
+
+    device: str
+    """name of the job"""
+
+class BlockJobCompleteArguments(Struct):
+    """Arguments of command block-job-complete.
+
+    Tells a job that is ready to finish, as job-complete does.
+    """
+
+    device: str
+    """name of the job"""
+
+class BlockJobDismissArguments(Struct):
+    """Arguments of command block-job-dismiss.
+
+    Forgets a job that is over, as job-dismiss does.
+    """
+
+    id: str
+    """name of the job"""
+
+class BlockJobFinalizeArguments(Struct):
+    """Arguments of command block-job-finalize.
+
+    Lets a job that is pending put its result into effect, as job-finalize does.
+    """
+
+    id: str
+    """name of the job"""
 
 class BlockJobChangeOptionsMirror(Struct):
+    """What can be changed of a mirror job."""
+
     copy_mode: MirrorCopyMode = Field(alias="copy-mode")
+    """how it follows writes; can only be changed from background to write-blocking"""
 
 class BlockJobChangeOptions(TaggedUnion):
-    """Members added for each value of `type`:
+    """A change to a job at work.
+
+    Members added for each value of `type`:
 
     * ``mirror``: BlockJobChangeOptionsMirror
     """
 
     id: str
+    """name of the job"""
 
     type: JobType
+    """what it does"""
 
 BlockdevDiscardOptions: TypeAlias = Literal["ignore", "unmap"]
+"""What becomes of discards.
+
+* `ignore`: nothing
+* `unmap`: they are passed on
+"""
 
 BlockdevDetectZeroesOptions: TypeAlias = Literal["off", "on", "unmap"]
+"""What becomes of writes that only hold zeroes.
+
+* `off`: they are written as any other
+* `on`: they become requests to zero
+* `unmap`: they become requests to zero that may discard; needs discard=unmap
+"""
 
 BlockdevAioOptions: TypeAlias = Literal["threads", "native", "io_uring"]
+"""How the host does I/O in the background.
+
+* `threads`: by a pool of threads
+* `native`: by Linux's own asynchronous I/O; needs direct
+* `io_uring`: by Linux's io_uring (since 5.0)
+"""
 
 class BlockdevCacheOptions(Struct):
+    """How caches are used for a node."""
+
     direct: bool | None = None
+    """bypass the host's page cache; default false"""
 
     no_flush: bool | None = Field(default=None, alias="no-flush")
+    """ignore flushes; default false. May lose data when the host fails"""
 
 BlockdevDriver: TypeAlias = Literal[
     "blkdebug",
@@ -814,162 +1621,330 @@ BlockdevDriver: TypeAlias = Literal[
     "vpc",
     "vvfat",
 ]
+"""A driver of block nodes.
+
+* `blkdebug`: fails requests when told to
+* `blklogwrites`: keeps a log of all writes (since 3.0)
+* `blkreplay`: makes I/O repeatable for record and replay (since 4.2)
+* `blkverify`: compares two images with each other
+* `bochs`: images of Bochs, for reading
+* `cloop`: compressed images of cloop, for reading
+* `compress`: writes compressed data (since 5.0)
+* `copy-before-write`: saves what is about to be overwritten (since 6.2)
+* `copy-on-read`: saves what was read from the backing file (since 3.0)
+* `dmg`: disk images of macOS, for reading
+* `file`: regular files of the host
+* `snapshot-access`: reads what copy-before-write saved (since 7.0)
+* `ftp`: files on an FTP server, for reading
+* `ftps`: files on an FTP server, over TLS, for reading
+* `gluster`: images on GlusterFS
+* `host_cdrom`: CD-ROM drives of the host
+* `host_device`: block devices of the host
+* `http`: files on a web server, for reading
+* `https`: files on a web server, over TLS, for reading
+* `iscsi`: iSCSI targets
+* `luks`: LUKS images
+* `nbd`: exports of an NBD server
+* `nfs`: files on an NFS server
+* `null-aio`: all zeroes, after a while
+* `null-co`: all zeroes, at once
+* `nvme`: NVMe drives of the host, used directly (since 2.12)
+* `parallels`: images of Parallels
+* `preallocate`: takes up space ahead of writes
+* `qcow`: images of QEMU's first format
+* `qcow2`: images of QEMU's own format
+* `qed`: images of a format once meant to follow qcow2
+* `quorum`: several copies that decide by majority
+* `raw`: an image without format, or a part of one
+* `rbd`: images on Ceph
+* `replication`: copies on two machines, for COLO
+* `ssh`: files on an SSH server
+* `throttle`: limits I/O by a throttle group (since 2.11)
+* `vdi`: images of VirtualBox
+* `vhdx`: images of Hyper-V
+* `vmdk`: images of VMware
+* `vpc`: images of Virtual PC
+* `vvfat`: a directory of the host as a FAT disk
+"""
 
 class BlockdevOptionsFile(Struct):
+    """A file or device of the host."""
+
     filename: str
+    """its path, or /dev/fdset/ and the number of a set of file descriptors"""
 
     pr_manager: str | None = Field(default=None, alias="pr-manager")
+    """id of the manager of SCSI persistent reservations; default: none (since 2.11)"""
 
     locking: OnOffAuto | None = None
+    """whether the file is locked against other users; default auto (since 2.10)"""
 
     aio: BlockdevAioOptions | None = None
+    """how I/O is done in the background; default threads (since 2.8)"""
 
     aio_max_batch: Int64 | None = Field(default=None, alias="aio-max-batch")
+    """I/O requests handed to the kernel at once; default 0, let the engine decide (since 6.2)"""
 
     drop_cache: bool | None = Field(default=None, alias="drop-cache")
+    """drop the host's page cache when a migration comes in; default true (since 4.0)"""
 
     x_check_cache_dropped: bool | None = Field(default=None, alias="x-check-cache-dropped")
+    """fail the migration when that did not work; default false (since 3.0)"""
 
 class BlockdevOptionsNull(Struct):
+    """A disk that keeps nothing."""
+
     size: Int64 | None = None
+    """size in bytes; default 1 GiB"""
 
     latency_ns: Uint64 | None = Field(default=None, alias="latency-ns")
+    """how long a request takes, in nanoseconds; default 0 (since 2.4)"""
 
     read_zeroes: bool | None = Field(default=None, alias="read-zeroes")
+    """whether reads give zeroes; default false, they give anything (since 4.1)"""
 
 class BlockdevOptionsNVMe(Struct):
+    """An NVMe drive of the host, bound to vfio."""
+
     device: str
+    """PCI address of the drive, such as 0000:44:00.0"""
 
     namespace: Int64
+    """number of the namespace, from 1"""
 
 class BlockdevOptionsVVFAT(Struct):
+    """A directory of the host as a FAT disk."""
+
     dir: str
+    """the directory"""
 
     fat_type: Int64 | None = Field(default=None, alias="fat-type")
+    """12, 16 or 32; default 16, or 12 for a floppy"""
 
     floppy: bool | None = None
+    """make it a floppy disk; default false"""
 
     label: str | None = None
+    """label of the disk, up to 11 bytes; default "QEMU VVFAT" (since 2.4)"""
 
     rw: bool | None = None
+    """whether it may be written; default false. Unsafe"""
 
 class BlockdevOptionsGenericFormat(Struct):
+    """A node on top of another."""
+
     file: BlockdevRef
+    """the node below, which has the data"""
 
 class BlockdevOptionsLUKS(BlockdevOptionsGenericFormat):
+    """A LUKS image."""
+
     key_secret: str | None = Field(default=None, alias="key-secret")
+    """id of the secret object with the passphrase; must be given to read or write data (since 2.6)
+    """
 
     header: BlockdevRef | None = None
+    """node with the header, when it is not in `file`; default: it is (since 9.0)"""
 
 class BlockdevOptionsGenericCOWFormat(BlockdevOptionsGenericFormat):
+    """An image that may have a backing file."""
+
     backing: BlockdevRefOrNull | None = None
+    """its backing file; null for none; default: what the image says"""
 
 Qcow2OverlapCheckMode: TypeAlias = Literal["none", "constant", "cached", "all"]
+"""How carefully a qcow2 driver checks that it does not overwrite metadata.
+
+* `none`: not at all
+* `constant`: against what always lies at the same place
+* `cached`: against that, and all it has in memory anyway
+* `all`: against everything
+"""
 
 class Qcow2OverlapCheckFlags(Struct):
+    """Metadata of a qcow2 image that writes are checked against."""
+
     template: Qcow2OverlapCheckMode | None = None
+    """what the others default to; default cached"""
 
     main_header: bool | None = Field(default=None, alias="main-header")
+    """the header"""
 
     active_l1: bool | None = Field(default=None, alias="active-l1")
+    """the L1 table"""
 
     active_l2: bool | None = Field(default=None, alias="active-l2")
+    """the L2 tables"""
 
     refcount_table: bool | None = Field(default=None, alias="refcount-table")
+    """the table of reference count blocks"""
 
     refcount_block: bool | None = Field(default=None, alias="refcount-block")
+    """the reference count blocks"""
 
     snapshot_table: bool | None = Field(default=None, alias="snapshot-table")
+    """the table of snapshots"""
 
     inactive_l1: bool | None = Field(default=None, alias="inactive-l1")
+    """the L1 tables of snapshots"""
 
     inactive_l2: bool | None = Field(default=None, alias="inactive-l2")
+    """the L2 tables of snapshots"""
 
     bitmap_directory: bool | None = Field(default=None, alias="bitmap-directory")
+    """the list of bitmaps (since 3.0)"""
 
 Qcow2OverlapChecks: TypeAlias = Qcow2OverlapCheckFlags | Qcow2OverlapCheckMode
+"""Metadata of a qcow2 image that writes are checked against."""
 
 BlockdevQcowEncryptionFormat: TypeAlias = Literal["aes"]
+"""How a qcow image is encrypted.
+
+* `aes`: AES-CBC; unsafe
+"""
 
 class BlockdevQcowEncryption(TaggedUnion):
-    """Members added for each value of `format`:
+    """Encryption of a qcow image.
+
+    Members added for each value of `format`:
 
     * ``aes``: QCryptoBlockOptionsQCow
     """
 
     format: BlockdevQcowEncryptionFormat
+    """how it is encrypted"""
 
 class BlockdevOptionsQcow(BlockdevOptionsGenericCOWFormat):
+    """A qcow image."""
+
     encrypt: BlockdevQcowEncryption | None = None
+    """how to decipher it; needed when it is encrypted"""
 
 BlockdevQcow2EncryptionFormat: TypeAlias = Literal["aes", "luks"]
+"""How a qcow2 image is encrypted.
+
+* `aes`: AES-CBC; unsafe, for old images only
+* `luks`: as LUKS does
+"""
 
 class BlockdevQcow2Encryption(TaggedUnion):
-    """Members added for each value of `format`:
+    """Encryption of a qcow2 image.
+
+    Members added for each value of `format`:
 
     * ``aes``: QCryptoBlockOptionsQCow
     * ``luks``: QCryptoBlockOptionsLUKS
     """
 
     format: BlockdevQcow2EncryptionFormat
+    """how it is encrypted"""
 
 class BlockdevOptionsPreallocate(BlockdevOptionsGenericFormat):
+    """A filter that takes up space ahead of writes."""
+
     prealloc_align: Int64 | None = Field(default=None, alias="prealloc-align")
+    """unit in bytes that the file's size is rounded up to; default 1 MiB"""
 
     prealloc_size: Int64 | None = Field(default=None, alias="prealloc-size")
+    """bytes to take up at a time; default 128 MiB"""
 
 class BlockdevOptionsQcow2(BlockdevOptionsGenericCOWFormat):
+    """A qcow2 image."""
+
     lazy_refcounts: bool | None = Field(default=None, alias="lazy-refcounts")
+    """write reference counts late; default: what the image says"""
 
     pass_discard_request: bool | None = Field(default=None, alias="pass-discard-request")
+    """pass on the guest's discards; default: true when discard is unmap"""
 
     pass_discard_snapshot: bool | None = Field(default=None, alias="pass-discard-snapshot")
+    """discard clusters that deleting a snapshot frees; default true"""
 
     pass_discard_other: bool | None = Field(default=None, alias="pass-discard-other")
+    """discard clusters freed otherwise; default false"""
 
     discard_no_unref: bool | None = Field(default=None, alias="discard-no-unref")
+    """keep clusters allocated when the guest discards them; default false (since 8.1)"""
 
     overlap_check: Qcow2OverlapChecks | None = Field(default=None, alias="overlap-check")
+    """metadata that writes are checked against; default cached (since 2.2)"""
 
     cache_size: Int64 | None = Field(default=None, alias="cache-size")
+    """size of both metadata caches together, in bytes; default: from the sizes below (since 2.2)"""
 
     l2_cache_size: Int64 | None = Field(default=None, alias="l2-cache-size")
+    """most memory for L2 tables, in bytes; default: for the whole image, but 32 MiB at most (since
+    2.2)
+    """
 
     l2_cache_entry_size: Int64 | None = Field(default=None, alias="l2-cache-entry-size")
+    """size of an entry of that cache, in bytes, a power of two from 512 to a cluster; default: a
+    cluster, 64 KiB at most (since 2.12)
+    """
 
     refcount_cache_size: Int64 | None = Field(default=None, alias="refcount-cache-size")
+    """memory for reference count blocks, in bytes; default: four clusters (since 2.2)"""
 
     cache_clean_interval: Int64 | None = Field(default=None, alias="cache-clean-interval")
+    """how long unused entries stay in the caches, in seconds; 0 for ever; default 600 (since 2.5)
+    """
 
     encrypt: BlockdevQcow2Encryption | None = None
+    """how to decipher it; needed when it is encrypted (since 2.10)"""
 
     data_file: BlockdevRef | None = Field(default=None, alias="data-file")
+    """external data file; default: what the image says (since 4.0)"""
 
 SshHostKeyCheckMode: TypeAlias = Literal["none", "hash", "known_hosts"]
+"""How to check the key of an SSH server.
+
+* `none`: not at all
+* `hash`: against a fingerprint
+* `known_hosts`: against the file known_hosts
+"""
 
 SshHostKeyCheckHashType: TypeAlias = Literal["md5", "sha1", "sha256"]
+"""Kind of a fingerprint.
+
+* `md5`: MD5
+* `sha1`: SHA-1
+* `sha256`: SHA-2 with 256 bits
+"""
 
 class SshHostKeyHash(Struct):
+    """Fingerprint of a key."""
+
     type: SshHostKeyCheckHashType
+    """its kind"""
 
     hash: str
+    """the fingerprint, in hexadecimal"""
 
 class SshHostKeyCheck(TaggedUnion):
-    """Members added for each value of `mode`:
+    """Check of the key of an SSH server.
+
+    Members added for each value of `mode`:
 
     * ``hash``: SshHostKeyHash
     """
 
     mode: SshHostKeyCheckMode
+    """how to check"""
 
 class BlockdevOptionsSsh(Struct):
+    """A file on an SSH server."""
+
     server: InetSocketAddress
+    """address of the server"""
 
     path: str
+    """path of the file there"""
 
     user: str | None = None
+    """name of the user; default: who runs the program"""
 
     host_key_check: SshHostKeyCheck | None = Field(default=None, alias="host-key-check")
+    """how to check the server's key; default: by known_hosts"""
 
 BlkdebugEvent: TypeAlias = Literal[
     "l1_update",
@@ -1021,6 +1996,59 @@ BlkdebugEvent: TypeAlias = Literal[
     "cluster_alloc_space",
     "none",
 ]
+"""A point in the work of a block driver that blkdebug can act at. Prefixes: l1_, l2_ tables of
+qcow2; ref... its reference counts; cow_ copy on write; vmstate_ state of the machine;
+pwritev_rmw_ writes that must read first.
+
+* `l1_update`: before an L1 entry is written
+* `l1_grow_alloc_table`: before space for a larger L1 table is taken
+* `l1_grow_write_table`: before the larger L1 table is written
+* `l1_grow_activate_table`: before the larger L1 table comes into use
+* `l2_load`: before an L2 table is read
+* `l2_update`: before an L2 table is written
+* `l2_update_compressed`: before the L2 entry of a compressed cluster is written
+* `l2_alloc_cow_read`: before an L2 table is copied: reading
+* `l2_alloc_write`: before an L2 table is copied: writing
+* `read_aio`: before data is read
+* `read_backing_aio`: before data is read from the backing file
+* `read_compressed`: before compressed data is read
+* `write_aio`: before data is written
+* `write_compressed`: before compressed data is written
+* `vmstate_load`: before state of the machine is read
+* `vmstate_save`: before state of the machine is written
+* `cow_read`: before the rest of a cluster is read
+* `cow_write`: before the rest of a cluster is written
+* `reftable_load`: before the refcount table is read
+* `reftable_grow`: before the refcount table is made larger
+* `reftable_update`: before the refcount table is written
+* `refblock_load`: before a refcount block is read
+* `refblock_update`: before a refcount block is written
+* `refblock_update_part`: before part of a refcount block is written
+* `refblock_alloc`: before a refcount block is made
+* `refblock_alloc_hookup`: before a new refcount block is entered
+* `refblock_alloc_write`: before a new refcount block is written
+* `refblock_alloc_write_blocks`: before several new refcount blocks are written
+* `refblock_alloc_write_table`: before a new refcount table is written
+* `refblock_alloc_switch_table`: before a new refcount table comes into use
+* `cluster_alloc`: before clusters are taken
+* `cluster_alloc_bytes`: before part of a cluster is taken
+* `cluster_free`: before clusters are given back
+* `flush_to_os`: before changes are handed to the host
+* `flush_to_disk`: before the host is told to flush
+* `pwritev_rmw_head`: before the start of an unaligned write is read
+* `pwritev_rmw_after_head`: after it was read
+* `pwritev_rmw_tail`: before the end of an unaligned write is read
+* `pwritev_rmw_after_tail`: after it was read
+* `pwritev`: before data is written to the node
+* `pwritev_zero`: before zeroes are written to the node
+* `pwritev_done`: after data was written to the node
+* `empty_image_prepare`: before an image is emptied
+* `l1_shrink_write_table`: before the smaller L1 table is written (since 2.11)
+* `l1_shrink_free_l2_clusters`: before the L2 tables it had are given back (since 2.11)
+* `cor_write`: before copy on read writes (since 2.11)
+* `cluster_alloc_space`: before space at the end of the file is taken (since 4.1)
+* `none`: any request, at no point in particular (since 4.1)
+"""
 
 BlkdebugIOType: TypeAlias = Literal[
     "read",
@@ -1030,147 +2058,263 @@ BlkdebugIOType: TypeAlias = Literal[
     "flush",
     "block-status",
 ]
+"""Kind of a request that blkdebug can fail.
+
+* `read`: reads
+* `write`: writes
+* `write-zeroes`: writes of zeroes
+* `discard`: discards
+* `flush`: flushes
+* `block-status`: questions about what is allocated
+"""
 
 class BlkdebugInjectErrorOptions(Struct):
+    """A rule of blkdebug that fails requests."""
+
     event: BlkdebugEvent
+    """point at which it comes into effect"""
 
     state: Int64 | None = None
+    """only in this state of blkdebug; default: in any"""
 
     iotype: BlkdebugIOType | None = None
+    """kinds of request it fails; default: reads, writes, writes of zeroes, discards and flushes
+    (since 4.1)
+    """
 
     errno: Int64 | None = None
+    """number of the error; default 5, an I/O error"""
 
     sector: Int64 | None = None
+    """only requests that touch this sector of 512 bytes; default: any"""
 
     once: bool | None = None
+    """fail a single request only; default false"""
 
     immediately: bool | None = None
+    """fail before the request waits for anything; default false"""
 
 class BlkdebugSetStateOptions(Struct):
+    """A rule of blkdebug that changes its state. The first state is 1."""
+
     event: BlkdebugEvent
+    """point at which it acts"""
 
     state: Int64 | None = None
+    """only in this state; default: in any"""
 
     new_state: Int64
+    """the state it goes to"""
 
 class BlockdevOptionsBlkdebug(Struct):
+    """A filter for tests: fails requests, and hides limits of the node below or shows others. Sizes
+    are in bytes; 0 or absent leaves what the node below has.
+    """
+
     image: BlockdevRef
+    """the node below"""
 
     config: str | None = None
+    """file with rules; default: none"""
 
     align: Int64 | None = None
+    """alignment of requests, a power of two"""
 
     max_transfer: Int32 | None = Field(default=None, alias="max-transfer")
+    """longest read or write (since 2.10)"""
 
     opt_write_zero: Int32 | None = Field(default=None, alias="opt-write-zero")
+    """best length for writing zeroes (since 2.10)"""
 
     max_write_zero: Int32 | None = Field(default=None, alias="max-write-zero")
+    """longest write of zeroes (since 2.10)"""
 
     opt_discard: Int32 | None = Field(default=None, alias="opt-discard")
+    """best length for discards (since 2.10)"""
 
     max_discard: Int32 | None = Field(default=None, alias="max-discard")
+    """longest discard (since 2.10)"""
 
     inject_error: list[BlkdebugInjectErrorOptions] | None = Field(default=None, alias="inject-error")
+    """rules that fail requests"""
 
     set_state: list[BlkdebugSetStateOptions] | None = Field(default=None, alias="set-state")
+    """rules that change the state"""
 
     take_child_perms: list[BlockPermission] | None = Field(default=None, alias="take-child-perms")
+    """permissions it takes on the node below though it does not need them (since 5.0)"""
 
     unshare_child_perms: list[BlockPermission] | None = Field(default=None, alias="unshare-child-perms")
+    """permissions it leaves to nobody else on the node below (since 5.0)"""
 
 class BlockdevOptionsBlklogwrites(Struct):
+    """A filter that keeps a log of all writes."""
+
     file: BlockdevRef
+    """the node below"""
 
     log: BlockdevRef
+    """node for the log"""
 
     log_sector_size: Uint32 | None = Field(default=None, alias="log-sector-size")
+    """size of a sector of the log, in bytes; default 512"""
 
     log_append: bool | None = Field(default=None, alias="log-append")
+    """add to the log that is there; default false"""
 
     log_super_update_interval: Uint64 | None = Field(default=None, alias="log-super-update-interval")
+    """write the log's header after that many writes; default 4096"""
 
 class BlockdevOptionsBlkverify(Struct):
+    """A node that reads and writes two images alike and fails when they differ."""
+
     test: BlockdevRef
+    """the image to check"""
 
     raw: BlockdevRef
+    """the image that is right"""
 
 class BlockdevOptionsBlkreplay(Struct):
+    """A filter for record and replay."""
+
     image: BlockdevRef
+    """the node below"""
 
 QuorumReadPattern: TypeAlias = Literal["quorum", "fifo"]
+"""How a quorum reads.
+
+* `quorum`: from all children, and compares
+* `fifo`: from the first child that can
+"""
 
 class BlockdevOptionsQuorum(Struct):
+    """Several copies of a disk that decide by majority."""
+
     blkverify: bool | None = None
+    """fail when two copies differ, for tests; needs exactly two; default false"""
 
     children: list[BlockdevRef]
+    """the copies"""
 
     vote_threshold: Int64 = Field(alias="vote-threshold")
+    """how many must agree"""
 
     rewrite_corrupted: bool | None = Field(default=None, alias="rewrite-corrupted")
+    """write what the majority says to copies that differ; default false (since 2.1)"""
 
     read_pattern: QuorumReadPattern | None = Field(default=None, alias="read-pattern")
+    """how it reads; default quorum (since 2.2)"""
 
 class BlockdevOptionsGluster(Struct):
+    """An image on GlusterFS."""
+
     volume: str
+    """name of the volume"""
 
     path: str
+    """path of the image there"""
 
     server: list[SocketAddress]
+    """addresses of the servers"""
 
     debug: Int64 | None = None
+    """how much the library says, 0 to 9; default 4 (since 2.8)"""
 
     logfile: str | None = None
+    """file it says it to; default: standard error (since 2.8)"""
 
 IscsiTransport: TypeAlias = Literal["tcp", "iser"]
+"""Transport of iSCSI.
+
+* `tcp`: TCP
+* `iser`: RDMA
+"""
 
 IscsiHeaderDigest: TypeAlias = Literal["crc32c", "none", "crc32c-none", "none-crc32c"]
+"""Check sums of iSCSI headers.
+
+* `crc32c`: always
+* `none`: never
+* `crc32c-none`: rather, but not necessarily
+* `none-crc32c`: rather not
+"""
 
 class BlockdevOptionsIscsi(Struct):
+    """An iSCSI target."""
+
     transport: IscsiTransport
+    """transport to use"""
 
     portal: str
+    """host and port of the server"""
 
     target: str
+    """name of the target"""
 
     lun: Int64 | None = None
+    """number of the unit; default 0"""
 
     user: str | None = None
+    """name of the user; default: none"""
 
     password_secret: str | None = Field(default=None, alias="password-secret")
+    """id of the secret object with the password; needed with `user`"""
 
     initiator_name: str | None = Field(default=None, alias="initiator-name")
+    """how the program names itself; default: made from the machine's name or UUID"""
 
     header_digest: IscsiHeaderDigest | None = Field(default=None, alias="header-digest")
+    """check sums of headers; default none-crc32c"""
 
     timeout: Int64 | None = None
+    """how long a request may take, in seconds; default 0, for ever"""
 
 RbdAuthMode: TypeAlias = Literal["cephx", "none"]
+"""How to authenticate with Ceph.
+
+* `cephx`: by a key
+* `none`: not at all
+"""
 
 RbdImageEncryptionFormat: TypeAlias = Literal["luks", "luks2", "luks-any"]
+"""How an RBD image is encrypted.
+
+* `luks`: LUKS version 1
+* `luks2`: LUKS version 2
+* `luks-any`: any version of LUKS, for opening only (since 8.0)
+"""
 
 class RbdEncryptionOptionsLUKSBase(Struct):
+    """What all kinds of LUKS on RBD take."""
+
     key_secret: str = Field(alias="key-secret")
+    """id of the secret object with the passphrase"""
 
 class RbdEncryptionCreateOptionsLUKSBase(RbdEncryptionOptionsLUKSBase):
+    """What making an image takes for all kinds of LUKS on RBD."""
+
     cipher_alg: QCryptoCipherAlgo | None = Field(default=None, alias="cipher-alg")
+    """cipher of the data; default aes-256"""
 
 class RbdEncryptionOptionsLUKS(RbdEncryptionOptionsLUKSBase):
-    pass
+    """How to open an RBD image with LUKS version 1."""
 
 class RbdEncryptionOptionsLUKS2(RbdEncryptionOptionsLUKSBase):
-    pass
+    """How to open an RBD image with LUKS version 2."""
 
 class RbdEncryptionOptionsLUKSAny(RbdEncryptionOptionsLUKSBase):
-    pass
+    """How to open an RBD image with any version of LUKS."""
 
 class RbdEncryptionCreateOptionsLUKS(RbdEncryptionCreateOptionsLUKSBase):
-    pass
+    """How to make an RBD image with LUKS version 1."""
 
 class RbdEncryptionCreateOptionsLUKS2(RbdEncryptionCreateOptionsLUKSBase):
-    pass
+    """How to make an RBD image with LUKS version 2."""
 
 class RbdEncryptionOptions(TaggedUnion):
-    """Members added for each value of `format`:
+    """How to open an encrypted RBD image.
+
+    Members added for each value of `format`:
 
     * ``luks``: RbdEncryptionOptionsLUKS
     * ``luks2``: RbdEncryptionOptionsLUKS2
@@ -1178,146 +2322,253 @@ class RbdEncryptionOptions(TaggedUnion):
     """
 
     format: RbdImageEncryptionFormat
+    """how it is encrypted"""
 
     parent: RbdEncryptionOptions | None = None
+    """the same for the image it was cloned from; default: that is not encrypted (since 8.0)"""
 
 class RbdEncryptionCreateOptions(TaggedUnion):
-    """Members added for each value of `format`:
+    """How to make an encrypted RBD image.
+
+    Members added for each value of `format`:
 
     * ``luks``: RbdEncryptionCreateOptionsLUKS
     * ``luks2``: RbdEncryptionCreateOptionsLUKS2
     """
 
     format: RbdImageEncryptionFormat
+    """how it shall be encrypted"""
 
 class BlockdevOptionsRbd(Struct):
+    """An image on Ceph."""
+
     pool: str
+    """name of the pool"""
 
     namespace: str | None = None
+    """name of the namespace in the pool; default: none (since 5.0)"""
 
     image: str
+    """name of the image"""
 
     conf: str | None = None
+    """Ceph's configuration file; default: where Ceph looks for it"""
 
     snapshot: str | None = None
+    """name of the snapshot to open; default: the image itself"""
 
     encrypt: RbdEncryptionOptions | None = None
+    """how to decipher it; default: it is not encrypted (since 6.1)"""
 
     user: str | None = None
+    """name of the user; default: from the configuration"""
 
     auth_client_required: list[RbdAuthMode] | None = Field(default=None, alias="auth-client-required")
+    """ways to authenticate that are allowed; default: from the configuration (since 3.0)"""
 
     key_secret: str | None = Field(default=None, alias="key-secret")
+    """id of the secret object with the user's key; default: from the configuration (since 3.0)"""
 
     server: list[InetSocketAddressBase] | None = None
+    """addresses of the monitors; default: from the configuration"""
 
 ReplicationMode: TypeAlias = Literal["primary", "secondary"]
+"""Side of a replication.
+
+* `primary`: the one in service
+* `secondary`: the one that stands by
+"""
 
 class BlockdevOptionsReplication(BlockdevOptionsGenericFormat):
+    """A copy of a disk on one of two machines."""
+
     mode: ReplicationMode
+    """side of the replication"""
 
     top_id: str | None = Field(default=None, alias="top-id")
+    """name of the node or device at the top of the chain; needed for the secondary, not allowed for
+    the primary
+    """
 
 NFSTransport: TypeAlias = Literal["inet"]
+"""Transport of NFS.
+
+* `inet`: TCP
+"""
 
 class NFSServer(Struct):
+    """An NFS server."""
+
     type: NFSTransport
+    """transport to use"""
 
     host: str
+    """its address"""
 
 class BlockdevOptionsNfs(Struct):
+    """A file on an NFS server."""
+
     server: NFSServer
+    """the server"""
 
     path: str
+    """path of the file there"""
 
     user: Int64 | None = None
+    """number of the user to be; default: who runs the program"""
 
     group: Int64 | None = None
+    """number of the group to be; default: that of who runs it"""
 
     tcp_syn_count: Int64 | None = Field(default=None, alias="tcp-syn-count")
+    """attempts to connect; default: the library's"""
 
     readahead_size: Int64 | None = Field(default=None, alias="readahead-size")
+    """bytes to read ahead; default: the library's"""
 
     page_cache_size: Int64 | None = Field(default=None, alias="page-cache-size")
+    """size of the library's cache, in pages; default: the library's"""
 
     debug: Int64 | None = None
+    """how much the library says; default: nothing"""
 
 class BlockdevOptionsCurlBase(Struct):
+    """What all files fetched by curl take."""
+
     url: str
+    """the address"""
 
     readahead: Int64 | None = None
+    """bytes to read ahead, a multiple of 512; default 256 KiB"""
 
     timeout: Int64 | None = None
+    """how long connecting may take, in seconds; default 5"""
 
     username: str | None = None
+    """name of the user; default: none"""
 
     password_secret: str | None = Field(default=None, alias="password-secret")
+    """id of the secret object with the password; default: none"""
 
     proxy_username: str | None = Field(default=None, alias="proxy-username")
+    """name of the user at the proxy; default: none"""
 
     proxy_password_secret: str | None = Field(default=None, alias="proxy-password-secret")
+    """id of the secret object with the password there; default: none"""
 
 class BlockdevOptionsCurlHttp(BlockdevOptionsCurlBase):
+    """A file on a web server."""
+
     cookie: str | None = None
+    """cookies to send, as "name=value; name=value"; default: none"""
 
     cookie_secret: str | None = Field(default=None, alias="cookie-secret")
+    """id of a secret object with these; not together with `cookie` (since 2.10)"""
 
 class BlockdevOptionsCurlHttps(BlockdevOptionsCurlBase):
+    """A file on a web server, over TLS."""
+
     cookie: str | None = None
+    """cookies to send, as "name=value; name=value"; default: none"""
 
     sslverify: bool | None = None
+    """whether the server must prove who it is; default true"""
 
     cookie_secret: str | None = Field(default=None, alias="cookie-secret")
+    """id of a secret object with these; not together with `cookie` (since 2.10)"""
 
 class BlockdevOptionsCurlFtp(BlockdevOptionsCurlBase):
-    pass
+    """A file on an FTP server."""
 
 class BlockdevOptionsCurlFtps(BlockdevOptionsCurlBase):
+    """A file on an FTP server, over TLS."""
+
     sslverify: bool | None = None
+    """whether the server must prove who it is; default true"""
 
 class BlockdevOptionsNbd(Struct):
+    """An export of an NBD server."""
+
     server: SocketAddress
+    """address of the server"""
 
     export: str | None = None
+    """name of the export; default: the empty name"""
 
     tls_creds: str | None = Field(default=None, alias="tls-creds")
+    """id of the credentials for TLS; default: no TLS"""
 
     tls_hostname: str | None = Field(default=None, alias="tls-hostname")
+    """name the server's certificate must have; default: that of `server` (since 7.0)"""
 
     x_dirty_bitmap: str | None = Field(default=None, alias="x-dirty-bitmap")
+    """a metadata context, such as "qemu:dirty-bitmap:" and a name, to show instead of what is
+    allocated: what is marked counts as without data (since 3.0)
+    """
 
     reconnect_delay: Uint32 | None = Field(default=None, alias="reconnect-delay")
+    """how long requests wait for a lost connection to come back, in seconds; default 0, they fail
+    at once (since 4.2)
+    """
 
     open_timeout: Uint32 | None = Field(default=None, alias="open-timeout")
+    """how long to try to connect at first, in seconds; default 0, once (since 7.0)"""
 
 class BlockdevOptionsRaw(BlockdevOptionsGenericFormat):
+    """An image without format, or a part of a node."""
+
     offset: Int64 | None = None
+    """where the disk begins in the node below, in bytes; default 0"""
 
     size: Int64 | None = None
+    """size of the disk in bytes; default: to the end"""
 
 class BlockdevOptionsThrottle(Struct):
+    """A filter that limits I/O."""
+
     throttle_group: str = Field(alias="throttle-group")
+    """id of the throttle group object"""
 
     file: BlockdevRef
+    """the node below"""
 
 class BlockdevOptionsCor(BlockdevOptionsGenericFormat):
+    """A filter that saves what was read from backing files in the node below."""
+
     bottom: str | None = None
+    """name of the lowest node whose data is saved; default: all are"""
 
 OnCbwError: TypeAlias = Literal["break-guest-write", "break-snapshot"]
+"""What to do when old data cannot be saved before it is overwritten.
+
+* `break-guest-write`: the write fails
+* `break-snapshot`: the write succeeds; the copy is of no use from then on, and reading it fails
+"""
 
 class BlockdevOptionsCbw(BlockdevOptionsGenericFormat):
+    """A filter that saves old data elsewhere before it is overwritten."""
+
     target: BlockdevRef
+    """the node it is saved to"""
 
     bitmap: BlockDirtyBitmap | None = None
+    """a bitmap that marks what needs to be saved; default: everything does (since 7.0)"""
 
     on_cbw_error: OnCbwError | None = Field(default=None, alias="on-cbw-error")
+    """what to do when it cannot be saved; default break-guest-write (since 7.1)"""
 
     cbw_timeout: Uint32 | None = Field(default=None, alias="cbw-timeout")
+    """how long saving may take, in seconds; default 0, for ever (since 7.1)"""
 
     min_cluster_size: Size | None = Field(default=None, alias="min-cluster-size")
+    """least size of a unit that is saved, in bytes, a power of two; default 0, let the filter
+    choose (since 9.2)
+    """
 
 class BlockdevOptions(TaggedUnion):
-    """Members added for each value of `driver`:
+    """A node to make. Besides the members here each driver has its own.
+
+    Members added for each value of `driver`:
 
     * ``blkdebug``: BlockdevOptionsBlkdebug
     * ``blklogwrites``: BlockdevOptionsBlklogwrites
@@ -1364,129 +2615,252 @@ class BlockdevOptions(TaggedUnion):
     """
 
     driver: BlockdevDriver
+    """driver of the node"""
 
     node_name: str | None = Field(default=None, alias="node-name")
+    """its name: a letter, then letters, digits and "-", "_", ".", up to 31 in all. Needed for
+    blockdev-add; else default: a generated one (since 2.0)
+    """
 
     discard: BlockdevDiscardOptions | None = None
+    """what becomes of discards; default ignore"""
 
     cache: BlockdevCacheOptions | None = None
+    """how caches are used"""
 
     active: bool | None = None
+    """whether it is active; default true. An inactive node leaves its image to another program
+    (since 10.0)
+    """
 
     read_only: bool | None = Field(default=None, alias="read-only")
+    """open it for reading only; default false"""
 
     auto_read_only: bool | None = Field(default=None, alias="auto-read-only")
+    """open it for reading only when it cannot be written, or while nobody writes; default false
+    (since 3.1)
+    """
 
     force_share: bool | None = Field(default=None, alias="force-share")
+    """let others use the image in any way; needs `read-only`; default false (since 2.10)"""
 
     detect_zeroes: BlockdevDetectZeroesOptions | None = Field(default=None, alias="detect-zeroes")
+    """what becomes of writes of zeroes; default off (since 2.1)"""
 
 BlockdevRef: TypeAlias = BlockdevOptions | str
+"""A node: one to make, or one that exists."""
 
 BlockdevRefOrNull: TypeAlias = BlockdevOptions | str | None
+"""A node, or none."""
+
+class BlockdevReopenArguments(Struct):
+    """Arguments of command blockdev-reopen.
+
+    Gives nodes other options. Options that are not given go back to their defaults; driver and
+    names of files cannot be changed. When one node fails none is changed.
+    """
+
+    options: list[BlockdevOptions]
+    """one entry for each node, with its `node-name`"""
+
+class BlockdevDelArguments(Struct):
+    """Arguments of command blockdev-del.
+
+    Deletes a node made by blockdev-add.
+    """
+
+    node_name: str = Field(alias="node-name")
+    """name of the node"""
+
+class BlockdevSetActiveArguments(Struct):
+    """Arguments of command blockdev-set-active.
+
+    Makes nodes active or inactive. Inactive nodes do no I/O and leave their images to another
+    program, such as the target of a migration.
+    """
+
+    node_name: str | None = Field(default=None, alias="node-name")
+    """name of the node; default: all nodes"""
+
+    active: bool
+    """what it shall be"""
 
 class BlockdevCreateOptionsFile(Struct):
+    """A file to make."""
+
     filename: str
+    """its path"""
 
     size: Size
+    """size in bytes"""
 
     preallocation: PreallocMode | None = None
+    """space to take up: off, falloc or full; default off"""
 
     nocow: bool | None = None
+    """tell btrfs not to copy on write; default false"""
 
     extent_size_hint: Size | None = Field(default=None, alias="extent-size-hint")
+    """extent size to ask of the file system, in bytes; 0 to ask for none; default 1 MiB (since 5.1)
+    """
 
 class BlockdevCreateOptionsGluster(Struct):
+    """An image to make on GlusterFS."""
+
     location: BlockdevOptionsGluster
+    """where to make it"""
 
     size: Size
+    """size in bytes"""
 
     preallocation: PreallocMode | None = None
+    """space to take up: off, falloc or full; default off"""
 
 class BlockdevCreateOptionsLUKS(QCryptoBlockCreateOptionsLUKS):
+    """A LUKS image to make."""
+
     file: BlockdevRef | None = None
+    """node to make it in; may be left out when only `header` is made"""
 
     header: BlockdevRef | None = None
+    """node to put the header in; default: in `file` (since 9.0)"""
 
     size: Size
+    """size of the disk in bytes"""
 
     preallocation: PreallocMode | None = None
+    """space to take up: off, metadata, falloc or full; default off (since 4.2)"""
 
 class BlockdevCreateOptionsNfs(Struct):
+    """A file to make on an NFS server."""
+
     location: BlockdevOptionsNfs
+    """where to make it"""
 
     size: Size
+    """size in bytes"""
 
 class BlockdevCreateOptionsParallels(Struct):
+    """A Parallels image to make."""
+
     file: BlockdevRef
+    """node to make it in"""
 
     size: Size
+    """size of the disk in bytes"""
 
     cluster_size: Size | None = Field(default=None, alias="cluster-size")
+    """size of a cluster in bytes; default 1 MiB"""
 
 class BlockdevCreateOptionsQcow(Struct):
+    """A qcow image to make."""
+
     file: BlockdevRef
+    """node to make it in"""
 
     size: Size
+    """size of the disk in bytes"""
 
     backing_file: str | None = Field(default=None, alias="backing-file")
+    """file name of its backing file; default: none"""
 
     encrypt: QCryptoBlockCreateOptions | None = None
+    """how to encrypt it; default: not at all"""
 
 BlockdevQcow2Version: TypeAlias = Literal["v2", "v3"]
+"""Version of the qcow2 format.
+
+* `v2`: version 2, compat 0.10
+* `v3`: version 3, compat 1.1
+"""
 
 Qcow2CompressionType: TypeAlias = Literal["zlib", "zstd"]
+"""How compressed clusters of a qcow2 image are compressed.
+
+* `zlib`: by zlib
+* `zstd`: by zstd
+"""
 
 class BlockdevCreateOptionsQcow2(Struct):
+    """A qcow2 image to make."""
+
     file: BlockdevRef
+    """node to make it in"""
 
     data_file: BlockdevRef | None = Field(default=None, alias="data-file")
+    """node for the data, when that shall be apart; default: in `file` (since 4.0)"""
 
     data_file_raw: bool | None = Field(default=None, alias="data-file-raw")
+    """whether `data-file` alone shall be a valid raw image; default false (since 4.0)"""
 
     extended_l2: bool | None = Field(default=None, alias="extended-l2")
+    """whether clusters shall have subclusters; default false (since 5.2)"""
 
     size: Size
+    """size of the disk in bytes"""
 
     version: BlockdevQcow2Version | None = None
+    """version of the format; default v3"""
 
     backing_file: str | None = Field(default=None, alias="backing-file")
+    """file name of its backing file; default: none"""
 
     backing_fmt: BlockdevDriver | None = Field(default=None, alias="backing-fmt")
+    """format of its backing file"""
 
     encrypt: QCryptoBlockCreateOptions | None = None
+    """how to encrypt it; default: not at all"""
 
     cluster_size: Size | None = Field(default=None, alias="cluster-size")
+    """size of a cluster in bytes, a power of two from 512 to 2 MiB; default 64 KiB"""
 
     preallocation: PreallocMode | None = None
+    """space to take up; default off"""
 
     lazy_refcounts: bool | None = Field(default=None, alias="lazy-refcounts")
+    """whether reference counts may be written late; default false"""
 
     refcount_bits: Int64 | None = Field(default=None, alias="refcount-bits")
+    """width of a reference count in bits, a power of two up to 64; default 16"""
 
     compression_type: Qcow2CompressionType | None = Field(default=None, alias="compression-type")
+    """how clusters are compressed; default zlib (since 5.1)"""
 
 class BlockdevCreateOptionsQed(Struct):
+    """A qed image to make."""
+
     file: BlockdevRef
+    """node to make it in"""
 
     size: Size
+    """size of the disk in bytes"""
 
     backing_file: str | None = Field(default=None, alias="backing-file")
+    """file name of its backing file; default: none"""
 
     backing_fmt: BlockdevDriver | None = Field(default=None, alias="backing-fmt")
+    """format of its backing file"""
 
     cluster_size: Size | None = Field(default=None, alias="cluster-size")
+    """size of a cluster in bytes; default 64 KiB"""
 
     table_size: Int64 | None = Field(default=None, alias="table-size")
+    """clusters an L1 or L2 table takes; default 4"""
 
 class BlockdevCreateOptionsRbd(Struct):
+    """An image to make on Ceph."""
+
     location: BlockdevOptionsRbd
+    """where to make it; no snapshot may be named"""
 
     size: Size
+    """size in bytes"""
 
     cluster_size: Size | None = Field(default=None, alias="cluster-size")
+    """size of an object in bytes; default: Ceph's"""
 
     encrypt: RbdEncryptionCreateOptions | None = None
+    """how to encrypt it; default: not at all (since 6.1)"""
 
 BlockdevVmdkSubformat: TypeAlias = Literal[
     "monolithicSparse",
@@ -1495,68 +2869,131 @@ BlockdevVmdkSubformat: TypeAlias = Literal[
     "twoGbMaxExtentFlat",
     "streamOptimized",
 ]
+"""Layout of a VMDK image.
+
+* `monolithicSparse`: one file that grows
+* `monolithicFlat`: one file of full size, and a descriptor
+* `twoGbMaxExtentSparse`: files of 2 GB that grow, and a descriptor
+* `twoGbMaxExtentFlat`: files of 2 GB in full size, and a descriptor
+* `streamOptimized`: one compressed file
+"""
 
 BlockdevVmdkAdapterType: TypeAlias = Literal["ide", "buslogic", "lsilogic", "legacyESX"]
+"""Adapter a VMDK image is made for.
+
+* `ide`: IDE
+* `buslogic`: BusLogic SCSI
+* `lsilogic`: LSI Logic SCSI
+* `legacyESX`: what old versions of ESX have
+"""
 
 class BlockdevCreateOptionsVmdk(Struct):
+    """A VMDK image to make."""
+
     file: BlockdevRef
+    """node to make it in, or its descriptor"""
 
     size: Size
+    """size of the disk in bytes"""
 
     extents: list[BlockdevRef] | None = None
+    """nodes for the extents, for layouts that have them apart"""
 
     subformat: BlockdevVmdkSubformat | None = None
+    """layout of the image; default monolithicSparse"""
 
     backing_file: str | None = Field(default=None, alias="backing-file")
+    """file name of its backing file; default: none"""
 
     adapter_type: BlockdevVmdkAdapterType | None = Field(default=None, alias="adapter-type")
+    """adapter it is made for; default ide"""
 
     hwversion: str | None = None
+    """VMware's version of the hardware; default "4" """
 
     toolsversion: str | None = None
+    """VMware's version of the tools; default "2147483647" (since 6.2)"""
 
     zeroed_grain: bool | None = Field(default=None, alias="zeroed-grain")
+    """whether clusters of zeroes may be marked as such; default false"""
 
 class BlockdevCreateOptionsSsh(Struct):
+    """A file to make on an SSH server."""
+
     location: BlockdevOptionsSsh
+    """where to make it"""
 
     size: Size
+    """size in bytes"""
 
 class BlockdevCreateOptionsVdi(Struct):
+    """A VDI image to make."""
+
     file: BlockdevRef
+    """node to make it in"""
 
     size: Size
+    """size of the disk in bytes"""
 
     preallocation: PreallocMode | None = None
+    """space to take up: off or metadata; default off"""
 
 BlockdevVhdxSubformat: TypeAlias = Literal["dynamic", "fixed"]
+"""Layout of a VHDX image.
+
+* `dynamic`: it grows
+* `fixed`: of full size
+"""
 
 class BlockdevCreateOptionsVhdx(Struct):
+    """A VHDX image to make."""
+
     file: BlockdevRef
+    """node to make it in"""
 
     size: Size
+    """size of the disk in bytes"""
 
     log_size: Size | None = Field(default=None, alias="log-size")
+    """size of the log in bytes, a multiple of 1 MiB; default 1 MiB"""
 
     block_size: Size | None = Field(default=None, alias="block-size")
+    """size of a block in bytes, a multiple of 1 MiB up to 256 MiB; default 0, from the size of the
+    disk
+    """
 
     subformat: BlockdevVhdxSubformat | None = None
+    """layout of the image; default dynamic"""
 
     block_state_zero: bool | None = Field(default=None, alias="block-state-zero")
+    """whether new blocks are marked as zeroes; default true"""
 
 BlockdevVpcSubformat: TypeAlias = Literal["dynamic", "fixed"]
+"""Layout of a VPC image.
+
+* `dynamic`: it grows
+* `fixed`: of full size
+"""
 
 class BlockdevCreateOptionsVpc(Struct):
+    """A VPC image to make."""
+
     file: BlockdevRef
+    """node to make it in"""
 
     size: Size
+    """size of the disk in bytes"""
 
     subformat: BlockdevVpcSubformat | None = None
+    """layout of the image; default dynamic"""
 
     force_size: bool | None = Field(default=None, alias="force-size")
+    """take `size` as it is, rather than round it to what a disk geometry can say; default false"""
 
 class BlockdevCreateOptions(TaggedUnion):
-    """Members added for each value of `driver`:
+    """An image to make. Not all drivers can make one.
+
+    Members added for each value of `driver`:
 
     * ``file``: BlockdevCreateOptionsFile
     * ``gluster``: BlockdevCreateOptionsGluster
@@ -1575,306 +3012,348 @@ class BlockdevCreateOptions(TaggedUnion):
     """
 
     driver: BlockdevDriver
+    """driver that makes it"""
+
+class BlockdevCreateArguments(Struct):
+    """Arguments of command blockdev-create.
+
+    Starts a job that makes an image. No node is made for it. The job does not go away without
+    job-dismiss.
+    """
+
+    job_id: str = Field(alias="job-id")
+    """name of the job"""
+
+    options: BlockdevCreateOptions
+    """the image to make"""
 
 class BlockdevAmendOptionsLUKS(QCryptoBlockAmendOptionsLUKS):
-    pass
+    """Changes to a LUKS image."""
 
 class BlockdevAmendOptionsQcow2(Struct):
+    """Changes to a qcow2 image."""
+
     encrypt: QCryptoBlockAmendOptions | None = None
+    """change to its encryption; default: none"""
 
 class BlockdevAmendOptions(TaggedUnion):
-    """Members added for each value of `driver`:
+    """Changes to the format of an image. Not all drivers can change it.
+
+    Members added for each value of `driver`:
 
     * ``luks``: BlockdevAmendOptionsLUKS
     * ``qcow2``: BlockdevAmendOptionsQcow2
     """
 
     driver: BlockdevDriver
-
-BlockErrorAction: TypeAlias = Literal["ignore", "report", "stop"]
-
-PreallocMode: TypeAlias = Literal["off", "metadata", "falloc", "full"]
-
-QuorumOpType: TypeAlias = Literal["read", "write", "flush"]
-
-class BlockdevSnapshotInternal(Struct):
-    device: str
-
-    name: str
-
-class QueryBlockstatsArguments(Struct):
-    query_nodes: bool | None = Field(default=None, alias="query-nodes")
-
-class BlockResizeArguments(Struct):
-    device: str | None = None
-
-    node_name: str | None = Field(default=None, alias="node-name")
-
-    size: Int64
-
-class ChangeBackingFileArguments(Struct):
-    device: str
-
-    image_node_name: str = Field(alias="image-node-name")
-
-    backing_file: str = Field(alias="backing-file")
-
-class BlockCommitArguments(Struct):
-    job_id: str | None = Field(default=None, alias="job-id")
-
-    device: str
-
-    base_node: str | None = Field(default=None, alias="base-node")
-
-    base: str | None = None
-
-    top_node: str | None = Field(default=None, alias="top-node")
-
-    top: str | None = None
-
-    backing_file: str | None = Field(default=None, alias="backing-file")
-
-    backing_mask_protocol: bool | None = Field(default=None, alias="backing-mask-protocol")
-
-    speed: Int64 | None = None
-
-    on_error: BlockdevOnError | None = Field(default=None, alias="on-error")
-
-    filter_node_name: str | None = Field(default=None, alias="filter-node-name")
-
-    auto_finalize: bool | None = Field(default=None, alias="auto-finalize")
-
-    auto_dismiss: bool | None = Field(default=None, alias="auto-dismiss")
-
-class QueryNamedBlockNodesArguments(Struct):
-    flat: bool | None = None
-
-class BlockdevMirrorArguments(Struct):
-    job_id: str | None = Field(default=None, alias="job-id")
-
-    device: str
-
-    target: str
-
-    replaces: str | None = None
-
-    sync: MirrorSyncMode
-
-    speed: Int64 | None = None
-
-    granularity: Uint32 | None = None
-
-    buf_size: Int64 | None = Field(default=None, alias="buf-size")
-
-    on_source_error: BlockdevOnError | None = Field(default=None, alias="on-source-error")
-
-    on_target_error: BlockdevOnError | None = Field(default=None, alias="on-target-error")
-
-    filter_node_name: str | None = Field(default=None, alias="filter-node-name")
-
-    copy_mode: MirrorCopyMode | None = Field(default=None, alias="copy-mode")
-
-    auto_finalize: bool | None = Field(default=None, alias="auto-finalize")
-
-    auto_dismiss: bool | None = Field(default=None, alias="auto-dismiss")
-
-class BlockStreamArguments(Struct):
-    job_id: str | None = Field(default=None, alias="job-id")
-
-    device: str
-
-    base: str | None = None
-
-    base_node: str | None = Field(default=None, alias="base-node")
-
-    backing_file: str | None = Field(default=None, alias="backing-file")
-
-    backing_mask_protocol: bool | None = Field(default=None, alias="backing-mask-protocol")
-
-    bottom: str | None = None
-
-    speed: Int64 | None = None
-
-    on_error: BlockdevOnError | None = Field(default=None, alias="on-error")
-
-    filter_node_name: str | None = Field(default=None, alias="filter-node-name")
-
-    auto_finalize: bool | None = Field(default=None, alias="auto-finalize")
-
-    auto_dismiss: bool | None = Field(default=None, alias="auto-dismiss")
-
-class BlockJobSetSpeedArguments(Struct):
-    device: str
-
-    speed: Int64
-
-class BlockJobCancelArguments(Struct):
-    device: str
-
-    force: bool | None = None
-
-class BlockJobPauseArguments(Struct):
-    device: str
-
-class BlockJobResumeArguments(Struct):
-    device: str
-
-class BlockJobCompleteArguments(Struct):
-    device: str
-
-class BlockJobDismissArguments(Struct):
-    id: str
-
-class BlockJobFinalizeArguments(Struct):
-    id: str
-
-class BlockdevReopenArguments(Struct):
-    options: list[BlockdevOptions]
-
-class BlockdevDelArguments(Struct):
-    node_name: str = Field(alias="node-name")
-
-class BlockdevSetActiveArguments(Struct):
-    node_name: str | None = Field(default=None, alias="node-name")
-
-    active: bool
-
-class BlockdevCreateArguments(Struct):
-    job_id: str = Field(alias="job-id")
-
-    options: BlockdevCreateOptions
+    """driver of the node"""
 
 class XBlockdevAmendArguments(Struct):
+    """Arguments of command x-blockdev-amend.
+
+    Starts a job that changes options of an image format.
+    """
+
     job_id: str = Field(alias="job-id")
+    """name of the job"""
 
     node_name: str = Field(alias="node-name")
+    """name of the node with the image"""
 
     options: BlockdevAmendOptions
+    """the changes"""
 
     force: bool | None = None
+    """do it even when data may be lost by it; default false"""
+
+BlockErrorAction: TypeAlias = Literal["ignore", "report", "stop"]
+"""What was done about an I/O error.
+
+* `ignore`: it was ignored
+* `report`: the guest got it, or the job failed
+* `stop`: the machine was stopped, or the job halted
+"""
 
 class BlockImageCorruptedData(Struct):
+    """Data of event BLOCK_IMAGE_CORRUPTED.
+
+    An image turned out to be damaged. Sent once for each image when it is open; a fatal error
+    makes it unusable.
+    """
+
     device: str
+    """name of the block backend; empty when it has none"""
 
     node_name: str | None = Field(default=None, alias="node-name")
+    """name of the node; absent when it has none (since 2.4)"""
 
     msg: str
+    """what is wrong, for people"""
 
     offset: Int64 | None = None
+    """where, in bytes; absent when that is not known"""
 
     size: Int64 | None = None
+    """how much, in bytes; absent when that is not known"""
 
     fatal: bool
+    """whether the image is unusable until it is repaired (since 2.2)"""
 
 class BlockIoErrorData(Struct):
+    """Data of event BLOCK_IO_ERROR.
+
+    I/O of a device failed.
+
+    Sent at most once a second for each device.
+    """
+
     qom_path: str = Field(alias="qom-path")
+    """path of the device's object (since 9.2)"""
 
     device: str
+    """name of the block backend; empty when it has none"""
 
     node_name: str | None = Field(default=None, alias="node-name")
+    """name of the node; absent when there is none (since 2.8)"""
 
     operation: IoOperationType
+    """whether it read or wrote"""
 
     action: BlockErrorAction
+    """what was done about it"""
 
     nospace: bool | None = None
+    """whether no space was left; only when errors may stop the machine (since 2.2)"""
 
     reason: str
+    """what is wrong, for people (since 2.2)"""
 
 class BlockJobCompletedData(Struct):
+    """Data of event BLOCK_JOB_COMPLETED.
+
+    A job is over and was not cancelled.
+    """
+
     type: JobType
+    """what it did"""
 
     device: str
+    """name of the job"""
 
     len: Int64
+    """what `offset` should have become"""
 
     offset: Int64
+    """how far it came; less than `len` after an error"""
 
     speed: Int64
+    """its limit in bytes per second; 0 for none"""
 
     error: str | None = None
+    """why it failed; absent when it succeeded. For people"""
 
 class BlockJobCancelledData(Struct):
+    """Data of event BLOCK_JOB_CANCELLED.
+
+    A job was cancelled and is over.
+    """
+
     type: JobType
+    """what it did"""
 
     device: str
+    """name of the job"""
 
     len: Int64
+    """what `offset` would have become"""
 
     offset: Int64
+    """how far it came"""
 
     speed: Int64
+    """its limit in bytes per second; 0 for none"""
 
 class BlockJobErrorData(Struct):
+    """Data of event BLOCK_JOB_ERROR.
+
+    I/O of a job failed.
+    """
+
     device: str
+    """name of the job"""
 
     operation: IoOperationType
+    """whether it read or wrote"""
 
     action: BlockErrorAction
+    """what was done about it"""
 
 class BlockJobReadyData(Struct):
+    """Data of event BLOCK_JOB_READY.
+
+    A job is ready and waits for job-complete.
+    """
+
     type: JobType
+    """what it does"""
 
     device: str
+    """name of the job"""
 
     len: Int64
+    """what `offset` is expected to be"""
 
     offset: Int64
+    """how far it is"""
 
     speed: Int64
+    """its limit in bytes per second; 0 for none"""
 
 class BlockJobPendingData(Struct):
+    """Data of event BLOCK_JOB_PENDING.
+
+    A job is done and waits for job-finalize. Sent before the job goes on by itself, too.
+    """
+
     type: JobType
+    """what it does"""
 
     id: str
+    """name of the job"""
+
+PreallocMode: TypeAlias = Literal["off", "metadata", "falloc", "full"]
+"""Space that a new image takes up at once.
+
+* `off`: none
+* `metadata`: for its metadata, as if all were written
+* `falloc`: for everything, without writing it
+* `full`: for everything, by writing zeroes
+"""
 
 class BlockWriteThresholdData(Struct):
+    """Data of event BLOCK_WRITE_THRESHOLD.
+
+    A write went past the offset that block-set-write-threshold set. Sent once; then the
+    threshold is gone.
+    """
+
     node_name: str = Field(alias="node-name")
+    """name of the node"""
 
     amount_exceeded: Uint64 = Field(alias="amount-exceeded")
+    """how far past it, in bytes"""
 
     write_threshold: Uint64 = Field(alias="write-threshold")
+    """the offset in bytes"""
 
 class BlockSetWriteThresholdArguments(Struct):
+    """Arguments of command block-set-write-threshold.
+
+    Asks for one BLOCK_WRITE_THRESHOLD when a write to a node goes past an offset.
+    """
+
     node_name: str = Field(alias="node-name")
+    """name of the node"""
 
     write_threshold: Uint64 = Field(alias="write-threshold")
+    """the offset in bytes; 0 to ask no more"""
 
 class XBlockdevChangeArguments(Struct):
+    """Arguments of command x-blockdev-change.
+
+    Adds a child to a node or takes one away. Only quorum can do that.
+    """
+
     parent: str
+    """name of the node or block backend"""
 
     child: str | None = None
+    """name of the child to take away, such as "children.1" """
 
     node: str | None = None
+    """name of the node to add. Exactly one of `child` and `node` must be given"""
 
 class XBlockdevSetIothreadArguments(Struct):
+    """Arguments of command x-blockdev-set-iothread.
+
+    Moves a node and those below it to another thread.
+    """
+
     node_name: str = Field(alias="node-name")
+    """name of the node"""
 
     iothread: StrOrNull
+    """id of the iothread, or null for the main thread"""
 
     force: bool | None = None
+    """do so even when somebody uses the node; default false"""
+
+QuorumOpType: TypeAlias = Literal["read", "write", "flush"]
+"""Kind of a request to a quorum.
+
+* `read`: a read
+* `write`: a write
+* `flush`: a flush
+"""
 
 class QuorumFailureData(Struct):
+    """Data of event QUORUM_FAILURE.
+
+    No majority was found, and the request failed. Sent at most once a second for each node.
+    """
+
     reference: str
+    """name of the block backend, or of the node"""
 
     sector_num: Int64 = Field(alias="sector-num")
+    """first sector of 512 bytes"""
 
     sectors_count: Int64 = Field(alias="sectors-count")
+    """number of sectors"""
 
 class QuorumReportBadData(Struct):
+    """Data of event QUORUM_REPORT_BAD.
+
+    A child of a quorum failed or differs from the majority. Sent at most once a second for each
+    kind of request and node.
+    """
+
     type: QuorumOpType
+    """kind of the request (since 2.6)"""
 
     error: str | None = None
+    """why the child failed; absent when it differs"""
 
     node_name: str = Field(alias="node-name")
+    """name of the child's node"""
 
     sector_num: Int64 = Field(alias="sector-num")
+    """first sector of 512 bytes"""
 
     sectors_count: Int64 = Field(alias="sectors-count")
+    """number of sectors"""
+
+class BlockdevSnapshotInternal(Struct):
+    """A snapshot to take inside an image."""
+
+    device: str
+    """name of the block backend or node"""
+
+    name: str
+    """name of the snapshot"""
 
 class BlockdevSnapshotDeleteInternalSyncArguments(Struct):
+    """Arguments of command blockdev-snapshot-delete-internal-sync.
+
+    Deletes a snapshot inside an image. At least one of `id` and `name` must be given; when both
+    are, both must fit.
+    """
+
     device: str
+    """name of the block backend or node"""
 
     id: str | None = None
+    """id of the snapshot"""
 
     name: str | None = None
+    """name of the snapshot"""

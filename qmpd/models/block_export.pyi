@@ -11,67 +11,144 @@ from .sockets import SocketAddress, SocketAddressLegacy
 
 
 class NbdServerOptionsBase(Struct):
+    """Settings of the NBD server."""
+
     handshake_max_seconds: Uint32 | None = Field(default=None, alias="handshake-max-seconds")
+    """how long a client may take to negotiate; 0 for ever; default 10 (since 10.0)"""
 
     tls_creds: str | None = Field(default=None, alias="tls-creds")
+    """id of the credentials for TLS; default: no TLS (since 2.6)"""
 
     tls_authz: str | None = Field(default=None, alias="tls-authz")
+    """id of the authorisation object that judges clients; default: all may connect. Only with
+    `tls-creds` (since 4.0)
+    """
 
     max_connections: Uint32 | None = Field(default=None, alias="max-connections")
+    """how many clients may be connected at once; 0 for any number; default 100 (since 5.2)"""
 
 class NbdServerOptionsLegacy(NbdServerOptionsBase):
+    """Settings of the NBD server, as nbd-server-start takes them."""
+
     addr: SocketAddressLegacy
+    """address to listen on (since 1.3)"""
 
 class BlockExportOptionsNbdBase(Struct):
+    """What is known of an export to NBD clients."""
+
     name: str | None = None
+    """its name; default: the name of the node or device (since 2.12)"""
 
     description: str | None = None
+    """text for people; up to 4096 bytes; default: none"""
 
 class BlockExportOptionsNbd(BlockExportOptionsNbdBase):
+    """An export by the NBD server."""
+
     bitmaps: list[BlockDirtyBitmapOrStr] | None = None
+    """bitmaps that clients may read, as metadata "qemu:dirty-bitmap:" and the name. Those named
+    alone are looked for in the node and the ones below it. Default: none (since 7.1)
+    """
 
     allocation_depth: bool | None = Field(default=None, alias="allocation-depth")
+    """whether clients may read, as metadata "qemu:allocation-depth", how far down the backing chain
+    data comes from; default false
+    """
 
 class BlockExportOptionsVhostUserBlk(Struct):
+    """An export as a vhost-user block device."""
+
     addr: SocketAddress
+    """address to listen on; a Unix domain socket or an open file descriptor"""
 
     logical_block_size: Size | None = Field(default=None, alias="logical-block-size")
+    """size of a block in bytes, a power of two from 512 to 2 MiB; default 512"""
 
     num_queues: Uint16 | None = Field(default=None, alias="num-queues")
+    """number of queues for requests; from 1; default 1"""
 
 FuseExportAllowOther: TypeAlias = Literal["off", "on", "auto"]
+"""Whether other users of the host may use a FUSE export.
+
+* `off`: no
+* `on`: yes, and fail when the host does not permit it
+* `auto`: yes, unless the host does not permit it
+"""
 
 class BlockExportOptionsFuse(Struct):
+    """An export as a file of the host, by FUSE."""
+
     mountpoint: str
+    """a regular file, which is hidden by the export"""
 
     growable: bool | None = None
+    """whether writing past the end makes it longer; default false"""
 
     allow_other: FuseExportAllowOther | None = Field(default=None, alias="allow-other")
+    """whether other users may use it; default auto (since 6.1)"""
 
 class BlockExportOptionsVduseBlk(Struct):
+    """An export as a block device of the host's kernel, by VDUSE."""
+
     name: str
+    """name of the device"""
 
     num_queues: Uint16 | None = Field(default=None, alias="num-queues")
+    """number of queues for requests; from 1; default 1"""
 
     queue_size: Uint16 | None = Field(default=None, alias="queue-size")
+    """length of a queue; default 256"""
 
     logical_block_size: Size | None = Field(default=None, alias="logical-block-size")
+    """size of a block in bytes, a power of two from 512 to 2 MiB; default 512"""
 
     serial: str | None = None
+    """serial number of the device; default: empty"""
 
 class NbdServerAddOptions(BlockExportOptionsNbdBase):
+    """An export by the NBD server, as nbd-server-add takes it."""
+
     device: str
+    """name of the device or node"""
 
     writable: bool | None = None
+    """whether clients may write; default false"""
 
     bitmap: str | None = None
+    """a bitmap that clients may read; default: none (since 4.0)"""
 
 BlockExportRemoveMode: TypeAlias = Literal["safe", "hard"]
+"""What happens to the clients of an export.
+
+* `safe`: it stays, with an error, when there are any
+* `hard`: they are cut off
+"""
+
+class NbdServerRemoveArguments(Struct):
+    """Arguments of command nbd-server-remove.
+
+    Ends an export by the NBD server.
+    """
+
+    name: str
+    """id of the export"""
+
+    mode: BlockExportRemoveMode | None = None
+    """what happens to its clients; default safe"""
 
 BlockExportType: TypeAlias = Literal["nbd", "vhost-user-blk", "fuse", "vduse-blk"]
+"""Kind of an export.
+
+* `nbd`: by the NBD server
+* `vhost-user-blk`: as a vhost-user block device (since 5.2)
+* `fuse`: as a file of the host (since 6.0)
+* `vduse-blk`: as a block device of the host's kernel (since 7.1)
+"""
 
 class BlockExportOptions(TaggedUnion):
-    """Members added for each value of `type`:
+    """An export: a node made available to others.
+
+    Members added for each value of `type`:
 
     * ``nbd``: BlockExportOptionsNbd
     * ``vhost-user-blk``: BlockExportOptionsVhostUserBlk
@@ -80,39 +157,67 @@ class BlockExportOptions(TaggedUnion):
     """
 
     type: BlockExportType
+    """kind of the export"""
 
     id: str
+    """its name; unique among all exports"""
 
     fixed_iothread: bool | None = Field(default=None, alias="fixed-iothread")
+    """whether the node's thread must stay `iothread` while the export exists; default false (since
+    5.2)
+    """
 
     iothread: str | None = None
+    """id of the iothread that serves it; the node moves there if it can. Default: the node's thread
+    (since 5.2)
+    """
 
     node_name: str = Field(alias="node-name")
+    """name of the node (since 5.2)"""
 
     writable: bool | None = None
+    """whether it may be written; default false"""
 
     writethrough: bool | None = None
+    """whether writes are on stable storage when they are done; default false (since 5.2)"""
 
     allow_inactive: bool | None = Field(default=None, alias="allow-inactive")
-
-class BlockExportInfo(Struct):
-    id: str
-
-    type: BlockExportType
-
-    node_name: str = Field(alias="node-name")
-
-    shutting_down: bool = Field(alias="shutting-down")
-
-class NbdServerRemoveArguments(Struct):
-    name: str
-
-    mode: BlockExportRemoveMode | None = None
+    """whether it stays usable, with errors, while the node is inactive; default false (since 10.0)
+    """
 
 class BlockExportDelArguments(Struct):
+    """Arguments of command block-export-del.
+
+    Ends an export. BLOCK_EXPORT_DELETED tells when it is gone; until then it is listed as
+    `shutting-down`.
+    """
+
     id: str
+    """name of the export"""
 
     mode: BlockExportRemoveMode | None = None
+    """what happens to its clients; default safe"""
 
 class BlockExportDeletedData(Struct):
+    """Data of event BLOCK_EXPORT_DELETED.
+
+    An export is gone. Its id may be used again.
+    """
+
     id: str
+    """name of the export"""
+
+class BlockExportInfo(Struct):
+    """An export."""
+
+    id: str
+    """its name"""
+
+    type: BlockExportType
+    """its kind"""
+
+    node_name: str = Field(alias="node-name")
+    """the node it exports"""
+
+    shutting_down: bool = Field(alias="shutting-down")
+    """whether it is ending"""

@@ -10,97 +10,210 @@ from .sockets import SocketAddressLegacy
 
 
 class ChardevInfo(Struct):
+    """A character device."""
+
     label: str
+    """its name"""
 
     filename: str
+    """what it is connected to, for people"""
 
     frontend_open: bool = Field(alias="frontend-open")
+    """whether a user, such as a monitor, is attached (since 2.1)"""
 
 class ChardevBackendInfo(Struct):
+    """A kind of character device."""
+
     name: str
+    """its name"""
 
 DataFormat: TypeAlias = Literal["utf8", "base64"]
+"""How bytes are put into a string.
+
+* `utf8`: as they are; what is not UTF-8 gets lost
+* `base64`: in base64
+"""
+
+class RingbufWriteArguments(Struct):
+    """Arguments of command ringbuf-write.
+
+    Writes to a ring buffer. When it is full the oldest bytes go.
+    """
+
+    device: str
+    """name of the character device"""
+
+    data: str
+    """the bytes"""
+
+    format: DataFormat | None = None
+    """how they are written; default utf8"""
+
+class RingbufReadArguments(Struct):
+    """Arguments of command ringbuf-read.
+
+    Takes the oldest bytes out of a ring buffer.
+    """
+
+    device: str
+    """name of the character device"""
+
+    size: Int64
+    """how many bytes at most"""
+
+    format: DataFormat | None = None
+    """how they are written; default utf8"""
 
 class ChardevCommon(Struct):
+    """What all kinds of character device have in common."""
+
     logfile: str | None = None
+    """file that gets all that is written to the device; default: none"""
 
     logappend: bool | None = None
+    """append to that file, rather than empty it first; default false"""
 
 class ChardevFile(ChardevCommon):
+    """Character device that writes to a file."""
+
     in_: str | None = Field(default=None, alias="in")
+    """file to read from; default: nothing can be read"""
 
     out: str
+    """file to write to"""
 
     append: bool | None = None
+    """append to the file, rather than empty it first; default false (since 2.6)"""
 
 class ChardevHostdev(ChardevCommon):
+    """Character device that is a device file or a named pipe of the host."""
+
     device: str
+    """the file"""
 
 class ChardevSocket(ChardevCommon):
+    """Character device that is a stream socket."""
+
     addr: SocketAddressLegacy
+    """address to listen on or to connect to"""
 
     tls_creds: str | None = Field(default=None, alias="tls-creds")
+    """id of the credentials for TLS; default: no TLS (since 2.6)"""
 
     tls_authz: str | None = Field(default=None, alias="tls-authz")
+    """id of the authorisation object that judges clients; default: all may connect. Only when
+    listening, with `tls-creds` (since 4.0)
+    """
 
     server: bool | None = None
+    """listen, rather than connect; default true"""
 
     wait: bool | None = None
+    """wait for a client before going on; default false. Only when listening"""
 
     nodelay: bool | None = None
+    """send without delay; default false"""
 
     telnet: bool | None = None
+    """speak telnet; default false"""
 
     tn3270: bool | None = None
+    """speak telnet's 3270 dialect; default false (since 2.10)"""
 
     websocket: bool | None = None
+    """speak websocket; default false (since 3.1)"""
 
     reconnect: Int64 | None = None
+    """seconds to wait before connecting again; default 0, never. Only when connecting (since 2.2)
+    """
 
     reconnect_ms: Int64 | None = Field(default=None, alias="reconnect-ms")
+    """milliseconds to wait before connecting again; default 0, never. Only when connecting, not
+    together with `reconnect` (since 9.2)
+    """
 
 class ChardevUdp(ChardevCommon):
+    """Character device that is a datagram socket."""
+
     remote: SocketAddressLegacy
+    """address to send to"""
 
     local: SocketAddressLegacy | None = None
+    """address to receive on; default: any"""
 
 class ChardevMux(ChardevCommon):
+    """Character device that several users share."""
+
     chardev: str
+    """name of the character device they share"""
 
 class ChardevHub(ChardevCommon):
+    """Character device that joins several others: what is written goes to all, what any of them
+    reads is read.
+    """
+
     chardevs: list[str]
+    """names of the devices joined"""
 
 class ChardevStdio(ChardevCommon):
+    """Character device that is the program's standard input and output."""
+
     signal: bool | None = None
+    """whether control-C and the like still raise signals; default true"""
 
 class ChardevSpiceChannel(ChardevCommon):
+    """Character device that is a SPICE channel of the guest."""
+
     type: str
+    """kind of channel, such as vdagent"""
 
 class ChardevSpicePort(ChardevCommon):
+    """Character device that is a SPICE port."""
+
     fqdn: str
+    """name of the port, like a domain name"""
 
 class ChardevDBus(ChardevCommon):
+    """Character device that is passed on over D-Bus."""
+
     name: str
+    """name of it there"""
 
 class ChardevVC(ChardevCommon):
+    """Character device that is a text screen. Given in characters or in pixels."""
+
     width: Int64 | None = None
+    """width in pixels"""
 
     height: Int64 | None = None
+    """height in pixels"""
 
     cols: Int64 | None = None
+    """width in characters"""
 
     rows: Int64 | None = None
+    """height in characters"""
 
 class ChardevRingbuf(ChardevCommon):
+    """Character device that keeps what was written last."""
+
     size: Int64 | None = None
+    """bytes to keep, a power of two; default 65536"""
 
 class ChardevQemuVDAgent(ChardevCommon):
+    """Character device that speaks with SPICE's agent in the guest."""
+
     mouse: bool | None = None
+    """pass on mouse events; default true"""
 
     clipboard: bool | None = None
+    """share the clipboard; default false"""
 
 class ChardevPty(ChardevCommon):
+    """Character device that is a pseudo terminal."""
+
     path: str | None = None
+    """symbolic link to make to the terminal; default: none"""
 
 ChardevBackendKind: TypeAlias = Literal[
     "file",
@@ -126,54 +239,126 @@ ChardevBackendKind: TypeAlias = Literal[
     "ringbuf",
     "memory",
 ]
+"""Kind of a character device.
+
+* `file`: a file
+* `serial`: a serial port of the host
+* `parallel`: a parallel port of the host
+* `pipe`: a named pipe of the host (since 1.5)
+* `socket`: a stream socket
+* `udp`: a datagram socket (since 1.5)
+* `pty`: a pseudo terminal
+* `null`: nothing is read, what is written is lost
+* `mux`: another device, shared by several users (since 1.5)
+* `hub`: several other devices in one (since 10.0)
+* `msmouse`: a Microsoft mouse on a serial port (since 1.5)
+* `wctablet`: a Wacom tablet on a serial port (since 2.9)
+* `braille`: a braille display (since 1.5)
+* `testdev`: a device for tests of guests (since 2.2)
+* `stdio`: standard input and output (since 1.5)
+* `spicevmc`: a SPICE channel (since 1.5)
+* `spiceport`: a SPICE port (since 1.5)
+* `qemu-vdagent`: SPICE's agent without SPICE (since 6.1)
+* `dbus`: a device passed on over D-Bus (since 7.0)
+* `vc`: a text screen (since 1.5)
+* `ringbuf`: a ring buffer (since 1.6)
+* `memory`: the old name of `ringbuf` (since 1.5)
+"""
 
 class ChardevFileWrapper(Struct):
+    """The branch of ChardevBackend for files."""
+
     data: ChardevFile
+    """the file"""
 
 class ChardevHostdevWrapper(Struct):
+    """The branches of ChardevBackend for device files and pipes."""
+
     data: ChardevHostdev
+    """the file"""
 
 class ChardevSocketWrapper(Struct):
+    """The branch of ChardevBackend for stream sockets."""
+
     data: ChardevSocket
+    """the socket"""
 
 class ChardevUdpWrapper(Struct):
+    """The branch of ChardevBackend for datagram sockets."""
+
     data: ChardevUdp
+    """the socket"""
 
 class ChardevCommonWrapper(Struct):
+    """The branches of ChardevBackend for kinds without settings of their own."""
+
     data: ChardevCommon
+    """the settings all kinds have"""
 
 class ChardevMuxWrapper(Struct):
+    """The branch of ChardevBackend for shared devices."""
+
     data: ChardevMux
+    """what is shared"""
 
 class ChardevHubWrapper(Struct):
+    """The branch of ChardevBackend for joined devices."""
+
     data: ChardevHub
+    """what is joined"""
 
 class ChardevStdioWrapper(Struct):
+    """The branch of ChardevBackend for standard input and output."""
+
     data: ChardevStdio
+    """the settings"""
 
 class ChardevSpiceChannelWrapper(Struct):
+    """The branch of ChardevBackend for SPICE channels."""
+
     data: ChardevSpiceChannel
+    """the channel"""
 
 class ChardevSpicePortWrapper(Struct):
+    """The branch of ChardevBackend for SPICE ports."""
+
     data: ChardevSpicePort
+    """the port"""
 
 class ChardevQemuVDAgentWrapper(Struct):
+    """The branch of ChardevBackend for SPICE's agent."""
+
     data: ChardevQemuVDAgent
+    """the settings"""
 
 class ChardevDBusWrapper(Struct):
+    """The branch of ChardevBackend for D-Bus."""
+
     data: ChardevDBus
+    """the settings"""
 
 class ChardevVCWrapper(Struct):
+    """The branch of ChardevBackend for text screens."""
+
     data: ChardevVC
+    """the screen"""
 
 class ChardevRingbufWrapper(Struct):
+    """The branches of ChardevBackend for ring buffers."""
+
     data: ChardevRingbuf
+    """the buffer"""
 
 class ChardevPtyWrapper(Struct):
+    """The branch of ChardevBackend for pseudo terminals."""
+
     data: ChardevPty
+    """the terminal"""
 
 class ChardevBackend(TaggedUnion):
-    """Members added for each value of `type`:
+    """What a character device is connected to.
+
+    Members added for each value of `type`:
 
     * ``file``: ChardevFileWrapper
     * ``serial``: ChardevHostdevWrapper
@@ -200,41 +385,64 @@ class ChardevBackend(TaggedUnion):
     """
 
     type: ChardevBackendKind
+    """kind of device"""
 
 class ChardevReturn(Struct):
+    """What is known of a new character device."""
+
     pty: str | None = None
-
-class RingbufWriteArguments(Struct):
-    device: str
-
-    data: str
-
-    format: DataFormat | None = None
-
-class RingbufReadArguments(Struct):
-    device: str
-
-    size: Int64
-
-    format: DataFormat | None = None
+    """name of the pseudo terminal; only for kind pty"""
 
 class ChardevAddArguments(Struct):
+    """Arguments of command chardev-add.
+
+    Makes a character device.
+    """
+
     id: str
+    """its name"""
 
     backend: ChardevBackend
+    """what it is connected to"""
 
 class ChardevChangeArguments(Struct):
+    """Arguments of command chardev-change.
+
+    Connects a character device to something else, while it is in use.
+    """
+
     id: str
+    """its name"""
 
     backend: ChardevBackend
+    """what it is connected to from now on"""
 
 class ChardevRemoveArguments(Struct):
+    """Arguments of command chardev-remove.
+
+    Deletes a character device.
+    """
+
     id: str
+    """its name"""
 
 class ChardevSendBreakArguments(Struct):
+    """Arguments of command chardev-send-break.
+
+    Sends a break on a serial line.
+    """
+
     id: str
+    """name of the character device"""
 
 class VserportChangeData(Struct):
+    """Data of event VSERPORT_CHANGE.
+
+    The guest opened or closed a virtio serial port.
+    """
+
     id: str
+    """name of the port's device"""
 
     open: bool
+    """whether it is open now"""

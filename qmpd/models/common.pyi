@@ -4,14 +4,40 @@ from typing import Literal, TypeAlias
 
 
 IoOperationType: TypeAlias = Literal["read", "write"]
+"""Direction of an I/O request.
+
+* `read`: data is read
+* `write`: data is written, discarded or zeroed
+"""
 
 OnOffAuto: TypeAlias = Literal["auto", "on", "off"]
+"""A switch that can be left to the program.
+
+* `auto`: the program decides
+* `on`: switched on
+* `off`: switched off
+"""
 
 StrOrNull: TypeAlias = str | None
+"""A string, or null to take a value away. Used where leaving the member out means something else.
+"""
 
 HostMemPolicy: TypeAlias = Literal["default", "preferred", "bind", "interleave"]
+"""How memory is spread over the host's NUMA nodes.
+
+* `default`: the host's own policy
+* `preferred`: from the given nodes while they have room
+* `bind`: from the given nodes only
+* `interleave`: evenly over the given nodes
+"""
 
 NetFilterDirection: TypeAlias = Literal["all", "rx", "tx"]
+"""Which packets a network filter sees.
+
+* `all`: packets in both directions
+* `rx`: packets the network device is about to receive
+* `tx`: packets the network device sends
+"""
 
 GrabToggleKeys: TypeAlias = Literal[
     "ctrl-ctrl",
@@ -21,3 +47,12 @@ GrabToggleKeys: TypeAlias = Literal[
     "scrolllock",
     "ctrl-scrolllock",
 ]
+"""Keys that switch an input device between host and guest.
+
+* `ctrl-ctrl`: both control keys together
+* `alt-alt`: both alt keys together
+* `shift-shift`: both shift keys together
+* `meta-meta`: both meta keys together
+* `scrolllock`: the scroll lock key
+* `ctrl-scrolllock`: a control key and scroll lock together
+"""

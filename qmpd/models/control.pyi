@@ -5,22 +5,45 @@ from typing import Literal, TypeAlias
 from qmpd.qapi.types import Int64, Struct
 
 
+class QmpCapabilitiesArguments(Struct):
+    """Arguments of command qmp_capabilities.
+
+    Ends the negotiation that each connection begins with. No other command is accepted before
+    it, and no event is sent.
+    """
+
+    enable: list[QMPCapability] | None = None
+    """capabilities of the greeting that shall be in use; default: none (since 2.12)"""
+
 QMPCapability: TypeAlias = Literal["oob"]
+"""Something that client and server may agree on.
+
+* `oob`: "exec-oob", commands that overtake the ones waiting
+"""
 
 class VersionTriple(Struct):
+    """A version number."""
+
     major: Int64
+    """first number"""
 
     minor: Int64
+    """second number"""
 
     micro: Int64
+    """third number"""
 
 class VersionInfo(Struct):
+    """Version of the program."""
+
     qemu: VersionTriple
+    """version of QEMU it behaves like"""
 
     package: str
+    """what the packager added to the version; may be empty"""
 
 class CommandInfo(Struct):
-    name: str
+    """A command that exists."""
 
-class QmpCapabilitiesArguments(Struct):
-    enable: list[QMPCapability] | None = None
+    name: str
+    """its name"""

@@ -8,8 +8,18 @@ from qmpd.qapi.types import Int32, Int64, Struct, TaggedUnion
 
 
 QCryptoTLSCredsEndpoint: TypeAlias = Literal["client", "server"]
+"""The side of a TLS connection that credentials serve.
+
+* `client`: the one that connects
+* `server`: the one that listens
+"""
 
 QCryptoSecretFormat: TypeAlias = Literal["raw", "base64"]
+"""How the bytes of a secret are written.
+
+* `raw`: as they are; in QMP the string is UTF-8
+* `base64`: in base64
+"""
 
 QCryptoHashAlgo: TypeAlias = Literal[
     "md5",
@@ -21,6 +31,17 @@ QCryptoHashAlgo: TypeAlias = Literal[
     "ripemd160",
     "sm3",
 ]
+"""Hash function.
+
+* `md5`: MD5
+* `sha1`: SHA-1
+* `sha224`: SHA-2 with 224 bits (since 2.7)
+* `sha256`: SHA-2 with 256 bits
+* `sha384`: SHA-2 with 384 bits (since 2.7)
+* `sha512`: SHA-2 with 512 bits (since 2.7)
+* `ripemd160`: RIPEMD with 160 bits (since 2.7)
+* `sm3`: SM3 (since 9.2)
+"""
 
 QCryptoCipherAlgo: TypeAlias = Literal[
     "aes-128",
@@ -37,124 +58,247 @@ QCryptoCipherAlgo: TypeAlias = Literal[
     "twofish-256",
     "sm4",
 ]
+"""Block cipher and the length of its key.
+
+* `aes-128`: AES, 128 bits
+* `aes-192`: AES, 192 bits
+* `aes-256`: AES, 256 bits
+* `des`: DES, 56 bits; weak, only for VNC passwords (since 6.1)
+* `3des`: triple DES, 168 bits (since 2.9)
+* `cast5-128`: CAST5, 128 bits
+* `serpent-128`: Serpent, 128 bits
+* `serpent-192`: Serpent, 192 bits
+* `serpent-256`: Serpent, 256 bits
+* `twofish-128`: Twofish, 128 bits
+* `twofish-192`: Twofish, 192 bits
+* `twofish-256`: Twofish, 256 bits
+* `sm4`: SM4, 128 bits (since 9.0)
+"""
 
 QCryptoCipherMode: TypeAlias = Literal["ecb", "cbc", "xts", "ctr"]
+"""How a block cipher is chained.
+
+* `ecb`: each block for itself
+* `cbc`: each block mixed with the one before
+* `xts`: XTS, made for disks
+* `ctr`: counter mode (since 2.8)
+"""
 
 QCryptoIVGenAlgo: TypeAlias = Literal["plain", "plain64", "essiv"]
+"""How the initialisation vector of a sector is made.
+
+* `plain`: the sector number, cut to 32 bits
+* `plain64`: the sector number, 64 bits
+* `essiv`: the sector number, enciphered with a hash of the key
+"""
 
 QCryptoBlockFormat: TypeAlias = Literal["qcow", "luks"]
+"""Format of an encrypted image.
+
+* `qcow`: AES-CBC as built into qcow and old qcow2 images; unsafe
+* `luks`: LUKS version 1
+"""
 
 class QCryptoBlockOptionsBase(Struct):
+    """What all formats of encryption have in common."""
+
     format: QCryptoBlockFormat
+    """the format"""
 
 class QCryptoBlockOptionsQCow(Struct):
+    """How to open an image with qcow's own encryption."""
+
     key_secret: str | None = Field(default=None, alias="key-secret")
+    """id of the secret object with the passphrase; must be given to read or write data"""
 
 class QCryptoBlockOptionsLUKS(Struct):
+    """How to open a LUKS image."""
+
     key_secret: str | None = Field(default=None, alias="key-secret")
+    """id of the secret object with the passphrase; must be given to read or write data"""
 
 class QCryptoBlockCreateOptionsLUKS(QCryptoBlockOptionsLUKS):
+    """How to make a LUKS image."""
+
     cipher_alg: QCryptoCipherAlgo | None = Field(default=None, alias="cipher-alg")
+    """cipher of the data; default aes-256"""
 
     cipher_mode: QCryptoCipherMode | None = Field(default=None, alias="cipher-mode")
+    """mode of the cipher; default xts"""
 
     ivgen_alg: QCryptoIVGenAlgo | None = Field(default=None, alias="ivgen-alg")
+    """how initialisation vectors are made; default plain64"""
 
     ivgen_hash_alg: QCryptoHashAlgo | None = Field(default=None, alias="ivgen-hash-alg")
+    """hash for `ivgen-alg` essiv, which uses sha256 by default; other generators take none"""
 
     hash_alg: QCryptoHashAlgo | None = Field(default=None, alias="hash-alg")
+    """hash that protects the master key; default sha256"""
 
     iter_time: Int64 | None = Field(default=None, alias="iter-time")
+    """how long deriving a key from the passphrase should take, in milliseconds; default 2000 (since
+    2.8)
+    """
 
 class QCryptoBlockCreateOptions(QCryptoBlockOptionsBase, TaggedUnion):
-    """Members added for each value of `format`:
+    """How to make an encrypted image.
+
+    Members added for each value of `format`:
 
     * ``qcow``: QCryptoBlockOptionsQCow
     * ``luks``: QCryptoBlockCreateOptionsLUKS
     """
 
 class QCryptoBlockInfoLUKSSlot(Struct):
+    """One key slot of a LUKS image."""
+
     active: bool
+    """whether the slot holds a key"""
 
     iters: Int64 | None = None
+    """iterations of the key derivation; only when active"""
 
     stripes: Int64 | None = None
+    """number of anti-forensic stripes; only when active"""
 
     key_offset: Int64 = Field(alias="key-offset")
+    """where the slot's key material lies in the image, in bytes"""
 
 class QCryptoBlockInfoLUKS(Struct):
+    """What the header of a LUKS image says."""
+
     cipher_alg: QCryptoCipherAlgo = Field(alias="cipher-alg")
+    """cipher of the data"""
 
     cipher_mode: QCryptoCipherMode = Field(alias="cipher-mode")
+    """mode of the cipher"""
 
     ivgen_alg: QCryptoIVGenAlgo = Field(alias="ivgen-alg")
+    """how initialisation vectors are made"""
 
     ivgen_hash_alg: QCryptoHashAlgo | None = Field(default=None, alias="ivgen-hash-alg")
+    """hash of the generator; only when it uses one"""
 
     hash_alg: QCryptoHashAlgo = Field(alias="hash-alg")
+    """hash that protects the master key"""
 
     detached_header: bool = Field(alias="detached-header")
+    """whether the header lies in an image of its own (since 9.0)"""
 
     payload_offset: Int64 = Field(alias="payload-offset")
+    """where the data begins in the image, in bytes"""
 
     master_key_iters: Int64 = Field(alias="master-key-iters")
+    """iterations used for the digest of the master key"""
 
     uuid: str
+    """identity of the volume"""
 
     slots: list[QCryptoBlockInfoLUKSSlot]
+    """the key slots"""
 
 QCryptoBlockLUKSKeyslotState: TypeAlias = Literal["active", "inactive"]
+"""What a key slot should become.
+
+* `active`: a slot that holds a key
+* `inactive`: an empty slot
+"""
 
 class QCryptoBlockAmendOptionsLUKS(Struct):
+    """A change to the key slots of a LUKS image: adds a passphrase, or takes one or several away.
+    """
+
     state: QCryptoBlockLUKSKeyslotState
+    """whether slots are filled or emptied"""
 
     new_secret: str | None = Field(default=None, alias="new-secret")
+    """id of the secret object with the passphrase to add; needed for and allowed with `state`
+    active only
+    """
 
     old_secret: str | None = Field(default=None, alias="old-secret")
+    """id of the secret object with the passphrase whose slots are emptied; for `state` inactive
+    only
+    """
 
     keyslot: Int64 | None = None
+    """number of the slot to fill or empty; default: any free slot, or those `old-secret` opens"""
 
     iter_time: Int64 | None = Field(default=None, alias="iter-time")
+    """how long deriving a key from the new passphrase should take, in milliseconds; default 2000.
+    For `state` active only
+    """
 
     secret: str | None = None
+    """id of the secret object with a passphrase that opens the image now; default: the one the
+    image was opened with
+    """
 
 class QCryptoBlockAmendOptions(QCryptoBlockOptionsBase, TaggedUnion):
-    """Members added for each value of `format`:
+    """A change to the encryption of an image.
+
+    Members added for each value of `format`:
 
     * ``luks``: QCryptoBlockAmendOptionsLUKS
     """
 
 class SecretCommonProperties(Struct):
+    """What all kinds of secret objects have in common."""
+
     format: QCryptoSecretFormat | None = None
+    """how the secret is written; default raw"""
 
     keyid: str | None = None
+    """id of another secret, the AES-256 key that deciphers this one; default: it is not enciphered
+    """
 
     iv: str | None = None
+    """initialisation vector, in base64; needed with `keyid`"""
 
 class SecretProperties(SecretCommonProperties):
+    """A secret given in the clear or in a file. Exactly one of the two members must be given."""
+
     data: str | None = None
+    """the secret itself"""
 
     file: str | None = None
+    """file that holds the secret"""
 
 class SecretKeyringProperties(SecretCommonProperties):
+    """A secret kept by the Linux kernel."""
+
     serial: Int32
+    """serial number of the key in the kernel's keyring"""
 
 class TlsCredsProperties(Struct):
+    """What all kinds of TLS credentials have in common."""
+
     verify_peer: bool | None = Field(default=None, alias="verify-peer")
+    """whether the other side must prove who it is; default true"""
 
     dir: str | None = None
+    """directory of the credential files"""
 
     endpoint: QCryptoTLSCredsEndpoint | None = None
+    """the side of the connection they are for; default client"""
 
     priority: str | None = None
+    """priority string for GnuTLS; default: the library's own"""
 
 class TlsCredsAnonProperties(TlsCredsProperties):
-    pass
+    """TLS without certificates: private, but nobody proves who they are."""
 
 class TlsCredsPskProperties(TlsCredsProperties):
+    """TLS with a key both sides know."""
+
     username: str | None = None
+    """name the client gives; default qemu"""
 
 class TlsCredsX509Properties(TlsCredsProperties):
+    """TLS with X.509 certificates."""
+
     sanity_check: bool | None = Field(default=None, alias="sanity-check")
+    """whether the certificates are checked when they are loaded; default true"""
 
     passwordid: str | None = None
+    """id of the secret object with the password of the private key; default: the key has none"""

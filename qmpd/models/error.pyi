@@ -10,3 +10,12 @@ QapiErrorClass: TypeAlias = Literal[
     "DeviceNotFound",
     "KVMMissingCap",
 ]
+"""What kind of error a reply reports. Nearly all errors are `GenericError`; only the others can be
+told apart without reading the text.
+
+* `GenericError`: any error that has no class of its own
+* `CommandNotFound`: there is no such command, or it may not be used now
+* `DeviceNotActive`: the device or its block job is not in use
+* `DeviceNotFound`: no block device or node has that name
+* `KVMMissingCap`: the host's KVM lacks something the command needs
+"""

@@ -16,9 +16,21 @@ SchemaMetaType: TypeAlias = Literal[
     "command",
     "event",
 ]
+"""What an entry of the description is.
+
+* `builtin`: a type that needs no description
+* `enum`: an enumeration
+* `array`: a list
+* `object`: an object, possibly with variants
+* `alternate`: a choice between types that differ in JSON
+* `command`: a command
+* `event`: an event
+"""
 
 class SchemaInfo(TaggedUnion):
-    """Members added for each value of `meta_type`:
+    """An entry of the description.
+
+    Members added for each value of `meta_type`:
 
     * ``builtin``: SchemaInfoBuiltin
     * ``enum``: SchemaInfoEnum
@@ -30,13 +42,21 @@ class SchemaInfo(TaggedUnion):
     """
 
     name: str
+    """its name; for commands, events and built-in types the one used in QMP, else only good for
+    looking it up
+    """
 
     meta_type: SchemaMetaType = Field(alias="meta-type")
+    """what it is"""
 
     features: list[str] | None = None
+    """its features, such as deprecated; absent when there are none (since 4.1)"""
 
 class SchemaInfoBuiltin(Struct):
+    """A type that needs no description."""
+
     json_type: JSONType = Field(alias="json-type")
+    """how it looks in JSON"""
 
 JSONType: TypeAlias = Literal[
     "string",
@@ -48,53 +68,106 @@ JSONType: TypeAlias = Literal[
     "array",
     "value",
 ]
+"""A type of JSON. The grammar of JSON knows no integers; QMP does.
+
+* `string`: a string
+* `number`: a number
+* `int`: a number without fraction
+* `boolean`: true or false
+* `null`: null
+* `object`: an object
+* `array`: a list
+* `value`: any of them
+"""
 
 class SchemaInfoEnum(Struct):
+    """An enumeration."""
+
     members: list[SchemaInfoEnumMember]
+    """its values, with their features (since 6.2)"""
 
     values: list[str]
+    """its values, as strings only"""
 
 class SchemaInfoEnumMember(Struct):
+    """A value of an enumeration."""
+
     name: str
+    """the value"""
 
     features: list[str] | None = None
+    """its features; absent when there are none"""
 
 class SchemaInfoArray(Struct):
+    """A list."""
+
     element_type: str = Field(alias="element-type")
+    """type of its elements"""
 
 class SchemaInfoObject(Struct):
+    """An object. Its members come in no particular order in QMP; here they stand in the order in
+    which they are read.
+    """
+
     members: list[SchemaInfoObjectMember]
+    """the members all variants have"""
 
     tag: str | None = None
+    """name of the member that chooses the variant; absent when there are no variants"""
 
     variants: list[SchemaInfoObjectVariant] | None = None
+    """what each value of `tag` adds; every value has an entry"""
 
 class SchemaInfoObjectMember(Struct):
+    """A member of an object."""
+
     name: str
+    """its name"""
 
     type: str
+    """its type"""
 
     default: Any = None
+    """null when the member is optional; absent when it is required"""
 
     features: list[str] | None = None
+    """its features; absent when there are none (since 5.0)"""
 
 class SchemaInfoObjectVariant(Struct):
+    """What one value of the tag adds to an object."""
+
     case: str
+    """the value"""
 
     type: str
+    """an object type with the additional members"""
 
 class SchemaInfoAlternate(Struct):
+    """A choice between types that can be told apart in JSON."""
+
     members: list[SchemaInfoAlternateMember]
+    """the types"""
 
 class SchemaInfoAlternateMember(Struct):
+    """One type of an alternate."""
+
     type: str
+    """the type"""
 
 class SchemaInfoCommand(Struct):
+    """A command."""
+
     arg_type: str = Field(alias="arg-type")
+    """object type of its arguments"""
 
     ret_type: str = Field(alias="ret-type")
+    """type of what it returns"""
 
     allow_oob: bool | None = Field(default=None, alias="allow-oob")
+    """true when it may be sent with exec-oob; absent otherwise (since 2.12)"""
 
 class SchemaInfoEvent(Struct):
+    """An event."""
+
     arg_type: str = Field(alias="arg-type")
+    """object type of its data"""

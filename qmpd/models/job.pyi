@@ -18,6 +18,18 @@ JobType: TypeAlias = Literal[
     "snapshot-save",
     "snapshot-delete",
 ]
+"""What a job does.
+
+* `commit`: writes an overlay's data into an image below it
+* `stream`: reads data from backing files into an image
+* `mirror`: copies a node and keeps the copy the same
+* `backup`: copies a node as it was when the job began
+* `create`: makes an image (since 3.0)
+* `amend`: changes options of an image format (since 5.1)
+* `snapshot-load`: loads the machine's state from a snapshot (since 6.0)
+* `snapshot-save`: saves the machine's state to a snapshot (since 6.0)
+* `snapshot-delete`: deletes a snapshot of the machine's state (since 6.0)
+"""
 
 JobStatus: TypeAlias = Literal[
     "undefined",
@@ -32,39 +44,112 @@ JobStatus: TypeAlias = Literal[
     "concluded",
     "null",
 ]
+"""Where a job is in its life. It goes from `created` to `null`; the states in between depend on the
+kind of job and on what goes wrong.
 
-class JobInfo(Struct):
-    id: str
-
-    type: JobType
-
-    status: JobStatus
-
-    current_progress: Int64 = Field(alias="current-progress")
-
-    total_progress: Int64 = Field(alias="total-progress")
-
-    error: str | None = None
+* `undefined`: never seen outside; stands before `created`
+* `created`: made, but not started
+* `running`: at work
+* `paused`: halted while at work, until it is resumed
+* `ready`: all is copied; further writes are copied until the job is completed or cancelled
+* `standby`: halted while `ready`, until it is resumed
+* `waiting`: done, and waiting for the other jobs of its group
+* `pending`: done, and waiting for job-finalize
+* `aborting`: failed or cancelled, and cleaning up
+* `concluded`: over, and waiting for job-dismiss
+* `null`: gone; only events show this state
+"""
 
 class JobStatusChangeData(Struct):
+    """Data of event JOB_STATUS_CHANGE.
+
+    A job went to another state.
+    """
+
     id: str
+    """the job"""
 
     status: JobStatus
+    """its new state"""
 
 class JobPauseArguments(Struct):
+    """Arguments of command job-pause.
+
+    Halts a job. It stops at its next convenient point, so the state may change later than the
+    reply. A job that the user halted already cannot be halted again.
+    """
+
     id: str
+    """the job"""
 
 class JobResumeArguments(Struct):
+    """Arguments of command job-resume.
+
+    Lets a job go on that job-pause halted.
+    """
+
     id: str
+    """the job"""
 
 class JobCancelArguments(Struct):
+    """Arguments of command job-cancel.
+
+    Ends a job as soon as possible and undoes what it began. The reply does not wait for that. A
+    mirror that is ready is cancelled, too; block-job-cancel can keep its copy.
+    """
+
     id: str
+    """the job"""
 
 class JobCompleteArguments(Struct):
+    """Arguments of command job-complete.
+
+    Tells a job in state `ready` to finish: a mirror or commit job then switches over to the
+    copy.
+    """
+
     id: str
+    """the job"""
 
 class JobDismissArguments(Struct):
+    """Arguments of command job-dismiss.
+
+    Forgets a job that is over. Only needed for jobs that are not dismissed by themselves.
+    """
+
     id: str
+    """the job"""
 
 class JobFinalizeArguments(Struct):
+    """Arguments of command job-finalize.
+
+    Lets a job that is `pending` put its result into effect, and with it the other jobs of its
+    group. All of them must be `pending`. Only needed for jobs that are not finalized by
+    themselves.
+    """
+
     id: str
+    """the job, or any job of the group"""
+
+class JobInfo(Struct):
+    """A job."""
+
+    id: str
+    """name of the job"""
+
+    type: JobType
+    """what it does"""
+
+    status: JobStatus
+    """where it is in its life"""
+
+    current_progress: Int64 = Field(alias="current-progress")
+    """how far it is; in no particular unit, only its ratio to `total-progress` means something.
+    Never decreases
+    """
+
+    total_progress: Int64 = Field(alias="total-progress")
+    """what `current-progress` is expected to be in the end; may change in either direction"""
+
+    error: str | None = None
+    """why the job failed; absent while it has not. A text for people"""

@@ -40,77 +40,176 @@ SysEmuTarget: TypeAlias = Literal[
     "xtensa",
     "xtensaeb",
 ]
+"""Architecture of a machine.
+
+* `aarch64`: Arm, 64 bits
+* `alpha`: DEC Alpha
+* `arm`: Arm, 32 bits
+* `avr`: Atmel AVR (since 5.1)
+* `hppa`: HP PA-RISC
+* `i386`: x86, 32 bits
+* `loongarch64`: LoongArch, 64 bits (since 7.1)
+* `m68k`: Motorola 68000
+* `microblaze`: MicroBlaze, big-endian
+* `microblazeel`: MicroBlaze, little-endian
+* `mips`: MIPS, 32 bits, big-endian
+* `mips64`: MIPS, 64 bits, big-endian
+* `mips64el`: MIPS, 64 bits, little-endian
+* `mipsel`: MIPS, 32 bits, little-endian
+* `or1k`: OpenRISC 1000
+* `ppc`: PowerPC, 32 bits
+* `ppc64`: PowerPC, 64 bits
+* `riscv32`: RISC-V, 32 bits
+* `riscv64`: RISC-V, 64 bits
+* `rx`: Renesas RX (since 5.0)
+* `s390x`: IBM Z
+* `sh4`: SuperH 4, little-endian
+* `sh4eb`: SuperH 4, big-endian
+* `sparc`: SPARC, 32 bits
+* `sparc64`: SPARC, 64 bits
+* `tricore`: Infineon TriCore
+* `x86_64`: x86, 64 bits
+* `xtensa`: Xtensa, little-endian
+* `xtensaeb`: Xtensa, big-endian
+"""
 
 S390CpuState: TypeAlias = Literal["uninitialized", "stopped", "check-stop", "operating", "load"]
+"""State of an s390 processor.
+
+* `uninitialized`: not set up yet
+* `stopped`: stopped
+* `check-stop`: stopped by a hardware fault
+* `operating`: running or waiting
+* `load`: loading its first program
+"""
 
 class CpuInfoS390(Struct):
+    """What s390 processors have besides."""
+
     cpu_state: S390CpuState = Field(alias="cpu-state")
+    """state of the processor"""
 
     dedicated: bool | None = None
+    """whether it has a physical processor to itself (since 8.2)"""
 
     entitlement: S390CpuEntitlement | None = None
+    """its share of a physical processor (since 8.2)"""
 
 class CpuInfoFast(TaggedUnion):
-    """Members added for each value of `target`:
+    """A processor of the machine.
+
+    Members added for each value of `target`:
 
     * ``s390x``: CpuInfoS390
     """
 
     cpu_index: Int64 = Field(alias="cpu-index")
+    """its number, from 0"""
 
     qom_path: str = Field(alias="qom-path")
+    """path of its object"""
 
     thread_id: Int64 = Field(alias="thread-id")
+    """thread of the host that runs it"""
 
     props: CpuInstanceProperties | None = None
+    """where it sits in the topology; absent when the machine has none"""
 
     target: SysEmuTarget
+    """architecture of the machine (since 3.0)"""
 
 class CompatProperty(Struct):
+    """A property a machine type sets differently, to stay as it was."""
+
     qom_type: str = Field(alias="qom-type")
+    """type of the objects"""
 
     property: str
+    """name of the property"""
 
     value: str
+    """the value it gets"""
 
 class MachineInfo(Struct):
+    """A type of machine."""
+
     name: str
+    """its name"""
 
     alias: str | None = None
+    """another name for it"""
 
     is_default: bool | None = Field(default=None, alias="is-default")
+    """true when it is what you get without asking; absent otherwise"""
 
     cpu_max: Int64 = Field(alias="cpu-max")
+    """most processors it can have (since 1.5)"""
 
     hotpluggable_cpus: bool = Field(alias="hotpluggable-cpus")
+    """whether processors can be plugged in (since 2.7)"""
 
     numa_mem_supported: bool = Field(alias="numa-mem-supported")
+    """whether a NUMA node's memory may be given as a plain size (since 4.1)"""
 
     deprecated: bool
+    """whether it is on its way out (since 4.1)"""
 
     default_cpu_type: str | None = Field(default=None, alias="default-cpu-type")
+    """type of its processors unless another is asked for (since 4.2)"""
 
     default_ram_id: str | None = Field(default=None, alias="default-ram-id")
+    """id of its main memory unless another is given (since 5.2)"""
 
     acpi: bool
+    """whether it has ACPI (since 8.0)"""
 
     compat_props: list[CompatProperty] | None = Field(default=None, alias="compat-props")
+    """properties it sets differently; only when asked for (since 9.1)"""
+
+class QueryMachinesArguments(Struct):
+    """Arguments of command query-machines.
+
+    Lists the types of machine there are.
+    """
+
+    compat_props: bool | None = Field(default=None, alias="compat-props")
+    """whether to tell their `compat-props` as well; default false (since 9.1)"""
 
 class TargetInfo(Struct):
+    """Architecture of the machine."""
+
     arch: SysEmuTarget
+    """the architecture"""
 
 class UuidInfo(Struct):
+    """Identity of the machine."""
+
     UUID: str
+    """the UUID; all zero when none was set"""
 
 class KvmInfo(Struct):
+    """Whether KVM runs the machine."""
+
     enabled: bool
+    """whether it does"""
 
     present: bool
+    """whether it could"""
 
 NumaOptionsType: TypeAlias = Literal["node", "dist", "cpu", "hmat-lb", "hmat-cache"]
+"""What is said about the NUMA topology.
+
+* `node`: a node
+* `dist`: the distance of two nodes (since 2.10)
+* `cpu`: the node of a processor (since 2.10)
+* `hmat-lb`: latency or bandwidth between two nodes (since 5.0)
+* `hmat-cache`: a cache on the memory side (since 5.0)
+"""
 
 class NumaOptions(TaggedUnion):
-    """Members added for each value of `type`:
+    """One statement about the machine's NUMA topology.
+
+    Members added for each value of `type`:
 
     * ``node``: NumaNodeOptions
     * ``dist``: NumaDistOptions
@@ -120,29 +219,49 @@ class NumaOptions(TaggedUnion):
     """
 
     type: NumaOptionsType
+    """what it is about"""
 
 class NumaNodeOptions(Struct):
+    """A NUMA node."""
+
     nodeid: Uint16 | None = None
+    """its number; default: the next one"""
 
     cpus: list[Uint16] | None = None
+    """numbers of its processors; default: the machine deals them out"""
 
     mem: Size | None = None
+    """its memory in bytes; not together with `memdev`. Default: an equal share of the whole"""
 
     memdev: str | None = None
+    """id of the memory backend with its memory"""
 
     initiator: Uint16 | None = None
+    """number of the node that reaches its memory fastest (since 5.0)"""
 
 class NumaDistOptions(Struct):
+    """Distance between two NUMA nodes."""
+
     src: Uint16
+    """number of the first node"""
 
     dst: Uint16
+    """number of the second node"""
 
     val: Uint8
+    """the distance; 10 is the least, 255 means unreachable"""
 
 class NumaCpuOptions(CpuInstanceProperties):
-    pass
+    """Puts processors, found by their place in the topology, into a NUMA node."""
 
 HmatLBMemoryHierarchy: TypeAlias = Literal["memory", "first-level", "second-level", "third-level"]
+"""What part of a node's memory a latency or bandwidth is about.
+
+* `memory`: the memory itself
+* `first-level`: its first cache
+* `second-level`: its second cache
+* `third-level`: its third cache
+"""
 
 HmatLBDataType: TypeAlias = Literal[
     "access-latency",
@@ -152,55 +271,105 @@ HmatLBDataType: TypeAlias = Literal[
     "read-bandwidth",
     "write-bandwidth",
 ]
+"""What is known of the way between two nodes. Latencies are in nanoseconds, bandwidths in bytes per
+second.
+
+* `access-latency`: latency of reading and writing
+* `read-latency`: latency of reading
+* `write-latency`: latency of writing
+* `access-bandwidth`: bandwidth of reading and writing
+* `read-bandwidth`: bandwidth of reading
+* `write-bandwidth`: bandwidth of writing
+"""
 
 class NumaHmatLBOptions(Struct):
+    """Latency or bandwidth between two NUMA nodes. Exactly one of the two numbers goes with each
+    `data-type`.
+    """
+
     initiator: Uint16
+    """number of the node that asks"""
 
     target: Uint16
+    """number of the node with the memory"""
 
     hierarchy: HmatLBMemoryHierarchy
+    """part of the memory it is about"""
 
     data_type: HmatLBDataType = Field(alias="data-type")
+    """what the number means"""
 
     latency: Uint64 | None = None
+    """latency in nanoseconds"""
 
     bandwidth: Size | None = None
+    """bandwidth in bytes per second"""
 
 HmatCacheAssociativity: TypeAlias = Literal["none", "direct", "complex"]
+"""How a cache finds its lines.
+
+* `none`: it has no order
+* `direct`: each address has one place
+* `complex`: each address has several places
+"""
 
 HmatCacheWritePolicy: TypeAlias = Literal["none", "write-back", "write-through"]
+"""When a cache writes to memory.
+
+* `none`: it does not say
+* `write-back`: later
+* `write-through`: at once
+"""
 
 class NumaHmatCacheOptions(Struct):
+    """A cache on the memory side of a NUMA node."""
+
     node_id: Uint32 = Field(alias="node-id")
+    """number of the node"""
 
     size: Size
+    """size in bytes"""
 
     level: Uint8
+    """1 to 3, counted from the memory"""
 
     associativity: HmatCacheAssociativity
+    """how it finds its lines"""
 
     policy: HmatCacheWritePolicy
+    """when it writes to memory"""
 
     line: Uint16
+    """size of a line in bytes"""
 
 class CpuInstanceProperties(Struct):
+    """Place of a processor in the topology of the machine. Levels the machine does not have are
+    absent.
+    """
+
     node_id: Int64 | None = Field(default=None, alias="node-id")
+    """NUMA node"""
 
     drawer_id: Int64 | None = Field(default=None, alias="drawer-id")
+    """drawer (since 8.2)"""
 
     book_id: Int64 | None = Field(default=None, alias="book-id")
+    """book (since 8.2)"""
 
     socket_id: Int64 | None = Field(default=None, alias="socket-id")
+    """socket"""
 
     die_id: Int64 | None = Field(default=None, alias="die-id")
+    """die (since 4.1)"""
 
     cluster_id: Int64 | None = Field(default=None, alias="cluster-id")
+    """cluster (since 7.1)"""
 
     module_id: Int64 | None = Field(default=None, alias="module-id")
+    """module (since 9.1)"""
 
     core_id: Int64 | None = Field(default=None, alias="core-id")
+    """core"""
 
     thread_id: Int64 | None = Field(default=None, alias="thread-id")
-
-class QueryMachinesArguments(Struct):
-    compat_props: bool | None = Field(default=None, alias="compat-props")
+    """thread"""

@@ -4,3 +4,11 @@ from typing import Literal, TypeAlias
 
 
 S390CpuEntitlement: TypeAlias = Literal["auto", "low", "medium", "high"]
+"""Share of a physical processor that an s390 guest gets while its processors are polarised
+vertically.
+
+* `auto`: as the machine decides
+* `low`: the least
+* `medium`: part of one
+* `high`: nearly all of one
+"""

@@ -4,4 +4,10 @@ from qmpd.qapi.types import Struct
 
 
 class MigrateRecoverArguments(Struct):
+    """Arguments of command migrate-recover.
+
+    Gives a broken postcopy migration a new connection, at the side that waits for it.
+    """
+
     uri: str
+    """address to listen on"""

@@ -8,72 +8,155 @@ from qmpd.qapi.types import Int64, Struct
 
 
 class NameInfo(Struct):
+    """Name of the machine."""
+
     name: str | None = None
+    """the name; absent when it has none"""
 
 class IOThreadInfo(Struct):
+    """A thread for I/O."""
+
     id: str
+    """name of the iothread object"""
 
     thread_id: Int64 = Field(alias="thread-id")
+    """thread of the host"""
 
     poll_max_ns: Int64 = Field(alias="poll-max-ns")
+    """how long it polls at most, in nanoseconds; 0 when it never does (since 2.9)"""
 
     poll_grow: Int64 = Field(alias="poll-grow")
+    """factor by which polling time grows; 0 for twice as long (since 2.9)"""
 
     poll_shrink: Int64 = Field(alias="poll-shrink")
+    """divisor by which polling time shrinks; 0 for back to none (since 2.9)"""
 
     aio_max_batch: Int64 = Field(alias="aio-max-batch")
-
-class AddfdInfo(Struct):
-    fdset_id: Int64 = Field(alias="fdset-id")
-
-    fd: Int64
-
-class FdsetFdInfo(Struct):
-    fd: Int64
-
-    opaque: str | None = None
-
-class FdsetInfo(Struct):
-    fdset_id: Int64 = Field(alias="fdset-id")
-
-    fds: list[FdsetFdInfo]
-
-CommandLineParameterType: TypeAlias = Literal["string", "boolean", "number", "size"]
-
-class CommandLineParameterInfo(Struct):
-    name: str
-
-    type: CommandLineParameterType
-
-    help: str | None = None
-
-    default: str | None = None
-
-class CommandLineOptionInfo(Struct):
-    option: str
-
-    parameters: list[CommandLineParameterInfo]
+    """I/O requests handed to the kernel at once; 0 when the engine decides (since 6.1)"""
 
 class HumanMonitorCommandArguments(Struct):
+    """Arguments of command human-monitor-command.
+
+    Runs a line of the monitor for people. Not all of QMP's guarantees hold: errors come back as
+    text.
+    """
+
     command_line: str = Field(alias="command-line")
+    """the line"""
 
     cpu_index: Int64 | None = Field(default=None, alias="cpu-index")
+    """processor it refers to; default: the first"""
 
 class GetfdArguments(Struct):
+    """Arguments of command getfd.
+
+    Takes a file descriptor sent along with the command over a Unix socket, and names it. The
+    next getfd with this name closes it.
+    """
+
     fdname: str
+    """the name; must not begin with a digit"""
 
 class ClosefdArguments(Struct):
+    """Arguments of command closefd.
+
+    Closes a file descriptor named by getfd.
+    """
+
     fdname: str
+    """its name"""
+
+class AddfdInfo(Struct):
+    """A file descriptor in a set."""
+
+    fdset_id: Int64 = Field(alias="fdset-id")
+    """number of the set"""
+
+    fd: Int64
+    """number of the file descriptor, as the program sees it"""
 
 class AddFdArguments(Struct):
+    """Arguments of command add-fd.
+
+    Takes a file descriptor sent along with the command over a Unix socket, and puts it into a
+    set. Opening /dev/fdset/ with the number of the set then takes the descriptor in it with
+    fitting access. Sets that nobody uses go away with the last monitor.
+    """
+
     fdset_id: Int64 | None = Field(default=None, alias="fdset-id")
+    """number of the set, 0 or more; default: a new set"""
 
     opaque: str | None = None
+    """any text, for query-fdsets"""
 
 class RemoveFdArguments(Struct):
+    """Arguments of command remove-fd.
+
+    Takes file descriptors out of a set. Those in use are closed when they are no longer.
+    """
+
     fdset_id: Int64 = Field(alias="fdset-id")
+    """number of the set"""
 
     fd: Int64 | None = None
+    """the file descriptor; default: all of them"""
+
+class FdsetFdInfo(Struct):
+    """A file descriptor in a set, as query-fdsets tells it."""
+
+    fd: Int64
+    """its number"""
+
+    opaque: str | None = None
+    """text given to add-fd; absent when none was"""
+
+class FdsetInfo(Struct):
+    """A set of file descriptors."""
+
+    fdset_id: Int64 = Field(alias="fdset-id")
+    """number of the set"""
+
+    fds: list[FdsetFdInfo]
+    """its file descriptors"""
+
+CommandLineParameterType: TypeAlias = Literal["string", "boolean", "number", "size"]
+"""Type of a parameter on the command line.
+
+* `string`: any text
+* `boolean`: "on" or "off"
+* `number`: a number, from 0
+* `size`: a number of bytes; k, M, G and so on may follow it
+"""
+
+class CommandLineParameterInfo(Struct):
+    """A parameter of a command line option."""
+
+    name: str
+    """its name"""
+
+    type: CommandLineParameterType
+    """its type"""
+
+    help: str | None = None
+    """what it is, for people"""
+
+    default: str | None = None
+    """its value when it is not given; a text for people (since 2.1)"""
+
+class CommandLineOptionInfo(Struct):
+    """An option of the command line."""
+
+    option: str
+    """its name, without the dash"""
+
+    parameters: list[CommandLineParameterInfo]
+    """what can be given with it; may be empty"""
 
 class QueryCommandLineOptionsArguments(Struct):
+    """Arguments of command query-command-line-options.
+
+    Lists options of the command line. The list is not complete, and neither are the parameters.
+    """
+
     option: str | None = None
+    """only this option; default: all"""

@@ -4,24 +4,59 @@ from qmpd.qapi.types import Struct
 
 
 class DeviceListPropertiesArguments(Struct):
+    """Arguments of command device-list-properties.
+
+    Lists the properties of a device type.
+    """
+
     typename: str
+    """the type"""
 
 class DeviceAddArguments(Struct):
+    """Arguments of command device_add.
+
+    Plugs in a device. Besides the arguments below it takes any property of the device.
+    """
+
     driver: str
+    """type of the device"""
 
     bus: str | None = None
+    """path or id of the bus it sits on; default: the first that fits"""
 
     id: str | None = None
+    """name of the device; default: none, and then it cannot be unplugged"""
 
 class DeviceDelArguments(Struct):
+    """Arguments of command device_del.
+
+    Asks the guest to give up a device, which is then unplugged. DEVICE_DELETED tells when that
+    is done; without a guest that answers it may never be.
+    """
+
     id: str
+    """name of the device, or its path"""
 
 class DeviceDeletedData(Struct):
+    """Data of event DEVICE_DELETED.
+
+    A device has been unplugged and is gone. Its id may be used again.
+    """
+
     device: str | None = None
+    """name of the device; absent when it had none"""
 
     path: str
+    """path of the object that was the device"""
 
 class DeviceUnplugGuestErrorData(Struct):
+    """Data of event DEVICE_UNPLUG_GUEST_ERROR.
+
+    The guest refused to give up a device, or failed to.
+    """
+
     device: str | None = None
+    """name of the device; absent when it has none"""
 
     path: str
+    """path of the device's object"""

@@ -11,267 +11,524 @@ from .sockets import SocketAddress
 
 
 class ObjectPropertyInfo(Struct):
+    """A property of an object or of a type."""
+
     name: str
+    """its name"""
 
     type: str
+    """its type, as the program names it: "str", "int", "bool", "link<...>", "child<...>" and so on
+    """
 
     description: str | None = None
+    """what it is, for people"""
 
     default_value: Any = Field(default=None, alias="default-value")
+    """its value when it is not set (since 5.0)"""
+
+class QomListArguments(Struct):
+    """Arguments of command qom-list.
+
+    Lists the properties of an object. Children are properties too.
+    """
+
+    path: str
+    """the object: a path from the root with slashes, or the end of a path when only one object fits
+    """
+
+class QomGetArguments(Struct):
+    """Arguments of command qom-get.
+
+    Reads a property.
+    """
+
+    path: str
+    """the object, as for qom-list"""
+
+    property: str
+    """name of the property"""
+
+class QomSetArguments(Struct):
+    """Arguments of command qom-set.
+
+    Sets a property.
+    """
+
+    path: str
+    """the object, as for qom-list"""
+
+    property: str
+    """name of the property"""
+
+    value: Any
+    """the new value; its type must be the property's"""
 
 class ObjectTypeInfo(Struct):
+    """A type of objects."""
+
     name: str
+    """its name"""
 
     abstract: bool | None = None
+    """true when no object of just this type can be made; absent otherwise (since 2.10)"""
 
     parent: str | None = None
+    """the type it is derived from; absent for the root of all (since 2.10)"""
+
+class QomListTypesArguments(Struct):
+    """Arguments of command qom-list-types.
+
+    Lists types of objects.
+    """
+
+    implements: str | None = None
+    """only types derived from this one, or that have this interface; default: all"""
+
+    abstract: bool | None = None
+    """whether abstract types are listed too; default false"""
+
+class QomListPropertiesArguments(Struct):
+    """Arguments of command qom-list-properties.
+
+    Lists the properties a type of objects has. Some objects gain more when they are made.
+    """
+
+    typename: str
+    """the type"""
 
 class CanHostSocketcanProperties(Struct):
+    """CAN bus connected to one of the host."""
+
     if_: str = Field(alias="if")
+    """network interface of the host"""
 
     canbus: str
+    """id of the can-bus object"""
 
 class ColoCompareProperties(Struct):
+    """Comparison of the packets of two machines that should behave the same."""
+
     primary_in: str
+    """character device with the packets of the first"""
 
     secondary_in: str
+    """character device with the packets of the second"""
 
     outdev: str
+    """character device for what is sent on"""
 
     iothread: str
+    """id of the iothread that compares"""
 
     notify_dev: str | None = None
+    """character device to speak with Xen's COLO over; default: none"""
 
     compare_timeout: Uint64 | None = None
+    """how long a packet waits for its pair, in milliseconds; default 3000"""
 
     expired_scan_cycle: Uint32 | None = None
+    """how often packets that waited too long are looked for, in milliseconds; default 3000"""
 
     max_queue_size: Uint32 | None = None
+    """how many packets of a connection may wait; default 1024"""
 
     vnet_hdr_support: bool | None = None
+    """whether packets come with a virtio header; default false"""
 
 class CryptodevBackendProperties(Struct):
+    """What all providers of cryptography for guests have in common."""
+
     queues: Uint32 | None = None
+    """number of queues; default 1"""
 
     throttle_bps: Uint64 | None = Field(default=None, alias="throttle-bps")
+    """limit in bytes per second; default 0, no limit (since 8.0)"""
 
     throttle_ops: Uint64 | None = Field(default=None, alias="throttle-ops")
+    """limit in operations per second; default 0, no limit (since 8.0)"""
 
 class CryptodevVhostUserProperties(CryptodevBackendProperties):
+    """Cryptography for guests by another process."""
+
     chardev: str
+    """character device that process is reached with"""
 
 class DBusVMStateProperties(Struct):
+    """State of helper processes that is migrated with the machine, over D-Bus."""
+
     addr: str
+    """address of the D-Bus"""
 
     id_list: str | None = Field(default=None, alias="id-list")
+    """helpers that must be there, separated by commas; default: whoever is"""
 
 NetfilterInsert: TypeAlias = Literal["before", "behind"]
+"""Place of a network filter relative to another.
+
+* `before`: nearer to the network device
+* `behind`: farther from it
+"""
 
 class NetfilterProperties(Struct):
+    """What all network filters have in common."""
+
     netdev: str
+    """id of the network backend to filter"""
 
     queue: NetFilterDirection | None = None
+    """packets of which direction; default all"""
 
     status: str | None = None
+    """"on" or "off"; default on"""
 
     position: str | None = None
+    """"head", "tail" or "id=" and the id of another filter; default tail"""
 
     insert: NetfilterInsert | None = None
+    """on which side of that other filter; default behind"""
 
 class FilterBufferProperties(NetfilterProperties):
+    """Filter that holds packets back."""
+
     interval: Uint32
+    """for how long, in microseconds; not 0"""
 
 class FilterDumpProperties(NetfilterProperties):
+    """Filter that writes packets to a file."""
+
     file: str
+    """the file, in pcap format"""
 
     maxlen: Uint32 | None = None
+    """bytes kept of each packet; default 65536"""
 
 class FilterMirrorProperties(NetfilterProperties):
+    """Filter that copies packets."""
+
     outdev: str
+    """character device the copies go to"""
 
     vnet_hdr_support: bool | None = None
+    """whether packets come with a virtio header; default false"""
 
 class FilterRedirectorProperties(NetfilterProperties):
+    """Filter that sends packets elsewhere, or takes them from there. At least one of the two
+    devices must be given.
+    """
+
     indev: str | None = None
+    """character device packets come from"""
 
     outdev: str | None = None
+    """character device packets go to"""
 
     vnet_hdr_support: bool | None = None
+    """whether packets come with a virtio header; default false"""
 
 class FilterRewriterProperties(NetfilterProperties):
+    """Filter that adjusts TCP sequence numbers for COLO."""
+
     vnet_hdr_support: bool | None = None
+    """whether packets come with a virtio header; default false"""
 
 class InputBarrierProperties(Struct):
+    """Keyboard and mouse shared over the network by Barrier. Positions and sizes are in pixels, as
+    strings.
+    """
+
     name: str
+    """name of this screen in the server's configuration"""
 
     server: str | None = None
+    """host of the server; default "localhost" """
 
     port: str | None = None
+    """port of the server; default "24800" """
 
     x_origin: str | None = Field(default=None, alias="x-origin")
+    """left edge of the screen; default "0" """
 
     y_origin: str | None = Field(default=None, alias="y-origin")
+    """upper edge of the screen; default "0" """
 
     width: str | None = None
+    """width of the screen; default "1920" """
 
     height: str | None = None
+    """height of the screen; default "1080" """
 
 class InputLinuxProperties(Struct):
+    """An input device of a Linux host for the guest."""
+
     evdev: str
+    """device file, such as /dev/input/event3"""
 
     grab_all: bool | None = None
+    """take all such devices together with this one; default false"""
 
     repeat: bool | None = None
+    """pass on the repetitions of a key held down; default false"""
 
     grab_toggle: GrabToggleKeys | None = Field(default=None, alias="grab-toggle")
+    """keys that switch between host and guest; default ctrl-ctrl"""
 
 class EventLoopBaseProperties(Struct):
+    """What all event loops have in common."""
+
     aio_max_batch: Int64 | None = Field(default=None, alias="aio-max-batch")
+    """I/O requests handed to the kernel at once; default 0, let the engine decide"""
 
     thread_pool_min: Int64 | None = Field(default=None, alias="thread-pool-min")
+    """threads that stay when idle; default 0"""
 
     thread_pool_max: Int64 | None = Field(default=None, alias="thread-pool-max")
+    """most threads there may be; default 64"""
 
 class IothreadProperties(EventLoopBaseProperties):
+    """A thread with an event loop of its own, for I/O."""
+
     poll_max_ns: Int64 | None = Field(default=None, alias="poll-max-ns")
+    """how long to poll before sleeping, at most, in nanoseconds; 0 never polls; default 32768"""
 
     poll_grow: Int64 | None = Field(default=None, alias="poll-grow")
+    """factor by which polling time grows when it was too short; default 0, twice as long"""
 
     poll_shrink: Int64 | None = Field(default=None, alias="poll-shrink")
+    """divisor by which polling time shrinks when it was too long; default 0, back to none"""
 
 class MainLoopProperties(EventLoopBaseProperties):
-    pass
+    """The event loop of the main thread."""
 
 class MemoryBackendProperties(Struct):
+    """Memory for the guest."""
+
     dump: bool | None = None
+    """whether the memory is part of core dumps; default: the machine's setting"""
 
     host_nodes: list[Uint16] | None = Field(default=None, alias="host-nodes")
+    """NUMA nodes of the host the memory comes from; default: any"""
 
     merge: bool | None = None
+    """whether the host may merge equal pages; default: the machine's setting"""
 
     policy: HostMemPolicy | None = None
+    """how it is spread over them; default default"""
 
     prealloc: bool | None = None
+    """take all the memory at once; default false"""
 
     prealloc_threads: Uint32 | None = Field(default=None, alias="prealloc-threads")
+    """threads that do so; default 1"""
 
     prealloc_context: str | None = Field(default=None, alias="prealloc-context")
+    """id of a thread-context object that makes these threads; default: none (since 7.2)"""
 
     share: bool | None = None
+    """whether changes are seen by others that map the same memory; default false, for some types
+    true
+    """
 
     reserve: bool | None = None
+    """whether swap space is set aside; default true (since 6.1)"""
 
     size: Size
+    """size in bytes"""
 
     x_use_canonical_path_for_ramblock_id: bool | None = Field(default=None, alias="x-use-canonical-path-for-ramblock-id")
+    """name the memory by the object's whole path; default false, true for some old machine types.
+    Internal to migration
+    """
 
 class MemoryBackendFileProperties(MemoryBackendProperties):
+    """Memory for the guest that is mapped from a file."""
+
     align: Size | None = None
+    """alignment of the mapping in bytes; default: the page size of the file"""
 
     offset: Size | None = None
+    """where in the file it begins, in bytes; default 0 (since 8.1)"""
 
     discard_data: bool | None = Field(default=None, alias="discard-data")
+    """whether the contents may be thrown away in the end; default false"""
 
     mem_path: str = Field(alias="mem-path")
+    """the file, or a directory to make one in"""
 
     pmem: bool | None = None
+    """whether the file lies in persistent memory; default false"""
 
     readonly: bool | None = None
+    """open the file for reading only; default false"""
 
     rom: OnOffAuto | None = None
+    """whether the guest sees read-only memory; default auto, as `readonly` says (since 8.2)"""
 
 class MemoryBackendMemfdProperties(MemoryBackendProperties):
+    """Memory for the guest from an anonymous file of the Linux kernel."""
+
     hugetlb: bool | None = None
+    """use huge pages; default false"""
 
     hugetlbsize: Size | None = None
+    """size of these in bytes; default: the kernel's"""
 
     seal: bool | None = None
+    """forbid changing the size; default true"""
 
 class MemoryBackendShmProperties(MemoryBackendProperties):
-    pass
+    """Memory for the guest from POSIX shared memory. Member `share` may only be true, which is its
+    default here.
+    """
 
 class MemoryBackendEpcProperties(MemoryBackendProperties):
-    pass
+    """Memory for an SGX enclave. Member `share` defaults to true here."""
 
 class PrManagerHelperProperties(Struct):
+    """Persistent reservations of SCSI by a helper process."""
+
     path: str
+    """Unix socket of the helper"""
 
 class QtestProperties(Struct):
+    """Control of the machine by a test program."""
+
     chardev: str
+    """character device of the connection"""
 
     log: str | None = None
+    """file for what is said there; default: none"""
 
 class RemoteObjectProperties(Struct):
+    """A device that runs in another process."""
+
     fd: str
+    """name or number of the socket to it"""
 
     devid: str
+    """id of the device"""
 
 class VfioUserServerProperties(Struct):
+    """Server that lends a PCI device to another process."""
+
     socket: SocketAddress
+    """address to listen on"""
 
     device: str
+    """id of the device"""
 
 class IOMMUFDProperties(Struct):
+    """A connection to the kernel's iommufd."""
+
     fd: str | None = None
+    """name or number of an open file; default: open /dev/iommu"""
 
 class AcpiGenericInitiatorProperties(Struct):
+    """Says that a PCI device uses the memory of a NUMA node."""
+
     pci_dev: str = Field(alias="pci-dev")
+    """id of the device"""
 
     node: Uint32
+    """number of the node"""
 
 class AcpiGenericPortProperties(Struct):
+    """Says that a NUMA node is reached through a PCI host bridge."""
+
     pci_bus: str = Field(alias="pci-bus")
+    """id of the root bus"""
 
     node: Uint32
+    """number of the node"""
 
 class RngProperties(Struct):
+    """What all sources of random numbers have in common."""
+
     opened: bool | None = None
+    """true when the object is complete; setting it does nothing"""
 
 class RngEgdProperties(RngProperties):
+    """Random numbers from an entropy daemon."""
+
     chardev: str
+    """character device to reach it with"""
 
 class RngRandomProperties(RngProperties):
+    """Random numbers from a file."""
+
     filename: str | None = None
+    """the file; default "/dev/urandom" """
 
 class SevCommonProperties(Struct):
+    """What both kinds of memory encryption by AMD SEV have in common."""
+
     sev_device: str | None = Field(default=None, alias="sev-device")
+    """device file of the SEV firmware; default "/dev/sev" """
 
     cbitpos: Uint32 | None = None
+    """number of the page table bit that marks encrypted pages; default 0"""
 
     reduced_phys_bits: Uint32 = Field(alias="reduced-phys-bits")
+    """bits of physical addresses lost to encryption"""
 
     kernel_hashes: bool | None = Field(default=None, alias="kernel-hashes")
+    """put hashes of kernel, initrd and command line into the measured memory; default false (since
+    6.2)
+    """
 
 class SevGuestProperties(SevCommonProperties):
+    """Memory encryption by SEV or SEV-ES."""
+
     dh_cert_file: str | None = Field(default=None, alias="dh-cert-file")
+    """file with the owner's Diffie-Hellman certificate, in base64"""
 
     session_file: str | None = Field(default=None, alias="session-file")
+    """file with the owner's session, in base64"""
 
     policy: Uint32 | None = None
+    """what is allowed with the guest, as bits; default 1"""
 
     handle: Uint32 | None = None
+    """handle of the guest at the firmware; default 0"""
 
     legacy_vm_type: OnOffAuto | None = Field(default=None, alias="legacy-vm-type")
+    """use the kernel's older interface, for equal measurements; default depends on the machine type
+    (since 9.1)
+    """
 
 class SevSnpGuestProperties(SevCommonProperties):
+    """Memory encryption by SEV-SNP. Blocks of data are in base64."""
+
     policy: Uint64 | None = None
+    """what is allowed with the guest, as bits; default 0x30000"""
 
     guest_visible_workarounds: str | None = Field(default=None, alias="guest-visible-workarounds")
+    """16 bytes of flags the hypervisor tells the guest; default all zero"""
 
     id_block: str | None = Field(default=None, alias="id-block")
+    """96 bytes of expected measurement and identity; default all zero"""
 
     id_auth: str | None = Field(default=None, alias="id-auth")
+    """4096 bytes of signatures and keys for `id-block`; default all zero"""
 
     author_key_enabled: bool | None = Field(default=None, alias="author-key-enabled")
+    """whether `id-auth` has an author key; default false"""
 
     host_data: str | None = Field(default=None, alias="host-data")
+    """32 bytes shown in attestation reports; default all zero"""
 
     vcek_disabled: bool | None = Field(default=None, alias="vcek-disabled")
+    """forbid signing reports with the key of this chip and version; default false"""
 
 class ThreadContextProperties(Struct):
+    """A place where threads are made, so that they run on certain processors. Only one of the
+    members may be given.
+    """
+
     cpu_affinity: list[Uint16] | None = Field(default=None, alias="cpu-affinity")
+    """numbers of the host's processors; default: inherited"""
 
     node_affinity: list[Uint16] | None = Field(default=None, alias="node-affinity")
+    """numbers of the host's NUMA nodes, for all their processors; default: inherited"""
 
 ObjectType: TypeAlias = Literal[
     "acpi-generic-initiator",
@@ -324,9 +581,63 @@ ObjectType: TypeAlias = Literal[
     "x-remote-object",
     "x-vfio-user-server",
 ]
+"""Types of objects that object-add makes.
+
+* `acpi-generic-initiator`: NUMA node of a PCI device
+* `acpi-generic-port`: NUMA node behind a PCI host bridge
+* `authz-list`: authorisation by a list of rules
+* `authz-listfile`: authorisation by a list of rules in a file
+* `authz-pam`: authorisation by PAM
+* `authz-simple`: authorisation of a single user
+* `can-bus`: CAN bus
+* `can-host-socketcan`: CAN bus connected to the host's
+* `colo-compare`: comparison of packets for COLO
+* `cryptodev-backend`: base of the providers of cryptography; cannot be made
+* `cryptodev-backend-builtin`: cryptography by the program itself
+* `cryptodev-backend-lkcf`: cryptography by the Linux kernel
+* `cryptodev-vhost-user`: cryptography by another process
+* `dbus-vmstate`: state of helper processes
+* `filter-buffer`: filter that holds packets back
+* `filter-dump`: filter that writes packets to a file
+* `filter-mirror`: filter that copies packets
+* `filter-redirector`: filter that redirects packets
+* `filter-replay`: filter that records and replays packets
+* `filter-rewriter`: filter that adjusts TCP for COLO
+* `input-barrier`: keyboard and mouse by Barrier
+* `input-linux`: input device of a Linux host
+* `iommufd`: connection to the kernel's iommufd
+* `iothread`: thread for I/O
+* `main-loop`: settings of the main event loop
+* `memory-backend-epc`: memory for an SGX enclave
+* `memory-backend-file`: memory from a file
+* `memory-backend-memfd`: memory from an anonymous file
+* `memory-backend-ram`: plain memory
+* `memory-backend-shm`: POSIX shared memory
+* `pef-guest`: protected guest on POWER
+* `pr-manager-helper`: persistent reservations by a helper
+* `qtest`: control by a test program
+* `rng-builtin`: random numbers from the program itself
+* `rng-egd`: random numbers from an entropy daemon
+* `rng-random`: random numbers from a file
+* `secret`: password or key
+* `secret_keyring`: password or key kept by the kernel
+* `sev-guest`: memory encryption by SEV
+* `sev-snp-guest`: memory encryption by SEV-SNP
+* `thread-context`: place where threads are made
+* `s390-pv-guest`: protected guest on s390
+* `throttle-group`: limits of I/O that block nodes share
+* `tls-creds-anon`: TLS without certificates
+* `tls-creds-psk`: TLS with a shared key
+* `tls-creds-x509`: TLS with certificates
+* `tls-cipher-suites`: TLS ciphers for the guest's firmware
+* `x-remote-object`: device in another process
+* `x-vfio-user-server`: server that lends a device
+"""
 
 class ObjectOptions(TaggedUnion):
-    """Members added for each value of `qom_type`:
+    """An object to make. Members of the branch are set as properties of the object, in order.
+
+    Members added for each value of `qom_type`:
 
     * ``acpi-generic-initiator``: AcpiGenericInitiatorProperties
     * ``acpi-generic-port``: AcpiGenericPortProperties
@@ -377,31 +688,16 @@ class ObjectOptions(TaggedUnion):
     """
 
     qom_type: ObjectType = Field(alias="qom-type")
+    """type of the object"""
 
     id: str
-
-class QomListArguments(Struct):
-    path: str
-
-class QomGetArguments(Struct):
-    path: str
-
-    property: str
-
-class QomSetArguments(Struct):
-    path: str
-
-    property: str
-
-    value: Any
-
-class QomListTypesArguments(Struct):
-    implements: str | None = None
-
-    abstract: bool | None = None
-
-class QomListPropertiesArguments(Struct):
-    typename: str
+    """name of the object; unique below /objects"""
 
 class ObjectDelArguments(Struct):
+    """Arguments of command object-del.
+
+    Deletes an object made by object-add or on the command line.
+    """
+
     id: str
+    """its name"""

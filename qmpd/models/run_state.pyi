@@ -23,6 +23,25 @@ RunState: TypeAlias = Literal[
     "guest-panicked",
     "colo",
 ]
+"""What the machine is doing. Only in `running` do its processors run.
+
+* `debug`: stopped by a debugger
+* `inmigrate`: waiting for an incoming migration
+* `internal-error`: stopped by an error of the emulator
+* `io-error`: stopped by an I/O error whose policy says so
+* `paused`: stopped by the stop command
+* `postmigrate`: stopped after its state was migrated away
+* `prelaunch`: not started yet
+* `finish-migrate`: stopped while the last state is migrated away
+* `restore-vm`: stopped while a snapshot is loaded
+* `running`: running
+* `save-vm`: stopped while a snapshot is saved
+* `shutdown`: stopped because the guest switched itself off
+* `suspended`: the guest sleeps; its memory keeps its contents
+* `watchdog`: stopped by the watchdog
+* `guest-panicked`: stopped because the guest's kernel panicked
+* `colo`: stopped while a COLO checkpoint is taken or loaded (since 2.8)
+"""
 
 ShutdownCause: TypeAlias = Literal[
     "none",
@@ -37,18 +56,50 @@ ShutdownCause: TypeAlias = Literal[
     "subsystem-reset",
     "snapshot-load",
 ]
+"""Why the machine was switched off or reset.
+
+* `none`: no request is pending
+* `host-error`: an error on the host
+* `host-qmp-quit`: the quit command
+* `host-qmp-system-reset`: the system_reset command
+* `host-signal`: a signal, such as SIGTERM
+* `host-ui`: the user closed the window
+* `guest-shutdown`: the guest switched itself off
+* `guest-reset`: the guest reset itself, and resets end the program
+* `guest-panic`: the guest panicked, and panics end the program
+* `subsystem-reset`: part of the machine was reset by itself
+* `snapshot-load`: a snapshot was loaded (since 7.2)
+"""
 
 class StatusInfo(Struct):
+    """Whether the machine runs, and why not."""
+
     running: bool
+    """whether its processors run"""
 
     status: RunState
+    """the state in detail"""
 
 class ShutdownData(Struct):
+    """Data of event SHUTDOWN.
+
+    The machine was switched off, or is about to end with the program.
+    """
+
     guest: bool
+    """whether the guest asked for it (since 2.10)"""
 
     reason: ShutdownCause
+    """who or what caused it (since 4.0)"""
 
 class ResetData(Struct):
+    """Data of event RESET.
+
+    The machine was reset.
+    """
+
     guest: bool
+    """whether the guest asked for it (since 2.10)"""
 
     reason: ShutdownCause
+    """who or what caused it (since 4.0)"""

@@ -8,52 +8,97 @@ from qmpd.qapi.types import Struct, TaggedUnion, Uint16
 
 
 class InetSocketAddressBase(Struct):
+    """Host and port of a TCP address."""
+
     host: str
+    """host name or IP address; empty for any local address"""
 
     port: str
+    """port number or service name"""
 
 class InetSocketAddress(InetSocketAddressBase):
+    """A TCP address, or several neighbouring ports to listen on."""
+
     numeric: bool | None = None
+    """take `host` and `port` as numbers, never look them up; default false (since 2.9)"""
 
     to: Uint16 | None = None
+    """last port to try when `port` is taken; must not be below `port`. Only for listening; default:
+    try `port` alone
+    """
 
     ipv4: bool | None = None
+    """whether IPv4 may be used; default: both families, unless `ipv6` is true"""
 
     ipv6: bool | None = None
+    """whether IPv6 may be used; default: both families, unless `ipv4` is true"""
 
     keep_alive: bool | None = Field(default=None, alias="keep-alive")
+    """send TCP keep-alive probes. Only for connecting; default false (since 4.2)"""
 
     mptcp: bool | None = None
+    """use multipath TCP; default false (since 6.1)"""
 
 class UnixSocketAddress(Struct):
+    """Address of a Unix domain socket."""
+
     path: str
+    """file name, or the name in the abstract namespace"""
 
     abstract: bool | None = None
+    """use Linux's abstract namespace, no file; default false (since 5.1)"""
 
     tight: bool | None = None
+    """an abstract name ends where `path` ends; when false it is filled up with zero bytes; default
+    true (since 5.1)
+    """
 
 class VsockSocketAddress(Struct):
+    """Address of a socket between a host and its guests. Both parts are strings so that names could
+    be used one day.
+    """
+
     cid: str
+    """context id of the machine"""
 
     port: str
+    """port number"""
 
 class FdSocketAddress(Struct):
+    """A socket that is open already."""
+
     str_: str = Field(alias="str")
+    """name given to getfd, or the number of an inherited file descriptor"""
 
 class InetSocketAddressWrapper(Struct):
+    """The branch of SocketAddressLegacy for TCP."""
+
     data: InetSocketAddress
+    """the address"""
 
 class UnixSocketAddressWrapper(Struct):
+    """The branch of SocketAddressLegacy for Unix domain sockets."""
+
     data: UnixSocketAddress
+    """the address"""
 
 class VsockSocketAddressWrapper(Struct):
+    """The branch of SocketAddressLegacy for vsock."""
+
     data: VsockSocketAddress
+    """the address"""
 
 class FdSocketAddressWrapper(Struct):
+    """The branch of SocketAddressLegacy for open file descriptors."""
+
     data: FdSocketAddress
+    """the file descriptor"""
 
 class SocketAddressLegacy(TaggedUnion):
-    """Members added for each value of `type`:
+    """Address of a socket, in the older shape with its members one level down in "data". New code
+    uses SocketAddress.
+
+    Members added for each value of `type`:
 
     * ``inet``: InetSocketAddressWrapper
     * ``unix``: UnixSocketAddressWrapper
@@ -62,11 +107,21 @@ class SocketAddressLegacy(TaggedUnion):
     """
 
     type: SocketAddressType
+    """kind of address"""
 
 SocketAddressType: TypeAlias = Literal["inet", "unix", "vsock", "fd"]
+"""Kind of a socket address.
+
+* `inet`: TCP over IPv4 or IPv6
+* `unix`: Unix domain socket
+* `vsock`: socket between host and guest
+* `fd`: file descriptor that is open already
+"""
 
 class SocketAddress(TaggedUnion):
-    """Members added for each value of `type`:
+    """Address of a socket.
+
+    Members added for each value of `type`:
 
     * ``inet``: InetSocketAddress
     * ``unix``: UnixSocketAddress
@@ -75,3 +130,4 @@ class SocketAddress(TaggedUnion):
     """
 
     type: SocketAddressType
+    """kind of address"""

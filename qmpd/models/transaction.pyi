@@ -19,9 +19,14 @@ from .block_core import (
 
 
 class Abort(Struct):
-    pass
+    """The action that always fails. Takes nothing; for tests."""
 
 ActionCompletionMode: TypeAlias = Literal["individual", "grouped"]
+"""Whether the jobs a transaction starts depend on each other.
+
+* `individual`: each goes its own way
+* `grouped`: when one fails or is cancelled, all are; they finish together
+"""
 
 TransactionActionKind: TypeAlias = Literal[
     "abort",
@@ -37,36 +42,80 @@ TransactionActionKind: TypeAlias = Literal[
     "blockdev-snapshot-sync",
     "drive-backup",
 ]
+"""Name of a transaction's action. Most are named after the command that does the same on its own.
+
+* `abort`: fail (since 1.6)
+* `block-dirty-bitmap-add`: make a bitmap (since 2.5)
+* `block-dirty-bitmap-remove`: delete a bitmap (since 4.2)
+* `block-dirty-bitmap-clear`: clear all bits (since 2.5)
+* `block-dirty-bitmap-enable`: begin to record writes (since 4.0)
+* `block-dirty-bitmap-disable`: stop recording writes (since 4.0)
+* `block-dirty-bitmap-merge`: add the bits of other bitmaps (since 4.0)
+* `blockdev-backup`: start a backup to a node (since 2.3)
+* `blockdev-snapshot`: put a node on top of another (since 2.5)
+* `blockdev-snapshot-internal-sync`: take a snapshot inside an image (since 1.7)
+* `blockdev-snapshot-sync`: make an overlay and put it on top of a node
+* `drive-backup`: start a backup to a file (since 1.6)
+"""
 
 class AbortWrapper(Struct):
+    """The branch of TransactionAction that fails."""
+
     data: Abort
+    """an empty object"""
 
 class BlockDirtyBitmapAddWrapper(Struct):
+    """The branch of TransactionAction that makes a bitmap."""
+
     data: BlockDirtyBitmapAdd
+    """what block-dirty-bitmap-add takes"""
 
 class BlockDirtyBitmapWrapper(Struct):
+    """The branches of TransactionAction that only need to know a bitmap."""
+
     data: BlockDirtyBitmap
+    """the bitmap"""
 
 class BlockDirtyBitmapMergeWrapper(Struct):
+    """The branch of TransactionAction that merges bitmaps."""
+
     data: BlockDirtyBitmapMerge
+    """what block-dirty-bitmap-merge takes"""
 
 class BlockdevBackupWrapper(Struct):
+    """The branch of TransactionAction that starts a backup to a node."""
+
     data: BlockdevBackup
+    """what blockdev-backup takes"""
 
 class BlockdevSnapshotWrapper(Struct):
+    """The branch of TransactionAction that puts a node on top of another."""
+
     data: BlockdevSnapshot
+    """what blockdev-snapshot takes"""
 
 class BlockdevSnapshotInternalWrapper(Struct):
+    """The branch of TransactionAction that takes a snapshot inside an image."""
+
     data: BlockdevSnapshotInternal
+    """what blockdev-snapshot-internal-sync takes"""
 
 class BlockdevSnapshotSyncWrapper(Struct):
+    """The branch of TransactionAction that makes an overlay."""
+
     data: BlockdevSnapshotSync
+    """what blockdev-snapshot-sync takes"""
 
 class DriveBackupWrapper(Struct):
+    """The branch of TransactionAction that starts a backup to a file."""
+
     data: DriveBackup
+    """what drive-backup takes"""
 
 class TransactionAction(TaggedUnion):
-    """Members added for each value of `type`:
+    """One action of a transaction.
+
+    Members added for each value of `type`:
 
     * ``abort``: AbortWrapper
     * ``block-dirty-bitmap-add``: BlockDirtyBitmapAddWrapper
@@ -83,11 +132,24 @@ class TransactionAction(TaggedUnion):
     """
 
     type: TransactionActionKind
+    """what to do"""
 
 class TransactionProperties(Struct):
+    """Settings that concern all actions of a transaction."""
+
     completion_mode: ActionCompletionMode | None = Field(default=None, alias="completion-mode")
+    """whether the jobs it starts depend on each other; default individual"""
 
 class TransactionArguments(Struct):
+    """Arguments of command transaction.
+
+    Does several things at one instant, or none of them. The actions are prepared in order; when
+    one fails, what those before it did is undone and the error is returned. The reply does not
+    wait for the jobs that were started.
+    """
+
     actions: list[TransactionAction]
+    """what to do, in order"""
 
     properties: TransactionProperties | None = None
+    """settings for all of it"""

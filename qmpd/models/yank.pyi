@@ -8,21 +8,43 @@ from qmpd.qapi.types import Struct, TaggedUnion
 
 
 YankInstanceType: TypeAlias = Literal["block-node", "chardev", "migration"]
+"""What yank can free.
+
+* `block-node`: a block node, from its server
+* `chardev`: a character device, from its peer
+* `migration`: a migration, from its other end
+"""
 
 class YankInstanceBlockNode(Struct):
+    """A block node that yank can free."""
+
     node_name: str = Field(alias="node-name")
+    """name of the node"""
 
 class YankInstanceChardev(Struct):
+    """A character device that yank can free."""
+
     id: str
+    """its name"""
 
 class YankInstance(TaggedUnion):
-    """Members added for each value of `type`:
+    """Something that yank can free.
+
+    Members added for each value of `type`:
 
     * ``block-node``: YankInstanceBlockNode
     * ``chardev``: YankInstanceChardev
     """
 
     type: YankInstanceType
+    """what it is"""
 
 class YankArguments(Struct):
+    """Arguments of command yank.
+
+    Shuts down the connections of hanging things, so that their operations fail and others can go
+    on. What they were doing may be lost.
+    """
+
     instances: list[YankInstance]
+    """what to free; all or, after an error, nothing"""

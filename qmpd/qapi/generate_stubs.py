@@ -10,6 +10,7 @@ from qmpd.qapi.entities import (
     AlternateType,
     ArrayType,
     BuiltinType,
+    Command,
     Doc,
     EnumType,
     Member,
@@ -104,9 +105,16 @@ class _Stub:
         if not bases:
             bases.append(self._use("qmpd.qapi.types", "Struct"))
         yield f"class {name}({', '.join(bases)}):"
-        body = list(_docstring(_paragraphs(type_.doc) + _branch_docs(type_, self._names), "    "))
+        owner = self._names.owner(type_)
+        doc = type_.doc if owner is None else owner.doc
+        paragraphs = _paragraphs(doc)
+        if owner is not None:
+            what = "Arguments of command" if isinstance(owner, Command) else "Data of event"
+            paragraphs.insert(0, f"{what} {owner.name}.")
+        paragraphs += _branch_docs(type_, self._names)
+        body = list(_docstring(paragraphs, "    "))
         for member in own_members(type_):
-            body += ["", *self._field(member, type_.doc)]
+            body += ["", *self._field(member, doc)]
         yield from body if body and body[0] else body[1:]
         if not body:
             yield "    pass"

@@ -44,12 +44,15 @@ class Names:
 
     def __init__(self, schema: Schema) -> None:
         self._names: dict[str, str] = {}
+        self._owners: dict[str, Command | Event] = {}
         defined = [t for t in schema.types() if not (isinstance(t, ObjectType) and t.implicit)]
         taken = {class_name(type_.name) for type_ in defined}
         for entity in schema.entities.values():
             if isinstance(entity, Command | Event):
                 suffix = "Arguments" if isinstance(entity, Command) else "Data"
                 self._name(entity.arguments, camel_case(entity.name) + suffix, taken)
+                if entity.arguments is not None and entity.arguments.implicit:
+                    self._owners[entity.arguments.name] = entity
         for entity in schema.types():
             match = re.fullmatch(r"q_obj_(.+?)(-wrapper)?", entity.name)
             if match:
@@ -62,6 +65,10 @@ class Names:
             wanted += "_"
         taken.add(wanted)
         self._names[type_.name] = wanted
+
+    def owner(self, type_: Type) -> Command | Event | None:
+        """The command or event whose arguments the anonymous `type_` is; None for others."""
+        return self._owners.get(type_.name)
 
     def reference(self, type_: Type) -> str:
         """The reference to `type_`: its name, ``[X]`` for an array of X."""
