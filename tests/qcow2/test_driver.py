@@ -11,6 +11,7 @@ import pytest
 
 from qmpd.block.bitmap import DirtyBitmap
 from qmpd.block.drivers.qcow2 import Qcow2
+from qmpd.block.filename import filename
 from qmpd.block.graph import Graph
 from qmpd.block.images import HostStorage
 from qmpd.block.info import image_info
@@ -178,6 +179,29 @@ def test_what_fails_leaves_nothing_behind(bench: Bench, options: Options, text: 
     assert caught.value.desc == text.format(bench.where)
     assert not list(bench.graph.nodes())
     assert path.read_bytes() == before
+
+
+def test_long_chains(bench: Bench) -> None:
+    bench.create("0")
+    node = bench.add("q", "0")
+    bench.run(node.pwrite(5000, b"deep"))
+    bench.run(bench.graph.blockdev_del("q"))
+    for number in range(1, 201):
+        bench.create(str(number), backing_file=str(number - 1), backing_fmt="qcow2")
+    node = bench.add("q", "200")
+    assert len(list(bench.graph.nodes())) == 402
+    assert bench.run(node.pread(5000, 4)) == b"deep"
+    bench.run(node.pwrite(5004, b"er"))
+    assert bench.run(node.pread(4999, 8)) == b"\0deeper\0"
+    assert filename(node) == str(bench.where / "200")
+    bench.run(bench.graph.blockdev_del("q"))
+    assert not list(bench.graph.nodes())
+    (bench.where / "150").unlink()
+    with pytest.raises(QmpError) as caught:
+        bench.add("q", "160")
+    gone = f"Could not open '{bench.where}/150': No such file or directory"
+    assert caught.value.desc == "Could not open backing file: " * 10 + gone
+    assert not list(bench.graph.nodes())
 
 
 def test_other_files_are_refused(bench: Bench) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.drivers import NOT_SERVED, find_driver
 from qmpd.block.drivers.qcow2.info import text
-from qmpd.block.filename import exact_filename
+from qmpd.block.filename import exact_filename, filename
 from qmpd.errors import GenericError, QmpError
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.qcow2.state import Qcow2State
+
+LATER: Final = object()
+"""As `backing` option: whoever opens the image opens its backing file afterwards."""
 
 PREFIX = "Could not open backing file: "
 
@@ -53,29 +57,34 @@ def full_backing_filename(s: Qcow2State) -> str:
     return f"{directory}{separator}{name}"
 
 
-async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> bool:
+async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
     """Open the backing child as the `backing` option says, or else as the header does.
 
-    :returns: whether it was the header's
+    The files that headers name are opened one below the other from here, each
+    image leaving its own to this loop: chains may be long.
+
     :raises QmpError: QEMU's text
     """
     if "backing" in options:
         reference = options["backing"]
-        if reference is None:
-            return False
-        await _open(s, reference)
-        return False
-    if not s.header.backing_file:
-        return False
+        if reference is not None and reference is not LATER:
+            await _open(s, reference)
+        return
+    images = []
     try:
-        child = _protocol_options(full_backing_filename(s))
+        while s.header.backing_file:
+            images.append(s.node)
+            await _open_named(s)
+            backing = s.backing
+            below = None if backing is None else getattr(backing.driver, "state", None)
+            if below is None:
+                break
+            s = below
     except QmpError as error:
-        raise error.prefixed(PREFIX) from error
-    if s.header.backing_format:
-        await _open(s, {"driver": text(s.header.backing_format), "file": child})
-    else:
-        await _open_probed(s, child)
-    return True
+        raise error.prefixed(PREFIX * (len(images) - 1)) from error
+    for node in reversed(images):
+        if node.backing is not None:
+            node.driver.auto_backing_file = filename(node.backing)  # type: ignore[attr-defined]
 
 
 async def _open(s: Qcow2State, reference: str | Mapping[str, Any]) -> None:
@@ -83,6 +92,27 @@ async def _open(s: Qcow2State, reference: str | Mapping[str, Any]) -> None:
         await s.node.open_child("backing", reference, backing=True)
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
+
+
+async def _open_named(s: Qcow2State) -> None:
+    """Open the backing file that the header names, but not what that one stands on."""
+    try:
+        child = _protocol_options(full_backing_filename(s))
+    except QmpError as error:
+        raise error.prefixed(PREFIX) from error
+    if not s.header.backing_format:
+        await _open_probed(s, child)
+        return
+    await _open_image(s, text(s.header.backing_format), child)
+
+
+async def _open_image(s: Qcow2State, driver: str, file: str | Mapping[str, Any]) -> None:
+    options: dict[str, Any] = {"driver": driver, "file": file}
+    if driver == "qcow2":
+        options["backing"] = LATER
+    await _open(s, options)
+    if driver == "qcow2" and s.backing is not None:
+        del s.backing.options["backing"]
 
 
 def _protocol_options(name: str) -> dict[str, Any]:
@@ -94,6 +124,8 @@ def _protocol_options(name: str) -> dict[str, Any]:
         return options
     if has_protocol(name):
         protocol = name.partition(":")[0]
+        if protocol in NOT_SERVED:
+            find_driver(protocol)
         if protocol != "file":
             raise GenericError(f"Unknown protocol '{protocol}'")
         name = name[len("file:") :]
@@ -108,9 +140,7 @@ async def _open_probed(s: Qcow2State, child: Mapping[str, Any]) -> None:
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     try:
-        head = await file.pread(0, 2048)
-        driver = probe(head)
-        await _open(s, {"driver": driver, "file": file.node_name})
+        await _open_image(s, probe(await file.pread(0, 2048)), file.node_name)
     finally:
         await graph.unref(file)
 

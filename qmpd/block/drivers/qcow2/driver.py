@@ -63,8 +63,7 @@ class Qcow2(BlockDriver):
         node.length = state.size
         try:
             node.driver = driver
-            if await open_backing(state, options) and node.backing is not None:
-                driver.auto_backing_file = filename(node.backing)
+            await open_backing(state, options)
         except BaseException:
             await driver.close()
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from qmpd.block.drivers.qcow2.compress import decompress
 from qmpd.block.drivers.qcow2.entries import READS_AS_ZERO, UNALLOCATED, Subcluster
@@ -11,6 +11,51 @@ from qmpd.block.drivers.qcow2.mapping import get_host_offset
 if TYPE_CHECKING:
     from qmpd.block.drivers.qcow2.state import Qcow2State
     from qmpd.block.node import Node
+
+
+class Place(NamedTuple):
+    """What decides on a range of a chain of images.
+
+    :param level: the image it is stored in; None where no image has it
+    :param kind: what it is there
+    :param host: host offset, or the L2 entry of a compressed cluster
+    :param length: bytes that this holds for
+    :param other: the node below the last image of the chain, where that must decide
+    """
+
+    level: Qcow2State | None
+    kind: Subcluster
+    host: int
+    length: int
+    other: Node | None = None
+
+
+async def locate(s: Qcow2State, offset: int, length: int) -> Place:
+    """Walk down the chain of backing images to the one that has `offset`.
+
+    This goes from image to image by itself, not through their nodes, so that a long
+    chain costs no more than its L2 tables.
+    """
+    while True:
+        if s.lock.locked:
+            async with s.lock:
+                kind, host, length = await get_host_offset(s, offset, length)
+        else:
+            kind, host, length = await get_host_offset(s, offset, length)
+        if kind not in UNALLOCATED:
+            return Place(s, kind, host, length)
+        backing = s.backing
+        if backing is None:
+            return Place(None, kind, 0, length)
+        s.event("read_backing_aio")
+        inside = min(length, backing.length - offset)
+        if inside <= 0:
+            return Place(None, kind, 0, length)
+        length = inside
+        below = getattr(backing.driver, "state", None)
+        if below is None or below.unusable:
+            return Place(None, kind, 0, length, backing)
+        s = below
 
 
 async def read_clusters(s: Qcow2State, offset: int, length: int) -> bytes:
@@ -22,36 +67,26 @@ async def read_clusters(s: Qcow2State, offset: int, length: int) -> bytes:
     """
     parts: list[bytes] = []
     while length:
-        if s.lock.locked:
-            async with s.lock:
-                kind, host, count = await get_host_offset(s, offset, length)
-        else:
-            kind, host, count = await get_host_offset(s, offset, length)
-        if kind is Subcluster.NORMAL:
-            s.event("read_aio")
-            data = await s.data_file.pread(host, count)
-        elif kind is Subcluster.COMPRESSED:
-            data = await _read_compressed(s, host, offset, count)
-        elif kind in UNALLOCATED and s.backing is not None:
-            s.event("read_backing_aio")
-            data = await _read_backing(s.backing, offset, count)
-        else:
-            data = bytes(count)
-        if count == length and not parts:
+        place = await locate(s, offset, length)
+        data = await _read_place(place, offset)
+        if place.length == length and not parts:
             return data
         parts.append(data)
-        offset += count
-        length -= count
+        offset += place.length
+        length -= place.length
     return b"".join(parts)
 
 
-async def _read_backing(backing: Node, offset: int, length: int) -> bytes:
-    """Data of the backing node, zeroes behind its end."""
-    inside = min(length, backing.length - offset)
-    if inside <= 0:
+async def _read_place(place: Place, offset: int) -> bytes:
+    level, kind, host, length, other = place
+    if other is not None:
+        return await other.pread(offset, length)
+    if level is None or kind in READS_AS_ZERO:
         return bytes(length)
-    data = await backing.pread(offset, inside)
-    return data if inside == length else bytes(data).ljust(length, b"\0")
+    if kind is Subcluster.COMPRESSED:
+        return await _read_compressed(level, host, offset, length)
+    level.event("read_aio")
+    return await level.data_file.pread(host, length)
 
 
 async def _read_compressed(s: Qcow2State, entry: int, offset: int, length: int) -> bytes:
@@ -64,27 +99,16 @@ async def _read_compressed(s: Qcow2State, entry: int, offset: int, length: int) 
 
 
 async def is_zero_fast(s: Qcow2State, offset: int, length: int) -> bool:
-    """Whether a range is known from metadata alone to read as zeroes."""
+    """Whether a range is known from the images' metadata alone to read as zeroes."""
     while length > 0:
-        kind, _, count = await get_host_offset(s, offset, length)
-        if kind in UNALLOCATED:
-            if not await _backing_zero_fast(s.backing, offset, count):
-                return False
-        elif kind not in READS_AS_ZERO:
+        place = await locate(s, offset, length)
+        if place.other is not None:
             return False
-        offset += count
-        length -= count
+        if place.level is not None and place.kind not in READS_AS_ZERO:
+            return False
+        offset += place.length
+        length -= place.length
     return True
-
-
-async def _backing_zero_fast(backing: Node | None, offset: int, length: int) -> bool:
-    if backing is None:
-        return True
-    length = min(length, backing.length - offset)
-    if length <= 0:
-        return True
-    below = getattr(backing.driver, "state", None)
-    return below is not None and await is_zero_fast(below, offset, length)
 
 
 async def reads_as_zero(s: Qcow2State, offset: int, length: int) -> bool:
@@ -94,27 +118,27 @@ async def reads_as_zero(s: Qcow2State, offset: int, length: int) -> bool:
     """
     length = min(length, s.size - offset)
     while length > 0:
-        kind, _, count = await get_host_offset(s, offset, length)
-        if kind in UNALLOCATED:
-            if not await _backing_zero(s.backing, offset, count):
+        place = await locate(s, offset, length)
+        if place.other is not None:
+            if not await _node_reads_as_zero(place.other, offset, place.length):
                 return False
-        elif kind not in READS_AS_ZERO:
+        elif place.level is not None and place.kind not in READS_AS_ZERO:
             return False
-        offset += count
-        length -= count
+        offset += place.length
+        length -= place.length
     return True
 
 
-async def _backing_zero(backing: Node | None, offset: int, length: int) -> bool:
-    """Whether a range of a backing chain reads as zeroes; what is behind its end does."""
+async def _node_reads_as_zero(node: Node, offset: int, length: int) -> bool:
+    """Whether a range of a node that is no qcow2 image, and what is below it, reads as zeroes."""
     end = offset + length
-    while backing is not None and offset < end:
-        status = await backing.block_status(offset, end - offset)
+    while offset < end:
+        status = await node.block_status(offset, end - offset)
         if not status.length:
             return True
         if not status.zero:
-            below = None if status.allocated or status.data else backing.backing
-            if below is None or not await _backing_zero(below, offset, status.length):
+            below = None if status.allocated or status.data else node.backing
+            if below is None or not await _node_reads_as_zero(below, offset, status.length):
                 return False
         offset += status.length
     return True
