@@ -9,8 +9,9 @@ evidence that cannot be had by mistake:
 
 * *2012*: it has a ``{ 'type': ... }`` struct.  QEMU 2.4 took that form away.
 * *dated*: its newest ``Since`` tag names a QEMU version below a rule's, and there are twenty
-  such tags or more (a QEMU's whole schema has hundreds).  With fewer tags, sections ``Note:``
-  or ``Example:``, which QEMU 9.1 took away, make the doc comments those of QEMU 8.2.
+  such tags or more (a QEMU's whole schema has hundreds).  With fewer tags, two sections
+  ``Note:`` or ``Example:``, which QEMU 9.1 took away, make the doc comments those of QEMU 8.2.
+  In either case, doc comments that satisfy today's rules are judged by today's.
 * *renamed pragmas*: ``returns-whitelist`` or ``name-case-whitelist``: QEMU 5.2 or older.
 * *simple unions*: without base and discriminator: QEMU 6.1 or older.  They prove the age of
   conditions only.
@@ -25,11 +26,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from qmpd.qapi.lexer import RawDoc
 from qmpd.qapi.parser import Expression, ParsedSchema
 
 _SINCE = re.compile(r"\b[Ss]ince:? +(\d{1,2})\.(\d{1,2})\b")
 _OLD_SECTION = re.compile(r"# (?:Notes?|Examples?):(?!:)")
 _ENOUGH_TAGS = 20
+_ENOUGH_SECTIONS = 2
 _UNDATED = (99, 0)
 METATYPES = ("enum", "struct", "union", "alternate", "command", "event")
 
@@ -56,6 +59,8 @@ class Dialect:
         exceptions of older schemas stood in the compiler itself)
     :param strict_indentation: the text of a section goes on where it began, in
         `DocRules.HISTORIC` (QEMU 5.2 to 8.0)
+    :param strict_headings: a doc line that starts with ``=`` is a heading, even if it may be
+        reStructuredText's underlining of one (until QEMU 10.0)
     :param strict_layout: doc lines end at column 70, sentences are two spaces apart (a rule
         of QEMU 10.2, held to be meant only where no ``Since`` tells another age)
     :param kinds_reserved: type names may not end in ``Kind``: there are unions without a
@@ -67,6 +72,7 @@ class Dialect:
     docs: DocRules = DocRules.CURRENT
     strict_names: bool = True
     strict_indentation: bool = False
+    strict_headings: bool = False
     strict_layout: bool = False
     kinds_reserved: bool = False
     preprocessor: bool = False
@@ -89,14 +95,16 @@ def detect_dialect(schema: ParsedSchema) -> Dialect:
     newest = max(dates, default=_UNDATED)
     docs = _doc_rules(newest)
     if len(dates) < _ENOUGH_TAGS:
-        has_sections = any(_OLD_SECTION.match(line) for line in lines)
-        docs = DocRules.HISTORIC if newest < (9, 0) and has_sections else DocRules.CURRENT
+        sections = sum(_has_old_section(doc) for doc in schema.docs)
+        is_old = newest < (9, 0) and sections >= _ENOUGH_SECTIONS
+        docs = DocRules.HISTORIC if is_old else DocRules.CURRENT
         newest = _UNDATED
     historic = schema.pragma.historic
     return Dialect(
         docs,
         strict_names=not historic and newest >= (6, 0),
         strict_indentation=(5, 2) <= newest < (8, 1),
+        strict_headings=(9, 0) <= newest < (10, 1),
         strict_layout=not dates,
         kinds_reserved=simple,
         preprocessor=historic or simple or newest < (6, 2),
@@ -107,6 +115,10 @@ def is_type_struct(expression: Expression) -> bool:
     """Whether it is a struct as of 2012, ``{ 'type': NAME, ... }``."""
     body = expression.body
     return isinstance(body.get("type"), str) and not any(meta in body for meta in METATYPES)
+
+
+def _has_old_section(doc: RawDoc) -> bool:
+    return doc.symbol is not None and any(_OLD_SECTION.match(line) for _, line in doc.lines)
 
 
 def _is_simple_union(expression: Expression) -> bool:

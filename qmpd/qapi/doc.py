@@ -14,7 +14,7 @@ import re
 import textwrap
 from dataclasses import dataclass, field
 
-from qmpd.qapi.dialect import DocRules
+from qmpd.qapi.dialect import Dialect, DocRules
 from qmpd.qapi.entities import Doc, DocSection, SourceLocation
 from qmpd.qapi.lexer import RawDoc
 from qmpd.qapi.source import QapiError, Site
@@ -32,6 +32,7 @@ TAG_KINDS = {
     "TODO": "todo",
 }
 _HEADING = re.compile(r"=+ [^=\s]")
+_ANY_HEADING = re.compile(r"=")
 _ONCE = ("returns", "errors", "since")
 _WITHDRAWN = {
     "note": "Please use rST's '.. note::' or '.. admonition:: notes' directives, or another "
@@ -235,8 +236,10 @@ class DocLines:
         return self.text[1:-1]
 
 
-def read_doc(raw: RawDoc, rules: DocRules) -> DocBlock:
+def read_doc(raw: RawDoc, dialect: Dialect) -> DocBlock:
     """Read a block by the rules of QEMU 9.0 (`DocRules.TAGGED`) or 9.1 and later.
+
+    :param dialect: says which
 
     :raises QapiError: the first line that breaks a rule
     """
@@ -244,10 +247,11 @@ def read_doc(raw: RawDoc, rules: DocRules) -> DocBlock:
     symbol = lines.symbol()
     block = DocBlock(raw.location, symbol)
     if symbol is None:
-        _read_free_text(lines, block)
+        heading = _ANY_HEADING if dialect.strict_headings else _HEADING
+        _read_free_text(lines, block, heading)
     else:
         lines.advance()
-        _DefinitionReader(lines, block, rules).read()
+        _DefinitionReader(lines, block, dialect.docs).read()
     for section in block.sections:
         if section.kind != "plain" and not section.text:
             title = section.kind.capitalize()
@@ -255,12 +259,12 @@ def read_doc(raw: RawDoc, rules: DocRules) -> DocBlock:
     return block
 
 
-def _read_free_text(lines: DocLines, block: DocBlock) -> None:
+def _read_free_text(lines: DocLines, block: DocBlock, heading: re.Pattern[str]) -> None:
     section = block.plain(lines.location)
     while lines.text is not None:
         if match := _DESCRIPTION.match(lines.text):
             raise lines.error(f"'@{match[1]}:' not allowed in free-form documentation")
-        if section.lines and _HEADING.match(lines.text):
+        if section.lines and heading.match(lines.text):
             raise lines.error("'=' heading must come first in a comment block")
         section.lines.append(lines.text)
         lines.advance()
@@ -289,7 +293,7 @@ class _DefinitionReader:
                 self._descriptions("member")
             elif match := _TAG.match(lines.text):
                 self._tagged(match)
-            elif _HEADING.match(lines.text):
+            elif lines.text.startswith("="):
                 raise lines.error("unexpected '=' markup in definition documentation")
             else:
                 self._paragraph()

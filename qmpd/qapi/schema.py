@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from qmpd.qapi.check import Checker
@@ -33,7 +34,7 @@ def compile_schema(path: str | Path) -> Schema:
     """
     parsed = parse_schema(os.fspath(path))
     dialect = detect_dialect(parsed)
-    blocks = _read_docs(parsed, dialect)
+    blocks, dialect = _read_docs(parsed, dialect)
     if parsed.failure:
         raise parsed.failure
     checker = Checker(dialect, parsed.pragma)
@@ -55,13 +56,49 @@ def compile_schema(path: str | Path) -> Schema:
     return Schema(parsed.file, definer.entities, modules)
 
 
-def _read_docs(parsed: ParsedSchema, dialect: Dialect) -> dict[int, DocBlock]:
-    """The doc blocks, by the identity of their raw form."""
+def _read_docs(parsed: ParsedSchema, dialect: Dialect) -> tuple[dict[int, DocBlock], Dialect]:
+    """The doc blocks, by the identity of their raw form, and the dialect they are written in.
+
+    A module by itself, or a text up to a syntax error, may look older than the whole is: one
+    that can be read by today's rules is not old.
+
+    :raises QapiError: the first fault, by those rules that get furthest
+    """
+    failed: dict[int, DocBlock] = {}
+    first_error: QapiError | None = None
+    for rules in _candidates(parsed, dialect):
+        candidate = replace(dialect, docs=rules)
+        blocks, error = _try_docs(parsed, candidate)
+        if error is None:
+            return blocks, candidate
+        if first_error is None or len(blocks) > len(failed):
+            failed, first_error = blocks, error
+    assert first_error is not None
+    raise first_error
+
+
+def _candidates(parsed: ParsedSchema, dialect: Dialect) -> tuple[DocRules, ...]:
+    if dialect.is_2012 or dialect.docs in (DocRules.CURRENT, DocRules.TAGGED):
+        return (dialect.docs,)
+    if dialect.docs is DocRules.HISTORIC or parsed.failure:
+        return (DocRules.CURRENT, DocRules.HISTORIC)
+    return (DocRules.CURRENT, DocRules.HISTORIC, DocRules.COMMENTS)
+
+
+def _try_docs(
+    parsed: ParsedSchema, dialect: Dialect
+) -> tuple[dict[int, DocBlock], QapiError | None]:
+    """The doc blocks before the first that is faulty, and its fault."""
+    blocks: dict[int, DocBlock] = {}
     if dialect.docs is DocRules.COMMENTS:
-        return {}
-    if dialect.docs is DocRules.HISTORIC:
-        return {id(raw): read_historic_doc(raw, dialect) for raw in parsed.docs}
-    return {id(raw): read_doc(raw, dialect.docs) for raw in parsed.docs}
+        return blocks, None
+    read = read_historic_doc if dialect.docs is DocRules.HISTORIC else read_doc
+    for raw in parsed.docs:
+        try:
+            blocks[id(raw)] = read(raw, dialect)
+        except QapiError as error:
+            return blocks, error
+    return blocks, None
 
 
 def _module_names(files: Sequence[str]) -> dict[str, str]:
