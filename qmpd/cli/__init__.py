@@ -1,0 +1,1 @@
+"""The command lines: `qmpd` for people, and those of QEMU's own programs."""

@@ -62,7 +62,7 @@ class Chardev:
         :raises GenericError: when the backend has one
         """
         if self.frontend is not None:
-            raise GenericError(f"Device '{self.label}' is in use")
+            raise GenericError(f"chardev '{self.label}' is already in use")
         self.frontend = frontend
         if self.is_open:
             frontend.opened()

@@ -2,67 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from qmpd.wire.rate_limit import RateLimiter
 
 if TYPE_CHECKING:
     from qmpd.clock import Clock
     from qmpd.events import EventRecord
 
-PERIOD: Final = 1_000_000_000
-"""Nanoseconds between two limited events of one key."""
-
-LIMITED: Final[Mapping[str, str | None]] = MappingProxyType(
-    {
-        "BALLOON_CHANGE": None,
-        "BLOCK_IO_ERROR": "qom-path",
-        "HV_BALLOON_STATUS_REPORT": None,
-        "MEMORY_DEVICE_SIZE_CHANGE": "qom-path",
-        "QUORUM_FAILURE": None,
-        "QUORUM_REPORT_BAD": "node-name",
-        "RTC_CHANGE": None,
-        "VSERPORT_CHANGE": "id",
-        "WATCHDOG": None,
-    }
-)
-"""Events whose rate is limited, with the member of their data that tells apart
-what is limited separately."""
-
-_Key = tuple[str, object]
-
 
 class EventThrottle:
-    """Passes events on; of a burst of a limited one the first and then only the last.
+    """Passes a machine's events on to all its monitors, within the limits of `RateLimiter`.
 
-    What is held back goes out, with the time of its own occurrence, when the
-    period is over.  One throttle serves all monitors of a machine.
-
+    :param clock: the time that the limits run on
     :param deliver: takes the events that pass
     """
 
     def __init__(self, clock: Clock, deliver: Callable[[EventRecord], None]) -> None:
         self._clock = clock
         self._deliver = deliver
-        self._held: dict[_Key, EventRecord | None] = {}
+        self._limiter: RateLimiter[EventRecord] = RateLimiter()
+        self._waiting = False
 
     def __call__(self, event: EventRecord) -> None:
         """Take an event from the machine's bus."""
-        if event.name not in LIMITED:
+        if self._limiter.offer(event, self._clock.now()):
             self._deliver(event)
-            return
-        member = LIMITED[event.name]
-        key = (event.name, None if member is None else (event.data or {}).get(member))
-        if key in self._held:
-            self._held[key] = event
         else:
-            self._held[key] = None
-            self._deliver(event)
-            self._clock.call_later(PERIOD, lambda: self._period_over(key))
+            self._wait()
 
-    def _period_over(self, key: _Key) -> None:
-        event = self._held.pop(key)
-        if event is not None:
-            self._held[key] = None
+    def _wait(self) -> None:
+        deadline = self._limiter.deadline()
+        if deadline is not None and not self._waiting:
+            self._waiting = True
+            self._clock.call_later(max(0, deadline - self._clock.now()), self._period_over)
+
+    def _period_over(self) -> None:
+        self._waiting = False
+        for event in self._limiter.expire(self._clock.now()):
             self._deliver(event)
-            self._clock.call_later(PERIOD, lambda: self._period_over(key))
+        self._wait()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -148,9 +147,8 @@ class Server:
             chardev.start()
 
     def run(self) -> None:
-        """Serve until the machine ends, then give everything back."""
+        """Serve (after `start`) until the machine ends, then give everything back."""
         self.on_ended = self.loop.stop
-        self.start()
         try:
             self.loop.run_forever()
         finally:
@@ -190,10 +188,3 @@ class Server:
         self.chardevs.close()
         if self._journal is not None:
             self._journal.close()
-
-
-def exit_now(status: int, streams: Sequence[Any] = ()) -> None:
-    """End the process without the interpreter's own clean-up, which takes longer than ours."""
-    for stream in (*streams, sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(status)

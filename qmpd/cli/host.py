@@ -1,0 +1,213 @@
+"""What all the programs have in common: a machine, its server, and their life as a process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.cli.report import CommandLineError, Program
+from qmpd.errors import GenericError, QmpError
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from qmpd.block.images import Storage
+    from qmpd.machine import Machine
+    from qmpd.server.lifecycle import Daemon, PidFile
+    from qmpd.server.server import Server
+
+STORAGES: Final = ("memory", "overlay", "host")
+
+STORAGE_VARIABLE: Final = "QMPD_STORAGE"
+"""Environment variable: storage of the programs that have only QEMU's own options."""
+
+JOURNAL_VARIABLE: Final = "QMPD_LOG_QMP"
+"""Environment variable: file for the record of QMP traffic of these programs."""
+
+
+def make_storage(name: str) -> Storage:
+    """The storage called `name`.
+
+    :raises CommandLineError: there is none of this name
+    """
+    from qmpd.block.images import HostStorage, MemoryStorage, OverlayStorage
+
+    classes: dict[str, Callable[[], Storage]] = {
+        "memory": MemoryStorage,
+        "overlay": OverlayStorage,
+        "host": HostStorage,
+    }
+    if name not in classes:
+        raise CommandLineError(f"storage '{name}' is none of {', '.join(classes)}")
+    return classes[name]()
+
+
+def located(error: QmpError, location: str | None) -> CommandLineError:
+    """`error` as a complaint about one option."""
+    return CommandLineError(error.desc, getattr(error, "hint", ""), location)
+
+
+@dataclass
+class Hosting:
+    """How a process is to run.
+
+    :param pid_file: path for the process's id; None: none
+    :param pid_file_last: write it when all is set up, as the storage daemon does
+    :param daemonize: detach from the terminal
+    :param ready_fd: descriptor to write to when clients may come
+    :param announce_signals: say on standard error which signal ended the process
+    """
+
+    pid_file: str | None = None
+    pid_file_last: bool = False
+    daemonize: bool = False
+    ready_fd: int | None = None
+    announce_signals: bool = False
+
+
+class Host:
+    """A process that hosts one machine.
+
+    Use: `begin` (forks where asked), `build`, more set-up, `serve`.
+    """
+
+    def __init__(self, program: Program, hosting: Hosting) -> None:
+        self.program = program
+        self._hosting = hosting
+        self._daemon: Daemon | None = None
+        self._pid_file: PidFile | None = None
+        self._loop: AbstractEventLoop | None = None
+        self.server: Server
+
+    def begin(self) -> None:
+        """Become a daemon, write the pid file.
+
+        :raises CommandLineError: the pid file cannot be written
+        """
+        if self._hosting.daemonize:
+            from qmpd.server.lifecycle import Daemon
+
+            self._daemon = Daemon()
+            self._daemon.fork()
+        if not self._hosting.pid_file_last:
+            self._write_pid_file()
+
+    def _write_pid_file(self) -> None:
+        if self._hosting.pid_file is not None:
+            from qmpd.server.lifecycle import PidFile
+
+            try:
+                self._pid_file = PidFile(self._hosting.pid_file)
+            except GenericError as error:
+                raise located(error, None) from None
+
+    def build(self, storage: str, journal: str | None = None, **machine: Any) -> Machine:
+        """Make the machine and its server.
+
+        :param journal: file for the record of QMP traffic
+        :param machine: further arguments of `Machine`
+        :raises CommandLineError: an unknown storage, a file that cannot be opened
+        """
+        from qmpd.machine import Machine
+        from qmpd.server.clock import LoopClock
+        from qmpd.server.server import Server, new_event_loop
+
+        self._loop = new_event_loop()
+        built = Machine(LoopClock(self._loop), make_storage(storage), **machine)
+        record = None
+        if journal is not None:
+            from qmpd.server.journal import Journal
+
+            try:
+                record = Journal(open(journal, "a", encoding="utf-8"))
+            except OSError as error:
+                raise CommandLineError(f"Could not open '{journal}': {error.strerror}") from None
+        self.server = Server(self._loop, built, record)
+        built.stdout = self.server.print
+        return built
+
+    def serve(self) -> int:
+        """Run until the machine ends; returns the process's status.
+
+        :raises CommandLineError: the pid file cannot be written
+        """
+        from qmpd.server import lifecycle
+
+        assert self._loop is not None
+        loop = self._loop
+        if self._hosting.pid_file_last:
+            self._write_pid_file()
+
+        def told(number: int, sender: int) -> None:
+            loop.call_soon_threadsafe(self._signalled, number, sender)
+
+        lifecycle.watch_signals(told)
+        self.server.start()
+        if self._daemon is not None:
+            self._daemon.ready()
+        if self._hosting.ready_fd is not None:
+            lifecycle.write_ready(self._hosting.ready_fd)
+        lifecycle.notify("READY=1")
+        try:
+            self.server.run()
+        finally:
+            lifecycle.notify("STOPPING=1")
+            if self._pid_file is not None:
+                self._pid_file.remove()
+        return 0
+
+    def _signalled(self, number: int, sender: int) -> None:
+        if self._hosting.announce_signals:
+            from qmpd.server.lifecycle import process_name
+
+            text = f"terminating on signal {number}"
+            if sender:
+                text += f" from pid {sender} ({process_name(sender) or '<unknown process>'})"
+            self.program.message(text)
+        self.server.terminate(number, sender)
+
+    def abandon(self) -> None:
+        """Give back what was taken, when the set-up has failed."""
+        if hasattr(self, "server"):
+            self.server.close()
+        if self._pid_file is not None:
+            self._pid_file.remove()
+
+
+def run_program(program: Program, main: Callable[[Program], int]) -> int:
+    """Run `main` with the endings that are the same for all programs; returns the status."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    logging_handler = _PlainHandler(program)
+    logging.getLogger("qmpd").addHandler(logging_handler)
+    try:
+        return main(program)
+    except CommandLineError as error:
+        program.message(error.text, error.location, error.hint)
+        return 1
+
+
+class _PlainHandler(logging.Handler):
+    """Prints what went wrong as QEMU's programs print it."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(logging.WARNING)
+        self._program = program
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[0] is not None:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        self._program.message(text)
+
+
+def finish(status: int) -> None:
+    """End the process at once: the interpreter's own clean-up takes longer than ours."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

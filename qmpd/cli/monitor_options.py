@@ -1,0 +1,113 @@
+"""``-mon``, ``-qmp``, ``-monitor``, ``--monitor``: which monitors there are, and on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qmpd.cli.host import located
+from qmpd.cli.opts import Opts, parse_bool
+from qmpd.cli.report import CommandLineError
+from qmpd.errors import QmpError
+
+if TYPE_CHECKING:
+    from qmpd.cli.chardev_options import ChardevFactory
+    from qmpd.cli.keyval import Tree
+    from qmpd.server.server import Server
+
+MODES = ("readline", "control")
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorOptions:
+    """One monitor to make.
+
+    :param chardev: id of its character device
+    :param control: QMP, not the human monitor
+    :param pretty: indented replies
+    :param location: what messages about it begin with
+    """
+
+    chardev: str
+    control: bool
+    pretty: bool
+    location: str
+
+
+def read_opts(opts: Opts, location: str) -> MonitorOptions:
+    """Read the parameters of ``-mon``.
+
+    :raises CommandLineError: with QEMU's text
+    """
+    values = dict(opts)
+    return read_values(values, "readline", location)
+
+
+def read_tree(tree: Tree, location: str) -> MonitorOptions:
+    """Read the parameters of the storage daemon's ``--monitor``.
+
+    :raises CommandLineError: with QEMU's text
+    """
+    values: dict[str, str] = {}
+    for name in ("id", "mode", "pretty", "chardev"):
+        value = tree.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) and name == "pretty":
+            value = "on" if value else "off"
+        if not isinstance(value, str):
+            raise CommandLineError(
+                f"Invalid parameter type for '{name}', expected: string", location=location
+            )
+        values[name] = value
+    options = read_values(values, "control", location)
+    for name in tree:
+        if name not in ("id", "mode", "pretty", "chardev"):
+            raise CommandLineError(f"Parameter '{name}' is unexpected", location=location)
+    return options
+
+
+def read_values(values: dict[str, str], default_mode: str, location: str) -> MonitorOptions:
+    """Read parameters, in the order in which QEMU looks at them.
+
+    :raises CommandLineError: with QEMU's text
+    """
+    mode = values.get("mode", default_mode)
+    if mode not in MODES:
+        raise CommandLineError(
+            f"Parameter 'mode' does not accept value '{mode}'", location=location
+        )
+    try:
+        pretty = parse_bool("pretty", values.get("pretty", "off"))
+    except CommandLineError as error:
+        raise CommandLineError(error.text, location=location) from None
+    if "chardev" not in values:
+        raise CommandLineError("Parameter 'chardev' is missing", location=location)
+    return MonitorOptions(values["chardev"], mode == "control", pretty, location)
+
+
+def add_monitor(
+    server: Server, factory: ChardevFactory, options: MonitorOptions, *, human: bool
+) -> None:
+    """Make the monitor.
+
+    :param human: whether this program has the human monitor at all
+    :raises CommandLineError: with QEMU's text
+    """
+    place = factory.frontend_place(options.chardev)
+    if place is None:
+        raise CommandLineError(f'chardev "{options.chardev}" not found', location=options.location)
+    if not options.control and not human:
+        raise CommandLineError("Only QMP is supported", location=options.location)
+    if not options.control and options.pretty:
+        raise CommandLineError(
+            "'pretty' is not compatible with HMP monitors", location=options.location
+        )
+    chardev, multiplexed = place
+    try:
+        if options.control:
+            server.add_qmp(chardev, pretty=options.pretty, oob=not multiplexed)
+        else:
+            server.add_hmp(chardev)
+    except QmpError as error:
+        raise located(error, options.location) from None

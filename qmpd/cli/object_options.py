@@ -1,0 +1,87 @@
+"""``-object``: user-creatable objects, and what may be asked about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from qmpd.cli.block_options import parse_tree, read_tree_value
+from qmpd.cli.keyval import parse_keyval
+from qmpd.cli.report import CommandLineError
+from qmpd.personality import Personality
+
+if TYPE_CHECKING:
+    from qmpd.machine import Machine
+    from qmpd.qapi.policy import CompatPolicy
+
+TYPES: Final = {
+    Personality.SYSTEM: (
+        "acpi-generic-initiator acpi-generic-port authz-list authz-list-file authz-simple can-bus"
+        " can-host-socketcan colo-compare cryptodev-backend cryptodev-backend-builtin"
+        " cryptodev-vhost-user dbus-vmstate filter-buffer filter-dump filter-mirror"
+        " filter-redirector filter-replay filter-rewriter input-barrier input-linux iommufd"
+        " iothread main-loop memory-backend-file memory-backend-memfd memory-backend-ram"
+        " memory-backend-shm pr-manager-helper qtest rng-builtin rng-egd rng-random secret"
+        " secret_keyring sev-guest sev-snp-guest thread-context throttle-group tls-cipher-suites"
+        " tls-creds-anon tls-creds-psk tls-creds-x509 x-remote-object"
+    ).split(),
+    Personality.STORAGE_DAEMON: (
+        "authz-list authz-list-file authz-simple iothread main-loop pr-manager-helper secret"
+        " secret_keyring thread-context throttle-group tls-creds-anon tls-creds-psk"
+        " tls-creds-x509"
+    ).split(),
+}
+"""Names of user-creatable types, as ``-object help`` lists them."""
+
+PROPERTIES: Final = {
+    "iothread": (
+        "aio-max-batch=<int> poll-grow=<int> poll-max-ns=<int> poll-shrink=<int>"
+        " thread-pool-max=<int> thread-pool-min=<int>"
+    ),
+    "main-loop": "aio-max-batch=<int> thread-pool-max=<int> thread-pool-min=<int>",
+    "throttle-group": (
+        "limits=<ThrottleLimits> x-bps-read-max-length=<int> x-bps-read-max=<int>"
+        " x-bps-read=<int> x-bps-total-max-length=<int> x-bps-total-max=<int> x-bps-total=<int>"
+        " x-bps-write-max-length=<int> x-bps-write-max=<int> x-bps-write=<int>"
+        " x-iops-read-max-length=<int> x-iops-read-max=<int> x-iops-read=<int> x-iops-size=<int>"
+        " x-iops-total-max-length=<int> x-iops-total-max=<int> x-iops-total=<int>"
+        " x-iops-write-max-length=<int> x-iops-write-max=<int> x-iops-write=<int>"
+    ),
+}
+"""What ``-object TYPE,help`` prints."""
+
+
+def object_help(text: str, personality: Personality) -> str | None:
+    """What `text` asks to print; None when it defines an object.
+
+    :raises CommandLineError: the type is not known
+    """
+    if text.startswith("{"):
+        return None
+    parsed = parse_keyval(text, "qom-type")
+    if not parsed.wants_help:
+        return None
+    name = parsed.tree.get("qom-type")
+    if name is not None and name not in TYPES[personality] and personality is Personality.SYSTEM:
+        raise CommandLineError(f"Parameter 'qom-type' does not accept value '{name}'")
+    if name is None or name not in TYPES[personality]:
+        listed = "".join(f"  {entry}\n" for entry in TYPES[personality])
+        return f"List of user creatable objects:\n{listed}"
+    if name not in PROPERTIES:
+        raise CommandLineError(f"the properties of '{name}' are not known to qmpd")
+    lines = "".join(f"  {line}\n" for line in PROPERTIES[str(name)].split())
+    return f"{name} options:\n{lines}"
+
+
+def add_object(machine: Machine, text: str, policy: CompatPolicy | None = None) -> None:
+    """Make the object that `text` describes.
+
+    :raises CommandLineError: a syntax error
+    :raises GenericError: with QEMU's text
+    """
+    tree = parse_tree(text, "qom-type")
+    properties = read_tree_value(
+        "qom:ObjectOptions", tree, keyval=not text.startswith("{"), policy=policy
+    )
+    properties = dict(properties)
+    qom_type, object_id = properties.pop("qom-type"), properties.pop("id")
+    machine.objects.add(qom_type, object_id, properties)

@@ -1,0 +1,68 @@
+"""How QEMU's programs complain: ``PROGRAM: LOCATION: TEXT`` on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import NoReturn
+
+
+class CommandLineError(Exception):
+    """Something on the command line is wrong; the process ends with status 1.
+
+    :param text: QEMU's text, without location
+    :param hint: further lines, each ended by a newline
+    :param location: the option as given (``-drive file=x``); None where the text stands alone
+    """
+
+    def __init__(self, text: str, hint: str = "", location: str | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.hint = hint
+        self.location = location
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a command line, as it was given.
+
+    :param name: without dashes
+    :param argument: None when it takes none
+    :param location: option and argument as they were written: messages begin with it
+    """
+
+    name: str
+    argument: str | None
+    location: str
+
+    @property
+    def value(self) -> str:
+        """The argument of an option that takes one."""
+        assert self.argument is not None
+        return self.argument
+
+
+class Program:
+    """The running program as it introduces itself.
+
+    :param argv0: how it was called; messages begin with its last component
+    """
+
+    def __init__(self, argv0: str) -> None:
+        self.name = os.path.basename(argv0)
+
+    def message(self, text: str, location: str | None = None, hint: str = "") -> None:
+        """Print a message to standard error."""
+        where = "" if location is None else f"{location}: "
+        sys.stderr.write(f"{self.name}: {where}{text}\n{hint}")
+        sys.stderr.flush()
+
+    def warn(self, text: str, location: str | None = None, hint: str = "") -> None:
+        """Print a warning to standard error."""
+        self.message(f"warning: {text}", location, hint)
+
+    def fail(self, error: CommandLineError) -> NoReturn:
+        """Print the message of `error` and end the process."""
+        self.message(error.text, error.location, error.hint)
+        raise SystemExit(1)
