@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from qmpd.qapi.lexer import RawDoc
@@ -50,6 +50,14 @@ class DocRules(enum.Enum):
     """As since QEMU 9.1."""
 
 
+class Rule(enum.Enum):
+    """How much of a rule holds."""
+
+    NONE = "none"
+    LENIENT = "lenient"
+    STRICT = "strict"
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """The rules that depend on a schema's age.
@@ -59,10 +67,10 @@ class Dialect:
         exceptions of older schemas stood in the compiler itself)
     :param strict_indentation: the text of a section goes on where it began, in
         `DocRules.HISTORIC` (QEMU 5.2 to 8.0)
-    :param strict_headings: a doc line that starts with ``=`` is a heading, even if it may be
-        reStructuredText's underlining of one (until QEMU 10.0)
-    :param strict_layout: doc lines end at column 70, sentences are two spaces apart (a rule
-        of QEMU 10.2, held to be meant only where no ``Since`` tells another age)
+    :param headings: a ``=`` heading comes first in free text, and is not in other doc blocks:
+        strict until QEMU 10.0, gone since 10.1
+    :param layout: doc lines end at column 70, sentences are two spaces apart: strict since
+        QEMU 10.2; lenient, if all else is right, where no ``Since`` tells the age
     :param kinds_reserved: type names may not end in ``Kind``: there are unions without a
         discriminator, whose enums are called so
     :param preprocessor: conditions are texts for the C preprocessor (until QEMU 6.1)
@@ -72,8 +80,8 @@ class Dialect:
     docs: DocRules = DocRules.CURRENT
     strict_names: bool = True
     strict_indentation: bool = False
-    strict_headings: bool = False
-    strict_layout: bool = False
+    headings: Rule = Rule.LENIENT
+    layout: Rule = Rule.NONE
     kinds_reserved: bool = False
     preprocessor: bool = False
     is_2012: bool = False
@@ -104,11 +112,24 @@ def detect_dialect(schema: ParsedSchema) -> Dialect:
         docs,
         strict_names=not historic and newest >= (6, 0),
         strict_indentation=(5, 2) <= newest < (8, 1),
-        strict_headings=(9, 0) <= newest < (10, 1),
-        strict_layout=not dates,
+        headings=_headings(schema, newest),
+        layout=_layout(dates, newest),
         kinds_reserved=simple,
         preprocessor=historic or simple or newest < (6, 2),
     )
+
+
+def _headings(schema: ParsedSchema, newest: tuple[int, int]) -> Rule:
+    if newest == _UNDATED:
+        # A text that breaks off early may yet be an old one's, where headings stood anywhere.
+        return Rule.NONE if schema.failure else Rule.LENIENT
+    return Rule.STRICT if newest < (10, 1) else Rule.NONE
+
+
+def _layout(dates: Sequence[tuple[int, int]], newest: tuple[int, int]) -> Rule:
+    if not dates:
+        return Rule.LENIENT
+    return Rule.STRICT if (10, 2) <= newest < _UNDATED else Rule.NONE
 
 
 def is_type_struct(expression: Expression) -> bool:

@@ -14,8 +14,9 @@ import re
 import textwrap
 from dataclasses import dataclass, field
 
-from qmpd.qapi.dialect import Dialect, DocRules
+from qmpd.qapi.dialect import Dialect, DocRules, Rule
 from qmpd.qapi.entities import Doc, DocSection, SourceLocation
+from qmpd.qapi.layout import LayoutChecker
 from qmpd.qapi.lexer import RawDoc
 from qmpd.qapi.source import QapiError, Site
 
@@ -31,8 +32,12 @@ TAG_KINDS = {
     "Examples": "example",
     "TODO": "todo",
 }
-_HEADING = re.compile(r"=+ [^=\s]")
-_ANY_HEADING = re.compile(r"=")
+# A bare line of ``=`` may also be reStructuredText's underlining.
+_HEADINGS = {
+    Rule.NONE: None,
+    Rule.LENIENT: re.compile(r"=+ [^=\s]"),
+    Rule.STRICT: re.compile(r"="),
+}
 _ONCE = ("returns", "errors", "since")
 _WITHDRAWN = {
     "note": "Please use rST's '.. note::' or '.. admonition:: notes' directives, or another "
@@ -186,10 +191,13 @@ class DocLines:
 
     `text` is the current line without ``#`` and surrounding blanks at its end, None behind
     the last one.
+
+    :param layout: check how lines are set, too
     """
 
-    def __init__(self, raw: RawDoc) -> None:
+    def __init__(self, raw: RawDoc, *, layout: bool = False) -> None:
         self._raw = raw
+        self._layout = LayoutChecker() if layout else None
         self._next = 0
         self.location = raw.location
         self.text: str | None = None
@@ -212,6 +220,8 @@ class DocLines:
         if line[1:2] not in ("", " "):
             raise self.error("missing space after #")
         self.text = line[2:].rstrip()
+        if self._layout and (fault := self._layout.fault(self.text)):
+            raise self.error(fault)
 
     def skip_blank(self) -> None:
         """Go to the next line that is not empty, if this one is."""
@@ -243,15 +253,14 @@ def read_doc(raw: RawDoc, dialect: Dialect) -> DocBlock:
 
     :raises QapiError: the first line that breaks a rule
     """
-    lines = DocLines(raw)
+    lines = DocLines(raw, layout=dialect.layout is Rule.STRICT)
     symbol = lines.symbol()
     block = DocBlock(raw.location, symbol)
     if symbol is None:
-        heading = _ANY_HEADING if dialect.strict_headings else _HEADING
-        _read_free_text(lines, block, heading)
+        _read_free_text(lines, block, dialect.headings)
     else:
         lines.advance()
-        _DefinitionReader(lines, block, dialect.docs).read()
+        _DefinitionReader(lines, block, dialect).read()
     for section in block.sections:
         if section.kind != "plain" and not section.text:
             title = section.kind.capitalize()
@@ -259,12 +268,13 @@ def read_doc(raw: RawDoc, dialect: Dialect) -> DocBlock:
     return block
 
 
-def _read_free_text(lines: DocLines, block: DocBlock, heading: re.Pattern[str]) -> None:
+def _read_free_text(lines: DocLines, block: DocBlock, headings: Rule) -> None:
+    heading = _HEADINGS[headings]
     section = block.plain(lines.location)
     while lines.text is not None:
         if match := _DESCRIPTION.match(lines.text):
             raise lines.error(f"'@{match[1]}:' not allowed in free-form documentation")
-        if section.lines and heading.match(lines.text):
+        if section.lines and heading and heading.match(lines.text):
             raise lines.error("'=' heading must come first in a comment block")
         section.lines.append(lines.text)
         lines.advance()
@@ -273,10 +283,10 @@ def _read_free_text(lines: DocLines, block: DocBlock, heading: re.Pattern[str]) 
 class _DefinitionReader:
     """The sections of a definition's block."""
 
-    def __init__(self, lines: DocLines, block: DocBlock, rules: DocRules) -> None:
+    def __init__(self, lines: DocLines, block: DocBlock, dialect: Dialect) -> None:
         self._lines = lines
         self._block = block
-        self._rules = rules
+        self._dialect = dialect
         self._may_describe = True
 
     def read(self) -> None:
@@ -293,7 +303,7 @@ class _DefinitionReader:
                 self._descriptions("member")
             elif match := _TAG.match(lines.text):
                 self._tagged(match)
-            elif lines.text.startswith("="):
+            elif lines.text.startswith("=") and self._dialect.headings is not Rule.NONE:
                 raise lines.error("unexpected '=' markup in definition documentation")
             else:
                 self._paragraph()
@@ -319,7 +329,7 @@ class _DefinitionReader:
     def _tagged(self, match: re.Match[str]) -> None:
         lines = self._lines
         kind = TAG_KINDS[match[1]]
-        if kind in _WITHDRAWN and self._rules is DocRules.CURRENT:
+        if kind in _WITHDRAWN and self._dialect.docs is DocRules.CURRENT:
             raise lines.error(
                 f"The '{match[1]}' section is no longer supported. {_WITHDRAWN[kind]}"
             )

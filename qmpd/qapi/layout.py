@@ -17,29 +17,37 @@ _SENTENCE_END = re.compile(r"(?<!\be\.g)[.!?] [A-Z0-9(]")
 
 
 def check_layout(docs: Iterable[RawDoc]) -> None:
-    """Check the rules of QEMU 10.2: lines of 70 columns, two spaces between sentences.
+    """Check the layout of all blocks.
 
-    Literal blocks (after ``::``) and addresses are free.
-
-    :raises QapiError: the first line that breaks one
+    :raises QapiError: the first line that breaks a rule
     """
     for doc in docs:
-        _check_block(doc)
+        checker = LayoutChecker()
+        for number, line in doc.lines:
+            if fault := checker.fault(line[2:].rstrip()):
+                raise QapiError(SourceLocation(doc.location.file, number), fault)
 
 
-def _check_block(doc: RawDoc) -> None:
-    is_literal, literal_indent = False, 0
-    for number, line in doc.lines:
-        text = line[2:].rstrip()
+class LayoutChecker:
+    """The rules of QEMU 10.2 for one block: 70 columns, two spaces between sentences.
+
+    Literal blocks (after ``::``) and addresses are free.
+    """
+
+    def __init__(self) -> None:
+        self._is_literal = False
+        self._literal_indent = 0
+
+    def fault(self, text: str) -> str | None:
+        """What is wrong with the block's next line, given without ``#`` and its space."""
         indent = len(text) - len(text.lstrip())
         if _LITERAL.fullmatch(text):
-            is_literal, literal_indent = True, 0
-        elif is_literal and text:
+            self._is_literal, self._literal_indent = True, 0
+        elif self._is_literal and text:
             # The first line of a literal block sets its indentation, one with less ends it.
-            literal_indent = literal_indent or indent
-            is_literal = indent >= literal_indent
-        if not is_literal and (fault := _fault(text)):
-            raise QapiError(SourceLocation(doc.location.file, number), fault)
+            self._literal_indent = self._literal_indent or indent
+            self._is_literal = indent >= self._literal_indent
+        return None if self._is_literal else _fault(text)
 
 
 def _fault(text: str) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qmpd.qapi.check import Checker
 from qmpd.qapi.define import Definer
-from qmpd.qapi.dialect import Dialect, DocRules, detect_dialect
+from qmpd.qapi.dialect import Dialect, DocRules, Rule, detect_dialect
 from qmpd.qapi.doc import DocBlock, read_doc
 from qmpd.qapi.doc_historic import read_historic_doc
 from qmpd.qapi.entities import Schema
@@ -50,7 +50,7 @@ def compile_schema(path: str | Path) -> Schema:
     for block in blocks.values():
         block.check_claimed()
     resolver.check_feature_count()
-    if dialect.strict_layout:
+    if dialect.layout is Rule.LENIENT:
         check_layout(parsed.docs)
     modules = tuple(dict.fromkeys(_module_names(parsed.files).values()))
     return Schema(parsed.file, definer.entities, modules)
