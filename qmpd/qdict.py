@@ -15,9 +15,14 @@ BUCKETS: Final = 512
 _MASK: Final = 0xFFFFFFFF
 
 
+def c_bytes(text: str) -> bytes:
+    """`text` as QEMU keeps it: UTF-8, with U+0000 as the two bytes C0 80."""
+    return text.encode("utf-8", "surrogatepass").replace(b"\0", b"\xc0\x80")
+
+
 def bucket(name: str) -> int:
     """The bucket of member `name`, 0 to 511."""
-    data = name.encode("utf-8", "surrogatepass")
+    data = c_bytes(name)
     value = 0x238F13AF * len(data)
     for index, byte in enumerate(data):
         value += byte << (index * 5 % 24)
@@ -26,7 +31,8 @@ def bucket(name: str) -> int:
 
 def member_order(names: Iterable[str]) -> list[str]:
     """`names`, given in the order of their insertion, in the order of iteration."""
-    return sorted(list(names)[::-1], key=bucket)
+    newest_first = [*names][::-1]
+    return sorted(newest_first, key=bucket)
 
 
 def ordered(value: Mapping[str, Any]) -> dict[str, Any]:

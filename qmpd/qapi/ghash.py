@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-_BUCKETS = 512
+from qmpd.qdict import c_bytes, member_order
+
 _MIN_SHIFT = 3
 _UNUSED = 0
 _TOMBSTONE = 1
@@ -19,26 +20,6 @@ _PRIMES = (1, 2, 3, 7, 13, 31, 61, 127, 251, 509, 1021, 2039, 4093, 8191, 16381,
 _MORE_PRIMES = (65521, 131071, 262139, 524287, 1048573, 2097143, 4194301, 8388593)
 _MODULUS = _PRIMES + _MORE_PRIMES
 """The modulus for a table of 2**index slots: the largest prime below it."""
-
-
-def c_bytes(text: str) -> bytes:
-    """`text` as QEMU keeps it: UTF-8, with U+0000 as the two bytes C0 80."""
-    return text.encode("utf-8", "surrogatepass").replace(b"\0", b"\xc0\x80")
-
-
-def dict_bucket(key: str) -> int:
-    """The bucket (0 to 511) of `key` in QEMU's dictionary."""
-    data = c_bytes(key)
-    value = 0x238F13AF * len(data)
-    for position, byte in enumerate(data):
-        value += byte << (5 * position % 24)
-    return (1103515243 * (value & 0xFFFFFFFF) + 12345) % _BUCKETS
-
-
-def dict_order(keys: Iterable[str]) -> list[str]:
-    """`keys`, given in order of insertion, in the order of QEMU's dictionary."""
-    newest_first = list(keys)[::-1]
-    return sorted(newest_first, key=dict_bucket)
 
 
 def string_hash(key: str) -> int:
@@ -139,7 +120,7 @@ def first_unexpected(keys: Iterable[str], visited: Sequence[str]) -> str | None:
     :return: the name of one that was not visited; None when all were
     """
     table = _Table()
-    for key in dict_order(keys):
+    for key in member_order(keys):
         table.add(key)
     for key in visited:
         table.remove(key)

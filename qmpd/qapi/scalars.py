@@ -79,7 +79,7 @@ def parse_number(text: str) -> float:
 def parse_size(text: str) -> int:
     """A size in bytes: ``512``, ``0x200``, ``1.5k``, ``2G``; ValueError for anything else.
 
-    Suffixes are powers of 1024; a fraction needs one and is cut to whole bytes.
+    Suffixes are powers of 1024; a fraction needs one and is rounded to whole bytes.
     """
     if match := _HEX_SIZE.fullmatch(text):
         value = int(match[1], 16)
@@ -91,8 +91,7 @@ def parse_size(text: str) -> int:
         fraction = (match[2] or "").removeprefix(".")
         if fraction.strip("0") and scale == 1:
             raise ValueError(text)
-        digits = int((match[1] or "0") + fraction)
-        value = digits * scale // 10 ** len(fraction)
+        value = int(match[1] or "0") * scale + int(float(f"0.{fraction}") * scale + 0.5)
     if value >= 2**64:
         raise ValueError(text)
     return value
