@@ -46,7 +46,7 @@ class Raw:
     def plain(self) -> str:
         """Its text on one line."""
         if self._plain is None:
-            self._plain = dumps(self.value).decode()
+            self._plain = plain(self.value)
         return self._plain
 
     def pretty(self, level: int) -> str:
@@ -64,12 +64,16 @@ def dumps(value: object, pretty: bool = False) -> bytes:
     :param pretty: spread it over lines, as a monitor does with ``pretty=on``
     :raises TypeError: for any other value
     """
-    if not pretty:
-        try:
-            return ENCODERS[type(value)](value).encode()
-        except RecursionError:
-            pass
-    return _spread(value, pretty).encode()
+    return (_corrected(_spread(value, pretty)) if pretty else plain(value)).encode()
+
+
+def plain(value: object) -> str:
+    """The text of `value` on one line; see `dumps`."""
+    try:
+        text = ENCODERS[type(value)](value)
+    except RecursionError:
+        text = _spread(value, pretty=False)
+    return _corrected(text)
 
 
 def _correct(escape: re.Match[str]) -> str:
@@ -84,21 +88,8 @@ def _correct(escape: re.Match[str]) -> str:
     return f"\\u{single.upper()}" if is_character(int(single, 16)) else _REPLACEMENT
 
 
-def _string(value: str) -> str:
-    text = encode_basestring_ascii(value)
+def _corrected(text: str) -> str:
     return _ESCAPE.sub(_correct, text) if "\\u" in text else text
-
-
-def _float(value: float) -> str:
-    return f"{value:.17g}"
-
-
-def _bool(value: bool) -> str:
-    return "true" if value else "false"
-
-
-def _null(value: None) -> str:
-    return "null"
 
 
 def _raw(value: Raw) -> str:
@@ -121,21 +112,20 @@ def _all_values(value: Mapping[str, object]) -> tuple[object, ...]:
 def _make_shape(names: tuple[str, ...]) -> _Shape:
     ordered = tuple(member_order(names))
     values = itemgetter(*ordered) if len(ordered) > 1 else _all_values
-    members = [_string(name).replace("%", "%%") + ": %s" for name in ordered]
+    members = [encode_basestring_ascii(name).replace("%", "%%") + ": %s" for name in ordered]
     return _Shape(ordered, values, "{" + ", ".join(members) + "}")
 
 
 _kept_shape: Final = lru_cache(_SHAPES)(_make_shape)
 
 
-def _shape(names: tuple[str, ...]) -> _Shape:
-    return _kept_shape(names) if len(names) <= _LONGEST_SHAPE else _make_shape(names)
-
-
 def _object(value: Mapping[str, object]) -> str:
-    _, values, template = _shape(tuple(value))
+    names = tuple(value)
+    shape = _kept_shape(names) if len(names) <= _LONGEST_SHAPE else _make_shape(names)
     encoders = ENCODERS
-    return template % tuple([encoders[type(member)](member) for member in values(value)])
+    return shape.template % tuple(
+        [encoders[type(member)](member) for member in shape.values(value)]
+    )
 
 
 def _array(value: Sequence[object]) -> str:
@@ -155,18 +145,18 @@ class _Encoders(dict[type, Callable[..., str]]):
 
 ENCODERS: Final = _Encoders(
     {
-        str: _string,
+        str: encode_basestring_ascii,
         int: int.__repr__,
-        bool: _bool,
-        type(None): _null,
-        float: _float,
+        bool: {False: "false", True: "true"}.__getitem__,
+        type(None): {None: "null"}.__getitem__,
+        float: "%.17g".__mod__,
         dict: _object,
         list: _array,
         tuple: _array,
         Raw: _raw,
     }
 )
-"""What encodes a value of each type on one line."""
+"""What encodes a value of each type on one line; escapes are not `_corrected` yet."""
 
 
 def _newline(level: int) -> str:
@@ -184,7 +174,10 @@ def _spread(value: object, pretty: bool) -> str:
             continue
         value, level = item
         if isinstance(value, Mapping):
-            members = [(_string(name) + ": ", value[name]) for name in _shape(tuple(value)).names]
+            members = [
+                (encode_basestring_ascii(name) + ": ", value[name])
+                for name in _make_shape(tuple(value)).names
+            ]
             brackets = "{}"
         elif isinstance(value, list | tuple):
             members = [("", element) for element in value]

@@ -76,41 +76,10 @@ _DECODER: Final[Any] = json.JSONDecoder(
 _SCAN: Final[Callable[[str, int], tuple[object, int]]] = make_scanner(_DECODER)
 
 
-class _Chunk:
-    """Bytes as they came, and how far they have been read."""
-
-    __slots__ = ("ascii", "data", "failures", "index", "odd", "text")
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.index = 0
-        self.failures = 0
-        self.ascii = data.isascii()
-        self.text = data.decode("latin-1")
-        """One character per byte, so that indices are the same."""
-        self.odd = b"\\u" in data and _ODD_ESCAPE.search(self.text) is not None
-
-    def scan(self) -> tuple[object] | None:
-        """Read the object at the index, if it is whole and plain."""
-        if self.odd or self.failures >= _FAST_FAILURES:
-            return None
-        start = self.index
-        try:
-            value, end = _SCAN(self.text, start)
-            if end - start > NESTING_LIMIT and self._excessive(start, end):
-                raise _Unusual
-            if not self.ascii:
-                value = _rescan(self.data[start:end], value)
-        except (_Unusual, ValueError, StopIteration, RecursionError):
-            self.failures += 1
-            return None
-        self.index = end
-        return (value,)
-
-    def _excessive(self, start: int, end: int) -> bool:
-        """Whether a message may exceed a limit (brackets in strings count, too)."""
-        brackets = self.text.count("{", start, end) + self.text.count("[", start, end)
-        return end - start > _FAST_SIZE or brackets > NESTING_LIMIT
+def _excessive(text: str, start: int, end: int) -> bool:
+    """Whether a message may exceed a limit (brackets in strings count, too)."""
+    brackets = text.count("{", start, end) + text.count("[", start, end)
+    return end - start > _FAST_SIZE or brackets > NESTING_LIMIT
 
 
 def _rescan(data: bytes, value: object) -> object:
@@ -135,14 +104,30 @@ class JsonStream:
     """
 
     def __init__(self) -> None:
-        self._chunks: deque[_Chunk] = deque()
+        self._later: deque[bytes] = deque()
+        self._begin(b"")
+        self._between = True
+        """Whether no message has begun: the fast path is open."""
         self._lexer = Lexer()
         self._parser = MessageParser()
 
+    def _begin(self, data: bytes) -> None:
+        """Go on to the next chunk."""
+        self._data = data
+        self._index = 0
+        self._text = data.decode("latin-1")
+        """One character per byte, so that indices are the same."""
+        self._ascii = data.isascii()
+        self._failures = 0
+        if b"\\u" in data and _ODD_ESCAPE.search(self._text):
+            self._failures = _FAST_FAILURES
+
     def feed(self, data: bytes) -> None:
         """Take further bytes; nothing is parsed yet."""
-        if data:
-            self._chunks.append(_Chunk(bytes(data)))
+        if self._index < len(self._data):
+            self._later.append(data)
+        else:
+            self._begin(data)
 
     def next(self) -> tuple[object] | QmpError | Literal[_NeedMore.NEED_MORE]:
         """Read until a value is complete or an error is found.
@@ -150,14 +135,52 @@ class JsonStream:
         :returns: the value, wrapped in a tuple of one; an error of class GenericError with
             QEMU's text; or `NEED_MORE` when all bytes are read
         """
-        while self._chunks:
-            chunk = self._chunks[0]
-            result = self._read(chunk)
-            if chunk.index == len(chunk.data):
-                self._chunks.popleft()
-            if result is not None:
+        while True:
+            if self._index == len(self._data):
+                if not self._later:
+                    return NEED_MORE
+                self._begin(self._later.popleft())
+            if self._between and (value := self._scan()) is not None:
+                return value
+            if (result := self._read()) is not None:
                 return result
-        return NEED_MORE
+
+    def _scan(self) -> tuple[object] | None:
+        """The fast path: read an object if one is next, whole and plain."""
+        text = self._text
+        start = self._index
+        if not text.startswith("{", start):
+            blank = _BLANK.match(text, start)
+            assert blank is not None
+            self._index = start = blank.end()
+            if not text.startswith("{", start):
+                return None
+        if self._failures == _FAST_FAILURES:
+            return None
+        try:
+            value, end = _SCAN(text, start)
+            if end - start > NESTING_LIMIT and _excessive(text, start, end):
+                raise _Unusual
+            if not self._ascii:
+                value = _rescan(self._data[start:end], value)
+        except (_Unusual, ValueError, StopIteration, RecursionError):
+            self._failures += 1
+            return None
+        self._index = end
+        return (value,)
+
+    def _read(self) -> tuple[object] | QmpError | None:
+        """The exact path: read until a message ends, or the chunk."""
+        data, index = self._data, self._index
+        lexer, parser = self._lexer, self._parser
+        result = None
+        while index < len(data) and result is None:
+            token, text, index = lexer.next_token(data, index)
+            if token is not None:
+                result = parser.take(token, text)
+        self._index = index
+        self._between = lexer.at_start and parser.idle
+        return result
 
     def end(self) -> tuple[object] | QmpError | None:
         """End the input, after the last `NEED_MORE`: what the begun token completes, if anything.
@@ -168,19 +191,6 @@ class JsonStream:
         if token is not None and (result := self._parser.take(token, text)) is not None:
             return result
         return self._parser.end()
-
-    def _read(self, chunk: _Chunk) -> tuple[object] | QmpError | None:
-        if self._lexer.at_start and self._parser.idle:
-            blank = _BLANK.match(chunk.text, chunk.index)
-            assert blank is not None
-            chunk.index = blank.end()
-            if chunk.text.startswith("{", chunk.index) and (value := chunk.scan()) is not None:
-                return value
-        while chunk.index < len(chunk.data):
-            token, text, chunk.index = self._lexer.next_token(chunk.data, chunk.index)
-            if token is not None and (result := self._parser.take(token, text)) is not None:
-                return result
-        return None
 
 
 def parse_json(text: str) -> object:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from enum import Enum, auto
+from enum import IntEnum, auto
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -18,7 +18,7 @@ TOKEN_LIMIT: Final = 64 << 20
 """Bytes that a single token may have."""
 
 
-class State(Enum):
+class State(IntEnum):
     """Where in a token the lexer is."""
 
     START = auto()
@@ -38,7 +38,7 @@ class State(Enum):
     RECOVERY = auto()
 
 
-class Token(Enum):
+class Token(IntEnum):
     """What a token is."""
 
     LEFT_CURLY = auto()
@@ -181,30 +181,31 @@ class Lexer:
         :returns: the token, None where the data ended before; its text; the index to go on at
         """
         state = self._state
+        row = _ROWS[state]
         text = self._text
         while index < len(data):
-            row = _ROWS[state]
-            room = TOKEN_LIMIT + 1 - len(text)
-            run = row.stay.match(data, index, index + room)
-            assert run is not None
-            if (end := run.end()) > index:
-                if state not in _TEXTLESS:
-                    text += data[index:end]
-                    if len(text) > TOKEN_LIMIT:
-                        return self._complete(Token.OVERLONG, end)
-                index = end
-                continue
             target = row.targets[data[index]]
-            if isinstance(target, Ahead):
+            if target is state:
+                room = TOKEN_LIMIT + 1 - len(text)
+                run = row.stay.match(data, index, index + room)
+                assert run is not None
+                index = run.end()
+                if state in _TEXTLESS:
+                    continue
+                text += run[0]
+            elif isinstance(target, Ahead):
                 if target.token is not None:
                     return self._complete(target.token, index)
                 state = State.START
+                row = _ROWS[state]
                 continue
-            text.append(data[index])
-            index += 1
-            if isinstance(target, Token):
-                return self._complete(target, index)
-            state = target
+            else:
+                text.append(data[index])
+                index += 1
+                if isinstance(target, Token):
+                    return self._complete(target, index)
+                state = target
+                row = _ROWS[state]
             if len(text) > TOKEN_LIMIT:
                 return self._complete(Token.OVERLONG, index)
         self._state = state

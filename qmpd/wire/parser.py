@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from enum import Enum, auto
+from enum import IntEnum, auto
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -18,10 +18,10 @@ from qmpd.wire.lexer import Token
 from qmpd.wire.unicode import decode_lossy, decode_strict, is_character
 
 SIZE_LIMIT: Final = 64 << 20
-"""Bytes of tokens that an incomplete message may have."""
+"""What the bytes of all tokens of a message must stay below."""
 
 COUNT_LIMIT: Final = 2 << 20
-"""Tokens that an incomplete message may have."""
+"""Tokens that a message may have."""
 
 NESTING_LIMIT: Final = 1 << 10
 """Brackets of both kinds that may be open."""
@@ -30,7 +30,7 @@ _MESSAGE_BYTES: Final = 1023
 """Where QEMU cuts the text of a parse error off."""
 
 
-class Want(Enum):
+class Want(IntEnum):
     """What the grammar allows next."""
 
     VALUE = auto()
@@ -200,6 +200,9 @@ class MessageParser:
         self._square += (token is Token.LEFT_SQUARE) - (token is Token.RIGHT_SQUARE)
         self._size += len(text)
         self._count += 1
+        if (limit := self._limit_exceeded()) is not None:
+            self._reset()
+            return GenericError(f"JSON {limit} limit exceeded")
         if self._error is None:
             try:
                 self._step(token, text)
@@ -207,9 +210,6 @@ class MessageParser:
                 self._fail(error.reason)
         if self._curly < 0 or self._square < 0 or (self._curly == 0 and self._square == 0):
             return self._finish()
-        if (limit := self._limit_exceeded()) is not None:
-            self._reset()
-            return GenericError(f"JSON {limit} limit exceeded")
         return None
 
     def end(self) -> GenericError | None:
@@ -226,7 +226,7 @@ class MessageParser:
         return (value,) if error is None else parse_error(error)
 
     def _limit_exceeded(self) -> str | None:
-        if self._size > SIZE_LIMIT:
+        if self._size >= SIZE_LIMIT:
             return "token size"
         if self._count > COUNT_LIMIT:
             return "token count"

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from qmpd.errors import CommandNotFound, GenericError, QmpError
-from qmpd.wire.encode import dumps
+from qmpd.wire.encode import dumps, plain
 from qmpd.wire.json_stream import NEED_MORE, JsonStream
 from qmpd.wire.member_order import member_order
 
@@ -93,9 +93,6 @@ class BadRequest:
     error: QmpError
     id: object = NO_ID
     oob: bool = False
-
-
-_OKAY: Final = b'{"return": {}}\r\n'
 
 
 class Session:
@@ -221,11 +218,12 @@ class Session:
 
         :param value: what the command returns, ``{}`` for nothing; see `dumps`
         """
+        if self._pretty:
+            message = {"return": value}
+            return self._line(message if request.id is NO_ID else {**message, "id": request.id})
         if request.id is not NO_ID:
-            return self._line({"return": value, "id": request.id})
-        if value == {} and not self._pretty:
-            return _OKAY
-        return self._line({"return": value})
+            return f'{{"return": {plain(value)}, "id": {plain(request.id)}}}\r\n'.encode()
+        return f'{{"return": {plain(value)}}}\r\n'.encode()
 
     def reply_error(self, request: Request | BadRequest, error: QmpError) -> bytes:
         """The answer to a request that failed."""

@@ -64,7 +64,7 @@ def decode_strict(data: bytes) -> str | None:
     except UnicodeDecodeError:
         text = _decode_stepwise(data)
         return None if REPLACEMENT in text and _has_invalid(data) else text
-    return None if NONCHARACTER.search(text) else text
+    return None if not data.isascii() and NONCHARACTER.search(text) else text
 
 
 def decode_lossy(data: bytes) -> str:
