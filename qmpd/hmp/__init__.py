@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.errors import QmpError
 from qmpd.hmp.commands import COMMANDS, UNSERVED
-from qmpd.hmp.info import INFO
+from qmpd.hmp.info import INFO, UNSERVED_INFO
 from qmpd.hmp.line import Line, UsageError
 from qmpd.hmp.table import HmpCommand
 
@@ -40,6 +40,8 @@ async def _run(machine: Machine, line: Line) -> str:
     if name == "info" and not line.at_end():
         sub = line.command_name()
         command, shown, path = INFO.get(sub), sub, f"info {sub}"
+        if command is None and sub in UNSERVED_INFO:
+            return f"Error: qmpd does not serve the HMP command 'info {sub}'\n"
         if command is None:
             return f"unknown command: 'info {sub}'\n"
     else:
@@ -47,7 +49,7 @@ async def _run(machine: Machine, line: Line) -> str:
         if command is None:
             if name in UNSERVED:
                 return f"Error: qmpd does not serve the HMP command '{name}'\n"
-            return f"unknown command: '{name}{line.rest()}'\n"
+            return f"unknown command: '{name}'\n"
         shown = command.name
         path = shown.split("|")[0]
     return await _call(machine, command, line, shown, path)

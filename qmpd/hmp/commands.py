@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.backend import BlockBackend
@@ -11,7 +12,8 @@ from qmpd.errors import GenericError
 from qmpd.hmp.info import INFO
 from qmpd.hmp.line import Kind, Parameter
 from qmpd.hmp.qemu_io import QemuIo
-from qmpd.hmp.table import Arguments, HmpCommand, by_name
+from qmpd.hmp.table import Arguments, HmpCommand, HmpHandler, by_name
+from qmpd.jobs.job import Job
 
 if TYPE_CHECKING:
     from qmpd.machine import Machine
@@ -96,7 +98,7 @@ async def block_resize(machine: Machine, arguments: Arguments) -> str:
 
 async def block_job_verb(machine: Machine, arguments: Arguments, verb: str) -> str:
     """Apply `verb` to a block job."""
-    getattr(machine.jobs, f"block_job_{verb}")(arguments["device"])
+    await getattr(machine.jobs, f"block_job_{verb}")(arguments["device"])
     return ""
 
 
@@ -148,6 +150,17 @@ COMMANDS: Final = by_name(
         "device size",
         "resize a block image",
     ),
+    *(
+        HmpCommand(
+            f"block_job_{name}", _block_job(verb), (_DEVICE,), "device", f"{name} a block job"
+        )
+        for name, verb in (
+            ("cancel", Job.cancel),
+            ("complete", Job.complete),
+            ("pause", Job.pause),
+            ("resume", Job.resume),
+        )
+    ),
     HmpCommand(
         "help|?",
         help_,
@@ -160,7 +173,7 @@ COMMANDS: Final = by_name(
 
 UNSERVED: Final = frozenset(
     """
-    announce_self balloon block_job_cancel block_job_complete block_job_pause block_job_resume
+    announce_self balloon
     block_job_set_speed block_set_io_throttle boot_set calc_dirty_rate cancel_vcpu_dirty_limit
     change chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
     closefd cpu delvm device_add device_del drive_add drive_backup drive_del drive_mirror

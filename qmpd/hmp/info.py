@@ -178,3 +178,16 @@ INFO: Final = by_name(
     HmpCommand("uuid", info_uuid, summary="show the current VM UUID"),
     HmpCommand("version", info_version, summary="show the version of QEMU"),
 )
+
+UNSERVED_INFO: Final = frozenset(
+    """
+    balloon capture chardev cpus cryptodev dirty_rate dump history hotpluggable-cpus iothreads irq
+    jit kvm lapic mem memdev memory-devices memory_size_summary mice migrate migrate_capabilities
+    migrate_parameters mtree network numa opcount pci pic qdm qom-tree qtree ramblock registers
+    replay rocker rocker-of-dpa-flows rocker-of-dpa-groups rocker-ports roms sev sgx snapshots
+    spice stats sync-profile tlb tpm trace-events usb usbhost usernet vcpu_dirty_limit virtio
+    virtio-queue-element virtio-queue-status virtio-status virtio-vhost-queue-status
+    vm-generation-id vnc
+    """.split()
+)
+"""What QEMU's info can show and this one cannot."""

@@ -105,9 +105,9 @@ class Bitmaps(RuleBasedStateMachine):
     def change(self, verb: str, node: str, name: str) -> None:
         self.pair.execute(f"block-dirty-bitmap-{verb}", node=node, name=name)
 
-    @rule(node=nodes, target=names, bitmaps=sources)
-    def merge(self, node: str, target: str, bitmaps: list[Any]) -> None:
-        self.pair.execute("block-dirty-bitmap-merge", node=node, target=target, bitmaps=bitmaps)
+    @rule(node=nodes, into=names, bitmaps=sources)
+    def merge(self, node: str, into: str, bitmaps: list[Any]) -> None:
+        self.pair.execute("block-dirty-bitmap-merge", node=node, target=into, bitmaps=bitmaps)
 
     @rule(node=nodes, name=names)
     def sha256(self, node: str, name: str) -> None:

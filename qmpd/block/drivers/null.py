@@ -48,9 +48,12 @@ class NullCo(BlockDriver):
             await self.node.graph.clock.sleep(self.latency)
 
     async def pread(self, offset: int, length: int) -> bytes:
-        """Zeroes, whether or not that is promised."""
+        """Zeroes where that is promised; else the reader's buffer stays as it was.
+
+        The only reader that shows its buffer is qemu-io, which fills it with 0xab.
+        """
         await self._wait()
-        return bytes(length)
+        return bytes(length) if self.read_zeroes else b"\xab" * length
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Forget `data`."""

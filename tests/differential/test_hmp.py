@@ -1,0 +1,74 @@
+"""HMP through human-monitor-command: what is returned, and what goes to standard output."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.differential.pair import Pair
+from tests.support.normal import normal_text
+
+LINES = [
+    *("", "   ", "# foo", "nosuch", 'nosuch"x', "info nosuch", "info block x", "info block -nv"),
+    *(
+        "info block -n n0",
+        "info block -x",
+        'info block "n0',
+        "info name",
+        "info uuid",
+        "info status",
+    ),
+    *("info block-jobs", "info name x", "commit", "commit x", "commit all", "commit n0", "quit x"),
+    *("block_resize x 5", "block_job_cancel x", "block_job_pause x", "info block"),
+    *("qemu-io", "qemu-io n0", "qemu-io -d n0", "qemu-io -x n0 length", "qemu-io n0 length x"),
+    *('qemu-io n0 "le\\x"', 'qemu-io n0 "read', 'qemu-io "n0" "length"', '  qemu-io   n0  "map"  '),
+    *('qemu-io nope "length"', 'qemu-io -d nope "length"', 'qemu-io ro "write 0 1"'),
+    *('qemu-io ro "discard 0 1"', 'qemu-io ro "truncate 1"', 'qemu-io ro "read -P 0 0 5"'),
+]
+IO = [
+    *("nosuch", "read 1", "read -Z 0 1", "write -P 300 0 1", "read 2M 1", "write 1M 1", "alloc 2M"),
+    *("alloc -1", "alloc 0 x", "map", "length", "info", "flush", "discard 0 64k", "discard 0 2M"),
+    *("truncate 5M", "truncate x", "truncate 1 2", "sleep 1", "reopen", "reopen -rw"),
+    *("reopen -c bad", "reopen x", "help nosuch", "help length", "help", "write -z -u 0 64k"),
+    *("write 0 0", "read 0 0", "write 0 4G", "write -q 0 1", "read -P 0 0 10", "read -P 0xab 0 10"),
+    *("aio_write 0 64k", "aio_read -q 0 1", "aio_flush", "aio_write 2M 1", "aio_read 2M 1"),
+    *("writev 0 1 2 3", "readv 0 1 2 3", "open x", "write -b 0 1k", "read -b 0 1k", "write -b 0 1"),
+    *("write -c 0 64k", "write -c 0 1", "zone_report 0 1", "break a b", "remove_break a"),
+    *("resume a", "write  0x10  1.5k", "write 0 1.5", "write 0 1e3", "write -- 0 1", "write -1 1"),
+    *("read -v 0 40", "read -l 5 0 40", "read -P 7 -l 100 0 40", "read -P 7 -s 2 -l 10 0 40"),
+    *("read x 1", "read 0 99999999999999999999", "write -n 0 64k", "write -u 0 1"),
+    *("write -zP 3 0 1", "write -zn 0 1", "discard x 1", "discard 0", "read -P zz 0 1"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nodes(pair: Pair) -> None:
+    node = {"driver": "null-co", "size": 1 << 20}
+    pair.execute("blockdev-add", **node, **{"node-name": "n0"})
+    pair.execute(
+        "blockdev-add", **node, **{"node-name": "ro", "read-only": True, "read-zeroes": True}
+    )
+
+
+def _run(pair: Pair, line: str) -> None:
+    """Run `line` in both; the same replies, and the same lines on standard output."""
+    request = {"execute": "human-monitor-command", "arguments": {"command-line": line}}
+    shown = []
+    for program in (pair.real, pair.ours):
+        program.send(json.dumps(request).encode())
+        lines = [program.line().decode()]
+        while not lines[-1].startswith('{"return"'):
+            lines.append(program.line().decode())
+        shown.append([normal_text(text) for text in lines])
+    assert shown[1] == shown[0]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_line(pair: Pair, line: str) -> None:
+    _run(pair, line)
+
+
+@pytest.mark.parametrize("command", IO)
+def test_qemu_io(pair: Pair, command: str) -> None:
+    _run(pair, f'qemu-io n0 "{command}"')
