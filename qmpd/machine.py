@@ -13,7 +13,7 @@ from qmpd import __version__
 from qmpd.block.graph import Graph
 from qmpd.errors import GenericError
 from qmpd.events import EventBus
-from qmpd.jobs.job import JobTable
+from qmpd.jobs.table import JobTable
 from qmpd.objects import ObjectContainer
 from qmpd.personality import Personality
 from qmpd.qapi.policy import CompatPolicy
@@ -76,6 +76,7 @@ class Machine:
         self.events = EventBus()
         self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock)
         self.jobs = JobTable(emit=self.events.emit, clock=clock)
+        self.graph.drain_users.append(self.jobs)
         self.objects = ObjectContainer()
         self.in_preconfig = preconfig
         self._autostart = not paused

@@ -280,11 +280,8 @@ async def run_transaction(
                     f"Action '{request.kind}' does not support transaction property"
                     " completion-mode = grouped"
                 )
-    graph.drain_all_begin()
-    try:
-        await _run_phases([ACTIONS[kind](graph, data) for kind, data in requests])
-    finally:
-        graph.drain_all_end()
+    await graph.drain_all()
+    await _run_phases([ACTIONS[kind](graph, data) for kind, data in requests])
 
 
 async def run_action(graph: Graph, kind: str, data: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd.block.drivers import check_unserved, find_driver
 from qmpd.block.names import NameGenerator, check_node_name
@@ -14,11 +14,24 @@ from qmpd.errors import BlockIOError, GenericError
 if TYPE_CHECKING:
     from qmpd.block.backend import BlockBackend
     from qmpd.block.images import Storage
-    from qmpd.clock import Clock
+    from qmpd.clock import Clock, Waiter
     from qmpd.events import Emit
 
 INHERITED: Final = ("read-only", "force-share")
 """Options that a child defined inside its parent takes from it unless it says otherwise."""
+
+
+class DrainUser(Protocol):
+    """What works on nodes by itself, and must be quiet while they are drained."""
+
+    def drained_begin(self) -> None:
+        """Start nothing new; these calls are counted."""
+
+    def drained_poll(self) -> Waiter | None:
+        """Something to wait for while it is still at work, None when it is quiet."""
+
+    def drained_end(self) -> None:
+        """Take back one `drained_begin`."""
 
 
 class Graph:
@@ -33,6 +46,7 @@ class Graph:
         self.storage = storage
         self.clock = clock
         self.backends: dict[str, BlockBackend] = {}
+        self.drain_users: list[DrainUser] = []
         self._by_name: dict[str, Node] = {}
         self._names = NameGenerator()
 
@@ -156,15 +170,27 @@ class Graph:
             if self._by_name.get(node.node_name) is node:
                 await self.unref(node)
 
-    def drain_all_begin(self) -> None:
-        """No request is under way while this returns: nothing new starts until the end."""
+    async def drain_all_begin(self) -> None:
+        """Have all that works on the graph stand still; nothing new starts until the end."""
         for node in self._by_name.values():
             node.quiesce_counter += 1
+        for user in self.drain_users:
+            user.drained_begin()
+        for user in self.drain_users:
+            while (busy := user.drained_poll()) is not None:
+                await busy
 
     def drain_all_end(self) -> None:
         """Undo one `drain_all_begin`."""
         for node in self._by_name.values():
             node.quiesce_counter = max(0, node.quiesce_counter - 1)
+        for user in self.drain_users:
+            user.drained_end()
+
+    async def drain_all(self) -> None:
+        """Let all requests under way end."""
+        await self.drain_all_begin()
+        self.drain_all_end()
 
     # Commands
 

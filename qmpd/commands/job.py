@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qmpd.commands.registry import CommandTable, Context, Handler
-from qmpd.errors import GenericError
 from qmpd.jobs.create import CreateJob
 from qmpd.jobs.job import Job
 
@@ -14,53 +13,56 @@ if TYPE_CHECKING:
     from qmpd.models.block_core import (
         BlockdevCreateArguments,
         BlockJobCancelArguments,
+        BlockJobChangeOptions,
         BlockJobSetSpeedArguments,
     )
 
 JOB = CommandTable()
 
 
-def _job_verb(verb: Callable[[Job], None]) -> Handler:
-    def handler(context: Context, arguments: Any) -> None:
-        verb(context.machine.jobs.find(arguments.id))
+def _job_verb(verb: Callable[[Job], Any]) -> Handler:
+    def handler(context: Context, arguments: Any) -> Any:
+        return verb(context.machine.jobs.find(arguments.id))
 
     return handler
 
 
-def _block_job_verb(verb: Callable[[Job], None], member: str) -> Handler:
-    def handler(context: Context, arguments: Any) -> None:
-        verb(context.machine.jobs.find_block_job(getattr(arguments, member)))
+def _block_job_verb(verb: Callable[[Job], Any], member: str) -> Handler:
+    def handler(context: Context, arguments: Any) -> Any:
+        return verb(context.machine.jobs.find_block_job(getattr(arguments, member)))
 
     return handler
 
 
-JOB.command("job-pause")(_job_verb(Job.pause))
-JOB.command("job-resume")(_job_verb(Job.resume))
-JOB.command("job-cancel")(_job_verb(Job.cancel))
-JOB.command("job-complete")(_job_verb(Job.complete))
-JOB.command("job-finalize")(_job_verb(Job.finalize))
-JOB.command("job-dismiss")(_job_verb(Job.dismiss))
-JOB.command("block-job-pause")(_block_job_verb(Job.pause, "device"))
-JOB.command("block-job-resume")(_block_job_verb(Job.resume, "device"))
-JOB.command("block-job-complete")(_block_job_verb(Job.complete, "device"))
-JOB.command("block-job-finalize")(_block_job_verb(Job.finalize, "id"))
-JOB.command("block-job-dismiss")(_block_job_verb(Job.dismiss, "id"))
-JOB.command("block-job-change")(_block_job_verb(Job.change, "id"))
+JOB.command("job-pause")(_job_verb(Job.user_pause))
+JOB.command("job-resume")(_job_verb(Job.user_resume))
+JOB.command("job-cancel")(_job_verb(Job.user_cancel))
+JOB.command("job-complete")(_job_verb(Job.user_complete))
+JOB.command("job-finalize")(_job_verb(Job.user_finalize))
+JOB.command("job-dismiss")(_job_verb(Job.user_dismiss))
+JOB.command("block-job-pause")(_block_job_verb(Job.user_pause, "device"))
+JOB.command("block-job-resume")(_block_job_verb(Job.user_resume, "device"))
+JOB.command("block-job-complete")(_block_job_verb(Job.user_complete, "device"))
+JOB.command("block-job-finalize")(_block_job_verb(Job.user_finalize, "id"))
+JOB.command("block-job-dismiss")(_block_job_verb(Job.user_dismiss, "id"))
 
 
 @JOB.command("block-job-cancel")
-def block_job_cancel(context: Context, arguments: BlockJobCancelArguments) -> None:
+async def block_job_cancel(context: Context, arguments: BlockJobCancelArguments) -> None:
     """Cancel a block job; without force not one that its user has paused."""
-    job = context.machine.jobs.find_block_job(arguments.device)
-    if job.user_paused and not arguments.force:
-        raise GenericError(f"The block job for device '{job.id}' is currently paused")
-    job.cancel()
+    await context.machine.jobs.block_job_cancel(arguments.device, force=bool(arguments.force))
 
 
 @JOB.command("block-job-set-speed")
-def block_job_set_speed(context: Context, arguments: BlockJobSetSpeedArguments) -> None:
+async def block_job_set_speed(context: Context, arguments: BlockJobSetSpeedArguments) -> None:
     """Limit a block job (bytes per second)."""
-    context.machine.jobs.find_block_job(arguments.device)
+    await context.machine.jobs.block_job_set_speed(arguments.device, arguments.speed)
+
+
+@JOB.command("block-job-change")
+async def block_job_change(context: Context, arguments: BlockJobChangeOptions) -> None:
+    """Change the options of a job that runs."""
+    await context.machine.jobs.find_block_job(arguments.id).change(arguments)
 
 
 @JOB.command("query-jobs")

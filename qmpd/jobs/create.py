@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.drivers import find_driver
-from qmpd.jobs.job import Job, JobTable
+from qmpd.jobs.job import Job
 
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
+    from qmpd.jobs.table import JobTable
 
 
 class CreateJob(Job):
-    """Has a driver make an image; stays concluded until it is dismissed."""
+    """Has a driver make an image; stays concluded until it is dismissed.
+
+    :param options: as of BlockdevCreateOptions, plain JSON values
+    :raises GenericError: the driver cannot, or the id is malformed or in use
+    """
 
     job_type = "create"
 
@@ -27,7 +32,7 @@ class CreateJob(Job):
         self._options = options
 
     async def run(self) -> None:
-        """See `Job.run`."""
+        """See `Job.run`; there is one step of progress, even when it fails."""
         self.progress_total = 1
         try:
             await self._driver.create(self._graph, self._options)

@@ -70,3 +70,9 @@ VERBS: Final = MappingProxyType(
     }
 )
 """The states in which each verb is accepted."""
+
+READY: Final = frozenset({_S.READY, _S.STANDBY})
+"""The states that queries call ready."""
+
+COMPLETED: Final = frozenset({_S.WAITING, _S.PENDING, _S.ABORTING, _S.CONCLUDED, _S.NULL})
+"""The states in which the work has ended."""

@@ -1,0 +1,238 @@
+"""Block jobs: jobs that copy between nodes, with a speed, an I/O status and events of their own."""
+
+from __future__ import annotations
+
+import errno
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from qmpd.errors import GenericError
+from qmpd.jobs.job import Job
+from qmpd.jobs.ratelimit import RateLimit
+from qmpd.jobs.states import JobVerb
+
+if TYPE_CHECKING:
+    from qmpd.block.node import Node
+    from qmpd.clock import Waiter
+    from qmpd.jobs.table import JobTable
+    from qmpd.jobs.transaction import JobTxn
+
+_SPEED_NEGATIVE = "Parameter 'speed' expects a non-negative value"
+
+
+class OnError(Enum):
+    """What a job does about a failed request (QAPI enum BlockdevOnError)."""
+
+    REPORT = "report"
+    IGNORE = "ignore"
+    ENOSPC = "enospc"
+    STOP = "stop"
+    AUTO = "auto"
+
+
+class ErrorAction(Enum):
+    """What was decided for one failed request (QAPI enum BlockErrorAction)."""
+
+    IGNORE = "ignore"
+    REPORT = "report"
+    STOP = "stop"
+
+
+ERROR_ACTIONS = {
+    # policy: (for ENOSPC, for any other errno)
+    OnError.REPORT: (ErrorAction.REPORT, ErrorAction.REPORT),
+    OnError.IGNORE: (ErrorAction.IGNORE, ErrorAction.IGNORE),
+    OnError.ENOSPC: (ErrorAction.STOP, ErrorAction.REPORT),
+    OnError.STOP: (ErrorAction.STOP, ErrorAction.STOP),
+    OnError.AUTO: (ErrorAction.STOP, ErrorAction.REPORT),
+}
+
+
+class BlockJob(Job):
+    """Base of backup, mirror, commit and stream.
+
+    :param node: the node it was started on; its backend's name is the default id
+    :param job_id: its id, None for the default
+    :param speed: bytes per second, 0 for no limit
+    :raises GenericError: the id is malformed or in use, or the speed is negative
+    """
+
+    is_block_job = True
+    can_change: ClassVar[bool] = False
+    """Whether verb change means something for this type."""
+
+    def __init__(
+        self,
+        table: JobTable,
+        node: Node,
+        job_id: str | None,
+        *,
+        speed: int = 0,
+        txn: JobTxn | None = None,
+        auto_finalize: bool = True,
+        auto_dismiss: bool = True,
+    ) -> None:
+        super().__init__(
+            table,
+            node.device_name if job_id is None else job_id,
+            txn=txn,
+            auto_finalize=auto_finalize,
+            auto_dismiss=auto_dismiss,
+        )
+        self.node = node
+        self.speed = 0
+        self.io_status = "ok"
+        self.limit = RateLimit()
+        self._drains = 0
+        if speed < 0:
+            self.fail_creation()
+            raise GenericError(_SPEED_NEGATIVE)
+        if speed:
+            self.set_speed(speed)
+
+    # Verbs of block jobs alone
+
+    def set_speed(self, speed: int) -> None:
+        """Verb set-speed: limit it to `speed` bytes per second, 0 for no limit."""
+        self.check_verb(JobVerb.SET_SPEED)
+        if speed < 0:
+            raise GenericError(_SPEED_NEGATIVE)
+        before, self.speed = self.speed, speed
+        self.limit.set_speed(speed)
+        self.on_set_speed()
+        if not speed or speed > before:
+            self.enter(lambda: self.sleeping)
+
+    def on_set_speed(self) -> None:
+        """The speed has changed."""
+
+    async def change(self, options: Any) -> None:
+        """Verb change.
+
+        :param options: BlockJobChangeOptions, as attributes
+        """
+        self.check_verb(JobVerb.CHANGE)
+        if not self.can_change:
+            raise GenericError("Job type does not support change")
+        await self.change_work(options)
+
+    async def change_work(self, options: Any) -> None:
+        """Verb change came (`can_change` types only)."""
+
+    # For the work
+
+    def processed(self, length: int) -> None:
+        """Account for `length` bytes that were copied, for the speed limit."""
+        self.limit.delay(self.table.clock.now(), length)
+
+    async def limit_speed(self) -> None:
+        """Wait as long as the speed limit says; always gives others a turn."""
+        while True:
+            delay = self.limit.delay(self.table.clock.now())
+            await self.sleep(delay)
+            if not delay or self.cancelled:
+                return
+
+    def io_failed(self, policy: OnError, error_number: int, *, read: bool) -> ErrorAction:
+        """A request of the job failed: say so, and decide.
+
+        With action stop the job pauses as if by its user; the work retries the
+        request after its next pause point.
+
+        :param error_number: positive errno
+        :param read: whether it was a read
+        """
+        no_space = error_number == errno.ENOSPC
+        action = ERROR_ACTIONS[policy][0 if no_space else 1]
+        self.table.emit(
+            "BLOCK_JOB_ERROR",
+            {
+                "device": self.id,
+                "operation": "read" if read else "write",
+                "action": action.value,
+            },
+        )
+        if action is ErrorAction.STOP:
+            if not self.user_paused:
+                self.pause()
+                self.user_paused = True
+            if self.io_status == "ok":
+                self.io_status = "nospace" if no_space else "failed"
+        return action
+
+    def on_user_resume(self) -> None:
+        """See `Job.on_user_resume`: errors are forgotten."""
+        self.io_status = "ok"
+
+    # Drains of the graph
+
+    def drained_begin(self) -> None:
+        """The nodes of the job are to be quiet: pause."""
+        self._drains += 1
+        self.pause()
+
+    def drained_poll(self) -> Waiter | None:
+        """Something to wait for while the job is at work, None when it is quiet."""
+        if not self.busy or self.completed:
+            return None
+        return self.watch()
+
+    def drained_end(self) -> None:
+        """Take back one `drained_begin`; a job made since then has none to take back."""
+        if self._drains:
+            self._drains -= 1
+            self.resume()
+
+    # What is seen of it
+
+    def block_info(self) -> dict[str, Any]:
+        """BlockJobInfo, members in schema order."""
+        info: dict[str, Any] = {
+            "type": self.job_type,
+            "device": self.id,
+            "len": self.progress_total,
+            "offset": self.progress_current,
+            "busy": self.busy,
+            "paused": self.pause_count > 0,
+            "speed": self.speed,
+            "io-status": self.io_status,
+            "ready": self.ready,
+            "status": self.status.value,
+            "auto-finalize": self.auto_finalize,
+            "auto-dismiss": self.auto_dismiss,
+        }
+        if self.error is not None:
+            info["error"] = self.error.desc
+        info.update(self.more_info())
+        return info
+
+    def more_info(self) -> dict[str, Any]:
+        """Members of BlockJobInfo that only this type has."""
+        return {}
+
+    def emit_pending(self) -> None:
+        """See `Job.emit_pending`."""
+        self.table.emit("BLOCK_JOB_PENDING", {"type": self.job_type, "id": self.id})
+
+    def emit_ready(self) -> None:
+        """See `Job.emit_ready`."""
+        self.table.emit("BLOCK_JOB_READY", self._progress())
+
+    def emit_ended(self) -> None:
+        """See `Job.emit_ended`."""
+        if self.cancelled:
+            self.table.emit("BLOCK_JOB_CANCELLED", self._progress())
+            return
+        data = self._progress()
+        if self.error is not None:
+            data["error"] = self.error.desc
+        self.table.emit("BLOCK_JOB_COMPLETED", data)
+
+    def _progress(self) -> dict[str, Any]:
+        return {
+            "type": self.job_type,
+            "device": self.id,
+            "len": self.progress_total,
+            "offset": self.progress_current,
+            "speed": self.speed,
+        }

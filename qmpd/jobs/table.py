@@ -1,0 +1,109 @@
+"""All jobs of one machine: looking them up, listing them, pausing and ending them all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qmpd.errors import DeviceNotActive, GenericError
+from qmpd.jobs.block_job import BlockJob
+
+if TYPE_CHECKING:
+    from qmpd.clock import Clock, Waiter
+    from qmpd.events import Emit
+    from qmpd.jobs.job import Job
+
+
+class JobTable:
+    """All jobs, by id; `jobs` has the oldest first.
+
+    :param emit: takes events
+    :param clock: runs the work of the jobs
+    """
+
+    def __init__(self, *, emit: Emit, clock: Clock) -> None:
+        self.emit = emit
+        self.clock = clock
+        self.jobs: dict[str, Job] = {}
+
+    def find(self, job_id: str) -> Job:
+        """The job that a job-* command means.
+
+        :raises GenericError: there is none
+        """
+        job = self.jobs.get(job_id)
+        if job is None:
+            raise GenericError("Job not found")
+        return job
+
+    def find_block_job(self, job_id: str) -> BlockJob:
+        """The job that a block-job-* command means.
+
+        :raises DeviceNotActive: there is none, or it is no block job
+        """
+        job = self.jobs.get(job_id)
+        if not isinstance(job, BlockJob):
+            raise DeviceNotActive(f"Block job '{job_id}' not found")
+        return job
+
+    def query_jobs(self) -> list[dict[str, Any]]:
+        """Command query-jobs: the newest first."""
+        return [job.info() for job in reversed(self.jobs.values())]
+
+    def query_block_jobs(self) -> list[dict[str, Any]]:
+        """Command query-block-jobs: the newest first."""
+        jobs = reversed(self.jobs.values())
+        return [job.block_info() for job in jobs if isinstance(job, BlockJob)]
+
+    # The block-job-* commands, for QMP and HMP
+
+    async def block_job_pause(self, job_id: str) -> None:
+        """Command block-job-pause."""
+        self.find_block_job(job_id).user_pause()
+
+    async def block_job_resume(self, job_id: str) -> None:
+        """Command block-job-resume."""
+        self.find_block_job(job_id).user_resume()
+
+    async def block_job_complete(self, job_id: str) -> None:
+        """Command block-job-complete."""
+        await self.find_block_job(job_id).user_complete()
+
+    async def block_job_set_speed(self, job_id: str, speed: int) -> None:
+        """Command block-job-set-speed; bytes per second, 0 for no limit."""
+        self.find_block_job(job_id).set_speed(speed)
+
+    async def block_job_cancel(self, job_id: str, *, force: bool = False) -> None:
+        """Command block-job-cancel: not a job that the user has paused, unless by force.
+
+        :raises QmpError: there is no such job, or it does not accept it
+        """
+        job = self.find_block_job(job_id)
+        if job.user_paused and not force:
+            raise GenericError(f"The block job for device '{job_id}' is currently paused")
+        await job.user_cancel(force=force)
+
+    # A drain of the graph (see `Graph.drain_users`) pauses the jobs that work on it
+
+    def drained_begin(self) -> None:
+        """Pause all block jobs."""
+        for job in list(self.jobs.values()):
+            if isinstance(job, BlockJob):
+                job.drained_begin()
+
+    def drained_poll(self) -> Waiter | None:
+        """Something to wait for while a block job is still at work."""
+        for job in self.jobs.values():
+            if isinstance(job, BlockJob) and (waiter := job.drained_poll()) is not None:
+                return waiter
+        return None
+
+    def drained_end(self) -> None:
+        """Resume what `drained_begin` paused."""
+        for job in list(self.jobs.values()):
+            if isinstance(job, BlockJob):
+                job.drained_end()
+
+    async def cancel_all(self) -> None:
+        """Cancel every job, the newest first, wait for its end, and forget it."""
+        while self.jobs:
+            await next(reversed(self.jobs.values())).cancel_and_wait()
