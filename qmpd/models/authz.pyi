@@ -4,7 +4,6 @@ from typing import Literal, TypeAlias
 
 from qmpd.qapi.types import Struct
 
-
 QAuthZListPolicy: TypeAlias = Literal["deny", "allow"]
 """Whether somebody may connect.
 

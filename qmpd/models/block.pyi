@@ -6,7 +6,6 @@ from pydantic import Field
 
 from qmpd.qapi.types import Struct, Uint64
 
-
 class PRManagerInfo(Struct):
     """A manager of SCSI persistent reservations."""
 
@@ -52,8 +51,8 @@ class BlockdevOpenTrayArguments(Struct):
 class BlockdevCloseTrayArguments(Struct):
     """Arguments of command blockdev-close-tray.
 
-    Closes the tray of a device. DEVICE_TRAY_MOVED tells when it moved. Nothing happens when it
-    is closed, or the device has no tray.
+    Closes the tray of a device. DEVICE_TRAY_MOVED tells when it moved. Nothing happens when
+    it is closed, or the device has no tray.
     """
 
     device: str | None = None
@@ -94,8 +93,8 @@ BlockdevChangeReadOnlyMode: TypeAlias = Literal["retain", "read-only", "read-wri
 class BlockdevChangeMediumArguments(Struct):
     """Arguments of command blockdev-change-medium.
 
-    Changes the medium: opens the tray, takes the old one out, makes a node from a file, puts it
-    in and closes the tray.
+    Changes the medium: opens the tray, takes the old one out, makes a node from a file, puts
+    it in and closes the tray.
     """
 
     device: str | None = None
@@ -146,9 +145,9 @@ class PrManagerStatusChangedData(Struct):
 class BlockLatencyHistogramSetArguments(Struct):
     """Arguments of command block-latency-histogram-set.
 
-    Begins, changes or ends counting how long the requests of a device take, by ranges of time.
-    Without any boundaries all counts are dropped. A list holds the boundaries between the ranges
-    in nanoseconds, rising and greater than 0.
+    Begins, changes or ends counting how long the requests of a device take, by ranges of
+    time. Without any boundaries all counts are dropped. A list holds the boundaries between
+    the ranges in nanoseconds, rising and greater than 0.
     """
 
     id: str

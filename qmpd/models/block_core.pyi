@@ -18,7 +18,6 @@ from .crypto import (
 from .job import JobStatus, JobType
 from .sockets import InetSocketAddress, InetSocketAddressBase, SocketAddress
 
-
 class SnapshotInfo(Struct):
     """A snapshot inside an image."""
 
@@ -131,7 +130,9 @@ class VmdkExtentInfo(Struct):
 class ImageInfoSpecificRbd(Struct):
     """What is known of an RBD image."""
 
-    encryption_format: RbdImageEncryptionFormat | None = Field(default=None, alias="encryption-format")
+    encryption_format: RbdImageEncryptionFormat | None = Field(
+        default=None, alias="encryption-format"
+    )
     """format of its encryption; absent when it has none"""
 
 class ImageInfoSpecificFile(Struct):
@@ -256,8 +257,8 @@ class BlockdevCacheInfo(Struct):
     """whether flushes are ignored"""
 
 class BlockDeviceInfo(Struct):
-    """A node of the block graph. Limits are those of the device on it; 0 means no limit. Rates are
-    in bytes or requests per second, lengths in seconds.
+    """A node of the block graph. Limits are those of the device on it; 0 means no limit. Rates
+    are in bytes or requests per second, lengths in seconds.
     """
 
     file: str
@@ -383,7 +384,8 @@ class BlockDirtyInfo(Struct):
     """whether writes are marked (since 4.0)"""
 
     busy: bool
-    """whether something uses it, so that it can be neither changed nor used otherwise (since 4.0)
+    """whether something uses it, so that it can be neither changed nor used otherwise (since
+    4.0)
     """
 
     persistent: bool
@@ -414,8 +416,8 @@ class Qcow2BitmapInfo(Struct):
     """its flags"""
 
 class BlockLatencyHistogramInfo(Struct):
-    """How many requests took how long. With n boundaries there are n+1 ranges: below the first one,
-    from each to the next, and from the last one on.
+    """How many requests took how long. With n boundaries there are n+1 ranges: below the first
+    one, from each to the next, and from the last one on.
     """
 
     boundaries: list[Uint64]
@@ -452,8 +454,8 @@ class BlockInfo(Struct):
     """whether the last I/O went well; only when errors may stop the machine"""
 
 class BlockDeviceTimedStats(Struct):
-    """Statistics of the requests of a device within the last moments. Latencies are in nanoseconds,
-    queue depths the average number of requests under way.
+    """Statistics of the requests of a device within the last moments. Latencies are in
+    nanoseconds, queue depths the average number of requests under way.
     """
 
     interval_length: Int64
@@ -691,8 +693,8 @@ class QueryBlockstatsArguments(Struct):
     """
 
 BlockdevOnError: TypeAlias = Literal["report", "ignore", "enospc", "stop", "auto"]
-"""What to do when I/O fails. For a guest's I/O it decides what the guest sees, for a job's whether
-the job goes on.
+"""What to do when I/O fails. For a guest's I/O it decides what the guest sees, for a job's
+whether the job goes on.
 
 * `report`: the guest gets the error; the job fails
 * `ignore`: it is as if it had succeeded, except for an event
@@ -707,7 +709,9 @@ MirrorSyncMode: TypeAlias = Literal["top", "full", "none", "incremental", "bitma
 * `top`: what lies in the node itself, not in its backing files
 * `full`: everything
 * `none`: nothing
-* `incremental`: what the bitmap marks. The bitmap is cleared when the job succeeds (since 2.4)
+* `incremental`: what the bitmap marks. The bitmap is cleared when the job succeeds (since
+  2.4)
+
 * `bitmap`: what the bitmap marks. A BitmapSyncMode says what becomes of it (since 4.2)
 """
 
@@ -843,8 +847,8 @@ class BackupPerf(Struct):
     """requests under way at once; default 64"""
 
     max_chunk: Int64 | None = Field(default=None, alias="max-chunk")
-    """most bytes copied by a request; 0 or absent for no limit. At least the size of a cluster of
-    the copy
+    """most bytes copied by a request; 0 or absent for no limit. At least the size of a cluster
+    of the copy
     """
 
     min_cluster_size: Size | None = Field(default=None, alias="min-cluster-size")
@@ -868,13 +872,13 @@ class BackupCommon(Struct):
     """limit in bytes per second; default 0, none"""
 
     bitmap: str | None = None
-    """bitmap that tells what to copy, needed with `sync` bitmap and incremental; with full and top
-    it only changes as `bitmap-mode` says (since 2.4)
+    """bitmap that tells what to copy, needed with `sync` bitmap and incremental; with full and
+    top it only changes as `bitmap-mode` says (since 2.4)
     """
 
     bitmap_mode: BitmapSyncMode | None = Field(default=None, alias="bitmap-mode")
-    """what becomes of that bitmap. Must be given with it, except for `sync` incremental, where it
-    can only be on-success
+    """what becomes of that bitmap. Must be given with it, except for `sync` incremental, where
+    it can only be on-success
     """
 
     compress: bool | None = None
@@ -1081,8 +1085,8 @@ class DriveMirror(Struct):
     """limit in bytes per second; default 0, none"""
 
     granularity: Uint32 | None = None
-    """bytes per bit of the job's own bitmap, a power of two from 512 to 64 MiB; default: size of a
-    cluster of the copy, at least 4096, or 65536 (since 1.4)
+    """bytes per bit of the job's own bitmap, a power of two from 512 to 64 MiB; default: size of
+    a cluster of the copy, at least 4096, or 65536 (since 1.4)
     """
 
     buf_size: Int64 | None = Field(default=None, alias="buf-size")
@@ -1182,8 +1186,8 @@ class BlockdevMirrorArguments(Struct):
     """limit in bytes per second; default 0, none"""
 
     granularity: Uint32 | None = None
-    """bytes per bit of the job's own bitmap, a power of two from 512 to 64 MiB; default: size of a
-    cluster of the copy, at least 4096, or 65536
+    """bytes per bit of the job's own bitmap, a power of two from 512 to 64 MiB; default: size of
+    a cluster of the copy, at least 4096, or 65536
     """
 
     buf_size: Int64 | None = Field(default=None, alias="buf-size")
@@ -1276,13 +1280,14 @@ class BlockIOThrottle(Struct):
     """bytes from which a request counts as several; default 0, never (since 1.7)"""
 
     group: str | None = None
-    """throttle group that shares the limits; default: the one it is in, else one by the name of the
-    device (since 2.4)
+    """throttle group that shares the limits; default: the one it is in, else one by the name of
+    the device (since 2.4)
     """
 
 class ThrottleLimits(Struct):
-    """Limits of a throttle group. Rates are in bytes or requests per second, lengths in seconds; 0
-    means no limit. A limit for everything cannot be combined with those for reads or writes.
+    """Limits of a throttle group. Rates are in bytes or requests per second, lengths in seconds;
+    0 means no limit. A limit for everything cannot be combined with those for reads or
+    writes.
     """
 
     iops_total: Int64 | None = Field(default=None, alias="iops-total")
@@ -1425,8 +1430,8 @@ class BlockStreamArguments(Struct):
     """the same by name of the node. Not together with `base` or `bottom` (since 2.8)"""
 
     backing_file: str | None = Field(default=None, alias="backing-file")
-    """what the image shall say is its backing file; default: the file name of the one that stays.
-    Only when one does (since 2.1)
+    """what the image shall say is its backing file; default: the file name of the one that
+    stays. Only when one does (since 2.1)
     """
 
     backing_mask_protocol: bool | None = Field(default=None, alias="backing-mask-protocol")
@@ -1435,7 +1440,8 @@ class BlockStreamArguments(Struct):
     """
 
     bottom: str | None = None
-    """name of the lowest node that is copied. Not together with `base` or `base-node` (since 6.0)
+    """name of the lowest node that is copied. Not together with `base` or `base-node` (since
+    6.0)
     """
 
     speed: Int64 | None = None
@@ -1468,16 +1474,17 @@ class BlockJobSetSpeedArguments(Struct):
 class BlockJobCancelArguments(Struct):
     """Arguments of command block-job-cancel.
 
-    Ends a job as soon as possible. A mirror that is ready finishes its copy and leaves it alone:
-    it counts as completed, nothing switches over to it. With `force`, and by job-cancel, every
-    job is cancelled.
+    Ends a job as soon as possible. A mirror that is ready finishes its copy and leaves it
+    alone: it counts as completed, nothing switches over to it. With `force`, and by
+    job-cancel, every job is cancelled.
     """
 
     device: str
     """name of the job"""
 
     force: bool | None = None
-    """cancel a mirror that is ready, whether its copy is complete or not; default false (since 1.3)
+    """cancel a mirror that is ready, whether its copy is complete or not; default false (since
+    1.3)
     """
 
 class BlockJobPauseArguments(Struct):
@@ -1740,7 +1747,8 @@ class BlockdevOptionsLUKS(BlockdevOptionsGenericFormat):
     """A LUKS image."""
 
     key_secret: str | None = Field(default=None, alias="key-secret")
-    """id of the secret object with the passphrase; must be given to read or write data (since 2.6)
+    """id of the secret object with the passphrase; must be given to read or write data (since
+    2.6)
     """
 
     header: BlockdevRef | None = None
@@ -1873,8 +1881,8 @@ class BlockdevOptionsQcow2(BlockdevOptionsGenericCOWFormat):
     """size of both metadata caches together, in bytes; default: from the sizes below (since 2.2)"""
 
     l2_cache_size: Int64 | None = Field(default=None, alias="l2-cache-size")
-    """most memory for L2 tables, in bytes; default: for the whole image, but 32 MiB at most (since
-    2.2)
+    """most memory for L2 tables, in bytes; default: for the whole image, but 32 MiB at most
+    (since 2.2)
     """
 
     l2_cache_entry_size: Int64 | None = Field(default=None, alias="l2-cache-entry-size")
@@ -1886,7 +1894,8 @@ class BlockdevOptionsQcow2(BlockdevOptionsGenericCOWFormat):
     """memory for reference count blocks, in bytes; default: four clusters (since 2.2)"""
 
     cache_clean_interval: Int64 | None = Field(default=None, alias="cache-clean-interval")
-    """how long unused entries stay in the caches, in seconds; 0 for ever; default 600 (since 2.5)
+    """how long unused entries stay in the caches, in seconds; 0 for ever; default 600 (since
+    2.5)
     """
 
     encrypt: BlockdevQcow2Encryption | None = None
@@ -2107,8 +2116,8 @@ class BlkdebugSetStateOptions(Struct):
     """the state it goes to"""
 
 class BlockdevOptionsBlkdebug(Struct):
-    """A filter for tests: fails requests, and hides limits of the node below or shows others. Sizes
-    are in bytes; 0 or absent leaves what the node below has.
+    """A filter for tests: fails requests, and hides limits of the node below or shows others.
+    Sizes are in bytes; 0 or absent leaves what the node below has.
     """
 
     image: BlockdevRef
@@ -2135,7 +2144,9 @@ class BlockdevOptionsBlkdebug(Struct):
     max_discard: Int32 | None = Field(default=None, alias="max-discard")
     """longest discard (since 2.10)"""
 
-    inject_error: list[BlkdebugInjectErrorOptions] | None = Field(default=None, alias="inject-error")
+    inject_error: list[BlkdebugInjectErrorOptions] | None = Field(
+        default=None, alias="inject-error"
+    )
     """rules that fail requests"""
 
     set_state: list[BlkdebugSetStateOptions] | None = Field(default=None, alias="set-state")
@@ -2144,7 +2155,9 @@ class BlockdevOptionsBlkdebug(Struct):
     take_child_perms: list[BlockPermission] | None = Field(default=None, alias="take-child-perms")
     """permissions it takes on the node below though it does not need them (since 5.0)"""
 
-    unshare_child_perms: list[BlockPermission] | None = Field(default=None, alias="unshare-child-perms")
+    unshare_child_perms: list[BlockPermission] | None = Field(
+        default=None, alias="unshare-child-perms"
+    )
     """permissions it leaves to nobody else on the node below (since 5.0)"""
 
 class BlockdevOptionsBlklogwrites(Struct):
@@ -2162,7 +2175,9 @@ class BlockdevOptionsBlklogwrites(Struct):
     log_append: bool | None = Field(default=None, alias="log-append")
     """add to the log that is there; default false"""
 
-    log_super_update_interval: Uint64 | None = Field(default=None, alias="log-super-update-interval")
+    log_super_update_interval: Uint64 | None = Field(
+        default=None, alias="log-super-update-interval"
+    )
     """write the log's header after that many writes; default 4096"""
 
 class BlockdevOptionsBlkverify(Struct):
@@ -2363,7 +2378,9 @@ class BlockdevOptionsRbd(Struct):
     user: str | None = None
     """name of the user; default: from the configuration"""
 
-    auth_client_required: list[RbdAuthMode] | None = Field(default=None, alias="auth-client-required")
+    auth_client_required: list[RbdAuthMode] | None = Field(
+        default=None, alias="auth-client-required"
+    )
     """ways to authenticate that are allowed; default: from the configuration (since 3.0)"""
 
     key_secret: str | None = Field(default=None, alias="key-secret")
@@ -2386,8 +2403,8 @@ class BlockdevOptionsReplication(BlockdevOptionsGenericFormat):
     """side of the replication"""
 
     top_id: str | None = Field(default=None, alias="top-id")
-    """name of the node or device at the top of the chain; needed for the secondary, not allowed for
-    the primary
+    """name of the node or device at the top of the chain; needed for the secondary, not allowed
+    for the primary
     """
 
 NFSTransport: TypeAlias = Literal["inet"]
@@ -2507,8 +2524,8 @@ class BlockdevOptionsNbd(Struct):
     """
 
     reconnect_delay: Uint32 | None = Field(default=None, alias="reconnect-delay")
-    """how long requests wait for a lost connection to come back, in seconds; default 0, they fail
-    at once (since 4.2)
+    """how long requests wait for a lost connection to come back, in seconds; default 0, they
+    fail at once (since 4.2)
     """
 
     open_timeout: Uint32 | None = Field(default=None, alias="open-timeout")
@@ -2542,7 +2559,8 @@ OnCbwError: TypeAlias = Literal["break-guest-write", "break-snapshot"]
 """What to do when old data cannot be saved before it is overwritten.
 
 * `break-guest-write`: the write fails
-* `break-snapshot`: the write succeeds; the copy is of no use from then on, and reading it fails
+* `break-snapshot`: the write succeeds; the copy is of no use from then on, and reading it
+  fails
 """
 
 class BlockdevOptionsCbw(BlockdevOptionsGenericFormat):
@@ -2656,8 +2674,8 @@ BlockdevRefOrNull: TypeAlias = BlockdevOptions | str | None
 class BlockdevReopenArguments(Struct):
     """Arguments of command blockdev-reopen.
 
-    Gives nodes other options. Options that are not given go back to their defaults; driver and
-    names of files cannot be changed. When one node fails none is changed.
+    Gives nodes other options. Options that are not given go back to their defaults; driver
+    and names of files cannot be changed. When one node fails none is changed.
     """
 
     options: list[BlockdevOptions]
@@ -2701,7 +2719,8 @@ class BlockdevCreateOptionsFile(Struct):
     """tell btrfs not to copy on write; default false"""
 
     extent_size_hint: Size | None = Field(default=None, alias="extent-size-hint")
-    """extent size to ask of the file system, in bytes; 0 to ask for none; default 1 MiB (since 5.1)
+    """extent size to ask of the file system, in bytes; 0 to ask for none; default 1 MiB (since
+    5.1)
     """
 
 class BlockdevCreateOptionsGluster(Struct):
@@ -2958,8 +2977,8 @@ class BlockdevCreateOptionsVhdx(Struct):
     """size of the log in bytes, a multiple of 1 MiB; default 1 MiB"""
 
     block_size: Size | None = Field(default=None, alias="block-size")
-    """size of a block in bytes, a multiple of 1 MiB up to 256 MiB; default 0, from the size of the
-    disk
+    """size of a block in bytes, a multiple of 1 MiB up to 256 MiB; default 0, from the size of
+    the disk
     """
 
     subformat: BlockdevVhdxSubformat | None = None
@@ -3314,8 +3333,8 @@ class QuorumFailureData(Struct):
 class QuorumReportBadData(Struct):
     """Data of event QUORUM_REPORT_BAD.
 
-    A child of a quorum failed or differs from the majority. Sent at most once a second for each
-    kind of request and node.
+    A child of a quorum failed or differs from the majority. Sent at most once a second for
+    each kind of request and node.
     """
 
     type: QuorumOpType
@@ -3345,8 +3364,8 @@ class BlockdevSnapshotInternal(Struct):
 class BlockdevSnapshotDeleteInternalSyncArguments(Struct):
     """Arguments of command blockdev-snapshot-delete-internal-sync.
 
-    Deletes a snapshot inside an image. At least one of `id` and `name` must be given; when both
-    are, both must fit.
+    Deletes a snapshot inside an image. At least one of `id` and `name` must be given; when
+    both are, both must fit.
     """
 
     device: str

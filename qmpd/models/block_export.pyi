@@ -9,7 +9,6 @@ from qmpd.qapi.types import Size, Struct, TaggedUnion, Uint16, Uint32
 from .block_core import BlockDirtyBitmapOrStr
 from .sockets import SocketAddress, SocketAddressLegacy
 
-
 class NbdServerOptionsBase(Struct):
     """Settings of the NBD server."""
 
@@ -51,8 +50,8 @@ class BlockExportOptionsNbd(BlockExportOptionsNbdBase):
     """
 
     allocation_depth: bool | None = Field(default=None, alias="allocation-depth")
-    """whether clients may read, as metadata "qemu:allocation-depth", how far down the backing chain
-    data comes from; default false
+    """whether clients may read, as metadata "qemu:allocation-depth", how far down the backing
+    chain data comes from; default false
     """
 
 class BlockExportOptionsVhostUserBlk(Struct):
@@ -163,13 +162,13 @@ class BlockExportOptions(TaggedUnion):
     """its name; unique among all exports"""
 
     fixed_iothread: bool | None = Field(default=None, alias="fixed-iothread")
-    """whether the node's thread must stay `iothread` while the export exists; default false (since
-    5.2)
+    """whether the node's thread must stay `iothread` while the export exists; default false
+    (since 5.2)
     """
 
     iothread: str | None = None
-    """id of the iothread that serves it; the node moves there if it can. Default: the node's thread
-    (since 5.2)
+    """id of the iothread that serves it; the node moves there if it can. Default: the node's
+    thread (since 5.2)
     """
 
     node_name: str = Field(alias="node-name")
@@ -182,7 +181,8 @@ class BlockExportOptions(TaggedUnion):
     """whether writes are on stable storage when they are done; default false (since 5.2)"""
 
     allow_inactive: bool | None = Field(default=None, alias="allow-inactive")
-    """whether it stays usable, with errors, while the node is inactive; default false (since 10.0)
+    """whether it stays usable, with errors, while the node is inactive; default false (since
+    10.0)
     """
 
 class BlockExportDelArguments(Struct):

@@ -8,7 +8,6 @@ from qmpd.qapi.types import Int64, Struct, TaggedUnion
 
 from .sockets import SocketAddressLegacy
 
-
 class ChardevInfo(Struct):
     """A character device."""
 
@@ -124,7 +123,8 @@ class ChardevSocket(ChardevCommon):
     """speak websocket; default false (since 3.1)"""
 
     reconnect: Int64 | None = None
-    """seconds to wait before connecting again; default 0, never. Only when connecting (since 2.2)
+    """seconds to wait before connecting again; default 0, never. Only when connecting (since
+    2.2)
     """
 
     reconnect_ms: Int64 | None = Field(default=None, alias="reconnect-ms")

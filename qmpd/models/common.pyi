@@ -2,7 +2,6 @@
 
 from typing import Literal, TypeAlias
 
-
 IoOperationType: TypeAlias = Literal["read", "write"]
 """Direction of an I/O request.
 
@@ -19,7 +18,8 @@ OnOffAuto: TypeAlias = Literal["auto", "on", "off"]
 """
 
 StrOrNull: TypeAlias = str | None
-"""A string, or null to take a value away. Used where leaving the member out means something else.
+"""A string, or null to take a value away. Used where leaving the member out means something
+else.
 """
 
 HostMemPolicy: TypeAlias = Literal["default", "preferred", "bind", "interleave"]

@@ -4,7 +4,6 @@ from typing import Literal, TypeAlias
 
 from qmpd.qapi.types import Int64, Struct
 
-
 class QmpCapabilitiesArguments(Struct):
     """Arguments of command qmp_capabilities.
 

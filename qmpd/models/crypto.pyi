@@ -6,7 +6,6 @@ from pydantic import Field
 
 from qmpd.qapi.types import Int32, Int64, Struct, TaggedUnion
 
-
 QCryptoTLSCredsEndpoint: TypeAlias = Literal["client", "server"]
 """The side of a TLS connection that credentials serve.
 
@@ -136,8 +135,8 @@ class QCryptoBlockCreateOptionsLUKS(QCryptoBlockOptionsLUKS):
     """hash that protects the master key; default sha256"""
 
     iter_time: Int64 | None = Field(default=None, alias="iter-time")
-    """how long deriving a key from the passphrase should take, in milliseconds; default 2000 (since
-    2.8)
+    """how long deriving a key from the passphrase should take, in milliseconds; default 2000
+    (since 2.8)
     """
 
 class QCryptoBlockCreateOptions(QCryptoBlockOptionsBase, TaggedUnion):
@@ -205,7 +204,8 @@ QCryptoBlockLUKSKeyslotState: TypeAlias = Literal["active", "inactive"]
 """
 
 class QCryptoBlockAmendOptionsLUKS(Struct):
-    """A change to the key slots of a LUKS image: adds a passphrase, or takes one or several away.
+    """A change to the key slots of a LUKS image: adds a passphrase, or takes one or several
+    away.
     """
 
     state: QCryptoBlockLUKSKeyslotState
@@ -225,8 +225,8 @@ class QCryptoBlockAmendOptionsLUKS(Struct):
     """number of the slot to fill or empty; default: any free slot, or those `old-secret` opens"""
 
     iter_time: Int64 | None = Field(default=None, alias="iter-time")
-    """how long deriving a key from the new passphrase should take, in milliseconds; default 2000.
-    For `state` active only
+    """how long deriving a key from the new passphrase should take, in milliseconds; default
+    2000. For `state` active only
     """
 
     secret: str | None = None
@@ -249,7 +249,8 @@ class SecretCommonProperties(Struct):
     """how the secret is written; default raw"""
 
     keyid: str | None = None
-    """id of another secret, the AES-256 key that deciphers this one; default: it is not enciphered
+    """id of another secret, the AES-256 key that deciphers this one; default: it is not
+    enciphered
     """
 
     iv: str | None = None

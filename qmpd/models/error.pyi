@@ -2,7 +2,6 @@
 
 from typing import Literal, TypeAlias
 
-
 QapiErrorClass: TypeAlias = Literal[
     "GenericError",
     "CommandNotFound",
@@ -10,8 +9,8 @@ QapiErrorClass: TypeAlias = Literal[
     "DeviceNotFound",
     "KVMMissingCap",
 ]
-"""What kind of error a reply reports. Nearly all errors are `GenericError`; only the others can be
-told apart without reading the text.
+"""What kind of error a reply reports. Nearly all errors are `GenericError`; only the others can
+be told apart without reading the text.
 
 * `GenericError`: any error that has no class of its own
 * `CommandNotFound`: there is no such command, or it may not be used now

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from qmpd.qapi.types import Struct, TaggedUnion
 
-
 SchemaMetaType: TypeAlias = Literal[
     "builtin",
     "enum",

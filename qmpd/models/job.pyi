@@ -6,7 +6,6 @@ from pydantic import Field
 
 from qmpd.qapi.types import Int64, Struct
 
-
 JobType: TypeAlias = Literal[
     "commit",
     "stream",
@@ -44,8 +43,8 @@ JobStatus: TypeAlias = Literal[
     "concluded",
     "null",
 ]
-"""Where a job is in its life. It goes from `created` to `null`; the states in between depend on the
-kind of job and on what goes wrong.
+"""Where a job is in its life. It goes from `created` to `null`; the states in between depend on
+the kind of job and on what goes wrong.
 
 * `undefined`: never seen outside; stands before `created`
 * `created`: made, but not started
@@ -94,8 +93,8 @@ class JobResumeArguments(Struct):
 class JobCancelArguments(Struct):
     """Arguments of command job-cancel.
 
-    Ends a job as soon as possible and undoes what it began. The reply does not wait for that. A
-    mirror that is ready is cancelled, too; block-job-cancel can keep its copy.
+    Ends a job as soon as possible and undoes what it began. The reply does not wait for that.
+    A mirror that is ready is cancelled, too; block-job-cancel can keep its copy.
     """
 
     id: str

@@ -8,7 +8,6 @@ from qmpd.qapi.types import Int64, Size, Struct, TaggedUnion, Uint16, Uint32, Ui
 
 from .machine_common import S390CpuEntitlement
 
-
 SysEmuTarget: TypeAlias = Literal[
     "aarch64",
     "alpha",
@@ -271,8 +270,8 @@ HmatLBDataType: TypeAlias = Literal[
     "read-bandwidth",
     "write-bandwidth",
 ]
-"""What is known of the way between two nodes. Latencies are in nanoseconds, bandwidths in bytes per
-second.
+"""What is known of the way between two nodes. Latencies are in nanoseconds, bandwidths in bytes
+per second.
 
 * `access-latency`: latency of reading and writing
 * `read-latency`: latency of reading

@@ -2,7 +2,6 @@
 
 from typing import Literal, TypeAlias
 
-
 S390CpuEntitlement: TypeAlias = Literal["auto", "low", "medium", "high"]
 """Share of a physical processor that an s390 guest gets while its processors are polarised
 vertically.

@@ -2,7 +2,6 @@
 
 from qmpd.qapi.types import Struct
 
-
 class MigrateRecoverArguments(Struct):
     """Arguments of command migrate-recover.
 

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from qmpd.qapi.types import Int64, Struct
 
-
 class NameInfo(Struct):
     """Name of the machine."""
 
@@ -37,8 +36,8 @@ class IOThreadInfo(Struct):
 class HumanMonitorCommandArguments(Struct):
     """Arguments of command human-monitor-command.
 
-    Runs a line of the monitor for people. Not all of QMP's guarantees hold: errors come back as
-    text.
+    Runs a line of the monitor for people. Not all of QMP's guarantees hold: errors come back
+    as text.
     """
 
     command_line: str = Field(alias="command-line")
@@ -155,7 +154,8 @@ class CommandLineOptionInfo(Struct):
 class QueryCommandLineOptionsArguments(Struct):
     """Arguments of command query-command-line-options.
 
-    Lists options of the command line. The list is not complete, and neither are the parameters.
+    Lists options of the command line. The list is not complete, and neither are the
+    parameters.
     """
 
     option: str | None = None

@@ -2,7 +2,6 @@
 
 from qmpd.qapi.types import Struct
 
-
 class DeviceListPropertiesArguments(Struct):
     """Arguments of command device-list-properties.
 
@@ -30,8 +29,8 @@ class DeviceAddArguments(Struct):
 class DeviceDelArguments(Struct):
     """Arguments of command device_del.
 
-    Asks the guest to give up a device, which is then unplugged. DEVICE_DELETED tells when that
-    is done; without a guest that answers it may never be.
+    Asks the guest to give up a device, which is then unplugged. DEVICE_DELETED tells when
+    that is done; without a guest that answers it may never be.
     """
 
     id: str

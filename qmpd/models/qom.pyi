@@ -9,7 +9,6 @@ from qmpd.qapi.types import Int64, Size, Struct, TaggedUnion, Uint16, Uint32, Ui
 from .common import GrabToggleKeys, HostMemPolicy, NetFilterDirection, OnOffAuto
 from .sockets import SocketAddress
 
-
 class ObjectPropertyInfo(Struct):
     """A property of an object or of a type."""
 
@@ -17,7 +16,8 @@ class ObjectPropertyInfo(Struct):
     """its name"""
 
     type: str
-    """its type, as the program names it: "str", "int", "bool", "link<...>", "child<...>" and so on
+    """its type, as the program names it: "str", "int", "bool", "link<...>", "child<...>" and so
+    on
     """
 
     description: str | None = None
@@ -33,7 +33,8 @@ class QomListArguments(Struct):
     """
 
     path: str
-    """the object: a path from the root with slashes, or the end of a path when only one object fits
+    """the object: a path from the root with slashes, or the end of a path when only one object
+    fits
     """
 
 class QomGetArguments(Struct):
@@ -232,8 +233,8 @@ class FilterRewriterProperties(NetfilterProperties):
     """whether packets come with a virtio header; default false"""
 
 class InputBarrierProperties(Struct):
-    """Keyboard and mouse shared over the network by Barrier. Positions and sizes are in pixels, as
-    strings.
+    """Keyboard and mouse shared over the network by Barrier. Positions and sizes are in pixels,
+    as strings.
     """
 
     name: str
@@ -334,9 +335,11 @@ class MemoryBackendProperties(Struct):
     size: Size
     """size in bytes"""
 
-    x_use_canonical_path_for_ramblock_id: bool | None = Field(default=None, alias="x-use-canonical-path-for-ramblock-id")
-    """name the memory by the object's whole path; default false, true for some old machine types.
-    Internal to migration
+    x_use_canonical_path_for_ramblock_id: bool | None = Field(
+        default=None, alias="x-use-canonical-path-for-ramblock-id"
+    )
+    """name the memory by the object's whole path; default false, true for some old machine
+    types. Internal to migration
     """
 
 class MemoryBackendFileProperties(MemoryBackendProperties):
@@ -376,8 +379,8 @@ class MemoryBackendMemfdProperties(MemoryBackendProperties):
     """forbid changing the size; default true"""
 
 class MemoryBackendShmProperties(MemoryBackendProperties):
-    """Memory for the guest from POSIX shared memory. Member `share` may only be true, which is its
-    default here.
+    """Memory for the guest from POSIX shared memory. Member `share` may only be true, which is
+    its default here.
     """
 
 class MemoryBackendEpcProperties(MemoryBackendProperties):
@@ -471,8 +474,8 @@ class SevCommonProperties(Struct):
     """bits of physical addresses lost to encryption"""
 
     kernel_hashes: bool | None = Field(default=None, alias="kernel-hashes")
-    """put hashes of kernel, initrd and command line into the measured memory; default false (since
-    6.2)
+    """put hashes of kernel, initrd and command line into the measured memory; default false
+    (since 6.2)
     """
 
 class SevGuestProperties(SevCommonProperties):
@@ -491,8 +494,8 @@ class SevGuestProperties(SevCommonProperties):
     """handle of the guest at the firmware; default 0"""
 
     legacy_vm_type: OnOffAuto | None = Field(default=None, alias="legacy-vm-type")
-    """use the kernel's older interface, for equal measurements; default depends on the machine type
-    (since 9.1)
+    """use the kernel's older interface, for equal measurements; default depends on the machine
+    type (since 9.1)
     """
 
 class SevSnpGuestProperties(SevCommonProperties):

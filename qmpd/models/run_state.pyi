@@ -4,7 +4,6 @@ from typing import Literal, TypeAlias
 
 from qmpd.qapi.types import Struct
 
-
 RunState: TypeAlias = Literal[
     "debug",
     "inmigrate",

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from qmpd.qapi.types import Struct, TaggedUnion, Uint16
 
-
 class InetSocketAddressBase(Struct):
     """Host and port of a TCP address."""
 
@@ -23,8 +22,8 @@ class InetSocketAddress(InetSocketAddressBase):
     """take `host` and `port` as numbers, never look them up; default false (since 2.9)"""
 
     to: Uint16 | None = None
-    """last port to try when `port` is taken; must not be below `port`. Only for listening; default:
-    try `port` alone
+    """last port to try when `port` is taken; must not be below `port`. Only for listening;
+    default: try `port` alone
     """
 
     ipv4: bool | None = None
@@ -49,13 +48,13 @@ class UnixSocketAddress(Struct):
     """use Linux's abstract namespace, no file; default false (since 5.1)"""
 
     tight: bool | None = None
-    """an abstract name ends where `path` ends; when false it is filled up with zero bytes; default
-    true (since 5.1)
+    """an abstract name ends where `path` ends; when false it is filled up with zero bytes;
+    default true (since 5.1)
     """
 
 class VsockSocketAddress(Struct):
-    """Address of a socket between a host and its guests. Both parts are strings so that names could
-    be used one day.
+    """Address of a socket between a host and its guests. Both parts are strings so that names
+    could be used one day.
     """
 
     cid: str
@@ -95,8 +94,8 @@ class FdSocketAddressWrapper(Struct):
     """the file descriptor"""
 
 class SocketAddressLegacy(TaggedUnion):
-    """Address of a socket, in the older shape with its members one level down in "data". New code
-    uses SocketAddress.
+    """Address of a socket, in the older shape with its members one level down in "data". New
+    code uses SocketAddress.
 
     Members added for each value of `type`:
 

@@ -17,7 +17,6 @@ from .block_core import (
     DriveBackup,
 )
 
-
 class Abort(Struct):
     """The action that always fails. Takes nothing; for tests."""
 
@@ -42,7 +41,8 @@ TransactionActionKind: TypeAlias = Literal[
     "blockdev-snapshot-sync",
     "drive-backup",
 ]
-"""Name of a transaction's action. Most are named after the command that does the same on its own.
+"""Name of a transaction's action. Most are named after the command that does the same on its
+own.
 
 * `abort`: fail (since 1.6)
 * `block-dirty-bitmap-add`: make a bitmap (since 2.5)
@@ -143,9 +143,9 @@ class TransactionProperties(Struct):
 class TransactionArguments(Struct):
     """Arguments of command transaction.
 
-    Does several things at one instant, or none of them. The actions are prepared in order; when
-    one fails, what those before it did is undone and the error is returned. The reply does not
-    wait for the jobs that were started.
+    Does several things at one instant, or none of them. The actions are prepared in order;
+    when one fails, what those before it did is undone and the error is returned. The reply
+    does not wait for the jobs that were started.
     """
 
     actions: list[TransactionAction]

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from qmpd.qapi.types import Struct, TaggedUnion
 
-
 YankInstanceType: TypeAlias = Literal["block-node", "chardev", "migration"]
 """What yank can free.
 
@@ -42,8 +41,8 @@ class YankInstance(TaggedUnion):
 class YankArguments(Struct):
     """Arguments of command yank.
 
-    Shuts down the connections of hanging things, so that their operations fail and others can go
-    on. What they were doing may be lost.
+    Shuts down the connections of hanging things, so that their operations fail and others can
+    go on. What they were doing may be lost.
     """
 
     instances: list[YankInstance]

@@ -195,7 +195,7 @@ def _command_line(command: Command, names: Names) -> str:
         parts.append("allow_oob=True")
     if command.allow_preconfig:
         parts.append("allow_preconfig=True")
-    return f"        CommandInfo({', '.join(parts)}),\n"
+    return _call("CommandInfo", parts)
 
 
 def _event_line(event: Event, names: Names) -> str:
@@ -204,15 +204,22 @@ def _event_line(event: Event, names: Names) -> str:
         parts.append(f'arguments="{names.reference(event.arguments)}"')
     if event.features:
         parts.append(f"features={_tuple(_names_of(event.features))}")
-    return f"        EventInfo({', '.join(parts)}),\n"
+    return _call("EventInfo", parts)
+
+
+def _call(name: str, arguments: Sequence[str]) -> str:
+    """An element of the registry's tuples, on one line where it fits."""
+    indent = "        "
+    line = f"{indent}{name}({', '.join(arguments)}),\n"
+    if len(line) <= 101:
+        return line
+    inner = "".join(f"{indent}    {argument},\n" for argument in arguments)
+    return f"{indent}{name}(\n{inner}{indent}),\n"
 
 
 def _tuple(words: Sequence[str]) -> str:
-    return (
-        "("
-        + "".join(f'"{word}", ' for word in words).rstrip(" " if len(words) == 1 else ", ")
-        + ")"
-    )
+    inner = ", ".join(f'"{word}"' for word in words)
+    return f"({inner},)" if len(words) == 1 else f"({inner})"
 
 
 def registry_text(schema: Schema) -> str:

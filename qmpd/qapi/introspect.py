@@ -172,12 +172,15 @@ def _finished(
 
 
 def _without_deprecated(infos: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Leave out what is deprecated, the member ``values`` of SchemaInfoEnum among it."""
     for info in infos:
         if "deprecated" in info.get("features", ()):
             continue
         if info["meta-type"] == "object":
             members = [m for m in info["members"] if "deprecated" not in m.get("features", ())]
             info = {**info, "members": members}
+        elif info["meta-type"] == "enum":
+            info = {key: value for key, value in info.items() if key != "values"}
         yield info
 
 
