@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.backend import BlockBackend
@@ -13,7 +13,7 @@ from qmpd.hmp.info import INFO
 from qmpd.hmp.line import Kind, Parameter
 from qmpd.hmp.qemu_io import QemuIo
 from qmpd.hmp.table import Arguments, HmpCommand, HmpHandler, by_name
-from qmpd.jobs.job import Job
+from qmpd.jobs.table import JobTable
 
 if TYPE_CHECKING:
     from qmpd.machine import Machine
@@ -96,10 +96,12 @@ async def block_resize(machine: Machine, arguments: Arguments) -> str:
     return ""
 
 
-async def block_job_verb(machine: Machine, arguments: Arguments, verb: str) -> str:
-    """Apply `verb` to a block job."""
-    await getattr(machine.jobs, f"block_job_{verb}")(arguments["device"])
-    return ""
+def _block_job(verb: Callable[[JobTable, str], Awaitable[None]]) -> HmpHandler:
+    async def handler(machine: Machine, arguments: Arguments) -> str:
+        await verb(machine.jobs, arguments["device"])
+        return ""
+
+    return handler
 
 
 async def help_(machine: Machine, arguments: Arguments) -> str:
@@ -155,10 +157,10 @@ COMMANDS: Final = by_name(
             f"block_job_{name}", _block_job(verb), (_DEVICE,), "device", f"{name} a block job"
         )
         for name, verb in (
-            ("cancel", Job.cancel),
-            ("complete", Job.complete),
-            ("pause", Job.pause),
-            ("resume", Job.resume),
+            ("cancel", JobTable.block_job_cancel),
+            ("complete", JobTable.block_job_complete),
+            ("pause", JobTable.block_job_pause),
+            ("resume", JobTable.block_job_resume),
         )
     ),
     HmpCommand(
