@@ -21,7 +21,7 @@ from qmpd.qapi.definitions import (
     UnionDefinition,
     ValuePart,
 )
-from qmpd.qapi.dialect import METATYPES, Dialect, DocRules, is_type_struct
+from qmpd.qapi.dialect import METATYPES, Dialect, DocRules, is_simple_union, is_type_struct
 from qmpd.qapi.doc import DocBlock
 from qmpd.qapi.entities import Condition, Feature
 from qmpd.qapi.naming import check_definition_name, check_lower, is_reserved_member
@@ -74,7 +74,7 @@ class Checker:
         elif self._pragma.doc_required and self._dialect.docs is not DocRules.COMMENTS:
             raise site.error("documentation comment required")
         required, optional, build = self._kinds[site.meta]
-        if site.meta == "union" and not {"base", "discriminator"} & body.keys():
+        if site.meta == "union" and is_simple_union(body):
             required = ("data",)
         check_keys(body, site, site.meta, (site.meta, *required), (*optional, "if", "features"))
         definition = build(body, site, doc)

@@ -23,11 +23,11 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qmpd.qapi.lexer import RawDoc
-from qmpd.qapi.parser import Expression, ParsedSchema
+from qmpd.qapi.parser import Expression, ParsedSchema, Value
 
 _SINCE = re.compile(r"\b[Ss]ince:? +(\d{1,2})\.(\d{1,2})\b")
 _OLD_SECTION = re.compile(r"# (?:Notes?|Examples?):(?!:)")
@@ -67,8 +67,9 @@ class Dialect:
         exceptions of older schemas stood in the compiler itself)
     :param strict_indentation: the text of a section goes on where it began, in
         `DocRules.HISTORIC` (QEMU 5.2 to 8.0)
-    :param headings: a ``=`` heading comes first in free text, and is not in other doc blocks:
-        strict until QEMU 10.0, gone since 10.1
+    :param headings: a doc line that starts with ``=`` is a heading, which definitions' doc
+        blocks may not have (until QEMU 10.0)
+    :param headings_first: a heading is the first line of its block: strict in QEMU 9.0 to 10.0
     :param layout: doc lines end at column 70, sentences are two spaces apart: strict since
         QEMU 10.2; lenient, if all else is right, where no ``Since`` tells the age
     :param kinds_reserved: type names may not end in ``Kind``: there are unions without a
@@ -80,7 +81,8 @@ class Dialect:
     docs: DocRules = DocRules.CURRENT
     strict_names: bool = True
     strict_indentation: bool = False
-    headings: Rule = Rule.LENIENT
+    headings: bool = True
+    headings_first: Rule = Rule.LENIENT
     layout: Rule = Rule.NONE
     kinds_reserved: bool = False
     preprocessor: bool = False
@@ -89,7 +91,7 @@ class Dialect:
 
 def detect_dialect(schema: ParsedSchema) -> Dialect:
     """The dialect of `schema`, by the evidence in what could be read of it."""
-    simple = any(_is_simple_union(expression) for expression in schema.expressions)
+    simple = any(is_simple_union(expression.body) for expression in schema.expressions)
     if any(is_type_struct(expression) for expression in schema.expressions):
         return Dialect(
             DocRules.COMMENTS,
@@ -112,17 +114,18 @@ def detect_dialect(schema: ParsedSchema) -> Dialect:
         docs,
         strict_names=not historic and newest >= (6, 0),
         strict_indentation=(5, 2) <= newest < (8, 1),
-        headings=_headings(schema, newest),
+        headings=not (10, 1) <= newest < _UNDATED,
+        headings_first=_headings_first(schema, newest),
         layout=_layout(dates, newest),
         kinds_reserved=simple,
         preprocessor=historic or simple or newest < (6, 2),
     )
 
 
-def _headings(schema: ParsedSchema, newest: tuple[int, int]) -> Rule:
+def _headings_first(schema: ParsedSchema, newest: tuple[int, int]) -> Rule:
     if newest == _UNDATED:
-        # A text that breaks off early may yet be an old one's, where headings stood anywhere.
-        return Rule.NONE if schema.failure else Rule.LENIENT
+        # What breaks off in an include may be old: then headings stood anywhere.
+        return Rule.NONE if schema.failure and len(schema.files) > 1 else Rule.LENIENT
     return Rule.STRICT if newest < (10, 1) else Rule.NONE
 
 
@@ -142,9 +145,9 @@ def _has_old_section(doc: RawDoc) -> bool:
     return doc.symbol is not None and any(_OLD_SECTION.match(line) for _, line in doc.lines)
 
 
-def _is_simple_union(expression: Expression) -> bool:
-    body = expression.body
-    return "union" in body and "base" not in body and "discriminator" not in body
+def is_simple_union(body: Mapping[str, Value]) -> bool:
+    """Whether it is a union without base and discriminator, of QEMU before 6.2."""
+    return "union" in body and body.keys() <= {"union", "data", "if", "features"}
 
 
 def _dates(lines: Iterable[str]) -> Iterable[tuple[int, int]]:

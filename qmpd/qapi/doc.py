@@ -257,7 +257,7 @@ def read_doc(raw: RawDoc, dialect: Dialect) -> DocBlock:
     symbol = lines.symbol()
     block = DocBlock(raw.location, symbol)
     if symbol is None:
-        _read_free_text(lines, block, dialect.headings)
+        _read_free_text(lines, block, dialect.headings_first)
     else:
         lines.advance()
         _DefinitionReader(lines, block, dialect).read()
@@ -268,8 +268,8 @@ def read_doc(raw: RawDoc, dialect: Dialect) -> DocBlock:
     return block
 
 
-def _read_free_text(lines: DocLines, block: DocBlock, headings: Rule) -> None:
-    heading = _HEADINGS[headings]
+def _read_free_text(lines: DocLines, block: DocBlock, first: Rule) -> None:
+    heading = _HEADINGS[first]
     section = block.plain(lines.location)
     while lines.text is not None:
         if match := _DESCRIPTION.match(lines.text):
@@ -303,7 +303,7 @@ class _DefinitionReader:
                 self._descriptions("member")
             elif match := _TAG.match(lines.text):
                 self._tagged(match)
-            elif lines.text.startswith("=") and self._dialect.headings is not Rule.NONE:
+            elif self._dialect.headings and lines.text.startswith("="):
                 raise lines.error("unexpected '=' markup in definition documentation")
             else:
                 self._paragraph()

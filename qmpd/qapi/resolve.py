@@ -198,7 +198,8 @@ class Resolver:
 
     def _member(self, part: MemberPart, owner: str, site: Site, seen: _Seen) -> Member:
         assert isinstance(part.type, TypeName)
-        what = _Named(part.name, "member", owner).describe(site)
+        is_wrapper = owner.startswith("q_obj_") and owner.endswith("-wrapper")
+        what = site.meta if is_wrapper else _Named(part.name, "member", owner).describe(site)
         type_ = self._type(part.type.name, site, what)
         _check_features(part.features, part.name, site)
         member = Member(
