@@ -198,8 +198,10 @@ class DirtyBitmap:
     def restore(self, saved: Saved) -> None:
         """Put back what `clear`, `merge_from` or `save` returned."""
         assert isinstance(saved, BitMap64)
+        # Whoever holds `saved` may restore it again.
         self._bits = saved
         self._shared = True
+        self._marks = 0
 
     def merge_from(self, source: DirtyBitmap) -> Saved:
         """Set every granule that overlaps a dirty granule of `source`, which has the same size.

@@ -45,6 +45,7 @@ REFUSED: Final = MappingProxyType(
         "merge-source": (Obstacle.BUSY, Obstacle.INCONSISTENT),
         "enable": (Obstacle.BUSY, Obstacle.INCONSISTENT),
         "disable": (Obstacle.BUSY, Obstacle.INCONSISTENT),
+        "successor": (Obstacle.BUSY,),
         "backup": ALL,
         "backup-never": (Obstacle.BUSY, Obstacle.INCONSISTENT),
         "sha256": (),
@@ -178,25 +179,40 @@ def merge(
 ) -> tuple[DirtyBitmap, Saved]:
     """Set in `target` every bit that is set in a source; returns the target's bits for undo.
 
+    The target is looked at anew for each source, after it has been found and before it is
+    looked at itself, as QEMU 10 does; without sources the target may be in any condition.
+
     :param sources: names of bitmaps of the same node, or bitmaps of others
-    :raises GenericError: for the first source that is not there or not fit, then the target
+    :raises GenericError: a source or the target is not there, or not fit; nothing is changed then
     """
     node, bitmap = lookup(graph, node_name, target)
-    merged = DirtyBitmap(bitmap.size, bitmap.granularity)
-    for source in sources:
-        if isinstance(source, str):
-            other = _of(node, source)
-        else:
-            _, other = lookup(graph, source.node, source.name)
-        check(other, "merge-source")
-        if other.size != bitmap.size:
-            raise GenericError(
-                f"Bitmaps are of different sizes (destination size is {bitmap.size},"
-                f" source size is {other.size}) and can't be merged"
-            )
-        merged.merge_from(other)
+    saved = bitmap.save()
+    try:
+        for source in sources:
+            if isinstance(source, str):
+                other = _of(node, source)
+            else:
+                _, other = lookup(graph, source.node, source.name)
+            merge_one(bitmap, other)
+    except GenericError:
+        bitmap.restore(saved)
+        raise
+    return bitmap, saved
+
+
+def merge_one(bitmap: DirtyBitmap, source: DirtyBitmap) -> None:
+    """Set in `bitmap` every bit that is set in `source`.
+
+    :raises GenericError: one of them is not fit, or they are of different sizes
+    """
     check(bitmap, "merge-target")
-    return bitmap, bitmap.merge_from(merged)
+    check(source, "merge-source")
+    if source.size != bitmap.size:
+        raise GenericError(
+            f"Bitmaps are of different sizes (destination size is {bitmap.size},"
+            f" source size is {source.size}) and can't be merged"
+        )
+    bitmap.merge_from(source)
 
 
 def sha256(graph: Graph, node_name: str, name: str) -> str:
