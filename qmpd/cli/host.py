@@ -124,7 +124,7 @@ class Host:
             from qmpd.server.journal import Journal
 
             try:
-                record = Journal(open(journal, "a", encoding="utf-8"))
+                record = Journal.open(journal)
             except OSError as error:
                 raise CommandLineError(f"Could not open '{journal}': {error.strerror}") from None
         self.server = Server(self._loop, built, record)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final, Union
+from typing import Final, TypeAlias
 
 from qmpd.cli.report import CommandLineError
 
-Tree = dict[str, Union[str, "Tree", list["Value"]]]
-Value = Union[str, Tree, list["Value"]]
+Tree: TypeAlias = "dict[str, Value]"
+Value: TypeAlias = "str | Tree | list[Value]"
 
 FRAGMENT_MAX: Final = 127
 """Longest component of a key, in characters."""

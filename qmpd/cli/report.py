@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import NoReturn
 
 
 class CommandLineError(Exception):
@@ -43,6 +42,12 @@ class Option:
         return self.argument
 
 
+def _iso_time() -> str:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ ")
+
+
 class Program:
     """The running program as it introduces itself.
 
@@ -51,18 +56,27 @@ class Program:
 
     def __init__(self, argv0: str) -> None:
         self.name = os.path.basename(argv0)
+        self.timestamps = False
+        """Whether messages begin with the time (``-msg timestamp=on``)."""
 
     def message(self, text: str, location: str | None = None, hint: str = "") -> None:
         """Print a message to standard error."""
-        where = "" if location is None else f"{location}: "
-        sys.stderr.write(f"{self.name}: {where}{text}\n{hint}")
+        where = f"{location}: " if location else ""
+        time = _iso_time() if self.timestamps else ""
+        self.print_error(f"{time}{self.name}: {where}{text}\n{hint}")
+
+    @staticmethod
+    def print(text: str) -> None:
+        """Print to standard output."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    @staticmethod
+    def print_error(text: str) -> None:
+        """Print to standard error as it is."""
+        sys.stderr.write(text)
         sys.stderr.flush()
 
     def warn(self, text: str, location: str | None = None, hint: str = "") -> None:
         """Print a warning to standard error."""
         self.message(f"warning: {text}", location, hint)
-
-    def fail(self, error: CommandLineError) -> NoReturn:
-        """Print the message of `error` and end the process."""
-        self.message(error.text, error.location, error.hint)
-        raise SystemExit(1)

@@ -24,6 +24,14 @@ class Journal:
     def __init__(self, file: TextIO) -> None:
         self._file = file
 
+    @classmethod
+    def open(cls, path: str) -> Journal:
+        """Append to the file at `path`.
+
+        :raises OSError: it cannot be opened
+        """
+        return cls(open(path, "a", encoding="utf-8"))
+
     def received(self, monitor: str, request: Request | BadRequest) -> None:
         """Record what a client asked for."""
         from qmpd.wire.session import NO_ID, BadRequest

@@ -1,0 +1,283 @@
+"""``-drive``: a node and the backend that a device or QMP finds it by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.cli.block_options import read_tree_value
+from qmpd.cli.keyval import parse_keyval
+from qmpd.cli.opts import Opts, parse_bool, parse_number
+from qmpd.cli.report import CommandLineError
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.server.server import Server
+
+INTERFACES: Final = {
+    "none": 0,
+    "ide": 2,
+    "scsi": 7,
+    "floppy": 0,
+    "pflash": 0,
+    "mtd": 0,
+    "sd": 0,
+    "virtio": 0,
+    "xen": 0,
+}
+"""Kinds of drives, and how many units a bus of each has (0: one bus for all)."""
+
+ALIASES: Final = {
+    "iops": "throttling.iops-total",
+    "iops_rd": "throttling.iops-read",
+    "iops_wr": "throttling.iops-write",
+    "bps": "throttling.bps-total",
+    "bps_rd": "throttling.bps-read",
+    "bps_wr": "throttling.bps-write",
+    "iops_max": "throttling.iops-total-max",
+    "iops_rd_max": "throttling.iops-read-max",
+    "iops_wr_max": "throttling.iops-write-max",
+    "bps_max": "throttling.bps-total-max",
+    "bps_rd_max": "throttling.bps-read-max",
+    "bps_wr_max": "throttling.bps-write-max",
+    "iops_size": "throttling.iops-size",
+    "group": "throttling.group",
+    "readonly": "read-only",
+}
+"""Older names of parameters."""
+
+CACHE_MODES: Final = {
+    "none": (True, False, True),
+    "off": (True, False, True),
+    "writeback": (False, False, True),
+    "unsafe": (False, True, True),
+    "writethrough": (False, False, False),
+    "directsync": (True, False, False),
+}
+"""cache=: cache.direct, cache.no-flush, writeback."""
+
+_ERROR_ACTIONS: Final = {
+    "rerror": ("read", ("ignore", "stop", "report")),
+    "werror": ("write", ("ignore", "stop", "enospc", "report")),
+}
+
+_OWN: Final = frozenset(
+    "if bus unit index media file format driver snapshot aio cache cache.writeback read-only"
+    " rerror werror copy-on-read detect-zeroes discard stats-account-invalid stats-account-failed"
+    " id".split(" ")
+)
+"""Parameters that are the drive's and not the block driver's."""
+
+
+@dataclass
+class Drives:
+    """The drives of one machine.
+
+    :param server: whose machine gets them
+    """
+
+    server: Server
+
+    def __post_init__(self) -> None:
+        self._places: set[tuple[str, int, int]] = set()
+        self._ids: set[str] = set()
+
+    def add(self, opts: Opts, default_interface: str) -> str | None:
+        """Open the drive that `opts` describe; returns a warning about it, if any is due.
+
+        :param default_interface: kind of drive where ``if`` is not given
+        :raises CommandLineError: with QEMU's text
+        :raises GenericError: with QEMU's text
+        """
+        values = _rename(opts)
+        interface, name = self._place(values, opts.id, default_interface)
+        options, guessed = self._node_options(values)
+        self._ids.add(name)
+        backend = self._backend(name)
+        backend.removable = values.get("media") == "cdrom" or interface == "none"
+        if options is None:
+            return None
+        node = self.server.run_now(self.server.machine.graph.open(options))
+        backend.insert_node(node)
+        if not guessed:
+            return None
+        return (
+            f"WARNING: Image format was not specified for '{values['file']}' and probing guessed"
+            " raw.\n         Automatically detecting the format is dangerous for raw images, write"
+            " operations on block 0 will be restricted.\n         Specify the 'raw' format"
+            " explicitly to remove the restrictions.\n"
+        )
+
+    def _backend(self, name: str) -> Any:
+        from qmpd.block.backend import BlockBackend
+
+        graph = self.server.machine.graph
+        backend = BlockBackend(graph, name)
+        graph.backends[name] = backend
+        return backend
+
+    def _place(
+        self, values: dict[str, str], given_id: str | None, default_interface: str
+    ) -> tuple[str, str]:
+        """Kind and name of the drive.
+
+        :raises CommandLineError: the place is taken, or does not exist
+        """
+        media = values.get("media", "disk")
+        if media not in ("disk", "cdrom"):
+            raise CommandLineError(f"'{media}' invalid media")
+        interface = values.get("if", default_interface)
+        if interface not in INTERFACES:
+            raise CommandLineError(f"unsupported bus type '{interface}'")
+        units = INTERFACES[interface]
+        bus = _number(values, "bus", 0)
+        unit = _number(values, "unit", -1)
+        index = _number(values, "index", -1)
+        if index != -1:
+            if bus != 0 or unit != -1:
+                raise CommandLineError("index cannot be used with bus and unit")
+            bus, unit = divmod(index, units) if units else (0, index)
+        if unit == -1:
+            unit = 0
+            while (interface, bus, unit) in self._places:
+                unit += 1
+                if units and unit >= units:
+                    unit, bus = 0, bus + 1
+        if units and unit >= units:
+            raise CommandLineError(f"unit {unit} too big (max is {units - 1})")
+        if (interface, bus, unit) in self._places:
+            at = bus * units + unit if units else unit
+            raise CommandLineError(f"drive with bus={bus}, unit={unit} (index={at}) exists")
+        self._places.add((interface, bus, unit))
+        if given_id is not None:
+            return interface, given_id
+        kind = ("cd" if media == "cdrom" else "hd") if interface in ("ide", "scsi") else ""
+        if units:
+            return interface, f"{interface}{bus}-{kind}{unit}"
+        return interface, f"{interface}{kind}{unit}"
+
+    def _node_options(self, values: dict[str, str]) -> tuple[dict[str, Any] | None, bool]:
+        """Options of the node, and whether its format was guessed; None: an empty drive.
+
+        :raises CommandLineError: with QEMU's text
+        """
+        _check_actions(values)
+        tree = _cache_options(values)
+        given_format, driver = values.get("format"), values.get("driver")
+        if given_format is not None and driver is not None:
+            raise CommandLineError("Cannot specify both 'driver' and 'format'")
+        given_format = given_format or driver
+        rest = {name: value for name, value in values.items() if name not in _OWN}
+        file = values.get("file") or None
+        if file is None and not rest and given_format is None:
+            if set(values) - {"id"} <= {"if", "media", "index", "bus", "unit"} and "if" in values:
+                return None, False
+            raise CommandLineError("Must specify either driver or file")
+        tree.update(_unflatten(rest))
+        return self._complete(tree, file, given_format)
+
+    def _complete(
+        self, tree: dict[str, Any], file: str | None, given_format: str | None
+    ) -> tuple[dict[str, Any], bool]:
+        guessed = False
+        child = tree.get("file")
+        if file is not None:
+            if isinstance(child, dict):
+                raise CommandLineError(
+                    "Can't specify 'file' and 'filename' options at the same time"
+                )
+            child = {"driver": "file", "filename": file}
+        elif isinstance(child, dict):
+            child.setdefault("driver", "file")
+        if given_format is None:
+            name = str(child["filename"]) if isinstance(child, dict) else ""
+            given_format = self._guess_format(name)
+            guessed = given_format == "raw"
+        tree["driver"] = given_format
+        if child is not None:
+            tree["file"] = child
+        try:
+            return read_tree_value("block_core:BlockdevOptions", tree, keyval=True), guessed
+        except GenericError as error:
+            raise _reworded(error, given_format) from None
+
+    def _guess_format(self, filename: str) -> str:
+        image = self.server.machine.graph.storage.open(filename, read_only=True)
+        try:
+            return "qcow2" if image.pread(0, 4) == b"QFI\xfb" else "raw"
+        finally:
+            image.close()
+
+
+def _rename(opts: Opts) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in opts:
+        values[name] = value
+    for old, new in ALIASES.items():
+        if old in values:
+            if new in values:
+                raise CommandLineError(
+                    f"'{new}' and its alias '{old}' can't be used at the same time"
+                )
+            values[new] = values.pop(old)
+    return values
+
+
+def _number(values: dict[str, str], name: str, default: int) -> int:
+    return parse_number(name, values[name]) if name in values else default
+
+
+def _check_actions(values: dict[str, str]) -> None:
+    if "snapshot" in values and parse_bool("snapshot", values["snapshot"]):
+        raise CommandLineError("temporary overlays (snapshot=on) are not served by qmpd")
+    for name, value in values.items():
+        if name.startswith("throttling."):
+            if name != "throttling.group":
+                parse_number(name, value)
+            raise CommandLineError("I/O limits of a -drive are not served by qmpd yet")
+    if values.get("aio", "threads") not in ("threads", "native", "io_uring"):
+        raise CommandLineError("invalid aio option")
+    for name, (word, allowed) in _ERROR_ACTIONS.items():
+        if name in values and values[name] not in allowed:
+            raise CommandLineError(f"'{values[name]}' invalid {word} error action")
+    if values.get("discard", "off") not in ("ignore", "off", "unmap", "on"):
+        raise CommandLineError("Invalid discard option")
+    if values.get("detect-zeroes", "off") not in ("off", "on", "unmap"):
+        raise CommandLineError(f"invalid parameter value: {values['detect-zeroes']}")
+    if parse_bool("copy-on-read", values.get("copy-on-read", "off")):
+        raise CommandLineError("copy-on-read=on is not served by qmpd yet")
+
+
+def _cache_options(values: dict[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {"read-only": values.get("read-only", "off")}
+    parse_bool("read-only", tree["read-only"])
+    mode = values.get("cache", "writeback")
+    if mode not in CACHE_MODES:
+        raise CommandLineError("invalid cache option")
+    direct, no_flush, _ = CACHE_MODES[mode]
+    tree["cache"] = {"direct": _word(direct), "no-flush": _word(no_flush)}
+    if "discard" in values:
+        tree["discard"] = "unmap" if values["discard"] in ("unmap", "on") else "ignore"
+    if "detect-zeroes" in values:
+        tree["detect-zeroes"] = values["detect-zeroes"]
+    return tree
+
+
+def _word(flag: bool) -> str:
+    return "on" if flag else "off"
+
+
+def _unflatten(values: dict[str, str]) -> dict[str, Any]:
+    text = ",".join(f"{name}={value.replace(',', ',,')}" for name, value in values.items())
+    return dict(parse_keyval(text).tree)
+
+
+def _reworded(error: GenericError, driver: str) -> CommandLineError:
+    """What the old option says of what the schema refuses."""
+    text = error.desc
+    if text.endswith("' is unexpected"):
+        name = text.split("'")[1]
+        return CommandLineError(f"Block format '{driver}' does not support the option '{name}'")
+    if text.startswith("Parameter 'driver' does not accept value"):
+        return CommandLineError(f"Unknown driver '{text.split(chr(39))[3]}'")
+    return CommandLineError(text)

@@ -1,0 +1,50 @@
+"""``qmpd``: the program for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from qmpd import __version__
+
+USAGE = """\
+usage: qmpd COMMAND ...
+
+A daemon that speaks QMP like QEMU 10.0 and emulates its block layer.
+
+commands:
+  serve     serve a machine ('qmpd serve --help')
+  schema    look at QAPI schemas ('qmpd schema --help')
+
+options:
+  -h, --help     print this and exit
+  -V, --version  print the version and exit
+
+qmpd-system and qmpd-storage-daemon take the command lines of QEMU's own programs.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` (without the program's name) names; returns the status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = words[0] if words else "--help"
+    if command == "serve":
+        from qmpd.cli import serve
+
+        return serve.main(words[1:])
+    if command == "schema":
+        from qmpd.cli import schema
+
+        return schema.main(words[1:])
+    if command in ("-V", "--version"):
+        print(f"qmpd {__version__}")
+        return 0
+    if command in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if words else 2
+    print(f"qmpd: '{command}' is no command; see 'qmpd --help'", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

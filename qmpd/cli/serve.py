@@ -1,0 +1,282 @@
+"""``qmpd serve``: a machine on sockets, described in a few words."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from qmpd.cli.block_options import add_node
+from qmpd.cli.host import STORAGES, Host, Hosting, located, run_program
+from qmpd.cli.keyval import parse_keyval
+from qmpd.cli.opts import IDENTIFIER, parse_bool, parse_size
+from qmpd.cli.report import CommandLineError, Program
+from qmpd.errors import QmpError
+from qmpd.personality import Personality
+
+if TYPE_CHECKING:
+    from qmpd.server.server import Server
+
+SOCKET_MODE: Final = 0o600
+"""Permission bits of unix sockets: whoever may speak QMP may read and write every image."""
+
+DESCRIPTION = """\
+Serve one machine over QMP, until a client says 'quit' or a signal comes.
+Without --disk and --image the machine is empty; clients add nodes with blockdev-add.
+"""
+
+EPILOG = """\
+examples:
+  qmpd serve --qmp unix:/tmp/qmp.sock --disk disk0=64G
+  qmpd serve --qmp tcp::4444 --qmp unix:/tmp/qmp.sock --storage overlay --image /var/vm.qcow2
+
+A --disk is a raw node over a file in memory, with a block backend of the same name, so
+that query-block shows it; it starts as zeroes and costs memory only where it is written.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A node with a backend: `name`, `size` in bytes; with a `path`, an image of `format`."""
+
+    name: str
+    size: int | None
+    path: str | None = None
+    format: str = "raw"
+    read_only: bool = False
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(
+        prog="qmpd serve",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = result.add_argument
+    add(
+        "--qmp",
+        metavar="WHERE",
+        action="append",
+        default=[],
+        required=True,
+        help="where clients connect: unix:PATH, tcp:HOST:PORT (HOST empty: loopback) or stdio;"
+        " may be repeated, one client at a time each. ',pretty=on' indents replies,"
+        " ',mode=OCTAL' sets the permission bits of a unix socket (0600)",
+    )
+    add(
+        "--disk",
+        metavar="NAME=SIZE",
+        action="append",
+        default=[],
+        help="a disk in memory (64M, 2G, ...); may be repeated",
+    )
+    add(
+        "--image",
+        metavar="PATH[,KEY=VALUE...]",
+        action="append",
+        default=[],
+        help="a disk from an image file. Keys: name (disk0, disk1, ...), format (raw, qcow2, ...;"
+        " raw), size (make a new raw file of this size), read-only (off); may be repeated",
+    )
+    add(
+        "--storage",
+        choices=STORAGES,
+        default="memory",
+        help="where image files live: 'memory' touches nothing on disk and takes any path,"
+        " 'overlay' reads the host's files and keeps changes in memory, 'host' writes them"
+        " (default: memory)",
+    )
+    add(
+        "--as",
+        dest="personality",
+        choices=("system", "storage-daemon"),
+        default="system",
+        help="which of QEMU's programs to be; they differ in commands (default: system)",
+    )
+    add("--name", metavar="NAME", help="name of the guest, for query-name")
+    add("--uuid", metavar="UUID", help="UUID of the guest, for query-uuid")
+    add("--paused", action="store_true", help="start stopped (state prelaunch), until 'cont'")
+    add("--pidfile", metavar="FILE", help="write the process id there; removed at the end")
+    add("--ready-fd", metavar="N", type=int, help="write a line to this descriptor when ready")
+    add("--log-qmp", metavar="FILE", help="append all QMP traffic to FILE, as JSON lines")
+    add("-v", "--verbose", action="count", default=0, help="log to standard error; -vv: in detail")
+    return result
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until the end; returns the process's status."""
+    arguments = parser().parse_args(list(argv))
+    program = Program("qmpd")
+    if arguments.verbose:
+        from qmpd.cli.logs import log_to_stderr
+
+        log_to_stderr(arguments.verbose)
+    status = run_program(program, lambda _: _serve(program, arguments))
+    if __name__ != "__main__":
+        sys.stdout.flush()
+    return status
+
+
+def _serve(program: Program, arguments: argparse.Namespace) -> int:
+    disks = [_read_disk(text) for text in arguments.disk]
+    disks += [_read_image(text, number) for number, text in enumerate(arguments.image)]
+    host = Host(program, Hosting(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd))
+    host.begin()
+    extra: dict[str, object] = {}
+    if arguments.uuid is not None:
+        extra["uuid"] = _read_uuid(arguments.uuid)
+    host.build(
+        arguments.storage,
+        arguments.log_qmp,
+        personality=Personality.SYSTEM
+        if arguments.personality == "system"
+        else Personality.STORAGE_DAEMON,
+        name=arguments.name,
+        paused=arguments.paused,
+        **extra,
+    )
+    try:
+        for disk in disks:
+            _add_disk(host.server, disk)
+        for number, text in enumerate(arguments.qmp):
+            _add_monitor(host.server, f"monitor{number}", text)
+    except CommandLineError:
+        host.abandon()
+        raise
+    return host.serve()
+
+
+def _read_uuid(text: str) -> str:
+    import uuid
+
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise CommandLineError(f"'{text}' is no UUID", location="--uuid") from None
+
+
+def _read_disk(text: str) -> Disk:
+    name, equals, size = text.partition("=")
+    if not equals:
+        raise CommandLineError(
+            f"'{text}' is not NAME=SIZE (for example disk0=64M)", location="--disk"
+        )
+    return Disk(_checked_name(name, "--disk"), _checked_size(size, "--disk"))
+
+
+def _read_image(text: str, number: int) -> Disk:
+    path, _, rest = text.partition(",")
+    try:
+        keys = {key: str(value) for key, value in parse_keyval(rest).tree.items()}
+        read_only = parse_bool("read-only", keys.pop("read-only", "off"))
+    except CommandLineError as error:
+        raise CommandLineError(error.text, location=f"--image {text}") from None
+    name = _checked_name(keys.pop("name", f"disk{number}"), "--image")
+    size = keys.pop("size", None)
+    image_format = keys.pop("format", "raw")
+    for key in keys:
+        raise CommandLineError(f"there is no key '{key}'", location=f"--image {text}")
+    if size is not None and image_format != "raw":
+        raise CommandLineError(
+            "a size is for new raw files; make other formats with blockdev-create",
+            location=f"--image {text}",
+        )
+    number_of_bytes = None if size is None else _checked_size(size, "--image")
+    return Disk(name, number_of_bytes, path, image_format, read_only)
+
+
+def _checked_name(name: str, option: str) -> str:
+    if not IDENTIFIER.match(name):
+        raise CommandLineError(
+            f"'{name}' is no name for a disk: it takes letters, digits, '-', '.', '_',"
+            " and starts with a letter",
+            location=option,
+        )
+    return name
+
+
+def _checked_size(text: str, option: str) -> int:
+    try:
+        size = parse_size("size", text)
+    except CommandLineError:
+        raise CommandLineError(
+            f"'{text}' is no size: bytes, or a number with k, M, G, T", location=option
+        ) from None
+    if size % 512:
+        raise CommandLineError(f"size {text} is no multiple of 512 bytes", location=option)
+    return size
+
+
+def _add_disk(server: Server, disk: Disk) -> None:
+    from qmpd.block.backend import BlockBackend
+    from qmpd.block.images import MemoryStorage
+
+    graph = server.machine.graph
+    option = "--disk" if disk.path is None else "--image"
+    filename = f"/{disk.name}.raw" if disk.path is None else disk.path
+    host_storage = graph.storage
+    try:
+        if disk.path is None:
+            # these bytes live in memory, wherever those of image files do
+            graph.storage = MemoryStorage()
+        if disk.size is not None:
+            graph.storage.create(filename).truncate(disk.size)
+        child = {"driver": "file", "filename": filename, "read-only": disk.read_only}
+        options = {
+            "driver": disk.format,
+            "node-name": disk.name,
+            "read-only": disk.read_only,
+            "file": child,
+        }
+        add_node(server, options)
+    except QmpError as error:
+        raise located(error, f"{option} {disk.name}") from None
+    finally:
+        graph.storage = host_storage
+    node = graph.find_node(disk.name)
+    assert node is not None
+    node.monitor_owned = False
+    backend = BlockBackend(graph, disk.name)
+    graph.backends[disk.name] = backend
+    backend.insert_node(node)
+
+
+def _add_monitor(server: Server, label: str, text: str) -> None:
+    from qmpd.server.address import InetAddress, UnixAddress
+    from qmpd.server.chardev import Chardev
+    from qmpd.server.socket_chardev import SocketChardev
+    from qmpd.server.stdio_chardev import StdioChardev
+
+    location = f"--qmp {text}"
+    where, *parameters = text.split(",")
+    keys = dict(parameter.partition("=")[::2] for parameter in parameters)
+    pretty = keys.pop("pretty", "off") in ("on", "")
+    mode = keys.pop("mode", None)
+    for key in keys:
+        raise CommandLineError(f"there is no key '{key}'", location=location)
+    try:
+        chardev: Chardev
+        if where == "stdio":
+            chardev = StdioChardev(label, server.loop)
+        elif where.startswith("unix:") and len(where) > len("unix:"):
+            bits = SOCKET_MODE if mode is None else int(mode, 8)
+            unix = UnixAddress(where.removeprefix("unix:"), mode=bits)
+            chardev = SocketChardev(label, server.loop, unix, server=True)
+        elif match := re.fullmatch(r"tcp:(?:\[([^\]]*)\]|([^:]*)):([^:]+)", where):
+            inet = InetAddress(match[1] or match[2] or "", match[3], nodelay=True)
+            chardev = SocketChardev(label, server.loop, inet, server=True)
+        else:
+            raise CommandLineError(
+                "where is that? unix:PATH, tcp:HOST:PORT or stdio", location=location
+            )
+        server.chardevs.add(chardev)
+        server.add_qmp(chardev, pretty=pretty)
+    except ValueError:
+        raise CommandLineError(f"'{mode}' is no octal mode", location=location) from None
+    except QmpError as error:
+        raise located(error, location) from None
