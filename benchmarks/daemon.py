@@ -54,12 +54,24 @@ class Daemon:
         path = Path(self._folder.name) / "qmp.sock"
         began = time.perf_counter()
         self.process = subprocess.Popen([word.format(path=path) for word in command])
-        self._socket = self._connect(path)
         self._buffer = b""
-        self.lines(1)
+        self._socket = self._greeted(path)
         self.start_seconds = time.perf_counter() - began
         """From the start of the process to its greeting."""
         self.execute("qmp_capabilities")
+
+    def _greeted(self, path: Path) -> socket.socket:
+        """A connection that was greeted: QEMU's daemon forgets one that comes very early."""
+        while True:
+            self._socket = self._connect(path)
+            self._socket.settimeout(2)
+            try:
+                self.lines(1)
+            except TimeoutError:
+                self._socket.close()
+            else:
+                self._socket.settimeout(120)
+                return self._socket
 
     def _connect(self, path: Path) -> socket.socket:
         while True:

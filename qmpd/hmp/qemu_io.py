@@ -373,7 +373,7 @@ async def _discard(io: QemuIo, words: list[str]) -> None:
 
 async def _truncate(io: QemuIo, words: list[str]) -> None:
     options, operands = getopt(words, "m:")
-    if len(operands) != 1:
+    if not operands:
         raise _Usage
     mode = options.get("m", "off")
     if mode not in ("off", "metadata", "falloc", "full"):
