@@ -119,13 +119,16 @@ def _make_shape(names: tuple[str, ...]) -> _Shape:
 _kept_shape: Final = lru_cache(_SHAPES)(_make_shape)
 
 
+def _shape(names: tuple[str, ...]) -> _Shape:
+    return _kept_shape(names) if len(names) <= _LONGEST_SHAPE else _make_shape(names)
+
+
 def _object(value: Mapping[str, object]) -> str:
-    names = tuple(value)
-    shape = _kept_shape(names) if len(names) <= _LONGEST_SHAPE else _make_shape(names)
+    if not value:
+        return "{}"
+    _, values, template = _shape(tuple(value))
     encoders = ENCODERS
-    return shape.template % tuple(
-        [encoders[type(member)](member) for member in shape.values(value)]
-    )
+    return template % tuple([encoders[type(member)](member) for member in values(value)])
 
 
 def _array(value: Sequence[object]) -> str:
@@ -139,14 +142,16 @@ class _Encoders(dict[type, Callable[..., str]]):
     def __missing__(self, kind: type) -> Callable[..., str]:
         for base in kind.__mro__:
             if base in self:
-                return self[base]
+                return int.__repr__ if base is int else self[base]
+        if issubclass(kind, Mapping):
+            return _object
         raise TypeError(f"no JSON value: {kind.__name__}")
 
 
 ENCODERS: Final = _Encoders(
     {
         str: encode_basestring_ascii,
-        int: int.__repr__,
+        int: repr,
         bool: {False: "false", True: "true"}.__getitem__,
         type(None): {None: "null"}.__getitem__,
         float: "%.17g".__mod__,
@@ -176,7 +181,7 @@ def _spread(value: object, pretty: bool) -> str:
         if isinstance(value, Mapping):
             members = [
                 (encode_basestring_ascii(name) + ": ", value[name])
-                for name in _make_shape(tuple(value)).names
+                for name in _shape(tuple(value)).names
             ]
             brackets = "{}"
         elif isinstance(value, list | tuple):

@@ -117,7 +117,6 @@ class JsonStream:
         self._index = 0
         self._text = data.decode("latin-1")
         """One character per byte, so that indices are the same."""
-        self._ascii = data.isascii()
         self._failures = 0
         if b"\\u" in data and _ODD_ESCAPE.search(self._text):
             self._failures = _FAST_FAILURES
@@ -161,12 +160,12 @@ class JsonStream:
             value, end = _SCAN(text, start)
             if end - start > NESTING_LIMIT and _excessive(text, start, end):
                 raise _Unusual
-            if not self._ascii:
+            if not text.isascii():
                 value = _rescan(self._data[start:end], value)
         except (_Unusual, ValueError, StopIteration, RecursionError):
             self._failures += 1
             return None
-        self._index = end
+        self._index = end + text.startswith("\n", end)
         return (value,)
 
     def _read(self) -> tuple[object] | QmpError | None:

@@ -117,8 +117,12 @@ class Session:
         self._offered = ("oob",) if oob else ()
         self._pretty = pretty
         self._stream = JsonStream()
-        self.state = SessionState.NEGOTIATING
+        self._enter(SessionState.NEGOTIATING)
         self.oob_enabled = False
+
+    def _enter(self, state: SessionState) -> None:
+        self.state = state
+        self._rule = RULES[state]
 
     def greeting(self) -> bytes:
         """What the client is sent first."""
@@ -142,20 +146,18 @@ class Session:
             return None
         if isinstance(result, QmpError):
             return BadRequest(result)
-        (value,) = result
-        if not isinstance(value, dict):
+        members = result[0]
+        if type(members) is not dict:
             return BadRequest(GenericError("QMP input must be a JSON object"))
-        return self._check(value)
-
-    def _check(self, members: dict[str, object]) -> Request | BadRequest:
         command = members.get("execute")
-        arguments = members.get("arguments")
-        usual = 1 + ("arguments" in members) + ("id" in members)
-        if type(command) is str and len(members) == usual:
-            if type(arguments) is dict:
-                return Request(command, arguments, False, members.get("id", NO_ID))
-            if "arguments" not in members:
-                return Request(command, None, False, members.get("id", NO_ID))
+        if type(command) is str:
+            if len(members) == 1:
+                return Request(command, None, False, NO_ID)
+            arguments = members.get("arguments")
+            identity = members.get("id", NO_ID)
+            known = 2 if identity is NO_ID else 3
+            if type(arguments) is dict and len(members) == known:
+                return Request(command, arguments, False, identity)
         return self._check_members(members)
 
     def _check_members(self, members: dict[str, object]) -> Request | BadRequest:
@@ -193,7 +195,7 @@ class Session:
 
         :raises CommandNotFound: it does not (and then QEMU does not say whether it exists)
         """
-        refused = RULES[self.state].refused
+        refused = self._rule.refused
         if refused is not None and name != "qmp_capabilities":
             raise CommandNotFound(refused)
 
@@ -204,14 +206,14 @@ class Session:
         :raises CommandNotFound: negotiation is over already
         :raises GenericError: a capability was not offered; negotiation goes on
         """
-        refused = RULES[self.state].negotiation_refused
+        refused = self._rule.negotiation_refused
         if refused is not None:
             raise CommandNotFound(refused)
         missing = [name for name in enable if name not in self._offered]
         if missing:
             raise GenericError(f"Capability {', '.join(missing)} not available")
         self.oob_enabled = "oob" in enable
-        self.state = SessionState.COMMANDS
+        self._enter(SessionState.COMMANDS)
 
     def reply(self, request: Request, value: object) -> bytes:
         """The answer to a request that succeeded.
@@ -241,13 +243,15 @@ class Session:
         :param seconds: since the epoch, -1 where the clock failed
         :param microseconds: 0 to 999999, -1 where the clock failed
         """
-        if not RULES[self.state].events:
+        if not self._rule.events:
             return None
-        timestamp = {"seconds": seconds, "microseconds": microseconds}
-        event: dict[str, object] = {"event": name, "timestamp": timestamp}
-        if data is not None:
-            event["data"] = dict(data)
-        return self._line(event)
+        if self._pretty:
+            timestamp = {"seconds": seconds, "microseconds": microseconds}
+            event: dict[str, object] = {"event": name, "timestamp": timestamp}
+            return self._line(event if data is None else {**event, "data": data})
+        stamp = f'{{"seconds": {seconds}, "microseconds": {microseconds}}}'
+        rest = "" if data is None else f', "data": {plain(data)}'
+        return f'{{"timestamp": {stamp}, "event": "{name}"{rest}}}\r\n'.encode()
 
     def _line(self, message: dict[str, object]) -> bytes:
         return dumps(message, self._pretty) + b"\r\n"
