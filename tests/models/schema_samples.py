@@ -14,7 +14,8 @@ from qmpd.qapi.schema import compile_schema
 from qmpd.qapi.table import TypeTable
 
 MODERN = """
-{ 'enum': 'Kind', 'data': [ 'plain', 'nested', 'bare', { 'name': 'old', 'features': ['deprecated'] } ] }
+{ 'enum': 'Kind', 'data': [ 'plain', 'nested', 'bare',
+                            { 'name': 'old', 'features': [ 'deprecated' ] } ] }
 { 'enum': 'Depth', 'data': [ 'one', 'two' ] }
 { 'struct': 'Plain', 'data': { '*size': 'size', '*class': 'str', '*next': 'Plain' } }
 { 'struct': 'Top', 'data': { 'name': 'str' } }

@@ -193,7 +193,7 @@ def test_policies_refuse_enum_values() -> None:
     policy = CompatPolicy(deprecated_input="reject")
 
     reader(MODERN).read(OPTIONS, {"kind": "bare"}, policy=policy)
-    with pytest.raises(GenericError, match="^Deprecated value old disabled by policy$"):
+    with pytest.raises(GenericError, match=r"^Deprecated value old disabled by policy$"):
         reader(MODERN).read(OPTIONS, {"kind": "old"}, policy=policy)
 
 
