@@ -21,7 +21,7 @@ from qmpd.qapi.definitions import (
     UnionDefinition,
     ValuePart,
 )
-from qmpd.qapi.dialect import METATYPES, Dialect, DocRules, is_simple_union, is_type_struct
+from qmpd.qapi.dialect import METATYPES, Dialect, DocRules, Rule, is_simple_union, is_type_struct
 from qmpd.qapi.doc import DocBlock
 from qmpd.qapi.entities import Condition, Feature
 from qmpd.qapi.naming import check_definition_name, check_lower, is_reserved_member
@@ -66,7 +66,7 @@ class Checker:
         check_definition_name(
             site,
             exempt=site.name in self._pragma.command_name_exceptions,
-            relaxed=not self._dialect.strict_names,
+            strict=self._dialect.names is Rule.STRICT,
             kinds=self._dialect.kinds_reserved,
         )
         if doc is not None:
@@ -119,7 +119,7 @@ class Checker:
         what = f"{what} '{name}'"
         # Values, unlike other names, may start with a digit.
         spelled = f"d{name}" if name[:1].isdigit() else name
-        check_lower(spelled, site, what, permissive=self._is_permissive(site))
+        check_lower(spelled, site, what, self._member_rule(site))
         return ValuePart(name, self._condition(value, site, what), self._features(value, site))
 
     def _struct(self, body: dict[str, Value], site: Site, doc: DocBlock | None) -> Definition:
@@ -142,7 +142,7 @@ class Checker:
         for name, value in data.items():
             what = f"'data' member '{name}'"
             if is_simple:
-                check_lower(name, site, what, permissive=not self._dialect.strict_names)
+                check_lower(name, site, what, self._dialect.names)
             branches.append(self._variant(name, value, site, what, arrays=is_simple))
         tag = discriminator if isinstance(discriminator, str) else None
         return UnionDefinition(site, doc, base, tag, branches)
@@ -156,7 +156,7 @@ class Checker:
         alternatives = []
         for name, value in data.items():
             what = f"'data' member '{name}'"
-            check_lower(name, site, what, permissive=not self._dialect.strict_names)
+            check_lower(name, site, what, self._dialect.names)
             alternatives.append(self._variant(name, value, site, what, arrays=True))
         return AlternateDefinition(site, doc, alternatives)
 
@@ -208,7 +208,7 @@ class Checker:
     def _member(self, key: str, item: Value, site: Site, what: str) -> MemberPart:
         what = f"{what} member '{key}'"
         name = key.removeprefix("*")
-        check_lower(name, site, what, permissive=self._is_permissive(site))
+        check_lower(name, site, what, self._member_rule(site))
         if is_reserved_member(name):
             raise site.error(f"{what} uses reserved name")
         optional = name != key
@@ -258,13 +258,13 @@ class Checker:
             features.append(Feature(name, self._condition(feature, site, what)))
         return tuple(features)
 
-    def _is_permissive(self, site: Site) -> bool:
-        """Whether names inside of `site` may have upper case and ``_``."""
-        if not self._dialect.strict_names:
-            return True
+    def _member_rule(self, site: Site) -> Rule:
+        """How names inside of `site` are spelled."""
         # The arguments of commands and events have no type to be named in the pragma.
         is_type = site.meta not in ("command", "event")
-        return is_type and site.name in self._pragma.member_name_exceptions
+        if is_type and site.name in self._pragma.member_name_exceptions:
+            return Rule.NONE
+        return self._dialect.names
 
 
 def _modernize(expression: Expression) -> dict[str, Value]:

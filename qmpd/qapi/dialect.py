@@ -63,8 +63,9 @@ class Dialect:
     """The rules that depend on a schema's age.
 
     :param docs: how doc blocks are read
-    :param strict_names: case of names and types of returns are checked (since QEMU 6.0; the
-        exceptions of older schemas stood in the compiler itself)
+    :param names: how words are joined in names; lenient (QEMU 2.12 to 5.2): only upper case in
+        members is refused; none, nor is the type of returns checked, before that, when the
+        exceptions stood in the compiler
     :param strict_indentation: the text of a section goes on where it began, in
         `DocRules.HISTORIC` (QEMU 5.2 to 8.0)
     :param headings: a doc line that starts with ``=`` is a heading, which definitions' doc
@@ -79,7 +80,7 @@ class Dialect:
     """
 
     docs: DocRules = DocRules.CURRENT
-    strict_names: bool = True
+    names: Rule = Rule.STRICT
     strict_indentation: bool = False
     headings: bool = True
     headings_first: Rule = Rule.LENIENT
@@ -95,12 +96,12 @@ def detect_dialect(schema: ParsedSchema) -> Dialect:
     if any(is_type_struct(expression) for expression in schema.expressions):
         return Dialect(
             DocRules.COMMENTS,
-            strict_names=False,
+            names=Rule.NONE,
             kinds_reserved=simple,
             preprocessor=True,
             is_2012=True,
         )
-    lines = [text for doc in schema.docs for _, text in doc.lines]
+    lines = [text for doc in schema.docs for _, text in doc.lines] + schema.comments
     dates = list(_dates(lines))
     newest = max(dates, default=_UNDATED)
     docs = _doc_rules(newest)
@@ -109,17 +110,27 @@ def detect_dialect(schema: ParsedSchema) -> Dialect:
         is_old = newest < (9, 0) and sections >= _ENOUGH_SECTIONS
         docs = DocRules.HISTORIC if is_old else DocRules.CURRENT
         newest = _UNDATED
-    historic = schema.pragma.historic
     return Dialect(
         docs,
-        strict_names=not historic and newest >= (6, 0),
+        names=_names(schema, newest),
         strict_indentation=(5, 2) <= newest < (8, 1),
         headings=not (10, 1) <= newest < _UNDATED,
         headings_first=_headings_first(schema, newest),
         layout=_layout(dates, newest),
-        kinds_reserved=simple,
-        preprocessor=historic or simple or newest < (6, 2),
+        kinds_reserved=simple or newest < (6, 2),
+        preprocessor=schema.pragma.historic or simple or newest < (6, 2),
     )
+
+
+def has_plain_comments(schema: ParsedSchema) -> bool:
+    """Whether `schema`, read without doc blocks, is of an age when there were none."""
+    return detect_dialect(schema).docs is DocRules.COMMENTS
+
+
+def _names(schema: ParsedSchema, newest: tuple[int, int]) -> Rule:
+    if newest < (2, 12):
+        return Rule.NONE
+    return Rule.LENIENT if schema.pragma.historic or newest < (6, 0) else Rule.STRICT
 
 
 def _headings_first(schema: ParsedSchema, newest: tuple[int, int]) -> Rule:

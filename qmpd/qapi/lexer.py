@@ -19,6 +19,7 @@ STRING = "'"
 BOOLEANS = {"t": ("true", True), "f": ("false", False)}
 
 _BLANK = re.compile(r"(?:\s|#(?!#)[^\n]*)+")
+_ANY_COMMENT = re.compile(r"(?:\s|#[^\n]*)+")
 _SPACE = re.compile(r"\s+")
 _LINE = re.compile(r"[^\n]*")
 _STRING = re.compile(r"'((?:[ -&(-\[\]-~]|\\\\)*)'")
@@ -53,10 +54,13 @@ class Lexer:
 
     `kind` is one of ``{ } : , [ ]``, `STRING`, ``t``/``f`` for booleans, `DOC` (first line of a
     ``##`` block) and `END`; `value` holds the string or boolean; `line` is the token's line.
+
+    :param docs: ``##`` starts a doc block; False: it is a comment like others
     """
 
-    def __init__(self, file: str, text: str) -> None:
+    def __init__(self, file: str, text: str, *, docs: bool = True) -> None:
         self.file = file
+        self._blank = _BLANK if docs else _ANY_COMMENT
         self._text = text if text.endswith("\n") else text + "\n"
         self._position = 0
         self._line = 1
@@ -78,7 +82,7 @@ class Lexer:
 
         :raises QapiError: there is text that is no token
         """
-        self._skip(_BLANK)
+        self._skip(self._blank)
         text, start = self._text, self._position
         self.line = self._line
         if start == len(text):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from qmpd.qapi.dialect import Rule
 from qmpd.qapi.source import Site
 
 _NAME = re.compile(r"(?:__[a-z0-9.-]+_)?(?:x-)?([a-z][a-z0-9_-]*)", re.IGNORECASE)
@@ -27,42 +28,49 @@ def _stem(name: str, site: Site, what: str) -> str:
     return match.group(1)
 
 
-def check_lower(name: str, site: Site, what: str, *, permissive: bool = False) -> None:
-    """Check the name of a command, member, enum value or feature: ``lower-case``.
+def check_lower(name: str, site: Site, what: str, rule: Rule = Rule.STRICT) -> None:
+    """Check the name of a member, enum value or feature: ``lower-case``.
 
     :param what: what bears the name, for the error
-    :param permissive: upper case and ``_`` are tolerated
+    :param rule: lenient: upper case is wrong, ``_`` is not; none: neither is
     :raises QapiError: invalid, reserved or in the wrong case
     """
     stem = _stem(name, site, what)
-    if not permissive and re.search(r"[A-Z_]", stem):
+    if rule is Rule.STRICT and re.search(r"[A-Z_]", stem):
         raise site.error(f"name of {what} must not use uppercase or '_'")
+    if rule is Rule.LENIENT and re.search(r"[A-Z]", stem):
+        raise site.error(f"{what} uses uppercase in name")
 
 
-def check_definition_name(site: Site, *, exempt: bool, relaxed: bool, kinds: bool) -> None:
+def check_definition_name(site: Site, *, exempt: bool, strict: bool, kinds: bool) -> None:
     """Check the name of `site`: ``command-name``, ``EVENT_NAME`` or ``TypeName``.
 
     :param exempt: a pragma tolerates ``_`` in this command's name
-    :param relaxed: case is not checked at all
+    :param strict: it must be spelled so; else any valid name will do
     :param kinds: the suffix ``Kind`` belongs to the compiler: it makes such enums itself for
         unions without a discriminator
     :raises QapiError: invalid, reserved or in the wrong case
     """
     name, what = site.name, site.meta
     stem = _stem(name, site, what)
+    if strict:
+        _check_spelling(stem, site, exempt)
+    if what not in ("command", "event"):
+        for suffix in ("List", "Kind") if kinds else ("List",):
+            if name.endswith(suffix):
+                raise site.error(f"{what} name should not end in '{suffix}'")
+
+
+def _check_spelling(stem: str, site: Site, exempt: bool) -> None:
+    what = site.meta
     if what == "event":
-        if not relaxed and re.search(r"[a-z-]", stem):
+        if re.search(r"[a-z-]", stem):
             raise site.error(f"name of {what} must not use lowercase or '-'")
-        return
-    if what == "command":
-        if not relaxed and re.search(r"[A-Z]" if exempt else r"[A-Z_]", stem):
+    elif what == "command":
+        if re.search(r"[A-Z]" if exempt else r"[A-Z_]", stem):
             raise site.error(f"name of {what} must not use uppercase or '_'")
-        return
-    if not relaxed and not _CAMEL_CASE.fullmatch(stem):
+    elif not _CAMEL_CASE.fullmatch(stem):
         raise site.error(f"name of {what} must use CamelCase")
-    for suffix in ("List", "Kind") if kinds else ("List",):
-        if name.endswith(suffix):
-            raise site.error(f"{what} name should not end in '{suffix}'")
 
 
 def is_reserved_member(name: str) -> bool:

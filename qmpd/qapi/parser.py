@@ -33,7 +33,7 @@ class Pragma:
     documentation_exceptions: frozenset[str] = frozenset()
     member_name_exceptions: frozenset[str] = frozenset()
     historic: bool = False
-    """A pragma was used that QEMU 6.0 renamed."""
+    """A pragma was used whose name QEMU 6.0 changed."""
 
 
 _LIST_PRAGMAS = {
@@ -71,6 +71,8 @@ class ParsedSchema:
     :param expressions: the definitions, in order
     :param docs: all doc blocks, in order
     :param failure: the error that ended the reading
+    :param with_docs: doc blocks were told from comments
+    :param comments: all lines that start with ``#``, where they were not
     """
 
     file: str
@@ -79,16 +81,19 @@ class ParsedSchema:
     docs: list[RawDoc] = field(default_factory=list)
     pragma: Pragma = field(default_factory=Pragma)
     failure: QapiError | None = None
+    with_docs: bool = True
+    comments: list[str] = field(default_factory=list)
 
 
-def parse_schema(file: str) -> ParsedSchema:
+def parse_schema(file: str, *, with_docs: bool = True) -> ParsedSchema:
     """Read `file` and what it includes.
 
     :param file: path of the main file; errors name files as this path joined with includes
+    :param with_docs: ``##`` starts a doc block; False: it is a comment like others
     :returns: what was read; a syntax error is in its `failure`
     :raises QapiError: the main file cannot be read
     """
-    schema = ParsedSchema(file)
+    schema = ParsedSchema(file, with_docs=with_docs)
     try:
         text = _read(file)
     except OSError as error:
@@ -120,8 +125,10 @@ class _FileParser:
         self._file = file
         self._path = path
         self._known = known
-        self._lexer = Lexer(file, text)
+        self._lexer = Lexer(file, text, docs=schema.with_docs)
         schema.files.append(file)
+        if not schema.with_docs:
+            schema.comments += (line for line in text.split("\n") if line.startswith("#"))
 
     def parse(self) -> None:
         lexer = self._lexer

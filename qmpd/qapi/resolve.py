@@ -21,7 +21,7 @@ from qmpd.qapi.define import (
     Plan,
 )
 from qmpd.qapi.definitions import MemberPart, TypeName
-from qmpd.qapi.dialect import Dialect, DocRules
+from qmpd.qapi.dialect import Dialect, DocRules, Rule
 from qmpd.qapi.doc import DocBlock
 from qmpd.qapi.entities import (
     AlternateType,
@@ -335,7 +335,8 @@ class Resolver:
     def _returns(self, name: str, site: Site) -> Type:
         what = "command's 'returns'"
         type_ = self._type(name, site, what)
-        if self._dialect.strict_names and site.name not in self._pragma.command_returns_exceptions:
+        is_checked = self._dialect.names is not Rule.NONE
+        if is_checked and site.name not in self._pragma.command_returns_exceptions:
             element = type_
             if isinstance(type_, ArrayType):
                 # An array is complete only after its turn, which may come later.
@@ -387,7 +388,7 @@ class Resolver:
 
     def _claim_features(self, doc: DocBlock, features: Sequence[Feature], site: Site) -> None:
         for feature in features:
-            if not doc.claim_feature(feature.name) and self._dialect.strict_names:
+            if not doc.claim_feature(feature.name) and self._dialect.names is Rule.STRICT:
                 raise site.error(f"feature '{feature.name}' lacks documentation")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qmpd.qapi.check import Checker
 from qmpd.qapi.define import Definer
-from qmpd.qapi.dialect import Dialect, DocRules, Rule, detect_dialect
+from qmpd.qapi.dialect import Dialect, DocRules, Rule, detect_dialect, has_plain_comments
 from qmpd.qapi.doc import DocBlock, read_doc
 from qmpd.qapi.doc_historic import read_historic_doc
 from qmpd.qapi.entities import Schema
@@ -33,6 +33,10 @@ def compile_schema(path: str | Path) -> Schema:
     :raises QapiError: the first error
     """
     parsed = parse_schema(os.fspath(path))
+    if parsed.failure:
+        without_docs = parse_schema(os.fspath(path), with_docs=False)
+        if has_plain_comments(without_docs):
+            parsed = without_docs
     dialect = detect_dialect(parsed)
     blocks, dialect = _read_docs(parsed, dialect)
     if parsed.failure:
@@ -78,7 +82,9 @@ def _read_docs(parsed: ParsedSchema, dialect: Dialect) -> tuple[dict[int, DocBlo
 
 
 def _candidates(parsed: ParsedSchema, dialect: Dialect) -> tuple[DocRules, ...]:
-    if dialect.is_2012 or dialect.docs in (DocRules.CURRENT, DocRules.TAGGED):
+    if dialect.is_2012 or not parsed.with_docs:
+        return (DocRules.COMMENTS,)
+    if dialect.docs in (DocRules.CURRENT, DocRules.TAGGED):
         return (dialect.docs,)
     if dialect.docs is DocRules.HISTORIC or parsed.failure:
         return (DocRules.CURRENT, DocRules.HISTORIC)
