@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from qmpd.block import bitmap_commands
 from qmpd.block.bitmap import DirtyBitmap, Saved
 from qmpd.block.graph import Graph
 from qmpd.block.node import Node
 from qmpd.errors import GenericError, NotServed
+from qmpd.jobs.table import JobTable
+from qmpd.jobs.transaction import JobTxn
 
 
 class ActionRequest(NamedTuple):
@@ -26,19 +28,35 @@ class ActionRequest(NamedTuple):
     data: Any
 
 
+class Bench(Protocol):
+    """What actions act upon: a machine has it."""
+
+    @property
+    def graph(self) -> Graph:
+        """The block graph."""
+
+    @property
+    def jobs(self) -> JobTable:
+        """The jobs."""
+
+
 class Action:
     """One action under way.
 
-    :param graph: what it acts upon
+    :param bench: what it acts upon
     :param data: its arguments, as attributes; absent ones are None
+    :param job_txn: what jobs of the whole transaction complete together with
+        (completion-mode grouped); None when each is on its own
     """
 
     groupable: ClassVar[bool] = False
     """Whether it may be part of a transaction with completion-mode grouped."""
 
-    def __init__(self, graph: Graph, data: Any) -> None:
-        self.graph = graph
+    def __init__(self, bench: Bench, data: Any, job_txn: JobTxn | None = None) -> None:
+        self.graph = bench.graph
+        self.jobs = bench.jobs
         self.data = data
+        self.job_txn = job_txn
 
     async def prepare(self) -> None:
         """Do it, so that it can be undone.
@@ -46,13 +64,13 @@ class Action:
         :raises QmpError: it cannot be done
         """
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         """All actions are prepared: make it final."""
 
     async def abort(self) -> None:
         """An action failed, perhaps this one: undo what was done."""
 
-    def clean(self) -> None:
+    async def clean(self) -> None:
         """After commit or abort: give back what was held."""
 
 
@@ -101,7 +119,7 @@ class BitmapRemove(Action):
         _, bitmap = self._removed
         bitmap.skip_store = bitmap.busy = True
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         """The bitmap is released."""
         if self._removed is not None:
             node, bitmap = self._removed
@@ -266,13 +284,15 @@ ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(
 
 
 async def run_transaction(
-    graph: Graph, requests: Sequence[ActionRequest], *, grouped: bool = False
+    bench: Bench, requests: Sequence[ActionRequest], *, grouped: bool = False
 ) -> None:
     """Run all actions, or none.
 
-    :param grouped: completion-mode grouped: only actions that start jobs may be in the list
+    :param grouped: completion-mode grouped: only actions that start jobs may be in the list,
+        and their jobs complete together
     :raises QmpError: that of the action that failed; everything is as before then
     """
+    job_txn = None
     if grouped:
         for request in requests:
             if not ACTIONS[request.kind].groupable:
@@ -280,28 +300,33 @@ async def run_transaction(
                     f"Action '{request.kind}' does not support transaction property"
                     " completion-mode = grouped"
                 )
-    await graph.drain_all()
-    await _run_phases([ACTIONS[kind](graph, data) for kind, data in requests])
+        job_txn = JobTxn()
+    await bench.graph.drain_all()
+    await run_phases([ACTIONS[kind](bench, data, job_txn) for kind, data in requests])
 
 
-async def run_action(graph: Graph, kind: str, data: Any) -> None:
+async def run_action(bench: Bench, kind: str, data: Any) -> None:
     """Run one action alone: a command is a transaction of one."""
-    await _run_phases([ACTIONS[kind](graph, data)])
+    await run_phases([ACTIONS[kind](bench, data)])
 
 
-async def _run_phases(actions: Sequence[Action]) -> None:
+async def run_phases(actions: Sequence[Action]) -> None:
+    """Prepare all actions, then commit or abort them, then clean up after them.
+
+    :raises QmpError: the first that `prepare` raised
+    """
     begun: list[Action] = []
     try:
         for action in actions:
-            begun.append(action)
+            begun.insert(0, action)
             await action.prepare()
     except BaseException:
-        for action in reversed(begun):
+        for action in begun:
             await action.abort()
         raise
     else:
-        for action in reversed(begun):
-            action.commit()
+        for action in begun:
+            await action.commit()
     finally:
-        for action in reversed(begun):
-            action.clean()
+        for action in begun:
+            await action.clean()

@@ -21,4 +21,4 @@ async def transaction(context: Context, arguments: TransactionArguments) -> None
     grouped = properties is not None and properties.completion_mode == "grouped"
     actions: Sequence[Any] = arguments.actions
     requests = [ActionRequest(action.type, action.data) for action in actions]
-    await run_transaction(context.machine.graph, requests, grouped=grouped)
+    await run_transaction(context.machine, requests, grouped=grouped)
