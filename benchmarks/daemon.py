@@ -53,7 +53,9 @@ class Daemon:
         self._folder = tempfile.TemporaryDirectory(prefix="qmpd-bench")
         path = Path(self._folder.name) / "qmp.sock"
         began = time.perf_counter()
-        self.process = subprocess.Popen([word.format(path=path) for word in command])
+        self.process = subprocess.Popen(
+            [word.format(path=path) for word in command], stderr=subprocess.DEVNULL
+        )
         self._buffer = b""
         self._socket = self._greeted(path)
         self.start_seconds = time.perf_counter() - began
