@@ -78,8 +78,9 @@ def query_block_jobs(context: Context, _: None) -> list[dict[str, Any]]:
 
 
 @JOB.command("blockdev-create")
-def blockdev_create(context: Context, arguments: BlockdevCreateArguments) -> None:
+async def blockdev_create(context: Context, arguments: BlockdevCreateArguments) -> None:
     """Start a job that makes an image."""
     machine = context.machine
-    options = context.raw["options"]
-    CreateJob(machine.jobs, arguments.job_id, machine.graph, options).start()
+    job = CreateJob(machine.jobs, arguments.job_id, machine.graph, context.raw["options"])
+    job.start()
+    await job.settle()

@@ -32,9 +32,18 @@ class CreateJob(Job):
         self._options = options
 
     async def run(self) -> None:
-        """See `Job.run`; there is one step of progress, even when it fails."""
+        """See `Job.run`; there is one step of progress, even when it fails.
+
+        The turns are where QEMU's waits: a format driver's for the node it writes to, a
+        protocol driver's for the file system, once the file is there.
+        """
         self.progress_total = 1
+        is_protocol = self._driver.is_protocol
         try:
+            if not is_protocol:
+                await self.turn()
             await self._driver.create(self._graph, self._options)
+            if is_protocol:
+                await self.turn()
         finally:
             self.progress_current = 1

@@ -71,6 +71,7 @@ class Job:
         self._task: Task | None = None
         self._timer: Handle | None = None
         self._work_ended = False
+        self._exited = False
         self._watchers: list[Waiter] = []
         self.move(JobStatus.CREATED)
         table.jobs[job_id] = self
@@ -313,14 +314,32 @@ class Job:
             self.error = task.error
         elif defect:
             self.error = BlockIOError(errno.EIO)
-        # Not now: whoever entered the job is answered first.
+        # Not now: whoever entered the job goes on first, and may wait for `settle`.
         self.table.clock.spawn(self._exit(), f"end of job {self.id}")
         if defect:
             self.table.clock.task_failed(task)
 
+    async def settle(self) -> None:
+        """If the work has ended, let the job end as far as it can before this returns.
+
+        In QEMU a job whose work ends within a command (cancelled while it slept, or failed
+        in its first step) is through before the command is answered.
+        """
+        if self._work_ended:
+            await self._exit()
+
     async def _exit(self) -> None:
+        if self._exited:
+            return
+        self._exited = True
         self.busy = False
         await self._work_done()
+
+    async def turn(self) -> None:
+        """For the work: let everything else go on first, being busy all the time."""
+        waiter = Waiter()
+        self.table.clock.call_soon(waiter.wake)
+        await waiter
 
     async def _work_done(self) -> None:
         if self.completed:
@@ -359,6 +378,7 @@ class Job:
             await self._work_done()
         elif not self._work_ended:
             self.enter()
+            await self.settle()
         elif self.cancelled:
             await self.txn.abort(self)
 
