@@ -48,6 +48,7 @@ class Machine:
     :param compat: what happens to deprecated and unstable interfaces
     :param paused: wait in state prelaunch for `cont` (``-S``)
     :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
+    :param cpus: how many CPUs it passes for having; machine type none has no CPU
     :param stdout: takes what HMP's qemu-io prints; the process's standard output if absent
     :param stderr: takes its complaints; the process's standard error if absent
     """
@@ -63,6 +64,7 @@ class Machine:
         compat: CompatPolicy | None = None,
         paused: bool = False,
         preconfig: bool = False,
+        cpus: int = 0,
         stdout: Callable[[str], None] = _print,
         stderr: Callable[[str], None] = _print_error,
     ) -> None:
@@ -79,6 +81,7 @@ class Machine:
         self.graph.drain_users.append(self.jobs)
         self.objects = ObjectContainer()
         self.in_preconfig = preconfig
+        self.cpus = cpus
         self._autostart = not paused
         self.run_state = RunState.PRELAUNCH
         self.shutdown_reason: str | None = None

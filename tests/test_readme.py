@@ -21,7 +21,7 @@ def _blocks() -> list[tuple[str, str]]:
 
 
 def _script(folder: Path) -> str:
-    """The tour as one shell script; the checkout's own environment stands for the venv."""
+    """The tour as one shell script; the tests' own environment stands for the venv."""
     lines = ["set -eu"]
     for number, (language, body) in enumerate(_blocks()):
         if language == "python":
@@ -33,13 +33,13 @@ def _script(folder: Path) -> str:
                 continue
             lines.append(line)
             if line.endswith("&") and "serve" in line:
+                lines.append("trap 'kill $! 2>/dev/null || true' EXIT")
                 lines.append("while ! [ -S qmp.sock ]; do :; done")
     return "\n".join(lines) + "\n"
 
 
 def test_every_block_of_the_tour_runs(tmp_path: Path) -> None:
-    (tmp_path / "venv").mkdir()
-    (tmp_path / "venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (tmp_path / "venv").symlink_to(sys.prefix)
     shutil.copytree(ROOT / "schema", tmp_path / "schema")
     process = subprocess.Popen(
         ["sh", "-c", _script(tmp_path)],

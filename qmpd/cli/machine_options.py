@@ -71,6 +71,11 @@ class MachineOptions:
         return self.name != "none"
 
     @property
+    def cpus(self) -> int:
+        """How many CPUs the machine starts with."""
+        return int(self.smp.get("cpus", 1)) if self.has_hardware else 0
+
+    @property
     def qtest(self) -> bool:
         """Whether the accelerator is qtest."""
         return self.accelerators[:1] == ["qtest"]

@@ -138,6 +138,7 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
         else Personality.STORAGE_DAEMON,
         name=arguments.name,
         paused=arguments.paused,
+        cpus=1,
         **extra,
     )
     try:

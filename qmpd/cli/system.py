@@ -72,6 +72,7 @@ def _run(program: Program, reader: object) -> int:
         compat=CompatPolicy(**policy),  # type: ignore[arg-type]
         paused=config.paused,
         preconfig=config.preconfig,
+        cpus=config.machine.cpus,
     )
     try:
         SystemSetup(host, config).run()

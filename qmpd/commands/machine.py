@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from qmpd.commands.registry import CommandTable, Context
 from qmpd.errors import GenericError, NotServed
 
@@ -28,8 +30,17 @@ def query_target(context: Context, _: None) -> dict[str, object]:
 
 @MACHINE.command("query-cpus-fast")
 def query_cpus_fast(context: Context, _: None) -> list[dict[str, object]]:
-    """No CPUs, as on machine type none."""
-    return []
+    """The CPUs that the machine passes for having; they do nothing."""
+    thread = threading.get_native_id()
+    return [
+        {
+            "cpu-index": index,
+            "qom-path": f"/machine/unattached/device[{index}]",
+            "thread-id": thread,
+            "target": "x86_64",
+        }
+        for index in range(context.machine.cpus)
+    ]
 
 
 @MACHINE.command("system_reset")

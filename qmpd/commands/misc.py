@@ -60,7 +60,7 @@ async def human_monitor_command(context: Context, arguments: HumanMonitorCommand
     """Run one line of the human monitor and return what it prints there."""
     from qmpd import hmp
 
-    if arguments.cpu_index is not None:
-        # a machine of qmpd has no CPU that could be chosen
+    index = arguments.cpu_index
+    if index is not None and not 0 <= index < context.machine.cpus:
         raise GenericError("Parameter 'cpu-index' expects a CPU number")
     return await hmp.run(context.machine, arguments.command_line)
