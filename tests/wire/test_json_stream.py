@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmpd.errors import QmpError
+from qmpd.wire import json_stream
 from qmpd.wire.encode import dumps
 from qmpd.wire.json_stream import NEED_MORE, JsonStream, parse_json
 
@@ -91,6 +93,8 @@ def slowly(data: bytes) -> list[Any]:
         (b'"\\u"', ['\\u" is not a valid Unicode character']),
         (b'"\\u12xyz"', [r"\u12xy is not a valid Unicode character"]),
         (b'"\\u1\xc3\xa9\xc3\xa9"', ["\\u1é\ufffd is not a valid Unicode character"]),
+        (b'{"a":"\xef\xbf\xbf"}', ["invalid UTF-8 sequence in string"]),
+        (b'{"a":"bad\xc3("}', ["invalid UTF-8 sequence in string"]),
         (b'"bad\xc3("', ["invalid UTF-8 sequence in string"]),
         (b'"\xed\xa0\x80"', ["invalid UTF-8 sequence in string"]),
         (b'"\xef\xbf\xbf"', ["invalid UTF-8 sequence in string"]),
@@ -310,6 +314,34 @@ def test_the_plain_case_never_comes_to_the_lexer(monkeypatch: pytest.MonkeyPatch
     request = {"execute": "x", "arguments": {"a": [1, 2.5, None, True], "b": {"c": "é\n"}}, "id": 7}
     data = json.dumps(request, ensure_ascii=False).encode() + b"\r\n"
     assert read(data * 3) == [request] * 3
+
+
+def test_the_fast_way_knows_the_nesting_limit() -> None:
+    """Even where Python would recurse deeper."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(5000)
+    try:
+        found = read(b'{"a":' + b"[" * 1024 + b"]" * 1024 + b"}")
+        assert found[0] == ("error", "JSON nesting depth limit exceeded")
+        assert read(b'{"a":"' + b"[" * 2000 + b'"}') == [{"a": "[" * 2000}]
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_vain_attempts_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = []
+
+    def scan(text: str, index: int) -> tuple[object, int]:
+        attempts.append(index)
+        return scan_once(text, index)
+
+    scan_once = json_stream._SCAN
+    monkeypatch.setattr(json_stream, "_SCAN", scan)
+    assert read(b"{'a':1}" * 100) == [{"a": 1}] * 100
+    assert len(attempts) == 16
+    attempts.clear()
+    assert read(b'{"a":1}' * 100) == [{"a": 1}] * 100
+    assert len(attempts) == 100
 
 
 @pytest.mark.parametrize(

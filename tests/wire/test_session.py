@@ -66,6 +66,8 @@ def test_no_object(session: Session, text: str) -> None:
         ('{"execute":5}', "QMP input member 'execute' must be a string"),
         ('{"execute":null}', "QMP input member 'execute' must be a string"),
         ('{"execute":"x","foo":1}', "QMP input member 'foo' is unexpected"),
+        ('{"execute":"x","arguments":{},"foo":1}', "QMP input member 'foo' is unexpected"),
+        ('{"execute":"x","foo":1,"bar":2}', "QMP input member 'bar' is unexpected"),
         ('{"execute":"x","arguments":[]}', "QMP input member 'arguments' must be an object"),
         ('{"execute":"x","arguments":null}', "QMP input member 'arguments' must be an object"),
         ('{"exec-oob":"x"}', "QMP input member 'exec-oob' is unexpected"),
