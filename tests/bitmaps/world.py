@@ -1,4 +1,4 @@
-"""A graph with one node, and its bitmaps."""
+"""A graph with one node, its bitmaps, and jobs: what the tests of state act upon."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from qmpd.block.graph import Graph
 from qmpd.block.images import MemoryStorage
 from qmpd.block.node import Node
 from qmpd.clock import VirtualClock
+from qmpd.jobs.table import JobTable
 
 
 class World:
@@ -20,6 +21,8 @@ class World:
         self.clock = VirtualClock()
         self.events: list[tuple[str, Mapping[str, object] | None]] = []
         self.graph = Graph(emit=self._emit, storage=MemoryStorage(), clock=self.clock)
+        self.jobs = JobTable(emit=self._emit, clock=self.clock)
+        self.graph.drain_users.append(self.jobs)
         self.node = self.blockdev("n", 1 << 20)
 
     def _emit(self, name: str, data: Mapping[str, object] | None = None) -> None:
