@@ -1,0 +1,49 @@
+"""A machine inside the test, asked as a session would ask it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qmpd.block.images import MemoryStorage
+from qmpd.clock import VirtualClock
+from qmpd.commands.dispatch import dispatch
+from qmpd.machine import Machine
+from qmpd.wire.session import Request, Session
+
+
+class TestMachine:
+    """A machine on a virtual clock, with a session past negotiation.
+
+    :param options: further arguments of `Machine`
+    """
+
+    __test__ = False
+
+    def __init__(self, **options: Any) -> None:
+        self.clock = VirtualClock()
+        self.printed: list[str] = []
+        self.complaints: list[str] = []
+        self.machine = Machine(
+            self.clock,
+            MemoryStorage(),
+            stdout=self.printed.append,
+            stderr=self.complaints.append,
+            **options,
+        )
+        self.events: list[tuple[str, Any]] = []
+        self.machine.events.subscribe(lambda record: self.events.append((record.name, record.data)))
+        self.session = Session(qemu_version=(10, 0, 2), package="test")
+        self.execute("qmp_capabilities")
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        """Run a command; arguments are given with underscores for dashes."""
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        request = Request(command, named, oob=False)
+        value = self.clock.run(dispatch(self.machine, self.session, request))
+        self.clock.settle()
+        return value
+
+    def hmp(self, line: str) -> str:
+        """Run a line of the human monitor."""
+        text: str = self.execute("human-monitor-command", command_line=line)
+        return text
