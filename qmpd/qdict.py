@@ -8,10 +8,12 @@ show it, and so do the ``json:`` file names of the block layer.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 BUCKETS: Final = 512
+_ESCAPE: Final = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _MASK: Final = 0xFFFFFFFF
 
 
@@ -48,4 +50,9 @@ def _ordered_any(value: Any) -> Any:
 
 def to_json(value: Mapping[str, Any]) -> str:
     """`value` as QEMU prints it in one line; control characters and the like escaped."""
-    return json.dumps(ordered(value))
+    return _ESCAPE.sub(_as_qemu, json.dumps(ordered(value)).replace("\x7f", "\\u007f"))
+
+
+def _as_qemu(escape: re.Match[str]) -> str:
+    text = escape[0]
+    return "\\u" + text[2:].upper() if text[1] == "u" else text

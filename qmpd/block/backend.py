@@ -3,42 +3,110 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from qmpd.block.node import Edge, Node
+from qmpd.block.edge import Edge
+from qmpd.block.node import Node
+from qmpd.block.permissions import ALL, PRIMARY, WRITE, refresh_permissions
 from qmpd.block.stats import BlockAcctStats
-from qmpd.errors import BlockIOError, GenericError
+from qmpd.clock import Waiter
+from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class AttachedDevice:
+    """What queries tell of the device on a backend.
+
+    `id` is its qdev id or path.  `io_status` is ok, failed or nospace, None where the
+    device does not keep one; `tray_open` None where it has no tray.
+    """
+
+    id: str
+    removable: bool = False
+    locked: bool = False
+    tray_open: bool | None = None
+    io_status: str | None = None
 
 
 class BlockBackend:
     """Guest I/O on a root node, with its bounds checked and counted.
 
-    :param name: its name, "" for an anonymous one
+    :param name: its name, "" for a nameless one
     :param node: what it stands on; None for an empty drive
+    :param perm: permissions it uses, see `qmpd.block.permissions`
+    :param shared: permissions it lets others use
+    :raises GenericError: the name is taken, or the node's other parents object
     """
 
-    def __init__(self, graph: Graph, name: str, node: Node | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        node: Node | None = None,
+        *,
+        perm: int = 0,
+        shared: int = ALL,
+    ) -> None:
         self.graph = graph
         self.name = name
-        self.device_id: str | None = None
-        self.removable = True
+        self.device: AttachedDevice | None = None
         self.stats = BlockAcctStats(graph.clock.now)
         self.root: Edge | None = None
+        self.perm = perm
+        self.shared = shared
+        self.enable_write_cache = True
+        self.quiesce_counter = 0
+        self._queue: deque[Waiter] = deque()
+        graph.add_backend(self)
         if node is not None:
-            self.insert_node(node)
+            try:
+                self.insert_node(node)
+            except BaseException:
+                graph.forget_backend(self)
+                raise
 
     @property
     def node(self) -> Node | None:
         """The root node."""
         return None if self.root is None else self.root.node
 
+    @property
+    def device_id(self) -> str | None:
+        """Id or path of the device attached, None where there is none."""
+        return None if self.device is None else self.device.id
+
+    @property
+    def removable(self) -> bool:
+        """Whether its medium can be taken out; so it is where no device says otherwise."""
+        return self.device is None or self.device.removable
+
+    @property
+    def user_description(self) -> str:
+        """How permission conflicts call this backend as somebody's parent."""
+        name = self.name or self.device_id
+        return f"block device '{name}'" if name else "an unnamed block device"
+
     def insert_node(self, node: Node) -> None:
-        """Put `node` into the empty backend."""
-        self.root = Edge("root", self, node)
-        node.parents.append(self.root)
+        """Put `node` into the empty backend.
+
+        :raises GenericError: the node's other parents object
+        """
+        root = Edge("root", self, node, PRIMARY, self.perm, self.shared)
+        node.parents.insert(0, root)
+        try:
+            refresh_permissions(node)
+        except BaseException:
+            node.parents.remove(root)
+            raise
+        self.root = root
 
     def remove_node(self) -> Node | None:
         """Take the root node out, without closing it."""
@@ -47,23 +115,73 @@ class BlockBackend:
         node = self.root.node
         node.parents.remove(self.root)
         self.root = None
+        refresh_permissions(node)
         return node
 
     async def close(self) -> None:
-        """Take the root out and close it if nothing else holds it; forget a named backend."""
+        """Take the root out, close it if nothing else holds it; the graph forgets the backend."""
         node = self.remove_node()
-        if self.graph.backends.get(self.name) is self:
-            del self.graph.backends[self.name]
+        self.graph.forget_backend(self)
         if node is not None:
             await self.graph.unref(node)
 
-    def require_write(self) -> None:
-        """Refuse to write where the root cannot be written.
+    # Permissions
 
-        :raises GenericError: it is read-only
+    def set_permissions(self, perm: int, shared: int) -> None:
+        """Use other permissions.
+
+        :raises GenericError: the node's other parents object
         """
-        if self.node is not None and self.node.read_only:
-            raise GenericError("Block node is read-only")
+        root = self.root
+        if root is not None and (root.perm, root.shared) != (perm, shared):
+            before = root.perm, root.shared
+            root.perm, root.shared = perm, shared
+            try:
+                refresh_permissions(root.node)
+            except BaseException:
+                root.perm, root.shared = before
+                raise
+        self.perm, self.shared = perm, shared
+
+    def require(self, perm: int) -> None:
+        """Use `perm` too, from now on.
+
+        :raises GenericError: the node is read-only, or its other parents object
+        """
+        if perm & ~self.perm:
+            self.set_permissions(self.perm | perm, self.shared)
+
+    def require_write(self) -> None:
+        """Be allowed to write, from now on; see `require`."""
+        self.require(WRITE)
+
+    # Drained sections
+
+    def quiesce(self) -> None:
+        """Let no new request begin until `resume`; these calls are counted."""
+        self.quiesce_counter += 1
+
+    def resume(self) -> None:
+        """Undo one `quiesce`; what has waited goes on."""
+        self.quiesce_counter = max(0, self.quiesce_counter - 1)
+        while self._queue and not self.quiesce_counter:
+            self._queue.popleft().wake()
+
+    async def drained(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` while no other request is under way in the graph."""
+        try:
+            await self.graph.drain_all_begin()
+        except BaseException:
+            work.close()
+            raise
+        self.resume()
+        try:
+            return await work
+        finally:
+            self.quiesce()
+            self.graph.drain_all_end()
+
+    # Requests
 
     def length(self) -> int:
         """Length of the medium, bytes.
@@ -77,14 +195,21 @@ class BlockBackend:
 
         :raises BlockIOError: EIO outside, ENOMEDIUM without one, or the node's failure
         """
+        if self.quiesce_counter:
+            await self._wait()
         return await self._checked(offset, length).pread(offset, length)
 
-    async def pwrite(self, offset: int, data: bytes, *, fua: bool = False) -> None:
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Write inside the medium."""
+        if self.quiesce_counter:
+            await self._wait()
+        fua = fua or not self.enable_write_cache
         await self._checked(offset, len(data)).pwrite(offset, data, fua=fua)
 
-    async def pwrite_compressed(self, offset: int, data: bytes) -> None:
+    async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
         """Write compressed."""
+        if self.quiesce_counter:
+            await self._wait()
         await self._checked(offset, len(data)).pwrite_compressed(offset, data)
 
     async def pwrite_zeroes(
@@ -97,16 +222,23 @@ class BlockBackend:
         no_fallback: bool = False,
     ) -> None:
         """Write zeroes; see `Node.pwrite_zeroes`."""
+        if self.quiesce_counter:
+            await self._wait()
+        fua = fua or not self.enable_write_cache
         await self._checked(offset, length).pwrite_zeroes(
             offset, length, may_unmap=may_unmap, fua=fua, no_fallback=no_fallback
         )
 
     async def pdiscard(self, offset: int, length: int) -> None:
         """Discard inside the medium."""
+        if self.quiesce_counter:
+            await self._wait()
         await self._checked(offset, length).pdiscard(offset, length)
 
     async def flush(self) -> None:
         """Flush the medium."""
+        if self.quiesce_counter:
+            await self._wait()
         await self._medium().flush()
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
@@ -114,6 +246,20 @@ class BlockBackend:
         if self.node is None:
             raise BlockIOError(errno.ENOMEDIUM, "No medium inserted")
         await self.node.truncate(size, exact=exact, prealloc=prealloc)
+
+    async def counted(self, kind: str, length: int, request: Coroutine[Any, Any, T]) -> T:
+        """Run `request` as a device does: its bytes, time or failure are counted.
+
+        :param kind: rd, wr, flush or unmap
+        """
+        began = self.graph.clock.now()
+        try:
+            result = await request
+        except BlockIOError:
+            self.account_failed(kind, self.graph.clock.now() - began)
+            raise
+        self.account_done(kind, length, self.graph.clock.now() - began)
+        return result
 
     def account_done(self, kind: str, length: int, duration: int) -> None:
         """Count a request that succeeded: `kind` rd, wr, flush or unmap; nanoseconds."""
@@ -126,6 +272,12 @@ class BlockBackend:
     def account_invalid(self, kind: str) -> None:
         """Count a request that was malformed."""
         self.stats.invalid(kind)
+
+    async def _wait(self) -> None:
+        while self.quiesce_counter:
+            waiter = Waiter()
+            self._queue.append(waiter)
+            await waiter
 
     def _medium(self) -> Node:
         if self.root is None:

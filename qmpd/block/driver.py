@@ -6,6 +6,7 @@ import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+from qmpd.block.permissions import DATA, FILTERED, IMAGE, METADATA, default_child_permissions
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class BlockDriver:
     strong_options: ClassVar[tuple[str, ...]] = ()
     """Options that change the data a guest sees: a ``json:`` file name repeats them."""
 
+    auto_backing_file = ""
+    """Name of the backing file that the image itself leads to, as it was opened."""
+
     def __init__(self, node: Node) -> None:
         self.node = node
 
@@ -60,6 +64,38 @@ class BlockDriver:
         :raises QmpError: QEMU's text
         """
         return cls(node)
+
+    @classmethod
+    def file_role(cls, options: Mapping[str, Any]) -> int:
+        """What the `file` child holds, asked before it is attached.
+
+        :raises GenericError: an option that shapes it is malformed
+        """
+        return IMAGE
+
+    @classmethod
+    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+        """What is asked of a child in `role` when the node's parents use `perm`, share `shared`.
+
+        :returns: permissions used and shared
+        """
+        return default_child_permissions(
+            role, perm, shared, writable=node.writable, active=node.active
+        )
+
+    def prepare_permissions(self, perm: int, shared: int) -> None:
+        """The node's parents are about to use `perm` and share `shared`.
+
+        `commit_permissions` or `abort_permissions` follows.
+
+        :raises QmpError: that is not possible (somebody else holds the file)
+        """
+
+    def commit_permissions(self) -> None:
+        """What was prepared last holds now."""
+
+    def abort_permissions(self) -> None:
+        """What was prepared last does not come."""
 
     async def close(self) -> None:
         """Give everything back; the children are released by the node."""
@@ -94,8 +130,15 @@ class BlockDriver:
         """Say that the area's contents are no longer needed."""
         raise BlockIOError(errno.ENOTSUP)
 
+    def zeroes_without_fallback(self) -> bool:
+        """Whether `pwrite_zeroes` is always better than writing zeroes."""
+        return False
+
     async def flush(self) -> None:
-        """Make what was written stable, this node's own part; children are flushed by the node."""
+        """Hand what only the driver holds on to its children; the node flushes those."""
+
+    async def flush_to_disk(self) -> None:
+        """Make what was written stable; not called where flushes are to be ignored."""
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """What the area from `offset` holds, as far as it is uniform."""
@@ -122,18 +165,24 @@ class BlockDriver:
         return None
 
     def allocated_size(self) -> int | None:
-        """Bytes in use where the data lies: the sum over all children unless overridden."""
+        """Bytes in use where the node's own data lies: the sum over such children."""
         if not self.has_allocated_size:
             return None
-        sizes = [edge.node.driver.allocated_size() for edge in self.node.children.values()]
-        return None if None in sizes else sum(size for size in sizes if size is not None)
+        total = 0
+        for edge in self.node.children.values():
+            if edge.role & (DATA | METADATA | FILTERED):
+                size = edge.node.driver.allocated_size()
+                if size is None:
+                    return None
+                total += size
+        return total
 
     def exact_filename(self) -> str | None:
         """A plain file name that says all there is to say of this node; None if there is none."""
         return None
 
     async def set_read_only(self, read_only: bool) -> None:
-        """The node is about to become read-only, or writable.
+        """The node is about to become read-only, or has become writable.
 
         :raises QmpError: it cannot
         """

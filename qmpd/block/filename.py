@@ -2,50 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from qmpd.block.node import Node
 from qmpd.qdict import to_json
 
+MAXIMUM_LENGTH: Final = 4095
+"""Longest name that is shown whole, bytes."""
 
-def filename(node: Node) -> str:
-    """The file name of `node`, as in queries and messages."""
-    exact = exact_filename(node)
-    return f"json:{to_json(full_options(node))}" if exact is None else exact
+Names = dict[Node, str]
+"""File names worked out already, for queries that need those of many nodes."""
 
 
-def exact_filename(node: Node) -> str | None:
+def filename(node: Node, names: Names | None = None) -> str:
+    """The file name of `node`, as in queries and messages.
+
+    :param names: names known already; what is found is added
+    """
+    names = {} if names is None else names
+    chain = []
+    below: Node | None = node
+    while below is not None and below not in names:
+        chain.append(below)
+        below = below.backing
+    # From the bottom: whether a backing file is what the image names depends on its name.
+    for current in reversed(chain):
+        exact = exact_filename(current, names)
+        names[current] = _json_name(current, names) if exact is None else exact
+    return names[node]
+
+
+def _json_name(node: Node, names: Names) -> str:
+    name = f"json:{to_json(full_options(node, names))}"
+    return name if len(name) <= MAXIMUM_LENGTH else f"{name[: MAXIMUM_LENGTH - 3]}..."
+
+
+def exact_filename(node: Node, names: Names | None = None) -> str | None:
     """A file name that alone would open the same data; None where options are needed."""
-    if node.driver.is_protocol:
-        return node.driver.exact_filename()
-    if _has_strong_options(node) or _backing_overridden(node) or node.file is None:
+    driver = node.driver
+    if driver.is_protocol:
+        return driver.exact_filename()
+    below = node.primary
+    if below is None or not below.driver.is_protocol or driver.is_filter:
         return None
-    return exact_filename(node.file)
+    if any(name in node.options for name in driver.strong_options):
+        return None
+    if _backing_overridden(node, names):
+        return None
+    return below.driver.exact_filename()
 
 
-def full_options(node: Node) -> dict[str, Any]:
+def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     """All options that matter to the data, children included."""
-    options: dict[str, Any] = {}
+    driver = node.driver
+    options = {name: node.options[name] for name in driver.strong_options if name in node.options}
+    options["driver"] = driver.format_name
+    overridden = _backing_overridden(node, names)
     for name, edge in node.children.items():
-        if name != "backing" or _backing_overridden(node):
-            options[name] = full_options(edge.node)
-    if node.driver.supports_backing and node.backing is None and _backing_overridden(node):
+        if name != "backing" or overridden:
+            options[name] = full_options(edge.node, names)
+    if overridden and node.backing is None:
         options["backing"] = None
-    for name in node.driver.strong_options:
-        if name in node.options:
-            options[name] = node.options[name]
-    options["driver"] = node.driver.format_name
     return options
 
 
-def _has_strong_options(node: Node) -> bool:
-    return any(name in node.options for name in node.driver.strong_options if name != "filename")
-
-
-def _backing_overridden(node: Node) -> bool:
-    auto = getattr(node.driver, "auto_backing_file", None)
+def _backing_overridden(node: Node, names: Names | None) -> bool:
+    """Whether the backing node is another than the one the image itself names."""
     if not node.driver.supports_backing:
         return False
-    if node.backing is None:
-        return bool(auto)
-    return bool(auto != exact_filename(node.backing))
+    named: str = node.driver.auto_backing_file
+    backing = node.backing
+    return named != ("" if backing is None else filename(backing, names))

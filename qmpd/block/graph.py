@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
 
-from qmpd.block.drivers import check_unserved, find_driver
+from qmpd.block.backend import BlockBackend
+from qmpd.block.blockers import Op
 from qmpd.block.names import NameGenerator, check_node_name
-from qmpd.block.node import Node, check_detect_zeroes
+from qmpd.block.node import Node
+from qmpd.block.opening import child_options, open_node
+from qmpd.block.permissions import RESIZE
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.backend import BlockBackend
     from qmpd.block.images import Storage
     from qmpd.clock import Clock, Waiter
     from qmpd.events import Emit
-
-INHERITED: Final = ("read-only", "force-share")
-"""Options that a child defined inside its parent takes from it unless it says otherwise."""
 
 
 class DrainUser(Protocol):
@@ -35,10 +34,11 @@ class DrainUser(Protocol):
 
 
 class Graph:
-    """All nodes and named backends.
+    """All nodes and backends.
 
     :param emit: takes events
     :param storage: where the bytes of images live
+    :param clock: what requests wait by, and what times them
     """
 
     def __init__(self, *, emit: Emit, storage: Storage, clock: Clock) -> None:
@@ -46,6 +46,9 @@ class Graph:
         self.storage = storage
         self.clock = clock
         self.backends: dict[str, BlockBackend] = {}
+        """The named backends, the oldest first."""
+        self.all_backends: list[BlockBackend] = []
+        """All backends, nameless ones too, the oldest first."""
         self.drain_users: list[DrainUser] = []
         self._by_name: dict[str, Node] = {}
         self._names = NameGenerator()
@@ -86,56 +89,39 @@ class Graph:
 
     def backend_of_device(self, device_id: str) -> BlockBackend | None:
         """The backend that device `device_id` uses."""
-        return next((b for b in self.backends.values() if b.device_id == device_id), None)
+        return next((b for b in self.all_backends if b.device_id == device_id), None)
+
+    def shown_backends(self) -> Iterator[BlockBackend]:
+        """The backends that queries show, the oldest first: those with a name or a device."""
+        return (b for b in self.all_backends if b.name or b.device_id is not None)
 
     # Opening and closing
+
+    async def open(self, options: Mapping[str, Any]) -> Node:
+        """Open a node with all it stands on.
+
+        :param options: as blockdev-add takes them, already validated
+        :raises QmpError: QEMU's texts; nothing is left open then
+        """
+        return await open_node(self, options)
 
     async def open_reference(
         self, reference: str | Mapping[str, Any], parent: Node, *, backing: bool = False
     ) -> Node:
         """A child for `parent`: the node named, or a new one from its options.
 
+        :param backing: it is to be a backing file
         :raises QmpError: QEMU's texts; nothing is left open then
         """
         if isinstance(reference, str):
             return self.lookup_device_or_node(reference, reference)
-        options = dict(reference)
-        options.setdefault("read-only", True if backing else parent.read_only)
-        options.setdefault("force-share", parent.force_share)
-        options.setdefault("discard", "unmap")
-        cache = dict(options.get("cache", {}))
-        cache.setdefault("direct", parent.cache.direct)
-        cache.setdefault("no-flush", parent.cache.no_flush)
-        options["cache"] = cache
-        return await self.open(options)
+        return await open_node(self, child_options(reference, parent, backing=backing))
 
-    async def open(self, options: Mapping[str, Any]) -> Node:
-        """Open a node with all it stands on, in QEMU's order: children, options, name, driver.
+    def register(self, node: Node, name: str | None) -> None:
+        """Give `node` its name, an automatic one for None.
 
-        :param options: as blockdev-add takes them, already validated
-        :raises QmpError: QEMU's texts; nothing is left open then
+        :raises GenericError: the name is malformed or taken
         """
-        check_unserved(options)
-        driver = find_driver(options["driver"])
-        node = Node(self, "", options)
-        try:
-            _read_flags(node, options)
-            if driver.file_child:
-                await node.open_child("file", options["file"])
-            _read_common_options(node, options, driver.needs_filename)
-            self._register(node, options.get("node-name"))
-            node.driver = await driver.open(node, options)
-            try:
-                node.refresh_length()
-            except BlockIOError as error:
-                await node.driver.close()
-                raise error.prefixed("Could not refresh total sector count: ") from None
-        except BaseException:
-            await self._dismantle(node)
-            raise
-        return node
-
-    def _register(self, node: Node, name: str | None) -> None:
         if name is None:
             name = self._names.next()
         else:
@@ -147,22 +133,49 @@ class Graph:
         node.node_name = name
         self._by_name[name] = node
 
-    async def unref(self, node: Node) -> None:
-        """Close `node` unless something still holds it."""
-        if node.parents or node.monitor_owned:
-            return
-        await node.driver.close()
-        await self._dismantle(node)
+    def add_backend(self, backend: BlockBackend) -> None:
+        """Take `backend` in; a name makes it known by it.
 
-    async def _dismantle(self, node: Node) -> None:
+        :raises GenericError: the name is taken by a backend or a node
+        """
+        name = backend.name
+        if name:
+            if name in self.backends:
+                raise GenericError(f"Device with id '{name}' already exists")
+            if name in self._by_name:
+                raise GenericError(f"Device name '{name}' conflicts with an existing node name")
+            self.backends[name] = backend
+        self.all_backends.append(backend)
+
+    def forget_backend(self, backend: BlockBackend) -> None:
+        """Undo `add_backend`."""
+        if self.backends.get(backend.name) is backend:
+            del self.backends[backend.name]
+        if backend in self.all_backends:
+            self.all_backends.remove(backend)
+
+    async def unref(self, node: Node) -> None:
+        """Close `node`, and what it alone holds, unless something still holds it."""
+        closing = [node]
+        while closing:
+            current = closing.pop()
+            if current.is_held():
+                continue
+            # What cannot be written is lost: closing a node has no way to fail.
+            with suppress(BlockIOError):
+                await current.flush()
+            await current.driver.close()
+            closing += reversed(self.dismantle(current))
+
+    def dismantle(self, node: Node) -> list[Node]:
+        """Take a closed node out of the graph; returns its former children."""
         if self._by_name.get(node.node_name) is node:
             del self._by_name[node.node_name]
-        for name in list(node.children):
-            await node.detach(name)
+        return [node.release(name) for name in list(node.children)]
 
     async def close(self) -> None:
         """Close everything, parents before children."""
-        for backend in list(self.backends.values()):
+        for backend in list(self.all_backends):
             await backend.close()
         for node in list(self.nodes()):
             node.monitor_owned = False
@@ -170,20 +183,28 @@ class Graph:
             if self._by_name.get(node.node_name) is node:
                 await self.unref(node)
 
+    # Drained sections
+
     async def drain_all_begin(self) -> None:
         """Have all that works on the graph stand still; nothing new starts until the end."""
         for node in self._by_name.values():
             node.quiesce_counter += 1
+        for backend in self.all_backends:
+            backend.quiesce()
         for user in self.drain_users:
             user.drained_begin()
         for user in self.drain_users:
             while (busy := user.drained_poll()) is not None:
                 await busy
+        for node in list(self._by_name.values()):
+            await node.wait_idle()
 
     def drain_all_end(self) -> None:
         """Undo one `drain_all_begin`."""
         for node in self._by_name.values():
             node.quiesce_counter = max(0, node.quiesce_counter - 1)
+        for backend in self.all_backends:
+            backend.resume()
         for user in self.drain_users:
             user.drained_end()
 
@@ -215,11 +236,7 @@ class Graph:
             raise GenericError(f"Failed to find node with node-name='{name}'")
         if any(not isinstance(edge.parent, Node) for edge in node.parents):
             raise GenericError(f"Node {name} is in use")
-        if any(edge.name == "backing" for edge in node.parents):
-            over = next(edge.parent for edge in node.parents if edge.name == "backing")
-            raise GenericError(
-                f"Node '{name}' is busy: node is used as backing hd of '{_name_of(over)}'"
-            )
+        node.check_operation(Op.DRIVE_DEL)
         if not node.monitor_owned:
             raise GenericError(f"Node {name} is not owned by the monitor")
         if node.parents:
@@ -235,7 +252,12 @@ class Graph:
         """
         if size < 0:
             raise GenericError("Parameter 'size' expects a >0 size")
-        await node.truncate(size, exact=False)
+        node.check_operation(Op.RESIZE)
+        backend = BlockBackend(self, "", node, perm=RESIZE)
+        try:
+            await backend.drained(backend.truncate(size, exact=False))
+        finally:
+            await backend.close()
 
     def set_write_threshold(self, name: str, threshold: int) -> None:
         """Command block-set-write-threshold; 0 takes the threshold away.
@@ -246,30 +268,3 @@ class Graph:
         if node is None:
             raise GenericError(f"Device '{name}' not found")
         node.write_threshold = threshold
-
-
-def _name_of(parent: Node | BlockBackend) -> str:
-    return parent.device_or_node_name if isinstance(parent, Node) else parent.name
-
-
-def _read_flags(node: Node, options: Mapping[str, Any]) -> None:
-    node.read_only = options.get("read-only", False)
-    node.force_share = options.get("force-share", False)
-    node.active = options.get("active", True)
-    cache = options.get("cache", {})
-    node.cache.direct = cache.get("direct", False)
-    node.cache.no_flush = cache.get("no-flush", False)
-    node.unmap = options.get("discard", "ignore") == "unmap"
-
-
-def _read_common_options(node: Node, options: Mapping[str, Any], needs_filename: bool) -> None:
-    if node.force_share and not node.read_only:
-        raise GenericError("force-share=on can only be used with read-only images")
-    if needs_filename and not options.get("filename"):
-        driver = options["driver"]
-        raise GenericError(f"The '{driver}' block driver requires a file name")
-    node.detect_zeroes = options.get("detect-zeroes", "off")
-    check_detect_zeroes(node)
-
-
-NO_MEDIUM: Final = errno.ENOMEDIUM

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.block.filename import filename
+from qmpd.block.filename import Names, filename
 
 if TYPE_CHECKING:
     from qmpd.block.backend import BlockBackend
     from qmpd.block.graph import Graph
     from qmpd.block.node import Node
 
+_NO_LIMITS: Final = dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
 
-async def image_info(node: Node, *, flat: bool) -> dict[str, Any]:
-    """ImageInfo of a node; `flat` leaves out its backing image."""
+
+async def image_info(node: Node, *, flat: bool, names: Names | None = None) -> dict[str, Any]:
+    """ImageInfo of a node.
+
+    :param flat: leave out the image below it
+    :param names: file names that are known already, see `filename`
+    """
+    top: dict[str, Any] = {}
+    info, current = top, node
+    while True:
+        info |= await _node_info(current, names)
+        below = None if flat else current.filter_or_backing
+        if below is None:
+            return top
+        info["backing-image"] = {}
+        info, current = info["backing-image"], below
+
+
+async def _node_info(node: Node, names: Names | None) -> dict[str, Any]:
     info: dict[str, Any] = {
-        "filename": filename(node),
+        "filename": filename(node, names),
         "format": node.driver.format_name,
         "virtual-size": node.length,
     }
@@ -23,70 +41,85 @@ async def image_info(node: Node, *, flat: bool) -> dict[str, Any]:
     if allocated is not None:
         info["actual-size"] = allocated
     info |= await node.driver.info_members()
-    if not flat and node.backing is not None:
-        info["backing-image"] = await image_info(node.backing, flat=False)
     return info
 
 
-async def block_device_info(node: Node, *, flat: bool) -> dict[str, Any]:
-    """BlockDeviceInfo of a node."""
-    name = filename(node)
+async def block_device_info(
+    node: Node, *, flat: bool, backend: BlockBackend | None = None, names: Names | None = None
+) -> dict[str, Any]:
+    """BlockDeviceInfo of a node.
+
+    :param backend: the one it is seen through
+    :param flat: leave out what lies below it
+    """
+    names = {} if names is None else names
+    backing = node.backing
     info: dict[str, Any] = {
-        "file": name,
+        "file": filename(node, names),
         "node-name": node.node_name,
         "ro": node.read_only,
         "drv": node.driver.format_name,
+    }
+    if backing is not None:
+        info["backing_file"] = filename(backing, names)
+    info |= {
+        "backing_file_depth": 0 if flat else chain_depth(node),
         "encrypted": False,
         "detect_zeroes": node.detect_zeroes,
-        "bps": 0,
-        "bps_rd": 0,
-        "bps_wr": 0,
-        "iops": 0,
-        "iops_rd": 0,
-        "iops_wr": 0,
-        "image": await image_info(node, flat=flat),
+        **_NO_LIMITS,
+        "image": await image_info(node, flat=flat, names=names),
         "cache": {
-            "writeback": True,
+            "writeback": backend is None or backend.enable_write_cache,
             "direct": node.cache.direct,
             "no-flush": node.cache.no_flush,
         },
-        "write_threshold": node.write_threshold,
-        "active": node.active,
-        "backing_file_depth": 0 if flat else backing_depth(node),
+        "write_threshold": _signed(node.write_threshold),
     }
-    if node.backing is not None:
-        info["backing_file"] = filename(node.backing)
     if node.bitmaps:
         info["dirty-bitmaps"] = [bitmap.info() for bitmap in node.bitmaps]
+    info["active"] = node.active
     return info
 
 
-def backing_depth(node: Node) -> int:
-    """How many images lie below `node` in its backing chain."""
+def _signed(value: int) -> int:
+    """A 64-bit unsigned value as the signed one that queries print."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def chain_depth(node: Node) -> int:
+    """How many images and filters lie below `node` in its chain."""
     depth = 0
-    below = node.backing
+    below = node.filter_or_backing
     while below is not None:
         depth += 1
-        below = below.backing
+        below = below.filter_or_backing
     return depth
 
 
 async def block_info(backend: BlockBackend) -> dict[str, Any]:
     """BlockInfo of a backend."""
+    device = backend.device
     info: dict[str, Any] = {"device": backend.name}
-    if backend.device_id is not None:
-        info["qdev"] = backend.device_id
-    info |= {"type": "unknown", "removable": backend.removable, "locked": False}
+    if device is not None:
+        info["qdev"] = device.id
+    info["type"] = "unknown"
+    info["removable"] = backend.removable
+    info["locked"] = device is not None and device.locked
     if backend.node is not None:
-        info["inserted"] = await block_device_info(backend.node, flat=False)
+        info["inserted"] = await block_device_info(backend.node, flat=False, backend=backend)
+    if device is not None and device.tray_open is not None:
+        info["tray_open"] = device.tray_open
+    if device is not None and device.io_status is not None:
+        info["io-status"] = device.io_status
     return info
 
 
 async def query_block(graph: Graph) -> list[dict[str, Any]]:
-    """Command query-block: every named backend, in the order they were made."""
-    return [await block_info(backend) for backend in graph.backends.values()]
+    """Command query-block: every backend with a name or a device, in the order they were made."""
+    return [await block_info(backend) for backend in graph.shown_backends()]
 
 
 async def query_named_block_nodes(graph: Graph, *, flat: bool) -> list[dict[str, Any]]:
     """Command query-named-block-nodes: every node, the newest first."""
-    return [await block_device_info(node, flat=flat) for node in graph.nodes()]
+    names: Names = {}
+    return [await block_device_info(node, flat=flat, names=names) for node in graph.nodes()]

@@ -1,73 +1,43 @@
-"""A node of the block graph (QEMU's BlockDriverState): the generic part of all I/O.
-
-A request goes through here to the driver and, on its way back, marks the dirty
-bitmaps, whether it succeeded or not.
-"""
+"""A node of the block graph (QEMU's BlockDriverState): where it stands, and its state."""
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from qmpd.errors import BlockIOError, GenericError, QmpError
+from qmpd.block.blockers import BACKING_ALLOWS, Blocker, Blockers, Op
+from qmpd.block.edge import Edge
+from qmpd.block.node_io import MAXIMUM_LENGTH, SECTOR, CacheMode, NodeIO
+from qmpd.block.permissions import ALL, COW, DATA, FILTERED, PRIMARY, refresh_permissions
+from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.backend import BlockBackend
-    from qmpd.block.bitmap import DirtyBitmap
-    from qmpd.block.driver import BlockDriver, BlockStatus
+    from qmpd.block.driver import BlockDriver
     from qmpd.block.graph import Graph
 
-SECTOR: Final = 512
-MAXIMUM_LENGTH: Final = (2**63 - 1) & ~((1 << 30) - 1)
-"""Longest node, bytes (QEMU's BDRV_MAX_LENGTH)."""
 
+class Node(NodeIO):
+    """One node. Made by `Graph.open`; reading and writing are in `NodeIO`.
 
-@dataclass(slots=True, eq=False)
-class Edge:
-    """A parent's hold on a node: `name` is the child's name there."""
-
-    name: str
-    parent: Node | BlockBackend
-    node: Node
-
-
-@dataclass(slots=True)
-class CacheMode:
-    """How host caches are used: `direct` bypasses them, `no_flush` ignores flushes."""
-
-    direct: bool = False
-    no_flush: bool = False
-
-
-class Node:
-    """One node. Made by `Graph.open`.
-
+    :param driver_class: what serves it
     :param options: all its options, as blockdev-add takes them
     """
 
-    request_alignment = 1
-
-    def __init__(self, graph: Graph, node_name: str, options: Mapping[str, Any]) -> None:
-        self.graph = graph
-        self.node_name = node_name
+    def __init__(
+        self, graph: Graph, driver_class: type[BlockDriver], options: Mapping[str, Any]
+    ) -> None:
+        super().__init__(graph)
+        self.node_name = ""
         self.options = dict(options)
-        self.driver: BlockDriver = None  # type: ignore[assignment]  # set while it is opened
+        self.driver_class = driver_class
         self.children: dict[str, Edge] = {}
         self.parents: list[Edge] = []
-        self.bitmaps: list[DirtyBitmap] = []
-        self.read_only = False
-        self.active = True
-        self.detect_zeroes = "off"
-        self.unmap = False
+        """The edges that hold it, the newest first."""
         self.force_share = False
-        self.cache = CacheMode()
+        self.auto_read_only = False
         self.monitor_owned = False
-        self.length = 0
-        self.write_threshold = 0
-        self.wr_highest_offset = 0
-        self.quiesce_counter = 0
+        self.blockers = Blockers()
+        self._backing_blocker: Blocker | None = None
 
     def __repr__(self) -> str:
         return f"<Node {self.node_name!r}>"
@@ -87,226 +57,184 @@ class Node:
         return None if edge is None else edge.node
 
     @property
+    def primary(self) -> Node | None:
+        """The child that stands for the node's own file, where there is one."""
+        for edge in self.children.values():
+            if edge.role & PRIMARY:
+                return edge.node
+        return None
+
+    @property
+    def filter_or_backing(self) -> Node | None:
+        """What is seen where this node has nothing: the filtered child, or the backing file."""
+        for edge in self.children.values():
+            if edge.role & COW or (self.driver.is_filter and edge.role & FILTERED):
+                return edge.node
+        return None
+
+    @property
     def device_name(self) -> str:
         """Name of the backend whose root this is; "" for none."""
-        return next((e.parent.name for e in self.parents if not isinstance(e.parent, Node)), "")
+        for edge in self.parents:
+            if not isinstance(edge.parent, Node) and edge.parent.name:
+                return edge.parent.name
+        return ""
 
     @property
     def device_or_node_name(self) -> str:
         """Name of its backend, else its own: how most messages call it."""
         return self.device_name or self.node_name
 
+    @property
+    def user_description(self) -> str:
+        """How permission conflicts call this node as somebody's parent."""
+        return f"node '{self.node_name}'"
+
+    @property
+    def writable(self) -> bool:
+        """Whether it may be written: neither read-only nor inactive."""
+        return not self.read_only and self.active
+
+    def is_held(self) -> bool:
+        """Whether anything keeps it open: a parent or the monitor."""
+        return bool(self.parents) or self.monitor_owned
+
+    # Permissions
+
+    def cumulative_permissions(self) -> tuple[int, int]:
+        """What all parents use together, and what all of them share."""
+        perm, shared = 0, ALL
+        for edge in self.parents:
+            perm |= edge.perm
+            shared &= edge.shared
+        return perm, shared
+
+    def child_permissions(self, edge: Edge, perm: int, shared: int) -> tuple[int, int]:
+        """What this node asks of a child when its own parents use `perm` and share `shared`."""
+        wanted = self.driver_class.child_permissions(self, edge.role, perm, shared)
+        return (wanted[0], ALL) if edge.node.force_share else wanted
+
+    # Children
+
     async def open_child(
-        self, name: str, reference: str | Mapping[str, Any], *, backing: bool = False
+        self,
+        name: str,
+        reference: str | Mapping[str, Any],
+        *,
+        backing: bool = False,
+        role: int | None = None,
     ) -> Node:
         """Attach a child: an existing node by name, or a new one from its options.
 
         :param backing: it is a backing child: read-only unless it says otherwise
+        :param role: what it holds, see `qmpd.block.permissions`; data if absent
+        :raises QmpError: it cannot be opened, or its other parents object
         """
-        child = await self.graph.open_reference(reference, self, backing=backing)
-        self.attach(name, child)
+        if role is None:
+            role = COW if backing else DATA
+        child = await self.graph.open_reference(reference, self, backing=bool(role & COW))
+        try:
+            self.attach(name, child, role)
+        except BaseException:
+            await self.graph.unref(child)
+            raise
         return child
 
-    def attach(self, name: str, child: Node) -> Edge:
-        """Make `child` this node's child called `name`."""
-        edge = Edge(name, self, child)
+    def attach(self, name: str, child: Node, role: int) -> Edge:
+        """Make `child` this node's child called `name`.
+
+        :raises GenericError: that is a cycle, the child is inactive, or its parents object
+        """
+        if self.is_below(child):
+            raise GenericError(
+                f"Making '{child.node_name}' a {name} child of '{self.node_name}'"
+                " would create a cycle"
+            )
+        if self.active and not child.active:
+            raise GenericError(
+                f"Inactive '{child.node_name}' can't be a {name} child of active '{self.node_name}'"
+            )
+        edge = Edge(name, self, child, role)
         self.children[name] = edge
-        child.parents.append(edge)
+        child.parents.insert(0, edge)
+        try:
+            refresh_permissions(self)
+        except BaseException:
+            del self.children[name]
+            child.parents.remove(edge)
+            raise
+        if role & COW:
+            self._backing_blocker = Blocker(
+                f"node is used as backing hd of '{self.device_or_node_name}'", BACKING_ALLOWS
+            )
+            child.blockers.add(self._backing_blocker)
         return edge
+
+    def release(self, name: str) -> Node:
+        """Let go of child `name`, without closing it; returns it."""
+        edge = self.children.pop(name)
+        edge.node.parents.remove(edge)
+        if edge.role & COW and self._backing_blocker is not None:
+            edge.node.blockers.remove(self._backing_blocker)
+            self._backing_blocker = None
+        refresh_permissions(edge.node)
+        return edge.node
 
     async def detach(self, name: str) -> None:
         """Let go of child `name`; it is closed if nothing else holds it."""
-        edge = self.children.pop(name)
-        edge.node.parents.remove(edge)
-        await self.graph.unref(edge.node)
+        await self.graph.unref(self.release(name))
 
-    # Reading
+    def is_below(self, node: Node) -> bool:
+        """Whether this node is `node`, or stands somewhere below it."""
+        seen, stack = {node}, [node]
+        while stack:
+            current = stack.pop()
+            if current is self:
+                return True
+            for edge in current.children.values():
+                if edge.node not in seen:
+                    seen.add(edge.node)
+                    stack.append(edge.node)
+        return False
 
-    async def pread(self, offset: int, length: int) -> bytes:
-        """Read `length` bytes; what lies behind the end reads as zeroes.
-
-        :raises BlockIOError: the driver fails
-        """
-        inside = min(length, max(0, self.length - offset))
-        if inside == length:
-            return await self.driver.pread(offset, length)
-        _check_request(offset, length)
-        data = await self.driver.pread(offset, inside) if inside else b""
-        return data + bytes(length - inside)
-
-    async def block_status(self, offset: int, length: int) -> BlockStatus:
-        """What the area from `offset` holds; cut at the end of the node, length 0 there."""
-        from qmpd.block.driver import BlockStatus
-
-        if offset >= self.length:
-            return BlockStatus(0, data=False, zero=True, allocated=False)
-        return await self.driver.block_status(offset, min(length, self.length - offset))
-
-    async def is_allocated(self, offset: int, length: int) -> tuple[bool, int]:
-        """Whether this node, not its backing, holds the area, and for how many bytes."""
-        status = await self.block_status(offset, length)
-        return status.allocated, status.length
-
-    # Writing
-
-    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """Write `data`.
-
-        :raises BlockIOError: refused (a bitmap here is readonly) or failed
-        """
-        self._may_write()
-        _check_request(offset, len(data))
-        try:
-            if self.detect_zeroes != "off" and self.driver.can_write_zeroes and not any(data):
-                await self._zeroes(offset, len(data), self.detect_zeroes == "unmap", False)
-            else:
-                await self.driver.pwrite(offset, data, fua=fua)
-        finally:
-            self._wrote(offset, len(data))
-
-    async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
-        """Write `data` compressed, where the driver can."""
-        if not self.driver.can_write_compressed:
-            raise BlockIOError(errno.ENOTSUP)
-        self._may_write()
-        try:
-            await self.driver.pwrite_compressed(offset, data)
-        finally:
-            self._wrote(offset, len(data))
-
-    async def pwrite_zeroes(
-        self,
-        offset: int,
-        length: int,
-        *,
-        may_unmap: bool = False,
-        fua: bool = False,
-        no_fallback: bool = False,
-    ) -> None:
-        """Make an area read as zeroes.
-
-        :param may_unmap: its space may be given back
-        :param no_fallback: fail with ENOTSUP rather than write zeroes byte by byte
-        """
-        self._may_write()
-        _check_request(offset, length)
-        try:
-            await self._zeroes(offset, length, may_unmap, no_fallback)
-            if fua:
-                await self.flush()
-        finally:
-            self._wrote(offset, length)
-
-    async def _zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
-        try:
-            await self.driver.pwrite_zeroes(offset, length, may_unmap=may_unmap and self.unmap)
-        except BlockIOError as error:
-            if error.errno != errno.ENOTSUP or no_fallback:
-                raise
-            for start in range(0, length, _BOUNCE):
-                piece = min(_BOUNCE, length - start)
-                await self.driver.pwrite(offset + start, _ZEROES[:piece])
-
-    async def pdiscard(self, offset: int, length: int) -> None:
-        """Say that an area is no longer needed; nothing happens unless discard is unmap."""
-        self._may_write()
-        if offset + length > self.length:
-            raise BlockIOError(errno.EIO)
-        if not self.unmap or not self.driver.can_discard or not length:
-            return
-        try:
-            await self.driver.pdiscard(offset, length)
-        except BlockIOError as error:
-            if error.errno != errno.ENOTSUP:
-                raise
-        finally:
-            for bitmap in self.bitmaps:
-                bitmap.mark(offset, length)
-
-    async def flush(self) -> None:
-        """Make what was written stable, here and below (nothing with no-flush below here)."""
-        await self.driver.flush()
-        if self.cache.no_flush:
-            return
-        for edge in self.children.values():
-            if edge.name != "backing":
-                await edge.node.flush()
-
-    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
-        """Change the length; bitmaps follow.
-
-        :param exact: it must be exactly `size` bytes, not just long enough
-        :raises QmpError: QEMU's texts
-        """
-        if size < 0:
-            raise BlockIOError(errno.EINVAL, "Image size cannot be negative")
-        if size > MAXIMUM_LENGTH:
-            raise BlockIOError(errno.EIO, f"offset({size}) exceeds maximum({MAXIMUM_LENGTH})")
-        if self.read_only:
-            raise BlockIOError(errno.EACCES, "Image is read-only")
-        await self.driver.truncate(size, exact=exact, prealloc=prealloc)
-        self.refresh_length()
-        for bitmap in self.bitmaps:
-            bitmap.resize(self.length)
+    # State
 
     async def set_read_only(self, read_only: bool) -> None:
-        """Make the node read-only, or writable."""
-        if read_only != self.read_only:
-            await self.driver.set_read_only(read_only)
-            self.read_only = read_only
+        """Make the node read-only, or writable; children that took its mode follow.
 
-    def refresh_length(self) -> None:
-        """Ask the driver for the length anew; a node ends at a full sector.
-
-        :raises BlockIOError: it is too long
+        :raises QmpError: the driver cannot, or somebody needs to write
         """
-        length = self.driver.get_length()
-        if length > MAXIMUM_LENGTH:
-            raise BlockIOError(errno.EFBIG)
-        self.length = -(-length // SECTOR) * SECTOR
-
-    def debug_event(self, name: str) -> None:
-        """A point of interest in a driver above was reached (blkdebug listens to these)."""
-
-    def _may_write(self) -> None:
-        if self.read_only or any(bitmap.readonly for bitmap in self.bitmaps):
-            raise BlockIOError(errno.EPERM)
-
-    def _wrote(self, offset: int, length: int) -> None:
-        end = offset + length
-        if end > self.length:
-            self.refresh_length()
-            for bitmap in self.bitmaps:
-                bitmap.resize(self.length)
-        if not length:
+        if read_only == self.read_only:
             return
-        if end > self.wr_highest_offset:
-            self.wr_highest_offset = end
-        if self.write_threshold and end > self.write_threshold:
-            self.graph.emit(
-                "BLOCK_WRITE_THRESHOLD",
-                {
-                    "node-name": self.node_name,
-                    "amount-exceeded": end - self.write_threshold,
-                    "write-threshold": self.write_threshold,
-                },
-            )
-            self.write_threshold = 0
-        for bitmap in self.bitmaps:
-            bitmap.mark(offset, length)
+        if read_only:
+            await self.driver.set_read_only(True)
+            self._switch_read_only(True)
+            await self._switch_children(True)
+        else:
+            await self._switch_children(False)
+            self._switch_read_only(False)
+            await self.driver.set_read_only(False)
 
+    def _switch_read_only(self, read_only: bool) -> None:
+        self.read_only = read_only
+        try:
+            refresh_permissions(self)
+        except BaseException:
+            self.read_only = not read_only
+            raise
 
-def _check_request(offset: int, length: int) -> None:
-    """Refuse what no node can hold; tables of damaged images lead there.
+    async def _switch_children(self, read_only: bool) -> None:
+        for name, edge in self.children.items():
+            inline = self.options.get(name)
+            if not edge.role & COW and isinstance(inline, Mapping) and "read-only" not in inline:
+                await edge.node.set_read_only(read_only)
 
-    :raises BlockIOError: EIO
-    """
-    if offset < 0 or offset + length > MAXIMUM_LENGTH:
-        raise BlockIOError(errno.EIO)
+    def check_operation(self, operation: Op) -> None:
+        """Whether an operation may be done now.
 
-
-_BOUNCE: Final = 1 << 20
-_ZEROES: Final = memoryview(bytes(_BOUNCE))
+        :raises GenericError: something blocks it
+        """
+        self.blockers.check(operation, self.device_or_node_name)
 
 
 def check_detect_zeroes(node: Node) -> None:
@@ -321,4 +249,4 @@ def check_detect_zeroes(node: Node) -> None:
         )
 
 
-__all__ = ["SECTOR", "CacheMode", "Edge", "Node", "QmpError", "check_detect_zeroes"]
+__all__ = ["MAXIMUM_LENGTH", "SECTOR", "CacheMode", "Node", "check_detect_zeroes"]

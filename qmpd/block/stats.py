@@ -75,20 +75,24 @@ _NODE_STATS: Final[Mapping[str, Any]] = {
 }
 
 
-def _node_stats(node: Node) -> dict[str, Any]:
-    info: dict[str, Any] = {"node-name": node.node_name} if node.node_name else {}
-    info["stats"] = {
-        **_NODE_STATS,
-        "wr_highest_offset": node.wr_highest_offset,
-        "timed_stats": [],
+def _node_stats(node: Node, *, chain: bool) -> dict[str, Any]:
+    """BlockStats of a node; with what lies below it in its `chain`, as backends show it."""
+    info: dict[str, Any] = {
+        "node-name": node.node_name,
+        "stats": {
+            **_NODE_STATS,
+            "wr_highest_offset": node.wr_highest_offset,
+            "timed_stats": [],
+        },
     }
     specific = node.driver.specific_stats()
     if specific is not None:
         info["driver-specific"] = specific
-    if node.file is not None:
-        info["parent"] = _node_stats(node.file)
-    if node.backing is not None:
-        info["backing"] = _node_stats(node.backing)
+    if node.primary is not None:
+        info["parent"] = _node_stats(node.primary, chain=chain)
+    below = node.filter_or_backing
+    if chain and below is not None:
+        info["backing"] = _node_stats(below, chain=True)
     return info
 
 
@@ -98,14 +102,14 @@ def _backend_stats(backend: BlockBackend) -> dict[str, Any]:
         info["qdev"] = backend.device_id
     stats = backend.stats.info()
     if backend.node is not None:
-        info |= _node_stats(backend.node)
+        info |= _node_stats(backend.node, chain=True)
         stats["wr_highest_offset"] = backend.node.wr_highest_offset
     info["stats"] = stats
     return info
 
 
 def query_blockstats(graph: Graph, *, query_nodes: bool) -> list[dict[str, Any]]:
-    """Command query-blockstats: every backend, or every node (the oldest first)."""
+    """Command query-blockstats: all backends with a name or device, or all nodes; oldest first."""
     if query_nodes:
-        return [_node_stats(node) for node in reversed(list(graph.nodes()))]
-    return [_backend_stats(backend) for backend in graph.backends.values()]
+        return [_node_stats(node, chain=False) for node in reversed(list(graph.nodes()))]
+    return [_backend_stats(backend) for backend in graph.shown_backends()]

@@ -79,7 +79,8 @@ class ThrottleConfig:
             )
             if (total.avg and (read.avg or write.avg)) or (total.max and (read.max or write.max)):
                 raise GenericError(
-                    "bps/iops/max total values and read/write values cannot be used at the same time"
+                    "bps/iops/max total values and read/write values"
+                    " cannot be used at the same time"
                 )
         if self.op_size and not any(
             self.buckets[f"iops-{part}"].avg for part in ("total", "read", "write")

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.block.driver import BlockDriver, BlockStatus
 from qmpd.block.images import Image
+from qmpd.block.images.locks import AVAILABLE, FileLocks
+from qmpd.block.permissions import ALL, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, NotServed
 
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
     from qmpd.block.node import Node
 
-_REFUSED: Final = ("pr-manager", "x-check-cache-dropped")
-"""Options that would do something here, and do not."""
+_PREALLOCATION: Final = ("off", "falloc", "full")
 
 
 class File(BlockDriver):
-    """A regular file of the storage, whatever that is made of."""
+    """A regular file of the storage, whatever that is made of.
+
+    The permissions that the node's parents use and share become locks on the file,
+    so that other nodes and other programs respect them.
+    """
 
     format_name = "file"
     is_protocol = True
@@ -29,35 +33,96 @@ class File(BlockDriver):
     can_discard = True
     can_truncate = True
     has_info = True
+    strong_options = ("filename",)
 
-    def __init__(self, node: Node, image: Image) -> None:
+    def __init__(self, node: Node, image: Image, filename: str, *, locking: bool) -> None:
         super().__init__(node)
+        self.filename = filename
         self.image = image
+        self._locks = FileLocks(image.fd) if locking else None
+        self._held = (0, 0)
+        self._prepared = (0, 0)
+        self._next: Image | None = None
         self._discards = {"discard-nb-ok": 0, "discard-nb-failed": 0, "discard-bytes-ok": 0}
 
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
         """See `BlockDriver.open`."""
-        for name in _REFUSED:
-            if options.get(name):
-                raise NotServed(f"Option '{name}' of driver 'file' is not served by qmpd")
         aio = options.get("aio", "threads")
         if aio == "native" and not node.cache.direct:
             raise GenericError(
                 "aio=native was specified, but it requires cache.direct=on, which was not"
                 " specified."
             )
-        image = node.graph.storage.open(
-            options["filename"],
-            read_only=node.read_only,
-            auto_read_only=options.get("auto-read-only", False),
-        )
-        node.read_only = image.read_only
-        return cls(node, image)
+        locking = options.get("locking", "auto")
+        if locking == "on" and not AVAILABLE:
+            raise NotServed("Option 'locking' of driver 'file' needs Linux to be 'on'")
+        if options.get("pr-manager") is not None:
+            manager = options["pr-manager"]
+            raise GenericError(f"No persistent reservation manager with id '{manager}'")
+        if options.get("x-check-cache-dropped"):
+            raise NotServed("Option 'x-check-cache-dropped' of driver 'file' is not served by qmpd")
+        # With auto-read-only a file is opened for writing when somebody needs to write.
+        read_only = node.read_only or node.auto_read_only
+        image = node.graph.storage.open(options["filename"], read_only=read_only)
+        return cls(node, image, options["filename"], locking=locking != "off" and AVAILABLE)
 
     async def close(self) -> None:
         """Let go of the image; its bytes stay in the storage."""
         self.image.close()
+
+    # Permissions: locks on bytes of the file
+
+    def prepare_permissions(self, perm: int, shared: int) -> None:
+        """Take the locks, in addition to those held, and see whether somebody objects."""
+        if self.node.auto_read_only and not self.node.read_only:
+            read_only = not perm & (WRITE | WRITE_UNCHANGED | RESIZE)
+            if read_only != self.image.read_only:
+                self._next = self.node.graph.storage.open(self.filename, read_only=read_only)
+        self._prepared = perm, ALL & ~shared if self.node.active else 0
+        if self._locks is None or not self.node.active:
+            return
+        unshared = ALL & ~shared
+        held, held_unshared = self._held
+        if perm & ~held == 0 and unshared & ~held_unshared == 0:
+            return
+        try:
+            self._locks.lock(perm | held, unshared | held_unshared)
+            self._locks.check(perm, unshared)
+        except BaseException:
+            self.abort_permissions()
+            raise
+
+    def commit_permissions(self) -> None:
+        """Keep the locks that are needed now."""
+        self._held = self._prepared
+        if self._next is not None:
+            image, self._next = self._next, None
+            self._replace(image)
+        elif self._locks is not None:
+            self._locks.unlock_others(*self._held)
+
+    def abort_permissions(self) -> None:
+        """Keep the locks that were held before."""
+        if self._next is not None:
+            self._next.close()
+            self._next = None
+        if self._locks is not None:
+            self._locks.unlock_others(*self._held)
+
+    def _replace(self, image: Image) -> None:
+        """Go on with another descriptor of the file, and the same locks on it."""
+        if self._locks is not None:
+            self._locks = FileLocks(image.fd)
+            self._locks.lock(*self._held)
+        self.image.close()
+        self.image = image
+
+    async def set_read_only(self, read_only: bool) -> None:
+        """Open the image again, the other way."""
+        self._replace(self.node.graph.storage.open(self.filename, read_only=read_only))
+
+    # Data
 
     def get_length(self) -> int:
         """See `BlockDriver.get_length`."""
@@ -70,12 +135,16 @@ class File(BlockDriver):
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Write; the file grows as needed."""
         self.image.pwrite(offset, data)
-        if fua:
-            await self.flush()
+        if fua and not self.node.cache.no_flush:
+            self.image.flush()
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """Give the space back, or zero it in place."""
         self.image.zero(offset, length, may_unmap=may_unmap)
+
+    def zeroes_without_fallback(self) -> bool:
+        """The host's file systems zero without writing."""
+        return True
 
     async def pdiscard(self, offset: int, length: int) -> None:
         """Give the space back."""
@@ -87,10 +156,9 @@ class File(BlockDriver):
         self._discards["discard-nb-ok"] += 1
         self._discards["discard-bytes-ok"] += length
 
-    async def flush(self) -> None:
-        """Make the bytes stable, unless flushes are to be ignored."""
-        if not self.node.cache.no_flush:
-            self.image.flush()
+    async def flush_to_disk(self) -> None:
+        """See `BlockDriver.flush_to_disk`."""
+        self.image.flush()
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """Data or a hole."""
@@ -102,20 +170,9 @@ class File(BlockDriver):
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
         """Cut or extend the file."""
-        if prealloc not in ("off", "falloc", "full"):
-            raise BlockIOError(errno.ENOTSUP, f"Unsupported preallocation mode '{prealloc}'")
-        current = self.image.length()
-        if current > size and prealloc != "off":
-            raise BlockIOError(
-                errno.ENOTSUP, f"Preallocation mode '{prealloc}' unsupported for shrinking files"
-            )
-        self.image.truncate(size, allocate=prealloc != "off")
+        resize(self.image, size, prealloc)
 
-    async def set_read_only(self, read_only: bool) -> None:
-        """Open the image again, the other way."""
-        image = self.node.graph.storage.open(self.node.options["filename"], read_only=read_only)
-        self.image.close()
-        self.image = image
+    # What it tells
 
     async def info_members(self) -> dict[str, Any]:
         """A file is never dirty, and has nothing special to tell."""
@@ -131,7 +188,9 @@ class File(BlockDriver):
 
     def exact_filename(self) -> str | None:
         """The path."""
-        return str(self.node.options["filename"])
+        return self.filename
+
+    # Creating
 
     @classmethod
     def check_create(cls, options: Mapping[str, Any]) -> None:
@@ -140,18 +199,35 @@ class File(BlockDriver):
     @classmethod
     async def create(cls, graph: Graph, options: Mapping[str, Any]) -> None:
         """Make a file of `size` bytes, or empty and extend the one that is there."""
+        for name in ("nocow", "extent-size-hint"):
+            if options.get(name):
+                raise NotServed(f"Option '{name}' of driver 'file' is not served by qmpd")
         prealloc = options.get("preallocation", "off")
-        if prealloc not in ("off", "falloc", "full"):
+        if prealloc not in _PREALLOCATION:
             raise BlockIOError(errno.EINVAL, f"Unsupported preallocation mode '{prealloc}'")
-        if options.get("nocow"):
-            raise NotServed("Option 'nocow' of driver 'file' is not served by qmpd")
-        if options.get("extent-size-hint"):
-            raise NotServed("Option 'extent-size-hint' of driver 'file' is not served by qmpd")
-        size = options["size"]
-        if not 0 <= size < 1 << 63:
-            raise BlockIOError(errno.EFBIG, f"Could not resize file: {os.strerror(errno.EFBIG)}")
         image = graph.storage.create(options["filename"])
         try:
-            image.truncate(size, allocate=prealloc != "off")
+            if AVAILABLE:
+                locks = FileLocks(image.fd)
+                locks.lock(WRITE | RESIZE, RESIZE)
+                locks.check(WRITE | RESIZE, RESIZE)
+            image.truncate(0)
+            resize(image, options["size"], prealloc)
         finally:
             image.close()
+
+
+def resize(image: Image, size: int, prealloc: str) -> None:
+    """Change the length of an image.
+
+    :param prealloc: PreallocMode of what is added
+    :raises BlockIOError: with QEMU's text
+    """
+    if prealloc not in _PREALLOCATION:
+        raise BlockIOError(errno.ENOTSUP, f"Unsupported preallocation mode: {prealloc}")
+    if prealloc == "off":
+        image.truncate(size)
+        return
+    if image.length() > size:
+        raise BlockIOError(errno.ENOTSUP, "Cannot use preallocation for shrinking files")
+    image.allocate(size)

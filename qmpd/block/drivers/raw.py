@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.block.driver import BlockDriver, BlockStatus
+from qmpd.block.permissions import DATA, FILTERED, PRIMARY, RESIZE, WRITE
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -28,6 +29,23 @@ class Raw(BlockDriver):
         self.file = file
         self.offset = offset
         self.size = size
+
+    @classmethod
+    def file_role(cls, options: Mapping[str, Any]) -> int:
+        """Without a window the node is much like a filter."""
+        for name in ("offset", "size"):
+            if options.get(name, 0) < 0:
+                raise GenericError(
+                    f"Value '{options[name]}' is out of range for parameter '{name}'"
+                )
+        windowed = options.get("offset", 0) or "size" in options
+        return (DATA if windowed else FILTERED) | PRIMARY
+
+    @classmethod
+    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+        """A window needs no more of the file than the node's own parents ask for."""
+        wanted, shared = super().child_permissions(node, role, perm, shared)
+        return wanted & ~(WRITE | RESIZE) | perm & (WRITE | RESIZE), shared
 
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
@@ -53,10 +71,14 @@ class Raw(BlockDriver):
         return self.file.driver.has_info
 
     def get_length(self) -> int:
-        """The window's; it moves with the file's end unless it has a size."""
+        """The window's: its size, or what the file has behind the offset."""
         if self.size is not None:
             return self.size
         return max(0, self.file.length - self.offset)
+
+    def cluster_size(self) -> int | None:
+        """As the file has."""
+        return self.file.driver.cluster_size()
 
     def _check(self, offset: int, length: int) -> int:
         if self.size is not None and offset + length > self.size:
@@ -75,14 +97,17 @@ class Raw(BlockDriver):
         """See `BlockDriver.pwrite_zeroes`."""
         await self.file.pwrite_zeroes(self._check(offset, length), length, may_unmap=may_unmap)
 
+    def zeroes_without_fallback(self) -> bool:
+        """As the file can."""
+        return self.file.driver.zeroes_without_fallback()
+
     async def pdiscard(self, offset: int, length: int) -> None:
         """See `BlockDriver.pdiscard`."""
         await self.file.pdiscard(self._check(offset, length), length)
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """The file's own status, at the place it has there."""
-        below = await self.file.block_status(self.offset + offset, length)
-        return below._replace(allocated=True, offset=self.offset + offset, file=self.file)
+        return await self.file.block_status(self.offset + offset, length)
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
         """Resize the file; a window of fixed size stays."""
@@ -93,6 +118,6 @@ class Raw(BlockDriver):
         await self.file.truncate(size + self.offset, exact=exact, prealloc=prealloc)
 
     async def info_members(self) -> dict[str, Any]:
-        """Whether the file is dirty, where it knows."""
+        """What the file tells of its clusters."""
         members = await self.file.driver.info_members()
-        return {"dirty-flag": members["dirty-flag"]} if "dirty-flag" in members else {}
+        return {name: members[name] for name in ("cluster-size", "dirty-flag") if name in members}

@@ -14,7 +14,6 @@ from qmpd.errors import BlockIOError
 _KEEP_SIZE: Final = 1
 _PUNCH_HOLE: Final = 2
 _ZERO_RANGE: Final = 16
-_BLOCK: Final = 1 << 20
 
 
 @cache
@@ -27,7 +26,7 @@ def _libc() -> Any:
 class Image:
     """An open image.
 
-    :param fd: taken over; closed by `close`
+    :param fd: an open file description of its own; taken over, closed by `close`
     """
 
     def __init__(self, fd: int, *, read_only: bool) -> None:
@@ -86,6 +85,7 @@ class Image:
     def zero(self, offset: int, length: int, *, may_unmap: bool) -> None:
         """Make an area read as zeroes; the file grows to hold it.
 
+        :param may_unmap: its space may be given back
         :raises BlockIOError: ENOTSUP to have zeroes written
         """
         if offset + length > self.length():
@@ -101,18 +101,29 @@ class Image:
             self.punch(offset, length)
             self._fallocate(0, offset, length)
 
-    def truncate(self, size: int, *, allocate: bool = False) -> None:
-        """Cut or extend to `size` bytes; `allocate` reserves what is added."""
-        current = self.length()
+    def truncate(self, size: int) -> None:
+        """Cut or extend to `size` bytes.
+
+        :raises BlockIOError: with QEMU's text
+        """
         try:
             os.ftruncate(self.fd, size)
-            if allocate and size > current:
-                os.posix_fallocate(self.fd, current, size - current)
         except OSError as error:
-            reason = os.strerror(error.errno or errno.EIO)
-            raise BlockIOError(
-                error.errno or errno.EIO, f"Could not resize file: {reason}"
-            ) from None
+            raise _resize_error("Could not resize file", error) from None
+
+    def allocate(self, size: int) -> None:
+        """Extend to `size` bytes, with space reserved for what is added.
+
+        :raises BlockIOError: with QEMU's text; the length is as before
+        """
+        current = self.length()
+        if size <= current:
+            return
+        try:
+            os.posix_fallocate(self.fd, current, size - current)
+        except OSError as error:
+            self.truncate(current)
+            raise _resize_error("Could not preallocate data for the new file", error) from None
 
     def flush(self) -> None:
         """Make what was written stable."""
@@ -125,14 +136,20 @@ class Image:
         """Whether data lies at `offset`, and for how many bytes (at most `length`) that holds."""
         try:
             data = os.lseek(self.fd, offset, os.SEEK_DATA)
-        except OSError:
-            return False, length
-        if data > offset:
-            return False, min(length, data - offset)
-        hole = os.lseek(self.fd, offset, os.SEEK_HOLE)
+            if data > offset:
+                return False, min(length, data - offset)
+            hole = os.lseek(self.fd, offset, os.SEEK_HOLE)
+        except OSError as error:
+            # ENXIO: behind the last data. Where the host knows no holes, all is data.
+            return error.errno != errno.ENXIO, length
         return True, min(length, hole - offset)
 
     def _fallocate(self, mode: int, offset: int, length: int) -> None:
         if length and _libc().fallocate(self.fd, mode, offset, length) != 0:
             code = ctypes.get_errno()
             raise BlockIOError(errno.ENOTSUP if code == errno.EOPNOTSUPP else code)
+
+
+def _resize_error(what: str, error: OSError) -> BlockIOError:
+    code = error.errno or errno.EIO
+    return BlockIOError(code, f"{what}: {os.strerror(code)}")

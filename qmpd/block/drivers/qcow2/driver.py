@@ -23,6 +23,7 @@ from qmpd.block.drivers.qcow2.state import Qcow2State, log
 from qmpd.block.drivers.qcow2.write import write_clusters, write_compressed
 from qmpd.block.drivers.qcow2.zero import discard, write_zeroes
 from qmpd.block.filename import filename
+from qmpd.block.permissions import ALL, RESIZE, WRITE
 from qmpd.errors import BlockIOError, QmpError
 
 if TYPE_CHECKING:
@@ -241,8 +242,7 @@ class Qcow2(BlockDriver):
             await self.node.flush()
             await s.mark_clean()
             await self.node.flush()
-        await self._set_file_read_only(read_only)
-        if not read_only:
+        else:
             try:
                 await reopen_bitmaps_rw(s)
             except QmpError as error:
@@ -252,15 +252,6 @@ class Qcow2(BlockDriver):
                     self.node.node_name,
                     error.desc,
                 )
-
-    async def _set_file_read_only(self, read_only: bool) -> None:
-        """Let children that were defined inside the node, and took its mode, follow it."""
-        for name in ("file", "data-file"):
-            inline = self.node.options.get(name)
-            edge = self.node.children.get(name)
-            if edge is None or not isinstance(inline, Mapping) or "read-only" in inline:
-                continue
-            await edge.node.set_read_only(read_only)
 
     async def change_backing_file(self, name: str | None, backing_format: str | None) -> None:
         """Write another backing file name and format into the header.
@@ -328,9 +319,10 @@ class Qcow2(BlockDriver):
         cls, file: BlockBackend, data_file: BlockBackend | None, checked: CreateOptions
     ) -> None:
         graph = file.graph
-        file.require_write()
         assert file.node is not None
+        file.require(WRITE | RESIZE)
         await creation.write_first_clusters(file.node, checked)
+        file.set_permissions(0, ALL)
         options: dict[str, Any] = {"driver": "qcow2", "file": file.node.node_name}
         name = None
         if data_file is not None and data_file.node is not None:

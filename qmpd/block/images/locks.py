@@ -1,0 +1,81 @@
+"""The locks by which programs that share image files refuse each other.
+
+QEMU locks single bytes of the file, for the open file description (OFD locks):
+byte 100 + n is held, shared, by everyone who uses permission n, byte 200 + n by
+everyone who does not let others use it.  Whether somebody objects is seen by
+testing for an exclusive lock on the opposite byte.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from typing import Final
+
+from qmpd.block.permissions import NAMES
+from qmpd.errors import BlockIOError
+
+PERMISSION_BASE: Final = 100
+UNSHARED_BASE: Final = 200
+
+AVAILABLE: Final = hasattr(fcntl, "F_OFD_SETLK")
+"""Whether this system has locks of open file descriptions."""
+
+_FLOCK: Final = "hhqqi4x"
+
+
+def _flock(kind: int, byte: int) -> bytes:
+    return struct.pack(_FLOCK, kind, os.SEEK_SET, byte, 1, 0)
+
+
+class FileLocks:
+    """The bytes locked through one file descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._locked: set[int] = set()
+
+    def lock(self, perm: int, unshared: int) -> None:
+        """Lock the bytes of these permissions, in addition to what is locked.
+
+        :raises BlockIOError: the system does not let it
+        """
+        for byte in _bytes(perm, unshared):
+            if byte not in self._locked:
+                self._set(fcntl.F_RDLCK, byte)
+                self._locked.add(byte)
+
+    def unlock_others(self, perm: int, unshared: int) -> None:
+        """Unlock all bytes but those of these permissions."""
+        for byte in self._locked - set(_bytes(perm, unshared)):
+            self._set(fcntl.F_UNLCK, byte)
+            self._locked.discard(byte)
+
+    def check(self, perm: int, unshared: int) -> None:
+        """Whether nobody else objects.
+
+        :raises BlockIOError: EAGAIN, with QEMU's text
+        """
+        for bit, name in NAMES:
+            index = bit.bit_length() - 1
+            if perm & bit and self._is_locked(UNSHARED_BASE + index):
+                raise BlockIOError(errno.EAGAIN, f'Failed to get "{name}" lock')
+            if unshared & bit and self._is_locked(PERMISSION_BASE + index):
+                raise BlockIOError(errno.EAGAIN, f'Failed to get shared "{name}" lock')
+
+    def _set(self, kind: int, byte: int) -> None:
+        try:
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _flock(kind, byte))
+        except OSError as error:
+            raise BlockIOError(error.errno or errno.EIO, f"Failed to lock byte {byte}") from None
+
+    def _is_locked(self, byte: int) -> bool:
+        answer = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, byte))
+        return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+
+
+def _bytes(perm: int, unshared: int) -> list[int]:
+    used = [PERMISSION_BASE + bit.bit_length() - 1 for bit, _ in NAMES if perm & bit]
+    return used + [UNSHARED_BASE + bit.bit_length() - 1 for bit, _ in NAMES if unshared & bit]

@@ -1,0 +1,166 @@
+"""The overlay storage: files of the host are read, what is written stays in memory."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from pyroaring import BitMap64
+
+from qmpd.block.images.image import Image
+from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage, reopen
+from qmpd.errors import BlockIOError
+
+BLOCK: Final = 1 << 16
+"""Bytes that are copied to memory together when a part of them is written."""
+
+
+class _Overlay:
+    """One host file and what covers it.
+
+    `top` is as long as the image; `own` has the numbers of the blocks that are in
+    `top`; from `limit` on nothing of the host's file is seen any more.
+    """
+
+    def __init__(self, below: Image) -> None:
+        self.below = below
+        self.top = os.memfd_create("overlay")
+        self.limit = below.length()
+        self.own = BitMap64()
+        os.ftruncate(self.top, self.limit)
+
+    def close(self) -> None:
+        self.below.close()
+        os.close(self.top)
+
+
+class OverlayImage(Image):
+    """An overlay, open: its descriptor is that of the part in memory."""
+
+    def __init__(self, overlay: _Overlay, *, read_only: bool) -> None:
+        super().__init__(reopen(overlay.top, read_only=read_only), read_only=read_only)
+        self._overlay = overlay
+
+    def allocated(self) -> int:
+        """The host's file and what covers it, bytes."""
+        return self._overlay.below.allocated() + super().allocated()
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """See `Image.pread`."""
+        parts = []
+        end = offset + length
+        while offset < end:
+            own, size = self._run(offset, end - offset)
+            parts.append(
+                super().pread(offset, size) if own else self._overlay.below.pread(offset, size)
+            )
+            offset += size
+        return b"".join(parts)
+
+    def pwrite(self, offset: int, data: bytes | memoryview) -> None:
+        """See `Image.pwrite`."""
+        self._copy_up(offset, len(data))
+        super().pwrite(offset, data)
+
+    def punch(self, offset: int, length: int) -> None:
+        """See `Image.punch`."""
+        self._copy_up(offset, length)
+        super().punch(offset, length)
+
+    def zero(self, offset: int, length: int, *, may_unmap: bool) -> None:
+        """See `Image.zero`."""
+        self._copy_up(offset, length)
+        super().zero(offset, length, may_unmap=may_unmap)
+
+    def truncate(self, size: int) -> None:
+        """See `Image.truncate`."""
+        overlay = self._overlay
+        if size < overlay.limit:
+            # The last block that stays may be of both: the host's part of it is copied.
+            if size % BLOCK:
+                self._copy_up(size, 1)
+            overlay.limit = size // BLOCK * BLOCK
+        super().truncate(size)
+
+    def extent(self, offset: int, length: int) -> tuple[bool, int]:
+        """See `Image.extent`."""
+        own, size = self._run(offset, length)
+        if own:
+            return super().extent(offset, size)
+        return self._overlay.below.extent(offset, size)
+
+    def _run(self, offset: int, length: int) -> tuple[bool, int]:
+        """Whether `offset` is in memory, and for how many of `length` bytes that holds."""
+        overlay = self._overlay
+        if offset >= overlay.limit:
+            return True, length
+        first = offset // BLOCK
+        own = first in overlay.own
+        end = min(offset + length, overlay.limit)
+        block = first + 1
+        if own:
+            while block * BLOCK < end and block in overlay.own:
+                block += 1
+        else:
+            try:
+                block = overlay.own.next_set_bit(first)
+            except ValueError:
+                return False, end - offset
+        return own, min(end, block * BLOCK) - offset
+
+    def _copy_up(self, offset: int, length: int) -> None:
+        """Bring the blocks that are about to change in part to memory; the others are marked."""
+        overlay = self._overlay
+        if length <= 0 or offset >= overlay.limit:
+            return
+        end = offset + length
+        first, last = offset // BLOCK, (end - 1) // BLOCK
+        for block in {first, last}:
+            start = block * BLOCK
+            whole = offset <= start and end >= min(start + BLOCK, overlay.limit)
+            if not whole and start < overlay.limit and block not in overlay.own:
+                size = min(BLOCK, overlay.limit - start)
+                super().pwrite(start, overlay.below.pread(start, size))
+        overlay.own.add_range(first, last + 1)
+
+
+class OverlayStorage(Storage):
+    """Files of the host are read; new files, and changes to those, stay in memory.
+
+    The host's files must not change while they are covered.
+    """
+
+    def __init__(self) -> None:
+        self._host = HostStorage()
+        self._new = MemoryStorage()
+        self._overlays: dict[str, _Overlay] = {}
+
+    def open(self, filename: str, *, read_only: bool = False) -> Image:
+        """See `Storage.open`."""
+        if filename in self._new:
+            return self._new.open(filename, read_only=read_only)
+        overlay = self._overlays.get(filename)
+        if overlay is None:
+            overlay = _Overlay(self._host.open(filename, read_only=True))
+            self._overlays[filename] = overlay
+        return OverlayImage(overlay, read_only=read_only)
+
+    def create(self, filename: str) -> Image:
+        """See `Storage.create`."""
+        if filename not in self._overlays:
+            try:
+                self.open(filename, read_only=True).close()
+            except BlockIOError:
+                return self._new.create(filename)
+        if filename in self._new:
+            return self._new.create(filename)
+        image = self.open(filename)
+        image.truncate(0)
+        return image
+
+    def close(self) -> None:
+        """See `Storage.close`."""
+        self._new.close()
+        for overlay in self._overlays.values():
+            overlay.close()
+        self._overlays.clear()

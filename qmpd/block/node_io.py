@@ -1,0 +1,321 @@
+"""Reading and writing a node: the generic part of all I/O.
+
+A request goes through here to the driver and, on its way back, marks the dirty
+bitmaps, whether it succeeded or not.  Nothing here suspends unless the driver does.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.driver import BlockStatus
+from qmpd.block.permissions import WRITE, WRITE_UNCHANGED
+from qmpd.clock import Waiter
+from qmpd.errors import BlockIOError
+
+if TYPE_CHECKING:
+    from qmpd.block.bitmap import DirtyBitmap
+    from qmpd.block.driver import BlockDriver
+    from qmpd.block.edge import Edge
+    from qmpd.block.graph import Graph
+
+SECTOR: Final = 512
+MAXIMUM_LENGTH: Final = (2**63 - 1) & ~((1 << 30) - 1)
+"""Longest node, bytes (QEMU's BDRV_MAX_LENGTH)."""
+
+_BOUNCE: Final = 1 << 20
+_ZEROES: Final = memoryview(bytes(_BOUNCE))
+
+
+@dataclass(slots=True)
+class CacheMode:
+    """How host caches are used: `direct` bypasses them, `no_flush` ignores flushes."""
+
+    direct: bool = False
+    no_flush: bool = False
+
+
+class NodeIO:
+    """What a node needs to be read and written; `Node` adds its place in the graph."""
+
+    request_alignment = 1
+    children: dict[str, Edge]
+    node_name: str
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.driver: BlockDriver = None  # type: ignore[assignment]  # set while it is opened
+        self.bitmaps: list[DirtyBitmap] = []
+        """Its dirty bitmaps, the newest first."""
+        self.read_only = False
+        self.active = True
+        self.detect_zeroes = "off"
+        self.unmap = False
+        self.cache = CacheMode()
+        self.length = 0
+        self.write_threshold = 0
+        self.wr_highest_offset = 0
+        self.in_flight = 0
+        self.quiesce_counter = 0
+        self._write_generation = 0
+        self._flushed_generation = 0
+        self._idle: list[Waiter] = []
+
+    # Reading
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """Read `length` bytes; what lies behind the end reads as zeroes.
+
+        :raises BlockIOError: the driver fails, or no node can be that long
+        """
+        inside = min(length, max(0, self.length - offset))
+        if inside != length:
+            _check_request(offset, length)
+            if not inside:
+                return bytes(length)
+        self.in_flight += 1
+        try:
+            data = await self.driver.pread(offset, inside)
+        finally:
+            self._leave()
+        return data if inside == length else data + bytes(length - inside)
+
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """What the area from `offset` holds; cut at the end of the node, length 0 there."""
+        if offset >= self.length:
+            return BlockStatus(0, data=False, zero=True, allocated=False)
+        return await self.driver.block_status(offset, min(length, self.length - offset))
+
+    async def is_allocated(self, offset: int, length: int) -> tuple[bool, int]:
+        """Whether this node, not its backing, holds the area, and for how many bytes."""
+        status = await self.block_status(offset, length)
+        return status.allocated, status.length
+
+    # Writing
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """Write `data`; behind the end too, where the driver lets the node grow.
+
+        :raises BlockIOError: refused (read-only, or a bitmap here is) or failed
+        """
+        length = len(data)
+        self._begin_write(offset, length)
+        done = False
+        try:
+            if (
+                self.detect_zeroes != "off"
+                and self.driver.can_write_zeroes
+                and bytes(data) == bytes(length)
+            ):
+                await self._zeroes(offset, length, self.detect_zeroes == "unmap", False)
+                if fua:
+                    await self._flush_own()
+            else:
+                await self.driver.pwrite(offset, data, fua=fua)
+            done = True
+        finally:
+            self._end_write(offset, length, done)
+
+    async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
+        """Write `data` compressed.
+
+        :raises BlockIOError: ENOTSUP where the driver cannot
+        """
+        if not self.driver.can_write_compressed:
+            raise BlockIOError(errno.ENOTSUP)
+        self._begin_write(offset, len(data))
+        done = False
+        try:
+            await self.driver.pwrite_compressed(offset, data)
+            done = True
+        finally:
+            self._end_write(offset, len(data), done)
+
+    async def pwrite_zeroes(
+        self,
+        offset: int,
+        length: int,
+        *,
+        may_unmap: bool = False,
+        fua: bool = False,
+        no_fallback: bool = False,
+    ) -> None:
+        """Make an area read as zeroes.
+
+        :param may_unmap: its space may be given back, if the node was opened with discard=unmap
+        :param no_fallback: fail with ENOTSUP rather than write zeroes byte by byte
+        """
+        self._begin_write(offset, length)
+        done = False
+        try:
+            await self._zeroes(offset, length, may_unmap, no_fallback)
+            if fua:
+                await self._flush_own()
+            done = True
+        finally:
+            self._end_write(offset, length, done)
+
+    async def _zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
+        if no_fallback and not self.driver.zeroes_without_fallback():
+            raise BlockIOError(errno.ENOTSUP)
+        try:
+            await self.driver.pwrite_zeroes(offset, length, may_unmap=may_unmap and self.unmap)
+        except BlockIOError as error:
+            if error.errno != errno.ENOTSUP or no_fallback:
+                raise
+            for start in range(0, length, _BOUNCE):
+                piece = min(_BOUNCE, length - start)
+                await self.driver.pwrite(offset + start, _ZEROES[:piece])
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """Say that an area is no longer needed.
+
+        Nothing happens, and nothing is marked, unless the node was opened with
+        discard=unmap and its driver has discards.
+        """
+        if self.bitmaps and any(bitmap.readonly for bitmap in self.bitmaps):
+            raise BlockIOError(errno.EPERM)
+        _check_request(offset, length)
+        if not self.unmap or not self.driver.can_discard or not length:
+            return
+        self._begin_write(offset, length)
+        try:
+            await self.driver.pdiscard(offset, length)
+        except BlockIOError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+        finally:
+            self._write_generation += 1
+            self._mark(offset, length)
+            self._leave()
+
+    async def flush(self) -> None:
+        """Make what was written stable, here and below; with no-flush, as far as the host's cache.
+
+        :raises BlockIOError: that of the node nearest to this one
+        """
+        if self.read_only:
+            return
+        self.in_flight += 1
+        try:
+            await self._flush_own()
+        finally:
+            self._leave()
+
+    async def _flush_own(self) -> None:
+        await self.driver.flush()
+        generation = self._write_generation
+        if not self.cache.no_flush and self._flushed_generation != generation:
+            await self.driver.flush_to_disk()
+            self._flushed_generation = generation
+        failure: BlockIOError | None = None
+        for edge in list(self.children.values()):
+            if edge.perm & (WRITE | WRITE_UNCHANGED):
+                try:
+                    await edge.node.flush()
+                except BlockIOError as error:
+                    failure = failure or error
+        if failure is not None:
+            raise failure
+
+    # Length
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        """Change the length; bitmaps follow.
+
+        :param exact: it must be exactly `size` bytes, not just long enough
+        :param prealloc: PreallocMode of the area that is added
+        :raises BlockIOError: with QEMU's text
+        """
+        if size < 0:
+            raise BlockIOError(errno.EINVAL, "Image size cannot be negative")
+        if size > MAXIMUM_LENGTH:
+            raise BlockIOError(errno.EIO, f"offset({size}) exceeds maximum({MAXIMUM_LENGTH})")
+        if self.read_only:
+            raise BlockIOError(errno.EACCES, "Image is read-only")
+        self.in_flight += 1
+        try:
+            await self.driver.truncate(size, exact=exact, prealloc=prealloc)
+            self.refresh_length()
+        finally:
+            self._write_generation += 1
+            self._leave()
+        for bitmap in self.bitmaps:
+            bitmap.resize(self.length)
+
+    def refresh_length(self) -> None:
+        """Ask the driver for the length anew; a node ends at a full sector.
+
+        :raises BlockIOError: it is too long
+        """
+        length = self.driver.get_length()
+        if length > MAXIMUM_LENGTH:
+            raise BlockIOError(errno.EFBIG, "Could not refresh total sector count: File too large")
+        self.length = -(-length // SECTOR) * SECTOR
+
+    # Around requests
+
+    def debug_event(self, name: str) -> None:
+        """A point of interest in a driver above was reached (blkdebug listens to these)."""
+
+    def _begin_write(self, offset: int, length: int) -> None:
+        """Checks before a write, or a discard that is passed on."""
+        _check_request(offset, length)
+        if self.bitmaps and any(bitmap.readonly for bitmap in self.bitmaps):
+            raise BlockIOError(errno.EPERM)
+        if self.read_only or not self.active:
+            raise BlockIOError(errno.EPERM)
+        end = offset + length
+        if self.write_threshold and end > self.write_threshold:
+            threshold, self.write_threshold = self.write_threshold, 0
+            self.graph.emit(
+                "BLOCK_WRITE_THRESHOLD",
+                {
+                    "node-name": self.node_name,
+                    "amount-exceeded": end - threshold,
+                    "write-threshold": threshold,
+                },
+            )
+        self.in_flight += 1
+
+    def _end_write(self, offset: int, length: int, done: bool) -> None:
+        self._write_generation += 1
+        end = offset + length
+        if end > self.length and done:
+            self.length = -(-end // SECTOR) * SECTOR
+            for bitmap in self.bitmaps:
+                bitmap.resize(self.length)
+        if length:
+            if end > self.wr_highest_offset:
+                self.wr_highest_offset = end
+            self._mark(offset, length)
+        self._leave()
+
+    def _mark(self, offset: int, length: int) -> None:
+        for bitmap in self.bitmaps:
+            bitmap.mark(offset, length)
+
+    def _leave(self) -> None:
+        self.in_flight -= 1
+        if self._idle and not self.in_flight:
+            idle, self._idle = self._idle, []
+            for waiter in idle:
+                waiter.wake()
+
+    async def wait_idle(self) -> None:
+        """Wait until no request is under way in this node."""
+        while self.in_flight:
+            waiter = Waiter()
+            self._idle.append(waiter)
+            await waiter
+
+
+def _check_request(offset: int, length: int) -> None:
+    """Refuse what no node can hold; tables of damaged images lead there.
+
+    :raises BlockIOError: EIO
+    """
+    if offset < 0 or offset + length > MAXIMUM_LENGTH:
+        raise BlockIOError(errno.EIO)

@@ -1,0 +1,88 @@
+"""Opening nodes: which options a child takes from its parent, and the order of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.drivers import check_unserved, find_driver
+from qmpd.block.node import Node, check_detect_zeroes
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.graph import Graph
+
+
+def child_options(
+    options: Mapping[str, Any], parent: Node, *, backing: bool = False
+) -> dict[str, Any]:
+    """The options of a child defined inside `parent`, with what it takes from there.
+
+    :param backing: it is a backing file: read-only unless it says otherwise
+    """
+    child = dict(options)
+    child.setdefault("read-only", backing or parent.read_only)
+    child.setdefault("auto-read-only", not backing and parent.auto_read_only)
+    child.setdefault("force-share", parent.force_share)
+    # Format drivers discard what is worth discarding: the file below need not decide.
+    child.setdefault("discard", "unmap")
+    cache = dict(child.get("cache", {}))
+    cache.setdefault("direct", parent.cache.direct)
+    cache.setdefault("no-flush", parent.cache.no_flush)
+    child["cache"] = cache
+    return child
+
+
+async def open_node(graph: Graph, options: Mapping[str, Any]) -> Node:
+    """Open a node with all it stands on, in QEMU's order: file, options, name, driver.
+
+    :param options: as blockdev-add takes them, already validated
+    :raises QmpError: QEMU's texts; nothing is left open then
+    """
+    check_unserved(options)
+    driver = find_driver(options["driver"])
+    node = Node(graph, driver, options)
+    _read_flags(node, options)
+    file: Node | None = None
+    if driver.file_child:
+        file = await graph.open_reference(options["file"], node)
+    try:
+        _read_common_options(node, options, driver.needs_filename)
+        graph.register(node, options.get("node-name"))
+        if file is not None:
+            node.attach("file", file, driver.file_role(options))
+        node.driver = await driver.open(node, options)
+        try:
+            node.refresh_length()
+        except BaseException:
+            await node.driver.close()
+            raise
+    except BaseException:
+        children = graph.dismantle(node)
+        for child in children:
+            await graph.unref(child)
+        if file is not None and file not in children:
+            await graph.unref(file)
+        raise
+    return node
+
+
+def _read_flags(node: Node, options: Mapping[str, Any]) -> None:
+    node.read_only = options.get("read-only", False)
+    node.auto_read_only = options.get("auto-read-only", False)
+    node.force_share = options.get("force-share", False)
+    node.active = options.get("active", True)
+    cache = options.get("cache", {})
+    node.cache.direct = cache.get("direct", False)
+    node.cache.no_flush = cache.get("no-flush", False)
+    node.unmap = options.get("discard", "ignore") == "unmap"
+
+
+def _read_common_options(node: Node, options: Mapping[str, Any], needs_filename: bool) -> None:
+    if node.force_share and not node.read_only:
+        raise GenericError("force-share=on can only be used with read-only images")
+    if needs_filename and not options.get("filename"):
+        driver = options["driver"]
+        raise GenericError(f"The '{driver}' block driver requires a file name")
+    node.detect_zeroes = options.get("detect-zeroes", "off")
+    check_detect_zeroes(node)

@@ -1,0 +1,159 @@
+"""What a parent does with a child node, and what it lets the child's other parents do.
+
+Every edge of the graph carries two sets of permissions: those its parent uses, and
+those it shares.  A node takes what its parents use together and shares what all of
+them share; from these follow the permissions on its own children.
+`refresh_permissions` works that out downwards from a change, all or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.edge import Edge
+    from qmpd.block.node import Node
+
+CONSISTENT_READ: Final = 1
+WRITE: Final = 2
+WRITE_UNCHANGED: Final = 4
+RESIZE: Final = 8
+ALL: Final = 15
+
+NAMES: Final = (
+    (CONSISTENT_READ, "consistent read"),
+    (WRITE, "write"),
+    (WRITE_UNCHANGED, "write unchanged"),
+    (RESIZE, "resize"),
+)
+"""Names of the permissions, in the order in which messages list them."""
+
+DATA: Final = 1
+METADATA: Final = 2
+FILTERED: Final = 4
+COW: Final = 8
+PRIMARY: Final = 16
+IMAGE: Final = DATA | METADATA | PRIMARY
+"""Roles of a child, to be combined: what it holds for its parent."""
+
+
+def permission_names(permissions: int) -> str:
+    """The permissions as messages list them."""
+    return ", ".join(name for bit, name in NAMES if permissions & bit)
+
+
+def default_child_permissions(
+    role: int, perm: int, shared: int, *, writable: bool, active: bool
+) -> tuple[int, int]:
+    """What a driver without rules of its own asks of a child.
+
+    :param role: what the child holds
+    :param perm: permissions that the parent's own parents use
+    :param shared: permissions that they share
+    :param writable: whether the parent node is
+    :param active: whether the parent node is
+    :returns: permissions used and shared on the child
+    """
+    if role & FILTERED:
+        return perm, shared
+    if role & COW:
+        perm &= CONSISTENT_READ
+        shared = WRITE | RESIZE if shared & WRITE else 0
+        shared |= CONSISTENT_READ | WRITE_UNCHANGED
+    else:
+        if role & METADATA:
+            # A format driver changes metadata even when no guest writes.
+            perm |= CONSISTENT_READ | (WRITE | RESIZE if writable else 0)
+            shared &= ~(WRITE | RESIZE)
+        if role & DATA:
+            shared &= ~RESIZE
+            if perm & WRITE_UNCHANGED:
+                perm |= WRITE
+            if perm & WRITE:
+                perm |= RESIZE
+    if not active:
+        shared |= WRITE | RESIZE
+    return perm, shared
+
+
+def refresh_permissions(*roots: Node) -> None:
+    """Bring the permissions below `roots` in line with those on them.
+
+    :raises QmpError: two parents do not agree, or a node refuses; nothing has changed then
+    """
+    undo: list[tuple[Edge, int, int]] = []
+    prepared: list[Node] = []
+    pending = set(roots)
+    try:
+        for node in _parents_first(roots):
+            if node not in pending:
+                continue
+            _check_parents(node)
+            perm, shared = node.cumulative_permissions()
+            _check_node(node, perm)
+            if node.driver is not None:
+                prepared.append(node)
+                node.driver.prepare_permissions(perm, shared)
+            for edge in node.children.values():
+                wanted = node.child_permissions(edge, perm, shared)
+                if wanted != (edge.perm, edge.shared):
+                    undo.append((edge, edge.perm, edge.shared))
+                    edge.perm, edge.shared = wanted
+                    pending.add(edge.node)
+    except BaseException:
+        for edge, perm, shared in reversed(undo):
+            edge.perm, edge.shared = perm, shared
+        for node in prepared:
+            node.driver.abort_permissions()
+        raise
+    for node in prepared:
+        node.driver.commit_permissions()
+
+
+def _parents_first(roots: Iterable[Node]) -> list[Node]:
+    """All nodes below `roots`, each behind all of its parents among them."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    for root in roots:
+        if root in seen:
+            continue
+        seen.add(root)
+        stack = [(root, iter(root.children.values()))]
+        while stack:
+            node, children = stack[-1]
+            edge = next(children, None)
+            if edge is None:
+                order.append(node)
+                stack.pop()
+            elif edge.node not in seen:
+                seen.add(edge.node)
+                stack.append((edge.node, iter(edge.node.children.values())))
+    order.reverse()
+    return order
+
+
+def _check_parents(node: Node) -> None:
+    if len(node.parents) < 2:
+        return
+    for holder in node.parents:
+        for requirer in node.parents:
+            refused = requirer.perm & ~holder.shared
+            if refused and requirer is not holder:
+                raise GenericError(
+                    f"Permission conflict on node '{node.node_name}': permissions"
+                    f" '{permission_names(refused)}' are both required by {_use(requirer)}"
+                    f" and unshared by {_use(holder)}."
+                )
+
+
+def _use(edge: Edge) -> str:
+    user = edge.parent.user_description
+    return f"{user} (uses node '{edge.node.node_name}' as '{edge.name}' child)"
+
+
+def _check_node(node: Node, perm: int) -> None:
+    if perm & (WRITE | WRITE_UNCHANGED) and not node.writable:
+        raise GenericError("Block node is read-only")
