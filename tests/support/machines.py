@@ -8,7 +8,7 @@ from qmpd.block.images import MemoryStorage
 from qmpd.clock import VirtualClock
 from qmpd.commands.dispatch import dispatch
 from qmpd.machine import Machine
-from qmpd.wire.session import Request, Session
+from qmpd.wire.session import NO_ID, Request, Session
 
 
 class TestMachine:
@@ -38,7 +38,7 @@ class TestMachine:
     def execute(self, command: str, **arguments: Any) -> Any:
         """Run a command; arguments are given with underscores for dashes."""
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
-        request = Request(command, named, oob=False)
+        request = Request(command, named, False, NO_ID)
         value = self.clock.run(dispatch(self.machine, self.session, request))
         self.clock.settle()
         return value
