@@ -315,9 +315,13 @@ class Job:
         elif defect:
             self.error = BlockIOError(errno.EIO)
         # Not now: whoever entered the job goes on first, and may wait for `settle`.
-        self.table.clock.spawn(self._exit(), f"end of job {self.id}")
+        self.table.clock.call_soon(self._begin_exit)
         if defect:
             self.table.clock.task_failed(task)
+
+    def _begin_exit(self) -> None:
+        if not self._exited:
+            self.table.clock.enter(self._exit(), f"end of job {self.id}")
 
     async def settle(self) -> None:
         """If the work has ended, let the job end as far as it can before this returns.

@@ -32,7 +32,8 @@ class JobTxn:
         self._settling: list[Waiter] = []
 
     def add(self, job: Job) -> None:
-        """Let a new job take part."""
+        """Let a new job take part; not when the others are being ended."""
+        assert not self._aborting
         self.jobs.insert(0, job)
 
     async def settled(self) -> None:
