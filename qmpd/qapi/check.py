@@ -86,8 +86,10 @@ class Checker:
     def _identify(self, expression: Expression) -> tuple[Site, dict[str, Value]]:
         """What is defined, and the body in today's form of it."""
         body = expression.body
-        if self._dialect.is_2012:
-            body = _modernize(expression)
+        if is_type_struct(expression):
+            body = {"struct": body["type"], **{k: v for k, v in body.items() if k != "type"}}
+        elif self._dialect.is_2012:
+            body = _modernize(body)
         metas = [meta for meta in METATYPES if meta in body]
         if len(metas) != 1:
             listed = ", ".join(f"'{meta}'" for meta in METATYPES)
@@ -267,15 +269,12 @@ class Checker:
         return self._dialect.names
 
 
-def _modernize(expression: Expression) -> dict[str, Value]:
+def _modernize(body: dict[str, Value]) -> dict[str, Value]:
     """The forms of QEMU 0.14 to 2.3 in those that replaced them.
 
-    ``{ 'type': NAME }`` is a struct, a union with ``'discriminator': {}`` an alternate, and
-    ``**``, ``visitor`` and ``dict`` are any value in a command with ``'gen': 'no'``.
+    A union with ``'discriminator': {}`` is an alternate, and ``**``, ``visitor`` and ``dict``
+    are any value in a command with ``'gen': 'no'``.
     """
-    body = expression.body
-    if is_type_struct(expression):
-        return {"struct": body["type"], **{k: v for k, v in body.items() if k != "type"}}
     if "union" in body and body.get("discriminator") == {}:
         kept = {k: v for k, v in body.items() if k not in ("union", "discriminator")}
         return {"alternate": body["union"], **kept}

@@ -7,7 +7,7 @@ laid out and what must be documented, how names are spelled, what a condition lo
 For those the age of the whole schema decides, and a schema is taken for an old one only on
 evidence that cannot be had by mistake:
 
-* *2012*: it has a ``{ 'type': ... }`` struct.  QEMU 2.4 took that form away.
+* *2012*: all its structs are ``{ 'type': ... }``, as until QEMU 2.3.
 * *dated*: its newest ``Since`` tag names a QEMU version below a rule's, and there are twenty
   such tags or more (a QEMU's whole schema has hundreds).  With fewer tags, two sections
   ``Note:`` or ``Example:``, which QEMU 9.1 took away, make the doc comments those of QEMU 8.2.
@@ -93,7 +93,7 @@ class Dialect:
 def detect_dialect(schema: ParsedSchema) -> Dialect:
     """The dialect of `schema`, by the evidence in what could be read of it."""
     simple = any(is_simple_union(expression.body) for expression in schema.expressions)
-    if any(is_type_struct(expression) for expression in schema.expressions):
+    if _is_2012(schema):
         return Dialect(
             DocRules.COMMENTS,
             names=Rule.NONE,
@@ -150,6 +150,11 @@ def is_type_struct(expression: Expression) -> bool:
     """Whether it is a struct as of 2012, ``{ 'type': NAME, ... }``."""
     body = expression.body
     return isinstance(body.get("type"), str) and not any(meta in body for meta in METATYPES)
+
+
+def _is_2012(schema: ParsedSchema) -> bool:
+    structs = [e for e in schema.expressions if is_type_struct(e) or "struct" in e.body]
+    return bool(structs) and all(map(is_type_struct, structs))
 
 
 def _has_old_section(doc: RawDoc) -> bool:

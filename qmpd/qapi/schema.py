@@ -63,22 +63,23 @@ def compile_schema(path: str | Path) -> Schema:
 def _read_docs(parsed: ParsedSchema, dialect: Dialect) -> tuple[dict[int, DocBlock], Dialect]:
     """The doc blocks, by the identity of their raw form, and the dialect they are written in.
 
-    A module by itself, or a text up to a syntax error, may look older than the whole is: one
-    that can be read by today's rules is not old.
+    A module by itself, or a text up to a syntax error, may look older than the whole is.  So
+    the rules by which fewest blocks are at fault are taken for theirs, in doubt today's.
 
-    :raises QapiError: the first fault, by those rules that get furthest
+    :raises QapiError: the first fault by those rules
     """
-    failed: dict[int, DocBlock] = {}
-    first_error: QapiError | None = None
+    best: tuple[dict[int, DocBlock], list[QapiError], Dialect] | None = None
     for rules in _candidates(parsed, dialect):
         candidate = replace(dialect, docs=rules)
-        blocks, error = _try_docs(parsed, candidate)
-        if error is None:
-            return blocks, candidate
-        if first_error is None or len(blocks) > len(failed):
-            failed, first_error = blocks, error
-    assert first_error is not None
-    raise first_error
+        blocks, faults = _try_docs(parsed, candidate)
+        if best is None or len(faults) < len(best[1]):
+            best = blocks, faults, candidate
+        if not faults:
+            break
+    assert best is not None
+    if best[1]:
+        raise best[1][0]
+    return best[0], best[2]
 
 
 def _candidates(parsed: ParsedSchema, dialect: Dialect) -> tuple[DocRules, ...]:
@@ -93,18 +94,19 @@ def _candidates(parsed: ParsedSchema, dialect: Dialect) -> tuple[DocRules, ...]:
 
 def _try_docs(
     parsed: ParsedSchema, dialect: Dialect
-) -> tuple[dict[int, DocBlock], QapiError | None]:
-    """The doc blocks before the first that is faulty, and its fault."""
+) -> tuple[dict[int, DocBlock], list[QapiError]]:
+    """The doc blocks, and the faults of those that have one."""
     blocks: dict[int, DocBlock] = {}
+    faults: list[QapiError] = []
     if dialect.docs is DocRules.COMMENTS:
-        return blocks, None
+        return blocks, faults
     read = read_historic_doc if dialect.docs is DocRules.HISTORIC else read_doc
     for raw in parsed.docs:
         try:
             blocks[id(raw)] = read(raw, dialect)
         except QapiError as error:
-            return blocks, error
-    return blocks, None
+            faults.append(error)
+    return blocks, faults
 
 
 def _module_names(files: Sequence[str]) -> dict[str, str]:

@@ -92,9 +92,7 @@ def _origin(entity: Entity) -> Iterator[str]:
     if isinstance(entity, Command):
         facts += _flags(entity)
     if facts:
-        yield from textwrap.wrap(
-            "; ".join(facts), WIDTH, initial_indent="    ", subsequent_indent="    "
-        )
+        yield from _fill("; ".join(facts), "    ")
 
 
 def _flags(command: Command) -> Iterator[str]:
@@ -231,6 +229,16 @@ def _prose(text: str, indent: str) -> Iterator[str]:
         if any(line.startswith(" ") or _STARTS_ANEW.match(line) for line in lines):
             yield from (f"{indent}{line}" for line in lines)
         else:
-            yield from textwrap.wrap(
-                paragraph, WIDTH, initial_indent=indent, subsequent_indent=indent
-            )
+            yield from _fill(paragraph, indent)
+
+
+def _fill(text: str, indent: str) -> list[str]:
+    """`text` in lines of at most `WIDTH`, names left whole."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
