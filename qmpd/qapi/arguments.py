@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ from qmpd.qapi.words import module_name
 
 if TYPE_CHECKING:
     from qmpd.qapi.types import ModelBuilder, Validate
+
+
+_DEEPEST = 1024 * 6
+"""Python frames that the visitor takes for the deepest JSON value there can be."""
 
 
 class Reader:
@@ -65,18 +70,36 @@ class Reader:
         validate = self._validators.get(name)
         if validate is None:
             validate = self._validators[name] = self._models.validator(name.partition(":")[2])
-        if keyval or (policy is not None and policy.restricts_input):
-            value = self._visited(name, value, keyval, policy)
         try:
-            return validate(value)
-        except ValueError:
-            return validate(self._visited(name, value, False, None))
+            if keyval or (policy is not None and policy.restricts_input):
+                value = self._visited(name, value, keyval, policy)
+                keyval, policy = False, None
+            try:
+                return validate(value)
+            except ValueError:
+                return validate(self._visited(name, value, False, None))
+        except RecursionError:
+            raise self._deep_error(name, value, keyval, policy) from None
 
     def _visited(
         self, name: str, value: object, keyval: bool, policy: CompatPolicy | None
     ) -> object:
         visitor = InputVisitor(self._table, keyval=keyval, policy=policy)
         return visitor.read(name.partition(":")[2], value)
+
+    def _deep_error(
+        self, name: str, value: object, keyval: bool, policy: CompatPolicy | None
+    ) -> GenericError:
+        """What is wrong with a value that is nested deeper than Python's stack."""
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(limit + _DEEPEST)
+        try:
+            self._visited(name, value, keyval, policy)
+        except GenericError as error:
+            return error
+        finally:
+            sys.setrecursionlimit(limit)
+        return GenericError("The arguments are nested too deeply")
 
     def check(self, type_name: str, value: object) -> None:
         """Check that `value` is one of QAPI type `type_name`, such as a reply.

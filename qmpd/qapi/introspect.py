@@ -303,7 +303,7 @@ class _Comparison:
     ) -> Iterator[str]:
         our_parts = {part[name_key]: part for part in ours.get(list_key, ())}
         their_parts = {part[name_key]: part for part in theirs.get(list_key, ())}
-        for name in our_parts.keys() | their_parts.keys():
+        for name in our_parts | their_parts:
             inner = f"{where}.{name}"
             if name not in their_parts or name not in our_parts:
                 yield f"{inner}: only {'ours' if name in our_parts else 'theirs'}"

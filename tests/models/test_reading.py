@@ -225,3 +225,21 @@ def test_key_value_options(value: dict[str, Any], message: str | None) -> None:
     with pytest.raises(GenericError) as caught:
         read()
     assert caught.value.desc == message
+
+
+@pytest.mark.parametrize(
+    ("innermost", "message"),
+    [
+        ({"x": 1}, f"Parameter '{'next.' * 1000}x' is unexpected"),
+        ({}, "The arguments are nested too deeply"),
+    ],
+)
+def test_very_deep_values_do_no_harm(innermost: dict[str, Any], message: str) -> None:
+    value = innermost
+    for _ in range(1000):
+        value = {"next": value}
+
+    with pytest.raises(GenericError) as caught:
+        reader(MODERN).read("sample:Plain", value)
+
+    assert caught.value.desc == message
