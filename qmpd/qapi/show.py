@@ -235,7 +235,7 @@ def _prose(text: str, indent: str) -> Iterator[str]:
 def _fill(text: str, indent: str) -> list[str]:
     """`text` in lines of at most `WIDTH`, names left whole."""
     return textwrap.wrap(
-        text,
+        " ".join(text.split()),
         WIDTH,
         initial_indent=indent,
         subsequent_indent=indent,
