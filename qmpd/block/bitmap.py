@@ -157,6 +157,7 @@ class DirtyBitmap:
 
     def next_clean(self, offset: int) -> int | None:
         """The first clean byte at or behind `offset`, None when there is none."""
+        # By counting: contains_range of pyroaring 1.2 errs where a range spans containers.
         first = offset >> self._shift
         step = 1
         while first < self._granules:

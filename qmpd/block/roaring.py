@@ -125,24 +125,24 @@ def _parts(bits: BitMap64, first: int, last: int) -> Iterator[_Part]:
     """The 32-bit bitmaps that make up the values of ``first .. last - 1``."""
     for window in windows(bits, first, last):
         data = window.serialize()
-        if data[0] != 1:
-            # A window is either small or within one; split what spans several.
+        parts, high = struct.unpack_from("<QI", data)
+        if parts == 1:
+            yield _directory(data, high << 32)
+        else:
             yield from _split(window)
-            continue
-        (high,) = struct.unpack_from("<I", data, 8)
-        yield _directory(data, high << 32)
 
 
 def _split(bits: BitMap64) -> Iterator[_Part]:
     """The parts of a bitmap whose values differ in the high 32 bits."""
-    position = 0
-    while (bits.max() >> 32) >= position:
+    position: int = bits.min()
+    last: int = bits.max()
+    while position <= last:
+        position = bits.next_set_bit(position)
+        base = position >> 32 << 32
         part = BitMap64()
-        part.add_range(position << 32, (position + 1) << 32)
-        part &= bits
-        if part:
-            yield _directory(part.serialize(), position << 32)
-        position += 1
+        part.add_range(base, base + (1 << 32))
+        yield _directory((bits & part).serialize(), base)
+        position = base + (1 << 32)
 
 
 def _directory(data: bytes, base: int) -> _Part:

@@ -115,3 +115,11 @@ def test_large_bitmaps_are_read_in_windows() -> None:
     assert first == [(3 * index, 3 * index + 1) for index in range(1000)]
     tail = 1100 * roaring.CONTAINER
     assert next(iter(roaring.runs(bits, tail, tail + 10)))[0] == tail + (-tail % 3)
+
+
+def test_values_far_apart() -> None:
+    """257 parts: more than fit the lowest byte of their number."""
+    values = [index << 32 | index for index in range(257)]
+    assert list(roaring.runs(BitMap64(values))) == [(value, value + 1) for value in values]
+    far = [5, 1 << 53]
+    assert list(roaring.runs(BitMap64(far))) == [(5, 6), (1 << 53, (1 << 53) + 1)]
