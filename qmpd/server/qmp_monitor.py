@@ -127,10 +127,12 @@ class QmpMonitor:
             request = self._take(session)
             if request is None:
                 return
-            if isinstance(request, Request) and request.oob:
+            if not request.oob:
+                self._queue.append(request)
+            elif isinstance(request, Request):
                 self._run_out_of_band(session, request)
             else:
-                self._queue.append(request)
+                self._send(session.reply_error(request, request.error))
 
     def _run_out_of_band(self, session: Session, request: Request) -> None:
         def completed(value: Any) -> None:

@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Final
 
 from qmpd.errors import CommandNotFound, GenericError, QmpError
+from qmpd.qdict import member_order
 from qmpd.wire.encode import dumps, plain
 from qmpd.wire.json_stream import NEED_MORE, JsonStream
-from qmpd.wire.member_order import member_order
 
 
 class _NoId(Enum):

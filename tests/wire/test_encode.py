@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qmpd.qdict import bucket
 from qmpd.wire import encode
 from qmpd.wire.encode import Raw, dumps
-from qmpd.wire.member_order import bucket
 
 
 class Level(IntEnum):

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.wire.member_order import BUCKETS, bucket, member_order
+from qmpd.qdict import BUCKETS, bucket, member_order
 
 SESSIONS = Path(__file__).parents[1] / "golden" / "sessions"
 
