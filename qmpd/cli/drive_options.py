@@ -110,11 +110,11 @@ class Drives:
 
     def _backend(self, name: str) -> Any:
         from qmpd.block.backend import BlockBackend
+        from qmpd.block.permissions import CONSISTENT_READ
 
         graph = self.server.machine.graph
-        backend = BlockBackend(graph, name)
-        graph.backends[name] = backend
-        return backend
+        graph.check_backend_name(name)
+        return BlockBackend(graph, name, perm=CONSISTENT_READ)
 
     def _place(
         self, values: dict[str, str], given_id: str | None, default_interface: str

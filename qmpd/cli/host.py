@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from qmpd.block.images import Storage
+    from qmpd.clock import VirtualClock
     from qmpd.machine import Machine
     from qmpd.server.lifecycle import Daemon, PidFile
     from qmpd.server.server import Server
@@ -106,10 +107,18 @@ class Host:
             except GenericError as error:
                 raise located(error, None) from None
 
-    def build(self, storage: str, journal: str | None = None, **machine: Any) -> Machine:
+    def build(
+        self,
+        storage: str,
+        journal: str | None = None,
+        *,
+        guest_clock: VirtualClock | None = None,
+        **machine: Any,
+    ) -> Machine:
         """Make the machine and its server.
 
         :param journal: file for the record of QMP traffic
+        :param guest_clock: the stepped clock of ``-accel qtest``
         :param machine: further arguments of `Machine`
         :raises CommandLineError: an unknown storage, a file that cannot be opened
         """
@@ -127,7 +136,7 @@ class Host:
                 record = Journal.open(journal)
             except OSError as error:
                 raise CommandLineError(f"Could not open '{journal}': {error.strerror}") from None
-        self.server = Server(self._loop, built, record)
+        self.server = Server(self._loop, built, record, guest_clock)
         built.stdout = self.server.print
         return built
 

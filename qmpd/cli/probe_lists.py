@@ -6,8 +6,8 @@ for telling a wrong name from a right one.
 
 from __future__ import annotations
 
+import os
 from functools import cache
-from pathlib import Path
 from typing import Final, NamedTuple
 
 MACHINE_ALIASES: Final = {"pc": "pc-i440fx-10.0", "q35": "pc-q35-10.0"}
@@ -72,8 +72,9 @@ def machine_names() -> frozenset[str]:
 
 
 def _lines(name: str) -> list[str]:
-    path = Path(__file__).parent / "data" / name
-    return path.read_text(encoding="ascii").splitlines()
+    path = os.path.join(os.path.dirname(__file__), "data", name)
+    with open(path, encoding="ascii") as file:
+        return file.read().splitlines()
 
 
 @cache

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.cli.block_options import add_node
 from qmpd.cli.host import STORAGES, Host, Hosting, located, run_program
@@ -127,7 +127,7 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
     disks += [_read_image(text, number) for number, text in enumerate(arguments.image)]
     host = Host(program, Hosting(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd))
     host.begin()
-    extra: dict[str, object] = {}
+    extra: dict[str, Any] = {}
     if arguments.uuid is not None:
         extra["uuid"] = _read_uuid(arguments.uuid)
     host.build(
@@ -243,7 +243,6 @@ def _add_disk(server: Server, disk: Disk) -> None:
     assert node is not None
     node.monitor_owned = False
     backend = BlockBackend(graph, disk.name)
-    graph.backends[disk.name] = backend
     backend.insert_node(node)
 
 

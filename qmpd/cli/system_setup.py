@@ -62,6 +62,8 @@ class SystemSetup:
             add_monitor(self._server, self._factory, monitor, human=True)
         for thing in config.devices:
             self._do(thing, self._device)
+        for mux in self._factory.muxes.values():
+            mux.settle()
 
     def _do(self, thing: Located, action: Callable[[Any], None]) -> None:
         self._location = thing.location
@@ -153,8 +155,7 @@ class SystemSetup:
                 chardev = self._factory.create(opts)
         if chardev is None:
             raise CommandLineError(f'Failed to initialize device for qtest: "{text}"', location="")
-        clock = getattr(self._server.machine, "throttle_clock", None)
-        QtestChannel(chardev, clock if config.machine.qtest else None, self._open_qtest_log())
+        QtestChannel(chardev, self._server.guest_clock, self._open_qtest_log())
 
     def _open_qtest_log(self) -> Any:
         path = self._config.qtest_log

@@ -59,6 +59,17 @@ class HmpMonitor:
         self._line = None
         self._dispatcher.forget(self)
 
+    def focus_lost(self) -> None:
+        """Another frontend of a multiplexed device has the input."""
+        if not self._running:
+            self._print("\n")
+
+    def focus_gained(self) -> None:
+        """The input is here again: a fresh line."""
+        self._readline.restart()
+        if not self._running:
+            self._print(self._readline.show_prompt())
+
     def received(self, data: bytes) -> None:
         """Keys."""
         self._input += data

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-from qmpd.server.chardev import Chardev
+from qmpd.server.chardev import Chardev, Frontend
 
 ESCAPE: Final = 0x01
 """ctrl-a; ``-echr`` sets another."""
@@ -16,6 +16,16 @@ HELP: Final = (
     ("c", "next: console or monitor"),
     ("b", "send a break to the console"),
 )
+
+
+class FocusedFrontend(Frontend, Protocol):
+    """A frontend that cares whether it has the input."""
+
+    def focus_lost(self) -> None:
+        """Another frontend has the input now."""
+
+    def focus_gained(self) -> None:
+        """The input is here again."""
 
 
 class MuxPort(Chardev):
@@ -40,6 +50,12 @@ class MuxPort(Chardev):
         """See `Chardev.congested`."""
         return self._mux.base.congested
 
+    def tell(self, what: str) -> None:
+        """Call a method of the frontend, if it has it (see `FocusedFrontend`)."""
+        method = getattr(self.frontend, what, None)
+        if method is not None:
+            method()
+
     def write(self, data: bytes) -> None:
         """See `Chardev.write`; the output of all frontends is mixed."""
         self._mux.base.write(data)
@@ -52,6 +68,9 @@ class MuxPort(Chardev):
     def resume_input(self) -> None:
         """See `Chardev.resume_input`."""
         self._mux.base.resume_input()
+
+    def start(self) -> None:
+        """See `Chardev.start`: the backend has a life of its own."""
 
 
 class MuxChardev:
@@ -74,19 +93,28 @@ class MuxChardev:
         base.attach(self)
 
     def add_port(self) -> MuxPort:
-        """One more place for a frontend; the first gets the focus."""
+        """One more place for a frontend; the newest has the focus."""
         port = MuxPort(self, self.base.label)
         self._ports.append(port)
-        if self.focus is None:
-            self._focus_on(port)
+        self.focus = port
         return port
 
+    def settle(self) -> None:
+        """All ports are there: let the one with the focus begin."""
+        if self.focus is not None:
+            self._focus_on(self.focus)
+
     def _focus_on(self, port: MuxPort) -> None:
-        self.focus = port
-        if self.base.is_open and not port.is_open:
+        before, self.focus = self.focus, port
+        if before is not None and before is not port and before.is_open:
+            before.tell("focus_lost")
+        if not self.base.is_open:
+            return
+        if port.is_open:
+            port.tell("focus_gained")
+        else:
             port.is_open = True
-            if port.frontend is not None:
-                port.frontend.opened()
+            port.tell("opened")
 
     def opened(self) -> None:
         """See `Frontend`."""

@@ -51,7 +51,7 @@ class Readline:
             0x05: self._to_end,
             0x08: self._backspace,
             0x09: self._tab,
-            0x15: self._kill_line,
+            0x15: self._kill_to_start,
             0x17: self._kill_word,
             0x7F: self._backspace,
         }
@@ -60,9 +60,10 @@ class Readline:
             "B": self._down,
             "C": self._right,
             "D": self._left,
-            "F": self._to_end,
-            "H": self._to_start,
+            "E": self._down,
+            "F": self._up,
         }
+        self._ss3: dict[str, Callable[[], None]] = {"F": self._to_end, "H": self._to_start}
         self._numbered: dict[int, Callable[[], None]] = {
             1: self._to_start,
             3: self._delete,
@@ -107,12 +108,11 @@ class Readline:
             self._after_csi(byte)
         elif self._state is _State.SS3:
             self._state = _State.NORMAL
-            if chr(byte) in "FH":
-                self._csi[chr(byte)]()
+            self._ss3.get(chr(byte), lambda: None)()
         elif byte == 0x1B:
             self._state = _State.ESCAPE
         elif byte == 0x9B:
-            self._parameter = 0
+            # unlike after ESC [, QEMU goes on with the parameter of the last sequence
             self._state = _State.CSI
         elif byte in self._keys:
             self._keys[byte]()
@@ -168,13 +168,14 @@ class Readline:
             self._cursor -= 1
             self._delete()
 
-    def _kill_line(self) -> None:
-        self._line = ""
+    def _kill_to_start(self) -> None:
+        self._line = self._line[self._cursor :]
         self._cursor = 0
 
     def _kill_word(self) -> None:
         before = self._line[: self._cursor].rstrip()
-        start = before.rfind(" ") + 1
+        # a space at the very start goes with the word behind it, as in QEMU
+        start = before.rfind(" ", 1) + 1
         self._line = self._line[:start] + self._line[self._cursor :]
         self._cursor = start
 
@@ -199,7 +200,7 @@ class Readline:
             self._recall(self._recalled + 1)
         else:
             self._recalled = None
-            self._kill_line()
+            self.restart()
 
     def _recall(self, position: int) -> None:
         self._recalled = position

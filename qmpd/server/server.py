@@ -17,7 +17,7 @@ from qmpd.server.event_throttle import EventThrottle
 from qmpd.server.stdio_chardev import StdioChardev
 
 if TYPE_CHECKING:
-    from qmpd.clock import Task
+    from qmpd.clock import Task, VirtualClock
     from qmpd.events import EventRecord
     from qmpd.machine import Machine
     from qmpd.server.hmp_monitor import HmpMonitor
@@ -47,13 +47,19 @@ class Server:
     :param loop: what everything runs on
     :param machine: the machine, whose clock follows the same loop
     :param journal: records all QMP traffic
+    :param guest_clock: the stepped clock of ``-accel qtest``, which the limits of events follow
     """
 
     def __init__(
-        self, loop: AbstractEventLoop, machine: Machine, journal: Journal | None = None
+        self,
+        loop: AbstractEventLoop,
+        machine: Machine,
+        journal: Journal | None = None,
+        guest_clock: VirtualClock | None = None,
     ) -> None:
         self.loop = loop
         self.machine = machine
+        self.guest_clock = guest_clock
         self.chardevs = ChardevTable()
         self.dispatcher = Dispatcher(loop.call_soon)
         self.on_ended: Callable[[], None] | None = None
@@ -61,7 +67,9 @@ class Server:
         self._journal = journal
         self._qmp: list[QmpMonitor] = []
         self._ending = False
-        self._unsubscribe = machine.events.subscribe(EventThrottle(machine.clock, self._deliver))
+        self._unsubscribe = machine.events.subscribe(
+            EventThrottle(guest_clock or machine.clock, self._deliver)
+        )
         machine.on_shutdown = self._shutdown_begins
 
     def _deliver(self, event: EventRecord) -> None:
