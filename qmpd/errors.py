@@ -18,6 +18,8 @@ class QmpError(Exception):
     """
 
     error_class: ClassVar[str] = "GenericError"
+    hint: str | None = None
+    """A further line for people, which QMP does not show; the human monitor does."""
 
     def __init__(self, desc: str) -> None:
         super().__init__(desc)

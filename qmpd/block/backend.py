@@ -43,7 +43,7 @@ class BlockBackend:
     :param node: what it stands on; None for an empty drive
     :param perm: permissions it uses, see `qmpd.block.permissions`
     :param shared: permissions it lets others use
-    :raises GenericError: the name is taken, or the node's other parents object
+    :raises GenericError: the node's other parents object
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class BlockBackend:
         self.graph = graph
         self.name = name
         self.device: AttachedDevice | None = None
+        self.removable = True
+        """Whether the medium can be taken out: where there is no device, it can."""
         self.stats = BlockAcctStats(graph.clock.now)
         self.root: Edge | None = None
         self.perm = perm
@@ -82,11 +84,6 @@ class BlockBackend:
     def device_id(self) -> str | None:
         """Id or path of the device attached, None where there is none."""
         return None if self.device is None else self.device.id
-
-    @property
-    def removable(self) -> bool:
-        """Whether its medium can be taken out; so it is where no device says otherwise."""
-        return self.device is None or self.device.removable
 
     @property
     def user_description(self) -> str:
@@ -124,6 +121,16 @@ class BlockBackend:
         self.graph.forget_backend(self)
         if node is not None:
             await self.graph.unref(node)
+
+    def attach_device(self, device: AttachedDevice) -> None:
+        """Put the backend to use by a device."""
+        self.device = device
+        self.removable = device.removable
+
+    def detach_device(self) -> None:
+        """Take it from its device again."""
+        self.device = None
+        self.removable = True
 
     # Permissions
 

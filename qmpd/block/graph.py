@@ -133,18 +133,20 @@ class Graph:
         node.node_name = name
         self._by_name[name] = node
 
-    def add_backend(self, backend: BlockBackend) -> None:
-        """Take `backend` in; a name makes it known by it.
+    def check_backend_name(self, name: str) -> None:
+        """Refuse what cannot be a new backend's name.
 
         :raises GenericError: the name is taken by a backend or a node
         """
-        name = backend.name
-        if name:
-            if name in self.backends:
-                raise GenericError(f"Device with id '{name}' already exists")
-            if name in self._by_name:
-                raise GenericError(f"Device name '{name}' conflicts with an existing node name")
-            self.backends[name] = backend
+        if name in self.backends:
+            raise GenericError(f"Device with id '{name}' already exists")
+        if name in self._by_name:
+            raise GenericError(f"Device name '{name}' conflicts with an existing node name")
+
+    def add_backend(self, backend: BlockBackend) -> None:
+        """Take `backend` in; a name makes it known by it."""
+        if backend.name:
+            self.backends[backend.name] = backend
         self.all_backends.append(backend)
 
     def forget_backend(self, backend: BlockBackend) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.backend import BlockBackend
+from qmpd.block.permissions import RESIZE, WRITE
 from qmpd.errors import BlockIOError, QmpError
 from qmpd.hmp.getopt import GetoptError, getopt
 from qmpd.hmp.line import UsageError
@@ -40,6 +41,7 @@ class IoCommand:
     summary: str = ""
     short: str = ""
     writes: bool = False
+    resizes: bool = False
 
 
 class _Usage(Exception):
@@ -81,7 +83,7 @@ class QemuIo:
             return ""
         try:
             if command.writes and self.backend.node is not None:
-                self.backend.require_write()
+                self.backend.require(WRITE | RESIZE if command.resizes else WRITE)
             await command.handler(self, words[1:])
         except _Usage:
             self.out(f"{command.name} {command.usage or ''} -- {command.summary}\n")
@@ -91,7 +93,7 @@ class QemuIo:
         except UsageError as error:
             self.out(error.text)
         except QmpError as error:
-            return f"{error.desc}\n"
+            return f"{error.desc}\n" + (f"{error.hint}\n" if error.hint else "")
         return ""
 
     def out(self, text: str) -> None:
@@ -598,6 +600,7 @@ _TABLE: Final = (
         "truncates the current file at the given offset",
         "t",
         writes=True,
+        resizes=True,
     ),
     IoCommand(
         "wait_break",

@@ -38,6 +38,7 @@ class File(BlockDriver):
     def __init__(self, node: Node, image: Image, filename: str, *, locking: bool) -> None:
         super().__init__(node)
         self.filename = filename
+        self._storage = node.graph.storage
         self.image = image
         self._locks = FileLocks(image.fd) if locking else None
         self._held = (0, 0)
@@ -78,7 +79,7 @@ class File(BlockDriver):
         if self.node.auto_read_only and not self.node.read_only:
             read_only = not perm & (WRITE | WRITE_UNCHANGED | RESIZE)
             if read_only != self.image.read_only:
-                self._next = self.node.graph.storage.open(self.filename, read_only=read_only)
+                self._next = self._storage.open(self.filename, read_only=read_only)
         self._prepared = perm, ALL & ~shared if self.node.active else 0
         if self._locks is None or not self.node.active:
             return
@@ -89,7 +90,8 @@ class File(BlockDriver):
         try:
             self._locks.lock(perm | held, unshared | held_unshared)
             self._locks.check(perm, unshared)
-        except BaseException:
+        except BlockIOError as error:
+            error.hint = f"Is another process using the image [{self.filename}]?"
             self.abort_permissions()
             raise
 
@@ -120,7 +122,7 @@ class File(BlockDriver):
 
     async def set_read_only(self, read_only: bool) -> None:
         """Open the image again, the other way."""
-        self._replace(self.node.graph.storage.open(self.filename, read_only=read_only))
+        self._replace(self._storage.open(self.filename, read_only=read_only))
 
     # Data
 
@@ -223,11 +225,11 @@ def resize(image: Image, size: int, prealloc: str) -> None:
     :param prealloc: PreallocMode of what is added
     :raises BlockIOError: with QEMU's text
     """
-    if prealloc not in _PREALLOCATION:
-        raise BlockIOError(errno.ENOTSUP, f"Unsupported preallocation mode: {prealloc}")
     if prealloc == "off":
         image.truncate(size)
         return
     if image.length() > size:
         raise BlockIOError(errno.ENOTSUP, "Cannot use preallocation for shrinking files")
+    if prealloc not in _PREALLOCATION:
+        raise BlockIOError(errno.ENOTSUP, f"Unsupported preallocation mode: {prealloc}")
     image.allocate(size)

@@ -84,7 +84,7 @@ async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
         raise error.prefixed(PREFIX * (len(images) - 1)) from error
     for node in reversed(images):
         if node.backing is not None:
-            node.driver.auto_backing_file = filename(node.backing)  # type: ignore[attr-defined]
+            node.driver.auto_backing_file = filename(node.backing)
 
 
 async def _open(s: Qcow2State, reference: str | Mapping[str, Any]) -> None:
