@@ -5,7 +5,7 @@ import pytest
 
 from qmpd.qdict import BUCKETS, bucket, member_order
 
-SESSIONS = Path(__file__).parents[1] / "golden" / "sessions"
+SESSIONS = Path(__file__).parent / "golden" / "sessions"
 
 
 @pytest.mark.parametrize(
