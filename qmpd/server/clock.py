@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
+from typing import Final
 
 from qmpd.clock import NANOSECONDS, Callback, Clock, Handle, Task
+
+BATCH: Final = 64
+"""Callbacks run before the loop looks for input again: short jobs end before the next
+request is read, as in QEMU, and long ones do not keep a monitor waiting."""
 
 
 class LoopClock(Clock):
@@ -16,6 +22,8 @@ class LoopClock(Clock):
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = asyncio.get_running_loop() if loop is None else loop
+        self._ready: deque[Callback] = deque()
+        self._scheduled = False
 
     def now(self) -> int:
         """The system's monotonic clock."""
@@ -27,7 +35,23 @@ class LoopClock(Clock):
 
     def call_soon(self, callback: Callback) -> None:
         """See `Clock.call_soon`."""
-        self._loop.call_soon(callback)
+        self._ready.append(callback)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._ready and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        self._scheduled = False
+        try:
+            for _ in range(BATCH):
+                if not self._ready:
+                    break
+                self._ready.popleft()()
+        finally:
+            self._schedule()
 
     def task_failed(self, task: Task) -> None:
         """Report a task's error to the loop's exception handler (a log line, no end)."""
