@@ -33,6 +33,34 @@ def child_options(
     return child
 
 
+def check_named_backing(options: Mapping[str, Any]) -> None:
+    """Refuse a backing file defined inline for an image whose header names one, as QEMU does.
+
+    QEMU opens the name of the header with the options given, unless these have a
+    file name where a format node has it; most others cannot take one.
+
+    :raises GenericError: with QEMU's text
+    """
+    file = options.get("file")
+    if isinstance(file, Mapping) and "filename" in file:
+        return
+    while True:
+        driver = find_driver(options["driver"])
+        if driver.needs_filename:
+            raise GenericError("Can't specify 'file' and 'filename' options at the same time")
+        if not driver.file_child:
+            raise GenericError(
+                f"The only allowed filename for this driver is '{driver.format_name}://'"
+            )
+        below = options["file"]
+        if isinstance(below, str):
+            raise GenericError(
+                "Cannot reference an existing block device with additional options"
+                " or a new filename"
+            )
+        options = below
+
+
 async def open_node(graph: Graph, options: Mapping[str, Any]) -> Node:
     """Open a node with all it stands on, in QEMU's order: file, options, name, driver.
 

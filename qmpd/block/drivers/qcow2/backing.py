@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.block.drivers import NOT_SERVED, find_driver
 from qmpd.block.drivers.qcow2.info import text
 from qmpd.block.filename import exact_filename, filename
+from qmpd.block.opening import check_named_backing
 from qmpd.errors import GenericError, QmpError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
     if "backing" in options:
         reference = options["backing"]
         if reference is not None and reference is not LATER:
-            await _open(s, reference)
+            await _open(s, reference, named=bool(s.header.backing_file))
         return
     images = []
     try:
@@ -87,8 +88,10 @@ async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
             node.driver.auto_backing_file = filename(node.backing)
 
 
-async def _open(s: Qcow2State, reference: str | Mapping[str, Any]) -> None:
+async def _open(s: Qcow2State, reference: str | Mapping[str, Any], *, named: bool = False) -> None:
     try:
+        if named and not isinstance(reference, str):
+            check_named_backing(reference)
         await s.node.open_child("backing", reference, backing=True)
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
