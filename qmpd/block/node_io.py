@@ -71,7 +71,7 @@ class NodeIO:
         :raises BlockIOError: the driver fails, or no node can be that long
         """
         inside = min(length, max(0, self.length - offset))
-        if inside != length:
+        if inside != length or offset < 0:
             _check_request(offset, length)
             if not inside:
                 return bytes(length)

@@ -84,33 +84,57 @@ def refresh_permissions(*roots: Node) -> None:
 
     :raises QmpError: two parents do not agree, or a node refuses; nothing has changed then
     """
-    undo: list[tuple[Edge, int, int]] = []
-    prepared: list[Node] = []
-    pending = set(roots)
+    change = _Change()
     try:
-        for node in _parents_first(roots):
-            if node not in pending:
-                continue
-            _check_parents(node)
-            perm, shared = node.cumulative_permissions()
-            _check_node(node, perm)
-            if node.driver is not None:
-                prepared.append(node)
-                node.driver.prepare_permissions(perm, shared)
-            for edge in node.children.values():
-                wanted = node.child_permissions(edge, perm, shared)
-                if wanted != (edge.perm, edge.shared):
-                    undo.append((edge, edge.perm, edge.shared))
-                    edge.perm, edge.shared = wanted
-                    pending.add(edge.node)
+        if len(roots) != 1 or change.visit(roots[0]):
+            for node in _parents_first(roots):
+                if node in change.pending or (node in roots and node not in change.prepared):
+                    change.visit(node)
     except BaseException:
-        for edge, perm, shared in reversed(undo):
-            edge.perm, edge.shared = perm, shared
-        for node in prepared:
-            node.driver.abort_permissions()
+        change.undo()
         raise
-    for node in prepared:
-        node.driver.commit_permissions()
+    change.keep()
+
+
+class _Change:
+    """A change of permissions on its way through the graph."""
+
+    def __init__(self) -> None:
+        self.pending: set[Node] = set()
+        """Nodes that are used in another way and have not been asked yet."""
+        self.prepared: list[Node] = []
+        self._before: list[tuple[Edge, int, int]] = []
+
+    def visit(self, node: Node) -> bool:
+        """Ask `node`, and work out what it asks of its children; whether that has changed."""
+        self.pending.discard(node)
+        _check_parents(node)
+        perm, shared = node.cumulative_permissions()
+        _check_node(node, perm)
+        self.prepared.append(node)
+        if node.driver is not None:
+            node.driver.prepare_permissions(perm, shared)
+        for edge in node.children.values():
+            wanted = node.child_permissions(edge, perm, shared)
+            if wanted != (edge.perm, edge.shared):
+                self._before.append((edge, edge.perm, edge.shared))
+                edge.perm, edge.shared = wanted
+                self.pending.add(edge.node)
+        return bool(self.pending)
+
+    def undo(self) -> None:
+        """Put everything back."""
+        for edge, perm, shared in reversed(self._before):
+            edge.perm, edge.shared = perm, shared
+        for node in self.prepared:
+            if node.driver is not None:
+                node.driver.abort_permissions()
+
+    def keep(self) -> None:
+        """Let it hold."""
+        for node in self.prepared:
+            if node.driver is not None:
+                node.driver.commit_permissions()
 
 
 def _parents_first(roots: Iterable[Node]) -> list[Node]:

@@ -1,0 +1,112 @@
+"""Permissions: the rules for children, conflicts, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from qmpd.block.backend import BlockBackend
+from qmpd.block.permissions import (
+    ALL,
+    CONSISTENT_READ,
+    COW,
+    DATA,
+    FILTERED,
+    IMAGE,
+    METADATA,
+    RESIZE,
+    WRITE,
+    WRITE_UNCHANGED,
+    default_child_permissions,
+    permission_names,
+)
+from qmpd.errors import GenericError
+from tests.block.world import World
+
+SETS = range(ALL + 1)
+
+
+@pytest.mark.parametrize("perm", SETS)
+@pytest.mark.parametrize("shared", SETS)
+def test_what_is_asked_of_children(perm: int, shared: int) -> None:
+    for writable, active in itertools.product((False, True), repeat=2):
+
+        def ask(role: int, writable: bool = writable, active: bool = active) -> tuple[int, int]:
+            return default_child_permissions(role, perm, shared, writable=writable, active=active)
+
+        assert ask(FILTERED) == (perm, shared)
+        used, left = ask(COW)
+        assert not used & ~CONSISTENT_READ
+        assert used == perm & CONSISTENT_READ
+        assert left & (CONSISTENT_READ | WRITE_UNCHANGED) == CONSISTENT_READ | WRITE_UNCHANGED
+        assert bool(left & WRITE) == (bool(shared & WRITE) or not active)
+        used, left = ask(METADATA)
+        assert used & CONSISTENT_READ
+        assert used & perm == perm
+        assert bool(used & WRITE) == (writable or bool(perm & WRITE))
+        assert bool(left & (WRITE | RESIZE)) == (not active)
+        used, left = ask(DATA)
+        assert used & perm == perm
+        assert bool(used & RESIZE) == bool(perm & (WRITE | WRITE_UNCHANGED | RESIZE))
+        assert bool(left & RESIZE) == (not active)
+        assert ask(IMAGE)[0] == ask(METADATA)[0] | ask(DATA)[0]
+
+
+def test_names_are_listed_in_their_order() -> None:
+    assert permission_names(ALL) == "consistent read, write, write unchanged, resize"
+    assert permission_names(RESIZE | WRITE) == "write, resize"
+    assert permission_names(0) == ""
+
+
+def test_a_conflict_names_both_and_changes_nothing() -> None:
+    world = World()
+    world.file("f", 1 << 20)
+    node = world.add("file", "f", filename="f")
+    holder = BlockBackend(world.graph, "d0", node, perm=CONSISTENT_READ, shared=CONSISTENT_READ)
+    with pytest.raises(GenericError) as caught:
+        BlockBackend(world.graph, "", node, perm=WRITE | RESIZE)
+    assert caught.value.desc == (
+        "Permission conflict on node 'f': permissions 'write, resize' are both required by"
+        " an unnamed block device (uses node 'f' as 'root' child) and unshared by"
+        " block device 'd0' (uses node 'f' as 'root' child)."
+    )
+    assert node.parents == [holder.root]
+    assert world.graph.all_backends == [holder]
+    other = BlockBackend(world.graph, "", node)
+    with pytest.raises(GenericError, match="Permission conflict"):
+        other.require_write()
+    assert (other.perm, other.root.perm if other.root else None) == (0, 0)
+    holder.set_permissions(0, ALL)
+    other.require_write()
+    with pytest.raises(GenericError, match=r"required by an unnamed block device .* by block"):
+        holder.set_permissions(0, 0)
+    assert holder.shared == ALL
+
+
+def test_writers_are_kept_from_what_is_read_only() -> None:
+    world = World()
+    below = world.add("null-co", "n", read_only=True)
+    above = world.add("raw", "r", file="n")
+    for node in (below, above):
+        backend = BlockBackend(world.graph, "", node)
+        with pytest.raises(GenericError, match="Block node is read-only"):
+            backend.require_write()
+        assert below.cumulative_permissions() == (0, ALL)
+        world.run(backend.close())
+
+
+def test_permissions_follow_parents_down_a_diamond() -> None:
+    world = World()
+    bottom = world.add("null-co", "n")
+    left = world.add("raw", "left", file="n")
+    world.add("raw", "right", file="n")
+    top = world.add("raw", "top", file="left")
+    one = BlockBackend(world.graph, "", top, perm=WRITE, shared=ALL & ~RESIZE)
+    assert bottom.cumulative_permissions() == (WRITE, ALL & ~RESIZE)
+    assert left.children["file"].perm == WRITE
+    right = world.graph.find_node("right")
+    with pytest.raises(GenericError, match="Permission conflict on node 'n'"):
+        BlockBackend(world.graph, "", right, perm=RESIZE)
+    world.run(one.close())
+    assert bottom.cumulative_permissions() == (0, ALL)
