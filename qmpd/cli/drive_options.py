@@ -169,11 +169,11 @@ class Drives:
         given_format = given_format or driver
         rest = {name: value for name, value in values.items() if name not in _OWN}
         file = values.get("file") or None
-        if file is None and not rest and given_format is None:
-            if set(values) - {"id"} <= {"if", "media", "index", "bus", "unit"} and "if" in values:
+        tree.update(_unflatten(rest))
+        if file is None and "file" not in tree and given_format is None:
+            if not rest and "cache" not in values:
                 return None, False
             raise CommandLineError("Must specify either driver or file")
-        tree.update(_unflatten(rest))
         return self._complete(tree, file, given_format)
 
     def _complete(
@@ -275,6 +275,8 @@ def _unflatten(values: dict[str, str]) -> dict[str, Any]:
 def _reworded(error: GenericError, driver: str) -> CommandLineError:
     """What the old option says of what the schema refuses."""
     text = error.desc
+    if text == "Parameter 'file' is missing":
+        return CommandLineError('A block device must be specified for "file"')
     if text.endswith("' is unexpected"):
         name = text.split("'")[1]
         return CommandLineError(f"Block format '{driver}' does not support the option '{name}'")

@@ -50,7 +50,8 @@ def make_storage(name: str) -> Storage:
 
 def located(error: QmpError, location: str | None) -> CommandLineError:
     """`error` as a complaint about one option."""
-    return CommandLineError(error.desc, getattr(error, "hint", ""), location)
+    hint = f"{error.hint}\n" if error.hint else ""
+    return CommandLineError(error.desc, hint, location)
 
 
 @dataclass

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.cli.block_options import parse_tree, read_tree_value
 from qmpd.cli.keyval import parse_keyval
+from qmpd.cli.opts import Opts, check_identifier
 from qmpd.cli.report import CommandLineError
+from qmpd.errors import GenericError
 from qmpd.personality import Personality
 
 if TYPE_CHECKING:
@@ -72,6 +75,41 @@ def object_help(text: str, personality: Personality) -> str | None:
     return f"{name} options:\n{lines}"
 
 
+def read_flat_object(opts: Opts) -> dict[str, Any]:
+    """Properties of an object of the system emulator, whose syntax knows no nested values.
+
+    :raises CommandLineError: with QEMU's text
+    """
+    values: dict[str, Any] = dict(opts)
+    if opts.id is not None:
+        values["id"] = opts.id
+    nested = [name for name in values if "." in name]
+    flat = {name: value for name, value in values.items() if name not in nested}
+    try:
+        plain = read_tree_value("qom:ObjectOptions", flat, keyval=True)
+    except GenericError as error:
+        raise CommandLineError(
+            error.desc.replace("expects integer", "expects an int64 value")
+            if not error.desc.endswith("' is unexpected")
+            else error.desc.replace("Parameter", "Invalid parameter").removesuffix(" is unexpected")
+        ) from None
+    for name in nested:
+        raise CommandLineError(f"Invalid parameter '{name}'")
+    return plain
+
+
+def add_object_of(machine: Machine, properties: Mapping[str, Any]) -> None:
+    """Make an object.
+
+    :param properties: with ``qom-type`` and ``id``
+    :raises QmpError: with QEMU's text
+    """
+    rest = dict(properties)
+    qom_type, object_id = rest.pop("qom-type"), rest.pop("id")
+    check_identifier(object_id)
+    machine.objects.add(qom_type, object_id, rest)
+
+
 def add_object(machine: Machine, text: str, policy: CompatPolicy | None = None) -> None:
     """Make the object that `text` describes.
 
@@ -82,6 +120,4 @@ def add_object(machine: Machine, text: str, policy: CompatPolicy | None = None) 
     properties = read_tree_value(
         "qom:ObjectOptions", tree, keyval=not text.startswith("{"), policy=policy
     )
-    properties = dict(properties)
-    qom_type, object_id = properties.pop("qom-type"), properties.pop("id")
-    machine.objects.add(qom_type, object_id, properties)
+    add_object_of(machine, properties)

@@ -60,4 +60,5 @@ SMP: Final = _group(
 )
 DRIVE: Final = OptionGroup("drive", None, None)
 DEVICE: Final = OptionGroup("device", "driver", None)
+OBJECT: Final = OptionGroup("object", "qom-type", None)
 TPMDEV: Final = OptionGroup("tpmdev", "type", None)

@@ -144,10 +144,12 @@ def parse_size(name: str, value: str) -> int:
 
     :raises CommandLineError: it is none
     """
+    if re.fullmatch(r"\s*-\.?[0-9].*", value):
+        raise CommandLineError(f"Value '{value}' is out of range for parameter '{name}'")
     match = re.fullmatch(
-        r"\s*\+?(?:(0[xX][0-9a-fA-F]+)|([0-9]+)(\.[0-9]*)?)([BKMGTPEbkmgtpe]?)", value
+        r"\s*\+?(?:(0[xX][0-9a-fA-F]+)|(?=\.?[0-9])([0-9]*)(\.[0-9]*)?)([BKMGTPEbkmgtpe]?)", value
     )
-    if match is None or (match[1] and match[4].upper() not in ("", "K", "M", "G", "T", "P")):
+    if match is None or (match[1] and match[4]):
         raise CommandLineError(
             f"Parameter '{name}' expects a non-negative number below 2^64", SIZE_HINT
         )
@@ -156,7 +158,7 @@ def parse_size(name: str, value: str) -> int:
         size = int(match[1], 16) << shift
     else:
         fraction = match[3] or "."
-        size = (int(match[2]) << shift) + int(float("0" + fraction + "0") * (1 << shift))
+        size = (int(match[2] or "0") << shift) + int(float("0" + fraction + "0") * (1 << shift))
         if fraction.strip(".0") and shift == 0:
             raise CommandLineError(
                 f"Parameter '{name}' expects a non-negative number below 2^64", SIZE_HINT

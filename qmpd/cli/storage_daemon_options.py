@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from qmpd.cli.block_options import add_node, read_option_value
+from qmpd.cli.block_options import add_node, check_nbd_server, read_option_value
 from qmpd.cli.chardev_options import BACKENDS, ChardevFactory, parse_chardev
 from qmpd.cli.getopt import STRAY
 from qmpd.cli.host import located
@@ -29,7 +29,6 @@ class StorageDaemonOptions:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._program = host.program
-        self._chardev_ids: set[str] = set()
         self._factory = ChardevFactory(host.server, Personality.STORAGE_DAEMON, self._inform)
         self._location = ""
         self._actions = {
@@ -81,11 +80,7 @@ class StorageDaemonOptions:
         if opts.wants_help:
             sys.stdout.write(help_text(opts.group))
             raise SystemExit(1)
-        if opts.id in self._chardev_ids:
-            raise CommandLineError(f"Duplicate ID '{opts.id}' for chardev")
         self._factory.create(opts)
-        if opts.id is not None:
-            self._chardev_ids.add(opts.id)
         return True
 
     def _monitor(self, text: str) -> bool:
@@ -109,7 +104,7 @@ class StorageDaemonOptions:
         raise NotServed("block exports are not served by qmpd yet")
 
     def _nbd_server(self, text: str) -> bool:
-        read_option_value("block_export:NbdServerOptions", text, None)
+        check_nbd_server(text)
         raise NotServed("the NBD server is not served by qmpd yet")
 
     def _trace(self, text: str) -> bool:

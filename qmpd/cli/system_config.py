@@ -36,6 +36,16 @@ DRIVES: Final = {
 """Options that are short for ``-drive``: its if, index and media."""
 
 
+def _read_value(type_name: str, text: str, implied_key: str | None = None) -> dict[str, Any]:
+    from qmpd.cli.block_options import read_option_value
+    from qmpd.errors import GenericError
+
+    try:
+        return read_option_value(type_name, text, implied_key)
+    except GenericError as error:
+        raise CommandLineError(error.desc) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Located:
     """A piece of the command line to be dealt with later.
@@ -178,13 +188,7 @@ class ConfigReader:
         return Located(what, self._option.location)
 
     def _blockdev(self, text: str) -> None:
-        from qmpd.cli.block_options import read_option_value
-        from qmpd.errors import GenericError
-
-        try:
-            options = read_option_value("block_core:BlockdevOptions", text, "driver")
-        except GenericError as error:
-            raise CommandLineError(error.desc) from None
+        options = _read_value("block_core:BlockdevOptions", text, "driver")
         self.config.blockdevs.append(self._later(options))
 
     def _drive(self, text: str) -> None:
@@ -206,14 +210,18 @@ class ConfigReader:
         self.config.drives.append(self._later(opts))
 
     def _object(self, text: str) -> None:
-        from qmpd.cli.object_options import object_help
+        from qmpd.cli.object_options import object_help, read_flat_object
         from qmpd.personality import Personality
 
         printed = object_help(text, Personality.SYSTEM)
         if printed is not None:
             self._program.print(printed)
             raise SystemExit(0)
-        self.config.objects.append(self._later(text))
+        if text.startswith("{"):
+            self.config.objects.append(self._later(_read_value("qom:ObjectOptions", text)))
+            return
+        opts = self._parse(groups.OBJECT, text)
+        self.config.objects.append(self._later(read_flat_object(opts)))
 
     def _device(self, text: str) -> None:
         if text.startswith("{"):
@@ -301,7 +309,7 @@ class ConfigReader:
         try:
             self.config.escape = int(digits, 16 if digits != text.lower() else 10)
         except ValueError:
-            self._program.print_error("Bad argument to echr\n")
+            self._program.print("Bad argument to echr\n")
 
     def _compat(self, text: str) -> None:
         if text.startswith("{"):

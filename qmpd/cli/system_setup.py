@@ -11,7 +11,7 @@ from qmpd.cli.chardev_options import ChardevFactory, parse_short_form
 from qmpd.cli.drive_options import Drives
 from qmpd.cli.host import located
 from qmpd.cli.monitor_options import MonitorOptions, add_monitor
-from qmpd.cli.object_options import add_object
+from qmpd.cli.object_options import add_object_of
 from qmpd.cli.report import CommandLineError
 from qmpd.errors import QmpError
 from qmpd.personality import Personality
@@ -97,8 +97,12 @@ class SystemSetup:
             config.chardevs.append(Located(opts, ""))
             config.monitors.append(MonitorOptions("compat_monitor0", False, False, ""))
 
-    def _object(self, text: str) -> None:
-        add_object(self._server.machine, text, self._server.machine.compat)
+    def _object(self, properties: dict[str, Any]) -> None:
+        try:
+            add_object_of(self._server.machine, properties)
+        except QmpError as error:
+            # by now QEMU does not say any more which option it is about
+            raise located(error, "") from None
 
     def _chardev(self, opts: Opts) -> None:
         if self._config.daemonize and opts.get("backend") == "stdio":

@@ -21,17 +21,6 @@ BACKLOG: Final = 1
 _UNIX_PATH_MAX: Final = 107
 
 
-class AddressError(GenericError):
-    """An address that cannot be used.
-
-    :param hint: a further line for people on a terminal
-    """
-
-    def __init__(self, desc: str, hint: str) -> None:
-        super().__init__(desc)
-        self.hint = hint
-
-
 @dataclass(frozen=True, slots=True)
 class UnixAddress:
     """A unix socket; `abstract` puts the name into Linux's abstract namespace.
@@ -58,10 +47,9 @@ class UnixAddress:
         :raises GenericError: the path is too long for a socket address
         """
         if len(os.fsencode(self.path)) > _UNIX_PATH_MAX:
-            raise AddressError(
-                f"UNIX socket path '{self.path}' is too long",
-                f"Path must be less than {_UNIX_PATH_MAX + 1} bytes\n",
-            )
+            error = GenericError(f"UNIX socket path '{self.path}' is too long")
+            error.hint = f"Path must be less than {_UNIX_PATH_MAX + 1} bytes"
+            raise error
         if not self.abstract:
             return self.path
         name = b"\0" + os.fsencode(self.path)

@@ -143,7 +143,9 @@ class ChardevTable:
         :raises GenericError: when its id is taken
         """
         if chardev.label in self.by_label:
-            raise GenericError(f"Chardev '{chardev.label}' already exists")
+            raise GenericError(
+                f"attempt to add duplicate property '{chardev.label}' to object (type 'container')"
+            )
         self.by_label[chardev.label] = chardev
 
     def find(self, label: str) -> Chardev | None:

@@ -121,7 +121,8 @@ class Readline:
 
     def _after_escape(self, byte: int) -> None:
         self._state = {0x5B: _State.CSI, 0x4F: _State.SS3}.get(byte, _State.NORMAL)
-        self._parameter = 0
+        if self._state is _State.CSI:
+            self._parameter = 0
 
     def _after_csi(self, byte: int) -> None:
         if 0x30 <= byte <= 0x39:
@@ -180,9 +181,10 @@ class Readline:
         self._cursor = start
 
     def _remember(self, line: str) -> None:
-        self._recalled = None
         if not line:
+            # QEMU's place in the history stays where it was, too
             return
+        self._recalled = None
         if line in self._history:
             self._history.remove(line)
         self._history.append(line)
