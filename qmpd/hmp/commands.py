@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.block.backend import BlockBackend
 from qmpd.errors import GenericError
+from qmpd.hmp import qemu_io as io
 from qmpd.hmp.info import INFO
 from qmpd.hmp.line import Kind, Parameter
-from qmpd.hmp.qemu_io import QemuIo
 from qmpd.hmp.table import Arguments, HmpCommand, HmpHandler, by_name
 from qmpd.jobs.table import JobTable
 
@@ -26,14 +26,14 @@ async def qemu_io(machine: Machine, arguments: Arguments) -> str:
         backend = machine.graph.backend_of_device(name)
         if backend is None:
             raise GenericError(f"Device '{name}' not found")
-        return await QemuIo(machine, backend).run(arguments["command"])
+        return await io.run(machine, backend, arguments["command"])
     backend = machine.graph.backends.get(name)
     if backend is not None:
-        return await QemuIo(machine, backend).run(arguments["command"])
+        return await io.run(machine, backend, arguments["command"])
     node = machine.graph.lookup_device_or_node(None, name)
     backend = BlockBackend(machine.graph, "", node)
     try:
-        return await QemuIo(machine, backend).run(arguments["command"])
+        return await io.run(machine, backend, arguments["command"])
     finally:
         backend.remove_node()
 
