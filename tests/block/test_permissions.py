@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import pytest
 
@@ -24,13 +25,11 @@ from qmpd.block.permissions import (
 from qmpd.errors import GenericError
 from tests.block.world import World
 
-SETS = range(ALL + 1)
 
-
-@pytest.mark.parametrize("perm", SETS)
-@pytest.mark.parametrize("shared", SETS)
-def test_what_is_asked_of_children(perm: int, shared: int) -> None:
-    for writable, active in itertools.product((False, True), repeat=2):
+def test_what_is_asked_of_children() -> None:
+    for perm, shared, writable, active in itertools.product(
+        range(ALL + 1), range(ALL + 1), (False, True), (False, True)
+    ):
 
         def ask(role: int, writable: bool = writable, active: bool = active) -> tuple[int, int]:
             return default_child_permissions(role, perm, shared, writable=writable, active=active)

@@ -1,0 +1,107 @@
+"""Locks on image files, between qmpd and QEMU's programs."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from qmpd.block.backend import BlockBackend
+from qmpd.block.images import HostStorage
+from qmpd.block.images.locks import FileLocks
+from qmpd.block.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE
+from qmpd.errors import BlockIOError
+from tests.block.world import World
+from tests.differential.pair import OPTIONS
+from tests.support.programs import qemu_missing
+from tests.support.stdio import StdioProgram
+
+
+@pytest.fixture
+def world() -> World:
+    return World(HostStorage())
+
+
+def qemu_img(*words: str) -> str:
+    if shutil.which("qemu-img") is None:
+        pytest.skip("qemu-img is not installed")
+    result = subprocess.run(["qemu-img", *words], capture_output=True, text=True, check=False)
+    return result.stderr if result.returncode else ""
+
+
+def test_two_holders_agree_exactly_when_each_shares_what_the_other_uses(tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.touch()
+    with path.open("r+b") as one, path.open("r+b") as two:
+        first, second = FileLocks(one.fileno()), FileLocks(two.fileno())
+        for perm, shared, other_perm, other_shared in itertools.product(
+            range(ALL + 1),
+            range(ALL + 1),
+            (0, CONSISTENT_READ, WRITE | RESIZE, ALL),
+            (0, CONSISTENT_READ, ALL & ~RESIZE, ALL),
+        ):
+            first.lock(perm, ALL & ~shared)
+            first.unlock_others(perm, ALL & ~shared)
+            second.lock(other_perm, ALL & ~other_shared)
+            agreed = not (other_perm & ~shared or perm & ~other_shared)
+            try:
+                second.check(other_perm, ALL & ~other_shared)
+            except BlockIOError:
+                assert not agreed
+            else:
+                assert agreed
+            second.unlock_others(0, 0)
+
+
+def test_qemu_img_respects_a_node(world: World, tmp_path: Path) -> None:
+    path = str(tmp_path / "a.qcow2")
+    assert qemu_img("create", "-q", "-f", "qcow2", path, "1M") == ""
+    world.add("qcow2", "q", file={"driver": "file", "filename": path})
+    assert 'Failed to get shared "write" lock' in qemu_img("info", path)
+    assert 'Failed to get "write" lock' in qemu_img("resize", path, "2M")
+    assert qemu_img("info", "-U", path) == ""
+    world.delete("q")
+    assert qemu_img("resize", path, "2M") == ""
+    world.add("qcow2", "q", read_only=True, file={"driver": "file", "filename": path})
+    assert qemu_img("info", path) == ""
+    assert "lock" in qemu_img("resize", path, "3M")
+
+
+def test_a_raw_node_locks_what_its_users_do(world: World, tmp_path: Path) -> None:
+    path = str(tmp_path / "a.raw")
+    assert qemu_img("create", "-q", "-f", "raw", path, "1M") == ""
+    node = world.add("raw", "r", file={"driver": "file", "filename": path})
+    assert qemu_img("info", path) == ""
+    backend = BlockBackend(world.graph, "", node, perm=WRITE, shared=ALL & ~RESIZE)
+    assert qemu_img("info", path) == ""
+    assert 'Failed to get "resize" lock' in qemu_img("resize", "-f", "raw", path, "2M")
+    world.run(backend.close())
+    assert qemu_img("resize", "-f", "raw", path, "2M") == ""
+
+
+def test_a_node_respects_qemu(world: World, tmp_path: Path) -> None:
+    reason = qemu_missing()
+    if reason is not None:
+        pytest.skip(reason)
+    path = str(tmp_path / "a.qcow2")
+    assert qemu_img("create", "-q", "-f", "qcow2", path, "1M") == ""
+    file = {"driver": "file", "filename": path}
+    real = StdioProgram(["qemu-system-x86_64", *OPTIONS], tmp_path)
+    try:
+        real.message()
+        real.execute({"execute": "qmp_capabilities"})
+        add = {"driver": "qcow2", "node-name": "q", "file": file}
+        assert real.execute({"execute": "blockdev-add", "arguments": add}) == [{"return": {}}]
+        with pytest.raises(BlockIOError) as caught:
+            world.add("qcow2", "q", file=file)
+        assert caught.value.desc == 'Failed to get "write" lock'
+        with pytest.raises(BlockIOError) as caught:
+            world.add("qcow2", "q", read_only=True, file=file)
+        assert caught.value.desc == 'Failed to get shared "write" lock'
+        world.add("qcow2", "q", read_only=True, file={**file, "locking": "off"})
+        world.add("qcow2", "s", read_only=True, file={**file, "force-share": True})
+    finally:
+        real.close()
