@@ -30,10 +30,9 @@ def test_what_is_asked_of_children() -> None:
     for perm, shared, writable, active in itertools.product(
         range(ALL + 1), range(ALL + 1), (False, True), (False, True)
     ):
-
-        def ask(role: int, writable: bool = writable, active: bool = active) -> tuple[int, int]:
-            return default_child_permissions(role, perm, shared, writable=writable, active=active)
-
+        ask = partial(
+            default_child_permissions, perm=perm, shared=shared, writable=writable, active=active
+        )
         assert ask(FILTERED) == (perm, shared)
         used, left = ask(COW)
         assert not used & ~CONSISTENT_READ
