@@ -1,0 +1,99 @@
+"""Command lines that are refused: the same words and the same status as the real programs."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.programs import qemu_missing, qmpd_argv
+
+SYSTEM = [
+    "-foo",
+    "--foo",
+    "foo",
+    "-qmp",
+    "-machine nosuch",
+    "-machine none,nosuch=1",
+    "-blockdev driver=nosuch",
+    "-blockdev driver=null-co",
+    "-blockdev driver=null-co,node-name=9",
+    "-blockdev driver=null-co,node-name=a,size=x",
+    "-blockdev driver=null-co,node-name=a,size=1G",
+    "-blockdev driver=null-co,node-name=a,zz=1",
+    "-blockdev driver=null-co,node-name=a,read-only=maybe",
+    "-blockdev driver=file,node-name=a,filename=/nope/x",
+    "-blockdev driver=raw,node-name=a,file.driver=file",
+    "-blockdev driver=raw,node-name=a,file=nope",
+    '-blockdev {"driver":"null-co"}',
+    '-blockdev {"driver":}',
+    "-blockdev x",
+    "-blockdev =x",
+    "-object nosuch,id=a",
+    "-object iothread",
+    "-object iothread,id=9",
+    "-object iothread,id=a,poll-max-ns=-1",
+    "-object throttle-group,id=a,x-iops-total=-1",
+    "-chardev nosuch,id=a",
+    "-chardev socket",
+    "-chardev socket,id=a",
+    "-chardev socket,id=a,path=/nope/x,server=on,wait=off",
+    "-mon chardev=nope",
+    "-mon nope",
+    "-qmp nosuch:x",
+    "-uuid x",
+    "-drive if=nosuch",
+    "-drive if=none,id=9",
+    "-drive if=none,id=d,file=/nope/x",
+    "-drive if=none,id=d,file=/nope/x,format=nosuch",
+    "-compat nosuch=1",
+    "-compat deprecated-input=nosuch",
+    "-msg timestamp=maybe",
+    "-pidfile /nope/x",
+]
+STORAGE_DAEMON = [
+    "--foo",
+    "foo",
+    "--blockdev",
+    "--blockdev driver=nosuch",
+    "--blockdev driver=null-co",
+    "--blockdev driver=null-co,node-name=a,size=x",
+    "--object nosuch,id=a",
+    "--object iothread",
+    "--chardev nosuch,id=a",
+    "--monitor nope",
+    "--monitor chardev=nope",
+    "--pidfile /nope/x",
+    "--chardev socket,path=/nope/x,id=a",
+]
+BARE = ["-machine", "none", "-nodefaults", "-display", "none"]
+
+
+def _complaint(argv: list[str], folder: Path) -> tuple[int, str]:
+    result = subprocess.run(
+        argv, cwd=folder, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL
+    )
+    text = result.stderr
+    for name in ("qemu-system-x86_64", "qemu-storage-daemon", "system.py", "storage_daemon.py"):
+        text = text.replace(f"{name}:", "PROGRAM:").replace(f"{name} ", "PROGRAM ")
+    return result.returncode, text
+
+
+def _compare(argv: list[str], folder: Path) -> None:
+    reason = qemu_missing()
+    if reason is not None:
+        pytest.skip(reason)
+    expected = _complaint(argv, folder)
+    assert expected[0] == 1
+    assert _complaint(qmpd_argv(argv), folder) == expected
+
+
+@pytest.mark.parametrize("options", SYSTEM)
+def test_system(options: str, tmp_path: Path) -> None:
+    _compare(["qemu-system-x86_64", *BARE, *options.split(" ")], tmp_path)
+
+
+@pytest.mark.parametrize("options", STORAGE_DAEMON)
+def test_storage_daemon(options: str, tmp_path: Path) -> None:
+    _compare(["qemu-storage-daemon", *options.split(" ")], tmp_path)
