@@ -215,6 +215,7 @@ def _checked_size(text: str, option: str) -> int:
 
 def _add_disk(server: Server, disk: Disk) -> None:
     from qmpd.block.backend import BlockBackend
+    from qmpd.block.drivers import find_driver
     from qmpd.block.images import MemoryStorage
 
     graph = server.machine.graph
@@ -226,7 +227,8 @@ def _add_disk(server: Server, disk: Disk) -> None:
             # these bytes live in memory, wherever those of image files do
             graph.storage = MemoryStorage()
         if disk.size is not None:
-            graph.storage.create(filename).truncate(disk.size)
+            new = {"filename": filename, "size": disk.size}
+            server.run_now(find_driver("file").create(graph, new))
         child = {"driver": "file", "filename": filename, "read-only": disk.read_only}
         options = {
             "driver": disk.format,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from qmpd.block.backend import AttachedDevice, BlockBackend
 from qmpd.block.blockers import Blocker, Op
+from qmpd.block.drivers.file import File
 from qmpd.block.filename import filename
+from qmpd.block.images import OverlayStorage
 from qmpd.block.info import query_block, query_named_block_nodes
 from qmpd.block.stats import query_blockstats
 from qmpd.clock import Task
@@ -214,3 +218,21 @@ def test_a_thousand_nodes_are_listed_quickly(world: World) -> None:
     listed = world.run(query_named_block_nodes(world.graph, flat=True))
     assert [entry["node-name"] for entry in listed[:2]] == ["n999", "n998"]
     assert len(listed) == 1000
+
+
+def test_an_overlay_leaves_the_host_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(b"host" * 1024)
+    world = World(OverlayStorage())
+    new = str(tmp_path / "new.raw")
+    for name in (str(path), new):
+        world.run(File.create(world.graph, {"filename": name, "size": 512}))
+        node = world.add("file", "f", filename=name)
+        assert world.run(node.pread(0, 512)) == bytes(512)
+        world.run(node.pwrite(0, b"mine"))
+        world.delete("f")
+    assert path.read_bytes() == b"host" * 1024
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.raw"]
+    with pytest.raises(BlockIOError, match="Is a directory"):
+        world.run(File.create(world.graph, {"filename": str(tmp_path), "size": 512}))
+    world.storage.close()

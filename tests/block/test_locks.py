@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from qmpd.block.backend import BlockBackend
+from qmpd.block.drivers.file import File
 from qmpd.block.images import HostStorage
 from qmpd.block.images.locks import FileLocks
 from qmpd.block.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE
@@ -105,3 +106,17 @@ def test_a_node_respects_qemu(world: World, tmp_path: Path) -> None:
         world.add("qcow2", "s", read_only=True, file={**file, "force-share": True})
     finally:
         real.close()
+
+
+def test_creation_does_not_touch_what_is_in_use(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(b"x" * 4096)
+    node = world.add("raw", "r", file={"driver": "file", "filename": str(path)})
+    backend = BlockBackend(world.graph, "", node, perm=WRITE, shared=CONSISTENT_READ)
+    with pytest.raises(BlockIOError) as caught:
+        world.run(File.create(world.graph, {"filename": str(path), "size": 512}))
+    assert caught.value.desc == 'Failed to get "write" lock'
+    assert path.read_bytes() == b"x" * 4096
+    world.run(backend.close())
+    world.run(File.create(world.graph, {"filename": str(path), "size": 512}))
+    assert path.read_bytes() == bytes(512)

@@ -204,9 +204,6 @@ class File(BlockDriver):
         for name in ("nocow", "extent-size-hint"):
             if options.get(name):
                 raise NotServed(f"Option '{name}' of driver 'file' is not served by qmpd")
-        prealloc = options.get("preallocation", "off")
-        if prealloc not in _PREALLOCATION:
-            raise BlockIOError(errno.EINVAL, f"Unsupported preallocation mode '{prealloc}'")
         image = graph.storage.create(options["filename"])
         try:
             if AVAILABLE:
@@ -214,7 +211,7 @@ class File(BlockDriver):
                 locks.lock(WRITE | RESIZE, RESIZE)
                 locks.check(WRITE | RESIZE, RESIZE)
             image.truncate(0)
-            resize(image, options["size"], prealloc)
+            resize(image, options["size"], options.get("preallocation", "off"))
         finally:
             image.close()
 

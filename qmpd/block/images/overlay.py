@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Final
 
@@ -147,16 +148,12 @@ class OverlayStorage(Storage):
 
     def create(self, filename: str) -> Image:
         """See `Storage.create`."""
-        if filename not in self._overlays:
-            try:
-                self.open(filename, read_only=True).close()
-            except BlockIOError:
-                return self._new.create(filename)
-        if filename in self._new:
+        try:
+            return self.open(filename)
+        except BlockIOError as error:
+            if error.errno != errno.ENOENT:
+                raise
             return self._new.create(filename)
-        image = self.open(filename)
-        image.truncate(0)
-        return image
 
     def close(self) -> None:
         """See `Storage.close`."""

@@ -28,7 +28,7 @@ class Storage(ABC):
 
     @abstractmethod
     def create(self, filename: str) -> Image:
-        """Make an empty image, or empty the one that is there.
+        """Open an image for writing; where there is none, an empty one is made.
 
         :raises BlockIOError: in QEMU's words
         """
@@ -65,7 +65,6 @@ class HostStorage(Storage):
         """See `Storage.create`."""
         try:
             fd = os.open(filename, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            os.ftruncate(fd, 0)
         except OSError as error:
             raise could_not("create", filename, error.errno or errno.EIO) from None
         return Image(fd, read_only=False)
@@ -90,7 +89,6 @@ class MemoryStorage(Storage):
         if fd is None:
             fd = os.memfd_create(os.path.basename(filename)[:200] or "image")
             self._files[filename] = fd
-        os.ftruncate(fd, 0)
         return Image(reopen(fd, read_only=False), read_only=False)
 
     def __contains__(self, filename: str) -> bool:
