@@ -104,7 +104,10 @@ class Daemon:
     def execute(self, command: str, **arguments: Any) -> Any:
         """Run a command and return its value."""
         self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
-        reply = json.loads(self.lines(1).splitlines()[-1])
+        reply: dict[str, Any] = {}
+        while "return" not in reply and "error" not in reply:
+            # events come in between, and QEMU's daemon may greet an early client twice
+            reply = json.loads(self.lines(1).splitlines()[-1])
         if "error" in reply:
             raise RuntimeError(f"{command}: {reply['error']['desc']}")
         return reply["return"]
