@@ -42,6 +42,15 @@ class Option:
         return self.argument
 
 
+def put_own_modules_first() -> None:
+    """Let modules in ``PYTHONPATH`` hide none of Python's or qmpd's.
+
+    Harnesses set it to trees of their own, for the tools that they run beside this program.
+    """
+    strange = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path.sort(key=lambda entry: entry in strange and entry != "")
+
+
 def _iso_time() -> str:
     from datetime import UTC, datetime
 

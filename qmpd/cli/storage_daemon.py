@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from qmpd.cli.getopt import Getopt
-from qmpd.cli.report import CommandLineError, Option, Program
+from qmpd.cli.report import CommandLineError, Option, Program, put_own_modules_first
 
 OPTIONS: Final = {
     "blockdev": True,
@@ -30,6 +30,7 @@ SHORT: Final = {"h": "help", "T": "trace", "V": "version"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its status."""
+    put_own_modules_first()
     words = sys.argv if argv is None else argv
     program = Program(words[0])
     options: list[Option] = []

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from qmpd.cli.qemu_options import split_options
-from qmpd.cli.report import CommandLineError, Option, Program
+from qmpd.cli.report import CommandLineError, Option, Program, put_own_modules_first
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its status."""
+    put_own_modules_first()
     words = sys.argv if argv is None else argv
     program = Program(words[0])
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import threading
 from asyncio import AbstractEventLoop, TimerHandle
 from typing import Final
 
@@ -25,7 +26,7 @@ class SocketChardev(Chardev):
 
     :param address: where to listen or connect
     :param server: listen; an inherited descriptor that listens already needs no saying
-    :param reconnect: nanoseconds between attempts of a connecting socket; 0: none
+    :param reconnect: seconds between attempts of a connecting socket; 0: none
     :raises GenericError: it cannot listen or connect
     """
 
@@ -66,13 +67,30 @@ class SocketChardev(Chardev):
             self._open(sock)
 
     def _try_to_connect(self) -> None:
+        """Connect in a thread: a host that does not answer must hold up nobody."""
         self._retry = None
-        try:
-            self._open(addresses.connect(self._address))
-        except GenericError as error:
-            if not self._retry_reported:
-                self._retry_reported = True
-                LOG.error("Unable to connect character device %s: %s", self.label, error.desc)
+
+        def attempt() -> None:
+            try:
+                found: socket.socket | GenericError = addresses.connect(self._address)
+            except GenericError as error:
+                found = error
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._attempted, found)
+
+        threading.Thread(target=attempt, name=f"connect-{self.label}", daemon=True).start()
+
+    def _attempted(self, found: socket.socket | GenericError) -> None:
+        if isinstance(found, socket.socket):
+            if self._reconnect:
+                self._open(found)
+            else:
+                found.close()
+            return
+        if not self._retry_reported:
+            self._retry_reported = True
+            LOG.error("Unable to connect character device %s: %s", self.label, found.desc)
+        if self._reconnect:
             self._retry = self._loop.call_later(self._reconnect, self._try_to_connect)
 
     @property

@@ -12,6 +12,8 @@ import pytest
 from qmpd.clock import Waiter
 from qmpd.errors import GenericError
 from qmpd.server import qmp_monitor
+from qmpd.server.address import UnixAddress
+from qmpd.server.socket_chardev import SocketChardev
 from tests.server.conftest import NEGOTIATE, Served
 
 
@@ -207,3 +209,26 @@ async def test_closing_takes_socket_files_away(tmp_path: Path) -> None:
     await served.negotiated()
     served.server.close()
     assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
+
+
+async def test_connecting_monitor_greets_and_comes_back(tmp_path: Path) -> None:
+    served = Served(tmp_path, 0)
+    greeted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def harness(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert b"QMP" in await reader.readline()
+        greeted.put_nowait(writer)
+
+    address = UnixAddress(str(tmp_path / "harness"))
+    chardev = SocketChardev("c", served.server.loop, address, server=False, reconnect=0.01)
+    served.server.chardevs.add(chardev)
+    served.server.add_qmp(chardev)
+    chardev.start()
+    assert chardev.filename == f"disconnected:unix:{tmp_path / 'harness'}"
+    server = await asyncio.start_unix_server(harness, tmp_path / "harness")
+    for _ in range(2):
+        writer = await asyncio.wait_for(greeted.get(), 10)
+        assert chardev.filename == f"unix:{tmp_path / 'harness'}"
+        writer.close()
+    served.server.close()
+    server.close()
