@@ -12,6 +12,7 @@ from qmpd.cli.report import CommandLineError
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
+    from qmpd.block.backend import BlockBackend
     from qmpd.server.server import Server
 
 INTERFACES: Final = {
@@ -80,21 +81,24 @@ class Drives:
 
     def __post_init__(self) -> None:
         self._places: set[tuple[str, int, int]] = set()
-        self._ids: set[str] = set()
+        self._virtio_devices = 0
 
-    def add(self, opts: Opts, default_interface: str) -> str | None:
+    def add(self, opts: Opts, *, has_hardware: bool) -> str | None:
         """Open the drive that `opts` describe; returns a warning about it, if any is due.
 
-        :param default_interface: kind of drive where ``if`` is not given
+        :param has_hardware: whether the machine has buses for devices
         :raises CommandLineError: with QEMU's text
         :raises GenericError: with QEMU's text
         """
         values = _rename(opts)
-        interface, name = self._place(values, opts.id, default_interface)
+        interface, name = self._place(values, opts.id, "ide" if has_hardware else "none")
         options, guessed = self._node_options(values)
-        self._ids.add(name)
         backend = self._backend(name)
         backend.removable = values.get("media") == "cdrom" or interface == "none"
+        if interface == "virtio":
+            if not has_hardware:
+                raise CommandLineError("No 'PCI' bus found for device 'virtio-blk-pci'")
+            self._attach_virtio(backend)
         if options is None:
             return None
         node = self.server.run_now(self.server.machine.graph.open(options))
@@ -108,7 +112,14 @@ class Drives:
             " explicitly to remove the restrictions.\n"
         )
 
-    def _backend(self, name: str) -> Any:
+    def _attach_virtio(self, backend: BlockBackend) -> None:
+        from qmpd.block.backend import AttachedDevice
+
+        path = f"/machine/peripheral-anon/device[{self._virtio_devices}]/virtio-backend"
+        self._virtio_devices += 1
+        backend.attach_device(AttachedDevice(path, io_status="ok"))
+
+    def _backend(self, name: str) -> BlockBackend:
         from qmpd.block.backend import BlockBackend
         from qmpd.block.permissions import CONSISTENT_READ
 

@@ -1,4 +1,4 @@
-"""Names that QEMU 10.0.2 for x86_64 knows: machine types, CPU models, devices.
+"""Names that QEMU 10.0.2 for x86_64 knows: machine types and CPU models.
 
 They are data for the probes of scripts that ask a binary what it has, and
 for telling a wrong name from a right one.
@@ -33,15 +33,6 @@ class MachineType(NamedTuple):
 
     name: str
     description: str
-
-
-class Device(NamedTuple):
-    """One line of ``-device help``."""
-
-    category: str
-    name: str
-    bus: str | None
-    alias: str | None
 
 
 @cache
@@ -85,19 +76,3 @@ def cpu_models() -> dict[str, str | None]:
         name, _, alias_of = line.partition(" ")
         models[name] = alias_of or None
     return models
-
-
-@cache
-def devices() -> tuple[Device, ...]:
-    """Devices that can be created, by category in the order of QEMU's list."""
-    found = []
-    category = ""
-    for line in _lines("devices.txt"):
-        if line.startswith("["):
-            category = line.strip("[]")
-            continue
-        name, bus, *alias = line.split(" ")
-        found.append(Device(category, name, None if bus == "-" else bus, next(iter(alias), None)))
-    for model in cpu_models():
-        found.append(Device("CPU devices", f"{model}-x86_64-cpu", None, None))
-    return tuple(found)

@@ -10,6 +10,7 @@ from qmpd.cli.chardev_options import BACKENDS
 from qmpd.cli.machine_options import ACCELERATORS
 from qmpd.cli.opts import OptionGroup, help_text
 from qmpd.cli.report import CommandLineError
+from qmpd.devices import device_models, is_device_model
 from qmpd.personality import Personality
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def _run(probe: Located) -> NoReturn:
     _, driver = probe.what
     if driver is None:
         _end(devices())
-    known = {name for device in probe_lists.devices() for name in (device.name, device.alias)}
-    if driver not in known:
+    if not is_device_model(driver):
         raise CommandLineError(
             f"'{driver}' is not a valid device model name", location=probe.location
         )
@@ -104,14 +104,14 @@ def cpus() -> str:
 def devices() -> str:
     """``-device help``: groups of lines."""
     lines: list[str] = []
-    category = ""
-    for device in probe_lists.devices():
-        if device.category != category:
-            lines.append(f"{'' if not category else chr(10)}{device.category}:\n")
-            category = device.category
-        bus = f", bus {device.bus}" if device.bus else ""
-        alias = f', alias "{device.alias}"' if device.alias else ""
-        lines.append(f'name "{device.name}"{bus}{alias}\n')
+    group = ""
+    for model in device_models():
+        if model.group != group:
+            lines.append(f"{chr(10) if group else ''}{model.group} devices:\n")
+            group = model.group
+        bus = f", bus {model.bus}" if model.bus else ""
+        alias = f', alias "{model.alias}"' if model.alias else ""
+        lines.append(f'name "{model.name}"{bus}{alias}\n')
     return "".join(lines)
 
 

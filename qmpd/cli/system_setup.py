@@ -113,8 +113,7 @@ class SystemSetup:
         add_node(self._server, options)
 
     def _drive(self, drives: Drives, opts: Opts) -> None:
-        default = "ide" if self._config.machine.has_hardware else "none"
-        warning = drives.add(opts, default)
+        warning = drives.add(opts, has_hardware=self._config.machine.has_hardware)
         if warning is not None:
             self._host.program.print_error(warning)
 
@@ -170,12 +169,12 @@ class SystemSetup:
         return open(path, "w", encoding="utf-8")
 
     def _device(self, properties: dict[str, Any]) -> None:
-        from qmpd.cli.probe_lists import devices
+        from qmpd.devices import device_models
 
         driver = properties.get("driver")
         if not isinstance(driver, str):
             raise CommandLineError("Parameter 'driver' is missing")
-        known = {name: device for device in devices() for name in (device.name, device.alias)}
+        known = {name: device for device in device_models() for name in (device.name, device.alias)}
         if driver not in known:
             raise CommandLineError(f"'{driver}' is not a valid device model name")
         bus = known[driver].bus
