@@ -34,6 +34,9 @@ class StdioProgram:
             bufsize=0,
         )
         self._buffer = b""
+        self._poll = select.poll()
+        assert self.process.stdout is not None
+        self._poll.register(self.process.stdout, select.POLLIN | select.POLLHUP)
 
     def send(self, data: bytes) -> None:
         assert self.process.stdin is not None
@@ -51,7 +54,7 @@ class StdioProgram:
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+            if left <= 0 or not self._poll.poll(left * 1000):
                 raise TimeoutError(f"no line; so far {self._buffer!r}")
             chunk = os.read(self.process.stdout.fileno(), 1 << 20)
             if not chunk:

@@ -33,6 +33,9 @@ class Image:
         self.fd = fd
         self.read_only = read_only
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the descriptor."""
         if self.fd >= 0:

@@ -30,9 +30,14 @@ class _Overlay:
         self.own = BitMap64()
         os.ftruncate(self.top, self.limit)
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         self.below.close()
-        os.close(self.top)
+        if self.top >= 0:
+            os.close(self.top)
+            self.top = -1
 
 
 class OverlayImage(Image):

@@ -71,10 +71,16 @@ class HostStorage(Storage):
 
 
 class MemoryStorage(Storage):
-    """Sparse anonymous files in memory, one for each file name; nothing on disk is touched."""
+    """Sparse anonymous files in memory, one for each file name; nothing on disk is touched.
+
+    They go with the storage: nobody has to close a machine that is no longer used.
+    """
 
     def __init__(self) -> None:
         self._files: dict[str, int] = {}
+
+    def __del__(self) -> None:
+        self.close()
 
     def open(self, filename: str, *, read_only: bool = False) -> Image:
         """See `Storage.open`."""
