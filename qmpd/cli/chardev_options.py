@@ -209,6 +209,7 @@ class ChardevFactory:
             address,
             server=server,
             reconnect=milliseconds * MILLISECOND,
+            may_linger=self._server.may_linger,
         )
         if server and opts.flag("wait", True):
             self._inform(f"QEMU waiting for connection on: {chardev.filename}")

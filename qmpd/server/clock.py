@@ -38,6 +38,11 @@ class LoopClock(Clock):
         self._ready.append(callback)
         self._schedule()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no callback is due."""
+        return not self._ready
+
     def _schedule(self) -> None:
         if self._ready and not self._scheduled:
             self._scheduled = True

@@ -66,6 +66,11 @@ class Dispatcher:
         """Whether a command is waiting for something."""
         return self._current is not None
 
+    @property
+    def idle(self) -> bool:
+        """Whether no command is running or has yet to have its turn."""
+        return self._current is None and not self._scheduled
+
     def is_waiting(self, source: Source) -> bool:
         """Whether `source` has commands that have not had their turn."""
         return source in self._ready

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine
@@ -67,6 +68,8 @@ class Server:
         self._journal = journal
         self._qmp: list[QmpMonitor] = []
         self._ending = False
+        # on a single one, to look out for the client would keep it from running
+        self._several_cpus = len(os.sched_getaffinity(0)) > 1
         self._unsubscribe = machine.events.subscribe(
             EventThrottle(guest_clock or machine.clock, self._deliver)
         )
@@ -75,6 +78,11 @@ class Server:
     def _deliver(self, event: EventRecord) -> None:
         for monitor in self._qmp:
             monitor.deliver(event)
+
+    def may_linger(self) -> bool:
+        """Whether nothing but the next request is to be expected: see `Stream`."""
+        clock = self.machine.clock
+        return self._several_cpus and self.dispatcher.idle and getattr(clock, "idle", False)
 
     def add_qmp(self, chardev: Chardev, *, pretty: bool = False, oob: bool = True) -> QmpMonitor:
         """Serve QMP on `chardev`.

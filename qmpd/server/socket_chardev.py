@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable
 from typing import Final
 
 from qmpd.errors import GenericError
@@ -27,6 +28,7 @@ class SocketChardev(Chardev):
     :param address: where to listen or connect
     :param server: listen; an inherited descriptor that listens already needs no saying
     :param reconnect: seconds between attempts of a connecting socket; 0: none
+    :param may_linger: see `Stream`
     :raises GenericError: it cannot listen or connect
     """
 
@@ -38,11 +40,13 @@ class SocketChardev(Chardev):
         *,
         server: bool,
         reconnect: float = 0.0,
+        may_linger: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(label)
         self._loop = loop
         self._address = address
         self._reconnect = reconnect
+        self._may_linger = may_linger
         self._retry: TimerHandle | None = None
         self._retry_reported = False
         self._stream: Stream | None = None
@@ -161,7 +165,7 @@ class SocketChardev(Chardev):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._peer = sock
         fd = sock.fileno()
-        self._stream = Stream(self._loop, fd, fd, self, sock.close)
+        self._stream = Stream(self._loop, fd, fd, self, sock.close, self._may_linger)
         self._retry_reported = False
         self.is_open = True
         if self.frontend is not None:

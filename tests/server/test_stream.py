@@ -163,3 +163,29 @@ async def test_closing_waits_for_the_reader_as_told() -> None:
     pair.stream.close(flush_seconds=10)
     assert await reading == 1 << 20
     pair.peer.close()
+
+
+@pytest.mark.parametrize("may_linger", [True, False])
+async def test_quick_peer_is_served_without_going_to_sleep(may_linger: bool) -> None:
+    class Echo(User):
+        def stream_received(self, data: bytes) -> None:
+            super().stream_received(data)
+            if len(self.data) < 5:
+                peer.send(b"x")
+
+    user = Echo()
+    own, peer = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    stream = Stream(loop, own.fileno(), own.fileno(), user, own.close, lambda: may_linger)
+    stream._quick = True
+    turns = list[bytes]()
+    stream.start()
+    peer.send(b"x")
+    async with asyncio.timeout(10):
+        while len(user.data) < 5:
+            turns.append(user.data)
+            await asyncio.sleep(0)
+    assert (b"xx" in turns) is not may_linger
+    assert not stream._quick or not may_linger
+    stream.close()
+    peer.close()
