@@ -62,7 +62,7 @@ class PidFile:
         except OSError as error:
             os.close(fd)
             raise GenericError(
-                f"cannot create PID file: Failed to lock '{path}': {error.strerror}"
+                f"cannot create PID file: Cannot lock pid file: {error.strerror}"
             ) from None
         os.ftruncate(fd, 0)
         os.write(fd, b"%d\n" % os.getpid())
