@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspect import isawaitable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from qmpd.commands.registry import Context
@@ -55,9 +56,11 @@ async def dispatch(machine: Machine, session: Session, request: Request) -> Any:
 def _arguments(machine: Machine, info: CommandInfo, arguments: dict[str, object] | None) -> object:
     if not info.gen:
         return arguments or {}
-    if info.arguments is None and not arguments:
-        return None
     # pydantic is not imported before the first command with arguments
+    if not arguments and info.arguments is None:
+        return None
+    if not arguments and info.optional:
+        return SimpleNamespace(**dict.fromkeys(info.optional))
     from qmpd.qapi.arguments import read_arguments
 
     return read_arguments(info, arguments, policy=machine.compat)

@@ -21,7 +21,7 @@ from qmpd.qapi.entities import (
     Schema,
     Type,
 )
-from qmpd.qapi.words import camel_case, class_name, module_name
+from qmpd.qapi.words import attribute_name, camel_case, class_name, module_name
 
 
 def is_nothing(type_: Type | None) -> bool:
@@ -183,6 +183,10 @@ def _command_line(command: Command, names: Names) -> str:
     parts = [f'"{command.name}"', f'"{module}"']
     if command.arguments is not None and not is_nothing(command.arguments):
         parts.append(f'arguments="{_model_reference(command.arguments, names, module)}"')
+        members = list(command.arguments.members())
+        if not command.arguments.branches and all(member.optional for member in members):
+            optional = [attribute_name(member.name) for member in members]
+            parts.append(f"optional={_tuple(optional)}")
     if command.returns is not None and not is_nothing(command.returns):
         parts.append(f'returns="{command.returns.name}"')
     if command.features:

@@ -16,6 +16,7 @@ class CommandInfo:
     :param name: command name
     :param module: schema module that defines it, e.g. ``block-core``
     :param arguments: ``module:Name`` of the argument model in `qmpd.models`; None: takes none
+    :param optional: the attributes of that model, where a request may leave out all of them
     :param returns: QAPI name of the return type; None for ``{}``
     :param features: special and other features (``deprecated``, ``unstable``)
     :param gen: False when the arguments are free-form (``gen: false``)
@@ -27,6 +28,7 @@ class CommandInfo:
     returns: str | None = None
     features: tuple[str, ...] = ()
     gen: bool = True
+    optional: tuple[str, ...] = ()
     success_response: bool = True
     allow_oob: bool = False
     allow_preconfig: bool = False

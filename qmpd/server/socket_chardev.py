@@ -13,8 +13,8 @@ from typing import Final
 from qmpd.errors import GenericError
 from qmpd.server import address as addresses
 from qmpd.server.address import FdAddress, InetAddress, SocketAddress
-from qmpd.server.chardev import Chardev
 from qmpd.server.stream import Stream
+from qmpd.server.stream_chardev import StreamChardev
 
 LOG = logging.getLogger("qmpd.server")
 
@@ -22,7 +22,7 @@ FAREWELL_SECONDS: Final = 1.0
 """How long a closing chardev waits for its peer to take the last messages."""
 
 
-class SocketChardev(Chardev):
+class SocketChardev(StreamChardev):
     """A socket with at most one peer; further clients wait in the backlog.
 
     :param address: where to listen or connect
@@ -49,7 +49,6 @@ class SocketChardev(Chardev):
         self._may_linger = may_linger
         self._retry: TimerHandle | None = None
         self._retry_reported = False
-        self._stream: Stream | None = None
         self._peer: socket.socket | None = None
         self._started = False
         self._waiting = False
@@ -114,16 +113,6 @@ class SocketChardev(Chardev):
         """Hosts and ports a TCP server really listens at."""
         return [sock.getsockname()[:2] for sock in self._listeners if sock.family != socket.AF_UNIX]
 
-    @property
-    def backlog(self) -> int:
-        """See `Chardev.backlog`."""
-        return 0 if self._stream is None else self._stream.backlog
-
-    @property
-    def congested(self) -> bool:
-        """See `Chardev.congested`."""
-        return self._stream is not None and self._stream.congested
-
     def wait_for_client(self) -> None:
         """Block until the first client has connected (``wait=on``)."""
         if self._listeners and self._peer is None:
@@ -173,34 +162,9 @@ class SocketChardev(Chardev):
         if self._started and self._stream is not None:
             self._stream.start()
 
-    def stream_received(self, data: bytes) -> None:
-        """See `StreamUser`."""
-        if self.frontend is not None:
-            self.frontend.received(data)
-
-    def stream_drained(self) -> None:
-        """See `StreamUser`."""
-        if self.frontend is not None:
-            self.frontend.drained()
-
     def stream_ended(self) -> None:
         """See `StreamUser`: the next client may come."""
         self.disconnect()
-
-    def write(self, data: bytes) -> None:
-        """See `Chardev.write`."""
-        if self._stream is not None:
-            self._stream.write(data)
-
-    def pause_input(self) -> None:
-        """See `Chardev.pause_input`."""
-        if self._stream is not None:
-            self._stream.pause()
-
-    def resume_input(self) -> None:
-        """See `Chardev.resume_input`."""
-        if self._stream is not None:
-            self._stream.resume()
 
     def disconnect(self) -> None:
         """See `Chardev.disconnect`."""

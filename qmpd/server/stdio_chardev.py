@@ -7,14 +7,14 @@ import sys
 from asyncio import AbstractEventLoop
 from typing import Any, Final
 
-from qmpd.server.chardev import Chardev
 from qmpd.server.stream import Stream
+from qmpd.server.stream_chardev import StreamChardev
 
 FAREWELL_SECONDS: Final = 1.0
 """How long the end waits for a reader of standard output."""
 
 
-class StdioChardev(Chardev):
+class StdioChardev(StreamChardev):
     """Standard input and output.
 
     A terminal is put into raw mode (no echo, byte by byte) as a monitor with
@@ -28,7 +28,7 @@ class StdioChardev(Chardev):
         self._blocking = [(fd, os.get_blocking(fd)) for fd in (0, 1)]
         self._terminal = _make_raw(signals) if os.isatty(0) else None
         sys.stdout.flush()
-        self._stream = Stream(loop, 0, 1, self, self._give_back)
+        self._stream: Stream = Stream(loop, 0, 1, self, self._give_back)
         self.is_open = True
 
     @property
@@ -36,47 +36,15 @@ class StdioChardev(Chardev):
         """As QEMU names it."""
         return "stdio"
 
-    @property
-    def backlog(self) -> int:
-        """See `Chardev.backlog`."""
-        return self._stream.backlog
-
-    @property
-    def congested(self) -> bool:
-        """See `Chardev.congested`."""
-        return self._stream.congested
-
     def start(self) -> None:
         """See `Chardev.start`."""
         self._stream.start()
-
-    def stream_received(self, data: bytes) -> None:
-        """See `StreamUser`."""
-        if self.frontend is not None:
-            self.frontend.received(data)
-
-    def stream_drained(self) -> None:
-        """See `StreamUser`."""
-        if self.frontend is not None:
-            self.frontend.drained()
 
     def stream_ended(self) -> None:
         """See `StreamUser`: the end of standard input does not end the process."""
         self.is_open = False
         if self.frontend is not None:
             self.frontend.closed()
-
-    def write(self, data: bytes) -> None:
-        """See `Chardev.write`."""
-        self._stream.write(data)
-
-    def pause_input(self) -> None:
-        """See `Chardev.pause_input`."""
-        self._stream.pause()
-
-    def resume_input(self) -> None:
-        """See `Chardev.resume_input`."""
-        self._stream.resume()
 
     def close(self) -> None:
         """See `Chardev.close`."""
