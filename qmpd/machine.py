@@ -78,7 +78,6 @@ class Machine:
         self.events = EventBus()
         self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock)
         self.jobs = JobTable(emit=self.events.emit, clock=clock)
-        self.graph.drain_users.append(self.jobs)
         self.objects = ObjectContainer()
         self.in_preconfig = preconfig
         self.cpus = cpus

@@ -6,7 +6,7 @@ import errno
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from qmpd.block.edge import Edge
 from qmpd.block.node import Node
@@ -45,6 +45,10 @@ class BlockBackend:
     :param shared: permissions it lets others use
     :raises GenericError: the node's other parents object
     """
+
+    is_node: ClassVar[bool] = False
+    is_backend: ClassVar[bool] = True
+    stays_at_node: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -97,11 +101,11 @@ class BlockBackend:
         :raises GenericError: the node's other parents object
         """
         root = Edge("root", self, node, PRIMARY, self.perm, self.shared)
-        node.parents.insert(0, root)
+        node.add_parent(root)
         try:
             refresh_permissions(node)
         except BaseException:
-            node.parents.remove(root)
+            node.remove_parent(root)
             raise
         self.root = root
 
@@ -110,7 +114,7 @@ class BlockBackend:
         if self.root is None:
             return None
         node = self.root.node
-        node.parents.remove(self.root)
+        node.remove_parent(self.root)
         self.root = None
         refresh_permissions(node)
         return node
@@ -164,29 +168,23 @@ class BlockBackend:
 
     # Drained sections
 
-    def quiesce(self) -> None:
-        """Let no new request begin until `resume`; these calls are counted."""
+    def drained_begin(self) -> None:
+        """Let no new request begin until `drained_end`; these calls are counted."""
         self.quiesce_counter += 1
 
-    def resume(self) -> None:
-        """Undo one `quiesce`; what has waited goes on."""
-        self.quiesce_counter = max(0, self.quiesce_counter - 1)
+    def drained_poll(self) -> Waiter | None:
+        """See `Parent.drained_poll`: requests are counted in the nodes."""
+        return None
+
+    def drained_end(self) -> None:
+        """Undo one `drained_begin`; what has waited goes on."""
+        self.quiesce_counter -= 1
         while self._queue and not self.quiesce_counter:
             self._queue.popleft().wake()
 
     async def drained(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` while no other request is under way in the graph."""
-        try:
-            await self.graph.drain_all_begin()
-        except BaseException:
-            work.close()
-            raise
-        self.resume()
-        try:
-            return await work
-        finally:
-            self.quiesce()
-            self.graph.drain_all_end()
+        return await self.graph.drained(None, work)
 
     # Requests
 

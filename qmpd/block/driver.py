@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from qmpd.block.permissions import DATA, FILTERED, IMAGE, METADATA, default_child_permissions
@@ -47,6 +47,16 @@ class BlockDriver:
     has_allocated_size: ClassVar[bool] = True
     file_child: ClassVar[bool] = False
     """Whether the driver sits on a `file` child, opened before the node is named."""
+    filtered_child_is_backing: ClassVar[bool] = False
+    """Whether a filter calls the child it filters `backing`."""
+    never_freeze: ClassVar[bool] = False
+    """Whether no job may rely on links to its nodes."""
+    io_waits: ClassVar[bool] = False
+    """Whether requests take time in QEMU: a thread works at them."""
+    has_zero_init: ClassVar[bool] = False
+    """Whether a new image of it reads as zeroes."""
+    may_replace: ClassVar[Callable[[Node, Node], bool] | None] = None
+    """Whether a node that such a one shows may be replaced by its copy, where that is special."""
     strong_options: ClassVar[tuple[str, ...]] = ()
     """Options that change the data a guest sees: a ``json:`` file name repeats them."""
 
@@ -133,6 +143,14 @@ class BlockDriver:
     def zeroes_without_fallback(self) -> bool:
         """Whether `pwrite_zeroes` is always better than writing zeroes."""
         return False
+
+    def zeroes_may_unmap(self) -> bool:
+        """Whether `pwrite_zeroes` may give space back."""
+        return False
+
+    def subcluster_size(self) -> int | None:
+        """Bytes of the smallest unit of allocation; None where the driver reports none."""
+        return self.cluster_size()
 
     async def flush(self) -> None:
         """Hand what only the driver holds on to its children; the node flushes those."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from qmpd.block import drain, replace
 from qmpd.block.backend import BlockBackend
 from qmpd.block.blockers import Op
 from qmpd.block.names import NameGenerator, check_node_name
@@ -16,21 +17,11 @@ from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.images import Storage
-    from qmpd.clock import Clock, Waiter
+    from qmpd.block.replace import GraphChange
+    from qmpd.clock import Clock
     from qmpd.events import Emit
 
-
-class DrainUser(Protocol):
-    """What works on nodes by itself, and must be quiet while they are drained."""
-
-    def drained_begin(self) -> None:
-        """Start nothing new; these calls are counted."""
-
-    def drained_poll(self) -> Waiter | None:
-        """Something to wait for while it is still at work, None when it is quiet."""
-
-    def drained_end(self) -> None:
-        """Take back one `drained_begin`."""
+T = TypeVar("T")
 
 
 class Graph:
@@ -49,7 +40,7 @@ class Graph:
         """The named backends, the oldest first."""
         self.all_backends: list[BlockBackend] = []
         """All backends, nameless ones too, the oldest first."""
-        self.drain_users: list[DrainUser] = []
+        self._drains = 0
         self._by_name: dict[str, Node] = {}
         self._names = NameGenerator()
 
@@ -79,6 +70,16 @@ class Graph:
             if node is not None:
                 return node
         raise GenericError(f"Cannot find device='{device or ''}' nor node-name='{node_name or ''}'")
+
+    def lookup_root(self, name: str) -> Node:
+        """As `lookup`, for commands that work on a whole disk.
+
+        :raises GenericError: it is none: another node holds it
+        """
+        node = self.lookup(name)
+        if any(edge.parent.is_node for edge in node.parents):
+            raise GenericError("Need a root block node")
+        return node
 
     def lookup(self, name: str) -> Node:
         """The root of the backend called `name`, or the node called so."""
@@ -132,6 +133,8 @@ class Graph:
                 raise GenericError(f"Duplicate nodes with node-name='{name}'")
         node.node_name = name
         self._by_name[name] = node
+        for _ in range(self._drains):
+            drain.quiesce([node])
 
     def check_backend_name(self, name: str) -> None:
         """Refuse what cannot be a new backend's name.
@@ -187,33 +190,102 @@ class Graph:
 
     # Drained sections
 
+    async def drained_begin(self, *nodes: Node) -> None:
+        """Have nothing start on `nodes` until `drained_end`, and wait for what is under way."""
+        drain.quiesce(nodes)
+        await drain.wait_quiet(nodes)
+
+    def drained_end(self, *nodes: Node) -> None:
+        """Undo one `drained_begin`."""
+        drain.resume(nodes)
+
     async def drain_all_begin(self) -> None:
-        """Have all that works on the graph stand still; nothing new starts until the end."""
-        for node in self._by_name.values():
-            node.quiesce_counter += 1
-        for backend in self.all_backends:
-            backend.quiesce()
-        for user in self.drain_users:
-            user.drained_begin()
-        for user in self.drain_users:
-            while (busy := user.drained_poll()) is not None:
-                await busy
-        for node in list(self._by_name.values()):
-            await node.wait_idle()
+        """Drain all nodes; those that are made meanwhile belong to the section."""
+        self._drains += 1
+        nodes = list(self._by_name.values())
+        drain.quiesce(nodes)
+        await drain.wait_quiet(nodes)
 
     def drain_all_end(self) -> None:
         """Undo one `drain_all_begin`."""
-        for node in self._by_name.values():
-            node.quiesce_counter = max(0, node.quiesce_counter - 1)
-        for backend in self.all_backends:
-            backend.resume()
-        for user in self.drain_users:
-            user.drained_end()
+        self._drains -= 1
+        drain.resume(list(self._by_name.values()))
 
     async def drain_all(self) -> None:
         """Let all requests under way end."""
         await self.drain_all_begin()
         self.drain_all_end()
+
+    async def drained(self, nodes: Iterable[Node] | None, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` in a drained section of `nodes`; None for all."""
+        drained = None if nodes is None else list(nodes)
+        try:
+            if drained is None:
+                await self.drain_all_begin()
+            else:
+                await self.drained_begin(*drained)
+        except BaseException:
+            work.close()
+            raise
+        try:
+            return await work
+        finally:
+            if drained is None:
+                self.drain_all_end()
+            else:
+                self.drained_end(*drained)
+
+    # Changing the graph; see `qmpd.block.replace`
+
+    def replace_node(self, old: Node, new: Node) -> GraphChange:
+        """`new` takes the place of `old`."""
+        return replace.replace_node(self, old, new)
+
+    def append(self, new: Node, old: Node) -> GraphChange:
+        """`new` takes the place of `old`, and has it as its backing or filtered child."""
+        return replace.append(self, new, old)
+
+    def set_backing(self, node: Node, backing: Node | None) -> GraphChange:
+        """Give `node` another backing file, or none."""
+        return replace.set_backing(self, node, backing)
+
+    async def insert_filter(self, node: Node, options: Mapping[str, Any]) -> Node:
+        """Open a filter and put it above `node`.
+
+        :param options: the filter's, its child left out
+        :raises QmpError: it cannot be opened, or somebody objects; nothing has changed then
+        """
+        new = await self.open(options)
+        await self.drained_begin(node)
+        try:
+            change = self.append(new, node)
+            await change.commit()
+        except BaseException:
+            await self.unref(new)
+            raise
+        finally:
+            self.drained_end(node)
+        return new
+
+    async def drop_filter(self, node: Node) -> None:
+        """Take a filter out; it is closed unless something else holds it."""
+        below = node.filter_or_backing
+        assert below is not None
+        await self.drained_begin(below)
+        try:
+            node.hold()
+            change = replace.remove_filter(self, node)
+            below.hold()
+            await change.commit()
+        finally:
+            self.drained_end(below)
+        await self.release(node)
+        await self.release(below)
+
+    async def release(self, node: Node) -> None:
+        """Take back one `Node.hold`; the node is closed if nothing else holds it."""
+        node.unhold()
+        await self.unref(node)
 
     # Commands
 
@@ -236,7 +308,7 @@ class Graph:
         node = self._by_name.get(name)
         if node is None:
             raise GenericError(f"Failed to find node with node-name='{name}'")
-        if any(not isinstance(edge.parent, Node) for edge in node.parents):
+        if any(edge.parent.is_backend for edge in node.parents):
             raise GenericError(f"Node {name} is in use")
         node.check_operation(Op.DRIVE_DEL)
         if not node.monitor_owned:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from qmpd.block import drain
 from qmpd.block.blockers import BACKING_ALLOWS, Blocker, Blockers, Op
 from qmpd.block.edge import Edge
 from qmpd.block.node_io import MAXIMUM_LENGTH, SECTOR, CacheMode, NodeIO
@@ -23,6 +24,10 @@ class Node(NodeIO):
     :param options: all its options, as blockdev-add takes them
     """
 
+    is_node: ClassVar[bool] = True
+    is_backend: ClassVar[bool] = False
+    stays_at_node: ClassVar[bool] = False
+
     def __init__(
         self, graph: Graph, driver_class: type[BlockDriver], options: Mapping[str, Any]
     ) -> None:
@@ -36,6 +41,9 @@ class Node(NodeIO):
         self.force_share = False
         self.auto_read_only = False
         self.monitor_owned = False
+        self.implicit = False
+        """A filter that a job has put there under an automatic name: most queries hide it."""
+        self._holds = 0
         self.blockers = Blockers()
         self._backing_blocker: Blocker | None = None
 
@@ -67,17 +75,24 @@ class Node(NodeIO):
     @property
     def filter_or_backing(self) -> Node | None:
         """What is seen where this node has nothing: the filtered child, or the backing file."""
+        edge = self.filter_or_backing_edge
+        return None if edge is None else edge.node
+
+    @property
+    def filter_or_backing_edge(self) -> Edge | None:
+        """The edge to `filter_or_backing`."""
         for edge in self.children.values():
-            if edge.role & COW or (self.driver.is_filter and edge.role & FILTERED):
-                return edge.node
+            if edge.role & COW or (self.driver_class.is_filter and edge.role & FILTERED):
+                return edge
         return None
 
     @property
     def device_name(self) -> str:
         """Name of the backend whose root this is; "" for none."""
         for edge in self.parents:
-            if not isinstance(edge.parent, Node) and edge.parent.name:
-                return edge.parent.name
+            user = edge.user
+            if user is not None and user.name:
+                return user.name
         return ""
 
     @property
@@ -96,8 +111,16 @@ class Node(NodeIO):
         return not self.read_only and self.active
 
     def is_held(self) -> bool:
-        """Whether anything keeps it open: a parent or the monitor."""
-        return bool(self.parents) or self.monitor_owned
+        """Whether anything keeps it open: a parent, the monitor, or work that needs it."""
+        return bool(self.parents) or self.monitor_owned or self._holds > 0
+
+    def hold(self) -> None:
+        """Keep it open for a while; `Graph.release` is the end of that."""
+        self._holds += 1
+
+    def unhold(self) -> None:
+        """Take back one `hold`, without closing the node."""
+        self._holds -= 1
 
     # Permissions
 
@@ -155,34 +178,149 @@ class Node(NodeIO):
                 f"Inactive '{child.node_name}' can't be a {name} child of active '{self.node_name}'"
             )
         edge = Edge(name, self, child, role)
-        self.children[name] = edge
-        child.parents.insert(0, edge)
+        self.link(edge)
         try:
             refresh_permissions(self)
         except BaseException:
-            del self.children[name]
-            child.parents.remove(edge)
+            self.unlink(edge)
             raise
-        if role & COW:
+        return edge
+
+    def link(self, edge: Edge) -> None:
+        """Make the node of `edge` a child, without a look at permissions."""
+        self.children[edge.name] = edge
+        edge.node.add_parent(edge)
+        if edge.role & COW:
             self._backing_blocker = Blocker(
                 f"node is used as backing hd of '{self.device_or_node_name}'", BACKING_ALLOWS
             )
-            child.blockers.add(self._backing_blocker)
-        return edge
+            edge.node.blockers.add(self._backing_blocker)
 
-    def release(self, name: str) -> Node:
-        """Let go of child `name`, without closing it; returns it."""
-        edge = self.children.pop(name)
-        edge.node.parents.remove(edge)
+    def unlink(self, edge: Edge) -> None:
+        """Undo `link`."""
+        del self.children[edge.name]
+        edge.node.remove_parent(edge)
         if edge.role & COW and self._backing_blocker is not None:
             edge.node.blockers.remove(self._backing_blocker)
             self._backing_blocker = None
+
+    def add_parent(self, edge: Edge) -> None:
+        """Let `edge` hold this node, without a look at permissions."""
+        self.parents.insert(0, edge)
+        drain.joined(edge)
+
+    def remove_parent(self, edge: Edge) -> None:
+        """Undo `add_parent`."""
+        self.parents.remove(edge)
+        drain.left(edge)
+
+    def refresh_permissions(self) -> None:
+        """Work out anew what is asked of the children.
+
+        :raises QmpError: somebody objects; nothing has changed then
+        """
+        refresh_permissions(self)
+
+    def release(self, name: str) -> Node:
+        """Let go of child `name`, without closing it; returns it."""
+        edge = self.children[name]
+        self.unlink(edge)
         refresh_permissions(edge.node)
         return edge.node
 
     async def detach(self, name: str) -> None:
         """Let go of child `name`; it is closed if nothing else holds it."""
         await self.graph.unref(self.release(name))
+
+    # The chain below
+
+    @property
+    def name(self) -> str:
+        """A node is no backend, and has no name as one."""
+        return ""
+
+    @property
+    def backing_chain_next(self) -> Node | None:
+        """The next image of the chain, filters left out on both sides."""
+        below = self.skip_filters().backing
+        return None if below is None else below.skip_filters()
+
+    def skip_filters(self) -> Node:
+        """The first node from here downwards that is no filter."""
+        node = self
+        while node.driver is not None and node.driver.is_filter:
+            below = node.filter_or_backing
+            if below is None:
+                break
+            node = below
+        return node
+
+    def skip_implicit_filters(self) -> Node:
+        """The first node from here downwards that no job has put there by itself."""
+        node = self
+        while node.implicit:
+            below = node.filter_or_backing
+            if below is None:
+                break
+            node = below
+        return node
+
+    def chain_contains(self, node: Node) -> bool:
+        """Whether `node` is in the chain from here downwards, filters included."""
+        current: Node | None = self
+        while current is not None and current is not node:
+            current = current.filter_or_backing
+        return current is not None
+
+    def overlay_of(self, base: Node | None) -> Node | None:
+        """The image in the chain from here whose backing file is `base`, filters left out.
+
+        :param base: None for the end of the chain: the image without backing file
+        :returns: None where the chain does not lead there
+        """
+        bottom = None if base is None else base.skip_filters()
+        node = self.skip_filters()
+        while (below := node.backing_chain_next) is not bottom:
+            if below is None:
+                return None
+            node = below
+        return node
+
+    def can_replace(self, node: Node) -> bool:
+        """Whether `node`, which this one shows, may be replaced by a copy of this one."""
+        if self.driver_class.may_replace is not None:
+            return self.driver_class.may_replace(self, node)
+        current: Node | None = self
+        while current is not None:
+            if current is node:
+                return True
+            current = current.filter_or_backing if current.driver.is_filter else None
+        return False
+
+    @property
+    def io_waits(self) -> bool:
+        """Whether its requests take time: somewhere below is a real file."""
+        seen, stack = {self}, [self]
+        while stack:
+            current = stack.pop()
+            if current.driver.io_waits:
+                return True
+            for edge in current.children.values():
+                if edge.node not in seen:
+                    seen.add(edge.node)
+                    stack.append(edge.node)
+        return False
+
+    @property
+    def can_write_zeroes_with_unmap(self) -> bool:
+        """Whether zeroes may be written by giving space back."""
+        return self.unmap and self.driver.zeroes_may_unmap()
+
+    def round_to_subclusters(self, offset: int, length: int) -> tuple[int, int]:
+        """The area grown to whole units of allocation."""
+        size = self.driver.subcluster_size() or 1
+        start = offset // size * size
+        return start, -(-(offset + length) // size) * size - start
 
     def is_below(self, node: Node) -> bool:
         """Whether this node is `node`, or stands somewhere below it."""

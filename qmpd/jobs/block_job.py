@@ -6,6 +6,9 @@ import errno
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from qmpd.block.blockers import Blocker
+from qmpd.block.edge import Edge
+from qmpd.block.permissions import ALL
 from qmpd.errors import GenericError
 from qmpd.jobs.job import Job
 from qmpd.jobs.ratelimit import RateLimit
@@ -54,10 +57,17 @@ class BlockJob(Job):
     :param node: the node it was started on; its backend's name is the default id
     :param job_id: its id, None for the default
     :param speed: bytes per second, 0 for no limit
-    :raises GenericError: the id is malformed or in use, or the speed is negative
+    :param perm: permissions it needs on the node, see `qmpd.block.permissions`
+    :param shared: permissions it leaves to others
+    :raises GenericError: the id is malformed or in use, the speed is negative, or the node's
+        other parents object
     """
 
     is_block_job = True
+    is_node: ClassVar[bool] = False
+    is_backend: ClassVar[bool] = False
+    stays_at_node: ClassVar[bool] = True
+    name: ClassVar[str] = ""
     can_change: ClassVar[bool] = False
     """Whether verb change means something for this type."""
 
@@ -68,6 +78,8 @@ class BlockJob(Job):
         job_id: str | None,
         *,
         speed: int = 0,
+        perm: int = 0,
+        shared: int = ALL,
         txn: JobTxn | None = None,
         auto_finalize: bool = True,
         auto_dismiss: bool = True,
@@ -83,12 +95,58 @@ class BlockJob(Job):
         self.speed = 0
         self.io_status = "ok"
         self.limit = RateLimit()
-        self._drains = 0
-        if speed < 0:
+        self.edges: list[Edge] = []
+        """Its holds on nodes, the oldest first."""
+        self._blocker = Blocker(f"block device is in use by block job: {self.job_type}")
+        try:
+            self.add_node("main node", node, perm, shared)
+            if speed < 0:
+                raise GenericError(_SPEED_NEGATIVE)
+        except BaseException:
+            self.remove_nodes()
             self.fail_creation()
-            raise GenericError(_SPEED_NEGATIVE)
+            raise
         if speed:
             self.set_speed(speed)
+
+    # The nodes it works on
+
+    @property
+    def user_description(self) -> str:
+        """How permission conflicts call the job."""
+        return f"{self.job_type} job '{self.id}'"
+
+    def add_node(self, name: str, node: Node, perm: int, shared: int) -> None:
+        """Work on `node` too, on which hardly anything else may be done from now on.
+
+        :param name: what the node is for the job
+        :raises GenericError: the node's other parents object
+        """
+        edge = Edge(name, self, node, 0, perm, shared)
+        node.add_parent(edge)
+        try:
+            node.refresh_permissions()
+        except BaseException:
+            node.remove_parent(edge)
+            raise
+        self.edges.append(edge)
+        node.blockers.add(self._blocker)
+
+    def remove_nodes(self) -> None:
+        """Let all nodes go, without closing them."""
+        edges, self.edges = self.edges, []
+        for edge in edges:
+            edge.node.blockers.remove(self._blocker)
+            edge.node.remove_parent(edge)
+        for edge in edges:
+            edge.node.refresh_permissions()
+
+    async def free_nodes(self) -> None:
+        """Let all nodes go; those that nothing else holds are closed."""
+        nodes = [edge.node for edge in self.edges]
+        self.remove_nodes()
+        for node in nodes:
+            await node.graph.unref(node)
 
     # Verbs of block jobs alone
 
@@ -167,8 +225,7 @@ class BlockJob(Job):
     # Drains of the graph
 
     def drained_begin(self) -> None:
-        """The nodes of the job are to be quiet: pause."""
-        self._drains += 1
+        """A node of the job is to be quiet: pause."""
         self.pause()
 
     def drained_poll(self) -> Waiter | None:
@@ -178,10 +235,8 @@ class BlockJob(Job):
         return self.watch()
 
     def drained_end(self) -> None:
-        """Take back one `drained_begin`; a job made since then has none to take back."""
-        if self._drains:
-            self._drains -= 1
-            self.resume()
+        """Take back one `drained_begin`."""
+        self.resume()
 
     # What is seen of it
 
@@ -209,6 +264,10 @@ class BlockJob(Job):
     def more_info(self) -> dict[str, Any]:
         """Members of BlockJobInfo that only this type has."""
         return {}
+
+    async def clean(self) -> None:
+        """See `Job.clean`."""
+        await self.free_nodes()
 
     def emit_pending(self) -> None:
         """See `Job.emit_pending`."""

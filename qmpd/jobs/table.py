@@ -8,7 +8,7 @@ from qmpd.errors import DeviceNotActive, GenericError
 from qmpd.jobs.block_job import BlockJob
 
 if TYPE_CHECKING:
-    from qmpd.clock import Clock, Waiter
+    from qmpd.clock import Clock
     from qmpd.events import Emit
     from qmpd.jobs.job import Job
 
@@ -81,27 +81,6 @@ class JobTable:
         if job.user_paused and not force:
             raise GenericError(f"The block job for device '{job_id}' is currently paused")
         await job.user_cancel(force=force)
-
-    # A drain of the graph (see `Graph.drain_users`) pauses the jobs that work on it
-
-    def drained_begin(self) -> None:
-        """Pause all block jobs."""
-        for job in list(self.jobs.values()):
-            if isinstance(job, BlockJob):
-                job.drained_begin()
-
-    def drained_poll(self) -> Waiter | None:
-        """Something to wait for while a block job is still at work."""
-        for job in self.jobs.values():
-            if isinstance(job, BlockJob) and (waiter := job.drained_poll()) is not None:
-                return waiter
-        return None
-
-    def drained_end(self) -> None:
-        """Resume what `drained_begin` paused."""
-        for job in list(self.jobs.values()):
-            if isinstance(job, BlockJob):
-                job.drained_end()
 
     async def cancel_all(self) -> None:
         """Cancel every job, the newest first, wait for its end, and forget it."""

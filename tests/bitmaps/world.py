@@ -22,7 +22,6 @@ class World:
         self.events: list[tuple[str, Mapping[str, object] | None]] = []
         self.graph = Graph(emit=self._emit, storage=MemoryStorage(), clock=self.clock)
         self.jobs = JobTable(emit=self._emit, clock=self.clock)
-        self.graph.drain_users.append(self.jobs)
         self.node = self.blockdev("n", 1 << 20)
 
     def _emit(self, name: str, data: Mapping[str, object] | None = None) -> None:

@@ -73,6 +73,7 @@ class Copy(BlockJob):
 
     async def clean(self) -> None:
         self.log.append("clean")
+        await super().clean()
 
 
 class Mirror(Copy):

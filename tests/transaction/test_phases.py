@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from qmpd.block.edge import Edge
 from qmpd.errors import DeviceNotFound, GenericError, NotServed, QmpError
 from qmpd.transaction import (
     ACTIONS,
@@ -151,6 +152,9 @@ def test_the_graph_is_drained_first_even_if_the_transaction_fails() -> None:
     calls: list[str] = []
 
     class Drained:
+        is_node = is_backend = stays_at_node = False
+        name = user_description = ""
+
         def drained_begin(self) -> None:
             calls.append("begin")
 
@@ -160,7 +164,7 @@ def test_the_graph_is_drained_first_even_if_the_transaction_fails() -> None:
         def drained_end(self) -> None:
             calls.append("end")
 
-    world.graph.drain_users.append(Drained())
+    world.node.add_parent(Edge("x", Drained(), world.node))
     with pytest.raises(GenericError, match="Transaction aborted using Abort action"):
         world.run(run_transaction(world, [ActionRequest("abort", SimpleNamespace())]))
     assert calls == ["begin", "poll", "end"]

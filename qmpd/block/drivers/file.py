@@ -33,6 +33,8 @@ class File(BlockDriver):
     can_discard = True
     can_truncate = True
     has_info = True
+    io_waits = True
+    has_zero_init = True
     strong_options = ("filename",)
 
     def __init__(self, node: Node, image: Image, filename: str, *, locking: bool) -> None:
@@ -146,6 +148,10 @@ class File(BlockDriver):
 
     def zeroes_without_fallback(self) -> bool:
         """The host's file systems zero without writing."""
+        return True
+
+    def zeroes_may_unmap(self) -> bool:
+        """Holes read as zeroes."""
         return True
 
     async def pdiscard(self, offset: int, length: int) -> None:

@@ -101,6 +101,10 @@ class Raw(BlockDriver):
         """As the file can."""
         return self.file.driver.zeroes_without_fallback()
 
+    def zeroes_may_unmap(self) -> bool:
+        """As the file can."""
+        return self.file.driver.zeroes_may_unmap()
+
     async def pdiscard(self, offset: int, length: int) -> None:
         """See `BlockDriver.pdiscard`."""
         await self.file.pdiscard(self._check(offset, length), length)
