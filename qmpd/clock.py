@@ -52,6 +52,11 @@ class Waiter:
         """Whether `wake` was called."""
         return self._done
 
+    @property
+    def callback(self) -> Callback | None:
+        """What `when_done` was given."""
+        return self._callback
+
     def wake(self) -> None:
         """Let the coroutine that waits here go on; further calls do nothing."""
         if self._done:

@@ -8,6 +8,7 @@ Anything else that escapes from a handler is a defect of qmpd.
 from __future__ import annotations
 
 import os
+from errno import ENOTSUP
 from typing import ClassVar
 
 
@@ -72,6 +73,11 @@ class BlockIOError(QmpError):
     def __init__(self, errno: int, desc: str | None = None) -> None:
         super().__init__(os.strerror(errno) if desc is None else desc)
         self.errno = errno
+
+    @property
+    def is_unsupported(self) -> bool:
+        """Whether the driver cannot do such a thing."""
+        return self.errno == ENOTSUP
 
     def prefixed(self, prefix: str) -> BlockIOError:
         """The same error and errno with `prefix` before the text."""

@@ -77,8 +77,10 @@ class Machine:
         self.stderr = stderr
         self.events = EventBus()
         self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock)
+        self.graph.print = self.stdout
+        self.graph.report = lambda text: self.stderr(f"{text}\n")
         self.jobs = JobTable(emit=self.events.emit, clock=clock)
-        self.objects = ObjectContainer()
+        self.objects = ObjectContainer(self.graph.throttle_groups)
         self.in_preconfig = preconfig
         self.cpus = cpus
         self._autostart = not paused

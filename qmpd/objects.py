@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, TypeVar
 
-from qmpd.block.throttle import ThrottleConfig
+from qmpd.block.throttle import LIMIT_NAMES, ThrottleConfig, limits_of
+from qmpd.block.throttle_group import ThrottleGroup, ThrottleGroups
 from qmpd.errors import GenericError, NotServed
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z", re.ASCII)
@@ -24,7 +26,38 @@ class UserObject(ABC):
     def __init__(self, object_id: str) -> None:
         self.id = object_id
         self.users = 0
-        """How many nodes, exports or devices hold on to it."""
+        """How many exports or devices hold on to it."""
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anything holds on to it."""
+        return self.users > 0
+
+    def added(self) -> None:
+        """It is in the container now.
+
+        :raises GenericError: it cannot be put to use
+        """
+
+    def removed(self) -> None:
+        """It has been taken out of the container."""
+
+    def get_property(self, name: str) -> tuple[Any, str]:
+        """A property and its QOM type.
+
+        :raises GenericError: there is none of this name
+        """
+        if name == "type":
+            return self.qom_type, "string"
+        raise GenericError(f"Property '{self.qom_type}.{name}' not found")
+
+    def set_property(self, name: str, value: Any) -> None:
+        """Set a property.
+
+        :raises GenericError: there is none of this name, or it refuses the value
+        """
+        self.get_property(name)
+        raise GenericError(f"Property '{self.qom_type}.{name}' is not writable")
 
     @abstractmethod
     def configure(self, properties: Mapping[str, Any]) -> None:
@@ -66,14 +99,26 @@ class IOThread(UserObject):
             raise GenericError("bad thread-pool-min/thread-pool-max values")
 
 
-class ThrottleGroup(UserObject):
+class ThrottleGroupObject(UserObject):
     """Limits that the nodes of a group share."""
 
     qom_type = "throttle-group"
 
-    def __init__(self, object_id: str) -> None:
+    def __init__(self, object_id: str, groups: ThrottleGroups) -> None:
         super().__init__(object_id)
-        self.config = ThrottleConfig()
+        self._groups = groups
+        self._group: ThrottleGroup | None = None
+        self._config = ThrottleConfig()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a node or a drive is under its limits."""
+        return self._group is not None and bool(self._group.members)
+
+    @property
+    def config(self) -> ThrottleConfig:
+        """The limits."""
+        return self._config if self._group is None else self._group.config
 
     def configure(self, properties: Mapping[str, Any]) -> None:
         """See `UserObject.configure`."""
@@ -85,20 +130,68 @@ class ThrottleGroup(UserObject):
         if "limits" in properties:
             config.update(properties["limits"])
         config.check()
-        self.config = config
+        self._config = config
+
+    def added(self) -> None:
+        """See `UserObject.added`.
+
+        :raises GenericError: a drive has made a group of this name
+        """
+        if self._groups.find(self.id) is not None:
+            raise GenericError("A group with this name already exists")
+        self._group = self._groups.get(self.id)
+        self._group.configure(self._config)
+
+    def removed(self) -> None:
+        """See `UserObject.removed`."""
+        self._groups.drop(self.id)
+
+    def get_property(self, name: str) -> tuple[Any, str]:
+        """See `UserObject.get_property`: the limits."""
+        if name == "limits":
+            return limits_of(self.config), "ThrottleLimits"
+        if name.removeprefix("x-") in LIMIT_NAMES and name.startswith("x-"):
+            return limits_of(self.config)[name[2:]], "int"
+        return super().get_property(name)
+
+    def set_property(self, name: str, value: Any) -> None:
+        """See `UserObject.set_property`: the limits, for those under them too."""
+        if name == "limits":
+            config = copy.deepcopy(self.config)
+            config.update(value)
+        elif name.startswith("x-") and name[2:] in LIMIT_NAMES:
+            raise GenericError("Property cannot be set after initialization")
+        else:
+            super().set_property(name, value)
+            return
+        config.check()
+        self._config = config
+        if self._group is not None:
+            self._group.configure(config)
 
 
 ObjectT = TypeVar("ObjectT", bound=UserObject)
 
-OBJECT_TYPES: Final = {cls.qom_type: cls for cls in (IOThread, ThrottleGroup)}
+OBJECT_TYPES: Final = ("iothread", "throttle-group")
 """What object-add can make; the schema's other types are refused as not served."""
 
 
-@dataclass
 class ObjectContainer:
-    """The objects of one machine, ``/objects`` of its QOM tree, oldest first."""
+    """The objects of one machine, ``/objects`` of its QOM tree, oldest first.
 
-    objects: dict[str, UserObject] = field(default_factory=dict)
+    :param throttle_groups: where throttle groups are put to use
+    """
+
+    def __init__(self, throttle_groups: ThrottleGroups) -> None:
+        self.objects: dict[str, UserObject] = {}
+        self._throttle_groups = throttle_groups
+
+    def _make(self, qom_type: str, object_id: str) -> UserObject:
+        if qom_type == "iothread":
+            return IOThread(object_id)
+        if qom_type == "throttle-group":
+            return ThrottleGroupObject(object_id, self._throttle_groups)
+        raise NotServed(f"Objects of type '{qom_type}' are not served by qmpd")
 
     def add(self, qom_type: str, object_id: str, properties: Mapping[str, Any]) -> None:
         """Command object-add.
@@ -108,15 +201,13 @@ class ObjectContainer:
         """
         if not _IDENTIFIER.match(object_id):
             raise GenericError("Parameter 'id' expects an identifier")
-        cls = OBJECT_TYPES.get(qom_type)
-        if cls is None:
-            raise NotServed(f"Objects of type '{qom_type}' are not served by qmpd")
-        new = cls(object_id)
+        new = self._make(qom_type, object_id)
         new.configure(properties)
         if object_id in self.objects:
             raise GenericError(
                 f"attempt to add duplicate property '{object_id}' to object (type 'container')"
             )
+        new.added()
         self.objects[object_id] = new
 
     def remove(self, object_id: str) -> None:
@@ -127,9 +218,10 @@ class ObjectContainer:
         found = self.objects.get(object_id)
         if found is None:
             raise GenericError(f"object '{object_id}' not found")
-        if found.users:
+        if found.in_use:
             raise GenericError(f"object '{object_id}' is in use, can not be deleted")
         del self.objects[object_id]
+        found.removed()
 
     def of_type(self, cls: type[ObjectT]) -> list[ObjectT]:
         """All objects of class `cls`, oldest first."""

@@ -23,6 +23,8 @@ def quiesce(nodes: Iterable[Node]) -> None:
         node = stack.pop()
         node.quiesce_counter += 1
         if node.quiesce_counter == 1:
+            if node.driver is not None:
+                node.driver.drained_begin()
             for edge in list(node.parents):
                 edge.quiesced = True
                 _tell(edge, stack)
@@ -37,6 +39,8 @@ def resume(nodes: Iterable[Node]) -> None:
         assert node.quiesce_counter > 0
         node.quiesce_counter -= 1
         if node.quiesce_counter == 0:
+            if node.driver is not None:
+                node.driver.drained_end()
             for edge in list(node.parents):
                 if not edge.quiesced:
                     continue

@@ -11,6 +11,7 @@ from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
+    from qmpd.block.limits import BlockLimits
     from qmpd.block.node import Node
 
 
@@ -57,6 +58,14 @@ class BlockDriver:
     """Whether a new image of it reads as zeroes."""
     may_replace: ClassVar[Callable[[Node, Node], bool] | None] = None
     """Whether a node that such a one shows may be replaced by its copy, where that is special."""
+    flushes_children: ClassVar[bool] = False
+    """Whether `flush` does all there is to do, children included."""
+    lists_children: ClassVar[bool] = False
+    """Whether the options of its children are one list, `children`."""
+    add_child: ClassVar[Callable[..., None] | None] = None
+    """Takes a new child in, where children may come: it is given the node."""
+    del_child: ClassVar[Callable[..., Node] | None] = None
+    """Lets a child go, where that may be: it is given the edge, and returns the node."""
     strong_options: ClassVar[tuple[str, ...]] = ()
     """Options that change the data a guest sees: a ``json:`` file name repeats them."""
 
@@ -109,6 +118,25 @@ class BlockDriver:
 
     async def close(self) -> None:
         """Give everything back; the children are released by the node."""
+
+    def limits(self) -> BlockLimits | None:
+        """What it can take in one request; None for anything."""
+        return None
+
+    def check_add_child(self) -> None:
+        """Whether a child may be added now.
+
+        :raises GenericError: why not
+        """
+
+    def drained_begin(self) -> None:
+        """The node is being drained: let requests that are held up go."""
+
+    def drained_end(self) -> None:
+        """The node is drained no longer."""
+
+    def debug_event(self, event: str) -> None:
+        """A driver above, or the node, has come to a point of interest (see blkdebug)."""
 
     def get_length(self) -> int:
         """Length in bytes."""

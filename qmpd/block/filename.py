@@ -40,8 +40,9 @@ def _json_name(node: Node, names: Names) -> str:
 def exact_filename(node: Node, names: Names | None = None) -> str | None:
     """A file name that alone would open the same data; None where options are needed."""
     driver = node.driver
-    if driver.is_protocol:
-        return driver.exact_filename()
+    own = driver.exact_filename()
+    if own is not None or driver.is_protocol:
+        return own
     below = node.primary
     if below is None or not below.driver.is_protocol or driver.is_filter:
         return None
@@ -55,9 +56,15 @@ def exact_filename(node: Node, names: Names | None = None) -> str | None:
 def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     """All options that matter to the data, children included."""
     driver = node.driver
-    options = {name: node.options[name] for name in driver.strong_options if name in node.options}
+    options: dict[str, Any] = {}
+    for name in driver.strong_options:
+        if name in node.options:
+            options |= _flat(name, node.options[name])
     options["driver"] = driver.format_name
     overridden = _backing_overridden(node, names)
+    if driver.lists_children:
+        children = [full_options(edge.node, names) for edge in node.children.values()]
+        return options | {"children": children}
     for name, edge in node.children.items():
         if name != "backing" or overridden:
             options[name] = full_options(edge.node, names)
@@ -73,3 +80,18 @@ def _backing_overridden(node: Node, names: Names | None) -> bool:
     named: str = node.driver.auto_backing_file
     backing = node.backing
     return named != ("" if backing is None else filename(backing, names))
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """An option as QEMU keeps it: members of objects and lists under dotted names."""
+    if isinstance(value, dict):
+        return {
+            k: v for sub, item in value.items() for k, v in _flat(f"{name}.{sub}", item).items()
+        }
+    if isinstance(value, list):
+        return {
+            k: v
+            for number, item in enumerate(value)
+            for k, v in _flat(f"{name}.{number}", item).items()
+        }
+    return {name: value}

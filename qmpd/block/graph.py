@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ from qmpd.block.names import NameGenerator, check_node_name
 from qmpd.block.node import Node
 from qmpd.block.opening import child_options, open_node
 from qmpd.block.permissions import RESIZE
+from qmpd.block.throttle_group import ThrottleGroups
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from qmpd.events import Emit
 
 T = TypeVar("T")
+
+
+def _ignore(text: str) -> None:
+    """Nobody listens."""
 
 
 class Graph:
@@ -34,8 +39,13 @@ class Graph:
 
     def __init__(self, *, emit: Emit, storage: Storage, clock: Clock) -> None:
         self.emit = emit
+        self.print: Callable[[str], None] = _ignore
+        """Takes what QEMU's block layer prints on standard output."""
+        self.report: Callable[[str], None] = _ignore
+        """Takes its complaints."""
         self.storage = storage
         self.clock = clock
+        self.throttle_groups = ThrottleGroups(clock)
         self.backends: dict[str, BlockBackend] = {}
         """The named backends, the oldest first."""
         self.all_backends: list[BlockBackend] = []

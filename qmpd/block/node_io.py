@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
+from qmpd.block import limits
+from qmpd.block.copy_on_read import read_copying
 from qmpd.block.driver import BlockStatus
-from qmpd.block.permissions import WRITE, WRITE_UNCHANGED
+from qmpd.block.limits import BlockLimits, RequestTracker
+from qmpd.block.permissions import COW, DATA, FILTERED, WRITE, WRITE_UNCHANGED
 from qmpd.clock import Waiter
 from qmpd.errors import BlockIOError
 
@@ -20,11 +23,13 @@ if TYPE_CHECKING:
     from qmpd.block.driver import BlockDriver
     from qmpd.block.edge import Edge
     from qmpd.block.graph import Graph
+    from qmpd.block.node import Node
 
 SECTOR: Final = 512
 MAXIMUM_LENGTH: Final = (2**63 - 1) & ~((1 << 30) - 1)
 """Longest node, bytes (QEMU's BDRV_MAX_LENGTH)."""
 
+_INHERITED: Final = DATA | FILTERED | COW
 _BOUNCE: Final = 1 << 20
 _ZEROES: Final = memoryview(bytes(_BOUNCE))
 
@@ -40,7 +45,6 @@ class CacheMode:
 class NodeIO:
     """What a node needs to be read and written; `Node` adds its place in the graph."""
 
-    request_alignment = 1
     children: dict[str, Edge]
     node_name: str
 
@@ -62,6 +66,11 @@ class NodeIO:
         self._write_generation = 0
         self._flushed_generation = 0
         self._idle: list[Waiter] = []
+        self.limits: BlockLimits | None = None
+        """What its driver can take in one request; None for anything."""
+        self.tracker = RequestTracker()
+        self.copy_on_read = 0
+        """How many want what is read from below to be kept here."""
 
     # Reading
 
@@ -77,10 +86,28 @@ class NodeIO:
                 return bytes(length)
         self.in_flight += 1
         try:
-            data = await self.driver.pread(offset, inside)
+            if self.limits is not None or self.copy_on_read:
+                data = await self._read_specially(offset, inside)
+            else:
+                data = await self.driver.pread(offset, inside)
         finally:
             self._leave()
         return data if inside == length else data + bytes(length - inside)
+
+    async def _read_specially(self, offset: int, length: int) -> bytes:
+        if self.copy_on_read:
+            return await read_copying(cast("Node", self), offset, length)
+        assert self.limits is not None
+        return await limits.read(self, self.limits, offset, length)
+
+    async def pread_copying(self, offset: int, length: int, *, prefetch: bool = False) -> bytes:
+        """Read, and keep here what comes from below; see `read_copying`."""
+        _check_request(offset, length)
+        self.in_flight += 1
+        try:
+            return await read_copying(cast("Node", self), offset, length, prefetch=prefetch)
+        finally:
+            self._leave()
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """What the area from `offset` holds; cut at the end of the node, length 0 there."""
@@ -112,11 +139,30 @@ class NodeIO:
                 await self._zeroes(offset, length, self.detect_zeroes == "unmap", False)
                 if fua:
                     await self._flush_own()
+            elif self.limits is not None:
+                await limits.write(self, self.limits, offset, data, fua=fua)
             else:
                 await self.driver.pwrite(offset, data, fua=fua)
             done = True
         finally:
             self._end_write(offset, length, done)
+
+    async def pass_write(
+        self, offset: int, data: bytes | memoryview, most: int, *, fua: bool
+    ) -> None:
+        """Have the driver write `data`, up to `most` bytes at a time; the last with `fua`."""
+        self.debug_event("pwritev")
+        length = len(data)
+        if length <= most:
+            await self.driver.pwrite(offset, data, fua=fua)
+        else:
+            view = memoryview(data)
+            for start in range(0, length, most):
+                last = start + most >= length
+                await self.driver.pwrite(
+                    offset + start, view[start : start + most], fua=fua and last
+                )
+        self.debug_event("pwritev_done")
 
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
         """Write `data` compressed.
@@ -158,6 +204,18 @@ class NodeIO:
             self._end_write(offset, length, done)
 
     async def _zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
+        if self.limits is not None:
+            self.debug_event("pwritev_zero")
+            await limits.write_zeroes(
+                self,
+                self.limits,
+                offset,
+                length,
+                may_unmap=may_unmap and self.unmap,
+                no_fallback=no_fallback,
+            )
+            self.debug_event("pwritev_done")
+            return
         if no_fallback and not self.driver.zeroes_without_fallback():
             raise BlockIOError(errno.ENOTSUP)
         try:
@@ -182,7 +240,10 @@ class NodeIO:
             return
         self._begin_write(offset, length)
         try:
-            await self.driver.pdiscard(offset, length)
+            if self.limits is not None:
+                await limits.discard(self, self.limits, offset, length)
+            else:
+                await self.driver.pdiscard(offset, length)
         except BlockIOError as error:
             if error.errno != errno.ENOTSUP:
                 raise
@@ -206,6 +267,8 @@ class NodeIO:
 
     async def _flush_own(self) -> None:
         await self.driver.flush()
+        if self.driver.flushes_children:
+            return
         generation = self._write_generation
         if not self.cache.no_flush and self._flushed_generation != generation:
             await self.driver.flush_to_disk()
@@ -259,6 +322,18 @@ class NodeIO:
 
     def debug_event(self, name: str) -> None:
         """A point of interest in a driver above was reached (blkdebug listens to these)."""
+        self.driver.debug_event(name)
+
+    @property
+    def request_alignment(self) -> int:
+        """Bytes to which requests are best aligned."""
+        return 1 if self.limits is None else self.limits.request_alignment
+
+    def refresh_limits(self) -> None:
+        """Ask the driver, and what it stands on, anew what a request may be."""
+        below = [edge.node.limits for edge in self.children.values() if edge.role & _INHERITED]
+        own = self.driver.limits()
+        self.limits = limits.merged(own, [found for found in below if found is not None])
 
     def _begin_write(self, offset: int, length: int) -> None:
         """Checks before a write, or a discard that is passed on."""
@@ -296,6 +371,10 @@ class NodeIO:
     def _mark(self, offset: int, length: int) -> None:
         for bitmap in self.bitmaps:
             bitmap.mark(offset, length)
+
+    def request_ended(self) -> None:
+        """A request that was counted in `in_flight` has ended."""
+        self._leave()
 
     def _leave(self) -> None:
         self.in_flight -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.drivers import check_unserved, find_driver
+from qmpd.block.drivers import find_driver
 from qmpd.block.node import Node, check_detect_zeroes
 from qmpd.errors import GenericError
 
@@ -67,7 +67,6 @@ async def open_node(graph: Graph, options: Mapping[str, Any]) -> Node:
     :param options: as blockdev-add takes them, already validated
     :raises QmpError: QEMU's texts; nothing is left open then
     """
-    check_unserved(options)
     driver = find_driver(options["driver"])
     node = Node(graph, driver, options)
     _read_flags(node, options)
@@ -82,6 +81,7 @@ async def open_node(graph: Graph, options: Mapping[str, Any]) -> Node:
         node.driver = await driver.open(node, options)
         try:
             node.refresh_length()
+            node.refresh_limits()
         except BaseException:
             await node.driver.close()
             raise

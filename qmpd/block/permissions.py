@@ -31,6 +31,9 @@ NAMES: Final = (
 )
 """Names of the permissions, in the order in which messages list them."""
 
+PERMISSION_BITS: Final = {name.replace(" ", "-"): bit for bit, name in NAMES}
+"""The permissions by their names in QAPI enum BlockPermission."""
+
 DATA: Final = 1
 METADATA: Final = 2
 FILTERED: Final = 4

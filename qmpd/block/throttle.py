@@ -103,3 +103,21 @@ def _check_bucket(bucket: Bucket) -> None:
         raise GenericError("bps_max/iops_max require corresponding bps/iops values")
     if bucket.max and bucket.max < bucket.avg:
         raise GenericError("bps_max/iops_max cannot be lower than bps/iops")
+
+
+LIMIT_NAMES: Final = (
+    *(name for bucket in BUCKETS for name in (bucket, f"{bucket}-max", f"{bucket}-max-length")),
+    "iops-size",
+)
+"""Members of QAPI's ThrottleLimits."""
+
+
+def limits_of(config: ThrottleConfig) -> dict[str, int]:
+    """The limits as QAPI's ThrottleLimits, all members."""
+    limits: dict[str, int] = {}
+    for name, bucket in config.buckets.items():
+        limits[name] = bucket.avg
+        limits[f"{name}-max"] = bucket.max
+        limits[f"{name}-max-length"] = bucket.burst_length
+    limits["iops-size"] = config.op_size
+    return limits

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.change_children import change_children
+from qmpd.block.debug_graph import debug_graph
 from qmpd.block.info import query_block as block_infos
 from qmpd.block.info import query_named_block_nodes as node_infos
 from qmpd.block.stats import query_blockstats as block_stats
 from qmpd.commands.registry import CommandTable, Context
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
+from qmpd.jobs.block_job import BlockJob
 
 if TYPE_CHECKING:
     from qmpd.models.block_core import (
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
         BlockStreamArguments,
         QueryBlockstatsArguments,
         QueryNamedBlockNodesArguments,
+        XBlockdevChangeArguments,
     )
 
 BLOCK_CORE = CommandTable()
@@ -48,6 +52,25 @@ async def query_named_block_nodes(
     """All nodes, the newest first."""
     flat = arguments is not None and bool(arguments.flat)
     return await node_infos(context.machine.graph, flat=flat)
+
+
+@BLOCK_CORE.command("x-debug-query-block-graph")
+def x_debug_query_block_graph(context: Context, _: None) -> dict[str, Any]:
+    """Everything in the graph, and who holds whom with which permissions."""
+    machine = context.machine
+    jobs = [
+        (job.id, job.edges[::-1], job)
+        for job in reversed(machine.jobs.jobs.values())
+        if isinstance(job, BlockJob)
+    ]
+    return debug_graph(machine.graph, jobs)
+
+
+@BLOCK_CORE.command("x-blockdev-change")
+async def x_blockdev_change(context: Context, arguments: XBlockdevChangeArguments) -> None:
+    """Add a child to a node, or remove one."""
+    graph = context.machine.graph
+    await change_children(graph, arguments.parent, arguments.child, arguments.node)
 
 
 @BLOCK_CORE.command("blockdev-add")

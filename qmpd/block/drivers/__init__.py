@@ -14,33 +14,32 @@ if TYPE_CHECKING:
 
 DRIVERS: Final = MappingProxyType(
     {
+        "blkdebug": "blkdebug:BlkDebug",
+        "compress": "compress:Compress",
+        "copy-before-write": "copy_before_write:CopyBeforeWrite",
+        "copy-on-read": "copy_on_read:CopyOnRead",
         "file": "file:File",
+        "mirror_top": "mirror_top:MirrorTop",
         "null-aio": "null:NullAio",
         "null-co": "null:NullCo",
         "qcow2": "qcow2:Qcow2",
+        "quorum": "quorum:Quorum",
         "raw": "raw:Raw",
+        "snapshot-access": "snapshot_access:SnapshotAccess",
+        "throttle": "throttle:Throttle",
     }
 )
 """Module and class of every driver that is here."""
 
 NOT_SERVED: Final = frozenset(
     """
-    blkdebug blklogwrites blkreplay blkverify bochs cloop compress copy-before-write copy-on-read
+    blklogwrites blkreplay blkverify bochs cloop
     dmg host_cdrom host_device io_uring luks nbd nvme nvme-io_uring parallels preallocate qcow qed
-    quorum replication snapshot-access throttle vdi vhdx virtio-blk-vfio-pci virtio-blk-vhost-user
+    replication vdi vhdx virtio-blk-vfio-pci virtio-blk-vhost-user
     virtio-blk-vhost-vdpa vmdk vpc vvfat
     """.split()
 )
 """Drivers that QEMU has built in and qmpd has not."""
-
-
-def check_unserved(options: Mapping[str, Any]) -> None:
-    """Refuse what QEMU's driver would, where it looks before it opens anything.
-
-    :raises GenericError: with its text
-    """
-    if options["driver"] == "quorum" and not options["children"]:
-        raise GenericError("Number of provided children must be 1 or more")
 
 
 def find_driver(name: str) -> type[BlockDriver]:

@@ -33,6 +33,17 @@ class Storage(ABC):
         :raises BlockIOError: in QEMU's words
         """
 
+    def read_text(self, filename: str) -> str:
+        """The contents of a small file.
+
+        :raises BlockIOError: there is none
+        """
+        image = self.open(filename, read_only=True)
+        try:
+            return image.pread(0, image.length()).decode("utf-8", "replace")
+        finally:
+            image.close()
+
     def close(self) -> None:  # noqa: B027 (a storage that keeps nothing has nothing to do)
         """Forget everything that is kept in memory."""
 

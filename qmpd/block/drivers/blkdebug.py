@@ -1,0 +1,222 @@
+"""blkdebug: a filter that fails, or holds up, requests when told to."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from qmpd.block.driver import BlockStatus
+from qmpd.block.drivers.blkdebug_rules import Rules, read_rules
+from qmpd.block.drivers.filter import Filter
+from qmpd.block.limits import BlockLimits
+from qmpd.block.permissions import FILTERED, PERMISSION_BITS, PRIMARY
+from qmpd.clock import Waiter
+from qmpd.errors import BlockIOError, GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.node import Node
+
+_INT_MAX = (1 << 31) - 1
+
+
+class BlkDebug(Filter):
+    """Passes requests on to its `image` child, unless a rule says otherwise.
+
+    Rules are about events: points in the work of the driver above, and of this node.
+    """
+
+    format_name = "blkdebug"
+    file_child = False
+    has_allocated_size = False
+    strong_options = ("config", "inject-error", "set-state")
+
+    def __init__(self, node: Node, options: Mapping[str, Any], rules: Rules) -> None:
+        super().__init__(node)
+        self.config: str | None = options.get("config")
+        self.rules = rules
+        self._held: Waiter | None = None
+        self._limits = BlockLimits()
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """See `BlockDriver.open`."""
+        text = None
+        if options.get("config"):
+            try:
+                text = node.graph.storage.read_text(options["config"])
+            except BlockIOError as error:
+                reason = os.strerror(error.errno)
+                raise GenericError(f"Could not read blkdebug config file: {reason}") from None
+        driver = cls(node, options, read_rules(text, options))
+        # Asked for the permissions of its child before it is open.
+        node.driver = driver
+        await node.open_child("image", options["image"], role=FILTERED | PRIMARY)
+        driver._limits = driver._read_limits(options)
+        driver.debug_event("none")
+        return driver
+
+    def _read_limits(self, options: Mapping[str, Any]) -> BlockLimits:
+        below = self.filtered.limits
+        lowest = 1 if below is None else below.request_alignment
+        given = options.get("align", 0)
+        if given and (given >= _INT_MAX or given < 0 or given & (given - 1)):
+            raise _unmet("align", given)
+        align = max(given, lowest)
+        values = {}
+        for name, unit in (
+            ("max-transfer", None),
+            ("opt-write-zero", None),
+            ("max-write-zero", "opt-write-zero"),
+            ("opt-discard", None),
+            ("max-discard", "opt-discard"),
+        ):
+            value = options.get(name, 0)
+            step = max(align, values[unit] if unit else 0)
+            if value and (value < 0 or value >= _INT_MAX or value % step):
+                raise _unmet(name, value)
+            values[name] = value
+        return BlockLimits(
+            align,
+            values["max-transfer"],
+            values["opt-write-zero"],
+            values["max-write-zero"],
+            values["opt-discard"],
+            values["max-discard"],
+        )
+
+    async def close(self) -> None:
+        """See `BlockDriver.close`."""
+        self.rules.resume_all()
+
+    def limits(self) -> BlockLimits | None:
+        """See `BlockDriver.limits`."""
+        return self._limits
+
+    @classmethod
+    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+        """See `BlockDriver.child_permissions`; options ask for more, or leave less."""
+        perm, shared = super().child_permissions(node, role, perm, shared)
+        for name in node.options.get("take-child-perms", ()):
+            perm |= PERMISSION_BITS[name]
+        for name in node.options.get("unshare-child-perms", ()):
+            shared &= ~PERMISSION_BITS[name]
+        return perm, shared
+
+    def exact_filename(self) -> str | None:
+        """``blkdebug:CONFIG:IMAGE``, where no rule is given otherwise."""
+        if any(self.node.options.get(name) for name in ("inject-error", "set-state")):
+            return None
+        below = self.filtered.driver.exact_filename()
+        return None if below is None else f"blkdebug:{self.config or ''}:{below}"
+
+    # Events and breakpoints
+
+    def debug_event(self, event: str) -> None:
+        """The driver above, or this node, has come to `event`.
+
+        A breakpoint holds up the request that follows.
+        """
+        for request in self.rules.process(event):
+            self._print(f"blkdebug: Suspended request '{request.tag}'\n")
+            self._held = request.waiter
+
+    def _print(self, text: str) -> None:
+        self.node.graph.print(text)
+
+    def set_breakpoint(self, event: str, tag: str) -> None:
+        """Hold up the next request at `event`.
+
+        :raises BlockIOError: ENOENT for an event there is not
+        """
+        self.rules.add_breakpoint(event, tag)
+
+    def remove_breakpoint(self, tag: str) -> None:
+        """Take breakpoints away, and let go what they hold.
+
+        :raises BlockIOError: ENOENT where there is none
+        """
+        found = self.rules.remove_breakpoints(tag)
+        found |= self._resume(tag, every=True)
+        if not found:
+            raise BlockIOError(errno.ENOENT)
+
+    def resume(self, tag: str) -> None:
+        """Let a request that is held go on.
+
+        :raises BlockIOError: ENOENT where none is
+        """
+        if not self._resume(tag, every=False):
+            raise BlockIOError(errno.ENOENT)
+
+    def _resume(self, tag: str, *, every: bool) -> bool:
+        found = False
+        for request in self.rules.taken(tag, every=every):
+            self._print(f"blkdebug: Resuming request '{tag}'\n")
+            request.waiter.wake()
+            found = True
+        return found
+
+    def is_suspended(self, tag: str) -> bool:
+        """Whether a request is held by a breakpoint of this tag."""
+        return self.rules.is_suspended(tag)
+
+    async def _check(self, kind: str, offset: int, length: int) -> None:
+        """Stand still where a breakpoint says so, or fail.
+
+        :raises BlockIOError: a rule says so
+        """
+        if self._held is not None:
+            held, self._held = self._held, None
+            await held
+        rule = self.rules.match(kind, offset, length)
+        if rule is not None:
+            if not rule.immediately:
+                await self._turn()
+            raise BlockIOError(rule.errno)
+
+    async def _turn(self) -> None:
+        waiter = Waiter()
+        self.node.graph.clock.call_soon(waiter.wake)
+        await waiter
+
+    # Requests
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """See `BlockDriver.pread`."""
+        await self._check("read", offset, length)
+        return await self.filtered.pread(offset, length)
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """See `BlockDriver.pwrite`."""
+        await self._check("write", offset, len(data))
+        await self.filtered.pwrite(offset, data, fua=fua)
+
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        """See `BlockDriver.pwrite_zeroes`; too little for the alignment is not supported."""
+        limits = self._limits
+        if length < max(limits.request_alignment, limits.pwrite_zeroes_alignment):
+            raise BlockIOError(errno.ENOTSUP)
+        await self._check("write-zeroes", offset, length)
+        await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """See `BlockDriver.pdiscard`; too little for the alignment is not supported."""
+        if length < self._limits.pdiscard_alignment:
+            raise BlockIOError(errno.ENOTSUP)
+        await self._check("discard", offset, length)
+        await self.filtered.pdiscard(offset, length)
+
+    async def flush(self) -> None:
+        """See `BlockDriver.flush`."""
+        await self._check("flush", 0, 0)
+
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """See `BlockDriver.block_status`."""
+        await self._check("block-status", offset, length)
+        return await self.filtered.block_status(offset, length)
+
+
+def _unmet(name: str, value: int) -> GenericError:
+    return GenericError(f"Cannot meet constraints with {name} {value}")

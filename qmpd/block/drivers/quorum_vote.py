@@ -1,0 +1,36 @@
+"""Counting votes: which value most voters have."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+V = TypeVar("V", bound=Hashable)
+
+
+@dataclass(slots=True, eq=False)
+class Version(Generic[V]):
+    """A value, and who voted for it, the last one first."""
+
+    value: V
+    voters: list[int] = field(default_factory=list)
+
+
+class Votes(Generic[V]):
+    """Votes under way; `versions` has the value met last first."""
+
+    def __init__(self) -> None:
+        self.versions: list[Version[V]] = []
+
+    def add(self, value: V, voter: int) -> None:
+        """Voter number `voter` has `value`."""
+        found = next((v for v in self.versions if v.value == value), None)
+        if found is None:
+            found = Version(value)
+            self.versions.insert(0, found)
+        found.voters.insert(0, voter)
+
+    def winner(self) -> Version[V]:
+        """The value with most votes; of equally many the one met last."""
+        return max(self.versions, key=lambda version: len(version.voters))
