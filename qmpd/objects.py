@@ -33,13 +33,13 @@ class UserObject(ABC):
         """Whether anything holds on to it."""
         return self.users > 0
 
-    def added(self) -> None:
+    def added(self) -> None:  # noqa: B027 (most have nothing to do)
         """It is in the container now.
 
         :raises GenericError: it cannot be put to use
         """
 
-    def removed(self) -> None:
+    def removed(self) -> None:  # noqa: B027 (most have nothing to do)
         """It has been taken out of the container."""
 
     def get_property(self, name: str) -> tuple[Any, str]:
@@ -140,6 +140,7 @@ class ThrottleGroupObject(UserObject):
         if self._groups.find(self.id) is not None:
             raise GenericError("A group with this name already exists")
         self._group = self._groups.get(self.id)
+        self._group.is_object = True
         self._group.configure(self._config)
 
     def removed(self) -> None:

@@ -12,6 +12,8 @@ from qmpd.block.edge import Edge
 from qmpd.block.node import Node
 from qmpd.block.permissions import ALL, PRIMARY, WRITE, refresh_permissions
 from qmpd.block.stats import BlockAcctStats
+from qmpd.block.throttle import ThrottleConfig
+from qmpd.block.throttle_group import ThrottleMember
 from qmpd.clock import Waiter
 from qmpd.errors import BlockIOError
 
@@ -70,6 +72,11 @@ class BlockBackend:
         self.shared = shared
         self.enable_write_cache = True
         self.quiesce_counter = 0
+        self.read_only = False
+        """Whether a medium put in is opened read-only unless it is said otherwise."""
+        self.throttle: ThrottleMember | None = None
+        """What holds its requests up, where there are limits."""
+        self._inactive = False
         self._queue: deque[Waiter] = deque()
         graph.add_backend(self)
         if node is not None:
@@ -121,6 +128,7 @@ class BlockBackend:
 
     async def close(self) -> None:
         """Take the root out, close it if nothing else holds it; the graph forgets the backend."""
+        self.lift_io_limits()
         node = self.remove_node()
         self.graph.forget_backend(self)
         if node is not None:
@@ -143,16 +151,20 @@ class BlockBackend:
 
         :raises GenericError: the node's other parents object
         """
-        root = self.root
-        if root is not None and (root.perm, root.shared) != (perm, shared):
-            before = root.perm, root.shared
-            root.perm, root.shared = perm, shared
-            try:
-                refresh_permissions(root.node)
-            except BaseException:
-                root.perm, root.shared = before
-                raise
+        if self.root is not None and not self._inactive:
+            self._apply(self.root, perm, shared)
         self.perm, self.shared = perm, shared
+
+    def _apply(self, root: Edge, perm: int, shared: int) -> None:
+        before = root.perm, root.shared
+        if before == (perm, shared):
+            return
+        root.perm, root.shared = perm, shared
+        try:
+            refresh_permissions(root.node)
+        except BaseException:
+            root.perm, root.shared = before
+            raise
 
     def require(self, perm: int) -> None:
         """Use `perm` too, from now on.
@@ -166,11 +178,26 @@ class BlockBackend:
         """Be allowed to write, from now on; see `require`."""
         self.require(WRITE)
 
+    def node_activated(self) -> None:
+        """See `Parent.node_activated`: what it needs is asked for again."""
+        if self._inactive:
+            self._inactive = False
+            if self.root is not None:
+                self._apply(self.root, self.perm, self.shared)
+
+    def node_inactivated(self) -> None:
+        """See `Parent.node_inactivated`: nothing is asked for, except by a device at work."""
+        if self.device is None and not self._inactive and self.root is not None:
+            self._inactive = True
+            self._apply(self.root, 0, ALL)
+
     # Drained sections
 
     def drained_begin(self) -> None:
         """Let no new request begin until `drained_end`; these calls are counted."""
         self.quiesce_counter += 1
+        if self.throttle is not None and self.quiesce_counter == 1:
+            self.throttle.drained_begin()
 
     def drained_poll(self) -> Waiter | None:
         """See `Parent.drained_poll`: requests are counted in the nodes."""
@@ -179,12 +206,52 @@ class BlockBackend:
     def drained_end(self) -> None:
         """Undo one `drained_begin`; what has waited goes on."""
         self.quiesce_counter -= 1
+        if self.throttle is not None and not self.quiesce_counter:
+            self.throttle.drained_end()
         while self._queue and not self.quiesce_counter:
             self._queue.popleft().wake()
 
     async def drained(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` while no other request is under way in the graph."""
         return await self.graph.drained(None, work)
+
+    # Limits
+
+    def set_io_limits(
+        self, config: ThrottleConfig, group: str | None, *, default_group: str
+    ) -> None:
+        """Put the backend, and its group, under limits; none at all lift them.
+
+        :param group: the group to be in; None for the present one
+        :param default_group: the group where there is none yet
+        """
+        if not config.enabled:
+            self.lift_io_limits()
+            return
+        groups = self.graph.throttle_groups
+        if self.throttle is None:
+            self.throttle = ThrottleMember(groups.get(group or default_group))
+            if self.quiesce_counter:
+                self.throttle.drained_begin()
+        elif group is not None and group != self.throttle.group.name:
+            before = self.throttle.group
+            self.throttle.move(groups.get(group))
+            groups.drop_unused(before)
+        self.throttle.group.configure(config)
+
+    def lift_io_limits(self) -> None:
+        """Be under no limits any more."""
+        if self.throttle is not None:
+            member, self.throttle = self.throttle, None
+            member.leave()
+            self.graph.throttle_groups.drop_unused(member.group)
+
+    async def _admit(self, length: int, *, is_write: bool) -> None:
+        """Wait until a request may go."""
+        if self.quiesce_counter:
+            await self._wait()
+        if self.throttle is not None:
+            await self.throttle.intercept(length, is_write=is_write)
 
     # Requests
 
@@ -200,21 +267,21 @@ class BlockBackend:
 
         :raises BlockIOError: EIO outside, ENOMEDIUM without one, or the node's failure
         """
-        if self.quiesce_counter:
-            await self._wait()
+        if self.quiesce_counter or self.throttle is not None:
+            await self._admit(length, is_write=False)
         return await self._checked(offset, length).pread(offset, length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Write inside the medium."""
-        if self.quiesce_counter:
-            await self._wait()
+        if self.quiesce_counter or self.throttle is not None:
+            await self._admit(len(data), is_write=True)
         fua = fua or not self.enable_write_cache
         await self._checked(offset, len(data)).pwrite(offset, data, fua=fua)
 
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
         """Write compressed."""
-        if self.quiesce_counter:
-            await self._wait()
+        if self.quiesce_counter or self.throttle is not None:
+            await self._admit(len(data), is_write=True)
         await self._checked(offset, len(data)).pwrite_compressed(offset, data)
 
     async def pwrite_zeroes(
@@ -227,8 +294,8 @@ class BlockBackend:
         no_fallback: bool = False,
     ) -> None:
         """Write zeroes; see `Node.pwrite_zeroes`."""
-        if self.quiesce_counter:
-            await self._wait()
+        if self.quiesce_counter or self.throttle is not None:
+            await self._admit(length, is_write=True)
         fua = fua or not self.enable_write_cache
         await self._checked(offset, length).pwrite_zeroes(
             offset, length, may_unmap=may_unmap, fua=fua, no_fallback=no_fallback
@@ -236,8 +303,8 @@ class BlockBackend:
 
     async def pdiscard(self, offset: int, length: int) -> None:
         """Discard inside the medium."""
-        if self.quiesce_counter:
-            await self._wait()
+        if self.quiesce_counter or self.throttle is not None:
+            await self._admit(length, is_write=True)
         await self._checked(offset, length).pdiscard(offset, length)
 
     async def flush(self) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qmpd.block.graph import Graph
     from qmpd.block.limits import BlockLimits
     from qmpd.block.node import Node
+    from qmpd.block.reopen import ReopenState
 
 
 class BlockStatus(NamedTuple):
@@ -58,6 +59,14 @@ class BlockDriver:
     """Whether a new image of it reads as zeroes."""
     may_replace: ClassVar[Callable[[Node, Node], bool] | None] = None
     """Whether a node that such a one shows may be replaced by its copy, where that is special."""
+    creates_images: ClassVar[bool] = False
+    """Whether images of it can be made by file name."""
+    can_reopen: ClassVar[bool] = False
+    """Whether blockdev-reopen can change options of its nodes."""
+    mutable_options: ClassVar[tuple[str, ...]] = ()
+    """Its own options that can be changed so."""
+    depends_on_parents: ClassVar[bool] = False
+    """Whether what it asks of its children depends on there being parents."""
     flushes_children: ClassVar[bool] = False
     """Whether `flush` does all there is to do, children included."""
     lists_children: ClassVar[bool] = False
@@ -122,6 +131,30 @@ class BlockDriver:
     def limits(self) -> BlockLimits | None:
         """What it can take in one request; None for anything."""
         return None
+
+    async def inactivate(self) -> None:
+        """The node is given up to another process: nothing may be kept back.
+
+        :raises QmpError: it cannot be
+        """
+
+    async def activate(self) -> None:
+        """The node is taken back: what is known of the image may be out of date.
+
+        :raises QmpError: it cannot be read
+        """
+
+    async def reopen_prepare(self, state: ReopenState) -> None:
+        """Check and prepare other options; `reopen_commit` or `reopen_abort` follows.
+
+        :raises QmpError: they cannot be
+        """
+
+    async def reopen_commit(self, state: ReopenState) -> None:
+        """What was prepared holds now."""
+
+    async def reopen_abort(self, state: ReopenState) -> None:
+        """What was prepared does not come."""
 
     def check_add_child(self) -> None:
         """Whether a child may be added now.
@@ -227,10 +260,46 @@ class BlockDriver:
         """A plain file name that says all there is to say of this node; None if there is none."""
         return None
 
-    async def set_read_only(self, read_only: bool) -> None:
-        """The node is about to become read-only, or has become writable.
+    @classmethod
+    def creation_line(
+        cls, name: str, size: int, backing_file: str | None, backing_format: str | None
+    ) -> str:
+        """What is printed when an image is made by file name."""
+        return f"Formatting '{name}', fmt={cls.format_name} size={size}\n"
 
-        :raises QmpError: it cannot
+    # Internal snapshots (`supports_internal_snapshots` drivers only)
+
+    def snapshot_list(self) -> list[dict[str, Any]]:
+        """The SnapshotInfo of every internal snapshot."""
+        return []
+
+    async def snapshot_create(self, name: str, date: tuple[int, int], vm_clock: int) -> str:
+        """Keep the disk as an internal snapshot; returns its id.
+
+        :param date: seconds and nanoseconds of the real time
+        :param vm_clock: nanoseconds the guest has run
+        :raises BlockIOError: it failed
+        """
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def snapshot_delete(self, ident: str | None, name: str | None) -> dict[str, Any]:
+        """Delete an internal snapshot; returns its SnapshotInfo.
+
+        :raises BlockIOError: it failed
+        """
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def change_backing_file(self, name: str | None, backing_format: str | None) -> None:
+        """Write another backing file name and format into the header.
+
+        :raises BlockIOError: it has no such, or that failed
+        """
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def open_backing(self) -> None:
+        """Open the backing file that the image itself names.
+
+        :raises QmpError: it cannot be opened
         """
 
     def check_can_store_bitmap(self, name: str, granularity: int) -> None:

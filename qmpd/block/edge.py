@@ -30,6 +30,12 @@ class Parent(Protocol):
     def user_description(self) -> str:
         """How permission conflicts call it."""
 
+    def node_activated(self) -> None:
+        """The node it holds is active again."""
+
+    def node_inactivated(self) -> None:
+        """The node it holds is being given up: it must not need to write any more."""
+
     def drained_begin(self) -> None:
         """A node it holds is to be quiet: start nothing new; these calls are counted."""
 

@@ -45,6 +45,7 @@ class Graph:
         """Takes its complaints."""
         self.storage = storage
         self.clock = clock
+        self._started = clock.now()
         self.throttle_groups = ThrottleGroups(clock)
         self.backends: dict[str, BlockBackend] = {}
         """The named backends, the oldest first."""
@@ -53,6 +54,10 @@ class Graph:
         self._drains = 0
         self._by_name: dict[str, Node] = {}
         self._names = NameGenerator()
+
+    def guest_time(self) -> int:
+        """Nanoseconds the guest has been there."""
+        return self.clock.now() - self._started
 
     # Looking up
 
@@ -126,7 +131,9 @@ class Graph:
         """
         if isinstance(reference, str):
             return self.lookup_device_or_node(reference, reference)
-        return await open_node(self, child_options(reference, parent, backing=backing))
+        child = await open_node(self, child_options(reference, parent, backing=backing))
+        child.inherits_from = parent
+        return child
 
     def register(self, node: Node, name: str | None) -> None:
         """Give `node` its name, an automatic one for None.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.filename import Names, filename
+from qmpd.block.throttle import BUCKETS
 
 if TYPE_CHECKING:
     from qmpd.block.backend import BlockBackend
@@ -66,7 +67,7 @@ async def block_device_info(
         "backing_file_depth": 0 if flat else chain_depth(node),
         "encrypted": False,
         "detect_zeroes": node.detect_zeroes,
-        **_NO_LIMITS,
+        **_limits(backend),
         "image": await image_info(node, flat=flat, names=names),
         "cache": {
             "writeback": backend is None or backend.enable_write_cache,
@@ -78,6 +79,24 @@ async def block_device_info(
     if node.bitmaps:
         info["dirty-bitmaps"] = [bitmap.info() for bitmap in node.bitmaps]
     info["active"] = node.active
+    return info
+
+
+def _limits(backend: BlockBackend | None) -> dict[str, Any]:
+    """The limits a backend is under."""
+    if backend is None or backend.throttle is None:
+        return dict(_NO_LIMITS)
+    group = backend.throttle.group
+    names = dict(zip(BUCKETS, _NO_LIMITS, strict=True))
+    buckets = group.config.buckets
+    info: dict[str, Any] = {names[limit]: bucket.avg for limit, bucket in buckets.items()}
+    for limit, bucket in buckets.items():
+        if bucket.max:
+            info[f"{names[limit]}_max"] = bucket.max
+            info[f"{names[limit]}_max_length"] = bucket.burst_length
+    if group.config.op_size:
+        info["iops_size"] = group.config.op_size
+    info["group"] = group.name
     return info
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from qmpd.block import drain
 from qmpd.block.blockers import BACKING_ALLOWS, Blocker, Blockers, Op
@@ -43,6 +43,8 @@ class Node(NodeIO):
         self.monitor_owned = False
         self.implicit = False
         """A filter that a job has put there under an automatic name: most queries hide it."""
+        self.inherits_from: Node | None = None
+        """The node inside whose options this one was defined."""
         self._holds = 0
         self.blockers = Blockers()
         self._backing_blocker: Blocker | None = None
@@ -62,7 +64,7 @@ class Node(NodeIO):
     def backing(self) -> Node | None:
         """The `backing` child, where there is one."""
         edge = self.children.get("backing")
-        return None if edge is None else edge.node
+        return edge.node if edge is not None and edge.role & COW else None
 
     @property
     def primary(self) -> Node | None:
@@ -180,7 +182,7 @@ class Node(NodeIO):
         edge = Edge(name, self, child, role)
         self.link(edge)
         try:
-            refresh_permissions(self)
+            refresh_permissions(*_concerned(self, child))
         except BaseException:
             self.unlink(edge)
             raise
@@ -342,30 +344,10 @@ class Node(NodeIO):
 
         :raises QmpError: the driver cannot, or somebody needs to write
         """
-        if read_only == self.read_only:
-            return
-        if read_only:
-            await self.driver.set_read_only(True)
-            self._switch_read_only(True)
-            await self._switch_children(True)
-        else:
-            await self._switch_children(False)
-            self._switch_read_only(False)
-            await self.driver.set_read_only(False)
+        from qmpd.block.reopen import reopen_read_only
 
-    def _switch_read_only(self, read_only: bool) -> None:
-        self.read_only = read_only
-        try:
-            refresh_permissions(self)
-        except BaseException:
-            self.read_only = not read_only
-            raise
-
-    async def _switch_children(self, read_only: bool) -> None:
-        for name, edge in self.children.items():
-            inline = self.options.get(name)
-            if not edge.role & COW and isinstance(inline, Mapping) and "read-only" not in inline:
-                await edge.node.set_read_only(read_only)
+        if read_only != self.read_only:
+            await reopen_read_only(self.graph, self, read_only)
 
     def check_operation(self, operation: Op) -> None:
         """Whether an operation may be done now.
@@ -375,7 +357,17 @@ class Node(NodeIO):
         self.blockers.check(operation, self.device_or_node_name)
 
 
-def check_detect_zeroes(node: Node) -> None:
+def _concerned(parent: Node, child: Node) -> tuple[Node, ...]:
+    """The nodes whose permissions a new edge between them may change."""
+    return (parent, child) if child.driver_class.depends_on_parents else (parent,)
+
+
+class _DetectsZeroes(Protocol):
+    detect_zeroes: str
+    unmap: bool
+
+
+def check_detect_zeroes(node: _DetectsZeroes) -> None:
     """detect-zeroes=unmap needs discard=unmap.
 
     :raises GenericError: where it has it not

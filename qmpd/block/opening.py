@@ -11,10 +11,11 @@ from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
+    from qmpd.block.reopen import NodeFlags
 
 
 def child_options(
-    options: Mapping[str, Any], parent: Node, *, backing: bool = False
+    options: Mapping[str, Any], parent: Node | NodeFlags, *, backing: bool = False
 ) -> dict[str, Any]:
     """The options of a child defined inside `parent`, with what it takes from there.
 

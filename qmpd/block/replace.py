@@ -100,6 +100,15 @@ class GraphChange:
         for node in left:
             await self._graph.release(node)
 
+    def touch(self, node: Node) -> None:
+        """Have the permissions of `node` worked out anew, too."""
+        self._touched[node] = None
+
+    def undo(self) -> None:
+        """Undo everything, if that has not been done."""
+        if self._undo:
+            self.abort()
+
     def _touch(self, *nodes: Node) -> None:
         for node in nodes:
             self._touched[node] = None

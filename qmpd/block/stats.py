@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.latency import LatencyHistogram
+
 if TYPE_CHECKING:
     from qmpd.block.backend import BlockBackend
     from qmpd.block.graph import Graph
@@ -33,6 +35,8 @@ class BlockAcctStats:
         self._last_access: int | None = None
         self.account_invalid = True
         self.account_failed = True
+        self.histograms: dict[str, LatencyHistogram] = {}
+        """By kind of request, where they are collected."""
         self.counters: dict[str, int] = dict.fromkeys([*_COUNTERS, *_FAILURES], 0)
 
     def done(self, kind: str, length: int, duration: int) -> None:
@@ -40,15 +44,20 @@ class BlockAcctStats:
         if kind != "flush":
             self.counters[f"{kind}_bytes"] += length
         self.counters[f"{kind}_operations"] += 1
+        self._timed(kind, duration)
+
+    def _timed(self, kind: str, duration: int) -> None:
         self.counters[f"{kind}_total_time_ns"] += duration
         self._last_access = self._now()
+        histogram = self.histograms.get(kind)
+        if histogram is not None:
+            histogram.account(duration)
 
     def failed(self, kind: str, duration: int) -> None:
         """A request failed."""
         self.counters[f"failed_{kind}_operations"] += 1
         if self.account_failed:
-            self.counters[f"{kind}_total_time_ns"] += duration
-            self._last_access = self._now()
+            self._timed(kind, duration)
 
     def invalid(self, kind: str) -> None:
         """A request was malformed."""
@@ -65,6 +74,8 @@ class BlockAcctStats:
         members["account_invalid"] = self.account_invalid
         members["account_failed"] = self.account_failed
         members["timed_stats"] = []
+        for kind, histogram in self.histograms.items():
+            members[f"{kind}_latency_histogram"] = histogram.info()
         return members
 
 

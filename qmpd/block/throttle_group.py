@@ -24,6 +24,8 @@ class ThrottleGroup:
         self.name = name
         self.clock = clock
         self.state = ThrottleState(ThrottleConfig(), clock.now())
+        self.is_object = False
+        """Whether object-add has made it, and object-del takes it away."""
         self.members: list[ThrottleMember] = []
         self.tokens: dict[bool, ThrottleMember | None] = {READ: None, WRITE: None}
         """Whose turn it is, in each direction."""
@@ -210,3 +212,8 @@ class ThrottleGroups:
     def drop(self, name: str) -> None:
         """Forget a group nobody needs any more."""
         self._groups.pop(name, None)
+
+    def drop_unused(self, group: ThrottleGroup) -> None:
+        """Forget a group without members, unless it is an object of its own."""
+        if not group.members and not group.is_object:
+            self.drop(group.name)

@@ -79,11 +79,9 @@ class ThrottleState:
 def _wait(bucket: Bucket, level: _Level) -> int:
     if not bucket.avg:
         return 0
-    if bucket.max:
-        brim, burst_brim = bucket.max * bucket.burst_length, bucket.max / 10
-    else:
-        # Short bursts are let through even where none are configured.
-        brim, burst_brim = bucket.avg / 10, 0.0
+    # Short bursts are let through even where none are configured.
+    brim = float(bucket.max * bucket.burst_length) if bucket.max else bucket.avg / 10
+    burst_brim = bucket.max / 10
     extra = level.level - brim
     if extra > 0:
         return int(extra / bucket.avg * NANOSECONDS)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.activation import set_active
 from qmpd.block.change_children import change_children
 from qmpd.block.debug_graph import debug_graph
 from qmpd.block.info import query_block as block_infos
 from qmpd.block.info import query_named_block_nodes as node_infos
+from qmpd.block.reopen import blockdev_reopen
 from qmpd.block.stats import query_blockstats as block_stats
 from qmpd.commands.registry import CommandTable, Context
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
         BlockCommitArguments,
         BlockdevDelArguments,
         BlockdevSetActiveArguments,
-        BlockdevSnapshotDeleteInternalSyncArguments,
         BlockResizeArguments,
         BlockSetWriteThresholdArguments,
         BlockStreamArguments,
@@ -86,18 +87,15 @@ async def blockdev_del(context: Context, arguments: BlockdevDelArguments) -> Non
 
 
 @BLOCK_CORE.command("blockdev-set-active")
-def blockdev_set_active(context: Context, arguments: BlockdevSetActiveArguments) -> None:
-    """Give an image to another process, or take it back: every node here is active."""
-    graph = context.machine.graph
-    if arguments.node_name is None:
-        nodes = list(graph.nodes())
-    else:
-        node = graph.find_node(arguments.node_name)
-        if node is None:
-            raise GenericError(f"Failed to find node with node-name='{arguments.node_name}'")
-        nodes = [node]
-    if any(node.active != arguments.active for node in nodes):
-        raise NotServed("Changing whether a node is active is not served by qmpd yet")
+async def blockdev_set_active(context: Context, arguments: BlockdevSetActiveArguments) -> None:
+    """Give an image to another process, or take it back."""
+    await set_active(context.machine.graph, arguments.node_name, arguments.active)
+
+
+@BLOCK_CORE.command("blockdev-reopen")
+async def reopen(context: Context, _: object) -> None:
+    """Change the options of nodes that are open."""
+    await blockdev_reopen(context.machine.graph, context.raw["options"])
 
 
 @BLOCK_CORE.command("block_resize")
@@ -112,17 +110,6 @@ async def block_resize(context: Context, arguments: BlockResizeArguments) -> Non
 def block_set_write_threshold(context: Context, arguments: BlockSetWriteThresholdArguments) -> None:
     """Have an event when a write reaches beyond a byte of the node."""
     context.machine.graph.set_write_threshold(arguments.node_name, arguments.write_threshold)
-
-
-@BLOCK_CORE.command("blockdev-snapshot-delete-internal-sync")
-def blockdev_snapshot_delete_internal_sync(
-    context: Context, arguments: BlockdevSnapshotDeleteInternalSyncArguments
-) -> None:
-    """Delete an internal snapshot: so far only what QEMU refuses is refused its way."""
-    context.machine.graph.lookup(arguments.device)
-    if arguments.id is None and arguments.name is None:
-        raise GenericError("Name or id must be provided")
-    raise NotServed("Internal snapshots are not served by qmpd yet")
 
 
 @BLOCK_CORE.command("block-stream")

@@ -13,10 +13,12 @@ from qmpd.commands.introspect import INTROSPECT
 from qmpd.commands.job import JOB
 from qmpd.commands.machine import MACHINE
 from qmpd.commands.migration import MIGRATION
+from qmpd.commands.mirror import MIRROR
 from qmpd.commands.misc import MISC
 from qmpd.commands.qom import QOM
 from qmpd.commands.registry import join
 from qmpd.commands.run_state import RUN_STATE
+from qmpd.commands.snapshot import SNAPSHOT
 from qmpd.commands.transaction import TRANSACTION
 
 SERVED: Final = MappingProxyType(
@@ -25,6 +27,8 @@ SERVED: Final = MappingProxyType(
         INTROSPECT,
         BLOCK_CORE,
         BITMAPS,
+        SNAPSHOT,
+        MIRROR,
         TRANSACTION,
         JOB,
         BLOCK,

@@ -222,6 +222,12 @@ class BlockJob(Job):
         """See `Job.on_user_resume`: errors are forgotten."""
         self.io_status = "ok"
 
+    def node_activated(self) -> None:
+        """See `Parent.node_activated`."""
+
+    def node_inactivated(self) -> None:
+        """See `Parent.node_inactivated`."""
+
     # Drains of the graph
 
     def drained_begin(self) -> None:

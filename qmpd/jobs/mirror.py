@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.block.bitmap import DirtyBitmap
 from qmpd.block.chain_status import is_allocated_above
 from qmpd.block.drivers.mirror_top import Change
+from qmpd.block.permissions import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.jobs.block_job import BlockJob, ErrorAction, OnError
 from qmpd.jobs.mirror_active import GuestWrites
@@ -81,6 +82,8 @@ class MirrorJob(BlockJob):
             top,
             job_id,
             speed=speed,
+            perm=CONSISTENT_READ,
+            shared=CONSISTENT_READ | WRITE_UNCHANGED | WRITE,
             txn=txn,
             auto_finalize=auto_finalize,
             auto_dismiss=auto_dismiss,
@@ -176,6 +179,7 @@ class MirrorJob(BlockJob):
     async def _drain(self) -> None:
         """Keep guests from writing until the graph has been changed."""
         self.in_drain = True
+        await self.turn()
         await self.graph.drained_begin(self.source)
 
     async def _mirror(self) -> None:

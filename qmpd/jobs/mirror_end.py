@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from qmpd.block.blockers import Blocker
+from qmpd.block.replace import unfreeze_chain
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.mirror import MirrorJob as MirrorWork
 
@@ -36,7 +37,7 @@ class MirrorJob(MirrorWork):
     frozen: Node | None = None
     target_was_read_only = False
     _to_replace: Node | None = None
-    _blocker: Blocker | None = None
+    _replace_blocker: Blocker | None = None
     _left = False
 
     async def complete_work(self) -> None:
@@ -49,8 +50,8 @@ class MirrorJob(MirrorWork):
             if node is None:
                 raise GenericError(f"Node name '{self.replaces}' not found")
             self._to_replace = node
-            self._blocker = Blocker("block device is in use by block-job-complete")
-            node.blockers.add(self._blocker)
+            self._replace_blocker = Blocker("block device is in use by block-job-complete")
+            node.blockers.add(self._replace_blocker)
             node.hold()
         await super().complete_work()
 
@@ -76,7 +77,7 @@ class MirrorJob(MirrorWork):
         graph, top, source, target = self.graph, self.top, self.source, self.target_node
         aborting = self.error is not None
         if self.frozen is not None:
-            graph.unfreeze_chain(top, self.frozen)
+            unfreeze_chain(top, self.frozen)
         if self.bitmap in top.bitmaps:
             top.bitmaps.remove(self.bitmap)
         held = [source, top, target]
@@ -100,11 +101,11 @@ class MirrorJob(MirrorWork):
         except QmpError as error:
             graph.report(error.desc)
             failure = BlockIOError(errno.EPERM)
-        if self._to_replace is not None and self._blocker is not None:
-            self._to_replace.blockers.remove(self._blocker)
+        if self._to_replace is not None and self._replace_blocker is not None:
+            self._to_replace.blockers.remove(self._replace_blocker)
             held.append(self._to_replace)
         self.remove_nodes()
-        graph.replace_node(top, source).commit()
+        await graph.replace_node(top, source).commit()
         graph.drained_end(target)
         graph.drained_end(top)
         if self.in_drain:
@@ -120,10 +121,9 @@ class MirrorJob(MirrorWork):
         if self.backing_at_end is Backing.SOURCE:
             backing = source if self.plan.none else self.plan.base
             if unfiltered.backing is not backing:
-                graph_change = await self.graph.set_backing(unfiltered, backing)
-                graph_change.commit()
+                await self.graph.set_backing(unfiltered, backing).commit()
         elif self.backing_at_end is Backing.OPEN:
-            await self.graph.open_backing(unfiltered)
+            await unfiltered.driver.open_backing()
 
     async def _replace(self, source: Node, target: Node) -> None:
         replaced = source if self._to_replace is None else self._to_replace
@@ -137,7 +137,7 @@ class MirrorJob(MirrorWork):
             )
         await self.graph.drained_begin(replaced)
         try:
-            self.graph.replace_node(replaced, target).commit()
+            await self.graph.replace_node(replaced, target).commit()
         finally:
             self.graph.drained_end(replaced)
 

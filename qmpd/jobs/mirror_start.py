@@ -9,6 +9,7 @@ from qmpd.block.backend import BlockBackend
 from qmpd.block.blockers import Op
 from qmpd.block.drivers.mirror_top import MirrorTop
 from qmpd.block.permissions import CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
+from qmpd.block.replace import freeze_chain
 from qmpd.errors import GenericError
 from qmpd.jobs.mirror import DEFAULT_BUFFER, MirrorPlan
 from qmpd.jobs.mirror_end import ActiveCommitJob, Backing, MirrorJob
@@ -205,7 +206,11 @@ async def _insert_filter(graph: Graph, source: Node, name: str | None, is_commit
     assert isinstance(driver, MirrorTop)
     driver.is_commit = is_commit
     try:
-        await graph.drained(source, graph.append(top, source))
+        await graph.drained_begin(source)
+        try:
+            await graph.append(top, source).commit()
+        finally:
+            graph.drained_end(source)
     except BaseException:
         await graph.unref(top)
         raise
@@ -242,7 +247,7 @@ def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:
             shared |= CONSISTENT_READ
         job.add_node("intermediate node", node, 0, shared)
         node = node.filter_or_backing
-    job.graph.freeze_chain(job.top, target)
+    freeze_chain(job.top, target)
     job.frozen = target
 
 
@@ -252,4 +257,5 @@ async def _give_up(graph: Graph, top: Node, job: MirrorJob | None) -> None:
     driver.stopped = True
     if job is not None:
         await job.give_up()
+    top.refresh_permissions()
     await graph.drop_filter(top)

@@ -14,7 +14,7 @@ from qmpd.block.images import OverlayStorage
 from qmpd.block.info import query_block, query_named_block_nodes
 from qmpd.block.stats import query_blockstats
 from qmpd.clock import Task
-from qmpd.errors import BlockIOError, GenericError, NotServed, QmpError
+from qmpd.errors import BlockIOError, GenericError, QmpError
 from tests.block.world import World
 
 
@@ -48,8 +48,8 @@ def test_a_failed_open_leaves_nothing(world: World) -> None:
 
 
 def test_drivers_that_are_not_here(world: World) -> None:
-    with pytest.raises(NotServed, match="Block driver 'throttle' is not served by qmpd yet"):
-        world.add("throttle", "t", file={"driver": "null-co"})
+    with pytest.raises(GenericError, match="Unknown driver 'bochs'"):
+        world.add("bochs", "t", file={"driver": "null-co"})
     with pytest.raises(GenericError, match="Unknown driver 'rbd'"):
         world.add("rbd", "r")
     assert world.names() == []

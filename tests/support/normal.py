@@ -8,7 +8,10 @@ from typing import Any
 _PACKAGES = re.compile(r"Debian [^\"\\ ]*|qmpd-[^\"\\ ]*")
 _BLOCK_NAME = re.compile(r"#block\d+")
 _RATES = re.compile(r"(\d+ ops; ).*")
-_VARYING = {"actual-size", "thread-id", "idle_time_ns", "rd_total_time_ns", "wr_total_time_ns"}
+_VARYING = {
+    *("actual-size", "thread-id", "idle_time_ns", "rd_total_time_ns", "wr_total_time_ns"),
+    *("date-sec", "date-nsec", "vm-clock-nsec"),
+}
 
 
 def normal_text(text: str, scratch: str | None = None) -> str:

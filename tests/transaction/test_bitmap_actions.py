@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qmpd.block.driver import BlockDriver
+from qmpd.block.node import Node
 from qmpd.errors import GenericError, QmpError
 from qmpd.transaction import ActionRequest, run_action, run_transaction
 from tests.bitmaps.world import World
@@ -116,12 +118,13 @@ def test_enable_of_a_missing_bitmap_and_merge_of_nothing(world: World) -> None:
         world.run(run_action(world, *simple("enable", "nope")))
 
 
-class FakePersistence:
+class FakePersistence(BlockDriver):
     """A driver that stores bitmaps; notes what is removed from the image."""
 
     removed: list[str]
 
-    def __init__(self) -> None:
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
         self.removed = []
 
     def check_can_store_bitmap(self, name: str, granularity: int) -> None:
@@ -138,7 +141,7 @@ class FakePersistence:
 
 def test_removing_a_persistent_bitmap(world: World) -> None:
     """Its stored copy goes in prepare; after an abort it will be stored again."""
-    driver = FakePersistence()
+    driver = FakePersistence(world.node)
     world.node.driver = driver  # type: ignore[assignment]
     world.run(run_action(world, *add("p", persistent=True)))
     world.add("stuck", persistent=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from qmpd.block.driver import BlockStatus
 from qmpd.block.drivers.blkdebug_rules import Rules, read_rules
 from qmpd.block.drivers.filter import Filter
+from qmpd.block.filename import exact_filename
 from qmpd.block.limits import BlockLimits
 from qmpd.block.permissions import FILTERED, PERMISSION_BITS, PRIMARY
 from qmpd.clock import Waiter
@@ -30,6 +31,7 @@ class BlkDebug(Filter):
     format_name = "blkdebug"
     file_child = False
     has_allocated_size = False
+    can_reopen = True
     strong_options = ("config", "inject-error", "set-state")
 
     def __init__(self, node: Node, options: Mapping[str, Any], rules: Rules) -> None:
@@ -64,7 +66,7 @@ class BlkDebug(Filter):
         if given and (given >= _INT_MAX or given < 0 or given & (given - 1)):
             raise _unmet("align", given)
         align = max(given, lowest)
-        values = {}
+        values: dict[str, int] = {}
         for name, unit in (
             ("max-transfer", None),
             ("opt-write-zero", None),
@@ -108,7 +110,7 @@ class BlkDebug(Filter):
         """``blkdebug:CONFIG:IMAGE``, where no rule is given otherwise."""
         if any(self.node.options.get(name) for name in ("inject-error", "set-state")):
             return None
-        below = self.filtered.driver.exact_filename()
+        below = exact_filename(self.filtered)
         return None if below is None else f"blkdebug:{self.config or ''}:{below}"
 
     # Events and breakpoints

@@ -35,6 +35,7 @@ class CopyBeforeWrite(Filter):
 
     format_name = "copy-before-write"
     strong_options = ("on-cbw-error", "cbw-timeout", "min-cluster-size")
+    depends_on_parents = True
     discard_source = False
 
     def __init__(self, node: Node) -> None:

@@ -15,6 +15,7 @@ from qmpd.errors import BlockIOError, GenericError, NotServed
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
     from qmpd.block.node import Node
+    from qmpd.block.reopen import ReopenState
 
 _PREALLOCATION: Final = ("off", "falloc", "full")
 
@@ -33,6 +34,9 @@ class File(BlockDriver):
     can_discard = True
     can_truncate = True
     has_info = True
+    creates_images = True
+    can_reopen = True
+    mutable_options = ("x-check-cache-dropped",)
     io_waits = True
     has_zero_init = True
     strong_options = ("filename",)
@@ -122,9 +126,27 @@ class File(BlockDriver):
         self.image.close()
         self.image = image
 
-    async def set_read_only(self, read_only: bool) -> None:
-        """Open the image again, the other way."""
-        self._replace(self._storage.open(self.filename, read_only=read_only))
+    async def reopen_prepare(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_prepare`: whether it can be opened the other way."""
+        flags = state.flags
+        if not flags.read_only and not flags.auto_read_only and self.image.read_only:
+            state.data = self._storage.open(self.filename)
+
+    async def reopen_commit(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_commit`: open the image again, the other way."""
+        node = self.node
+        writes = self._held[0] & (WRITE | WRITE_UNCHANGED | RESIZE)
+        read_only = node.read_only or (node.auto_read_only and not writes)
+        image, state.data = state.data, None
+        if read_only != self.image.read_only:
+            self._replace(image or self._storage.open(self.filename, read_only=read_only))
+        elif image is not None:
+            image.close()
+
+    async def reopen_abort(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_abort`."""
+        if state.data is not None:
+            state.data.close()
 
     # Data
 

@@ -21,7 +21,7 @@ class Filter(BlockDriver):
     file_child = True
     can_write_zeroes = True
     can_discard = True
-    can_truncate = False
+    can_truncate = True
 
     @classmethod
     def file_role(cls, options: Mapping[str, Any]) -> int:
@@ -79,6 +79,10 @@ class Filter(BlockDriver):
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """The child's."""
         return await self.filtered.block_status(offset, length)
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        """Resize the child."""
+        await self.filtered.truncate(size, exact=exact, prealloc=prealloc)
 
     async def info_members(self) -> dict[str, Any]:
         """What the child tells of its clusters."""

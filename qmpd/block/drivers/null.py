@@ -20,6 +20,7 @@ class NullCo(BlockDriver):
 
     format_name: ClassVar[str] = "null-co"
     is_protocol = True
+    can_reopen = True
     strong_options = ("size", "read-zeroes")
 
     def __init__(self, node: Node, size: int, latency: int, *, read_zeroes: bool) -> None:

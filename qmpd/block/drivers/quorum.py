@@ -29,6 +29,7 @@ class Quorum(BlockDriver):
 
     format_name = "quorum"
     can_write_zeroes = True
+    can_reopen = True
     flushes_children = True
     lists_children = True
     strong_options = ("vote-threshold", "blkverify", "rewrite-corrupted", "read-pattern")

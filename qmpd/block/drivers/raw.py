@@ -12,6 +12,7 @@ from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.node import Node
+    from qmpd.block.reopen import ReopenState
 
 
 class Raw(BlockDriver):
@@ -19,14 +20,16 @@ class Raw(BlockDriver):
 
     format_name = "raw"
     file_child = True
+    creates_images = True
+    can_reopen = True
+    mutable_options = ("offset", "size")
     can_write_zeroes = True
     can_discard = True
     can_truncate = True
     strong_options = ("offset", "size")
 
-    def __init__(self, node: Node, file: Node, offset: int, size: int | None) -> None:
+    def __init__(self, node: Node, offset: int, size: int | None) -> None:
         super().__init__(node)
-        self.file = file
         self.offset = offset
         self.size = size
 
@@ -50,20 +53,21 @@ class Raw(BlockDriver):
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
         """See `BlockDriver.open`."""
-        file = node.children["file"].node
-        offset, size, whole = options.get("offset", 0), options.get("size"), file.length
-        if offset > whole:
-            raise GenericError(
-                f"Offset ({offset}) cannot be greater than size of the containing file ({whole})"
-            )
-        if size is not None and whole - offset < size:
-            raise GenericError(
-                f"The sum of offset ({offset}) and size ({size}) has to be smaller or equal to"
-                f" the  actual size of the containing file ({whole})"
-            )
-        if size is not None and size % 512:
-            raise GenericError("Specified size is not multiple of 512")
-        return cls(node, file, offset, size)
+        offset, size = _window(options, node.children["file"].node.length)
+        return cls(node, offset, size)
+
+    @property
+    def file(self) -> Node:
+        """The node below."""
+        return self.node.children["file"].node
+
+    async def reopen_prepare(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_prepare`: the window may be another."""
+        state.data = _window(state.options, self.file.length)
+
+    async def reopen_commit(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_commit`."""
+        self.offset, self.size = state.data
 
     @property
     def has_info(self) -> bool:  # type: ignore[override]
@@ -125,3 +129,24 @@ class Raw(BlockDriver):
         """What the file tells of its clusters."""
         members = await self.file.driver.info_members()
         return {name: members[name] for name in ("cluster-size", "dirty-flag") if name in members}
+
+
+def _window(options: Mapping[str, Any], whole: int) -> tuple[int, int | None]:
+    """Offset and size that the options ask for.
+
+    :param whole: length of the file
+    :raises GenericError: it has no such window
+    """
+    offset, size = options.get("offset", 0), options.get("size")
+    if offset > whole:
+        raise GenericError(
+            f"Offset ({offset}) cannot be greater than size of the containing file ({whole})"
+        )
+    if size is not None and whole - offset < size:
+        raise GenericError(
+            f"The sum of offset ({offset}) and size ({size}) has to be smaller or equal to"
+            f" the  actual size of the containing file ({whole})"
+        )
+    if size is not None and size % 512:
+        raise GenericError("Specified size is not multiple of 512")
+    return offset, size

@@ -12,6 +12,7 @@ from qmpd.errors import GenericError
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
     from qmpd.block.node import Node
+    from qmpd.block.reopen import ReopenState
 
 
 class Throttle(Filter):
@@ -19,6 +20,8 @@ class Throttle(Filter):
 
     format_name = "throttle"
     strong_options = ("throttle-group",)
+    can_reopen = True
+    mutable_options = ("throttle-group",)
 
     def __init__(self, node: Node, group: ThrottleGroup) -> None:
         super().__init__(node)
@@ -32,6 +35,16 @@ class Throttle(Filter):
     async def close(self) -> None:
         """See `BlockDriver.close`."""
         self.member.leave()
+
+    async def reopen_prepare(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_prepare`: the group may be another."""
+        name = state.options.get("throttle-group")
+        state.data = self.member.group if name is None else find_group(self.node.graph, name)
+
+    async def reopen_commit(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_commit`."""
+        if state.data is not self.member.group:
+            self.member.move(state.data)
 
     def drained_begin(self) -> None:
         """See `BlockDriver.drained_begin`: what waits goes."""

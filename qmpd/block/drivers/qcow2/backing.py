@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.block.drivers import NOT_SERVED, find_driver
 from qmpd.block.drivers.qcow2.info import text
 from qmpd.block.filename import exact_filename, filename
 from qmpd.block.opening import check_named_backing
+from qmpd.block.probe import has_protocol, probe, protocol_options
 from qmpd.errors import GenericError, QmpError
 
 if TYPE_CHECKING:
@@ -19,25 +18,6 @@ LATER: Final = object()
 """As `backing` option: whoever opens the image opens its backing file afterwards."""
 
 PREFIX = "Could not open backing file: "
-
-PROBES: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"QFI\xfb\0\0\0\1", "qcow"),
-    (0, b"QFI\xfb", "qcow2"),
-    (0, b"QED\0", "qed"),
-    (0, b"KDMV", "vmdk"),
-    (0, b"COWD", "vmdk"),
-    (0, b"vhdxfile", "vhdx"),
-    (0, b"conectix", "vpc"),
-    (0, b"LUKS\xba\xbe", "luks"),
-    (0x40, b"\x7f\x10\xda\xbe", "vdi"),
-)
-"""Offset and bytes that tell the format of a file whose format nobody names; else it is raw."""
-
-
-def has_protocol(name: str) -> bool:
-    """Whether a file name begins with a protocol (`nbd:`, `json:`) rather than a path."""
-    head, separator, _ = name.partition(":")
-    return bool(separator) and "/" not in head
 
 
 def full_backing_filename(s: Qcow2State) -> str:
@@ -100,7 +80,7 @@ async def _open(s: Qcow2State, reference: str | Mapping[str, Any], *, named: boo
 async def _open_named(s: Qcow2State) -> None:
     """Open the backing file that the header names, but not what that one stands on."""
     try:
-        child = _protocol_options(full_backing_filename(s))
+        child = protocol_options(full_backing_filename(s))
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     if not s.header.backing_format:
@@ -118,23 +98,6 @@ async def _open_image(s: Qcow2State, driver: str, file: str | Mapping[str, Any])
         del s.backing.options["backing"]
 
 
-def _protocol_options(name: str) -> dict[str, Any]:
-    """Options of the protocol node of a file name."""
-    if name.startswith("json:"):
-        options = json.loads(name[len("json:") :])
-        if not isinstance(options, dict):
-            raise GenericError("Invalid JSON object given")
-        return options
-    if has_protocol(name):
-        protocol = name.partition(":")[0]
-        if protocol in NOT_SERVED:
-            find_driver(protocol)
-        if protocol != "file":
-            raise GenericError(f"Unknown protocol '{protocol}'")
-        name = name[len("file:") :]
-    return {"driver": "file", "filename": name}
-
-
 async def _open_probed(s: Qcow2State, child: Mapping[str, Any]) -> None:
     """Open a backing file without a named format by what is in it."""
     graph = s.node.graph
@@ -146,11 +109,3 @@ async def _open_probed(s: Qcow2State, child: Mapping[str, Any]) -> None:
         await _open_image(s, probe(await file.pread(0, 2048)), file.node_name)
     finally:
         await graph.unref(file)
-
-
-def probe(head: bytes) -> str:
-    """The format of a file that begins with `head`."""
-    for offset, magic, driver in PROBES:
-        if head[offset : offset + len(magic)] == magic:
-            return driver
-    return "raw"

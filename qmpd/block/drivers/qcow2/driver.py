@@ -15,10 +15,10 @@ from qmpd.block.drivers.qcow2.create_options import CreateOptions, check_create_
 from qmpd.block.drivers.qcow2.entries import HAS_OFFSET, READS_AS_ZERO, UNALLOCATED
 from qmpd.block.drivers.qcow2.layout import INCOMPAT_DIRTY, INT_MAX
 from qmpd.block.drivers.qcow2.mapping import get_host_offset
-from qmpd.block.drivers.qcow2.opening import open_image, update_options
+from qmpd.block.drivers.qcow2.opening import open_image, set_options, update_options
+from qmpd.block.drivers.qcow2.options import read_options
 from qmpd.block.drivers.qcow2.read import read_clusters
 from qmpd.block.drivers.qcow2.resize import detect_metadata_preallocation, truncate
-from qmpd.block.drivers.qcow2.snapshot_table import Snapshot
 from qmpd.block.drivers.qcow2.state import Qcow2State, log
 from qmpd.block.drivers.qcow2.write import write_clusters, write_compressed
 from qmpd.block.drivers.qcow2.zero import discard, write_zeroes
@@ -29,6 +29,7 @@ from qmpd.errors import BlockIOError, QmpError
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
     from qmpd.block.node import Node
+    from qmpd.block.reopen import ReopenState
 
 
 class Qcow2(BlockDriver):
@@ -46,6 +47,15 @@ class Qcow2(BlockDriver):
     can_truncate = True
     can_write_compressed = True
     has_info = True
+    has_zero_init = True
+    creates_images = True
+    can_reopen = True
+    mutable_options = (
+        *("lazy-refcounts", "pass-discard-request", "pass-discard-snapshot"),
+        *("pass-discard-other", "discard-no-unref", "overlap-check", "cache-size"),
+        *("l2-cache-size", "l2-cache-entry-size", "refcount-cache-size", "cache-clean-interval"),
+        "encrypt",
+    )
 
     def __init__(self, node: Node, state: Qcow2State, options: Mapping[str, Any]) -> None:
         super().__init__(node)
@@ -129,6 +139,14 @@ class Qcow2(BlockDriver):
         """See `write_compressed`."""
         self.state.check_usable()
         await write_compressed(self.state, offset, data)
+
+    def zeroes_may_unmap(self) -> bool:
+        """See `BlockDriver.zeroes_may_unmap`."""
+        return self.state.header.version >= 3
+
+    def subcluster_size(self) -> int | None:
+        """See `BlockDriver.subcluster_size`."""
+        return self.state.geometry.subcluster_size
 
     async def pdiscard(self, offset: int, length: int) -> None:
         """Whole clusters; any range."""
@@ -231,18 +249,28 @@ class Qcow2(BlockDriver):
         """See `BlockDriver.remove_persistent_bitmap`."""
         await bitmaps.remove_bitmap(self.state, name)
 
-    async def set_read_only(self, read_only: bool) -> None:
-        """Write everything out, or mark the bitmaps in-use again.
-
-        :raises QmpError: it cannot be done
-        """
+    async def reopen_prepare(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_prepare`: bitmaps are stored before the image is read-only."""
         s = self.state
-        if read_only:
+        flags = state.flags
+        state.data = read_options(state.options, s.header, s.geometry, s.size, unmap=flags.unmap)
+        for cache in (s.l2_cache, s.refcount_cache):
+            await cache.flush()
+        if s.options.lazy_refcounts and not state.data.lazy_refcounts and s.writable:
+            await s.mark_clean()
+        if flags.read_only and not self.node.read_only:
             await reopen_bitmaps_ro(s)
             await self.node.flush()
             await s.mark_clean()
             await self.node.flush()
-        else:
+
+    async def reopen_commit(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_commit`: bitmaps are marked in-use again."""
+        s = self.state
+        self._options = state.options
+        if state.data != s.options:
+            set_options(s, state.data)
+        if state.before.read_only and not self.node.read_only:
             try:
                 await reopen_bitmaps_rw(s)
             except QmpError as error:
@@ -252,6 +280,19 @@ class Qcow2(BlockDriver):
                     self.node.node_name,
                     error.desc,
                 )
+
+    async def inactivate(self) -> None:
+        """See `BlockDriver.inactivate`."""
+        await self.close()
+        await self.node.flush()
+
+    async def activate(self) -> None:
+        """See `BlockDriver.activate`: everything is read anew."""
+        self.state = await open_image(self.node, self._options, unmap=self.node.unmap)
+
+    async def open_backing(self) -> None:
+        """See `BlockDriver.open_backing`."""
+        await open_backing(self.state, {})
 
     async def change_backing_file(self, name: str | None, backing_format: str | None) -> None:
         """Write another backing file name and format into the header.
@@ -263,19 +304,16 @@ class Qcow2(BlockDriver):
         await creation.change_backing_file(s, name, backing_format)
         self.auto_backing_file = name or ""
 
-    async def snapshot_create(self, name: str, date: tuple[int, int], vm_clock: int) -> Snapshot:
-        """Keep the disk as an internal snapshot.
-
-        :param date: seconds and nanoseconds of the real time
-        :param vm_clock: nanoseconds the guest has run
-        """
+    async def snapshot_create(self, name: str, date: tuple[int, int], vm_clock: int) -> str:
+        """See `BlockDriver.snapshot_create`."""
         self.state.check_usable()
-        return await snapshots.snapshot_create(
+        made = await snapshots.snapshot_create(
             self.state, name, date_sec=date[0], date_nsec=date[1], vm_clock_nsec=vm_clock
         )
+        return info.text(made.id)
 
-    async def snapshot_delete(self, ident: str | None, name: str | None) -> dict[str, object]:
-        """Delete an internal snapshot; returns its SnapshotInfo."""
+    async def snapshot_delete(self, ident: str | None, name: str | None) -> dict[str, Any]:
+        """See `BlockDriver.snapshot_delete`."""
         self.state.check_usable()
         return info.snapshot_info(await snapshots.snapshot_delete(self.state, ident, name))
 
@@ -285,11 +323,25 @@ class Qcow2(BlockDriver):
         await snapshots.snapshot_goto(self.state, ident)
         self.node.refresh_length()
 
-    def snapshot_list(self) -> list[dict[str, object]]:
-        """The SnapshotInfo of every internal snapshot."""
+    def snapshot_list(self) -> list[dict[str, Any]]:
+        """See `BlockDriver.snapshot_list`."""
         return [info.snapshot_info(snapshot) for snapshot in self.state.snapshots]
 
     # Creating
+
+    @classmethod
+    def creation_line(
+        cls, name: str, size: int, backing_file: str | None, backing_format: str | None
+    ) -> str:
+        """See `BlockDriver.creation_line`."""
+        named = None if backing_file is None else backing_file.replace(",", ",,")
+        backing = "" if named is None else f" backing_file={named}"
+        if backing_format is not None:
+            backing += f" backing_fmt={backing_format}"
+        return (
+            f"Formatting '{name}', fmt=qcow2 cluster_size=65536 extended_l2=off"
+            f" compression_type=zlib size={size}{backing} lazy_refcounts=off refcount_bits=16\n"
+        )
 
     @classmethod
     def check_create(cls, options: Mapping[str, Any]) -> None:

@@ -136,6 +136,9 @@ async def open_data_file(s: Qcow2State, reference: str | Mapping[str, Any] | Non
     :raises QmpError: there must be one and is not, or the other way round
     """
     header = s.header
+    if "data-file" in s.node.children:
+        s.use_data_file()
+        return
     if reference is not None:
         await s.node.open_child("data-file", reference)
     if header.incompatible & INCOMPAT_DATA_FILE:

@@ -28,7 +28,7 @@ from qmpd.block.drivers.qcow2.refcounts import (
     update_refcount,
 )
 from qmpd.block.drivers.qcow2.resize import failed, truncate
-from qmpd.block.drivers.qcow2.snapshot_table import Snapshot, write_snapshots
+from qmpd.block.drivers.qcow2.snapshot_table import NO_ICOUNT, Snapshot, write_snapshots
 from qmpd.block.drivers.qcow2.zero import cluster_discard
 from qmpd.errors import BlockIOError
 
@@ -71,7 +71,7 @@ async def snapshot_create(
             vm_clock_nsec=vm_clock_nsec,
             vm_state_size=vm_state_size,
             disk_size=s.size,
-            icount=0,
+            icount=NO_ICOUNT,
         )
         await write_snapshots(s, [*s.snapshots, snapshot])
         state = s.geometry.round_up(vm_state_size)

@@ -1,0 +1,74 @@
+"""Transactions: actions that all happen, or none.
+
+The phases are QEMU's: prepare of each action in order; then commit of each in
+reverse, or, when one failed, abort in reverse, the failing one included; then
+clean in reverse.  What an action prepares, later actions of the list see.  The
+plain commands run the same actions, alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from qmpd.errors import GenericError
+from qmpd.jobs.transaction import JobTxn
+from qmpd.transaction.backup_actions import Backup, DriveBackup
+from qmpd.transaction.bitmap_actions import (
+    BitmapAdd,
+    BitmapClear,
+    BitmapDisable,
+    BitmapEnable,
+    BitmapMerge,
+    BitmapRemove,
+)
+from qmpd.transaction.core import Abort, Action, ActionRequest, Bench, run_phases
+from qmpd.transaction.snapshot_actions import Snapshot, SnapshotInternalSync, SnapshotSync
+
+__all__ = ["ACTIONS", "Action", "ActionRequest", "Bench", "run_action", "run_transaction"]
+
+ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(
+    {
+        "abort": Abort,
+        "block-dirty-bitmap-add": BitmapAdd,
+        "block-dirty-bitmap-remove": BitmapRemove,
+        "block-dirty-bitmap-clear": BitmapClear,
+        "block-dirty-bitmap-enable": BitmapEnable,
+        "block-dirty-bitmap-disable": BitmapDisable,
+        "block-dirty-bitmap-merge": BitmapMerge,
+        "blockdev-backup": Backup,
+        "drive-backup": DriveBackup,
+        "blockdev-snapshot": Snapshot,
+        "blockdev-snapshot-sync": SnapshotSync,
+        "blockdev-snapshot-internal-sync": SnapshotInternalSync,
+    }
+)
+"""Every kind of action (QAPI enum TransactionActionKind)."""
+
+
+async def run_transaction(
+    bench: Bench, requests: Sequence[ActionRequest], *, grouped: bool = False
+) -> None:
+    """Run all actions, or none.
+
+    :param grouped: completion-mode grouped: only actions that start jobs may be in the list,
+        and their jobs complete together
+    :raises QmpError: that of the action that failed; everything is as before then
+    """
+    job_txn = None
+    if grouped:
+        for request in requests:
+            if not ACTIONS[request.kind].groupable:
+                raise GenericError(
+                    f"Action '{request.kind}' does not support transaction property"
+                    " completion-mode = grouped"
+                )
+        job_txn = JobTxn()
+    await bench.graph.drain_all()
+    await run_phases([ACTIONS[kind](bench, data, job_txn) for kind, data in requests])
+
+
+async def run_action(bench: Bench, kind: str, data: Any) -> None:
+    """Run one action alone: a command is a transaction of one."""
+    await run_phases([ACTIONS[kind](bench, data)])

@@ -1,0 +1,182 @@
+"""The actions of snapshots: external ones put a new image above, internal ones keep the old state.
+
+Whatever may fail does so in `prepare`: once the new image stands in front of the old one,
+which is never closed, nothing can fail any more.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Any
+
+from qmpd.block.blockers import Op
+from qmpd.block.create_image import create_image, open_image
+from qmpd.block.filename import filename
+from qmpd.block.node import Node
+from qmpd.block.permissions import CONSISTENT_READ
+from qmpd.block.replace import GraphChange
+from qmpd.errors import BlockIOError, GenericError, QmpError
+from qmpd.transaction.core import Action
+
+
+class _External(Action):
+    """blockdev-snapshot and blockdev-snapshot-sync."""
+
+    _old: Node | None = None
+    _new: Node | None = None
+    _change: GraphChange | None = None
+
+    def look_up(self) -> Node:
+        """The node that gets an overlay."""
+        raise NotImplementedError
+
+    async def open_overlay(self, old: Node) -> Node:
+        """The overlay, held once more."""
+        raise NotImplementedError
+
+    async def prepare(self) -> None:
+        """See `Action.prepare`."""
+        old = self.look_up()
+        await self.graph.drained_begin(old)
+        self._old = old
+        old.hold()
+        old.check_operation(Op.EXTERNAL_SNAPSHOT)
+        if not old.read_only:
+            try:
+                await old.flush()
+            except BlockIOError:
+                raise GenericError("An IO error has occurred") from None
+        new = await self.open_overlay(old)
+        self._new = new
+        if new.cumulative_permissions()[0] & CONSISTENT_READ:
+            raise GenericError("The overlay is already in use")
+        if new.driver.is_filter:
+            raise GenericError("Filters cannot be used as overlays")
+        new.check_operation(Op.EXTERNAL_SNAPSHOT)
+        if new.backing is not None:
+            raise GenericError("The overlay already has a backing image")
+        if not new.driver.supports_backing:
+            raise GenericError("The overlay does not support backing images")
+        self._change = self.graph.append(new, old)
+
+    async def commit(self) -> None:
+        """See `Action.commit`: the old image is not written any more."""
+        assert self._change is not None
+        assert self._old is not None
+        await self._change.commit()
+        if not self._old.copy_on_read:
+            with suppress(QmpError):
+                await self._old.set_read_only(True)
+
+    async def abort(self) -> None:
+        """See `Action.abort`; a file that was made stays."""
+        if self._change is not None:
+            self._change.abort()
+
+    async def clean(self) -> None:
+        """See `Action.clean`."""
+        if self._old is not None:
+            self.graph.drained_end(self._old)
+            await self.graph.release(self._old)
+        if self._new is not None:
+            await self.graph.release(self._new)
+
+
+class Snapshot(_External):
+    """blockdev-snapshot: the overlay is there already."""
+
+    def look_up(self) -> Node:
+        """See `_External.look_up`."""
+        return self.graph.lookup(self.data.node)
+
+    async def open_overlay(self, old: Node) -> Node:
+        """See `_External.open_overlay`."""
+        new = self.graph.lookup(self.data.overlay)
+        new.hold()
+        return new
+
+
+class SnapshotSync(_External):
+    """blockdev-snapshot-sync: the overlay is made, or opened, here."""
+
+    def look_up(self) -> Node:
+        """See `_External.look_up`."""
+        return self.graph.lookup_device_or_node(self.data.device, self.data.node_name)
+
+    async def open_overlay(self, old: Node) -> Node:
+        """See `_External.open_overlay`."""
+        data: Any = self.data
+        image_format = data.format or "qcow2"
+        name = data.snapshot_node_name
+        if data.node_name is not None and name is None:
+            raise GenericError("New overlay node-name missing")
+        if name is not None and (
+            self.graph.find_node(name) is not None or name in self.graph.backends
+        ):
+            raise GenericError("New overlay node-name already in use")
+        if data.mode != "existing":
+            await create_image(
+                self.graph,
+                data.snapshot_file,
+                image_format,
+                old.length,
+                backing_file=filename(old),
+                backing_format=old.driver.format_name,
+            )
+        return await open_image(
+            self.graph, data.snapshot_file, image_format, node_name=name, like=old
+        )
+
+
+class SnapshotInternalSync(Action):
+    """blockdev-snapshot-internal-sync."""
+
+    _node: Node | None = None
+    _made: str | None = None
+
+    async def prepare(self) -> None:
+        """See `Action.prepare`."""
+        device, name = self.data.device, self.data.name
+        node = self.graph.lookup_root(device)
+        await self.graph.drained_begin(node)
+        self._node = node
+        node.hold()
+        node.check_operation(Op.INTERNAL_SNAPSHOT)
+        if node.read_only:
+            raise GenericError(f"Device '{device}' is read only")
+        if not node.driver.supports_internal_snapshots:
+            raise GenericError(
+                f"Block format '{node.driver.format_name}' used by device '{device}' does not"
+                " support internal snapshots"
+            )
+        if not name:
+            raise GenericError("Name is empty")
+        if any(found["name"] == name for found in node.driver.snapshot_list()):
+            raise GenericError(f"Snapshot with name '{name}' already exists on device '{device}'")
+        now = time.time_ns()
+        date = now // 1_000_000_000, now % 1_000_000_000
+        try:
+            made = await node.driver.snapshot_create(name, date, self.graph.guest_time())
+        except BlockIOError as error:
+            raise error.prefixed(
+                f"Failed to create snapshot '{name}' on device '{device}': "
+            ) from None
+        self._made = made
+
+    async def abort(self) -> None:
+        """See `Action.abort`."""
+        if self._node is not None and self._made is not None:
+            try:
+                await self._node.driver.snapshot_delete(self._made, self.data.name)
+            except QmpError as error:
+                self.graph.report(
+                    f"Failed to delete snapshot with id '{self._made}' and name"
+                    f" '{self.data.name}' on device '{self.data.device}' in abort: {error.desc}"
+                )
+
+    async def clean(self) -> None:
+        """See `Action.clean`."""
+        if self._node is not None:
+            self.graph.drained_end(self._node)
+            await self.graph.release(self._node)
