@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.drivers import find_driver
@@ -65,11 +66,13 @@ async def open_image(
     like: Node | None = None,
     backing: bool = False,
     read_only: bool = False,
+    more: Mapping[str, Any] | None = None,
 ) -> Node:
     """Open an image by its file name; it is held once.
 
     :param image_format: None to find it out
     :param like: a node whose cache mode, discard and detect-zeroes it has
+    :param more: further options
     :param backing: whether the backing file that its header names is opened, too
     :raises QmpError: QEMU's texts
     """
@@ -92,7 +95,7 @@ async def open_image(
     if like is not None:
         options["cache"] = {"direct": like.cache.direct, "no-flush": like.cache.no_flush}
         options["discard"] = "unmap" if like.unmap else "ignore"
-    node = await graph.open(options)
+    node = await graph.open(options | dict(more or {}))
     node.options.pop("backing", None)
     node.hold()
     return node

@@ -207,10 +207,14 @@ class Drives:
         tree["driver"] = given_format
         if child is not None:
             tree["file"] = child
+        partial = _take_partial_backing(tree)
         try:
-            return read_tree_value("block_core:BlockdevOptions", tree, keyval=True), guessed
+            options = read_tree_value("block_core:BlockdevOptions", tree, keyval=True)
+            if partial is not None:
+                options["backing"] = partial
         except GenericError as error:
             raise _reworded(error, given_format) from None
+        return options, guessed
 
     def _guess_format(self, filename: str) -> str:
         image = self.server.machine.graph.storage.open(filename, read_only=True)
@@ -218,6 +222,24 @@ class Drives:
             return "qcow2" if image.pread(0, 4) == b"QFI\xfb" else "raw"
         finally:
             image.close()
+
+
+def _take_partial_backing(tree: dict[str, Any]) -> dict[str, Any] | None:
+    """Take options of the backing file that leave its driver and file to the image out of `tree`.
+
+    :raises GenericError: they are malformed
+    """
+    backing = tree.get("backing")
+    if not isinstance(backing, dict) or "driver" in backing:
+        return None
+    del tree["backing"]
+    below = _take_partial_backing(backing)
+    whole = {"driver": "qcow2", "file": "", **backing}
+    options: dict[str, Any] = read_tree_value("block_core:BlockdevOptions", whole, keyval=True)
+    partial = {name: value for name, value in options.items() if name in backing}
+    if below is not None:
+        partial["backing"] = below
+    return partial
 
 
 def _rename(opts: Opts) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+from qmpd.commands.backup import BACKUP
 from qmpd.commands.bitmaps import BITMAPS
 from qmpd.commands.block import BLOCK
 from qmpd.commands.block_core import BLOCK_CORE
@@ -29,6 +30,7 @@ SERVED: Final = MappingProxyType(
         BITMAPS,
         SNAPSHOT,
         MIRROR,
+        BACKUP,
         TRANSACTION,
         JOB,
         BLOCK,

@@ -323,6 +323,11 @@ class Job:
         if not self._exited:
             self.table.clock.enter(self._exit(), f"end of job {self.id}")
 
+    @property
+    def work_ended(self) -> bool:
+        """Whether `run` has returned."""
+        return self._work_ended
+
     async def settle(self) -> None:
         """If the work has ended, let the job end as far as it can before this returns.
 

@@ -2,28 +2,136 @@
 
 from __future__ import annotations
 
-from qmpd.errors import NotServed
+from typing import Any
+
+from qmpd.block.blockers import Op
+from qmpd.block.create_image import create_image, open_image
+from qmpd.block.filename import filename
+from qmpd.block.node import Node
+from qmpd.jobs.backup import BackupJob
+from qmpd.jobs.backup_start import BackupOptions, create_backup
+from qmpd.jobs.block_job import OnError
 from qmpd.transaction.core import Action
 
 
-class Backup(Action):
+def _options(data: Any, sync: str) -> BackupOptions:
+    perf = data.x_perf
+    return BackupOptions(
+        sync,
+        data.job_id,
+        data.speed or 0,
+        data.bitmap,
+        data.bitmap_mode,
+        bool(data.compress),
+        OnError(data.on_source_error or "report"),
+        OnError(data.on_target_error or "report"),
+        data.auto_finalize is not False,
+        data.auto_dismiss is not False,
+        data.filter_node_name,
+        bool(data.discard_source),
+        *(_perf(perf, "max_workers", 64), _perf(perf, "max_chunk", 0)),
+        _perf(perf, "min_cluster_size", 0),
+    )
+
+
+def _perf(perf: Any, name: str, default: int) -> int:
+    value = None if perf is None else getattr(perf, name)
+    return default if value is None else value
+
+
+class _Backup(Action):
+    """blockdev-backup and drive-backup."""
+
+    groupable = True
+    _source: Node | None = None
+    _job: BackupJob | None = None
+
+    async def drain(self, source: Node) -> None:
+        """Keep guests from writing to the source until the action is over."""
+        await self.graph.drained_begin(source)
+        source.hold()
+        self._source = source
+
+    async def create(self, source: Node, target: Node, sync: str) -> None:
+        """Make the job."""
+        self._job = await create_backup(
+            self.jobs, source, target, _options(self.data, sync), txn=self.job_txn
+        )
+
+    async def commit(self) -> None:
+        """See `Action.commit`."""
+        assert self._job is not None
+        self._job.start()
+
+    async def abort(self) -> None:
+        """See `Action.abort`."""
+        if self._job is not None:
+            await self._job.cancel_and_wait()
+
+    async def clean(self) -> None:
+        """See `Action.clean`."""
+        if self._source is not None:
+            self.graph.drained_end(self._source)
+            await self.graph.release(self._source)
+
+    async def settle(self) -> None:
+        """See `Action.settle`."""
+        if self._job is not None and self._job.started:
+            await self._job.settle()
+
+
+class Backup(_Backup):
     """blockdev-backup."""
 
-    groupable = True
+    async def prepare(self) -> None:
+        """See `Action.prepare`."""
+        source = self.graph.lookup(self.data.device)
+        target = self.graph.lookup(self.data.target)
+        await self.drain(source)
+        await self.create(source, target, self.data.sync)
+
+
+class DriveBackup(_Backup):
+    """drive-backup: the target is made, or opened, and goes with the job."""
 
     async def prepare(self) -> None:
         """See `Action.prepare`."""
-        self.graph.lookup(self.data.device)
-        self.graph.lookup(self.data.target)
-        raise NotServed("Action 'blockdev-backup' is not served by qmpd yet")
-
-
-class DriveBackup(Action):
-    """drive-backup."""
-
-    groupable = True
-
-    async def prepare(self) -> None:
-        """See `Action.prepare`."""
-        self.graph.lookup(self.data.device)
-        raise NotServed("Action 'drive-backup' is not served by qmpd yet")
+        data = self.data
+        source = self.graph.lookup(data.device)
+        await self.drain(source)
+        existing = data.mode == "existing"
+        image_format = data.format
+        if image_format is None and not existing:
+            image_format = source.driver.format_name
+        source.check_operation(Op.BACKUP_SOURCE)
+        sync, below = data.sync, None
+        if sync == "top":
+            below = source.skip_filters().backing
+            if below is None:
+                sync = "full"
+        elif sync == "none":
+            below = source
+        if not existing:
+            shown = None if below is None else below.skip_implicit_filters()
+            await create_image(
+                self.graph,
+                data.target,
+                image_format,
+                source.length,
+                backing_file=None if shown is None else filename(shown),
+                backing_format=None if shown is None else shown.driver.format_name,
+            )
+        target = await open_image(
+            self.graph,
+            data.target,
+            image_format,
+            like=source,
+            backing=sync != "none",
+            more={"discard": "unmap", "detect-zeroes": "unmap"},
+        )
+        try:
+            if sync == "none":
+                await self.graph.set_backing(target, source).commit()
+            await self.create(source, target, sync)
+        finally:
+            await self.graph.release(target)

@@ -69,6 +69,9 @@ class Action:
     async def clean(self) -> None:
         """After commit or abort: give back what was held."""
 
+    async def settle(self) -> None:
+        """All actions are over: let a job that needs no time come to its end."""
+
 
 class Abort(Action):
     """Fails, so that the transaction does."""
@@ -98,3 +101,5 @@ async def run_phases(actions: Sequence[Action]) -> None:
     finally:
         for action in begun:
             await action.clean()
+        for action in begun:
+            await action.settle()

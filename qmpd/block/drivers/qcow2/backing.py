@@ -46,10 +46,13 @@ async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
 
     :raises QmpError: QEMU's text
     """
+    given = options.get("backing")
+    if isinstance(given, Mapping) and "driver" not in given:
+        await _open_named(s, given)
+        return
     if "backing" in options:
-        reference = options["backing"]
-        if reference is not None and reference is not LATER:
-            await _open(s, reference, named=bool(s.header.backing_file))
+        if given is not None and given is not LATER:
+            await _open(s, given, named=bool(s.header.backing_file))
         return
     images = []
     try:
@@ -77,20 +80,31 @@ async def _open(s: Qcow2State, reference: str | Mapping[str, Any], *, named: boo
         raise error.prefixed(PREFIX) from error
 
 
-async def _open_named(s: Qcow2State) -> None:
-    """Open the backing file that the header names, but not what that one stands on."""
+async def _open_named(s: Qcow2State, more: Mapping[str, Any] | None = None) -> None:
+    """Open the backing file that the header names, but not what that one stands on.
+
+    :param more: further options of its node; with them, what it stands on is opened, too
+    """
     try:
         child = protocol_options(full_backing_filename(s))
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     if not s.header.backing_format:
-        await _open_probed(s, child)
+        await _open_probed(s, child, more)
         return
-    await _open_image(s, text(s.header.backing_format), child)
+    await _open_image(s, text(s.header.backing_format), child, more)
 
 
-async def _open_image(s: Qcow2State, driver: str, file: str | Mapping[str, Any]) -> None:
+async def _open_image(
+    s: Qcow2State,
+    driver: str,
+    file: str | Mapping[str, Any],
+    more: Mapping[str, Any] | None = None,
+) -> None:
     options: dict[str, Any] = {"driver": driver, "file": file}
+    if more is not None:
+        await _open(s, options | dict(more))
+        return
     if driver == "qcow2":
         options["backing"] = LATER
     await _open(s, options)
@@ -98,7 +112,9 @@ async def _open_image(s: Qcow2State, driver: str, file: str | Mapping[str, Any])
         del s.backing.options["backing"]
 
 
-async def _open_probed(s: Qcow2State, child: Mapping[str, Any]) -> None:
+async def _open_probed(
+    s: Qcow2State, child: Mapping[str, Any], more: Mapping[str, Any] | None = None
+) -> None:
     """Open a backing file without a named format by what is in it."""
     graph = s.node.graph
     try:
@@ -106,6 +122,6 @@ async def _open_probed(s: Qcow2State, child: Mapping[str, Any]) -> None:
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     try:
-        await _open_image(s, probe(await file.pread(0, 2048)), file.node_name)
+        await _open_image(s, probe(await file.pread(0, 2048)), file.node_name, more)
     finally:
         await graph.unref(file)
