@@ -334,6 +334,9 @@ class _Call:
                 continue
             offset = area.end
             await self._wait_for(self._max_workers - 1)
+            if self._failure is not None:
+                state.give_back(area, failed=True)
+                break
             self._running += 1
             state.source.graph.clock.enter(self._copy(area), "block copy")
         await self._wait_for(0)

@@ -89,10 +89,10 @@ class Graph:
     def lookup_root(self, name: str) -> Node:
         """As `lookup`, for commands that work on a whole disk.
 
-        :raises GenericError: it is none: another node holds it
+        :raises GenericError: it is none: another node, or a job, holds it
         """
         node = self.lookup(name)
-        if any(edge.parent.is_node for edge in node.parents):
+        if any(not edge.parent.is_backend for edge in node.parents):
             raise GenericError("Need a root block node")
         return node
 

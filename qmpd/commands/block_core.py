@@ -12,17 +12,14 @@ from qmpd.block.info import query_named_block_nodes as node_infos
 from qmpd.block.reopen import blockdev_reopen
 from qmpd.block.stats import query_blockstats as block_stats
 from qmpd.commands.registry import CommandTable, Context
-from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.jobs.block_job import BlockJob
 
 if TYPE_CHECKING:
     from qmpd.models.block_core import (
-        BlockCommitArguments,
         BlockdevDelArguments,
         BlockdevSetActiveArguments,
         BlockResizeArguments,
         BlockSetWriteThresholdArguments,
-        BlockStreamArguments,
         QueryBlockstatsArguments,
         QueryNamedBlockNodesArguments,
         XBlockdevChangeArguments,
@@ -110,27 +107,3 @@ async def block_resize(context: Context, arguments: BlockResizeArguments) -> Non
 def block_set_write_threshold(context: Context, arguments: BlockSetWriteThresholdArguments) -> None:
     """Have an event when a write reaches beyond a byte of the node."""
     context.machine.graph.set_write_threshold(arguments.node_name, arguments.write_threshold)
-
-
-@BLOCK_CORE.command("block-stream")
-def block_stream(context: Context, arguments: BlockStreamArguments) -> None:
-    """Copy what lies below into an image: so far only refused its way."""
-    given = [name for name in ("base", "base-node", "bottom") if name in context.raw]
-    for first, second in (("base", "base-node"), ("base", "bottom"), ("bottom", "base-node")):
-        if first in given and second in given:
-            raise GenericError(f"'{first}' and '{second}' cannot be specified at the same time")
-    context.machine.graph.lookup(arguments.device)
-    raise NotServed("Job type 'stream' is not served by qmpd yet")
-
-
-@BLOCK_CORE.command("block-commit")
-def block_commit(context: Context, arguments: BlockCommitArguments) -> None:
-    """Merge images of a chain: so far only refused its way."""
-    graph = context.machine.graph
-    known = graph.find_node(arguments.device) is not None
-    if not known and arguments.device not in graph.backends:
-        raise DeviceNotFound(f"Device '{arguments.device}' not found")
-    for name in ("top", "base"):
-        if name in context.raw and f"{name}-node" in context.raw:
-            raise GenericError(f"'{name}-node' and '{name}' are mutually exclusive")
-    raise NotServed("Job type 'commit' is not served by qmpd yet")

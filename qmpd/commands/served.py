@@ -9,6 +9,7 @@ from qmpd.commands.backup import BACKUP
 from qmpd.commands.bitmaps import BITMAPS
 from qmpd.commands.block import BLOCK
 from qmpd.commands.block_core import BLOCK_CORE
+from qmpd.commands.chain import CHAIN
 from qmpd.commands.control import CONTROL
 from qmpd.commands.introspect import INTROSPECT
 from qmpd.commands.job import JOB
@@ -31,6 +32,7 @@ SERVED: Final = MappingProxyType(
         SNAPSHOT,
         MIRROR,
         BACKUP,
+        CHAIN,
         TRANSACTION,
         JOB,
         BLOCK,

@@ -140,7 +140,7 @@ class MirrorJob(BlockJob):
 
     async def change_work(self, options: Any) -> None:
         """See `BlockJob.change_work`: copy mode background may become write-blocking."""
-        mode = options.copy_mode
+        mode = getattr(options, "copy_mode", "background")
         current = "write-blocking" if self.write_blocking else "background"
         if mode == current:
             return

@@ -105,7 +105,8 @@ class MirrorJob(MirrorWork):
             self._to_replace.blockers.remove(self._replace_blocker)
             held.append(self._to_replace)
         self.remove_nodes()
-        await graph.replace_node(top, source).commit()
+        # What stands below the filter now, which may be the target.
+        await graph.replace_node(top, self.filter.source).commit()
         graph.drained_end(target)
         graph.drained_end(top)
         if self.in_drain:

@@ -91,9 +91,7 @@ async def start_mirror(
         # Implicit filters above the source stay where they are.
         replaces = unfiltered.node_name
     if replaces is not None:
-        replaced = find_replaced(source, replaces)
-        if replaced.length != target.length:
-            raise GenericError("cannot replace image with a mirror image of different size")
+        find_replaced(source, replaces)
     if sync in ("incremental", "bitmap"):
         raise GenericError(f"Sync mode '{sync}' not supported")
     plan = MirrorPlan(

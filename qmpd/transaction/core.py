@@ -101,5 +101,5 @@ async def run_phases(actions: Sequence[Action]) -> None:
     finally:
         for action in begun:
             await action.clean()
-        for action in begun:
+        for action in reversed(begun):
             await action.settle()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DRIVERS: Final = MappingProxyType(
     {
         "blkdebug": "blkdebug:BlkDebug",
+        "commit_top": "commit_top:CommitTop",
         "compress": "compress:Compress",
         "copy-before-write": "copy_before_write:CopyBeforeWrite",
         "copy-on-read": "copy_on_read:CopyOnRead",

@@ -21,7 +21,6 @@ class CopyOnRead(Filter):
     """Reads of the file are kept in it; with `bottom`, only what comes from there or above."""
 
     format_name = "copy-on-read"
-    strong_options = ("bottom",)
 
     def __init__(self, node: Node, bottom: Node | None) -> None:
         super().__init__(node)

@@ -113,6 +113,24 @@ class MirrorTop(BlockDriver):
         """The name of the source, whatever it is."""
         return filename(self.source)
 
+    @property
+    def has_info(self) -> bool:  # type: ignore[override]
+        """QEMU asks the filtered child."""
+        return self.source.driver.has_info
+
+    def cluster_size(self) -> int | None:
+        """As the source has."""
+        return self.source.driver.cluster_size()
+
+    async def info_members(self) -> dict[str, Any]:
+        """What the source tells of its clusters."""
+        members = await self.source.driver.info_members()
+        return {name: members[name] for name in ("cluster-size", "dirty-flag") if name in members}
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        """Resize the source."""
+        await self.source.truncate(size, exact=exact, prealloc=prealloc)
+
     async def pread(self, offset: int, length: int) -> bytes:
         """See `BlockDriver.pread`."""
         return await self.source.pread(offset, length)

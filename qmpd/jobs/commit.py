@@ -1,0 +1,244 @@
+"""commit: merging images of a chain into one below them.
+
+This is the job for images that nobody writes; the active layer is committed by a mirror
+(`qmpd.jobs.mirror_start`).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.backend import BlockBackend
+from qmpd.block.chain_change import drop_intermediate
+from qmpd.block.chain_status import block_status_above
+from qmpd.block.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
+from qmpd.block.replace import freeze_chain, unfreeze_chain
+from qmpd.errors import BlockIOError, GenericError, QmpError
+from qmpd.jobs.block_job import BlockJob, ErrorAction, OnError
+
+if TYPE_CHECKING:
+    from qmpd.block.node import Node
+    from qmpd.jobs.mirror_start import JobOptions
+    from qmpd.jobs.table import JobTable
+
+_CHUNK: Final = 512 << 10
+
+
+class CommitJob(BlockJob):
+    """Copies what lies above `base`, from `top` downwards, into it.
+
+    :param node: the active layer, which the job is named after
+    """
+
+    job_type = "commit"
+
+    def __init__(
+        self,
+        table: JobTable,
+        node: Node,
+        top: Node,
+        base: Node,
+        options: JobOptions,
+        *,
+        on_error: OnError,
+        backing_file: str | None,
+        mask_protocol: bool,
+    ) -> None:
+        super().__init__(
+            table,
+            node,
+            options.job_id,
+            speed=options.speed,
+            auto_finalize=options.auto_finalize,
+            auto_dismiss=options.auto_dismiss,
+        )
+        self.graph = node.graph
+        self.top = top
+        self.base = base
+        self.on_error = on_error
+        self.backing_file = backing_file
+        self.mask_protocol = mask_protocol
+        self.filter: Node | None = None
+        self.frozen = False
+        self.base_was_read_only = False
+        self.base_overlay = top.overlay_of(base)
+        self._target: BlockBackend | None = None
+
+    async def set_up(self, filter_node_name: str | None) -> None:
+        """Put the filter in, and keep others off the images.
+
+        :raises QmpError: somebody objects; `tear_down` follows
+        """
+        top, base = self.top, self.base
+        self.base_was_read_only = base.read_only
+        if base.read_only:
+            await base.set_read_only(False)
+        name = {} if filter_node_name is None else {"node-name": filter_node_name}
+        self.filter = await self.graph.insert_filter(top, {"driver": "commit_top", **name})
+        self.filter.hold()
+        self.filter.implicit = filter_node_name is None
+        shared = WRITE_UNCHANGED | WRITE
+        overlay = self.base_overlay
+        filtered_base = None if overlay is None else overlay.backing
+        node: Node | None = top
+        while node is not None and node is not base:
+            if node is filtered_base:
+                shared |= CONSISTENT_READ
+            self.add_node("intermediate node", node, 0, shared)
+            node = node.filter_or_backing
+        freeze_chain(self.filter, base)
+        self.frozen = True
+        self.add_node("base", base, 0, ALL)
+        perm = CONSISTENT_READ | WRITE | (RESIZE if base.length < top.length else 0)
+        self._target = BlockBackend(
+            self.graph, "", base, perm=perm, shared=CONSISTENT_READ | WRITE_UNCHANGED
+        )
+
+    async def run(self) -> None:
+        """See `Job.run`."""
+        assert self._target is not None
+        length = self.top.length
+        self.progress_total = length
+        if self._target.length() < length:
+            await self._target.truncate(length, exact=False)
+        waits = self.top.io_waits or self.base.io_waits
+        while self.progress_current < length:
+            await self.limit_speed()
+            if self.cancelled:
+                return
+            if waits:
+                await self.turn()
+            try:
+                count, copied = await self._copy(self.progress_current, length)
+            except BlockIOError as error:
+                read = self._reading
+                if self.io_failed(self.on_error, error.errno, read=read) is ErrorAction.REPORT:
+                    raise BlockIOError(error.errno) from None
+                continue
+            self.progress_current += count
+            if copied:
+                self.processed(count)
+
+    _reading = True
+
+    async def _copy(self, offset: int, length: int) -> tuple[int, bool]:
+        """Copy a chunk; returns its length, and whether it had to be copied."""
+        assert self._target is not None
+        self._reading = True
+        status = await block_status_above(
+            self.top, self.base_overlay, offset, min(_CHUNK, length - offset), include_base=True
+        )
+        if not status.allocated:
+            return status.length, False
+        if status.zero:
+            self._reading = False
+            await self._target.pwrite_zeroes(offset, status.length, may_unmap=True)
+            return status.length, True
+        data = await self.top.pread(offset, status.length)
+        self._reading = False
+        await self._target.pwrite(offset, data)
+        return status.length, True
+
+    # Its end
+
+    async def _let_go(self) -> None:
+        """What keeps the chain from being changed goes."""
+        if self.frozen and self.filter is not None:
+            unfreeze_chain(self.filter, self.base)
+            self.frozen = False
+        if self._target is not None:
+            target, self._target = self._target, None
+            self.base.hold()
+            await target.close()
+            self.base.unhold()
+
+    async def prepare(self) -> None:
+        """See `Job.prepare`: the images that were merged leave the chain."""
+        assert self.filter is not None
+        self.base.hold()
+        await self._let_go()
+        edges, self.edges = self.edges, []
+        for edge in edges:
+            edge.node.hold()
+        self.edges = edges
+        self.remove_nodes()
+        try:
+            await drop_intermediate(
+                self.graph,
+                self.filter,
+                self.base,
+                self.backing_file,
+                mask_protocol=self.mask_protocol,
+            )
+        finally:
+            for edge in edges:
+                await self.graph.release(edge.node)
+            dropped, self.filter = self.filter, None
+            await self.graph.release(dropped)
+            await self.graph.release(self.base)
+
+    async def abort(self) -> None:
+        """See `Job.abort`: the filter goes, the images stay."""
+        await self.tear_down()
+
+    async def tear_down(self) -> None:
+        """Take back what `set_up` did."""
+        await self._let_go()
+        nodes = [edge.node for edge in self.edges]
+        for node in nodes:
+            node.hold()
+        self.remove_nodes()
+        if self.filter is not None:
+            dropped, self.filter = self.filter, None
+            await self.graph.drop_filter(dropped)
+            await self.graph.release(dropped)
+        for node in nodes:
+            await self.graph.release(node)
+
+    async def clean(self) -> None:
+        """See `Job.clean`: the base is as read-only as before."""
+        if self.base_was_read_only and self.graph.find_node(self.base.node_name) is self.base:
+            with suppress(QmpError):
+                await self.base.set_read_only(True)
+        await super().clean()
+
+
+async def start_commit(
+    table: JobTable,
+    node: Node,
+    top: Node,
+    base: Node,
+    options: JobOptions,
+    *,
+    on_error: OnError,
+    backing_file: str | None,
+    mask_protocol: bool,
+) -> None:
+    """Start to commit `top`, which is not the active layer `node`, into `base`.
+
+    :raises QmpError: QEMU's texts; nothing has changed then
+    """
+    if top.skip_filters() is base.skip_filters():
+        raise GenericError("Invalid files for merge: top and base are the same")
+    job = CommitJob(
+        table,
+        node,
+        top,
+        base,
+        options,
+        on_error=on_error,
+        backing_file=backing_file,
+        mask_protocol=mask_protocol,
+    )
+    try:
+        await job.set_up(options.filter_node_name)
+    except BaseException:
+        await job.tear_down()
+        if job.base_was_read_only:
+            with suppress(QmpError):
+                await base.set_read_only(True)
+        job.fail_creation()
+        raise
+    job.start()
+    await job.settle()
