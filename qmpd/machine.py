@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd import __version__
 from qmpd.block.graph import Graph
+from qmpd.devices.tree import DeviceTree
 from qmpd.errors import GenericError
 from qmpd.events import EventBus
 from qmpd.jobs.table import JobTable
@@ -49,6 +50,7 @@ class Machine:
     :param paused: wait in state prelaunch for `cont` (``-S``)
     :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
     :param cpus: how many CPUs it passes for having; machine type none has no CPU
+    :param machine_type: the buses it has: none, pc or q35
     :param stdout: takes what HMP's qemu-io prints; the process's standard output if absent
     :param stderr: takes its complaints; the process's standard error if absent
     """
@@ -65,6 +67,7 @@ class Machine:
         paused: bool = False,
         preconfig: bool = False,
         cpus: int = 0,
+        machine_type: str = "none",
         stdout: Callable[[str], None] = _print,
         stderr: Callable[[str], None] = _print_error,
     ) -> None:
@@ -77,16 +80,19 @@ class Machine:
         self.stderr = stderr
         self.events = EventBus()
         self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock)
-        self.graph.print = self.stdout
+        self.graph.print = lambda text: self.stdout(text)
         self.graph.report = lambda text: self.stderr(f"{text}\n")
         self.jobs = JobTable(emit=self.events.emit, clock=clock)
         self.objects = ObjectContainer(self.graph.throttle_groups)
+        self.devices = DeviceTree(self, machine_type)
         self.in_preconfig = preconfig
         self.cpus = cpus
         self._autostart = not paused
         self.run_state = RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
         self.on_shutdown: Callable[[], None] | None = None
+        self.chardevs: Callable[[], list[dict[str, Any]]] = list
+        """Tells the ChardevInfo of every character device of the process."""
         if self._autostart and not preconfig:
             self.run_state = RunState.RUNNING
 
@@ -105,11 +111,26 @@ class Machine:
     def cont(self) -> None:
         """Command cont: let a stopped guest run."""
         if not self.running:
+            self._forget_io_errors()
             self.run_state = RunState.RUNNING
             self.events.emit("RESUME")
+            for device in self.devices:
+                device.guest_runs()
+
+    def stop_for_io_error(self) -> None:
+        """A device cannot go on: pause the guest until `cont`."""
+        if self.running:
+            self.run_state = RunState.IO_ERROR
+            self.events.emit("STOP")
+
+    def _forget_io_errors(self) -> None:
+        for backend in self.graph.all_backends:
+            if backend.device is not None and backend.device.io_status is not None:
+                backend.device.io_status = "ok"
 
     def reset(self, reason: str) -> None:
         """Reset the guest; one that is stopped is then as before its first start."""
+        self._forget_io_errors()
         self.events.emit("RESET", {"guest": False, "reason": reason})
         if not self.running:
             self.run_state = RunState.PRELAUNCH

@@ -51,6 +51,10 @@ class UserObject(ABC):
             return self.qom_type, "string"
         raise GenericError(f"Property '{self.qom_type}.{name}' not found")
 
+    def property_types(self) -> list[tuple[str, str]]:
+        """Names and types of its properties, `type` left out."""
+        return []
+
     def set_property(self, name: str, value: Any) -> None:
         """Set a property.
 
@@ -146,6 +150,10 @@ class ThrottleGroupObject(UserObject):
     def removed(self) -> None:
         """See `UserObject.removed`."""
         self._groups.drop(self.id)
+
+    def property_types(self) -> list[tuple[str, str]]:
+        """See `UserObject.property_types`."""
+        return [("limits", "ThrottleLimits"), *((f"x-{name}", "int") for name in LIMIT_NAMES)]
 
     def get_property(self, name: str) -> tuple[Any, str]:
         """See `UserObject.get_property`: the limits."""

@@ -15,17 +15,22 @@ if TYPE_CHECKING:
 _NO_LIMITS: Final = dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
 
 
-async def image_info(node: Node, *, flat: bool, names: Names | None = None) -> dict[str, Any]:
+async def image_info(
+    node: Node, *, flat: bool, names: Names | None = None, every: bool = True
+) -> dict[str, Any]:
     """ImageInfo of a node.
 
     :param flat: leave out the image below it
     :param names: file names that are known already, see `filename`
+    :param every: show filters that a job has put there by itself, too
     """
     top: dict[str, Any] = {}
     info, current = top, node
     while True:
         info |= await _node_info(current, names)
         below = None if flat else current.filter_or_backing
+        if below is not None and not every:
+            below = below.skip_implicit_filters()
         if below is None:
             return top
         info["backing-image"] = {}
@@ -68,7 +73,7 @@ async def block_device_info(
         "encrypted": False,
         "detect_zeroes": node.detect_zeroes,
         **_limits(backend),
-        "image": await image_info(node, flat=flat, names=names),
+        "image": await image_info(node, flat=flat, names=names, every=backend is None),
         "cache": {
             "writeback": backend is None or backend.enable_write_cache,
             "direct": node.cache.direct,
@@ -125,7 +130,9 @@ async def block_info(backend: BlockBackend) -> dict[str, Any]:
     info["removable"] = backend.removable
     info["locked"] = device is not None and device.locked
     if backend.node is not None:
-        info["inserted"] = await block_device_info(backend.node, flat=False, backend=backend)
+        # What a job has put there by itself is nothing the user knows of.
+        node = backend.node.skip_implicit_filters()
+        info["inserted"] = await block_device_info(node, flat=False, backend=backend)
     if device is not None and device.tray_open is not None:
         info["tray_open"] = device.tray_open
     if device is not None and device.io_status is not None:

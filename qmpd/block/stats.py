@@ -113,8 +113,9 @@ def _backend_stats(backend: BlockBackend) -> dict[str, Any]:
         info["qdev"] = backend.device_id
     stats = backend.stats.info()
     if backend.node is not None:
-        info |= _node_stats(backend.node, chain=True)
-        stats["wr_highest_offset"] = backend.node.wr_highest_offset
+        node = backend.node.skip_implicit_filters()
+        info |= _node_stats(node, chain=True)
+        stats["wr_highest_offset"] = node.wr_highest_offset
     info["stats"] = stats
     return info
 

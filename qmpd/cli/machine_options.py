@@ -66,6 +66,13 @@ class MachineOptions:
         return MACHINE_ALIASES.get(given, given)
 
     @property
+    def buses(self) -> str:
+        """What buses it has: none, pc or q35."""
+        if self.name == "none":
+            return "none"
+        return "q35" if "q35" in self.name else "pc"
+
+    @property
     def has_hardware(self) -> bool:
         """Whether it has buses and a serial port: machine type none has nothing."""
         return self.name != "none"

@@ -80,6 +80,7 @@ def _run(program: Program, reader: object) -> int:
         paused=config.paused,
         preconfig=config.preconfig,
         cpus=config.machine.cpus,
+        machine_type=config.machine.buses,
     )
     try:
         SystemSetup(host, config).run()

@@ -10,7 +10,7 @@ from qmpd.cli.chardev_options import BACKENDS
 from qmpd.cli.machine_options import ACCELERATORS
 from qmpd.cli.opts import OptionGroup, help_text
 from qmpd.cli.report import CommandLineError
-from qmpd.devices import device_models, is_device_model
+from qmpd.devices.models import device_models, is_device_model
 from qmpd.personality import Personality
 
 if TYPE_CHECKING:

@@ -62,6 +62,7 @@ class SystemSetup:
             add_monitor(self._server, self._factory, monitor, human=True)
         for thing in config.devices:
             self._do(thing, self._device)
+        self._server.machine.devices.ready = True
         for mux in self._factory.muxes.values():
             mux.settle()
 
@@ -169,15 +170,4 @@ class SystemSetup:
         return open(path, "w", encoding="utf-8")
 
     def _device(self, properties: dict[str, Any]) -> None:
-        from qmpd.devices import device_models
-
-        driver = properties.get("driver")
-        if not isinstance(driver, str):
-            raise CommandLineError("Parameter 'driver' is missing")
-        known = {name: device for device in device_models() for name in (device.name, device.alias)}
-        if driver not in known:
-            raise CommandLineError(f"'{driver}' is not a valid device model name")
-        bus = known[driver].bus
-        if bus is not None and not self._config.machine.has_hardware:
-            raise CommandLineError(f"No '{bus}' bus found for device '{known[driver].name}'")
-        raise CommandLineError(f"device model '{known[driver].name}' is not served by qmpd yet")
+        self._server.machine.devices.add(properties)

@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qmpd.commands.registry import CommandTable, Context
-from qmpd.errors import DeviceNotFound, GenericError, NotServed
+from qmpd.qom import qom_get, qom_list, qom_set
 
 if TYPE_CHECKING:
     from qmpd.models.qdev import DeviceDelArguments
-    from qmpd.models.qom import ObjectDelArguments
+    from qmpd.models.qom import (
+        ObjectDelArguments,
+        QomGetArguments,
+        QomListArguments,
+        QomSetArguments,
+    )
 
 QOM = CommandTable()
 
@@ -31,18 +36,29 @@ def object_del(context: Context, arguments: ObjectDelArguments) -> None:
 
 @QOM.command("device_add")
 def device_add(context: Context, arguments: Mapping[str, Any]) -> None:
-    """Plug a device in. The models are not served yet; their names are known."""
-    from qmpd.devices import is_device_model
-
-    driver = arguments.get("driver")
-    if not isinstance(driver, str):
-        raise GenericError("Parameter 'driver' is missing")
-    if not is_device_model(driver):
-        raise GenericError(f"'{driver}' is not a valid device model name")
-    raise NotServed(f"Device model '{driver}' is not served by qmpd yet")
+    """Plug a device in."""
+    context.machine.devices.add(arguments)
 
 
 @QOM.command("device_del")
 def device_del(context: Context, arguments: DeviceDelArguments) -> None:
     """Unplug a device."""
-    raise DeviceNotFound(f"Device '{arguments.id}' not found")
+    context.machine.devices.remove(arguments.id)
+
+
+@QOM.command("qom-list")
+def list_properties(context: Context, arguments: QomListArguments) -> list[dict[str, Any]]:
+    """What is at a path of the QOM tree."""
+    return qom_list(context.machine, arguments.path)
+
+
+@QOM.command("qom-get")
+def get_property(context: Context, arguments: QomGetArguments) -> Any:
+    """A property of an object or a device."""
+    return qom_get(context.machine, arguments.path, arguments.property)
+
+
+@QOM.command("qom-set")
+def set_property(context: Context, arguments: QomSetArguments) -> None:
+    """Set a property of an object or a device."""
+    qom_set(context.machine, arguments.path, arguments.property, arguments.value)

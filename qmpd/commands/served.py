@@ -10,6 +10,7 @@ from qmpd.commands.bitmaps import BITMAPS
 from qmpd.commands.block import BLOCK
 from qmpd.commands.block_core import BLOCK_CORE
 from qmpd.commands.chain import CHAIN
+from qmpd.commands.char import CHAR
 from qmpd.commands.control import CONTROL
 from qmpd.commands.introspect import INTROSPECT
 from qmpd.commands.job import JOB
@@ -33,6 +34,7 @@ SERVED: Final = MappingProxyType(
         MIRROR,
         BACKUP,
         CHAIN,
+        CHAR,
         TRANSACTION,
         JOB,
         BLOCK,

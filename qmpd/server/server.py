@@ -61,6 +61,7 @@ class Server:
         self.loop = loop
         self.machine = machine
         self.guest_clock = guest_clock
+        machine.chardevs = self._chardev_infos
         self.chardevs = ChardevTable()
         self.dispatcher = Dispatcher(loop.call_soon)
         self.on_ended: Callable[[], None] | None = None
@@ -74,6 +75,16 @@ class Server:
             EventThrottle(guest_clock or machine.clock, self._deliver)
         )
         machine.on_shutdown = self._shutdown_begins
+
+    def _chardev_infos(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "label": chardev.label,
+                "filename": chardev.filename,
+                "frontend-open": chardev.frontend is not None,
+            }
+            for chardev in self.chardevs
+        ]
 
     def _deliver(self, event: EventRecord) -> None:
         for monitor in self._qmp:
