@@ -74,6 +74,9 @@ class BlockBackend:
         self.quiesce_counter = 0
         self.read_only = False
         """Whether a medium put in is opened read-only unless it is said otherwise."""
+        self.werror: str | None = None
+        self.rerror: str | None = None
+        """What its device does about failed writes and reads, unless the device says so itself."""
         self.throttle: ThrottleMember | None = None
         """What holds its requests up, where there are limits."""
         self._inactive = False

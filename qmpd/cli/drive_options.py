@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.temporary import add_temporary_overlay
+from qmpd.block.throttle import LIMIT_NAMES, ThrottleConfig
 from qmpd.cli.block_options import read_tree_value
 from qmpd.cli.keyval import parse_keyval
 from qmpd.cli.opts import Opts, parse_bool, parse_number
@@ -93,7 +95,21 @@ class Drives:
         values = _rename(opts)
         interface, name = self._place(values, opts.id, "ide" if has_hardware else "none")
         options, guessed = self._node_options(values)
+        limits = _limits(values)
         backend = self._backend(name)
+        backend.read_only = parse_bool("read-only", values.get("read-only", "off"))
+        backend.werror, backend.rerror = values.get("werror"), values.get("rerror")
+        backend.stats.account_invalid = parse_bool(
+            "stats-account-invalid", values.get("stats-account-invalid", "on")
+        )
+        backend.stats.account_failed = parse_bool(
+            "stats-account-failed", values.get("stats-account-failed", "on")
+        )
+        if values.get("cache", "writeback") in ("writethrough", "directsync"):
+            backend.enable_write_cache = False
+        if limits is not None:
+            group = values.get("throttling.group")
+            backend.set_io_limits(limits, group, default_group=name)
         backend.removable = values.get("media") == "cdrom" or interface == "none"
         if interface == "virtio":
             if not has_hardware:
@@ -103,6 +119,12 @@ class Drives:
             return None
         node = self.server.run_now(self.server.machine.graph.open(options))
         backend.insert_node(node)
+        if parse_bool("snapshot", values.get("snapshot", "off")):
+            self.server.run_now(add_temporary_overlay(self.server.machine.graph, node))
+        if parse_bool("copy-on-read", values.get("copy-on-read", "off")) and backend.node:
+            if node.read_only:
+                raise CommandLineError("Can't use copy-on-read on read-only device")
+            backend.node.copy_on_read += 1
         if not guessed:
             return None
         return (
@@ -178,7 +200,11 @@ class Drives:
         if given_format is not None and driver is not None:
             raise CommandLineError("Cannot specify both 'driver' and 'format'")
         given_format = given_format or driver
-        rest = {name: value for name, value in values.items() if name not in _OWN}
+        rest = {
+            name: value
+            for name, value in values.items()
+            if name not in _OWN and not name.startswith("throttling.")
+        }
         file = values.get("file") or None
         tree.update(_unflatten(rest))
         if file is None and "file" not in tree and given_format is None:
@@ -261,13 +287,6 @@ def _number(values: dict[str, str], name: str, default: int) -> int:
 
 
 def _check_actions(values: dict[str, str]) -> None:
-    if "snapshot" in values and parse_bool("snapshot", values["snapshot"]):
-        raise CommandLineError("temporary overlays (snapshot=on) are not served by qmpd")
-    for name, value in values.items():
-        if name.startswith("throttling."):
-            if name != "throttling.group":
-                parse_number(name, value)
-            raise CommandLineError("I/O limits of a -drive are not served by qmpd yet")
     if values.get("aio", "threads") not in ("threads", "native", "io_uring"):
         raise CommandLineError("invalid aio option")
     for name, (word, allowed) in _ERROR_ACTIONS.items():
@@ -277,8 +296,33 @@ def _check_actions(values: dict[str, str]) -> None:
         raise CommandLineError("Invalid discard option")
     if values.get("detect-zeroes", "off") not in ("off", "on", "unmap"):
         raise CommandLineError(f"invalid parameter value: {values['detect-zeroes']}")
-    if parse_bool("copy-on-read", values.get("copy-on-read", "off")):
-        raise CommandLineError("copy-on-read=on is not served by qmpd yet")
+    parse_bool("copy-on-read", values.get("copy-on-read", "off"))
+    parse_bool("snapshot", values.get("snapshot", "off"))
+    for name in ("stats-account-invalid", "stats-account-failed"):
+        parse_bool(name, values.get(name, "on"))
+
+
+def _limits(values: dict[str, str]) -> ThrottleConfig | None:
+    """The limits that the drive asks for.
+
+    :raises CommandLineError: a limit is no number
+    :raises GenericError: they contradict each other
+    """
+    prefix = "throttling."
+    given = {
+        name.removeprefix(prefix): parse_number(name, value)
+        for name, value in values.items()
+        if name.startswith(prefix) and name != "throttling.group"
+    }
+    if not given:
+        return None
+    for name in given:
+        if name not in LIMIT_NAMES:
+            raise CommandLineError(f"Invalid parameter 'throttling.{name}'")
+    config = ThrottleConfig()
+    config.update(given)
+    config.check()
+    return config
 
 
 def _cache_options(values: dict[str, str]) -> dict[str, Any]:

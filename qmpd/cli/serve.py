@@ -18,6 +18,7 @@ from qmpd.errors import QmpError
 from qmpd.personality import Personality
 
 if TYPE_CHECKING:
+    from qmpd.block.graph import Graph
     from qmpd.server.server import Server
 
 SOCKET_MODE: Final = 0o600
@@ -47,6 +48,22 @@ class Disk:
     path: str | None = None
     format: str = "raw"
     read_only: bool = False
+    create: dict[str, str] | None = None
+    """How a new image is made, by keys of `CREATE_KEYS`."""
+
+
+CREATE_KEYS: Final = {
+    "backing": "backing-file",
+    "backing_fmt": "backing-fmt",
+    "cluster_size": "cluster-size",
+    "compression_type": "compression-type",
+    "extended_l2": "extended-l2",
+    "lazy_refcounts": "lazy-refcounts",
+    "preallocation": "preallocation",
+    "refcount_bits": "refcount-bits",
+    "version": "version",
+}
+"""Keys of --image for new qcow2 images, by what blockdev-create calls them."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -180,15 +197,16 @@ def _read_image(text: str, number: int) -> Disk:
     name = _checked_name(keys.pop("name", f"disk{number}"), "--image")
     size = keys.pop("size", None)
     image_format = keys.pop("format", "raw")
+    create = {key: keys.pop(key) for key in list(keys) if key in CREATE_KEYS}
     for key in keys:
         raise CommandLineError(f"there is no key '{key}'", location=f"--image {text}")
-    if size is not None and image_format != "raw":
+    if create and (size is None or image_format != "qcow2"):
         raise CommandLineError(
-            "a size is for new raw files; make other formats with blockdev-create",
+            f"'{next(iter(create))}' is for new qcow2 images: give format=qcow2 and a size",
             location=f"--image {text}",
         )
     number_of_bytes = None if size is None else _checked_size(size, "--image")
-    return Disk(name, number_of_bytes, path, image_format, read_only)
+    return Disk(name, number_of_bytes, path, image_format, read_only, create)
 
 
 def _checked_name(name: str, option: str) -> str:
@@ -213,9 +231,30 @@ def _checked_size(text: str, option: str) -> int:
     return size
 
 
+async def _make_image(graph: Graph, disk: Disk, filename: str) -> None:
+    """Make the image of a disk.
+
+    :raises QmpError: it cannot be
+    """
+    from qmpd.block.drivers import find_driver
+    from qmpd.cli.block_options import read_tree_value
+
+    size = disk.size or 0
+    is_raw = disk.format == "raw"
+    file = {"driver": "file", "filename": filename}
+    await find_driver("file").create(graph, {**file, "size": size if is_raw else 0})
+    if is_raw:
+        return
+    given = {CREATE_KEYS[key]: value for key, value in (disk.create or {}).items()}
+    options = {"driver": disk.format, "file": "", "size": str(size), **given}
+    options = read_tree_value("block_core:BlockdevCreateOptions", options, keyval=True)
+    driver = find_driver(disk.format)
+    driver.check_create(options)
+    await driver.create(graph, {**options, "file": file})
+
+
 def _add_disk(server: Server, disk: Disk) -> None:
     from qmpd.block.backend import BlockBackend
-    from qmpd.block.drivers import find_driver
     from qmpd.block.images import MemoryStorage
 
     graph = server.machine.graph
@@ -227,8 +266,7 @@ def _add_disk(server: Server, disk: Disk) -> None:
             # these bytes live in memory, wherever those of image files do
             graph.storage = MemoryStorage()
         if disk.size is not None:
-            new = {"filename": filename, "size": disk.size}
-            server.run_now(find_driver("file").create(graph, new))
+            server.run_now(_make_image(graph, disk, filename))
         child = {"driver": "file", "filename": filename, "read-only": disk.read_only}
         options = {
             "driver": disk.format,

@@ -143,6 +143,8 @@ class Device:
     def _action(self, operation: str, code: int) -> str:
         name = "rerror" if operation == "read" else "werror"
         policy = self.properties.get(name, "auto")
+        if policy == "auto" and self.backend is not None:
+            policy = (self.backend.rerror if operation == "read" else self.backend.werror) or policy
         if policy == "auto":
             policy = _DEFAULT_ACTIONS[operation]
         if policy == "enospc":

@@ -23,6 +23,7 @@ DRIVERS: Final = MappingProxyType(
         "nbd": "nbd:Nbd",
         "null-aio": "null:NullAio",
         "null-co": "null:NullCo",
+        "preallocate": "preallocate:Preallocate",
         "qcow2": "qcow2:Qcow2",
         "quorum": "quorum:Quorum",
         "raw": "raw:Raw",

@@ -32,7 +32,10 @@ class BlkDebug(Filter):
     file_child = False
     has_allocated_size = False
     can_reopen = True
-    strong_options = ("config", "inject-error", "set-state")
+    strong_options = (
+        *("config", "inject-error", "set-state", "align", "max-transfer", "opt-write-zero"),
+        *("max-write-zero", "opt-discard", "max-discard"),
+    )
 
     def __init__(self, node: Node, options: Mapping[str, Any], rules: Rules) -> None:
         super().__init__(node)
@@ -108,7 +111,7 @@ class BlkDebug(Filter):
 
     def exact_filename(self) -> str | None:
         """``blkdebug:CONFIG:IMAGE``, where no rule is given otherwise."""
-        if any(self.node.options.get(name) for name in ("inject-error", "set-state")):
+        if any(name in self.node.options for name in self.strong_options if name != "config"):
             return None
         below = exact_filename(self.filtered)
         return None if below is None else f"blkdebug:{self.config or ''}:{below}"

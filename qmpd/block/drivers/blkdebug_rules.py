@@ -83,6 +83,7 @@ class Rules:
         self._rules: dict[str, list[Rule]] = {}
         self._active: list[InjectError] = []
         self._suspended: list[Suspended] = []
+        self._watchers: list[Waiter] = []
 
     def add(self, rule: Rule) -> None:
         """Take in a rule; the newest is looked at first."""
@@ -108,6 +109,7 @@ class Rules:
                 request = Suspended(rule.tag, Waiter())
                 self._suspended.insert(0, request)
                 held.append(request)
+                self._tell()
         if active:
             self._active = active
         self.state = state
@@ -156,6 +158,15 @@ class Rules:
                 yield request
                 if not every:
                     return
+
+    def watch(self, waiter: Waiter) -> None:
+        """Have `waiter` woken when the next request is held."""
+        self._watchers.append(waiter)
+
+    def _tell(self) -> None:
+        watchers, self._watchers = self._watchers, []
+        for waiter in watchers:
+            waiter.wake()
 
     def is_suspended(self, tag: str) -> bool:
         """Whether a request is held by `tag`."""

@@ -25,7 +25,7 @@ class Compress(Filter):
         below = driver.filtered.driver
         if not below.can_write_compressed:
             raise GenericError(
-                f"Compression is not supported by underlying format: {below.format_name}"
+                f"Compression is not supported for underlying format: {below.format_name}"
             )
         return driver
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import socket
+import stat
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Nbd(BlockDriver):
-    """Connects, and tells when that fails as QEMU does; what follows is not served."""
+    """Tells as QEMU does when there is no socket to connect to; what follows is not served."""
 
     format_name = "nbd"
     is_protocol = True
@@ -25,13 +26,15 @@ class Nbd(BlockDriver):
         """See `BlockDriver.open`."""
         server = options["server"]
         if server["type"] == "unix":
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.setblocking(False)
-                try:
-                    probe.connect(server["path"])
-                except OSError as error:
-                    reason = os.strerror(error.errno or 0)
-                    raise GenericError(
-                        f"Failed to connect to '{server['path']}': {reason}"
-                    ) from None
+            path = server["path"]
+            try:
+                is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+            except OSError as error:
+                raise _failed(path, error.errno or errno.EIO) from None
+            if not is_socket:
+                raise _failed(path, errno.ECONNREFUSED)
         raise NotServed("Block driver 'nbd' is not served by qmpd yet")
+
+
+def _failed(path: str, code: int) -> GenericError:
+    return GenericError(f"Failed to connect to '{path}': {os.strerror(code)}")

@@ -13,7 +13,7 @@ from qmpd.block.permissions import RESIZE, WRITE
 from qmpd.errors import QmpError
 from qmpd.hmp.getopt import GetoptError
 from qmpd.hmp.line import UsageError
-from qmpd.hmp.qemu_io import other, reading, writing
+from qmpd.hmp.qemu_io import breakpoints, other, reading, writing
 from qmpd.hmp.qemu_io.base import IoCommand, QemuIo, Usage
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ _TABLE: Final = (
     ),
     IoCommand(
         "break",
-        other.unsupported("Could not set breakpoint"),
+        breakpoints.set_break,
         2,
         2,
         "event tag",
@@ -156,7 +156,7 @@ _TABLE: Final = (
     ),
     IoCommand(
         "remove_break",
-        other.unsupported("Could not remove breakpoint {}"),
+        breakpoints.remove_break,
         1,
         1,
         "tag",
@@ -172,7 +172,7 @@ _TABLE: Final = (
     ),
     IoCommand(
         "resume",
-        other.unsupported("Could not resume request"),
+        breakpoints.resume,
         1,
         1,
         "tag",
@@ -193,7 +193,7 @@ _TABLE: Final = (
     ),
     IoCommand(
         "wait_break",
-        other.unsupported("Could not wait for request"),
+        breakpoints.wait_break,
         1,
         1,
         "tag",
