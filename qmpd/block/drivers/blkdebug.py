@@ -213,8 +213,8 @@ class BlkDebug(Filter):
         await self._check("discard", offset, length)
         await self.filtered.pdiscard(offset, length)
 
-    async def flush(self) -> None:
-        """See `BlockDriver.flush`."""
+    async def flush_to_disk(self) -> None:
+        """See `BlockDriver.flush_to_disk`."""
         await self._check("flush", 0, 0)
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:

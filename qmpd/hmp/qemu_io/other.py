@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import BlockIOError, QmpError
@@ -25,9 +26,10 @@ async def aio_flush(io: QemuIo, words: list[str]) -> None:
 
 
 async def flush(io: QemuIo, words: list[str]) -> None:
-    """flush."""
+    """flush; like QEMU's, it does not tell of a failure."""
     if io.backend.node is not None:
-        await io.backend.flush()
+        with suppress(BlockIOError):
+            await io.backend.flush()
 
 
 async def discard(io: QemuIo, words: list[str]) -> None:

@@ -1,0 +1,1 @@
+"""QEMU's object model: types, the tree of objects, paths and properties."""
