@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qmpd.commands.registry import CommandTable, Context
-from qmpd.qom import qom_get, qom_list, qom_set
+from qmpd.qom_tree import qom_get, qom_list, qom_set
 
 if TYPE_CHECKING:
     from qmpd.models.qdev import DeviceDelArguments

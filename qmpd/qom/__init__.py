@@ -1,1 +1,0 @@
-"""QEMU's object model: types, the tree of objects, paths and properties."""
