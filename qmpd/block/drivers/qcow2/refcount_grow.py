@@ -50,14 +50,14 @@ async def alloc_refcount_block(s: Qcow2State, cluster_index: int) -> Table:
             new_block.to_bytes(ENTRY_SIZE, "big"),
         )
         s.set_refcount_block(table_index, new_block)
-        raise refcounts.TryAgain
+        raise refcounts.TryAgain()
     s.event("reftable_grow")
     geometry = s.geometry
     used = max(cluster_index, new_block >> geometry.cluster_bits) + 1
     blocks_used = -(-used // geometry.refcount_block_size)
     start = (blocks_used * geometry.refcount_block_size) << geometry.cluster_bits
     await refcount_area(s, start, 0, exact=False, new_index=table_index, new_block=new_block)
-    raise refcounts.TryAgain
+    raise refcounts.TryAgain()
 
 
 async def _new_block(s: Qcow2State, cluster_index: int) -> int:

@@ -39,8 +39,11 @@ class Discard(IntEnum):
     OTHER = 4
 
 
-class TryAgain(Exception):
+class TryAgain(BlockIOError):
     """Refcount structures were allocated; the search for free clusters must start anew."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EAGAIN)
 
 
 async def refcount_init(s: Qcow2State) -> None:
@@ -131,7 +134,7 @@ async def update_refcount(
 async def _undo(s: Qcow2State, offset: int, length: int, addend: int) -> None:
     try:
         await update_refcount(s, offset, length, addend)
-    except (BlockIOError, TryAgain):
+    except BlockIOError:
         log.warning("qcow2: refcounts could not be restored, clusters are leaked")
 
 
@@ -320,7 +323,7 @@ async def free_clusters(s: Qcow2State, offset: int, size: int, kind: Discard) ->
     s.event("cluster_free")
     try:
         await update_refcount(s, offset, size, -1, kind)
-    except (BlockIOError, TryAgain) as error:
+    except BlockIOError as error:
         log.warning("qcow2_free_clusters failed: %s", error)
 
 
