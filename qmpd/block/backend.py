@@ -129,28 +129,6 @@ class BlockBackend:
         refresh_permissions(node)
         return node
 
-    def replace_node(self, node: Node) -> None:
-        """Put `node` into the place of the root node, which is closed if nothing else holds it.
-
-        :raises GenericError: the node's other parents object; nothing has changed then
-        """
-        old = self.root
-        if old is None:
-            self.insert_node(node)
-            return
-        new = Edge("root", self, node, PRIMARY, old.perm, old.shared)
-        old.node.remove_parent(old)
-        node.add_parent(new)
-        try:
-            refresh_permissions(node)
-        except BaseException:
-            node.remove_parent(new)
-            old.node.add_parent(old)
-            raise
-        self.root = new
-        refresh_permissions(old.node)
-        self.graph.clock.enter(self.graph.unref(old.node), "unref")
-
     async def close(self) -> None:
         """Take the root out, close it if nothing else holds it; the graph forgets the backend."""
         self.lift_io_limits()

@@ -1,147 +1,182 @@
-"""Devices: what is plugged into a bus, with its properties."""
+"""Devices: what stands between a guest and a block backend."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+import errno
+import os
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from qmpd.devices.qom import QomObject
-from qmpd.devices.types import qom_types
-from qmpd.devices.values import read_value
-from qmpd.errors import GenericError, NotServed
+from qmpd.block.backend import AttachedDevice, BlockBackend
+from qmpd.clock import Waiter
+from qmpd.devices.properties import DEFAULTS
+from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from qmpd.devices.block_device import BlockDevice
     from qmpd.devices.bus import Bus
-    from qmpd.devices.qom import Listing
+    from qmpd.devices.kinds import Kind
     from qmpd.machine import Machine
 
-_READ_ONLY: Final = frozenset(("type", "parent_bus", "hotplugged", "hotpluggable"))
+T = TypeVar("T")
 
-UNSET: Final = 2**32 - 1
-"""What a 32-bit property says that nobody has set: minus one."""
+_DEFAULT_ACTIONS = {"read": "report", "write": "enospc"}
+"""What `auto` means for reads and for all other requests."""
 
 
-class Device(QomObject):
-    """One device.
+class Device:
+    """One device, plugged in.
 
-    :param machine: whose device it is
-    :param qom_type: its model
-    :param listing: see `QomObject`
-    :param values: what its properties say of a device that was given nothing
+    :param kind: its model
+    :param device_id: its id; None for one without
+    :param path: its place in the QOM tree
+    :param properties: what it was given, read
     """
-
-    unplugs_at_once: ClassVar[bool] = False
-    """Whether it can be unplugged without the guest's consent."""
 
     def __init__(
         self,
         machine: Machine,
-        qom_type: str,
-        listing: Listing = (),
-        values: Mapping[str, Any] | None = None,
+        kind: Kind,
+        device_id: str | None,
+        path: str,
+        properties: dict[str, Any],
     ) -> None:
-        super().__init__(qom_type, listing, values)
         self.machine = machine
-        self.id: str | None = None
+        self.kind = kind
+        self.id = device_id
+        self.path = path
+        self.properties = properties
         self.bus: Bus | None = None
-        self.slot_name = ""
-        """Its link on the bus."""
-        self.child_buses: list[Bus] = []
-        """The buses that it brings, the newest first."""
-        self.realized = False
-        self.hotplugged = False
+        self.offered: Bus | None = None
+        """The bus it brings."""
+        self.backend: BlockBackend | None = None
+        self.owns_backend = False
+        """Whether the backend goes with it."""
         self.unplugging = False
-        """Whether the guest has been asked to let it go."""
-        self.given: dict[str, Any] = {}
-        """The properties that were set, as they were read."""
+        self._held: list[Waiter] = []
 
     @property
-    def block_device(self) -> BlockDevice | None:
-        """The part of it that has a block backend."""
-        return None
+    def attached_name(self) -> str:
+        """Its id, or its path: how queries and messages call it as a user of a backend."""
+        if self.kind.backend_path or self.id is None:
+            return self.path + self.kind.backend_path
+        return self.id
 
-    def add_bus(self, bus: Bus) -> None:
-        """It brings `bus`."""
-        bus.owner = self
-        self.child_buses.insert(0, bus)
+    def attached(self) -> AttachedDevice:
+        """What its backend knows of it."""
+        kind = self.kind
+        removable = kind.is_cd or kind.is_floppy or bool(self.properties.get("removable"))
+        return AttachedDevice(
+            self.attached_name,
+            removable=removable,
+            tray_open=False if kind.is_cd or kind.is_floppy else None,
+            io_status="ok" if kind.keeps_io_status else None,
+        )
 
-    # Properties
+    def get(self, name: str) -> tuple[Any, str] | None:
+        """A property and its type; None where there is none of this name."""
+        if name == "type":
+            return self.kind.name, "string"
+        type_name = self.kind.properties.get(name)
+        if type_name is None or name in ("id", "bus", "driver"):
+            return None
+        if name == "drive":
+            backend = self.backend
+            if backend is None:
+                return "", type_name
+            node = backend.node
+            return backend.name or ("" if node is None else node.node_name), type_name
+        return self.properties.get(name, DEFAULTS.get(type_name, 0)), type_name
 
-    def property_type(self, name: str) -> str | None:
-        """The type of a property; None where there is none of this name."""
-        return next((kind for known, kind in self.properties() if known == name), None)
+    # Guest I/O
 
-    def get_property(self, name: str) -> Any:
-        """See `QomObject.get_property`."""
-        if name == "parent_bus":
-            return "" if self.bus is None else self.bus.path
-        if name == "realized":
-            return self.realized
-        if name == "hotplugged":
-            return self.hotplugged
-        if name == "hotpluggable":
-            return qom_types().is_a(self.qom_type, "pci-device") or self.unplugs_at_once
-        if name in self.given:
-            return self.given[name]
-        return super().get_property(name)
+    async def read(self, offset: int, length: int) -> bytes:
+        """The guest reads.
 
-    def set_property(self, name: str, value: Any) -> None:
-        """See `QomObject.set_property`."""
-        self.assign(name, value, keyval=False)
-
-    def assign(self, name: str, value: Any, *, keyval: bool) -> None:
-        """Set a property.
-
-        :param value: JSON, or text where `keyval`
-        :raises QmpError: QEMU's texts
+        :raises BlockIOError: it is told of a failure
         """
-        kind = self.property_type(name)
-        if kind is None:
-            raise GenericError(f"Property '{self.qom_type}.{name}' not found")
-        if name in _READ_ONLY or kind.startswith("child<"):
-            raise GenericError(f"Property '{self.qom_type}.{name}' is not writable")
-        if name == "realized":
-            raise NotServed("qmpd does not build or take apart devices by a property")
-        if name == "bootindex":
-            self._set_bootindex(read_value(self.qom_type, name, kind, value, keyval=keyval))
-            return
-        if self.realized:
-            who = f"device '{self.id}'" if self.id is not None else "anonymous device"
-            raise GenericError(
-                f"Attempt to set property '{name}' on {who} (type '{self.qom_type}')"
-                " after it was realized"
-            )
-        self.given[name] = self.parse(name, kind, value, keyval=keyval)
+        return await self._request("read", "rd", length, lambda b: b.pread(offset, length))
 
-    def parse(self, name: str, kind: str, value: Any, *, keyval: bool) -> Any:
-        """A value as property `name` takes it.
+    async def write(self, offset: int, data: bytes) -> None:
+        """The guest writes.
 
-        :raises QmpError: it does not fit
+        :raises BlockIOError: it is told of a failure
         """
-        if kind == "link<iothread>":
-            from qmpd.devices.iothread import find_iothread
+        await self._request("write", "wr", len(data), lambda b: b.pwrite(offset, data))
 
-            return find_iothread(self.machine, name, value)
-        return read_value(self.qom_type, name, kind, value, keyval=keyval)
+    async def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> None:
+        """The guest writes zeroes."""
+        await self._request(
+            "write", "wr", length, lambda b: b.pwrite_zeroes(offset, length, may_unmap=unmap)
+        )
 
-    def _set_bootindex(self, index: int) -> None:
-        if index >= 0 and index in self.machine.devices.boot_indices(except_for=self):
-            raise GenericError(f"The bootindex {index} has already been used")
-        self.given["bootindex"] = index
+    async def discard(self, offset: int, length: int) -> None:
+        """The guest discards."""
+        await self._request("write", "unmap", length, lambda b: b.pdiscard(offset, length))
 
-    # Life
+    async def flush(self) -> None:
+        """The guest flushes."""
+        await self._request("write", "flush", 0, lambda b: b.flush())
 
-    def realize(self) -> None:
-        """Build it, once its properties are set and its bus is known.
+    async def _request(
+        self,
+        operation: str,
+        counted: str,
+        length: int,
+        request: Callable[[BlockBackend], Coroutine[Any, Any, T]],
+    ) -> T:
+        """Do a request as the error policy of the device has it: fail, pass over, or wait."""
+        while True:
+            backend = self.backend
+            if backend is None:
+                raise BlockIOError(errno.ENOMEDIUM)
+            try:
+                return await backend.counted(counted, length, request(backend))
+            except BlockIOError as error:
+                action = self._action(operation, error.errno)
+                self._report(operation, action, error.errno)
+                if action == "report":
+                    raise
+                if action == "ignore":
+                    return None if operation == "write" else bytes(length)  # type: ignore[return-value]
+                await self._hold(backend, error.errno)
 
-        :raises QmpError: QEMU's texts
-        """
+    def _action(self, operation: str, code: int) -> str:
+        name = "rerror" if operation == "read" else "werror"
+        policy = self.properties.get(name, "auto")
+        if policy == "auto" and self.backend is not None:
+            policy = (self.backend.rerror if operation == "read" else self.backend.werror) or policy
+        if policy == "auto":
+            policy = _DEFAULT_ACTIONS[operation]
+        if policy == "enospc":
+            return "stop" if code == errno.ENOSPC else "report"
+        return str(policy)
 
-    def plugged(self) -> None:
-        """It is on its bus, or stands without one: from now on it is there."""
-        self.realized = True
+    def _report(self, operation: str, action: str, code: int) -> None:
+        backend = self.backend
+        data: dict[str, Any] = {
+            "qom-path": self.path + self.kind.backend_path,
+            "device": "" if backend is None else backend.name,
+        }
+        if backend is not None and backend.node is not None:
+            data["node-name"] = backend.node.node_name
+        data["operation"] = operation
+        data["action"] = action
+        if backend is not None and backend.device is not None and backend.device.io_status:
+            data["nospace"] = code == errno.ENOSPC
+        data["reason"] = os.strerror(code)
+        self.machine.events.emit("BLOCK_IO_ERROR", data)
 
-    async def unrealize(self) -> None:
-        """Give back what it holds; the devices on its buses have gone before."""
+    async def _hold(self, backend: BlockBackend, code: int) -> None:
+        """Stop the guest; the request is done again when it goes on."""
+        if backend.device is not None and backend.device.io_status == "ok":
+            backend.device.io_status = "nospace" if code == errno.ENOSPC else "failed"
+        waiter = Waiter()
+        self._held.append(waiter)
+        self.machine.stop_for_io_error()
+        await waiter
+
+    def guest_runs(self) -> None:
+        """The guest runs again: what was held is tried once more."""
+        held, self._held = self._held, []
+        for waiter in held:
+            waiter.wake()

@@ -91,9 +91,7 @@ class Possible:
 
     def follow(self, steps: list[Step], told: int) -> None:
         """Go through the steps, of which `told` were told of."""
-        flushed = max(
-            (n for n, step in enumerate(steps[:told]) if step[0] == "flush"), default=-1
-        )
+        flushed = max((n for n, step in enumerate(steps[:told]) if step[0] == "flush"), default=-1)
         # One more may have been done, in part, when the end came.
         for number, (kind, first, count, byte) in enumerate(steps[: told + 1]):
             for unit in range(first, first + count):
@@ -110,7 +108,9 @@ class Possible:
             piece = content[unit * UNIT : (unit + 1) * UNIT]
             found = set(piece[::512])
             assert found <= allowed, (unit, found, allowed)
-            assert all(piece[at : at + 512] == piece[at : at + 1] * 512 for at in range(0, UNIT, 512))
+            assert all(
+                piece[at : at + 512] == piece[at : at + 1] * 512 for at in range(0, UNIT, 512)
+            )
 
 
 def geometry(number: int) -> dict[str, Any]:

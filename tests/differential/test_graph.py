@@ -1,0 +1,226 @@
+"""Nodes with filters and bitmaps, reopened, resized, deleted: any sequence, both programs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.block.files import Files
+from tests.support.normal import normal
+from tests.support.programs import qemu_missing
+from tests.support.stdio import Gone
+
+EXAMPLES = int(os.environ.get("QMPD_GRAPH_EXAMPLES", "60"))
+NAMES = ("a", "b", "c", "d", "e")
+IMAGES = ("one.qcow2", "two.qcow2", "over.qcow2", "r.raw")
+names = st.sampled_from(NAMES)
+flags = st.fixed_dictionaries(
+    {},
+    optional={
+        "read-only": st.booleans(),
+        "auto-read-only": st.booleans(),
+        "force-share": st.sampled_from([False, False, True]),
+        "discard": st.sampled_from(["ignore", "unmap"]),
+        "detect-zeroes": st.sampled_from(["off", "on", "unmap"]),
+        "cache": st.fixed_dictionaries({"no-flush": st.booleans()}),
+        "active": st.sampled_from([True, True, True, False]),
+    },
+)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> Any:
+    """A reference, or a file inline."""
+    if draw(st.booleans()):
+        return draw(names)
+    inline = {"driver": "file", "filename": f"@/{draw(st.sampled_from(IMAGES))}"}
+    if draw(st.booleans()):
+        inline["node-name"] = draw(names)
+    return inline
+
+
+@st.composite
+def nodes(draw: st.DrawFn) -> dict[str, Any]:
+    """The options of a node."""
+    driver = draw(
+        st.sampled_from(
+            [
+                *("file", "file", "qcow2", "qcow2", "qcow2", "raw", "raw", "null-co"),
+                *("throttle", "copy-on-read", "blkdebug", "copy-before-write", "quorum"),
+                *("compress", "preallocate", "snapshot-access"),
+            ]
+        )
+    )
+    options: dict[str, Any] = {"driver": driver, **draw(flags)}
+    if driver == "file":
+        options["filename"] = f"@/{draw(st.sampled_from(IMAGES))}"
+    elif driver == "null-co":
+        options["size"] = draw(st.sampled_from([1 << 20, 65536]))
+    elif driver == "quorum":
+        options["children"] = draw(st.lists(files(), min_size=1, max_size=3))
+        options["vote-threshold"] = draw(st.integers(1, 3))
+    elif driver == "blkdebug":
+        options["image"] = draw(files())
+    else:
+        options["file"] = draw(files())
+    if driver == "throttle":
+        options["throttle-group"] = draw(st.sampled_from(["tg", "tg", "nope"]))
+    if driver == "copy-before-write":
+        options["target"] = draw(files())
+    if driver == "qcow2" and draw(st.booleans()):
+        options["backing"] = draw(st.one_of(st.none(), names))
+    if driver == "raw" and draw(st.booleans()):
+        options["offset"] = draw(st.sampled_from([0, 512, 65536]))
+    return options
+
+
+def _placed(value: Any, folder: str) -> Any:
+    """`value` with the folder of the program in place of ``@``."""
+    if isinstance(value, dict):
+        return {name: _placed(item, folder) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_placed(item, folder) for item in value]
+    return value.replace("@/", f"{folder}/") if isinstance(value, str) else value
+
+
+class Graphs(RuleBasedStateMachine):
+    """Gives both programs the same; every answer must be the same."""
+
+    scratch: ClassVar[Path]
+    both: ClassVar[Files | None] = None
+
+    @initialize()
+    def start(self) -> None:
+        cls = type(self)
+        for side in ("real", "ours"):
+            folder = self.scratch / side
+            folder.mkdir(exist_ok=True)
+            for image in IMAGES:
+                shutil.copy(self.scratch / image, folder / image)
+        if cls.both is None:
+            cls.both = Files(self.scratch)
+            self.do("object-add", {"qom-type": "throttle-group", "id": "tg"})
+
+    def do(self, command: str, arguments: dict[str, Any]) -> Any:
+        """Give both the same, and compare."""
+        answers = []
+        assert self.both is not None
+        for program, side in ((self.both.real, "real"), (self.both.ours, "ours")):
+            folder = str(self.scratch / side)
+            request = {"execute": command, "arguments": _placed(arguments, folder)}
+            answers.append(normal(program.execute(request), folder))
+        assert answers[1] == answers[0], (command, arguments)
+        return answers[0][-1]
+
+    @rule(options=nodes(), name=names)
+    def add(self, options: dict[str, Any], name: str) -> None:
+        self.do("blockdev-add", {**options, "node-name": name})
+        self.look()
+
+    @rule(name=names)
+    def delete(self, name: str) -> None:
+        self.do("blockdev-del", {"node-name": name})
+        self.look()
+
+    @rule(
+        given=st.lists(st.tuples(nodes(), names), min_size=1, max_size=2, unique_by=lambda g: g[1])
+    )
+    def reopen(self, given: list[tuple[dict[str, Any], str]]) -> None:
+        options = [{**o, "node-name": n} for o, n in given]
+        for entry in options:
+            entry.pop("active", None)
+        self.do("blockdev-reopen", {"options": options})
+        self.look()
+
+    @rule(name=names, size=st.sampled_from([0, 1000, 65536, 1 << 20, 3 << 20, -1]))
+    def resize(self, name: str, size: int) -> None:
+        self.do("block_resize", {"node-name": name, "size": size})
+
+    @rule(name=names, bitmap=st.sampled_from("xy"), persistent=st.booleans())
+    def add_bitmap(self, name: str, bitmap: str, persistent: bool) -> None:
+        arguments = {"node": name, "name": bitmap, "persistent": persistent}
+        self.do("block-dirty-bitmap-add", arguments)
+
+    @rule(name=names, bitmap=st.sampled_from("xy"))
+    def remove_bitmap(self, name: str, bitmap: str) -> None:
+        self.do("block-dirty-bitmap-remove", {"node": name, "name": bitmap})
+
+    @rule(name=names, active=st.booleans())
+    def set_active(self, name: str, active: bool) -> None:
+        self.do("blockdev-set-active", {"node-name": name, "active": active})
+
+    @rule(parent=names, child=st.one_of(st.none(), st.sampled_from(["children.0", "children.1"])))
+    def change(self, parent: str, child: str | None) -> None:
+        arguments = {"parent": parent, "child": child} if child else {"parent": parent, "node": "e"}
+        self.do("x-blockdev-change", arguments)
+
+    @rule(name=names, at=st.sampled_from([0, 65536, 1 << 20]))
+    def write(self, name: str, at: int) -> None:
+        line = f'qemu-io {name} "write -q {at} 4k"'
+        self.do("human-monitor-command", {"command-line": line})
+
+    def look(self) -> None:
+        self.do("query-named-block-nodes", {})
+        self.do("x-debug-query-block-graph", {})
+
+    def teardown(self) -> None:
+        """Delete everything, so that the next example may have the same programs."""
+        cls = type(self)
+        if cls.both is None:
+            return
+        programs = (cls.both.real, cls.both.ours)
+        try:
+            for _ in NAMES:
+                for name in NAMES:
+                    request = {"execute": "blockdev-del", "arguments": {"node-name": name}}
+                    for program in programs:
+                        program.execute(request)
+            query = {"execute": "query-named-block-nodes"}
+            left = [program.execute(query)[-1].get("return") for program in programs]
+        except (Gone, TimeoutError, OSError):
+            left = [None]
+        if any(nodes != [] for nodes in left):
+            cls.close()
+
+    @classmethod
+    def close(cls) -> None:
+        """End the programs."""
+        both, cls.both = cls.both, None
+        if both is not None:
+            both.close()
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+@pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
+def test_any_sequence(tmp_path: Path) -> None:
+    Graphs.scratch = tmp_path
+    for command in (
+        "qemu-img create -q -f qcow2 one.qcow2 1M",
+        "qemu-img create -q -f qcow2 two.qcow2 1M",
+        "qemu-img create -q -f qcow2 -b one.qcow2 -F qcow2 over.qcow2",
+        "truncate -s 1M r.raw",
+    ):
+        subprocess.run(command, shell=True, cwd=tmp_path, check=True)
+    run_state_machine_as_test(
+        Graphs,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    Graphs.close()
