@@ -35,7 +35,7 @@ async def qemu_io(machine: Machine, arguments: Arguments) -> str:
     try:
         return await io.run(machine, backend, arguments["command"])
     finally:
-        backend.remove_node()
+        await backend.close()
 
 
 async def commit(machine: Machine, arguments: Arguments) -> str:
