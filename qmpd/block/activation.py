@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import TYPE_CHECKING
 
 from qmpd.block.permissions import WRITE, WRITE_UNCHANGED
@@ -43,8 +44,8 @@ async def _set_all(graph: Graph, active: bool) -> None:
             elif not _has_active_parent(node):
                 try:
                     await _inactivate(node)
-                except QmpError:
-                    raise GenericError("Failed to inactivate all nodes") from None
+                except QmpError as error:
+                    raise _failed("all nodes", error) from None
     finally:
         graph.drain_all_end()
 
@@ -86,8 +87,13 @@ async def inactivate(node: Node) -> None:
         raise GenericError("Node has active parent node")
     try:
         await _inactivate(node)
-    except QmpError:
-        raise GenericError("Failed to inactivate node") from None
+    except QmpError as error:
+        raise _failed("node", error) from None
+
+
+def _failed(what: str, error: QmpError) -> GenericError:
+    code = error.errno if isinstance(error, BlockIOError) else errno.EPERM
+    return GenericError(f"Failed to inactivate {what}: {os.strerror(code)}")
 
 
 async def _inactivate(node: Node) -> None:

@@ -64,7 +64,9 @@ class BlockDriver:
     can_reopen: ClassVar[bool] = False
     """Whether blockdev-reopen can change options of its nodes."""
     mutable_options: ClassVar[tuple[str, ...]] = ()
-    """Its own options that can be changed so."""
+    """Its own options that can be changed so, and get their default where they are left out."""
+    needed_options: ClassVar[tuple[str, ...]] = ()
+    """Its own options that can be changed so, but not left out."""
     depends_on_parents: ClassVar[bool] = False
     """Whether what it asks of its children depends on there being parents."""
     flushes_children: ClassVar[bool] = False

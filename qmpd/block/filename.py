@@ -59,7 +59,7 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name in driver.strong_options:
         if name in node.options:
-            options |= _flat(name, node.options[name])
+            options |= flat_options(name, node.options[name])
     options["driver"] = driver.format_name
     overridden = _backing_overridden(node, names)
     if driver.lists_children:
@@ -82,16 +82,18 @@ def _backing_overridden(node: Node, names: Names | None) -> bool:
     return named != ("" if backing is None else filename(backing, names))
 
 
-def _flat(name: str, value: Any) -> dict[str, Any]:
+def flat_options(name: str, value: Any) -> dict[str, Any]:
     """An option as QEMU keeps it: members of objects and lists under dotted names."""
     if isinstance(value, dict):
         return {
-            k: v for sub, item in value.items() for k, v in _flat(f"{name}.{sub}", item).items()
+            k: v
+            for sub, item in value.items()
+            for k, v in flat_options(f"{name}.{sub}", item).items()
         }
     if isinstance(value, list):
         return {
             k: v
             for number, item in enumerate(value)
-            for k, v in _flat(f"{name}.{number}", item).items()
+            for k, v in flat_options(f"{name}.{number}", item).items()
         }
     return {name: value}

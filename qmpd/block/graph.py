@@ -131,7 +131,8 @@ class Graph:
         """
         if isinstance(reference, str):
             return self.lookup_device_or_node(reference, reference)
-        child = await open_node(self, child_options(reference, parent, backing=backing))
+        options = child_options(reference, parent, backing=backing)
+        child = await open_node(self, options, active=parent.active)
         child.inherits_from = parent
         return child
 

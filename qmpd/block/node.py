@@ -161,7 +161,8 @@ class Node(NodeIO):
         try:
             self.attach(name, child, role)
         except BaseException:
-            await self.graph.unref(child)
+            if child is not self:
+                await self.graph.unref(child)
             raise
         return child
 

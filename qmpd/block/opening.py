@@ -24,7 +24,8 @@ def child_options(
     child = dict(options)
     child.setdefault("read-only", backing or parent.read_only)
     child.setdefault("auto-read-only", not backing and parent.auto_read_only)
-    child.setdefault("force-share", parent.force_share)
+    if parent.force_share:
+        child.setdefault("force-share", True)
     # Format drivers discard what is worth discarding: the file below need not decide.
     child.setdefault("discard", "unmap")
     cache = dict(child.get("cache", {}))
@@ -62,18 +63,23 @@ def check_named_backing(options: Mapping[str, Any]) -> None:
         options = below
 
 
-async def open_node(graph: Graph, options: Mapping[str, Any]) -> Node:
+async def open_node(graph: Graph, options: Mapping[str, Any], *, active: bool = True) -> Node:
     """Open a node with all it stands on, in QEMU's order: file, options, name, driver.
 
     :param options: as blockdev-add takes them, already validated
+    :param active: whether it is active where the options do not say
     :raises QmpError: QEMU's texts; nothing is left open then
     """
     driver = find_driver(options["driver"])
     node = Node(graph, driver, options)
     _read_flags(node, options)
+    node.active = options.get("active", active)
     file: Node | None = None
     if driver.file_child:
+        # What the options say of it is not known yet when QEMU opens the file.
+        node.active = active
         file = await graph.open_reference(options["file"], node)
+        node.active = options.get("active", active)
     try:
         _read_common_options(node, options, driver.needs_filename)
         graph.register(node, options.get("node-name"))
@@ -100,7 +106,6 @@ def _read_flags(node: Node, options: Mapping[str, Any]) -> None:
     node.read_only = options.get("read-only", False)
     node.auto_read_only = options.get("auto-read-only", False)
     node.force_share = options.get("force-share", False)
-    node.active = options.get("active", True)
     cache = options.get("cache", {})
     node.cache.direct = cache.get("direct", False)
     node.cache.no_flush = cache.get("no-flush", False)

@@ -182,5 +182,9 @@ def _use(edge: Edge) -> str:
 
 
 def _check_node(node: Node, perm: int) -> None:
+    writing = perm & (WRITE | WRITE_UNCHANGED | RESIZE)
+    if writing and not node.active:
+        names = permission_names(writing)
+        raise GenericError(f"Permission '{names}' unavailable on inactive node")
     if perm & (WRITE | WRITE_UNCHANGED) and not node.writable:
         raise GenericError("Block node is read-only")

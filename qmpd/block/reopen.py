@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.filename import flat_options
 from qmpd.block.node import check_detect_zeroes
 from qmpd.block.node_io import CacheMode
 from qmpd.block.opening import child_options
 from qmpd.block.permissions import COW, DATA, FILTERED, PRIMARY
 from qmpd.block.replace import GraphChange
 from qmpd.errors import GenericError
+from qmpd.qdict import member_order
 
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
@@ -24,10 +26,10 @@ if TYPE_CHECKING:
 COMMON: Final = frozenset(
     {
         *("driver", "node-name", "discard", "cache", "read-only", "auto-read-only"),
-        *("detect-zeroes", "force-share", "active"),
+        "detect-zeroes",
     }
 )
-"""Options of all nodes."""
+"""Options of all nodes that can be changed, or get their default again."""
 
 
 @dataclass
@@ -137,6 +139,9 @@ def _enqueue(
         and "backing" not in options
         and not keep_old,
     )
+    if "discard" not in options:
+        # The one option that QEMU leaves as it is.
+        state.flags.unmap = node.unmap
     present = next((i for i, other in enumerate(queue) if other.node is node), None)
     if present is None:
         queue.append(state)
@@ -206,15 +211,15 @@ async def _prepare(graph: Graph, state: ReopenState, change: GraphChange) -> Non
             f"Block format '{driver.format_name}' used by node '{node.node_name}' does not support"
             " reopening files"
         )
-    if options.get("driver", driver.format_name) == driver.format_name:
-        _check_reset(state)
+    _check_reset(state)
     await driver.reopen_prepare(state)
     if driver.supports_backing and state.backing_missing:
         raise GenericError(f"backing is missing for '{node.node_name}'")
     _change_child(graph, state, "backing", change)
     _change_child(graph, state, "file", change)
-    for name, value in options.items():
-        _check_unchanged(node, name, value)
+    flat = _flattened(node, options)
+    for name in member_order(flat):
+        _check_unchanged(node, name, flat[name])
 
 
 def _check_flags(state: ReopenState) -> None:
@@ -227,8 +232,9 @@ def _check_flags(state: ReopenState) -> None:
 
 def _check_reset(state: ReopenState) -> None:
     node = state.node
-    for name in node.options:
-        if name in state.options or name in COMMON or name in node.children:
+    given = _flattened(node, state.options)
+    for name in member_order(_flattened(node, node.options)):
+        if name in given or name in state.options or name in COMMON or name in node.children:
             continue
         if name not in ("backing", *node.driver.mutable_options):
             raise GenericError(f"Option '{name}' cannot be reset to its default value")
@@ -279,6 +285,18 @@ def _role(node: Node, name: str) -> int:
     return DATA | PRIMARY
 
 
+def _flattened(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as QEMU compares them: those of children that follow are not among them."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        edge = node.children.get(name)
+        if name in COMMON or not isinstance(value, Mapping):
+            flat[name] = value
+        elif edge is None or edge.node.inherits_from is not node:
+            flat |= flat_options(name, value)
+    return flat
+
+
 def _check_unchanged(node: Node, name: str, value: Any) -> None:
     """Refuse another value of an option that cannot be changed."""
     driver = node.driver
@@ -286,7 +304,9 @@ def _check_unchanged(node: Node, name: str, value: Any) -> None:
         if value != driver.format_name:
             raise GenericError("Cannot change the option 'driver'")
         return
-    if name in COMMON or name in ("file", "backing") or name in driver.mutable_options:
+    if name in COMMON or name in ("file", "backing"):
+        return
+    if name in driver.mutable_options or name in driver.needed_options:
         return
     edge = node.children.get(name)
     if edge is not None and (value == edge.node.node_name or isinstance(value, Mapping)):

@@ -29,7 +29,6 @@ class Quorum(BlockDriver):
 
     format_name = "quorum"
     can_write_zeroes = True
-    can_reopen = True
     flushes_children = True
     lists_children = True
     strong_options = ("vote-threshold", "blkverify", "rewrite-corrupted", "read-pattern")
@@ -233,7 +232,7 @@ class Quorum(BlockDriver):
             except BlockIOError as error:
                 errors.append(error)
                 self._report_bad("flush", 0, 0, child, error)
-        if len(self.voters) - len(errors) < self.threshold:
+        if errors and len(self.voters) - len(errors) < self.threshold:
             raise self._most_common(errors)
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:

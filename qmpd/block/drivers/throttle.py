@@ -21,7 +21,7 @@ class Throttle(Filter):
     format_name = "throttle"
     strong_options = ("throttle-group",)
     can_reopen = True
-    mutable_options = ("throttle-group",)
+    needed_options = ("throttle-group",)
 
     def __init__(self, node: Node, group: ThrottleGroup) -> None:
         super().__init__(node)

@@ -62,6 +62,8 @@ class FileLocks:
             index = bit.bit_length() - 1
             if perm & bit and self._is_locked(UNSHARED_BASE + index):
                 raise BlockIOError(errno.EAGAIN, f'Failed to get "{name}" lock')
+        for bit, name in NAMES:
+            index = bit.bit_length() - 1
             if unshared & bit and self._is_locked(PERMISSION_BASE + index):
                 raise BlockIOError(errno.EAGAIN, f'Failed to get shared "{name}" lock')
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.block.drivers.qcow2.info import text
 from qmpd.block.filename import exact_filename, filename
 from qmpd.block.opening import check_named_backing
+from qmpd.block.permissions import COW
 from qmpd.block.probe import has_protocol, probe, protocol_options
 from qmpd.errors import GenericError, QmpError
 
@@ -75,9 +76,15 @@ async def _open(s: Qcow2State, reference: str | Mapping[str, Any], *, named: boo
     try:
         if named and not isinstance(reference, str):
             check_named_backing(reference)
-        await s.node.open_child("backing", reference, backing=True)
+        child = await s.node.graph.open_reference(reference, s.node, backing=True)
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
+    try:
+        s.node.attach("backing", child, COW)
+    except BaseException:
+        if child is not s.node:
+            await s.node.graph.unref(child)
+        raise
 
 
 async def _open_named(s: Qcow2State, more: Mapping[str, Any] | None = None) -> None:
