@@ -151,3 +151,21 @@ def test_killed_at_a_random_moment(batch: int, tmp_path: Path) -> None:
         assert json.loads(qemu_img("check", "--output=json", path))["check-errors"] == 0
         path.unlink()
         raw.unlink()
+
+
+def test_a_freed_cluster_is_not_used_anew_while_the_image_still_shows_it(tmp_path: Path) -> None:
+    path, copy = tmp_path / "disk.qcow2", tmp_path / "copy.qcow2"
+    bench = ImageBench()
+    bench.create(path, SIZE, {})
+    node = bench.open(path)
+    cluster = 65536
+    bench.run(node.pwrite(0, b"a" * cluster))
+    bench.run(node.flush())
+    bench.run(node.pdiscard(0, cluster))
+    bench.run(node.pwrite(2 * cluster, b"b" * cluster))
+    copy.write_bytes(path.read_bytes())
+    bench.shut()
+    node = bench.open(copy)
+    assert set(bench.run(node.pread(0, cluster))) <= set(b"a\0")
+    bench.shut()
+    bench.close()

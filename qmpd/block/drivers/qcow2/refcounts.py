@@ -166,6 +166,7 @@ def _change_block(
 
 def _cluster_freed(s: Qcow2State, cluster_index: int, kind: Discard) -> None:
     s.free_cluster_index = min(s.free_cluster_index, cluster_index)
+    s.note_freed(cluster_index)
     if s.free_byte_offset >> s.geometry.cluster_bits == cluster_index:
         # QEMU 10.0 goes on filling it, and destroys what is put there meanwhile.
         s.free_byte_offset = 0
@@ -234,6 +235,7 @@ async def find_free_clusters(s: Qcow2State, count: int, maximum: int) -> int:
     s.free_cluster_index = index
     if index > 0 and index - 1 > maximum >> geometry.cluster_bits:
         raise BlockIOError(errno.EFBIG)
+    await s.before_reuse(start, count)
     return start << geometry.cluster_bits
 
 
@@ -260,6 +262,7 @@ async def alloc_clusters_at(s: Qcow2State, offset: int, count: int) -> int:
     first = offset >> s.geometry.cluster_bits
     while True:
         found = await _count_free(s, first, count)
+        await s.before_reuse(first, found)
         try:
             await update_refcount(s, offset, found << s.geometry.cluster_bits, 1)
         except TryAgain:

@@ -43,6 +43,7 @@ class Qcow2State:
     Tables are kept as numbers: `l1` and `refcount_table` are arrays of 64-bit entries
     as the format has them.  `size` is the virtual size in bytes, always whole sectors.
 
+    `freed`: spans the clusters freed since the L2 tables were last written.
     `bitmaps_void`: the header has a bitmaps extension that must not be believed.
 
     :param node: the node this image is
@@ -67,6 +68,7 @@ class Qcow2State:
         self.max_refcount_table_index = 0
         self.free_cluster_index = 0
         self.free_byte_offset = 0
+        self.freed: range = range(0)
         self.snapshots: list[Snapshot] = []
         self.snapshots_size = 0
         self.discards: list[list[int]] = []
@@ -223,8 +225,29 @@ class Qcow2State:
             self.header.incompatible &= ~INCOMPAT_CORRUPT
             await self.update_header()
 
+    def note_freed(self, cluster_index: int) -> None:
+        """Remember that L2 tables on disk may still show this cluster."""
+        freed = self.freed
+        if not freed:
+            self.freed = range(cluster_index, cluster_index + 1)
+        elif cluster_index not in freed:
+            low, high = min(freed.start, cluster_index), max(freed.stop, cluster_index + 1)
+            self.freed = range(low, high)
+
+    async def before_reuse(self, cluster_index: int, count: int) -> None:
+        """Before clusters are used anew, write the L2 tables that no longer show them.
+
+        QEMU lets the tables wait, so that a program killed now leaves an image in which
+        the new owner's data also stands where the old one's was zeroed or discarded.
+        """
+        freed = self.freed
+        if freed and cluster_index < freed.stop and freed.start < cluster_index + count:
+            self.freed = range(0)
+            await self.l2_cache.write()
+
     async def write_caches(self) -> None:
         """Write changed L2 tables, then refcount blocks unless they are lazy."""
+        self.freed = range(0)
         await self.l2_cache.write()
         if self.accurate_refcounts:
             await self.refcount_cache.write()
