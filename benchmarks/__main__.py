@@ -12,17 +12,18 @@ import sys
 from collections.abc import Iterable
 
 from benchmarks.daemon import Daemon, storage_daemons, system_emulators
+from benchmarks.images import HOST_IMAGES, MEMORY_IMAGES
 from benchmarks.measures import MEASURES, SPARSE, Measure
 
 ROUNDS = 3
 
 
-def measure(what: Measure, commands: dict[str, list[str]]) -> dict[str, float]:
+def measure(what: Measure, commands: dict[str, list[str]], *, in_memory: bool) -> dict[str, float]:
     """Median figure of each program, measured in turn."""
     figures: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(ROUNDS):
         for name, command in commands.items():
-            with Daemon(command) as daemon:
+            with Daemon(command, in_memory=in_memory) as daemon:
                 figures[name].append(what.run(daemon))
     return {name: statistics.median(values) for name, values in figures.items()}
 
@@ -38,13 +39,19 @@ def verdict(what: Measure, figures: dict[str, float]) -> str:
     return "" if not reached else "ok" if all(reached) else "MISSED"
 
 
-def run(measures: Iterable[Measure], commands: dict[str, list[str]], words: list[str]) -> bool:
+def run(
+    measures: Iterable[Measure],
+    commands: dict[str, list[str]],
+    words: list[str],
+    *,
+    in_memory: bool = False,
+) -> bool:
     """Print a line for each figure; whether no target was missed."""
     good = True
     for what in measures:
         if words and not any(word in what.name for word in words):
             continue
-        figures = measure(what, commands)
+        figures = measure(what, commands, in_memory=in_memory)
         ours, real = figures["qmpd"], figures.get("QEMU")
         ratio = "-" if real is None else f"{ours / real:.3g}"
         aim = f"<= {what.limit:.0f} {what.unit}" if what.limit is not None else ""
@@ -66,7 +73,9 @@ def main() -> int:
     print(f"{'':34} {'qmpd':>12} {'QEMU':>12} {'':4} {'ratio':>8}  {'target':10}")
     daemons = run(MEASURES, storage_daemons(), words)
     systems = run(SPARSE, system_emulators(), words)
-    return 0 if daemons and systems else 1
+    host = run(HOST_IMAGES, system_emulators(), words)
+    memory = run(MEMORY_IMAGES, system_emulators(), words, in_memory=True)
+    return 0 if daemons and systems and host and memory else 1
 
 
 if __name__ == "__main__":

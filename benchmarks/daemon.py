@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 STORAGE_OPTIONS = (
     *("--chardev", "socket,id=mon,path={path},server=on,wait=off"),
@@ -23,6 +23,15 @@ SYSTEM_OPTIONS = (
     *("-machine", "none", "-nodefaults", "-display", "none"),
     *("-qmp", "unix:{path},server=on,wait=off"),
 )
+
+
+MEMORY: Final = Path("/dev/shm")
+"""A file system in memory."""
+
+
+def request(command: str, **arguments: Any) -> bytes:
+    """A request as it goes over the wire."""
+    return json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
 
 
 def storage_daemons() -> dict[str, list[str]]:
@@ -47,14 +56,22 @@ class Daemon:
     """A storage daemon with one monitor, and a client past negotiation.
 
     :param command: its command line, ``{path}`` where the monitor's socket goes
+    :param in_memory: images are in memory: qmpd's, or a file system
     """
 
-    def __init__(self, command: list[str]) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="qmpd-bench")
-        path = Path(self._folder.name) / "qmp.sock"
+    def __init__(self, command: list[str], *, in_memory: bool = False) -> None:
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="qmpd-bench", dir=MEMORY if in_memory else None
+        )
+        self.folder = self._folder.name
+        """Where images go."""
+        path = Path(self.folder) / "qmp.sock"
+        environment = dict(os.environ, QMPD_STORAGE="memory" if in_memory else "host")
         began = time.perf_counter()
         self.process = subprocess.Popen(
-            [word.format(path=path) for word in command], stderr=subprocess.DEVNULL
+            [word.format(path=path) for word in command],
+            stderr=subprocess.DEVNULL,
+            env=environment,
         )
         self._buffer = b""
         self._socket = self._greeted(path)
@@ -99,18 +116,38 @@ class Daemon:
                 raise RuntimeError("connection closed")
             seen += chunk.count(b"\n")
             chunks.append(chunk)
-        return b"".join(chunks)
+        *wanted, rest = b"".join(chunks).rsplit(b"\n", seen - count + 1)
+        data = wanted[0] + b"\n"
+        self._buffer = b"".join(line + b"\n" for line in wanted[1:]) + rest
+        return data
 
     def execute(self, command: str, **arguments: Any) -> Any:
         """Run a command and return its value."""
-        self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
+        self._socket.sendall(request(command, **arguments))
         reply: dict[str, Any] = {}
         while "return" not in reply and "error" not in reply:
             # events come in between, and QEMU's daemon may greet an early client twice
-            reply = json.loads(self.lines(1).splitlines()[-1])
+            reply = json.loads(self.lines(1))
         if "error" in reply:
             raise RuntimeError(f"{command}: {reply['error']['desc']}")
         return reply["return"]
+
+    def job(self, command: str, **arguments: Any) -> None:
+        """Run a command that starts the only job, and see it to its end."""
+        self.execute(command, **arguments)
+        while self.execute("query-jobs")[0]["status"] != "concluded":
+            os.sched_yield()
+        error = self.execute("query-jobs")[0].get("error")
+        if error is not None:
+            raise RuntimeError(f"{command}: {error}")
+        self.execute("job-dismiss", id=arguments["job-id"])
+
+    def stream(self, requests: list[bytes]) -> None:
+        """Send requests without waiting; returns when the last is answered."""
+        sender = threading.Thread(target=self._socket.sendall, args=(b"".join(requests),))
+        sender.start()
+        self.lines(len(requests))
+        sender.join()
 
     def latencies(self, request: bytes, count: int) -> list[float]:
         """Seconds of each of `count` requests, one after the other, sorted."""
@@ -124,11 +161,8 @@ class Daemon:
 
     def pipelined(self, request: bytes, count: int) -> float:
         """Requests per second, all sent without waiting."""
-        sender = threading.Thread(target=self._socket.sendall, args=(request * count,))
         began = time.perf_counter()
-        sender.start()
-        self.lines(count)
-        sender.join()
+        self.stream([request] * count)
         return count / (time.perf_counter() - began)
 
     def resident_bytes(self) -> int:

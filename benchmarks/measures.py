@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.daemon import Daemon
+from benchmarks.daemon import Daemon, request
 
 TIB: Final = 1 << 40
 GIB: Final = 1 << 30
@@ -28,10 +27,6 @@ class Measure:
     target: float | None = None
     limit: float | None = None
     """Absolute bound on qmpd's own figure, in `unit`."""
-
-
-def _request(command: str, **arguments: Any) -> bytes:
-    return json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
 
 
 def _middle(times: list[float]) -> float:
@@ -55,22 +50,22 @@ def _memory(daemon: Daemon) -> float:
 
 
 def _query_version(daemon: Daemon) -> float:
-    return _middle(daemon.latencies(_request("query-version"), 3000)) * 1e6
+    return _middle(daemon.latencies(request("query-version"), 3000)) * 1e6
 
 
 def _bitmap_clear(daemon: Daemon) -> float:
     _node(daemon)
-    request = _request("block-dirty-bitmap-clear", node="n0", name="b0")
-    return _middle(daemon.latencies(request, 3000)) * 1e6
+    clear = request("block-dirty-bitmap-clear", node="n0", name="b0")
+    return _middle(daemon.latencies(clear, 3000)) * 1e6
 
 
 def _pipelined(daemon: Daemon) -> float:
-    return daemon.pipelined(_request("query-version"), 20000)
+    return daemon.pipelined(request("query-version"), 20000)
 
 
 def _pipelined_clear(daemon: Daemon) -> float:
     _node(daemon)
-    return daemon.pipelined(_request("block-dirty-bitmap-clear", node="n0", name="b0"), 10000)
+    return daemon.pipelined(request("block-dirty-bitmap-clear", node="n0", name="b0"), 10000)
 
 
 def _transaction(daemon: Daemon) -> float:
@@ -80,8 +75,8 @@ def _transaction(daemon: Daemon) -> float:
         {"type": f"block-dirty-bitmap-{kinds[i % 4]}", "data": {"node": "n0", "name": f"b{i % 4}"}}
         for i in range(100)
     ]
-    request = _request("transaction", actions=actions)
-    return _middle(daemon.latencies(request, 200)) * 1e3
+    transaction = request("transaction", actions=actions)
+    return _middle(daemon.latencies(transaction, 200)) * 1e3
 
 
 def _extents(daemon: Daemon, granularity: int) -> None:
@@ -95,10 +90,10 @@ def _extents(daemon: Daemon, granularity: int) -> None:
         daemon.execute("human-monitor-command", **{"command-line": line})
 
 
-def _on_sparse(granularity: int, request: bytes, count: int) -> Callable[[Daemon], float]:
+def _on_sparse(granularity: int, timed: bytes, count: int) -> Callable[[Daemon], float]:
     def run(daemon: Daemon) -> float:
         _extents(daemon, granularity)
-        return _middle(daemon.latencies(request, count)) * 1e3
+        return _middle(daemon.latencies(timed, count)) * 1e3
 
     return run
 
@@ -108,8 +103,8 @@ def _sparse_clear(granularity: int) -> Callable[[Daemon], float]:
 
     def run(daemon: Daemon) -> float:
         _extents(daemon, granularity)
-        merge = _request("block-dirty-bitmap-merge", node="n0", target="target", bitmaps=["source"])
-        clear = _request("block-dirty-bitmap-clear", node="n0", name="target")
+        merge = request("block-dirty-bitmap-merge", node="n0", target="target", bitmaps=["source"])
+        clear = request("block-dirty-bitmap-clear", node="n0", name="target")
         times = []
         for _ in range(5):
             daemon.latencies(merge, 1)
@@ -122,11 +117,11 @@ def _sparse_clear(granularity: int) -> Callable[[Daemon], float]:
 def _nodes(daemon: Daemon) -> float:
     for number in range(1000):
         daemon.execute("blockdev-add", driver="null-co", **{"node-name": f"n{number}"})
-    return _middle(daemon.latencies(_request("query-named-block-nodes"), 20)) * 1e3
+    return _middle(daemon.latencies(request("query-named-block-nodes"), 20)) * 1e3
 
 
-_MERGE: Final = _request("block-dirty-bitmap-merge", node="n0", target="target", bitmaps=["source"])
-_SHA256: Final = _request("x-debug-block-dirty-bitmap-sha256", node="n0", name="source")
+_MERGE: Final = request("block-dirty-bitmap-merge", node="n0", target="target", bitmaps=["source"])
+_SHA256: Final = request("x-debug-block-dirty-bitmap-sha256", node="n0", name="source")
 
 MEASURES: Final = (
     Measure("start to greeting", "ms", _start, limit=400),
