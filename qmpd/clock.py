@@ -35,12 +35,16 @@ class Cancelled(BaseException):
 
 
 class Waiter:
-    """Something a coroutine waits for: ``await waiter`` returns when `wake` was called."""
+    """Something a coroutine waits for: ``await waiter`` returns when `wake` was called.
 
-    __slots__ = ("_callback", "_done")
+    :param direct: a task that waits goes on within `wake`, not soon after it
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_callback", "_done", "direct")
+
+    def __init__(self, *, direct: bool = False) -> None:
         self._done = False
+        self.direct = direct
         self._callback: Callback | None = None
 
     def __await__(self) -> Generator[Waiter, None, None]:
@@ -104,7 +108,13 @@ class Task:
         except BaseException as error:
             self._ended(error)
         else:
-            self._waiter = waiter
+            self._wait(waiter)
+
+    def _wait(self, waiter: Waiter) -> None:
+        self._waiter = waiter
+        if waiter.direct:
+            waiter.when_done(self.step)
+        else:
             waiter.when_done(lambda: self._clock.call_soon(self.step))
 
     def cancel(self) -> None:
@@ -118,8 +128,7 @@ class Task:
         except BaseException as error:
             self._ended(error)
         else:
-            self._waiter = waiter
-            waiter.when_done(lambda: self._clock.call_soon(self.step))
+            self._wait(waiter)
 
     def _ended(self, how: BaseException) -> None:
         self.done = True
@@ -161,6 +170,20 @@ class Clock(ABC):
             await waiter
         finally:
             handle.cancel()
+
+    async def turns(self, count: int) -> None:
+        """Let everything else go on `count` times."""
+        for _ in range(count):
+            waiter = Waiter()
+            self.call_soon(waiter.wake)
+            await waiter
+
+    async def moment(self, delay: int) -> None:
+        """Let a time pass that is too short for timers; with time that stands still, one turn.
+
+        :param delay: nanoseconds, well below a millisecond
+        """
+        await self.turns(1)
 
     def spawn(
         self,

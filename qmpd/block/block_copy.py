@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from qmpd.block.bitmap import DirtyBitmap
 from qmpd.block.chain_status import block_status_above
+from qmpd.block.request_time import request_time
 from qmpd.clock import Waiter
 from qmpd.errors import BlockIOError, GenericError
 
@@ -109,7 +110,6 @@ class BlockCopyState:
         self._areas: list[_Area] = []
         limits = [n.limits.max_transfer for n in (source, target) if n.limits is not None]
         self._most = min([transfer for transfer in limits if transfer], default=1 << 31)
-        self._waits = source.io_waits or target.io_waits
 
     def _chunk(self, max_chunk: int) -> int:
         if self.compress or self._most < self.cluster_size:
@@ -268,10 +268,6 @@ class BlockCopyState:
 
         :raises CopyFailed: reading or writing failed
         """
-        if self._waits:
-            waiter = Waiter()
-            self.source.graph.clock.call_soon(waiter.wake)
-            await waiter
         offset, length = area.start, min(area.end, self.length) - area.start
         is_read = True
         try:
@@ -280,6 +276,7 @@ class BlockCopyState:
                 await self.target.pwrite_zeroes(offset, length)
             else:
                 data = await self.source.pread(offset, length)
+                await request_time(self.source)
                 is_read = False
                 if self.compress:
                     await self.target.pwrite_compressed(offset, data)
@@ -287,6 +284,7 @@ class BlockCopyState:
                     await self.target.pwrite(offset, data)
         except BlockIOError as error:
             raise CopyFailed(error, is_read=is_read) from None
+        await request_time(self.target)
         if self.discard_source:
             await self.source.pdiscard(offset, length)
 
@@ -346,7 +344,7 @@ class _Call:
 
     async def _wait_for(self, most: int) -> None:
         while self._running > most:
-            self._slot = Waiter()
+            self._slot = Waiter(direct=True)
             await self._slot
 
     async def _copy(self, area: _Area) -> None:

@@ -211,7 +211,7 @@ class BackupJob(BlockJob):
             while not self.cancelled:
                 await self.idle()
             return
-        while not self.cancelled and not await self._copy_all():
+        while not await self._copy_all():
             pass
 
     async def _copy_all(self) -> bool:
@@ -266,6 +266,7 @@ class BackupJob(BlockJob):
         graph, top = self.top.graph, self.top
         self.copy.on_progress = self.copy.on_remaining = None
         top.hold()
+        await self.let_others_on()
         await self.free_nodes()
         await graph.drop_filter(top)
         await graph.release(top)

@@ -148,6 +148,19 @@ class BlockJob(Job):
         for node in nodes:
             await node.graph.unref(node)
 
+    async def let_others_on(self) -> None:
+        """Have the other jobs pause for a moment, before the graph is changed.
+
+        QEMU stops all requests then, and a job that has nothing more to do meanwhile comes to
+        its end before this one is through.
+        """
+        if len(self.table.jobs) > 1:
+            before = self.table.ending
+            await self.node.graph.drain_all()
+            await self.table.clock.turns(2)
+            while self.table.ending > before:
+                await self.table.clock.turns(1)
+
     # Verbs of block jobs alone
 
     def set_speed(self, speed: int) -> None:
@@ -273,6 +286,7 @@ class BlockJob(Job):
 
     async def clean(self) -> None:
         """See `Job.clean`."""
+        await self.let_others_on()
         await self.free_nodes()
 
     def emit_pending(self) -> None:

@@ -14,6 +14,7 @@ from qmpd.block.chain_change import drop_intermediate
 from qmpd.block.chain_status import block_status_above
 from qmpd.block.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.block.replace import freeze_chain, unfreeze_chain
+from qmpd.block.request_time import request_time
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.block_job import BlockJob, ErrorAction, OnError
 
@@ -102,13 +103,10 @@ class CommitJob(BlockJob):
         self.progress_total = length
         if self._target.length() < length:
             await self._target.truncate(length, exact=False)
-        waits = self.top.io_waits or self.base.io_waits
         while self.progress_current < length:
             await self.limit_speed()
             if self.cancelled:
                 return
-            if waits:
-                await self.turn()
             try:
                 count, copied = await self._copy(self.progress_current, length)
             except BlockIOError as error:
@@ -134,10 +132,13 @@ class CommitJob(BlockJob):
         if status.zero:
             self._reading = False
             await self._target.pwrite_zeroes(offset, status.length, may_unmap=True)
+            await request_time(self.base)
             return status.length, True
         data = await self.top.pread(offset, status.length)
+        await request_time(self.top)
         self._reading = False
         await self._target.pwrite(offset, data)
+        await request_time(self.base)
         return status.length, True
 
     # Its end

@@ -70,6 +70,7 @@ class Job:
         self.txn = JobTxn() if txn is None else txn
         self._task: Task | None = None
         self._timer: Handle | None = None
+        self._due_at_once = False
         self._work_ended = False
         self._exited = False
         self._watchers: list[Waiter] = []
@@ -218,6 +219,7 @@ class Job:
         return self._timer is not None
 
     async def _stand_still(self, delay: int) -> None:
+        self._due_at_once = delay == 0
         if delay >= 0:
             self._timer = self.table.clock.call_later(delay, self._timer_expired)
         self.busy = False
@@ -257,7 +259,7 @@ class Job:
         self.user_paused = True
         self.pause()
 
-    def user_resume(self) -> None:
+    async def user_resume(self) -> None:
         """Verb resume."""
         if not self.user_paused or self.pause_count <= 0:
             raise GenericError("Can't resume a job that was not paused")
@@ -265,6 +267,7 @@ class Job:
         self.on_user_resume()
         self.user_paused = False
         self.resume()
+        await self.settle()
 
     # The other verbs
 
@@ -280,6 +283,7 @@ class Job:
         if self.cancel_requested or not self.can_complete:
             raise GenericError(f"The active block job '{self.id}' cannot be completed")
         await self.complete_work()
+        await self.settle()
 
     async def user_finalize(self) -> None:
         """Verb finalize: this pending job ends, with all that complete together with it."""
@@ -329,26 +333,40 @@ class Job:
         return self._work_ended
 
     async def settle(self) -> None:
-        """If the work has ended, let the job end as far as it can before this returns.
+        """Let the job go as far as QEMU's main loop lets it before a command is answered.
 
-        In QEMU a job whose work ends within a command (cancelled while it slept, or failed
-        in its first step) is through before the command is answered.
+        What was scheduled by then runs: a job whose work ended within the command (cancelled
+        while it slept, or failed in its first step) comes to its end, an error that blkdebug
+        injects is seen.  Then what is due at once.
         """
+        if not await self.end_if_done():
+            await self.turn()
+            self._run_due()
+
+    async def end_if_done(self) -> bool:
+        """If the work has ended, let the job come to its end; returns whether it has."""
         if self._work_ended:
             await self._exit()
+        return self._work_ended
+
+    def _run_due(self) -> None:
+        if self._timer is not None and self._due_at_once:
+            self.enter()
 
     async def _exit(self) -> None:
         if self._exited:
             return
         self._exited = True
         self.busy = False
-        await self._work_done()
+        self.table.ending += 1
+        try:
+            await self._work_done()
+        finally:
+            self.table.ending -= 1
 
     async def turn(self) -> None:
         """For the work: let everything else go on first, being busy all the time."""
-        waiter = Waiter()
-        self.table.clock.call_soon(waiter.wake)
-        await waiter
+        await self.table.clock.turns(1)
 
     async def _work_done(self) -> None:
         if self.completed:

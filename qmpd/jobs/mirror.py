@@ -184,7 +184,6 @@ class MirrorJob(BlockJob):
 
     async def _mirror(self) -> None:
         await self._check_lengths()
-        self.copier.waits = self.source.io_waits or self.target_node.io_waits
         self._last_pause = self.table.clock.now()
         if not self.source.length:
             self.become_ready()

@@ -8,6 +8,7 @@ from pyroaring import BitMap64
 
 from qmpd.block.chain_status import block_status_above
 from qmpd.block.drivers.mirror_top import Change
+from qmpd.block.request_time import request_time
 from qmpd.errors import BlockIOError
 from qmpd.jobs.block_job import ErrorAction
 from qmpd.jobs.mirror_ops import InFlight, MirrorOp
@@ -32,8 +33,6 @@ class MirrorCopier:
         self.granularity = job.granularity
         self._buffer = -(-buffer // self.granularity) * self.granularity
         self.in_flight = InFlight(self.granularity, self._buffer // self.granularity)
-        self.waits = False
-        """Whether requests take time, so that others have a turn meanwhile."""
         self.zeroing = False
         """Whether the target is being zeroed, which is no progress."""
         self._cursor = 0
@@ -134,11 +133,10 @@ class MirrorCopier:
         self.job.table.clock.enter(self._change_target(op, change), f"job {self.job.id}: zeroes")
 
     async def _change_target(self, op: MirrorOp, change: Change) -> None:
-        if self.waits:
-            await self.job.turn()
         failure: BlockIOError | None = None
         try:
             await change.apply(self.job.target)
+            await request_time(self.job.target_node)
         except BlockIOError as error:
             failure = error
         self._op_ended(op, failure, read=False, buffers=0)
@@ -174,12 +172,12 @@ class MirrorCopier:
     async def _read_and_write(self, op: MirrorOp, buffers: int) -> None:
         failure: BlockIOError | None = None
         read = True
-        if self.waits:
-            await self.job.turn()
         try:
             data = await self.job.source.pread(op.offset, op.length)
+            await request_time(self.job.source)
             read = False
             await self.job.target.pwrite(op.offset, data)
+            await request_time(self.job.target_node)
         except BlockIOError as error:
             failure = error
         self._op_ended(op, failure, read=read, buffers=buffers)

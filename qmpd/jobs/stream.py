@@ -12,6 +12,7 @@ from qmpd.block.chain_status import is_allocated_above
 from qmpd.block.drivers.copy_on_read import CopyOnRead
 from qmpd.block.filename import filename
 from qmpd.block.permissions import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
+from qmpd.block.request_time import request_time
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.block_job import BlockJob, ErrorAction, OnError
 
@@ -90,13 +91,10 @@ class StreamJob(BlockJob):
         length = self.target.length
         self.progress_total = length
         failure: BlockIOError | None = None
-        waits = self.target.io_waits
         while self.progress_current < length:
             await self.limit_speed()
             if self.cancelled:
                 break
-            if waits:
-                await self.turn()
             offset = self.progress_current
             count, copies = min(_CHUNK, length - offset), False
             try:
@@ -129,6 +127,7 @@ class StreamJob(BlockJob):
         assert self.filter is not None
         assert isinstance(self.filter.driver, CopyOnRead)
         await self.filter.driver.prefetch(offset, count)
+        await request_time(self.target)
         return count, True
 
     # Its end

@@ -24,6 +24,8 @@ class JobTable:
         self.emit = emit
         self.clock = clock
         self.jobs: dict[str, Job] = {}
+        self.ending = 0
+        """How many jobs are between the end of their work and their own."""
 
     def find(self, job_id: str) -> Job:
         """The job that a job-* command means.
@@ -62,7 +64,7 @@ class JobTable:
 
     async def block_job_resume(self, job_id: str) -> None:
         """Command block-job-resume."""
-        self.find_block_job(job_id).user_resume()
+        await self.find_block_job(job_id).user_resume()
 
     async def block_job_complete(self, job_id: str) -> None:
         """Command block-job-complete."""

@@ -48,10 +48,16 @@ class Dispatcher:
     """Runs the commands of any number of sources, one at a time.
 
     :param call_soon: runs a callback when the event loop is next free
+    :param jobs_at_work: whether other work is due now, which then goes on before a new command
     """
 
-    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        jobs_at_work: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._call_soon = call_soon
+        self._jobs_at_work = jobs_at_work
         self._ready: deque[Source] = deque()
         self._unsent: list[Source] = []
         self._current: tuple[Source, Work] | None = None
@@ -76,10 +82,16 @@ class Dispatcher:
         return source in self._ready
 
     def wake(self, source: Source) -> None:
-        """Tell that `source` may have a command to run; runs it at once if nothing else does."""
+        """Tell that `source` may have a command to run; runs it now if nothing else is at work."""
         if source not in self._ready:
             self._ready.append(source)
-        if not (self.collecting or self._scheduled or self._current is not None):
+        if self.collecting or self._scheduled or self._current is not None:
+            return
+        if self._jobs_at_work():
+            # In QEMU a request passes through two rounds of the main loop before it is run.
+            self._scheduled = True
+            self._call_soon(self._run_next_round)
+        else:
             self._run()
 
     def forget(self, source: Source) -> None:
@@ -114,6 +126,9 @@ class Dispatcher:
         else:
             work.close()
             raise AssertionError("an out-of-band command must not wait")
+
+    def _run_next_round(self) -> None:
+        self._call_soon(self._run_scheduled)
 
     def _run_scheduled(self) -> None:
         self._scheduled = False

@@ -63,7 +63,7 @@ class Server:
         self.guest_clock = guest_clock
         machine.chardevs = self._chardev_infos
         self.chardevs = ChardevTable()
-        self.dispatcher = Dispatcher(loop.call_soon)
+        self.dispatcher = Dispatcher(loop.call_soon, self._jobs_at_work)
         self.on_ended: Callable[[], None] | None = None
         """Called when the machine has been shut down and all replies are written."""
         self._journal = journal
@@ -94,6 +94,9 @@ class Server:
         """Whether nothing but the next request is to be expected: see `Stream`."""
         clock = self.machine.clock
         return self._several_cpus and self.dispatcher.idle and getattr(clock, "idle", False)
+
+    def _jobs_at_work(self) -> bool:
+        return not getattr(self.machine.clock, "idle", True)
 
     def add_qmp(self, chardev: Chardev, *, pretty: bool = False, oob: bool = True) -> QmpMonitor:
         """Serve QMP on `chardev`.

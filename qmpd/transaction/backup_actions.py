@@ -77,7 +77,7 @@ class _Backup(Action):
     async def settle(self) -> None:
         """See `Action.settle`."""
         if self._job is not None and self._job.started:
-            await self._job.settle()
+            await self._job.end_if_done()
 
 
 class Backup(_Backup):

@@ -19,13 +19,14 @@ def world() -> JobWorld:
 def _create(world: JobWorld, options: dict[str, Any], job_id: str = "j") -> list[str]:
     """The events before the command's answer."""
 
-    async def command() -> None:
+    async def command() -> list[str]:
         job = CreateJob(world.jobs, job_id, world.graph, options)
         job.start()
         await job.settle()
+        return world.seen()
 
-    world.clock.run(command())
-    return world.seen()
+    events: list[str] = world.clock.run(command())
+    return events
 
 
 @pytest.mark.parametrize("job_id", ["j", "9j"])

@@ -188,10 +188,10 @@ def test_pause_and_resume(world: JobWorld) -> None:
     with pytest.raises(GenericError, match=r"^Job is already paused$"):
         job.user_pause()
     assert _pass(world, 10) == []
-    job.user_resume()
+    world.run(job.user_resume())
     assert world.seen() == ["running j"]
     with pytest.raises(GenericError, match=r"^Can't resume a job that was not paused$"):
-        job.user_resume()
+        world.run(job.user_resume())
     # The sleep was cut short, but the limit still counts.
     _pass(world, 1)
     assert job.progress_current == CHUNK
@@ -247,7 +247,7 @@ def test_mirror(world: JobWorld) -> None:
     job.user_pause()
     assert world.seen() == ["standby j"]
     assert job.block_info()["ready"]
-    job.user_resume()
+    world.run(job.user_resume())
     assert world.seen() == ["ready j"]
     world.run(job.change("x"))
     world.run(job.user_complete())
@@ -261,7 +261,7 @@ def test_complete_in_standby_waits_for_resume(world: JobWorld) -> None:
     job.user_pause()
     world.run(job.user_complete())
     assert _pass(world, 9) == ["standby j"]
-    job.user_resume()
+    world.run(job.user_resume())
     assert _pass(world, 0) == ["ready j", *END]
 
 
@@ -340,9 +340,9 @@ def test_error_policies(world: JobWorld, policy: str, error: int) -> None:
     status = "failed" if error == errno.EIO else "nospace"
     info = job.block_info()
     assert (info["io-status"], info["paused"], info["status"]) == (status, True, "paused")
-    job.user_resume()
+    world.run(job.user_resume())
     assert _pass(world, 0) == ["running j", told, "paused j"]
-    job.user_resume()
+    world.run(job.user_resume())
     assert _pass(world, 0) == ["running j", *END]
 
 
@@ -409,7 +409,8 @@ def test_cancel_all_goes_from_the_newest_to_the_oldest(world: JobWorld) -> None:
     _pass(world, 1)
     world.run(world.jobs.cancel_all())
     assert world.seen() == [
-        *["aborting c", "CANCELLED c", "concluded c", "null c"],
+        # one that ends has the others pause for a moment
+        *["aborting c", "paused a", "running a", "CANCELLED c", "concluded c", "null c"],
         "null b",
         *["aborting a", "CANCELLED a", "concluded a", "null a"],
     ]
@@ -420,10 +421,11 @@ def test_errors_of_verbs_change_nothing(world: JobWorld) -> None:
     job.start()
     world.seen()
     before = dict(vars(job))
-    for verb in (job.user_resume, job.user_dismiss, lambda: job.set_speed(-5)):
+    for verb in (job.user_dismiss, lambda: job.set_speed(-5)):
         with pytest.raises(QmpError):
             verb()
-    for coroutine in (job.user_complete(), job.user_finalize(), job.change(None)):
+    awaited = (job.user_resume, job.user_complete, job.user_finalize, lambda: job.change(None))
+    for coroutine in [verb() for verb in awaited]:
         with pytest.raises(QmpError):
             world.run(coroutine)
     assert dict(vars(job)) == before

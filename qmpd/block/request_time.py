@@ -1,0 +1,23 @@
+"""The time that a job's requests take.
+
+Images are read and written where the request is made, with nobody waiting.  So that a
+client has its say while a job copies, as it has with QEMU, each request of a job to a node
+over real files lets everything else go on for a moment before it is known to be done.
+One that fails, as those that blkdebug lets fail, is known to at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from qmpd.block.node import Node
+
+REQUEST_TIME: Final = 100_000
+"""Nanoseconds for a request to a real file."""
+
+
+async def request_time(node: Node) -> None:
+    """Let the time of one request to `node` pass, if there are files below it."""
+    if node.io_waits:
+        await node.graph.clock.moment(REQUEST_TIME)
