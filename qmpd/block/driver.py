@@ -61,6 +61,8 @@ class BlockDriver:
     """Whether a node that such a one shows may be replaced by its copy, where that is special."""
     creates_images: ClassVar[bool] = False
     """Whether images of it can be made by file name."""
+    can_amend: ClassVar[bool] = False
+    """Whether x-blockdev-amend can change options of its images."""
     can_reopen: ClassVar[bool] = False
     """Whether blockdev-reopen can change options of its nodes."""
     mutable_options: ClassVar[tuple[str, ...]] = ()
@@ -329,3 +331,11 @@ class BlockDriver:
     async def create(cls, graph: Graph, options: Mapping[str, Any]) -> None:
         """Make an image (blockdev-create); `options` as of BlockdevCreateOptions."""
         raise GenericError("Driver does not support blockdev-create")
+
+    async def amend(self, options: Mapping[str, Any]) -> None:
+        """Change options of the image (x-blockdev-amend; `can_amend` drivers only).
+
+        :param options: as of BlockdevAmendOptions, plain JSON values
+        :raises QmpError: it cannot be done
+        """
+        raise NotImplementedError

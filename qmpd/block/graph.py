@@ -331,7 +331,7 @@ class Graph:
         node.check_operation(Op.DRIVE_DEL)
         if not node.monitor_owned:
             raise GenericError(f"Node {name} is not owned by the monitor")
-        if node.parents:
+        if node.parents or node.is_kept_open:
             raise GenericError(f"Block device {name} is in use")
         node.monitor_owned = False
         await self.unref(node)

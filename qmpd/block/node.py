@@ -120,6 +120,11 @@ class Node(NodeIO):
         """Keep it open for a while; `Graph.release` is the end of that."""
         self._holds += 1
 
+    @property
+    def is_kept_open(self) -> bool:
+        """Whether a `hold` has not been taken back."""
+        return self._holds > 0
+
     def unhold(self) -> None:
         """Take back one `hold`, without closing the node."""
         self._holds -= 1

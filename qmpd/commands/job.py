@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from qmpd.commands.registry import CommandTable, Context, Handler
+from qmpd.jobs.amend import AmendJob
 from qmpd.jobs.create import CreateJob
 from qmpd.jobs.job import Job
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
         BlockJobCancelArguments,
         BlockJobChangeOptions,
         BlockJobSetSpeedArguments,
+        XBlockdevAmendArguments,
     )
 
 JOB = CommandTable()
@@ -82,5 +84,15 @@ async def blockdev_create(context: Context, arguments: BlockdevCreateArguments) 
     """Start a job that makes an image."""
     machine = context.machine
     job = CreateJob(machine.jobs, arguments.job_id, machine.graph, context.raw["options"])
+    job.start()
+    await job.settle()
+
+
+@JOB.command("x-blockdev-amend")
+async def x_blockdev_amend(context: Context, arguments: XBlockdevAmendArguments) -> None:
+    """Start a job that changes the options of an image."""
+    machine = context.machine
+    node = machine.graph.lookup_device_or_node(None, arguments.node_name)
+    job = AmendJob(machine.jobs, arguments.job_id, node, context.raw["options"])
     job.start()
     await job.settle()

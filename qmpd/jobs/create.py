@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.drivers import find_driver
+from qmpd.block.drivers import find_image_driver
 from qmpd.jobs.job import Job
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class CreateJob(Job):
     def __init__(
         self, table: JobTable, job_id: str, graph: Graph, options: Mapping[str, Any]
     ) -> None:
-        self._driver = find_driver(options["driver"])
+        self._driver = find_image_driver(options["driver"])
         self._driver.check_create(options)
         super().__init__(table, job_id, auto_dismiss=False)
         self._graph = graph

@@ -108,6 +108,9 @@ class Job:
     async def clean(self) -> None:
         """After commit or abort: give back what is held."""
 
+    def forgotten(self) -> None:
+        """The job is no longer listed: give back what it kept until now."""
+
     def on_cancel(self, force: bool) -> bool:
         """A cancellation comes; returns whether the job is to end as cancelled."""
         return True
@@ -471,3 +474,4 @@ class Job:
     def _forget(self) -> None:
         self.move(JobStatus.NULL)
         del self.table.jobs[self.id]
+        self.forgotten()

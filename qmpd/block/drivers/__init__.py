@@ -34,6 +34,16 @@ DRIVERS: Final = MappingProxyType(
 """Module and class of every driver that is here."""
 
 
+def find_image_driver(name: str) -> type[BlockDriver]:
+    """The driver called `name`, for jobs that make or change images.
+
+    :raises GenericError: it is not built in, in QEMU's words
+    """
+    if name not in DRIVERS:
+        raise GenericError(f"Block driver '{name}' not found or not supported")
+    return find_driver(name)
+
+
 def find_driver(name: str) -> type[BlockDriver]:
     """The driver called `name`.
 

@@ -24,7 +24,7 @@ from qmpd.block.drivers.qcow2.write import write_clusters, write_compressed
 from qmpd.block.drivers.qcow2.zero import discard, write_zeroes
 from qmpd.block.filename import filename
 from qmpd.block.permissions import ALL, RESIZE, WRITE
-from qmpd.errors import BlockIOError, QmpError
+from qmpd.errors import BlockIOError, GenericError, QmpError
 
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
@@ -49,6 +49,7 @@ class Qcow2(BlockDriver):
     has_info = True
     has_zero_init = True
     creates_images = True
+    can_amend = True
     can_reopen = True
     mutable_options = (
         *("lazy-refcounts", "pass-discard-request", "pass-discard-snapshot"),
@@ -342,6 +343,11 @@ class Qcow2(BlockDriver):
             f"Formatting '{name}', fmt=qcow2 cluster_size=65536 extended_l2=off"
             f" compression_type=zlib size={size}{backing} lazy_refcounts=off refcount_bits=16\n"
         )
+
+    async def amend(self, options: Mapping[str, Any]) -> None:
+        """See `BlockDriver.amend`: there is only encryption to change."""
+        if "encrypt" in options:
+            raise GenericError("image is not encrypted, can't amend")
 
     @classmethod
     def check_create(cls, options: Mapping[str, Any]) -> None:
