@@ -32,18 +32,12 @@ class CreateJob(Job):
         self._options = options
 
     async def run(self) -> None:
-        """See `Job.run`; there is one step of progress, even when it fails.
-
-        The turns are where QEMU's waits: a format driver's for the node it writes to, a
-        protocol driver's for the file system, once the file is there.
-        """
+        """See `Job.run`; there is one step of progress, even when it fails."""
         self.progress_total = 1
-        is_protocol = self._driver.is_protocol
         try:
-            if not is_protocol:
+            if not self._driver.is_protocol:
+                # QEMU waits here for the node that it is to write to.
                 await self.turn()
             await self._driver.create(self._graph, self._options)
-            if is_protocol:
-                await self.turn()
         finally:
             self.progress_current = 1

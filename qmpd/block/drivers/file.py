@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.block.driver import BlockDriver, BlockStatus
 from qmpd.block.images import Image
+from qmpd.block.images.hints import set_extent_size, set_nocow
 from qmpd.block.images.locks import AVAILABLE, FileLocks
 from qmpd.block.permissions import ALL, RESIZE, WRITE, WRITE_UNCHANGED
+from qmpd.block.request_time import REQUEST_TIME
 from qmpd.errors import BlockIOError, GenericError, NotServed
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from qmpd.block.node import Node
     from qmpd.block.reopen import ReopenState
 
+_EXTENT_SIZE: Final = 1 << 20
+"""What a new file's space is allocated in, bytes, where nothing else is asked for."""
+_MAX_EXTENT_SIZE: Final = (1 << 32) - 1
 _PREALLOCATION: Final = ("off", "falloc", "full")
 
 
@@ -229,9 +234,9 @@ class File(BlockDriver):
     @classmethod
     async def create(cls, graph: Graph, options: Mapping[str, Any]) -> None:
         """Make a file of `size` bytes, or empty and extend the one that is there."""
-        for name in ("nocow", "extent-size-hint"):
-            if options.get(name):
-                raise NotServed(f"Option '{name}' of driver 'file' is not served by qmpd")
+        hint = options.get("extent-size-hint", _EXTENT_SIZE)
+        if hint > _MAX_EXTENT_SIZE:
+            raise GenericError("Extent size hint is too large")
         image = graph.storage.create(options["filename"])
         try:
             if AVAILABLE:
@@ -239,6 +244,11 @@ class File(BlockDriver):
                 locks.lock(WRITE | RESIZE, RESIZE)
                 locks.check(WRITE | RESIZE, RESIZE)
             image.truncate(0)
+            if options.get("nocow"):
+                set_nocow(image.fd)
+            if hint:
+                set_extent_size(image.fd, hint)
+            await graph.clock.moment(REQUEST_TIME)
             resize(image, options["size"], options.get("preallocation", "off"))
         finally:
             image.close()
