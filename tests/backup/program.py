@@ -1,0 +1,134 @@
+"""A program with disks to back up: its guests write, its jobs are watched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from tests.golden.replay import Flips
+from tests.interop.bench import ImageBench
+from tests.support.normal import normal_text
+from tests.support.programs import qmpd_argv
+from tests.support.stdio import StdioProgram
+
+CLUSTER = 65536
+CLUSTERS = 16
+SIZE = CLUSTERS * CLUSTER
+
+Arguments = Mapping[str, Any]
+
+
+class DiskProgram:
+    """A system emulator with disks ``d0``, ``d1`` ... of 16 clusters.
+
+    :param folder: an empty one, where its images are made
+    :param real: whether it is QEMU's
+    :param disks: how many; the first is qcow2, the others are raw
+    """
+
+    def __init__(self, folder: Path, *, real: bool, disks: int = 2) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.events: list[str] = []
+        """What was said since the last `told`, but for the pairs that drains make."""
+        self._flips = Flips()
+        argv = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
+        for number in range(disks):
+            argv += ["-drive", self._drive(number)]
+        argv += ["-qmp", "stdio"]
+        self.program = StdioProgram(argv if real else qmpd_argv(argv), folder)
+        self.program.message()
+        self.do("qmp_capabilities")
+
+    def _drive(self, number: int) -> str:
+        path = self.folder / f"s{number}.img"
+        if number == 0:
+            bench = ImageBench()
+            bench.create(path, SIZE, {})
+            bench.close()
+        else:
+            path.write_bytes(bytes([number]) * SIZE)
+        driver = "raw" if number else "qcow2"
+        return (
+            f"if=none,id=d{number},node-name=s{number},driver={driver},"
+            f"file.driver=file,file.filename={path}"
+        )
+
+    # Talking
+
+    def do(self, command: str, **arguments: Any) -> Any:
+        """Run a command; its value, or its error as ``{"error": text}``."""
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        *before, answer = self.program.execute({"execute": command, "arguments": named})
+        for message in before:
+            self._note(message)
+        if "error" in answer:
+            return {"error": normal_text(answer["error"]["desc"], str(self.folder))}
+        return answer["return"]
+
+    def guest(self, line: str, disk: str = "d0") -> None:
+        """Have the guest do what a qemu-io command says."""
+        printed = self.do("human-monitor-command", command_line=f'qemu-io {disk} "{line}"')
+        assert "error" not in printed, printed
+
+    def until(self, *said: str) -> None:
+        """Wait until each of `said` is among the events."""
+        while not all(one in self.events for one in said):
+            self._note(self.program.message())
+
+    def until_copied(self, job: str, length: int) -> None:
+        """Wait until a job has copied `length` bytes."""
+        while next(j for j in self.do("query-jobs") if j["id"] == job)["current-progress"] < length:
+            pass
+
+    def told(self) -> list[str]:
+        """The events since the last call."""
+        events, self.events = self.events, []
+        return events
+
+    def _note(self, event: Any) -> None:
+        if self._flips.is_flip(event):
+            return
+        data = event["data"]
+        if event["event"] == "JOB_STATUS_CHANGE":
+            self.events.append(f"{data['status']} {data['id']}")
+            return
+        job = data.pop("device", None) or data.pop("id", "")
+        data.pop("type", None)
+        rest = " ".join(f"{name}={data[name]}" for name in sorted(data))
+        self.events.append(f"{event['event']} {job} {rest}".strip())
+
+    # Nodes
+
+    def add_target(self, name: str, failing: int | None = None, node: str | None = None) -> None:
+        """Add node `name` over a file of zeroes.
+
+        :param failing: index of a cluster that cannot be written
+        """
+        path = self.folder / f"{name}.target"
+        path.write_bytes(b"")
+        path.open("r+b").truncate(SIZE)
+        file: dict[str, Any] = {"driver": "file", "filename": str(path)}
+        if failing is not None:
+            error = {"event": "none", "iotype": "write", "sector": failing * CLUSTER // 512}
+            file = {"driver": "blkdebug", "image": file, "inject-error": [error]}
+        added = self.do("blockdev-add", driver="raw", file=file, **{"node-name": node or name})
+        assert added == {}, added
+
+    def bitmap(self, name: str) -> dict[str, Any]:
+        """What queries show of a bitmap of ``d0``, and its sha256."""
+        [disk] = [d for d in self.do("query-block") if d["device"] == "d0"]
+        [shown] = [b for b in disk["inserted"]["dirty-bitmaps"] if b["name"] == name]
+        sha = self.do("x-debug-block-dirty-bitmap-sha256", node="s0", name=name)
+        return {**shown, **sha}
+
+    def close(self) -> None:
+        """End the program."""
+        self.program.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
