@@ -101,19 +101,21 @@ class DiskProgram:
 
     # Nodes
 
-    def add_target(self, name: str, failing: int | None = None, node: str | None = None) -> None:
+    def add_target(self, name: str, failing: int | None = None, *, once: bool = False) -> None:
         """Add node `name` over a file of zeroes.
 
         :param failing: index of a cluster that cannot be written
+        :param once: but only the first time
         """
         path = self.folder / f"{name}.target"
         path.write_bytes(b"")
         path.open("r+b").truncate(SIZE)
         file: dict[str, Any] = {"driver": "file", "filename": str(path)}
         if failing is not None:
-            error = {"event": "none", "iotype": "write", "sector": failing * CLUSTER // 512}
+            sector = failing * CLUSTER // 512
+            error = {"event": "none", "iotype": "write", "sector": sector, "once": once}
             file = {"driver": "blkdebug", "image": file, "inject-error": [error]}
-        added = self.do("blockdev-add", driver="raw", file=file, **{"node-name": node or name})
+        added = self.do("blockdev-add", driver="raw", file=file, node_name=name)
         assert added == {}, added
 
     def bitmap(self, name: str) -> dict[str, Any]:
