@@ -19,7 +19,7 @@ _MONITOR = "socket,id=monitor,server=on,wait=off,fd="
 
 _COMMAND_LINES = {
     "system": [*_SYSTEM, "none", "-blockdev", _BLOCKDEV],
-    "drive": [*_SYSTEM, "none", "-drive", "if=none,id=disk0,file=disk.raw,format=raw"],
+    "drive": [*_SYSTEM, "pc", "-S", "-drive", "if=none,id=disk0,file=disk.raw,format=raw"],
     "device": [
         *(*_SYSTEM, "pc", "-S", "-blockdev", _BLOCKDEV),
         *("-device", "virtio-blk-pci,drive=disk0,share-rw=on"),
@@ -27,7 +27,7 @@ _COMMAND_LINES = {
     "storage-daemon": ["qemu-storage-daemon", "--blockdev", _BLOCKDEV],
 }
 
-QMPD = ["serve", *(f"qmpd-{name}" for name in _COMMAND_LINES)]
+QMPD = ["serve", "serve-host", *(f"qmpd-{name}" for name in _COMMAND_LINES)]
 """qmpd with a disk: in memory, and in a file as the block layer's several ways have it."""
 
 SERVERS = [*QMPD, *(f"qemu-{name}" for name in _COMMAND_LINES)]
@@ -52,7 +52,8 @@ def running(name: str, directory: Path) -> Iterator[Path]:
     """
     path = directory / "qmp.sock"
     with socket.socket(socket.AF_UNIX) as listener:
-        argv = _serve(path) if name == "serve" else _argv(name, listener, path)
+        is_serve = name.startswith("serve")
+        argv = _serve(name, path) if is_serve else _argv(name, listener, path)
         if has_files(name):
             with open(directory / "disk.raw", "wb") as disk:
                 disk.truncate(SIZE)
@@ -65,7 +66,7 @@ def running(name: str, directory: Path) -> Iterator[Path]:
             pass_fds=[listener.fileno()],
         )
     try:
-        if name == "serve":
+        if is_serve:
             assert process.stdout is not None
             assert process.stdout.readline(), "the daemon did not get ready"
         yield path
@@ -74,9 +75,12 @@ def running(name: str, directory: Path) -> Iterator[Path]:
         process.communicate(timeout=20)
 
 
-def _serve(path: Path) -> list[str]:
+def _serve(name: str, path: Path) -> list[str]:
     argv = [sys.executable, "-I", "-m", "qmpd.cli.main", "serve", "--ready-fd", "1"]
-    return [*argv, "--qmp", f"unix:{path}", "--disk", f"disk0={SIZE}"]
+    disk = ["--disk", f"disk0={SIZE}"]
+    if name == "serve-host":
+        disk = ["--storage", "host", "--image", "disk.raw,name=disk0"]
+    return [*argv, "--qmp", f"unix:{path}", *disk]
 
 
 def _argv(name: str, listener: socket.socket, path: Path) -> list[str]:

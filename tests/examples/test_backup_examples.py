@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -59,7 +60,9 @@ class Daemon:
         """What an example prints."""
         argv = [*_interpreter(example), str(EXAMPLES / example), str(self.socket), "disk0"]
         argv.append(str(self.directory))
-        result = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        env = {**os.environ, "PATH": path, "HOME": str(self.directory)}
+        result = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout.splitlines()
 
@@ -138,6 +141,14 @@ def _incremental_images_are_right(daemon: Daemon) -> None:
 
 def test_incremental_backup(daemon: Daemon) -> None:
     assert daemon.run("incremental_backup.py") == INCREMENTAL_OUTPUT
+    assert daemon.is_tidy()
+    _incremental_images_are_right(daemon)
+
+
+# The human monitor says nothing of itself where there is no CPU, and qmp-shell asks it.
+@pytest.mark.parametrize("daemon", ["serve", "qmpd-drive", "qemu-device"], indirect=True)
+def test_incremental_backup_in_qmp_shell(daemon: Daemon) -> None:
+    assert daemon.run("incremental_backup.sh") == INCREMENTAL_OUTPUT
     assert daemon.is_tidy()
     _incremental_images_are_right(daemon)
 
