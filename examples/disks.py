@@ -130,16 +130,23 @@ async def create_image(
     await daemon.run("blockdev-create", "create", {"options": options})
 
 
+@asynccontextmanager
+async def opened(daemon: Daemon, node: str, options: Arguments) -> AsyncIterator[str]:
+    """A node that is there as long as it is needed; its name."""
+    await daemon.execute("blockdev-add", {**options, "node-name": node})
+    try:
+        yield node
+    finally:
+        await daemon.execute("blockdev-del", {"node-name": node})
+
+
 async def full_copy(daemon: Daemon, node: str, filename: str) -> None:
     """Copy what `node` reads like at this moment into a new qcow2 image."""
     size = (await find_node(daemon, node))["image"]["virtual-size"]
     await create_image(daemon, filename, size)
-    await daemon.execute("blockdev-add", on_file("qcow2", filename, **{"node-name": "copy"}))
-    try:
-        copying = {"device": node, "target": "copy", "sync": "full"}
+    async with opened(daemon, "copy", on_file("qcow2", filename)) as target:
+        copying = {"device": node, "target": target, "sync": "full"}
         await daemon.run("blockdev-backup", "copy", copying)
-    finally:
-        await daemon.execute("blockdev-del", {"node-name": "copy"})
 
 
 async def same_content(daemon: Daemon, one: Arguments, other: Arguments) -> bool:
@@ -148,18 +155,15 @@ async def same_content(daemon: Daemon, one: Arguments, other: Arguments) -> bool
     A quorum of both has data only where they agree: a job that reads all of it fails at the
     first difference. Nobody may write to them meanwhile.
     """
-    quorum = {"driver": "quorum", "node-name": "both", "children": [one, other]}
-    await daemon.execute("blockdev-add", {**quorum, "vote-threshold": 2, "read-only": True})
-    size = (await find_node(daemon, "both"))["image"]["virtual-size"]
-    await daemon.execute("blockdev-add", {"driver": "null-co", "node-name": "void", "size": size})
-    try:
-        reading = {"device": "both", "target": "void", "sync": "full"}
-        await daemon.run("blockdev-backup", "compare", reading)
-    except JobFailed:
-        return False
-    finally:
-        for node in ("void", "both"):
-            await daemon.execute("blockdev-del", {"node-name": node})
+    votes = {"vote-threshold": 2, "children": [one, other]}
+    async with opened(daemon, "both", {"driver": "quorum", **votes, "read-only": True}) as both:
+        size = (await find_node(daemon, both))["image"]["virtual-size"]
+        async with opened(daemon, "void", {"driver": "null-co", "size": size}) as void:
+            reading = {"device": both, "target": void, "sync": "full"}
+            try:
+                await daemon.run("blockdev-backup", "compare", reading)
+            except JobFailed:
+                return False
     return True
 
 
@@ -188,11 +192,11 @@ class Guest:
             await self._write_by_job(node, offset, length)
 
     async def _write_by_job(self, node: str, offset: int, length: int) -> None:
-        source = {"driver": "file", "node-name": "pattern", "filename": str(self._pattern)}
-        window = {"driver": "raw", "node-name": "window", "offset": offset, "size": length}
-        await self._daemon.execute("blockdev-add", source)
-        await self._daemon.execute("blockdev-add", {**window, "file": node})
-        copying = {"device": "pattern", "target": "window", "sync": "full"}
-        await self._daemon.run("blockdev-backup", "guest", copying)
-        for name in ("window", "pattern"):
-            await self._daemon.execute("blockdev-del", {"node-name": name})
+        pattern = {"driver": "file", "filename": str(self._pattern)}
+        window = {"driver": "raw", "file": node, "offset": offset, "size": length}
+        async with (
+            opened(self._daemon, "pattern", pattern) as source,
+            opened(self._daemon, "window", window) as target,
+        ):
+            copying = {"device": source, "target": target, "sync": "full"}
+            await self._daemon.run("blockdev-backup", "guest", copying)

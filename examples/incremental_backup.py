@@ -29,6 +29,7 @@ from disks import (
     find_node,
     full_copy,
     on_file,
+    opened,
     same_content,
 )
 
@@ -51,17 +52,26 @@ class Backup:
         """File names in the directory, the full backup first."""
 
     async def full(self) -> None:
-        """Begin the chain: copy everything, and from that moment on record what changes."""
-        await self._create("full.qcow2")
-        await self._open("full.qcow2")
-        bitmap = {"node": self.disk, "name": BITMAP}
-        job = {"job-id": "backup", "device": self.disk, "target": "target", "sync": "full"}
-        actions = [
-            {"type": "block-dirty-bitmap-add", "data": bitmap},
-            {"type": "blockdev-backup", "data": {**job, "auto-dismiss": False}},
-        ]
-        await self.daemon.execute("transaction", {"actions": actions})
-        await self._finish("full.qcow2")
+        """Begin the chain: copy everything, and from that moment on record what changes.
+
+        :raises JobFailed: nothing has begun
+        """
+        name = "full.qcow2"
+        await self._create(name)
+        async with opened(self.daemon, "target", self._image(name)) as target:
+            bitmap = {"node": self.disk, "name": BITMAP}
+            job = {"job-id": "backup", "device": self.disk, "target": target, "sync": "full"}
+            actions = [
+                {"type": "block-dirty-bitmap-add", "data": bitmap},
+                {"type": "blockdev-backup", "data": {**job, "auto-dismiss": False}},
+            ]
+            await self.daemon.execute("transaction", {"actions": actions})
+            try:
+                await self.daemon.finish("backup")
+            except JobFailed:
+                await self.forget()
+                raise
+        self.images.append(name)
 
     async def incremental(self, fault: dict[str, Any] | None = None) -> None:
         """Add what has changed since the last backup.
@@ -71,25 +81,25 @@ class Backup:
         """
         name = f"inc{len(self.images)}.qcow2"
         await self._create(name)
-        await self._open(name, fault)
-        job = {"device": self.disk, "target": "target", "sync": "incremental", "bitmap": BITMAP}
-        await self.daemon.start("blockdev-backup", "backup", job)
-        await self._finish(name)
+        image = self._image(name)
+        if fault is not None:
+            faulty = {"driver": "blkdebug", "image": image["file"], "inject-error": [fault]}
+            image["file"] = faulty
+        async with opened(self.daemon, "target", image) as target:
+            job = {"device": self.disk, "target": target, "sync": "incremental", "bitmap": BITMAP}
+            await self.daemon.run("blockdev-backup", "backup", job)
+        self.images.append(name)
 
     async def restore(self, name: str) -> None:
         """Copy what the newest backup and those below it hold into one new image."""
-        chain = on_file("qcow2", self._path(self.images[-1]), **{"read-only": True})
-        await self.daemon.execute("blockdev-add", {**chain, "node-name": "chain"})
-        try:
-            await full_copy(self.daemon, "chain", self._path(name))
-        finally:
-            await self._close("chain")
+        newest = {**self._image(self.images[-1]), "read-only": True}
+        async with opened(self.daemon, "chain", newest) as chain:
+            await full_copy(self.daemon, chain, self._path(name))
 
     async def is_the_disk(self, name: str) -> bool:
         """Whether an image holds what the disk holds now."""
         await full_copy(self.daemon, self.disk, self._path("now.qcow2"))
-        image, now = (on_file("qcow2", self._path(file)) for file in (name, "now.qcow2"))
-        return await same_content(self.daemon, image, now)
+        return await same_content(self.daemon, self._image(name), self._image("now.qcow2"))
 
     async def dirty_bytes(self) -> int:
         """How much the next incremental backup has to copy."""
@@ -104,6 +114,9 @@ class Backup:
     def _path(self, name: str) -> str:
         return str(self.directory / name)
 
+    def _image(self, name: str) -> dict[str, Any]:
+        return on_file("qcow2", self._path(name))
+
     async def _size(self) -> int:
         return int((await find_node(self.daemon, self.disk))["image"]["virtual-size"])
 
@@ -114,25 +127,6 @@ class Backup:
             # Without a directory: the chain may be moved to another one.
             backing = {"backing-file": self.images[-1], "backing-fmt": "qcow2"}
         await create_image(self.daemon, self._path(name), await self._size(), backing)
-
-    async def _open(self, name: str, fault: dict[str, Any] | None = None) -> None:
-        image = on_file("qcow2", self._path(name), **{"node-name": "target"})
-        if fault is not None:
-            faulty = {"driver": "blkdebug", "image": image["file"], "inject-error": [fault]}
-            image["file"] = faulty
-        await self.daemon.execute("blockdev-add", image)
-
-    async def _close(self, *nodes: str) -> None:
-        for node in nodes:
-            await self.daemon.execute("blockdev-del", {"node-name": node})
-
-    async def _finish(self, name: str) -> None:
-        """Wait for a backup; its image belongs to the chain only if it is whole."""
-        try:
-            await self.daemon.finish("backup")
-        finally:
-            await self._close("target")
-        self.images.append(name)
 
 
 async def run(daemon: Daemon, disk: str, directory: Path) -> None:

@@ -18,7 +18,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from disks import Daemon, Guest, connect, create_image, find_node, full_copy, on_file, same_content
+from disks import (
+    Daemon,
+    Guest,
+    connect,
+    create_image,
+    find_node,
+    full_copy,
+    on_file,
+    opened,
+    same_content,
+)
 
 KIB = 1 << 10
 
@@ -58,11 +68,8 @@ class SnapshotBackup:
 
     async def copy(self, name: str) -> None:
         """Copy the frozen image; no guest's write goes through this."""
-        await self.daemon.execute("blockdev-add", {**self.frozen(), "node-name": "frozen"})
-        try:
-            await full_copy(self.daemon, "frozen", str(self.directory / name))
-        finally:
-            await self.daemon.execute("blockdev-del", {"node-name": "frozen"})
+        async with opened(self.daemon, "frozen", self.frozen()) as frozen:
+            await full_copy(self.daemon, frozen, str(self.directory / name))
 
     async def begin_to_thaw(self) -> None:
         """Begin to write the overlay back; the guest now writes to the node `thaw`."""
