@@ -36,6 +36,8 @@ class BlockDriver:
 
     format_name: ClassVar[str]
     is_protocol: ClassVar[bool] = False
+    has_protocol_name: ClassVar[bool] = False
+    """Whether file names can begin with its name, though it stands on another node."""
     is_filter: ClassVar[bool] = False
     supports_backing: ClassVar[bool] = False
     supports_internal_snapshots: ClassVar[bool] = False

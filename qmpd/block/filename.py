@@ -44,7 +44,9 @@ def exact_filename(node: Node, names: Names | None = None) -> str | None:
     if own is not None or driver.is_protocol:
         return own
     below = node.primary
-    if below is None or not below.driver.is_protocol or driver.is_filter:
+    if below is None or driver.is_filter:
+        return None
+    if not below.driver.is_protocol and not below.driver.has_protocol_name:
         return None
     if any(name in node.options for name in driver.strong_options):
         return None

@@ -262,7 +262,7 @@ def _add_disk(server: Server, disk: Disk) -> None:
     filename = f"/{disk.name}.raw" if disk.path is None else disk.path
     host_storage = graph.storage
     try:
-        if disk.path is None:
+        if disk.path is None and not isinstance(host_storage, MemoryStorage):
             # these bytes live in memory, wherever those of image files do
             graph.storage = MemoryStorage()
         if disk.size is not None:

@@ -30,12 +30,19 @@ async def qemu_io(machine: Machine, arguments: Arguments) -> str:
     backend = machine.graph.backends.get(name)
     if backend is not None:
         return await io.run(machine, backend, arguments["command"])
-    node = machine.graph.lookup_device_or_node(None, name)
-    backend = BlockBackend(machine.graph, "", node)
+    graph = machine.graph
+    node = graph.lookup_device_or_node(None, name)
+    # All is quiet for a moment when a backend comes and when it goes; before, its node is.
+    await graph.drain_all()
+    backend = BlockBackend(graph, "", node)
     try:
         return await io.run(machine, backend, arguments["command"])
     finally:
+        for _ in range(2):
+            await graph.drained_begin(node)
+            graph.drained_end(node)
         await backend.close()
+        await graph.drain_all()
 
 
 async def commit(machine: Machine, arguments: Arguments) -> str:

@@ -171,10 +171,15 @@ class MirrorJob(BlockJob):
         try:
             if not self.cancelled:
                 await self._mirror()
-        finally:
-            await self.copier.in_flight.wait_for_all()
-            if not self.in_drain:
-                await self._drain()
+        except Exception:
+            await self._end_quietly()
+            raise
+        await self._end_quietly()
+
+    async def _end_quietly(self) -> None:
+        await self.copier.in_flight.wait_for_all()
+        if not self.in_drain:
+            await self._drain()
 
     async def _drain(self) -> None:
         """Keep guests from writing until the graph has been changed."""

@@ -31,6 +31,7 @@ class BlkDebug(Filter):
     format_name = "blkdebug"
     file_child = False
     has_allocated_size = False
+    has_protocol_name = True
     can_reopen = True
     strong_options = (
         *("config", "inject-error", "set-state", "align", "max-transfer", "opt-write-zero"),
@@ -48,7 +49,7 @@ class BlkDebug(Filter):
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
         """See `BlockDriver.open`."""
         text = None
-        if options.get("config"):
+        if options.get("config") is not None:
             try:
                 text = node.graph.storage.read_text(options["config"])
             except BlockIOError as error:

@@ -30,8 +30,8 @@ def full_backing_filename(s: Qcow2State) -> str:
     if not name or has_protocol(name) or name.startswith("/"):
         return name
     node = s.file
-    while node.file is not None:
-        node = node.file
+    while node.primary is not None:
+        node = node.primary
     own = exact_filename(node)
     if own is None:
         raise GenericError(f"Cannot generate a base directory for {node.driver.format_name} nodes")
@@ -92,8 +92,9 @@ async def _open_named(s: Qcow2State, more: Mapping[str, Any] | None = None) -> N
 
     :param more: further options of its node; with them, what it stands on is opened, too
     """
+    name = full_backing_filename(s)
     try:
-        child = protocol_options(full_backing_filename(s))
+        child = protocol_options(name)
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     if not s.header.backing_format:
