@@ -78,6 +78,8 @@ async def open_node(graph: Graph, options: Mapping[str, Any], *, active: bool = 
     if driver.file_child:
         # What the options say of it is not known yet when QEMU opens the file.
         node.active = active
+        if "file" not in options:
+            raise GenericError('A block device must be specified for "file"')
         file = await graph.open_reference(options["file"], node)
         node.active = options.get("active", active)
     try:
