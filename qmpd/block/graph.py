@@ -132,7 +132,7 @@ class Graph:
         if isinstance(reference, str):
             return self.lookup_device_or_node(reference, reference)
         options = child_options(reference, parent, backing=backing)
-        child = await open_node(self, options, active=parent.active)
+        child = await open_node(self, options, active=parent.active, given=reference)
         child.inherits_from = parent
         return child
 

@@ -34,6 +34,8 @@ class Node(NodeIO):
         super().__init__(graph)
         self.node_name = ""
         self.options = dict(options)
+        self.reopened = False
+        """Whether its options are of blockdev-reopen: QEMU keeps these in another order."""
         self.driver_class = driver_class
         self.children: dict[str, Edge] = {}
         self.parents: list[Edge] = []

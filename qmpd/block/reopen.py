@@ -195,6 +195,7 @@ async def reopen_nodes(graph: Graph, queue: Sequence[ReopenState]) -> None:
         raise
     for state in reversed(queue):
         state.node.options = state.options
+        state.node.reopened = True
         await state.node.driver.reopen_commit(state)
     for state in reversed(queue):
         state.node.refresh_length()
@@ -217,9 +218,9 @@ async def _prepare(graph: Graph, state: ReopenState, change: GraphChange) -> Non
         raise GenericError(f"backing is missing for '{node.node_name}'")
     _change_child(graph, state, "backing", change)
     _change_child(graph, state, "file", change)
-    flat = _flattened(node, options)
+    flat, old = _flattened(node, options), _flattened(node, node.options)
     for name in member_order(flat):
-        _check_unchanged(node, name, flat[name])
+        _check_unchanged(node, name, flat[name], old.get(name))
 
 
 def _check_flags(state: ReopenState) -> None:
@@ -290,20 +291,22 @@ def _flattened(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in options.items():
         edge = node.children.get(name)
-        if name in COMMON or not isinstance(value, Mapping):
+        if name in COMMON or not value or not isinstance(value, Mapping | list):
             flat[name] = value
         elif edge is None or edge.node.inherits_from is not node:
             flat |= flat_options(name, value)
     return flat
 
 
-def _check_unchanged(node: Node, name: str, value: Any) -> None:
+def _check_unchanged(node: Node, name: str, value: Any, old: Any) -> None:
     """Refuse another value of an option that cannot be changed."""
     driver = node.driver
     if name == "driver":
         if value != driver.format_name:
             raise GenericError("Cannot change the option 'driver'")
         return
+    if name == "cache" and not value:
+        raise GenericError("Cannot change the option 'cache'")
     if name in COMMON or name in ("file", "backing"):
         return
     if name in driver.mutable_options or name in driver.needed_options:
@@ -311,5 +314,5 @@ def _check_unchanged(node: Node, name: str, value: Any) -> None:
     edge = node.children.get(name)
     if edge is not None and (value == edge.node.node_name or isinstance(value, Mapping)):
         return
-    if node.options.get(name) != value:
+    if old != value:
         raise GenericError(f"Cannot change the option '{name}'")
