@@ -134,6 +134,7 @@ class Graph:
         options = child_options(reference, parent, backing=backing)
         child = await open_node(self, options, active=parent.active, given=reference)
         child.inherits_from = parent
+        child.explicit = reference
         return child
 
     def register(self, node: Node, name: str | None) -> None:
