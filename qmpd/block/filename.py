@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from qmpd.block.node import Node
-from qmpd.qdict import to_json
+from qmpd.qdict import member_order, to_json
 
 MAXIMUM_LENGTH: Final = 4095
 """Longest name that is shown whole, bytes."""
@@ -58,11 +58,11 @@ def exact_filename(node: Node, names: Names | None = None) -> str | None:
 def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     """All options that matter to the data, children included."""
     driver = node.driver
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"driver": driver.format_name}
     for name in driver.strong_options:
         if name in node.options:
-            options |= flat_options(name, node.options[name])
-    options["driver"] = driver.format_name
+            flat = flat_options(name, node.options[name])
+            options |= flat if node.reopened else dict(reversed(flat.items()))
     overridden = _backing_overridden(node, names)
     if driver.lists_children:
         children = [full_options(edge.node, names) for edge in node.children.values()]
@@ -89,7 +89,7 @@ def flat_options(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return {
             k: v
-            for sub, item in value.items()
+            for sub, item in ((sub, value[sub]) for sub in member_order(value))
             for k, v in flat_options(f"{name}.{sub}", item).items()
         }
     if isinstance(value, list):

@@ -34,6 +34,10 @@ class Node(NodeIO):
         super().__init__(graph)
         self.node_name = ""
         self.options = dict(options)
+        self.explicit: Mapping[str, Any] = self.options
+        """The options that it was given itself, not those it has from a parent."""
+        self.reopened = False
+        """Whether its options are of blockdev-reopen: QEMU keeps these in another order."""
         self.driver_class = driver_class
         self.children: dict[str, Edge] = {}
         self.parents: list[Edge] = []

@@ -74,6 +74,10 @@ class _Table:
         self._count -= 1
         self._maybe_resize()
 
+    def keys(self) -> list[str]:
+        """The keys in the order of iteration."""
+        return [key for key in self._keys if key is not None]
+
     def first(self) -> str | None:
         """The key that iteration finds first; None when the table is empty."""
         return next((key for key in self._keys if key is not None), None)
@@ -110,6 +114,14 @@ class _Table:
                 keys[slot], key = key, keys[slot]
         self._hashes, self._keys = hashes[: self._size], keys[: self._size]
         self._occupied = self._count
+
+
+def iteration_order(keys: Iterable[str]) -> list[str]:
+    """`keys`, in the order of their insertion, as GLib's iterator finds them."""
+    table = _Table()
+    for key in keys:
+        table.add(key)
+    return table.keys()
 
 
 def first_unexpected(keys: Iterable[str], visited: Sequence[str]) -> str | None:
