@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.devices.access import get_property, set_property
 from qmpd.devices.device import Device
-from qmpd.devices.properties import read_property
 from qmpd.errors import DeviceNotFound, GenericError
 from qmpd.objects import UserObject
+from qmpd.qapi.ghash import table_order
 
 if TYPE_CHECKING:
     from qmpd.machine import Machine
@@ -17,52 +19,88 @@ Entry = tuple[str, str]
 
 _TYPE: Entry = ("type", "string")
 
+_CONTAINERS: Final = (
+    "/",
+    "/objects",
+    "/machine",
+    "/machine/peripheral",
+    "/machine/peripheral-anon",
+    "/machine/unattached",
+)
 
-def _objects(machine: Machine) -> list[Entry]:
-    return [
-        _TYPE,
-        *((name, f"child<{made.qom_type}>") for name, made in machine.objects.objects.items()),
-    ]
+
+def _children(children: Mapping[str, str]) -> list[Entry]:
+    """The properties of a container by the names and types of what is in it."""
+    return [_TYPE, *((name, f"child<{children[name]}>") for name in _listed(children))]
 
 
-def _children(devices: list[Device], *, anonymous: bool) -> list[Entry]:
-    return [
-        _TYPE,
-        *(
-            (
-                device.path.rpartition("/")[2] if anonymous else str(device.id),
-                f"child<{device.kind.name}>",
-            )
-            for device in devices
-        ),
-    ]
+def _listed(names: Iterable[str]) -> list[str]:
+    """An object's own properties in the order in which qom-list has them."""
+    return table_order(names)[::-1]
+
+
+def _devices(devices: Iterable[Device]) -> list[Entry]:
+    return _children({device.path.rpartition("/")[2]: device.model for device in devices})
+
+
+def _container(machine: Machine, path: str) -> list[Entry]:
+    """The properties of a container."""
+    devices = machine.devices
+    if path == "/objects":
+        objects = machine.objects.objects
+        return _children({name: made.qom_type for name, made in objects.items()})
+    if path == "/machine/peripheral":
+        return _devices(devices.by_id.values())
+    if path == "/machine/peripheral-anon":
+        return _devices(devices.anonymous)
+    if path == "/machine/unattached":
+        return _devices(devices.unattached)
+    names = ["peripheral", "peripheral-anon", "unattached"]
+    if path == "/":
+        names = ["backend", "machine", "objects", "chardevs"]
+    board = f"child<{devices.board.model}-machine>"
+    return [_TYPE, *((n, board if n == "machine" else "child<container>") for n in names)]
 
 
 def _device(device: Device) -> list[Entry]:
-    entries = [_TYPE]
-    for name, type_name in device.kind.properties.items():
-        if name not in ("id", "bus", "driver"):
-            entries.append((name, type_name))
-    return entries
+    entries = {name: known.type for name, known in device.kind.properties.items()}
+    if device.model != "usb-storage":
+        return list(entries.items())
+    bus = device.buses[0]
+    own = {name: entries.pop(name) for name in ("attached", "bootindex")}
+    own[bus.name] = f"child<{bus.kind}>"
+    return [*entries.items(), *((name, own[name]) for name in _listed(own))]
 
 
-def _find(machine: Machine, path: str) -> UserObject | Device | str:
-    """What `path`, or an id, means: an object, a device, or a container by its whole path.
+def _things(machine: Machine) -> dict[str, UserObject | Device | str]:
+    """Everything in the tree by its path."""
+    things: dict[str, UserObject | Device | str] = {path: path for path in _CONTAINERS}
+    for name, made in machine.objects.objects.items():
+        things[f"/objects/{name}"] = made
+    for device in machine.devices.parts():
+        things[device.path] = device
+    return things
 
-    :raises DeviceNotFound: there is no such thing
+
+def _find(machine: Machine, path: str, *, listing: bool = False) -> UserObject | Device | str:
+    """What a path means: a whole one, or the end of one that nothing else has.
+
+    :param listing: whether the command tells nothing from several things
+    :raises QmpError: nothing, or several things
     """
-    trimmed = path.rstrip("/") or "/"
-    containers = ("/", "/objects", "/machine", "/machine/peripheral", "/machine/peripheral-anon")
-    if trimmed in containers:
-        return trimmed
-    name = trimmed.removeprefix("/objects/")
-    found = machine.objects.objects.get(name)
-    if found is not None:
-        return found
-    for device in machine.devices:
-        if trimmed in (device.path, device.id, device.path + "/virtio-backend"):
-            return device
-    raise DeviceNotFound(f"Device '{path}' not found")
+    things = _things(machine)
+    parts = [part for part in path.split("/") if part]
+    whole = "/" + "/".join(parts)
+    if path.startswith("/"):
+        if whole in things:
+            return things[whole]
+        raise DeviceNotFound(f"Device '{path}' not found")
+    found = [thing for known, thing in things.items() if not parts or known.endswith(whole)]
+    if len(found) > 1 and listing:
+        raise GenericError(f"Path '{path}' is ambiguous")
+    if len(found) != 1:
+        raise DeviceNotFound(f"Device '{path}' not found")
+    return found[0]
 
 
 def qom_list(machine: Machine, path: str) -> list[dict[str, Any]]:
@@ -70,34 +108,13 @@ def qom_list(machine: Machine, path: str) -> list[dict[str, Any]]:
 
     :raises QmpError: there is nothing
     """
-    if not path:
-        raise GenericError("Path '' is ambiguous")
-    found = _find(machine, path)
+    found = _find(machine, path, listing=True)
     if isinstance(found, Device):
         entries = _device(found)
     elif isinstance(found, UserObject):
         entries = [_TYPE, *found.property_types()]
-    elif found == "/objects":
-        entries = _objects(machine)
-    elif found == "/machine/peripheral":
-        entries = _children(list(machine.devices.by_id.values()), anonymous=False)
-    elif found == "/machine/peripheral-anon":
-        entries = _children(machine.devices.anonymous, anonymous=True)
-    elif found == "/machine":
-        entries = [
-            _TYPE,
-            ("peripheral", "child<container>"),
-            ("peripheral-anon", "child<container>"),
-            ("unattached", "child<container>"),
-        ]
     else:
-        entries = [
-            _TYPE,
-            ("backend", "child<container>"),
-            ("machine", f"child<{machine.devices.machine_type}-machine>"),
-            ("objects", "child<container>"),
-            ("chardevs", "child<container>"),
-        ]
+        entries = _container(machine, found)
     return [{"name": name, "type": type_name} for name, type_name in entries]
 
 
@@ -110,13 +127,17 @@ def qom_get(machine: Machine, path: str, name: str) -> Any:
     if isinstance(found, UserObject):
         return found.get_property(name)[0]
     if isinstance(found, Device):
-        value = found.get(name)
-        if value is None:
-            raise GenericError(f"Property '{found.kind.name}.{name}' not found")
-        return value[0]
+        return get_property(found, name)
+    model = _model(machine, found)
     if name == "type":
-        return "container"
-    raise GenericError(f"Property 'container.{name}' not found")
+        return model
+    if dict(_container(machine, found)).get(name, "").startswith("child<"):
+        return f"{found.rstrip('/')}/{name}"
+    raise GenericError(f"Property '{model}.{name}' not found")
+
+
+def _model(machine: Machine, container: str) -> str:
+    return f"{machine.devices.board.model}-machine" if container == "/machine" else "container"
 
 
 def qom_set(machine: Machine, path: str, name: str, value: Any) -> None:
@@ -127,14 +148,9 @@ def qom_set(machine: Machine, path: str, name: str, value: Any) -> None:
     found = _find(machine, path)
     if isinstance(found, UserObject):
         found.set_property(name, value)
-        return
-    if not isinstance(found, Device):
-        raise GenericError(f"Property 'container.{name}' not found")
-    value = read_property(found.kind, name, value)
-    if name == "drive":
-        machine.devices.change_drive(found, value)
-        return
-    raise GenericError(
-        f"Attempt to set property '{name}' on device '{found.id or ''}'"
-        f" (type '{found.kind.name}') after it was realized"
-    )
+    elif isinstance(found, Device):
+        set_property(found, name, value)
+    elif name in dict(_container(machine, found)):
+        raise GenericError(f"Property '{_model(machine, found)}.{name}' is not writable")
+    else:
+        raise GenericError(f"Property '{_model(machine, found)}.{name}' not found")

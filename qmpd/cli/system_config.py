@@ -84,6 +84,9 @@ class SystemConfig:
     drives: list[Located] = field(default_factory=list)
     objects: list[Located] = field(default_factory=list)
     devices: list[Located] = field(default_factory=list)
+    json_devices: list[Located] = field(default_factory=list)
+    hardware: dict[str, list[str]] = field(default_factory=dict)
+    """Values of other options, by their names."""
     probes: list[Located] = field(default_factory=list)
 
 
@@ -158,8 +161,10 @@ class ConfigReader:
             self._drive_shortcut(name, option.value)
         elif name in self._actions:
             self._actions[name](option.value)
-        elif name in CHECKS:
-            CHECKS[name](option.value, self.warn)
+        else:
+            if name in CHECKS:
+                CHECKS[name](option.value, self.warn)
+            self.config.hardware.setdefault(name, []).append(option.argument or "")
 
     def warn(self, text: str, hint: str) -> None:
         """Print a warning about the option at hand."""
@@ -225,9 +230,9 @@ class ConfigReader:
 
     def _device(self, text: str) -> None:
         if text.startswith("{"):
-            self.config.devices.append(self._later(parse_tree(text, None)))
+            self.config.json_devices.append(self._later(parse_tree(text, None)))
             return
-        opts = parse_opts(groups.DEVICE, text, lambda _text, _hint: None)
+        opts = parse_opts(groups.DEVICE, text, self.warn)
         self._note_id(groups.DEVICE, opts.id)
         if opts.wants_help:
             self.config.probes.append(self._later(("device", opts.get("driver"))))

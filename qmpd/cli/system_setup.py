@@ -61,7 +61,9 @@ class SystemSetup:
         for monitor in config.monitors:
             add_monitor(self._server, self._factory, monitor, human=True)
         for thing in config.devices:
-            self._do(thing, self._device)
+            self._do(thing, partial(self._device, keyval=True))
+        for thing in config.json_devices:
+            self._do(thing, partial(self._device, keyval=False))
         self._server.machine.devices.ready = True
         for mux in self._factory.muxes.values():
             mux.settle()
@@ -169,5 +171,5 @@ class SystemSetup:
             return None
         return open(path, "w", encoding="utf-8")
 
-    def _device(self, properties: dict[str, Any]) -> None:
-        self._server.machine.devices.add(properties)
+    def _device(self, properties: dict[str, Any], *, keyval: bool) -> None:
+        self._server.machine.devices.add(properties, keyval=keyval)

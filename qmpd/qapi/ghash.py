@@ -78,6 +78,10 @@ class _Table:
         """The key that iteration finds first; None when the table is empty."""
         return next((key for key in self._keys if key is not None), None)
 
+    def keys(self) -> list[str]:
+        """All keys in the order of iteration."""
+        return [key for key in self._keys if key is not None]
+
     def _maybe_resize(self) -> None:
         sparse = self._size > self._count * 4 and self._size > 1 << _MIN_SHIFT
         if sparse or self._size <= self._occupied + self._occupied // 16:
@@ -110,6 +114,14 @@ class _Table:
                 keys[slot], key = key, keys[slot]
         self._hashes, self._keys = hashes[: self._size], keys[: self._size]
         self._occupied = self._count
+
+
+def table_order(keys: Iterable[str]) -> list[str]:
+    """Different `keys`, put into a table one after the other, in its order of iteration."""
+    table = _Table()
+    for key in keys:
+        table.add(key)
+    return table.keys()
 
 
 def first_unexpected(keys: Iterable[str], visited: Sequence[str]) -> str | None:
