@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.block.temporary import add_temporary_overlay
 from qmpd.block.throttle import LIMIT_NAMES, ThrottleConfig
 from qmpd.cli.block_options import read_tree_value
+from qmpd.cli.board_drives import Drive
 from qmpd.cli.keyval import parse_keyval
 from qmpd.cli.opts import Opts, parse_bool, parse_number
 from qmpd.cli.report import CommandLineError
+from qmpd.devices.board import IDE_UNITS
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -73,27 +75,72 @@ _OWN: Final = frozenset(
 
 
 @dataclass
+class Added:
+    """What making a drive has led to.
+
+    :param device: model of the device that is to be made for it
+    :param name: name of its backend
+    :param disabled: what it was asked for and does not get
+    :param warning: what is to be printed as it is
+    """
+
+    device: str | None
+    name: str
+    disabled: str | None = None
+    warning: str | None = None
+
+
+_DEVICES: Final = {"virtio": "virtio-blk-pci", "xen": "xen-disk"}
+"""Models of the devices that are made for drives as if ``-device`` had asked for them."""
+
+
+@dataclass
 class Drives:
     """The drives of one machine.
 
     :param server: whose machine gets them
+    :param snapshot: whether what is written to them is temporary unless they say otherwise
     """
 
     server: Server
+    snapshot: bool = False
 
     def __post_init__(self) -> None:
-        self._places: set[tuple[str, int, int]] = set()
-        self._virtio_devices = 0
+        self.made: list[Drive] = []
+        board = self.server.machine.devices.board
+        self._default_interface = "none" if board.type == "none" else "ide"
+        self._units = INTERFACES | {"ide": IDE_UNITS.get(board.type, INTERFACES["ide"])}
 
-    def add(self, opts: Opts, *, has_hardware: bool) -> str | None:
-        """Open the drive that `opts` describe; returns a warning about it, if any is due.
+    def find(self, interface: str, index: int) -> Drive | None:
+        """The drive of this kind at a place that is told by one number."""
+        bus, unit = self._split(interface, index)
+        return self._at(interface, bus, unit)
 
-        :param has_hardware: whether the machine has buses for devices
+    def _at(self, interface: str, bus: int, unit: int) -> Drive | None:
+        place = (interface, bus, unit)
+        return next((d for d in self.made if (d.interface, d.bus, d.unit) == place), None)
+
+    def _split(self, interface: str, index: int) -> tuple[int, int]:
+        units = self._units[interface]
+        return divmod(index, units) if units else (0, index)
+
+    def add(self, opts: Opts, location: str, *, is_default: bool = False) -> Added:
+        """Open the drive that `opts` describe.
+
+        :param location: the option, as messages begin with it
+        :param is_default: whether nobody has asked for it
         :raises CommandLineError: with QEMU's text
         :raises GenericError: with QEMU's text
         """
         values = _rename(opts)
-        interface, name = self._place(values, opts.id, "ide" if has_hardware else "none")
+        if self.snapshot:
+            values.setdefault("snapshot", "on")
+        interface, bus, unit = self._place(values)
+        media = values.get("media", "disk")
+        name = opts.id or self._name(interface, bus, unit, media)
+        for action in _ERROR_ACTIONS:
+            if action in values and interface not in ("ide", "scsi", "virtio", "none"):
+                raise CommandLineError(f"{action} is not supported by this bus type")
         options, guessed = self._node_options(values)
         limits = _limits(values)
         backend = self._backend(name)
@@ -111,35 +158,28 @@ class Drives:
             group = values.get("throttling.group")
             backend.set_io_limits(limits, group, default_group=name)
         backend.removable = values.get("media") == "cdrom" or interface == "none"
-        if interface == "virtio":
-            if not has_hardware:
-                raise CommandLineError("No 'PCI' bus found for device 'virtio-blk-pci'")
-            self._attach_virtio(backend)
+        self.made.append(Drive(interface, bus, unit, media, backend, is_default, location))
+        self.server.machine.devices.interfaces[backend] = interface
+        added = Added(_DEVICES.get(interface), name)
         if options is None:
-            return None
+            return added
         node = self.server.run_now(self.server.machine.graph.open(options))
         backend.insert_node(node)
         if parse_bool("snapshot", values.get("snapshot", "off")):
             self.server.run_now(add_temporary_overlay(self.server.machine.graph, node))
         if parse_bool("copy-on-read", values.get("copy-on-read", "off")) and backend.node:
             if node.read_only:
-                raise CommandLineError("Can't use copy-on-read on read-only device")
-            backend.node.copy_on_read += 1
-        if not guessed:
-            return None
-        return (
-            f"WARNING: Image format was not specified for '{values['file']}' and probing guessed"
-            " raw.\n         Automatically detecting the format is dangerous for raw images, write"
-            " operations on block 0 will be restricted.\n         Specify the 'raw' format"
-            " explicitly to remove the restrictions.\n"
-        )
-
-    def _attach_virtio(self, backend: BlockBackend) -> None:
-        from qmpd.block.backend import AttachedDevice
-
-        path = f"/machine/peripheral-anon/device[{self._virtio_devices}]/virtio-backend"
-        self._virtio_devices += 1
-        backend.attach_device(AttachedDevice(path, io_status="ok"))
+                added.disabled = "disabling copy-on-read on read-only drive"
+            else:
+                backend.node.copy_on_read += 1
+        if guessed and not node.read_only:
+            added.warning = (
+                f"WARNING: Image format was not specified for '{values['file']}' and probing"
+                " guessed raw.\n         Automatically detecting the format is dangerous for raw"
+                " images, write operations on block 0 will be restricted.\n         Specify the"
+                " 'raw' format explicitly to remove the restrictions.\n"
+            )
+        return added
 
     def _backend(self, name: str) -> BlockBackend:
         from qmpd.block.backend import BlockBackend
@@ -149,45 +189,48 @@ class Drives:
         graph.check_backend_name(name)
         return BlockBackend(graph, name, perm=CONSISTENT_READ)
 
-    def _place(
-        self, values: dict[str, str], given_id: str | None, default_interface: str
-    ) -> tuple[str, str]:
-        """Kind and name of the drive.
+    def _place(self, values: dict[str, str]) -> tuple[str, int, int]:
+        """Kind, bus and unit of the drive.
 
         :raises CommandLineError: the place is taken, or does not exist
         """
         media = values.get("media", "disk")
         if media not in ("disk", "cdrom"):
             raise CommandLineError(f"'{media}' invalid media")
-        interface = values.get("if", default_interface)
+        if media == "cdrom":
+            values["read-only"] = "on"
+        interface = values.get("if", self._default_interface)
         if interface not in INTERFACES:
             raise CommandLineError(f"unsupported bus type '{interface}'")
-        units = INTERFACES[interface]
+        units = self._units[interface]
         bus = _number(values, "bus", 0)
         unit = _number(values, "unit", -1)
         index = _number(values, "index", -1)
         if index != -1:
             if bus != 0 or unit != -1:
                 raise CommandLineError("index cannot be used with bus and unit")
-            bus, unit = divmod(index, units) if units else (0, index)
+            bus, unit = self._split(interface, index)
         if unit == -1:
             unit = 0
-            while (interface, bus, unit) in self._places:
+            while self._at(interface, bus, unit):
                 unit += 1
                 if units and unit >= units:
                     unit, bus = 0, bus + 1
         if units and unit >= units:
             raise CommandLineError(f"unit {unit} too big (max is {units - 1})")
-        if (interface, bus, unit) in self._places:
+        if self._at(interface, bus, unit):
             at = bus * units + unit if units else unit
             raise CommandLineError(f"drive with bus={bus}, unit={unit} (index={at}) exists")
-        self._places.add((interface, bus, unit))
-        if given_id is not None:
-            return interface, given_id
-        kind = ("cd" if media == "cdrom" else "hd") if interface in ("ide", "scsi") else ""
-        if units:
-            return interface, f"{interface}{bus}-{kind}{unit}"
-        return interface, f"{interface}{kind}{unit}"
+        return interface, bus, unit
+
+    def _name(self, interface: str, bus: int, unit: int, media: str) -> str:
+        """The name of a drive that nobody has named."""
+        kind = ("-cd" if media == "cdrom" else "-hd") if interface in ("ide", "scsi") else ""
+        return (
+            f"{interface}{bus}{kind}{unit}"
+            if self._units[interface]
+            else f"{interface}{kind}{unit}"
+        )
 
     def _node_options(self, values: dict[str, str]) -> tuple[dict[str, Any] | None, bool]:
         """Options of the node, and whether its format was guessed; None: an empty drive.

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from qmpd.cli.opts import OptionGroup
 
 DRIVES: Final = {
-    "hda": ("ide", 0, "disk"),
-    "hdb": ("ide", 1, "disk"),
-    "hdc": ("ide", 2, "disk"),
-    "hdd": ("ide", 3, "disk"),
+    "hda": ("", 0, "disk"),
+    "hdb": ("", 1, "disk"),
+    "hdc": ("", 2, "disk"),
+    "hdd": ("", 3, "disk"),
     "cdrom": ("", 2, "cdrom"),
     "fda": ("floppy", 0, None),
     "fdb": ("floppy", 1, None),
@@ -66,6 +66,7 @@ class SystemConfig:
     compat: dict[str, str] = field(default_factory=dict)
     machine: MachineOptions = field(default_factory=MachineOptions)
     paused: bool = False
+    snapshot: bool = False
     preconfig: bool = False
     daemonize: bool = False
     pid_file: str | None = None
@@ -130,6 +131,7 @@ class ConfigReader:
             "preconfig": "preconfig",
             "daemonize": "daemonize",
             "nographic": "nographic",
+            "snapshot": "snapshot",
         }
 
     def read(self, option: Option) -> None:

@@ -101,6 +101,15 @@ class DeviceTree:
             self.by_id[device_id] = device
         return device
 
+    def lay_out(self, ide: int, floppies: int) -> dict[str, int]:
+        """Prepare the board for drives; returns the numbers that devices have, see `Board`.
+
+        :param ide: how many there are on its IDE buses
+        :param floppies: how many floppy drives
+        """
+        self.root = build(self.board, ide, floppies)
+        return self.board.numbers(ide, floppies)
+
     def add_for_drive(
         self, model: str, number: int, bus: str, unit: int, backend: BlockBackend
     ) -> None:
