@@ -59,7 +59,7 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name in driver.strong_options:
         if name in node.options:
-            options |= flat_options(name, node.options[name])
+            options |= flat_options(name, node.texts.get(name, node.options[name]))
     options["driver"] = driver.format_name
     overridden = _backing_overridden(node, names)
     if driver.lists_children:

@@ -34,6 +34,8 @@ class Node(NodeIO):
         super().__init__(graph)
         self.node_name = ""
         self.options = dict(options)
+        self.texts: dict[str, str] = {}
+        """Options as a command line had them, where they are shown like that."""
         self.driver_class = driver_class
         self.children: dict[str, Edge] = {}
         self.parents: list[Edge] = []

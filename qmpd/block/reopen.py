@@ -195,6 +195,7 @@ async def reopen_nodes(graph: Graph, queue: Sequence[ReopenState]) -> None:
         raise
     for state in reversed(queue):
         state.node.options = state.options
+        state.node.texts = {}
         await state.node.driver.reopen_commit(state)
     for state in reversed(queue):
         state.node.refresh_length()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.temporary import add_temporary_overlay
 from qmpd.block.throttle import LIMIT_NAMES, ThrottleConfig
-from qmpd.cli.block_options import read_tree_value
 from qmpd.cli.board_drives import Drive
-from qmpd.cli.keyval import parse_keyval
+from qmpd.cli.drive_node import open_drive_node
 from qmpd.cli.opts import Opts, parse_bool, parse_number
 from qmpd.cli.report import CommandLineError
 from qmpd.devices.board import IDE_UNITS
-from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.backend import BlockBackend
@@ -67,11 +65,15 @@ _ERROR_ACTIONS: Final = {
 }
 
 _OWN: Final = frozenset(
-    "if bus unit index media file format driver snapshot aio cache cache.writeback read-only"
+    "if bus unit index media file format driver snapshot aio cache cache.writeback cache.direct"
+    " cache.no-flush read-only"
     " rerror werror copy-on-read detect-zeroes discard stats-account-invalid stats-account-failed"
     " id".split(" ")
 )
 """Parameters that are the drive's and not the block driver's."""
+
+
+_THROTTLING: Final = {"throttling.group", *(f"throttling.{name}" for name in LIMIT_NAMES)}
 
 
 @dataclass
@@ -81,13 +83,11 @@ class Added:
     :param device: model of the device that is to be made for it
     :param name: name of its backend
     :param disabled: what it was asked for and does not get
-    :param warning: what is to be printed as it is
     """
 
     device: str | None
     name: str
     disabled: str | None = None
-    warning: str | None = None
 
 
 _DEVICES: Final = {"virtio": "virtio-blk-pci", "xen": "xen-disk"}
@@ -138,10 +138,14 @@ class Drives:
         interface, bus, unit = self._place(values)
         media = values.get("media", "disk")
         name = opts.id or self._name(interface, bus, unit, media)
+        if any(name.startswith("stats-intervals.") for name in values):
+            raise CommandLineError("stats-intervals is not served by qmpd")
         for action in _ERROR_ACTIONS:
             if action in values and interface not in ("ide", "scsi", "virtio", "none"):
                 raise CommandLineError(f"{action} is not supported by this bus type")
-        options, guessed = self._node_options(values)
+        _check_actions(values)
+        cache, writeback = _cache_options(values)
+        options = _options_of_node(values, cache)
         limits = _limits(values)
         backend = self._backend(name)
         backend.read_only = parse_bool("read-only", values.get("read-only", "off"))
@@ -152,8 +156,7 @@ class Drives:
         backend.stats.account_failed = parse_bool(
             "stats-account-failed", values.get("stats-account-failed", "on")
         )
-        if values.get("cache", "writeback") in ("writethrough", "directsync"):
-            backend.enable_write_cache = False
+        backend.enable_write_cache = writeback
         if limits is not None:
             group = values.get("throttling.group")
             backend.set_io_limits(limits, group, default_group=name)
@@ -161,25 +164,32 @@ class Drives:
         self.made.append(Drive(interface, bus, unit, media, backend, is_default, location))
         self.server.machine.devices.interfaces[backend] = interface
         added = Added(_DEVICES.get(interface), name)
-        if options is None:
-            return added
-        node = self.server.run_now(self.server.machine.graph.open(options))
+        if options:
+            self._open(backend, values, options, added)
+        return added
+
+    def _open(
+        self, backend: BlockBackend, values: dict[str, str], options: dict[str, str], added: Added
+    ) -> None:
+        """Put the node that the options describe into the drive."""
+        graph = self.server.machine.graph
+        read_only = options["read-only"]
+        snapshot = parse_bool("snapshot", values.get("snapshot", "off"))
+        if snapshot:
+            options["read-only"] = "on"
+        node = self.server.run_now(
+            open_drive_node(graph, values.get("file") or None, options, values.get("aio"))
+        )
         backend.insert_node(node)
-        if parse_bool("snapshot", values.get("snapshot", "off")):
-            self.server.run_now(add_temporary_overlay(self.server.machine.graph, node))
-        if parse_bool("copy-on-read", values.get("copy-on-read", "off")) and backend.node:
-            if node.read_only:
+        if snapshot:
+            overlay = add_temporary_overlay(graph, node, read_only=parse_bool("", read_only))
+            node = self.server.run_now(overlay)
+        node.detect_zeroes = values.get("detect-zeroes", "off")
+        if parse_bool("copy-on-read", values.get("copy-on-read", "off")):
+            if parse_bool("", read_only):
                 added.disabled = "disabling copy-on-read on read-only drive"
             else:
-                backend.node.copy_on_read += 1
-        if guessed and not node.read_only:
-            added.warning = (
-                f"WARNING: Image format was not specified for '{values['file']}' and probing"
-                " guessed raw.\n         Automatically detecting the format is dangerous for raw"
-                " images, write operations on block 0 will be restricted.\n         Specify the"
-                " 'raw' format explicitly to remove the restrictions.\n"
-            )
-        return added
+                node.copy_on_read += 1
 
     def _backend(self, name: str) -> BlockBackend:
         from qmpd.block.backend import BlockBackend
@@ -232,84 +242,6 @@ class Drives:
             else f"{interface}{kind}{unit}"
         )
 
-    def _node_options(self, values: dict[str, str]) -> tuple[dict[str, Any] | None, bool]:
-        """Options of the node, and whether its format was guessed; None: an empty drive.
-
-        :raises CommandLineError: with QEMU's text
-        """
-        _check_actions(values)
-        tree = _cache_options(values)
-        given_format, driver = values.get("format"), values.get("driver")
-        if given_format is not None and driver is not None:
-            raise CommandLineError("Cannot specify both 'driver' and 'format'")
-        given_format = given_format or driver
-        rest = {
-            name: value
-            for name, value in values.items()
-            if name not in _OWN and not name.startswith("throttling.")
-        }
-        file = values.get("file") or None
-        tree.update(_unflatten(rest))
-        if file is None and "file" not in tree and given_format is None:
-            if not rest and "cache" not in values:
-                return None, False
-            raise CommandLineError("Must specify either driver or file")
-        return self._complete(tree, file, given_format)
-
-    def _complete(
-        self, tree: dict[str, Any], file: str | None, given_format: str | None
-    ) -> tuple[dict[str, Any], bool]:
-        guessed = False
-        child = tree.get("file")
-        if file is not None:
-            if isinstance(child, dict):
-                raise CommandLineError(
-                    "Can't specify 'file' and 'filename' options at the same time"
-                )
-            child = {"driver": "file", "filename": file}
-        elif isinstance(child, dict):
-            child.setdefault("driver", "file")
-        if given_format is None:
-            name = str(child["filename"]) if isinstance(child, dict) else ""
-            given_format = self._guess_format(name)
-            guessed = given_format == "raw"
-        tree["driver"] = given_format
-        if child is not None:
-            tree["file"] = child
-        partial = _take_partial_backing(tree)
-        try:
-            options = read_tree_value("block_core:BlockdevOptions", tree, keyval=True)
-            if partial is not None:
-                options["backing"] = partial
-        except GenericError as error:
-            raise _reworded(error, given_format) from None
-        return options, guessed
-
-    def _guess_format(self, filename: str) -> str:
-        image = self.server.machine.graph.storage.open(filename, read_only=True)
-        try:
-            return "qcow2" if image.pread(0, 4) == b"QFI\xfb" else "raw"
-        finally:
-            image.close()
-
-
-def _take_partial_backing(tree: dict[str, Any]) -> dict[str, Any] | None:
-    """Take options of the backing file that leave its driver and file to the image out of `tree`.
-
-    :raises GenericError: they are malformed
-    """
-    backing = tree.get("backing")
-    if not isinstance(backing, dict) or "driver" in backing:
-        return None
-    del tree["backing"]
-    below = _take_partial_backing(backing)
-    whole = {"driver": "qcow2", "file": "", **backing}
-    options: dict[str, Any] = read_tree_value("block_core:BlockdevOptions", whole, keyval=True)
-    partial = {name: value for name, value in options.items() if name in backing}
-    if below is not None:
-        partial["backing"] = below
-    return partial
-
 
 def _rename(opts: Opts) -> dict[str, str]:
     values: dict[str, str] = {}
@@ -355,51 +287,46 @@ def _limits(values: dict[str, str]) -> ThrottleConfig | None:
     given = {
         name.removeprefix(prefix): parse_number(name, value)
         for name, value in values.items()
-        if name.startswith(prefix) and name != "throttling.group"
+        if name.startswith(prefix) and name.removeprefix(prefix) in LIMIT_NAMES
     }
     if not given:
         return None
-    for name in given:
-        if name not in LIMIT_NAMES:
-            raise CommandLineError(f"Invalid parameter 'throttling.{name}'")
     config = ThrottleConfig()
     config.update(given)
     config.check()
     return config
 
 
-def _cache_options(values: dict[str, str]) -> dict[str, Any]:
-    tree: dict[str, Any] = {"read-only": values.get("read-only", "off")}
-    parse_bool("read-only", tree["read-only"])
+def _cache_options(values: dict[str, str]) -> tuple[dict[str, str], bool]:
+    """cache=, and what overrides parts of it: options of the node, and whether it writes back."""
     mode = values.get("cache", "writeback")
     if mode not in CACHE_MODES:
         raise CommandLineError("invalid cache option")
-    direct, no_flush, _ = CACHE_MODES[mode]
-    tree["cache"] = {"direct": _word(direct), "no-flush": _word(no_flush)}
+    direct, no_flush, writeback = CACHE_MODES[mode]
+    if "cache.writeback" in values:
+        writeback = parse_bool("cache.writeback", values["cache.writeback"])
+    options = {"cache.direct": direct, "cache.no-flush": no_flush}
+    words = {name: "on" if flag else "off" for name, flag in options.items()}
+    return words | {name: values[name] for name in words if name in values}, writeback
+
+
+def _options_of_node(values: dict[str, str], cache: dict[str, str]) -> dict[str, str]:
+    """What is left for the node, under the names of its options."""
+    parse_bool("read-only", values.get("read-only", "off"))
+    given_format, driver = values.get("format"), values.get("driver")
+    if given_format is not None and driver is not None:
+        raise CommandLineError("Cannot specify both 'driver' and 'format'")
+    rest = {
+        name: value
+        for name, value in values.items()
+        if name not in _OWN and name not in _THROTTLING
+    }
+    if given_format or driver:
+        rest["driver"] = given_format or driver or ""
+    if not rest and not values.get("file") and "cache" not in values:
+        return {}
     if "discard" in values:
-        tree["discard"] = "unmap" if values["discard"] in ("unmap", "on") else "ignore"
-    if "detect-zeroes" in values:
-        tree["detect-zeroes"] = values["detect-zeroes"]
-    return tree
-
-
-def _word(flag: bool) -> str:
-    return "on" if flag else "off"
-
-
-def _unflatten(values: dict[str, str]) -> dict[str, Any]:
-    text = ",".join(f"{name}={value.replace(',', ',,')}" for name, value in values.items())
-    return dict(parse_keyval(text).tree)
-
-
-def _reworded(error: GenericError, driver: str) -> CommandLineError:
-    """What the old option says of what the schema refuses."""
-    text = error.desc
-    if text == "Parameter 'file' is missing":
-        return CommandLineError('A block device must be specified for "file"')
-    if text.endswith("' is unexpected"):
-        name = text.split("'")[1]
-        return CommandLineError(f"Block format '{driver}' does not support the option '{name}'")
-    if text.startswith("Parameter 'driver' does not accept value"):
-        return CommandLineError(f"Unknown driver '{text.split(chr(39))[3]}'")
-    return CommandLineError(text)
+        rest["discard"] = "unmap" if values["discard"] in ("unmap", "on") else "ignore"
+    rest["read-only"] = values.get("read-only", "off")
+    rest.setdefault("auto-read-only", "on")
+    return rest | cache

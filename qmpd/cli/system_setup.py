@@ -125,8 +125,6 @@ class SystemSetup:
 
     def _drive(self, drives: Drives, opts: Opts, *, is_default: bool = False) -> None:
         added = drives.add(opts, self._location, is_default=is_default)
-        if added.warning is not None:
-            self._host.program.print_error(added.warning)
         if added.disabled is not None:
             self._host.program.warn(added.disabled, self._location)
         if added.device is not None:
