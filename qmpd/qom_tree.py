@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.devices.access import get_property, set_property
+from qmpd.devices.bus import Bus
 from qmpd.devices.device import Device
-from qmpd.errors import DeviceNotFound, GenericError
+from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.objects import UserObject
 from qmpd.qapi.ghash import table_order
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 Entry = tuple[str, str]
 """Name and type of a property."""
+
+Thing = UserObject | Device | Bus | str
+"""What may be at a path: the path itself for a container."""
 
 _TYPE: Entry = ("type", "string")
 
@@ -64,25 +68,24 @@ def _container(machine: Machine, path: str) -> list[Entry]:
 
 def _device(device: Device) -> list[Entry]:
     entries = {name: known.type for name, known in device.kind.properties.items()}
-    if device.model != "usb-storage":
-        return list(entries.items())
-    bus = device.buses[0]
-    own = {name: entries.pop(name) for name in ("attached", "bootindex")}
-    own[bus.name] = f"child<{bus.kind}>"
-    return [*entries.items(), *((name, own[name]) for name in _listed(own))]
+    scsi = {bus.name: f"child<{bus.kind}>" for bus in device.buses if bus.kind == "SCSI"}
+    own = ("attached", "bootindex") if device.model == "usb-storage" else ()
+    last = {name: entries.pop(name) for name in own} | scsi
+    return [*entries.items(), *((name, last[name]) for name in _listed(last))]
 
 
-def _things(machine: Machine) -> dict[str, UserObject | Device | str]:
+def _things(machine: Machine) -> dict[str, Thing]:
     """Everything in the tree by its path."""
-    things: dict[str, UserObject | Device | str] = {path: path for path in _CONTAINERS}
+    things: dict[str, Thing] = {path: path for path in _CONTAINERS}
     for name, made in machine.objects.objects.items():
         things[f"/objects/{name}"] = made
     for device in machine.devices.parts():
         things[device.path] = device
+        things |= {bus.path: bus for bus in device.buses}
     return things
 
 
-def _find(machine: Machine, path: str, *, listing: bool = False) -> UserObject | Device | str:
+def _find(machine: Machine, path: str, *, listing: bool = False) -> Thing:
     """What a path means: a whole one, or the end of one that nothing else has.
 
     :param listing: whether the command tells nothing from several things
@@ -103,6 +106,10 @@ def _find(machine: Machine, path: str, *, listing: bool = False) -> UserObject |
     return found[0]
 
 
+def _not_served(bus: Bus) -> NotServed:
+    return NotServed(f"Properties of buses, such as '{bus.path}', are not served by qmpd")
+
+
 def qom_list(machine: Machine, path: str) -> list[dict[str, Any]]:
     """Command qom-list: the properties of what is at `path`.
 
@@ -113,6 +120,8 @@ def qom_list(machine: Machine, path: str) -> list[dict[str, Any]]:
         entries = _device(found)
     elif isinstance(found, UserObject):
         entries = [_TYPE, *found.property_types()]
+    elif isinstance(found, Bus):
+        raise _not_served(found)
     else:
         entries = _container(machine, found)
     return [{"name": name, "type": type_name} for name, type_name in entries]
@@ -128,6 +137,10 @@ def qom_get(machine: Machine, path: str, name: str) -> Any:
         return found.get_property(name)[0]
     if isinstance(found, Device):
         return get_property(found, name)
+    if isinstance(found, Bus):
+        if name == "type":
+            return found.kind
+        raise _not_served(found)
     model = _model(machine, found)
     if name == "type":
         return model
@@ -150,6 +163,8 @@ def qom_set(machine: Machine, path: str, name: str, value: Any) -> None:
         found.set_property(name, value)
     elif isinstance(found, Device):
         set_property(found, name, value)
+    elif isinstance(found, Bus):
+        raise _not_served(found)
     elif name in dict(_container(machine, found)):
         raise GenericError(f"Property '{_model(machine, found)}.{name}' is not writable")
     else:

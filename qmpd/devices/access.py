@@ -97,15 +97,16 @@ def get_property(device: Device, name: str) -> Any:
     if name == "legacy-addr":
         slot, function = divmod(device.devfn, 8)
         return f"{slot:02x}.{function:x}"
-    if name.startswith("legacy-"):
-        raise GenericError(f"Property '{device.model}.{name}' is not readable")
+    if name.startswith("legacy-") and known.type == "str":
+        owner = "base-xhci" if name == "legacy-host" else device.model
+        raise GenericError(f"Property '{owner}.{name}' is not readable")
     if name == "drive":
         return drives.drive_name(device)
     if name in COMMON:
         return _common(device, name)
     if _is_child(known.type):
         return f"{device.path}/{name}"
-    if known.type.startswith("link<") and not device.values.get(name) and name != "iothread":
+    if name == "subsys" and not device.values.get(name):
         raise NotServed(f"Property '{device.model}.{name}' is not served by qmpd")
     value = device.get(name)
     return list(value) if isinstance(value, tuple) else value

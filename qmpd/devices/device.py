@@ -127,6 +127,8 @@ class Device:
         known = self.kind.properties.get(name)
         if known is None:
             return default
+        if name == "bootindex":
+            return -1
         return DEFAULTS.get(known.type, "") if known.default is None else known.default
 
     def policy(self, operation: str) -> str:

@@ -71,6 +71,8 @@ def _replace(backend: BlockBackend, drive: str) -> None:
     node = graph.find_node(drive)
     if node is None:
         raise GenericError(f"Cannot find device='' nor node-name='{drive}'")
+    if node is backend.node:
+        return
     before = backend.remove_node()
     try:
         backend.insert_node(node)

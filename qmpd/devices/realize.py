@@ -214,10 +214,11 @@ def _usb_storage(device: Device, _: Bus) -> None:
     from qmpd.devices.kinds import KINDS
 
     backend = require_drive(device)
+    given = dict(device.values)
     check_block_sizes(device)
+    device.values = given | {"attached": True}
     put_to_use(device, backend, read_only=is_read_only(backend), resizable=True)
     bus = _add_bus(device, "SCSI", "scsi", device.id)
-    bus.hotplug = False
     disk = NewDevice(
         device.machine,
         KINDS["scsi-hd"],
@@ -226,8 +227,8 @@ def _usb_storage(device: Device, _: Bus) -> None:
         hotplugged=device.hotplugged,
     )
     for name in _PASSED_ON:
-        if name in device.values:
-            disk.values[name] = device.values[name]
+        if name in given:
+            disk.values[name] = given[name]
     disk.owns_backend, device.owns_backend = device.owns_backend, False
     device.backend = None
     take(disk, backend)
@@ -251,6 +252,10 @@ _PASSED_ON: Final = (
 
 def _usb_controller(device: Device, _: Bus) -> None:
     _add_bus(device, "usb-bus", "usb-bus", device.id)
+    if device.model.endswith("xhci"):
+        device.values["host"] = device.path
+    if device.model == "qemu-xhci" and device.get("msi") == "auto":
+        device.values["msi"] = "off"
 
 
 # NVMe, PCI Express

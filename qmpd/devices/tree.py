@@ -236,11 +236,14 @@ class DeviceTree:
         await self._end(device)
 
     def reset(self) -> None:
-        """The machine is reset: what the guest was asked to let go of is gone."""
+        """The machine is reset: what the guest was asked to let go of is gone, slot by slot."""
         waiting = [device for device in self if device.unplugging]
-        for device in sorted(waiting, key=lambda device: device.devfn):
-            self._take_off(device)
-            self._end_later(device, RESET_DELAY)
+        slots = {(device.devfn // 8, device.bus) for device in waiting if device.bus is not None}
+        for slot, bus in sorted(slots, key=lambda place: place[0]):
+            for device in bus.plugged:
+                if device.devfn // 8 == slot:
+                    self._take_off(device)
+                    self._end_later(device, RESET_DELAY)
 
 
 _OWN: Final = ("driver", "id", "bus")
