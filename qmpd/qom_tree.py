@@ -33,18 +33,17 @@ _CONTAINERS: Final = (
 )
 
 
-def _children(children: Mapping[str, str]) -> list[Entry]:
-    """The properties of a container by the names and types of what is in it."""
-    return [_TYPE, *((name, f"child<{children[name]}>") for name in _listed(children))]
+def _children(names: Iterable[str], models: Mapping[str, str]) -> list[Entry]:
+    """The properties of a container.
+
+    :param names: what is in it, in the order of its table
+    :param models: the types of those
+    """
+    return [_TYPE, *((name, f"child<{models[name]}>") for name in [*names][::-1])]
 
 
-def _listed(names: Iterable[str]) -> list[str]:
-    """An object's own properties in the order in which qom-list has them."""
-    return table_order(names)[::-1]
-
-
-def _devices(devices: Iterable[Device]) -> list[Entry]:
-    return _children({device.path.rpartition("/")[2]: device.model for device in devices})
+def _models(devices: Iterable[Device]) -> dict[str, str]:
+    return {device.path.rpartition("/")[2]: device.model for device in devices}
 
 
 def _container(machine: Machine, path: str) -> list[Entry]:
@@ -52,13 +51,14 @@ def _container(machine: Machine, path: str) -> list[Entry]:
     devices = machine.devices
     if path == "/objects":
         objects = machine.objects.objects
-        return _children({name: made.qom_type for name, made in objects.items()})
+        return _children(table_order(objects), {n: made.qom_type for n, made in objects.items()})
     if path == "/machine/peripheral":
-        return _devices(devices.by_id.values())
+        return _children(devices.peripheral.keys(), _models(devices.by_id.values()))
     if path == "/machine/peripheral-anon":
-        return _devices(devices.anonymous)
+        return _children(devices.peripheral_anon.keys(), _models(devices.anonymous))
     if path == "/machine/unattached":
-        return _devices(devices.unattached)
+        models = _models(devices.unattached)
+        return _children(table_order(models), models)
     names = ["peripheral", "peripheral-anon", "unattached"]
     if path == "/":
         names = ["backend", "machine", "objects", "chardevs"]
@@ -71,7 +71,7 @@ def _device(device: Device) -> list[Entry]:
     scsi = {bus.name: f"child<{bus.kind}>" for bus in device.buses if bus.kind == "SCSI"}
     own = ("attached", "bootindex") if device.model == "usb-storage" else ()
     last = {name: entries.pop(name) for name in own} | scsi
-    return [*entries.items(), *((name, last[name]) for name in _listed(last))]
+    return [*entries.items(), *((name, last[name]) for name in table_order(last)[::-1])]
 
 
 def _things(machine: Machine) -> dict[str, Thing]:

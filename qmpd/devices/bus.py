@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -63,6 +64,14 @@ class BoardDevice:
     def is_multifunction(self) -> bool:
         """Whether there are other functions in its slot."""
         return self.model in ("PIIX3", "ICH9-LPC")
+
+
+def buses_below(start: Bus) -> Iterator[Bus]:
+    """`start` and all buses below it, newer ones before older ones."""
+    yield start
+    for device in start.devices:
+        for bus in device.buses:
+            yield from buses_below(bus)
 
 
 def find_bus(start: Bus, name: str | None, kind: str | None = None) -> Bus | None:

@@ -36,7 +36,7 @@ def take_pci_function(device: Device, bus: Bus) -> None:
     devfn = device.values.get("addr", -1)
     name = device.model
     if devfn == -1:
-        devfn = _free_slot(name, bus, taken)
+        devfn = _free_slot(name, taken)
     slot, function = divmod(devfn, 8)
     if devfn in taken:
         other = taken[devfn]
@@ -44,19 +44,23 @@ def take_pci_function(device: Device, bus: Bus) -> None:
             f"PCI: slot {slot} function {function} not available for {name}, in use by"
             f" {other.model},id={other.id or '(null)'}"
         )
-    first = taken.get(slot * 8)
+    # a port has one slot, whatever the address says
+    first = taken.get(0 if _is_port(bus) else slot * 8)
     if first is not None and device.hotplugged:
         raise GenericError(
-            f"PCI: slot {slot} function 0 already occupied by {first.model}, new func {name}"
-            " cannot be exposed to guest."
+            f"PCI: slot {first.devfn // 8} function 0 already occupied by {first.model}, new func"
+            f" {name} cannot be exposed to guest."
         )
     _check_functions(device, devfn, taken)
     device.values["addr"] = devfn
 
 
-def _free_slot(name: str, bus: Bus, taken: dict[int, Device | BoardDevice]) -> int:
-    slots = 1 if bus.owner is not None and bus.owner.model == "pcie-root-port" else SLOTS
-    for slot in range(slots):
+def _is_port(bus: Bus) -> bool:
+    return bus.owner is not None and bus.owner.model == "pcie-root-port"
+
+
+def _free_slot(name: str, taken: dict[int, Device | BoardDevice]) -> int:
+    for slot in range(SLOTS):
         if slot * 8 not in taken:
             return slot * 8
     raise GenericError(f"PCI: no slot/function available for {name}, all in use or reserved")

@@ -283,6 +283,10 @@ def _nvme(device: Device, _: Bus) -> None:
 
 
 def _root_port(device: Device, _: Bus) -> None:
+    place = device.get("chassis"), device.get("slot")
+    for other in device.machine.devices:
+        if other.model == device.model and (other.get("chassis"), other.get("slot")) == place:
+            raise GenericError(f"Can't add chassis slot, error -{errno.EBUSY}")
     name = device.id if device.id is not None else device.machine.devices.bus_name("pcie")
     bus = Bus(name, "PCIE", f"{device.path}/{name}", hotplug=True, owner=device)
     device.buses.insert(0, bus)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.devices import drives
 from qmpd.devices.access import set_property
 from qmpd.devices.board import UNATTACHED, Board, build
-from qmpd.devices.bus import Bus, bus_at, find_bus
+from qmpd.devices.bus import Bus, bus_at, buses_below, find_bus
 from qmpd.devices.device import Device
 from qmpd.devices.kinds import ALIASES, KINDS, Kind
 from qmpd.devices.models import device_model
 from qmpd.devices.realize import realize
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
+from qmpd.qapi.ghash import StringTable
 from qmpd.qdict import member_order
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class DeviceTree:
         """Those without an id."""
         self.unattached: list[Device] = []
         """Those that the board has made for drives."""
+        self.peripheral, self.peripheral_anon = StringTable(), StringTable()
+        """The names of both, in the order in which QOM lists them."""
         self.interfaces: dict[BlockBackend, str] = {}
         """What backends made by ``-drive`` are for: its `if`."""
         self.ready = False
@@ -94,7 +97,13 @@ class DeviceTree:
             self._anonymous_made += 1
         device = Device(self._machine, kind, device_id, path, hotplugged=self.ready)
         rest = {name: options[name] for name in member_order(options) if name not in _OWN}
-        self._build(device, bus, rest, keyval=keyval)
+        names, name = self._names_of(device)
+        names.add(name)
+        try:
+            self._build(device, bus, rest, keyval=keyval)
+        except BaseException:
+            names.remove(name)
+            raise
         if device_id is None:
             self.anonymous.append(device)
         else:
@@ -109,6 +118,11 @@ class DeviceTree:
         """
         self.root = build(self.board, ide, floppies)
         return self.board.numbers(ide, floppies)
+
+    def _names_of(self, device: Device) -> tuple[StringTable, str]:
+        """The container that a device without a board is in, and its name there."""
+        names = self.peripheral_anon if device.id is None else self.peripheral
+        return names, device.path.rpartition("/")[2]
 
     def add_for_drive(
         self, model: str, number: int, bus: str, unit: int, backend: BlockBackend
@@ -208,9 +222,13 @@ class DeviceTree:
         """Take a device, and with it those on its buses, out of the tree."""
         for below in self._below(device):
             if below.id is not None:
-                self.by_id.pop(below.id, None)
+                del self.by_id[below.id]
             elif below in self.anonymous:
                 self.anonymous.remove(below)
+            else:
+                continue
+            names, name = self._names_of(below)
+            names.remove(name)
         if device.bus is not None:
             device.bus.devices.remove(device)
 
@@ -237,13 +255,13 @@ class DeviceTree:
 
     def reset(self) -> None:
         """The machine is reset: what the guest was asked to let go of is gone, slot by slot."""
-        waiting = [device for device in self if device.unplugging]
-        slots = {(device.devfn // 8, device.bus) for device in waiting if device.bus is not None}
-        for slot, bus in sorted(slots, key=lambda place: place[0]):
-            for device in bus.plugged:
-                if device.devfn // 8 == slot:
-                    self._take_off(device)
-                    self._end_later(device, RESET_DELAY)
+        for bus in list(buses_below(self.root)):
+            asked = {device.devfn // 8 for device in bus.plugged if device.unplugging}
+            for slot in sorted(asked):
+                for device in bus.plugged:
+                    if device.devfn // 8 == slot:
+                        self._take_off(device)
+                        self._end_later(device, RESET_DELAY)
 
 
 _OWN: Final = ("driver", "id", "bus")

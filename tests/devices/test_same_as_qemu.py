@@ -133,9 +133,8 @@ def test_refused_properties(boards: Boards) -> None:
 def test_addresses_and_shared_nodes(boards: Boards) -> None:
     boards.device("virtio-scsi-pci", id="s0")
     boards.device("virtio-scsi-pci", addr="7")
-    for number, values in enumerate(
-        ({}, {"scsi-id": 3}, {"scsi-id": 3}, {"lun": 5}, {"lun": 5}, {"bus": "s0.0", "lun": 2})
-    ):
+    places: list[dict[str, Any]] = [{}, {"scsi-id": 3}, {"scsi-id": 3}, {"lun": 5}, {"lun": 5}]
+    for number, values in enumerate([*places, {"bus": "s0.0", "lun": 2}]):
         boards.device("scsi-cd", id=f"c{number}", **values)
         for name in ("scsi-id", "lun", "channel", "parent_bus"):
             boards.get(f"c{number}", name)
