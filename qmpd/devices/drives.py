@@ -62,6 +62,8 @@ def take_empty(device: Device) -> BlockBackend:
     """Have an empty drive of the device's own."""
     device.owns_backend = True
     backend = BlockBackend(device.machine.graph, "")
+    # a medium that is put in is read-only unless it is said otherwise
+    backend.read_only = True
     take(device, backend)
     return backend
 
@@ -126,7 +128,10 @@ def put_to_use(device: Device, backend: BlockBackend, *, read_only: bool, resiza
         wanted = device.get(name.replace("_", "-"))
         if wanted != "auto":
             setattr(backend.stats, name, wanted == "on")
-    backend.attach_device(device.attached())
+    attached = device.attached()
+    if backend.device is not None:
+        attached.on_medium = backend.device.on_medium
+    backend.attach_device(attached)
 
 
 def give_back(device: Device) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from qmpd.block.permissions import ALL
 from qmpd.devices import places
 from qmpd.devices.bus import Bus
 from qmpd.devices.drives import (
@@ -21,6 +23,7 @@ from qmpd.devices.sizes import UNSET, check_block_sizes, settle_geometry
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
+    from qmpd.block.backend import BlockBackend
     from qmpd.devices.device import Device
 
 AUTO_QUEUES: Final = {"num-queues": 0xFFFF, "num_queues": UNSET}
@@ -201,8 +204,18 @@ def _floppy(device: Device, bus: Bus) -> None:
         raise GenericError("fdc doesn't support drive option werror")
     if device.policy("read") != "report":
         raise GenericError("fdc doesn't support drive option rerror")
+    attached = backend.device
+    assert attached is not None
+    attached.on_medium = partial(_change_floppy, device, backend)
     if device.get("drive-type") == "auto":
         device.values["drive-type"] = "288" if backend.node is None else "144"
+
+
+def _change_floppy(device: Device, backend: BlockBackend, loaded: bool) -> None:
+    if loaded:
+        put_to_use(device, backend, read_only=is_read_only(backend), resizable=False)
+    else:
+        backend.set_permissions(0, ALL)
 
 
 # USB
