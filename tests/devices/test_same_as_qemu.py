@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -249,3 +250,28 @@ def test_unplugging(boards: Boards) -> None:
     boards.look()
     boards.device("virtio-scsi-pci", id="s0")
     boards.get("s0", "addr")
+
+
+def test_ports_of_q35(tmp_path: Path) -> None:
+    reason = qemu_missing()
+    if reason is not None:
+        pytest.skip(reason)
+    ports = [f"pcie-root-port,id=rp{number},chassis={number}" for number in (1, 2)]
+    devices = [*ports, "ide-cd,id=on", "virtio-scsi-pci,id=vs"]
+    boards = Boards(tmp_path, "q35", *(word for name in devices for word in ("-device", name)))
+    boards.add("null-co", "n")
+    for bus in (None, "rp1", "rp1", "pcie.0", "rp1/nope", "rp2"):
+        boards.device("virtio-blk-pci", drive="n", **({} if bus is None else {"bus": bus}))
+    boards.device("virtio-scsi-pci", id="s", bus="rp2")
+    boards.device("virtio-scsi-pci", id="t", bus="rp2", addr="0.1")
+    for driver in ("ide-cd", "floppy", "scsi-cd"):
+        boards.device(driver)
+    for name in ("on", "vs", "s"):
+        for prop in ("parent_bus", "hotpluggable", "hotplugged"):
+            boards.get(f"/machine/peripheral/{name}", prop)
+        boards.execute("device_del", id=name)
+    boards.execute("device_del", id="/machine/peripheral-anon/device[1]")
+    boards.look()
+    boards.reset()
+    boards.look()
+    boards.close()
