@@ -14,7 +14,7 @@ from qmpd.block.throttle import BURST_LENGTH_MAX, LIMIT_NAMES, ThrottleConfig, l
 from qmpd.block.throttle_group import ThrottleGroup, ThrottleGroups
 from qmpd.errors import GenericError, NotServed
 from qmpd.qapi.arguments import read_property
-from qmpd.qapi.ghash import iteration_order
+from qmpd.qapi.ghash import table_order
 from qmpd.qdict import member_order
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z", re.ASCII)
@@ -168,7 +168,7 @@ class ThrottleGroupObject(UserObject):
         names = [*(f"x-{name}" for name in limits), "limits"]
         return [
             (name, "ThrottleLimits" if name == "limits" else "int")
-            for name in reversed(iteration_order(names))
+            for name in reversed(table_order(names))
         ]
 
     def get_property(self, name: str) -> tuple[Any, str]:

@@ -61,7 +61,7 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     options: dict[str, Any] = {"driver": driver.format_name}
     for name in driver.strong_options:
         if name in node.options:
-            flat = flat_options(name, node.options[name])
+            flat = flat_options(name, node.texts.get(name, node.options[name]))
             options |= flat if node.reopened else dict(reversed(flat.items()))
     overridden = _backing_overridden(node, names)
     if driver.lists_children:

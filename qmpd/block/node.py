@@ -38,6 +38,8 @@ class Node(NodeIO):
         """The options that it was given itself, not those it has from a parent."""
         self.reopened = False
         """Whether its options are of blockdev-reopen: QEMU keeps these in another order."""
+        self.texts: dict[str, str] = {}
+        """Options as a command line had them, where they are shown like that."""
         self.driver_class = driver_class
         self.children: dict[str, Edge] = {}
         self.parents: list[Edge] = []

@@ -212,6 +212,7 @@ async def reopen_nodes(graph: Graph, queue: Sequence[ReopenState]) -> None:
         state.node.options = state.options
         state.node.explicit = state.explicit
         state.node.reopened = True
+        state.node.texts = {}
         await state.node.driver.reopen_commit(state)
     for state in reversed(queue):
         state.node.refresh_length()
