@@ -34,7 +34,9 @@ def guest_writes(draw: st.DrawFn) -> tuple[str, int, int, int]:
     blocks = CLUSTER // BLOCK
     start = draw(st.sampled_from([0, 0, 0, 5]))
     length = draw(st.sampled_from([blocks - start, blocks - start, 1]))
-    command = draw(st.sampled_from(["write", "write", "write", "write -z", "write -z -u", "discard"]))
+    command = draw(
+        st.sampled_from(["write", "write", "write", "write -z", "write -z -u", "discard"])
+    )
     byte = draw(st.integers(16, 250)) if command == "write" else 0
     return command, draw(clusters) * blocks + start, length, byte
 
