@@ -40,6 +40,9 @@ def _json_name(node: Node, names: Names) -> str:
 def exact_filename(node: Node, names: Names | None = None) -> str | None:
     """A file name that alone would open the same data; None where options are needed."""
     driver = node.driver
+    if node.implicit and node.primary is not None:
+        # What a job has put there by itself is called as what it filters.
+        return exact_filename(node.primary, names)
     own = driver.exact_filename()
     if own is not None or driver.is_protocol:
         return own
@@ -58,6 +61,8 @@ def exact_filename(node: Node, names: Names | None = None) -> str | None:
 def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     """All options that matter to the data, children included."""
     driver = node.driver
+    if node.implicit and node.primary is not None:
+        return full_options(node.primary, names)
     options: dict[str, Any] = {"driver": driver.format_name}
     for name in driver.strong_options:
         if name in node.options:

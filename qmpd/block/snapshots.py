@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.blockers import Op
+from qmpd.block.permissions import DATA, FILTERED, METADATA
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
+    from qmpd.block.node import Node
+
+_HOLDS_DATA: Final = DATA | METADATA | FILTERED
+
+
+def snapshot_node(node: Node) -> Node | None:
+    """The node that keeps the internal snapshots of `node`, None where none can.
+
+    A driver without snapshots of its own leaves them to its primary child, unless it has data
+    elsewhere, too.
+    """
+    while not node.driver.supports_internal_snapshots:
+        below = node.primary
+        if below is None:
+            return None
+        edges = node.children.values()
+        if any(edge.role & _HOLDS_DATA and edge.node is not below for edge in edges):
+            return None
+        node = below
+    return node
 
 
 async def delete_internal(
@@ -22,23 +43,24 @@ async def delete_internal(
     if ident is None and name is None:
         raise GenericError("Name or id must be provided")
     node.check_operation(Op.INTERNAL_SNAPSHOT_DELETE)
-    found = None
-    if node.driver.supports_internal_snapshots:
-        found = next(
-            (
-                snapshot
-                for snapshot in node.driver.snapshot_list()
-                if (ident is None or snapshot["id"] == ident)
-                and (name is None or snapshot["name"] == name)
-            ),
-            None,
-        )
+    holder = snapshot_node(node)
+    if holder is None:
+        raise GenericError("Failed to get a snapshot list: Operation not supported")
+    found = next(
+        (
+            snapshot
+            for snapshot in holder.driver.snapshot_list()
+            if (ident is None or snapshot["id"] == ident)
+            and (name is None or snapshot["name"] == name)
+        ),
+        None,
+    )
     if found is None:
         raise GenericError(
             f"Snapshot with id '{'null' if ident is None else ident}' and name"
             f" '{'null' if name is None else name}' does not exist on device '{device}'"
         )
-    await graph.drained([node], node.driver.snapshot_delete(ident, name))
+    await graph.drained([node], holder.driver.snapshot_delete(ident, name))
     return found
 
 

@@ -168,7 +168,7 @@ async def block_stream(context: Context, arguments: BlockStreamArguments) -> Non
     while current is not None and current is not end:
         current.check_operation(Op.STREAM)
         current = current.filter_or_backing
-    if base is None and bottom is None and arguments.backing_file is not None:
+    if base is None and arguments.backing_file is not None:
         raise GenericError("backing file specified, but streaming the entire chain")
     await start_stream(
         machine.jobs,

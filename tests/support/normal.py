@@ -10,7 +10,7 @@ _BLOCK_NAME = re.compile(r"#block\d+")
 _RATES = re.compile(r"(\d+ ops; ).*")
 _VARYING = {
     *("actual-size", "thread-id", "idle_time_ns", "rd_total_time_ns", "wr_total_time_ns"),
-    *("date-sec", "date-nsec", "vm-clock-nsec"),
+    *("date-sec", "date-nsec", "vm-clock-sec", "vm-clock-nsec"),
 }
 
 

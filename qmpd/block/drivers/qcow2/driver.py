@@ -222,8 +222,6 @@ class Qcow2(BlockDriver):
             "dirty-flag": bool(s.header.incompatible & INCOMPAT_DIRTY),
             "format-specific": await info.specific_info(s),
         }
-        if s.snapshots:
-            members["snapshots"] = [info.snapshot_info(snapshot) for snapshot in s.snapshots]
         return members | self._backing_members()
 
     def _backing_members(self) -> dict[str, Any]:

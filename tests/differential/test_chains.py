@@ -1,0 +1,483 @@
+"""Chains built, snapshotted, committed, streamed and mirrored: any sequence, both programs.
+
+What the guest of each disk reads is compared with a plain model after every step.  Jobs are
+held at one chunk by a speed of one byte a second, so that both programs are at the same place
+when the next thing happens; one that is not held is waited for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.backup.program import CLUSTER
+from tests.differential import chain_moves as moves
+from tests.differential.chain_moves import DISKS, disks, given, places
+from tests.differential.chain_program import (
+    BLOCK,
+    SIZE,
+    UNREADABLE,
+    ChainProgram,
+    first_content,
+    template,
+)
+from tests.support.normal import normal, normal_text
+from tests.support.programs import qemu_missing
+
+EXAMPLES = int(os.environ.get("QMPD_CHAIN_EXAMPLES", "40"))
+PHASES = [p for p in Phase if p is not Phase.shrink or "QMPD_NO_SHRINK" not in os.environ]
+GROUPS = 4
+"""Examples that one pair of programs is good for: each has disks of its own."""
+
+
+class Chains(RuleBasedStateMachine):
+    """Gives both programs the same; answers, events, graph and content must be the same."""
+
+    scratch: ClassVar[Path]
+    programs: ClassVar[list[ChainProgram]] = []
+    runs: ClassVar[int] = 0
+    examples: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[Any] = []
+        self.shown: list[Any] = []
+        self.files: list[str] = []
+        self.made = 0
+        self.unfit: set[str] = set()
+        self.first = 0
+        self.jobs: list[str] = []
+        self.failed = False
+
+    @initialize(
+        depth=st.lists(st.integers(0, 3), min_size=DISKS, max_size=DISKS),
+        writes=st.lists(moves.guest_writes(), min_size=1, max_size=6),
+    )
+    def start(self, depth: list[int], writes: list[Any]) -> None:
+        self._programs()
+        cls = type(self)
+        self.first = cls.examples % GROUPS * DISKS
+        cls.examples += 1
+        self.names = [f"d{self.first + disk}" for disk in range(DISKS)]
+        self.models = [first_content(self.first + disk) for disk in range(DISKS)]
+        self.look()
+        for disk in range(DISKS):
+            for layer in range(depth[disk]):
+                self._snapshot_sync(disk, None, None, True, False)
+                for number, write in enumerate(writes):
+                    if number % 3 == layer:
+                        self.write(disk, write)
+        self.look()
+
+    @classmethod
+    def _programs(cls) -> None:
+        if cls.examples % GROUPS == 0:
+            cls.close()
+        if cls.programs:
+            return
+        cls.runs += 1
+        cls.examples = 0
+        image = template(cls.scratch)
+        for side in ("real", "ours"):
+            folder = cls.scratch / f"{side}{cls.runs}"
+            real = side == "real"
+            cls.programs.append(ChainProgram(folder, image, real=real, disks=GROUPS * DISKS))
+        for program in cls.programs:
+            program.greet()
+
+    # Both programs
+
+    def do(self, command: str, **arguments: Any) -> Any:
+        """Give both the same, wait until they are quiet, and compare."""
+        self.said.append((command, arguments))
+        answers = [normal(program.do(command, **arguments)) for program in self.programs]
+        self.compare(answers)
+        self.settle()
+        return answers[0]
+
+    def settle(self) -> None:
+        """Compare events and jobs once both are quiet."""
+        jobs = [normal(program.quiet()) for program in self.programs]
+        self.compare([program.told() for program in self.programs])
+        self.compare(jobs)
+
+    def step(self, command: str, **arguments: Any) -> Any:
+        """As `do`, and compare all that there is."""
+        answer = self.do(command, **arguments)
+        self.look()
+        self.read()
+        return answer
+
+    def look(self) -> None:
+        """Compare nodes, disks and graph."""
+        self.compare([program.look() for program in self.programs])
+        self.jobs = [job["id"] for job in self.programs[0].do("query-jobs")]
+
+    def read(self) -> None:
+        """Compare what the guests read with the models."""
+        for name, model in zip(self.names, self.models, strict=True):
+            printed = [program.content(name, model) for program in self.programs]
+            self.compare(printed)
+            fault = f" {UNREADABLE * CLUSTER} {CLUSTER}: read failed: "
+            bad = [line for line in printed[0] if fault not in line]
+            self.check(not bad, f"{name} reads {bad}")
+        self.settle()
+
+    def compare(self, both: list[Any]) -> None:
+        if both[0] != both[1]:
+            one, other = _first_difference(*map(str, both))
+            self.check(False, f"QEMU {one}\nqmpd {other}")
+
+    def check(self, good: bool, text: str) -> None:
+        if not good:
+            self.failed = True
+            raise AssertionError("\n".join(map(str, [*self.said, text])))
+
+    # Names
+
+    def chain(self, disk: int) -> list[str]:
+        """The images of a disk's chain that have names of our own, the top first."""
+        program = self.programs[0]
+        names = program.chain(self.names[disk])
+        return [name for name in names if name[0] in "so"]
+
+    def node(self, disk: int, place: int) -> str:
+        chain = self.chain(disk)
+        return chain[place % len(chain)] if chain else "nope"
+
+    def file(self, node: str) -> str:
+        """The file name of a node, as a request gives it."""
+        shown = self.programs[0].nodes.get(node, {"file": "nope"})
+        name: str = shown["file"]
+        return name.replace(f"{self.programs[0].folder}/", "@/")
+
+    def new(self) -> str:
+        """A name for an image."""
+        self.made += 1
+        return f"o{self.made}"
+
+    def new_file(self, name: str, driver: str = "qcow2", size: int = SIZE) -> str:
+        """An empty image for both."""
+        file = f"{name}.{driver}"
+        self.said.append((file, driver, size))
+        for program in self.programs:
+            path = program.folder / file
+            if driver == "raw" or size != SIZE:
+                path.touch()
+                os.truncate(path, size)
+            else:
+                shutil.copy(program.image, path)
+        self.files.append(file)
+        return f"@/{file}"
+
+    def new_node(
+        self, driver: str, fault: dict[str, Any] | None, size: int = SIZE, **options: Any
+    ) -> str:
+        """A node over an empty image."""
+        name = self.new()
+        file: dict[str, Any] = {"driver": "file", "filename": self.new_file(name, driver, size)}
+        if fault is not None:
+            file = {"driver": "blkdebug", "image": file, "inject-error": [fault]}
+        self.do("blockdev-add", driver=driver, file=file, node_name=name, **options)
+        return name
+
+    # Snapshots
+
+    def _sync_arguments(
+        self, disk: int, place: int | None, wrong: str | None, named: bool
+    ) -> dict[str, Any]:
+        name = self.new()
+        arguments = given(
+            device=self.names[disk] if place is None else None,
+            node_name=None if place is None else self.node(disk, place),
+            snapshot_file=f"@/{name}.qcow2",
+            snapshot_node_name=name if named or place is not None else None,
+        )
+        self.files.append(f"{name}.qcow2")
+        match wrong:
+            case "directory":
+                arguments["snapshot-file"] = f"@/none/{name}.qcow2"
+            case "existing":
+                arguments |= {"snapshot-file": self.new_file(name), "mode": "existing"}
+            case "missing":
+                arguments["mode"] = "existing"
+            case "format" | "raw":
+                arguments["format"] = "raw" if wrong == "raw" else "nofmt"
+            case "not-qcow2":
+                arguments |= {"snapshot-file": self.new_file(name, "raw"), "mode": "existing"}
+            case "busy":
+                arguments["snapshot-file"] = self.file(self.node(disk, 0))
+            case "name":
+                arguments["snapshot-node-name"] = self.node(disk, 0)
+            case "unnamed":
+                arguments.pop("snapshot-node-name", None)
+        return arguments
+
+    def _snapshot_sync(
+        self, disk: int, place: int | None, wrong: str | None, named: bool, whole: bool = True
+    ) -> None:
+        arguments = self._sync_arguments(disk, place, wrong, named)
+        (self.step if whole else self.do)("blockdev-snapshot-sync", **arguments)
+        self.look()
+
+    def _action(self, snapshot: dict[str, Any]) -> dict[str, Any]:
+        """A snapshot as an action of a transaction."""
+        disk, place = snapshot["disk"], snapshot["place"]
+        if snapshot["blockdev"]:
+            overlay = self.new_node("qcow2", snapshot["fault"], backing=None)
+            data = {"node": self.node(disk, place or 0), "overlay": overlay}
+            return {"type": "blockdev-snapshot", "data": data}
+        data = self._sync_arguments(disk, place, snapshot["wrong"], snapshot["named"])
+        return {"type": "blockdev-snapshot-sync", "data": data}
+
+    @rule(snapshot=moves.snapshots())
+    def snapshot(self, snapshot: dict[str, Any]) -> None:
+        action = self._action(snapshot)
+        self.step(action["type"], **action["data"])
+
+    @rule(
+        snapshots=st.lists(moves.snapshots(), min_size=1, max_size=3),
+        bitmap=st.one_of(st.none(), disks),
+        abort=st.integers(0, 4),
+    )
+    def group(self, snapshots: list[dict[str, Any]], bitmap: int | None, abort: int) -> None:
+        actions = [self._action(snapshot) for snapshot in snapshots]
+        if bitmap is not None:
+            data = {"node": self.names[bitmap], "name": "b"}
+            actions.insert(0, {"type": "block-dirty-bitmap-add", "data": data})
+        if abort == 0:
+            actions.append({"type": "abort", "data": {}})
+        self.step("transaction", actions=actions)
+
+    @rule(disk=disks, name=st.sampled_from(["s", "t"]), delete=st.booleans())
+    def internal_snapshot(self, disk: int, name: str, delete: bool) -> None:
+        kind = "delete-internal" if delete else "internal"
+        self.step(f"blockdev-snapshot-{kind}-sync", device=self.names[disk], name=name)
+
+    # Jobs
+
+    @rule(commit=moves.commits())
+    def commit(self, commit: dict[str, Any]) -> None:
+        disk, by_file = commit["disk"], commit["by_file"]
+        chain = self.chain(disk) or ["nope"]
+        where = [commit[name] for name in ("top", "base")]
+        where = [None if place is None else place % len(chain) for place in where]
+        if commit["sorted"] and None not in where:
+            where.sort()
+        ends = {}
+        for name, place in zip(("top", "base"), where, strict=True):
+            if place is not None:
+                node = chain[place]
+                ends[name if by_file else f"{name}-node"] = self.file(node) if by_file else node
+        self.step("block-commit", device=self.names[disk], **ends, **commit["options"])
+
+    @rule(stream=moves.streams())
+    def stream(self, stream: dict[str, Any]) -> None:
+        disk, device = stream["disk"], stream["device"]
+        arguments = {"device": self.names[disk] if device is None else self.node(disk, device)}
+        if stream["below"] is not None:
+            node = self.node(disk, stream["below"])
+            arguments[stream["how"]] = self.file(node) if stream["how"] == "base" else node
+        self.step("block-stream", **arguments, **stream["options"])
+
+    @rule(mirror=moves.mirrors())
+    def mirror(self, mirror: dict[str, Any]) -> None:
+        disk, options = mirror["disk"], dict(mirror["options"])
+        if mirror["replaces"] is not None:
+            options["replaces"] = self.node(disk, mirror["replaces"])
+        self.unfit.discard(options["job-id"])
+        if mirror["drive"]:
+            options.pop("filter-node-name", None)
+            name = self.new()
+            self.files.append(f"{name}.{mirror['driver']}")
+            target = f"@/{name}.{mirror['driver']}"
+            options |= {"target": target, "format": mirror["driver"], "node-name": name}
+            if options["sync"] != "full" and mirror["driver"] == "raw":
+                options["sync"] = "full"
+            self.step("drive-mirror", device=self.names[disk], **options)
+            return
+        size = SIZE // 2 if mirror["short"] else SIZE
+        more = {}
+        driver = "raw" if mirror["short"] else mirror["driver"]
+        if options["sync"] == "top":
+            chain = self.chain(disk)
+            if len(chain) > 1 and driver == "qcow2":
+                more = {"backing": chain[1]}
+            else:
+                self.unfit.add(options["job-id"])
+        if options["sync"] == "none":
+            self.unfit.add(options["job-id"])
+        target = self.new_node(driver, mirror["fault"], size, **more)
+        self.step("blockdev-mirror", device=self.names[disk], target=target, **options)
+
+    def job(self, number: int) -> str:
+        return self.jobs[number % len(self.jobs)] if self.jobs else f"j{number}"
+
+    @rule(number=moves.jobs, verb=st.sampled_from(["pause", "resume", "finalize", "dismiss"]))
+    def verb(self, number: int, verb: str) -> None:
+        self.step(f"job-{verb}", id=self.job(number))
+
+    @rule(number=moves.jobs)
+    def complete(self, number: int) -> None:
+        """A mirror that has not copied all that a guest can read is not completed."""
+        job = self.job(number)
+        self.step("job-cancel" if job in self.unfit else "job-complete", id=job)
+
+    @rule(number=moves.jobs, force=st.booleans())
+    def cancel(self, number: int, force: bool) -> None:
+        self.step("block-job-cancel", device=self.job(number), force=force)
+
+    @rule(number=moves.jobs, speed=st.sampled_from([0, 0, 0, 1]))
+    def set_speed(self, number: int, speed: int) -> None:
+        self.step("block-job-set-speed", device=self.job(number), speed=speed)
+
+    @rule(number=moves.jobs, mode=st.sampled_from(["write-blocking", "background"]))
+    def change(self, number: int, mode: str) -> None:
+        self.step("block-job-change", id=self.job(number), type="mirror", copy_mode=mode)
+
+    # Guests, bitmaps, the rest
+
+    @rule(disk=disks, write=moves.guest_writes())
+    def guest_write(self, disk: int, write: tuple[str, int, int, int]) -> None:
+        self.write(disk, write)
+        self.settle()
+        self.look()
+        self.read()
+
+    def write(self, disk: int, write: tuple[str, int, int, int]) -> None:
+        """A failed write leaves what was there."""
+        command, start, length, byte = write
+        pattern = f" -P {byte}" if byte else ""
+        line = f"{command}{pattern} {start * BLOCK} {length * BLOCK}"
+        self.said.append((self.names[disk], line))
+        printed = [program.guest(line, self.names[disk]) for program in self.programs]
+        self.compare(printed)
+        if "discard" not in command and any("wrote" in text for text in printed[0]):
+            self.models[disk][start : start + length] = bytes([byte]) * length
+
+    @rule(disk=disks)
+    def guest_read(self, disk: int) -> None:
+        self.said.append((self.names[disk], "read"))
+        line = f"read 0 {8 * CLUSTER}"
+        self.compare([program.guest(line, self.names[disk]) for program in self.programs])
+        self.settle()
+
+    @rule(
+        disk=disks,
+        place=places,
+        kind=st.sampled_from(["add", "add", "clear", "remove"]),
+        persistent=st.booleans(),
+    )
+    def bitmap(self, disk: int, place: int, kind: str, persistent: bool) -> None:
+        more = {"persistent": persistent} if kind == "add" else {}
+        node = self.node(disk, place)
+        self.do(f"block-dirty-bitmap-{kind}", node=node, name="b", **more)
+        self.look()
+        self.compare([program.bitmaps() for program in self.programs])
+
+    @rule(disk=disks, place=places)
+    def delete(self, disk: int, place: int) -> None:
+        self.step("blockdev-del", node_name=self.node(disk, place))
+
+    @rule(disk=disks, place=places)
+    def rename(self, disk: int, place: int) -> None:
+        self.step(
+            "change-backing-file",
+            device=self.names[disk],
+            image_node_name=self.node(disk, place),
+            backing_file="@/other",
+        )
+
+    # The end
+
+    def teardown(self) -> None:
+        """End the jobs; compare what is left; give the next example the same programs."""
+        if self.failed:
+            self.close()
+        if not self.programs:
+            return
+        try:
+            self.compare([program.bitmaps() for program in self.programs])
+            for _ in range(2):
+                for job in list(self.jobs):
+                    self.do("job-cancel", id=job)
+                    self.do("job-dismiss", id=job)
+                self.look()
+            self.read()
+            for name in self.names:
+                self.do("eject", device=name, force=True)
+            for number in range(self.made, 0, -1):
+                self.do("blockdev-del", node_name=f"o{number}")
+            self.look()
+            self._check_images()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_images(self) -> None:
+        files = [f"s{self.first + n}" for n in range(DISKS) if (self.first + n) % 2 == 0]
+        files += [file for file in self.files if file.endswith(".qcow2")]
+        for file in dict.fromkeys(files):
+            folders = [program.folder for program in self.programs]
+            infos = [_qemu_img(folder, "info", "--backing-chain", file) for folder in folders]
+            self.compare([f"{file} {info}" for info in infos])
+            checks = [_qemu_img(folder, "check", file) for folder in folders]
+            self.compare([f"{file} {check}" for check in checks])
+
+    @classmethod
+    def close(cls) -> None:
+        """End the programs."""
+        programs, cls.programs = cls.programs, []
+        cls.examples = 0
+        for program in programs:
+            program.close()
+
+
+def _first_difference(real: str, ours: str) -> tuple[str, str]:
+    at = next(
+        (n for n, (a, b) in enumerate(zip(real, ours, strict=False)) if a != b),
+        min(len(real), len(ours)),
+    )
+    return real[max(0, at - 300) : at + 300], ours[max(0, at - 300) : at + 300]
+
+
+def _qemu_img(folder: Path, command: str, *arguments: str) -> str:
+    """What qemu-img says of an image."""
+    words = ["qemu-img", command, "-U", "--output=json", *arguments]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    said = json.loads(done.stdout) if done.stdout else None
+    text = normal_text(done.stderr, str(folder))
+    return f"{done.returncode} {normal(said, str(folder))} {text}"
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+@pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
+def test_any_sequence(tmp_path: Path) -> None:
+    Chains.scratch = tmp_path
+    try:
+        run_state_machine_as_test(
+            Chains,
+            settings=settings(
+                max_examples=EXAMPLES,
+                stateful_step_count=12,
+                deadline=None,
+                phases=PHASES,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    finally:
+        Chains.close()
