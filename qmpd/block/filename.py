@@ -67,7 +67,7 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     for name in driver.strong_options:
         if name in node.options:
             flat = flat_options(name, node.texts.get(name, node.options[name]))
-            options |= flat if node.reopened else dict(reversed(flat.items()))
+            options |= dict(reversed(flat.items())) if node.options_reversed else flat
     overridden = _backing_overridden(node, names)
     if driver.lists_children:
         children = [full_options(edge.node, names) for edge in node.children.values()]

@@ -50,8 +50,9 @@ class Frozen(RuleBasedStateMachine):
         image = self.world.machine.graph.storage.create(path)
         image.truncate(SIZE)
         image.close()
-        file = {"driver": "blkdebug", "image": {"driver": "file", "filename": path}}
-        file["inject-error"] = errors
+        file: dict[str, Any] = {"driver": "file", "filename": path}
+        if errors:
+            file = {"driver": "blkdebug", "image": file, "inject-error": errors}
         self.world.execute("blockdev-add", driver="raw", node_name=name, file=file)
 
     def attempt(self, command: str, **arguments: Any) -> None:
