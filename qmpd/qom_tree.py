@@ -8,6 +8,7 @@ from qmpd.devices.device import Device
 from qmpd.devices.properties import read_property
 from qmpd.errors import DeviceNotFound, GenericError
 from qmpd.objects import UserObject
+from qmpd.qapi.ghash import iteration_order
 
 if TYPE_CHECKING:
     from qmpd.machine import Machine
@@ -19,9 +20,13 @@ _TYPE: Entry = ("type", "string")
 
 
 def _objects(machine: Machine) -> list[Entry]:
+    objects = machine.objects.objects
     return [
         _TYPE,
-        *((name, f"child<{made.qom_type}>") for name, made in machine.objects.objects.items()),
+        *(
+            (name, f"child<{objects[name].qom_type}>")
+            for name in reversed(iteration_order(objects))
+        ),
     ]
 
 
