@@ -60,11 +60,11 @@ def parse_config(
 
 
 def _typed(options: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Any]:
-    order = member_order(options)
-    typed = {name: _value(name, options[name], kinds[name]) for name in order if name in kinds}
-    for name in order:
+    typed = {}
+    for name in member_order(options):
         if name not in kinds:
             raise ConfigError(f"Invalid parameter '{name}'")
+        typed[name] = _value(name, options[name], kinds[name])
     return typed
 
 
@@ -97,8 +97,7 @@ def _section(line: str) -> Section | None:
 
 
 def _lines(text: str) -> Iterator[str]:
-    for line in text.split("\n"):
-        whole = line + "\n"
+    for whole in re.findall(r"[^\n]*\n|[^\n]+", text):
         for start in range(0, len(whole), _LINE):
             yield whole[start : start + _LINE]
 

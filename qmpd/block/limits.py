@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from qmpd.clock import Waiter
 from qmpd.errors import BlockIOError
@@ -105,33 +105,42 @@ async def write(
     area = await node.tracker.begin(start, end)
     try:
         if start != offset or end != offset + length:
-            data = await _padded(node, limits, start, end, offset, data)
+            head, tail = await _around(node, limits, start, end, offset, length)
+            data = head + bytes(data) + tail
         await node.pass_write(start, data, limits.max_transfer or _MAXIMUM, fua=fua)
     finally:
         node.tracker.end(area)
 
 
-async def _padded(
-    node: NodeIO, limits: BlockLimits, start: int, end: int, offset: int, data: Any
-) -> bytes:
-    """The data of a write with what is around it in whole blocks."""
+async def _around(
+    node: NodeIO, limits: BlockLimits, start: int, end: int, offset: int, length: int
+) -> tuple[bytes, bytes]:
+    """What is around an area in its first and its last block; one read does if these are all."""
     align = limits.request_alignment
-    head = b""
-    tail = b""
-    after = offset + len(data)
-    if start != offset:
-        node.debug_event("pwritev_rmw_head")
-        block = await read(node, limits, start, align)
-        node.debug_event("pwritev_rmw_after_head")
-        head = block[: offset - start]
-        if end == start + align:
-            tail = block[after - start :]
-    if after != end and not tail:
+    head, tail, size = offset - start, end - offset - length, end - start
+    at_once = size == (2 * align if size > align and head and tail else align)
+    before, behind = b"", b""
+    if head or at_once:
+        both = tail > 0 and at_once
+        _tell(node, "pwritev_rmw_head", head > 0, "pwritev_rmw_tail", both)
+        block = await read(node, limits, start, size if at_once else align)
+        _tell(node, "pwritev_rmw_after_head", head > 0, "pwritev_rmw_after_tail", both)
+        before = block[:head]
+        if at_once:
+            return before, block[size - tail :]
+    if tail:
         node.debug_event("pwritev_rmw_tail")
         block = await read(node, limits, end - align, align)
         node.debug_event("pwritev_rmw_after_tail")
-        tail = block[after - (end - align) :]
-    return head + bytes(data) + tail
+        behind = block[align - tail :]
+    return before, behind
+
+
+def _tell(node: NodeIO, first: str, has_first: bool, second: str, has_second: bool) -> None:
+    if has_first:
+        node.debug_event(first)
+    if has_second:
+        node.debug_event(second)
 
 
 async def write_zeroes(
@@ -145,15 +154,27 @@ async def write_zeroes(
 ) -> None:
     """Zero an area: a partial block at either end is written, the middle zeroed."""
     align = limits.request_alignment
-    end = offset + length
-    head = min(end, -(-offset // align) * align)
-    if offset < head:
-        await write(node, limits, offset, bytes(head - offset), fua=False)
-    middle = max(head, end // align * align)
-    if head < middle:
-        await node.pass_zeroes(head, middle - head, may_unmap, no_fallback)
-    if middle < end:
-        await write(node, limits, middle, bytes(end - middle), fua=False)
+    start, end = offset // align * align, -(-(offset + length) // align) * align
+    if start == offset and end == offset + length:
+        await node.pass_zeroes(offset, length, may_unmap, no_fallback)
+        return
+    most = limits.max_transfer or _MAXIMUM
+    area = await node.tracker.begin(start, end)
+    try:
+        head, tail = await _around(node, limits, start, end, offset, length)
+        if end - start <= align * (2 if head and tail else 1):
+            await node.pass_write(start, head + bytes(length) + tail, most, fua=False)
+            return
+        if head:
+            await node.pass_write(start, head + bytes(align - len(head)), most, fua=False)
+            start += align
+        middle = end - start - (align if tail else 0)
+        if middle:
+            await node.pass_zeroes(start, middle, may_unmap, no_fallback)
+        if tail:
+            await node.pass_write(end - align, bytes(align - len(tail)) + tail, most, fua=False)
+    finally:
+        node.tracker.end(area)
 
 
 async def write_aligned_zeroes(

@@ -42,6 +42,7 @@ class NodeFlags:
     unmap: bool
     detect_zeroes: str
     cache: CacheMode
+    active: bool
 
     @classmethod
     def of_options(cls, options: Mapping[str, Any]) -> NodeFlags:
@@ -54,6 +55,7 @@ class NodeFlags:
             options.get("discard", "ignore") == "unmap",
             options.get("detect-zeroes", "off"),
             CacheMode(cache.get("direct", False), cache.get("no-flush", False)),
+            options.get("active", True),
         )
 
     @classmethod
@@ -66,6 +68,7 @@ class NodeFlags:
             node.unmap,
             node.detect_zeroes,
             CacheMode(node.cache.direct, node.cache.no_flush),
+            node.active,
         )
 
     def apply(self, node: Node) -> None:
@@ -76,6 +79,7 @@ class NodeFlags:
         node.unmap = self.unmap
         node.detect_zeroes = self.detect_zeroes
         node.cache = self.cache
+        node.active = self.active
 
 
 @dataclass
@@ -141,6 +145,8 @@ def _enqueue(
         and not keep_old,
         explicit=node.explicit if keep_old else options,
     )
+    if keep_old and "active" not in options:
+        state.flags.active = node.active
     if "discard" not in options:
         # The one option that QEMU leaves as it is.
         state.flags.unmap = node.unmap
@@ -258,7 +264,9 @@ def _check_reset(state: ReopenState) -> None:
     node = state.node
     given = _flattened(node, state.options)
     for name in member_order(_flattened(node, node.options)):
-        if name in given or name in state.options or name in COMMON or name in node.children:
+        # QEMU forgets that it was given "active", which it then ignores.
+        known = name in given or name in state.options or name in COMMON or name in node.children
+        if known and name != "active":
             continue
         if name not in ("backing", *node.driver.mutable_options):
             raise GenericError(f"Option '{name}' cannot be reset to its default value")
@@ -330,7 +338,7 @@ def _check_unchanged(node: Node, name: str, value: Any, old: Any) -> None:
         return
     if name == "cache" and not value:
         raise GenericError("Cannot change the option 'cache'")
-    if name in COMMON or name in ("file", "backing"):
+    if name in COMMON or name in ("file", "backing", "active"):
         return
     if name in driver.mutable_options or name in driver.needed_options:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.block.chain_status import block_status_above
@@ -35,7 +36,8 @@ class Quorum(BlockDriver):
 
     def __init__(self, node: Node, options: Mapping[str, Any]) -> None:
         super().__init__(node)
-        self.threshold: int = options["vote-threshold"]
+        # QEMU keeps it in a C int.
+        self.threshold = (options["vote-threshold"] + (1 << 31)) % (1 << 32) - (1 << 31)
         self.fifo = options.get("read-pattern", "quorum") == "fifo"
         self.blkverify = not self.fifo and options.get("blkverify", False)
         self.rewrite = not self.fifo and options.get("rewrite-corrupted", False)
@@ -182,7 +184,8 @@ class Quorum(BlockDriver):
             self._report_bad("read", offset, length, children[index], None)
         if self.rewrite:
             for index in bad:
-                await children[index].pwrite(offset, winner.value)
+                with suppress(BlockIOError):
+                    await children[index].pwrite(offset, winner.value)
         return winner.value
 
     def _mismatch(self, offset: int, length: int, results: list[bytes | None]) -> None:
@@ -212,8 +215,10 @@ class Quorum(BlockDriver):
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """See `BlockDriver.pwrite`."""
-        requests = [(child, child.pwrite(offset, data, fua=fua)) for child in self.voters]
+        requests = [(child, child.pwrite(offset, data)) for child in self.voters]
         await self._write(offset, len(data), requests)
+        if fua:
+            await self.flush()
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """See `BlockDriver.pwrite_zeroes`."""
