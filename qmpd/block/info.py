@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.filename import Names, filename
+from qmpd.block.group_snapshots import snapshot_list
 from qmpd.block.throttle import BUCKETS
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ async def _node_info(node: Node, names: Names | None) -> dict[str, Any]:
     if allocated is not None:
         info["actual-size"] = allocated
     info |= await node.driver.info_members()
+    snapshots = snapshot_list(node)
+    if snapshots:
+        info["snapshots"] = snapshots
     return info
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.blockers import Op
+from qmpd.block.group_snapshots import snapshot_holder, snapshot_list
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -22,23 +23,22 @@ async def delete_internal(
     if ident is None and name is None:
         raise GenericError("Name or id must be provided")
     node.check_operation(Op.INTERNAL_SNAPSHOT_DELETE)
-    found = None
-    if node.driver.supports_internal_snapshots:
-        found = next(
-            (
-                snapshot
-                for snapshot in node.driver.snapshot_list()
-                if (ident is None or snapshot["id"] == ident)
-                and (name is None or snapshot["name"] == name)
-            ),
-            None,
-        )
-    if found is None:
+    holder = snapshot_holder(node)
+    found = next(
+        (
+            snapshot
+            for snapshot in snapshot_list(node)
+            if (ident is None or snapshot["id"] == ident)
+            and (name is None or snapshot["name"] == name)
+        ),
+        None,
+    )
+    if found is None or holder is None:
         raise GenericError(
             f"Snapshot with id '{'null' if ident is None else ident}' and name"
             f" '{'null' if name is None else name}' does not exist on device '{device}'"
         )
-    await graph.drained([node], node.driver.snapshot_delete(ident, name))
+    await graph.drained([node], holder.driver.snapshot_delete(ident, name))
     return found
 
 

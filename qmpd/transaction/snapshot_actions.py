@@ -13,6 +13,7 @@ from typing import Any
 from qmpd.block.blockers import Op
 from qmpd.block.create_image import create_image, open_image
 from qmpd.block.filename import filename
+from qmpd.block.group_snapshots import can_snapshot, find_snapshot, snapshot_holder
 from qmpd.block.node import Node
 from qmpd.block.permissions import CONSISTENT_READ
 from qmpd.block.replace import GraphChange
@@ -133,6 +134,7 @@ class SnapshotInternalSync(Action):
     """blockdev-snapshot-internal-sync."""
 
     _node: Node | None = None
+    _holder: Node | None = None
     _made: str | None = None
 
     async def prepare(self) -> None:
@@ -145,30 +147,31 @@ class SnapshotInternalSync(Action):
         node.check_operation(Op.INTERNAL_SNAPSHOT)
         if node.read_only:
             raise GenericError(f"Device '{device}' is read only")
-        if not node.driver.supports_internal_snapshots:
+        holder = snapshot_holder(node)
+        if holder is None or not can_snapshot(node):
             raise GenericError(
                 f"Block format '{node.driver.format_name}' used by device '{device}' does not"
                 " support internal snapshots"
             )
         if not name:
             raise GenericError("Name is empty")
-        if any(found["name"] == name for found in node.driver.snapshot_list()):
+        if find_snapshot(node, name) is not None:
             raise GenericError(f"Snapshot with name '{name}' already exists on device '{device}'")
         now = time.time_ns()
         date = now // 1_000_000_000, now % 1_000_000_000
         try:
-            made = await node.driver.snapshot_create(name, date, self.graph.guest_time())
+            made = await holder.driver.snapshot_create(name, date, self.graph.guest_clock.now())
         except BlockIOError as error:
             raise error.prefixed(
                 f"Failed to create snapshot '{name}' on device '{device}': "
             ) from None
-        self._made = made
+        self._holder, self._made = holder, made
 
     async def abort(self) -> None:
         """See `Action.abort`."""
-        if self._node is not None and self._made is not None:
+        if self._holder is not None and self._made is not None:
             try:
-                await self._node.driver.snapshot_delete(self._made, self.data.name)
+                await self._holder.driver.snapshot_delete(self._made, self.data.name)
             except QmpError as error:
                 self.graph.report(
                     f"Failed to delete snapshot with id '{self._made}' and name"
