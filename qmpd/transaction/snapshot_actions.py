@@ -108,7 +108,7 @@ class SnapshotSync(_External):
     async def open_overlay(self, old: Node) -> Node:
         """See `_External.open_overlay`."""
         data: Any = self.data
-        image_format = data.format or "qcow2"
+        image_format = "qcow2" if data.format is None else data.format
         name = data.snapshot_node_name
         if data.node_name is not None and name is None:
             raise GenericError("New overlay node-name missing")
