@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd import __version__
 from qmpd.block.graph import Graph
+from qmpd.block.group_snapshots import all_disks
+from qmpd.block.guest_clock import NoGuestClock
 from qmpd.devices.board import Board
 from qmpd.devices.tree import DeviceTree
-from qmpd.errors import GenericError
+from qmpd.errors import BlockIOError, GenericError
 from qmpd.events import EventBus
 from qmpd.jobs.table import JobTable
 from qmpd.objects import ObjectContainer
@@ -89,6 +92,8 @@ class Machine:
         self.in_preconfig = preconfig
         self.cpus = cpus
         self._autostart = not paused
+        if personality is Personality.STORAGE_DAEMON:
+            self.graph.guest_clock = NoGuestClock(clock)
         self.run_state = RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
         self.on_shutdown: Callable[[], None] | None = None
@@ -96,6 +101,19 @@ class Machine:
         """Tells the ChardevInfo of every character device of the process."""
         if self._autostart and not preconfig:
             self.run_state = RunState.RUNNING
+
+    @property
+    def run_state(self) -> RunState:
+        """What the guest does; its clock goes while it runs."""
+        return self._run_state
+
+    @run_state.setter
+    def run_state(self, state: RunState) -> None:
+        self._run_state = state
+        if state is RunState.RUNNING:
+            self.graph.guest_clock.go()
+        else:
+            self.graph.guest_clock.stand_still()
 
     @property
     def running(self) -> bool:
@@ -113,10 +131,38 @@ class Machine:
         """Command cont: let a stopped guest run."""
         if not self.running:
             self._forget_io_errors()
-            self.run_state = RunState.RUNNING
-            self.events.emit("RESUME")
-            for device in self.devices:
-                device.guest_runs()
+            self._run()
+
+    def _run(self) -> None:
+        self.run_state = RunState.RUNNING
+        self.events.emit("RESUME")
+        for device in self.devices:
+            device.guest_runs()
+
+    async def stop_for(self, state: RunState) -> None:
+        """Let the guest stand still, in `state` if it runs; its writes are done and flushed then.
+
+        :param state: why it stands still
+        """
+        if self.running:
+            self.run_state = state
+            self.events.emit("STOP")
+        await self.graph.drain_all()
+        for node in all_disks(self.graph):
+            if not node.read_only:
+                with suppress(BlockIOError):
+                    await node.flush()
+
+    def go_on(self, state: RunState) -> None:
+        """Let the guest be in `state` again after `stop_for`."""
+        if state is not RunState.RUNNING:
+            self.run_state = state
+        elif not self.running:
+            self._run()
+
+    def restart(self) -> None:
+        """Reset the guest's devices without a word, as when a snapshot is loaded."""
+        self._forget_io_errors()
 
     def stop_for_io_error(self) -> None:
         """A device cannot go on: pause the guest until `cont`."""

@@ -11,5 +11,7 @@ class RunState(Enum):
     PRELAUNCH = "prelaunch"
     RUNNING = "running"
     PAUSED = "paused"
+    SAVE_VM = "save-vm"
+    RESTORE_VM = "restore-vm"
     IO_ERROR = "io-error"
     SHUTDOWN = "shutdown"

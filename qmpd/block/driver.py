@@ -281,17 +281,34 @@ class BlockDriver:
         """The SnapshotInfo of every internal snapshot."""
         return []
 
-    async def snapshot_create(self, name: str, date: tuple[int, int], vm_clock: int) -> str:
+    def is_disk_only(self, name: str, *, by_id: bool = False) -> bool:
+        """Whether a snapshot, the first of its name, is known to lack the state of the guest.
+
+        :param by_id: it is the one that `snapshot_goto` finds
+        """
+        return False
+
+    async def snapshot_create(
+        self, name: str, date: tuple[int, int], vm_clock: int, *, disk_only: bool = True
+    ) -> str:
         """Keep the disk as an internal snapshot; returns its id.
 
         :param date: seconds and nanoseconds of the real time
         :param vm_clock: nanoseconds the guest has run
+        :param disk_only: the state of the guest is not kept with it
         :raises BlockIOError: it failed
         """
         raise BlockIOError(errno.ENOTSUP)
 
     async def snapshot_delete(self, ident: str | None, name: str | None) -> dict[str, Any]:
         """Delete an internal snapshot; returns its SnapshotInfo.
+
+        :raises BlockIOError: it failed
+        """
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def snapshot_goto(self, ident: str) -> None:
+        """Let the disk be what it was at a snapshot, found by its id, else by its name.
 
         :raises BlockIOError: it failed
         """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qmpd.block import drain, replace
 from qmpd.block.backend import BlockBackend
 from qmpd.block.blockers import Op
+from qmpd.block.guest_clock import GuestClock
 from qmpd.block.names import NameGenerator, check_node_name
 from qmpd.block.node import Node
 from qmpd.block.opening import child_options, open_node
@@ -45,7 +46,7 @@ class Graph:
         """Takes its complaints."""
         self.storage = storage
         self.clock = clock
-        self._started = clock.now()
+        self.guest_clock = GuestClock(clock)
         self.throttle_groups = ThrottleGroups(clock)
         self.backends: dict[str, BlockBackend] = {}
         """The named backends, the oldest first."""
@@ -54,10 +55,6 @@ class Graph:
         self._drains = 0
         self._by_name: dict[str, Node] = {}
         self._names = NameGenerator()
-
-    def guest_time(self) -> int:
-        """Nanoseconds the guest has been there."""
-        return self.clock.now() - self._started
 
     # Looking up
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.filename import Names, filename
-from qmpd.block.snapshots import snapshot_node
+from qmpd.block.group_snapshots import snapshot_list
 from qmpd.block.throttle import BUCKETS
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ async def _node_info(node: Node, names: Names | None) -> dict[str, Any]:
     if allocated is not None:
         info["actual-size"] = allocated
     info |= await node.driver.info_members()
-    holder = snapshot_node(node)
-    if holder is not None and (snapshots := holder.driver.snapshot_list()):
+    snapshots = snapshot_list(node)
+    if snapshots:
         info["snapshots"] = snapshots
     return info
 

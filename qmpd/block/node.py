@@ -37,7 +37,7 @@ class Node(NodeIO):
         self.explicit: Mapping[str, Any] = self.options
         """The options that it was given itself, not those it has from a parent."""
         self.options_reversed = True
-        """Whether QEMU has its options backwards, as it has after every other time it copied them."""
+        """Whether QEMU has its options backwards, as after every other time it copied them."""
         self.texts: dict[str, str] = {}
         """Options as a command line had them, where they are shown like that."""
         self.driver_class = driver_class

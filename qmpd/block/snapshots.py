@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from qmpd.block.blockers import Op
-from qmpd.block.permissions import DATA, FILTERED, METADATA
+from qmpd.block.group_snapshots import snapshot_holder, snapshot_list
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
-    from qmpd.block.node import Node
-
-_HOLDS_DATA: Final = DATA | METADATA | FILTERED
-
-
-def snapshot_node(node: Node) -> Node | None:
-    """The node that keeps the internal snapshots of `node`, None where none can.
-
-    A driver without snapshots of its own leaves them to its primary child, unless it has data
-    elsewhere, too.
-    """
-    while not node.driver.supports_internal_snapshots:
-        below = node.primary
-        if below is None:
-            return None
-        edges = node.children.values()
-        if any(edge.role & _HOLDS_DATA and edge.node is not below for edge in edges):
-            return None
-        node = below
-    return node
 
 
 async def delete_internal(
@@ -43,13 +23,13 @@ async def delete_internal(
     if ident is None and name is None:
         raise GenericError("Name or id must be provided")
     node.check_operation(Op.INTERNAL_SNAPSHOT_DELETE)
-    holder = snapshot_node(node)
+    holder = snapshot_holder(node)
     if holder is None:
         raise GenericError("Failed to get a snapshot list: Operation not supported")
     found = next(
         (
             snapshot
-            for snapshot in holder.driver.snapshot_list()
+            for snapshot in snapshot_list(node)
             if (ident is None or snapshot["id"] == ident)
             and (name is None or snapshot["name"] == name)
         ),

@@ -1,4 +1,4 @@
-"""Commands of schema modules migration and yank: the ones that may be executed out of band."""
+"""Commands of schema modules migration and yank: out of band ones, and snapshots of machines."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING
 
 from qmpd.commands.registry import CommandTable, Context
 from qmpd.errors import DeviceNotFound, GenericError
+from qmpd.jobs.snapshot import SnapshotDelete, SnapshotJob, SnapshotLoad, SnapshotSave
 
 if TYPE_CHECKING:
-    from qmpd.models.migration import MigrateRecoverArguments
+    from qmpd.models.migration import (
+        MigrateRecoverArguments,
+        SnapshotDeleteArguments,
+        SnapshotLoadArguments,
+        SnapshotSaveArguments,
+    )
     from qmpd.models.yank import YankArguments
 
 MIGRATION = CommandTable()
@@ -42,3 +48,30 @@ def yank(context: Context, arguments: YankArguments) -> None:
     """
     if arguments.instances:
         raise DeviceNotFound("Instance not found")
+
+
+@MIGRATION.command("snapshot-save")
+async def snapshot_save(context: Context, arguments: SnapshotSaveArguments) -> None:
+    """Start a job that takes a snapshot of several disks at one instant."""
+    a = arguments
+    await _run(SnapshotSave(context.machine, a.job_id, a.tag, a.devices, a.vmstate))
+
+
+@MIGRATION.command("snapshot-load")
+async def snapshot_load(context: Context, arguments: SnapshotLoadArguments) -> None:
+    """Start a job that brings several disks back to a snapshot."""
+    a = arguments
+    await _run(SnapshotLoad(context.machine, a.job_id, a.tag, a.devices, a.vmstate))
+
+
+@MIGRATION.command("snapshot-delete")
+async def snapshot_delete(context: Context, arguments: SnapshotDeleteArguments) -> None:
+    """Start a job that deletes a snapshot from several disks."""
+    a = arguments
+    await _run(SnapshotDelete(context.machine, a.job_id, a.tag, a.devices))
+
+
+async def _run(job: SnapshotJob) -> None:
+    """The work is done when the command is answered; the job ends after that."""
+    job.start()
+    await job.worked

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qmpd.hmp.quantities import human_size
+from qmpd.hmp.snapshots import dump_snapshots
 from qmpd.qdict import ordered
 
 
@@ -30,6 +31,8 @@ def dump_image_info(image: Mapping[str, Any]) -> str:
     if "backing-filename-format" in image:
         lines.append(f"backing file format: {image['backing-filename-format']}")
     text = "\n".join(lines) + "\n"
+    if image.get("snapshots"):
+        text += "Snapshot list:\n" + dump_snapshots(image["snapshots"])
     specific = image.get("format-specific")
     if specific and specific["data"]:
         text += "Format specific information:\n" + dump_specific(specific["data"], 1)

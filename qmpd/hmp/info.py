@@ -9,6 +9,7 @@ from qmpd.block.info import query_block, query_named_block_nodes
 from qmpd.block.stats import query_blockstats
 from qmpd.hmp.image_info import dump_image_info
 from qmpd.hmp.line import Kind, Parameter
+from qmpd.hmp.snapshots import info_snapshots
 from qmpd.hmp.table import Arguments, HmpCommand, by_name
 from qmpd.runstate import RunState
 
@@ -179,6 +180,7 @@ INFO: Final = by_name(
     HmpCommand("block-jobs", info_block_jobs, summary="show progress of block jobs"),
     HmpCommand("blockstats", info_blockstats, summary="show block device statistics"),
     HmpCommand("name", info_name, summary="show the current VM name"),
+    HmpCommand("snapshots", info_snapshots, summary="show the currently saved VM snapshots"),
     HmpCommand("status", info_status, summary="show the current VM status"),
     HmpCommand("uuid", info_uuid, summary="show the current VM UUID"),
     HmpCommand("version", info_version, summary="show the version of QEMU"),
@@ -189,8 +191,8 @@ UNSERVED_INFO: Final = frozenset(
     balloon capture chardev cpus cryptodev dirty_rate dump history hotpluggable-cpus iothreads irq
     jit kvm lapic mem memdev memory-devices memory_size_summary mice migrate migrate_capabilities
     migrate_parameters mtree network numa opcount pci pic qdm qom-tree qtree ramblock registers
-    replay rocker rocker-of-dpa-flows rocker-of-dpa-groups rocker-ports roms sev sgx snapshots
-    spice stats sync-profile tlb tpm trace-events usb usbhost usernet vcpu_dirty_limit virtio
+    replay rocker rocker-of-dpa-flows rocker-of-dpa-groups rocker-ports roms sev sgx spice
+    stats sync-profile tlb tpm trace-events usb usbhost usernet vcpu_dirty_limit virtio
     virtio-queue-element virtio-queue-status virtio-status virtio-vhost-queue-status
     vm-generation-id vnc
     """.split()

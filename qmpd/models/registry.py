@@ -379,6 +379,9 @@ COMMANDS: Mapping[str, CommandInfo] = {
             allow_oob=True,
         ),
         CommandInfo("migrate-pause", "migration", allow_oob=True),
+        CommandInfo("snapshot-save", "migration", arguments="migration:SnapshotSaveArguments"),
+        CommandInfo("snapshot-load", "migration", arguments="migration:SnapshotLoadArguments"),
+        CommandInfo("snapshot-delete", "migration", arguments="migration:SnapshotDeleteArguments"),
         CommandInfo("transaction", "transaction", arguments="transaction:TransactionArguments"),
         CommandInfo(
             "qmp_capabilities",

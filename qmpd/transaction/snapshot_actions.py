@@ -13,10 +13,10 @@ from typing import Any
 from qmpd.block.blockers import Op
 from qmpd.block.create_image import create_image, open_image
 from qmpd.block.filename import filename
+from qmpd.block.group_snapshots import can_snapshot, find_snapshot, snapshot_holder
 from qmpd.block.node import Node
 from qmpd.block.permissions import CONSISTENT_READ
 from qmpd.block.replace import GraphChange
-from qmpd.block.snapshots import snapshot_node
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.transaction.core import Action
 
@@ -108,7 +108,7 @@ class SnapshotSync(_External):
     async def open_overlay(self, old: Node) -> Node:
         """See `_External.open_overlay`."""
         data: Any = self.data
-        image_format = data.format or "qcow2"
+        image_format = "qcow2" if data.format is None else data.format
         name = data.snapshot_node_name
         if data.node_name is not None and name is None:
             raise GenericError("New overlay node-name missing")
@@ -147,20 +147,20 @@ class SnapshotInternalSync(Action):
         node.check_operation(Op.INTERNAL_SNAPSHOT)
         if node.read_only:
             raise GenericError(f"Device '{device}' is read only")
-        holder = snapshot_node(node)
-        if holder is None or holder.read_only:
+        holder = snapshot_holder(node)
+        if holder is None or not can_snapshot(node):
             raise GenericError(
                 f"Block format '{node.driver.format_name}' used by device '{device}' does not"
                 " support internal snapshots"
             )
         if not name:
             raise GenericError("Name is empty")
-        if any(found["name"] == name for found in holder.driver.snapshot_list()):
+        if find_snapshot(node, name) is not None:
             raise GenericError(f"Snapshot with name '{name}' already exists on device '{device}'")
         now = time.time_ns()
         date = now // 1_000_000_000, now % 1_000_000_000
         try:
-            made = await holder.driver.snapshot_create(name, date, self.graph.guest_time())
+            made = await holder.driver.snapshot_create(name, date, self.graph.guest_clock.now())
         except BlockIOError as error:
             raise error.prefixed(
                 f"Failed to create snapshot '{name}' on device '{device}': "
@@ -169,7 +169,7 @@ class SnapshotInternalSync(Action):
 
     async def abort(self) -> None:
         """See `Action.abort`."""
-        if self._holder is not None:
+        if self._holder is not None and self._made is not None:
             try:
                 await self._holder.driver.snapshot_delete(self._made, self.data.name)
             except QmpError as error:

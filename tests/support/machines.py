@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qmpd.block.images import MemoryStorage
+from qmpd.block.images import MemoryStorage, Storage
 from qmpd.clock import VirtualClock
 from qmpd.commands.dispatch import dispatch
 from qmpd.machine import Machine
@@ -14,18 +14,19 @@ from qmpd.wire.session import NO_ID, Request, Session
 class TestMachine:
     """A machine on a virtual clock, with a session past negotiation.
 
+    :param storage: where its images live; memory if absent
     :param options: further arguments of `Machine`
     """
 
     __test__ = False
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, storage: Storage | None = None, **options: Any) -> None:
         self.clock = VirtualClock()
         self.printed: list[str] = []
         self.complaints: list[str] = []
         self.machine = Machine(
             self.clock,
-            MemoryStorage(),
+            MemoryStorage() if storage is None else storage,
             stdout=self.printed.append,
             stderr=self.complaints.append,
             **options,

@@ -303,11 +303,24 @@ class Qcow2(BlockDriver):
         await creation.change_backing_file(s, name, backing_format)
         self.auto_backing_file = name or ""
 
-    async def snapshot_create(self, name: str, date: tuple[int, int], vm_clock: int) -> str:
+    def is_disk_only(self, name: str, *, by_id: bool = False) -> bool:
+        """See `BlockDriver.is_disk_only`: of those found in the image nobody can tell."""
+        found = snapshots.find_snapshot(self.state, name, None) if by_id else None
+        found = found or snapshots.find_snapshot(self.state, None, name)
+        return found is not None and found.disk_only
+
+    async def snapshot_create(
+        self, name: str, date: tuple[int, int], vm_clock: int, *, disk_only: bool = True
+    ) -> str:
         """See `BlockDriver.snapshot_create`."""
         self.state.check_usable()
         made = await snapshots.snapshot_create(
-            self.state, name, date_sec=date[0], date_nsec=date[1], vm_clock_nsec=vm_clock
+            self.state,
+            name,
+            date_sec=date[0],
+            date_nsec=date[1],
+            vm_clock_nsec=vm_clock,
+            disk_only=disk_only,
         )
         return info.text(made.id)
 
@@ -317,7 +330,7 @@ class Qcow2(BlockDriver):
         return info.snapshot_info(await snapshots.snapshot_delete(self.state, ident, name))
 
     async def snapshot_goto(self, ident: str) -> None:
-        """Go back to an internal snapshot, by id or name."""
+        """See `BlockDriver.snapshot_goto`."""
         self.state.check_usable()
         await snapshots.snapshot_goto(self.state, ident)
         self.node.refresh_length()

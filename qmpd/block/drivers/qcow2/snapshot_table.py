@@ -32,6 +32,7 @@ class Snapshot:
     :param vm_state_size: bytes of VM state
     :param icount: instruction count, `NO_ICOUNT` when unknown
     :param extra_data_size: bytes of extra data in the table, known and unknown
+    :param disk_only: known to have been taken of this disk only; not in the table
     """
 
     l1_table_offset: int
@@ -46,6 +47,7 @@ class Snapshot:
     icount: int = NO_ICOUNT
     extra_data_size: int = _EXTRA.size
     unknown_extra: bytes = b""
+    disk_only: bool = False
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.drivers.qcow2 import overlap
 from qmpd.block.drivers.qcow2.cache import decode_entries, encode_entries
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from qmpd.block.drivers.qcow2.cache import Table
     from qmpd.block.drivers.qcow2.state import Qcow2State
 
+MAX_NAME: Final = 255
+"""Longest name of a snapshot, bytes; QEMU cuts off what is beyond."""
+
 
 async def snapshot_create(
     s: Qcow2State,
@@ -45,8 +48,11 @@ async def snapshot_create(
     date_nsec: int,
     vm_clock_nsec: int,
     vm_state_size: int = 0,
+    disk_only: bool = True,
 ) -> Snapshot:
     """Keep the disk as it is now as an internal snapshot; its id is found here.
+
+    :param disk_only: it is no snapshot of a whole machine; the image does not say so
 
     :raises BlockIOError: EFBIG with too many, ENOTSUP with an external data file
     """
@@ -65,13 +71,14 @@ async def snapshot_create(
             l1_table_offset=offset,
             l1_size=len(s.l1),
             id=_new_id(s.snapshots),
-            name=name.encode(),
+            name=name.encode()[:MAX_NAME],
             date_sec=date_sec,
             date_nsec=date_nsec,
             vm_clock_nsec=vm_clock_nsec,
             vm_state_size=vm_state_size,
             disk_size=s.size,
             icount=NO_ICOUNT,
+            disk_only=disk_only,
         )
         await write_snapshots(s, [*s.snapshots, snapshot])
         state = s.geometry.round_up(vm_state_size)
