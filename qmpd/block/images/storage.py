@@ -78,6 +78,12 @@ class HostStorage(Storage):
             raise could_not("create", filename, error.errno or errno.EIO) from None
         return Image(fd, read_only=False)
 
+    def read_text(self, filename: str) -> str:
+        """See `Storage.read_text`; a directory is one that cannot be read."""
+        if os.path.isdir(filename):
+            raise could_not("open", filename, errno.EISDIR)
+        return super().read_text(filename)
+
 
 class MemoryStorage(Storage):
     """Sparse anonymous files in memory, one for each file name; nothing on disk is touched.
