@@ -6,9 +6,9 @@ A process may hold any number of machines; a monitor belongs to one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd import __version__
 from qmpd.block.graph import Graph
@@ -18,6 +18,7 @@ from qmpd.devices.board import Board
 from qmpd.devices.tree import DeviceTree
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.events import EventBus
+from qmpd.export.table import BlockExports
 from qmpd.jobs.table import JobTable
 from qmpd.objects import ObjectContainer
 from qmpd.personality import Personality
@@ -40,6 +41,16 @@ def _print(text: str) -> None:
 def _print_error(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
+
+
+class NbdServer(Protocol):
+    """A running NBD server, as commands see it."""
+
+    max_connections: int
+    """Clients at a time, 0 for any number."""
+
+    async def close(self) -> None:
+        """Stop, and cut off everybody."""
 
 
 class Machine:
@@ -86,6 +97,11 @@ class Machine:
         self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock)
         self.graph.print = lambda text: self.stdout(text)
         self.graph.report = lambda text: self.stderr(f"{text}\n")
+        self.exports = BlockExports(self.graph, emit=self.events.emit)
+        self.nbd_server: NbdServer | None = None
+        self.listen_nbd: Callable[[Mapping[str, Any], int, int], NbdServer] | None = None
+        """Starts an NBD server, given a SocketAddress, the most clients and the seconds that a
+        handshake may take."""
         self.jobs = JobTable(emit=self.events.emit, clock=clock)
         self.objects = ObjectContainer(self.graph.throttle_groups)
         self.devices = DeviceTree(self, Board() if board is None else board)
@@ -208,6 +224,10 @@ class Machine:
             self.on_shutdown()
 
     async def close(self) -> None:
-        """End all jobs, then close all nodes: images are flushed, bitmaps stored."""
+        """End exports and jobs, then close all nodes: images are flushed, bitmaps stored."""
+        await self.exports.close_all()
+        if self.nbd_server is not None:
+            server, self.nbd_server = self.nbd_server, None
+            await server.close()
         await self.jobs.cancel_all()
         await self.graph.close()

@@ -48,6 +48,7 @@ REFUSED: Final = MappingProxyType(
         "successor": (Obstacle.BUSY,),
         "backup": ALL,
         "backup-never": (Obstacle.BUSY, Obstacle.INCONSISTENT),
+        "export": (Obstacle.BUSY, Obstacle.INCONSISTENT),
         "sha256": (),
     }
 )

@@ -66,8 +66,8 @@ def read_tree_value(
     return plain
 
 
-def check_nbd_server(text: str) -> None:
-    """Check the parameters of the storage daemon's ``--nbd-server``.
+def read_nbd_server(text: str) -> dict[str, Any]:
+    """The parameters of the storage daemon's ``--nbd-server``, as of NbdServerOptions.
 
     :raises CommandLineError: a syntax error
     :raises GenericError: they do not fit
@@ -78,17 +78,20 @@ def check_nbd_server(text: str) -> None:
     # the schema's type for this command line differs from nbd-server-start's in the
     # address only, and comes from no command: its parts are read one by one
     legacy = {"type": "unix", "data": {"path": ""}}
-    read_tree_value("block_export:NbdServerOptionsLegacy", {**tree, "addr": legacy}, keyval=keyval)
+    rest = read_tree_value(
+        "block_export:NbdServerOptionsLegacy", {**tree, "addr": legacy}, keyval=keyval
+    )
     if address is None:
         raise GenericError("Parameter 'addr' is missing")
     if not isinstance(address, dict):
         raise GenericError("Invalid parameter type for 'addr', expected: object")
     try:
-        read_tree_value("sockets:SocketAddress", address, keyval=keyval)
+        given = read_tree_value("sockets:SocketAddress", address, keyval=keyval)
     except GenericError as error:
         if "does not accept value" in error.desc:
             raise
         raise GenericError(error.desc.replace("'", "'addr.", 1)) from None
+    return {**rest, "addr": given}
 
 
 def add_node(server: Server, options: Mapping[str, Any]) -> None:

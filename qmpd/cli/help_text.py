@@ -18,8 +18,8 @@ STORAGE_DAEMON: Final = (
     ("--chardev BACKEND,id=ID[,OPTION=VALUE...]", "open a character device: socket, stdio, null"),
     ("--monitor [chardev=]ID[,mode=control][,pretty=on|off]", "serve QMP on a character device"),
     ("--object TYPE,id=ID[,PROPERTY=VALUE...]", "make an object ('--object help' lists types)"),
-    ("--nbd-server addr.type=unix,addr.path=PATH", "checked, and refused: not served yet"),
-    ("--export [type=]nbd,id=ID,node-name=NAME", "checked, and refused: not served yet"),
+    ("--nbd-server addr.type=unix,addr.path=PATH", "an NBD server"),
+    ("--export [type=]nbd,id=ID,node-name=NAME", "an NBD export"),
     ("--pidfile PATH", "write the process id there when all is set up"),
     ("--daemonize", "detach; returns when clients may connect"),
 )

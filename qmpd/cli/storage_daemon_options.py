@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from qmpd.cli.block_options import add_node, check_nbd_server, read_option_value
+from qmpd.cli.block_options import add_node, read_nbd_server, read_option_value
 from qmpd.cli.chardev_options import BACKENDS, ChardevFactory, parse_chardev
 from qmpd.cli.getopt import STRAY
 from qmpd.cli.host import located
@@ -13,7 +13,7 @@ from qmpd.cli.monitor_options import add_monitor, read_tree
 from qmpd.cli.object_options import add_object, object_help
 from qmpd.cli.opts import help_text
 from qmpd.cli.report import CommandLineError, Option
-from qmpd.errors import NotServed, QmpError
+from qmpd.errors import QmpError
 from qmpd.personality import Personality
 
 if TYPE_CHECKING:
@@ -100,12 +100,19 @@ class StorageDaemonOptions:
         return True
 
     def _export(self, text: str) -> bool:
-        read_option_value("block_export:BlockExportOptions", text, "type")
-        raise NotServed("block exports are not served by qmpd yet")
+        from qmpd.commands.export import add_export
+
+        server = self._host.server
+        options = read_option_value("block_export:BlockExportOptions", text, "type")
+        server.run_now(add_export(server.machine, options))
+        return True
 
     def _nbd_server(self, text: str) -> bool:
-        check_nbd_server(text)
-        raise NotServed("the NBD server is not served by qmpd yet")
+        from qmpd.commands.export import start_server
+
+        server = self._host.server
+        server.run_now(start_server(server.machine, read_nbd_server(text)))
+        return True
 
     def _trace(self, text: str) -> bool:
         name = text.split(",", 1)[0]

@@ -1,4 +1,4 @@
-"""Commands of schema modules block and block-export: devices, media, limits, exports."""
+"""Commands of schema module block: devices, media, limits."""
 
 from __future__ import annotations
 
@@ -157,10 +157,4 @@ def block_latency_histogram_set(
 @BLOCK.command("query-pr-managers")
 def query_pr_managers(context: Context, _: None) -> list[dict[str, Any]]:
     """Persistent reservation managers: object-add makes none."""
-    return []
-
-
-@BLOCK.command("query-block-exports")
-def query_block_exports(context: Context, _: None) -> list[dict[str, Any]]:
-    """Exports: block-export-add makes none yet."""
     return []

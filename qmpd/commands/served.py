@@ -12,6 +12,7 @@ from qmpd.commands.block_core import BLOCK_CORE
 from qmpd.commands.chain import CHAIN
 from qmpd.commands.char import CHAR
 from qmpd.commands.control import CONTROL
+from qmpd.commands.export import EXPORT
 from qmpd.commands.introspect import INTROSPECT
 from qmpd.commands.job import JOB
 from qmpd.commands.machine import MACHINE
@@ -34,6 +35,7 @@ SERVED: Final = MappingProxyType(
         MIRROR,
         BACKUP,
         CHAIN,
+        EXPORT,
         CHAR,
         TRANSACTION,
         JOB,

@@ -10,10 +10,11 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, NotServed
 
 BACKLOG: Final = 1
 """Connections that may wait while a client is served (the kernel adds one)."""
@@ -125,6 +126,28 @@ class FdAddress:
 
 
 SocketAddress = UnixAddress | InetAddress | FdAddress
+
+
+def read_address(options: Mapping[str, Any]) -> SocketAddress:
+    """A SocketAddress of QAPI.
+
+    :param options: its members, plain JSON values
+    :raises NotServed: it is of type vsock
+    """
+    if options["type"] == "unix":
+        tight = options.get("tight", True)
+        return UnixAddress(options["path"], abstract=options.get("abstract", False), tight=tight)
+    if options["type"] == "fd":
+        return FdAddress(options["str"])
+    if options["type"] != "inet":
+        raise NotServed(f"Socket addresses of type '{options['type']}' are not served by qmpd")
+    return InetAddress(
+        options["host"],
+        options["port"],
+        to=options.get("to"),
+        ipv4=options.get("ipv4"),
+        ipv6=options.get("ipv6"),
+    )
 
 
 def is_listening(sock: socket.socket) -> bool:

@@ -6,12 +6,13 @@ import logging
 import os
 import sys
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qmpd.machine import PACKAGE
 from qmpd.personality import QEMU_VERSION
+from qmpd.server.address import read_address
 from qmpd.server.chardev import Chardev, ChardevTable
 from qmpd.server.dispatcher import Dispatcher, Work
 from qmpd.server.event_throttle import EventThrottle
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from qmpd.machine import Machine
     from qmpd.server.hmp_monitor import HmpMonitor
     from qmpd.server.journal import Journal
+    from qmpd.server.nbd_server import NbdServer
     from qmpd.server.qmp_monitor import QmpMonitor
 
 LOG = logging.getLogger("qmpd.server")
@@ -77,6 +79,7 @@ class Server:
             EventThrottle(guest_clock or machine.clock, self._deliver)
         )
         machine.on_shutdown = self._shutdown_begins
+        machine.listen_nbd = self._listen_nbd
 
     def _chardev_infos(self) -> list[dict[str, Any]]:
         return [
@@ -87,6 +90,21 @@ class Server:
             }
             for chardev in self.chardevs
         ]
+
+    def _listen_nbd(
+        self, address: Mapping[str, Any], max_connections: int, handshake_seconds: int
+    ) -> NbdServer:
+        from qmpd.commands.export import nbd_exports
+        from qmpd.server.nbd_server import NbdServer
+
+        return NbdServer(
+            self.loop,
+            self.machine.clock,
+            read_address(address),
+            partial(nbd_exports, self.machine),
+            max_connections=max_connections,
+            handshake_seconds=handshake_seconds,
+        )
 
     def _deliver(self, event: EventRecord) -> None:
         for monitor in self._qmp:

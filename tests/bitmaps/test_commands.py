@@ -39,6 +39,7 @@ EXPECTED = {
     "successor": (True, False, False),
     "backup": (True, True, True),
     "backup-never": (True, False, True),
+    "export": (True, False, True),
     "sha256": (False, False, False),
 }
 

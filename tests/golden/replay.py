@@ -29,6 +29,8 @@ class Step:
     received: list[Any] = field(default_factory=list)
     raw: list[str] = field(default_factory=list)
     printed: list[str] = field(default_factory=list)
+    shell: str | None = None
+    """What another program does instead."""
 
 
 @dataclass
@@ -47,8 +49,10 @@ def load(name: str) -> Recording:
         entry = json.loads(line)
         if "command" in entry:
             recording.argv = entry["command"]
-        elif "sh" in entry:
+        elif "sh" in entry and len(recording.steps) == 1:
             recording.preparations.append(entry["sh"])
+        elif "sh" in entry:
+            recording.steps.append(Step(b"", shell=entry["sh"]))
         elif "send" in entry:
             recording.steps.append(Step(json.dumps(entry["send"]).encode() + b"\n"))
         elif "send_raw" in entry:
@@ -113,6 +117,8 @@ def replay(name: str, scratch: Path) -> None:
     program = StdioProgram(argv, scratch)
     try:
         for step in recording.steps:
+            if step.shell is not None:
+                prepare(step.shell, scratch)
             sent = step.sent.replace(b"@TMP@", str(scratch).encode())
             if sent:
                 program.send(sent)

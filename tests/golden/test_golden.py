@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.golden.replay import SESSIONS, VARYING, replay
+from tests.golden.replay import SESSIONS, VARYING, load, replay
 
 ATTEMPTS = 5
 """Times that a session is played in which jobs must get no further between two requests than
 when it was recorded: on a busy machine a client may be late."""
 
 
+def needs_programs(name: str) -> bool:
+    """Whether other programs work at the images while the session goes on."""
+    return any(step.shell is not None for step in load(name).steps)
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in SESSIONS.glob("*.jsonl")))
 def test_session_replays_identically(name: str, tmp_path: Path) -> None:
+    if shutil.which("qemu-io") is None and needs_programs(name):
+        pytest.skip("qemu-io is not installed, which was a client in this session")
     for attempt in range(ATTEMPTS if name in VARYING else 1):
         scratch = tmp_path / str(attempt)
         scratch.mkdir()

@@ -141,6 +141,10 @@ class Qcow2(BlockDriver):
         self.state.check_usable()
         await write_compressed(self.state, offset, data)
 
+    def zeroes_without_fallback(self) -> bool:
+        """See `BlockDriver.zeroes_without_fallback`: version 2 has no zero clusters."""
+        return self.state.header.version >= 3
+
     def zeroes_may_unmap(self) -> bool:
         """See `BlockDriver.zeroes_may_unmap`."""
         return self.state.header.version >= 3
