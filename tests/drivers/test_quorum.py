@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -189,43 +187,45 @@ def test_children_come_and_go(files: Drivers) -> None:
     files.look()
 
 
-def _events(pair: Drivers) -> Iterator[list[Any]]:
-    for side in SIDES:
-        yield pair.events[side]
-        pair.events[side] = []
+def _fail(pair: Drivers, *rules: dict[str, Any] | None) -> tuple[str, list[str]]:
+    """A quorum of three, each failing as its rule says, under names of their own."""
+    children = [next(_names) for _ in THREE]
+    for image, child, rule in zip(THREE, children, rules, strict=True):
+        given = {} if rule is None else {"inject-error": [{"event": "none", **rule}]}
+        pair.add("blkdebug", child, image=image, **given)
+    name = next(_names)
+    pair.add("quorum", name, children=children, vote_threshold=2)
+    return name, children
 
 
-def test_events(files: Drivers) -> None:
-    """Each node of children's tells of its first failure at once."""
-    for rules, command in (
-        ((EIO, None, None), "read 1k 3000"),
-        ((EIO, ENOSPC, None), "write 64k 64k"),
-        (({**EIO, "iotype": "flush"}, None, None), "flush"),
-        ((None, None, {**EIO, "iotype": "write-zeroes"}), "write -z 100 1000"),
-        ((None, EIO, None), "map"),
-    ):
-        children = [next(_names) for _ in THREE]
-        for image, child, rule in zip(THREE, children, rules, strict=True):
-            given = {} if rule is None else {"inject-error": [{"event": "none", **rule}]}
-            files.add("blkdebug", child, image=image, **given)
-        files.add("quorum", "q", children=children, vote_threshold=2)
-        list(_events(files))
-        files.io("q", command)
-        real, ours = _events(files)
-        assert ours == real
-        for name in ("q", *children):
-            files.delete(name)
+@pytest.mark.parametrize(
+    ("rules", "command", "count"),
+    [
+        ((EIO, None, None), "read 1k 3000", 1),
+        ((EIO, ENOSPC, None), "write 64k 64k", 2),
+        (({**EIO, "iotype": "flush"}, None, None), "write 0 512; flush", 1),
+        ((None, None, {**EIO, "iotype": "write-zeroes"}), "write -z 100 1000", 1),
+        ((None, {**EIO, "iotype": "block-status"}, None), "map", 1),
+    ],
+)
+def test_reports(files: Drivers, rules: Any, command: str, count: int) -> None:
+    """Each child's first failure is told at once."""
+    name, children = _fail(files, *rules)
+    files.io(name, *command.split("; "))
+    real, ours = (files.told(side, *children) for side in SIDES)
+    assert len(real) == count
+    assert ours == real
 
 
-def test_events_are_told_once_a_second(files: Drivers) -> None:
-    child = next(_names)
-    files.add("blkdebug", child, image="a", **{"inject-error": [{"event": "none"}]})
-    files.add("quorum", "q", children=[child, "b", "c"], vote_threshold=2)
-    list(_events(files))
-    files.io("q", "read 0 512", "read 512 512", "read 1024 512")
-    end = time.monotonic() + 5
-    while time.monotonic() < end and any(len(files.events[side]) < 2 for side in SIDES):
-        files.execute("query-status")
-    real, ours = _events(files)
-    assert len(real) == 2
+def test_reports_come_once_a_second(files: Drivers) -> None:
+    name, (child, *_) = _fail(files, EIO, None, None)
+    files.io(name, "read 0 512", "read 512 512", "read 1024 512")
+    real, ours = (files.wait_told(side, 2, child) for side in SIDES)
+    assert ours == real
+
+
+def test_failure_is_told(files: Drivers) -> None:
+    name, _ = _fail(files, EIO, EIO, None)
+    files.io(name, "read 1k 1k")
+    real, ours = (files.wait_told(side, 1, name) for side in SIDES)
     assert ours == real

@@ -120,6 +120,8 @@ async def map_(io: QemuIo, words: list[str]) -> None:
             first, length = await node.is_allocated(offset, end - offset)
         except BlockIOError as error:
             raise QmpError(f"Failed to get allocation status: {error.desc}") from None
+        if not length:
+            raise QmpError("Unexpected end of image")
         with suppress(BlockIOError):
             while offset + length < end:
                 again, more = await node.is_allocated(offset + length, end - offset - length)
