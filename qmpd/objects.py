@@ -140,9 +140,7 @@ class ThrottleGroupObject(UserObject):
                 raise GenericError("Property values cannot be negative")
             if name.endswith("-max-length") and value > BURST_LENGTH_MAX:
                 # The missing blank is QEMU's.
-                raise GenericError(
-                    f"{name} value must be in therange [0, {BURST_LENGTH_MAX}]"
-                )
+                raise GenericError(f"{name} value must be in therange [0, {BURST_LENGTH_MAX}]")
             config.update({name[2:]: value})
         config.check()
         self._config = config
