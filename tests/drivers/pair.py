@@ -121,8 +121,9 @@ class Drivers(Files):
         """Delete all nodes and objects."""
         nodes = self.execute("query-named-block-nodes", flat=True)["return"]
         while nodes:
-            for node in nodes:
-                self.delete(node["node-name"])
+            for name in (node["node-name"] for node in nodes):
+                if not name.startswith("#"):
+                    self.delete(name)
             left = self.execute("query-named-block-nodes", flat=True)["return"]
             assert len(left) < len(nodes)
             nodes = left
