@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from qmpd.block.permissions import DATA, FILTERED, IMAGE, METADATA, default_child_permissions
 from qmpd.errors import BlockIOError, GenericError
+from qmpd.qdict import member_order
 
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
@@ -29,6 +30,17 @@ class BlockStatus(NamedTuple):
     allocated: bool
     offset: int | None = None
     file: Node | None = None
+
+
+def check_sizes(options: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Refuse sizes below zero, as QEMU does when it reads them from their text.
+
+    :param names: the options that are sizes
+    :raises GenericError: for the first in QEMU's order
+    """
+    for name in member_order(options):
+        if name in names and options[name] < 0:
+            raise GenericError(f"Value '{options[name]}' is out of range for parameter '{name}'")
 
 
 class BlockDriver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from qmpd.block.node import Node
@@ -67,7 +68,7 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     for name in driver.strong_options:
         if name in node.options:
             flat = flat_options(name, node.texts.get(name, node.options[name]))
-            options |= dict(reversed(flat.items())) if node.options_reversed else flat
+            options |= {key: flat[key] for key in _kept_order(node, flat)}
     overridden = _backing_overridden(node, names)
     if driver.lists_children:
         children = [full_options(edge.node, names) for edge in node.children.values()]
@@ -78,6 +79,26 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     if overridden and node.backing is None:
         options["backing"] = None
     return options
+
+
+def _kept_order(node: Node, names: Iterable[str]) -> list[str]:
+    """Options in the order in which QEMU finds them in a node's.
+
+    The members of an inline child's options have been in the tables of all nodes above it, each
+    time under another name, and were copied from one to the next.
+    """
+    path: list[str] = []
+    child, parent = node, node.inherits_from
+    while parent is not None:
+        place = next((n for n, edge in parent.children.items() if edge.node is child), None)
+        if place is None:
+            break
+        path.insert(0, f"{place}.")
+        child, parent = parent, parent.inherits_from
+    order = member_order("".join(path) + name for name in names)
+    for prefix in path:
+        order = member_order(name.removeprefix(prefix) for name in member_order(order))
+    return member_order(order) if node.reopened else order
 
 
 def _backing_overridden(node: Node, names: Names | None) -> bool:

@@ -132,7 +132,6 @@ class Graph:
         child = await open_node(self, options, active=parent.active, given=reference)
         child.inherits_from = parent
         child.explicit = reference
-        child.options_reversed = not parent.options_reversed
         return child
 
     def register(self, node: Node, name: str | None) -> None:

@@ -36,8 +36,8 @@ class Node(NodeIO):
         self.options = dict(options)
         self.explicit: Mapping[str, Any] = self.options
         """The options that it was given itself, not those it has from a parent."""
-        self.options_reversed = True
-        """Whether QEMU has its options backwards, as after every other time it copied them."""
+        self.reopened = False
+        """Whether its options are of blockdev-reopen: QEMU keeps these in another order."""
         self.texts: dict[str, str] = {}
         """Options as a command line had them, where they are shown like that."""
         self.driver_class = driver_class

@@ -173,13 +173,13 @@ class NodeIO:
 
         :raises BlockIOError: ENOTSUP where the driver cannot
         """
-        if not self.driver.can_write_compressed:
-            raise BlockIOError(errno.ENOTSUP)
         self._check_write(offset, len(data))
         self.in_flight += 1
         self._begin_area(offset, len(data))
         done = False
         try:
+            if not self.driver.can_write_compressed:
+                raise BlockIOError(errno.ENOTSUP)
             await self.driver.pwrite_compressed(offset, data)
             done = True
         finally:

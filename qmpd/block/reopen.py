@@ -193,12 +193,6 @@ def _kept_options(child: Node, parent: Mapping[str, Any], *, backing: bool) -> d
     return kept
 
 
-def _is_inner(node: Node) -> bool:
-    """Whether a node was defined inside another, that one not, and so on."""
-    parent = node.inherits_from
-    return parent is not None and not _is_inner(parent)
-
-
 async def reopen_nodes(graph: Graph, queue: Sequence[ReopenState]) -> None:
     """Change what is in the queue, all or nothing.
 
@@ -223,7 +217,7 @@ async def reopen_nodes(graph: Graph, queue: Sequence[ReopenState]) -> None:
     for state in reversed(queue):
         state.node.options = state.options
         state.node.explicit = state.explicit
-        state.node.options_reversed = _is_inner(state.node)
+        state.node.reopened = True
         state.node.texts = {}
         await state.node.driver.reopen_commit(state)
     for state in reversed(queue):

@@ -57,6 +57,17 @@ class Drivers(Files):
             if "return" in message or "error" in message:
                 return said, message
 
+    def told(self, side: str, *names: str) -> list[Any]:
+        """The events kept apart that name any of `names`."""
+        return [e for e in self.events[side] if any(f"'{name}'" in str(e) for name in names)]
+
+    def wait_told(self, side: str, count: int, *names: str) -> list[Any]:
+        """As `told`, when there are `count` of them."""
+        while len(self.told(side, *names)) < count:
+            event = self._program(side).message()
+            self.events[side].append(normal(event, str(self.scratch / side)))
+        return self.told(side, *names)
+
     def io(self, node: str, *commands: str) -> None:  # type: ignore[override]
         """Guest I/O, one qemu-io command after the other."""
         for command in commands:
@@ -110,8 +121,9 @@ class Drivers(Files):
         """Delete all nodes and objects."""
         nodes = self.execute("query-named-block-nodes", flat=True)["return"]
         while nodes:
-            for node in nodes:
-                self.delete(node["node-name"])
+            for name in (node["node-name"] for node in nodes):
+                if not name.startswith("#"):
+                    self.delete(name)
             left = self.execute("query-named-block-nodes", flat=True)["return"]
             assert len(left) < len(nodes)
             nodes = left

@@ -256,3 +256,35 @@ def test_a_child_of_its_own_keeps_what_it_was_given(node: Drivers) -> None:
             node.reopen({**whole, "image": image, **mode})
             node.execute("query-named-block-nodes")
     node.reopen({**whole, "image": {"driver": "file", "filename": "a.raw"}})
+
+
+RULES = {
+    "inject-error": [
+        {"event": "none", "state": 3, "errno": 5, "once": False, "sector": 9},
+        {"event": "pwritev", "state": 4, "errno": 6, "once": False},
+    ],
+    "set-state": [
+        {"event": "none", "new_state": 1},
+        {"event": "none", "new_state": 2, "state": 5},
+    ],
+}
+INLINE: dict[str, Any] = {"driver": "blkdebug", "image": {"driver": "null-co"}, **RULES}
+COPY = {"driver": "copy-before-write"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        INLINE,
+        {"driver": "raw", "file": INLINE},
+        {"driver": "raw", "file": {"driver": "raw", "file": INLINE}},
+        {"driver": "blkdebug", "image": {"driver": "raw", "file": INLINE}},
+        {"driver": "quorum", "children": [INLINE, INLINE], "vote-threshold": 1},
+        {**COPY, "file": {"driver": "null-co"}, "target": INLINE},
+        {"driver": "raw", "file": {**COPY, "file": INLINE, "target": {"driver": "null-co"}}},
+    ],
+)
+def test_order_of_options_in_file_names(pair: Drivers, options: dict[str, Any]) -> None:
+    """It shows through how many tables of QEMU's, under which names, they have gone."""
+    pair.execute("blockdev-add", **{"node-name": "d", **options})
+    pair.execute("query-named-block-nodes")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from qmpd.block.driver import BlockStatus
+from qmpd.block.driver import BlockStatus, check_sizes
 from qmpd.block.drivers.blkdebug_rules import Rules, read_rules
 from qmpd.block.drivers.filter import Filter
 from qmpd.block.drivers.null import UNREAD
@@ -16,7 +16,6 @@ from qmpd.block.limits import BlockLimits
 from qmpd.block.permissions import FILTERED, PERMISSION_BITS, PRIMARY
 from qmpd.clock import Waiter
 from qmpd.errors import BlockIOError, GenericError
-from qmpd.qdict import member_order
 
 if TYPE_CHECKING:
     from qmpd.block.node import Node
@@ -53,11 +52,7 @@ class BlkDebug(Filter):
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
         """See `BlockDriver.open`."""
-        for name in member_order(options):
-            if name in _SIZES and options[name] < 0:
-                raise GenericError(
-                    f"Value '{options[name]}' is out of range for parameter '{name}'"
-                )
+        check_sizes(options, _SIZES)
         text = None
         if options.get("config") is not None:
             try:

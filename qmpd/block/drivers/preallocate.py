@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.block.driver import check_sizes
 from qmpd.block.drivers.filter import Filter
 from qmpd.block.permissions import RESIZE, WRITE
 from qmpd.errors import BlockIOError, GenericError
@@ -24,21 +25,23 @@ class Preallocate(Filter):
     """Zeroes are written ahead while the node may be written and resized; the rest is cut off
     when it no longer may.
 
-    `data_end`: where the data end, as the node shows it.  `file_end`: where the file really ends.
-    Both are None while nothing is known of them.
+    `data_end`: where the data end, as the node shows it.  `zero_start`: from there on the file is
+    known to read as zeroes.  `file_end`: where the file really ends.  Each is None while nothing
+    is known of it.
     """
 
     format_name = "preallocate"
     can_reopen = True
-    mutable_options = ("prealloc-align", "prealloc-size")
-    strong_options = ("prealloc-align", "prealloc-size")
+    needed_options = ("prealloc-align", "prealloc-size")
 
     def __init__(self, node: Node, align: int, size: int) -> None:
         super().__init__(node)
         self.align = align
         self.size = size
         self.data_end: int | None = None
+        self.zero_start: int | None = None
         self.file_end: int | None = None
+        self._wanted = 0
 
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
@@ -48,10 +51,24 @@ class Preallocate(Filter):
     async def reopen_prepare(self, state: ReopenState) -> None:
         """See `BlockDriver.reopen_prepare`."""
         state.data = _read(self.filtered, state.options)
+        if state.flags.read_only:
+            await self._cut()
 
     async def reopen_commit(self, state: ReopenState) -> None:
         """See `BlockDriver.reopen_commit`."""
         self.align, self.size = state.data
+
+    def prepare_permissions(self, perm: int, shared: int) -> None:
+        """See `BlockDriver.prepare_permissions`."""
+        self._wanted = perm
+
+    def commit_permissions(self) -> None:
+        """Who may no longer allocate gives back what is there, when this is over."""
+        if self._wanted & _BOTH != _BOTH and self.data_end is not None:
+            self.node.in_flight += 1
+            self.node.graph.clock.enter(
+                self.close(), "drop preallocation", lambda _: self.node.request_ended()
+            )
 
     async def close(self) -> None:
         """Cut off what was allocated ahead."""
@@ -63,10 +80,16 @@ class Preallocate(Filter):
         await self._cut()
 
     async def _cut(self) -> None:
-        end, self.data_end = self.data_end, None
-        if self.file_end is not None and end is not None and self.file_end > end:
-            await self.filtered.truncate(end, exact=True)
-        self.file_end = None
+        """Drop what was allocated ahead, and forget what is known of the file."""
+        data_end, file_end = self.data_end, self.file_end
+        self._know(None)
+        if data_end is None:
+            return
+        if data_end < (self.filtered.length if file_end is None else file_end):
+            await self.filtered.truncate(data_end, exact=True)
+
+    def _know(self, end: int | None) -> None:
+        self.data_end = self.zero_start = self.file_end = end
 
     @classmethod
     def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
@@ -88,24 +111,29 @@ class Preallocate(Filter):
         """Allocate ahead of a write; returns whether zeroes are there already."""
         if not self._may_allocate:
             return False
-        if self.data_end is None or self.file_end is None:
-            self.data_end = self.file_end = self.filtered.length
+        file = self.filtered
+        if self.data_end is None:
+            self._know(file.length)
         end = offset + length
-        if end <= self.data_end:
+        if self.data_end is None or end <= self.data_end:
             return False
-        were_zero = offset >= self.data_end
         self.data_end = end
+        if self.zero_start is None or not zeroes:
+            self.zero_start = end
+        if self.file_end is None:
+            self.file_end = file.length
         if end <= self.file_end:
-            return zeroes and were_zero
-        start = -(-(offset if zeroes else end) // self.align) * self.align
-        stop = -(-(end + self.size) // self.align) * self.align
+            return zeroes and offset >= self.zero_start
+        start = min(offset, self.file_end) if zeroes else self.file_end
+        start = _align_up(start, file.request_alignment)
+        stop = _align_up(max(start, end) + self.size, self.align)
         try:
-            await self.filtered.pwrite_zeroes(start, stop - start, no_fallback=True)
+            await file.pwrite_zeroes(start, stop - start, no_fallback=True)
         except BlockIOError:
             self.file_end = None
             return False
         self.file_end = stop
-        return zeroes and were_zero and start <= offset
+        return zeroes and start <= offset
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """See `BlockDriver.pwrite`."""
@@ -114,19 +142,44 @@ class Preallocate(Filter):
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """See `BlockDriver.pwrite_zeroes`."""
-        if not await self._ahead(offset, length, zeroes=True):
+        if not await self._ahead(offset, length, zeroes=not may_unmap):
             await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
-        """Change the length; growing may be done already."""
-        if self.data_end is not None and self.file_end is not None and prealloc == "off":
-            if self.data_end <= size <= self.file_end:
-                self.data_end = size
-                return
-            await self.filtered.truncate(self.data_end, exact=True)
-        await self.filtered.truncate(size, exact=exact, prealloc=prealloc)
-        if self.data_end is not None:
-            self.data_end = self.file_end = self.filtered.length
+        """Change the length; a part that is to be preallocated may be so already."""
+        file = self.filtered
+        if self.data_end is not None and size > self.data_end:
+            if self.file_end is None:
+                self.file_end = file.length
+            if prealloc == "falloc":
+                if size <= self.file_end:
+                    self.data_end = size
+                    return
+            elif self.file_end > self.data_end:
+                await self._drop(self.data_end)
+            self.data_end = size
+        try:
+            await file.truncate(size, exact=exact, prealloc=prealloc)
+        except BlockIOError:
+            self._know(None)
+            raise
+        if self._may_allocate:
+            self._know(size)
+
+    async def _drop(self, end: int) -> None:
+        try:
+            await self.filtered.truncate(end, exact=True)
+        except BlockIOError as error:
+            self.file_end = None
+            error.desc = (
+                f"preallocate-filter: failed to drop write-zero preallocation: {error.desc}"
+            )
+            raise
+        self.file_end = end
+
+
+def _align_up(value: int, align: int) -> int:
+    return -(-value // align) * align
 
 
 def _read(file: Node, options: Mapping[str, Any]) -> tuple[int, int]:
@@ -134,8 +187,9 @@ def _read(file: Node, options: Mapping[str, Any]) -> tuple[int, int]:
 
     :raises GenericError: the alignment cannot be
     """
+    check_sizes(options, Preallocate.needed_options)
     align = options.get("prealloc-align", _DEFAULT_ALIGN)
-    if align % _SECTOR or align <= 0:
+    if align % _SECTOR:
         raise GenericError(
             f"prealloc-align parameter of preallocate filter is not aligned to {_SECTOR}"
         )
@@ -145,4 +199,4 @@ def _read(file: Node, options: Mapping[str, Any]) -> tuple[int, int]:
             "prealloc-align parameter of preallocate filter is not aligned to underlying node"
             f" request alignment ({below})"
         )
-    return align, options.get("prealloc-size", _DEFAULT_SIZE)
+    return align or _SECTOR, options.get("prealloc-size", _DEFAULT_SIZE)

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from qmpd.block.driver import BlockDriver, BlockStatus
+from qmpd.block.driver import BlockDriver, BlockStatus, check_sizes
 from qmpd.block.permissions import DATA, FILTERED, PRIMARY, RESIZE, WRITE
 from qmpd.errors import BlockIOError, GenericError
 
@@ -36,11 +36,7 @@ class Raw(BlockDriver):
     @classmethod
     def file_role(cls, options: Mapping[str, Any]) -> int:
         """Without a window the node is much like a filter."""
-        for name in ("offset", "size"):
-            if options.get(name, 0) < 0:
-                raise GenericError(
-                    f"Value '{options[name]}' is out of range for parameter '{name}'"
-                )
+        check_sizes(options, ("offset", "size"))
         windowed = options.get("offset", 0) or "size" in options
         return (DATA if windowed else FILTERED) | PRIMARY
 
@@ -143,6 +139,7 @@ def _window(options: Mapping[str, Any], whole: int) -> tuple[int, int | None]:
     :param whole: length of the file
     :raises GenericError: it has no such window
     """
+    check_sizes(options, ("offset", "size"))
     offset, size = options.get("offset", 0), options.get("size")
     if offset > whole:
         raise GenericError(

@@ -118,13 +118,16 @@ async def map_(io: QemuIo, words: list[str]) -> None:
     while offset < end:
         try:
             first, length = await node.is_allocated(offset, end - offset)
+        except BlockIOError as error:
+            raise QmpError(f"Failed to get allocation status: {error.desc}") from None
+        if not length:
+            raise QmpError("Unexpected end of image")
+        with suppress(BlockIOError):
             while offset + length < end:
                 again, more = await node.is_allocated(offset + length, end - offset - length)
                 if again != first or not more:
                     break
                 length += more
-        except BlockIOError as error:
-            raise QmpError(f"Failed to get allocation status: {error.desc}") from None
         shown = "    allocated" if first else "not allocated"
         io.out(
             f"{quantity(length)} (0x{length:x}) bytes {shown}"

@@ -35,12 +35,12 @@ async def alloc_refcount_block(s: Qcow2State, cluster_index: int) -> Table:
 
     :raises TryAgain: it was allocated, maybe where the caller wanted to put something
     """
+    s.event("refblock_alloc")
     table_index = cluster_index >> s.geometry.refcount_block_bits
     offset = await refcounts.block_offset(s, table_index)
     if offset:
         s.event("refblock_load")
         return await s.refcount_cache.get(offset)
-    s.event("refblock_alloc")
     await s.l2_cache.flush()
     new_block = await _new_block(s, cluster_index)
     if table_index < len(s.refcount_table):
