@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.blockers import Op
@@ -24,6 +26,8 @@ async def delete_internal(
         raise GenericError("Name or id must be provided")
     node.check_operation(Op.INTERNAL_SNAPSHOT_DELETE)
     holder = snapshot_holder(node)
+    if holder is None:
+        raise GenericError(f"Failed to get a snapshot list: {os.strerror(errno.ENOTSUP)}")
     found = next(
         (
             snapshot
@@ -33,7 +37,7 @@ async def delete_internal(
         ),
         None,
     )
-    if found is None or holder is None:
+    if found is None:
         raise GenericError(
             f"Snapshot with id '{'null' if ident is None else ident}' and name"
             f" '{'null' if name is None else name}' does not exist on device '{device}'"
