@@ -274,3 +274,40 @@ def test_any_sequence(tmp_path: Path) -> None:
         ),
     )
     Snapshots.close()
+
+
+DRIVES = {
+    "empty": ["if=none,id=d0"],
+    "qcow2": ["if=none,id=d0,format=qcow2,file=one.qcow2"],
+    "raw": ["if=none,id=d0,format=raw,file=raw.raw"],
+    "two": [
+        "if=none,id=d0,format=raw,file=raw.raw",
+        "if=none,id=d1,format=qcow2,file=one.qcow2",
+    ],
+    "read-only": ["if=none,id=d0,format=qcow2,readonly=on,file=one.qcow2"],
+}
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
+@pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
+@pytest.mark.parametrize("drives", DRIVES.values(), ids=DRIVES)
+def test_info_snapshots_of_drives(tmp_path: Path, drives: list[str]) -> None:
+    """With backends that hold disks, nodes of the monitor are not looked at."""
+    for image in IMAGES[:2]:
+        for command in (
+            ["create", "-q", "-f", "qcow2", image, "1M"],
+            ["snapshot", "-c", "s", image],
+        ):
+            subprocess.run(["qemu-img", *command], check=True, timeout=20, cwd=tmp_path)
+    (tmp_path / IMAGES[2]).write_bytes(bytes(1 << 20))
+    for side in ("real", "ours"):
+        (tmp_path / side).mkdir()
+        for image in IMAGES:
+            shutil.copy(tmp_path / image, tmp_path / side / image)
+    both = Files(tmp_path, *(word for drive in drives for word in ("-drive", drive)))
+    info = {"command-line": "info snapshots"}
+    both.execute("human-monitor-command", **info)
+    both.add("qcow2", "n", file={"driver": "file", "filename": "two.qcow2"})
+    both.execute("human-monitor-command", **info)
+    both.execute("human-monitor-command", **{"command-line": "info block -v -n"})
+    both.close()
