@@ -293,11 +293,8 @@ class BlockDriver:
         """The SnapshotInfo of every internal snapshot."""
         return []
 
-    def is_disk_only(self, name: str, *, by_id: bool = False) -> bool:
-        """Whether a snapshot, the first of its name, is known to lack the state of the guest.
-
-        :param by_id: it is the one that `snapshot_goto` finds
-        """
+    def is_disk_only(self, name: str) -> bool:
+        """Whether a snapshot, the first of its name, is known to lack the state of the guest."""
         return False
 
     async def snapshot_create(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.blockers import Op
@@ -25,7 +27,7 @@ async def delete_internal(
     node.check_operation(Op.INTERNAL_SNAPSHOT_DELETE)
     holder = snapshot_holder(node)
     if holder is None:
-        raise GenericError("Failed to get a snapshot list: Operation not supported")
+        raise GenericError(f"Failed to get a snapshot list: {os.strerror(errno.ENOTSUP)}")
     found = next(
         (
             snapshot

@@ -127,8 +127,6 @@ class SnapshotLoad(SnapshotJob):
             raise GenericError("This is a disk-only snapshot. Revert to it  offline using qemu-img")
         await self.graph.drained(None, self.group.go_to(self.tag))
         self.guest.restart()
-        if holder.driver.is_disk_only(self.tag, by_id=True):
-            raise GenericError("Error -22 while loading VM state")
         clock = found["vm-clock-sec"] * NANOSECONDS + found["vm-clock-nsec"]
         self.graph.guest_clock.set(clock)
         self.guest.go_on(before)

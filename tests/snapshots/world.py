@@ -45,11 +45,16 @@ class SnapshotWorld(TestMachine):
         for number in range(size):
             self.write(number, 0, bytes([number + 1]) * 4096)
 
-    def _add_disk(self, number: int) -> BlockBackend:
-        file = {"driver": "file", "filename": f"/disk{number}"}
+    def make_image(self, filename: str) -> dict[str, Any]:
+        """Make a qcow2 image; returns the options of its file node."""
+        file = {"driver": "file", "filename": filename}
         for options in ({**file, "size": 0}, {"driver": "qcow2", "file": file, "size": SIZE}):
             self.execute("blockdev-create", job_id="create", options=options)
             self.execute("job-dismiss", id="create")
+        return file
+
+    def _add_disk(self, number: int) -> BlockBackend:
+        file = self.make_image(f"/disk{number}")
         self.execute("blockdev-add", driver="qcow2", node_name=f"n{number}", file=file)
         self.execute("block-dirty-bitmap-add", node=f"n{number}", name="b")
         node = self.machine.graph.find_node(f"n{number}")

@@ -307,10 +307,9 @@ class Qcow2(BlockDriver):
         await creation.change_backing_file(s, name, backing_format)
         self.auto_backing_file = name or ""
 
-    def is_disk_only(self, name: str, *, by_id: bool = False) -> bool:
+    def is_disk_only(self, name: str) -> bool:
         """See `BlockDriver.is_disk_only`: of those found in the image nobody can tell."""
-        found = snapshots.find_snapshot(self.state, name, None) if by_id else None
-        found = found or snapshots.find_snapshot(self.state, None, name)
+        found = snapshots.find_snapshot(self.state, None, name)
         return found is not None and found.disk_only
 
     async def snapshot_create(

@@ -132,9 +132,12 @@ async def snapshot_delete(s: Qcow2State, ident: str | None, name: str | None) ->
         raise BlockIOError(errno.ENOENT, "Can't find the snapshot")
     _check_l1(s, snapshot)
     async with s.lock:
+        remaining = [other for other in s.snapshots if other is not snapshot]
         try:
-            await write_snapshots(s, [other for other in s.snapshots if other is not snapshot])
+            await write_snapshots(s, remaining)
         except BlockIOError as error:
+            # The image has it still, QEMU does not know it any more.
+            s.snapshots = remaining
             raise failed(error, "Failed to remove snapshot from snapshot list") from error
         l1_offset, l1_size = snapshot.l1_table_offset, snapshot.l1_size
         try:
