@@ -57,7 +57,7 @@ class Drivers(Files):
             if "return" in message or "error" in message:
                 return said, message
 
-    def io(self, node: str, *commands: str) -> None:  # type: ignore[override]
+    def io(self, node: str, *commands: str) -> None:
         """Guest I/O, one qemu-io command after the other."""
         for command in commands:
             super().io(node, command)
