@@ -96,6 +96,7 @@ class Machine:
             self.graph.guest_clock = NoGuestClock(clock)
         self.run_state = RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
+        self._jobs_ended = False
         self.on_shutdown: Callable[[], None] | None = None
         self.chardevs: Callable[[], list[dict[str, Any]]] = list
         """Tells the ChardevInfo of every character device of the process."""
@@ -207,7 +208,17 @@ class Machine:
         if self.on_shutdown is not None:
             self.on_shutdown()
 
+    async def end_jobs(self) -> None:
+        """Let all requests under way end, and cancel every job; nothing moves from then on.
+
+        As in QEMU the drained section has no end: limits of speed must not hold up the jobs.
+        """
+        if not self._jobs_ended:
+            self._jobs_ended = True
+            await self.graph.drain_all_begin()
+        await self.jobs.cancel_all()
+
     async def close(self) -> None:
         """End all jobs, then close all nodes: images are flushed, bitmaps stored."""
-        await self.jobs.cancel_all()
+        await self.end_jobs()
         await self.graph.close()
