@@ -101,7 +101,7 @@ class Daemon:
             except OSError:
                 client.close()
                 if self.process.poll() is not None:
-                    raise RuntimeError(f"{self.process.args} has ended") from None
+                    raise RuntimeError(f"{self.process.args!r} has ended") from None
                 os.sched_yield()
             else:
                 return client

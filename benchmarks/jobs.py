@@ -84,8 +84,8 @@ def _created(daemon: Daemon) -> float:
     """Microseconds to create a job and to cancel it."""
     _null(daemon, "source", MIB)
     _null(daemon, "target", MIB)
-    perf = {"max-workers": 1, "max-chunk": 65536}
-    options = _backup("source", "target", speed=1, **{"x-perf": perf})
+    more: dict[str, Any] = {"speed": 1, "x-perf": {"max-workers": 1, "max-chunk": 65536}}
+    options = _backup("source", "target", **more)
     create, cancel = request("blockdev-backup", **options), request("job-cancel", id="j")
     began = time.perf_counter()
     for _ in range(CREATED):

@@ -6,15 +6,18 @@ Usage: bitmap_session.py SOCKET [NODE]
 
 import asyncio
 import sys
+from typing import Any
 
 from qemu.qmp import QMPClient
 
 
 async def dirty_bytes(qmp: QMPClient, node: str, name: str) -> int:
     """How many bytes bitmap `name` of `node` says were written."""
-    for info in await qmp.execute("query-named-block-nodes", {"flat": True}):
+    nodes: Any = await qmp.execute("query-named-block-nodes", {"flat": True})
+    for info in nodes:
         if info["node-name"] == node:
-            return next(b["count"] for b in info["dirty-bitmaps"] if b["name"] == name)
+            count: int = next(b["count"] for b in info["dirty-bitmaps"] if b["name"] == name)
+            return count
     raise LookupError(node)
 
 
@@ -28,7 +31,7 @@ async def main(socket: str, node: str = "disk0") -> None:
         write = f'qemu-io {node} "write -q -P 7 1M 128k"'
         await qmp.execute("human-monitor-command", {"command-line": write})
         print("dirty:", await dirty_bytes(qmp, node, "backup0"), "bytes")
-        digest = await qmp.execute("x-debug-block-dirty-bitmap-sha256", bitmap)
+        digest: Any = await qmp.execute("x-debug-block-dirty-bitmap-sha256", bitmap)
         print("sha256:", digest["sha256"])
         await qmp.execute("block-dirty-bitmap-clear", bitmap)
         print("dirty after clear:", await dirty_bytes(qmp, node, "backup0"), "bytes")

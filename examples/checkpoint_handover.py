@@ -29,7 +29,7 @@ async def write(qmp: QMPClient, node: str, offset: str, length: str) -> None:
 
 async def counts(qmp: QMPClient, node: str) -> dict[str, int]:
     """Dirty bytes of every bitmap of `node`."""
-    nodes = await qmp.execute("query-named-block-nodes", {"flat": True})
+    nodes: Any = await qmp.execute("query-named-block-nodes", {"flat": True})
     info = next(info for info in nodes if info["node-name"] == node)
     return {b["name"]: b["count"] for b in reversed(info.get("dirty-bitmaps", []))}
 

@@ -112,6 +112,7 @@ class Machine:
             self.graph.guest_clock = NoGuestClock(clock)
         self.run_state = RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
+        self._jobs_ended = False
         self.on_shutdown: Callable[[], None] | None = None
         self.chardevs: Callable[[], list[dict[str, Any]]] = list
         """Tells the ChardevInfo of every character device of the process."""
@@ -223,11 +224,21 @@ class Machine:
         if self.on_shutdown is not None:
             self.on_shutdown()
 
-    async def close(self) -> None:
-        """End exports and jobs, then close all nodes: images are flushed, bitmaps stored."""
+    async def end_jobs(self) -> None:
+        """End exports, let all requests under way end, and cancel every job; nothing moves then.
+
+        As in QEMU the drained section has no end: limits of speed must not hold up the jobs.
+        """
         await self.exports.close_all()
         if self.nbd_server is not None:
             server, self.nbd_server = self.nbd_server, None
             await server.close()
+        if not self._jobs_ended:
+            self._jobs_ended = True
+            await self.graph.drain_all_begin()
         await self.jobs.cancel_all()
+
+    async def close(self) -> None:
+        """End exports and jobs, then close all nodes: images are flushed, bitmaps stored."""
+        await self.end_jobs()
         await self.graph.close()

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from qmpd.clock import Cancelled, VirtualClock, Waiter
+from qmpd.clock import Cancelled, Handle, VirtualClock, Waiter
 
 
 def test_timers_run_in_the_order_in_which_they_fall_due() -> None:
-    clock, seen = VirtualClock(), []
+    clock = VirtualClock()
+    seen: list[tuple[int, int]] = []
+
+    def call(delay: int) -> Handle:
+        return clock.call_later(delay, lambda: seen.append((clock.now(), delay)))
+
     for delay in (30, 10, 20, 10):
-        clock.call_later(delay, lambda delay=delay: seen.append((clock.now(), delay)))
-    clock.call_later(15, lambda: seen.append("never")).cancel()
+        call(delay)
+    call(15).cancel()
     clock.advance(20)
     assert seen == [(10, 10), (10, 10), (20, 20)]
     clock.advance(10)

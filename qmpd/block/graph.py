@@ -232,6 +232,12 @@ class Graph:
         await self.drain_all_begin()
         self.drain_all_end()
 
+    def stir_all(self) -> None:
+        """A drained section of all nodes that waits for nothing: jobs pause, or go on."""
+        nodes = list(self._by_name.values())
+        drain.quiesce(nodes)
+        drain.resume(nodes)
+
     async def drained(self, nodes: Iterable[Node] | None, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` in a drained section of `nodes`; None for all."""
         drained = None if nodes is None else list(nodes)

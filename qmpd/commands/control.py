@@ -41,4 +41,4 @@ def query_commands(context: Context, _: None) -> list[dict[str, object]]:
 async def quit_(context: Context, _: None) -> None:
     """End the machine: SHUTDOWN, then every job's end, then the reply."""
     context.machine.request_shutdown("host-qmp-quit")
-    await context.machine.jobs.cancel_all()
+    await context.machine.end_jobs()

@@ -156,7 +156,7 @@ class BlockJob(Job):
         """
         if len(self.table.jobs) > 1:
             before = self.table.ending
-            await self.node.graph.drain_all()
+            self.node.graph.stir_all()
             await self.table.clock.turns(2)
             while self.table.ending > before:
                 await self.table.clock.turns(1)

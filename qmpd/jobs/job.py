@@ -322,11 +322,12 @@ class Job:
         elif defect:
             self.error = BlockIOError(errno.EIO)
         # Not now: whoever entered the job goes on first, and may wait for `settle`.
-        self.table.clock.call_soon(self._begin_exit)
+        self.table.exit_soon(self)
         if defect:
             self.table.clock.task_failed(task)
 
-    def _begin_exit(self) -> None:
+    def begin_exit(self) -> None:
+        """The work has ended: let the job come to its end, if it has not yet."""
         if not self._exited:
             self.table.clock.enter(self._exit(), f"end of job {self.id}")
 

@@ -77,9 +77,8 @@ class JobTxn:
             for other in self.jobs:
                 if other is not job:
                     other.request_cancel(force=True)
-            for other in list(self.jobs):
-                await other.until_completed()
             while self.jobs:
+                await self.jobs[0].until_completed()
                 await self.jobs[0].end()
 
     @contextmanager

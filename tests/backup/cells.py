@@ -83,7 +83,7 @@ def play(program: DiskProgram, cell: Cell) -> dict[str, Any]:
 
 
 def _start(program: DiskProgram, cell: Cell) -> Any:
-    slow = {"speed": 1, "x-perf": {"max-workers": 1, "max-chunk": CLUSTER}}
+    slow: dict[str, Any] = {"speed": 1, "x-perf": {"max-workers": 1, "max-chunk": CLUSTER}}
     first = {
         "job-id": "j0",
         "device": "d0",
@@ -96,7 +96,7 @@ def _start(program: DiskProgram, cell: Cell) -> Any:
     }
     if not cell.grouped:
         return program.do("blockdev-backup", **first)
-    second = {"job-id": "j1", "device": "d1", "target": "t1", "sync": "full"}
+    second: dict[str, Any] = {"job-id": "j1", "device": "d1", "target": "t1", "sync": "full"}
     if cell.ending == "sibling-failure":
         second |= slow
     return program.do(

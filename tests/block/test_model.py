@@ -152,7 +152,8 @@ class Disk(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("storage", [MemoryStorage, OverlayStorage, HostStorage])
 def test_disk(storage: type[Storage]) -> None:
-    case = type("Case", (Disk,), {"storage": storage}).TestCase
+    disk: type[Disk] = type("Case", (Disk,), {"storage": storage})
+    case = disk.TestCase
     case.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
     case().runTest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from qemu.qmp import ExecuteError, QMPClient
@@ -13,7 +14,7 @@ async def test_async_client(socket_path: Path) -> None:
     client = QMPClient("test")
     await client.connect(str(socket_path))
     try:
-        version = await client.execute("query-version")
+        version: Any = await client.execute("query-version")
         assert version["qemu"] == {"major": 10, "minor": 0, "micro": 2}
         bitmap = {"node": "disk0", "name": "b"}
         await client.execute("block-dirty-bitmap-add", bitmap)
@@ -32,7 +33,8 @@ async def test_next_client_is_greeted_when_the_first_leaves(socket_path: Path) -
     for _ in range(3):
         client = QMPClient("test")
         await client.connect(str(socket_path))
-        assert (await client.execute("query-status"))["status"] == "running"
+        status: Any = await client.execute("query-status")
+        assert status["status"] == "running"
         await client.disconnect()
 
 
@@ -41,7 +43,8 @@ def test_legacy_client(socket_path: Path) -> None:
     greeting = monitor.connect()
     assert greeting is not None
     assert greeting["QMP"]["capabilities"] == ["oob"]
-    assert monitor.cmd("query-status")["running"] is True
+    status: Any = monitor.cmd("query-status")
+    assert status["running"] is True
     assert monitor.cmd_raw("nosuch")["error"]["class"] == "CommandNotFound"
     monitor.cmd("stop")
     event = monitor.pull_event(wait=5.0)

@@ -53,7 +53,7 @@ class Pair:
         answers = []
         for program in (self.real, self.ours):
             program.send(data + tail)
-            lines = []
+            lines: list[bytes] = []
             while not lines or not lines[-1].endswith(f'"id": {marker}}}\r\n'.encode()):
                 lines.append(program.line())
             answers.append(lines)

@@ -75,10 +75,10 @@ def malformed(draw: st.DrawFn) -> dict[str, Any]:
     extra = draw(st.lists(st.sampled_from(["x", "zz", "granularity2", "NODE", "é"]), max_size=3))
     members |= {name: draw(junk) for name in extra}
     members["granularity-"] = draw(junk)
-    arguments = members
+    arguments: dict[str, Any] = members
     command = f"block-dirty-bitmap-{kind}"
     if draw(st.booleans()):
-        listed = {"type": command, "data": members}
+        listed: dict[str, Any] = {"type": command, "data": members}
         if draw(st.booleans()):
             listed["more"] = draw(junk)
         arguments = {"actions": [{"type": "abort", "data": {}}, listed]}

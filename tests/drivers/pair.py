@@ -68,7 +68,7 @@ class Drivers(Files):
             self.events[side].append(normal(event, str(self.scratch / side)))
         return self.told(side, *names)
 
-    def io(self, node: str, *commands: str) -> None:  # type: ignore[override]
+    def io(self, node: str, *commands: str) -> None:
         """Guest I/O, one qemu-io command after the other."""
         for command in commands:
             super().io(node, command)

@@ -233,14 +233,15 @@ def test_reopening(node: Drivers) -> None:
     whole: dict[str, Any] = {"driver": "blkdebug", "node-name": "d", "image": "f", "align": 512}
     whole |= {"inject-error": [rule], "config": "config"}
     node.execute("blockdev-add", **whole)
-    for change in (
+    changes: tuple[dict[str, Any], ...] = (
         *({}, {"read-only": True}, {"read-only": False}, {"image": "g"}, {"image": None}),
         *({"image": {"driver": "file", "filename": "a.raw"}}, {"align": 1024}, {"config": "other"}),
         *({"inject-error": [{**rule, "errno": 6}]}, {"inject-error": []}, {"detect-zeroes": "on"}),
         *({"discard": "unmap"}, {"force-share": True}, {"driver": "raw", "file": "f"}),
         *({"take-child-perms": ["write"]}, {"max-transfer": 512}, {"bogus": 1}, {"cache": {}}),
         *({"cache": {"direct": True}}, {"auto-read-only": True}, {"node-name": "x"}),
-    ):
+    )
+    for change in changes:
         node.reopen({**whole, **change})
         node.execute("query-named-block-nodes")
     for name in whole:

@@ -130,7 +130,7 @@ class Play:
     def revert(self, name: str) -> None:
         if name in self.snapshots and len(self.snapshots[name]) == len(self.model):
             found = {s["name"]: s["id"] for s in self.node.driver.snapshot_list()}
-            self.bench.run(self.node.driver.snapshot_goto(found[name]))  # type: ignore[attr-defined]
+            self.bench.run(self.node.driver.snapshot_goto(found[name]))
             self.model[:] = self.snapshots[name]
 
     def drop(self, name: str) -> None:

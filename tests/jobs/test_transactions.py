@@ -111,8 +111,8 @@ def test_members_that_were_never_started(world: JobWorld) -> None:
     world.run(jobs[1].cancel(force=True))
     world.run(jobs[0].cancel(force=True))
     assert world.seen()[2:] == [
-        *["aborting j1", "aborting j0"],
-        *["concluded j1", "null j1", "concluded j0", "null j0"],
+        *["aborting j1", "concluded j1", "null j1"],
+        *["aborting j0", "concluded j0", "null j0"],
     ]
     assert [job.log for job in jobs] == [["abort", "clean"]] * 2
 

@@ -28,7 +28,22 @@ _EDGES = sorted(
     }
     | {2**64 + 5, 2**70, -(2**70), 7}
 )
-_WRONG = (None, True, False, "", "x", "1", 5, -1, 1.5, 1e300, [], [None], {}, {"x": 1})
+_WRONG: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    "",
+    "x",
+    "1",
+    5,
+    -1,
+    1.5,
+    1e300,
+    [],
+    [None],
+    {},
+    {"x": 1},
+)
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABZ-_.0189é\u20ac\U0001f600 \"'\\\x00\x7f\n"
 
 

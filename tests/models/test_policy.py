@@ -55,7 +55,10 @@ def test_crash_ends_the_process_without_a_word() -> None:
 
 
 def test_members_are_hidden_at_any_depth() -> None:
-    value = [{"name": "a", "list": [{"size": 1}], "x-new": {"size": 2}}, {"name": "b"}]
+    value: list[dict[str, Any]] = [
+        {"name": "a", "list": [{"size": 1}], "x-new": {"size": 2}},
+        {"name": "b"},
+    ]
     policy = CompatPolicy(unstable_output="hide")
 
     hidden = policy.hide_output("DerivedList", value, table(MODERN))

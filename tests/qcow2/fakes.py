@@ -162,6 +162,13 @@ def open_node(
     return state
 
 
+def host_file(s: Qcow2State) -> FileNode:
+    """The host file below an image that `open_node` has opened."""
+    file: object = s.file
+    assert isinstance(file, FileNode)
+    return file
+
+
 def close(s: Qcow2State) -> None:
     """What closing a driver does."""
     if s.writable and not s.unusable:
@@ -169,7 +176,7 @@ def close(s: Qcow2State) -> None:
         run(s.l2_cache.flush())
         run(s.refcount_cache.flush())
         run(s.mark_clean())
-    s.file.close()  # type: ignore[attr-defined]
+    host_file(s).close()
 
 
 def create(path: Path, **options: Any) -> None:

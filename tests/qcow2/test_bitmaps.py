@@ -22,7 +22,7 @@ from qmpd.block.drivers.qcow2.info import specific_info
 from qmpd.block.drivers.qcow2.state import Qcow2State
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
-from .fakes import close, create, open_node, run
+from .fakes import close, create, host_file, open_node, run
 from .test_image import check, directory, needs_qemu_img, qemu_img
 
 needs_qsd = pytest.mark.skipif(
@@ -145,7 +145,7 @@ def test_a_killed_program_leaves_inconsistent_bitmaps(tmp_path: Path) -> None:
     add(s, "b").set(0, 65536)
     close(s)
     killed = open_node(path)
-    killed.file.close()
+    host_file(killed).close()
     s = open_node(path)
     (bitmap,) = s.node.bitmaps
     assert (bitmap.inconsistent, bitmap.recording, bitmap.count) == (True, False, 0)
@@ -177,7 +177,7 @@ def test_read_only_nodes_have_read_only_bitmaps(tmp_path: Path) -> None:
     run(reopen_bitmaps_ro(s))
     s.node.read_only = True
     assert bitmap.readonly
-    s.file.close()
+    host_file(s).close()
     s = open_node(path)
     assert s.node.bitmaps[0].count == 131072
     close(s)
@@ -229,14 +229,14 @@ def test_a_failed_store_leaves_the_image_whole(tmp_path: Path, nth: int) -> None
         writes += what == "write"
         return what == "write" and writes == nth + 1
 
-    s.file.fail = fail  # type: ignore[attr-defined]
+    host_file(s).fail = fail
     try:
         run(store_bitmaps(s, release=True))
     except BlockIOError as error:
         assert error.errno == errno.EIO  # noqa: PT017
-    s.file.fail = None  # type: ignore[attr-defined]
+    host_file(s).fail = None
     run(s.flush_caches())
-    s.file.close()
+    host_file(s).close()
     if shutil.which("qemu-img"):
         check(path)
 
@@ -254,11 +254,11 @@ def test_broken_directories_are_refused(position: int, value: int) -> None:
         s = open_node(path, read_only=True)
         assert s.header.bitmaps is not None
         offset = s.header.bitmaps.directory_offset + position
-        s.file.close()
+        host_file(s).close()
         raw = bytearray(path.read_bytes())
         raw[offset] = value
         path.write_bytes(raw)
         try:
-            open_node(path).file.close()
+            host_file(open_node(path)).close()
         except QmpError as error:
             assert error.desc  # noqa: PT017

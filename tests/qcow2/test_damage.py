@@ -149,7 +149,7 @@ def test_flipped_bytes(
         del damaged[flipped[0][1] % len(damaged) :]
     world = World()
     image = world.storage.create("/i")
-    image.pwrite(0, damaged)
+    image.pwrite(0, bytes(damaged))
     image.close()
     with bounded(monkeypatch):
         use(world)

@@ -22,12 +22,11 @@ from qmpd.block.drivers.qcow2.write import write_clusters
 from qmpd.block.drivers.qcow2.zero import pdiscard
 from qmpd.errors import BlockIOError, QmpError
 
-from .fakes import close, create, open_node, run
+from .fakes import close, create, host_file, open_node, run
 from .test_bitmaps import add
 from .test_image import check, directory, needs_qemu_img, qemu_img
 
 PLACES = ("header", "l1", "l2", "refcount table", "refcount block", "snapshots", "bitmaps")
-MOMENT = {"date_sec": 1, "date_nsec": 2, "vm_clock_nsec": 3}
 
 
 def build(path: Path) -> dict[str, tuple[int, int]]:
@@ -35,7 +34,7 @@ def build(path: Path) -> dict[str, tuple[int, int]]:
     create(path, size=1 << 20, cluster_size=4096)
     s = open_node(path)
     run(write_clusters(s, 0, b"\1" * 100_000))
-    run(snapshot_create(s, "one", **MOMENT))
+    run(snapshot_create(s, "one", date_sec=1, date_nsec=2, vm_clock_nsec=3))
     run(write_clusters(s, 4096, b"\2" * 10_000))
     add(s, "b").set(0, 1)
     close(s)
@@ -50,7 +49,7 @@ def build(path: Path) -> dict[str, tuple[int, int]]:
         "snapshots": (s.header.snapshots_offset, s.snapshots_size),
         "bitmaps": (s.header.bitmaps.directory_offset, s.header.bitmaps.directory_size),
     }
-    s.file.close()
+    host_file(s).close()
     return places
 
 
@@ -96,7 +95,7 @@ def test_damaged_metadata(place: str, changes: list[tuple[float, int]]) -> None:
             return
         if s.size <= 1 << 24:
             use(s)
-        s.file.close()
+        host_file(s).close()
 
 
 @settings(max_examples=25, deadline=5000)
@@ -113,7 +112,7 @@ def test_truncated_files(share: float) -> None:
             assert error.desc  # noqa: PT017
             return
         use(s)
-        s.file.close()
+        host_file(s).close()
 
 
 def corrupt_l2_pointer(path: Path) -> Qcow2State:
@@ -141,11 +140,11 @@ def test_corruption_is_reported_once_and_marked(tmp_path: Path) -> None:
         "msg": f"L2 table offset {where:#x} unaligned (L1 index: 0)",
         "fatal": True,
     }
-    s.file.close()
+    host_file(s).close()
     with pytest.raises(BlockIOError) as caught:
         open_node(path)
     assert caught.value.desc == "qcow2: Image is corrupt; cannot be opened read/write"
-    open_node(path, read_only=True).file.close()
+    host_file(open_node(path, read_only=True)).close()
 
 
 def test_metadata_is_never_overwritten(tmp_path: Path) -> None:
@@ -161,7 +160,7 @@ def test_metadata_is_never_overwritten(tmp_path: Path) -> None:
     ((_, data),) = s.node.graph.events  # type: ignore[attr-defined]
     assert data["msg"] == "Preventing invalid write on metadata (overlaps with active L1 table)"
     assert (data["offset"], data["size"]) == (s.header.l1_table_offset, 4096)
-    s.file.close()
+    host_file(s).close()
 
 
 def random_work(s: Qcow2State, seed: int, model: bytearray) -> None:
@@ -201,11 +200,11 @@ def test_a_killed_program_leaves_a_usable_image(tmp_path: Path, seed: int, lazy:
             raise Killed
         return False
 
-    s.file.fail = kill  # type: ignore[attr-defined]
+    host_file(s).fail = kill
     model = bytearray(s.size)
     with pytest.raises(Killed):
         random_work(s, seed, model)
-    s.file.close()
+    host_file(s).close()
     copy = tmp_path / "copy.qcow2"
     shutil.copy(path, copy)
     opened = open_node(copy)
@@ -235,7 +234,7 @@ def test_a_failed_write_leaves_the_image_whole(tmp_path: Path, nth: int) -> None
         writes += what == "write"
         return what == "write" and writes == nth
 
-    s.file.fail = fail  # type: ignore[attr-defined]
+    host_file(s).fail = fail
     failures = 0
     for start in range(0, 60_000, 7_000):
         try:

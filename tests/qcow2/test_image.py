@@ -268,8 +268,8 @@ def test_internal_snapshots(script: list[Operation]) -> None:
         s = open_node(path)
         for name, *arguments in script:
             if name == "create":
-                moment = {"date_sec": 1, "date_nsec": 2, "vm_clock_nsec": 3}
-                snapshot = run(snapshot_create(s, "s", **moment))
+                moment = snapshot_create(s, "s", date_sec=1, date_nsec=2, vm_clock_nsec=3)
+                snapshot = run(moment)
                 kept[snapshot.id.decode()] = bytes(model.data)
             elif name in ("goto", "delete"):
                 if not kept:

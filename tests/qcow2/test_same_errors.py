@@ -12,7 +12,7 @@ import pytest
 
 from qmpd.errors import QmpError
 
-from .fakes import open_node
+from .fakes import host_file, open_node
 from .test_bitmaps import needs_qsd
 from .test_driver import Bench
 from .test_faults import build
@@ -88,7 +88,7 @@ def answers_of_qemu(
 
 def answer_here(path: Path) -> str | None:
     try:
-        open_node(path, read_only=True).file.close()
+        host_file(open_node(path, read_only=True)).close()
     except QmpError as error:
         return error.desc
     return None

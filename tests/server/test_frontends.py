@@ -13,7 +13,7 @@ import pytest
 from qmpd.clock import VirtualClock, Waiter
 from qmpd.errors import GenericError
 from qmpd.events import EventRecord
-from qmpd.server.chardev import ChardevTable, NullChardev, RingbufChardev
+from qmpd.server.chardev import Chardev, ChardevTable, NullChardev, RingbufChardev
 from qmpd.server.dispatcher import Dispatcher
 from qmpd.server.event_throttle import EventThrottle
 from qmpd.server.hmp_monitor import HmpMonitor
@@ -45,7 +45,7 @@ class Recorder(NullChardev):
 class Human:
     """A human monitor whose commands echo their line, and ``wait`` until woken."""
 
-    def __init__(self, chardev: NullChardev) -> None:
+    def __init__(self, chardev: Chardev) -> None:
         self.soon: list[Callable[[], None]] = []
         self.waiter = Waiter()
         self.ending = False

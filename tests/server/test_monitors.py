@@ -14,6 +14,7 @@ from qmpd.errors import GenericError
 from qmpd.server import qmp_monitor
 from qmpd.server.address import UnixAddress
 from qmpd.server.socket_chardev import SocketChardev
+from qmpd.wire.session import Request, Session
 from tests.server.conftest import NEGOTIATE, Served
 
 
@@ -84,7 +85,7 @@ class Slow:
         self.waiter = Waiter()
         self.ran: list[str] = []
 
-    async def __call__(self, session: qmp_monitor.Session, request: qmp_monitor.Request) -> str:
+    async def __call__(self, session: Session, request: Request) -> str:
         if request.command == "qmp_capabilities":
             session.negotiate((request.arguments or {}).get("enable", []))  # type: ignore[arg-type]
         if request.command == "slow":

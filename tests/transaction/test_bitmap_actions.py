@@ -142,7 +142,7 @@ class FakePersistence(BlockDriver):
 def test_removing_a_persistent_bitmap(world: World) -> None:
     """Its stored copy goes in prepare; after an abort it will be stored again."""
     driver = FakePersistence(world.node)
-    world.node.driver = driver  # type: ignore[assignment]
+    world.node.driver = driver
     world.run(run_action(world, *add("p", persistent=True)))
     world.add("stuck", persistent=True)
     bitmap = world.bitmap("p")

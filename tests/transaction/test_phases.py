@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -13,9 +13,9 @@ from qmpd.transaction import (
     ACTIONS,
     Action,
     ActionRequest,
-    run_phases,
     run_transaction,
 )
+from qmpd.transaction.core import run_phases
 from tests.bitmaps.world import World
 
 
@@ -144,8 +144,16 @@ def test_the_graph_is_drained_first_even_if_the_transaction_fails() -> None:
     calls: list[str] = []
 
     class Drained:
-        is_node = is_backend = stays_at_node = False
+        is_node: ClassVar[bool] = False
+        is_backend: ClassVar[bool] = False
+        stays_at_node: ClassVar[bool] = False
         name = user_description = ""
+
+        def node_activated(self) -> None:
+            calls.append("activated")
+
+        def node_inactivated(self) -> None:
+            calls.append("inactivated")
 
         def drained_begin(self) -> None:
             calls.append("begin")
