@@ -121,26 +121,33 @@ class Graph:
 
     # Opening and closing
 
-    async def open(self, options: Mapping[str, Any]) -> Node:
+    async def open(self, options: Mapping[str, Any], *, probed: bool = False) -> Node:
         """Open a node with all it stands on.
 
         :param options: as blockdev-add takes them, already validated
+        :param probed: whether the driver among them is but a guess
         :raises QmpError: QEMU's texts; nothing is left open then
         """
-        return await open_node(self, options)
+        return await open_node(self, options, probed=probed)
 
     async def open_reference(
-        self, reference: str | Mapping[str, Any], parent: Node, *, backing: bool = False
+        self,
+        reference: str | Mapping[str, Any],
+        parent: Node,
+        *,
+        backing: bool = False,
+        probed: bool = False,
     ) -> Node:
         """A child for `parent`: the node named, or a new one from its options.
 
         :param backing: it is to be a backing file
+        :param probed: whether the driver among its options is but a guess
         :raises QmpError: QEMU's texts; nothing is left open then
         """
         if isinstance(reference, str):
             return self.lookup_device_or_node(reference, reference)
         options = child_options(reference, parent, backing=backing)
-        child = await open_node(self, options, active=parent.active, given=reference)
+        child = await open_node(self, options, active=parent.active, given=reference, probed=probed)
         child.inherits_from = parent
         child.explicit = reference
         child.options_reversed = not parent.options_reversed
