@@ -65,6 +65,7 @@ class Machine:
     :param paused: wait in state prelaunch for `cont` (``-S``)
     :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
     :param cpus: how many CPUs it passes for having; machine type none has no CPU
+    :param stepped: the guest's clock where a harness steps it (``-accel qtest``)
     :param board: the buses and devices that it has from the start
     :param stdout: takes what HMP's qemu-io prints; the process's standard output if absent
     :param stderr: takes its complaints; the process's standard error if absent
@@ -82,6 +83,7 @@ class Machine:
         paused: bool = False,
         preconfig: bool = False,
         cpus: int = 0,
+        stepped: Clock | None = None,
         board: Board | None = None,
         stdout: Callable[[str], None] = _print,
         stderr: Callable[[str], None] = _print_error,
@@ -94,7 +96,7 @@ class Machine:
         self.stdout = stdout
         self.stderr = stderr
         self.events = EventBus()
-        self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock)
+        self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock, stepped=stepped)
         self.graph.print = lambda text: self.stdout(text)
         self.graph.report = lambda text: self.stderr(f"{text}\n")
         self.exports = BlockExports(self.graph, emit=self.events.emit)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from qmpd.block.edge import Edge
 from qmpd.block.node import Node
 from qmpd.block.permissions import ALL, PRIMARY, WRITE, refresh_permissions
-from qmpd.block.stats import BlockAcctStats
 from qmpd.block.throttle import ThrottleConfig
 from qmpd.block.throttle_group import ThrottleMember
 from qmpd.clock import Waiter
@@ -68,7 +67,7 @@ class BlockBackend:
         self.device: AttachedDevice | None = None
         self.removable = True
         """Whether the medium can be taken out: where there is no device, it can."""
-        self.stats = BlockAcctStats(graph.clock.now)
+        self.stats = graph.new_stats()
         self.root: Edge | None = None
         self.perm = perm
         self.shared = shared

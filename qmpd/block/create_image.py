@@ -79,15 +79,17 @@ async def open_image(
     :raises QmpError: QEMU's texts
     """
     options: dict[str, Any] = protocol_options(name)
+    probed = image_format is None
     if name.startswith("json:"):
         # These are the options of the whole image, of which the format is one.
-        if image_format is None and "driver" not in options:
-            image_format = await _probe_child(graph, name, options)
+        probed = probed and "driver" not in options
+        if probed:
+            image_format = await _probe_child(graph, options)
         if image_format is not None:
             options["driver"] = image_format
     elif image_format is not None or options["driver"] in ("file", "nbd"):
         if image_format is None:
-            image_format = await _probe(graph, name, options)
+            image_format = await _probe(graph, options)
         if not find_driver(image_format).is_protocol:
             options = {"driver": image_format, "file": options}
     if read_only:
@@ -99,27 +101,27 @@ async def open_image(
     if like is not None:
         options["cache"] = {"direct": like.cache.direct, "no-flush": like.cache.no_flush}
         options["discard"] = "unmap" if like.unmap else "ignore"
-    node = await graph.open(options | dict(more or {}))
+    node = await graph.open(options | dict(more or {}), probed=probed)
     node.options.pop("backing", None)
     node.hold()
     return node
 
 
-async def _probe(graph: Graph, name: str, options: Mapping[str, Any]) -> str:
+async def _probe(graph: Graph, options: Mapping[str, Any]) -> str:
     """The format of what a file that is opened so holds."""
     file = await graph.open({**options, "read-only": True})
     try:
-        return await probe_node(file, name)
+        return await probe_node(file)
     finally:
         await graph.unref(file)
 
 
-async def _probe_child(graph: Graph, name: str, options: Mapping[str, Any]) -> str:
+async def _probe_child(graph: Graph, options: Mapping[str, Any]) -> str:
     """The format of an image whose options say no driver."""
     child = options.get("file")
     if isinstance(child, str):
         node = graph.lookup_device_or_node(child, child)
-        return await probe_node(node, name)
+        return await probe_node(node)
     if not isinstance(child, Mapping):
         raise GenericError("Must specify either driver or file")
-    return await _probe(graph, name, child)
+    return await _probe(graph, child)

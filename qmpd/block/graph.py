@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qmpd.block import drain, replace
 from qmpd.block.backend import BlockBackend
 from qmpd.block.blockers import Op
-from qmpd.block.guest_clock import GuestClock
+from qmpd.block.guest_clock import GuestClock, SteppedGuestClock
 from qmpd.block.names import NameGenerator, check_node_name
 from qmpd.block.node import Node
 from qmpd.block.opening import child_options, open_node
 from qmpd.block.permissions import RESIZE
+from qmpd.block.stats import STEPPED_LATENCY, BlockAcctStats
 from qmpd.block.throttle_group import ThrottleGroups
 from qmpd.errors import BlockIOError, GenericError
 
@@ -36,9 +37,13 @@ class Graph:
     :param emit: takes events
     :param storage: where the bytes of images live
     :param clock: what requests wait by, and what times them
+    :param stepped: the guest's clock where a harness steps it (``-accel qtest``): limits of I/O
+        and statistics follow it then, real time otherwise
     """
 
-    def __init__(self, *, emit: Emit, storage: Storage, clock: Clock) -> None:
+    def __init__(
+        self, *, emit: Emit, storage: Storage, clock: Clock, stepped: Clock | None = None
+    ) -> None:
         self.emit = emit
         self.print: Callable[[str], None] = _ignore
         """Takes what QEMU's block layer prints on standard output."""
@@ -46,8 +51,10 @@ class Graph:
         """Takes its complaints."""
         self.storage = storage
         self.clock = clock
-        self.guest_clock = GuestClock(clock)
-        self.throttle_groups = ThrottleGroups(clock)
+        self.guest_clock = GuestClock(clock) if stepped is None else SteppedGuestClock(stepped)
+        self.io_clock = clock if stepped is None else stepped
+        self._latency = None if stepped is None else STEPPED_LATENCY
+        self.throttle_groups = ThrottleGroups(self.io_clock)
         self.backends: dict[str, BlockBackend] = {}
         """The named backends, the oldest first."""
         self.all_backends: list[BlockBackend] = []
@@ -55,6 +62,10 @@ class Graph:
         self._drains = 0
         self._by_name: dict[str, Node] = {}
         self._names = NameGenerator()
+
+    def new_stats(self) -> BlockAcctStats:
+        """Counters for a backend."""
+        return BlockAcctStats(self.io_clock.now, self._latency)
 
     # Looking up
 
@@ -110,26 +121,33 @@ class Graph:
 
     # Opening and closing
 
-    async def open(self, options: Mapping[str, Any]) -> Node:
+    async def open(self, options: Mapping[str, Any], *, probed: bool = False) -> Node:
         """Open a node with all it stands on.
 
         :param options: as blockdev-add takes them, already validated
+        :param probed: whether the driver among them is but a guess
         :raises QmpError: QEMU's texts; nothing is left open then
         """
-        return await open_node(self, options)
+        return await open_node(self, options, probed=probed)
 
     async def open_reference(
-        self, reference: str | Mapping[str, Any], parent: Node, *, backing: bool = False
+        self,
+        reference: str | Mapping[str, Any],
+        parent: Node,
+        *,
+        backing: bool = False,
+        probed: bool = False,
     ) -> Node:
         """A child for `parent`: the node named, or a new one from its options.
 
         :param backing: it is to be a backing file
+        :param probed: whether the driver among its options is but a guess
         :raises QmpError: QEMU's texts; nothing is left open then
         """
         if isinstance(reference, str):
             return self.lookup_device_or_node(reference, reference)
         options = child_options(reference, parent, backing=backing)
-        child = await open_node(self, options, active=parent.active, given=reference)
+        child = await open_node(self, options, active=parent.active, given=reference, probed=probed)
         child.inherits_from = parent
         child.explicit = reference
         return child

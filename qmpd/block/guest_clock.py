@@ -41,6 +41,14 @@ class GuestClock:
             self._since = self._clock.now()
 
 
+class SteppedGuestClock(GuestClock):
+    """Moves only when a harness steps it, whether the guest runs or not."""
+
+    def now(self) -> int:
+        """The harness's nanoseconds."""
+        return self._clock.now()
+
+
 class NoGuestClock(GuestClock):
     """Where there is no guest, it is the time of the day."""
 

@@ -47,6 +47,8 @@ class Node(NodeIO):
         self.force_share = False
         self.auto_read_only = False
         self.monitor_owned = False
+        self.probed = False
+        """Whether its format was not named, but found out."""
         self.implicit = False
         """A filter that a job has put there under an automatic name: most queries hide it."""
         self.inherits_from: Node | None = None

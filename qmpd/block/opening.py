@@ -77,16 +77,19 @@ async def open_node(
     *,
     active: bool = True,
     given: Mapping[str, Any] | None = None,
+    probed: bool = False,
 ) -> Node:
     """Open a node with all it stands on, in QEMU's order: file, options, name, driver.
 
     :param options: as blockdev-add takes them, already validated
     :param active: whether it is active where the options do not say
     :param given: what of the options was given, where some come from a parent
+    :param probed: whether the driver is but a guess
     :raises QmpError: QEMU's texts; nothing is left open then
     """
     driver = find_driver(options["driver"])
     node = Node(graph, driver, options)
+    node.probed = probed
     _read_flags(node, options)
     node.active = options.get("active", active)
     file: Node | None = None

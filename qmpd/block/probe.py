@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.drivers import DRIVERS
@@ -11,42 +12,47 @@ from qmpd.errors import GenericError
 if TYPE_CHECKING:
     from qmpd.block.node import Node
 
-PROBES: Final[tuple[tuple[int, bytes, str], ...]] = (
-    (0, b"QFI\xfb\0\0\0\1", "qcow"),
-    (0, b"QFI\xfb", "qcow2"),
-    (0, b"QED\0", "qed"),
-    (0, b"KDMV", "vmdk"),
-    (0, b"COWD", "vmdk"),
-    (0, b"vhdxfile", "vhdx"),
-    (0, b"conectix", "vpc"),
-    (0, b"LUKS\xba\xbe", "luks"),
-    (0x40, b"\x7f\x10\xda\xbe", "vdi"),
+PROBE_SIZE: Final = 512
+"""How many bytes at the start of a file tell its format."""
+
+PROBES: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = tuple(
+    (re.compile(pattern, re.DOTALL), driver)
+    for pattern, driver in (
+        (rb"QFI\xfb\0\0\0\x01", "qcow"),
+        (rb"QFI\xfb(?!\0\0\0\0)", "qcow2"),
+        (rb"QED\0", "qed"),
+        (rb"KDMV|COWD", "vmdk"),
+        (rb"(?:#[^\n]*\n| +\r?\n)*version=[123]\r?\n", "vmdk"),
+        (rb"vhdxfile", "vhdx"),
+        (rb"conectix", "vpc"),
+        (rb"LUKS\xba\xbe\0\x01", "luks"),
+        (rb".{64}\x7f\x10\xda\xbe", "vdi"),
+        (rb"(?:WithoutFreeSpace|WithouFreSpacExt)\x02\0\0\0", "parallels"),
+        (
+            rb"Bochs Virtual HD Image\0.{9}Redolog\0.{8}Growing\0.{8}\0\0[\x01\x02]\0",
+            "bochs",
+        ),
+        (
+            rb"#!/bin/sh\n#V2\.0 Format\nmodprobe cloop file=\$0 && mount -r -t iso9660"
+            rb" /dev/cloop \$1\n",
+            "cloop",
+        ),
+    )
 )
-"""Offset and bytes that tell the format of a file whose format nobody names; else it is raw."""
+"""How a file of each format begins; what begins like none is raw."""
 
 
 def probe(head: bytes) -> str:
-    """The format of a file that begins with `head`, 2048 bytes or less."""
-    for offset, magic, driver in PROBES:
-        if head[offset : offset + len(magic)] == magic:
-            return driver
-    return "raw"
+    """The format of a file whose format nobody names.
 
-
-async def probe_node(file: Node, name: str) -> str:
-    """The format of an image nobody names one for; a guess of raw is warned of.
-
-    :param name: the file name as it was given
+    :param head: its first `PROBE_SIZE` bytes, or all of it
     """
-    found = probe(await file.pread(0, min(2048, file.length)))
-    if found == "raw":
-        file.graph.report(
-            f"WARNING: Image format was not specified for '{name}' and probing guessed raw.\n"
-            "         Automatically detecting the format is dangerous for raw images, write"
-            " operations on block 0 will be restricted.\n"
-            "         Specify the 'raw' format explicitly to remove the restrictions."
-        )
-    return found
+    return next((driver for pattern, driver in PROBES if pattern.match(head)), "raw")
+
+
+async def probe_node(file: Node) -> str:
+    """The format of the image in `file`."""
+    return probe(await file.pread(0, min(PROBE_SIZE, file.length)))
 
 
 def has_protocol(name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.latency import LatencyHistogram
 from qmpd.block.permissions import DATA, FILTERED, PRIMARY
+from qmpd.block.timed_average import TimedStats
 
 if TYPE_CHECKING:
     from qmpd.block.backend import BlockBackend
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("rd", "wr", "zone_append", "flush", "unmap")
 """Kinds of requests that are counted."""
+
+STEPPED_LATENCY: Final = 1_000_000
+"""Nanoseconds that every request is said to take where a harness steps the guest's clock."""
 
 _COUNTERS: Final = (
     "rd_bytes wr_bytes zone_append_bytes unmap_bytes rd_operations wr_operations"
@@ -29,15 +33,19 @@ class BlockAcctStats:
     """The counters of one backend.
 
     :param now: its clock, nanoseconds
+    :param latency: how long every request is said to take, nanoseconds; None for what it took
     """
 
-    def __init__(self, now: Callable[[], int]) -> None:
+    def __init__(self, now: Callable[[], int], latency: int | None = None) -> None:
         self._now = now
-        self._last_access: int | None = None
+        self._latency = latency
+        self._last_access = 0
         self.account_invalid = True
         self.account_failed = True
         self.histograms: dict[str, LatencyHistogram] = {}
         """By kind of request, where they are collected."""
+        self.intervals: list[TimedStats] = []
+        """What is told of the last few seconds, of each interval asked for."""
         self.counters: dict[str, int] = dict.fromkeys([*_COUNTERS, *_FAILURES], 0)
 
     def done(self, kind: str, length: int, duration: int) -> None:
@@ -45,20 +53,24 @@ class BlockAcctStats:
         if kind != "flush":
             self.counters[f"{kind}_bytes"] += length
         self.counters[f"{kind}_operations"] += 1
-        self._timed(kind, duration)
+        self._timed(kind, duration, counts=True)
 
-    def _timed(self, kind: str, duration: int) -> None:
-        self.counters[f"{kind}_total_time_ns"] += duration
-        self._last_access = self._now()
+    def _timed(self, kind: str, duration: int, *, counts: bool) -> None:
+        if self._latency is not None:
+            duration = self._latency
         histogram = self.histograms.get(kind)
         if histogram is not None:
             histogram.account(duration)
+        if counts:
+            self.counters[f"{kind}_total_time_ns"] += duration
+            self._last_access = self._now()
+            for interval in self.intervals:
+                interval.account(kind, duration)
 
     def failed(self, kind: str, duration: int) -> None:
-        """A request failed."""
+        """A request failed: histograms count it even where failures do not."""
         self.counters[f"failed_{kind}_operations"] += 1
-        if self.account_failed:
-            self._timed(kind, duration)
+        self._timed(kind, duration, counts=self.account_failed)
 
     def invalid(self, kind: str) -> None:
         """A request was malformed."""
@@ -66,15 +78,19 @@ class BlockAcctStats:
         if self.account_invalid:
             self._last_access = self._now()
 
+    def add_interval(self, seconds: int) -> None:
+        """Tell of the last `seconds` too."""
+        self.intervals.append(TimedStats(seconds, self._now))
+
     def info(self) -> dict[str, Any]:
         """BlockDeviceStats, without what the node adds."""
         members: dict[str, Any] = {name: self.counters[name] for name in _COUNTERS}
-        if self._last_access is not None:
+        if self._last_access:
             members["idle_time_ns"] = self._now() - self._last_access
         members |= {name: self.counters[name] for name in _FAILURES}
         members["account_invalid"] = self.account_invalid
         members["account_failed"] = self.account_failed
-        members["timed_stats"] = []
+        members["timed_stats"] = [interval.info() for interval in self.intervals]
         for kind, histogram in self.histograms.items():
             members[f"{kind}_latency_histogram"] = histogram.info()
         return members

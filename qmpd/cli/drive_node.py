@@ -6,8 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.drivers import find_driver
-from qmpd.block.filename import filename as shown_name
-from qmpd.block.probe import probe, protocol_options
+from qmpd.block.probe import PROBE_SIZE, probe, protocol_options
 from qmpd.cli.block_options import read_tree_value
 from qmpd.cli.keyval import parse_keyval
 from qmpd.cli.report import CommandLineError
@@ -45,16 +44,8 @@ async def open_drive_node(
     tree = _unflatten(options)
     format_guessed = _complete(graph, tree, filename)
     _set_aio(tree, aio)
-    node = await graph.open(_read(tree))
+    node = await graph.open(_read(tree), probed=format_guessed)
     _keep_texts(node, tree)
-    if format_guessed and not node.read_only:
-        file = node.children["file"].node
-        graph.report(
-            f"WARNING: Image format was not specified for '{shown_name(file)}' and probing"
-            " guessed raw.\n         Automatically detecting the format is dangerous for raw"
-            " images, write operations on block 0 will be restricted.\n         Specify the"
-            " 'raw' format explicitly to remove the restrictions."
-        )
     return node
 
 
@@ -90,7 +81,7 @@ def _complete(graph: Graph, tree: Tree, filename: str | None) -> bool:
     if driver is not None:
         return False
     tree["driver"] = _guess_format(graph, child)
-    return bool(tree["driver"] == "raw")
+    return True
 
 
 def _json_options(filename: str) -> Tree:
@@ -145,7 +136,7 @@ def _guess_format(graph: Graph, file: Tree | str | None) -> str:
         return "raw"
     image = graph.storage.open(str(file["filename"]), read_only=True)
     try:
-        return probe(image.pread(0, min(2048, image.length())))
+        return probe(image.pread(0, PROBE_SIZE))
     finally:
         image.close()
 

@@ -9,12 +9,14 @@ from qmpd.block.temporary import add_temporary_overlay
 from qmpd.block.throttle import LIMIT_NAMES, ThrottleConfig
 from qmpd.cli.board_drives import Drive
 from qmpd.cli.drive_node import open_drive_node
+from qmpd.cli.drive_stats import INTERVALS, interval_seconds, split_intervals
 from qmpd.cli.opts import Opts, parse_bool, parse_number
 from qmpd.cli.report import CommandLineError
 from qmpd.devices.board import IDE_UNITS
 
 if TYPE_CHECKING:
     from qmpd.block.backend import BlockBackend
+    from qmpd.block.stats import BlockAcctStats
     from qmpd.server.server import Server
 
 INTERFACES: Final = {
@@ -138,11 +140,10 @@ class Drives:
         interface, bus, unit = self._place(values)
         media = values.get("media", "disk")
         name = opts.id or self._name(interface, bus, unit, media)
-        if any(name.startswith("stats-intervals.") for name in values):
-            raise CommandLineError("stats-intervals is not served by qmpd")
         for action in _ERROR_ACTIONS:
             if action in values and interface not in ("ide", "scsi", "virtio", "none"):
                 raise CommandLineError(f"{action} is not supported by this bus type")
+        intervals = split_intervals(values)
         _check_actions(values)
         cache, writeback = _cache_options(values)
         options = _options_of_node(values, cache)
@@ -150,12 +151,6 @@ class Drives:
         backend = self._backend(name)
         backend.read_only = parse_bool("read-only", values.get("read-only", "off"))
         backend.werror, backend.rerror = values.get("werror"), values.get("rerror")
-        backend.stats.account_invalid = parse_bool(
-            "stats-account-invalid", values.get("stats-account-invalid", "on")
-        )
-        backend.stats.account_failed = parse_bool(
-            "stats-account-failed", values.get("stats-account-failed", "on")
-        )
         backend.enable_write_cache = writeback
         if limits is not None:
             group = values.get("throttling.group")
@@ -166,6 +161,7 @@ class Drives:
         added = Added(_DEVICES.get(interface), name)
         if options:
             self._open(backend, values, options, added)
+            _set_up_stats(backend.stats, values, intervals)
         return added
 
     def _open(
@@ -277,6 +273,20 @@ def _check_actions(values: dict[str, str]) -> None:
         parse_bool(name, values.get(name, "on"))
 
 
+def _set_up_stats(
+    stats: BlockAcctStats, values: dict[str, str], intervals: list[str | None]
+) -> None:
+    """Count as the drive asks for; an empty drive does not come here, and counts everything.
+
+    :raises CommandLineError: an interval is no number of seconds
+    """
+    for how in ("invalid", "failed"):
+        name = f"stats-account-{how}"
+        setattr(stats, f"account_{how}", parse_bool(name, values.get(name, "on")))
+    for text in intervals:
+        stats.add_interval(interval_seconds(text))
+
+
 def _limits(values: dict[str, str]) -> ThrottleConfig | None:
     """The limits that the drive asks for.
 
@@ -319,7 +329,7 @@ def _options_of_node(values: dict[str, str], cache: dict[str, str]) -> dict[str,
     rest = {
         name: value
         for name, value in values.items()
-        if name not in _OWN and name not in _THROTTLING
+        if name not in _OWN and name not in _THROTTLING and not name.startswith(INTERVALS)
     }
     if given_format or driver:
         rest["driver"] = given_format or driver or ""

@@ -128,7 +128,9 @@ class Host:
         from qmpd.server.server import Server, new_event_loop
 
         self._loop = new_event_loop()
-        built = Machine(LoopClock(self._loop), make_storage(storage), **machine)
+        built = Machine(
+            LoopClock(self._loop), make_storage(storage), stepped=guest_clock, **machine
+        )
         record = None
         if journal is not None:
             from qmpd.server.journal import Journal

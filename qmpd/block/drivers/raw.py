@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.block.driver import BlockDriver, BlockStatus, check_sizes
+from qmpd.block.filename import filename
+from qmpd.block.limits import BlockLimits
 from qmpd.block.permissions import DATA, FILTERED, PRIMARY, RESIZE, WRITE
+from qmpd.block.probe import PROBE_SIZE, probe
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.node import Node
     from qmpd.block.reopen import ReopenState
+
+_WARNING: Final = (
+    "WARNING: Image format was not specified for '{}' and probing guessed raw.\n"
+    "         Automatically detecting the format is dangerous for raw images, write operations on"
+    " block 0 will be restricted.\n"
+    "         Specify the 'raw' format explicitly to remove the restrictions."
+)
 
 
 class Raw(BlockDriver):
@@ -48,9 +58,15 @@ class Raw(BlockDriver):
 
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
+        """See `BlockDriver.open`; of a guess that is to be written to it warns."""
+        if node.probed and not node.read_only:
+            node.graph.report(_WARNING.format(filename(node.children["file"].node)))
         offset, size = _window(options, node.children["file"].node.length)
         return cls(node, offset, size)
+
+    def limits(self) -> BlockLimits | None:
+        """Where the first sector is guarded it is written whole."""
+        return BlockLimits(request_alignment=PROBE_SIZE) if self.node.probed else None
 
     @property
     def file(self) -> Node:
@@ -93,7 +109,9 @@ class Raw(BlockDriver):
         return await file.pread(self.offset + offset, length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """See `BlockDriver.pwrite`."""
+        """See `BlockDriver.pwrite`; a guess of raw must not become wrong."""
+        if offset < PROBE_SIZE and self.node.probed and probe(bytes(data[:PROBE_SIZE])) != "raw":
+            raise BlockIOError(errno.EPERM)
         file, start = self.file, self._check(offset, len(data))
         if file.driver.hears_events:
             file.debug_event("write_aio")

@@ -79,6 +79,7 @@ async def aio_read(io: QemuIo, words: list[str]) -> None:
     request = read_transfer(words, "CP:iqrv", exactly=None)
     if "i" in request:
         io.backend.account_invalid("rd")
+        io.out("injecting invalid read request\n")
         return
     await _vector_read(io, request, "readv", account=True)
 

@@ -111,6 +111,7 @@ async def aio_write(io: QemuIo, words: list[str]) -> None:
     offset = parse_size(request.operands[0])
     if "i" in request:
         io.backend.account_invalid("wr")
+        io.out("injecting invalid write request\n")
         return
     count = sum(read_lengths(request.operands[1:]))
     began = io.machine.clock.now()

@@ -9,7 +9,7 @@ from qmpd.block.drivers.qcow2.info import text
 from qmpd.block.filename import exact_filename, filename
 from qmpd.block.opening import check_named_backing
 from qmpd.block.permissions import COW
-from qmpd.block.probe import has_protocol, probe, protocol_options
+from qmpd.block.probe import has_protocol, probe_node, protocol_options
 from qmpd.errors import GenericError, QmpError
 
 if TYPE_CHECKING:
@@ -72,11 +72,17 @@ async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
             node.driver.auto_backing_file = filename(node.backing)
 
 
-async def _open(s: Qcow2State, reference: str | Mapping[str, Any], *, named: bool = False) -> None:
+async def _open(
+    s: Qcow2State,
+    reference: str | Mapping[str, Any],
+    *,
+    named: bool = False,
+    probed: bool = False,
+) -> None:
     try:
         if named and not isinstance(reference, str):
             check_named_backing(reference)
-        child = await s.node.graph.open_reference(reference, s.node, backing=True)
+        child = await s.node.graph.open_reference(reference, s.node, backing=True, probed=probed)
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     try:
@@ -108,14 +114,16 @@ async def _open_image(
     driver: str,
     file: str | Mapping[str, Any],
     more: Mapping[str, Any] | None = None,
+    *,
+    probed: bool = False,
 ) -> None:
     options: dict[str, Any] = {"driver": driver, "file": file}
     if more is not None:
-        await _open(s, options | dict(more))
+        await _open(s, options | dict(more), probed=probed)
         return
     if driver == "qcow2":
         options["backing"] = LATER
-    await _open(s, options)
+    await _open(s, options, probed=probed)
     if driver == "qcow2" and s.backing is not None:
         del s.backing.options["backing"]
 
@@ -130,6 +138,7 @@ async def _open_probed(
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     try:
-        await _open_image(s, probe(await file.pread(0, 2048)), file.node_name, more)
+        found = await probe_node(file)
     finally:
         await graph.unref(file)
+    await _open_image(s, found, child, more, probed=True)
