@@ -77,6 +77,8 @@ class ChainProgram:
         self.nodes: dict[str, dict[str, Any]] = {}
         self.roots: dict[str, str] = {}
         self.below: dict[str, dict[str, str]] = {}
+        self.blocking: set[str] = set()
+        """Mirrors in copy mode write-blocking."""
         self._flips = Flips()
         argv = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
         for disk in range(disks):
@@ -178,7 +180,8 @@ class ChainProgram:
             dirty = behind.get(job["device"])
             if dirty is not None and job["offset"] + dirty < job["len"]:
                 return False  # Something is on its way to the target.
-            if job["status"] == "ready" and dirty:
+            synced = job["device"] not in self.blocking or job.get("actively-synced", True)
+            if job["status"] == "ready" and (dirty or not synced):
                 return False
             held = job["speed"] == 1 and not job["busy"] and still > QUIET
             if job["status"] != "ready" and not held:
