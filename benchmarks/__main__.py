@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from benchmarks.daemon import Daemon, storage_daemons, system_emulators
 from benchmarks.images import HOST_IMAGES, MEMORY_IMAGES
+from benchmarks.jobs import HOST_JOBS, MEMORY_JOBS
 from benchmarks.measures import MEASURES, SPARSE, Measure
 
 ROUNDS = 3
@@ -75,7 +76,9 @@ def main() -> int:
     systems = run(SPARSE, system_emulators(), words)
     host = run(HOST_IMAGES, system_emulators(), words)
     memory = run(MEMORY_IMAGES, system_emulators(), words, in_memory=True)
-    return 0 if daemons and systems and host and memory else 1
+    jobs = run(HOST_JOBS, storage_daemons(), words)
+    memory_jobs = run(MEMORY_JOBS, storage_daemons(), words, in_memory=True)
+    return 0 if daemons and systems and host and memory and jobs and memory_jobs else 1
 
 
 if __name__ == "__main__":

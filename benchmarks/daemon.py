@@ -74,6 +74,7 @@ class Daemon:
             env=environment,
         )
         self._buffer = b""
+        self._ended = False
         self._socket = self._greeted(path)
         self.start_seconds = time.perf_counter() - began
         """From the start of the process to its greeting."""
@@ -123,14 +124,34 @@ class Daemon:
 
     def execute(self, command: str, **arguments: Any) -> Any:
         """Run a command and return its value."""
-        self._socket.sendall(request(command, **arguments))
+        return self.answer(request(command, **arguments))
+
+    def answer(self, line: bytes) -> Any:
+        """Send a request and return its value."""
+        self._socket.sendall(line)
         reply: dict[str, Any] = {}
         while "return" not in reply and "error" not in reply:
             # events come in between, and QEMU's daemon may greet an early client twice
             reply = json.loads(self.lines(1))
+            self._note(reply)
         if "error" in reply:
-            raise RuntimeError(f"{command}: {reply['error']['desc']}")
+            raise RuntimeError(f"{line!r}: {reply['error']['desc']}")
         return reply["return"]
+
+    def _note(self, message: dict[str, Any]) -> None:
+        data = message.get("data", {})
+        self._ended = self._ended or data.get("status") == "null"
+        if "error" in data:
+            raise RuntimeError(f"{message['event']}: {data['error']}")
+
+    def run_job(self, command: str, **arguments: Any) -> float:
+        """Run a command that starts the only job; seconds until it is forgotten."""
+        self._ended = False
+        began = time.perf_counter()
+        self.execute(command, **arguments)
+        while not self._ended:
+            self._note(json.loads(self.lines(1)))
+        return time.perf_counter() - began
 
     def job(self, command: str, **arguments: Any) -> None:
         """Run a command that starts the only job, and see it to its end."""

@@ -21,14 +21,19 @@ def _file(daemon: Daemon, name: str) -> dict[str, str]:
     return {"driver": "file", "filename": f"{daemon.folder}/{name}"}
 
 
-def _image(daemon: Daemon, name: str, size: int, **options: Any) -> dict[str, Any]:
-    """Make a qcow2 image; the options to open it as node ``n0``."""
+def new_image(
+    daemon: Daemon, name: str, size: int, driver: str = "qcow2", **options: Any
+) -> dict[str, Any]:
+    """Make an image; the options to open it as node ``n0``."""
     file = _file(daemon, name)
-    _create(daemon, **file, size=0)
+    image = {"driver": driver, "node-name": "n0", "file": file}
+    _create(daemon, **file, size=size if driver == "raw" else 0)
+    if driver == "raw":
+        return image
     daemon.execute("blockdev-add", **file, **{"node-name": "new"})
-    _create(daemon, driver="qcow2", file="new", size=size, **options)
+    _create(daemon, driver=driver, file="new", size=size, **options)
     daemon.execute("blockdev-del", **{"node-name": "new"})
-    return {"driver": "qcow2", "node-name": "n0", "file": file}
+    return image
 
 
 def _write(offset: int) -> bytes:
@@ -38,7 +43,7 @@ def _write(offset: int) -> bytes:
 
 def _guest_writes(daemon: Daemon) -> float:
     """Writes per second; each goes to a cluster of its own."""
-    daemon.execute("blockdev-add", **_image(daemon, "disk", GIB))
+    daemon.execute("blockdev-add", **new_image(daemon, "disk", GIB))
     requests = [_write(number * WRITE) for number in range(WRITES)]
     began = time.perf_counter()
     daemon.stream(requests)
@@ -56,11 +61,11 @@ def _rewrites(daemon: Daemon) -> float:
 
 def _open_chain(daemon: Daemon) -> float:
     """Milliseconds to open an image with 200 below it, by the names in their headers."""
-    options = _image(daemon, "0", GIB)
+    options = new_image(daemon, "0", GIB)
     for number in range(1, CHAIN + 1):
         below = f"{daemon.folder}/{number - 1}"
         more = {"backing-file": below, "backing-fmt": "qcow2"}
-        options = _image(daemon, str(number), GIB, **more)
+        options = new_image(daemon, str(number), GIB, **more)
     began = time.perf_counter()
     daemon.execute("blockdev-add", **options)
     return (time.perf_counter() - began) * 1e3
@@ -68,7 +73,7 @@ def _open_chain(daemon: Daemon) -> float:
 
 def _scattered(daemon: Daemon) -> float:
     """MiB resident with 1000 clusters written all over a disk of 16 TiB."""
-    daemon.execute("blockdev-add", **_image(daemon, "disk", 16 * TIB))
+    daemon.execute("blockdev-add", **new_image(daemon, "disk", 16 * TIB))
     daemon.stream([_write(number * 16 * GIB) for number in range(1000)])
     return daemon.resident_bytes() / (1 << 20)
 

@@ -1,7 +1,7 @@
 """The errors that a QMP client can see.
 
 Every failure of a command is a `QmpError`: an error class (QAPI enum
-``QapiErrorClass``) and a description for people, QEMU's text exactly.
+``QapiErrorClass``, and three of 2012) and a description for people, QEMU's text exactly.
 Anything else that escapes from a handler is a defect of qmpd.
 """
 
@@ -51,6 +51,24 @@ class DeviceNotFound(QmpError):
     """Class DeviceNotFound: the device named is not known."""
 
     error_class = "DeviceNotFound"
+
+
+class DeviceInUse(QmpError):
+    """Class DeviceInUse, of blockdev-group-snapshot-sync only: the device is busy."""
+
+    error_class = "DeviceInUse"
+
+
+class OpenFileFailed(QmpError):
+    """Class OpenFileFailed, of blockdev-group-snapshot-sync only: no such file can be had."""
+
+    error_class = "OpenFileFailed"
+
+
+class InvalidBlockFormat(QmpError):
+    """Class InvalidBlockFormat, of blockdev-group-snapshot-sync only: no such format."""
+
+    error_class = "InvalidBlockFormat"
 
 
 class KVMMissingCap(QmpError):

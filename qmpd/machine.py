@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd import __version__
 from qmpd.block.graph import Graph
+from qmpd.devices.board import Board
 from qmpd.devices.tree import DeviceTree
 from qmpd.errors import GenericError
 from qmpd.events import EventBus
@@ -50,7 +51,7 @@ class Machine:
     :param paused: wait in state prelaunch for `cont` (``-S``)
     :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
     :param cpus: how many CPUs it passes for having; machine type none has no CPU
-    :param machine_type: the buses it has: none, pc or q35
+    :param board: the buses and devices that it has from the start
     :param stdout: takes what HMP's qemu-io prints; the process's standard output if absent
     :param stderr: takes its complaints; the process's standard error if absent
     """
@@ -67,7 +68,7 @@ class Machine:
         paused: bool = False,
         preconfig: bool = False,
         cpus: int = 0,
-        machine_type: str = "none",
+        board: Board | None = None,
         stdout: Callable[[str], None] = _print,
         stderr: Callable[[str], None] = _print_error,
     ) -> None:
@@ -84,7 +85,7 @@ class Machine:
         self.graph.report = lambda text: self.stderr(f"{text}\n")
         self.jobs = JobTable(emit=self.events.emit, clock=clock)
         self.objects = ObjectContainer(self.graph.throttle_groups)
-        self.devices = DeviceTree(self, machine_type)
+        self.devices = DeviceTree(self, Board() if board is None else board)
         self.in_preconfig = preconfig
         self.cpus = cpus
         self._autostart = not paused
@@ -132,6 +133,7 @@ class Machine:
         """Reset the guest; one that is stopped is then as before its first start."""
         self._forget_io_errors()
         self.events.emit("RESET", {"guest": False, "reason": reason})
+        self.devices.reset()
         if not self.running:
             self.run_state = RunState.PRELAUNCH
 

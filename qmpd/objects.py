@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, TypeVar
 
-from qmpd.block.throttle import LIMIT_NAMES, ThrottleConfig, limits_of
+from qmpd.block.throttle import BURST_LENGTH_MAX, LIMIT_NAMES, ThrottleConfig, limits_of
 from qmpd.block.throttle_group import ThrottleGroup, ThrottleGroups
 from qmpd.errors import GenericError, NotServed
+from qmpd.qapi.arguments import read_property
+from qmpd.qapi.ghash import table_order
+from qmpd.qdict import member_order
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z", re.ASCII)
 _INT64_MAX: Final = 2**63 - 1
@@ -127,12 +130,18 @@ class ThrottleGroupObject(UserObject):
     def configure(self, properties: Mapping[str, Any]) -> None:
         """See `UserObject.configure`."""
         config = ThrottleConfig()
-        single = {k[2:]: v for k, v in properties.items() if k.startswith("x-")}
-        if any(value < 0 for value in single.values()):
-            raise GenericError("Property values cannot be negative")
-        config.update(single)
-        if "limits" in properties:
-            config.update(properties["limits"])
+        for name in member_order(properties):
+            value = properties[name]
+            if name == "limits":
+                config.update(value)
+                config.check()
+                continue
+            if value < 0:
+                raise GenericError("Property values cannot be negative")
+            if name.endswith("-max-length") and value > BURST_LENGTH_MAX:
+                # The missing blank is QEMU's.
+                raise GenericError(f"{name} value must be in therange [0, {BURST_LENGTH_MAX}]")
+            config.update({name[2:]: value})
         config.check()
         self._config = config
 
@@ -153,7 +162,12 @@ class ThrottleGroupObject(UserObject):
 
     def property_types(self) -> list[tuple[str, str]]:
         """See `UserObject.property_types`."""
-        return [("limits", "ThrottleLimits"), *((f"x-{name}", "int") for name in LIMIT_NAMES)]
+        limits = sorted(LIMIT_NAMES, key=lambda name: (name == "iops-size", name[:3] == "bps"))
+        names = [*(f"x-{name}" for name in limits), "limits"]
+        return [
+            (name, "ThrottleLimits" if name == "limits" else "int")
+            for name in reversed(table_order(names))
+        ]
 
     def get_property(self, name: str) -> tuple[Any, str]:
         """See `UserObject.get_property`: the limits."""
@@ -167,7 +181,7 @@ class ThrottleGroupObject(UserObject):
         """See `UserObject.set_property`: the limits, for those under them too."""
         if name == "limits":
             config = copy.deepcopy(self.config)
-            config.update(value)
+            config.update(read_property("ThrottleLimits", "limits", value))
         elif name.startswith("x-") and name[2:] in LIMIT_NAMES:
             raise GenericError("Property cannot be set after initialization")
         else:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.devices.access import get_property, set_property
+from qmpd.devices.bus import Bus
 from qmpd.devices.device import Device
-from qmpd.devices.properties import read_property
-from qmpd.errors import DeviceNotFound, GenericError
+from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.objects import UserObject
+from qmpd.qapi.ghash import table_order
 
 if TYPE_CHECKING:
     from qmpd.machine import Machine
@@ -15,54 +18,96 @@ if TYPE_CHECKING:
 Entry = tuple[str, str]
 """Name and type of a property."""
 
+Thing = UserObject | Device | Bus | str
+"""What may be at a path: the path itself for a container."""
+
 _TYPE: Entry = ("type", "string")
 
+_CONTAINERS: Final = (
+    "/",
+    "/objects",
+    "/machine",
+    "/machine/peripheral",
+    "/machine/peripheral-anon",
+    "/machine/unattached",
+)
 
-def _objects(machine: Machine) -> list[Entry]:
-    return [
-        _TYPE,
-        *((name, f"child<{made.qom_type}>") for name, made in machine.objects.objects.items()),
-    ]
+
+def _children(names: Iterable[str], models: Mapping[str, str]) -> list[Entry]:
+    """The properties of a container.
+
+    :param names: what is in it, in the order of its table
+    :param models: the types of those
+    """
+    return [_TYPE, *((name, f"child<{models[name]}>") for name in [*names][::-1])]
 
 
-def _children(devices: list[Device], *, anonymous: bool) -> list[Entry]:
-    return [
-        _TYPE,
-        *(
-            (
-                device.path.rpartition("/")[2] if anonymous else str(device.id),
-                f"child<{device.kind.name}>",
-            )
-            for device in devices
-        ),
-    ]
+def _models(devices: Iterable[Device]) -> dict[str, str]:
+    return {device.path.rpartition("/")[2]: device.model for device in devices}
+
+
+def _container(machine: Machine, path: str) -> list[Entry]:
+    """The properties of a container."""
+    devices = machine.devices
+    if path == "/objects":
+        objects = machine.objects.objects
+        return _children(table_order(objects), {n: made.qom_type for n, made in objects.items()})
+    if path == "/machine/peripheral":
+        return _children(devices.peripheral.keys(), _models(devices.by_id.values()))
+    if path == "/machine/peripheral-anon":
+        return _children(devices.peripheral_anon.keys(), _models(devices.anonymous))
+    if path == "/machine/unattached":
+        models = _models(devices.unattached)
+        return _children(table_order(models), models)
+    names = ["peripheral", "peripheral-anon", "unattached"]
+    if path == "/":
+        names = ["backend", "machine", "objects", "chardevs"]
+    board = f"child<{devices.board.model}-machine>"
+    return [_TYPE, *((n, board if n == "machine" else "child<container>") for n in names)]
 
 
 def _device(device: Device) -> list[Entry]:
-    entries = [_TYPE]
-    for name, type_name in device.kind.properties.items():
-        if name not in ("id", "bus", "driver"):
-            entries.append((name, type_name))
-    return entries
+    entries = {name: known.type for name, known in device.kind.properties.items()}
+    scsi = {bus.name: f"child<{bus.kind}>" for bus in device.buses if bus.kind == "SCSI"}
+    own = ("attached", "bootindex") if device.model == "usb-storage" else ()
+    last = {name: entries.pop(name) for name in own} | scsi
+    return [*entries.items(), *((name, last[name]) for name in table_order(last)[::-1])]
 
 
-def _find(machine: Machine, path: str) -> UserObject | Device | str:
-    """What `path`, or an id, means: an object, a device, or a container by its whole path.
+def _things(machine: Machine) -> dict[str, Thing]:
+    """Everything in the tree by its path."""
+    things: dict[str, Thing] = {path: path for path in _CONTAINERS}
+    for name, made in machine.objects.objects.items():
+        things[f"/objects/{name}"] = made
+    for device in machine.devices.parts():
+        things[device.path] = device
+        things |= {bus.path: bus for bus in device.buses}
+    return things
 
-    :raises DeviceNotFound: there is no such thing
+
+def _find(machine: Machine, path: str, *, listing: bool = False) -> Thing:
+    """What a path means: a whole one, or the end of one that nothing else has.
+
+    :param listing: whether the command tells nothing from several things
+    :raises QmpError: nothing, or several things
     """
-    trimmed = path.rstrip("/") or "/"
-    containers = ("/", "/objects", "/machine", "/machine/peripheral", "/machine/peripheral-anon")
-    if trimmed in containers:
-        return trimmed
-    name = trimmed.removeprefix("/objects/")
-    found = machine.objects.objects.get(name)
-    if found is not None:
-        return found
-    for device in machine.devices:
-        if trimmed in (device.path, device.id, device.path + "/virtio-backend"):
-            return device
-    raise DeviceNotFound(f"Device '{path}' not found")
+    things = _things(machine)
+    parts = [part for part in path.split("/") if part]
+    whole = "/" + "/".join(parts)
+    if path.startswith("/"):
+        if whole in things:
+            return things[whole]
+        raise DeviceNotFound(f"Device '{path}' not found")
+    found = [thing for known, thing in things.items() if not parts or known.endswith(whole)]
+    if len(found) > 1 and listing:
+        raise GenericError(f"Path '{path}' is ambiguous")
+    if len(found) != 1:
+        raise DeviceNotFound(f"Device '{path}' not found")
+    return found[0]
+
+
+def _not_served(bus: Bus) -> NotServed:
+    return NotServed(f"Properties of buses, such as '{bus.path}', are not served by qmpd")
 
 
 def qom_list(machine: Machine, path: str) -> list[dict[str, Any]]:
@@ -70,34 +115,15 @@ def qom_list(machine: Machine, path: str) -> list[dict[str, Any]]:
 
     :raises QmpError: there is nothing
     """
-    if not path:
-        raise GenericError("Path '' is ambiguous")
-    found = _find(machine, path)
+    found = _find(machine, path, listing=True)
     if isinstance(found, Device):
         entries = _device(found)
     elif isinstance(found, UserObject):
         entries = [_TYPE, *found.property_types()]
-    elif found == "/objects":
-        entries = _objects(machine)
-    elif found == "/machine/peripheral":
-        entries = _children(list(machine.devices.by_id.values()), anonymous=False)
-    elif found == "/machine/peripheral-anon":
-        entries = _children(machine.devices.anonymous, anonymous=True)
-    elif found == "/machine":
-        entries = [
-            _TYPE,
-            ("peripheral", "child<container>"),
-            ("peripheral-anon", "child<container>"),
-            ("unattached", "child<container>"),
-        ]
+    elif isinstance(found, Bus):
+        raise _not_served(found)
     else:
-        entries = [
-            _TYPE,
-            ("backend", "child<container>"),
-            ("machine", f"child<{machine.devices.machine_type}-machine>"),
-            ("objects", "child<container>"),
-            ("chardevs", "child<container>"),
-        ]
+        entries = _container(machine, found)
     return [{"name": name, "type": type_name} for name, type_name in entries]
 
 
@@ -110,13 +136,21 @@ def qom_get(machine: Machine, path: str, name: str) -> Any:
     if isinstance(found, UserObject):
         return found.get_property(name)[0]
     if isinstance(found, Device):
-        value = found.get(name)
-        if value is None:
-            raise GenericError(f"Property '{found.kind.name}.{name}' not found")
-        return value[0]
+        return get_property(found, name)
+    if isinstance(found, Bus):
+        if name == "type":
+            return found.kind
+        raise _not_served(found)
+    model = _model(machine, found)
     if name == "type":
-        return "container"
-    raise GenericError(f"Property 'container.{name}' not found")
+        return model
+    if dict(_container(machine, found)).get(name, "").startswith("child<"):
+        return f"{found.rstrip('/')}/{name}"
+    raise GenericError(f"Property '{model}.{name}' not found")
+
+
+def _model(machine: Machine, container: str) -> str:
+    return f"{machine.devices.board.model}-machine" if container == "/machine" else "container"
 
 
 def qom_set(machine: Machine, path: str, name: str, value: Any) -> None:
@@ -127,14 +161,11 @@ def qom_set(machine: Machine, path: str, name: str, value: Any) -> None:
     found = _find(machine, path)
     if isinstance(found, UserObject):
         found.set_property(name, value)
-        return
-    if not isinstance(found, Device):
-        raise GenericError(f"Property 'container.{name}' not found")
-    value = read_property(found.kind, name, value)
-    if name == "drive":
-        machine.devices.change_drive(found, value)
-        return
-    raise GenericError(
-        f"Attempt to set property '{name}' on device '{found.id or ''}'"
-        f" (type '{found.kind.name}') after it was realized"
-    )
+    elif isinstance(found, Device):
+        set_property(found, name, value)
+    elif isinstance(found, Bus):
+        raise _not_served(found)
+    elif name in dict(_container(machine, found)):
+        raise GenericError(f"Property '{_model(machine, found)}.{name}' is not writable")
+    else:
+        raise GenericError(f"Property '{_model(machine, found)}.{name}' not found")

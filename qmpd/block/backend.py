@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -36,6 +36,8 @@ class AttachedDevice:
     locked: bool = False
     tray_open: bool | None = None
     io_status: str | None = None
+    on_medium: Callable[[bool], None] | None = None
+    """Told when a medium is there now (True), or no longer; it may refuse a new one."""
 
 
 class BlockBackend:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from qmpd.block.bitmap import DirtyBitmap
+from qmpd.block.bitmap_commands import merge_one
 from qmpd.block.chain_status import block_status_above
 from qmpd.block.request_time import request_time
 from qmpd.clock import Waiter
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 DEFAULT_CLUSTER: Final = 65536
 """Bytes that are copied together where the target does not say."""
+
+_INT64_MAX: Final = (1 << 63) - 1
 
 MAX_CHUNK: Final = 1 << 20
 """Bytes that are copied by one request."""
@@ -76,7 +79,7 @@ class BlockCopyState:
     :param target: the node that is written
     :param bitmap: what is to be copied; None for everything
     :param min_cluster_size: bytes, a power of two; 0 for what fits the target
-    :raises GenericError: the cluster size is no power of two, or cannot be found out
+    :raises GenericError: the cluster size is no power of two, or the bitmap is not fit
 
     `copy_bitmap` has the areas that nobody has copied or is copying.  `skip_unallocated`: what
     the source has from its backing file is passed over.  `on_progress` is called with the bytes
@@ -99,7 +102,13 @@ class BlockCopyState:
         if bitmap is None:
             self.copy_bitmap.set(0, self.length)
         else:
-            self.copy_bitmap.merge_from(bitmap)
+            try:
+                merge_one(self.copy_bitmap, bitmap)
+            except GenericError as error:
+                error.desc = (
+                    f"Failed to merge bitmap '{bitmap.name}' to internal copy-bitmap: {error.desc}"
+                )
+                raise
         self.skip_unallocated = False
         self.compress = False
         self.discard_source = False
@@ -373,7 +382,10 @@ def copy_cluster_size(target: Node, minimum: int) -> int:
 
     :raises GenericError: `minimum` is no power of two
     """
-    if minimum < 0 or minimum & (minimum - 1):
+    minimum %= 1 << 64
+    if minimum > _INT64_MAX:
+        raise GenericError(f"min-cluster-size too large: {minimum} > {_INT64_MAX}")
+    if minimum & (minimum - 1):
         raise GenericError("min-cluster-size needs to be a power of 2")
     if not target.driver.has_info:
         if target.backing_chain_next is None:

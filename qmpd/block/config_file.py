@@ -1,13 +1,26 @@
-"""QEMU's configuration files: sections of options."""
+"""QEMU's configuration files: sections of options.
+
+A line is read as far as it makes sense, and the rest of it is ignored; what makes no sense as an
+option is the name of one without a value.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-_SECTION: Final = re.compile(r'\[([A-Za-z0-9_-]+)(?:\s+"([^"]*)")?\]\s*')
-_OPTION: Final = re.compile(r'\s*([A-Za-z0-9_.-]+)\s*=\s*"([^"]*)"\s*')
+from qmpd.qdict import member_order
+
+_LINE: Final = 1023
+"""Longest line, bytes; a longer one counts as several."""
+
+_SECTION_WITH_ID: Final = re.compile(r'\[\s*(\S{1,63}+)\s*"([^"]{1,63})')
+_SECTION: Final = re.compile(r"\[([^\]]{1,63})")
+_OPTION: Final = re.compile(r'\s*(\S{1,63}+)\s*=\s*"([^"]+)')
+_EMPTY_OPTION: Final = re.compile(r"\s*(\S{1,63})")
+_IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z", re.ASCII)
+_NUMBER: Final = re.compile(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\Z")
 _BOOLEANS: Final = {"on": True, "yes": True, "true": True, "y": True} | {
     "off": False,
     "no": False,
@@ -15,9 +28,12 @@ _BOOLEANS: Final = {"on": True, "yes": True, "true": True, "y": True} | {
     "n": False,
 }
 
+Section = tuple[str, str | None, dict[str, str]]
+"""Group, id and options as they are written."""
+
 
 class ConfigError(Exception):
-    """A line is malformed."""
+    """The file is malformed."""
 
 
 def parse_config(
@@ -29,26 +45,62 @@ def parse_config(
     :raises ConfigError: with QEMU's text
     """
     sections: list[tuple[str, dict[str, Any]]] = []
-    for line in text.splitlines():
-        if not line.strip() or line.startswith("#"):
-            continue
-        section = _SECTION.fullmatch(line)
-        option = _OPTION.fullmatch(line)
-        if section is not None:
-            if section[1] not in groups:
-                raise ConfigError(f"There is no option group '{section[1]}'")
-            sections.append((section[1], {}))
-        elif option is not None:
-            if not sections:
-                raise ConfigError("no group defined")
-            group, options = sections[-1]
-            kind = groups[group].get(option[1])
-            if kind is None:
-                raise ConfigError(f"Invalid parameter '{option[1]}'")
-            options[option[1]] = _value(option[1], option[2], kind)
-        else:
-            raise ConfigError("parse error")
+    known: set[tuple[str, str]] = set()
+    for group, ident, options in _sections(text):
+        if group not in groups:
+            raise ConfigError(f"There is no option group '{group}'")
+        if ident is not None:
+            if not _IDENTIFIER.match(ident):
+                raise ConfigError("Parameter 'id' expects an identifier")
+            if (group, ident) in known:
+                raise ConfigError(f"Duplicate ID '{ident}' for {group}")
+            known.add((group, ident))
+        sections.append((group, _typed(options, groups[group])))
     return sections
+
+
+def _typed(options: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Any]:
+    order = member_order(options)
+    typed = {name: _value(name, options[name], kinds[name]) for name in order if name in kinds}
+    for name in order:
+        if name not in kinds:
+            raise ConfigError(f"Invalid parameter '{name}'")
+    return typed
+
+
+def _sections(text: str) -> Iterator[Section]:
+    section: Section | None = None
+    for line in _lines(text):
+        if line[0] in "\n#":
+            continue
+        found = _section(line)
+        if found is not None:
+            if section is not None:
+                yield section
+            section = found
+            continue
+        option = _OPTION.match(line) or _EMPTY_OPTION.match(line)
+        if option is None:
+            raise ConfigError("parse error")
+        if section is None:
+            raise ConfigError("no group defined")
+        section[2][option[1]] = option[2] if option.lastindex == 2 else ""
+    if section is not None:
+        yield section
+
+
+def _section(line: str) -> Section | None:
+    if (match := _SECTION_WITH_ID.match(line)) is not None:
+        return match[1], match[2], {}
+    match = _SECTION.match(line)
+    return None if match is None else (match[1], None, {})
+
+
+def _lines(text: str) -> Iterator[str]:
+    for line in text.split("\n"):
+        whole = line + "\n"
+        for start in range(0, len(whole), _LINE):
+            yield whole[start : start + _LINE]
 
 
 def _value(name: str, text: str, kind: type) -> Any:
@@ -56,9 +108,17 @@ def _value(name: str, text: str, kind: type) -> Any:
         if text not in _BOOLEANS:
             raise ConfigError(f"Parameter '{name}' expects 'on' or 'off'")
         return _BOOLEANS[text]
-    if kind is int:
-        try:
-            return int(text, 0)
-        except ValueError:
-            raise ConfigError(f"Parameter '{name}' expects a number") from None
-    return text
+    return _number(name, text) if kind is int else text
+
+
+def _number(name: str, text: str) -> int:
+    match = _NUMBER.match(text)
+    if match is None:
+        raise ConfigError(f"Parameter '{name}' expects a number")
+    digits = match[2]
+    octal = digits[:1] == "0" and digits[1:].isdigit()
+    number = int(digits, 8 if octal else 0)
+    if number >= 1 << 64:
+        raise ConfigError(f"Value '{text}' is too large for parameter '{name}'")
+    number = (-number if match[1] == "-" else number) % (1 << 64)
+    return number - (1 << 64) if number >> 63 else number

@@ -30,6 +30,8 @@ async def create_image(
     """
     find_format(image_format)
     driver = find_driver(image_format)
+    if name.startswith("json:"):
+        raise GenericError("Unknown protocol 'json'")
     file_options = protocol_options(name)
     if not driver.creates_images:
         raise GenericError(f"Format driver '{image_format}' does not support image creation")
@@ -77,13 +79,15 @@ async def open_image(
     :raises QmpError: QEMU's texts
     """
     options: dict[str, Any] = protocol_options(name)
-    if image_format is not None or options["driver"] in ("file", "nbd"):
+    if name.startswith("json:"):
+        # These are the options of the whole image, of which the format is one.
+        if image_format is None and "driver" not in options:
+            image_format = await _probe_child(graph, name, options)
+        if image_format is not None:
+            options["driver"] = image_format
+    elif image_format is not None or options["driver"] in ("file", "nbd"):
         if image_format is None:
-            file = await graph.open({**options, "read-only": True})
-            try:
-                image_format = await probe_node(file, name)
-            finally:
-                await graph.unref(file)
+            image_format = await _probe(graph, name, options)
         if not find_driver(image_format).is_protocol:
             options = {"driver": image_format, "file": options}
     if read_only:
@@ -99,3 +103,23 @@ async def open_image(
     node.options.pop("backing", None)
     node.hold()
     return node
+
+
+async def _probe(graph: Graph, name: str, options: Mapping[str, Any]) -> str:
+    """The format of what a file that is opened so holds."""
+    file = await graph.open({**options, "read-only": True})
+    try:
+        return await probe_node(file, name)
+    finally:
+        await graph.unref(file)
+
+
+async def _probe_child(graph: Graph, name: str, options: Mapping[str, Any]) -> str:
+    """The format of an image whose options say no driver."""
+    child = options.get("file")
+    if isinstance(child, str):
+        node = graph.lookup_device_or_node(child, child)
+        return await probe_node(node, name)
+    if not isinstance(child, Mapping):
+        raise GenericError("Must specify either driver or file")
+    return await _probe(graph, name, child)

@@ -46,6 +46,8 @@ class BlockDriver:
     can_discard: ClassVar[bool] = False
     can_truncate: ClassVar[bool] = False
     can_write_compressed: ClassVar[bool] = False
+    hears_events: ClassVar[bool] = False
+    """Whether `debug_event` does anything."""
     has_info: ClassVar[bool] = False
     """Whether QEMU's driver answers bdrv_get_info (queries show more then)."""
     has_allocated_size: ClassVar[bool] = True

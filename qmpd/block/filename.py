@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from qmpd.block.node import Node
-from qmpd.qdict import to_json
+from qmpd.qdict import member_order, to_json
 
 MAXIMUM_LENGTH: Final = 4095
 """Longest name that is shown whole, bytes."""
@@ -63,11 +63,11 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     driver = node.driver
     if node.implicit and node.primary is not None:
         return full_options(node.primary, names)
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"driver": driver.format_name}
     for name in driver.strong_options:
         if name in node.options:
-            options |= flat_options(name, node.options[name])
-    options["driver"] = driver.format_name
+            flat = flat_options(name, node.texts.get(name, node.options[name]))
+            options |= dict(reversed(flat.items())) if node.options_reversed else flat
     overridden = _backing_overridden(node, names)
     if driver.lists_children:
         children = [full_options(edge.node, names) for edge in node.children.values()]
@@ -94,7 +94,7 @@ def flat_options(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return {
             k: v
-            for sub, item in value.items()
+            for sub, item in ((sub, value[sub]) for sub in member_order(value))
             for k, v in flat_options(f"{name}.{sub}", item).items()
         }
     if isinstance(value, list):

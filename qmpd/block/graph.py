@@ -132,8 +132,10 @@ class Graph:
         if isinstance(reference, str):
             return self.lookup_device_or_node(reference, reference)
         options = child_options(reference, parent, backing=backing)
-        child = await open_node(self, options, active=parent.active)
+        child = await open_node(self, options, active=parent.active, given=reference)
         child.inherits_from = parent
+        child.explicit = reference
+        child.options_reversed = not parent.options_reversed
         return child
 
     def register(self, node: Node, name: str | None) -> None:

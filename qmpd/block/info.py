@@ -128,7 +128,7 @@ async def block_info(backend: BlockBackend) -> dict[str, Any]:
     """BlockInfo of a backend."""
     device = backend.device
     info: dict[str, Any] = {"device": backend.name}
-    if device is not None:
+    if device is not None and device.id:
         info["qdev"] = device.id
     info["type"] = "unknown"
     info["removable"] = backend.removable

@@ -151,14 +151,12 @@ async def write_zeroes(
         await write(node, limits, offset, bytes(head - offset), fua=False)
     middle = max(head, end // align * align)
     if head < middle:
-        await _write_zeroes(
-            node, limits, head, middle - head, may_unmap=may_unmap, no_fallback=no_fallback
-        )
+        await node.pass_zeroes(head, middle - head, may_unmap, no_fallback)
     if middle < end:
         await write(node, limits, middle, bytes(end - middle), fua=False)
 
 
-async def _write_zeroes(
+async def write_aligned_zeroes(
     node: NodeIO,
     limits: BlockLimits,
     offset: int,
@@ -167,6 +165,10 @@ async def _write_zeroes(
     may_unmap: bool,
     no_fallback: bool,
 ) -> None:
+    """Zero an area, cut where the driver wants it; parts it cannot zero are written.
+
+    :raises BlockIOError: the driver fails, or cannot and `no_fallback` is set
+    """
     align = max(limits.pwrite_zeroes_alignment, limits.request_alignment)
     most = (limits.max_pwrite_zeroes or _MAXIMUM) // align * align
     transfer = limits.max_transfer or _MAXIMUM

@@ -29,6 +29,8 @@ def _check_removable(backend: BlockBackend, name: str) -> None:
 def change_media(backend: BlockBackend, load: bool) -> None:
     """The medium is there now, or no longer: tell the device, which moves its tray."""
     device = backend.device
+    if device is not None and device.on_medium is not None:
+        device.on_medium(load)
     if device is None or not device.removable or device.tray_open is None:
         return
     was_open, device.tray_open = device.tray_open, not load
@@ -85,6 +87,7 @@ async def remove_medium(backend: BlockBackend, name: str) -> None:
         return
     node.check_operation(Op.EJECT)
     await backend.graph.drained_begin(node)
+    backend.read_only = node.read_only
     backend.remove_node()
     backend.graph.drained_end(node)
     await backend.graph.unref(node)
@@ -105,7 +108,11 @@ def insert_medium(backend: BlockBackend, node: Node) -> None:
         raise GenericError("There already is a medium in the device")
     backend.insert_node(node)
     if not _has_tray(backend):
-        change_media(backend, True)
+        try:
+            change_media(backend, True)
+        except BaseException:
+            backend.remove_node()
+            raise
 
 
 def medium_of(backend: BlockBackend) -> Node:

@@ -34,6 +34,12 @@ class Node(NodeIO):
         super().__init__(graph)
         self.node_name = ""
         self.options = dict(options)
+        self.explicit: Mapping[str, Any] = self.options
+        """The options that it was given itself, not those it has from a parent."""
+        self.options_reversed = True
+        """Whether QEMU has its options backwards, as it has after every other time it copied them."""
+        self.texts: dict[str, str] = {}
+        """Options as a command line had them, where they are shown like that."""
         self.driver_class = driver_class
         self.children: dict[str, Edge] = {}
         self.parents: list[Edge] = []

@@ -128,41 +128,45 @@ class NodeIO:
         :raises BlockIOError: refused (read-only, or a bitmap here is) or failed
         """
         length = len(data)
-        self._begin_write(offset, length)
-        done = False
+        self._check_write(offset, length)
+        self.in_flight += 1
         try:
-            if (
-                self.detect_zeroes != "off"
-                and self.driver.can_write_zeroes
-                and bytes(data) == bytes(length)
-            ):
-                await self._zeroes(offset, length, self.detect_zeroes == "unmap", False)
-                if fua:
-                    await self._flush_own()
-            elif self.limits is not None:
+            if self.limits is not None:
                 await limits.write(self, self.limits, offset, data, fua=fua)
             else:
-                await self.driver.pwrite(offset, data, fua=fua)
-            done = True
+                await self.pass_write(offset, data, length, fua=fua)
         finally:
-            self._end_write(offset, length, done)
+            self._leave()
 
     async def pass_write(
         self, offset: int, data: bytes | memoryview, most: int, *, fua: bool
     ) -> None:
         """Have the driver write `data`, up to `most` bytes at a time; the last with `fua`."""
-        self.debug_event("pwritev")
         length = len(data)
-        if length <= most:
-            await self.driver.pwrite(offset, data, fua=fua)
-        else:
-            view = memoryview(data)
-            for start in range(0, length, most):
-                last = start + most >= length
-                await self.driver.pwrite(
-                    offset + start, view[start : start + most], fua=fua and last
-                )
-        self.debug_event("pwritev_done")
+        if (
+            self.detect_zeroes != "off"
+            and self.driver.can_write_zeroes
+            and bytes(data) == bytes(length)
+        ):
+            await self.pass_zeroes(offset, length, self.detect_zeroes == "unmap", False)
+            if fua:
+                await self._flush_own()
+            return
+        self._begin_area(offset, length, "pwritev")
+        done = False
+        try:
+            if length <= most:
+                await self.driver.pwrite(offset, data, fua=fua)
+            else:
+                view = memoryview(data)
+                for start in range(0, length, most):
+                    last = start + most >= length
+                    await self.driver.pwrite(
+                        offset + start, view[start : start + most], fua=fua and last
+                    )
+            done = True
+        finally:
+            self._end_area(offset, length, done)
 
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
         """Write `data` compressed.
@@ -171,13 +175,16 @@ class NodeIO:
         """
         if not self.driver.can_write_compressed:
             raise BlockIOError(errno.ENOTSUP)
-        self._begin_write(offset, len(data))
+        self._check_write(offset, len(data))
+        self.in_flight += 1
+        self._begin_area(offset, len(data))
         done = False
         try:
             await self.driver.pwrite_compressed(offset, data)
             done = True
         finally:
-            self._end_write(offset, len(data), done)
+            self._end_area(offset, len(data), done)
+            self._leave()
 
     async def pwrite_zeroes(
         self,
@@ -193,33 +200,52 @@ class NodeIO:
         :param may_unmap: its space may be given back, if the node was opened with discard=unmap
         :param no_fallback: fail with ENOTSUP rather than write zeroes byte by byte
         """
-        self._begin_write(offset, length)
-        done = False
+        self._check_write(offset, length)
+        self.in_flight += 1
         try:
-            await self._zeroes(offset, length, may_unmap, no_fallback)
+            if self.limits is not None:
+                await limits.write_zeroes(
+                    self,
+                    self.limits,
+                    offset,
+                    length,
+                    may_unmap=may_unmap,
+                    no_fallback=no_fallback,
+                )
+            else:
+                await self.pass_zeroes(offset, length, may_unmap, no_fallback)
             if fua:
                 await self._flush_own()
+        finally:
+            self._leave()
+
+    async def pass_zeroes(
+        self, offset: int, length: int, may_unmap: bool, no_fallback: bool
+    ) -> None:
+        """Have the driver zero an area that is aligned as it wants it."""
+        self._begin_area(offset, length, "pwritev_zero")
+        done = False
+        try:
+            await self._zeroes(offset, length, may_unmap and self.unmap, no_fallback)
             done = True
         finally:
-            self._end_write(offset, length, done)
+            self._end_area(offset, length, done)
 
     async def _zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
         if self.limits is not None:
-            self.debug_event("pwritev_zero")
-            await limits.write_zeroes(
+            await limits.write_aligned_zeroes(
                 self,
                 self.limits,
                 offset,
                 length,
-                may_unmap=may_unmap and self.unmap,
+                may_unmap=may_unmap,
                 no_fallback=no_fallback,
             )
-            self.debug_event("pwritev_done")
             return
         if no_fallback and not self.driver.zeroes_without_fallback():
             raise BlockIOError(errno.ENOTSUP)
         try:
-            await self.driver.pwrite_zeroes(offset, length, may_unmap=may_unmap and self.unmap)
+            await self.driver.pwrite_zeroes(offset, length, may_unmap=may_unmap)
         except BlockIOError as error:
             if error.errno != errno.ENOTSUP or no_fallback:
                 raise
@@ -238,7 +264,9 @@ class NodeIO:
         _check_request(offset, length)
         if not self.unmap or not self.driver.can_discard or not length:
             return
-        self._begin_write(offset, length)
+        self._check_write(offset, length)
+        self.in_flight += 1
+        self._begin_area(offset, length)
         try:
             if self.limits is not None:
                 await limits.discard(self, self.limits, offset, length)
@@ -335,13 +363,16 @@ class NodeIO:
         own = self.driver.limits()
         self.limits = limits.merged(own, [found for found in below if found is not None])
 
-    def _begin_write(self, offset: int, length: int) -> None:
+    def _check_write(self, offset: int, length: int) -> None:
         """Checks before a write, or a discard that is passed on."""
         _check_request(offset, length)
         if self.bitmaps and any(bitmap.readonly for bitmap in self.bitmaps):
             raise BlockIOError(errno.EPERM)
         if self.read_only or not self.active:
             raise BlockIOError(errno.EPERM)
+
+    def _begin_area(self, offset: int, length: int, event: str | None = None) -> None:
+        """The driver is about to write an area, or to discard it; `event` is for blkdebug."""
         end = offset + length
         if self.write_threshold and end > self.write_threshold:
             threshold, self.write_threshold = self.write_threshold, 0
@@ -353,9 +384,12 @@ class NodeIO:
                     "write-threshold": threshold,
                 },
             )
-        self.in_flight += 1
+        if event is not None and self.driver.hears_events:
+            self.driver.debug_event(event)
 
-    def _end_write(self, offset: int, length: int, done: bool) -> None:
+    def _end_area(self, offset: int, length: int, done: bool) -> None:
+        if self.driver.hears_events:
+            self.driver.debug_event("pwritev_done")
         self._write_generation += 1
         end = offset + length
         if end > self.length and done:
@@ -366,7 +400,6 @@ class NodeIO:
             if end > self.wr_highest_offset:
                 self.wr_highest_offset = end
             self._mark(offset, length)
-        self._leave()
 
     def _mark(self, offset: int, length: int) -> None:
         for bitmap in self.bitmaps:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.drivers import find_driver
 from qmpd.block.node import Node, check_detect_zeroes
 from qmpd.errors import GenericError
+from qmpd.qdict import member_order
 
 if TYPE_CHECKING:
+    from qmpd.block.driver import BlockDriver
     from qmpd.block.graph import Graph
     from qmpd.block.reopen import NodeFlags
+
+
+_CONTAINERS: Final = (
+    *("cache", "inject-error", "set-state", "take-child-perms", "unshare-child-perms"),
+)
+"""Options that are objects or lists, and only known by their members."""
 
 
 def child_options(
@@ -63,11 +71,18 @@ def check_named_backing(options: Mapping[str, Any]) -> None:
         options = below
 
 
-async def open_node(graph: Graph, options: Mapping[str, Any], *, active: bool = True) -> Node:
+async def open_node(
+    graph: Graph,
+    options: Mapping[str, Any],
+    *,
+    active: bool = True,
+    given: Mapping[str, Any] | None = None,
+) -> Node:
     """Open a node with all it stands on, in QEMU's order: file, options, name, driver.
 
     :param options: as blockdev-add takes them, already validated
     :param active: whether it is active where the options do not say
+    :param given: what of the options was given, where some come from a parent
     :raises QmpError: QEMU's texts; nothing is left open then
     """
     driver = find_driver(options["driver"])
@@ -78,6 +93,8 @@ async def open_node(graph: Graph, options: Mapping[str, Any], *, active: bool = 
     if driver.file_child:
         # What the options say of it is not known yet when QEMU opens the file.
         node.active = active
+        if "file" not in options:
+            raise GenericError('A block device must be specified for "file"')
         file = await graph.open_reference(options["file"], node)
         node.active = options.get("active", active)
     try:
@@ -89,6 +106,7 @@ async def open_node(graph: Graph, options: Mapping[str, Any], *, active: bool = 
         try:
             node.refresh_length()
             node.refresh_limits()
+            _check_all_used(driver, options if given is None else given)
         except BaseException:
             await node.driver.close()
             raise
@@ -100,6 +118,22 @@ async def open_node(graph: Graph, options: Mapping[str, Any], *, active: bool = 
             await graph.unref(file)
         raise
     return node
+
+
+def _check_all_used(driver: type[BlockDriver], given: Mapping[str, Any]) -> None:
+    """Refuse empty objects and lists: their members are options to QEMU, they are not.
+
+    :raises GenericError: for the first in QEMU's order
+    """
+    for name in member_order(given):
+        if name in _CONTAINERS and not given[name]:
+            if driver.is_protocol:
+                raise GenericError(
+                    f"Block protocol '{driver.format_name}' doesn't support the option '{name}'"
+                )
+            raise GenericError(
+                f"Block format '{driver.format_name}' does not support the option '{name}'"
+            )
 
 
 def _read_flags(node: Node, options: Mapping[str, Any]) -> None:

@@ -188,3 +188,8 @@ def _check_node(node: Node, perm: int) -> None:
         raise GenericError(f"Permission '{names}' unavailable on inactive node")
     if perm & (WRITE | WRITE_UNCHANGED) and not node.writable:
         raise GenericError("Block node is read-only")
+    if perm & (WRITE | RESIZE) == WRITE and node.length % node.request_alignment:
+        raise GenericError(
+            "Cannot get 'write' permission without 'resize': Image size is not a multiple of"
+            " request alignment"
+        )

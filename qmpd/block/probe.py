@@ -64,9 +64,9 @@ def protocol_options(name: str) -> dict[str, Any]:
         try:
             options = json.loads(name[len("json:") :])
         except ValueError:
-            options = None
+            raise GenericError("Could not parse the JSON options") from None
         if not isinstance(options, dict):
-            raise GenericError("Could not parse the JSON options")
+            raise GenericError("Invalid JSON object given")
         return options
     if has_protocol(name):
         protocol, _, rest = name.partition(":")

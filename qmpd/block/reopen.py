@@ -87,6 +87,7 @@ class ReopenState:
     flags: NodeFlags
     before: NodeFlags
     backing_missing: bool
+    explicit: Mapping[str, Any]
     data: Any = field(default=None)
 
 
@@ -138,6 +139,7 @@ def _enqueue(
         backing_missing=(node.backing is not None or bool(node.driver.auto_backing_file))
         and "backing" not in options
         and not keep_old,
+        explicit=node.explicit if keep_old else options,
     )
     if "discard" not in options:
         # The one option that QEMU leaves as it is.
@@ -161,15 +163,34 @@ def _enqueue(
                 continue
             else:
                 keep_child = True
-        inherited = child_options(inline, state.flags, backing=bool(edge.role & COW))
+        backing = bool(edge.role & COW)
         if keep_child:
-            inherited = _inherit_over(child.options, inherited)
-        _enqueue(queue, child, inherited, keep_old=keep_child)
+            child_given = _kept_options(child, options, backing=backing)
+        else:
+            child_given = child_options(inline, state.flags, backing=backing)
+        _enqueue(queue, child, child_given, keep_old=keep_child)
+        if not keep_child:
+            next(s for s in queue if s.node is child).explicit = inline
 
 
-def _inherit_over(old: Mapping[str, Any], inherited: Mapping[str, Any]) -> dict[str, Any]:
-    """The child's own old options under those it takes from its parent."""
-    return {**old, **inherited}
+def _kept_options(child: Node, parent: Mapping[str, Any], *, backing: bool) -> dict[str, Any]:
+    """The old options of a child, but for what it takes from its parent's new ones."""
+    taken = {"read-only": True, "auto-read-only": False} if backing else {}
+    for name in ("read-only", "auto-read-only", "force-share"):
+        if name in parent and not (backing and name in taken):
+            taken[name] = parent[name]
+    explicit = child.explicit
+    kept = {**child.options, **{n: v for n, v in taken.items() if n not in explicit}}
+    kept["cache"] = (
+        kept.get("cache", {}) | dict(parent.get("cache", {})) | dict(explicit.get("cache", {}))
+    )
+    return kept
+
+
+def _is_inner(node: Node) -> bool:
+    """Whether a node was defined inside another, that one not, and so on."""
+    parent = node.inherits_from
+    return parent is not None and not _is_inner(parent)
 
 
 async def reopen_nodes(graph: Graph, queue: Sequence[ReopenState]) -> None:
@@ -195,6 +216,9 @@ async def reopen_nodes(graph: Graph, queue: Sequence[ReopenState]) -> None:
         raise
     for state in reversed(queue):
         state.node.options = state.options
+        state.node.explicit = state.explicit
+        state.node.options_reversed = _is_inner(state.node)
+        state.node.texts = {}
         await state.node.driver.reopen_commit(state)
     for state in reversed(queue):
         state.node.refresh_length()
@@ -217,9 +241,9 @@ async def _prepare(graph: Graph, state: ReopenState, change: GraphChange) -> Non
         raise GenericError(f"backing is missing for '{node.node_name}'")
     _change_child(graph, state, "backing", change)
     _change_child(graph, state, "file", change)
-    flat = _flattened(node, options)
+    flat, old = _flattened(node, options), _flattened(node, node.options)
     for name in member_order(flat):
-        _check_unchanged(node, name, flat[name])
+        _check_unchanged(node, name, flat[name], old.get(name))
 
 
 def _check_flags(state: ReopenState) -> None:
@@ -290,20 +314,22 @@ def _flattened(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in options.items():
         edge = node.children.get(name)
-        if name in COMMON or not isinstance(value, Mapping):
+        if name in COMMON or not value or not isinstance(value, Mapping | list):
             flat[name] = value
         elif edge is None or edge.node.inherits_from is not node:
             flat |= flat_options(name, value)
     return flat
 
 
-def _check_unchanged(node: Node, name: str, value: Any) -> None:
+def _check_unchanged(node: Node, name: str, value: Any, old: Any) -> None:
     """Refuse another value of an option that cannot be changed."""
     driver = node.driver
     if name == "driver":
         if value != driver.format_name:
             raise GenericError("Cannot change the option 'driver'")
         return
+    if name == "cache" and not value:
+        raise GenericError("Cannot change the option 'cache'")
     if name in COMMON or name in ("file", "backing"):
         return
     if name in driver.mutable_options or name in driver.needed_options:
@@ -311,5 +337,5 @@ def _check_unchanged(node: Node, name: str, value: Any) -> None:
     edge = node.children.get(name)
     if edge is not None and (value == edge.node.node_name or isinstance(value, Mapping)):
         return
-    if node.options.get(name) != value:
+    if old != value:
         raise GenericError(f"Cannot change the option '{name}'")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.latency import LatencyHistogram
+from qmpd.block.permissions import DATA, FILTERED, PRIMARY
 
 if TYPE_CHECKING:
     from qmpd.block.backend import BlockBackend
@@ -99,12 +100,23 @@ def _node_stats(node: Node, *, chain: bool) -> dict[str, Any]:
     specific = node.driver.specific_stats()
     if specific is not None:
         info["driver-specific"] = specific
-    if node.primary is not None:
-        info["parent"] = _node_stats(node.primary, chain=chain)
+    storage = _storage_child(node)
+    if storage is not None:
+        info["parent"] = _node_stats(storage, chain=chain)
     below = node.filter_or_backing
     if chain and below is not None:
         info["backing"] = _node_stats(below, chain=True)
     return info
+
+
+def _storage_child(node: Node) -> Node | None:
+    """The child that has the node's data: its own file, or the only child with data."""
+    edges = node.children.values()
+    for edge in edges:
+        if edge.role & PRIMARY and edge.role & (DATA | FILTERED):
+            return edge.node
+    data = [edge.node for edge in edges if edge.role & DATA]
+    return data[0] if len(data) == 1 else None
 
 
 def _backend_stats(backend: BlockBackend) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import random
+import string
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.drivers import find_driver
 from qmpd.block.images import MemoryStorage
@@ -11,27 +13,34 @@ if TYPE_CHECKING:
     from qmpd.block.graph import Graph
     from qmpd.block.node import Node
 
-NAME = "/vl.temporary"
+_LETTERS: Final = string.ascii_letters + string.digits
 
 
-async def add_temporary_overlay(graph: Graph, node: Node) -> Node:
-    """Put an image in memory in front of `node`, which is not written any more.
+def _name() -> str:
+    """What a temporary file is called, which this one only is in name."""
+    return f"/var/tmp/vl.{''.join(random.choices(_LETTERS, k=6))}"
 
+
+async def add_temporary_overlay(graph: Graph, node: Node, *, read_only: bool) -> Node:
+    """Put an image in memory in front of `node`, which is opened read-only.
+
+    :param read_only: whether the image is not written either
     :raises QmpError: somebody objects
     """
     storage = graph.storage
     graph.storage = MemoryStorage()
     try:
-        file = {"driver": "file", "filename": NAME}
+        file = {"driver": "file", "filename": _name()}
         await find_driver("file").create(graph, {**file, "size": 0})
         await find_driver("qcow2").create(
             graph, {"driver": "qcow2", "file": file, "size": node.length}
         )
-        overlay = await graph.open({"driver": "qcow2", "file": file, "backing": None})
+        options = {"driver": "qcow2", "file": file, "backing": None, "cache": {"no-flush": True}}
+        overlay = await graph.open(options)
+        if read_only:
+            await overlay.set_read_only(True)
     finally:
         graph.storage = storage
     overlay.options.pop("backing", None)
     await graph.append(overlay, node).commit()
-    if not node.read_only:
-        await node.set_read_only(True)
     return overlay

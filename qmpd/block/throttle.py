@@ -25,7 +25,7 @@ BUCKETS: Final = (
 )
 """The buckets, in the order in which they are checked."""
 
-_BURST_LENGTH_MAX: Final = 0xFFFF_FFFF
+BURST_LENGTH_MAX: Final = 0xFFFF_FFFF
 
 
 @dataclass(slots=True)
@@ -61,9 +61,9 @@ class ThrottleConfig:
             bucket.avg = limits.get(name, bucket.avg)
             bucket.max = limits.get(f"{name}-max", bucket.max)
             length = limits.get(f"{name}-max-length", bucket.burst_length)
-            if length > _BURST_LENGTH_MAX:
+            if length > BURST_LENGTH_MAX:
                 raise GenericError(
-                    f"{name}-max-length value must be in the range [0, {_BURST_LENGTH_MAX}]"
+                    f"{name}-max-length value must be in the range [0, {BURST_LENGTH_MAX}]"
                 )
             bucket.burst_length = length & 0xFFFF_FFFF_FFFF_FFFF
         self.op_size = limits.get("iops-size", self.op_size)

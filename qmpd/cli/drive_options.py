@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.temporary import add_temporary_overlay
 from qmpd.block.throttle import LIMIT_NAMES, ThrottleConfig
-from qmpd.cli.block_options import read_tree_value
-from qmpd.cli.keyval import parse_keyval
+from qmpd.cli.board_drives import Drive
+from qmpd.cli.drive_node import open_drive_node
 from qmpd.cli.opts import Opts, parse_bool, parse_number
 from qmpd.cli.report import CommandLineError
-from qmpd.errors import GenericError
+from qmpd.devices.board import IDE_UNITS
 
 if TYPE_CHECKING:
     from qmpd.block.backend import BlockBackend
@@ -65,11 +65,33 @@ _ERROR_ACTIONS: Final = {
 }
 
 _OWN: Final = frozenset(
-    "if bus unit index media file format driver snapshot aio cache cache.writeback read-only"
+    "if bus unit index media file format driver snapshot aio cache cache.writeback cache.direct"
+    " cache.no-flush read-only"
     " rerror werror copy-on-read detect-zeroes discard stats-account-invalid stats-account-failed"
     " id".split(" ")
 )
 """Parameters that are the drive's and not the block driver's."""
+
+
+_THROTTLING: Final = {"throttling.group", *(f"throttling.{name}" for name in LIMIT_NAMES)}
+
+
+@dataclass
+class Added:
+    """What making a drive has led to.
+
+    :param device: model of the device that is to be made for it
+    :param name: name of its backend
+    :param disabled: what it was asked for and does not get
+    """
+
+    device: str | None
+    name: str
+    disabled: str | None = None
+
+
+_DEVICES: Final = {"virtio": "virtio-blk-pci", "xen": "xen-disk"}
+"""Models of the devices that are made for drives as if ``-device`` had asked for them."""
 
 
 @dataclass
@@ -77,24 +99,53 @@ class Drives:
     """The drives of one machine.
 
     :param server: whose machine gets them
+    :param snapshot: whether what is written to them is temporary unless they say otherwise
     """
 
     server: Server
+    snapshot: bool = False
 
     def __post_init__(self) -> None:
-        self._places: set[tuple[str, int, int]] = set()
-        self._virtio_devices = 0
+        self.made: list[Drive] = []
+        board = self.server.machine.devices.board
+        self._default_interface = "none" if board.type == "none" else "ide"
+        self._units = INTERFACES | {"ide": IDE_UNITS.get(board.type, INTERFACES["ide"])}
 
-    def add(self, opts: Opts, *, has_hardware: bool) -> str | None:
-        """Open the drive that `opts` describe; returns a warning about it, if any is due.
+    def find(self, interface: str, index: int) -> Drive | None:
+        """The drive of this kind at a place that is told by one number."""
+        bus, unit = self._split(interface, index)
+        return self._at(interface, bus, unit)
 
-        :param has_hardware: whether the machine has buses for devices
+    def _at(self, interface: str, bus: int, unit: int) -> Drive | None:
+        place = (interface, bus, unit)
+        return next((d for d in self.made if (d.interface, d.bus, d.unit) == place), None)
+
+    def _split(self, interface: str, index: int) -> tuple[int, int]:
+        units = self._units[interface]
+        return divmod(index, units) if units else (0, index)
+
+    def add(self, opts: Opts, location: str, *, is_default: bool = False) -> Added:
+        """Open the drive that `opts` describe.
+
+        :param location: the option, as messages begin with it
+        :param is_default: whether nobody has asked for it
         :raises CommandLineError: with QEMU's text
         :raises GenericError: with QEMU's text
         """
         values = _rename(opts)
-        interface, name = self._place(values, opts.id, "ide" if has_hardware else "none")
-        options, guessed = self._node_options(values)
+        if self.snapshot:
+            values.setdefault("snapshot", "on")
+        interface, bus, unit = self._place(values)
+        media = values.get("media", "disk")
+        name = opts.id or self._name(interface, bus, unit, media)
+        if any(name.startswith("stats-intervals.") for name in values):
+            raise CommandLineError("stats-intervals is not served by qmpd")
+        for action in _ERROR_ACTIONS:
+            if action in values and interface not in ("ide", "scsi", "virtio", "none"):
+                raise CommandLineError(f"{action} is not supported by this bus type")
+        _check_actions(values)
+        cache, writeback = _cache_options(values)
+        options = _options_of_node(values, cache)
         limits = _limits(values)
         backend = self._backend(name)
         backend.read_only = parse_bool("read-only", values.get("read-only", "off"))
@@ -105,41 +156,40 @@ class Drives:
         backend.stats.account_failed = parse_bool(
             "stats-account-failed", values.get("stats-account-failed", "on")
         )
-        if values.get("cache", "writeback") in ("writethrough", "directsync"):
-            backend.enable_write_cache = False
+        backend.enable_write_cache = writeback
         if limits is not None:
             group = values.get("throttling.group")
             backend.set_io_limits(limits, group, default_group=name)
         backend.removable = values.get("media") == "cdrom" or interface == "none"
-        if interface == "virtio":
-            if not has_hardware:
-                raise CommandLineError("No 'PCI' bus found for device 'virtio-blk-pci'")
-            self._attach_virtio(backend)
-        if options is None:
-            return None
-        node = self.server.run_now(self.server.machine.graph.open(options))
-        backend.insert_node(node)
-        if parse_bool("snapshot", values.get("snapshot", "off")):
-            self.server.run_now(add_temporary_overlay(self.server.machine.graph, node))
-        if parse_bool("copy-on-read", values.get("copy-on-read", "off")) and backend.node:
-            if node.read_only:
-                raise CommandLineError("Can't use copy-on-read on read-only device")
-            backend.node.copy_on_read += 1
-        if not guessed:
-            return None
-        return (
-            f"WARNING: Image format was not specified for '{values['file']}' and probing guessed"
-            " raw.\n         Automatically detecting the format is dangerous for raw images, write"
-            " operations on block 0 will be restricted.\n         Specify the 'raw' format"
-            " explicitly to remove the restrictions.\n"
+        self.made.append(Drive(interface, bus, unit, media, backend, is_default, location))
+        self.server.machine.devices.interfaces[backend] = interface
+        added = Added(_DEVICES.get(interface), name)
+        if options:
+            self._open(backend, values, options, added)
+        return added
+
+    def _open(
+        self, backend: BlockBackend, values: dict[str, str], options: dict[str, str], added: Added
+    ) -> None:
+        """Put the node that the options describe into the drive."""
+        graph = self.server.machine.graph
+        read_only = options["read-only"]
+        snapshot = parse_bool("snapshot", values.get("snapshot", "off"))
+        if snapshot:
+            options["read-only"] = "on"
+        node = self.server.run_now(
+            open_drive_node(graph, values.get("file") or None, options, values.get("aio"))
         )
-
-    def _attach_virtio(self, backend: BlockBackend) -> None:
-        from qmpd.block.backend import AttachedDevice
-
-        path = f"/machine/peripheral-anon/device[{self._virtio_devices}]/virtio-backend"
-        self._virtio_devices += 1
-        backend.attach_device(AttachedDevice(path, io_status="ok"))
+        backend.insert_node(node)
+        if snapshot:
+            overlay = add_temporary_overlay(graph, node, read_only=parse_bool("", read_only))
+            node = self.server.run_now(overlay)
+        node.detect_zeroes = values.get("detect-zeroes", "off")
+        if parse_bool("copy-on-read", values.get("copy-on-read", "off")):
+            if parse_bool("", read_only):
+                added.disabled = "disabling copy-on-read on read-only drive"
+            else:
+                node.copy_on_read += 1
 
     def _backend(self, name: str) -> BlockBackend:
         from qmpd.block.backend import BlockBackend
@@ -149,123 +199,48 @@ class Drives:
         graph.check_backend_name(name)
         return BlockBackend(graph, name, perm=CONSISTENT_READ)
 
-    def _place(
-        self, values: dict[str, str], given_id: str | None, default_interface: str
-    ) -> tuple[str, str]:
-        """Kind and name of the drive.
+    def _place(self, values: dict[str, str]) -> tuple[str, int, int]:
+        """Kind, bus and unit of the drive.
 
         :raises CommandLineError: the place is taken, or does not exist
         """
         media = values.get("media", "disk")
         if media not in ("disk", "cdrom"):
             raise CommandLineError(f"'{media}' invalid media")
-        interface = values.get("if", default_interface)
+        if media == "cdrom":
+            values["read-only"] = "on"
+        interface = values.get("if", self._default_interface)
         if interface not in INTERFACES:
             raise CommandLineError(f"unsupported bus type '{interface}'")
-        units = INTERFACES[interface]
+        units = self._units[interface]
         bus = _number(values, "bus", 0)
         unit = _number(values, "unit", -1)
         index = _number(values, "index", -1)
         if index != -1:
             if bus != 0 or unit != -1:
                 raise CommandLineError("index cannot be used with bus and unit")
-            bus, unit = divmod(index, units) if units else (0, index)
+            bus, unit = self._split(interface, index)
         if unit == -1:
             unit = 0
-            while (interface, bus, unit) in self._places:
+            while self._at(interface, bus, unit):
                 unit += 1
                 if units and unit >= units:
                     unit, bus = 0, bus + 1
         if units and unit >= units:
             raise CommandLineError(f"unit {unit} too big (max is {units - 1})")
-        if (interface, bus, unit) in self._places:
+        if self._at(interface, bus, unit):
             at = bus * units + unit if units else unit
             raise CommandLineError(f"drive with bus={bus}, unit={unit} (index={at}) exists")
-        self._places.add((interface, bus, unit))
-        if given_id is not None:
-            return interface, given_id
-        kind = ("cd" if media == "cdrom" else "hd") if interface in ("ide", "scsi") else ""
-        if units:
-            return interface, f"{interface}{bus}-{kind}{unit}"
-        return interface, f"{interface}{kind}{unit}"
+        return interface, bus, unit
 
-    def _node_options(self, values: dict[str, str]) -> tuple[dict[str, Any] | None, bool]:
-        """Options of the node, and whether its format was guessed; None: an empty drive.
-
-        :raises CommandLineError: with QEMU's text
-        """
-        _check_actions(values)
-        tree = _cache_options(values)
-        given_format, driver = values.get("format"), values.get("driver")
-        if given_format is not None and driver is not None:
-            raise CommandLineError("Cannot specify both 'driver' and 'format'")
-        given_format = given_format or driver
-        rest = {
-            name: value
-            for name, value in values.items()
-            if name not in _OWN and not name.startswith("throttling.")
-        }
-        file = values.get("file") or None
-        tree.update(_unflatten(rest))
-        if file is None and "file" not in tree and given_format is None:
-            if not rest and "cache" not in values:
-                return None, False
-            raise CommandLineError("Must specify either driver or file")
-        return self._complete(tree, file, given_format)
-
-    def _complete(
-        self, tree: dict[str, Any], file: str | None, given_format: str | None
-    ) -> tuple[dict[str, Any], bool]:
-        guessed = False
-        child = tree.get("file")
-        if file is not None:
-            if isinstance(child, dict):
-                raise CommandLineError(
-                    "Can't specify 'file' and 'filename' options at the same time"
-                )
-            child = {"driver": "file", "filename": file}
-        elif isinstance(child, dict):
-            child.setdefault("driver", "file")
-        if given_format is None:
-            name = str(child["filename"]) if isinstance(child, dict) else ""
-            given_format = self._guess_format(name)
-            guessed = given_format == "raw"
-        tree["driver"] = given_format
-        if child is not None:
-            tree["file"] = child
-        partial = _take_partial_backing(tree)
-        try:
-            options = read_tree_value("block_core:BlockdevOptions", tree, keyval=True)
-            if partial is not None:
-                options["backing"] = partial
-        except GenericError as error:
-            raise _reworded(error, given_format) from None
-        return options, guessed
-
-    def _guess_format(self, filename: str) -> str:
-        image = self.server.machine.graph.storage.open(filename, read_only=True)
-        try:
-            return "qcow2" if image.pread(0, 4) == b"QFI\xfb" else "raw"
-        finally:
-            image.close()
-
-
-def _take_partial_backing(tree: dict[str, Any]) -> dict[str, Any] | None:
-    """Take options of the backing file that leave its driver and file to the image out of `tree`.
-
-    :raises GenericError: they are malformed
-    """
-    backing = tree.get("backing")
-    if not isinstance(backing, dict) or "driver" in backing:
-        return None
-    del tree["backing"]
-    below = _take_partial_backing(backing)
-    whole = {"driver": "qcow2", "file": "", **backing}
-    options: dict[str, Any] = read_tree_value("block_core:BlockdevOptions", whole, keyval=True)
-    partial = {name: value for name, value in options.items() if name in backing}
-    if below is not None:
-        partial["backing"] = below
-    return partial
+    def _name(self, interface: str, bus: int, unit: int, media: str) -> str:
+        """The name of a drive that nobody has named."""
+        kind = ("-cd" if media == "cdrom" else "-hd") if interface in ("ide", "scsi") else ""
+        return (
+            f"{interface}{bus}{kind}{unit}"
+            if self._units[interface]
+            else f"{interface}{kind}{unit}"
+        )
 
 
 def _rename(opts: Opts) -> dict[str, str]:
@@ -312,51 +287,46 @@ def _limits(values: dict[str, str]) -> ThrottleConfig | None:
     given = {
         name.removeprefix(prefix): parse_number(name, value)
         for name, value in values.items()
-        if name.startswith(prefix) and name != "throttling.group"
+        if name.startswith(prefix) and name.removeprefix(prefix) in LIMIT_NAMES
     }
     if not given:
         return None
-    for name in given:
-        if name not in LIMIT_NAMES:
-            raise CommandLineError(f"Invalid parameter 'throttling.{name}'")
     config = ThrottleConfig()
     config.update(given)
     config.check()
     return config
 
 
-def _cache_options(values: dict[str, str]) -> dict[str, Any]:
-    tree: dict[str, Any] = {"read-only": values.get("read-only", "off")}
-    parse_bool("read-only", tree["read-only"])
+def _cache_options(values: dict[str, str]) -> tuple[dict[str, str], bool]:
+    """cache=, and what overrides parts of it: options of the node, and whether it writes back."""
     mode = values.get("cache", "writeback")
     if mode not in CACHE_MODES:
         raise CommandLineError("invalid cache option")
-    direct, no_flush, _ = CACHE_MODES[mode]
-    tree["cache"] = {"direct": _word(direct), "no-flush": _word(no_flush)}
+    direct, no_flush, writeback = CACHE_MODES[mode]
+    if "cache.writeback" in values:
+        writeback = parse_bool("cache.writeback", values["cache.writeback"])
+    options = {"cache.direct": direct, "cache.no-flush": no_flush}
+    words = {name: "on" if flag else "off" for name, flag in options.items()}
+    return words | {name: values[name] for name in words if name in values}, writeback
+
+
+def _options_of_node(values: dict[str, str], cache: dict[str, str]) -> dict[str, str]:
+    """What is left for the node, under the names of its options."""
+    parse_bool("read-only", values.get("read-only", "off"))
+    given_format, driver = values.get("format"), values.get("driver")
+    if given_format is not None and driver is not None:
+        raise CommandLineError("Cannot specify both 'driver' and 'format'")
+    rest = {
+        name: value
+        for name, value in values.items()
+        if name not in _OWN and name not in _THROTTLING
+    }
+    if given_format or driver:
+        rest["driver"] = given_format or driver or ""
+    if not rest and not values.get("file") and "cache" not in values:
+        return {}
     if "discard" in values:
-        tree["discard"] = "unmap" if values["discard"] in ("unmap", "on") else "ignore"
-    if "detect-zeroes" in values:
-        tree["detect-zeroes"] = values["detect-zeroes"]
-    return tree
-
-
-def _word(flag: bool) -> str:
-    return "on" if flag else "off"
-
-
-def _unflatten(values: dict[str, str]) -> dict[str, Any]:
-    text = ",".join(f"{name}={value.replace(',', ',,')}" for name, value in values.items())
-    return dict(parse_keyval(text).tree)
-
-
-def _reworded(error: GenericError, driver: str) -> CommandLineError:
-    """What the old option says of what the schema refuses."""
-    text = error.desc
-    if text == "Parameter 'file' is missing":
-        return CommandLineError('A block device must be specified for "file"')
-    if text.endswith("' is unexpected"):
-        name = text.split("'")[1]
-        return CommandLineError(f"Block format '{driver}' does not support the option '{name}'")
-    if text.startswith("Parameter 'driver' does not accept value"):
-        return CommandLineError(f"Unknown driver '{text.split(chr(39))[3]}'")
-    return CommandLineError(text)
+        rest["discard"] = "unmap" if values["discard"] in ("unmap", "on") else "ignore"
+    rest["read-only"] = values.get("read-only", "off")
+    rest.setdefault("auto-read-only", "on")
+    return rest | cache

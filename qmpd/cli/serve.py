@@ -98,7 +98,8 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="a disk from an image file. Keys: name (disk0, disk1, ...), format (raw, qcow2, ...;"
-        " raw), size (make a new raw file of this size), read-only (off); may be repeated",
+        " raw), size (make a new image of this size), read-only (off); for new qcow2 images also"
+        f" {', '.join(CREATE_KEYS)}; may be repeated",
     )
     add(
         "--storage",

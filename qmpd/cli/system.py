@@ -50,6 +50,7 @@ def _main(program: Program, options: list[Option]) -> int:
 
 
 def _run(program: Program, reader: object) -> int:
+    from qmpd.cli.board_options import board_of
     from qmpd.cli.host import JOURNAL_VARIABLE, STORAGE_VARIABLE, Host, Hosting
     from qmpd.cli.system_config import ConfigReader
     from qmpd.cli.system_setup import SystemSetup
@@ -80,7 +81,7 @@ def _run(program: Program, reader: object) -> int:
         paused=config.paused,
         preconfig=config.preconfig,
         cpus=config.machine.cpus,
-        machine_type=config.machine.buses,
+        board=board_of(config),
     )
     try:
         SystemSetup(host, config).run()

@@ -19,7 +19,6 @@ from qmpd.cli.report import CommandLineError
 Check = Callable[[str, Warn], None]
 
 UNSERVED: Final = {
-    "snapshot": "temporary overlays (-snapshot) are",
     "add-fd": "file descriptor sets (-add-fd) are",
     "gdb": "the gdb stub (-gdb) is",
     "s": "the gdb stub (-s) is",

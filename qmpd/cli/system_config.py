@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from qmpd.cli.opts import OptionGroup
 
 DRIVES: Final = {
-    "hda": ("ide", 0, "disk"),
-    "hdb": ("ide", 1, "disk"),
-    "hdc": ("ide", 2, "disk"),
-    "hdd": ("ide", 3, "disk"),
+    "hda": ("", 0, "disk"),
+    "hdb": ("", 1, "disk"),
+    "hdc": ("", 2, "disk"),
+    "hdd": ("", 3, "disk"),
     "cdrom": ("", 2, "cdrom"),
     "fda": ("floppy", 0, None),
     "fdb": ("floppy", 1, None),
@@ -66,6 +66,7 @@ class SystemConfig:
     compat: dict[str, str] = field(default_factory=dict)
     machine: MachineOptions = field(default_factory=MachineOptions)
     paused: bool = False
+    snapshot: bool = False
     preconfig: bool = False
     daemonize: bool = False
     pid_file: str | None = None
@@ -84,6 +85,9 @@ class SystemConfig:
     drives: list[Located] = field(default_factory=list)
     objects: list[Located] = field(default_factory=list)
     devices: list[Located] = field(default_factory=list)
+    json_devices: list[Located] = field(default_factory=list)
+    hardware: dict[str, list[str]] = field(default_factory=dict)
+    """Values of other options, by their names."""
     probes: list[Located] = field(default_factory=list)
 
 
@@ -127,6 +131,7 @@ class ConfigReader:
             "preconfig": "preconfig",
             "daemonize": "daemonize",
             "nographic": "nographic",
+            "snapshot": "snapshot",
         }
 
     def read(self, option: Option) -> None:
@@ -158,8 +163,10 @@ class ConfigReader:
             self._drive_shortcut(name, option.value)
         elif name in self._actions:
             self._actions[name](option.value)
-        elif name in CHECKS:
-            CHECKS[name](option.value, self.warn)
+        else:
+            if name in CHECKS:
+                CHECKS[name](option.value, self.warn)
+            self.config.hardware.setdefault(name, []).append(option.argument or "")
 
     def warn(self, text: str, hint: str) -> None:
         """Print a warning about the option at hand."""
@@ -225,9 +232,9 @@ class ConfigReader:
 
     def _device(self, text: str) -> None:
         if text.startswith("{"):
-            self.config.devices.append(self._later(parse_tree(text, None)))
+            self.config.json_devices.append(self._later(parse_tree(text, None)))
             return
-        opts = parse_opts(groups.DEVICE, text, lambda _text, _hint: None)
+        opts = parse_opts(groups.DEVICE, text, self.warn)
         self._note_id(groups.DEVICE, opts.id)
         if opts.wants_help:
             self.config.probes.append(self._later(("device", opts.get("driver"))))

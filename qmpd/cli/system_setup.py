@@ -6,13 +6,18 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from qmpd.cli import option_groups as groups
 from qmpd.cli.block_options import add_node
+from qmpd.cli.board_drives import attach_drives, check_orphans
+from qmpd.cli.board_options import default_drives
 from qmpd.cli.chardev_options import ChardevFactory, parse_short_form
 from qmpd.cli.drive_options import Drives
 from qmpd.cli.host import located
 from qmpd.cli.monitor_options import MonitorOptions, add_monitor
 from qmpd.cli.object_options import add_object_of
+from qmpd.cli.opts import Opts
 from qmpd.cli.report import CommandLineError
+from qmpd.cli.system_config import Located
 from qmpd.errors import QmpError
 from qmpd.personality import Personality
 
@@ -20,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from qmpd.cli.host import Host
-    from qmpd.cli.opts import Opts
-    from qmpd.cli.system_config import Located, SystemConfig
+    from qmpd.cli.system_config import SystemConfig
 
 
 class SystemSetup:
@@ -52,16 +56,24 @@ class SystemSetup:
             self._do(thing, self._chardev)
         for thing in config.blockdevs:
             self._do(thing, self._blockdev)
-        drives = Drives(self._server)
+        drives = Drives(self._server, config.snapshot)
         for thing in config.drives:
-            self._do(thing, lambda opts: self._drive(drives, opts))
+            self._do(thing, partial(self._drive, drives))
+        for options in default_drives(config):
+            if drives.find(options["if"], int(options["index"])) is None:
+                self._drive(drives, _drive_opts(options), is_default=True)
         self._start_qtest()
         for number, thing in enumerate(config.serials):
             self._do(thing, partial(self._serial, number))
         for monitor in config.monitors:
             add_monitor(self._server, self._factory, monitor, human=True)
+        attach = partial(attach_drives, self._host.program, self._server.machine.devices)
+        self._do(Located(drives.made, ""), attach)
         for thing in config.devices:
-            self._do(thing, self._device)
+            self._do(thing, partial(self._device, keyval=True))
+        for thing in config.json_devices:
+            self._do(thing, partial(self._device, keyval=False))
+        check_orphans(self._host.program, drives.made)
         self._server.machine.devices.ready = True
         for mux in self._factory.muxes.values():
             mux.settle()
@@ -82,8 +94,6 @@ class SystemSetup:
 
     def _add_default_devices(self) -> None:
         """The monitor and serial port that a user on a terminal expects."""
-        from qmpd.cli.system_config import Located
-
         config = self._config
         serial = config.defaults and config.default_serial and config.machine.has_hardware
         monitor = config.defaults and config.default_monitor
@@ -113,10 +123,13 @@ class SystemSetup:
     def _blockdev(self, options: dict[str, Any]) -> None:
         add_node(self._server, options)
 
-    def _drive(self, drives: Drives, opts: Opts) -> None:
-        warning = drives.add(opts, has_hardware=self._config.machine.has_hardware)
-        if warning is not None:
-            self._host.program.print_error(warning)
+    def _drive(self, drives: Drives, opts: Opts, *, is_default: bool = False) -> None:
+        added = drives.add(opts, self._location, is_default=is_default)
+        if added.disabled is not None:
+            self._host.program.warn(added.disabled, self._location)
+        if added.device is not None:
+            properties = {"driver": added.device, "drive": added.name}
+            self._config.devices.append(Located(properties, self._location))
 
     def _serial(self, number: int, text: str) -> None:
         from qmpd.server.mux_chardev import SilentConsole
@@ -169,5 +182,12 @@ class SystemSetup:
             return None
         return open(path, "w", encoding="utf-8")
 
-    def _device(self, properties: dict[str, Any]) -> None:
-        self._server.machine.devices.add(properties)
+    def _device(self, properties: dict[str, Any], *, keyval: bool) -> None:
+        self._server.machine.devices.add(properties, keyval=keyval)
+
+
+def _drive_opts(options: dict[str, str]) -> Opts:
+    opts = Opts(groups.DRIVE)
+    for name, value in options.items():
+        opts.set(name, value)
+    return opts

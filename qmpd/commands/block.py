@@ -35,15 +35,18 @@ _LIMITS: Final = dict(
 def _backend(context: Context, device: str | None, qdev_id: str | None) -> BlockBackend:
     """The backend that a `device`/`id` pair means.
 
-    :raises GenericError: not exactly one of them is given
+    :raises GenericError: not exactly one of them is given, or the device has none
     :raises DeviceNotFound: there is none
     """
     if (device is None) == (qdev_id is None):
         raise GenericError("Need exactly one of 'device' and 'id'")
     graph = context.machine.graph
     found = graph.backend_of_device(qdev_id) if qdev_id else graph.backends.get(device or "")
+    if found is None and qdev_id:
+        context.machine.devices.find(qdev_id)
+        raise GenericError("Device does not have a block device backend")
     if found is None:
-        raise DeviceNotFound(f"Device '{qdev_id or device or ''}' not found")
+        raise DeviceNotFound(f"Device '{device or ''}' not found")
     return found
 
 

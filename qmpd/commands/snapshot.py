@@ -1,4 +1,4 @@
-"""Commands of schema module block-core that make and delete snapshots."""
+"""Commands of schema modules block-core and group-snapshot that make and delete snapshots."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.block.snapshots import change_backing_file, delete_internal
 from qmpd.commands.registry import CommandTable, Context, Handler
-from qmpd.transaction import run_action
+from qmpd.transaction import run_action, run_group_snapshot
 
 if TYPE_CHECKING:
     from qmpd.models.block_core import (
         BlockdevSnapshotDeleteInternalSyncArguments,
         ChangeBackingFileArguments,
     )
+    from qmpd.models.group_snapshot import BlockdevGroupSnapshotSyncArguments
 
 SNAPSHOT = CommandTable()
 
@@ -26,6 +27,12 @@ def _action(kind: str) -> Handler:
 
 for _kind in ("blockdev-snapshot", "blockdev-snapshot-sync", "blockdev-snapshot-internal-sync"):
     SNAPSHOT.command(_kind)(_action(_kind))
+
+
+@SNAPSHOT.command("blockdev-group-snapshot-sync")
+async def group_snapshot(context: Context, arguments: BlockdevGroupSnapshotSyncArguments) -> None:
+    """Put new overlays on several disks, or on none."""
+    await run_group_snapshot(context.machine, arguments.devlist)
 
 
 @SNAPSHOT.command("blockdev-snapshot-delete-internal-sync")

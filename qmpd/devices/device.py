@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qmpd.block.backend import AttachedDevice, BlockBackend
 from qmpd.clock import Waiter
+from qmpd.devices.kinds import KINDS, Kind
 from qmpd.devices.properties import DEFAULTS
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.devices.bus import Bus
-    from qmpd.devices.kinds import Kind
     from qmpd.machine import Machine
 
 T = TypeVar("T")
@@ -24,12 +24,12 @@ _DEFAULT_ACTIONS = {"read": "report", "write": "enospc"}
 
 
 class Device:
-    """One device, plugged in.
+    """One device.
 
     :param kind: its model
     :param device_id: its id; None for one without
     :param path: its place in the QOM tree
-    :param properties: what it was given, read
+    :param hotplugged: whether the machine had been built before
     """
 
     def __init__(
@@ -38,54 +38,109 @@ class Device:
         kind: Kind,
         device_id: str | None,
         path: str,
-        properties: dict[str, Any],
+        *,
+        hotplugged: bool = False,
     ) -> None:
         self.machine = machine
         self.kind = kind
         self.id = device_id
         self.path = path
-        self.properties = properties
+        self.hotplugged = hotplugged
+        self.values: dict[str, Any] = {}
+        """The properties that were set, and those that were settled when it was plugged in."""
+        self.realized = False
         self.bus: Bus | None = None
-        self.offered: Bus | None = None
-        """The bus it brings."""
+        self.buses: list[Bus] = []
+        """The buses that it brings, the newest first."""
+        self.behind: Device | None = None
+        """The device proper, where this one only stands in front."""
         self.backend: BlockBackend | None = None
         self.owns_backend = False
         """Whether the backend goes with it."""
         self.unplugging = False
+        """Whether the guest has been asked to let go of it."""
         self._held: list[Waiter] = []
+        if kind.behind is not None:
+            self.behind = Device(
+                machine,
+                KINDS[kind.behind],
+                None,
+                f"{path}/virtio-backend",
+                hotplugged=hotplugged,
+            )
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+        return self.kind.name
+
+    @property
+    def devfn(self) -> int:
+        """Slot and function of a PCI device."""
+        number: int = self.values.get("addr", -1)
+        return number
+
+    @property
+    def is_multifunction(self) -> bool:
+        """Whether there may be other functions in its slot."""
+        return bool(self.values.get("multifunction"))
+
+    @property
+    def parts(self) -> Iterator[Device]:
+        """Itself and all that it is made of."""
+        yield self
+        if self.behind is not None:
+            yield self.behind
+        elif self.model == "usb-storage":
+            for bus in self.buses:
+                yield from bus.plugged
+
+    @property
+    def disk(self) -> Device:
+        """The part of it that has the block backend: where a guest reads and writes."""
+        return next((part for part in self.parts if part.backend is not None), self)
 
     @property
     def attached_name(self) -> str:
         """Its id, or its path: how queries and messages call it as a user of a backend."""
-        if self.kind.backend_path or self.id is None:
-            return self.path + self.kind.backend_path
-        return self.id
+        return self.path if self.id is None else self.id
+
+    @property
+    def is_removable(self) -> bool:
+        """Whether its medium can be taken out."""
+        return self.kind.removable or bool(self.values.get("removable"))
 
     def attached(self) -> AttachedDevice:
         """What its backend knows of it."""
-        kind = self.kind
-        removable = kind.is_cd or kind.is_floppy or bool(self.properties.get("removable"))
+        stops = self.policy("read") == "stop" or self.policy("write") in ("stop", "enospc")
         return AttachedDevice(
             self.attached_name,
-            removable=removable,
-            tray_open=False if kind.is_cd or kind.is_floppy else None,
-            io_status="ok" if kind.keeps_io_status else None,
+            removable=self.is_removable,
+            tray_open=False if self.is_removable and self.kind.has_tray else None,
+            io_status="ok" if self.kind.keeps_io_status and stops else None,
         )
 
-    def get(self, name: str) -> tuple[Any, str] | None:
-        """A property and its type; None where there is none of this name."""
-        if name == "type":
-            return self.kind.name, "string"
-        type_name = self.kind.properties.get(name)
-        if type_name is None or name in ("id", "bus", "driver"):
-            return None
-        if name == "drive":
-            backend = self.backend
-            if backend is None:
-                return "", type_name
-            node = backend.node
-            return backend.name or ("" if node is None else node.node_name), type_name
-        return self.properties.get(name, DEFAULTS.get(type_name, 0)), type_name
+    def get(self, name: str, default: Any = None) -> Any:
+        """What a property of its own says; `default` where it has none of this name."""
+        if name in self.values:
+            return self.values[name]
+        known = self.kind.properties.get(name)
+        if known is None:
+            return default
+        if name == "bootindex":
+            return -1
+        return DEFAULTS.get(known.type, "") if known.default is None else known.default
+
+    def policy(self, operation: str) -> str:
+        """What becomes of a `read` that fails, or of any other request (`write`).
+
+        It is report, ignore, stop, or enospc: stop where there is no space, report all else.
+        """
+        name = "rerror" if operation == "read" else "werror"
+        policy = self.get(name, "auto")
+        if policy == "auto" and self.backend is not None:
+            policy = (self.backend.rerror if operation == "read" else self.backend.werror) or policy
+        return _DEFAULT_ACTIONS[operation] if policy == "auto" else str(policy)
 
     # Guest I/O
 
@@ -141,20 +196,15 @@ class Device:
                 await self._hold(backend, error.errno)
 
     def _action(self, operation: str, code: int) -> str:
-        name = "rerror" if operation == "read" else "werror"
-        policy = self.properties.get(name, "auto")
-        if policy == "auto" and self.backend is not None:
-            policy = (self.backend.rerror if operation == "read" else self.backend.werror) or policy
-        if policy == "auto":
-            policy = _DEFAULT_ACTIONS[operation]
+        policy = self.policy(operation)
         if policy == "enospc":
             return "stop" if code == errno.ENOSPC else "report"
-        return str(policy)
+        return policy
 
     def _report(self, operation: str, action: str, code: int) -> None:
         backend = self.backend
         data: dict[str, Any] = {
-            "qom-path": self.path + self.kind.backend_path,
+            "qom-path": self.path,
             "device": "" if backend is None else backend.name,
         }
         if backend is not None and backend.node is not None:

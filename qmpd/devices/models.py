@@ -29,3 +29,14 @@ def device_models() -> tuple[DeviceModel, ...]:
 def is_device_model(name: str) -> bool:
     """Whether `name` is a model, or another name of one."""
     return any(name in (model.name, model.alias) for model in device_models())
+
+
+@cache
+def _by_name() -> dict[str, DeviceModel]:
+    aliases = {model.alias: model for model in device_models() if model.alias is not None}
+    return aliases | {model.name: model for model in device_models()}
+
+
+def device_model(name: str) -> DeviceModel | None:
+    """The model called `name`, which may be its other name."""
+    return _by_name().get(name)

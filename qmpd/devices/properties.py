@@ -2,45 +2,75 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import re
+from typing import Any, Final
 
-from qmpd.devices.kinds import ON_ERROR, ON_OFF_AUTO, integer_bits
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, NotServed
 
-if TYPE_CHECKING:
-    from qmpd.devices.kinds import Kind
+UNSIGNED: Final = {"uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64, "size": 64}
+"""Unsigned integer types, and their bits."""
 
-_ENUMS: Final = {"OnOffAuto": ON_OFF_AUTO, "BlockdevOnError": ON_ERROR}
-_BOOLEANS: Final = {"on": True, "yes": True, "true": True, "y": True} | {
-    "off": False,
-    "no": False,
-    "false": False,
-    "n": False,
+ENUMS: Final = {
+    "OnOffAuto": ("auto", "on", "off"),
+    "BlockdevOnError": ("report", "ignore", "enospc", "stop", "auto"),
+    "BiosAtaTranslation": ("auto", "none", "lba", "large", "rechs"),
+    "FloppyDriveType": ("144", "288", "120", "none", "auto"),
+    "PCIELinkSpeed": ("2_5", "5", "8", "16", "32", "64"),
+    "PCIELinkWidth": ("1", "2", "4", "8", "12", "16", "32"),
 }
 
-DEFAULTS: Final = {"str": "", "bool": False, "OnOffAuto": "auto", "BlockdevOnError": "auto"}
-"""Values of properties that nobody has set, by type."""
+DEFAULTS: Final = {
+    "bool": False,
+    "int32": 0,
+    "busnr": 0,
+    "IOThreadVirtQueueMappingList": (),
+} | dict.fromkeys(UNSIGNED, 0)
+"""What properties without a default say; "" where the type is not here."""
+
+POWERS_OF_TWO: Final = ("logical_block_size", "physical_block_size")
+LIMITED: Final = ("min_io_size", "opt_io_size", "discard_granularity")
+"""Properties of type size that have 32 bits."""
+
+_LARGEST_BLOCK: Final = 2 << 20
+_TRUE: Final = ("on", "yes", "true", "y")
+_FALSE: Final = ("off", "no", "false", "n")
+_SIZE: Final = re.compile(r"(0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?)([bkmgtpeBKMGTPE]?)\Z", re.ASCII)
+_NUMBER: Final = re.compile(r"\s*[+-]?(0[xX][0-9a-fA-F]+|\d+)\Z", re.ASCII)
+_ADDRESS: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)(?:\.(?:0[xX])?([0-9a-fA-F]+))?\Z")
 
 
-def read_property(kind: Kind, name: str, value: Any) -> Any:
-    """The value of a property of a device.
+def read_property(model: str, name: str, type_name: str, value: Any, *, keyval: bool) -> Any:
+    """`value` as a property takes it.
 
-    :param value: a JSON value, or the text of a command line
-    :raises GenericError: there is no such property, or it is not of its type
+    :param model: whose property it is
+    :param value: a JSON value; where `keyval`, the text of a command line
+    :raises GenericError: it is not of the property's type
+    :raises NotServed: properties of this type cannot be set
     """
-    type_name = kind.properties.get(name)
-    if type_name is None:
-        raise GenericError(f"Property '{kind.name}.{name}' not found")
-    if type_name in _ENUMS:
-        if not isinstance(value, str):
-            raise _wrong_type(name, "string")
-        if value not in _ENUMS[type_name]:
-            raise GenericError(f"Parameter '{name}' does not accept value '{value}'")
-        return value
+    if name == "addr":
+        return _address(model, value, keyval=keyval)
     if type_name == "bool":
-        return _boolean(name, value)
-    if integer_bits(type_name) is not None:
-        return _integer(kind, name, value, type_name)
+        return _boolean(name, value, keyval=keyval)
+    if type_name in UNSIGNED:
+        number = _unsigned(name, type_name, value, keyval=keyval)
+        return _check_block_size(model, name, number) if type_name == "size" else number
+    if type_name == "int32":
+        return _signed(name, value, keyval=keyval)
+    if type_name == "IOThreadVirtQueueMappingList":
+        if value == []:
+            return value
+        raise NotServed(f"Property '{model}.{name}' is not served by qmpd")
+    text = read_text(name, value)
+    if type_name in ENUMS and text not in ENUMS[type_name]:
+        raise GenericError(f"Parameter '{name}' does not accept value '{text}'")
+    return text
+
+
+def read_text(name: str, value: Any) -> str:
+    """A value that has to be a string.
+
+    :raises GenericError: it is not
+    """
     if not isinstance(value, str):
         raise _wrong_type(name, "string")
     return value
@@ -50,31 +80,96 @@ def _wrong_type(name: str, expected: str) -> GenericError:
     return GenericError(f"Invalid parameter type for '{name}', expected: {expected}")
 
 
-def _boolean(name: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and value in _BOOLEANS:
-        return _BOOLEANS[value]
-    if isinstance(value, str):
-        raise GenericError(f"Parameter '{name}' expects 'on' or 'off'")
-    raise _wrong_type(name, "boolean")
-
-
-def _integer(kind: Kind, name: str, value: Any, type_name: str) -> int:
-    signed = type_name.startswith("int")
-    if isinstance(value, str):
-        try:
-            value = int(value, 0)
-        except ValueError:
-            wanted = "int64" if signed else "uint64"
-            raise GenericError(f"Parameter '{name}' expects {wanted}") from None
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong_type(name, "integer")
-    bits = integer_bits(type_name) or 64
-    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
-    if not low <= value <= high:
-        raise GenericError(
-            f"Property {kind.name}.{name} doesn't take value {value} (minimum: {low},"
-            f" maximum: {high})"
-        )
+def _boolean(name: str, value: Any, *, keyval: bool) -> bool:
+    if keyval:
+        if value not in _TRUE + _FALSE:
+            raise GenericError(f"Parameter '{name}' expects 'on' or 'off'")
+        return value in _TRUE
+    if not isinstance(value, bool):
+        raise _wrong_type(name, "boolean")
     return value
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _unsigned(name: str, type_name: str, value: Any, *, keyval: bool) -> int:
+    if keyval:
+        number = _read_size(name, value) if type_name == "size" else _read_number(name, value)
+    elif _is_integer(value):
+        number = value
+    else:
+        raise GenericError(f"Parameter '{name}' expects uint64")
+    bits = UNSIGNED[type_name]
+    if bits == 64:
+        return number & (1 << 64) - 1
+    if not 0 <= number < 1 << bits:
+        raise GenericError(f"Parameter '{name}' expects {type_name}_t")
+    return number
+
+
+def _signed(name: str, value: Any, *, keyval: bool) -> int:
+    if keyval:
+        value = _read_number(name, value)
+    elif not _is_integer(value):
+        raise _wrong_type(name, "integer")
+    if not -(1 << 31) <= value < 1 << 31:
+        raise GenericError(f"Parameter '{name}' expects int32_t")
+    return int(value)
+
+
+def _read_number(name: str, text: str) -> int:
+    if _NUMBER.match(text):
+        digits = text.strip().lower()
+        octal = digits.lstrip("+-").startswith("0") and "x" not in digits
+        try:
+            number = int(digits, 8 if octal else 0)
+        except ValueError:
+            number = 1 << 64
+        if -(1 << 63) <= number < 1 << 64:
+            return number
+    raise GenericError(f"Parameter '{name}' expects integer")
+
+
+def _read_size(name: str, text: str) -> int:
+    match = _SIZE.match(text)
+    if match is not None:
+        digits, unit = match.groups()
+        factor = 1 << 10 * "bkmgtpe".index(unit.lower() or "b")
+        number = int(float(digits) * factor) if "." in digits else int(digits, 0) * factor
+        if number < 1 << 64:
+            return number
+    raise GenericError(f"Parameter '{name}' expects size")
+
+
+def _check_block_size(model: str, name: str, number: int) -> int:
+    if name in POWERS_OF_TWO and number:
+        # zero leaves it to the backend
+        if not 512 <= number <= _LARGEST_BLOCK or number & (number - 1):
+            raise GenericError(
+                f"parameter {name} must be a power of 2 between 512 and {_LARGEST_BLOCK}"
+            )
+    elif name in LIMITED and number >> 32:
+        raise GenericError(
+            f"Property {model}.{name} doesn't take value {number} (maximum: {(1 << 32) - 1})"
+        )
+    return number
+
+
+def _address(model: str, value: Any, *, keyval: bool) -> int:
+    """Slot and function of a PCI device, as one number: eight functions to a slot."""
+    if not keyval and _is_integer(value):
+        if not -1 <= value <= 255:
+            raise GenericError("Parameter 'addr' expects a value between -1 and 255")
+        return int(value)
+    if isinstance(value, float):
+        raise _wrong_type("addr", "integer")
+    if not isinstance(value, str):
+        raise GenericError("Invalid parameter type for 'addr', expected int or str")
+    match = _ADDRESS.match(value)
+    if match is not None:
+        slot, function = int(match[1], 16), int(match[2] or "0", 16)
+        if slot < 32 and function < 8:
+            return slot * 8 + function
+    raise GenericError(f"Property '{model}.addr' doesn't take value '{value}'")

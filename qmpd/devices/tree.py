@@ -5,37 +5,61 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.block.backend import BlockBackend
-from qmpd.block.permissions import CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
-from qmpd.devices.bus import Bus, machine_buses
+from qmpd.devices import drives
+from qmpd.devices.access import set_property
+from qmpd.devices.board import UNATTACHED, Board, build
+from qmpd.devices.bus import Bus, bus_at, buses_below, find_bus
 from qmpd.devices.device import Device
 from qmpd.devices.kinds import ALIASES, KINDS, Kind
-from qmpd.devices.models import is_device_model
-from qmpd.devices.properties import read_property
+from qmpd.devices.models import device_model
+from qmpd.devices.realize import realize
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
+from qmpd.qapi.ghash import StringTable
+from qmpd.qdict import member_order
 
 if TYPE_CHECKING:
+    from qmpd.block.backend import BlockBackend
     from qmpd.machine import Machine
 
 UNPLUG_DELAY: Final = 50_000_000
-"""Nanoseconds until a device that needs no guest to be unplugged is gone."""
+RESET_DELAY: Final = 5_000_000
+"""Nanoseconds until a device that needs no guest, or is let go at a reset, is gone."""
+
+_KEEPS_DRIVE: Final = ("nvme",)
+"""Models that leave the drive of a ``-drive`` behind when they are unplugged."""
 
 
 class DeviceTree:
-    """The devices of `machine`, a machine of type `machine_type` (none, pc or q35)."""
+    """The devices of `machine`.
 
-    def __init__(self, machine: Machine, machine_type: str) -> None:
+    :param board: what the machine has from the start
+    """
+
+    def __init__(self, machine: Machine, board: Board) -> None:
         self._machine = machine
-        self.machine_type = machine_type
-        self.buses: list[Bus] = machine_buses(machine_type)
+        self.board = board
+        self.root = build(board, 0, 0)
         self.by_id: dict[str, Device] = {}
         self.anonymous: list[Device] = []
-        self._anonymous_made = 0
+        """Those without an id."""
+        self.unattached: list[Device] = []
+        """Those that the board has made for drives."""
+        self.peripheral, self.peripheral_anon = StringTable(), StringTable()
+        """The names of both, in the order in which QOM lists them."""
+        self.interfaces: dict[BlockBackend, str] = {}
+        """What backends made by ``-drive`` are for: its `if`."""
         self.ready = False
         """Whether the machine has been built: from then on devices are hotplugged."""
+        self._anonymous_made = 0
+        self._bus_numbers: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[Device]:
-        return iter([*self.by_id.values(), *self.anonymous])
+        return iter([*self.by_id.values(), *self.anonymous, *self.unattached])
+
+    def parts(self) -> Iterator[Device]:
+        """All devices and what they are made of."""
+        for device in self:
+            yield from device.parts
 
     def find(self, name: str) -> Device:
         """The device called `name`, its id or path.
@@ -44,166 +68,127 @@ class DeviceTree:
         """
         found = self.by_id.get(name)
         if found is None:
-            found = next((device for device in self if device.path == name), None)
+            found = next((device for device in self.parts() if device.path == name), None)
         if found is None:
             raise DeviceNotFound(f"Device '{name}' not found")
         return found
 
+    def bus_name(self, stem: str) -> str:
+        """The name of a new bus whose device has no id."""
+        number = self._bus_numbers.get(stem, 0)
+        self._bus_numbers[stem] = number + 1
+        return f"{stem}.{number}"
+
     # Plugging in
 
-    def add(self, options: Mapping[str, Any]) -> Device:
+    def add(self, options: Mapping[str, Any], *, keyval: bool = False) -> Device:
         """Command device_add, and -device.
 
-        :param options: driver, id, bus and properties
+        :param options: driver, id, bus and properties: JSON, or texts where `keyval`
         :raises QmpError: QEMU's texts
         """
-        kind = self._kind(options.get("driver"))
-        bus = self._bus(kind, options.get("bus"))
-        if self.ready and not bus.hotplug:
-            raise GenericError(f"Bus '{bus.name}' does not support hotplugging")
-        device_id = options.get("id")
+        kind, bus = self._place(_text(options, "driver"), _text(options, "bus"))
+        device_id = _text(options, "id")
         if device_id is not None and device_id in self.by_id:
             raise GenericError(f"Duplicate device ID '{device_id}'")
+        path = f"/machine/peripheral/{device_id}"
         if device_id is None:
             path = f"/machine/peripheral-anon/device[{self._anonymous_made}]"
-        else:
-            path = f"/machine/peripheral/{device_id}"
-        device = Device(self._machine, kind, device_id, path, {})
-        if device_id is None:
             self._anonymous_made += 1
+        device = Device(self._machine, kind, device_id, path, hotplugged=self.ready)
+        rest = {name: options[name] for name in member_order(options) if name not in _OWN}
+        names, name = self._names_of(device)
+        names.add(name)
         try:
-            for name, value in options.items():
-                if name not in ("driver", "id", "bus"):
-                    device.properties[name] = read_property(kind, name, value)
-                    if name == "drive":
-                        self._attach(device, value)
-            self._realize(device)
+            self._build(device, bus, rest, keyval=keyval)
         except BaseException:
-            self._detach(device)
+            names.remove(name)
             raise
-        self._enter(device, bus)
-        return device
-
-    def _enter(self, device: Device, bus: Bus) -> None:
-        device.bus = bus
-        bus.devices.append(device)
-        if device.id is None:
+        if device_id is None:
             self.anonymous.append(device)
         else:
-            self.by_id[device.id] = device
-        if device.kind.offers is not None:
-            name = f"{device.id}.0" if device.id is not None else self._bus_name(device.kind)
-            device.offered = Bus(name, device.kind.offers, hotplug=True, owner=device)
-            self.buses.append(device.offered)
+            self.by_id[device_id] = device
+        return device
 
-    def _bus_name(self, kind: Kind) -> str:
-        stem = "usb-bus" if kind.offers == "usb-bus" else str(kind.offers).lower()
-        used = sum(bus.name.startswith(f"{stem}.") for bus in self.buses)
-        return f"{stem}.{used}"
+    def lay_out(self, ide: int, floppies: int) -> dict[str, int]:
+        """Prepare the board for drives; returns the numbers that devices have, see `Board`.
 
-    def _kind(self, name: Any) -> Kind:
-        if not isinstance(name, str):
-            raise GenericError("Parameter 'driver' is missing")
-        if not is_device_model(name):
-            raise GenericError(f"'{name}' is not a valid device model name")
-        kind = KINDS.get(ALIASES.get(name, name))
-        if kind is None:
-            raise NotServed(f"Device model '{name}' is not served by qmpd")
-        return kind
-
-    def _bus(self, kind: Kind, name: str | None) -> Bus:
-        if name is not None:
-            found = next((bus for bus in self.buses if bus.name == name), None)
-            if found is None:
-                raise GenericError(f"Bus '{name}' not found")
-            if not _fits(kind, found):
-                raise GenericError(f"Device '{kind.name}' can't go on {found.shown_kind} bus")
-            if found.full:
-                raise GenericError(f"Bus '{name}' is full")
-            return found
-        for bus in self.buses:
-            if _fits(kind, bus) and not bus.full:
-                return bus
-        raise GenericError(f"No '{kind.bus}' bus found for device '{kind.name}'")
-
-    def _attach(self, device: Device, drive: str) -> None:
-        """Put the device on the backend, or node, that its property `drive` names."""
-        graph = self._machine.graph
-        backend = graph.backends.get(drive)
-        if backend is None:
-            node = graph.find_node(drive)
-            if node is None:
-                raise GenericError(
-                    f"Property '{device.kind.name}.drive' can't find value '{drive}'"
-                )
-            backend = BlockBackend(graph, "", node)
-            device.owns_backend = True
-        elif backend.device is not None:
-            raise GenericError(f"Drive '{drive}' is already in use by another device")
-        device.backend = backend
-        backend.attach_device(device.attached())
-
-    def _realize(self, device: Device) -> None:
-        kind = device.kind
-        if not kind.has_drive:
-            return
-        if kind.needs_serial and "serial" not in device.properties:
-            raise GenericError("serial property not set")
-        if device.backend is None:
-            if kind.is_disk:
-                raise GenericError("drive property not set")
-            device.backend = BlockBackend(self._machine.graph, "")
-            device.owns_backend = True
-            device.backend.attach_device(device.attached())
-        backend = device.backend
-        node = backend.node
-        if node is None and kind.is_disk:
-            raise GenericError("Device needs media, but drive is empty")
-        read_only = node is None or node.read_only or kind.is_cd
-        if kind.writes_always and read_only:
-            raise GenericError("Block node is read-only")
-        perm = CONSISTENT_READ | (0 if read_only else WRITE)
-        shared = CONSISTENT_READ | WRITE_UNCHANGED | RESIZE
-        if device.properties.get("share-rw"):
-            shared |= WRITE
-        backend.set_permissions(perm, shared)
-        cache = device.properties.get("write-cache", "auto")
-        if cache != "auto":
-            backend.enable_write_cache = cache == "on"
-
-    def change_drive(self, device: Device, drive: str) -> None:
-        """Property `drive` of a device that is there: another node takes the place of its medium.
-
-        :raises GenericError: there is no such node, or its parents object
+        :param ide: how many there are on its IDE buses
+        :param floppies: how many floppy drives
         """
-        graph = self._machine.graph
-        backend = device.backend
-        if backend is None or backend.node is None:
-            raise GenericError("Cannot replace an empty drive")
-        node = graph.find_node(drive)
-        if node is None:
-            raise GenericError(f"Property '{device.kind.name}.drive' can't find value '{drive}'")
-        before = backend.remove_node()
-        try:
-            backend.insert_node(node)
-        except BaseException:
-            if before is not None:
-                backend.insert_node(before)
-            raise
-        if before is not None:
-            graph.clock.spawn(graph.unref(before), "device")
+        self.root = build(self.board, ide, floppies)
+        return self.board.numbers(ide, floppies)
 
-    def _detach(self, device: Device) -> None:
-        """Take a device that could not be built from its backend."""
-        backend, device.backend = device.backend, None
-        if backend is None:
-            return
-        backend.detach_device()
-        if device.owns_backend:
-            node = backend.remove_node()
-            self._machine.graph.forget_backend(backend)
-            if node is not None:
-                self._machine.graph.clock.spawn(self._machine.graph.unref(node), "device")
+    def _names_of(self, device: Device) -> tuple[StringTable, str]:
+        """The container that a device without a board is in, and its name there."""
+        names = self.peripheral_anon if device.id is None else self.peripheral
+        return names, device.path.rpartition("/")[2]
+
+    def add_for_drive(
+        self, model: str, number: int, bus: str, unit: int, backend: BlockBackend
+    ) -> None:
+        """Make the device that the board has for a drive.
+
+        :param number: its number in ``/machine/unattached``
+        :raises QmpError: QEMU's texts
+        """
+        device = Device(self._machine, KINDS[model], None, f"{UNATTACHED}/device[{number}]")
+        drives.take(device, backend)
+        self._build(device, bus_at(self.root, bus), {"unit": unit}, keyval=False)
+        self.unattached.append(device)
+
+    def _build(
+        self, device: Device, bus: Bus, properties: Mapping[str, Any], *, keyval: bool
+    ) -> None:
+        try:
+            for name, value in properties.items():
+                set_property(device, name, value, keyval=keyval)
+            realize(device, bus)
+        except BaseException:
+            for part in list(device.parts):
+                drives.give_back(part)
+            raise
+        for part in device.parts:
+            part.realized = True
+        bus.devices.insert(0, device)
+
+    def _place(self, name: str | None, bus_path: str | None) -> tuple[Kind, Bus]:
+        """The model called `name`, and the bus for a device of it."""
+        if name is None:
+            raise GenericError("Parameter 'driver' is missing")
+        kind = KINDS.get(ALIASES.get(name, name))
+        if kind is not None:
+            return kind, self._find_bus(kind.name, kind.bus, bus_path)
+        model = device_model(name)
+        if model is None:
+            raise GenericError(f"'{name}' is not a valid device model name")
+        if model.bus is not None:
+            self._find_bus(model.name, model.bus, bus_path)
+        raise NotServed(f"Device model '{name}' is not served by qmpd")
+
+    def _find_bus(self, model: str, kind: str, path: str | None) -> Bus:
+        if path is not None:
+            bus = bus_at(self.root, path)
+            if not bus.takes(kind):
+                raise GenericError(f"Device '{model}' can't go on {bus.kind} bus")
+        else:
+            found = find_bus(self.root, None, kind)
+            if found is None or found.full:
+                raise GenericError(f"No '{kind}' bus found for device '{model}'")
+            bus = found
+        if self.ready and not bus.hotplug:
+            raise GenericError(f"Bus '{bus.name}' does not support hotplugging")
+        return bus
+
+    # Drives
+
+    def is_automatic(self, backend: BlockBackend) -> bool:
+        """Whether a ``-drive`` has the machine make a device for this backend."""
+        return self.interfaces.get(backend, "none") != "none"
+
+    def goes_with(self, device: Device, backend: BlockBackend) -> bool:
+        """Whether a backend of ``-drive`` ends with the device that it was given to."""
+        return backend in self.interfaces and device.model not in _KEEPS_DRIVE
 
     # Unplugging
 
@@ -212,40 +197,77 @@ class DeviceTree:
 
         :raises QmpError: there is none, or its bus does not let it go
         """
+        if name in ("/", "/machine", "/objects", UNATTACHED):
+            raise GenericError(f"{name} is not a device")
         device = self.find(name)
         if device.unplugging:
             raise GenericError(f"Device {name} is already in the process of unplug")
         if device.bus is not None and not device.bus.hotplug:
             raise GenericError(f"Bus '{device.bus.name}' does not support hotplugging")
-        device.unplugging = True
-        if device.kind.bus in ("SCSI", "usb-bus"):
-            self._machine.clock.call_later(UNPLUG_DELAY, lambda: self._unplug(device))
+        if device.kind.asks_guest:
+            device.unplugging = True
+            return
+        self._take_off(device)
+        self._end_later(device, UNPLUG_DELAY)
 
-    def _unplug(self, device: Device) -> None:
-        self._machine.clock.enter(self.unplug(device), "device_del")
+    def _end_later(self, device: Device, delay: int) -> None:
+        clock = self._machine.clock
+
+        def end() -> None:
+            clock.enter(self._end(device), "device_del")
+
+        clock.call_later(delay, end)
+
+    def _take_off(self, device: Device) -> None:
+        """Take a device, and with it those on its buses, out of the tree."""
+        for below in self._below(device):
+            if below.id is not None:
+                del self.by_id[below.id]
+            elif below in self.anonymous:
+                self.anonymous.remove(below)
+            else:
+                continue
+            names, name = self._names_of(below)
+            names.remove(name)
+        if device.bus is not None:
+            device.bus.devices.remove(device)
+
+    def _below(self, device: Device) -> list[Device]:
+        """All devices on the buses of `device`, the newest first, and then itself."""
+        found: list[Device] = []
+        for bus in device.buses:
+            for child in bus.plugged:
+                found += self._below(child)
+        return [*found, device]
+
+    async def _end(self, device: Device) -> None:
+        """Everything of a device is gone, which is said in events."""
+        for part in self._below(device):
+            await drives.release(part)
+            if part.kind.tells_its_end:
+                data = {} if part.id is None else {"device": part.id}
+                self._machine.events.emit("DEVICE_DELETED", {**data, "path": part.path})
 
     async def unplug(self, device: Device) -> None:
-        """The guest lets go of a device: it is gone, which is said in an event."""
-        if device.bus is not None and device in device.bus.devices:
-            device.bus.devices.remove(device)
-        if device.offered is not None and device.offered in self.buses:
-            for child in list(device.offered.devices):
-                await self.unplug(child)
-            self.buses.remove(device.offered)
-        backend, device.backend = device.backend, None
-        if backend is not None:
-            backend.detach_device()
-            if device.owns_backend:
-                await backend.close()
-            else:
-                backend.set_permissions(0, (1 << 4) - 1)
-        data = {} if device.id is None else {"device": device.id}
-        if device.id is None:
-            self.anonymous.remove(device)
-        else:
-            del self.by_id[device.id]
-        self._machine.events.emit("DEVICE_DELETED", {**data, "path": device.path})
+        """The guest lets go of a device: it is gone."""
+        self._take_off(device)
+        await self._end(device)
+
+    def reset(self) -> None:
+        """The machine is reset: what the guest was asked to let go of is gone, slot by slot."""
+        for bus in list(buses_below(self.root)):
+            asked = {device.devfn // 8 for device in bus.plugged if device.unplugging}
+            for slot in sorted(asked):
+                for device in bus.plugged:
+                    if device.devfn // 8 == slot:
+                        self._take_off(device)
+                        self._end_later(device, RESET_DELAY)
 
 
-def _fits(kind: Kind, bus: Bus) -> bool:
-    return kind.bus == bus.kind or (kind.bus == "PCI" and bus.kind == "PCIE")
+_OWN: Final = ("driver", "id", "bus")
+
+
+def _text(options: Mapping[str, Any], name: str) -> str | None:
+    """A member that counts only where it is a string."""
+    value = options.get(name)
+    return value if isinstance(value, str) else None

@@ -29,6 +29,10 @@ _STATS: Final = (
     "idle_time_ns",
 )
 _THROTTLE: Final = ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")
+_THROTTLE_SHOWN: Final = (
+    *("bps", "bps_rd", "bps_wr", "bps_max", "bps_rd_max", "bps_wr_max"),
+    *("iops", "iops_rd", "iops_wr", "iops_max", "iops_rd_max", "iops_wr_max", "iops_size"),
+)
 
 
 async def info_block(machine: Machine, arguments: Arguments) -> str:
@@ -92,7 +96,8 @@ def _inserted(inserted: Mapping[str, Any]) -> str:
     if inserted["detect_zeroes"] != "off":
         text += f"    Detect zeroes:    {inserted['detect_zeroes']}\n"
     if any(inserted[name] for name in _THROTTLE):
-        limits = " ".join(f"{name}={inserted[name]}" for name in _THROTTLE)
+        limits = " ".join(f"{name}={inserted.get(name, 0)}" for name in _THROTTLE_SHOWN)
+        limits += f" group={inserted.get('group')}"
         text += f"    I/O throttling:   {limits}\n"
     return text
 

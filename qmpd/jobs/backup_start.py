@@ -189,7 +189,7 @@ async def _insert_filter(source: Node, target: Node, options: BackupOptions) -> 
         raise error.prefixed("Could not create node: ") from None
     try:
         await graph.replace_node(source, top).commit()
-    except BaseException:
+    except QmpError as error:
         await graph.unref(top)
-        raise
+        raise error.prefixed("Could not replace node: ") from None
     return top

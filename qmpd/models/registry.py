@@ -494,6 +494,12 @@ COMMANDS: Mapping[str, CommandInfo] = {
             returns="CommandLineOptionInfoList",
             allow_preconfig=True,
         ),
+        CommandInfo(
+            "blockdev-group-snapshot-sync",
+            "group-snapshot",
+            arguments="group_snapshot:BlockdevGroupSnapshotSyncArguments",
+            features=("deprecated",),
+        ),
     )
 }
 

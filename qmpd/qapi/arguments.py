@@ -169,6 +169,17 @@ def read_value(
     return _reader().read(type_name, value, keyval=keyval, policy=policy)
 
 
+def read_property(type_name: str, name: str, value: object) -> Any:
+    """The value of an object's property called `name`, as plain data of QAPI type `type_name`.
+
+    :raises GenericError: with QEMU's text
+    """
+    from qmpd.models import type_table
+
+    table = type_table()
+    return InputVisitor(table).read(table.reference(type_name), value, name)
+
+
 def check_value(type_name: str, value: object) -> None:
     """Check that `value` is of QAPI type `type_name` (``BlockInfoList``, ``str``, ...).
 

@@ -30,8 +30,8 @@ def string_hash(key: str) -> int:
     return value
 
 
-class _Table:
-    """The slots of a GLib hash table used as a set of strings."""
+class StringTable:
+    """A GLib hash table used as a set of strings."""
 
     def __init__(self) -> None:
         self._set_size(_MIN_SHIFT)
@@ -48,23 +48,28 @@ class _Table:
         return (hash_value * 11 & 0xFFFFFFFF) % self._modulus
 
     def _find(self, key: str, hash_value: int) -> int:
-        """The slot of `key`, or the free one where it goes: nothing is added after a removal."""
+        """The slot of `key`, or the free one where it goes: the first that was used before."""
         slot = self._slot(hash_value)
         step = 0
+        freed: int | None = None
         while self._hashes[slot] != _UNUSED and self._keys[slot] != key:
+            if freed is None and self._hashes[slot] == _TOMBSTONE:
+                freed = slot
             step += 1
             slot = (slot + step) & (self._size - 1)
-        return slot
+        return slot if freed is None or self._keys[slot] == key else freed
 
     def add(self, key: str) -> None:
         """Insert `key`, which is not in the table."""
         hash_value = max(string_hash(key), 2)
         slot = self._find(key, hash_value)
+        fresh = self._hashes[slot] == _UNUSED
         self._hashes[slot] = hash_value
         self._keys[slot] = key
         self._count += 1
-        self._occupied += 1
-        self._maybe_resize()
+        if fresh:
+            self._occupied += 1
+            self._maybe_resize()
 
     def remove(self, key: str) -> None:
         """Take out `key`, which is in the table."""
@@ -77,6 +82,10 @@ class _Table:
     def first(self) -> str | None:
         """The key that iteration finds first; None when the table is empty."""
         return next((key for key in self._keys if key is not None), None)
+
+    def keys(self) -> list[str]:
+        """All keys in the order of iteration."""
+        return [key for key in self._keys if key is not None]
 
     def _maybe_resize(self) -> None:
         sparse = self._size > self._count * 4 and self._size > 1 << _MIN_SHIFT
@@ -112,6 +121,14 @@ class _Table:
         self._occupied = self._count
 
 
+def table_order(keys: Iterable[str]) -> list[str]:
+    """Different `keys`, put into a table one after the other, in its order of iteration."""
+    table = StringTable()
+    for key in keys:
+        table.add(key)
+    return table.keys()
+
+
 def first_unexpected(keys: Iterable[str], visited: Sequence[str]) -> str | None:
     """The member that QEMU reports as unexpected.
 
@@ -119,7 +136,7 @@ def first_unexpected(keys: Iterable[str], visited: Sequence[str]) -> str | None:
     :param visited: the known ones among them, in the order of the visit
     :return: the name of one that was not visited; None when all were
     """
-    table = _Table()
+    table = StringTable()
     for key in member_order(keys):
         table.add(key)
     for key in visited:

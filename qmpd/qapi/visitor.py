@@ -61,15 +61,18 @@ class InputVisitor:
         self._policy = policy
         self._path: list[str] = []
 
-    def read(self, type_name: str, value: object) -> Any:
+    def read(self, type_name: str, value: object, name: str | None = None) -> Any:
         """`value` as type `type_name`, as plain data with every number in its final form.
 
         A whole object is read as the arguments of a command are: its members have no
         common prefix in error messages.
 
+        :param name: what messages call the value, where it is a property of something
         :raises GenericError: with QEMU's text for the first thing wrong
         """
-        return self._visit(type_name, None, value)
+        if name is not None:
+            self._path.append(f".{name}")
+        return self._visit(type_name, name, value)
 
     def _visit(self, type_name: str, name: str | None, value: object) -> Any:
         element = array_element(type_name)

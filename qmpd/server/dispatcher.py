@@ -24,6 +24,9 @@ LOG = logging.getLogger("qmpd.server")
 BATCH: Final = 256
 """Commands run before the event loop gets a chance to see other connections."""
 
+PATIENCE: Final = 10_000
+"""Rounds of the loop that a command waits for jobs that are ending: something may be stuck."""
+
 Work = Coroutine[Any, None, Any]
 """A command on its way; what it yields is a `qmpd.clock.Waiter`."""
 
@@ -49,15 +52,19 @@ class Dispatcher:
 
     :param call_soon: runs a callback when the event loop is next free
     :param jobs_at_work: whether other work is due now, which then goes on before a new command
+    :param jobs_ending: whether a job comes to its end, which no command shall see halfway
     """
 
     def __init__(
         self,
         call_soon: Callable[[Callable[[], None]], object],
         jobs_at_work: Callable[[], bool] = lambda: False,
+        jobs_ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._call_soon = call_soon
         self._jobs_at_work = jobs_at_work
+        self._jobs_ending = jobs_ending
+        self._rounds = 0
         self._ready: deque[Source] = deque()
         self._unsent: list[Source] = []
         self._current: tuple[Source, Work] | None = None
@@ -87,9 +94,10 @@ class Dispatcher:
             self._ready.append(source)
         if self.collecting or self._scheduled or self._current is not None:
             return
-        if self._jobs_at_work():
+        if self._jobs_at_work() or self._jobs_ending():
             # In QEMU a request passes through two rounds of the main loop before it is run.
             self._scheduled = True
+            self._rounds = 0
             self._call_soon(self._run_next_round)
         else:
             self._run()
@@ -131,6 +139,10 @@ class Dispatcher:
         self._call_soon(self._run_scheduled)
 
     def _run_scheduled(self) -> None:
+        if self._jobs_ending() and self._rounds < PATIENCE:
+            self._rounds += 1
+            self._call_soon(self._run_scheduled)
+            return
         self._scheduled = False
         if self._current is None and not self.collecting:
             self._run()

@@ -63,7 +63,9 @@ class Server:
         self.guest_clock = guest_clock
         machine.chardevs = self._chardev_infos
         self.chardevs = ChardevTable()
-        self.dispatcher = Dispatcher(loop.call_soon, self._jobs_at_work)
+        self.dispatcher = Dispatcher(
+            loop.call_soon, self._jobs_at_work, lambda: machine.jobs.ending > 0
+        )
         self.on_ended: Callable[[], None] | None = None
         """Called when the machine has been shut down and all replies are written."""
         self._journal = journal

@@ -24,9 +24,18 @@ from qmpd.transaction.bitmap_actions import (
     BitmapRemove,
 )
 from qmpd.transaction.core import Abort, Action, ActionRequest, Bench, run_phases
+from qmpd.transaction.group_snapshot import run_group_snapshot
 from qmpd.transaction.snapshot_actions import Snapshot, SnapshotInternalSync, SnapshotSync
 
-__all__ = ["ACTIONS", "Action", "ActionRequest", "Bench", "run_action", "run_transaction"]
+__all__ = [
+    "ACTIONS",
+    "Action",
+    "ActionRequest",
+    "Bench",
+    "run_action",
+    "run_group_snapshot",
+    "run_transaction",
+]
 
 ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(
     {

@@ -25,10 +25,14 @@ class DiskProgram:
     :param folder: an empty one, where its images are made
     :param real: whether it is QEMU's
     :param disks: how many; the first is qcow2, the others are raw
+    :param unreadable: a cluster of the third disk that cannot be read
     """
 
-    def __init__(self, folder: Path, *, real: bool, disks: int = 2) -> None:
+    def __init__(
+        self, folder: Path, *, real: bool, disks: int = 2, unreadable: int | None = None
+    ) -> None:
         folder.mkdir()
+        self._unreadable = unreadable
         self.folder = folder
         self.events: list[str] = []
         """What was said since the last `told`, but for the pairs that drains make."""
@@ -50,9 +54,13 @@ class DiskProgram:
         else:
             path.write_bytes(bytes([number]) * SIZE)
         driver = "raw" if number else "qcow2"
+        drive = f"if=none,id=d{number},node-name=s{number},driver={driver},"
+        if number != 2 or self._unreadable is None:
+            return f"{drive}file.driver=file,file.filename={path}"
+        error = f"file.inject-error.0.sector={self._unreadable * CLUSTER // 512}"
         return (
-            f"if=none,id=d{number},node-name=s{number},driver={driver},"
-            f"file.driver=file,file.filename={path}"
+            f"{drive}file.driver=blkdebug,file.image.driver=file,file.image.filename={path},"
+            f"file.inject-error.0.event=none,file.inject-error.0.iotype=read,{error}"
         )
 
     # Talking

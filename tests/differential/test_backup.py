@@ -102,7 +102,9 @@ class Backups(RuleBasedStateMachine):
             cls.runs += 1
             for side in ("real", "ours"):
                 folder = self.scratch / f"{side}{cls.runs}"
-                cls.programs.append(DiskProgram(folder, real=side == "real", disks=DISKS))
+                cls.programs.append(
+                    DiskProgram(folder, real=side == "real", disks=DISKS, unreadable=12)
+                )
 
     def do(self, command: str, **arguments: Any) -> Any:
         """Give both the same, wait until they are quiet, and compare."""

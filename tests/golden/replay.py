@@ -123,10 +123,25 @@ def replay(name: str, scratch: Path) -> None:
             while len(now.printed) < len(step.printed):
                 _receive(program, comparison, now)
             _check(program, comparison, expected, now)
+            if b'job-pause"' in sent and "return" in now.received[-1]:
+                _await_pause(program, comparison)
     except Gone as gone:
         raise AssertionError(f"qmpd has ended: {gone}") from None
     finally:
         program.close()
+
+
+def _await_pause(program: StdioProgram, comparison: Comparison) -> None:
+    """Let a request that is under way end, for which there was time when it was recorded."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        program.send(b'{"execute": "query-jobs"}')
+        answer = Step(b"")
+        while not answer.received or "return" not in answer.received[-1]:
+            _receive(program, comparison, answer)
+        jobs = answer.received[-1]["return"]
+        if all(job["status"] in ("paused", "standby") for job in jobs):
+            return
 
 
 def _check(program: StdioProgram, comparison: Comparison, step: Step, now: Step) -> None:

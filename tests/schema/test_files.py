@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qmpd.qapi.introspect import schema_infos
 from qmpd.qapi.schema import compile_schema
 from tests.schema.reading import SCHEMA_DIRECTORY, Definitions
 
@@ -51,9 +52,22 @@ def test_compiles(definitions: Definitions) -> None:
 
 
 def test_historic_group_snapshot_compiles() -> None:
-    schema = compile_schema(SCHEMA_DIRECTORY / "historic" / "group-snapshot.json")
+    historic = compile_schema(SCHEMA_DIRECTORY / "historic" / "group-snapshot.json")
+    (command,) = historic.commands()
 
-    assert [command.name for command in schema.commands()] == ["blockdev-group-snapshot-sync"]
+    assert command.name == "blockdev-group-snapshot-sync"
+    assert command.features == ()
+
+
+def test_the_group_snapshot_is_that_of_2012_but_deprecated() -> None:
+    name = "blockdev-group-snapshot-sync"
+    then, now = (
+        schema_infos(compile_schema(SCHEMA_DIRECTORY / path), [name], [])
+        for path in ("historic/group-snapshot.json", "qmpd.json")
+    )
+
+    assert now[0].pop("features") == ["deprecated"]
+    assert now == then
 
 
 def test_historic_transaction_compiles() -> None:

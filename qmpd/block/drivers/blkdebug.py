@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any, Self
 from qmpd.block.driver import BlockStatus
 from qmpd.block.drivers.blkdebug_rules import Rules, read_rules
 from qmpd.block.drivers.filter import Filter
+from qmpd.block.drivers.null import UNREAD
 from qmpd.block.filename import exact_filename
 from qmpd.block.limits import BlockLimits
 from qmpd.block.permissions import FILTERED, PERMISSION_BITS, PRIMARY
 from qmpd.clock import Waiter
 from qmpd.errors import BlockIOError, GenericError
+from qmpd.qdict import member_order
 
 if TYPE_CHECKING:
     from qmpd.block.node import Node
 
 _INT_MAX = (1 << 31) - 1
+_INT_MIN = -(1 << 31)
+_SIZES = (
+    *("align", "max-transfer", "opt-write-zero", "max-write-zero", "opt-discard", "max-discard"),
+)
 
 
 class BlkDebug(Filter):
@@ -29,14 +35,13 @@ class BlkDebug(Filter):
     """
 
     format_name = "blkdebug"
+    is_protocol = True
+    hears_events = True
     file_child = False
     has_allocated_size = False
     has_protocol_name = True
     can_reopen = True
-    strong_options = (
-        *("config", "inject-error", "set-state", "align", "max-transfer", "opt-write-zero"),
-        *("max-write-zero", "opt-discard", "max-discard"),
-    )
+    strong_options = ("config", "inject-error", "set-state", *_SIZES)
 
     def __init__(self, node: Node, options: Mapping[str, Any], rules: Rules) -> None:
         super().__init__(node)
@@ -48,13 +53,19 @@ class BlkDebug(Filter):
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
         """See `BlockDriver.open`."""
+        for name in member_order(options):
+            if name in _SIZES and options[name] < 0:
+                raise GenericError(
+                    f"Value '{options[name]}' is out of range for parameter '{name}'"
+                )
         text = None
         if options.get("config") is not None:
             try:
                 text = node.graph.storage.read_text(options["config"])
             except BlockIOError as error:
                 reason = os.strerror(error.errno)
-                raise GenericError(f"Could not read blkdebug config file: {reason}") from None
+                what = "Cannot read" if error.errno == errno.EISDIR else "Could not read blkdebug"
+                raise GenericError(f"{what} config file: {reason}") from None
         driver = cls(node, options, read_rules(text, options))
         # Asked for the permissions of its child before it is open.
         node.driver = driver
@@ -67,7 +78,7 @@ class BlkDebug(Filter):
         below = self.filtered.limits
         lowest = 1 if below is None else below.request_alignment
         given = options.get("align", 0)
-        if given and (given >= _INT_MAX or given < 0 or given & (given - 1)):
+        if given and (given >= _INT_MAX or given & (given - 1)):
             raise _unmet("align", given)
         align = max(given, lowest)
         values: dict[str, int] = {}
@@ -80,7 +91,7 @@ class BlkDebug(Filter):
         ):
             value = options.get(name, 0)
             step = max(align, values[unit] if unit else 0)
-            if value and (value < 0 or value >= _INT_MAX or value % step):
+            if value and (value >= _INT_MAX or value % step):
                 raise _unmet(name, value)
             values[name] = value
         return BlockLimits(
@@ -168,19 +179,24 @@ class BlkDebug(Filter):
         """Whether a request is held by a breakpoint of this tag."""
         return self.rules.is_suspended(tag)
 
-    async def _check(self, kind: str, offset: int, length: int) -> None:
+    async def _fails(self, kind: str, offset: int, length: int) -> bool:
         """Stand still where a breakpoint says so, or fail.
 
+        :returns: whether the request ends here though nobody hears of it: a rule with a
+            negative errno does that
         :raises BlockIOError: a rule says so
         """
         if self._held is not None:
             held, self._held = self._held, None
             await held
         rule = self.rules.match(kind, offset, length)
-        if rule is not None:
-            if not rule.immediately:
-                await self._turn()
-            raise BlockIOError(rule.errno)
+        if rule is None:
+            return False
+        if not rule.immediately:
+            await self._turn()
+        if _INT_MIN < rule.errno < 0:
+            return True
+        raise BlockIOError(rule.errno)
 
     async def _turn(self) -> None:
         waiter = Waiter()
@@ -191,36 +207,38 @@ class BlkDebug(Filter):
 
     async def pread(self, offset: int, length: int) -> bytes:
         """See `BlockDriver.pread`."""
-        await self._check("read", offset, length)
+        if await self._fails("read", offset, length):
+            return UNREAD * length
         return await self.filtered.pread(offset, length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """See `BlockDriver.pwrite`."""
-        await self._check("write", offset, len(data))
-        await self.filtered.pwrite(offset, data, fua=fua)
+        if not await self._fails("write", offset, len(data)):
+            await self.filtered.pwrite(offset, data, fua=fua)
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """See `BlockDriver.pwrite_zeroes`; too little for the alignment is not supported."""
         limits = self._limits
         if length < max(limits.request_alignment, limits.pwrite_zeroes_alignment):
             raise BlockIOError(errno.ENOTSUP)
-        await self._check("write-zeroes", offset, length)
-        await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
+        if not await self._fails("write-zeroes", offset, length):
+            await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
 
     async def pdiscard(self, offset: int, length: int) -> None:
         """See `BlockDriver.pdiscard`; too little for the alignment is not supported."""
         if length < self._limits.pdiscard_alignment:
             raise BlockIOError(errno.ENOTSUP)
-        await self._check("discard", offset, length)
-        await self.filtered.pdiscard(offset, length)
+        if not await self._fails("discard", offset, length):
+            await self.filtered.pdiscard(offset, length)
 
     async def flush_to_disk(self) -> None:
         """See `BlockDriver.flush_to_disk`."""
-        await self._check("flush", 0, 0)
+        await self._fails("flush", 0, 0)
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """See `BlockDriver.block_status`."""
-        await self._check("block-status", offset, length)
+        if await self._fails("block-status", offset, length):
+            return BlockStatus(length, data=False, zero=False, allocated=False)
         return await self.filtered.block_status(offset, length)
 
 

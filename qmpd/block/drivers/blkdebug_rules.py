@@ -214,23 +214,28 @@ _INJECT: Final = {
 _SET: Final = {"event": str, "state": int, "new_state": int}
 
 
+def _int(value: int) -> int:
+    """`value` as far as it fits into a C int."""
+    return (value + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
 def _rule(kind: str, given: Mapping[str, Any]) -> Rule:
     event = given.get("event")
     if event is None:
         raise GenericError("Missing event name for rule")
     if event not in EVENTS:
-        raise GenericError(f'Invalid event name "{event}"')
-    state = given.get("state", 0)
+        raise GenericError(f"invalid parameter value: {event}")
+    state = _int(given.get("state", 0))
     if kind == "set-state":
-        return SetState(event, state, given.get("new_state", 0))
+        return SetState(event, state, _int(given.get("new_state", 0)))
     iotype = given.get("iotype")
     if iotype is not None and iotype not in KINDS:
-        raise GenericError(f"Parameter 'iotype' does not accept value '{iotype}'")
+        raise GenericError(f"invalid parameter value: {iotype}")
     return InjectError(
         event,
         state,
         _DEFAULT_KINDS if iotype is None else frozenset({iotype}),
-        given.get("errno", errno.EIO),
+        _int(given.get("errno", errno.EIO)),
         given.get("sector", -1),
         given.get("once", False),
         given.get("immediately", False),

@@ -35,7 +35,7 @@ class CopyOnRead(Filter):
             bottom = node.graph.find_node(name)
             if bottom is None:
                 raise GenericError(f"Bottom node '{name}' not found")
-            if bottom.driver.is_filter:
+            if bottom.driver_class.is_filter:
                 raise GenericError(f"Bottom node '{name}' is a filter")
             freeze_chain(node, bottom)
         return cls(node, bottom)

@@ -52,6 +52,10 @@ class Filter(BlockDriver):
         """As the child has."""
         return self.filtered.driver.subcluster_size()
 
+    def vm_state_offset(self) -> int:
+        """As the child has."""
+        return self.filtered.driver.vm_state_offset()
+
     def zeroes_without_fallback(self) -> bool:
         """As the child can."""
         return self.filtered.driver.zeroes_without_fallback()
@@ -59,6 +63,10 @@ class Filter(BlockDriver):
     def zeroes_may_unmap(self) -> bool:
         """As the child can."""
         return self.filtered.driver.zeroes_may_unmap()
+
+    def allocated_size(self) -> int | None:
+        """As the child has, whatever others there are."""
+        return self.filtered.driver.allocated_size() if self.has_allocated_size else None
 
     async def pread(self, offset: int, length: int) -> bytes:
         """See `BlockDriver.pread`."""

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 DEFAULT_SIZE: Final = 1 << 30
 """Bytes, where no size is given."""
 
+UNREAD: Final = b"\xab"
+"""A byte of a buffer that nothing was read into: qemu-io, which shows its own, fills it so."""
+
 
 class NullCo(BlockDriver):
     """Takes writes and forgets them; reads as zeroes, and says so with `read-zeroes`."""
@@ -49,12 +52,9 @@ class NullCo(BlockDriver):
             await self.node.graph.clock.sleep(self.latency)
 
     async def pread(self, offset: int, length: int) -> bytes:
-        """Zeroes where that is promised; else the reader's buffer stays as it was.
-
-        The only reader that shows its buffer is qemu-io, which fills it with 0xab.
-        """
+        """Zeroes where that is promised; else the reader's buffer stays as it was."""
         await self._wait()
-        return bytes(length) if self.read_zeroes else b"\xab" * length
+        return bytes(length) if self.read_zeroes else UNREAD * length
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Forget `data`."""

@@ -20,6 +20,7 @@ class Raw(BlockDriver):
 
     format_name = "raw"
     file_child = True
+    hears_events = True
     creates_images = True
     can_reopen = True
     mutable_options = ("offset", "size")
@@ -68,6 +69,10 @@ class Raw(BlockDriver):
     async def reopen_commit(self, state: ReopenState) -> None:
         """See `BlockDriver.reopen_commit`."""
         self.offset, self.size = state.data
+
+    def debug_event(self, event: str) -> None:
+        """See `BlockDriver.debug_event`: for whom the file may be."""
+        self.file.debug_event(event)
 
     @property
     def has_info(self) -> bool:  # type: ignore[override]

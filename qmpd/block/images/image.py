@@ -32,6 +32,8 @@ class Image:
     def __init__(self, fd: int, *, read_only: bool) -> None:
         self.fd = fd
         self.read_only = read_only
+        # To look for the end of a long extent again and again is slow; QEMU remembers it, too.
+        self._data = range(0)
 
     def __del__(self) -> None:
         self.close()
@@ -109,6 +111,7 @@ class Image:
 
         :raises BlockIOError: with QEMU's text
         """
+        self._data = range(0)
         try:
             os.ftruncate(self.fd, size)
         except OSError as error:
@@ -137,6 +140,8 @@ class Image:
 
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
         """Whether data lies at `offset`, and for how many bytes (at most `length`) that holds."""
+        if offset in self._data:
+            return True, min(length, self._data.stop - offset)
         try:
             data = os.lseek(self.fd, offset, os.SEEK_DATA)
             if data > offset:
@@ -145,9 +150,11 @@ class Image:
         except OSError as error:
             # ENXIO: behind the last data. Where the host knows no holes, all is data.
             return error.errno != errno.ENXIO, length
+        self._data = range(offset, hole)
         return True, min(length, hole - offset)
 
     def _fallocate(self, mode: int, offset: int, length: int) -> None:
+        self._data = range(0)
         if length and _libc().fallocate(self.fd, mode, offset, length) != 0:
             code = ctypes.get_errno()
             raise BlockIOError(errno.ENOTSUP if code == errno.EOPNOTSUPP else code)

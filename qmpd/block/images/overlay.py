@@ -9,7 +9,7 @@ from typing import Final
 from pyroaring import BitMap64
 
 from qmpd.block.images.image import Image
-from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage, reopen
+from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage, could_not, reopen
 from qmpd.errors import BlockIOError
 
 BLOCK: Final = 1 << 16
@@ -147,6 +147,8 @@ class OverlayStorage(Storage):
             return self._new.open(filename, read_only=read_only)
         overlay = self._overlays.get(filename)
         if overlay is None:
+            if not read_only and os.path.isdir(filename):
+                raise could_not("open", filename, errno.EISDIR)
             overlay = _Overlay(self._host.open(filename, read_only=True))
             self._overlays[filename] = overlay
         return OverlayImage(overlay, read_only=read_only)

@@ -66,8 +66,6 @@ class HostStorage(Storage):
         if stat.S_ISREG(mode):
             return Image(fd, read_only=read_only)
         os.close(fd)
-        if stat.S_ISDIR(mode):
-            raise could_not("open", filename, errno.EISDIR)
         raise BlockIOError(
             errno.EINVAL, f"'file' driver requires '{filename}' to be a regular file"
         )

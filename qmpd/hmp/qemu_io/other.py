@@ -95,7 +95,11 @@ async def alloc(io: QemuIo, words: list[str]) -> None:
     node = io.backend.node
     remaining, allocated = count, 0
     while remaining and node is not None:
-        found, length = await node.is_allocated(offset, remaining)
+        try:
+            found, length = await node.is_allocated(offset, remaining)
+        except BlockIOError as error:
+            io.out(f"is_allocated failed: {error.desc}\n")
+            return
         if not length:
             count -= remaining
             break
@@ -112,12 +116,15 @@ async def map_(io: QemuIo, words: list[str]) -> None:
         raise UsageError(f"Failed to query image length: {os.strerror(errno.ENOMEDIUM)}\n")
     offset, end = 0, node.length
     while offset < end:
-        first, length = await node.is_allocated(offset, end - offset)
-        while offset + length < end:
-            again, more = await node.is_allocated(offset + length, end - offset - length)
-            if again != first or not more:
-                break
-            length += more
+        try:
+            first, length = await node.is_allocated(offset, end - offset)
+            while offset + length < end:
+                again, more = await node.is_allocated(offset + length, end - offset - length)
+                if again != first or not more:
+                    break
+                length += more
+        except BlockIOError as error:
+            raise QmpError(f"Failed to get allocation status: {error.desc}") from None
         shown = "    allocated" if first else "not allocated"
         io.out(
             f"{quantity(length)} (0x{length:x}) bytes {shown}"

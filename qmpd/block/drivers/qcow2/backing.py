@@ -30,8 +30,8 @@ def full_backing_filename(s: Qcow2State) -> str:
     if not name or has_protocol(name) or name.startswith("/"):
         return name
     node = s.file
-    while node.primary is not None:
-        node = node.primary
+    while (below := node.primary) is not None:
+        node = below
     own = exact_filename(node)
     if own is None:
         raise GenericError(f"Cannot generate a base directory for {node.driver.format_name} nodes")
