@@ -20,7 +20,6 @@ class Raw(BlockDriver):
 
     format_name = "raw"
     file_child = True
-    hears_events = True
     creates_images = True
     can_reopen = True
     mutable_options = ("offset", "size")
@@ -70,10 +69,6 @@ class Raw(BlockDriver):
         """See `BlockDriver.reopen_commit`."""
         self.offset, self.size = state.data
 
-    def debug_event(self, event: str) -> None:
-        """See `BlockDriver.debug_event`: for whom the file may be."""
-        self.file.debug_event(event)
-
     @property
     def has_info(self) -> bool:  # type: ignore[override]
         """As the file has."""
@@ -96,11 +91,17 @@ class Raw(BlockDriver):
 
     async def pread(self, offset: int, length: int) -> bytes:
         """See `BlockDriver.pread`."""
-        return await self.file.pread(self.offset + offset, length)
+        file = self.file
+        if file.driver.hears_events:
+            file.debug_event("read_aio")
+        return await file.pread(self.offset + offset, length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """See `BlockDriver.pwrite`."""
-        await self.file.pwrite(self._check(offset, len(data)), data, fua=fua)
+        file, start = self.file, self._check(offset, len(data))
+        if file.driver.hears_events:
+            file.debug_event("write_aio")
+        await file.pwrite(start, data, fua=fua)
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """See `BlockDriver.pwrite_zeroes`."""
