@@ -79,6 +79,8 @@ class ChainProgram:
         self.below: dict[str, dict[str, str]] = {}
         self.blocking: set[str] = set()
         """Mirrors in copy mode write-blocking."""
+        self.ending: set[str] = set()
+        """Ready jobs that were told to complete."""
         self._flips = Flips()
         argv = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
         for disk in range(disks):
@@ -161,27 +163,32 @@ class ChainProgram:
         moving = time.monotonic()
         before = None
         while True:
+            # Before the jobs: what is not dirty any more counts in a job's length.
+            behind = self._behind() if before is not None else {}
             jobs: list[Any] = self.do("query-jobs")
             shown: list[Any] = self.do("query-block-jobs")
             if jobs and (jobs, shown) != before:
                 before, moving = (jobs, shown), time.monotonic()
                 continue
             still = time.monotonic() - moving
-            if still > HUNG or self._rest(shown, still):
+            if still > HUNG or self._rest(shown, behind, still):
+                ids = {job["id"] for job in jobs}
+                self.blocking &= ids
+                self.ending &= ids
                 return [jobs, [{**job, "busy": None} for job in shown]]
 
-    def _rest(self, jobs: list[Any], still: float) -> bool:
+    def _rest(self, jobs: list[Any], behind: dict[str, int], still: float) -> bool:
         """Whether no job will move before something happens, `still` seconds after one did."""
         jobs = [job for job in jobs if job["status"] not in RESTING]
         if not jobs:
             return True
-        behind = self._behind()
         for job in jobs:
             dirty = behind.get(job["device"])
             if dirty is not None and job["offset"] + dirty < job["len"]:
                 return False  # Something is on its way to the target.
             synced = job["device"] not in self.blocking or job.get("actively-synced", True)
-            if job["status"] == "ready" and (dirty or not synced):
+            moves = dirty or not synced or job["device"] in self.ending
+            if job["status"] == "ready" and moves:
                 return False
             held = job["speed"] == 1 and not job["busy"] and still > QUIET
             if job["status"] != "ready" and not held:

@@ -72,8 +72,6 @@ class Chains(RuleBasedStateMachine):
         cls = type(self)
         self.first = cls.examples % GROUPS * DISKS
         cls.examples += 1
-        for program in self.programs:
-            program.blocking.clear()
         self.names = [f"d{self.first + disk}" for disk in range(DISKS)]
         self.models = [first_content(self.first + disk) for disk in range(DISKS)]
         self.look()
@@ -312,7 +310,8 @@ class Chains(RuleBasedStateMachine):
         if mirror["replaces"] is not None:
             options["replaces"] = self.node(disk, mirror["replaces"])
         self.unfit.discard(options["job-id"])
-        self._set_blocking(options["job-id"], options.get("copy-mode") == "write-blocking")
+        if options["job-id"] not in self.shown and options.get("copy-mode") == "write-blocking":
+            self._mark("blocking", options["job-id"])
         if mirror["drive"]:
             options.pop("filter-node-name", None)
             name = self.new()
@@ -337,11 +336,10 @@ class Chains(RuleBasedStateMachine):
         target = self.new_node(driver, mirror["fault"], size, **more)
         self.step("blockdev-mirror", device=self.names[disk], target=target, **options)
 
-    def _set_blocking(self, job: str, blocking: bool) -> None:
-        if job in self.shown and not blocking:
-            return
+    def _mark(self, what: str, job: str) -> None:
+        """Have the programs know what else must happen before `job` is at rest."""
         for program in self.programs:
-            (program.blocking.add if blocking else program.blocking.discard)(job)
+            getattr(program, what).add(job)
 
     def job(self, number: int) -> str:
         return list(self.shown)[number % len(self.shown)] if self.shown else f"j{number}"
@@ -354,11 +352,16 @@ class Chains(RuleBasedStateMachine):
     def complete(self, number: int) -> None:
         """A mirror that has not copied all that a guest can read is not completed."""
         job = self.job(number)
+        if self.shown.get(job, {}).get("status") in ("ready", "standby"):
+            self._mark("ending", job)
         self.step("job-cancel" if job in self.unfit else "job-complete", id=job)
 
     @rule(number=moves.jobs, force=st.booleans())
     def cancel(self, number: int, force: bool) -> None:
-        self.step("block-job-cancel", device=self.job(number), force=force)
+        job = self.job(number)
+        if self.shown.get(job, {}).get("status") == "ready":
+            self._mark("ending", job)
+        self.step("block-job-cancel", device=job, force=force)
 
     @rule(number=moves.jobs, speed=st.sampled_from([0, 0, 0, 1]))
     def set_speed(self, number: int, speed: int) -> None:
@@ -368,7 +371,7 @@ class Chains(RuleBasedStateMachine):
     def change(self, number: int, mode: str) -> None:
         job = self.job(number)
         if mode == "write-blocking" and self.shown.get(job, {}).get("type") == "mirror":
-            self._set_blocking(job, True)
+            self._mark("blocking", job)
         self.step("block-job-change", id=job, type="mirror", copy_mode=mode)
 
     # Guests, bitmaps, the rest
