@@ -339,6 +339,7 @@ class Chains(RuleBasedStateMachine):
                 options["sync"] = "full"
             self.step("drive-mirror", device=self.names[disk], **options)
             return
+        options.pop("unmap", None)
         size = SIZE // 2 if mirror["short"] else SIZE
         more = {}
         driver = "raw" if mirror["short"] else mirror["driver"]
