@@ -73,7 +73,7 @@ async def block_device_info(
     if backing is not None:
         info["backing_file"] = filename(backing, names)
     info |= {
-        "backing_file_depth": 0 if flat else chain_depth(node),
+        "backing_file_depth": 0 if flat else chain_depth(node, every=backend is None),
         "encrypted": False,
         "detect_zeroes": node.detect_zeroes,
         **_limits(backend),
@@ -114,12 +114,15 @@ def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def chain_depth(node: Node) -> int:
-    """How many images and filters lie below `node` in its chain."""
+def chain_depth(node: Node, *, every: bool = True) -> int:
+    """How many images and filters lie below `node` in its chain.
+
+    :param every: count filters that a job has put there by itself, too
+    """
     depth = 0
     below = node.filter_or_backing
     while below is not None:
-        depth += 1
+        depth += every or not below.implicit
         below = below.filter_or_backing
     return depth
 

@@ -120,7 +120,7 @@ async def reopen_read_only(graph: Graph, node: Node, read_only: bool) -> None:
     """
     queue: list[ReopenState] = []
     _enqueue(queue, node, {"read-only": read_only}, keep_old=True)
-    await graph.drained(None, reopen_nodes(graph, queue))
+    await graph.drained(None, reopen_nodes(graph, queue, keep_old=True))
 
 
 def _enqueue(
@@ -193,9 +193,12 @@ def _kept_options(child: Node, parent: Mapping[str, Any], *, backing: bool) -> d
     return kept
 
 
-async def reopen_nodes(graph: Graph, queue: Sequence[ReopenState]) -> None:
+async def reopen_nodes(
+    graph: Graph, queue: Sequence[ReopenState], *, keep_old: bool = False
+) -> None:
     """Change what is in the queue, all or nothing.
 
+    :param keep_old: the options are the old ones, but for the mode
     :raises QmpError: QEMU's texts; nothing has changed then
     """
     change = GraphChange(graph)
@@ -217,8 +220,9 @@ async def reopen_nodes(graph: Graph, queue: Sequence[ReopenState]) -> None:
     for state in reversed(queue):
         state.node.options = state.options
         state.node.explicit = state.explicit
-        state.node.reopened = True
-        state.node.texts = {}
+        if not keep_old:
+            state.node.reopened = True
+            state.node.texts = {}
         await state.node.driver.reopen_commit(state)
     for state in reversed(queue):
         state.node.refresh_length()

@@ -65,6 +65,7 @@ class CommitJob(BlockJob):
         self.base_was_read_only = False
         self.base_overlay = top.overlay_of(base)
         self._target: BlockBackend | None = None
+        self._reader: BlockBackend | None = None
 
     async def set_up(self, filter_node_name: str | None) -> None:
         """Put the filter in, and keep others off the images.
@@ -76,7 +77,8 @@ class CommitJob(BlockJob):
         if base.read_only:
             await base.set_read_only(False)
         name = {} if filter_node_name is None else {"node-name": filter_node_name}
-        self.filter = await self.graph.insert_filter(top, {"driver": "commit_top", **name})
+        options = {"driver": "commit_top", "read-only": True, **name}
+        self.filter = await self.graph.insert_filter(top, options)
         self.filter.hold()
         self.filter.implicit = filter_node_name is None
         shared = WRITE_UNCHANGED | WRITE
@@ -95,6 +97,7 @@ class CommitJob(BlockJob):
         self._target = BlockBackend(
             self.graph, "", base, perm=perm, shared=CONSISTENT_READ | WRITE_UNCHANGED
         )
+        self._reader = BlockBackend(self.graph, "", top)
 
     async def run(self) -> None:
         """See `Job.run`."""
@@ -179,6 +182,11 @@ class CommitJob(BlockJob):
             await self.graph.release(dropped)
             await self.graph.release(self.base)
 
+    async def _drop_reader(self) -> None:
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            await reader.close()
+
     async def abort(self) -> None:
         """See `Job.abort`: the filter goes, the images stay."""
         await self.tear_down()
@@ -202,6 +210,7 @@ class CommitJob(BlockJob):
         if self.base_was_read_only and self.graph.find_node(self.base.node_name) is self.base:
             with suppress(QmpError):
                 await self.base.set_read_only(True)
+        await self._drop_reader()
         await super().clean()
 
 

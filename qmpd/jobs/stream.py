@@ -52,8 +52,6 @@ class StreamJob(BlockJob):
             top,
             options.job_id,
             speed=options.speed,
-            perm=CONSISTENT_READ,
-            shared=_BASIC | WRITE,
             auto_finalize=options.auto_finalize,
             auto_dismiss=options.auto_dismiss,
         )

@@ -37,10 +37,11 @@ from tests.differential.chain_program import (
 )
 from tests.support.normal import normal, normal_text
 from tests.support.programs import qemu_missing
+from tests.support.stdio import Gone
 
 EXAMPLES = int(os.environ.get("QMPD_CHAIN_EXAMPLES", "40"))
 PHASES = [p for p in Phase if p is not Phase.shrink or "QMPD_NO_SHRINK" not in os.environ]
-GROUPS = 4
+GROUPS = 3
 """Examples that one pair of programs is good for: each has disks of its own."""
 
 
@@ -55,12 +56,12 @@ class Chains(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.said: list[Any] = []
-        self.shown: list[Any] = []
+        self.shown: dict[str, Any] = {}
         self.files: list[str] = []
         self.made = 0
         self.unfit: set[str] = set()
+        self.where: dict[str, int] = {}
         self.first = 0
-        self.jobs: list[str] = []
         self.failed = False
 
     @initialize(
@@ -72,16 +73,19 @@ class Chains(RuleBasedStateMachine):
         cls = type(self)
         self.first = cls.examples % GROUPS * DISKS
         cls.examples += 1
+        for program in self.programs:
+            program.failed = False
         self.names = [f"d{self.first + disk}" for disk in range(DISKS)]
         self.models = [first_content(self.first + disk) for disk in range(DISKS)]
-        self.look()
         for disk in range(DISKS):
             for layer in range(depth[disk]):
-                self._snapshot_sync(disk, None, None, True, False)
+                arguments = self._sync_arguments(disk, None, None, True)
+                self.do("blockdev-snapshot-sync", **arguments)
                 for number, write in enumerate(writes):
                     if number % 3 == layer:
                         self.write(disk, write)
         self.look()
+        self.read()
 
     @classmethod
     def _programs(cls) -> None:
@@ -104,9 +108,19 @@ class Chains(RuleBasedStateMachine):
     def do(self, command: str, **arguments: Any) -> Any:
         """Give both the same, wait until they are quiet, and compare."""
         self.said.append((command, arguments))
-        answers = [normal(program.do(command, **arguments)) for program in self.programs]
-        self.compare(answers)
-        self.settle()
+        try:
+            answers = [normal(program.do(command, **arguments)) for program in self.programs]
+            self.said.append(answers[0])
+            self.compare(answers)
+            self.settle()
+        except (Gone, TimeoutError) as error:
+            ended = []
+            for program in self.programs:
+                try:
+                    ended.append(program.program.process.wait(0.5))
+                except subprocess.TimeoutExpired:
+                    ended.append(None)
+            self.check(False, f"{type(error).__name__} {ended} {error}")
         return answers[0]
 
     def settle(self) -> None:
@@ -125,17 +139,25 @@ class Chains(RuleBasedStateMachine):
     def look(self) -> None:
         """Compare nodes, disks and graph."""
         self.compare([program.look() for program in self.programs])
-        self.jobs = [job["id"] for job in self.programs[0].do("query-jobs")]
+        self.shown = {job["id"]: job for job in self.programs[0].do("query-jobs")}
 
     def read(self) -> None:
         """Compare what the guests read with the models."""
-        for name, model in zip(self.names, self.models, strict=True):
+        for disk, (name, model) in enumerate(zip(self.names, self.models, strict=True)):
+            if self.stopped(disk):
+                continue
             printed = [program.content(name, model) for program in self.programs]
             self.compare(printed)
             fault = f" {UNREADABLE * CLUSTER} {CLUSTER}: read failed: "
             bad = [line for line in printed[0] if fault not in line]
             self.check(not bad, f"{name} reads {bad}")
-        self.settle()
+
+    def stopped(self, disk: int) -> bool:
+        """Whether guests' requests hang, as they do in both while a mirror is pending."""
+        return any(
+            job["status"] == "pending" and job["type"] != "stream" and self.where.get(name) == disk
+            for name, job in self.shown.items()
+        )
 
     def compare(self, both: list[Any]) -> None:
         if both[0] != both[1]:
@@ -227,13 +249,6 @@ class Chains(RuleBasedStateMachine):
                 arguments.pop("snapshot-node-name", None)
         return arguments
 
-    def _snapshot_sync(
-        self, disk: int, place: int | None, wrong: str | None, named: bool, whole: bool = True
-    ) -> None:
-        arguments = self._sync_arguments(disk, place, wrong, named)
-        (self.step if whole else self.do)("blockdev-snapshot-sync", **arguments)
-        self.look()
-
     def _action(self, snapshot: dict[str, Any]) -> dict[str, Any]:
         """A snapshot as an action of a transaction."""
         disk, place = snapshot["disk"], snapshot["place"]
@@ -278,12 +293,18 @@ class Chains(RuleBasedStateMachine):
         where = [None if place is None else place % len(chain) for place in where]
         if commit["sorted"] and None not in where:
             where.sort()
+        if commit["options"]["job-id"] not in self.shown:
+            self.where[commit["options"]["job-id"]] = disk
         ends = {}
         for name, place in zip(("top", "base"), where, strict=True):
             if place is not None:
                 node = chain[place]
                 ends[name if by_file else f"{name}-node"] = self.file(node) if by_file else node
-        self.step("block-commit", device=self.names[disk], **ends, **commit["options"])
+        options = dict(commit["options"])
+        if disk % 2 and where[0] in (None, 0) and options["on-error"] == "stop":
+            # What an active commit that stops has left to copy varies in QEMU itself.
+            options["on-error"] = "report"
+        self.step("block-commit", device=self.names[disk], **ends, **options)
 
     @rule(stream=moves.streams())
     def stream(self, stream: dict[str, Any]) -> None:
@@ -297,9 +318,17 @@ class Chains(RuleBasedStateMachine):
     @rule(mirror=moves.mirrors())
     def mirror(self, mirror: dict[str, Any]) -> None:
         disk, options = mirror["disk"], dict(mirror["options"])
+        if disk % 2 or mirror["fault"] is not None:
+            # One request at a time: what several have done when one fails varies in QEMU itself.
+            options |= {"buf-size": CLUSTER, "granularity": CLUSTER}
         if mirror["replaces"] is not None:
             options["replaces"] = self.node(disk, mirror["replaces"])
-        self.unfit.discard(options["job-id"])
+        job = options["job-id"]
+        if job not in self.shown:
+            self.unfit.discard(job)
+            self.where[job] = disk
+            if options.get("copy-mode") == "write-blocking":
+                self._mark("blocking", job)
         if mirror["drive"]:
             options.pop("filter-node-name", None)
             name = self.new()
@@ -310,6 +339,7 @@ class Chains(RuleBasedStateMachine):
                 options["sync"] = "full"
             self.step("drive-mirror", device=self.names[disk], **options)
             return
+        options.pop("unmap", None)
         size = SIZE // 2 if mirror["short"] else SIZE
         more = {}
         driver = "raw" if mirror["short"] else mirror["driver"]
@@ -318,14 +348,19 @@ class Chains(RuleBasedStateMachine):
             if len(chain) > 1 and driver == "qcow2":
                 more = {"backing": chain[1]}
             else:
-                self.unfit.add(options["job-id"])
+                self.unfit.add(job)
         if options["sync"] == "none":
-            self.unfit.add(options["job-id"])
+            self.unfit.add(job)
         target = self.new_node(driver, mirror["fault"], size, **more)
         self.step("blockdev-mirror", device=self.names[disk], target=target, **options)
 
+    def _mark(self, what: str, job: str) -> None:
+        """Have the programs know what else must happen before `job` is at rest."""
+        for program in self.programs:
+            getattr(program, what).add(job)
+
     def job(self, number: int) -> str:
-        return self.jobs[number % len(self.jobs)] if self.jobs else f"j{number}"
+        return list(self.shown)[number % len(self.shown)] if self.shown else f"j{number}"
 
     @rule(number=moves.jobs, verb=st.sampled_from(["pause", "resume", "finalize", "dismiss"]))
     def verb(self, number: int, verb: str) -> None:
@@ -335,11 +370,16 @@ class Chains(RuleBasedStateMachine):
     def complete(self, number: int) -> None:
         """A mirror that has not copied all that a guest can read is not completed."""
         job = self.job(number)
+        if self.shown.get(job, {}).get("status") in ("ready", "standby"):
+            self._mark("ending", job)
         self.step("job-cancel" if job in self.unfit else "job-complete", id=job)
 
     @rule(number=moves.jobs, force=st.booleans())
     def cancel(self, number: int, force: bool) -> None:
-        self.step("block-job-cancel", device=self.job(number), force=force)
+        job = self.job(number)
+        if self.shown.get(job, {}).get("status") == "ready":
+            self._mark("ending", job)
+        self.step("block-job-cancel", device=job, force=force)
 
     @rule(number=moves.jobs, speed=st.sampled_from([0, 0, 0, 1]))
     def set_speed(self, number: int, speed: int) -> None:
@@ -347,7 +387,10 @@ class Chains(RuleBasedStateMachine):
 
     @rule(number=moves.jobs, mode=st.sampled_from(["write-blocking", "background"]))
     def change(self, number: int, mode: str) -> None:
-        self.step("block-job-change", id=self.job(number), type="mirror", copy_mode=mode)
+        job = self.job(number)
+        if mode == "write-blocking" and self.shown.get(job, {}).get("type") == "mirror":
+            self._mark("blocking", job)
+        self.step("block-job-change", id=job, type="mirror", copy_mode=mode)
 
     # Guests, bitmaps, the rest
 
@@ -360,6 +403,8 @@ class Chains(RuleBasedStateMachine):
 
     def write(self, disk: int, write: tuple[str, int, int, int]) -> None:
         """A failed write leaves what was there."""
+        if self.stopped(disk):
+            return
         command, start, length, byte = write
         pattern = f" -P {byte}" if byte else ""
         line = f"{command}{pattern} {start * BLOCK} {length * BLOCK}"
@@ -371,6 +416,8 @@ class Chains(RuleBasedStateMachine):
 
     @rule(disk=disks)
     def guest_read(self, disk: int) -> None:
+        if self.stopped(disk):
+            return
         self.said.append((self.names[disk], "read"))
         line = f"read 0 {8 * CLUSTER}"
         self.compare([program.guest(line, self.names[disk]) for program in self.programs])
@@ -412,8 +459,8 @@ class Chains(RuleBasedStateMachine):
             return
         try:
             self.compare([program.bitmaps() for program in self.programs])
-            for _ in range(2):
-                for job in list(self.jobs):
+            while self.shown:
+                for job in self.shown:
                     self.do("job-cancel", id=job)
                     self.do("job-dismiss", id=job)
                 self.look()
@@ -435,7 +482,8 @@ class Chains(RuleBasedStateMachine):
             folders = [program.folder for program in self.programs]
             infos = [_qemu_img(folder, "info", "--backing-chain", file) for folder in folders]
             self.compare([f"{file} {info}" for info in infos])
-            checks = [_qemu_img(folder, "check", file) for folder in folders]
+            failed = any(program.failed for program in self.programs)
+            checks = [_qemu_img(folder, "check", file, brief=failed) for folder in folders]
             self.compare([f"{file} {check}" for check in checks])
 
     @classmethod
@@ -455,11 +503,17 @@ def _first_difference(real: str, ours: str) -> tuple[str, str]:
     return real[max(0, at - 300) : at + 300], ours[max(0, at - 300) : at + 300]
 
 
-def _qemu_img(folder: Path, command: str, *arguments: str) -> str:
-    """What qemu-img says of an image."""
+def _qemu_img(folder: Path, command: str, *arguments: str, brief: bool = False) -> str:
+    """What qemu-img says of an image; if `brief`, not how much of it is in use."""
     words = ["qemu-img", command, "-U", "--output=json", *arguments]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
     said = json.loads(done.stdout) if done.stdout else None
+    if isinstance(said, dict):
+        # Requests that run side by side allocate in an order that varies in QEMU itself.
+        said.pop("fragmented-clusters", None)
+        if brief:
+            said = {name: said[name] for name in said if "-clusters" not in name}
+            said.pop("image-end-offset", None)
     text = normal_text(done.stderr, str(folder))
     return f"{done.returncode} {normal(said, str(folder))} {text}"
 

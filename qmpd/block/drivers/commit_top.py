@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qmpd.block.driver import BlockDriver, BlockStatus
 from qmpd.block.filename import filename
@@ -37,6 +37,20 @@ class CommitTop(BlockDriver):
     def exact_filename(self) -> str | None:
         """The name of what is below, whatever it is."""
         return filename(self.below)
+
+    @property
+    def has_info(self) -> bool:  # type: ignore[override]
+        """QEMU asks the filtered child."""
+        return self.below.driver.has_info
+
+    def cluster_size(self) -> int | None:
+        """As the child has."""
+        return self.below.driver.cluster_size()
+
+    async def info_members(self) -> dict[str, Any]:
+        """What the child tells of its clusters."""
+        members = await self.below.driver.info_members()
+        return {name: members[name] for name in ("cluster-size", "dirty-flag") if name in members}
 
     async def pread(self, offset: int, length: int) -> bytes:
         """See `BlockDriver.pread`."""
