@@ -44,7 +44,7 @@ async def open_drive_node(
     tree = _unflatten(options)
     format_guessed = _complete(graph, tree, filename)
     _set_aio(tree, aio)
-    node = await graph.open(_read(tree), probed=format_guessed)
+    node = await graph.open(_read(tree), probed=format_guessed, texts=tree)
     _keep_texts(node, tree)
     return node
 

@@ -37,8 +37,8 @@ def test_children(nodes: Drivers) -> None:
     for target in ("small", "large", "ro", "n", "none", "f", "c", None):
         _try(nodes, target=target)
     nodes.delete("ro")
-    for target in (inline, {**inline, "node-name": "c"}, {**inline, "read-only": True}):
-        _try(nodes, target=target)
+    for given in (inline, {**inline, "node-name": "c"}, {**inline, "read-only": True}):
+        _try(nodes, target=given)
     for file in ("none", "t", "c", inline):
         _try(nodes, file=file)
     nodes.add("copy-before-write", "c", file="f")

@@ -264,7 +264,7 @@ def _is_whole(told: bytes) -> bool:
     while len(told) >= 32:
         _, flags, _, _, _, length = struct.unpack(">IHHQQQ", told[:32])
         if flags & 1:
-            return len(told) >= 32 + length
+            return len(told) >= 32 + int(length)
         told = told[32 + length :]
     return False
 
