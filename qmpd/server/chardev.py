@@ -47,6 +47,11 @@ class Chardev:
         raise NotImplementedError
 
     @property
+    def outlives_input(self) -> bool:
+        """Whether what is written still goes somewhere when the input has ended."""
+        return False
+
+    @property
     def backlog(self) -> int:
         """Bytes written that the peer has not taken."""
         return 0

@@ -51,22 +51,28 @@ class QmpMonitor:
         self._asked: tuple[Session, Request] | None = None
         self._out: list[bytes] = []
         self._paused = False
+        self._deaf = False
         chardev.attach(self)
 
     def opened(self) -> None:
         """A client came: greet it."""
         LOG.info("client connected", extra={"monitor": self._chardev.label})
         self._session = self._new_session()
-        self._paused = False
+        self._paused = self._deaf = False
         self._send(self._session.greeting())
 
     def closed(self) -> None:
-        """The client went: what it sent and was not handled is dropped."""
+        """The client went: what it sent and was not handled is dropped.
+
+        Where output is not closed with input it may still read what comes: events.
+        """
         LOG.info("client disconnected", extra={"monitor": self._chardev.label})
-        self._session = None
+        self._deaf = True
         self._queue.clear()
-        self._out.clear()
         self._dispatcher.forget(self)
+        if not self._chardev.outlives_input:
+            self._session = None
+            self._out.clear()
 
     def received(self, data: bytes) -> None:
         """Bytes of requests."""
@@ -77,7 +83,8 @@ class QmpMonitor:
 
     def drained(self) -> None:
         """The client has read again."""
-        self._work_off()
+        if not self._deaf:
+            self._work_off()
 
     def _work_off(self) -> None:
         """Let waiting requests have their turn; read no further until all have had it."""

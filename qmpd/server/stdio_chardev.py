@@ -36,6 +36,11 @@ class StdioChardev(StreamChardev):
         """As QEMU names it."""
         return "stdio"
 
+    @property
+    def outlives_input(self) -> bool:
+        """See `Chardev.outlives_input`: standard output is another file than standard input."""
+        return True
+
     def start(self) -> None:
         """See `Chardev.start`."""
         self._stream.start()

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.golden.replay import Flips
 from tests.interop.bench import qemu_img, qemu_io
+from tests.server.test_daemon_life import Client
 from tests.support.normal import normal, normal_text
 from tests.support.programs import qmpd_argv
 from tests.support.stdio import Gone, StdioProgram
@@ -85,9 +86,10 @@ class Ending:
     :param argv: its command line
     :param folder: where it is to run; not there yet
     :param images: what `make_images` has made
+    :param guest: whether its monitor can do what a guest does
     """
 
-    def __init__(self, argv: list[str], folder: Path, images: Path) -> None:
+    def __init__(self, argv: list[str], folder: Path, images: Path, *, guest: bool) -> None:
         shutil.copytree(images, folder)
         self.folder = folder
         self.said: list[Any] = []
@@ -95,7 +97,8 @@ class Ending:
         self.failing: dict[str, Any] | None = None
         """What blkdebug injects below the next target."""
         self._flips = Flips()
-        self.has_guest = "storage" not in " ".join(argv)
+        self._images = images
+        self._has_guest = guest
         self.program = StdioProgram(argv, folder)
         self.program.message()
         self.do("qmp_capabilities")
@@ -135,7 +138,7 @@ class Ending:
 
     def guest(self, line: str) -> None:
         """Have a guest do what a qemu-io command says, if there may be one."""
-        if self.has_guest:
+        if self._has_guest:
             self.do("human-monitor-command", command_line=f'qemu-io disk "{line}"')
 
     def _job(self, name: str) -> dict[str, Any]:
@@ -169,6 +172,34 @@ class Ending:
     def sigterm(self) -> None:
         self.program.process.send_signal(signal.SIGTERM)
 
+    def client_lost(self) -> None:
+        """The client goes; its jobs stay until the signal."""
+        self._lose_client()
+        with Client(str(self.folder / "second")) as client:
+            client.negotiated()
+            self.said.append(self._states(client))
+        self.sigterm()
+
+    def quit_by_the_next(self) -> None:
+        """The client goes; another one says quit, and hears what that means."""
+        self._lose_client()
+        with Client(str(self.folder / "second")) as client:
+            client.negotiated()
+            self.said.append(self._states(client))
+            client.send('{"execute": "quit"}')
+            while (message := client.message()) is not None:
+                self._note(message)
+        self._flips = Flips()
+
+    @staticmethod
+    def _states(client: Client) -> list[tuple[str, str]]:
+        jobs = client.execute("query-jobs")["return"]
+        return [(job["id"], job["status"]) for job in jobs]
+
+    def _lose_client(self) -> None:
+        assert self.program.process.stdin is not None
+        self.program.process.stdin.close()
+
     def left(self) -> dict[str, Any]:
         """Wait for the end; all that was said, and what is found afterwards."""
         try:
@@ -192,8 +223,10 @@ class Ending:
         found["bitmaps"] = self._bitmaps()
         return found
 
-    def _image(self, name: str) -> dict[str, Any]:
+    def _image(self, name: str) -> Any:
         path = self.folder / name
+        if path.read_bytes() == (self._images / name).read_bytes():
+            return "as it was"
         check = subprocess.run(["qemu-img", "check", path], capture_output=True, text=True)
         info = json.loads(qemu_img("info", "--output=json", path))
         copy = self.folder / "copy"

@@ -1,0 +1,92 @@
+"""The end of a program whose jobs are at work: the same in qmpd and in QEMU.
+
+Events, status and complaints are compared, then the images: what is in them, whether they are
+whole, and their persistent bitmaps, which the real program reads.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server import shutdown_cases
+from tests.server.shutdown_program import MONITOR, Ending, make_images, ours, serve
+from tests.support.programs import qemu_missing
+
+MISSING = qemu_missing()
+if MISSING is None and not all(map(shutil.which, ("qemu-img", "qemu-io", "qemu-storage-daemon"))):
+    MISSING = "needs qemu-img, qemu-io and qemu-storage-daemon"
+
+pytestmark = pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+
+Way = Callable[[Ending], None]
+
+WAYS: tuple[Way, ...] = (
+    Ending.quit,
+    Ending.sigterm,
+    Ending.client_lost,
+    Ending.quit_by_the_next,
+)
+TURNS = cycle([(p, way) for way in (Ending.quit, Ending.sigterm) for p in (*MONITOR, "system")])
+CELLS = [(case, *next(TURNS)) for case in shutdown_cases.CASES]
+"""Every case with one program and one way to end it, in turn."""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shutdown") / "images"
+    make_images(folder)
+    return folder
+
+
+def _played(
+    argv: list[str], folder: Path, images: Path, case: str, personality: str, end: Way
+) -> dict[str, Any]:
+    program = Ending(argv, folder, images, guest=personality == "system")
+    try:
+        shutdown_cases.CASES[case](program)
+        end(program)
+        return program.left()
+    finally:
+        if program.program.process.poll() is None:
+            program.program.process.kill()
+            program.program.process.wait()
+
+
+def _compare(
+    folder: Path, images: Path, case: str, personality: str, end: Way, argv: list[str]
+) -> None:
+    sides = {"real": MONITOR[personality], "ours": argv}
+    with ThreadPoolExecutor(len(sides)) as pool:
+        played = [
+            pool.submit(_played, argv, folder / side, images, case, personality, end)
+            for side, argv in sides.items()
+        ]
+        expected, got = [one.result() for one in played]
+    if argv == serve(personality):
+        # its log is another than QEMU's
+        expected["stderr"] = ""
+    assert got == expected
+
+
+@pytest.mark.parametrize(("case", "personality", "end"), CELLS)
+def test_every_state(tmp_path: Path, images: Path, case: str, personality: str, end: Way) -> None:
+    _compare(tmp_path, images, case, personality, end, ours(personality))
+
+
+@pytest.mark.parametrize("end", WAYS)
+@pytest.mark.parametrize("personality", MONITOR)
+def test_many_jobs(tmp_path: Path, images: Path, personality: str, end: Way) -> None:
+    _compare(tmp_path, images, "many", personality, end, ours(personality))
+
+
+@pytest.mark.parametrize("end", WAYS)
+@pytest.mark.parametrize("personality", MONITOR)
+def test_many_jobs_of_serve(tmp_path: Path, images: Path, personality: str, end: Way) -> None:
+    _compare(tmp_path, images, "many", personality, end, serve(personality))
