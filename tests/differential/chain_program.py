@@ -174,7 +174,7 @@ class ChainProgram:
         before = None
         while True:
             # Before the jobs: what is not dirty any more counts in a job's length.
-            behind = self._behind() if before is not None else {}
+            behind: dict[str, int] = self._behind() if before is not None else {}
             jobs: list[Any] = self.do("query-jobs")
             shown: list[Any] = self.do("query-block-jobs")
             if jobs and (jobs, shown) != before:

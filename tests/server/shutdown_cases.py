@@ -11,7 +11,7 @@ SLOW = {"speed": 1, "x-perf": {"max-workers": 1, "max-chunk": CLUSTER}}
 KEPT = {"auto-finalize": False, "auto-dismiss": False}
 
 
-def _backup(program: Ending, job: str = "j", target: str = "t", **more: Any) -> dict[str, Any]:
+def _backup(program: Ending, job: Any = "j", target: Any = "t", **more: Any) -> dict[str, Any]:
     program.target(target)
     names = {"job-id": job, "device": "disk", "target": target}
     return {**names, "sync": "incremental", "bitmap": "p", **more}
@@ -102,7 +102,7 @@ def group_pending(program: Ending) -> None:
     program.until_state("j0", "pending")
 
 
-def _mirror(program: Ending, command: str = "blockdev-mirror", **more: Any) -> None:
+def _mirror(program: Ending, command: Any = "blockdev-mirror", **more: Any) -> None:
     program.target("t")
     named = {"job-id": "j", "device": "disk", "target": "t", "sync": "full"}
     program.do(command, **named, **more)
