@@ -11,6 +11,7 @@ import statistics
 import sys
 from collections.abc import Iterable
 
+from benchmarks.chains import CHAINS
 from benchmarks.daemon import Daemon, storage_daemons, system_emulators
 from benchmarks.images import HOST_IMAGES, MEMORY_IMAGES
 from benchmarks.jobs import HOST_JOBS, MEMORY_JOBS
@@ -76,7 +77,7 @@ def main() -> int:
     systems = run(SPARSE, system_emulators(), words)
     host = run(HOST_IMAGES, system_emulators(), words)
     memory = run(MEMORY_IMAGES, system_emulators(), words, in_memory=True)
-    jobs = run(HOST_JOBS, storage_daemons(), words)
+    jobs = run((*HOST_JOBS, *CHAINS), storage_daemons(), words)
     memory_jobs = run(MEMORY_JOBS, storage_daemons(), words, in_memory=True)
     return 0 if daemons and systems and host and memory and jobs and memory_jobs else 1
 

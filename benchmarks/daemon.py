@@ -70,11 +70,13 @@ class Daemon:
         began = time.perf_counter()
         self.process = subprocess.Popen(
             [word.format(path=path) for word in command],
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
         )
         self._buffer = b""
         self._ended = False
+        self._awaited = "null"
         self._socket = self._greeted(path)
         self.start_seconds = time.perf_counter() - began
         """From the start of the process to its greeting."""
@@ -140,13 +142,13 @@ class Daemon:
 
     def _note(self, message: dict[str, Any]) -> None:
         data = message.get("data", {})
-        self._ended = self._ended or data.get("status") == "null"
+        self._ended = self._ended or data.get("status") == self._awaited
         if "error" in data:
             raise RuntimeError(f"{message['event']}: {data['error']}")
 
-    def run_job(self, command: str, **arguments: Any) -> float:
-        """Run a command that starts the only job; seconds until it is forgotten."""
-        self._ended = False
+    def run_job(self, command: str, *, until: str = "null", **arguments: Any) -> float:
+        """Run a command on the only job; seconds until it has status `until`: is forgotten."""
+        self._ended, self._awaited = False, until
         began = time.perf_counter()
         self.execute(command, **arguments)
         while not self._ended:
