@@ -167,7 +167,8 @@ class Qcow2State:
         """Replace the refcount table in memory."""
         self.refcount_table = table
         self._refcount_blocks = None
-        index = max(len(table) - 1, 0)
+        # Most of it is zeroes, which bytes strip fast.
+        index = max(-(-len(table.tobytes().rstrip(b"\0")) // table.itemsize) - 1, 0)
         while index > 0 and not table[index] & REFT_OFFSET_MASK:
             index -= 1
         self.max_refcount_table_index = index
