@@ -225,10 +225,12 @@ class BackupJob(BlockJob):
             return True
         if self.cancelled:
             return True
+        if call.cancelled:
+            # A pause has stopped it: now that this is over it goes on, as if nothing had failed.
+            return False
         failure = call.failure
         if failure is None:
-            # A pause has stopped it: now that this is over it goes on.
-            return not call.cancelled
+            return True
         plan = self.plan
         policy = plan.on_source_error if failure.is_read else plan.on_target_error
         action = self.io_failed(policy, failure.errno, read=failure.is_read)
