@@ -251,6 +251,13 @@ class VirtualClock(Clock):
         while self._ready:
             self._ready.popleft()()
 
+    def step(self) -> bool:
+        """Run one thing that needs no time to pass; returns whether there was one."""
+        if self._ready:
+            self._ready.popleft()()
+            return True
+        return False
+
     def advance(self, delta: int) -> None:
         """Let `delta` nanoseconds pass, running what falls due in its order."""
         end = self._now + delta

@@ -46,6 +46,8 @@ class BlockBackend:
     :param node: what it stands on; None for an empty drive
     :param perm: permissions it uses, see `qmpd.block.permissions`
     :param shared: permissions it lets others use
+    :param queues: whether requests wait while the node is drained; not those of a job, which
+        pauses once they have ended
     :raises GenericError: the node's other parents object
     """
 
@@ -61,6 +63,7 @@ class BlockBackend:
         *,
         perm: int = 0,
         shared: int = ALL,
+        queues: bool = True,
     ) -> None:
         self.graph = graph
         self.name = name
@@ -81,6 +84,7 @@ class BlockBackend:
         self.throttle: ThrottleMember | None = None
         """What holds its requests up, where there are limits."""
         self._inactive = False
+        self._queues = queues
         self._queue: deque[Waiter] = deque()
         graph.add_backend(self)
         if node is not None:
@@ -350,7 +354,7 @@ class BlockBackend:
         self.stats.invalid(kind)
 
     async def _wait(self) -> None:
-        while self.quiesce_counter:
+        while self.quiesce_counter and self._queues:
             waiter = Waiter()
             self._queue.append(waiter)
             await waiter

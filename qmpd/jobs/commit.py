@@ -95,7 +95,7 @@ class CommitJob(BlockJob):
         self.add_node("base", base, 0, ALL)
         perm = CONSISTENT_READ | WRITE | (RESIZE if base.length < top.length else 0)
         self._target = BlockBackend(
-            self.graph, "", base, perm=perm, shared=CONSISTENT_READ | WRITE_UNCHANGED
+            self.graph, "", base, perm=perm, shared=CONSISTENT_READ | WRITE_UNCHANGED, queues=False
         )
         self._reader = BlockBackend(self.graph, "", top)
 

@@ -225,7 +225,7 @@ def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:
         raise GenericError(
             "Cannot mirror to a filter on top of a node in the source's backing chain"
         )
-    job.target = BlockBackend(job.graph, "", target, perm=perm, shared=shared)
+    job.target = BlockBackend(job.graph, "", target, perm=perm, shared=shared, queues=False)
 
 
 def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:

@@ -73,7 +73,7 @@ class StreamJob(BlockJob):
         """
         assert self.filter is not None
         self._reader = BlockBackend(
-            self.graph, "", self.filter, perm=CONSISTENT_READ, shared=_BASIC | WRITE
+            self.graph, "", self.filter, perm=CONSISTENT_READ, shared=_BASIC | WRITE, queues=False
         )
         self.add_node("active node", self.target, 0, _BASIC | WRITE)
         below = self.target.filter_or_backing

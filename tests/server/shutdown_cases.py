@@ -7,17 +7,17 @@ from typing import Any
 
 from tests.server.shutdown_program import CLUSTER, Ending
 
-SLOW = {"speed": 1, "x-perf": {"max-workers": 1, "max-chunk": CLUSTER}}
-KEPT = {"auto-finalize": False, "auto-dismiss": False}
+SLOW: dict[str, Any] = {"speed": 1, "x-perf": {"max-workers": 1, "max-chunk": CLUSTER}}
+KEPT: dict[str, Any] = {"auto-finalize": False, "auto-dismiss": False}
 
 
-def _backup(program: Ending, job: Any = "j", target: Any = "t", **more: Any) -> dict[str, Any]:
+def _backup(program: Ending, job: str = "j", target: str = "t", /, **more: Any) -> dict[str, Any]:
     program.target(target)
     names = {"job-id": job, "device": "disk", "target": target}
     return {**names, "sync": "incremental", "bitmap": "p", **more}
 
 
-def _held(program: Ending, **more: Any) -> None:
+def _held(program: Ending, /, **more: Any) -> None:
     """An incremental backup that has copied a cluster, and writes that it does not know of."""
     program.do("blockdev-backup", **_backup(program, **SLOW, **more))
     program.until_copied("j", CLUSTER)
@@ -102,10 +102,10 @@ def group_pending(program: Ending) -> None:
     program.until_state("j0", "pending")
 
 
-def _mirror(program: Ending, command: Any = "blockdev-mirror", **more: Any) -> None:
+def _mirror(program: Ending, /, **more: Any) -> None:
     program.target("t")
     named = {"job-id": "j", "device": "disk", "target": "t", "sync": "full"}
-    program.do(command, **named, **more)
+    program.do("blockdev-mirror", **named, **more)
 
 
 def mirror_ready(program: Ending) -> None:
@@ -165,6 +165,7 @@ def mirror_behind_throttle(program: Ending) -> None:
     program.do("blockdev-add", node_name="t", **throttle)
     named = {"job-id": "j", "device": "disk", "target": "t", "sync": "full"}
     program.do("blockdev-mirror", **named, granularity=CLUSTER, **{"buf-size": CLUSTER})
+    program.until_copied("j", CLUSTER)
 
 
 def commit_held(program: Ending) -> None:

@@ -127,7 +127,7 @@ class Ending:
 
     # Talking
 
-    def do(self, command: str, **arguments: Any) -> Any:
+    def do(self, command: str, /, **arguments: Any) -> Any:
         """Run a command that must succeed."""
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         *before, answer = self.program.execute({"execute": command, "arguments": named})

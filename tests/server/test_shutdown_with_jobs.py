@@ -86,7 +86,14 @@ def test_many_jobs(tmp_path: Path, images: Path, personality: str, end: Way) -> 
     _compare(tmp_path, images, "many", personality, end, ours(personality))
 
 
-@pytest.mark.parametrize("end", WAYS)
-@pytest.mark.parametrize("personality", MONITOR)
+@pytest.mark.parametrize(
+    ("personality", "end"),
+    [
+        ("system", Ending.sigterm),
+        ("system", Ending.quit_by_the_next),
+        ("storage-daemon", Ending.quit),
+        ("storage-daemon", Ending.client_lost),
+    ],
+)
 def test_many_jobs_of_serve(tmp_path: Path, images: Path, personality: str, end: Way) -> None:
     _compare(tmp_path, images, "many", personality, end, serve(personality))
