@@ -12,6 +12,8 @@ from qmpd.errors import GenericError
 from qmpd.hmp import qemu_io as io
 from qmpd.hmp.info import INFO
 from qmpd.hmp.line import Kind, Parameter
+from qmpd.hmp.plugging import PLUGGING
+from qmpd.hmp.requests import REQUESTS
 from qmpd.hmp.table import Arguments, HmpCommand, HmpHandler, by_name
 from qmpd.jobs.table import JobTable
 
@@ -25,7 +27,8 @@ async def qemu_io(machine: Machine, arguments: Arguments) -> str:
     if "qdev" in arguments:
         backend = machine.graph.backend_of_device(name)
         if backend is None:
-            raise GenericError(f"Device '{name}' not found")
+            machine.devices.find(name)
+            raise GenericError("Device does not have a block device backend")
         return await io.run(machine, backend, arguments["command"])
     backend = machine.graph.backends.get(name)
     if backend is not None:
@@ -164,12 +167,13 @@ COMMANDS: Final = by_name(
             f"block_job_{name}", _block_job(verb), (_DEVICE,), "device", f"{name} a block job"
         )
         for name, verb in (
-            ("cancel", JobTable.block_job_cancel),
             ("complete", JobTable.block_job_complete),
             ("pause", JobTable.block_job_pause),
             ("resume", JobTable.block_job_resume),
         )
     ),
+    *REQUESTS,
+    *PLUGGING,
     HmpCommand(
         "help|?",
         help_,
@@ -183,10 +187,10 @@ COMMANDS: Final = by_name(
 UNSERVED: Final = frozenset(
     """
     announce_self balloon
-    block_job_set_speed block_set_io_throttle boot_set calc_dirty_rate cancel_vcpu_dirty_limit
-    change chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
-    closefd cpu delvm device_add device_del drive_add drive_backup drive_del drive_mirror
-    dump-guest-memory dumpdtb eject exit_preconfig expire_password gdbserver getfd gpa2hpa gpa2hva
+    boot_set calc_dirty_rate cancel_vcpu_dirty_limit
+    chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
+    closefd cpu delvm drive_add
+    dump-guest-memory dumpdtb exit_preconfig expire_password gdbserver getfd gpa2hpa gpa2hva
     gva2gpa host_net_redir hostfwd_add hostfwd_remove i loadvm log logfile mce memsave migrate
     migrate_cancel migrate_continue migrate_incoming migrate_pause migrate_recover
     migrate_set_capability migrate_set_parameter migrate_start_postcopy mouse_button mouse_move
@@ -194,7 +198,7 @@ UNSERVED: Final = frozenset(
     netdev_del nmi o object_add object_del one-insn-per-tb p pcie_aer_inject_error pmemsave print
     qom-get qom-list qom-set replay_break replay_delete_break replay_seek ringbuf_read
     ringbuf_write savevm screendump sendkey set_link set_password set_vcpu_dirty_limit
-    snapshot_blkdev snapshot_blkdev_internal snapshot_delete_blkdev_internal stopcapture sum
+    stopcapture sum
     sync-profile system_wakeup trace-event trace-file wavcapture watchdog_action x
     x_colo_lost_heartbeat    xen-event-inject xen-event-list xp
     """.split()

@@ -90,6 +90,11 @@ class Raw(BlockDriver):
         """As the file has."""
         return self.file.driver.has_info
 
+    @property
+    def has_zero_init(self) -> bool:  # type: ignore[override]
+        """As the file has."""
+        return self.file.driver.has_zero_init
+
     def get_length(self) -> int:
         """The window's: its size, or what the file has behind the offset."""
         if self.size is not None:
