@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd import __version__
 from qmpd.block.graph import Graph
@@ -40,6 +40,22 @@ def _print(text: str) -> None:
 def _print_error(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
+
+
+class HotDrives(Protocol):
+    """What HMP's drive_add needs."""
+
+    async def add(self, options: str) -> None:
+        """Add a drive.
+
+        :raises GenericError: QEMU's text
+        """
+
+    async def add_node(self, options: str) -> None:
+        """Add a node that the monitor owns.
+
+        :raises GenericError: QEMU's text
+        """
 
 
 class Machine:
@@ -99,6 +115,8 @@ class Machine:
         self.run_state = RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
         self.on_shutdown: Callable[[], None] | None = None
+        self.hot_drives: HotDrives | None = None
+        """Adds drives as -drive does, where there is such a command line."""
         self.chardevs: Callable[[], list[dict[str, Any]]] = list
         """Tells the ChardevInfo of every character device of the process."""
         if self._autostart and not preconfig:

@@ -32,7 +32,7 @@ async def _ask(machine: Machine, name: str, arguments: Mapping[str, Any]) -> Non
     from qmpd.qapi.arguments import read_arguments
     from qmpd.qapi.policy import CompatPolicy
 
-    model = read_arguments(COMMANDS[name], arguments, policy=CompatPolicy())
+    model = read_arguments(COMMANDS[name], dict(arguments), policy=CompatPolicy())
     value = SERVED[name](Context(machine, None, arguments), model)
     if isawaitable(value):
         await value

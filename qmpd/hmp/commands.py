@@ -189,7 +189,7 @@ UNSERVED: Final = frozenset(
     announce_self balloon
     boot_set calc_dirty_rate cancel_vcpu_dirty_limit
     chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
-    closefd cpu delvm drive_add
+    closefd cpu delvm
     dump-guest-memory dumpdtb exit_preconfig expire_password gdbserver getfd gpa2hpa gpa2hva
     gva2gpa host_net_redir hostfwd_add hostfwd_remove i loadvm log logfile mce memsave migrate
     migrate_cancel migrate_continue migrate_incoming migrate_pause migrate_recover

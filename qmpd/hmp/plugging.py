@@ -60,6 +60,23 @@ async def device_add(machine: Machine, arguments: Arguments) -> str:
     return ""
 
 
+async def drive_add(machine: Machine, arguments: Arguments) -> str:
+    """Add a drive without a device, as -drive does, or a node."""
+    hot_drives = machine.hot_drives
+    if hot_drives is None:
+        raise NotServed("drive_add needs a command line with -drive: qmpd-system has one")
+    try:
+        if "node" in arguments:
+            await hot_drives.add_node(arguments["opts"])
+            return ""
+        await hot_drives.add(arguments["opts"])
+    except NotServed:
+        raise
+    except QmpError as error:
+        return f"{error.desc}\n" + (error.hint or "")
+    return "OK\n"
+
+
 async def drive_del(machine: Machine, arguments: Arguments) -> str:
     """Take a drive away, or a node; a device on the drive is left without a medium."""
     name = arguments["id"]
@@ -103,6 +120,17 @@ PLUGGING: Final = (
         (Parameter("device", Kind.OPTIONS),),
         "driver[,prop=value][,...]",
         "plug a device in, as -device does",
+    ),
+    HmpCommand(
+        "drive_add",
+        drive_add,
+        (
+            Parameter("node", Kind.FLAG, flag="n"),
+            Parameter("pci_addr", Kind.STRING),
+            Parameter("opts", Kind.STRING),
+        ),
+        "[-n] dummy [file=file][,if=type][,id=name][,format=fmt][,...]",
+        "add a drive",
     ),
     HmpCommand(
         "drive_del",

@@ -229,6 +229,43 @@ def test_plugging(pair: Machines) -> None:
     pair.look()
 
 
+def test_drives(pair: Machines) -> None:
+    pair.lines("""
+        drive_add
+        drive_add 0
+        drive_add 0 if=none,id=x,file=b.raw,format=raw
+        drive_add 0 if=none,id=x,file=j.raw,format=raw
+        drive_add dummy if=none,id=y,driver=null-co,size=1M,stats-intervals.0=3,iops=5
+        drive_add 0 id=z,driver=null-co
+        drive_add 0 if=ide,id=z,driver=null-co
+        drive_add 0 if=virtio,driver=null-co,id=zz
+        drive_add 0 if=none
+        drive_add 0 if=none,file=nosuch
+        drive_add 0 if=none,id=9
+        drive_add 0 if=none,foo=bar,driver=null-co,id=k
+        drive_add 0 if=none,id=k,werror=bad
+        drive_add 0 if=none,id=k,index=1
+        drive_add 0 if=none,id=k,driver=null-co,stats-intervals.0=x
+        drive_add 0 if=none,id=n,driver=null-co
+        drive_add 0 if=none,id=iops,driver=null-co,iops=5,iops_rd=3
+        drive_add -n 0 driver=null-co,node-name=nn
+        drive_add -n 0 driver=null-co
+        drive_add -n 0 driver=null-co,node-name=nn
+        drive_add -n 0 driver=qcow2,node-name=qq,file.driver=file,file.filename=o.qcow2
+        drive_add -n 0 file=o.qcow2,node-name=q2
+        info block
+        info block -n
+        device_add virtio-blk-pci,drive=y,id=v
+        drive_del y
+        drive_add 0 if=none,id=y,driver=null-co
+        drive_del qq
+        drive_del nn
+        drive_del x
+        drive_add 0 if=none,id=x,file=b.raw,format=raw
+    """)
+    pair.look()
+
+
 @pytest.mark.parametrize(
     ("text", "value", "rest"),
     [

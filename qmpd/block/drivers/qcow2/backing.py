@@ -103,7 +103,7 @@ async def _open_named(s: Qcow2State, more: Mapping[str, Any] | None = None) -> N
         child = protocol_options(name)
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
-    backing_format = text(s.header.backing_format)
+    backing_format = text(s.header.backing_format or b"")
     if name.startswith("json:") and (backing_format or "driver" in child):
         # These are the options of the whole image, of which the format is one.
         options = child | ({"driver": backing_format} if backing_format else {})
