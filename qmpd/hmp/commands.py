@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.backend import BlockBackend
-from qmpd.errors import GenericError
+from qmpd.block.commit_image import commit_image
+from qmpd.errors import BlockIOError, GenericError
 from qmpd.hmp import qemu_io as io
 from qmpd.hmp.info import INFO
 from qmpd.hmp.line import Kind, Parameter
@@ -52,21 +52,28 @@ async def commit(machine: Machine, arguments: Arguments) -> str:
     """Write what an image holds over its backing file back into that file."""
     name = arguments["device"]
     if name == "all":
-        backends = [b for b in machine.graph.backends.values() if b.node is not None]
-        backends = [b for b in backends if b.node is not None and b.node.backing is not None]
-        return "".join([await _commit(backend) for backend in backends])
+        for backend in list(machine.graph.backends.values()):
+            node = backend.node
+            if node is None or node.skip_implicit_filters().backing is None:
+                continue
+            if text := await _commit(backend, "all"):
+                return text
+        return ""
     found = machine.graph.backends.get(name)
     if found is None:
         return f"Device '{name}' not found\n"
-    return await _commit(found)
+    return await _commit(found, name)
 
 
-async def _commit(backend: BlockBackend) -> str:
+async def _commit(backend: BlockBackend, name: str) -> str:
     if backend.node is None:
         return f"Device '{backend.name}' has no medium\n"
-    if backend.node.backing is None:
-        return f"'commit' error for '{backend.name}': {os.strerror(errno.ENOTSUP)}\n"
-    return "Error: qmpd does not commit into backing files yet\n"
+    try:
+        await commit_image(backend.node.skip_implicit_filters())
+    except BlockIOError as error:
+        said = f"{error.hint}\n" if error.hint else ""
+        return f"{said}'commit' error for '{name}': {os.strerror(error.errno)}\n"
+    return ""
 
 
 async def stop(machine: Machine, _: Arguments) -> str:

@@ -229,6 +229,48 @@ def test_plugging(pair: Machines) -> None:
     pair.look()
 
 
+COMMITTED = [
+    "if=none,id=o,file=over.qcow2,format=qcow2",
+    "if=none,id=ro,file=ro.qcow2,format=qcow2,read-only=on",
+    "if=none,id=sn,file=j.raw,format=raw,snapshot=on",
+]
+
+
+def test_commit(pair: Machines) -> None:
+    """What an image holds goes into its backing file, which grows as needed."""
+    for name, backing in (("over", "b.raw"), ("ro", "p.raw")):
+        pair.make("p.raw", 1 << 20)
+        pair.image("create", "-q", "-f", "qcow2", "-b", backing, "-F", "raw", f"{name}.qcow2", "2M")
+    for drive in COMMITTED[:1]:
+        pair.lines(f"drive_add 0 {drive}")
+    pair.lines("""
+        commit nope
+        commit em
+        commit j
+        commit o
+    """)
+    pair.io("o", "write -P 5 64k 200k", "write -P 6 1536k 100", "write -z 512k 64k")
+    pair.lines("commit o")
+    pair.io("o", "map", "read -P 5 64k 200k", "read -P 6 1536k 100")
+    pair.same_bytes("b.raw")
+    pair.image("check", "-q", "-U", "over.qcow2")
+    pair.execute("query-block")
+    for drive in COMMITTED[1:]:
+        pair.lines(f"drive_add 0 {drive}")
+    pair.io("sn", "write -P 9 0 64k")
+    pair.lines("""
+        commit sn
+        commit ro
+        commit all
+    """)
+    pair.io("sn", "map")
+    pair.execute("block-stream", device="o", speed=1, **{"job-id": "s"})
+    pair.lines("""
+        commit o
+        commit all
+    """)
+
+
 def test_drives(pair: Machines) -> None:
     pair.lines("""
         drive_add
