@@ -53,6 +53,22 @@ class NbdServer(Protocol):
         """Stop, and cut off everybody."""
 
 
+class HotDrives(Protocol):
+    """What HMP's drive_add needs."""
+
+    async def add(self, options: str) -> None:
+        """Add a drive.
+
+        :raises GenericError: QEMU's text
+        """
+
+    async def add_node(self, options: str) -> None:
+        """Add a node that the monitor owns.
+
+        :raises GenericError: QEMU's text
+        """
+
+
 class Machine:
     """A machine, running from the start unless told otherwise.
 
@@ -116,6 +132,8 @@ class Machine:
         self.shutdown_reason: str | None = None
         self._jobs_ended = False
         self.on_shutdown: Callable[[], None] | None = None
+        self.hot_drives: HotDrives | None = None
+        """Adds drives as -drive does, where there is such a command line."""
         self.chardevs: Callable[[], list[dict[str, Any]]] = list
         """Tells the ChardevInfo of every character device of the process."""
         if self._autostart and not preconfig:

@@ -81,6 +81,8 @@ class BlockBackend:
         self.werror: str | None = None
         self.rerror: str | None = None
         """What its device does about failed writes and reads, unless the device says so itself."""
+        self.reports_errors = False
+        """Whether its device tells the guest of all failures, whatever else it was asked for."""
         self.throttle: ThrottleMember | None = None
         """What holds its requests up, where there are limits."""
         self._inactive = False

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.drivers import find_driver
-from qmpd.block.probe import find_format, probe_node, protocol_options
+from qmpd.block.probe import find_format, probe_node, protocol_options, warn_of_guess
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ async def open_image(
         options["cache"] = {"direct": like.cache.direct, "no-flush": like.cache.no_flush}
         options["discard"] = "unmap" if like.unmap else "ignore"
     node = await graph.open(options | dict(more or {}), probed=probed)
+    warn_of_guess(node)
     node.options.pop("backing", None)
     node.hold()
     return node

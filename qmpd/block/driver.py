@@ -221,6 +221,10 @@ class BlockDriver:
         """Say that the area's contents are no longer needed."""
         raise BlockIOError(errno.ENOTSUP)
 
+    async def make_empty(self) -> None:
+        """Drop all that hides the backing file."""
+        raise BlockIOError(errno.ENOTSUP)
+
     def zeroes_without_fallback(self) -> bool:
         """Whether `pwrite_zeroes` is always better than writing zeroes."""
         return False

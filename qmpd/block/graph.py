@@ -204,6 +204,11 @@ class Graph:
         if backend in self.all_backends:
             self.all_backends.remove(backend)
 
+    def make_anonymous(self, backend: BlockBackend) -> None:
+        """Let a backend have a name no longer; its device still has it."""
+        del self.backends[backend.name]
+        backend.name = ""
+
     async def unref(self, node: Node) -> None:
         """Close `node`, and what it alone holds, unless something still holds it."""
         closing = [node]

@@ -7,10 +7,18 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.drivers import DRIVERS
+from qmpd.block.filename import filename
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.node import Node
+
+_WARNING: Final = (
+    "WARNING: Image format was not specified for '{}' and probing guessed raw.\n"
+    "         Automatically detecting the format is dangerous for raw images, write operations on"
+    " block 0 will be restricted.\n"
+    "         Specify the 'raw' format explicitly to remove the restrictions."
+)
 
 PROBE_SIZE: Final = 512
 """How many bytes at the start of a file tell its format."""
@@ -53,6 +61,12 @@ def probe(head: bytes) -> str:
 async def probe_node(file: Node) -> str:
     """The format of the image in `file`."""
     return probe(await file.pread(0, min(PROBE_SIZE, file.length)))
+
+
+def warn_of_guess(node: Node) -> None:
+    """Warn of a node that may be written to and whose format is raw because it is no other."""
+    if node.probed and node.driver.format_name == "raw" and not node.read_only:
+        node.graph.report(_WARNING.format(filename(node.children["file"].node)))
 
 
 def has_protocol(name: str) -> bool:

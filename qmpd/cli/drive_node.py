@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.drivers import find_driver
-from qmpd.block.probe import PROBE_SIZE, probe, protocol_options
+from qmpd.block.probe import PROBE_SIZE, probe, protocol_options, warn_of_guess
 from qmpd.cli.block_options import read_tree_value
 from qmpd.cli.keyval import parse_keyval
 from qmpd.cli.report import CommandLineError
@@ -46,6 +46,7 @@ async def open_drive_node(
     _set_aio(tree, aio)
     node = await graph.open(_read(tree), probed=format_guessed, texts=tree)
     _keep_texts(node, tree)
+    warn_of_guess(node)
     return node
 
 

@@ -109,6 +109,7 @@ class Drives:
 
     def __post_init__(self) -> None:
         self.made: list[Drive] = []
+        self.ids: dict[str, BlockBackend] = {}
         board = self.server.machine.devices.board
         self._default_interface = "none" if board.type == "none" else "ide"
         self._units = INTERFACES | {"ide": IDE_UNITS.get(board.type, INTERFACES["ide"])}
@@ -134,6 +135,12 @@ class Drives:
         :raises CommandLineError: with QEMU's text
         :raises GenericError: with QEMU's text
         """
+        added: Added = self.server.run_now(self.make(opts, location, is_default=is_default))
+        return added
+
+    async def make(self, opts: Opts, location: str, *, is_default: bool = False) -> Added:
+        """As `add`, while the machine runs; a drive that fails half-way is taken away again."""
+        self._forget_gone()
         values = _rename(opts)
         if self.snapshot:
             values.setdefault("snapshot", "on")
@@ -159,12 +166,37 @@ class Drives:
         self.made.append(Drive(interface, bus, unit, media, backend, is_default, location))
         self.server.machine.devices.interfaces[backend] = interface
         added = Added(_DEVICES.get(interface), name)
+        if opts.id is not None:
+            self.ids[opts.id] = backend
         if options:
-            self._open(backend, values, options, added)
-            _set_up_stats(backend.stats, values, intervals)
+            try:
+                await self._open(backend, values, options, added)
+                _set_up_stats(backend.stats, values, intervals)
+            except BaseException:
+                await backend.close()
+                self._forget_gone()
+                raise
         return added
 
-    def _open(
+    def find_backend(self, backend: BlockBackend) -> Drive:
+        """The drive that `backend` was made for."""
+        return next(drive for drive in self.made if drive.backend is backend)
+
+    def _forget_gone(self) -> None:
+        """Forget drives whose backends are no more."""
+        alive = self.server.machine.graph.all_backends
+        self.made = [drive for drive in self.made if drive.backend in alive]
+        self.ids = {name: backend for name, backend in self.ids.items() if backend in alive}
+        interfaces = self.server.machine.devices.interfaces
+        for backend in [backend for backend in interfaces if backend not in alive]:
+            del interfaces[backend]
+
+    def is_taken(self, name: str) -> bool:
+        """Whether a drive that is still there was given this id."""
+        self._forget_gone()
+        return name in self.ids
+
+    async def _open(
         self, backend: BlockBackend, values: dict[str, str], options: dict[str, str], added: Added
     ) -> None:
         """Put the node that the options describe into the drive."""
@@ -173,13 +205,11 @@ class Drives:
         snapshot = parse_bool("snapshot", values.get("snapshot", "off"))
         if snapshot:
             options["read-only"] = "on"
-        node = self.server.run_now(
-            open_drive_node(graph, values.get("file") or None, options, values.get("aio"))
-        )
+        filename = values.get("file") or None
+        node = await open_drive_node(graph, filename, options, values.get("aio"))
         backend.insert_node(node)
         if snapshot:
-            overlay = add_temporary_overlay(graph, node, read_only=parse_bool("", read_only))
-            node = self.server.run_now(overlay)
+            node = await add_temporary_overlay(graph, node, read_only=parse_bool("", read_only))
         node.detect_zeroes = values.get("detect-zeroes", "off")
         if parse_bool("copy-on-read", values.get("copy-on-read", "off")):
             if parse_bool("", read_only):

@@ -13,6 +13,7 @@ from qmpd.cli.board_options import default_drives
 from qmpd.cli.chardev_options import ChardevFactory, parse_short_form
 from qmpd.cli.drive_options import Drives
 from qmpd.cli.host import located
+from qmpd.cli.hot_drives import HotDrives
 from qmpd.cli.monitor_options import MonitorOptions, add_monitor
 from qmpd.cli.object_options import add_object_of
 from qmpd.cli.opts import Opts
@@ -57,6 +58,7 @@ class SystemSetup:
         for thing in config.blockdevs:
             self._do(thing, self._blockdev)
         drives = Drives(self._server, config.snapshot)
+        self._server.machine.hot_drives = HotDrives(drives)
         for thing in config.drives:
             self._do(thing, partial(self._drive, drives))
         for options in default_drives(config):

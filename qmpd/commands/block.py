@@ -129,7 +129,7 @@ def block_set_io_throttle(context: Context, arguments: BlockIOThrottle) -> None:
     backend = _backend(context, arguments.device, arguments.id)
     name = arguments.device or arguments.id or ""
     if backend.node is None:
-        raise GenericError(f"Device '{name}' has no medium")
+        raise GenericError("Device has no medium")
     config = ThrottleConfig()
     limits: dict[str, int] = {}
     for limit, argument in _LIMITS.items():

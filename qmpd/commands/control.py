@@ -18,6 +18,7 @@ CONTROL = CommandTable()
 def qmp_capabilities(context: Context, arguments: QmpCapabilitiesArguments | None) -> None:
     """Leave negotiation mode, with the capabilities the client enables."""
     enable = None if arguments is None else arguments.enable
+    assert context.session is not None
     context.session.negotiate(enable or ())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.commands.human import run_line
 from qmpd.commands.registry import CommandTable, Context
 from qmpd.errors import GenericError
 from qmpd.objects import IOThread
@@ -58,9 +59,7 @@ def x_exit_preconfig(context: Context, _: None) -> None:
 @MISC.command("human-monitor-command")
 async def human_monitor_command(context: Context, arguments: HumanMonitorCommandArguments) -> str:
     """Run one line of the human monitor and return what it prints there."""
-    from qmpd import hmp
-
     index = arguments.cpu_index
     if index is not None and not 0 <= index < context.machine.cpus:
         raise GenericError("Parameter 'cpu-index' expects a CPU number")
-    return await hmp.run(context.machine, arguments.command_line)
+    return await run_line(context.machine, arguments.command_line)

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Whom a command serves: the machine, the monitor session that asked, and with what."""
+    """Whom a command serves: the machine, the monitor session that asked, and with what.
+
+    No session has asked where a command of the human monitor stands for one of QMP.
+    """
 
     machine: Machine
-    session: Session
+    session: Session | None
     raw: Mapping[str, Any]
     """The arguments as they came, already validated: plain JSON values."""
 

@@ -136,6 +136,8 @@ class Device:
 
         It is report, ignore, stop, or enospc: stop where there is no space, report all else.
         """
+        if self.backend is not None and self.backend.reports_errors:
+            return "report"
         name = "rerror" if operation == "read" else "werror"
         policy = self.get(name, "auto")
         if policy == "auto" and self.backend is not None:

@@ -13,7 +13,7 @@ from qmpd.errors import QmpError
 from qmpd.hmp.commands import COMMANDS, UNSERVED
 from qmpd.hmp.info import INFO, UNSERVED_INFO
 from qmpd.hmp.line import Line, UsageError
-from qmpd.hmp.table import HmpCommand
+from qmpd.hmp.table import Arguments, Ask, HmpCommand
 
 if TYPE_CHECKING:
     from qmpd.machine import Machine
@@ -21,19 +21,22 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-async def run(machine: Machine, command_line: str) -> str:
-    """Run `command_line` and return what the monitor shows, lines ending in CRLF."""
+async def run(machine: Machine, command_line: str, ask: Ask) -> str:
+    """Run `command_line` and return what the monitor shows, lines ending in CRLF.
+
+    :param ask: runs a QMP command
+    """
     line = Line(command_line, machine.stdout)
     try:
-        text = await _run(machine, line)
+        text = await _run(machine, line, ask)
     except UsageError as error:
         text = error.text
     except QmpError as error:
-        text = f"Error: {error.desc}\n"
+        text = f"Error: {error.desc}\n" + (f"{error.hint}\n" if error.hint else "")
     return text.replace("\n", "\r\n")
 
 
-async def _run(machine: Machine, line: Line) -> str:
+async def _run(machine: Machine, line: Line, ask: Ask) -> str:
     name = line.command_name()
     if not name:
         return "" if line.at_end() else f"unknown command: '{line.rest()}'\n"
@@ -52,14 +55,17 @@ async def _run(machine: Machine, line: Line) -> str:
             return f"unknown command: '{name}'\n"
         shown = command.name
         path = shown.split("|")[0]
-    return await _call(machine, command, line, shown, path)
-
-
-async def _call(machine: Machine, command: HmpCommand, line: Line, shown: str, path: str) -> str:
-    try:
-        arguments = line.arguments(command.parameters)
-    except UsageError as error:
-        raise UsageError(
-            f'{shown}: {error.text}\nTry "help {path}" for more information\n'
-        ) from None
+    arguments = _arguments(command, line, shown, path)
+    if command.request is not None:
+        await ask(*command.request(machine, arguments))
+        return ""
+    assert command.handler is not None
     return await command.handler(machine, arguments)
+
+
+def _arguments(command: HmpCommand, line: Line, shown: str, path: str) -> Arguments:
+    try:
+        return line.arguments(command.parameters)
+    except UsageError as error:
+        begin = "" if error.bare else f"{shown}: "
+        raise UsageError(f'{begin}{error.text}\nTry "help {path}" for more information\n') from None

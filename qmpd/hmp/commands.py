@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.backend import BlockBackend
-from qmpd.errors import GenericError
+from qmpd.block.commit_image import commit_image
+from qmpd.errors import BlockIOError, GenericError
 from qmpd.hmp import qemu_io as io
 from qmpd.hmp.info import INFO
 from qmpd.hmp.line import Kind, Parameter
+from qmpd.hmp.plugging import PLUGGING
+from qmpd.hmp.requests import REQUESTS
 from qmpd.hmp.table import Arguments, HmpCommand, HmpHandler, by_name
 from qmpd.jobs.table import JobTable
 
@@ -25,7 +27,8 @@ async def qemu_io(machine: Machine, arguments: Arguments) -> str:
     if "qdev" in arguments:
         backend = machine.graph.backend_of_device(name)
         if backend is None:
-            raise GenericError(f"Device '{name}' not found")
+            machine.devices.find(name)
+            raise GenericError("Device does not have a block device backend")
         return await io.run(machine, backend, arguments["command"])
     backend = machine.graph.backends.get(name)
     if backend is not None:
@@ -49,21 +52,28 @@ async def commit(machine: Machine, arguments: Arguments) -> str:
     """Write what an image holds over its backing file back into that file."""
     name = arguments["device"]
     if name == "all":
-        backends = [b for b in machine.graph.backends.values() if b.node is not None]
-        backends = [b for b in backends if b.node is not None and b.node.backing is not None]
-        return "".join([await _commit(backend) for backend in backends])
+        for backend in list(machine.graph.backends.values()):
+            node = backend.node
+            if node is None or node.skip_implicit_filters().backing is None:
+                continue
+            if text := await _commit(backend, "all"):
+                return text
+        return ""
     found = machine.graph.backends.get(name)
     if found is None:
         return f"Device '{name}' not found\n"
-    return await _commit(found)
+    return await _commit(found, name)
 
 
-async def _commit(backend: BlockBackend) -> str:
+async def _commit(backend: BlockBackend, name: str) -> str:
     if backend.node is None:
         return f"Device '{backend.name}' has no medium\n"
-    if backend.node.backing is None:
-        return f"'commit' error for '{backend.name}': {os.strerror(errno.ENOTSUP)}\n"
-    return "Error: qmpd does not commit into backing files yet\n"
+    try:
+        await commit_image(backend.node.skip_implicit_filters())
+    except BlockIOError as error:
+        said = f"{error.hint}\n" if error.hint else ""
+        return f"{said}'commit' error for '{name}': {os.strerror(error.errno)}\n"
+    return ""
 
 
 async def stop(machine: Machine, _: Arguments) -> str:
@@ -164,12 +174,13 @@ COMMANDS: Final = by_name(
             f"block_job_{name}", _block_job(verb), (_DEVICE,), "device", f"{name} a block job"
         )
         for name, verb in (
-            ("cancel", JobTable.block_job_cancel),
             ("complete", JobTable.block_job_complete),
             ("pause", JobTable.block_job_pause),
             ("resume", JobTable.block_job_resume),
         )
     ),
+    *REQUESTS,
+    *PLUGGING,
     HmpCommand(
         "help|?",
         help_,
@@ -183,10 +194,10 @@ COMMANDS: Final = by_name(
 UNSERVED: Final = frozenset(
     """
     announce_self balloon
-    block_job_set_speed block_set_io_throttle boot_set calc_dirty_rate cancel_vcpu_dirty_limit
-    change chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
-    closefd cpu delvm device_add device_del drive_add drive_backup drive_del drive_mirror
-    dump-guest-memory dumpdtb eject exit_preconfig expire_password gdbserver getfd gpa2hpa gpa2hva
+    boot_set calc_dirty_rate cancel_vcpu_dirty_limit
+    chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
+    closefd cpu delvm
+    dump-guest-memory dumpdtb exit_preconfig expire_password gdbserver getfd gpa2hpa gpa2hva
     gva2gpa host_net_redir hostfwd_add hostfwd_remove i loadvm log logfile mce memsave migrate
     migrate_cancel migrate_continue migrate_incoming migrate_pause migrate_recover
     migrate_set_capability migrate_set_parameter migrate_start_postcopy mouse_button mouse_move
@@ -194,7 +205,7 @@ UNSERVED: Final = frozenset(
     netdev_del nmi o object_add object_del one-insn-per-tb p pcie_aer_inject_error pmemsave print
     qom-get qom-list qom-set replay_break replay_delete_break replay_seek ringbuf_read
     ringbuf_write savevm screendump sendkey set_link set_password set_vcpu_dirty_limit
-    snapshot_blkdev snapshot_blkdev_internal snapshot_delete_blkdev_internal stopcapture sum
+    stopcapture sum
     sync-profile system_wakeup trace-event trace-file wavcapture watchdog_action x
     x_colo_lost_heartbeat    xen-event-inject xen-event-list xp
     """.split()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from qmpd.hmp.expression import Expression, ExpressionError
+
 _BLANKS: Final = " \t\n\v\f\r"
 _ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 _SIZE: Final = re.compile(r"(0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?)([bkmgtpeBKMGTPE]?)")
@@ -15,11 +17,15 @@ _SUFFIXES: Final = "bkmgtpe"
 
 
 class UsageError(Exception):
-    """A line that cannot be read; `text` is what the monitor shows."""
+    """A line that cannot be read; `text` is what the monitor shows.
 
-    def __init__(self, text: str) -> None:
+    :param bare: whether the command's name is not shown with it
+    """
+
+    def __init__(self, text: str, *, bare: bool = False) -> None:
         super().__init__(text)
         self.text = text
+        self.bare = bare
 
 
 class Kind(Enum):
@@ -29,6 +35,8 @@ class Kind(Enum):
     BLOCK_DEVICE = "block device name expected"
     STRING = "string expected"
     SIZE = "invalid size"
+    INTEGER = "invalid integer"
+    OPTIONS = "options expected"
     FLAG = ""
 
 
@@ -79,9 +87,9 @@ class Line:
         :raises UsageError: an argument is missing or malformed, or too much is there
         """
         found: dict[str, Any] = {}
-        for parameter in parameters:
+        for number, parameter in enumerate(parameters):
             if parameter.kind is Kind.FLAG:
-                if self._flag(parameter.flag):
+                if self._flag(parameter.flag, {later.flag for later in parameters[number:]}):
                     found[parameter.name] = True
                 continue
             if self.at_end() and parameter.optional:
@@ -95,20 +103,28 @@ class Line:
         while self._position < len(self._text) and self._text[self._position] in _BLANKS:
             self._position += 1
 
-    def _flag(self, letter: str) -> bool:
+    def _flag(self, letter: str, known: set[str]) -> bool:
+        """Read flag `letter`; others that are `known` stay, for the parameters behind it."""
         self._skip_blanks()
         if not self.rest().startswith("-"):
             return False
         if self.rest()[1:2] == letter:
             self._position += 2
             return True
-        if self.rest()[1:2] not in _FLAG_LETTERS:
+        if self.rest()[1:2] not in known - {""}:
             raise UsageError(f"unsupported option -{self.rest()[1:2]}")
         return False
 
     def _value(self, kind: Kind) -> Any:
         if kind is Kind.SIZE:
             return self._size()
+        if kind is Kind.INTEGER:
+            return self._integer()
+        if kind is Kind.OPTIONS:
+            return "" if self.at_end() else self._text_of(kind)
+        return self._text_of(kind)
+
+    def _text_of(self, kind: Kind) -> str:
         text = self._string()
         if text is None:
             raise UsageError(kind.value)
@@ -118,12 +134,21 @@ class Line:
         self._skip_blanks()
         match = _SIZE.match(self._text, self._position)
         if match is None:
-            raise UsageError(Kind.SIZE.value)
+            raise UsageError(Kind.SIZE.value, bare=True)
         self._position = match.end()
         number, suffix = match.groups()
         scale = 1024 ** _SUFFIXES.index(suffix.lower() or "m")
         value = int(number, 16) if number[:2] in ("0x", "0X") else float(number)
         return int(value * scale)
+
+    def _integer(self) -> int:
+        expression = Expression(self._text, self._position)
+        try:
+            return expression.evaluate()
+        except ExpressionError as error:
+            raise UsageError(str(error), bare=True) from None
+        finally:
+            self._position = expression.position
 
     def _string(self) -> str | None:
         self._skip_blanks()
@@ -155,7 +180,3 @@ class Line:
             parts.append(char)
         self._stdout("unterminated string\n")
         return None
-
-
-_FLAG_LETTERS: Final = ("d", "n", "v")
-"""Letters that are a flag of some command here: one of another parameter is not refused."""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Arguments = Mapping[str, Any]
 HmpHandler = Callable[["Machine", Arguments], Awaitable[str]]
+Request = Callable[["Machine", Arguments], tuple[str, Mapping[str, Any]]]
+Ask = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+"""Runs a QMP command with its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +23,18 @@ class HmpCommand:
     """One command.
 
     :param name: its name, and its short one after a ``|``
+    :param handler: returns what it shows; None where it stands for a QMP command
     :param parameters: how its arguments are read
     :param summary: how help shows the arguments, and what it does
+    :param request: the QMP command that it stands for, and its arguments
     """
 
     name: str
-    handler: HmpHandler
+    handler: HmpHandler | None
     parameters: tuple[Parameter, ...] = ()
     usage: str = ""
     summary: str = ""
+    request: Request | None = None
 
 
 def by_name(*commands: HmpCommand) -> dict[str, HmpCommand]:

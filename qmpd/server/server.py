@@ -156,9 +156,9 @@ class Server:
         )
 
     def _run_hmp(self, line: str) -> Work:
-        from qmpd import hmp
+        from qmpd.commands.human import run_line
 
-        work: Coroutine[Any, Any, str] = hmp.run(self.machine, line)
+        work: Coroutine[Any, Any, str] = run_line(self.machine, line)
         return work
 
     def print(self, text: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from qmpd.block.backend import BlockBackend
 from qmpd.block.drivers.file import File
-from qmpd.block.images import HostStorage
+from qmpd.block.images import HostStorage, OverlayStorage
 from qmpd.block.images.locks import FileLocks
 from qmpd.block.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE
 from qmpd.errors import BlockIOError
@@ -106,6 +106,54 @@ def test_a_node_respects_qemu(world: World, tmp_path: Path) -> None:
         world.add("qcow2", "s", read_only=True, file={**file, "force-share": True})
     finally:
         real.close()
+
+
+def test_an_overlay_locks_the_host_as_a_reader_does(tmp_path: Path) -> None:
+    world = World(OverlayStorage())
+    path, raw = str(tmp_path / "a.qcow2"), str(tmp_path / "a.raw")
+    assert qemu_img("create", "-q", "-f", "qcow2", path, "1M") == ""
+    assert qemu_img("create", "-q", "-f", "raw", raw, "1M") == ""
+    for name, driver in ((path, "qcow2"), (raw, "raw")):
+        world.add(driver, driver, file={"driver": "file", "filename": name})
+    assert qemu_img("info", path) == ""
+    assert 'Failed to get "write" lock' in qemu_img("resize", path, "2M")
+    assert qemu_img("resize", "-f", "raw", raw, "2M") == ""  # nobody uses what is in it
+    held = World(OverlayStorage())
+    held.add("qcow2", "q", file={"driver": "file", "filename": path})
+    for name in ("qcow2", "raw"):
+        world.delete(name)
+    held.delete("q")
+    assert 'Failed to get "write" lock' in qemu_img("resize", path, "2M")
+    world.storage.close()
+    held.storage.close()
+    assert qemu_img("resize", path, "2M") == ""
+
+
+def test_an_overlay_respects_who_writes(tmp_path: Path) -> None:
+    reason = qemu_missing()
+    if reason is not None:
+        pytest.skip(reason)
+    path = str(tmp_path / "a.qcow2")
+    assert qemu_img("create", "-q", "-f", "qcow2", path, "1M") == ""
+    file = {"driver": "file", "filename": path}
+    reader = ["-blockdev", f"qcow2,node-name=q,read-only=on,file.driver=file,file.filename={path}"]
+    writer = ["-blockdev", f"qcow2,node-name=q,file.driver=file,file.filename={path}"]
+    for options in (writer, reader):
+        real = StdioProgram(["qemu-system-x86_64", *OPTIONS, *options], tmp_path)
+        world = World(OverlayStorage())
+        try:
+            real.message()
+            if options is reader:
+                world.add("qcow2", "q", file=file)
+                continue
+            with pytest.raises(BlockIOError) as caught:
+                world.add("qcow2", "q", file=file)
+            assert caught.value.desc == 'Failed to get shared "write" lock'
+            assert caught.value.hint == f"Is another process using the image [{path}]?"
+            world.add("qcow2", "q", file={**file, "locking": "off"})
+        finally:
+            real.close()
+            world.storage.close()
 
 
 def test_creation_does_not_touch_what_is_in_use(world: World, tmp_path: Path) -> None:

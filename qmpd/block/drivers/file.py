@@ -101,6 +101,7 @@ class File(BlockDriver):
         try:
             self._locks.lock(perm | held, unshared | held_unshared)
             self._locks.check(perm, unshared)
+            self._storage.hold(self.filename, perm, unshared)
         except BlockIOError as error:
             error.hint = f"Is another process using the image [{self.filename}]?"
             self.abort_permissions()

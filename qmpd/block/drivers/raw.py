@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.block.driver import BlockDriver, BlockStatus, check_sizes
-from qmpd.block.filename import filename
 from qmpd.block.limits import BlockLimits
 from qmpd.block.permissions import DATA, FILTERED, PRIMARY, RESIZE, WRITE
 from qmpd.block.probe import PROBE_SIZE, probe
@@ -16,13 +15,6 @@ from qmpd.errors import BlockIOError, GenericError
 if TYPE_CHECKING:
     from qmpd.block.node import Node
     from qmpd.block.reopen import ReopenState
-
-_WARNING: Final = (
-    "WARNING: Image format was not specified for '{}' and probing guessed raw.\n"
-    "         Automatically detecting the format is dangerous for raw images, write operations on"
-    " block 0 will be restricted.\n"
-    "         Specify the 'raw' format explicitly to remove the restrictions."
-)
 
 
 class Raw(BlockDriver):
@@ -58,9 +50,7 @@ class Raw(BlockDriver):
 
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`; of a guess that is to be written to it warns."""
-        if node.probed and not node.read_only:
-            node.graph.report(_WARNING.format(filename(node.children["file"].node)))
+        """See `BlockDriver.open`."""
         offset, size = _window(options, node.children["file"].node.length)
         return cls(node, offset, size)
 
@@ -85,6 +75,11 @@ class Raw(BlockDriver):
     def has_info(self) -> bool:  # type: ignore[override]
         """As the file has."""
         return self.file.driver.has_info
+
+    @property
+    def has_zero_init(self) -> bool:  # type: ignore[override]
+        """As the file has."""
+        return self.file.driver.has_zero_init
 
     def get_length(self) -> int:
         """The window's: its size, or what the file has behind the offset."""

@@ -9,7 +9,9 @@ from typing import Final
 from pyroaring import BitMap64
 
 from qmpd.block.images.image import Image
+from qmpd.block.images.locks import FileLocks
 from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage, could_not, reopen
+from qmpd.block.permissions import CONSISTENT_READ, RESIZE, WRITE
 from qmpd.errors import BlockIOError
 
 BLOCK: Final = 1 << 16
@@ -29,6 +31,22 @@ class _Overlay:
         self.limit = below.length()
         self.own = BitMap64()
         os.ftruncate(self.top, self.limit)
+        self._locks = FileLocks(below.fd)
+        self._held = 0, 0
+
+    def hold(self, perm: int, unshared: int) -> None:
+        """Lock the host's file as one who only reads it."""
+        held, held_unshared = self._held
+        wanted = held | perm & CONSISTENT_READ, held_unshared | unshared & (WRITE | RESIZE)
+        if wanted == self._held:
+            return
+        try:
+            self._locks.lock(*wanted)
+            self._locks.check(*wanted)
+        except BlockIOError:
+            self._locks.unlock_others(*self._held)
+            raise
+        self._held = wanted
 
     def __del__(self) -> None:
         self.close()
@@ -133,7 +151,9 @@ class OverlayImage(Image):
 class OverlayStorage(Storage):
     """Files of the host are read; new files, and changes to those, stay in memory.
 
-    The host's files must not change while they are covered.
+    The host's files must not change while they are covered.  So they have the locks of QEMU's
+    read-only users, from the first node that needs them until the storage is closed: other
+    programs may read them too, but not write.
     """
 
     def __init__(self) -> None:
@@ -161,6 +181,12 @@ class OverlayStorage(Storage):
             if error.errno != errno.ENOENT:
                 raise
             return self._new.create(filename)
+
+    def hold(self, filename: str, perm: int, unshared: int) -> None:
+        """See `Storage.hold`."""
+        overlay = self._overlays.get(filename)
+        if overlay is not None:
+            overlay.hold(perm, unshared)
 
     def close(self) -> None:
         """See `Storage.close`."""

@@ -33,6 +33,14 @@ class Storage(ABC):
         :raises BlockIOError: in QEMU's words
         """
 
+    def hold(self, filename: str, perm: int, unshared: int) -> None:  # noqa: B027
+        """Have other programs respect what is done with an image that stands on another file.
+
+        :param perm: permissions that its users have
+        :param unshared: those that they do not let others have
+        :raises BlockIOError: another program objects
+        """
+
     def read_text(self, filename: str) -> str:
         """The contents of a small file.
 

@@ -103,10 +103,15 @@ async def _open_named(s: Qcow2State, more: Mapping[str, Any] | None = None) -> N
         child = protocol_options(name)
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
-    if not s.header.backing_format:
+    backing_format = text(s.header.backing_format or b"")
+    if name.startswith("json:") and (backing_format or "driver" in child):
+        # These are the options of the whole image, of which the format is one.
+        options = child | ({"driver": backing_format} if backing_format else {})
+        await _open(s, options | dict(more or {}))
+    elif not backing_format:
         await _open_probed(s, child, more)
-        return
-    await _open_image(s, text(s.header.backing_format), child, more)
+    else:
+        await _open_image(s, backing_format, child, more)
 
 
 async def _open_image(

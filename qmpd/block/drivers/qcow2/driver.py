@@ -21,7 +21,7 @@ from qmpd.block.drivers.qcow2.read import read_clusters
 from qmpd.block.drivers.qcow2.resize import detect_metadata_preallocation, truncate
 from qmpd.block.drivers.qcow2.state import Qcow2State, log
 from qmpd.block.drivers.qcow2.write import write_clusters, write_compressed
-from qmpd.block.drivers.qcow2.zero import discard, write_zeroes
+from qmpd.block.drivers.qcow2.zero import discard, make_empty, write_zeroes
 from qmpd.block.filename import filename
 from qmpd.block.permissions import ALL, RESIZE, WRITE
 from qmpd.errors import BlockIOError, GenericError, QmpError
@@ -157,6 +157,11 @@ class Qcow2(BlockDriver):
         """Whole clusters; any range."""
         self.state.check_usable()
         await discard(self.state, offset, length)
+
+    async def make_empty(self) -> None:
+        """See `BlockDriver.make_empty`."""
+        self.state.check_usable()
+        await make_empty(self.state)
 
     async def flush(self) -> None:
         """Write the metadata that is only in the caches."""

@@ -1,0 +1,113 @@
+"""Numbers in HMP lines, which may be sums, products and the like of 64-bit integers."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
+_BLANKS: Final = " \t\n\v\f\r"
+_LEVELS: Final = ("+-", "&|^", "*/%")
+"""Operators, those that bind least first."""
+
+
+class ExpressionError(Exception):
+    """It cannot be evaluated; the text says why."""
+
+
+class Expression:
+    """Evaluates what stands at a place of `text`.
+
+    :param position: where it begins; afterwards, where it ends
+    """
+
+    def __init__(self, text: str, position: int) -> None:
+        self._text = text
+        self.position = position
+
+    def evaluate(self) -> int:
+        """The value, a signed 64-bit integer.
+
+        :raises ExpressionError: in QEMU's words
+        """
+        self._skip_blanks()
+        return self._level(0)
+
+    def _level(self, level: int) -> int:
+        if level == len(_LEVELS):
+            return self._operand()
+        value = self._level(level + 1)
+        while (operator := self._next()) and operator in _LEVELS[level]:
+            self._pass()
+            value = _signed(_apply(operator, value, self._level(level + 1)))
+        return value
+
+    def _operand(self) -> int:
+        char = self._next()
+        if char and char in "+-~":
+            self._pass()
+            value = self._operand()
+            return _signed({"+": value, "-": -value, "~": ~value}[char])
+        if char == "(":
+            self._pass()
+            value = self._level(0)
+            if self._next() != ")":
+                raise ExpressionError("')' expected")
+            self._pass()
+            return value
+        if not char:
+            raise ExpressionError("unexpected end of expression")
+        if char == "$":
+            raise ExpressionError("unknown register")
+        return self._number(char)
+
+    def _number(self, char: str) -> int:
+        match = _NUMBER.match(self._text, self.position)
+        if match is None:
+            raise ExpressionError(f"invalid char '{char}' in expression")
+        digits = match[0]
+        if digits[0] == "0" and digits[1:2] not in ("x", "X"):
+            # An octal number ends where a digit is none of its own.
+            octal = re.match("[0-7]+", digits)
+            assert octal is not None
+            digits = octal[0]
+            value = int(digits, 8)
+        else:
+            value = int(digits, 0)
+        if value >= 1 << 64:
+            raise ExpressionError("number too large")
+        self.position += len(digits)
+        self._skip_blanks()
+        return _signed(value)
+
+    def _next(self) -> str:
+        return self._text[self.position : self.position + 1]
+
+    def _pass(self) -> None:
+        self.position += 1
+        self._skip_blanks()
+
+    def _skip_blanks(self) -> None:
+        while self._next() and self._next() in _BLANKS:
+            self.position += 1
+
+
+def _apply(operator: str, left: int, right: int) -> int:
+    if operator in "/%":
+        if right == 0:
+            raise ExpressionError("division by zero")
+        quotient = abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)
+        return quotient if operator == "/" else left - quotient * right
+    return {
+        "+": left + right,
+        "-": left - right,
+        "*": left * right,
+        "&": left & right,
+        "|": left | right,
+        "^": left ^ right,
+    }[operator]
+
+
+def _signed(value: int) -> int:
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >> 63 else value
