@@ -157,11 +157,6 @@ class CommitJob(BlockJob):
         assert self.filter is not None
         self.base.hold()
         await self._let_go()
-        edges, self.edges = self.edges, []
-        for edge in edges:
-            edge.node.hold()
-        self.edges = edges
-        self.remove_nodes()
         try:
             await drop_intermediate(
                 self.graph,
@@ -171,8 +166,6 @@ class CommitJob(BlockJob):
                 mask_protocol=self.mask_protocol,
             )
         finally:
-            for edge in edges:
-                await self.graph.release(edge.node)
             dropped, self.filter = self.filter, None
             await self.graph.release(dropped)
             await self.graph.release(self.base)
@@ -206,7 +199,11 @@ class CommitJob(BlockJob):
             with suppress(QmpError):
                 await self.base.set_read_only(True)
         await self._drop_reader()
-        await super().clean()
+        await self.let_others_on()
+
+    def forgotten(self) -> None:
+        """See `Job.forgotten`: as long as it is listed, nobody else may work on the images."""
+        self.table.clock.enter(self.free_nodes(), f"images of job {self.id}")
 
 
 async def start_commit(
