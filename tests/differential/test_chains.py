@@ -114,7 +114,7 @@ class Chains(RuleBasedStateMachine):
             self.compare(answers)
             self.settle()
         except (Gone, TimeoutError) as error:
-            ended = []
+            ended: list[int | None] = []
             for program in self.programs:
                 try:
                     ended.append(program.program.process.wait(0.5))
