@@ -35,6 +35,11 @@ async def create_image(
     file_options = protocol_options(name)
     if not driver.creates_images:
         raise GenericError(f"Format driver '{image_format}' does not support image creation")
+    protocol = find_driver(file_options["driver"])
+    if not protocol.creates_images:
+        raise GenericError(
+            f"Protocol driver '{protocol.format_name}' does not support image creation"
+        )
     if backing_file is not None and not driver.supports_backing:
         raise GenericError(f"Backing file not supported for file format '{image_format}'")
     if backing_file == name:
@@ -42,11 +47,6 @@ async def create_image(
             "Error: Trying to create an image with the same filename as the backing file"
         )
     graph.print(driver.creation_line(name, size, backing_file, backing_format))
-    protocol = find_driver(file_options["driver"])
-    if not protocol.creates_images:
-        raise GenericError(
-            f"Protocol driver '{protocol.format_name}' does not support image creation"
-        )
     if driver.is_protocol or image_format == "raw":
         await protocol.create(graph, {**file_options, "size": size})
         return

@@ -74,7 +74,7 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
         children = [full_options(edge.node, names) for edge in node.children.values()]
         return options | {"children": children}
     for name, edge in node.children.items():
-        if name != "backing" or overridden:
+        if name != "backing" or overridden or driver.filtered_child_is_backing:
             options[name] = full_options(edge.node, names)
     if overridden and node.backing is None:
         options["backing"] = None

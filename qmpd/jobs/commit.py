@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.block.backend import BlockBackend
 from qmpd.block.chain_change import drop_intermediate
-from qmpd.block.chain_status import block_status_above
+from qmpd.block.chain_status import is_allocated_above
 from qmpd.block.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.block.replace import freeze_chain, unfreeze_chain
 from qmpd.block.request_time import request_time
@@ -127,22 +127,17 @@ class CommitJob(BlockJob):
         """Copy a chunk; returns its length, and whether it had to be copied."""
         assert self._target is not None
         self._reading = True
-        status = await block_status_above(
+        allocated, count = await is_allocated_above(
             self.top, self.base_overlay, offset, min(_CHUNK, length - offset), include_base=True
         )
-        if not status.allocated:
-            return status.length, False
-        if status.zero:
-            self._reading = False
-            await self._target.pwrite_zeroes(offset, status.length, may_unmap=True)
-            await request_time(self.base)
-            return status.length, True
-        data = await self.top.pread(offset, status.length)
+        if not allocated:
+            return count, False
+        data = await self.top.pread(offset, count)
         await request_time(self.top)
         self._reading = False
         await self._target.pwrite(offset, data)
         await request_time(self.base)
-        return status.length, True
+        return count, True
 
     # Its end
 
@@ -162,11 +157,6 @@ class CommitJob(BlockJob):
         assert self.filter is not None
         self.base.hold()
         await self._let_go()
-        edges, self.edges = self.edges, []
-        for edge in edges:
-            edge.node.hold()
-        self.edges = edges
-        self.remove_nodes()
         try:
             await drop_intermediate(
                 self.graph,
@@ -176,8 +166,6 @@ class CommitJob(BlockJob):
                 mask_protocol=self.mask_protocol,
             )
         finally:
-            for edge in edges:
-                await self.graph.release(edge.node)
             dropped, self.filter = self.filter, None
             await self.graph.release(dropped)
             await self.graph.release(self.base)
@@ -211,7 +199,11 @@ class CommitJob(BlockJob):
             with suppress(QmpError):
                 await self.base.set_read_only(True)
         await self._drop_reader()
-        await super().clean()
+        await self.let_others_on()
+
+    def forgotten(self) -> None:
+        """See `Job.forgotten`: as long as it is listed, nobody else may work on the images."""
+        self.table.clock.enter(self.free_nodes(), f"images of job {self.id}")
 
 
 async def start_commit(

@@ -46,8 +46,9 @@ class _External(Action):
         if not old.read_only:
             try:
                 await old.flush()
-            except BlockIOError:
-                raise GenericError("An IO error has occurred") from None
+            except BlockIOError as error:
+                name = old.device_or_node_name
+                raise error.prefixed(f"Write to node '{name}' failed: ") from None
         new = await self.open_overlay(old)
         self._new = new
         if new.cumulative_permissions()[0] & CONSISTENT_READ:

@@ -7,7 +7,7 @@ from typing import Any
 
 from qmpd.block.backend import BlockBackend
 from qmpd.block.permissions import ALL, CONSISTENT_READ, WRITE
-from qmpd.clock import NANOSECONDS
+from qmpd.clock import NANOSECONDS, Task
 from tests.support.machines import TestMachine
 
 SLICE = NANOSECONDS // 10
@@ -31,6 +31,7 @@ class BackupWorld(TestMachine):
             self.machine.graph, "disk", node, perm=CONSISTENT_READ | WRITE, shared=ALL
         )
         self._number = 0
+        self._under_way: list[tuple[int, int, Task]] = []
 
     def add_image(self, name: str, driver: str, **options: Any) -> None:
         """Make an image of the disk's size, and open it as node `name`."""
@@ -57,13 +58,17 @@ class BackupWorld(TestMachine):
             offset = self.chance.randrange(self.size)
             length = min(self.chance.choice([1, 512, 4096, 70000]), self.size - offset)
             byte = self.chance.choice([0, self.chance.randrange(1, 256)])
+            self._under_way = [entry for entry in self._under_way if not entry[2].done]
+            if any(offset < end and start < offset + length for start, end, _ in self._under_way):
+                continue  # Which of two requests at once comes last, nobody knows.
             self.model[offset : offset + length] = bytes([byte]) * length
             if byte:
                 work = self.guest.pwrite(offset, bytes([byte]) * length)
             else:
                 work = self.guest.pwrite_zeroes(offset, length, may_unmap=True)
             self._number += 1
-            self.clock.enter(work, f"guest write {self._number}")
+            task = self.clock.enter(work, f"guest write {self._number}")
+            self._under_way.append((offset, offset + length, task))
 
     def pass_time(self, slices: int) -> None:
         """Let slices of a job's speed limit pass."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,17 @@ CASES = 100
 
 
 class MirrorWorld(BackupWorld):
-    """A disk that is mirrored while its guest writes at random."""
+    """A disk that is mirrored while its guest writes at random; requests to images take time."""
+
+    def add_image(self, name: str, driver: str, **options: Any) -> None:
+        """See `BackupWorld.add_image`; the image's file does so many requests a second."""
+        super().add_image(name, driver, **options)
+        self.execute("blockdev-del", node_name=name)
+        limits = {"iops-total": self.chance.choice([0, 100, 1000])}
+        self.execute("object-add", qom_type="throttle-group", id=f"of-{name}", limits=limits)
+        file = {"driver": "file", "filename": f"/{name}"}
+        slow = {"driver": "throttle", "throttle-group": f"of-{name}", "file": file}
+        self.execute("blockdev-add", driver=driver, node_name=name, file=slow, **options)
 
     def mirror(self, mode: str) -> None:
         """Start to mirror the disk; the guest goes on writing, whatever the job has come to."""

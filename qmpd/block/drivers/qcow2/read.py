@@ -137,7 +137,7 @@ async def _node_reads_as_zero(node: Node, offset: int, length: int) -> bool:
         if not status.length:
             return True
         if not status.zero:
-            below = None if status.allocated or status.data else node.backing
+            below = None if status.allocated or status.data else node.filter_or_backing
             if below is None or not await _node_reads_as_zero(below, offset, status.length):
                 return False
         offset += status.length
