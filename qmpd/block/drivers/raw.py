@@ -116,11 +116,6 @@ class Raw(BlockDriver):
         """See `BlockDriver.pwrite_zeroes`."""
         await self.file.pwrite_zeroes(self._check(offset, length), length, may_unmap=may_unmap)
 
-    @property
-    def has_zero_init(self) -> bool:  # type: ignore[override]
-        """As the file has."""
-        return self.file.driver.has_zero_init
-
     def zeroes_without_fallback(self) -> bool:
         """As the file can."""
         return self.file.driver.zeroes_without_fallback()
