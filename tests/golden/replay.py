@@ -199,6 +199,7 @@ class Flips:
 
 
 VARYING = {
+    "transaction-jobs": {"busy"},
     "job-verbs": {"busy", "offset", "current-progress"},
     "job-mirror": {"busy", "offset", "current-progress"},
     "job-commit": {"busy", "offset", "current-progress"},
