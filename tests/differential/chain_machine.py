@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -195,8 +196,9 @@ class ChainMachine(RuleBasedStateMachine):
         """End the programs."""
         programs, cls.programs = cls.programs, []
         cls.examples = 0
-        for program in programs:
-            program.close()
+        with ExitStack() as stack:
+            for program in programs:
+                stack.callback(program.close)
 
 
 def _first_difference(real: str, ours: str) -> tuple[str, str]:
