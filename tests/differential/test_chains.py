@@ -7,18 +7,15 @@ when the next thing happens; one that is not held is waited for.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     rule,
     run_state_machine_as_test,
@@ -26,50 +23,28 @@ from hypothesis.stateful import (
 
 from tests.backup.program import CLUSTER
 from tests.differential import chain_moves as moves
+from tests.differential.chain_machine import GROUPS, ChainMachine
 from tests.differential.chain_moves import DISKS, disks, given, places
 from tests.differential.chain_program import (
     BLOCK,
     SIZE,
-    UNREADABLE,
-    ChainProgram,
     first_content,
-    template,
 )
-from tests.support.normal import normal, normal_text
 from tests.support.programs import qemu_missing
-from tests.support.stdio import Gone
 
 EXAMPLES = int(os.environ.get("QMPD_CHAIN_EXAMPLES", "40"))
 PHASES = [p for p in Phase if p is not Phase.shrink or "QMPD_NO_SHRINK" not in os.environ]
-GROUPS = 3
-"""Examples that one pair of programs is good for: each has disks of its own."""
 
 
-class Chains(RuleBasedStateMachine):
-    """Gives both programs the same; answers, events, graph and content must be the same."""
-
-    scratch: ClassVar[Path]
-    programs: ClassVar[list[ChainProgram]] = []
-    runs: ClassVar[int] = 0
-    examples: ClassVar[int] = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[Any] = []
-        self.shown: dict[str, Any] = {}
-        self.files: list[str] = []
-        self.made = 0
-        self.unfit: set[str] = set()
-        self.where: dict[str, int] = {}
-        self.first = 0
-        self.failed = False
+class Chains(ChainMachine):
+    """What may be done to both programs."""
 
     @initialize(
         depth=st.lists(st.integers(0, 3), min_size=DISKS, max_size=DISKS),
         writes=st.lists(moves.guest_writes(), min_size=1, max_size=6),
     )
     def start(self, depth: list[int], writes: list[Any]) -> None:
-        self._programs()
+        self.start_programs()
         cls = type(self)
         self.first = cls.examples % GROUPS * DISKS
         cls.examples += 1
@@ -86,136 +61,6 @@ class Chains(RuleBasedStateMachine):
                         self.write(disk, write)
         self.look()
         self.read()
-
-    @classmethod
-    def _programs(cls) -> None:
-        if cls.examples % GROUPS == 0:
-            cls.close()
-        if cls.programs:
-            return
-        cls.runs += 1
-        cls.examples = 0
-        image = template(cls.scratch)
-        for side in ("real", "ours"):
-            folder = cls.scratch / f"{side}{cls.runs}"
-            real = side == "real"
-            cls.programs.append(ChainProgram(folder, image, real=real, disks=GROUPS * DISKS))
-        for program in cls.programs:
-            program.greet()
-
-    # Both programs
-
-    def do(self, command: str, **arguments: Any) -> Any:
-        """Give both the same, wait until they are quiet, and compare."""
-        self.said.append((command, arguments))
-        try:
-            answers = [normal(program.do(command, **arguments)) for program in self.programs]
-            self.said.append(answers[0])
-            self.compare(answers)
-            self.settle()
-        except (Gone, TimeoutError) as error:
-            ended: list[int | None] = []
-            for program in self.programs:
-                try:
-                    ended.append(program.program.process.wait(0.5))
-                except subprocess.TimeoutExpired:
-                    ended.append(None)
-            self.check(False, f"{type(error).__name__} {ended} {error}")
-        return answers[0]
-
-    def settle(self) -> None:
-        """Compare events and jobs once both are quiet."""
-        jobs = [normal(program.quiet()) for program in self.programs]
-        self.compare([program.told() for program in self.programs])
-        self.compare(jobs)
-
-    def step(self, command: str, **arguments: Any) -> Any:
-        """As `do`, and compare all that there is."""
-        answer = self.do(command, **arguments)
-        self.look()
-        self.read()
-        return answer
-
-    def look(self) -> None:
-        """Compare nodes, disks and graph."""
-        self.compare([program.look() for program in self.programs])
-        self.shown = {job["id"]: job for job in self.programs[0].do("query-jobs")}
-
-    def read(self) -> None:
-        """Compare what the guests read with the models."""
-        for disk, (name, model) in enumerate(zip(self.names, self.models, strict=True)):
-            if self.stopped(disk):
-                continue
-            printed = [program.content(name, model) for program in self.programs]
-            self.compare(printed)
-            fault = f" {UNREADABLE * CLUSTER} {CLUSTER}: read failed: "
-            bad = [line for line in printed[0] if fault not in line]
-            self.check(not bad, f"{name} reads {bad}")
-
-    def stopped(self, disk: int) -> bool:
-        """Whether guests' requests hang, as they do in both while a mirror is pending."""
-        return any(
-            job["status"] == "pending" and job["type"] != "stream" and self.where.get(name) == disk
-            for name, job in self.shown.items()
-        )
-
-    def compare(self, both: list[Any]) -> None:
-        if both[0] != both[1]:
-            one, other = _first_difference(*map(str, both))
-            self.check(False, f"QEMU {one}\nqmpd {other}")
-
-    def check(self, good: bool, text: str) -> None:
-        if not good:
-            self.failed = True
-            raise AssertionError("\n".join(map(str, [*self.said, text])))
-
-    # Names
-
-    def chain(self, disk: int) -> list[str]:
-        """The images of a disk's chain that have names of our own, the top first."""
-        program = self.programs[0]
-        names = program.chain(self.names[disk])
-        return [name for name in names if name[0] in "so"]
-
-    def node(self, disk: int, place: int) -> str:
-        chain = self.chain(disk)
-        return chain[place % len(chain)] if chain else "nope"
-
-    def file(self, node: str) -> str:
-        """The file name of a node, as a request gives it."""
-        shown = self.programs[0].nodes.get(node, {"file": "nope"})
-        name: str = shown["file"]
-        return name.replace(f"{self.programs[0].folder}/", "@/")
-
-    def new(self) -> str:
-        """A name for an image."""
-        self.made += 1
-        return f"o{self.made}"
-
-    def new_file(self, name: str, driver: str = "qcow2", size: int = SIZE) -> str:
-        """An empty image for both."""
-        file = f"{name}.{driver}"
-        self.said.append((file, driver, size))
-        for program in self.programs:
-            path = program.folder / file
-            if driver == "raw" or size != SIZE:
-                path.touch()
-                os.truncate(path, size)
-            else:
-                shutil.copy(program.image, path)
-        self.files.append(file)
-        return f"@/{file}"
-
-    def new_node(
-        self, driver: str, fault: dict[str, Any] | None, size: int = SIZE, **options: Any
-    ) -> str:
-        """A node over an empty image."""
-        name = self.new()
-        file: dict[str, Any] = {"driver": "file", "filename": self.new_file(name, driver, size)}
-        if fault is not None:
-            file = {"driver": "blkdebug", "image": file, "inject-error": [fault]}
-        self.do("blockdev-add", driver=driver, file=file, node_name=name, **options)
-        return name
 
     # Snapshots
 
@@ -328,7 +173,7 @@ class Chains(RuleBasedStateMachine):
             self.unfit.discard(job)
             self.where[job] = disk
             if options.get("copy-mode") == "write-blocking":
-                self._mark("blocking", job)
+                self.mark("blocking", job)
         if mirror["drive"]:
             options.pop("filter-node-name", None)
             name = self.new()
@@ -354,7 +199,7 @@ class Chains(RuleBasedStateMachine):
         target = self.new_node(driver, mirror["fault"], size, **more)
         self.step("blockdev-mirror", device=self.names[disk], target=target, **options)
 
-    def _mark(self, what: str, job: str) -> None:
+    def mark(self, what: str, job: str) -> None:
         """Have the programs know what else must happen before `job` is at rest."""
         for program in self.programs:
             getattr(program, what).add(job)
@@ -371,14 +216,14 @@ class Chains(RuleBasedStateMachine):
         """A mirror that has not copied all that a guest can read is not completed."""
         job = self.job(number)
         if self.shown.get(job, {}).get("status") in ("ready", "standby"):
-            self._mark("ending", job)
+            self.mark("ending", job)
         self.step("job-cancel" if job in self.unfit else "job-complete", id=job)
 
     @rule(number=moves.jobs, force=st.booleans())
     def cancel(self, number: int, force: bool) -> None:
         job = self.job(number)
         if self.shown.get(job, {}).get("status") == "ready":
-            self._mark("ending", job)
+            self.mark("ending", job)
         self.step("block-job-cancel", device=job, force=force)
 
     @rule(number=moves.jobs, speed=st.sampled_from([0, 0, 0, 1]))
@@ -389,7 +234,7 @@ class Chains(RuleBasedStateMachine):
     def change(self, number: int, mode: str) -> None:
         job = self.job(number)
         if mode == "write-blocking" and self.shown.get(job, {}).get("type") == "mirror":
-            self._mark("blocking", job)
+            self.mark("blocking", job)
         self.step("block-job-change", id=job, type="mirror", copy_mode=mode)
 
     # Guests, bitmaps, the rest
@@ -474,52 +319,10 @@ class Chains(RuleBasedStateMachine):
             for number in range(self.made, 0, -1):
                 self.do("blockdev-del", node_name=f"o{number}")
             self.look()
-            self._check_images()
+            self.check_images()
         except BaseException:
             self.close()
             raise
-
-    def _check_images(self) -> None:
-        files = [f"s{self.first + n}" for n in range(DISKS) if (self.first + n) % 2 == 0]
-        files += [file for file in self.files if file.endswith(".qcow2")]
-        for file in dict.fromkeys(files):
-            folders = [program.folder for program in self.programs]
-            infos = [_qemu_img(folder, "info", "--backing-chain", file) for folder in folders]
-            self.compare([f"{file} {info}" for info in infos])
-            failed = any(program.failed for program in self.programs)
-            checks = [_qemu_img(folder, "check", file, brief=failed) for folder in folders]
-            self.compare([f"{file} {check}" for check in checks])
-
-    @classmethod
-    def close(cls) -> None:
-        """End the programs."""
-        programs, cls.programs = cls.programs, []
-        cls.examples = 0
-        for program in programs:
-            program.close()
-
-
-def _first_difference(real: str, ours: str) -> tuple[str, str]:
-    at = next(
-        (n for n, (a, b) in enumerate(zip(real, ours, strict=False)) if a != b),
-        min(len(real), len(ours)),
-    )
-    return real[max(0, at - 300) : at + 300], ours[max(0, at - 300) : at + 300]
-
-
-def _qemu_img(folder: Path, command: str, *arguments: str, brief: bool = False) -> str:
-    """What qemu-img says of an image; if `brief`, not how much of it is in use."""
-    words = ["qemu-img", command, "-U", "--output=json", *arguments]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
-    said = json.loads(done.stdout) if done.stdout else None
-    if isinstance(said, dict):
-        # Requests that run side by side allocate in an order that varies in QEMU itself.
-        said.pop("fragmented-clusters", None)
-        if brief:
-            said = {name: said[name] for name in said if "-clusters" not in name}
-            said.pop("image-end-offset", None)
-    text = normal_text(done.stderr, str(folder))
-    return f"{done.returncode} {normal(said, str(folder))} {text}"
 
 
 @pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
@@ -531,7 +334,7 @@ def test_any_sequence(tmp_path: Path) -> None:
             Chains,
             settings=settings(
                 max_examples=EXAMPLES,
-                stateful_step_count=12,
+                stateful_step_count=10,
                 deadline=None,
                 phases=PHASES,
                 suppress_health_check=list(HealthCheck),
