@@ -28,10 +28,12 @@ from tests.support.programs import qemu_missing
 EXAMPLES = int(os.environ.get("QMPD_BACKUP_EXAMPLES", "40"))
 PHASES = [p for p in Phase if p is not Phase.shrink or "QMPD_NO_SHRINK" not in os.environ]
 DISKS = 3
+UNREADABLE = 12
+"""The cluster of the last disk that cannot be read."""
 QUIET = 0.03
 """Seconds in which nothing moves when the programs are held to be quiet."""
 
-PATIENCE = 5.0
+PATIENCE = 0.25
 """The same where a job that nothing holds has yet to come to its end."""
 
 disks = st.integers(0, DISKS - 1)
@@ -106,7 +108,7 @@ class Backups(RuleBasedStateMachine):
             for side in ("real", "ours"):
                 folder = self.scratch / f"{side}{cls.runs}"
                 cls.programs.append(
-                    DiskProgram(folder, real=side == "real", disks=DISKS, unreadable=12)
+                    DiskProgram(folder, real=side == "real", disks=DISKS, unreadable=UNREADABLE)
                 )
 
     def do(self, command: str, **arguments: Any) -> Any:
@@ -176,6 +178,9 @@ class Backups(RuleBasedStateMachine):
 
     @rule(disk=disks, cluster=clusters, kind=st.sampled_from(["write -q", "write -q -z -u"]))
     def write(self, disk: int, cluster: int, kind: str) -> None:
+        if disk == DISKS - 1 and cluster == UNREADABLE:
+            # Whether a hole there counts as one depends on how far the kernel has read ahead.
+            kind = "write -q"
         line = f'qemu-io d{disk} "{kind} {cluster * CLUSTER} 64k"'
         self.do("human-monitor-command", command_line=line)
 
