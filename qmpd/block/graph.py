@@ -121,21 +121,14 @@ class Graph:
 
     # Opening and closing
 
-    async def open(
-        self,
-        options: Mapping[str, Any],
-        *,
-        probed: bool = False,
-        texts: Mapping[str, Any] | None = None,
-    ) -> Node:
+    async def open(self, options: Mapping[str, Any], *, probed: bool = False) -> Node:
         """Open a node with all it stands on.
 
         :param options: as blockdev-add takes them, already validated
         :param probed: whether the driver among them is but a guess
-        :param texts: the same options as a command line had them, if that is how they are shown
         :raises QmpError: QEMU's texts; nothing is left open then
         """
-        return await open_node(self, options, probed=probed, texts=texts)
+        return await open_node(self, options, probed=probed)
 
     async def open_reference(
         self,
@@ -144,21 +137,17 @@ class Graph:
         *,
         backing: bool = False,
         probed: bool = False,
-        texts: Mapping[str, Any] | None = None,
     ) -> Node:
         """A child for `parent`: the node named, or a new one from its options.
 
         :param backing: it is to be a backing file
         :param probed: whether the driver among its options is but a guess
-        :param texts: see `open`
         :raises QmpError: QEMU's texts; nothing is left open then
         """
         if isinstance(reference, str):
             return self.lookup_device_or_node(reference, reference)
         options = child_options(reference, parent, backing=backing)
-        child = await open_node(
-            self, options, active=parent.active, given=reference, probed=probed, texts=texts
-        )
+        child = await open_node(self, options, active=parent.active, given=reference, probed=probed)
         child.inherits_from = parent
         child.explicit = reference
         return child

@@ -78,7 +78,6 @@ async def open_node(
     active: bool = True,
     given: Mapping[str, Any] | None = None,
     probed: bool = False,
-    texts: Mapping[str, Any] | None = None,
 ) -> Node:
     """Open a node with all it stands on, in QEMU's order: file, options, name, driver.
 
@@ -86,17 +85,11 @@ async def open_node(
     :param active: whether it is active where the options do not say
     :param given: what of the options was given, where some come from a parent
     :param probed: whether the driver is but a guess
-    :param texts: the options as a command line had them, if that is how they are shown
     :raises QmpError: QEMU's texts; nothing is left open then
     """
     driver = find_driver(options["driver"])
     node = Node(graph, driver, options)
     node.probed = probed
-    below: Any = None
-    if texts is not None:
-        strong = driver.strong_options
-        node.texts = {name: texts[name] for name in strong if isinstance(texts.get(name), str)}
-        below = texts.get("file")
     _read_flags(node, options)
     node.active = options.get("active", active)
     file: Node | None = None
@@ -105,9 +98,7 @@ async def open_node(
         node.active = active
         if "file" not in options:
             raise GenericError('A block device must be specified for "file"')
-        file = await graph.open_reference(
-            options["file"], node, texts=below if isinstance(below, dict) else None
-        )
+        file = await graph.open_reference(options["file"], node)
         node.active = options.get("active", active)
     try:
         _read_common_options(node, options, driver.needs_filename)

@@ -44,7 +44,7 @@ async def open_drive_node(
     tree = _unflatten(options)
     format_guessed = _complete(graph, tree, filename)
     _set_aio(tree, aio)
-    node = await graph.open(_read(tree), probed=format_guessed, texts=tree)
+    node = await graph.open(_read(tree), probed=format_guessed)
     _keep_texts(node, tree)
     warn_of_guess(node)
     return node
