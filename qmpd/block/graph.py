@@ -16,7 +16,7 @@ from qmpd.block.opening import child_options, open_node
 from qmpd.block.permissions import RESIZE
 from qmpd.block.stats import STEPPED_LATENCY, BlockAcctStats
 from qmpd.block.throttle_group import ThrottleGroups
-from qmpd.errors import BlockIOError, GenericError
+from qmpd.errors import BlockIOError, GenericError, QmpError
 
 if TYPE_CHECKING:
     from qmpd.block.images import Storage
@@ -294,13 +294,40 @@ class Graph:
         """Give `node` another backing file, or none."""
         return replace.set_backing(self, node, backing)
 
-    async def insert_filter(self, node: Node, options: Mapping[str, Any]) -> Node:
-        """Open a filter and put it above `node`.
+    async def insert_node(self, node: Node, options: Mapping[str, Any]) -> Node:
+        """Open a node that stands on `node`, and let it take its place (bdrv_insert_node).
+
+        :raises QmpError: it cannot be opened, or somebody objects; nothing has changed then
+        """
+        try:
+            new = await self.open(options)
+        except QmpError as error:
+            raise error.prefixed("Could not create node: ") from None
+        await self.drained_begin(node)
+        try:
+            await self.replace_node(node, new).commit()
+        except QmpError as error:
+            await self.unref(new)
+            raise error.prefixed("Could not replace node: ") from None
+        finally:
+            self.drained_end(node)
+        return new
+
+    async def insert_filter(
+        self,
+        node: Node,
+        options: Mapping[str, Any],
+        set_up: Callable[[Node], None] | None = None,
+    ) -> Node:
+        """Open a filter and put it above `node` (bdrv_append).
 
         :param options: the filter's, its child left out
+        :param set_up: called with the filter before it is put there
         :raises QmpError: it cannot be opened, or somebody objects; nothing has changed then
         """
         new = await self.open(options)
+        if set_up is not None:
+            set_up(new)
         await self.drained_begin(node)
         try:
             change = self.append(new, node)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from qmpd.block.blockers import Op
 from qmpd.block.chain_change import find_backing_image, find_base
 from qmpd.block.filename import filename
 from qmpd.block.permissions import WRITE
+from qmpd.commands.job_options import job_options
 from qmpd.commands.registry import CommandTable, Context
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
 from qmpd.jobs.block_job import OnError
 from qmpd.jobs.commit import start_commit
-from qmpd.jobs.mirror_start import JobOptions, start_active_commit
+from qmpd.jobs.mirror_start import start_active_commit
+from qmpd.jobs.options import MergeOptions
 from qmpd.jobs.stream import start_stream
 
 if TYPE_CHECKING:
@@ -23,13 +26,12 @@ if TYPE_CHECKING:
 CHAIN = CommandTable()
 
 
-def _job_options(arguments: Any) -> JobOptions:
-    return JobOptions(
-        arguments.job_id,
-        arguments.speed or 0,
-        arguments.filter_node_name,
-        arguments.auto_finalize is not False,
-        arguments.auto_dismiss is not False,
+def _merge_options(arguments: BlockCommitArguments | BlockStreamArguments) -> MergeOptions:
+    return MergeOptions(
+        job_options(arguments),
+        OnError(arguments.on_error or "report"),
+        arguments.backing_file,
+        bool(arguments.backing_mask_protocol),
     )
 
 
@@ -45,15 +47,19 @@ def _commit_root(graph: Graph, device: str) -> Node:
         raise
 
 
-def _commit_top(graph: Graph, active: Node, arguments: BlockCommitArguments) -> Node:
+def _in_chain(top: Node, name: str) -> Node:
+    node = top.graph.lookup_device_or_node(None, name)
+    if not top.chain_contains(node):
+        raise GenericError(f"'{name}' is not in this backing file chain")
+    return node
+
+
+def _commit_top(active: Node, arguments: BlockCommitArguments) -> Node:
     name, node_name = arguments.top, arguments.top_node
     if name is not None and node_name is not None:
         raise GenericError("'top-node' and 'top' are mutually exclusive")
     if node_name is not None:
-        node = graph.lookup_device_or_node(None, node_name)
-        if not active.chain_contains(node):
-            raise GenericError(f"'{node_name}' is not in this backing file chain")
-        return node
+        return _in_chain(active, node_name)
     if name is None or filename(active) == name:
         return active
     found = find_backing_image(active, name)
@@ -62,15 +68,12 @@ def _commit_top(graph: Graph, active: Node, arguments: BlockCommitArguments) -> 
     return found
 
 
-def _commit_base(graph: Graph, top: Node, arguments: BlockCommitArguments) -> Node:
+def _commit_base(top: Node, arguments: BlockCommitArguments) -> Node:
     name, node_name = arguments.base, arguments.base_node
     if name is not None and node_name is not None:
         raise GenericError("'base-node' and 'base' are mutually exclusive")
     if node_name is not None:
-        node = graph.lookup_device_or_node(None, node_name)
-        if not top.chain_contains(node):
-            raise GenericError(f"'{node_name}' is not in this backing file chain")
-        return node
+        return _in_chain(top, node_name)
     if name is None:
         return find_base(top)
     found = find_backing_image(top, name)
@@ -86,8 +89,8 @@ async def block_commit(context: Context, arguments: BlockCommitArguments) -> Non
     graph = machine.graph
     active = _commit_root(graph, arguments.device)
     active.check_operation(Op.COMMIT_SOURCE)
-    top = _commit_top(graph, active, arguments)
-    base = _commit_base(graph, top, arguments)
+    top = _commit_top(active, arguments)
+    base = _commit_base(top, arguments)
     end = base.filter_or_backing
     node: Node | None = top
     while node is not None and node is not end:
@@ -95,36 +98,21 @@ async def block_commit(context: Context, arguments: BlockCommitArguments) -> Non
         node = node.filter_or_backing
     if top is base:
         raise GenericError("cannot commit an image into itself")
-    on_error = OnError(arguments.on_error or "report")
-    options = _job_options(arguments)
+    options = _merge_options(arguments)
     is_active = top.skip_filters() is active.skip_filters()
     if is_active or top.cumulative_permissions()[0] & WRITE:
         if arguments.backing_file is not None:
             why = "is the active layer" if is_active else "has a writer on it"
             raise GenericError(f"'backing-file' specified, but 'top' {why}")
-        if options.job_id is None:
-            options = JobOptions(
-                active.device_name,
-                options.speed,
-                options.filter_node_name,
-                options.auto_finalize,
-                options.auto_dismiss,
-            )
-        await start_active_commit(machine.jobs, top, base, options, on_error)
+        job = options.job
+        if job.job_id is None:
+            job = replace(job, job_id=active.device_name)
+        await start_active_commit(machine.jobs, top, base, job, options.on_error)
         return
     overlay = active.overlay_of(top)
     if overlay is not None:
         overlay.check_operation(Op.COMMIT_TARGET)
-    await start_commit(
-        machine.jobs,
-        active,
-        top,
-        base,
-        options,
-        on_error=on_error,
-        backing_file=arguments.backing_file,
-        mask_protocol=bool(arguments.backing_mask_protocol),
-    )
+    await start_commit(machine.jobs, active, top, base, options)
 
 
 def _stream_ends(
@@ -170,13 +158,4 @@ async def block_stream(context: Context, arguments: BlockStreamArguments) -> Non
         current = current.filter_or_backing
     if base is None and arguments.backing_file is not None:
         raise GenericError("backing file specified, but streaming the entire chain")
-    await start_stream(
-        machine.jobs,
-        node,
-        base,
-        bottom,
-        _job_options(arguments),
-        on_error=OnError(arguments.on_error or "report"),
-        backing_file=arguments.backing_file,
-        mask_protocol=bool(arguments.backing_mask_protocol),
-    )
+    await start_stream(machine.jobs, node, base, bottom, _merge_options(arguments))

@@ -10,7 +10,7 @@ from qmpd.block.bitmap_successor import create_successor, reclaim
 from qmpd.block.blockers import Op
 from qmpd.block.drivers.copy_before_write import CopyBeforeWrite
 from qmpd.block.permissions import ALL
-from qmpd.errors import GenericError, QmpError
+from qmpd.errors import GenericError
 from qmpd.jobs.backup import NEVER, BackupJob, BackupPlan
 from qmpd.jobs.block_job import OnError
 
@@ -173,7 +173,6 @@ async def _create(
 
 async def _insert_filter(source: Node, target: Node, options: BackupOptions) -> Node:
     """Open the filter, and let it take the place of the source."""
-    graph = source.graph
     given: dict[str, object] = {
         "driver": "copy-before-write",
         "file": source.node_name,
@@ -183,13 +182,4 @@ async def _insert_filter(source: Node, target: Node, options: BackupOptions) -> 
     }
     if options.filter_node_name is not None:
         given["node-name"] = options.filter_node_name
-    try:
-        top = await graph.open(given)
-    except QmpError as error:
-        raise error.prefixed("Could not create node: ") from None
-    try:
-        await graph.replace_node(source, top).commit()
-    except QmpError as error:
-        await graph.unref(top)
-        raise error.prefixed("Could not replace node: ") from None
-    return top
+    return await source.graph.insert_node(source, given)

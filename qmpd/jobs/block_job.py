@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -147,6 +149,19 @@ class BlockJob(Job):
         self.remove_nodes()
         for node in nodes:
             await node.graph.unref(node)
+
+    @asynccontextmanager
+    async def nodes_let_go(self) -> AsyncIterator[None]:
+        """Let all nodes go; those that nothing else holds are closed when this ends."""
+        nodes = [edge.node for edge in self.edges]
+        for node in nodes:
+            node.hold()
+        self.remove_nodes()
+        try:
+            yield
+        finally:
+            for node in nodes:
+                await node.graph.release(node)
 
     async def let_others_on(self) -> None:
         """Have the other jobs pause for a moment, before the graph is changed.

@@ -16,11 +16,11 @@ from qmpd.block.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE, WRITE_UN
 from qmpd.block.replace import freeze_chain, unfreeze_chain
 from qmpd.block.request_time import request_time
 from qmpd.errors import BlockIOError, GenericError, QmpError
-from qmpd.jobs.block_job import BlockJob, ErrorAction, OnError
+from qmpd.jobs.block_job import BlockJob, ErrorAction
 
 if TYPE_CHECKING:
     from qmpd.block.node import Node
-    from qmpd.jobs.mirror_start import JobOptions
+    from qmpd.jobs.options import MergeOptions
     from qmpd.jobs.table import JobTable
 
 _CHUNK: Final = 512 << 10
@@ -40,26 +40,21 @@ class CommitJob(BlockJob):
         node: Node,
         top: Node,
         base: Node,
-        options: JobOptions,
-        *,
-        on_error: OnError,
-        backing_file: str | None,
-        mask_protocol: bool,
+        options: MergeOptions,
     ) -> None:
+        job = options.job
         super().__init__(
             table,
             node,
-            options.job_id,
-            speed=options.speed,
-            auto_finalize=options.auto_finalize,
-            auto_dismiss=options.auto_dismiss,
+            job.job_id,
+            speed=job.speed,
+            auto_finalize=job.auto_finalize,
+            auto_dismiss=job.auto_dismiss,
         )
         self.graph = node.graph
         self.top = top
         self.base = base
-        self.on_error = on_error
-        self.backing_file = backing_file
-        self.mask_protocol = mask_protocol
+        self.options = options
         self.filter: Node | None = None
         self.frozen = False
         self.base_was_read_only = False
@@ -67,7 +62,7 @@ class CommitJob(BlockJob):
         self._target: BlockBackend | None = None
         self._reader: BlockBackend | None = None
 
-    async def set_up(self, filter_node_name: str | None) -> None:
+    async def set_up(self) -> None:
         """Put the filter in, and keep others off the images.
 
         :raises QmpError: somebody objects; `tear_down` follows
@@ -76,6 +71,7 @@ class CommitJob(BlockJob):
         self.base_was_read_only = base.read_only
         if base.read_only:
             await base.set_read_only(False)
+        filter_node_name = self.options.job.filter_node_name
         name = {} if filter_node_name is None else {"node-name": filter_node_name}
         options = {"driver": "commit_top", "read-only": True, **name}
         self.filter = await self.graph.insert_filter(top, options)
@@ -113,8 +109,8 @@ class CommitJob(BlockJob):
             try:
                 count, copied = await self._copy(self.progress_current, length)
             except BlockIOError as error:
-                read = self._reading
-                if self.io_failed(self.on_error, error.errno, read=read) is ErrorAction.REPORT:
+                policy, read = self.options.on_error, self._reading
+                if self.io_failed(policy, error.errno, read=read) is ErrorAction.REPORT:
                     raise BlockIOError(error.errno) from None
                 continue
             self.progress_current += count
@@ -162,8 +158,8 @@ class CommitJob(BlockJob):
                 self.graph,
                 self.filter,
                 self.base,
-                self.backing_file,
-                mask_protocol=self.mask_protocol,
+                self.options.backing_file,
+                mask_protocol=self.options.mask_protocol,
             )
         finally:
             dropped, self.filter = self.filter, None
@@ -182,16 +178,11 @@ class CommitJob(BlockJob):
     async def tear_down(self) -> None:
         """Take back what `set_up` did."""
         await self._let_go()
-        nodes = [edge.node for edge in self.edges]
-        for node in nodes:
-            node.hold()
-        self.remove_nodes()
-        if self.filter is not None:
-            dropped, self.filter = self.filter, None
-            await self.graph.drop_filter(dropped)
-            await self.graph.release(dropped)
-        for node in nodes:
-            await self.graph.release(node)
+        async with self.nodes_let_go():
+            if self.filter is not None:
+                dropped, self.filter = self.filter, None
+                await self.graph.drop_filter(dropped)
+                await self.graph.release(dropped)
 
     async def clean(self) -> None:
         """See `Job.clean`: the base is as read-only as before."""
@@ -211,11 +202,7 @@ async def start_commit(
     node: Node,
     top: Node,
     base: Node,
-    options: JobOptions,
-    *,
-    on_error: OnError,
-    backing_file: str | None,
-    mask_protocol: bool,
+    options: MergeOptions,
 ) -> None:
     """Start to commit `top`, which is not the active layer `node`, into `base`.
 
@@ -223,18 +210,9 @@ async def start_commit(
     """
     if top.skip_filters() is base.skip_filters():
         raise GenericError("Invalid files for merge: top and base are the same")
-    job = CommitJob(
-        table,
-        node,
-        top,
-        base,
-        options,
-        on_error=on_error,
-        backing_file=backing_file,
-        mask_protocol=mask_protocol,
-    )
+    job = CommitJob(table, node, top, base, options)
     try:
-        await job.set_up(options.filter_node_name)
+        await job.set_up()
     except BaseException:
         await job.tear_down()
         if job.base_was_read_only:

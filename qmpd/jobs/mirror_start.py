@@ -18,23 +18,10 @@ if TYPE_CHECKING:
     from qmpd.block.graph import Graph
     from qmpd.block.node import Node
     from qmpd.jobs.block_job import OnError
+    from qmpd.jobs.options import JobOptions
     from qmpd.jobs.table import JobTable
 
 _MINIMUM, _MAXIMUM = 512, 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class JobOptions:
-    """What every command that starts a block job takes.
-
-    `job_id`: None for the name of the device.  `speed`: bytes per second.
-    """
-
-    job_id: str | None = None
-    speed: int = 0
-    filter_node_name: str | None = None
-    auto_finalize: bool = True
-    auto_dismiss: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,21 +185,13 @@ async def _start(
 
 async def _insert_filter(graph: Graph, source: Node, name: str | None, is_commit: bool) -> Node:
     options = {"driver": "mirror_top"} | ({} if name is None else {"node-name": name})
-    top = await graph.open(options)
-    top.implicit = name is None
-    driver = top.driver
-    assert isinstance(driver, MirrorTop)
-    driver.is_commit = is_commit
-    try:
-        await graph.drained_begin(source)
-        try:
-            await graph.append(top, source).commit()
-        finally:
-            graph.drained_end(source)
-    except BaseException:
-        await graph.unref(top)
-        raise
-    return top
+
+    def set_up(top: Node) -> None:
+        top.implicit = name is None
+        assert isinstance(top.driver, MirrorTop)
+        top.driver.is_commit = is_commit
+
+    return await graph.insert_filter(source, options, set_up)
 
 
 def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:

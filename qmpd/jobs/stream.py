@@ -14,11 +14,11 @@ from qmpd.block.filename import filename
 from qmpd.block.permissions import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
 from qmpd.block.request_time import request_time
 from qmpd.errors import BlockIOError, GenericError, QmpError
-from qmpd.jobs.block_job import BlockJob, ErrorAction, OnError
+from qmpd.jobs.block_job import BlockJob, ErrorAction
 
 if TYPE_CHECKING:
     from qmpd.block.node import Node
-    from qmpd.jobs.mirror_start import JobOptions
+    from qmpd.jobs.options import MergeOptions
     from qmpd.jobs.table import JobTable
 
 _CHUNK: Final = 512 << 10
@@ -41,28 +41,23 @@ class StreamJob(BlockJob):
         node: Node,
         base_overlay: Node,
         above_base: Node,
-        options: JobOptions,
-        *,
-        on_error: OnError,
-        backing_file: str | None,
-        mask_protocol: bool,
+        options: MergeOptions,
     ) -> None:
+        job = options.job
         super().__init__(
             table,
             top,
-            options.job_id,
-            speed=options.speed,
-            auto_finalize=options.auto_finalize,
-            auto_dismiss=options.auto_dismiss,
+            job.job_id,
+            speed=job.speed,
+            auto_finalize=job.auto_finalize,
+            auto_dismiss=job.auto_dismiss,
         )
         self.graph = node.graph
         self.filter: Node | None = top
         self.target = node
         self.base_overlay = base_overlay
         self.above_base = above_base
-        self.on_error = on_error
-        self.backing_file = backing_file
-        self.mask_protocol = mask_protocol
+        self.options = options
         self.was_read_only = False
         self._reader: BlockBackend | None = None
 
@@ -98,7 +93,7 @@ class StreamJob(BlockJob):
             try:
                 count, copies = await self._copy(unfiltered, offset, length)
             except BlockIOError as error:
-                action = self.io_failed(self.on_error, error.errno, read=True)
+                action = self.io_failed(self.options.on_error, error.errno, read=True)
                 if action is ErrorAction.STOP:
                     continue
                 failure = failure or BlockIOError(error.errno)
@@ -130,41 +125,37 @@ class StreamJob(BlockJob):
 
     # Its end
 
-    async def _drop_filter(self) -> None:
+    async def _close_filter(self) -> None:
         if self._reader is not None:
             reader, self._reader = self._reader, None
             await reader.close()
         if self.filter is not None:
             dropped, self.filter = self.filter, None
-            assert isinstance(dropped.driver, CopyOnRead)
-            dropped.driver.release_bottom()
-            await self.graph.drop_filter(dropped)
-            await self.graph.release(dropped)
+            await _drop_filter(dropped)
 
     async def prepare(self) -> None:
         """See `Job.prepare`: the image gets its new backing file, or none."""
-        nodes = [edge.node for edge in self.edges]
-        for node in nodes:
-            node.hold()
-        self.remove_nodes()
-        await self._drop_filter()
-        failure: QmpError | None = None
-        unfiltered = self.target.skip_filters()
+        async with self.nodes_let_go():
+            await self._close_filter()
+            unfiltered = self.target.skip_filters()
+            if unfiltered.backing is not None:
+                await self._change_backing(unfiltered)
+
+    async def _change_backing(self, node: Node) -> None:
         base = self.above_base.filter_or_backing
         image = None if base is None else base.skip_filters()
-        if unfiltered.backing is not None:
-            name = None
-            if image is not None:
-                name = filename(image) if self.backing_file is None else self.backing_file
-            try:
-                await self.graph.set_backing(unfiltered, base).commit()
-            except QmpError as error:
-                self.graph.report(error.desc)
-                failure = BlockIOError(errno.EPERM)
-            if not unfiltered.read_only:
-                await change_backing_name(unfiltered, name, image, mask_protocol=self.mask_protocol)
-        for node in nodes:
-            await self.graph.release(node)
+        name = None
+        if image is not None:
+            given = self.options.backing_file
+            name = filename(image) if given is None else given
+        failure: QmpError | None = None
+        try:
+            await self.graph.set_backing(node, base).commit()
+        except QmpError as error:
+            self.graph.report(error.desc)
+            failure = BlockIOError(errno.EPERM)
+        if not node.read_only:
+            await change_backing_name(node, name, image, mask_protocol=self.options.mask_protocol)
         if failure is not None:
             raise failure
 
@@ -175,16 +166,11 @@ class StreamJob(BlockJob):
     async def tear_down(self) -> None:
         """The filter goes, and the image is as read-only as before."""
         self.target.hold()
-        nodes = [edge.node for edge in self.edges]
-        for node in nodes:
-            node.hold()
-        self.remove_nodes()
-        await self._drop_filter()
-        if self.was_read_only:
-            with suppress(QmpError):
-                await self.target.set_read_only(True)
-        for node in nodes:
-            await self.graph.release(node)
+        async with self.nodes_let_go():
+            await self._close_filter()
+            if self.was_read_only:
+                with suppress(QmpError):
+                    await self.target.set_read_only(True)
         await self.graph.release(self.target)
 
 
@@ -193,56 +179,21 @@ async def start_stream(
     node: Node,
     base: Node | None,
     bottom: Node | None,
-    options: JobOptions,
-    *,
-    on_error: OnError,
-    backing_file: str | None,
-    mask_protocol: bool,
+    options: MergeOptions,
 ) -> None:
     """Start to stream what lies above `base`, or down to `bottom`, into `node`.
 
     :raises QmpError: QEMU's texts; nothing has changed then
     """
-    graph = node.graph
-    overlay = node.overlay_of(base) if bottom is None else bottom
-    if overlay is None:
-        name = "" if base is None else base.node_name
-        raise GenericError(f"'{name}' is not in the backing chain of '{node.node_name}'")
-    above = overlay
-    if bottom is None and overlay.backing is not base:
-        below = overlay.backing
-        while below is not None and below.filter_or_backing is not base:
-            below = below.filter_or_backing
-        above = below or overlay
+    overlay, above = _find_overlay(node, base, bottom)
     was_read_only = node.read_only
     if was_read_only:
         await node.set_read_only(False)
-    filter_options = {"driver": "copy-on-read", "file": node.node_name}
-    filter_options["bottom"] = overlay.node_name
-    if options.filter_node_name is not None:
-        filter_options["node-name"] = options.filter_node_name
     job: StreamJob | None = None
     top: Node | None = None
     try:
-        top = await graph.open(filter_options)
-        top.hold()
-        top.implicit = options.filter_node_name is None
-        await graph.drained_begin(node)
-        try:
-            await graph.replace_node(node, top).commit()
-        finally:
-            graph.drained_end(node)
-        job = StreamJob(
-            table,
-            top,
-            node,
-            overlay,
-            above,
-            options,
-            on_error=on_error,
-            backing_file=backing_file,
-            mask_protocol=mask_protocol,
-        )
+        top = await _insert_filter(node, overlay, options.job.filter_node_name)
+        job = StreamJob(table, top, node, overlay, above, options)
         job.was_read_only = was_read_only
         job.take_nodes(base if bottom is None else bottom.filter_or_backing)
     except BaseException:
@@ -250,12 +201,40 @@ async def start_stream(
             await job.tear_down()
             job.fail_creation()
         elif top is not None:
-            assert isinstance(top.driver, CopyOnRead)
-            top.driver.release_bottom()
-            await graph.drop_filter(top)
-            await graph.release(top)
+            await _drop_filter(top)
         if was_read_only and job is None:
             await node.set_read_only(True)
         raise
     job.start()
     await job.settle()
+
+
+def _find_overlay(node: Node, base: Node | None, bottom: Node | None) -> tuple[Node, Node]:
+    """The last image that is copied, and what stands directly on the future backing file."""
+    overlay = node.overlay_of(base) if bottom is None else bottom
+    if overlay is None:
+        name = "" if base is None else base.node_name
+        raise GenericError(f"'{name}' is not in the backing chain of '{node.node_name}'")
+    if bottom is not None or overlay.backing is base:
+        return overlay, overlay
+    below = overlay.backing
+    while below is not None and below.filter_or_backing is not base:
+        below = below.filter_or_backing
+    return overlay, below or overlay
+
+
+async def _insert_filter(node: Node, bottom: Node, name: str | None) -> Node:
+    options = {"driver": "copy-on-read", "file": node.node_name, "bottom": bottom.node_name}
+    if name is not None:
+        options["node-name"] = name
+    top = await node.graph.insert_node(node, options)
+    top.hold()
+    top.implicit = name is None
+    return top
+
+
+async def _drop_filter(top: Node) -> None:
+    assert isinstance(top.driver, CopyOnRead)
+    top.driver.release_bottom()
+    await top.graph.drop_filter(top)
+    await top.graph.release(top)
