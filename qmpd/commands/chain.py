@@ -9,13 +9,12 @@ from qmpd.block.blockers import Op
 from qmpd.block.chain_change import find_backing_image, find_base
 from qmpd.block.filename import filename
 from qmpd.block.permissions import WRITE
-from qmpd.commands.job_options import job_options
 from qmpd.commands.registry import CommandTable, Context
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
 from qmpd.jobs.block_job import OnError
 from qmpd.jobs.commit import start_commit
 from qmpd.jobs.mirror_start import start_active_commit
-from qmpd.jobs.options import MergeOptions
+from qmpd.jobs.options import JobOptions, MergeOptions
 from qmpd.jobs.stream import start_stream
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ CHAIN = CommandTable()
 
 def _merge_options(arguments: BlockCommitArguments | BlockStreamArguments) -> MergeOptions:
     return MergeOptions(
-        job_options(arguments),
+        JobOptions.read(arguments),
         OnError(arguments.on_error or "report"),
         arguments.backing_file,
         bool(arguments.backing_mask_protocol),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from qmpd.block.blockers import Op
 from qmpd.block.create_image import create_image, open_image
 from qmpd.block.filename import filename
-from qmpd.commands.job_options import job_options
 from qmpd.commands.registry import CommandTable, Context
 from qmpd.errors import GenericError
 from qmpd.jobs.block_job import OnError
 from qmpd.jobs.mirror_end import Backing
 from qmpd.jobs.mirror_start import MirrorOptions, start_mirror
+from qmpd.jobs.options import JobOptions
 
 if TYPE_CHECKING:
     from qmpd.block.node import Node
@@ -23,7 +23,7 @@ MIRROR = CommandTable()
 
 def _options(arguments: Any, *, unmap: bool) -> MirrorOptions:
     return MirrorOptions(
-        job_options(arguments),
+        JobOptions.read(arguments),
         sync=arguments.sync,
         replaces=arguments.replaces,
         granularity=arguments.granularity or 0,

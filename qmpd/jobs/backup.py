@@ -20,6 +20,7 @@ from qmpd.jobs.ratelimit import RateLimit
 if TYPE_CHECKING:
     from qmpd.block.bitmap import DirtyBitmap
     from qmpd.block.node import Node
+    from qmpd.jobs.options import JobOptions
     from qmpd.jobs.table import JobTable
     from qmpd.jobs.transaction import JobTxn
 
@@ -135,13 +136,10 @@ class BackupJob(BlockJob):
         table: JobTable,
         top: Node,
         source: Node,
-        job_id: str | None,
+        options: JobOptions,
         plan: BackupPlan,
         *,
-        speed: int = 0,
         txn: JobTxn | None = None,
-        auto_finalize: bool = True,
-        auto_dismiss: bool = True,
     ) -> None:
         assert isinstance(top.driver, CopyBeforeWrite)
         self.top = top
@@ -151,15 +149,7 @@ class BackupJob(BlockJob):
         self.length = source.length
         self.pace = _Speed(self)
         self._call: _Call | None = None
-        super().__init__(
-            table,
-            top,
-            job_id,
-            speed=speed,
-            txn=txn,
-            auto_finalize=auto_finalize,
-            auto_dismiss=auto_dismiss,
-        )
+        super().__init__(table, top, options, txn=txn)
         self.copy.compress = plan.compress
         self.copy.on_progress = self._progressed
         self.copy.on_remaining = self._remaining

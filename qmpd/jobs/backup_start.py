@@ -17,6 +17,7 @@ from qmpd.jobs.block_job import OnError
 if TYPE_CHECKING:
     from qmpd.block.bitmap import DirtyBitmap
     from qmpd.block.node import Node
+    from qmpd.jobs.options import JobOptions
     from qmpd.jobs.table import JobTable
     from qmpd.jobs.transaction import JobTxn
 
@@ -27,17 +28,13 @@ _INT_MAX: Final = (1 << 31) - 1
 class BackupOptions:
     """The arguments of a backup (QAPI's BackupCommon)."""
 
+    job: JobOptions
     sync: str
-    job_id: str | None = None
-    speed: int = 0
     bitmap: str | None = None
     bitmap_mode: str | None = None
     compress: bool = False
     on_source_error: OnError = OnError.REPORT
     on_target_error: OnError = OnError.REPORT
-    auto_finalize: bool = True
-    auto_dismiss: bool = True
-    filter_node_name: str | None = None
     discard_source: bool = False
     max_workers: int = 64
     max_chunk: int = 0
@@ -148,17 +145,7 @@ async def _create(
                 f"Required max-chunk ({options.max_chunk}) is less than backup cluster size"
                 f" ({cluster})"
             )
-        job = BackupJob(
-            jobs,
-            top,
-            source,
-            options.job_id,
-            plan,
-            speed=options.speed,
-            txn=txn,
-            auto_finalize=options.auto_finalize,
-            auto_dismiss=options.auto_dismiss,
-        )
+        job = BackupJob(jobs, top, source, options.job, plan, txn=txn)
         try:
             job.add_node("target", target, 0, ALL)
         except BaseException:
@@ -180,6 +167,6 @@ async def _insert_filter(source: Node, target: Node, options: BackupOptions) -> 
         "discard-source": options.discard_source,
         "min-cluster-size": options.min_cluster_size,
     }
-    if options.filter_node_name is not None:
-        given["node-name"] = options.filter_node_name
+    if options.job.filter_node_name is not None:
+        given["node-name"] = options.job.filter_node_name
     return await source.graph.insert_node(source, given)

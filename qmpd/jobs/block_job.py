@@ -19,6 +19,7 @@ from qmpd.jobs.states import JobVerb
 if TYPE_CHECKING:
     from qmpd.block.node import Node
     from qmpd.clock import Waiter
+    from qmpd.jobs.options import JobOptions
     from qmpd.jobs.table import JobTable
     from qmpd.jobs.transaction import JobTxn
 
@@ -57,8 +58,7 @@ class BlockJob(Job):
     """Base of backup, mirror, commit and stream.
 
     :param node: the node it was started on; its backend's name is the default id
-    :param job_id: its id, None for the default
-    :param speed: bytes per second, 0 for no limit
+    :param options: its id, its speed and how it ends
     :param perm: permissions it needs on the node, see `qmpd.block.permissions`
     :param shared: permissions it leaves to others
     :raises GenericError: the id is malformed or in use, the speed is negative, or the node's
@@ -77,21 +77,18 @@ class BlockJob(Job):
         self,
         table: JobTable,
         node: Node,
-        job_id: str | None,
+        options: JobOptions,
         *,
-        speed: int = 0,
         perm: int = 0,
         shared: int = ALL,
         txn: JobTxn | None = None,
-        auto_finalize: bool = True,
-        auto_dismiss: bool = True,
     ) -> None:
         super().__init__(
             table,
-            node.device_name if job_id is None else job_id,
+            node.device_name if options.job_id is None else options.job_id,
             txn=txn,
-            auto_finalize=auto_finalize,
-            auto_dismiss=auto_dismiss,
+            auto_finalize=options.auto_finalize,
+            auto_dismiss=options.auto_dismiss,
         )
         self.node = node
         self.speed = 0
@@ -102,14 +99,14 @@ class BlockJob(Job):
         self._blocker = Blocker(f"block device is in use by block job: {self.job_type}")
         try:
             self.add_node("main node", node, perm, shared)
-            if speed < 0:
+            if options.speed < 0:
                 raise GenericError(_SPEED_NEGATIVE)
         except BaseException:
             self.remove_nodes()
             self.fail_creation()
             raise
-        if speed:
-            self.set_speed(speed)
+        if options.speed:
+            self.set_speed(options.speed)
 
     # The nodes it works on
 

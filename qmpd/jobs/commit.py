@@ -42,15 +42,7 @@ class CommitJob(BlockJob):
         base: Node,
         options: MergeOptions,
     ) -> None:
-        job = options.job
-        super().__init__(
-            table,
-            node,
-            job.job_id,
-            speed=job.speed,
-            auto_finalize=job.auto_finalize,
-            auto_dismiss=job.auto_dismiss,
-        )
+        super().__init__(table, node, options.job)
         self.graph = node.graph
         self.top = top
         self.base = base

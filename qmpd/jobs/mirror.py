@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from qmpd.block.backend import BlockBackend
     from qmpd.block.drivers.mirror_top import MirrorTop
     from qmpd.block.node import Node
+    from qmpd.jobs.options import JobOptions
     from qmpd.jobs.table import JobTable
-    from qmpd.jobs.transaction import JobTxn
 
 DEFAULT_BUFFER: Final = MAX_IN_FLIGHT * MAX_IO
 _MAX_SCAN: Final = (1 << 31) - 1
@@ -69,24 +69,15 @@ class MirrorJob(BlockJob):
         self,
         table: JobTable,
         top: Node,
-        job_id: str | None,
+        options: JobOptions,
         plan: MirrorPlan,
-        *,
-        speed: int = 0,
-        txn: JobTxn | None = None,
-        auto_finalize: bool = True,
-        auto_dismiss: bool = True,
     ) -> None:
         super().__init__(
             table,
             top,
-            job_id,
-            speed=speed,
+            options,
             perm=CONSISTENT_READ,
             shared=CONSISTENT_READ | WRITE_UNCHANGED | WRITE,
-            txn=txn,
-            auto_finalize=auto_finalize,
-            auto_dismiss=auto_dismiss,
         )
         assert top.driver.format_name == "mirror_top"
         self.graph = top.graph

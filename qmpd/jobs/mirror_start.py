@@ -162,15 +162,7 @@ async def _start(
     job: MirrorJob | None = None
     try:
         # The source is not to be resized meanwhile.
-        job = kind(
-            jobs,
-            top,
-            options.job_id,
-            plan,
-            speed=options.speed,
-            auto_finalize=options.auto_finalize,
-            auto_dismiss=options.auto_dismiss,
-        )
+        job = kind(jobs, top, options, plan)
         job.backing_at_end, job.replaces = backing, replaces
         _take_target(job, target, is_commit)
         _take_nodes(job, target, is_commit)

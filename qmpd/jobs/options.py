@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 from qmpd.jobs.block_job import OnError
 
@@ -19,6 +20,20 @@ class JobOptions:
     filter_node_name: str | None = None
     auto_finalize: bool = True
     auto_dismiss: bool = True
+
+    @classmethod
+    def read(cls, arguments: Any) -> Self:
+        """Those of a command.
+
+        :param arguments: the command's, as attributes
+        """
+        return cls(
+            arguments.job_id,
+            arguments.speed or 0,
+            getattr(arguments, "filter_node_name", None),
+            arguments.auto_finalize is not False,
+            arguments.auto_dismiss is not False,
+        )
 
 
 @dataclass(frozen=True, slots=True)

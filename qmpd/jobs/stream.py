@@ -43,15 +43,7 @@ class StreamJob(BlockJob):
         above_base: Node,
         options: MergeOptions,
     ) -> None:
-        job = options.job
-        super().__init__(
-            table,
-            top,
-            job.job_id,
-            speed=job.speed,
-            auto_finalize=job.auto_finalize,
-            auto_dismiss=job.auto_dismiss,
-        )
+        super().__init__(table, top, options.job)
         self.graph = node.graph
         self.filter: Node | None = top
         self.target = node

@@ -11,23 +11,20 @@ from qmpd.block.node import Node
 from qmpd.jobs.backup import BackupJob
 from qmpd.jobs.backup_start import BackupOptions, create_backup
 from qmpd.jobs.block_job import OnError
+from qmpd.jobs.options import JobOptions
 from qmpd.transaction.core import Action
 
 
 def _options(data: Any, sync: str) -> BackupOptions:
     perf = data.x_perf
     return BackupOptions(
+        JobOptions.read(data),
         sync,
-        data.job_id,
-        data.speed or 0,
         data.bitmap,
         data.bitmap_mode,
         bool(data.compress),
         OnError(data.on_source_error or "report"),
         OnError(data.on_target_error or "report"),
-        data.auto_finalize is not False,
-        data.auto_dismiss is not False,
-        data.filter_node_name,
         bool(data.discard_source),
         *(_perf(perf, "max_workers", 64), _perf(perf, "max_chunk", 0)),
         _perf(perf, "min_cluster_size", 0),

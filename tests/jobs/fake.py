@@ -7,6 +7,8 @@ from typing import Any
 
 from qmpd.errors import BlockIOError
 from qmpd.jobs.block_job import BlockJob, ErrorAction, OnError
+from qmpd.jobs.options import JobOptions
+from qmpd.jobs.transaction import JobTxn
 from tests.bitmaps.world import World
 
 CHUNK = 65536
@@ -30,9 +32,10 @@ class Copy(BlockJob):
         error: int = errno.EIO,
         on_error: OnError = OnError.REPORT,
         fail_prepare: bool = False,
-        **more: Any,
+        txn: JobTxn | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(world.jobs, world.node, job_id, **more)
+        super().__init__(world.jobs, world.node, JobOptions(job_id, **options), txn=txn)
         self.chunks = chunks
         self.failing = dict(failing or {})
         self.errno = error

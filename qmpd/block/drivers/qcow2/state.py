@@ -145,7 +145,8 @@ class Qcow2State:
         """File offsets of the refcount blocks."""
         blocks = self._refcount_blocks
         if blocks is None:
-            blocks = {entry & REFT_OFFSET_MASK for entry in self.refcount_table}
+            used = self.refcount_table[: self.max_refcount_table_index + 1]
+            blocks = {entry & REFT_OFFSET_MASK for entry in used}
             blocks.discard(0)
             self._refcount_blocks = blocks
         return blocks
