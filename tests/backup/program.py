@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from tests.golden.replay import Flips
 from tests.interop.bench import ImageBench
+from tests.support.event_text import event_text
 from tests.support.normal import normal_text
 from tests.support.programs import qmpd_argv
 from tests.support.stdio import StdioProgram
@@ -96,16 +97,8 @@ class DiskProgram:
         return events
 
     def _note(self, event: Any) -> None:
-        if self._flips.is_flip(event):
-            return
-        data = event["data"]
-        if event["event"] == "JOB_STATUS_CHANGE":
-            self.events.append(f"{data['status']} {data['id']}")
-            return
-        job = data.pop("device", None) or data.pop("id", "")
-        data.pop("type", None)
-        rest = " ".join(f"{name}={data[name]}" for name in sorted(data))
-        self.events.append(f"{event['event']} {job} {rest}".strip())
+        if not self._flips.is_flip(event):
+            self.events.append(event_text(event))
 
     # Nodes
 

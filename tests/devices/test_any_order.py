@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from tests.devices.boards import Boards
 from tests.support.programs import qemu_missing
+from tests.support.sequences import run_any_sequence
 
 IDS = st.sampled_from(["a", "b", "c", "d", "e", None])
 NODES = st.sampled_from(["n0", "n1", "n2", None])
@@ -118,12 +118,4 @@ class Devices(RuleBasedStateMachine):
 
 def test_any_order(boards: Boards) -> None:
     Devices.boards = boards
-    run_state_machine_as_test(
-        Devices,
-        settings=settings(
-            max_examples=10,
-            stateful_step_count=12,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_any_sequence(Devices, examples=10, steps=12)

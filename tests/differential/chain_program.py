@@ -11,6 +11,7 @@ from typing import Any
 from tests.backup.program import CLUSTER
 from tests.golden.replay import Flips
 from tests.interop.bench import ImageBench
+from tests.support.event_text import event_text
 from tests.support.normal import normal, normal_text
 from tests.support.programs import qmpd_argv
 from tests.support.stdio import StdioProgram
@@ -150,15 +151,10 @@ class ChainProgram:
         if self._flips.is_flip(event):
             return
         data = event["data"]
-        if event["event"] == "JOB_STATUS_CHANGE":
-            self.events.append(f"{data['status']} {data['id']}")
-            return
-        job = data.pop("device", None) or data.pop("id", "")
-        data.pop("type", None)
         if "error" in data:
-            data = {"error": data["error"]}
-        rest = " ".join(f"{name}={data[name]}" for name in sorted(data))
-        text = f"{event['event']} {job} {rest}".strip()
+            # How far it came by then varies.
+            event["data"] = {"device": data["device"], "error": data["error"]}
+        text = event_text(event)
         if event["event"] == "BLOCK_JOB_ERROR":
             # How many requests of a mirror fail side by side varies in QEMU itself.
             self.failed = True

@@ -12,21 +12,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     rule,
-    run_state_machine_as_test,
 )
 
 from tests.backup.program import CLUSTER, CLUSTERS, DiskProgram
 from tests.support.normal import normal
 from tests.support.programs import qemu_missing
+from tests.support.sequences import run_any_sequence
 
 EXAMPLES = int(os.environ.get("QMPD_BACKUP_EXAMPLES", "40"))
-PHASES = [p for p in Phase if p is not Phase.shrink or "QMPD_NO_SHRINK" not in os.environ]
 DISKS = 3
 UNREADABLE = 12
 """The cluster of the last disk that cannot be read."""
@@ -296,15 +294,6 @@ def _contents(program: DiskProgram, names: list[str]) -> dict[str, list[set[int]
 def test_any_sequence(tmp_path: Path) -> None:
     Backups.scratch = tmp_path
     try:
-        run_state_machine_as_test(
-            Backups,
-            settings=settings(
-                max_examples=EXAMPLES,
-                stateful_step_count=12,
-                deadline=None,
-                phases=PHASES,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_any_sequence(Backups, examples=EXAMPLES, steps=12)
     finally:
         Backups.close()

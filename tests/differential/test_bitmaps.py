@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     rule,
-    run_state_machine_as_test,
 )
 
 from tests.differential.pair import Pair
+from tests.support.sequences import run_any_sequence
 
 SIZES = (1 << 20, 3 * 65536 + 512, 1000, 1 << 26, 512)
 NAMES = ("a", "b", "c", "é x", "", "n0")
@@ -163,16 +162,7 @@ class Bitmaps(RuleBasedStateMachine):
 
 def test_any_sequence_is_the_same(pair: Pair, request: pytest.FixtureRequest) -> None:
     Bitmaps.pair = pair
-    run_state_machine_as_test(
-        Bitmaps,
-        settings=settings(
-            max_examples=500,
-            stateful_step_count=20,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_any_sequence(Bitmaps, examples=500, steps=20)
 
 
 def test_writes_on_raw_files(pair: Pair) -> None:

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     initialize,
     rule,
-    run_state_machine_as_test,
 )
 
 from tests.backup.program import CLUSTER
@@ -31,9 +29,9 @@ from tests.differential.chain_program import (
     first_content,
 )
 from tests.support.programs import qemu_missing
+from tests.support.sequences import run_any_sequence
 
 EXAMPLES = int(os.environ.get("QMPD_CHAIN_EXAMPLES", "40"))
-PHASES = [p for p in Phase if p is not Phase.shrink or "QMPD_NO_SHRINK" not in os.environ]
 
 
 class Chains(ChainMachine):
@@ -330,15 +328,6 @@ class Chains(ChainMachine):
 def test_any_sequence(tmp_path: Path) -> None:
     Chains.scratch = tmp_path
     try:
-        run_state_machine_as_test(
-            Chains,
-            settings=settings(
-                max_examples=EXAMPLES,
-                stateful_step_count=10,
-                deadline=None,
-                phases=PHASES,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        run_any_sequence(Chains, examples=EXAMPLES, steps=10)
     finally:
         Chains.close()

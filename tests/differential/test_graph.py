@@ -9,24 +9,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     rule,
-    run_state_machine_as_test,
 )
 
 from tests.block.files import Files
 from tests.support.normal import normal
 from tests.support.programs import qemu_missing
+from tests.support.sequences import run_any_sequence
 from tests.support.stdio import Gone
 
 EXAMPLES = int(os.environ.get("QMPD_GRAPH_EXAMPLES", "60"))
 NAMES = ("a", "b", "c", "d", "e")
 IMAGES = ("one.qcow2", "two.qcow2", "over.qcow2", "r.raw")
-PHASES = [p for p in Phase if p is not Phase.shrink or "QMPD_NO_SHRINK" not in os.environ]
 names = st.sampled_from(NAMES)
 flags = st.fixed_dictionaries(
     {},
@@ -229,14 +227,5 @@ def test_any_sequence(tmp_path: Path) -> None:
         "truncate -s 1M r.raw",
     ):
         subprocess.run(command, shell=True, cwd=tmp_path, check=True)
-    run_state_machine_as_test(
-        Graphs,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=15,
-            deadline=None,
-            phases=PHASES,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_any_sequence(Graphs, examples=EXAMPLES, steps=15)
     Graphs.close()

@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from tests.block.files import Files
 from tests.support.normal import normal
 from tests.support.programs import qemu_missing
+from tests.support.sequences import run_any_sequence
 from tests.support.stdio import Gone, StdioProgram
 
 EXAMPLES = int(os.environ.get("QMPD_SNAPSHOT_EXAMPLES", "20"))
@@ -264,15 +263,7 @@ def test_any_sequence(tmp_path: Path) -> None:
         command = ["qemu-img", "create", "-q", "-f", "qcow2", str(tmp_path / image), "1M"]
         subprocess.run(command, check=True, timeout=20)
     (tmp_path / IMAGES[2]).write_bytes(bytes(1 << 20))
-    run_state_machine_as_test(
-        Snapshots,
-        settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=15,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run_any_sequence(Snapshots, examples=EXAMPLES, steps=15)
     Snapshots.close()
 
 
