@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from qmpd.qdict import member_order
+from qmpd.scalars import TooLarge, parse_bool, parse_uint64
 
 _LINE: Final = 1023
 """Longest line, bytes; a longer one counts as several."""
@@ -20,13 +21,6 @@ _SECTION: Final = re.compile(r"\[([^\]]{1,63})")
 _OPTION: Final = re.compile(r'\s*(\S{1,63}+)\s*=\s*"([^"]+)')
 _EMPTY_OPTION: Final = re.compile(r"\s*(\S{1,63})")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z", re.ASCII)
-_NUMBER: Final = re.compile(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\Z")
-_BOOLEANS: Final = {"on": True, "yes": True, "true": True, "y": True} | {
-    "off": False,
-    "no": False,
-    "false": False,
-    "n": False,
-}
 
 Section = tuple[str, str | None, dict[str, str]]
 """Group, id and options as they are written."""
@@ -104,20 +98,18 @@ def _lines(text: str) -> Iterator[str]:
 
 def _value(name: str, text: str, kind: type) -> Any:
     if kind is bool:
-        if text not in _BOOLEANS:
-            raise ConfigError(f"Parameter '{name}' expects 'on' or 'off'")
-        return _BOOLEANS[text]
+        try:
+            return parse_bool(text)
+        except ValueError:
+            raise ConfigError(f"Parameter '{name}' expects 'on' or 'off'") from None
     return _number(name, text) if kind is int else text
 
 
 def _number(name: str, text: str) -> int:
-    match = _NUMBER.match(text)
-    if match is None:
-        raise ConfigError(f"Parameter '{name}' expects a number")
-    digits = match[2]
-    octal = digits[:1] == "0" and digits[1:].isdigit()
-    number = int(digits, 8 if octal else 0)
-    if number >= 1 << 64:
-        raise ConfigError(f"Value '{text}' is too large for parameter '{name}'")
-    number = (-number if match[1] == "-" else number) % (1 << 64)
+    try:
+        number = parse_uint64(text)
+    except TooLarge:
+        raise ConfigError(f"Value '{text}' is too large for parameter '{name}'") from None
+    except ValueError:
+        raise ConfigError(f"Parameter '{name}' expects a number") from None
     return number - (1 << 64) if number >> 63 else number

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from qmpd import scalars
 from qmpd.cli.report import CommandLineError
 
 Warn = Callable[[str, str], None]
@@ -23,19 +24,6 @@ SIZE_HINT: Final = (
     "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
     "and exabytes, respectively.\n"
 )
-
-_BOOLEANS: Final = {
-    "on": True,
-    "yes": True,
-    "true": True,
-    "y": True,
-    "off": False,
-    "no": False,
-    "false": False,
-    "n": False,
-}
-
-_SUFFIXES: Final = {"B": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
 
 
 class Kind(Enum):
@@ -118,9 +106,10 @@ def parse_bool(name: str, value: str) -> bool:
 
     :raises CommandLineError: it is neither
     """
-    if value not in _BOOLEANS:
-        raise CommandLineError(f"Parameter '{name}' expects 'on' or 'off'")
-    return _BOOLEANS[value]
+    try:
+        return scalars.parse_bool(value)
+    except ValueError:
+        raise CommandLineError(f"Parameter '{name}' expects 'on' or 'off'") from None
 
 
 def parse_number(name: str, value: str) -> int:
@@ -128,15 +117,13 @@ def parse_number(name: str, value: str) -> int:
 
     :raises CommandLineError: it is none
     """
-    match = re.fullmatch(r"\s*([-+]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)", value)
-    if match is None:
-        raise CommandLineError(f"Parameter '{name}' expects a number")
-    sign, digits = match.groups()
-    octal = len(digits) > 1 and digits[0] == "0" and digits[1] not in "xX"
-    number = int(digits, 8 if octal else 0)
-    if number >= 1 << 64:
-        raise CommandLineError(f"Value '{value}' is too large for parameter '{name}'")
-    return (-number if sign == "-" else number) % (1 << 64)
+    try:
+        return scalars.parse_uint64(value)
+    except scalars.TooLarge:
+        text = f"Value '{value}' is too large for parameter '{name}'"
+        raise CommandLineError(text) from None
+    except ValueError:
+        raise CommandLineError(f"Parameter '{name}' expects a number") from None
 
 
 def parse_size(name: str, value: str) -> int:
@@ -144,28 +131,15 @@ def parse_size(name: str, value: str) -> int:
 
     :raises CommandLineError: it is none
     """
-    if re.fullmatch(r"\s*-\.?[0-9].*", value):
-        raise CommandLineError(f"Value '{value}' is out of range for parameter '{name}'")
-    match = re.fullmatch(
-        r"\s*\+?(?:(0[xX][0-9a-fA-F]+)|(?=\.?[0-9])([0-9]*)(\.[0-9]*)?)([BKMGTPEbkmgtpe]?)", value
-    )
-    if match is None or (match[1] and match[4]):
+    try:
+        return scalars.parse_size(value)
+    except scalars.TooLarge:
+        text = f"Value '{value}' is out of range for parameter '{name}'"
+        raise CommandLineError(text) from None
+    except ValueError:
         raise CommandLineError(
             f"Parameter '{name}' expects a non-negative number below 2^64", SIZE_HINT
-        )
-    shift = _SUFFIXES[match[4].upper() or "B"]
-    if match[1]:
-        size = int(match[1], 16) << shift
-    else:
-        fraction = match[3] or "."
-        size = (int(match[2] or "0") << shift) + int(float("0" + fraction + "0") * (1 << shift))
-        if fraction.strip(".0") and shift == 0:
-            raise CommandLineError(
-                f"Parameter '{name}' expects a non-negative number below 2^64", SIZE_HINT
-            )
-    if size >= 1 << 64:
-        raise CommandLineError(f"Value '{value}' is out of range for parameter '{name}'")
-    return size
+        ) from None
 
 
 def _any_string(name: str, value: str) -> object:

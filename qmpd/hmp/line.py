@@ -9,11 +9,10 @@ from enum import Enum
 from typing import Any, Final
 
 from qmpd.hmp.expression import Expression, ExpressionError
+from qmpd.scalars import read_size
 
 _BLANKS: Final = " \t\n\v\f\r"
 _ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
-_SIZE: Final = re.compile(r"(0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?)([bkmgtpeBKMGTPE]?)")
-_SUFFIXES: Final = "bkmgtpe"
 
 
 class UsageError(Exception):
@@ -132,14 +131,13 @@ class Line:
 
     def _size(self) -> int:
         self._skip_blanks()
-        match = _SIZE.match(self._text, self._position)
-        if match is None:
+        try:
+            size, self._position = read_size(self._text, self._position, "M")
+        except ValueError:
+            raise UsageError(Kind.SIZE.value, bare=True) from None
+        if size >= 2**63:
             raise UsageError(Kind.SIZE.value, bare=True)
-        self._position = match.end()
-        number, suffix = match.groups()
-        scale = 1024 ** _SUFFIXES.index(suffix.lower() or "m")
-        value = int(number, 16) if number[:2] in ("0x", "0X") else float(number)
-        return int(value * scale)
+        return size
 
     def _integer(self) -> int:
         expression = Expression(self._text, self._position)

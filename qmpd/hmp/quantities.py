@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from qmpd import scalars
 from qmpd.hmp.line import UsageError
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_NUMBER: Final = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)(\.\d*)?([bkmgtpeBKMGTPE]?)\Z")
-_SUFFIXES: Final = "bkmgtpe"
 
 
 def parse_size(text: str) -> int:
@@ -17,27 +16,18 @@ def parse_size(text: str) -> int:
 
     :raises UsageError: QEMU's words for what is no size, or too large
     """
-    match = _NUMBER.match(text)
-    if match is None:
-        if re.match(r"-\d+\Z", text):
-            raise UsageError(f"Parsing error: argument too large -- {text}\n")
-        raise _no_number(text)
-    whole, fraction, suffix = match.groups()
-    scale = 1024 ** _SUFFIXES.index(suffix.lower() or "b")
-    if fraction and (scale == 1 or whole[:2] in ("0x", "0X")):
-        raise _no_number(text)
-    value: int = int(whole, 0 if whole[:2] in ("0x", "0X") else 10) * scale
-    if fraction and len(fraction) > 1:
-        value += int(float("0" + fraction) * scale)
-    if value >= 2**63:
-        raise UsageError(f"Parsing error: argument too large -- {text}\n")
-    return value
-
-
-def _no_number(text: str) -> UsageError:
-    return UsageError(
-        f"Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- {text}\n"
-    )
+    too_large = UsageError(f"Parsing error: argument too large -- {text}\n")
+    try:
+        size = scalars.parse_size(text)
+    except scalars.TooLarge:
+        raise too_large from None
+    except ValueError:
+        raise UsageError(
+            f"Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- {text}\n"
+        ) from None
+    if size >= 2**63:
+        raise too_large
+    return size
 
 
 def parse_pattern(text: str) -> int:

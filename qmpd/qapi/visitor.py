@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from qmpd import scalars
 from qmpd.errors import GenericError
-from qmpd.qapi import scalars
 from qmpd.qapi.ghash import first_unexpected
 from qmpd.qapi.policy import CompatPolicy
 from qmpd.qapi.table import (

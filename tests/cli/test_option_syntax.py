@@ -165,6 +165,8 @@ def test_help_names_parameters_and_kinds() -> None:
         ("64G", 64 << 30),
         ("15E", 15 << 60),
         (" 7b", 7),
+        ("1.7k", 1741),
+        ("+.9k", 922),
     ],
 )
 def test_sizes(text: str, size: int) -> None:

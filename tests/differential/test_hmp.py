@@ -20,6 +20,7 @@ LINES = [
         "info status",
     ),
     *("info block-jobs", "info name x", "commit", "commit x", "commit all", "commit n0", "quit x"),
+    *(f"block_resize n0 {size}" for size in ("0x10", "0x10k", "+.5", "1.7zz", "-1", "8E", "1.5b")),
     *("block_resize x 5", "block_job_cancel x", "block_job_pause x", "info block"),
     *("qemu-io", "qemu-io n0", "qemu-io -d n0", "qemu-io -x n0 length", "qemu-io n0 length x"),
     *('qemu-io n0 "le\\x"', 'qemu-io n0 "read', 'qemu-io "n0" "length"', '  qemu-io   n0  "map"  '),
@@ -38,6 +39,7 @@ IO = [
     *("resume a", "write  0x10  1.5k", "write 0 1.5", "write 0 1e3", "write -- 0 1", "write -1 1"),
     *("read -v 0 40", "read -l 5 0 40", "read -P 7 -l 100 0 40", "read -P 7 -s 2 -l 10 0 40"),
     *("read x 1", "read 0 99999999999999999999", "write -n 0 64k", "write -u 0 1"),
+    *("read +0x10 1", "read +.5k 1", "read 1.7k 1", "read 0x10k 1", "read 1.0b 1", "read .9k 1"),
     *("write -zP 3 0 1", "write -zn 0 1", "discard x 1", "discard 0", "read -P zz 0 1"),
 ]
 

@@ -1,4 +1,4 @@
-"""Scalars of key=value options, as C reads them."""
+"""Scalars that arrive as strings, as C reads them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from qmpd.qapi.scalars import parse_bool, parse_int64, parse_number, parse_size, parse_uint64
+from qmpd.scalars import parse_bool, parse_int64, parse_number, parse_size, parse_uint64
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,8 @@ from qmpd.qapi.scalars import parse_bool, parse_int64, parse_number, parse_size,
         (parse_size, "512", 512),
         (parse_size, "0x1E", 30),
         (parse_size, "1.5k", 1536),
+        (parse_size, "1.7k", 1741),
+        (parse_size, " +1.0b", 1),
         (parse_size, ".5K", 512),
         (parse_size, "1.0", 1),
         (parse_size, "15E", 15 << 60),
@@ -52,6 +54,9 @@ def test_read(parse: Callable[[str], object], text: str, value: object) -> None:
         (parse_size, "."),
         (parse_size, "1e3"),
         (parse_size, "0x10k"),
+        (parse_size, "-1k"),
+        (parse_size, "99999999999999999999k"),
+        (parse_size, "16Ezz"),
         (parse_size, "16E"),
         (parse_size, "15.99999999999999999999E"),
     ],
