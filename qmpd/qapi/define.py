@@ -37,24 +37,8 @@ from qmpd.qapi.entities import (
     ObjectType,
 )
 from qmpd.qapi.source import Site
+from qmpd.qapi.table import BUILTINS
 
-BUILTIN_TYPES = {
-    "str": "string",
-    "number": "number",
-    "int": "int",
-    "int8": "int",
-    "int16": "int",
-    "int32": "int",
-    "int64": "int",
-    "uint8": "int",
-    "uint16": "int",
-    "uint32": "int",
-    "uint64": "int",
-    "size": "int",
-    "bool": "boolean",
-    "any": "value",
-    "null": "null",
-}
 QTYPE_VALUES = ("none", "qnull", "qnum", "qstring", "qdict", "qlist", "qbool")
 _KINDS: dict[type[Entity], str] = {
     BuiltinType: "built-in",
@@ -143,7 +127,7 @@ class Definer:
         self._sites: dict[str, Site] = {}
         self._unions: set[str] = set()
         self._modules = modules
-        for name, json_type in BUILTIN_TYPES.items():
+        for name, json_type in BUILTINS.items():
             self.entities[name] = BuiltinType(name, json_type=json_type)
             self._type_name(TypeName(name, is_array=True), None)
         self.empty = ObjectType("q_empty", implicit=True)
