@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
@@ -149,6 +150,10 @@ class Clock(ABC):
     def now(self) -> int:
         """Nanoseconds since some fixed moment; never goes back."""
 
+    def date(self) -> int:
+        """Nanoseconds since 1970."""
+        return time.time_ns()
+
     @abstractmethod
     def call_later(self, delay: int, callback: Callback) -> Handle:
         """Call `callback` when `delay` nanoseconds have passed."""
@@ -224,10 +229,12 @@ class VirtualClock(Clock):
     """Time that stands still until `advance` is called.
 
     :param start: first value of `now`, nanoseconds
+    :param date: first value of `date`, nanoseconds since 1970; that of the system if absent
     """
 
-    def __init__(self, start: int = 0) -> None:
+    def __init__(self, start: int = 0, date: int | None = None) -> None:
         self._now = start
+        self._epoch = (time.time_ns() if date is None else date) - start
         self._ready: deque[Callback] = deque()
         self._timers: list[tuple[int, int, _Timer]] = []
         self._sequence = itertools.count()
@@ -235,6 +242,10 @@ class VirtualClock(Clock):
     def now(self) -> int:
         """Virtual nanoseconds since `start`'s zero."""
         return self._now
+
+    def date(self) -> int:
+        """See `Clock.date`; it stands still as well."""
+        return self._epoch + self._now
 
     def call_later(self, delay: int, callback: Callback) -> Handle:
         """See `Clock.call_later`; runs inside a later `advance` or `run`."""

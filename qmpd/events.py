@@ -6,7 +6,6 @@ the business of the subscribers (the server limits the rate as QEMU does).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
@@ -36,11 +35,11 @@ Subscriber = Callable[[EventRecord], None]
 class EventBus:
     """The events of one machine.
 
-    :param wall_clock: seconds since the epoch, in nanoseconds
+    :param date: tells the nanoseconds since 1970
     """
 
-    def __init__(self, wall_clock: Callable[[], int] = time.time_ns) -> None:
-        self._wall_clock = wall_clock
+    def __init__(self, date: Callable[[], int]) -> None:
+        self._date = date
         self._subscribers: list[Subscriber] = []
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
@@ -55,7 +54,7 @@ class EventBus:
 
     def emit(self, name: str, data: Mapping[str, object] | None = None) -> None:
         """Stamp the event and hand it to all subscribers, in order of subscription."""
-        microseconds = self._wall_clock() // 1000
+        microseconds = self._date() // 1000
         record = EventRecord(name, data, microseconds // 1_000_000, microseconds % 1_000_000)
         for subscriber in tuple(self._subscribers):
             subscriber(record)

@@ -111,7 +111,7 @@ class Machine:
         self.compat = CompatPolicy() if compat is None else compat
         self.stdout = stdout
         self.stderr = stderr
-        self.events = EventBus()
+        self.events = EventBus(clock.date)
         self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock, stepped=stepped)
         self.graph.print = lambda text: self.stdout(text)
         self.graph.report = lambda text: self.stderr(f"{text}\n")

@@ -72,3 +72,10 @@ def test_an_error_nobody_waits_for_is_raised() -> None:
     clock.spawn(work(), "lost")
     with pytest.raises(ValueError, match="lost"):
         clock.settle()
+
+
+def test_the_date_stands_still_and_advances_with_the_time() -> None:
+    clock = VirtualClock(start=5, date=1_700_000_000_000_000_000)
+    assert [clock.date(), clock.date()] == [1_700_000_000_000_000_000] * 2
+    clock.advance(7)
+    assert clock.date() == 1_700_000_000_000_000_007

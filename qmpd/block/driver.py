@@ -302,11 +302,11 @@ class BlockDriver:
         return False
 
     async def snapshot_create(
-        self, name: str, date: tuple[int, int], vm_clock: int, *, disk_only: bool = True
+        self, name: str, date: int, vm_clock: int, *, disk_only: bool = True
     ) -> str:
         """Keep the disk as an internal snapshot; returns its id.
 
-        :param date: seconds and nanoseconds of the real time
+        :param date: nanoseconds since 1970
         :param vm_clock: nanoseconds the guest has run
         :param disk_only: the state of the guest is not kept with it
         :raises BlockIOError: it failed

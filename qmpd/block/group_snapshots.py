@@ -7,7 +7,6 @@ child, as long as that is all it stands on.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -122,8 +121,7 @@ class SnapshotGroup:
 
         :raises GenericError: one failed
         """
-        now = time.time_ns()
-        date = now // 1_000_000_000, now % 1_000_000_000
+        date = self._graph.clock.date()
         clock = self._graph.guest_clock.now()
         for node in self.nodes():
             holder = snapshot_holder(node)

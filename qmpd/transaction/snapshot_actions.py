@@ -6,7 +6,6 @@ which is never closed, nothing can fail any more.
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -158,10 +157,9 @@ class SnapshotInternalSync(Action):
             raise GenericError("Name is empty")
         if find_snapshot(node, name) is not None:
             raise GenericError(f"Snapshot with name '{name}' already exists on device '{device}'")
-        now = time.time_ns()
-        date = now // 1_000_000_000, now % 1_000_000_000
+        date, guest_time = self.graph.clock.date(), self.graph.guest_clock.now()
         try:
-            made = await holder.driver.snapshot_create(name, date, self.graph.guest_clock.now())
+            made = await holder.driver.snapshot_create(name, date, guest_time)
         except BlockIOError as error:
             raise error.prefixed(
                 f"Failed to create snapshot '{name}' on device '{device}': "

@@ -124,7 +124,7 @@ class Play:
     def snapshot(self, name: str) -> None:
         if name in self.snapshots or self.single_refcount or "data-file" in self.node.children:
             return
-        self.bench.run(self.node.driver.snapshot_create(name, (1, 2), 3))
+        self.bench.run(self.node.driver.snapshot_create(name, 1_000_000_002, 3))
         self.snapshots[name] = bytes(self.model)
 
     def revert(self, name: str) -> None:

@@ -75,7 +75,7 @@ def pristine(kind: int) -> tuple[bytes, tuple[tuple[int, int], ...]]:
     world.run(node.pwrite_compressed(1 << 19, b"\x22" * (node.driver.cluster_size() or 0)))
     world.run(node.pwrite_zeroes(900_000, 50_000))
     if options.get("refcount-bits") != 1:
-        world.run(node.driver.snapshot_create("s", (1, 2), 3))
+        world.run(node.driver.snapshot_create("s", 1_000_000_002, 3))
         world.run(node.pwrite(65536, b"\x33" * 9000))
     if options.get("version") != "v2":
         add(world.graph, "n", "b", granularity=4096, persistent=True, disabled=False)
@@ -169,7 +169,7 @@ def use(world: World) -> None:
         lambda: node.pwrite(0, b"\x66" * min(70_000, length)),
         lambda: node.pdiscard(0, length // 4 // 512 * 512),
         lambda: node.pwrite_zeroes(0, length // 3 // 512 * 512, may_unmap=True),
-        lambda: node.driver.snapshot_create("t", (1, 2), 3),
+        lambda: node.driver.snapshot_create("t", 1_000_000_002, 3),
         lambda: node.driver.snapshot_delete(None, "s"),
         lambda: node.driver.remove_persistent_bitmap("b"),
         lambda: node.truncate(length + 65536, exact=True),

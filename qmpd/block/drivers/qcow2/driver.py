@@ -24,6 +24,7 @@ from qmpd.block.drivers.qcow2.write import write_clusters, write_compressed
 from qmpd.block.drivers.qcow2.zero import discard, make_empty, write_zeroes
 from qmpd.block.filename import filename
 from qmpd.block.permissions import ALL, RESIZE, WRITE
+from qmpd.clock import NANOSECONDS
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
 if TYPE_CHECKING:
@@ -318,15 +319,15 @@ class Qcow2(BlockDriver):
         return found is not None and found.disk_only
 
     async def snapshot_create(
-        self, name: str, date: tuple[int, int], vm_clock: int, *, disk_only: bool = True
+        self, name: str, date: int, vm_clock: int, *, disk_only: bool = True
     ) -> str:
         """See `BlockDriver.snapshot_create`."""
         self.state.check_usable()
         made = await snapshots.snapshot_create(
             self.state,
             name,
-            date_sec=date[0],
-            date_nsec=date[1],
+            date_sec=date // NANOSECONDS,
+            date_nsec=date % NANOSECONDS,
             vm_clock_nsec=vm_clock,
             disk_only=disk_only,
         )
