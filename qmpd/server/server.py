@@ -94,14 +94,14 @@ class Server:
     def _listen_nbd(
         self, address: Mapping[str, Any], max_connections: int, handshake_seconds: int
     ) -> NbdServer:
-        from qmpd.commands.export import nbd_exports
+        from qmpd.export.nbd_control import nbd_exports
         from qmpd.server.nbd_server import NbdServer
 
         return NbdServer(
             self.loop,
             self.machine.clock,
             read_address(address),
-            partial(nbd_exports, self.machine),
+            partial(nbd_exports, self.machine.exports),
             max_connections=max_connections,
             handshake_seconds=handshake_seconds,
         )
