@@ -28,7 +28,7 @@ from qmpd.runstate import RunState
 if TYPE_CHECKING:
     from qmpd.block.images import Storage
     from qmpd.clock import Clock
-    from qmpd.export.host import ListenNbd, NbdServer
+    from qmpd.export.host import ListenNbd, ListenVhostUser, NbdServer
 
 PACKAGE: Final = f"qmpd-{__version__}"
 """What query-version and the greeting say where QEMU names its package."""
@@ -109,6 +109,7 @@ class Machine:
         self.exports = BlockExports(self.graph, emit=self.events.emit)
         self.nbd_server: NbdServer | None = None
         self.listen_nbd: ListenNbd | None = None
+        self.listen_vhost_user: ListenVhostUser | None = None
         self.jobs = JobTable(emit=self.events.emit, clock=clock)
         self.objects = ObjectContainer(self.graph.throttle_groups)
         self.devices = DeviceTree(self, Board() if board is None else board)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
     from qmpd.export.table import BlockExports
+    from qmpd.export.vhost_user_device import Link, VhostUserDevice
 
 
 class NbdServer(Protocol):
@@ -18,6 +19,16 @@ class NbdServer(Protocol):
 
     async def close(self) -> None:
         """Stop, and cut off everybody."""
+
+
+class VhostUserServer(Protocol):
+    """A listening socket of a vhost-user export."""
+
+    def config_changed(self) -> None:
+        """Tell the client that the device's configuration is another one."""
+
+    async def close(self) -> None:
+        """Stop listening, and cut off the client."""
 
 
 class Objects(Protocol):
@@ -31,12 +42,18 @@ ListenNbd = Callable[[Mapping[str, Any], int, int], NbdServer]
 """Starts an NBD server, given a SocketAddress, the most clients and the seconds that a
 handshake may take."""
 
+ListenVhostUser = Callable[
+    [Mapping[str, Any], "Callable[[Link], VhostUserDevice]"], VhostUserServer
+]
+"""Starts a vhost-user server, given a SocketAddress and what makes a client's device."""
+
 
 class ExportHost(Protocol):
     """A machine, as far as exports go."""
 
     nbd_server: NbdServer | None
     listen_nbd: ListenNbd | None
+    listen_vhost_user: ListenVhostUser | None
 
     @property
     def graph(self) -> Graph:
