@@ -251,8 +251,8 @@ class VhostUserDevice:
         self._queue(index).set_size(size)
 
     def _set_vring_addr(self, message: Message) -> None:
-        index, flags, desc, used, available, log = message.read(ADDRESSES)
-        self._queue(index).set_addresses(desc, used, available, flags, log)
+        index, _, desc, used, available, log = message.read(ADDRESSES)
+        self._queue(index).set_addresses(desc, used, available, log)
 
     def _set_vring_base(self, message: Message) -> None:
         index, base = message.read(STATE)

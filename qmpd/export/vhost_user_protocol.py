@@ -125,9 +125,6 @@ OFFERED: Final = (
 """What QEMU's back-end offers for disks, but for PAGEFAULT (postcopy migration), which it has
 where userfaultfd may be used."""
 
-LOG_RING: Final = 1
-"""Flag of a queue's addresses: writes to its used ring are logged too."""
-
 
 class Panic(Exception):
     """The front-end broke the protocol, and its connection ends; QEMU's text for people."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from qmpd.export.guest_memory import GuestMemory
-from qmpd.export.vhost_user_protocol import LOG_RING, Feature, Panic
+from qmpd.export.vhost_user_protocol import Feature, Panic
 
 DESCRIPTOR: Final = struct.Struct("<QIHH")
 """Address, length, flags, next."""
@@ -77,7 +77,7 @@ class Virtqueue:
         self._memory = memory
         self._rings: _Rings | None = None
         self._addresses: tuple[int, int, int] | None = None
-        self._log_address: int | None = None
+        self._log_address = 0
         self._size = 0
         self.next_available = 0
         self._used_index = 0
@@ -100,8 +100,10 @@ class Virtqueue:
         self.unbind()
         self._size = size
 
-    def set_addresses(self, desc: int, used: int, available: int, flags: int, log: int) -> None:
-        """Set user addresses of the rings; the log address is the used ring's guest address.
+    def set_addresses(self, desc: int, used: int, available: int, log: int) -> None:
+        """Set user addresses of the rings.
+
+        :param log: what writes to the used ring are logged as, a guest address
 
         :raises Panic: they are not in the client's memory
         """
@@ -111,7 +113,7 @@ class Virtqueue:
         with self._memory.at_user_address(used, 4) as ring, ring.cast("H") as numbers:
             self._used_index = _swap(numbers[1])
         self._addresses = (desc, used, available)
-        self._log_address = log if flags & LOG_RING else None
+        self._log_address = log
 
     def unbind(self) -> None:
         """Let go of the memory, until the queue is used again."""
@@ -220,7 +222,7 @@ class Virtqueue:
             behind = (self._used_index - self._signalled) & 0xFFFF
             if behind >= 0x8000 or not behind:
                 self._signalled = None
-        if self._log_address is not None and self._memory.log is not None:
+        if self._memory.log is not None:
             self._memory.log.mark(self._log_address + 4 + USED.size * place, USED.size)
             self._memory.log.mark(self._log_address + 2, 2)
 
