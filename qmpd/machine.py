@@ -6,7 +6,7 @@ A process may hold any number of machines; a monitor belongs to one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -28,6 +28,7 @@ from qmpd.runstate import RunState
 if TYPE_CHECKING:
     from qmpd.block.images import Storage
     from qmpd.clock import Clock
+    from qmpd.export.host import ListenNbd, ListenVhostUser, NbdServer
 
 PACKAGE: Final = f"qmpd-{__version__}"
 """What query-version and the greeting say where QEMU names its package."""
@@ -41,16 +42,6 @@ def _print(text: str) -> None:
 def _print_error(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
-
-
-class NbdServer(Protocol):
-    """A running NBD server, as commands see it."""
-
-    max_connections: int
-    """Clients at a time, 0 for any number."""
-
-    async def close(self) -> None:
-        """Stop, and cut off everybody."""
 
 
 class HotDrives(Protocol):
@@ -117,9 +108,8 @@ class Machine:
         self.graph.report = lambda text: self.stderr(f"{text}\n")
         self.exports = BlockExports(self.graph, emit=self.events.emit)
         self.nbd_server: NbdServer | None = None
-        self.listen_nbd: Callable[[Mapping[str, Any], int, int], NbdServer] | None = None
-        """Starts an NBD server, given a SocketAddress, the most clients and the seconds that a
-        handshake may take."""
+        self.listen_nbd: ListenNbd | None = None
+        self.listen_vhost_user: ListenVhostUser | None = None
         self.jobs = JobTable(emit=self.events.emit, clock=clock)
         self.objects = ObjectContainer(self.graph.throttle_groups)
         self.devices = DeviceTree(self, Board() if board is None else board)

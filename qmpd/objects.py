@@ -246,6 +246,11 @@ class ObjectContainer:
         del self.objects[object_id]
         found.removed()
 
+    def is_a(self, object_id: str, qom_type: str) -> bool:
+        """Whether there is an object of this id and QOM type."""
+        found = self.objects.get(object_id)
+        return found is not None and found.qom_type == qom_type
+
     def of_type(self, cls: type[ObjectT]) -> list[ObjectT]:
         """All objects of class `cls`, oldest first."""
         return [entry for entry in self.objects.values() if isinstance(entry, cls)]

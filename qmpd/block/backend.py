@@ -85,6 +85,8 @@ class BlockBackend:
         """Whether its device tells the guest of all failures, whatever else it was asked for."""
         self.throttle: ThrottleMember | None = None
         """What holds its requests up, where there are limits."""
+        self.on_resize: Callable[[], None] | None = None
+        """Told when the medium has another length."""
         self._inactive = False
         self._queues = queues
         self._queue: deque[Waiter] = deque()
@@ -200,6 +202,11 @@ class BlockBackend:
         if self.device is None and not self._inactive and self.root is not None:
             self._inactive = True
             self._apply(self.root, 0, ALL)
+
+    def node_resized(self) -> None:
+        """See `Parent.node_resized`."""
+        if self.on_resize is not None:
+            self.on_resize()
 
     # Drained sections
 

@@ -36,6 +36,9 @@ class Parent(Protocol):
     def node_inactivated(self) -> None:
         """The node it holds is being given up: it must not need to write any more."""
 
+    def node_resized(self) -> None:
+        """The node it holds has another length."""
+
     def drained_begin(self) -> None:
         """A node it holds is to be quiet: start nothing new; these calls are counted."""
 

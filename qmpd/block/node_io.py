@@ -46,6 +46,7 @@ class NodeIO:
     """What a node needs to be read and written; `Node` adds its place in the graph."""
 
     children: dict[str, Edge]
+    parents: list[Edge]
     node_name: str
 
     def __init__(self, graph: Graph) -> None:
@@ -333,8 +334,15 @@ class NodeIO:
         finally:
             self._write_generation += 1
             self._leave()
+        self._resized()
+
+    def _resized(self) -> None:
+        """Its length is another one: tell what depends on it."""
         for bitmap in self.bitmaps:
             bitmap.resize(self.length)
+        for edge in self.parents:
+            if edge.user is not None:
+                edge.user.node_resized()
 
     def refresh_length(self) -> None:
         """Ask the driver for the length anew; a node ends at a full sector.
@@ -394,8 +402,7 @@ class NodeIO:
         end = offset + length
         if end > self.length and done:
             self.length = -(-end // SECTOR) * SECTOR
-            for bitmap in self.bitmaps:
-                bitmap.resize(self.length)
+            self._resized()
         if length:
             if end > self.wr_highest_offset:
                 self.wr_highest_offset = end

@@ -100,7 +100,7 @@ class StorageDaemonOptions:
         return True
 
     def _export(self, text: str) -> bool:
-        from qmpd.commands.export import add_export
+        from qmpd.export.add import add_export
 
         server = self._host.server
         options = read_option_value("block_export:BlockExportOptions", text, "type")
@@ -108,7 +108,7 @@ class StorageDaemonOptions:
         return True
 
     def _nbd_server(self, text: str) -> bool:
-        from qmpd.commands.export import start_server
+        from qmpd.export.nbd_control import start_server
 
         server = self._host.server
         server.run_now(start_server(server.machine, read_nbd_server(text)))

@@ -182,9 +182,7 @@ class Negotiation:
         wanted = [kind for (kind,) in struct.iter_unpack(">H", rest[2:])]
         export = self._find(name)
         if export is None:
-            shown = name.decode("utf-8", "replace")
-            text = f"export '{shown}' not present".encode()
-            await self._reply(option, OptionReply.ERR_UNKNOWN, text)
+            await self._not_present(option, name)
             return None
         if Info.NAME in wanted:
             await self._tell(option, Info.NAME, name)
@@ -208,6 +206,11 @@ class Negotiation:
         await self._reply(option, OptionReply.ACK)
         return export if option == Option.GO else None
 
+    async def _not_present(self, option: int, name: bytes) -> None:
+        shown = name.decode("utf-8", "replace")
+        text = f"export '{shown}' not present".encode()
+        await self._reply(option, OptionReply.ERR_UNKNOWN, text)
+
     async def _tell(self, option: int, kind: int, data: bytes) -> None:
         await self._reply(option, OptionReply.INFO, struct.pack(">H", kind) + data)
 
@@ -230,9 +233,7 @@ class Negotiation:
             raise _Malformed(f"option '{_name(option)}' has unexpected length")
         export = self._find(name)
         if export is None:
-            shown = name.decode("utf-8", "replace")
-            text = f"export '{shown}' not present".encode()
-            await self._reply(option, OptionReply.ERR_UNKNOWN, text)
+            await self._not_present(option, name)
             return
         chosen: dict[int, Context] = {}
         if listing and not queries:

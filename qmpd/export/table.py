@@ -65,16 +65,11 @@ class BlockExports:
         self._emit = emit
         self.exports: dict[str, BlockExport] = {}
 
-    def open_backend(
-        self, export_id: str, node: Node, *, writable: bool, writethrough: bool
-    ) -> BlockBackend:
+    def open_backend(self, node: Node, *, writable: bool, writethrough: bool) -> BlockBackend:
         """What a new export of `node` works with.
 
-        :raises GenericError: the id is malformed or taken, or the node may not be used so
+        :raises GenericError: the node may not be used so
         """
-        self.check_id(export_id)
-        if writable and node.read_only:
-            raise GenericError("Cannot export read-only node as writable")
         perm = CONSISTENT_READ | (WRITE if writable else 0)
         backend = BlockBackend(self.graph, "", node, perm=perm, shared=ALL)
         backend.enable_write_cache = not writethrough

@@ -253,6 +253,9 @@ class BlockJob(Job):
     def node_inactivated(self) -> None:
         """See `Parent.node_inactivated`."""
 
+    def node_resized(self) -> None:
+        """See `Parent.node_resized`: a job minds what it asked for at its start."""
+
     # Drains of the graph
 
     def drained_begin(self) -> None:

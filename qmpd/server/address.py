@@ -116,6 +116,9 @@ class FdAddress:
             number = int(self.fd)
         except ValueError:
             raise GenericError(f"Unable to parse FD number {self.fd}") from None
+        if not -(1 << 31) <= number < 1 << 31:
+            reason = os.strerror(errno.ERANGE)
+            raise GenericError(f"Unable to parse FD number {self.fd}: {reason}")
         try:
             is_socket = stat.S_ISSOCK(os.fstat(number).st_mode)
         except OSError:

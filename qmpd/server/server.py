@@ -10,9 +10,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from qmpd.errors import GenericError
 from qmpd.machine import PACKAGE
-from qmpd.personality import QEMU_VERSION
-from qmpd.server.address import read_address
+from qmpd.personality import QEMU_VERSION, Personality
+from qmpd.server.address import FdAddress, read_address
 from qmpd.server.chardev import Chardev, ChardevTable
 from qmpd.server.dispatcher import Dispatcher, Work
 from qmpd.server.event_throttle import EventThrottle
@@ -21,11 +22,14 @@ from qmpd.server.stdio_chardev import StdioChardev
 if TYPE_CHECKING:
     from qmpd.clock import Task, VirtualClock
     from qmpd.events import EventRecord
+    from qmpd.export.vhost_user_device import Link, VhostUserDevice
     from qmpd.machine import Machine
+    from qmpd.server.address import SocketAddress
     from qmpd.server.hmp_monitor import HmpMonitor
     from qmpd.server.journal import Journal
     from qmpd.server.nbd_server import NbdServer
     from qmpd.server.qmp_monitor import QmpMonitor
+    from qmpd.server.vhost_user_server import VhostUserServer
 
 LOG = logging.getLogger("qmpd.server")
 
@@ -72,6 +76,7 @@ class Server:
         """Called when the machine has been shut down and all replies are written."""
         self._journal = journal
         self._qmp: list[QmpMonitor] = []
+        self._started = False
         self._ending = False
         # on a single one, to look out for the client would keep it from running
         self._several_cpus = len(os.sched_getaffinity(0)) > 1
@@ -80,6 +85,7 @@ class Server:
         )
         machine.on_shutdown = self._shutdown_begins
         machine.listen_nbd = self._listen_nbd
+        machine.listen_vhost_user = self._listen_vhost_user
 
     def _chardev_infos(self) -> list[dict[str, Any]]:
         return [
@@ -91,19 +97,44 @@ class Server:
             for chardev in self.chardevs
         ]
 
+    def _address(self, options: Mapping[str, Any]) -> SocketAddress:
+        """An address to listen at; a monitor names descriptors that it was given by getfd.
+
+        :raises GenericError: nobody has given it one
+        """
+        address = read_address(options)
+        if isinstance(address, FdAddress) and self._started:
+            if self.machine.personality is Personality.STORAGE_DAEMON:
+                raise GenericError("only QEMU supports file descriptor passing")
+            raise GenericError(f"File descriptor named '{address.fd}' has not been found")
+        return address
+
     def _listen_nbd(
         self, address: Mapping[str, Any], max_connections: int, handshake_seconds: int
     ) -> NbdServer:
-        from qmpd.commands.export import nbd_exports
+        from qmpd.export.nbd_control import nbd_exports
         from qmpd.server.nbd_server import NbdServer
 
         return NbdServer(
             self.loop,
             self.machine.clock,
-            read_address(address),
-            partial(nbd_exports, self.machine),
+            self._address(address),
+            partial(nbd_exports, self.machine.exports),
             max_connections=max_connections,
             handshake_seconds=handshake_seconds,
+        )
+
+    def _listen_vhost_user(
+        self, address: Mapping[str, Any], device: Callable[[Link], VhostUserDevice]
+    ) -> VhostUserServer:
+        from qmpd.server.vhost_user_server import VhostUserServer
+
+        return VhostUserServer(
+            self.loop,
+            self.machine.clock,
+            self._address(address),
+            device,
+            self.machine.graph.report,
         )
 
     def _deliver(self, event: EventRecord) -> None:
@@ -193,6 +224,7 @@ class Server:
 
     def start(self) -> None:
         """Begin to serve; the loop does the rest."""
+        self._started = True
         for chardev in self.chardevs:
             chardev.start()
 

@@ -1,0 +1,86 @@
+"""Adding exports of any type (QEMU's blk_exp_add): what all types check, and in which order."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.errors import GenericError, NotServed
+from qmpd.export.nbd_control import create_nbd
+from qmpd.export.vhost_user_export import check_block_size, create_vhost_user
+
+if TYPE_CHECKING:
+    from qmpd.block.backend import BlockBackend
+    from qmpd.export.host import ExportHost
+    from qmpd.export.table import BlockExport
+
+    Create = Callable[[ExportHost, BlockBackend, Mapping[str, Any]], BlockExport]
+
+
+async def add_export(host: ExportHost, options: Mapping[str, Any]) -> None:
+    """Export a node.
+
+    :param options: BlockExportOptions, plain JSON values
+    :raises QmpError: QEMU's texts
+    """
+    exports = host.exports
+    exports.check_id(options["id"])
+    node = host.graph.lookup_device_or_node(None, options["node-name"])
+    writable = options.get("writable", False)
+    if writable and node.read_only:
+        raise GenericError("Cannot export read-only node as writable")
+    if "iothread" in options and not host.objects.is_a(options["iothread"], "iothread"):
+        raise GenericError(f'iothread "{options["iothread"]}" not found')
+    if options.get("allow-inactive", False) and options["type"] != "nbd":
+        raise GenericError("Export type does not support inactive exports")
+    backend = exports.open_backend(
+        node, writable=writable, writethrough=options.get("writethrough", False)
+    )
+    try:
+        export = _CREATE[options["type"]](host, backend, options)
+    except BaseException:
+        backend.remove_node()
+        host.graph.forget_backend(backend)
+        raise
+    exports.add(export)
+
+
+def _create_fuse(_: ExportHost, __: BlockBackend, options: Mapping[str, Any]) -> BlockExport:
+    mountpoint = options["mountpoint"]
+    try:
+        mode = os.stat(mountpoint).st_mode
+    except OSError as error:
+        raise GenericError(
+            f"Failed to stat '{mountpoint}': {os.strerror(error.errno or 0)}"
+        ) from None
+    if not stat.S_ISREG(mode):
+        raise GenericError(f"'{mountpoint}' is not a regular file")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        raise GenericError("Failed to mount FUSE session to export")
+    raise NotServed("Exports of type 'fuse' are not served by qmpd")
+
+
+def _create_vduse(_: ExportHost, __: BlockBackend, options: Mapping[str, Any]) -> BlockExport:
+    if options.get("num-queues", 1) == 0:
+        raise GenericError("num-queues must be greater than 0")
+    size = options.get("queue-size", 256)
+    if not 2 < size <= 1024 or size & (size - 1):
+        raise GenericError("queue-size is invalid")
+    check_block_size(options.get("logical-block-size", 512))
+    if not os.access("/dev/vduse/control", os.R_OK | os.W_OK):
+        raise GenericError("failed to create vduse device")
+    raise NotServed("Exports of type 'vduse-blk' are not served by qmpd")
+
+
+_CREATE: Final[Mapping[str, Create]] = MappingProxyType(
+    {
+        "nbd": create_nbd,
+        "vhost-user-blk": create_vhost_user,
+        "fuse": _create_fuse,
+        "vduse-blk": _create_vduse,
+    }
+)
+"""What makes an export of each type, or says why there is none."""

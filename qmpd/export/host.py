@@ -1,0 +1,68 @@
+"""What exports need of the machine they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from qmpd.block.graph import Graph
+    from qmpd.export.table import BlockExports
+    from qmpd.export.vhost_user_device import Link, VhostUserDevice
+
+
+class NbdServer(Protocol):
+    """A running NBD server, as commands see it."""
+
+    max_connections: int
+    """Clients at a time, 0 for any number."""
+
+    async def close(self) -> None:
+        """Stop, and cut off everybody."""
+
+
+class VhostUserServer(Protocol):
+    """A listening socket of a vhost-user export."""
+
+    def config_changed(self) -> None:
+        """Tell the client that the device's configuration is another one."""
+
+    async def close(self) -> None:
+        """Stop listening, and cut off the client."""
+
+
+class Objects(Protocol):
+    """The objects that object-add has made."""
+
+    def is_a(self, object_id: str, qom_type: str) -> bool:
+        """Whether there is one of this id and type."""
+
+
+ListenNbd = Callable[[Mapping[str, Any], int, int], NbdServer]
+"""Starts an NBD server, given a SocketAddress, the most clients and the seconds that a
+handshake may take."""
+
+ListenVhostUser = Callable[
+    [Mapping[str, Any], "Callable[[Link], VhostUserDevice]"], VhostUserServer
+]
+"""Starts a vhost-user server, given a SocketAddress and what makes a client's device."""
+
+
+class ExportHost(Protocol):
+    """A machine, as far as exports go."""
+
+    nbd_server: NbdServer | None
+    listen_nbd: ListenNbd | None
+    listen_vhost_user: ListenVhostUser | None
+
+    @property
+    def graph(self) -> Graph:
+        """The block graph."""
+
+    @property
+    def exports(self) -> BlockExports:
+        """The exports there are."""
+
+    @property
+    def objects(self) -> Objects:
+        """Objects, iothreads among them."""

@@ -1,0 +1,234 @@
+"""Sockets of vhost-user exports: one client at a time, its messages, kicks and requests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from qmpd.clock import Waiter
+from qmpd.export.vhost_user_protocol import HEADER, MAX_FDS, MAX_PAYLOAD, Message
+from qmpd.server import address as addresses
+
+if TYPE_CHECKING:
+    from qmpd.clock import Clock, Task
+    from qmpd.export.vhost_user_device import Link, VhostUserDevice
+    from qmpd.server.address import SocketAddress
+
+
+class VhostUserServer:
+    """A listening socket.
+
+    :param address: where it listens
+    :param device: makes the device that serves a client
+    :param report: takes complaints about clients
+    :raises GenericError: it cannot listen there
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        address: SocketAddress,
+        device: Callable[[Link], VhostUserDevice],
+        report: Callable[[str], None],
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.device = device
+        self.report = report
+        self._address = address
+        self._listeners = addresses.listen(address)
+        self._client: _Connection | None = None
+        for listener in self._listeners:
+            listener.setblocking(False)
+        self._accept_next()
+
+    def _accept_next(self) -> None:
+        for listener in self._listeners:
+            self.loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return  # it has left again
+        for one in self._listeners:
+            self.loop.remove_reader(one.fileno())
+        sock.setblocking(False)
+        self._client = _Connection(self, sock)
+
+    def left(self) -> None:
+        """The client has gone: the next one may come."""
+        self._client = None
+        self._accept_next()
+
+    def config_changed(self) -> None:
+        """Tell the client that the device's configuration is another one."""
+        if self._client is not None:
+            self._client.device.config_changed()
+
+    async def close(self) -> None:
+        """Listen no more, and cut the client off once its requests are done."""
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            self.loop.remove_reader(listener.fileno())
+            listener.close()
+        addresses.remove_socket_file(self._address)
+        if self._client is not None:
+            await self._client.close()
+
+
+class _Connection:
+    """A client; it is gone when its requests are done."""
+
+    def __init__(self, server: VhostUserServer, sock: socket.socket) -> None:
+        self._server = server
+        self._loop = server.loop
+        self._sock = sock
+        self._head = b""
+        self._message: Message | None = None
+        self._size = 0
+        self._fds: list[int] = []
+        self._unsent = b""
+        self._requests = 0
+        self._ending = False
+        self._gone = Waiter()
+        self.device = server.device(self)
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    # What the device needs (`Link`)
+
+    def watch(self, fd: int, callback: Callable[[], None]) -> None:
+        """See `Link.watch`."""
+        self._loop.add_reader(fd, callback)
+
+    def unwatch(self, fd: int) -> None:
+        """See `Link.unwatch`."""
+        self._loop.remove_reader(fd)
+
+    def later(self, callback: Callable[[], None]) -> None:
+        """See `Link.later`."""
+        self._loop.call_soon(callback)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """See `Link.start`."""
+        self._requests += 1
+        self._server.clock.enter(work, "vhost-user request", self._request_done)
+
+    def cut(self) -> None:
+        """See `Link.cut`."""
+        if self._ending:
+            return
+        self._ending = True
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self.device.stop()
+        if not self._requests:
+            # Not within a call of the device, which still works with what this gives back.
+            self._loop.call_soon(self._end)
+
+    # Messages
+
+    def _readable(self) -> None:
+        try:
+            message = self._receive()
+        except BlockingIOError:
+            return
+        except OSError:
+            self.cut()
+            return
+        if message is None:
+            return
+        reply = self.device.handle(message)
+        if reply is not None:
+            self._unsent += reply.encode()
+            self._writable()
+        if self.device.broken:
+            self.cut()
+
+    def _receive(self) -> Message | None:
+        """The next message; None while there is only a part of it.
+
+        :raises OSError: there is none any more, or it is too long
+        """
+        if len(self._head) < HEADER.size:
+            room = HEADER.size - len(self._head)
+            part, fds, _, _ = socket.recv_fds(self._sock, room, MAX_FDS + 1)
+            self._fds += fds
+            if len(self._fds) > MAX_FDS:
+                self._server.report(
+                    f"A maximum of {MAX_FDS} fds are allowed, however got {len(self._fds)} fds now"
+                )
+                raise ConnectionAbortedError
+            if not part:
+                raise ConnectionResetError
+            self._head += part
+            if len(self._head) < HEADER.size:
+                return None
+            request, flags, self._size = HEADER.unpack(self._head)
+            if self._size > MAX_PAYLOAD:
+                self._server.report(
+                    f"Error: too big message request: {request}, size: vmsg->size: {self._size},"
+                    f" while sizeof(vmsg->payload) = {MAX_PAYLOAD}"
+                )
+                raise ConnectionAbortedError
+            self._message, self._fds = Message(request, flags, b"", self._fds), []
+        message = self._message
+        assert message is not None
+        if len(message.payload) < self._size:
+            part = self._sock.recv(self._size - len(message.payload))
+            if not part:
+                raise ConnectionResetError
+            message.payload += part
+            if len(message.payload) < self._size:
+                return None
+        self._head, self._message = b"", None
+        return message
+
+    def _writable(self) -> None:
+        """Send what is to be sent; nothing is read as long as the client does not take it."""
+        try:
+            sent = self._sock.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.cut()
+            return
+        self._unsent = self._unsent[sent:]
+        if self._unsent:
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+        elif self._loop.remove_writer(self._sock.fileno()):
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    # Its end
+
+    def _request_done(self, task: Task) -> None:
+        self._requests -= 1
+        if task.error is not None:
+            self._loop.call_exception_handler(
+                {"message": "a vhost-user request failed", "exception": task.error}
+            )
+            self.cut()
+        if self._ending and not self._requests:
+            self._end()
+
+    def _end(self) -> None:
+        if self._gone.done:
+            return
+        self.device.close()
+        if self._message is not None:
+            self._message.close_fds()
+        for fd in self._fds:
+            os.close(fd)
+        self._sock.close()
+        self._server.left()
+        self._gone.wake()
+
+    async def close(self) -> None:
+        """Cut the client off, and wait until its requests are done."""
+        self.cut()
+        await self._gone
