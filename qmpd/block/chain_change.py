@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from qmpd.block.filename import filename
+from qmpd.block.filename import backing_overridden, filename
+from qmpd.block.probe import has_protocol
 from qmpd.block.replace import GraphChange
 from qmpd.errors import BlockIOError, QmpError
 
@@ -16,16 +18,35 @@ if TYPE_CHECKING:
 
 
 def find_backing_image(node: Node, name: str) -> Node | None:
-    """The image below `node` that is called `name`, as it was opened or in a header."""
+    """The image below `node` that is called `name`.
+
+    Where the overlay was opened on what its header names, names are paths, seen from the
+    overlay's directory; elsewhere only the file name that queries show will do.
+    """
+    is_protocol = has_protocol(name)
     current = node.skip_filters()
     while (below := current.backing_chain_next) is not None:
-        named = current.driver.auto_backing_file
-        if name in (filename(below), named):
-            return below
-        if "/" not in name and named.rpartition("/")[2] == name:
-            return below
+        named = current.driver.named_backing_file
+        if backing_overridden(current):
+            if name == filename(below):
+                return below
+        elif is_protocol or has_protocol(named):
+            if name == named or name == _full_name(current, named):
+                return below
+        elif (path := _full_name(current, name)) is not None:
+            full = _full_name(current, named)
+            if full is not None and os.path.realpath(path) == os.path.realpath(full):
+                return below
         current = below
     return None
+
+
+def _full_name(node: Node, name: str) -> str | None:
+    """`name` seen from where the program is; None where there are no directories."""
+    try:
+        return node.driver.absolute_filename(name)
+    except QmpError:
+        return None
 
 
 def find_base(node: Node) -> Node:

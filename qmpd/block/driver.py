@@ -11,6 +11,7 @@ from qmpd.errors import BlockIOError, GenericError
 from qmpd.qdict import member_order
 
 if TYPE_CHECKING:
+    from qmpd.block.edge import Edge
     from qmpd.block.graph import Graph
     from qmpd.block.limits import BlockLimits
     from qmpd.block.node import Node
@@ -280,6 +281,10 @@ class BlockDriver:
                 total += size
         return total
 
+    def listed_children(self) -> list[Edge]:
+        """The children, in the order of the list that their options are (`lists_children`)."""
+        return list(self.node.children.values())
+
     def exact_filename(self) -> str | None:
         """A plain file name that says all there is to say of this node; None if there is none."""
         return None
@@ -333,6 +338,18 @@ class BlockDriver:
         :raises BlockIOError: it has no such, or that failed
         """
         raise BlockIOError(errno.ENOTSUP)
+
+    @property
+    def named_backing_file(self) -> str:
+        """The backing file's name as the image itself has it now; empty if there is none."""
+        return ""
+
+    def absolute_filename(self, name: str) -> str:
+        """`name`, if it is relative to the image's directory, seen from where the program is.
+
+        :raises GenericError: the image is in something without directories
+        """
+        return name
 
     async def open_backing(self) -> None:
         """Open the backing file that the image itself names.

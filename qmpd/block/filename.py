@@ -54,7 +54,7 @@ def exact_filename(node: Node, names: Names | None = None) -> str | None:
         return None
     if any(name in node.options for name in driver.strong_options):
         return None
-    if _backing_overridden(node, names):
+    if backing_overridden(node, names):
         return None
     return below.driver.exact_filename()
 
@@ -69,9 +69,9 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
         if name in node.options:
             flat = flat_options(name, node.texts.get(name, node.options[name]))
             options |= {key: flat[key] for key in _kept_order(node, flat)}
-    overridden = _backing_overridden(node, names)
+    overridden = backing_overridden(node, names)
     if driver.lists_children:
-        children = [full_options(edge.node, names) for edge in node.children.values()]
+        children = [full_options(edge.node, names) for edge in driver.listed_children()]
         return options | {"children": children}
     for name, edge in node.children.items():
         if name != "backing" or overridden or driver.filtered_child_is_backing:
@@ -101,7 +101,7 @@ def _kept_order(node: Node, names: Iterable[str]) -> list[str]:
     return member_order(order) if node.reopened else order
 
 
-def _backing_overridden(node: Node, names: Names | None) -> bool:
+def backing_overridden(node: Node, names: Names | None = None) -> bool:
     """Whether the backing node is another than the one the image itself names."""
     if not node.driver.supports_backing:
         return False

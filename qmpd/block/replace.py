@@ -121,7 +121,8 @@ class GraphChange:
 
 def _move(edge: Edge, node: Node) -> None:
     parent = edge.parent_node
-    if parent is not None and edge.role & COW:
+    if parent is not None:
+        # The child counts as the parent's newest then.
         parent.unlink(edge)
         edge.node = node
         parent.link(edge)

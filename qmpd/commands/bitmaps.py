@@ -16,7 +16,7 @@ BITMAPS = CommandTable()
 
 def _action(kind: str) -> Handler:
     async def handler(context: Context, arguments: Any) -> None:
-        await run_action(context.machine, kind, arguments)
+        await run_action(context.machine, kind, arguments, drained=False)
 
     return handler
 

@@ -13,13 +13,13 @@ from qmpd.qdict import ordered
 def dump_image_info(image: Mapping[str, Any]) -> str:
     """The lines for one image; sizes in bytes."""
     size = image["virtual-size"]
+    actual = image.get("actual-size")
     lines = [
         f"image: {image['filename']}",
         f"file format: {image['format']}",
         f"virtual size: {human_size(size)} ({size} bytes)",
+        f"disk size: {'unavailable' if actual is None else human_size(actual)}",
     ]
-    if "actual-size" in image:
-        lines.append(f"disk size: {human_size(image['actual-size'])}")
     if image.get("encrypted"):
         lines.append("encrypted: yes")
     if "cluster-size" in image:

@@ -78,6 +78,11 @@ async def run_transaction(
     await run_phases([ACTIONS[kind](bench, data, job_txn) for kind, data in requests])
 
 
-async def run_action(bench: Bench, kind: str, data: Any) -> None:
-    """Run one action alone: a command is a transaction of one."""
+async def run_action(bench: Bench, kind: str, data: Any, *, drained: bool = True) -> None:
+    """Run one action alone: a command is a transaction of one.
+
+    :param drained: whether all requests under way end first; commands on bitmaps wait for none
+    """
+    if drained:
+        await bench.graph.drain_all()
     await run_phases([ACTIONS[kind](bench, data)])

@@ -54,7 +54,6 @@ class _External(Action):
             raise GenericError("The overlay is already in use")
         if new.driver.is_filter:
             raise GenericError("Filters cannot be used as overlays")
-        new.check_operation(Op.EXTERNAL_SNAPSHOT)
         if new.backing is not None:
             raise GenericError("The overlay already has a backing image")
         if not new.driver.supports_backing:
@@ -126,7 +125,12 @@ class SnapshotSync(_External):
                 backing_format=old.driver.format_name,
             )
         return await open_image(
-            self.graph, data.snapshot_file, image_format, node_name=name, like=old
+            self.graph,
+            data.snapshot_file,
+            image_format,
+            node_name=name,
+            like=old,
+            read_only=old.read_only,
         )
 
 

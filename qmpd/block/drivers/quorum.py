@@ -83,7 +83,11 @@ class Quorum(BlockDriver):
     @property
     def voters(self) -> list[Node]:
         """The children, in their order."""
-        return [edge.node for edge in self.node.children.values()]
+        return [edge.node for edge in self.listed_children()]
+
+    def listed_children(self) -> list[Edge]:
+        """See `BlockDriver.listed_children`: by the numbers in their names."""
+        return sorted(self.node.children.values(), key=lambda e: int(e.name.partition(".")[2]))
 
     @staticmethod
     def may_replace(node: Node, other: Node) -> bool:  # type: ignore[override]

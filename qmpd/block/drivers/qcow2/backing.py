@@ -26,7 +26,14 @@ def full_backing_filename(s: Qcow2State) -> str:
 
     :raises GenericError: the name is relative, and the image in something without directories
     """
-    name = text(s.header.backing_file or b"")
+    return absolute_filename(s, text(s.header.backing_file or b""))
+
+
+def absolute_filename(s: Qcow2State, name: str) -> str:
+    """`name` as if the header had it, seen from where the program is.
+
+    :raises GenericError: it is relative, and the image in something without directories
+    """
     if not name or has_protocol(name) or name.startswith("/"):
         return name
     node = s.file

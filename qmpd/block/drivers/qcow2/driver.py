@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from qmpd.block.backend import BlockBackend
 from qmpd.block.driver import BlockDriver, BlockStatus
 from qmpd.block.drivers.qcow2 import bitmaps, creation, info, snapshots
-from qmpd.block.drivers.qcow2.backing import full_backing_filename, open_backing
+from qmpd.block.drivers.qcow2.backing import absolute_filename, full_backing_filename, open_backing
 from qmpd.block.drivers.qcow2.bitmap_reopen import reopen_bitmaps_ro, reopen_bitmaps_rw
 from qmpd.block.drivers.qcow2.bitmap_store import store_bitmaps
 from qmpd.block.drivers.qcow2.create_options import CreateOptions, check_create_options
@@ -298,6 +298,15 @@ class Qcow2(BlockDriver):
     async def activate(self) -> None:
         """See `BlockDriver.activate`: everything is read anew."""
         self.state = await open_image(self.node, self._options, unmap=self.node.unmap)
+
+    @property
+    def named_backing_file(self) -> str:
+        """See `BlockDriver.named_backing_file`."""
+        return info.text(self.state.header.backing_file or b"")
+
+    def absolute_filename(self, name: str) -> str:
+        """See `BlockDriver.absolute_filename`."""
+        return absolute_filename(self.state, name)
 
     async def open_backing(self) -> None:
         """See `BlockDriver.open_backing`."""
