@@ -330,7 +330,7 @@ class VhostUserDevice:
         """Start the requests there are, as many at a time as the queue has entries."""
         try:
             self._memory.check()
-            for _ in range(queue.size):
+            for _ in range(max(queue.size, 1)):
                 if self.broken or queue.kick_fd is None:
                     return
                 element = queue.pop(self._features)

@@ -82,10 +82,14 @@ class Exporter:
         client.start(queues, **options)
         return client
 
+    def leave(self) -> None:
+        """End the clients: only one is served at a time."""
+        while self.clients:
+            self.clients.pop().close()
+
     def close(self) -> None:
         """End clients and daemon."""
-        for client in self.clients:
-            client.close()
+        self.leave()
         self.program.close()
 
 
@@ -273,8 +277,7 @@ def test_the_write_cache(exporters: list[Exporter]) -> None:
             client.set_write_cache(value)
             client.request(OUT, 0, b"w" * SECTOR)
             seen.append(client.config())
-        client.close()
-        exporter.clients.remove(client)
+        exporter.leave()
         return [*seen, exporter.connect().config()]
 
     same(exporters, work)
@@ -502,15 +505,13 @@ def test_no_descriptor_stays(tmp_path: Path) -> None:
             client = exporter.start()
             client.request(OUT, 0, b"q" * SECTOR)
             during = len(list(listing.iterdir()))
-            exporter.clients.remove(client)
-            client.close()
+            exporter.leave()
             # The next connection is accepted only once the one before is gone.
             probe = exporter.connect()
             probe.config()
             assert "memfd:guest" not in maps.read_text()
             counts.append((during, len(list(listing.iterdir()))))
-            exporter.clients.remove(probe)
-            probe.close()
+            exporter.leave()
         assert len(set(counts)) == 1
         exporter.do("block-export-del", id="v")
 

@@ -149,8 +149,8 @@ class VhostClient:
         self.memory = mmap.mmap(self.fd, size)
         self.rings: list[Ring] = []
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
         self.socket.connect(str(path))
+        self.socket.settimeout(timeout)
 
     def close(self) -> None:
         """Leave."""
