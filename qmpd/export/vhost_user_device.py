@@ -7,10 +7,10 @@ client's nonsense, the client's connection ends instead.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from qmpd.export.guest_memory import DirtyLog, GuestMemory
 from qmpd.export.vhost_user_protocol import (
@@ -36,27 +36,8 @@ from qmpd.export.vhost_user_protocol import (
 from qmpd.export.virtio_blk import WCE_OFFSET, Malformed, VirtioBlk
 from qmpd.export.virtqueue import Element, Virtqueue
 
-
-class Link(Protocol):
-    """The connection that a device belongs to."""
-
-    def watch(self, fd: int, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever `fd` can be read.
-
-        :raises OSError: it cannot be waited for
-        """
-
-    def unwatch(self, fd: int) -> None:
-        """Do not any more."""
-
-    def later(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when others have had their turn."""
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a request; the connection outlives it."""
-
-    def cut(self) -> None:
-        """End the connection."""
+if TYPE_CHECKING:
+    from qmpd.export.host import Link
 
 
 class VhostUserDevice:
@@ -175,31 +156,29 @@ class VhostUserDevice:
             self._memory.add(region, message.fds[number])
 
     def _add_mem_reg(self, message: Message) -> None:
-        if len(message.fds) != 1:
-            raise Panic(
-                f"VHOST_USER_ADD_MEM_REG received {len(message.fds)} fds - only 1 fd should be"
-                " sent for this message type"
-            )
-        self._check_region(message)
-        self._memory.add(message.read(REGION, 8), message.fds[0])
+        self._memory.add(self._region(message, (1,), "only 1"), message.fds[0])
 
     def _rem_mem_reg(self, message: Message) -> None:
-        if len(message.fds) > 1:
-            raise Panic(
-                f"VHOST_USER_REM_MEM_REG received {len(message.fds)} fds - at most 1 fd should be"
-                " sent for this message type"
-            )
-        self._check_region(message)
+        start, size, user, _ = self._region(message, (0, 1), "at most 1")
         self._unbind()
-        start, size, user, _ = message.read(REGION, 8)
         self._memory.remove(start, size, user)
 
-    def _check_region(self, message: Message) -> None:
+    def _region(
+        self, message: Message, counts: tuple[int, ...], words: str
+    ) -> tuple[int, int, int, int]:
+        name = f"VHOST_USER_{Request(message.request).name}"
+        if len(message.fds) not in counts:
+            raise Panic(
+                f"{name} received {len(message.fds)} fds - {words} fd should be sent for this"
+                " message type"
+            )
         if len(message.payload) < REGION.size:
             raise Panic(
-                f"VHOST_USER_{Request(message.request).name} requires a message size of at least"
-                f" {REGION.size} bytes and only {len(message.payload)} bytes were received"
+                f"{name} requires a message size of at least {REGION.size} bytes and only"
+                f" {len(message.payload)} bytes were received"
             )
+        start, size, user, offset = message.read(REGION, 8)
+        return start, size, user, offset
 
     def _unbind(self) -> None:
         for queue in self._queues:

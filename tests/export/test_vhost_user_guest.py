@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.export.test_vhost_user import SECTOR, Exporter, running
+from tests.export.vhost_pair import SECTOR, Exporter, running
 from tests.support.programs import qemu_missing
 
 pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))

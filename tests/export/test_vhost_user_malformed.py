@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from typing import Any
 import pytest
 
 from tests.export import vhost_client as vhost
-from tests.export.test_vhost_user import Exporter, running, same
 from tests.export.vhost_client import DATA, FLUSH, INDIRECT, NEXT, USER, WRITE, Refused, VhostClient
+from tests.export.vhost_pair import Exporter, running, same
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +278,7 @@ def test_messages_cut_off(tmp_path: Path) -> None:
         ):
             client = exporter.connect()
             if data:
-                vhost.socket.send_fds(client.socket, [data], [client.fd])
+                socket.send_fds(client.socket, [data], [client.fd])
             exporter.leave()
         # One byte at a time is as good as all at once.
         client = exporter.connect()

@@ -155,6 +155,9 @@ def test_the_graph_is_drained_first_even_if_the_transaction_fails() -> None:
         def node_inactivated(self) -> None:
             calls.append("inactivated")
 
+        def node_resized(self) -> None:
+            calls.append("resized")
+
         def drained_begin(self) -> None:
             calls.append("begin")
 
