@@ -52,7 +52,7 @@ class VhostUserDevice:
         self._report = report
         self._link = link
         self._memory = GuestMemory()
-        self._queues = [Virtqueue(self._memory) for _ in range(blk.queues)]
+        self._queues: dict[int, Virtqueue] = {}
         self._features = 0
         self._request_fd: int | None = None
         self.broken = False
@@ -76,20 +76,18 @@ class VhostUserDevice:
 
     def close(self) -> None:
         """Give back memory and descriptors; no request is under way any more."""
-        for queue in self._queues:
+        for queue in self._queues.values():
             queue.unbind()
             self._drop_kick(queue)
             _close(queue.call_fd, queue.error_fd)
             queue.call_fd = queue.error_fd = None
-        if self._memory.log is not None:
-            _close(self._memory.log.call_fd)
         self._memory.close()
         _close(self._request_fd)
         self._request_fd = None
 
     def stop(self) -> None:
         """Take no more requests."""
-        for queue in self._queues:
+        for queue in self._queues.values():
             self._drop_kick(queue)
 
     def config_changed(self) -> None:
@@ -126,7 +124,7 @@ class VhostUserDevice:
         return message.reply_number(OFFERED)
 
     def _get_queue_num(self, message: Message) -> Message:
-        return message.reply_number(len(self._queues))
+        return message.reply_number(self._blk.queues)
 
     def _get_max_mem_slots(self, message: Message) -> Message:
         return message.reply_number(MAX_SLOTS)
@@ -181,7 +179,7 @@ class VhostUserDevice:
         return start, size, user, offset
 
     def _unbind(self) -> None:
-        for queue in self._queues:
+        for queue in self._queues.values():
             queue.unbind()
 
     def _set_log_base(self, message: Message) -> Message:
@@ -194,7 +192,6 @@ class VhostUserDevice:
             raise Panic(f"log mmap error: {error}") from None
         before, self._memory.log = self._memory.log, log
         if before is not None:
-            log.call_fd = before.call_fd
             before.close()
         self._apply_log()
         return message.reply(message.payload[: U64.size])
@@ -202,10 +199,8 @@ class VhostUserDevice:
     def _set_log_fd(self, message: Message) -> None:
         if len(message.fds) != 1:
             raise Panic("Invalid log_fd message")
-        if self._memory.log is None:
-            raise Panic("log_fd without a log")
-        _close(self._memory.log.call_fd)
-        self._memory.log.call_fd = message.take_fd()
+        _close(self._memory.log_fd)
+        self._memory.log_fd = message.take_fd()
 
     def _apply_log(self) -> None:
         if self._memory.log is not None:
@@ -221,8 +216,10 @@ class VhostUserDevice:
     # Messages about a queue
 
     def _queue(self, index: int, what: str = "queue index") -> Virtqueue:
-        if index >= len(self._queues):
+        if index >= self._blk.queues:
             raise Panic(f"Invalid {what}: {index}")
+        if index not in self._queues:
+            self._queues[index] = Virtqueue(self._memory)
         return self._queues[index]
 
     def _set_vring_num(self, message: Message) -> None:

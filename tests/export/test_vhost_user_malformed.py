@@ -174,6 +174,7 @@ MESSAGES: dict[str, tuple[int, bytes, int]] = {
     "remove what is not": (vhost.REM_MEM_REG, bytes(8) + struct.pack("<4Q", *PAGE), 0),
     "remove with two": (vhost.REM_MEM_REG, bytes(8) + struct.pack("<4Q", *PAGE), 2),
     "log file without": (7, b"", 0),
+    "log file first": (7, b"", 1),
     "back-channel without": (21, b"", 0),
 }
 
@@ -212,7 +213,6 @@ QMPD_ALONE: dict[str, tuple[int, bytes, int]] = {
     "nine descriptors": (vhost.SET_OWNER, b"", 9),
     "log beyond the file": (6, struct.pack("<QQ", 1 << 40, 0), 1),
     "log without": (6, struct.pack("<QQ", 4096, 0), 0),
-    "log file first": (7, b"", 1),
 }
 
 
