@@ -1,7 +1,8 @@
 """The memory of a vhost-user front-end, as far as it shares it.
 
 The client may do to its files what it likes: nothing outside of the regions is touched, and a
-file that got shorter than its region is noticed before it is used again.
+file that got shorter than its region is noticed before it is used again, for to touch what is
+behind its end would kill the process.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import stat
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +27,7 @@ class Region:
     """An area of guest memory.
 
     `start` is its guest address, `user` its address in the client, `position` where it begins
-    in `map`, `needed` how long the file has to be; `map.size()` is how long it is.
+    in `map`, `needed` how long the file has to be, 0 for a device.
     """
 
     start: int
@@ -38,6 +41,14 @@ class Region:
     def end(self) -> int:
         """The first guest address behind it."""
         return self.start + self.size
+
+    def check(self) -> None:
+        """Whether its file is still there in full length.
+
+        :raises Panic: it is not
+        """
+        if self.needed and self.map.size() < self.needed:
+            raise Panic("the file of a memory region got shorter")
 
 
 def _map(fd: int, size: int, offset: int) -> tuple[mmap.mmap, int]:
@@ -58,7 +69,10 @@ class GuestMemory:
 
     def __init__(self) -> None:
         self._regions: list[Region] = []
+        self._fence = threading.Lock()
         self.log: DirtyLog | None = None
+        self.log_fd: int | None = None
+        """Told of every change of the log."""
 
     def add(self, region: tuple[int, int, int, int], fd: int) -> None:
         """Map a region.
@@ -76,13 +90,14 @@ class GuestMemory:
             raise Panic("regions with overlapping guest physical addresses")
         try:
             mapping, position = _map(fd, size, offset)
+            needed = offset + size if stat.S_ISREG(os.fstat(fd).st_mode) else 0
         except OverflowError:
             raise Panic("region mmap error: Cannot allocate memory") from None
         except ValueError:
             raise Panic("region mmap error: the file is too short") from None
         except OSError as error:
             raise Panic(f"region mmap error: {error.strerror}") from None
-        self._regions.append(Region(start, size, user, mapping, position, offset + size))
+        self._regions.append(Region(start, size, user, mapping, position, needed))
 
     def remove(self, start: int, size: int, user: int) -> None:
         """Take a region away; nothing of it is in use.
@@ -108,19 +123,22 @@ class GuestMemory:
         if self.log is not None:
             self.log.close()
             self.log = None
+        if self.log_fd is not None:
+            os.close(self.log_fd)
+            self.log_fd = None
 
     def check(self) -> None:
-        """Whether the files are still there in full length: touching what is not would kill.
+        """Whether all regions are still there.
 
         :raises Panic: one is not
         """
         for region in self._regions:
-            try:
-                whole = region.map.size() >= region.needed
-            except OSError:
-                whole = True  # not a file with a length
-            if not whole:
-                raise Panic("the file of a memory region got shorter")
+            region.check()
+
+    def fence(self) -> None:
+        """Let what was written be seen before what is read from now on: a lock does that."""
+        with self._fence:
+            pass
 
     def at_user_address(self, user: int, length: int = 1) -> memoryview:
         """What is at an address of the client, within one region.
@@ -137,7 +155,7 @@ class GuestMemory:
     def pieces(self, address: int, length: int) -> Iterator[tuple[Region, int, int]]:
         """The parts of an area of guest addresses: region, place in its map, and length.
 
-        :raises Panic: some of it is nowhere
+        :raises Panic: some of it is nowhere, or no longer there
         """
         while length:
             for region in self._regions:
@@ -145,6 +163,7 @@ class GuestMemory:
                     break
             else:
                 raise Panic("virtio: invalid address for buffers")
+            region.check()
             size = min(length, region.end - address)
             yield region, region.position + address - region.start, size
             address, length = address + size, length - size
@@ -164,12 +183,24 @@ class GuestMemory:
 
         :raises Panic: some are nowhere
         """
-        if self.log is not None:
-            self.log.mark(address, len(data))
+        self.mark(address, len(data))
         done = 0
         for region, place, size in self.pieces(address, len(data)):
             region.map[place : place + size] = data[done : done + size]
             done += size
+
+    def mark(self, address: int, length: int) -> None:
+        """Note in the log, if there is one, that guest memory was written.
+
+        :raises Panic: the log does not reach that far, or cannot be told of
+        """
+        if self.log is not None and self.log.mark(address, length) and self.log_fd is not None:
+            try:
+                os.eventfd_write(self.log_fd, 1)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise Panic(f"Error writing eventfd: {error.strerror}") from None
 
 
 class DirtyLog:
@@ -186,26 +217,20 @@ class DirtyLog:
         self._size = size
         self.enabled = False
         """Whether the client has the feature on: only then is anything logged."""
-        self.call_fd: int | None = None
-        """Told of every change."""
 
-    def mark(self, address: int, length: int) -> None:
-        """Mark an area as written.
+    def mark(self, address: int, length: int) -> bool:
+        """Mark an area as written; returns whether that was done.
 
         :raises Panic: the log does not reach that far
         """
         if not self.enabled or not length:
-            return
+            return False
         first, last = address // PAGE, (address + length - 1) // PAGE
         if last // 8 >= self._size or self._map.size() < self._needed:
             raise Panic("the log of dirty pages is too short")
         for page in range(first, last + 1):
             self._map[self._position + page // 8] |= 1 << page % 8
-        if self.call_fd is not None:
-            try:
-                os.eventfd_write(self.call_fd, 1)
-            except OSError as error:
-                raise Panic(f"Error writing eventfd: {error.strerror}") from None
+        return True
 
     def close(self) -> None:
         """Give it back."""

@@ -1,14 +1,14 @@
-"""What exports need of the machine they belong to."""
+"""What exports need of the machine they belong to, and of the sockets they are behind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from qmpd.block.graph import Graph
     from qmpd.export.table import BlockExports
-    from qmpd.export.vhost_user_device import Link, VhostUserDevice
+    from qmpd.export.vhost_user_device import VhostUserDevice
 
 
 class NbdServer(Protocol):
@@ -42,9 +42,33 @@ ListenNbd = Callable[[Mapping[str, Any], int, int], NbdServer]
 """Starts an NBD server, given a SocketAddress, the most clients and the seconds that a
 handshake may take."""
 
-ListenVhostUser = Callable[
-    [Mapping[str, Any], "Callable[[Link], VhostUserDevice]"], VhostUserServer
-]
+
+class Link(Protocol):
+    """The connection that a device belongs to."""
+
+    def watch(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever `fd` can be read.
+
+        :raises OSError: it cannot be waited for
+        """
+
+    def unwatch(self, fd: int) -> None:
+        """Do not any more."""
+
+    def later(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when others have had their turn."""
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a request; the connection outlives it."""
+
+    def cut(self) -> None:
+        """End the connection."""
+
+
+MakeDevice = Callable[[Link], "VhostUserDevice"]
+"""Makes the device that serves a client."""
+
+ListenVhostUser = Callable[[Mapping[str, Any], MakeDevice], VhostUserServer]
 """Starts a vhost-user server, given a SocketAddress and what makes a client's device."""
 
 

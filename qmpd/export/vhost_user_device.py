@@ -7,10 +7,10 @@ client's nonsense, the client's connection ends instead.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from qmpd.export.guest_memory import DirtyLog, GuestMemory
 from qmpd.export.vhost_user_protocol import (
@@ -36,27 +36,8 @@ from qmpd.export.vhost_user_protocol import (
 from qmpd.export.virtio_blk import WCE_OFFSET, Malformed, VirtioBlk
 from qmpd.export.virtqueue import Element, Virtqueue
 
-
-class Link(Protocol):
-    """The connection that a device belongs to."""
-
-    def watch(self, fd: int, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever `fd` can be read.
-
-        :raises OSError: it cannot be waited for
-        """
-
-    def unwatch(self, fd: int) -> None:
-        """Do not any more."""
-
-    def later(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when others have had their turn."""
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a request; the connection outlives it."""
-
-    def cut(self) -> None:
-        """End the connection."""
+if TYPE_CHECKING:
+    from qmpd.export.host import Link
 
 
 class VhostUserDevice:
@@ -71,7 +52,7 @@ class VhostUserDevice:
         self._report = report
         self._link = link
         self._memory = GuestMemory()
-        self._queues = [Virtqueue(self._memory) for _ in range(blk.queues)]
+        self._queues: dict[int, Virtqueue] = {}
         self._features = 0
         self._request_fd: int | None = None
         self.broken = False
@@ -95,20 +76,18 @@ class VhostUserDevice:
 
     def close(self) -> None:
         """Give back memory and descriptors; no request is under way any more."""
-        for queue in self._queues:
+        for queue in self._queues.values():
             queue.unbind()
             self._drop_kick(queue)
             _close(queue.call_fd, queue.error_fd)
             queue.call_fd = queue.error_fd = None
-        if self._memory.log is not None:
-            _close(self._memory.log.call_fd)
         self._memory.close()
         _close(self._request_fd)
         self._request_fd = None
 
     def stop(self) -> None:
         """Take no more requests."""
-        for queue in self._queues:
+        for queue in self._queues.values():
             self._drop_kick(queue)
 
     def config_changed(self) -> None:
@@ -145,7 +124,7 @@ class VhostUserDevice:
         return message.reply_number(OFFERED)
 
     def _get_queue_num(self, message: Message) -> Message:
-        return message.reply_number(len(self._queues))
+        return message.reply_number(self._blk.queues)
 
     def _get_max_mem_slots(self, message: Message) -> Message:
         return message.reply_number(MAX_SLOTS)
@@ -175,34 +154,32 @@ class VhostUserDevice:
             self._memory.add(region, message.fds[number])
 
     def _add_mem_reg(self, message: Message) -> None:
-        if len(message.fds) != 1:
-            raise Panic(
-                f"VHOST_USER_ADD_MEM_REG received {len(message.fds)} fds - only 1 fd should be"
-                " sent for this message type"
-            )
-        self._check_region(message)
-        self._memory.add(message.read(REGION, 8), message.fds[0])
+        self._memory.add(self._region(message, (1,), "only 1"), message.fds[0])
 
     def _rem_mem_reg(self, message: Message) -> None:
-        if len(message.fds) > 1:
-            raise Panic(
-                f"VHOST_USER_REM_MEM_REG received {len(message.fds)} fds - at most 1 fd should be"
-                " sent for this message type"
-            )
-        self._check_region(message)
+        start, size, user, _ = self._region(message, (0, 1), "at most 1")
         self._unbind()
-        start, size, user, _ = message.read(REGION, 8)
         self._memory.remove(start, size, user)
 
-    def _check_region(self, message: Message) -> None:
+    def _region(
+        self, message: Message, counts: tuple[int, ...], words: str
+    ) -> tuple[int, int, int, int]:
+        name = f"VHOST_USER_{Request(message.request).name}"
+        if len(message.fds) not in counts:
+            raise Panic(
+                f"{name} received {len(message.fds)} fds - {words} fd should be sent for this"
+                " message type"
+            )
         if len(message.payload) < REGION.size:
             raise Panic(
-                f"VHOST_USER_{Request(message.request).name} requires a message size of at least"
-                f" {REGION.size} bytes and only {len(message.payload)} bytes were received"
+                f"{name} requires a message size of at least {REGION.size} bytes and only"
+                f" {len(message.payload)} bytes were received"
             )
+        start, size, user, offset = message.read(REGION, 8)
+        return start, size, user, offset
 
     def _unbind(self) -> None:
-        for queue in self._queues:
+        for queue in self._queues.values():
             queue.unbind()
 
     def _set_log_base(self, message: Message) -> Message:
@@ -215,7 +192,6 @@ class VhostUserDevice:
             raise Panic(f"log mmap error: {error}") from None
         before, self._memory.log = self._memory.log, log
         if before is not None:
-            log.call_fd = before.call_fd
             before.close()
         self._apply_log()
         return message.reply(message.payload[: U64.size])
@@ -223,10 +199,8 @@ class VhostUserDevice:
     def _set_log_fd(self, message: Message) -> None:
         if len(message.fds) != 1:
             raise Panic("Invalid log_fd message")
-        if self._memory.log is None:
-            raise Panic("log_fd without a log")
-        _close(self._memory.log.call_fd)
-        self._memory.log.call_fd = message.take_fd()
+        _close(self._memory.log_fd)
+        self._memory.log_fd = message.take_fd()
 
     def _apply_log(self) -> None:
         if self._memory.log is not None:
@@ -242,8 +216,10 @@ class VhostUserDevice:
     # Messages about a queue
 
     def _queue(self, index: int, what: str = "queue index") -> Virtqueue:
-        if index >= len(self._queues):
+        if index >= self._blk.queues:
             raise Panic(f"Invalid {what}: {index}")
+        if index not in self._queues:
+            self._queues[index] = Virtqueue(self._memory)
         return self._queues[index]
 
     def _set_vring_num(self, message: Message) -> None:
@@ -330,7 +306,7 @@ class VhostUserDevice:
         """Start the requests there are, as many at a time as the queue has entries."""
         try:
             self._memory.check()
-            for _ in range(queue.size):
+            for _ in range(max(queue.size, 1)):
                 if self.broken or queue.kick_fd is None:
                     return
                 element = queue.pop(self._features)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import sys
-import threading
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,7 +82,6 @@ class Virtqueue:
         self._used_index = 0
         self._in_use = 0
         self._signalled: int | None = None
-        self._fence = threading.Lock()
         self.kick_fd: int | None = None
         self.call_fd: int | None = None
         self.error_fd: int | None = None
@@ -114,6 +112,7 @@ class Virtqueue:
             self._used_index = _swap(numbers[1])
         self._addresses = (desc, used, available)
         self._log_address = log
+        self._signalled = None
 
     def unbind(self) -> None:
         """Let go of the memory, until the queue is used again."""
@@ -222,19 +221,15 @@ class Virtqueue:
             behind = (self._used_index - self._signalled) & 0xFFFF
             if behind >= 0x8000 or not behind:
                 self._signalled = None
-        if self._memory.log is not None:
-            self._memory.log.mark(self._log_address + 4 + USED.size * place, USED.size)
-            self._memory.log.mark(self._log_address + 2, 2)
+        self._memory.mark(self._log_address + 4 + USED.size * place, USED.size)
+        self._memory.mark(self._log_address + 2, 2)
 
     def wants_call(self, features: int) -> bool:
         """Whether the driver is to be told of the chains that were given back."""
         rings = self._bound()
         if rings is None:
             return False
-        # What was written has to be seen before what the driver wants is read: a lock is a
-        # full barrier.
-        with self._fence:
-            pass
+        self._memory.fence()
         empty = not self._in_use and _swap(rings.available16[1]) == self.next_available
         if features & Feature.NOTIFY_ON_EMPTY and empty:
             return True

@@ -22,7 +22,7 @@ from qmpd.server.stdio_chardev import StdioChardev
 if TYPE_CHECKING:
     from qmpd.clock import Task, VirtualClock
     from qmpd.events import EventRecord
-    from qmpd.export.vhost_user_device import Link, VhostUserDevice
+    from qmpd.export.host import MakeDevice
     from qmpd.machine import Machine
     from qmpd.server.address import SocketAddress
     from qmpd.server.hmp_monitor import HmpMonitor
@@ -124,9 +124,7 @@ class Server:
             handshake_seconds=handshake_seconds,
         )
 
-    def _listen_vhost_user(
-        self, address: Mapping[str, Any], device: Callable[[Link], VhostUserDevice]
-    ) -> VhostUserServer:
+    def _listen_vhost_user(self, address: Mapping[str, Any], device: MakeDevice) -> VhostUserServer:
         from qmpd.server.vhost_user_server import VhostUserServer
 
         return VhostUserServer(

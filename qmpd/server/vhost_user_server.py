@@ -14,7 +14,7 @@ from qmpd.server import address as addresses
 
 if TYPE_CHECKING:
     from qmpd.clock import Clock, Task
-    from qmpd.export.vhost_user_device import Link, VhostUserDevice
+    from qmpd.export.host import MakeDevice
     from qmpd.server.address import SocketAddress
 
 
@@ -32,7 +32,7 @@ class VhostUserServer:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         address: SocketAddress,
-        device: Callable[[Link], VhostUserDevice],
+        device: MakeDevice,
         report: Callable[[str], None],
     ) -> None:
         self.loop = loop

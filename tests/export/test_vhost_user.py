@@ -3,116 +3,34 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import struct
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tests.export import vhost_client as vhost
 from tests.export.vhost_client import (
     DISCARD,
     FLUSH,
-    GET_ID,
     IN,
     OUT,
     WRITE_ZEROES,
     Refused,
-    VhostClient,
+    area,
 )
-from tests.support.programs import qemu_missing, qmpd_argv
-from tests.support.stdio import StdioProgram
+from tests.export.vhost_pair import SECTOR, SIZE, Exporter, running, same
 
-SECTOR = 512
-SIZE = 4 << 20
 POSTCOPY = 1 << 8
 """The one protocol feature that qmpd does not offer: postcopy migration."""
-
-
-class Exporter:
-    """A storage daemon with a raw image as node `n`, and its clients."""
-
-    def __init__(self, folder: Path, *arguments: str, real: bool) -> None:
-        self.folder = folder
-        folder.mkdir()
-        self.image = folder / "disk.raw"
-        with self.image.open("wb") as file:
-            file.truncate(SIZE)
-        file_node = f"driver=file,node-name=f,filename={self.image},discard=unmap"
-        argv = ["qemu-storage-daemon", "--chardev", "stdio,id=c", "--monitor", "chardev=c"]
-        argv += [
-            "--blockdev",
-            file_node,
-            "--blockdev",
-            "driver=raw,node-name=n,file=f,discard=unmap",
-        ]
-        argv += [word.replace("@", str(folder)) for word in arguments]
-        self.program = StdioProgram(argv if real else qmpd_argv(argv), folder)
-        self.program.message()
-        self.do("qmp_capabilities")
-        self.clients: list[VhostClient] = []
-
-    def do(self, command: str, **arguments: Any) -> Any:
-        """Run a command; its value, or the error's text."""
-        named = {name.replace("_", "-"): value for name, value in arguments.items()}
-        answer = self.program.execute({"execute": command, "arguments": named})[-1]
-        return answer["return"] if "return" in answer else answer["error"]["desc"]
-
-    def export(self, name: str = "v", **options: Any) -> Any:
-        """Export the node."""
-        options = {"node_name": "n", "writable": True, **options}
-        address = {"type": "unix", "path": f"{self.folder}/{name}.sock"}
-        return self.do("block-export-add", type="vhost-user-blk", id=name, addr=address, **options)
-
-    def connect(self, name: str = "v", size: int = 8 << 20) -> VhostClient:
-        """A new client."""
-        self.clients.append(VhostClient(self.folder / f"{name}.sock", size))
-        return self.clients[-1]
-
-    def start(self, name: str = "v", queues: int = 1, **options: Any) -> VhostClient:
-        """A new client that is ready for requests."""
-        client = self.connect(name)
-        client.start(queues, **options)
-        return client
-
-    def close(self) -> None:
-        """End clients and daemon."""
-        for client in self.clients:
-            client.close()
-        self.program.close()
-
-
-@contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[list[Exporter]]:
-    made: list[Exporter] = []
-    try:
-        made.append(Exporter(folder / "qmpd", *arguments, real=False))
-        if qemu_missing() is None and shutil.which("qemu-storage-daemon") is not None:
-            made.append(Exporter(folder / "qemu", *arguments, real=True))
-        yield made
-    finally:
-        for exporter in made:
-            exporter.close()
 
 
 @pytest.fixture
 def exporters(tmp_path: Path) -> Iterator[list[Exporter]]:
     with running(tmp_path) as made:
         yield made
-
-
-def same(exporters: list[Exporter], what: Callable[[Exporter], Any]) -> Any:
-    """Do the same with both; what comes of it is the same."""
-    results = [what(exporter) for exporter in exporters]
-    assert results[0] == results[-1]
-    return results[0]
 
 
 @pytest.mark.parametrize(
@@ -149,60 +67,6 @@ PARTS = [
         *((0, 60, 8), (0, 8, 60), (5000, 1, 1), (0, 0, 0)),
     )
 ]
-
-
-def test_reading_and_writing(exporters: list[Exporter]) -> None:
-    def work(exporter: Exporter) -> list[Any]:
-        exporter.export()
-        client = exporter.start()
-        return [
-            client.request(OUT, 3, b"abcd" * 384),
-            client.request(OUT, 8, [b"x" * 100, b"y" * 412, b"z" * 512]),
-            client.request(IN, 2, length=4096),
-            client.request(IN, 3, length=4096, indirect=True),
-            client.request(WRITE_ZEROES, 0, struct.pack("<QII", 4, 1, 1)),
-            client.request(WRITE_ZEROES, 0, struct.pack("<QII", 8, 1, 0)),
-            client.request(IN, 0, length=8192),
-            client.request(DISCARD, 0, struct.pack("<QII", 0, 8, 0)),
-            client.request(FLUSH),
-            client.request(IN, SIZE // SECTOR - 1, length=SECTOR),
-        ]
-
-    done = same(exporters, work)
-    assert all(one.status == 0 for one in done)
-    contents = same(exporters, lambda e: e.image.read_bytes())
-    assert contents[4096 + 100 : 4096 + 600] == bytes(412) + b"z" * 88
-
-
-def _area(sector: int, count: int, flags: int) -> bytes:
-    return struct.pack("<QII", sector, count, flags)
-
-
-BOUNDS = [
-    *((IN, 8192, b"", 512), (IN, 8191, b"", 1024), (IN, 8192, b"", 0), (IN, 0, b"", 511)),
-    *((IN, 1 << 63, b"", 512), (IN, 1 << 55, b"", 512), (IN, (1 << 64) - 1, b"", 512)),
-    *((OUT, 8192, bytes(512), 0), (OUT, 0, b"", 0), (OUT, 0, bytes(100), 0)),
-    *((GET_ID, 0, b"", 20), (GET_ID, 0, b"", 0), (GET_ID, 0, b"", 5), (GET_ID, 0, b"", 512)),
-    *((DISCARD, 0, _area(0, 32769, 0), 0), (DISCARD, 0, _area(8191, 2, 0), 0)),
-    *((DISCARD, 0, _area(0, 8, 1), 0), (DISCARD, 0, _area(0, 8, 2), 0)),
-    *((DISCARD, 0, _area(0, 8, 0) * 2, 0), (DISCARD, 0, b"", 0), (DISCARD, 0, bytes(12), 0)),
-    *((WRITE_ZEROES, 0, _area(0, 8, 3), 0), (WRITE_ZEROES, 0, _area(1 << 60, 8, 1), 0)),
-    *((DISCARD, 0, _area(9000, 0, 0), 0), (DISCARD, 0, _area(8192, 0, 0), 0)),
-    *((2, 0, b"", 8), (3, 0, b"", 8), (5, 0, b"", 8), (12, 0, b"", 8), (77, 0, b"", 8)),
-    *((1 << 31 | IN, 0, b"", 512), (1 << 30, 0, b"", 512), (14, 0, _area(0, 8, 0), 0)),
-]
-
-
-@pytest.mark.parametrize("options", [{}, {"writable": False}, {"logical_block_size": 4096}])
-def test_what_requests_may_be(exporters: list[Exporter], options: dict[str, Any]) -> None:
-    def answers(exporter: Exporter) -> list[Any]:
-        exporter.export(**options)
-        client = exporter.start()
-        return [
-            client.request(kind, sector, out, length)[:3] for kind, sector, out, length in BOUNDS
-        ]
-
-    same(exporters, answers)
 
 
 def test_several_queues(exporters: list[Exporter]) -> None:
@@ -273,8 +137,7 @@ def test_the_write_cache(exporters: list[Exporter]) -> None:
             client.set_write_cache(value)
             client.request(OUT, 0, b"w" * SECTOR)
             seen.append(client.config())
-        client.close()
-        exporter.clients.remove(client)
+        exporter.leave()
         return [*seen, exporter.connect().config()]
 
     same(exporters, work)
@@ -286,8 +149,8 @@ def test_guest_writes_are_dirty(exporters: list[Exporter]) -> None:
         exporter.export()
         client = exporter.start()
         client.request(OUT, 4, b"d" * 1024)
-        client.request(WRITE_ZEROES, 0, _area(100, 3, 0))
-        client.request(DISCARD, 0, _area(200, 8, 0))
+        client.request(WRITE_ZEROES, 0, area(100, 3, 0))
+        client.request(DISCARD, 0, area(200, 8, 0))
         client.request(IN, 0, length=4096)
         [node] = [n for n in exporter.do("query-named-block-nodes") if n["node-name"] == "n"]
         return [
@@ -364,6 +227,32 @@ def test_deleting_an_export_in_use(exporters: list[Exporter]) -> None:
 
         answers = same(exporters, work)
         assert answers[1:] == [True, False, []]
+
+
+def test_requests_that_wait_for_a_throttle(exporters: list[Exporter]) -> None:
+    """An export that goes lets them come to their end, and with them their writes."""
+
+    def work(exporter: Exporter) -> list[Any]:
+        limits = {"iops-total": 10}
+        exporter.do("object-add", qom_type="throttle-group", id="g", limits=limits)
+        filter_node = {"driver": "throttle", "throttle-group": "g", "file": "n"}
+        exporter.do("blockdev-add", node_name="t", **filter_node)
+        exporter.export(node_name="t")
+        client = exporter.start()
+        ring = client.rings[0]
+        for number in range(6):
+            at = vhost.DATA + number * 1024
+            client.memory[at : at + 528] = struct.pack("<IIQ", OUT, 0, number) + b"t" * SECTOR
+            ring.put(2 * number, at, 528, vhost.NEXT, 2 * number + 1)
+            ring.put(2 * number + 1, at + 1000, 1, vhost.WRITE)
+            ring.offer(2 * number)
+        ring.ring()
+        client.await_used(ring, 1)
+        deleted = exporter.do("block-export-del", id="v")
+        return [deleted, client.gone(), exporter.image.read_bytes()[:4096]]
+
+    content = same(exporters, work)[2]
+    assert content == b"t" * 3072 + bytes(1024)
 
 
 def test_one_client_at_a_time(exporters: list[Exporter]) -> None:
@@ -502,68 +391,15 @@ def test_no_descriptor_stays(tmp_path: Path) -> None:
             client = exporter.start()
             client.request(OUT, 0, b"q" * SECTOR)
             during = len(list(listing.iterdir()))
-            exporter.clients.remove(client)
-            client.close()
+            exporter.leave()
             # The next connection is accepted only once the one before is gone.
             probe = exporter.connect()
             probe.config()
             assert "memfd:guest" not in maps.read_text()
             counts.append((during, len(list(listing.iterdir()))))
-            exporter.clients.remove(probe)
-            probe.close()
+            exporter.leave()
         assert len(set(counts)) == 1
         exporter.do("block-export-del", id="v")
-
-
-# Random requests against a model
-
-_REQUESTS = st.tuples(
-    st.sampled_from([IN, OUT, OUT, WRITE_ZEROES, DISCARD, FLUSH]),
-    st.integers(0, 40),
-    st.integers(1, 24),
-    st.integers(0, 255),
-    st.booleans(),
-    st.integers(0, 1),
-)
-_DISK = 48
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[list[VhostClient]]:
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as exporters:
-        for exporter in exporters:
-            exporter.export(num_queues=2)
-        yield [exporter.start(queues=2) for exporter in exporters]
-
-
-@given(sequence=st.lists(_REQUESTS, min_size=1, max_size=25))
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-def test_random_requests(pair: list[VhostClient], sequence: list[Any]) -> None:
-    for client in pair:
-        zero = client.request(WRITE_ZEROES, 0, _area(0, 128, 0))
-        assert zero.status == 0
-        model = bytearray(128 * SECTOR)
-        for kind, sector, count, value, indirect, queue in sequence:
-            span = slice(sector * SECTOR, (sector + count) * SECTOR)
-            where: dict[str, Any] = {"queue": queue, "indirect": indirect}
-            if kind == OUT:
-                data = bytes([value, 255 - value]) * (count * SECTOR // 2)
-                assert client.request(OUT, sector, data, **where).status == 0
-                model[span] = data
-            elif kind == IN:
-                done = client.request(IN, sector, length=count * SECTOR, **where)
-                assert done == (0, bytes(model[span]), count * SECTOR + 1)
-            elif kind == FLUSH:
-                assert client.request(FLUSH, **where).status == 0
-            else:
-                unmap = int(kind == WRITE_ZEROES and value > 127)
-                done = client.request(kind, 0, _area(sector, count, unmap), **where)
-                assert done.status == 0
-                # The file punches holes: what is discarded reads as zeroes.
-                model[span] = bytes(count * SECTOR)
-        assert client.request(IN, 0, length=128 * SECTOR).data == bytes(model)
 
 
 def test_refusal_is_an_exception(exporters: list[Exporter]) -> None:

@@ -149,8 +149,8 @@ class VhostClient:
         self.memory = mmap.mmap(self.fd, size)
         self.rings: list[Ring] = []
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
         self.socket.connect(str(path))
+        self.socket.settimeout(timeout)
 
     def close(self) -> None:
         """Leave."""
@@ -329,3 +329,8 @@ class VhostClient:
         [(head, used)] = self.await_used(ring, 1)
         assert head == 0
         return Done(self.memory[at], self.memory[inward:at], used)
+
+
+def area(sector: int, count: int, flags: int) -> bytes:
+    """What a discard or a zero write is about."""
+    return struct.pack("<QII", sector, count, flags)
