@@ -59,6 +59,8 @@ class Graph:
         """The named backends, the oldest first."""
         self.all_backends: list[BlockBackend] = []
         """All backends, nameless ones too, the oldest first."""
+        self.file_requests = 0
+        """How many requests there were to real files."""
         self._drains = 0
         self._by_name: dict[str, Node] = {}
         self._names = NameGenerator()

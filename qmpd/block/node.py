@@ -46,6 +46,8 @@ class Node(NodeIO):
         """The edges that hold it, the newest first."""
         self.force_share = False
         self.auto_read_only = False
+        self.reopening = False
+        """Whether it was writable, and is being given other options."""
         self.monitor_owned = False
         self.probed = False
         """Whether its format was not named, but found out."""

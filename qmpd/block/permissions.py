@@ -187,6 +187,10 @@ def _check_node(node: Node, perm: int) -> None:
         names = permission_names(writing)
         raise GenericError(f"Permission '{names}' unavailable on inactive node")
     if perm & (WRITE | WRITE_UNCHANGED) and not node.writable:
+        if node.reopening:
+            raise GenericError(
+                f"Read-only block node '{node.node_name}' cannot support read-write users"
+            )
         raise GenericError("Block node is read-only")
     if perm & (WRITE | RESIZE) == WRITE and node.length % node.request_alignment:
         raise GenericError(

@@ -208,6 +208,7 @@ async def reopen_nodes(
             prepared.append(state)
             await _prepare(graph, state, change)
         for state in queue:
+            state.node.reopening = state.node.writable
             state.flags.apply(state.node)
             change.undo_with(lambda state=state: state.before.apply(state.node))  # type: ignore[misc]
             change.touch(state.node)
@@ -217,6 +218,9 @@ async def reopen_nodes(
         for state in reversed(prepared):
             await state.node.driver.reopen_abort(state)
         raise
+    finally:
+        for state in queue:
+            state.node.reopening = False
     for state in reversed(queue):
         state.node.options = state.options
         state.node.explicit = state.explicit

@@ -17,6 +17,22 @@ REQUEST_TIME: Final = 100_000
 """Nanoseconds for a request to a real file."""
 
 
+class FileRequests:
+    """Tells later whether there were requests to files; those that caches spare take no time.
+
+    :param node: any node of the graph
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._before = node.graph.file_requests
+
+    async def time(self) -> None:
+        """Let the time of one request pass, if there was any."""
+        if self._node.graph.file_requests != self._before:
+            await request_time(self._node)
+
+
 async def request_time(node: Node) -> None:
     """Let the time of one request to `node` pass, if there are files below it."""
     if node.io_waits:

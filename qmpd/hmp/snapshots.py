@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 def _line(ident: str, tag: str, size: str, date: str, clock: str, icount: str) -> str:
-    return f"{ident:<7} {tag:<16} {size:>8} {date:>19} {clock:>15} {icount:>10}\n"
+    return f"{_padded(ident, 7)} {_padded(tag, 16)} {size:>8} {date:>19} {clock:>15} {icount:>10}\n"
+
+
+def _padded(text: str, width: int) -> str:
+    """`text` with blanks after it; as in QEMU it is bytes that count."""
+    return text + " " * (width - len(text.encode("utf-8", "surrogateescape")))
 
 
 def dump_snapshots(snapshots: Iterable[Mapping[str, Any]]) -> str:

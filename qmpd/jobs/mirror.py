@@ -14,6 +14,7 @@ from qmpd.block.bitmap import DirtyBitmap
 from qmpd.block.chain_status import is_allocated_above
 from qmpd.block.drivers.mirror_top import Change
 from qmpd.block.permissions import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
+from qmpd.block.request_time import FileRequests
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.jobs.block_job import BlockJob, ErrorAction, OnError
 from qmpd.jobs.mirror_active import GuestWrites
@@ -221,9 +222,11 @@ class MirrorJob(BlockJob):
             if self.cancelled:
                 return
             size = min(length - offset, step)
+            requests = FileRequests(self.source)
             allocated, size = await is_allocated_above(
                 self.source, base, offset, size, include_base=include
             )
+            await requests.time()
             if allocated:
                 self.bitmap.set(offset, size)
             offset += size

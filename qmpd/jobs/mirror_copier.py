@@ -8,7 +8,7 @@ from pyroaring import BitMap64
 
 from qmpd.block.chain_status import block_status_above
 from qmpd.block.drivers.mirror_top import Change
-from qmpd.block.request_time import request_time
+from qmpd.block.request_time import FileRequests, request_time
 from qmpd.errors import BlockIOError
 from qmpd.jobs.block_job import ErrorAction
 from qmpd.jobs.mirror_ops import InFlight, MirrorOp
@@ -135,8 +135,9 @@ class MirrorCopier:
     async def _change_target(self, op: MirrorOp, change: Change) -> None:
         failure: BlockIOError | None = None
         try:
+            requests = FileRequests(self.job.target_node)
             await change.apply(self.job.target)
-            await request_time(self.job.target_node)
+            await requests.time()
         except BlockIOError as error:
             failure = error
         self._op_ended(op, failure, read=False, buffers=0)

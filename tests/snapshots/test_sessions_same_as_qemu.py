@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -163,3 +164,29 @@ def test_every_transaction_pauses_jobs(session: Session) -> None:
         expected, got = (side.execute(request) for side in (session.real, session.ours))
         assert (command, normal(got)) == (command, normal(expected))
     session.execute("job-cancel", id="j")
+
+
+def test_read_only_while_written(session: Session) -> None:
+    """Neither what a job writes may become read-only, nor is it written as long as it is."""
+    arguments = {"device": "top", "target": "t", "sync": "full", "job-id": "j"}
+    session.execute("blockdev-mirror", **arguments)
+    session.until("ready")
+    for node in ("t", "top", "mid"):
+        backing = {"top": "mid", "mid": "base"}.get(node)
+        named = {} if backing is None else {"backing": backing}
+        file = {"driver": "file", "filename": f"{node}.qcow2"}
+        options = {"driver": "qcow2", "node-name": node, "file": file, "read-only": True, **named}
+        session.execute("blockdev-reopen", options=[options])
+    session.graph()
+
+
+def test_snapshots_with_odd_names(session: Session) -> None:
+    """Columns are as wide as bytes, not as characters."""
+    for name in ("ü", "üüüüüüüüüüüüü", "x" * 40):
+        session.execute("blockdev-snapshot-internal-sync", device="u", name=name)
+    shown = []
+    for side in (session.real, session.ours):
+        info = {"command-line": "info snapshots"}
+        messages = side.execute({"execute": "human-monitor-command", "arguments": info})
+        shown.append(re.sub(r"\d{4}-.*?\.\d{3}", "TIME", messages[-1]["return"]))
+    assert shown[1] == shown[0]

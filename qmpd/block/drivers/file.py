@@ -162,16 +162,19 @@ class File(BlockDriver):
 
     async def pread(self, offset: int, length: int) -> bytes:
         """Read; zeroes behind the end of the last sector's bytes."""
+        self.node.graph.file_requests += 1
         return self.image.pread(offset, length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Write; the file grows as needed."""
+        self.node.graph.file_requests += 1
         self.image.pwrite(offset, data)
         if fua and not self.node.cache.no_flush:
             self.image.flush()
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """Give the space back, or zero it in place."""
+        self.node.graph.file_requests += 1
         self.image.zero(offset, length, may_unmap=may_unmap)
 
     def zeroes_without_fallback(self) -> bool:
@@ -194,6 +197,7 @@ class File(BlockDriver):
 
     async def flush_to_disk(self) -> None:
         """See `BlockDriver.flush_to_disk`."""
+        self.node.graph.file_requests += 1
         self.image.flush()
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
