@@ -195,6 +195,10 @@ class Ends(RuleBasedStateMachine):
 
     @rule(slot=st.sampled_from(SLOTS), cluster=clusters)
     def write(self, slot: str, cluster: int) -> None:
+        pending = {"id": slot, "status": "pending"}
+        if any(pending.items() <= job.items() for job in self.world.execute("query-jobs")):
+            # A mirror that is not finalized yet keeps guests from writing, as QEMU's does.
+            return
         if slot in self.tops:
             self.world.hmp(f'qemu-io {self.tops[slot]} "write -q {cluster * CLUSTER} 64k"')
 
