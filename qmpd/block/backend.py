@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from qmpd.block.edge import Edge
 from qmpd.block.node import Node
-from qmpd.block.permissions import ALL, PRIMARY, WRITE, refresh_permissions
+from qmpd.block.permissions import ALL, PRIMARY, WRITE, WRITE_UNCHANGED, refresh_permissions
 from qmpd.block.throttle import ThrottleConfig
 from qmpd.block.throttle_group import ThrottleMember
 from qmpd.clock import Waiter
@@ -87,6 +87,8 @@ class BlockBackend:
         """What holds its requests up, where there are limits."""
         self.on_resize: Callable[[], None] | None = None
         """Told when the medium has another length."""
+        self.stays_active = False
+        """Whether its node may not be given up while it is written."""
         self._inactive = False
         self._queues = queues
         self._queue: deque[Waiter] = deque()
@@ -190,6 +192,11 @@ class BlockBackend:
         """Be allowed to write, from now on; see `require`."""
         self.require(WRITE)
 
+    def await_activation(self, perm: int) -> None:
+        """Use `perm` once the node, which is inactive, is active."""
+        self.perm = perm
+        self._inactive = True
+
     def node_activated(self) -> None:
         """See `Parent.node_activated`: what it needs is asked for again."""
         if self._inactive:
@@ -199,6 +206,8 @@ class BlockBackend:
 
     def node_inactivated(self) -> None:
         """See `Parent.node_inactivated`: nothing is asked for, except by a device at work."""
+        if self.stays_active and self.perm & (WRITE | WRITE_UNCHANGED):
+            return
         if self.device is None and not self._inactive and self.root is not None:
             self._inactive = True
             self._apply(self.root, 0, ALL)

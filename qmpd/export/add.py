@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.activation import activate
 from qmpd.errors import GenericError, NotServed
 from qmpd.export.nbd_control import create_nbd
-from qmpd.export.vhost_user_export import check_block_size, create_vhost_user
+from qmpd.export.vhost_user_export import MIN_BLOCK, check_block_size, create_vhost_user
 
 if TYPE_CHECKING:
     from qmpd.block.backend import BlockBackend
@@ -34,10 +35,16 @@ async def add_export(host: ExportHost, options: Mapping[str, Any]) -> None:
         raise GenericError("Cannot export read-only node as writable")
     if "iothread" in options and not host.objects.is_a(options["iothread"], "iothread"):
         raise GenericError(f'iothread "{options["iothread"]}" not found')
-    if options.get("allow-inactive", False) and options["type"] != "nbd":
+    allow_inactive = options.get("allow-inactive", False)
+    if allow_inactive and options["type"] != "nbd":
         raise GenericError("Export type does not support inactive exports")
+    if not allow_inactive:
+        await activate(node)
     backend = exports.open_backend(
-        node, writable=writable, writethrough=options.get("writethrough", False)
+        node,
+        writable=writable,
+        writethrough=options.get("writethrough", False),
+        allow_inactive=allow_inactive,
     )
     try:
         export = _CREATE[options["type"]](host, backend, options)
@@ -69,7 +76,7 @@ def _create_vduse(_: ExportHost, __: BlockBackend, options: Mapping[str, Any]) -
     size = options.get("queue-size", 256)
     if not 2 < size <= 1024 or size & (size - 1):
         raise GenericError("queue-size is invalid")
-    check_block_size(options.get("logical-block-size", 512))
+    check_block_size(options.get("logical-block-size", MIN_BLOCK))
     if not os.access("/dev/vduse/control", os.R_OK | os.W_OK):
         raise GenericError("failed to create vduse device")
     raise NotServed("Exports of type 'vduse-blk' are not served by qmpd")

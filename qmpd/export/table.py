@@ -65,13 +65,19 @@ class BlockExports:
         self._emit = emit
         self.exports: dict[str, BlockExport] = {}
 
-    def open_backend(self, node: Node, *, writable: bool, writethrough: bool) -> BlockBackend:
+    def open_backend(
+        self, node: Node, *, writable: bool, writethrough: bool, allow_inactive: bool
+    ) -> BlockBackend:
         """What a new export of `node` works with.
 
+        :param allow_inactive: the node may be inactive, now or later
         :raises GenericError: the node may not be used so
         """
         perm = CONSISTENT_READ | (WRITE if writable else 0)
-        backend = BlockBackend(self.graph, "", node, perm=perm, shared=ALL)
+        backend = BlockBackend(self.graph, "", node, perm=perm if node.active else 0, shared=ALL)
+        if not node.active:
+            backend.await_activation(perm)
+        backend.stays_active = not allow_inactive
         backend.enable_write_cache = not writethrough
         return backend
 

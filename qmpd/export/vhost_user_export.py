@@ -57,11 +57,11 @@ def create_vhost_user(
     :raises GenericError: QEMU's texts
     :raises NotServed: there is no server in this process
     """
+    block_size = options.get("logical-block-size", MIN_BLOCK)
+    check_block_size(block_size)
     queues = options.get("num-queues", 1)
     if queues == 0:
         raise GenericError("num-queues must be greater than 0")
-    block_size = options.get("logical-block-size", MIN_BLOCK)
-    check_block_size(block_size)
     if options["addr"]["type"] not in ("unix", "fd"):
         raise GenericError("Only socket address types 'unix' and 'fd' are supported")
     if host.listen_vhost_user is None:
@@ -75,11 +75,11 @@ def create_vhost_user(
 
 
 def check_block_size(size: int) -> None:
-    """Whether a logical block may have this size.
+    """Whether a logical block may have this size; 0 passes, as in QEMU.
 
     :raises GenericError: it is no power of two, too small or too large
     """
-    if size & (size - 1) or not MIN_BLOCK <= size <= MAX_BLOCK:
+    if size & (size - 1) or (size and not MIN_BLOCK <= size <= MAX_BLOCK):
         raise GenericError(
             f"parameter logical-block-size must be a power of 2 between {MIN_BLOCK} and {MAX_BLOCK}"
         )

@@ -204,7 +204,7 @@ class VirtioBlk:
 
     def _in_range(self, sector: int, length: int) -> bool:
         offset = sector * SECTOR
-        if length % SECTOR or length > MAX_REQUEST or offset % self._block_size:
+        if length % SECTOR or length > MAX_REQUEST or offset % (self._block_size or SECTOR):
             return False
         return offset + length <= -(-self._backend.length() // SECTOR) * SECTOR
 

@@ -281,6 +281,15 @@ def describe(sock: socket.socket, *, peer: bool) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def close_listener(listener: socket.socket) -> None:
+    """Close a listening socket; the file of a unix socket goes, whoever made it."""
+    name = listener.getsockname() if listener.family == socket.AF_UNIX else ""
+    listener.close()
+    if isinstance(name, str) and name:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+
+
 def remove_socket_file(address: SocketAddress) -> None:
     """Unlink the file of a listening unix socket, if it is still there."""
     if isinstance(address, UnixAddress) and not address.abstract:

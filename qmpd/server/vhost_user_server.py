@@ -39,7 +39,6 @@ class VhostUserServer:
         self.clock = clock
         self.device = device
         self.report = report
-        self._address = address
         self._listeners = addresses.listen(address)
         self._client: _Connection | None = None
         for listener in self._listeners:
@@ -75,8 +74,7 @@ class VhostUserServer:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             self.loop.remove_reader(listener.fileno())
-            listener.close()
-        addresses.remove_socket_file(self._address)
+            addresses.close_listener(listener)
         if self._client is not None:
             await self._client.close()
 

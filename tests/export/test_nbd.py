@@ -84,14 +84,29 @@ class Exporter:
         self.program.close()
 
 
-@pytest.fixture
-def exporters(tmp_path: Path) -> Iterator[list[Exporter]]:
-    made = [Exporter(tmp_path / "qmpd", real=False)]
+def both(folder: Path) -> Iterator[list[Exporter]]:
+    """qmpd's daemon, and QEMU's where it is installed."""
+    made = [Exporter(folder / "qmpd", real=False)]
     if qemu_missing() is None:
-        made.append(Exporter(tmp_path / "qemu", real=True))
+        made.append(Exporter(folder / "qemu", real=True))
     yield made
     for exporter in made:
         exporter.close()
+
+
+@pytest.fixture
+def exporters(tmp_path: Path) -> Iterator[list[Exporter]]:
+    yield from both(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Exporter]]:
+    """Both with a server and an export, for many clients one after the other."""
+    for made in both(tmp_path_factory.mktemp("serving")):
+        for exporter in made:
+            exporter.serve()
+            exporter.export("x", writable=True)
+        yield made
 
 
 def same(exporters: list[Exporter], what: Callable[[Exporter], Any]) -> Any:
@@ -284,12 +299,10 @@ REQUESTS = (
 
 
 @pytest.mark.parametrize("asked", REQUESTS, ids=lambda asked: f"cookie{asked[15]}")
-def test_extended_headers(exporters: list[Exporter], asked: bytes) -> None:
+def test_extended_headers(serving: list[Exporter], asked: bytes) -> None:
     go = option(11) + option(10, CONTEXT) + option(7, b"\0\0\0\1x\0\0")
 
     def answer(exporter: Exporter) -> bytes:
-        exporter.serve()
-        exporter.export("x", writable=True)
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(20)
             client.connect(str(exporter.folder / "nbd.sock"))
@@ -299,4 +312,4 @@ def test_extended_headers(exporters: list[Exporter], asked: bytes) -> None:
                 told += client.recv(65536)
         return greeting + told
 
-    same(exporters, answer)
+    same(serving, answer)

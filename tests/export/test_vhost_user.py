@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,26 @@ def test_a_filter_below_sees_guest_writes(exporters: list[Exporter]) -> None:
 
     _, target = same(exporters, work)
     assert target[128 * SECTOR :][:8] == b"old!old!"
+
+
+def test_a_snapshot_below_a_client(exporters: list[Exporter]) -> None:
+    """What is written after it goes to the overlay, without the client's knowing."""
+
+    def work(exporter: Exporter) -> list[Any]:
+        overlay = str(exporter.folder / "overlay.qcow2")
+        exporter.export()
+        client = exporter.start()
+        done = [client.request(OUT, 0, b"base" * 256)]
+        snapshot = {"node_name": "n", "snapshot_file": overlay, "snapshot_node_name": "o"}
+        said = exporter.do("blockdev-snapshot-sync", **snapshot)
+        done += [client.request(OUT, 1, b"over" * 128), client.request(IN, 0, length=1536)]
+        names = [one["node-name"] for one in exporter.do("query-block-exports")]
+        return [said, done, names, exporter.image.read_bytes()[:1536]]
+
+    _, done, names, base = same(exporters, work)
+    assert done[-1].data == b"base" * 128 + b"over" * 128 + bytes(512)
+    assert base == b"base" * 256 + bytes(512)
+    assert names == ["o"]
 
 
 def test_errors_of_the_node(exporters: list[Exporter]) -> None:
@@ -359,6 +380,30 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         def work(exporter: Exporter) -> list[Any]:
             client = exporter.start(queues=2)
             return [client.config(), client.request(OUT, 8, b"c" * 4096, queue=1)]
+
+        same(exporters, work)
+
+
+LISTENING = """
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+os.dup2(listener.fileno(), 9, inheritable=True)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""Runs a program with a bound socket as descriptor 9."""
+
+
+def test_an_inherited_socket(tmp_path: Path) -> None:
+    options = "vhost-user-blk,id=v,node-name=n,addr.type=fd,addr.str=9"
+    wrapper = [sys.executable, "-c", LISTENING, "@/v.sock"]
+    with running(tmp_path, "--export", options, wrapper=wrapper) as exporters:
+
+        def work(exporter: Exporter) -> list[Any]:
+            done = exporter.start().request(IN, 0, length=SECTOR)
+            exporter.leave()
+            deleted = exporter.do("block-export-del", id="v")
+            return [done, deleted, (exporter.folder / "v.sock").exists()]
 
         same(exporters, work)
 

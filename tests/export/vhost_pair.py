@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ SIZE = 4 << 20
 class Exporter:
     """A storage daemon with a raw image as node `n`, and its clients."""
 
-    def __init__(self, folder: Path, *arguments: str, real: bool) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, real: bool, wrapper: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
         folder.mkdir()
         self.image = folder / "disk.raw"
@@ -33,8 +35,9 @@ class Exporter:
             "--blockdev",
             "driver=raw,node-name=n,file=f,discard=unmap",
         ]
-        argv += [word.replace("@", str(folder)) for word in arguments]
-        self.program = StdioProgram(argv if real else qmpd_argv(argv), folder)
+        argv = [*wrapper, *(argv if real else qmpd_argv(argv)), *arguments]
+        argv = [word.replace("@", str(folder)) for word in argv]
+        self.program = StdioProgram(argv, folder)
         self.program.message()
         self.do("qmp_capabilities")
         self.clients: list[VhostClient] = []
@@ -74,12 +77,17 @@ class Exporter:
 
 
 @contextmanager
-def running(folder: Path, *arguments: str) -> Iterator[list[Exporter]]:
+def running(folder: Path, *arguments: str, wrapper: Sequence[str] = ()) -> Iterator[list[Exporter]]:
+    """Both daemons, QEMU's where it is installed.
+
+    :param arguments: of their command lines; @ stands for the folder of each
+    :param wrapper: a command that runs them
+    """
     made: list[Exporter] = []
     try:
-        made.append(Exporter(folder / "qmpd", *arguments, real=False))
+        made.append(Exporter(folder / "qmpd", *arguments, real=False, wrapper=wrapper))
         if qemu_missing() is None and shutil.which("qemu-storage-daemon") is not None:
-            made.append(Exporter(folder / "qemu", *arguments, real=True))
+            made.append(Exporter(folder / "qemu", *arguments, real=True, wrapper=wrapper))
         yield made
     finally:
         for exporter in made:
