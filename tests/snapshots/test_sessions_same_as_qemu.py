@@ -190,3 +190,16 @@ def test_snapshots_with_odd_names(session: Session) -> None:
         messages = side.execute({"execute": "human-monitor-command", "arguments": info})
         shown.append(re.sub(r"\d{4}-.*?\.\d{3}", "TIME", messages[-1]["return"]))
     assert shown[1] == shown[0]
+
+
+def test_inactive_images(session: Session) -> None:
+    """They get overlays, which are inactive as well; nothing that is active stands on them."""
+    session.execute("blockdev-set-active", **{"node-name": "top", "active": False})
+    named = {"device": "top", "job-id": "j"}
+    session.execute("blockdev-mirror", target="t", sync="full", **named)
+    session.execute("block-commit", **named)
+    session.execute("block-commit", **named, **{"top-node": "mid"})
+    session.execute("blockdev-backup", target="t", sync="full", **named)
+    session.execute("blockdev-mirror", **{**named, "device": "t", "target": "top", "sync": "full"})
+    session.execute("blockdev-snapshot", node="top", overlay="t")
+    session.graph()
