@@ -203,10 +203,12 @@ class Graph:
     async def unref(self, node: Node) -> None:
         """Close `node`, and what it alone holds, unless something still holds it."""
         closing = [node]
+        closed: set[Node] = set()
         while closing:
             current = closing.pop()
-            if current.is_held():
+            if current.is_held() or current in closed:
                 continue
+            closed.add(current)
             # What cannot be written is lost: closing a node has no way to fail.
             with suppress(BlockIOError):
                 await current.flush()

@@ -186,6 +186,21 @@ class Node(NodeIO):
 
         :raises GenericError: that is a cycle, the child is inactive, or its parents object
         """
+        self.check_child(name, child)
+        edge = Edge(name, self, child, role)
+        self.link(edge)
+        try:
+            refresh_permissions(*_concerned(self, child))
+        except BaseException:
+            self.unlink(edge)
+            raise
+        return edge
+
+    def check_child(self, name: str, child: Node) -> None:
+        """Whether `child` could be a child, as far as the two of them are concerned.
+
+        :raises GenericError: that is a cycle, or the child is inactive
+        """
         if self.is_below(child):
             raise GenericError(
                 f"Making '{child.node_name}' a {name} child of '{self.node_name}'"
@@ -195,14 +210,6 @@ class Node(NodeIO):
             raise GenericError(
                 f"Inactive '{child.node_name}' can't be a {name} child of active '{self.node_name}'"
             )
-        edge = Edge(name, self, child, role)
-        self.link(edge)
-        try:
-            refresh_permissions(*_concerned(self, child))
-        except BaseException:
-            self.unlink(edge)
-            raise
-        return edge
 
     def link(self, edge: Edge) -> None:
         """Make the node of `edge` a child, without a look at permissions."""

@@ -31,13 +31,9 @@ class GraphChange:
     def attach(self, parent: Node, name: str, child: Node, role: int) -> Edge:
         """Make `child` a child of `parent`.
 
-        :raises GenericError: that would be a cycle
+        :raises GenericError: that would be a cycle, or the child is inactive
         """
-        if parent.is_below(child):
-            raise GenericError(
-                f"Making '{child.node_name}' a {name} child of '{parent.node_name}'"
-                " would create a cycle"
-            )
+        parent.check_child(name, child)
         edge = Edge(name, parent, child, role)
         parent.link(edge)
         self._undo.append(lambda: parent.unlink(edge))

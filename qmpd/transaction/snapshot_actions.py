@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from qmpd.block.activation import inactivate
 from qmpd.block.blockers import Op
 from qmpd.block.create_image import create_image, open_image
 from qmpd.block.filename import filename
@@ -58,6 +59,9 @@ class _External(Action):
             raise GenericError("The overlay already has a backing image")
         if not new.driver.supports_backing:
             raise GenericError("The overlay does not support backing images")
+        if not old.active and new.active:
+            # Images of a guest that has been migrated to a file may still get overlays.
+            await inactivate(new)
         self._change = self.graph.append(new, old)
 
     async def commit(self) -> None:

@@ -80,12 +80,16 @@ class Disk(RuleBasedStateMachine):
 
     @rule(offset=OFFSETS, length=LENGTHS, byte=st.sampled_from([0, 0, 1, 200]))
     def write(self, offset: int, length: int, byte: int) -> None:
+        if not length and offset > len(self.model):
+            return  # QEMU's node is longer then, the file is not
         data = bytes([byte]) * length
         self.world.run(self.node.pwrite(offset, data))
         self._put(offset, data)
 
     @rule(offset=OFFSETS, length=LENGTHS, may_unmap=st.booleans(), no_fallback=st.booleans())
     def write_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
+        if not length and offset > len(self.model):
+            return
         self.world.run(
             self.node.pwrite_zeroes(offset, length, may_unmap=may_unmap, no_fallback=no_fallback)
         )

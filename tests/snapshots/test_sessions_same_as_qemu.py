@@ -190,3 +190,33 @@ def test_snapshots_with_odd_names(session: Session) -> None:
         messages = side.execute({"execute": "human-monitor-command", "arguments": info})
         shown.append(re.sub(r"\d{4}-.*?\.\d{3}", "TIME", messages[-1]["return"]))
     assert shown[1] == shown[0]
+
+
+def test_inactive_images(session: Session) -> None:
+    """They get overlays, which are inactive as well; nothing that is active stands on them."""
+    session.execute("blockdev-set-active", **{"node-name": "top", "active": False})
+    named = {"device": "top", "job-id": "j"}
+    session.execute("blockdev-mirror", target="t", sync="full", **named)
+    session.execute("block-commit", **named)
+    session.execute("block-commit", **named, **{"top-node": "mid"})
+    session.execute("blockdev-backup", target="t", sync="full", **named)
+    session.execute("blockdev-mirror", **{**named, "device": "t", "target": "top", "sync": "full"})
+    session.execute("blockdev-snapshot", node="top", overlay="t")
+    session.graph()
+
+
+def test_below_a_backup(session: Session) -> None:
+    """The options of a backup's filter are no part of names."""
+    arguments = {"target": "t", "sync": "none", "job-id": "j", "filter-node-name": "f"}
+    session.execute("blockdev-backup", device="mid", **arguments)
+    session.graph()
+
+
+def test_a_node_below_itself_twice(session: Session) -> None:
+    """All images close."""
+    file = {"driver": "file", "node-name": "f", "filename": "one.raw"}
+    session.make("one.raw", 1 << 20)
+    session.add("raw", "raw", file=file)
+    session.add("quorum", "q", children=["raw", "mid"], vote_threshold=1)
+    session.execute("blockdev-snapshot", node="raw", overlay="base")
+    session.graph()

@@ -34,7 +34,6 @@ class CopyBeforeWrite(Filter):
     """
 
     format_name = "copy-before-write"
-    strong_options = ("on-cbw-error", "cbw-timeout", "min-cluster-size")
     depends_on_parents = True
     discard_source = False
 
