@@ -166,18 +166,20 @@ def test_stops_and_resets(daemons: list[Exporter], tmp_path: Path) -> None:
         folder.mkdir()
         console = Console(folder / "console")
         machine = StdioProgram([*command_line(exporter), *console.options, "-qmp", "stdio"], folder)
-        machine.message()
-        machine.execute({"execute": "qmp_capabilities"})
-        for command in ("stop", "cont", "system_reset", "stop", "cont", "system_reset"):
-            if command == "stop":
-                console.wait()
-            assert machine.execute({"execute": command})[-1] == {"return": {}}
-        console.wait()
-        console.close()
-        client = exporter.start("w")
-        assert client.request(OUT, 1, b"\xaa" * SECTOR).status == 0
-        assert machine.process.wait(60) == 0x21
-        machine.close()
+        try:
+            machine.message()
+            machine.execute({"execute": "qmp_capabilities"})
+            for command in ("stop", "cont", "system_reset", "stop", "cont", "system_reset"):
+                if command == "stop":
+                    console.wait()
+                assert machine.execute({"execute": command})[-1] == {"return": {}}
+            console.wait()
+            client = exporter.start("w")
+            assert client.request(OUT, 1, b"\xaa" * SECTOR).status == 0
+            assert machine.process.wait(60) == 0x21
+        finally:
+            machine.close()
+            console.close()
         contents.append(exporter.image.read_bytes()[: 3 * SECTOR])
     assert contents[0][SECTOR:] == b"\xaa" * SECTOR + b"\x55" * SECTOR
     assert contents[0] == contents[-1]
