@@ -249,7 +249,7 @@ async def _prepare(graph: Graph, state: ReopenState, change: GraphChange) -> Non
         raise GenericError(f"backing is missing for '{node.node_name}'")
     _change_child(graph, state, "backing", change)
     _change_child(graph, state, "file", change)
-    flat, old = _flattened(node, options), _flattened(node, node.options)
+    flat, old = _flattened(node, options, changed=True), _flattened(node, node.options)
     for name in member_order(flat):
         _check_unchanged(node, name, flat[name], old.get(name))
 
@@ -264,7 +264,7 @@ def _check_flags(state: ReopenState) -> None:
 
 def _check_reset(state: ReopenState) -> None:
     node = state.node
-    given = _flattened(node, state.options)
+    given = _flattened(node, state.options, changed=True)
     for name in member_order(_flattened(node, node.options)):
         # QEMU forgets that it was given "active", which it then ignores.
         known = name in given or name in state.options or name in COMMON or name in node.children
@@ -319,14 +319,17 @@ def _role(node: Node, name: str) -> int:
     return DATA | PRIMARY
 
 
-def _flattened(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as QEMU compares them: those of children that follow are not among them."""
+def _flattened(node: Node, options: Mapping[str, Any], *, changed: bool = False) -> dict[str, Any]:
+    """The options as QEMU compares them: those of children are not among them.
+
+    :param changed: these are the new ones, of which only children that follow get theirs
+    """
     flat: dict[str, Any] = {}
     for name, value in options.items():
         edge = node.children.get(name)
         if name in COMMON or not value or not isinstance(value, Mapping | list):
             flat[name] = value
-        elif edge is None or edge.node.inherits_from is not node:
+        elif edge is None or (changed and edge.node.inherits_from is not node):
             flat |= flat_options(name, value)
     return flat
 

@@ -44,13 +44,11 @@ class GraphChange:
         """Take a child from its parent, a node."""
         parent, child = edge.parent_node, edge.node
         assert parent is not None
-        at = list(parent.children)
         parent.unlink(edge)
         child.hold()
 
         def undo() -> None:
             parent.link(edge)
-            parent.children = {name: parent.children[name] for name in at}
             child.unhold()
 
         self._undo.append(undo)

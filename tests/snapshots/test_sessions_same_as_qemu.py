@@ -220,3 +220,13 @@ def test_a_node_below_itself_twice(session: Session) -> None:
     session.add("quorum", "q", children=["raw", "mid"], vote_threshold=1)
     session.execute("blockdev-snapshot", node="raw", overlay="base")
     session.graph()
+
+
+def test_reopening_with_another_file(session: Session) -> None:
+    """The options that a file was opened with are not missed once there is another."""
+    session.add("raw", "raw", file={"driver": "file", "node-name": "f", "filename": "u.qcow2"})
+    session.execute("blockdev-snapshot", node="f", overlay="t")
+    for file in ("f", "t", {"driver": "file", "filename": "u.qcow2"}, "u", "nope", "raw"):
+        options = {"driver": "raw", "node-name": "raw", "file": file}
+        session.execute("blockdev-reopen", options=[options])
+        session.graph()
