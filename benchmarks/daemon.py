@@ -11,17 +11,18 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 STORAGE_OPTIONS = (
     *("--chardev", "socket,id=mon,path={path},server=on,wait=off"),
-    *("--monitor", "mon"),
+    *("--monitor", "mon", "--pidfile", "{pid_file}"),
 )
 SYSTEM_OPTIONS = (
     *("-machine", "none", "-nodefaults", "-display", "none"),
-    *("-qmp", "unix:{path},server=on,wait=off"),
+    *("-qmp", "unix:{path},server=on,wait=off", "-pidfile", "{pid_file}"),
 )
 
 
@@ -56,6 +57,7 @@ class Daemon:
     """A storage daemon with one monitor, and a client past negotiation.
 
     :param command: its command line, ``{path}`` where the monitor's socket goes
+        and ``{pid_file}`` where it says that it is set up
     :param in_memory: images are in memory: qmpd's, or a file system
     """
 
@@ -65,11 +67,11 @@ class Daemon:
         )
         self.folder = self._folder.name
         """Where images go."""
-        path = Path(self.folder) / "qmp.sock"
+        path, pid_file = Path(self.folder) / "qmp.sock", Path(self.folder) / "pid"
         environment = dict(os.environ, QMPD_STORAGE="memory" if in_memory else "host")
         began = time.perf_counter()
         self.process = subprocess.Popen(
-            [word.format(path=path) for word in command],
+            [word.format(path=path, pid_file=pid_file) for word in command],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
@@ -77,36 +79,21 @@ class Daemon:
         self._buffer = b""
         self._ended = False
         self._awaited = "null"
-        self._socket = self._greeted(path)
+        # Before, two threads of QEMU's daemon may read from the same connection.
+        self._await(pid_file.exists)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(120)
+        self._socket.connect(str(path))
+        self.lines(1)
         self.start_seconds = time.perf_counter() - began
         """From the start of the process to its greeting."""
         self.execute("qmp_capabilities")
 
-    def _greeted(self, path: Path) -> socket.socket:
-        """A connection that was greeted: QEMU's daemon forgets one that comes very early."""
-        while True:
-            self._socket = self._connect(path)
-            self._socket.settimeout(2)
-            try:
-                self.lines(1)
-            except TimeoutError:
-                self._socket.close()
-            else:
-                self._socket.settimeout(120)
-                return self._socket
-
-    def _connect(self, path: Path) -> socket.socket:
-        while True:
-            client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                client.connect(str(path))
-            except OSError:
-                client.close()
-                if self.process.poll() is not None:
-                    raise RuntimeError(f"{self.process.args!r} has ended") from None
-                os.sched_yield()
-            else:
-                return client
+    def _await(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.process.args!r} has ended")
+            os.sched_yield()
 
     def lines(self, count: int) -> bytes:
         """Read `count` lines."""
@@ -133,7 +120,7 @@ class Daemon:
         self._socket.sendall(line)
         reply: dict[str, Any] = {}
         while "return" not in reply and "error" not in reply:
-            # events come in between, and QEMU's daemon may greet an early client twice
+            # events come in between
             reply = json.loads(self.lines(1))
             self._note(reply)
         if "error" in reply:
