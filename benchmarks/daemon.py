@@ -83,7 +83,7 @@ class Daemon:
         self._await(pid_file.exists)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(120)
-        self._socket.connect(str(path))
+        self._await(lambda: self._socket.connect_ex(str(path)) == 0)
         self.lines(1)
         self.start_seconds = time.perf_counter() - began
         """From the start of the process to its greeting."""
