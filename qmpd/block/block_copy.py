@@ -234,8 +234,12 @@ class BlockCopyState:
         """Cut `area` where what it holds changes; zeroes are taken whole, up to `most`."""
         cluster = self.cluster_size
         base = self.source.backing_chain_next if self.skip_unallocated else None
+        length = area.end - area.start
         try:
-            status = await block_status_above(self.source, base, area.start, most - area.start)
+            status = await block_status_above(self.source, base, area.start, length)
+            skipped = self.skip_unallocated and not status.allocated
+            if status.length == length and (status.zero or skipped):
+                status = await block_status_above(self.source, base, area.start, most - area.start)
         except BlockIOError:
             self._resize(area, area.start + cluster)
             return
