@@ -25,29 +25,28 @@ async def set_active(graph: Graph, name: str | None, active: bool) -> None:
     node = graph.find_node(name)
     if node is None:
         raise GenericError(f"Failed to find node with node-name='{name}'")
-    await graph.drain_all_begin()
-    try:
-        if active:
-            await activate(node)
-        else:
-            await inactivate(node)
-    finally:
-        graph.drain_all_end()
+    if active:
+        await activate(node)
+    else:
+        await inactivate(node)
 
 
 async def _set_all(graph: Graph, active: bool) -> None:
-    await graph.drain_all_begin()
-    try:
-        for node in reversed(list(graph.nodes())):
-            if active:
-                await activate(node)
-            elif not _has_active_parent(node):
-                try:
-                    await _inactivate(node)
-                except QmpError as error:
-                    raise _failed("all nodes", error) from None
-    finally:
-        graph.drain_all_end()
+    for node in _all(graph):
+        if active:
+            await activate(node)
+        elif not _has_active_parent(node):
+            try:
+                await _inactivate(node)
+            except QmpError as error:
+                raise _failed("all nodes", error) from None
+
+
+def _all(graph: Graph) -> list[Node]:
+    """What QEMU takes for all nodes: those that backends hold, then the monitor's others."""
+    nodes = [backend.node for backend in graph.all_backends if backend.node is not None]
+    nodes += [node for node in reversed(list(graph.nodes())) if node.monitor_owned]
+    return list(dict.fromkeys(nodes))
 
 
 def _has_active_parent(node: Node) -> bool:
@@ -97,8 +96,11 @@ def _failed(what: str, error: QmpError) -> GenericError:
 
 
 async def _inactivate(node: Node) -> None:
-    if not node.active:
-        return
+    if node.active:
+        await node.graph.drained([node], _give_up(node))
+
+
+async def _give_up(node: Node) -> None:
     await node.driver.inactivate()
     for edge in node.parents:
         if (user := edge.user) is not None:
