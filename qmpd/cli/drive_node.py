@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.drivers import find_driver
 from qmpd.block.probe import PROBE_SIZE, probe, protocol_options, warn_of_guess
 from qmpd.cli.block_options import read_tree_value
 from qmpd.cli.keyval import parse_keyval
+from qmpd.cli.opts import parse_size
 from qmpd.cli.report import CommandLineError
 from qmpd.errors import GenericError, QmpError
 from qmpd.wire.json_stream import parse_json
@@ -27,7 +27,16 @@ SIZES: Final = frozenset(
 )
 """Options that take a unit behind the number."""
 
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([bkmgtpeBKMGTPE])\Z", re.ASCII)
+_MISSING: Final = {
+    "file": 'A block device must be specified for "file"',
+    "image": 'A block device must be specified for "image"',
+    "children": "Number of provided children must be 1 or more",
+    "throttle-group": "Please specify a throttle group",
+}
+"""What drivers themselves say of options that are not there."""
+
+_SHOWN_THROUGH: Final = frozenset({"blkdebug", "throttle", "copy-on-read", "compress"})
+"""Drivers whose nodes hold the same bytes as what they stand on."""
 
 
 async def open_drive_node(
@@ -65,7 +74,7 @@ def _complete(graph: Graph, tree: Tree, filename: str | None) -> bool:
         filename = None
     driver = tree.get("driver")
     if driver is not None and find_driver(driver).is_protocol:
-        _name_file(tree, filename)
+        _complete_protocol(graph, tree, filename)
         return False
     child = tree.get("file")
     if isinstance(child, str):
@@ -108,14 +117,18 @@ def _complete_file(graph: Graph, tree: Tree, filename: str | None) -> None:
         named = protocol_options(filename) if filename is not None else {"driver": "file"}
         tree.update(named | tree)
     elif find_driver(driver).is_protocol:
-        _name_file(tree, filename)
+        _complete_protocol(graph, tree, filename)
     else:
         _complete(graph, tree, filename)
 
 
-def _name_file(tree: Tree, filename: str | None) -> None:
+def _complete_protocol(graph: Graph, tree: Tree, filename: str | None) -> None:
     """Give the file name to the protocol driver that is chosen already."""
     driver = tree["driver"]
+    image = tree.get("image")
+    if isinstance(image, dict):
+        tree["image"] = image = dict(image)
+        _complete_file(graph, image, None)
     if find_driver(driver).needs_filename:
         if filename is not None:
             if "filename" in tree:
@@ -133,7 +146,9 @@ def _both_names() -> GenericError:
 
 def _guess_format(graph: Graph, file: Tree | str | None) -> str:
     """The format of what is in a file."""
-    if not isinstance(file, dict) or file.get("driver") != "file":
+    while isinstance(file, dict) and file["driver"] in _SHOWN_THROUGH:
+        file = file.get("image", file.get("file"))
+    if not isinstance(file, dict) or file["driver"] != "file":
         return "raw"
     image = graph.storage.open(str(file["filename"]), read_only=True)
     try:
@@ -185,11 +200,9 @@ def _plain(tree: Any, name: str = "") -> Any:
         return "on" if tree else "off"
     if isinstance(tree, int):
         return str(tree)
-    match = _SIZE.match(tree) if name in SIZES and isinstance(tree, str) else None
-    if match is None:
-        return tree
-    number, unit = match.groups()
-    return str(int(float(number) * (1 << 10 * "bkmgtpe".index(unit.lower()))))
+    if name in SIZES and isinstance(tree, str):
+        return str(parse_size(name, tree))
+    return tree
 
 
 def _take_partial_backing(tree: Tree) -> dict[str, Any] | None:
@@ -213,8 +226,9 @@ def _take_partial_backing(tree: Tree) -> dict[str, Any] | None:
 def _reworded(error: GenericError, tree: Tree) -> CommandLineError:
     """What the older option says of what the schema refuses."""
     text = error.desc
-    if text == "Parameter 'file' is missing":
-        return CommandLineError('A block device must be specified for "file"')
+    if text.endswith("' is missing"):
+        name = text.split("'")[1].rpartition(".")[2]
+        return CommandLineError(_MISSING.get(name, text))
     if text.endswith("' is unexpected"):
         path = text.split("'")[1].split(".")
         while isinstance(tree.get(path[0]), dict) and "driver" in tree[path[0]]:

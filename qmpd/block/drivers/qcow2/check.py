@@ -19,6 +19,7 @@ from qmpd.block.drivers.qcow2.layout import (
     OFLAG_COPIED,
     REFT_OFFSET_MASK,
 )
+from qmpd.block.drivers.qcow2.rebuild import must_rebuild, rebuild
 from qmpd.block.drivers.qcow2.refcounts import (
     Discard,
     TryAgain,
@@ -155,6 +156,11 @@ async def check(s: Qcow2State, *, fix: bool) -> CheckResult:
     result = CheckResult()
     counter = ReferenceCounter(s, result)
     await counter.count_all()
+    if fix and await must_rebuild(s):
+        await rebuild(s, counter.counts)
+        result = CheckResult(corruptions_fixed=1)
+        counter = ReferenceCounter(s, result)
+        await counter.count_all()
     await _compare(s, counter.counts, result, fix=fix)
     await _check_copied(s, result, fix=fix)
     return result

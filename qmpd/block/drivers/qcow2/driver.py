@@ -12,6 +12,7 @@ from qmpd.block.drivers.qcow2.backing import absolute_filename, full_backing_fil
 from qmpd.block.drivers.qcow2.bitmap_reopen import reopen_bitmaps_ro, reopen_bitmaps_rw
 from qmpd.block.drivers.qcow2.bitmap_store import store_bitmaps
 from qmpd.block.drivers.qcow2.create_options import CreateOptions, check_create_options
+from qmpd.block.drivers.qcow2.empty import make_empty
 from qmpd.block.drivers.qcow2.entries import HAS_OFFSET, READS_AS_ZERO, UNALLOCATED
 from qmpd.block.drivers.qcow2.layout import INCOMPAT_DIRTY, INT_MAX
 from qmpd.block.drivers.qcow2.mapping import get_host_offset
@@ -21,7 +22,7 @@ from qmpd.block.drivers.qcow2.read import read_clusters
 from qmpd.block.drivers.qcow2.resize import detect_metadata_preallocation, truncate
 from qmpd.block.drivers.qcow2.state import Qcow2State, log
 from qmpd.block.drivers.qcow2.write import write_clusters, write_compressed
-from qmpd.block.drivers.qcow2.zero import discard, make_empty, write_zeroes
+from qmpd.block.drivers.qcow2.zero import discard, write_zeroes
 from qmpd.block.filename import filename
 from qmpd.block.permissions import ALL, RESIZE, WRITE
 from qmpd.clock import NANOSECONDS

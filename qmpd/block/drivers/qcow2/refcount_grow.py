@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from qmpd.block.drivers.qcow2.state import Qcow2State
 
 SWAP = sys.byteorder == "little"
-_TABLE_POINTER = struct.Struct(">QI")
+TABLE_POINTER = struct.Struct(">QI")
+"""In the header: where the refcount table is, and its clusters."""
 
 
 async def alloc_refcount_block(s: Qcow2State, cluster_index: int) -> Table:
@@ -132,7 +133,7 @@ async def refcount_area(
     s.event("refblock_alloc_write_table")
     await s.pwrite_sync(table_offset, encode_entries(table))
     s.event("refblock_alloc_switch_table")
-    await s.pwrite_sync(OFFSET_REFCOUNT_TABLE, _TABLE_POINTER.pack(table_offset, clusters))
+    await s.pwrite_sync(OFFSET_REFCOUNT_TABLE, TABLE_POINTER.pack(table_offset, clusters))
     old_offset, old_size = s.header.refcount_table_offset, len(s.refcount_table) * ENTRY_SIZE
     s.header.refcount_table_offset = table_offset
     s.header.refcount_table_clusters = clusters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.qcow2.entries import (
     ALLOCATED_CLUSTERS,
@@ -32,10 +32,6 @@ _BOUNCE = 16 << 20
 if TYPE_CHECKING:
     from qmpd.block.drivers.qcow2.cache import Table
     from qmpd.block.drivers.qcow2.state import Qcow2State
-
-
-_EMPTIED: Final = 1 << 30
-"""Bytes of the disk that are dropped at a time."""
 
 
 def split(offset: int, length: int, alignment: int) -> Iterator[tuple[int, int]]:
@@ -90,14 +86,6 @@ async def pdiscard(s: Qcow2State, offset: int, length: int) -> None:
         raise BlockIOError(errno.ENOTSUP)
     async with s.lock:
         await cluster_discard(s, offset, length, Discard.REQUEST, full=False)
-
-
-async def make_empty(s: Qcow2State) -> None:
-    """Drop all clusters: the backing file shows through everywhere."""
-    for offset in range(0, s.size, _EMPTIED):
-        length = min(_EMPTIED, s.size - offset)
-        async with s.lock:
-            await cluster_discard(s, offset, length, Discard.SNAPSHOT, full=True)
 
 
 async def cluster_discard(

@@ -1,0 +1,59 @@
+"""Images that were left dirty and have lost their refcounts: these are made anew."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from qmpd.block.drivers.qcow2.layout import INCOMPAT_DIRTY
+
+from .test_driver import Bench
+from .test_image import check
+
+SIZE = 8 << 20
+CREATED = [(512, 16), (512, 64), (4096, 1), (65536, 16), (65536, 64), (2 << 20, 8)]
+LOST = ["table", "first block", "all blocks"]
+
+
+def _lose(path: Path, what: str, cluster_size: int) -> None:
+    """Set the dirty bit, and write zeroes over refcounts."""
+    image = bytearray(path.read_bytes())
+    image[79] |= INCOMPAT_DIRTY
+    table = int.from_bytes(image[48:56], "big")
+    length = int.from_bytes(image[56:60], "big") * cluster_size
+    entries = [int.from_bytes(image[at : at + 8], "big") for at in range(table, table + length, 8)]
+    blocks = [entry for entry in entries if entry]
+    assert blocks
+    lost = {"table": [], "first block": blocks[:1], "all blocks": blocks}[what]
+    for offset in lost:
+        image[offset : offset + cluster_size] = bytes(cluster_size)
+    if not lost:
+        image[table : table + length] = bytes(length)
+    path.write_bytes(image)
+
+
+@pytest.mark.parametrize("what", LOST)
+@pytest.mark.parametrize(("cluster_size", "refcount_bits"), CREATED)
+def test_lost_refcounts(tmp_path: Path, cluster_size: int, refcount_bits: int, what: str) -> None:
+    bench = Bench(tmp_path)
+    path = bench.create("a.qcow2", SIZE, cluster_size=cluster_size, refcount_bits=refcount_bits)
+    node = bench.add("q", "a.qcow2")
+    written = {0: b"\1" * 100_000, 3 << 20: b"\2" * (1 << 20), SIZE - 512: b"\3" * 512}
+    for offset, data in written.items():
+        bench.run(node.pwrite(offset, data))
+    bench.run(bench.graph.blockdev_del("q"))
+    _lose(path, what, cluster_size)
+    node = bench.add("q", "a.qcow2")
+    for offset, data in written.items():
+        assert bench.run(node.pread(offset, len(data))) == data
+    written[5 << 20] = b"\4" * (1 << 20)
+    bench.run(node.pwrite(5 << 20, written[5 << 20]))
+    bench.run(bench.graph.blockdev_del("q"))
+    if shutil.which("qemu-img") is not None:
+        check(path)
+    node = bench.add("q", "a.qcow2")
+    for offset, data in written.items():
+        assert bench.run(node.pread(offset, len(data))) == data
+    bench.close()
