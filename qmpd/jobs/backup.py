@@ -119,6 +119,9 @@ class _Call:
             self._waiter = None
 
 
+_TURNS_TO_PAUSE: Final = 4
+"""Turns for the news of a pause to reach the copying, and for its end to reach the job."""
+
 NEVER: Final = "never"
 ALWAYS: Final = "always"
 
@@ -170,6 +173,13 @@ class BackupJob(BlockJob):
         if self.pause_count and not self.cancelled and self._call is not None:
             await self._call.stop()
         await super().pause_point()
+
+    async def settle_pause(self) -> None:
+        """See `Job.settle_pause`: a job that only waits for its speed limit stops waiting."""
+        for _ in range(_TURNS_TO_PAUSE):
+            if self.paused or self.copy.in_flight:
+                return
+            await self.turn()
 
     async def settle(self) -> None:
         """See `Job.settle`: a job that was only waiting for its speed limit ends at once."""

@@ -254,13 +254,17 @@ class Job:
         if self.pause_count == 0:
             self.enter(lambda: not self.sleeping)
 
-    def user_pause(self) -> None:
+    async def user_pause(self) -> None:
         """Verb pause."""
         self.check_verb(JobVerb.PAUSE)
         if self.user_paused:
             raise GenericError("Job is already paused")
         self.user_paused = True
         self.pause()
+        await self.settle_pause()
+
+    async def settle_pause(self) -> None:
+        """Let a pause take effect at once if the work has nothing under way."""
 
     async def user_resume(self) -> None:
         """Verb resume."""

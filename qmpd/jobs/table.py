@@ -79,7 +79,7 @@ class JobTable:
 
     async def block_job_pause(self, job_id: str) -> None:
         """Command block-job-pause."""
-        self.find_block_job(job_id).user_pause()
+        await self.find_block_job(job_id).user_pause()
 
     async def block_job_resume(self, job_id: str) -> None:
         """Command block-job-resume."""

@@ -91,7 +91,7 @@ def test_one_of_three_is_cancelled_another_is_paused(world: JobWorld) -> None:
     txn = JobTxn()
     jobs = [Copy(world, f"j{i}", txn=txn, speed=1, auto_dismiss=False) for i in range(3)]
     _begin(world, jobs)
-    jobs[0].user_pause()
+    world.run(jobs[0].user_pause())
     world.seen()
     world.run(jobs[1].user_cancel())
     assert world.seen() == [

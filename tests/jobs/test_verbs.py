@@ -150,7 +150,7 @@ def test_cancel_of_a_sleeping_job_is_through_before_the_answer(world: JobWorld) 
 def test_cancel_while_paused(world: JobWorld) -> None:
     job = Copy(world, speed=1)
     job.start()
-    job.user_pause()
+    world.run(job.user_pause())
     _pass(world, 1)
     with pytest.raises(GenericError) as caught:
         world.run(world.jobs.block_job_cancel("j"))
@@ -182,11 +182,11 @@ def test_pause_and_resume(world: JobWorld) -> None:
     job = Copy(world, speed=1)
     job.start()
     _pass(world, 1)
-    job.user_pause()
+    world.run(job.user_pause())
     assert world.seen() == ["paused j"]
     assert job.block_info()["paused"]
     with pytest.raises(GenericError, match=r"^Job is already paused$"):
-        job.user_pause()
+        world.run(job.user_pause())
     assert _pass(world, 10) == []
     world.run(job.user_resume())
     assert world.seen() == ["running j"]
@@ -244,7 +244,7 @@ def test_mirror(world: JobWorld) -> None:
     assert _pass(world, 0) == [*BEGIN, "ready j", "READY j"]
     assert job.block_info()["ready"]
     assert list(job.block_info())[-1] == "actively-synced"
-    job.user_pause()
+    world.run(job.user_pause())
     assert world.seen() == ["standby j"]
     assert job.block_info()["ready"]
     world.run(job.user_resume())
@@ -258,7 +258,7 @@ def test_complete_in_standby_waits_for_resume(world: JobWorld) -> None:
     job = Mirror(world)
     job.start()
     _pass(world, 0)
-    job.user_pause()
+    world.run(job.user_pause())
     world.run(job.user_complete())
     assert _pass(world, 9) == ["standby j"]
     world.run(job.user_resume())
@@ -374,7 +374,7 @@ def test_drains_pause_and_resume_every_block_job(world: JobWorld) -> None:
     sleeping.start()
     paused.start()
     _pass(world, 1)
-    paused.user_pause()
+    world.run(paused.user_pause())
     assert world.seen() == ["paused b"]
     world.run(world.graph.drain_all())
     assert world.seen() == ["paused a", "running a"]
