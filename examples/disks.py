@@ -6,7 +6,8 @@ daemon (an emulator or a storage daemon), and the requests it takes to do it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -200,3 +201,20 @@ class Guest:
         ):
             copying = {"device": source, "target": target, "sync": "full"}
             await self._daemon.run("blockdev-backup", "guest", copying)
+
+
+def main(
+    run: Callable[[Daemon, str, Path], Awaitable[None]],
+    socket: str,
+    disk: str = "disk0",
+    directory: str = ".",
+) -> None:
+    """Run a program on the daemon at `socket`, with the arguments of its command line."""
+
+    place = Path(directory).absolute()
+
+    async def session() -> None:
+        async with connect(socket) as daemon:
+            await run(daemon, disk, place)
+
+    asyncio.run(session())

@@ -15,7 +15,6 @@ The backups are made by the daemon, in its own view of DIRECTORY.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,10 @@ from disks import (
     Daemon,
     Guest,
     JobFailed,
-    connect,
     create_image,
     find_node,
     full_copy,
+    main,
     on_file,
     opened,
     same_content,
@@ -165,16 +164,5 @@ async def add_incremental(backup: Backup) -> None:
     print(f"{backup.images[-1]}: {dirty // KIB} KiB, left: {await backup.dirty_bytes()}")
 
 
-async def session(socket: str, disk: str, directory: Path) -> None:
-    """Run the whole on the daemon at `socket`."""
-    async with connect(socket) as daemon:
-        await run(daemon, disk, directory)
-
-
-def main(socket: str, disk: str = "disk0", directory: str = ".") -> None:
-    """Run the program with the arguments of its command line."""
-    asyncio.run(session(socket, disk, Path(directory).absolute()))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(run, *sys.argv[1:])

@@ -13,12 +13,11 @@ DIRECTORY.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Any
 
-from disks import Daemon, Guest, connect, create_image, find_node, full_copy, on_file, same_content
+from disks import Daemon, Guest, create_image, find_node, full_copy, main, on_file, same_content
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -93,16 +92,5 @@ async def run(daemon: Daemon, disk: str, directory: Path) -> None:
     print("the guest writes to the new one:", not await same_content(daemon, migration.old(), copy))
 
 
-async def session(socket: str, disk: str, directory: Path) -> None:
-    """Run the whole on the daemon at `socket`."""
-    async with connect(socket) as daemon:
-        await run(daemon, disk, directory)
-
-
-def main(socket: str, disk: str = "disk0", directory: str = ".") -> None:
-    """Run the program with the arguments of its command line."""
-    asyncio.run(session(socket, disk, Path(directory).absolute()))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(run, *sys.argv[1:])

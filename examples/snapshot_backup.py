@@ -13,7 +13,6 @@ NODE is a disk on an image file. The backup is made by the daemon, in its own vi
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from typing import Any
 from disks import (
     Daemon,
     Guest,
-    connect,
     create_image,
     find_node,
     full_copy,
+    main,
     on_file,
     opened,
     same_content,
@@ -104,16 +103,5 @@ async def run(daemon: Daemon, disk: str, directory: Path) -> None:
     print("it is the disk no longer:", not await same_content(daemon, image, now))
 
 
-async def session(socket: str, disk: str, directory: Path) -> None:
-    """Run the whole on the daemon at `socket`."""
-    async with connect(socket) as daemon:
-        await run(daemon, disk, directory)
-
-
-def main(socket: str, disk: str = "disk0", directory: str = ".") -> None:
-    """Run the program with the arguments of its command line."""
-    asyncio.run(session(socket, disk, Path(directory).absolute()))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(run, *sys.argv[1:])
