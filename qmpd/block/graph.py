@@ -307,14 +307,10 @@ class Graph:
             new = await self.open(options)
         except QmpError as error:
             raise error.prefixed("Could not create node: ") from None
-        await self.drained_begin(node)
         try:
-            await self.replace_node(node, new).commit()
+            await self._put_in_place(new, node, lambda: self.replace_node(node, new))
         except QmpError as error:
-            await self.unref(new)
             raise error.prefixed("Could not replace node: ") from None
-        finally:
-            self.drained_end(node)
         return new
 
     async def insert_filter(
@@ -332,16 +328,19 @@ class Graph:
         new = await self.open(options)
         if set_up is not None:
             set_up(new)
-        await self.drained_begin(node)
+        await self._put_in_place(new, node, lambda: self.append(new, node))
+        return new
+
+    async def _put_in_place(self, new: Node, old: Node, change: Callable[[], GraphChange]) -> None:
+        """Let `new` take the place of `old`, or close it if somebody objects."""
+        await self.drained_begin(old)
         try:
-            change = self.append(new, node)
-            await change.commit()
+            await change().commit()
         except BaseException:
             await self.unref(new)
             raise
         finally:
-            self.drained_end(node)
-        return new
+            self.drained_end(old)
 
     async def drop_filter(self, node: Node) -> None:
         """Take a filter out; it is closed unless something else holds it."""
