@@ -18,6 +18,7 @@ from qmpd.clock import Waiter
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
+    from qmpd.block.driver import BlockStatus
     from qmpd.block.node import Node
 
 DEFAULT_CLUSTER: Final = 65536
@@ -237,8 +238,7 @@ class BlockCopyState:
         length = area.end - area.start
         try:
             status = await block_status_above(self.source, base, area.start, length)
-            skipped = self.skip_unallocated and not status.allocated
-            if status.length == length and (status.zero or skipped):
+            if status.length == length and (status.zero or self._skips(status)):
                 status = await block_status_above(self.source, base, area.start, most - area.start)
         except BlockIOError:
             self._resize(area, area.start + cluster)
@@ -251,7 +251,7 @@ class BlockCopyState:
             return
         else:
             count -= count % cluster
-        skipped = self.skip_unallocated and not status.allocated
+        skipped = self._skips(status)
         if status.zero or skipped:
             area.zero = status.zero and not skipped
             self._resize(area, min(most, area.start + count))
@@ -259,6 +259,9 @@ class BlockCopyState:
                 self._skip(area)
         elif area.start + count < area.end:
             self._resize(area, area.start + count)
+
+    def _skips(self, status: BlockStatus) -> bool:
+        return self.skip_unallocated and not status.allocated
 
     def _skip(self, area: _Area) -> None:
         self.give_back(area, failed=False)

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, Final
 
 from qmpd.hmp.expression import Expression, ExpressionError
-from qmpd.scalars import read_size
+from qmpd.scalars import TooLarge, read_size
 
 _BLANKS: Final = " \t\n\v\f\r"
 _ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
@@ -133,10 +133,10 @@ class Line:
         self._skip_blanks()
         try:
             size, self._position = read_size(self._text, self._position, "M")
+            if size >= 2**63:
+                raise TooLarge(self._text, self._position)
         except ValueError:
             raise UsageError(Kind.SIZE.value, bare=True) from None
-        if size >= 2**63:
-            raise UsageError(Kind.SIZE.value, bare=True)
         return size
 
     def _integer(self) -> int:
