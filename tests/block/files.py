@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.differential.pair import OPTIONS, Pair
 from tests.support.normal import normal
-from tests.support.programs import qmpd_argv
+from tests.support.programs import qemu_missing, qmpd_argv
 
 
 class Files(Pair):
@@ -56,3 +60,16 @@ class Files(Pair):
         self.execute("query-named-block-nodes", flat=True)
         self.execute("query-blockstats")
         self.execute("query-blockstats", **{"query-nodes": True})
+
+
+@contextmanager
+def both_programs(scratch: Path, *options: str) -> Iterator[Files]:
+    """For fixtures: both programs while a test lasts; it is skipped where there is only one."""
+    reason = qemu_missing()
+    if reason is not None:
+        pytest.skip(reason)
+    both = Files(scratch, *options)
+    try:
+        yield both
+    finally:
+        both.close()

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.block.files import Files
-from tests.support.programs import qemu_missing
+from tests.block.files import Files, both_programs
 
 SIZE = 1 << 20
 JOBS: dict[str, dict[str, Any]] = {
@@ -19,14 +18,10 @@ JOBS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
-    reason = qemu_missing()
-    if reason is not None:
-        pytest.skip(reason)
-    both = Files(tmp_path_factory.mktemp("active"))
-    for node in ("source", "target", "other"):
-        both.add("null-co", node, size=SIZE)
-    yield both
-    both.close()
+    with both_programs(tmp_path_factory.mktemp("active")) as both:
+        for node in ("source", "target", "other"):
+            both.add("null-co", node, size=SIZE)
+        yield both
 
 
 def _is_active(both: Files) -> dict[str, bool]:

@@ -11,20 +11,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tests.block.files import Files
-from tests.support.programs import qemu_missing
+from tests.block.files import Files, both_programs
 
 SECTOR = 512
 
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
-    reason = qemu_missing()
-    if reason is not None:
-        pytest.skip(reason)
-    pair = Files(tmp_path_factory.mktemp("pair"))
-    yield pair
-    pair.close()
+    with both_programs(tmp_path_factory.mktemp("pair")) as pair:
+        yield pair
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.block.files import Files
-from tests.support.programs import qemu_missing
+from tests.block.files import Files, both_programs
 
 SIZE = 100 << 20
 JOBS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -20,14 +19,10 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
-    reason = qemu_missing()
-    if reason is not None:
-        pytest.skip(reason)
-    both = Files(tmp_path_factory.mktemp("pause"))
-    for node in ("source", "target"):
-        both.add("null-co", node, size=SIZE)
-    yield both
-    both.close()
+    with both_programs(tmp_path_factory.mktemp("pause")) as both:
+        for node in ("source", "target"):
+            both.add("null-co", node, size=SIZE)
+        yield both
 
 
 @pytest.mark.parametrize("job", JOBS)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.block.files import Files
-from tests.support.programs import qemu_missing
+from tests.block.files import Files, both_programs
 
 JOBS: dict[str, dict[str, Any]] = {
     "block-stream": {"device": "top"},
@@ -29,18 +28,14 @@ REFUSED: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
-    reason = qemu_missing()
-    if reason is not None:
-        pytest.skip(reason)
-    both = Files(tmp_path_factory.mktemp("start"))
-    for side in ("real", "ours"):
-        for image in ("base 1M", "target 1M", "-b base -F qcow2 top"):
-            make = ["qemu-img", "create", "-q", "-f", "qcow2", *image.split()]
-            subprocess.run(make, cwd=both.scratch / side, check=True)
-    for name in ("top", "target"):
-        both.add("qcow2", name, file={"driver": "file", "filename": name})
-    yield both
-    both.close()
+    with both_programs(tmp_path_factory.mktemp("start")) as both:
+        for side in ("real", "ours"):
+            for image in ("base 1M", "target 1M", "-b base -F qcow2 top"):
+                make = ["qemu-img", "create", "-q", "-f", "qcow2", *image.split()]
+                subprocess.run(make, cwd=both.scratch / side, check=True)
+        for name in ("top", "target"):
+            both.add("qcow2", name, file={"driver": "file", "filename": name})
+        yield both
 
 
 @pytest.mark.parametrize("refused", REFUSED, ids=str)
