@@ -37,12 +37,12 @@ def request(command: str, **arguments: Any) -> bytes:
 
 def storage_daemons() -> dict[str, list[str]]:
     """Command line of each storage daemon; QEMU's only where it is installed."""
-    return _both("qmpd.cli.storage_daemon", "qemu-storage-daemon", STORAGE_OPTIONS)
+    return _both("qmpd.cli.storage_daemon.main", "qemu-storage-daemon", STORAGE_OPTIONS)
 
 
 def system_emulators() -> dict[str, list[str]]:
     """Command line of each system emulator; QEMU's only where it is installed."""
-    return _both("qmpd.cli.system", "qemu-system-x86_64", SYSTEM_OPTIONS)
+    return _both("qmpd.cli.system.main", "qemu-system-x86_64", SYSTEM_OPTIONS)
 
 
 def _both(module: str, program: str, options: tuple[str, ...]) -> dict[str, list[str]]:

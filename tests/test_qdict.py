@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.qdict import BUCKETS, bucket, member_order
+from qmpd.base.qdict import BUCKETS, bucket, member_order
 
 SESSIONS = Path(__file__).parent / "golden" / "sessions"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from qmpd.scalars import parse_bool, parse_int64, parse_number, parse_size, parse_uint64
+from qmpd.base.scalars import parse_bool, parse_int64, parse_number, parse_size, parse_uint64
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,18 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from qmpd.cli.option_groups import CHARDEV
-from qmpd.cli.opts import Opts, Warn, parse_opts
-from qmpd.cli.report import CommandLineError
 from qmpd.errors import GenericError, NotServed
-from qmpd.personality import Personality
+from qmpd.options.command_line import CommandLineError
+from qmpd.options.groups import CHARDEV
+from qmpd.options.qemu_opts import Opts, Warn, parse_opts
+from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
     from qmpd.server.address import SocketAddress
-    from qmpd.server.chardev import Chardev
-    from qmpd.server.mux_chardev import MuxChardev
+    from qmpd.server.chardev.chardev import Chardev
+    from qmpd.server.chardev.mux import MuxChardev
+    from qmpd.server.chardev.socket import SocketChardev
     from qmpd.server.server import Server
-    from qmpd.server.socket_chardev import SocketChardev
 
 BACKENDS: Final = {
     Personality.SYSTEM: (
@@ -149,7 +149,7 @@ class ChardevFactory:
         chardev = self._open(opts.id, backend, opts)
         self._server.chardevs.add(chardev)
         if opts.flag("mux"):
-            from qmpd.server.mux_chardev import MuxChardev
+            from qmpd.server.chardev.mux import MuxChardev
 
             machine = self._server.machine
             self.muxes[opts.id] = MuxChardev(
@@ -172,16 +172,16 @@ class ChardevFactory:
         if backend == "stdio":
             return self._open_stdio(label, opts)
         if backend in ("null", "vc"):
-            from qmpd.server.chardev import NullChardev
+            from qmpd.server.chardev.chardev import NullChardev
 
             # without a display QEMU's virtual consoles swallow everything, too
             return NullChardev(label)
         if backend == "ringbuf":
-            from qmpd.server.chardev import RingbufChardev
+            from qmpd.server.chardev.chardev import RingbufChardev
 
             return RingbufChardev(label, opts.size("size", 65536))
         if backend == "file":
-            from qmpd.server.file_chardev import FileChardev
+            from qmpd.server.chardev.file import FileChardev
 
             path = opts.get("path")
             if path is None:
@@ -190,14 +190,14 @@ class ChardevFactory:
         raise NotServed(f"chardev backend '{backend}' is not served by qmpd")
 
     def _open_stdio(self, label: str, opts: Opts) -> Chardev:
-        from qmpd.server.stdio_chardev import StdioChardev
+        from qmpd.server.chardev.stdio import StdioChardev
 
         if any(isinstance(chardev, StdioChardev) for chardev in self._server.chardevs):
             raise CommandLineError("cannot use stdio by multiple character devices")
         return StdioChardev(label, self._server.loop, signals=opts.flag("signal", True))
 
     def _open_socket(self, label: str, opts: Opts) -> SocketChardev:
-        from qmpd.server.socket_chardev import SocketChardev
+        from qmpd.server.chardev.socket import SocketChardev
 
         address = self._address(opts)
         server = opts.flag("server")

@@ -67,7 +67,7 @@ def storage_daemon_help(name: str) -> str:
 
 def system_help(name: str) -> str:
     """The help of a system emulator called `name`: what has an effect, then all it takes."""
-    from qmpd.cli.qemu_options import OTHER_TARGETS, WITH_ARGUMENT, WITHOUT_ARGUMENT
+    from qmpd.cli.system.qemu_options import OTHER_TARGETS, WITH_ARGUMENT, WITHOUT_ARGUMENT
 
     every = sorted((WITH_ARGUMENT | WITHOUT_ARGUMENT) - OTHER_TARGETS, key=str.lower)
     lines = [f"-{option} ARGUMENT" if option in WITH_ARGUMENT else f"-{option}" for option in every]

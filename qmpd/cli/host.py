@@ -10,15 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.cli.report import CommandLineError, Program
+from qmpd.cli.report import Program
 from qmpd.errors import GenericError, QmpError
+from qmpd.options.command_line import CommandLineError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from qmpd.block.images import Storage
-    from qmpd.clock import VirtualClock
-    from qmpd.machine import Machine
+    from qmpd.loop.clock import VirtualClock
+    from qmpd.machine.machine import Machine
     from qmpd.server.lifecycle import Daemon, PidFile
     from qmpd.server.server import Server
 
@@ -123,8 +124,8 @@ class Host:
         :param machine: further arguments of `Machine`
         :raises CommandLineError: an unknown storage, a file that cannot be opened
         """
-        from qmpd.machine import Machine
-        from qmpd.server.clock import LoopClock
+        from qmpd.loop.asyncio_clock import LoopClock
+        from qmpd.machine.machine import Machine
         from qmpd.server.server import Server, new_event_loop
 
         self._loop = new_event_loop()
@@ -133,7 +134,7 @@ class Host:
         )
         record = None
         if journal is not None:
-            from qmpd.server.journal import Journal
+            from qmpd.monitor.journal import Journal
 
             try:
                 record = Journal.open(journal)

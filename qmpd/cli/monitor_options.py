@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qmpd.cli.host import located
-from qmpd.cli.opts import Opts, parse_bool
-from qmpd.cli.report import CommandLineError
 from qmpd.errors import QmpError
+from qmpd.options.command_line import CommandLineError
+from qmpd.options.qemu_opts import Opts, parse_bool
 
 if TYPE_CHECKING:
     from qmpd.cli.chardev_options import ChardevFactory
-    from qmpd.cli.keyval import Tree
+    from qmpd.options.keyval import Tree
     from qmpd.server.server import Server
 
 MODES = ("readline", "control")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.cli.block_options import parse_tree, read_tree_value
-from qmpd.cli.keyval import parse_keyval
-from qmpd.cli.opts import Opts, check_identifier
-from qmpd.cli.report import CommandLineError
 from qmpd.errors import GenericError
-from qmpd.personality import Personality
+from qmpd.options.block_tree import parse_tree, read_tree_value
+from qmpd.options.command_line import CommandLineError
+from qmpd.options.keyval import parse_keyval
+from qmpd.options.qemu_opts import Opts, check_identifier
+from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
-    from qmpd.machine import Machine
-    from qmpd.qapi.policy import CompatPolicy
+    from qmpd.machine.machine import Machine
+    from qmpd.qapi.runtime.policy import CompatPolicy
 
 TYPES: Final = {
     Personality.SYSTEM: (

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from qmpd.qapi.entities import Schema
-from qmpd.qapi.schema import compile_schema
-from qmpd.qapi.shipped import schema_path
-from qmpd.qapi.show import show
-from qmpd.qapi.source import QapiError
+from qmpd.profile.shipped import schema_path
+from qmpd.qapi.compiler.entities import Schema
+from qmpd.qapi.compiler.schema import compile_schema
+from qmpd.qapi.compiler.source import QapiError
+from qmpd.qapi.outputs.show import show
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,8 +81,8 @@ def _check(files: Iterable[str]) -> int:
 
 def _generate(schema_file: str | None, output: Path | None) -> int:
     # Here, for generating needs modules that checking and showing do without.
-    from qmpd import models
-    from qmpd.qapi.generate import generate
+    from qmpd.profile import models
+    from qmpd.qapi.outputs.generate import generate
 
     schema = _compile(schema_file)
     if schema is None:

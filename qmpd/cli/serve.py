@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.cli.block_options import add_node
 from qmpd.cli.host import STORAGES, Host, Hosting, located, run_program
-from qmpd.cli.keyval import parse_keyval
-from qmpd.cli.opts import IDENTIFIER, parse_bool, parse_size
-from qmpd.cli.report import CommandLineError, Program
+from qmpd.cli.report import Program
 from qmpd.errors import QmpError
-from qmpd.personality import Personality
+from qmpd.options.block_tree import add_node
+from qmpd.options.command_line import CommandLineError
+from qmpd.options.keyval import parse_keyval
+from qmpd.options.qemu_opts import IDENTIFIER, parse_bool, parse_size
+from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
-    from qmpd.block.graph import Graph
+    from qmpd.block.model.graph import Graph
     from qmpd.server.server import Server
 
 SOCKET_MODE: Final = 0o600
@@ -237,8 +238,8 @@ async def _make_image(graph: Graph, disk: Disk, filename: str) -> None:
 
     :raises QmpError: it cannot be
     """
-    from qmpd.block.drivers import find_driver
-    from qmpd.cli.block_options import read_tree_value
+    from qmpd.block.model.driver_table import find_driver
+    from qmpd.options.block_tree import read_tree_value
 
     size = disk.size or 0
     is_raw = disk.format == "raw"
@@ -255,8 +256,8 @@ async def _make_image(graph: Graph, disk: Disk, filename: str) -> None:
 
 
 def _add_disk(server: Server, disk: Disk) -> None:
-    from qmpd.block.backend import BlockBackend
     from qmpd.block.images import MemoryStorage
+    from qmpd.block.io.backend import BlockBackend
 
     graph = server.machine.graph
     option = "--disk" if disk.path is None else "--image"
@@ -289,9 +290,9 @@ def _add_disk(server: Server, disk: Disk) -> None:
 
 def _add_monitor(server: Server, label: str, text: str) -> None:
     from qmpd.server.address import InetAddress, UnixAddress
-    from qmpd.server.chardev import Chardev
-    from qmpd.server.socket_chardev import SocketChardev
-    from qmpd.server.stdio_chardev import StdioChardev
+    from qmpd.server.chardev.chardev import Chardev
+    from qmpd.server.chardev.socket import SocketChardev
+    from qmpd.server.chardev.stdio import StdioChardev
 
     location = f"--qmp {text}"
     where, *parameters = text.split(",")

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.block.activation import activate
+from qmpd.block.change.activation import activate
 from qmpd.errors import GenericError, NotServed
-from qmpd.export.nbd_control import create_nbd
-from qmpd.export.vhost_user_export import MIN_BLOCK, check_block_size, create_vhost_user
+from qmpd.export.nbd.control import create_nbd
+from qmpd.export.vhost_user.export import MIN_BLOCK, check_block_size, create_vhost_user
 
 if TYPE_CHECKING:
-    from qmpd.block.backend import BlockBackend
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.export.exports import BlockExport
     from qmpd.export.host import ExportHost
-    from qmpd.export.table import BlockExport
 
     Create = Callable[[ExportHost, BlockBackend, Mapping[str, Any]], BlockExport]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from qmpd.block.graph import Graph
-    from qmpd.export.table import BlockExports
-    from qmpd.export.vhost_user_device import VhostUserDevice
+    from qmpd.block.model.graph import Graph
+    from qmpd.export.exports import BlockExports
+    from qmpd.export.vhost_user.device import VhostUserDevice
 
 
 class NbdServer(Protocol):

@@ -9,14 +9,14 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from qmpd.clock import Waiter
-from qmpd.export.nbd_negotiation import Disconnected, Negotiation
-from qmpd.export.nbd_session import NbdSession
+from qmpd.export.nbd.negotiation import Disconnected, Negotiation
+from qmpd.export.nbd.session import NbdSession
+from qmpd.loop.clock import Waiter
 from qmpd.server import address as addresses
 
 if TYPE_CHECKING:
-    from qmpd.clock import Clock, Task
-    from qmpd.export.nbd_export import NbdExport
+    from qmpd.export.nbd.export import NbdExport
+    from qmpd.loop.clock import Clock, Task
     from qmpd.server.address import SocketAddress
 
 LOG = logging.getLogger("qmpd.nbd")

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from qmpd.clock import VirtualClock
-    from qmpd.server.chardev import Chardev
+    from qmpd.loop.clock import VirtualClock
+    from qmpd.server.chardev.chardev import Chardev
 
 
 class QtestChannel:

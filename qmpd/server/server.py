@@ -11,24 +11,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import GenericError
-from qmpd.machine import PACKAGE
-from qmpd.personality import QEMU_VERSION, Personality
+from qmpd.machine.machine import PACKAGE
+from qmpd.monitor.dispatcher import Dispatcher, Work
+from qmpd.monitor.event_throttle import EventThrottle
+from qmpd.profile.personality import QEMU_VERSION, Personality
 from qmpd.server.address import FdAddress, read_address
-from qmpd.server.chardev import Chardev, ChardevTable
-from qmpd.server.dispatcher import Dispatcher, Work
-from qmpd.server.event_throttle import EventThrottle
-from qmpd.server.stdio_chardev import StdioChardev
+from qmpd.server.chardev.chardev import Chardev, ChardevTable
+from qmpd.server.chardev.stdio import StdioChardev
 
 if TYPE_CHECKING:
-    from qmpd.clock import Task, VirtualClock
-    from qmpd.events import EventRecord
     from qmpd.export.host import MakeDevice
-    from qmpd.machine import Machine
+    from qmpd.loop.clock import Task, VirtualClock
+    from qmpd.loop.events import EventRecord
+    from qmpd.machine.machine import Machine
+    from qmpd.monitor.hmp_monitor import HmpMonitor
+    from qmpd.monitor.journal import Journal
+    from qmpd.monitor.qmp_monitor import QmpMonitor
     from qmpd.server.address import SocketAddress
-    from qmpd.server.hmp_monitor import HmpMonitor
-    from qmpd.server.journal import Journal
     from qmpd.server.nbd_server import NbdServer
-    from qmpd.server.qmp_monitor import QmpMonitor
     from qmpd.server.vhost_user_server import VhostUserServer
 
 LOG = logging.getLogger("qmpd.server")
@@ -112,7 +112,7 @@ class Server:
     def _listen_nbd(
         self, address: Mapping[str, Any], max_connections: int, handshake_seconds: int
     ) -> NbdServer:
-        from qmpd.export.nbd_control import nbd_exports
+        from qmpd.export.nbd.control import nbd_exports
         from qmpd.server.nbd_server import NbdServer
 
         return NbdServer(
@@ -154,8 +154,8 @@ class Server:
         :param oob: offer out-of-band execution (a multiplexed chardev cannot)
         :raises GenericError: when something else uses the chardev
         """
-        from qmpd.commands.dispatch import dispatch
-        from qmpd.server.qmp_monitor import QmpMonitor
+        from qmpd.monitor.qmp.dispatch import dispatch
+        from qmpd.monitor.qmp_monitor import QmpMonitor
         from qmpd.wire.session import Session
 
         version = (QEMU_VERSION["major"], QEMU_VERSION["minor"], QEMU_VERSION["micro"])
@@ -174,7 +174,7 @@ class Server:
 
         :raises GenericError: when something else uses the chardev
         """
-        from qmpd.server.hmp_monitor import HmpMonitor
+        from qmpd.monitor.hmp_monitor import HmpMonitor
 
         return HmpMonitor(
             chardev,
@@ -185,7 +185,7 @@ class Server:
         )
 
     def _run_hmp(self, line: str) -> Work:
-        from qmpd.commands.human import run_line
+        from qmpd.monitor.human import run_line
 
         work: Coroutine[Any, Any, str] = run_line(self.machine, line)
         return work

@@ -8,13 +8,13 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from qmpd.clock import Waiter
-from qmpd.export.vhost_user_protocol import HEADER, MAX_FDS, MAX_PAYLOAD, Message
+from qmpd.export.vhost_user.protocol import HEADER, MAX_FDS, MAX_PAYLOAD, Message
+from qmpd.loop.clock import Waiter
 from qmpd.server import address as addresses
 
 if TYPE_CHECKING:
-    from qmpd.clock import Clock, Task
     from qmpd.export.host import MakeDevice
+    from qmpd.loop.clock import Clock, Task
     from qmpd.server.address import SocketAddress
 
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from qmpd.errors import GenericError
-from qmpd.jobs.transaction import JobTxn
+from qmpd.jobs.core.job_txn import JobTxn
 from qmpd.transaction.backup_actions import Backup, DriveBackup
 from qmpd.transaction.bitmap_actions import (
     BitmapAdd,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from qmpd.block.blockers import Op
-from qmpd.block.create_image import create_image, open_image
-from qmpd.block.filename import filename
-from qmpd.block.node import Node
-from qmpd.jobs.backup import BackupJob
-from qmpd.jobs.backup_start import BackupOptions, create_backup
-from qmpd.jobs.block_job import OnError
-from qmpd.jobs.options import JobOptions
+from qmpd.block.change.create_image import create_image, open_image
+from qmpd.block.model.blockers import Op
+from qmpd.block.model.filename import filename
+from qmpd.block.model.node import Node
+from qmpd.jobs.copy.backup import BackupJob
+from qmpd.jobs.copy.start import BackupOptions, create_backup
+from qmpd.jobs.core.block_job import OnError
+from qmpd.jobs.core.options import JobOptions
 from qmpd.transaction.core import Action
 
 

@@ -1,12 +1,12 @@
-"""The actions of dirty bitmaps; what they do is in `qmpd.block.bitmap_commands`."""
+"""The actions of dirty bitmaps; what they do is in `qmpd.block.bits.rules`."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from qmpd.block import bitmap_commands
-from qmpd.block.bitmap import DirtyBitmap, Saved
-from qmpd.block.node import Node
+from qmpd.block.bits import rules as bitmap_commands
+from qmpd.block.bits.bitmap import DirtyBitmap, Saved
+from qmpd.block.model.node import Node
 from qmpd.transaction.core import Action
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from qmpd.block.graph import Graph
+from qmpd.block.model.graph import Graph
 from qmpd.errors import GenericError
-from qmpd.jobs.table import JobTable
-from qmpd.jobs.transaction import JobTxn
+from qmpd.jobs.core.job_list import JobTable
+from qmpd.jobs.core.job_txn import JobTxn
 
 
 class ActionRequest(NamedTuple):

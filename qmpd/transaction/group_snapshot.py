@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from qmpd.block.blockers import Op
-from qmpd.block.node import Node
-from qmpd.block.probe import find_format, protocol_options
+from qmpd.block.change.probe import find_format, protocol_options
+from qmpd.block.model.blockers import Op
+from qmpd.block.model.node import Node
 from qmpd.errors import (
     DeviceInUse,
     DeviceNotFound,

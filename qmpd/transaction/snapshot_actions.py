@@ -9,14 +9,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from qmpd.block.activation import inactivate
-from qmpd.block.blockers import Op
-from qmpd.block.create_image import create_image, open_image
-from qmpd.block.filename import filename
-from qmpd.block.group_snapshots import can_snapshot, find_snapshot, snapshot_holder
-from qmpd.block.node import Node
-from qmpd.block.permissions import CONSISTENT_READ
-from qmpd.block.replace import GraphChange
+from qmpd.block.change.activation import inactivate
+from qmpd.block.change.create_image import create_image, open_image
+from qmpd.block.change.permissions import CONSISTENT_READ
+from qmpd.block.change.replace import GraphChange
+from qmpd.block.io.disk_snapshots import can_snapshot, find_snapshot, snapshot_holder
+from qmpd.block.model.blockers import Op
+from qmpd.block.model.filename import filename
+from qmpd.block.model.node import Node
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.transaction.core import Action
 

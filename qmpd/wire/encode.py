@@ -13,7 +13,7 @@ from json.encoder import encode_basestring_ascii
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from qmpd.qdict import member_order
+from qmpd.base.qdict import member_order
 from qmpd.wire.unicode import is_character
 
 _SHAPES: Final = 1024

@@ -17,8 +17,8 @@ from json.scanner import make_scanner
 from typing import Any, Final, Literal, NoReturn
 
 from qmpd.errors import GenericError, QmpError
-from qmpd.wire.lexer import Lexer
-from qmpd.wire.parser import COUNT_LIMIT, NESTING_LIMIT, MessageParser
+from qmpd.wire.json_lexer import Lexer
+from qmpd.wire.json_parser import COUNT_LIMIT, NESTING_LIMIT, MessageParser
 from qmpd.wire.unicode import NONCHARACTER
 
 

@@ -13,8 +13,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+from qmpd.base.qdict import member_order
 from qmpd.errors import CommandNotFound, GenericError, QmpError
-from qmpd.qdict import member_order
 from qmpd.wire.encode import dumps, plain
 from qmpd.wire.json_stream import NEED_MORE, JsonStream
 

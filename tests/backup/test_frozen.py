@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from qmpd.clock import NANOSECONDS
 from qmpd.errors import QmpError
+from qmpd.loop.clock import NANOSECONDS
 from tests.support.machines import TestMachine
 
 CLUSTER = 65536

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from qmpd.block.backend import BlockBackend
-from qmpd.block.permissions import ALL, CONSISTENT_READ, WRITE
-from qmpd.clock import NANOSECONDS, Task
+from qmpd.block.change.permissions import ALL, CONSISTENT_READ, WRITE
+from qmpd.block.io.backend import BlockBackend
+from qmpd.loop.clock import NANOSECONDS, Task
 from tests.support.machines import TestMachine
 
 SLICE = NANOSECONDS // 10

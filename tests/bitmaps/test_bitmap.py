@@ -9,7 +9,7 @@ import tracemalloc
 import pytest
 from pyroaring import BitMap64
 
-from qmpd.block.bitmap import DirtyBitmap
+from qmpd.block.bits.bitmap import DirtyBitmap
 
 KIB = 1024
 MIB = 1024 * KIB

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from qmpd.block.bitmap import DirtyBitmap
-from qmpd.block.bitmap_commands import (
+from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.bits.rules import (
     REFUSED,
     add,
     begin_remove,
@@ -20,7 +20,7 @@ from qmpd.block.bitmap_commands import (
     set_enabled,
     sha256,
 )
-from qmpd.block.bitmap_successor import create_successor
+from qmpd.block.bits.successor import create_successor
 from qmpd.errors import GenericError
 from tests.bitmaps.world import World
 

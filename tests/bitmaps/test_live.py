@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.block.bitmap import DirtyBitmap
+from qmpd.block.bits.bitmap import DirtyBitmap
 from tests.support.programs import qemu_missing
 from tests.support.stdio import StdioProgram
 

@@ -16,8 +16,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from qmpd.block.bitmap import DirtyBitmap, Saved
-from qmpd.block.bitmap_successor import abdicate, create_successor, reclaim
+from qmpd.block.bits.bitmap import DirtyBitmap, Saved
+from qmpd.block.bits.successor import abdicate, create_successor, reclaim
 
 SIZES = (0, 512, 65536, 3 * 65536 + 512, 5 << 20, (1 << 26) + 512)
 

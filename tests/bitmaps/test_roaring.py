@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroaring import BitMap64
 
-from qmpd.block import roaring
-from qmpd.block.roaring_scale import coarser, finer
+from qmpd.block.bits import roaring
+from qmpd.block.bits.roaring_scale import coarser, finer
 
 BORDERS = (0, 4096, 65536, 131072, roaring.WINDOW, 1 << 32, 5 << 32)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from qmpd.block.bitmap import DirtyBitmap
-from qmpd.block.bitmap_commands import add, find
-from qmpd.block.graph import Graph
+from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.bits.rules import add, find
 from qmpd.block.images import MemoryStorage
-from qmpd.block.node import Node
-from qmpd.clock import VirtualClock
-from qmpd.jobs.table import JobTable
+from qmpd.block.model.graph import Graph
+from qmpd.block.model.node import Node
+from qmpd.jobs.core.job_list import JobTable
+from qmpd.loop.clock import VirtualClock
 
 
 class World:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.block.backend import AttachedDevice, BlockBackend
-from qmpd.block.blockers import Blocker, Op
-from qmpd.block.drivers.file import File
-from qmpd.block.filename import filename
+from qmpd.block.drivers.protocols.file import File
 from qmpd.block.images import OverlayStorage
-from qmpd.block.info import query_block, query_named_block_nodes
-from qmpd.block.stats import query_blockstats
-from qmpd.clock import Task
+from qmpd.block.io.backend import AttachedDevice, BlockBackend
+from qmpd.block.io.stats import query_blockstats
+from qmpd.block.model.blockers import Blocker, Op
+from qmpd.block.model.filename import filename
+from qmpd.block.query.info import query_block, query_named_block_nodes
 from qmpd.errors import BlockIOError, GenericError, QmpError
+from qmpd.loop.clock import Task
 from tests.block.world import World
 
 

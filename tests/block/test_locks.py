@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.block.backend import BlockBackend
-from qmpd.block.drivers.file import File
+from qmpd.block.change.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE
+from qmpd.block.drivers.protocols.file import File
 from qmpd.block.images import HostStorage, OverlayStorage
 from qmpd.block.images.locks import FileLocks
-from qmpd.block.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE
+from qmpd.block.io.backend import BlockBackend
 from qmpd.errors import BlockIOError
 from tests.block.world import World
 from tests.differential.pair import OPTIONS

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from qmpd.block.bitmap import DirtyBitmap
+from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.images import HostStorage, MemoryStorage, OverlayStorage, Storage
 from qmpd.errors import BlockIOError
 from tests.block.world import World

@@ -7,8 +7,7 @@ from functools import partial
 
 import pytest
 
-from qmpd.block.backend import BlockBackend
-from qmpd.block.permissions import (
+from qmpd.block.change.permissions import (
     ALL,
     CONSISTENT_READ,
     COW,
@@ -22,6 +21,7 @@ from qmpd.block.permissions import (
     default_child_permissions,
     permission_names,
 )
+from qmpd.block.io.backend import BlockBackend
 from qmpd.errors import GenericError
 from tests.block.world import World
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from qmpd.block.probe import PROBE_SIZE, probe
+from qmpd.block.change.probe import PROBE_SIZE, probe
 from tests.drivers.pair import SIDES, Drivers
 from tests.support.normal import normal
 from tests.support.programs import QMPD_SYSTEM, qemu_missing

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from qmpd.block.backend import BlockBackend
 from qmpd.block.images import MemoryStorage
-from qmpd.block.latency import LatencyHistogram
-from qmpd.block.stats import BlockAcctStats
-from qmpd.block.throttle import ThrottleConfig
-from qmpd.block.timed_average import TimedAverage
-from qmpd.clock import NANOSECONDS, VirtualClock
-from qmpd.machine import Machine
+from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.latency import LatencyHistogram
+from qmpd.block.io.stats import BlockAcctStats
+from qmpd.block.io.throttle_limits import ThrottleConfig
+from qmpd.block.io.timed_average import TimedAverage
+from qmpd.loop.clock import NANOSECONDS, VirtualClock
+from qmpd.machine.machine import Machine
 from tests.drivers.pair import SIDES, Drivers
 from tests.support.programs import QMPD_SYSTEM, qemu_missing
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from qmpd.block.graph import Graph
 from qmpd.block.images import MemoryStorage, Storage
-from qmpd.block.node import Node
-from qmpd.clock import VirtualClock
+from qmpd.block.model.graph import Graph
+from qmpd.block.model.node import Node
+from qmpd.loop.clock import VirtualClock
 
 
 class World:

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from qmpd.cli import storage_daemon, system
+from qmpd.cli.storage_daemon import main as storage_daemon
+from qmpd.cli.system import main as system
 from tests.support.programs import qemu_missing
 
 SYSTEM_BASE = ["-M", "none", "-display", "none", "-nodefaults"]

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmpd.cli import option_groups
 from qmpd.cli.chardev_options import parse_short_form
-from qmpd.cli.getopt import Getopt
-from qmpd.cli.keyval import parse_keyval
-from qmpd.cli.opts import Opts, help_text, parse_number, parse_opts, parse_size
-from qmpd.cli.qemu_options import split_options
-from qmpd.cli.report import CommandLineError
+from qmpd.cli.system.qemu_options import split_options
+from qmpd.options import groups as option_groups
+from qmpd.options.command_line import CommandLineError
+from qmpd.options.getopt_long import Getopt
+from qmpd.options.keyval import parse_keyval
+from qmpd.options.qemu_opts import Opts, help_text, parse_number, parse_opts, parse_size
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_qmp_shell_as_human_monitor(socket_path: Path, tmp_path: Path) -> None:
 
 def test_qmp_shell_wrap(tmp_path: Path) -> None:
     wrapped = tmp_path / "qemu-system-x86_64"
-    wrapped.write_text(f'#!/bin/sh\nexec {sys.executable} -I -m qmpd.cli.system "$@"\n')
+    wrapped.write_text(f'#!/bin/sh\nexec {sys.executable} -I -m qmpd.cli.system.main "$@"\n')
     wrapped.chmod(0o755)
     result = subprocess.run(
         [

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from qmpd.commands.served import SERVED
 from qmpd.errors import CommandNotFound, GenericError, NotServed
-from qmpd.models.registry import COMMANDS
-from qmpd.personality import Personality, known_commands
-from qmpd.qapi.arguments import check_value
-from qmpd.qapi.policy import CompatPolicy
+from qmpd.monitor.qmp.served import SERVED
+from qmpd.profile.models.command_table import COMMANDS
+from qmpd.profile.personality import Personality, known_commands
+from qmpd.qapi.runtime.arguments import check_value
+from qmpd.qapi.runtime.policy import CompatPolicy
 from qmpd.wire.encode import Raw
 from tests.support.machines import TestMachine
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from qmpd.devices.kinds import KINDS
-from qmpd.devices.property_tables import properties_of
+from qmpd.machine.devices.kinds import KINDS
+from qmpd.machine.devices.property_tables import properties_of
 from tests.devices.boards import Boards
 from tests.support.programs import qemu_missing
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmpd.devices.board import Board
-from qmpd.devices.properties import UNSIGNED, read_property
-from qmpd.devices.tree import UNPLUG_DELAY
 from qmpd.errors import DeviceNotFound, GenericError
+from qmpd.machine.devices.board import Board
+from qmpd.machine.devices.properties import UNSIGNED, read_property
+from qmpd.machine.devices.tree import UNPLUG_DELAY
 from tests.support.machines import TestMachine
 
 PC = Board("pc", "pc-i440fx-10.0", cpus=1)

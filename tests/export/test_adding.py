@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from qmpd.block.images import MemoryStorage
-from qmpd.clock import VirtualClock
 from qmpd.errors import GenericError, NotServed
 from qmpd.export.add import add_export
-from qmpd.machine import Machine
+from qmpd.loop.clock import VirtualClock
+from qmpd.machine.machine import Machine
 
 ADDRESS = {"type": "unix", "path": "/nowhere/x.sock"}
 EXPORTS: dict[str, tuple[dict[str, Any], str]] = {

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qmpd.block.graph import Graph
 from qmpd.block.images import HostStorage
-from qmpd.clock import VirtualClock
+from qmpd.block.model.graph import Graph
+from qmpd.loop.clock import VirtualClock
 from tests.support.normal import normal, normal_text
 from tests.support.programs import qmpd_argv
 from tests.support.stdio import Gone, StdioProgram
@@ -92,7 +92,7 @@ def _create(words: list[str], scratch: Path) -> None:
     graph = Graph(emit=lambda name, data=None: None, storage=HostStorage(), clock=clock)
 
     async def make() -> None:
-        from qmpd.block.drivers import find_driver
+        from qmpd.block.model.driver_table import find_driver
 
         path = str(scratch / name)
         await find_driver("file").create(graph, {"filename": path, "size": 0})

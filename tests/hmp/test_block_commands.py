@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qmpd.hmp.expression import Expression, ExpressionError
+from qmpd.monitor.hmp.expression import Expression, ExpressionError
 from tests.drivers.pair import SIDES, Drivers
 from tests.support.normal import normal
 from tests.support.programs import qemu_missing

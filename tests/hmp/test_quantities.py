@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from qmpd.hmp.getopt import GetoptError, getopt
-from qmpd.hmp.line import UsageError
-from qmpd.hmp.quantities import human_size, parse_pattern, parse_size, quantity
+from qmpd.monitor.hmp.line import UsageError
+from qmpd.monitor.hmp.quantities import human_size, parse_pattern, parse_size, quantity
+from qmpd.options.getopt import GetoptError, getopt
 
 
 @pytest.mark.parametrize(

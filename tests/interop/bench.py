@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from qmpd.block.drivers import find_driver
-from qmpd.block.graph import Graph
 from qmpd.block.images import HostStorage
-from qmpd.block.node import Node
-from qmpd.clock import VirtualClock
+from qmpd.block.model.driver_table import find_driver
+from qmpd.block.model.graph import Graph
+from qmpd.block.model.node import Node
+from qmpd.loop.clock import VirtualClock
 
 needs_qemu_img = pytest.mark.skipif(
     shutil.which("qemu-img") is None, reason="qemu-img is not installed"

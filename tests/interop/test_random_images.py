@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qmpd.block.node import Node
-from qmpd.block.reopen import blockdev_reopen
+from qmpd.block.change.reopen import blockdev_reopen
+from qmpd.block.model.node import Node
 from qmpd.errors import BlockIOError
 from tests.interop.bench import ImageBench, needs_qemu_img, qemu_img, qemu_io, qemu_map, qmpd_map
 

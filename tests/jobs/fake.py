@@ -6,9 +6,9 @@ import errno
 from typing import Any
 
 from qmpd.errors import BlockIOError
-from qmpd.jobs.block_job import BlockJob, ErrorAction, OnError
-from qmpd.jobs.options import JobOptions
-from qmpd.jobs.transaction import JobTxn
+from qmpd.jobs.core.block_job import BlockJob, ErrorAction, OnError
+from qmpd.jobs.core.job_txn import JobTxn
+from qmpd.jobs.core.options import JobOptions
 from tests.bitmaps.world import World
 
 CHUNK = 65536

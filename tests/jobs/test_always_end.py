@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from qmpd.block.blockers import Op
-from qmpd.clock import NANOSECONDS
-from qmpd.commands.dispatch import dispatch
+from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, QmpError
+from qmpd.loop.clock import NANOSECONDS
+from qmpd.monitor.qmp.dispatch import dispatch
 from qmpd.wire.session import NO_ID, Request
 from tests.support.machines import TestMachine
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qmpd.errors import DeviceNotActive, GenericError
-from qmpd.jobs.create import CreateJob
+from qmpd.jobs.image.create import CreateJob
 from tests.jobs.fake import JobWorld
 
 

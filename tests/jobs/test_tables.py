@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from qmpd.clock import NANOSECONDS
 from qmpd.errors import GenericError
-from qmpd.jobs.job import Job
-from qmpd.jobs.ratelimit import RateLimit
-from qmpd.jobs.states import COMPLETED, READY, TRANSITIONS, VERBS, JobStatus, JobVerb
+from qmpd.jobs.core.job import Job
+from qmpd.jobs.core.states import COMPLETED, READY, TRANSITIONS, VERBS, JobStatus, JobVerb
+from qmpd.loop.clock import NANOSECONDS
+from qmpd.loop.rate_limit import RateLimit
 from tests.jobs.fake import JobWorld, Mirror
 
 STATES = "undefined created running paused ready standby waiting pending aborting concluded null"

@@ -10,11 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from qmpd.clock import NANOSECONDS
 from qmpd.errors import GenericError, QmpError
-from qmpd.jobs.block_job import OnError
-from qmpd.jobs.states import JobStatus
-from qmpd.jobs.transaction import JobTxn
+from qmpd.jobs.core.block_job import OnError
+from qmpd.jobs.core.job_txn import JobTxn
+from qmpd.jobs.core.states import JobStatus
+from qmpd.loop.clock import NANOSECONDS
 from tests.jobs.fake import Copy, JobWorld, Mirror
 
 

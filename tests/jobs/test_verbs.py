@@ -6,10 +6,10 @@ import errno
 
 import pytest
 
-from qmpd.clock import NANOSECONDS
 from qmpd.errors import DeviceNotActive, GenericError, QmpError
-from qmpd.jobs.block_job import ERROR_ACTIONS, OnError
-from qmpd.jobs.states import JobStatus
+from qmpd.jobs.core.block_job import ERROR_ACTIONS, OnError
+from qmpd.jobs.core.states import JobStatus
+from qmpd.loop.clock import NANOSECONDS
 from tests.jobs.fake import CHUNK, Copy, JobWorld, Mirror
 
 

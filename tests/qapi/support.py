@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.qapi.entities import Schema
-from qmpd.qapi.schema import compile_schema
-from qmpd.qapi.source import QapiError
+from qmpd.qapi.compiler.entities import Schema
+from qmpd.qapi.compiler.schema import compile_schema
+from qmpd.qapi.compiler.source import QapiError
 
 
 def write(directory: Path, files: dict[str, str]) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qmpd.qapi.schema import compile_schema
-from qmpd.qapi.shipped import schema_path
-from qmpd.qapi.source import QapiError
+from qmpd.profile.shipped import schema_path
+from qmpd.qapi.compiler.schema import compile_schema
+from qmpd.qapi.compiler.source import QapiError
 
 PIECES = st.sampled_from(
     [

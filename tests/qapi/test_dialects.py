@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.qapi.entities import AlternateType, Command, Condition, EnumType, ObjectType
+from qmpd.qapi.compiler.entities import AlternateType, Command, Condition, EnumType, ObjectType
 from tests.qapi.support import compiled, fault
 
 SCHEMA_2012 = """\

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.qapi.entities import Command, Doc
+from qmpd.qapi.compiler.entities import Command, Doc
 from tests.qapi.support import compiled, fault
 
 COMMAND = (

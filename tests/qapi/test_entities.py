@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qmpd.qapi.entities import (
+from qmpd.profile.shipped import schema_path
+from qmpd.qapi.compiler.entities import (
     AlternateType,
     ArrayType,
     BuiltinType,
@@ -15,8 +16,7 @@ from qmpd.qapi.entities import (
     Feature,
     ObjectType,
 )
-from qmpd.qapi.schema import compile_schema
-from qmpd.qapi.shipped import schema_path
+from qmpd.qapi.compiler.schema import compile_schema
 from tests.qapi.support import compiled
 
 TEXT = """\

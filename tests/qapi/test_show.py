@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from qmpd.cli.schema import main
-from qmpd.qapi.schema import compile_schema
-from qmpd.qapi.shipped import schema_path
-from qmpd.qapi.show import WIDTH, show
+from qmpd.profile.shipped import schema_path
+from qmpd.qapi.compiler.schema import compile_schema
+from qmpd.qapi.outputs.show import WIDTH, show
 from tests.qapi.support import compiled, write
 
 TEXT = """\
@@ -192,7 +192,7 @@ class TestCommandLine:
         write(tmp_path, {"s.json": "{ 'struct': 'Ss', 'data': { 'x': 'int' } }"})
         out = tmp_path / "models"
         assert main(["generate", "--schema", str(tmp_path / "s.json"), "--output", str(out)]) == 0
-        assert (out / "registry.py").is_file()
+        assert (out / "command_table.py").is_file()
 
     @pytest.mark.parametrize("arguments", [[], ["check"], ["show"], ["walk"]])
     def test_usage(self, arguments: list[str]) -> None:

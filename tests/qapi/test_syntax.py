@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.qapi.schema import compile_schema
-from qmpd.qapi.source import QapiError
+from qmpd.qapi.compiler.schema import compile_schema
+from qmpd.qapi.compiler.source import QapiError
 from tests.qapi.support import compiled, fault, write
 
 FAULTS = {

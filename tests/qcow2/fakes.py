@@ -8,17 +8,17 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from qmpd.block.bitmap import DirtyBitmap
-from qmpd.block.driver import BlockStatus
-from qmpd.block.drivers.qcow2.bitmap_store import store_bitmaps
-from qmpd.block.drivers.qcow2.create_options import check_create_options
-from qmpd.block.drivers.qcow2.creation import complete_image, write_first_clusters
-from qmpd.block.drivers.qcow2.entries import READS_AS_ZERO, UNALLOCATED
-from qmpd.block.drivers.qcow2.mapping import get_host_offset
-from qmpd.block.drivers.qcow2.opening import open_image
-from qmpd.block.drivers.qcow2.read import read_clusters
-from qmpd.block.drivers.qcow2.resize import truncate
-from qmpd.block.drivers.qcow2.state import Qcow2State
+from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.drivers.formats.qcow2.bitmaps.store import store_bitmaps
+from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
+from qmpd.block.drivers.formats.qcow2.clusters.resize import truncate
+from qmpd.block.drivers.formats.qcow2.creation.create import complete_image, write_first_clusters
+from qmpd.block.drivers.formats.qcow2.creation.options import check_create_options
+from qmpd.block.drivers.formats.qcow2.opening import open_image
+from qmpd.block.drivers.formats.qcow2.state import Qcow2State
+from qmpd.block.drivers.formats.qcow2.tables.entries import READS_AS_ZERO, UNALLOCATED
+from qmpd.block.drivers.formats.qcow2.tables.mapping import get_host_offset
+from qmpd.block.model.driver import BlockStatus
 from qmpd.errors import BlockIOError
 
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qmpd.block.bitmap import DirtyBitmap
-from qmpd.block.drivers.qcow2.bitmap_directory import load_directory
-from qmpd.block.drivers.qcow2.bitmap_reopen import reopen_bitmaps_ro, reopen_bitmaps_rw
-from qmpd.block.drivers.qcow2.bitmap_store import store_bitmaps
-from qmpd.block.drivers.qcow2.bitmaps import check_can_store, remove_bitmap
-from qmpd.block.drivers.qcow2.info import specific_info
-from qmpd.block.drivers.qcow2.state import Qcow2State
+from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.drivers.formats.qcow2.bitmaps.bitmaps import check_can_store, remove_bitmap
+from qmpd.block.drivers.formats.qcow2.bitmaps.directory import load_directory
+from qmpd.block.drivers.formats.qcow2.bitmaps.reopen import reopen_bitmaps_ro, reopen_bitmaps_rw
+from qmpd.block.drivers.formats.qcow2.bitmaps.store import store_bitmaps
+from qmpd.block.drivers.formats.qcow2.info import specific_info
+from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
 from .fakes import close, create, host_file, open_node, run

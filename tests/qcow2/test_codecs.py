@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmpd.block.drivers.qcow2 import extensions as ext
-from qmpd.block.drivers.qcow2.create_options import check_create_options
-from qmpd.block.drivers.qcow2.entries import Cluster, EntryRules, Subcluster
-from qmpd.block.drivers.qcow2.header import (
+from qmpd.block.drivers.formats.qcow2.creation.options import check_create_options
+from qmpd.block.drivers.formats.qcow2.header import extensions as ext
+from qmpd.block.drivers.formats.qcow2.header.header import (
     FULL_LENGTH,
     Header,
     check_tables,
@@ -20,7 +19,7 @@ from qmpd.block.drivers.qcow2.header import (
     encode_fields,
     encode_header,
 )
-from qmpd.block.drivers.qcow2.layout import (
+from qmpd.block.drivers.formats.qcow2.header.layout import (
     ALL_ALLOC,
     OFLAG_COMPRESSED,
     OFLAG_COPIED,
@@ -28,14 +27,15 @@ from qmpd.block.drivers.qcow2.layout import (
     Geometry,
     prealloc_size,
 )
-from qmpd.block.drivers.qcow2.options import read_options
-from qmpd.block.drivers.qcow2.refcount_codec import (
+from qmpd.block.drivers.formats.qcow2.options import read_options
+from qmpd.block.drivers.formats.qcow2.refcounts.codec import (
     decode_refcounts,
     empty_refcounts,
     encode_refcounts,
     first_free,
     last_used,
 )
+from qmpd.block.drivers.formats.qcow2.tables.entries import Cluster, EntryRules, Subcluster
 from qmpd.errors import BlockIOError
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from qmpd.block.drivers.qcow2.lock import CoMutex
-from qmpd.block.drivers.qcow2.read import read_clusters
-from qmpd.block.drivers.qcow2.write import write_clusters
-from qmpd.block.drivers.qcow2.zero import discard, write_zeroes
-from qmpd.clock import Cancelled, Task, VirtualClock
+from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
+from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters
+from qmpd.block.drivers.formats.qcow2.clusters.zero import discard, write_zeroes
+from qmpd.block.drivers.formats.qcow2.lock import CoMutex
+from qmpd.loop.clock import Cancelled, Task, VirtualClock
 
 from .fakes import FileNode, close, create, open_node, run
 from .test_image import Model, judge, needs_qemu_img

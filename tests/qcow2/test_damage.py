@@ -12,14 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qmpd.block.bitmap_commands import add
-from qmpd.block.drivers import find_driver
-from qmpd.block.graph import Graph
+from qmpd.block.bits.rules import add
 from qmpd.block.images import MemoryStorage
 from qmpd.block.images.image import Image
-from qmpd.block.node import Node
-from qmpd.clock import VirtualClock
+from qmpd.block.model.driver_table import find_driver
+from qmpd.block.model.graph import Graph
+from qmpd.block.model.node import Node
 from qmpd.errors import QmpError
+from qmpd.loop.clock import VirtualClock
 
 CASES = int(os.environ.get("QMPD_DAMAGE_CASES", "2000"))
 SIZE = 1 << 20

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from qmpd.block.bitmap import DirtyBitmap
-from qmpd.block.drivers.qcow2 import Qcow2
-from qmpd.block.filename import filename
-from qmpd.block.graph import Graph
+from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.drivers.formats.qcow2 import Qcow2
 from qmpd.block.images import HostStorage
-from qmpd.block.info import image_info
-from qmpd.block.node import Node
-from qmpd.clock import VirtualClock
+from qmpd.block.model.filename import filename
+from qmpd.block.model.graph import Graph
+from qmpd.block.model.node import Node
+from qmpd.block.query.info import image_info
 from qmpd.errors import GenericError, QmpError
+from qmpd.loop.clock import VirtualClock
 
 from .test_image import check, needs_qemu_img, qemu_img
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qmpd.block.drivers.qcow2.layout import INCOMPAT_DIRTY
-from qmpd.block.drivers.qcow2.read import read_clusters
-from qmpd.block.drivers.qcow2.resize import truncate
-from qmpd.block.drivers.qcow2.snapshots import snapshot_create, snapshot_delete
-from qmpd.block.drivers.qcow2.state import Qcow2State
-from qmpd.block.drivers.qcow2.write import write_clusters
-from qmpd.block.drivers.qcow2.zero import pdiscard
+from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
+from qmpd.block.drivers.formats.qcow2.clusters.resize import truncate
+from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters
+from qmpd.block.drivers.formats.qcow2.clusters.zero import pdiscard
+from qmpd.block.drivers.formats.qcow2.header.layout import INCOMPAT_DIRTY
+from qmpd.block.drivers.formats.qcow2.snapshots.snapshots import snapshot_create, snapshot_delete
+from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.errors import BlockIOError, QmpError
 
 from .fakes import close, create, host_file, open_node, run

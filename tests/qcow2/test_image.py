@@ -16,12 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qmpd.block.drivers.qcow2.read import read_clusters
-from qmpd.block.drivers.qcow2.resize import truncate
-from qmpd.block.drivers.qcow2.snapshots import snapshot_create, snapshot_delete, snapshot_goto
-from qmpd.block.drivers.qcow2.state import Qcow2State
-from qmpd.block.drivers.qcow2.write import write_clusters, write_compressed
-from qmpd.block.drivers.qcow2.zero import pdiscard, pwrite_zeroes
+from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
+from qmpd.block.drivers.formats.qcow2.clusters.resize import truncate
+from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters, write_compressed
+from qmpd.block.drivers.formats.qcow2.clusters.zero import pdiscard, pwrite_zeroes
+from qmpd.block.drivers.formats.qcow2.snapshots.snapshots import (
+    snapshot_create,
+    snapshot_delete,
+    snapshot_goto,
+)
+from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.errors import BlockIOError
 
 from .fakes import close, create, open_node, run

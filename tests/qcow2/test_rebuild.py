@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.block.drivers.qcow2.layout import INCOMPAT_DIRTY
+from qmpd.block.drivers.formats.qcow2.header.layout import INCOMPAT_DIRTY
 
 from .test_driver import Bench
 from .test_image import check

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from qmpd.block.bitmap import DirtyBitmap
+from qmpd.block.bits.bitmap import DirtyBitmap
 
 from .test_driver import Bench
 from .test_image import check

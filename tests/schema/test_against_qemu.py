@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qmpd.personality import BEYOND_QEMU
+from qmpd.profile.personality import BEYOND_QEMU
 from tests.schema.comparison import Comparison
 from tests.schema.conftest import COMMAND_LINES, StartProgram
 from tests.schema.reading import SCHEMA_DIRECTORY, Definition, Definitions

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.qapi.introspect import schema_infos
-from qmpd.qapi.schema import compile_schema
+from qmpd.qapi.compiler.schema import compile_schema
+from qmpd.qapi.runtime.introspection import schema_infos
 from tests.schema.reading import SCHEMA_DIRECTORY, Definitions
 
 MODULES = sorted(

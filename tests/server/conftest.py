@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from qmpd.block.images import MemoryStorage
-from qmpd.machine import Machine
+from qmpd.loop.asyncio_clock import LoopClock
+from qmpd.machine.machine import Machine
 from qmpd.server.address import UnixAddress
-from qmpd.server.clock import LoopClock
+from qmpd.server.chardev.socket import SocketChardev
 from qmpd.server.server import Server
-from qmpd.server.socket_chardev import SocketChardev
 
 NEGOTIATE = b'{"execute": "qmp_capabilities"}'
 

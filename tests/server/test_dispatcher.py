@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qmpd.clock import Waiter
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
-from qmpd.server.dispatcher import BATCH, Dispatcher, Work
+from qmpd.loop.clock import Waiter
+from qmpd.monitor.dispatcher import BATCH, Dispatcher, Work
 
 
 class Loop:

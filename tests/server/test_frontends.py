@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.clock import VirtualClock, Waiter
 from qmpd.errors import GenericError
-from qmpd.events import EventRecord
-from qmpd.server.chardev import Chardev, ChardevTable, NullChardev, RingbufChardev
-from qmpd.server.dispatcher import Dispatcher
-from qmpd.server.event_throttle import EventThrottle
-from qmpd.server.hmp_monitor import HmpMonitor
+from qmpd.loop.clock import VirtualClock, Waiter
+from qmpd.loop.events import EventRecord
+from qmpd.monitor.dispatcher import Dispatcher
+from qmpd.monitor.event_throttle import EventThrottle
+from qmpd.monitor.hmp_monitor import HmpMonitor
+from qmpd.server.chardev.chardev import Chardev, ChardevTable, NullChardev, RingbufChardev
+from qmpd.server.chardev.mux import MuxChardev, SilentConsole
 from qmpd.server.lifecycle import PidFile, notify, process_name
-from qmpd.server.mux_chardev import MuxChardev, SilentConsole
 from qmpd.server.qtest import QtestChannel
 
 

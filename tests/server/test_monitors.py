@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.clock import Waiter
 from qmpd.errors import GenericError
-from qmpd.server import qmp_monitor
+from qmpd.loop.clock import Waiter
+from qmpd.monitor import qmp_monitor
 from qmpd.server.address import UnixAddress
-from qmpd.server.socket_chardev import SocketChardev
+from qmpd.server.chardev.socket import SocketChardev
 from qmpd.wire.session import Request, Session
 from tests.server.conftest import NEGOTIATE, Served
 

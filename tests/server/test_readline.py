@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmpd.server.readline import Readline
+from qmpd.monitor.readline import Readline
 
 KEYS = {
     "bol": "\x01",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.server.stream import CHUNK, HIGH_WATER, Stream
+from qmpd.server.chardev.stream import CHUNK, HIGH_WATER, Stream
 
 
 class User:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from qmpd.errors import CommandNotFound, GenericError
-from qmpd.personality import BEYOND_QEMU, Personality
-from qmpd.qapi.policy import CompatPolicy
+from qmpd.profile.personality import BEYOND_QEMU, Personality
+from qmpd.qapi.runtime.policy import CompatPolicy
 from tests.snapshots.group import GROUPS
 from tests.snapshots.world import SnapshotWorld
 from tests.support.machines import TestMachine

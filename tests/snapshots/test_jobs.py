@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from qmpd.clock import NANOSECONDS
 from qmpd.errors import QmpError
+from qmpd.loop.clock import NANOSECONDS
 from tests.snapshots.world import SIZE, SnapshotWorld
 
 ENDED_WELL = ["created", "running", "waiting", "pending", "concluded"]

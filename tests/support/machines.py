@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from qmpd.block.images import MemoryStorage, Storage
-from qmpd.clock import VirtualClock
-from qmpd.commands.dispatch import dispatch
-from qmpd.machine import Machine
+from qmpd.loop.clock import VirtualClock
+from qmpd.machine.machine import Machine
+from qmpd.monitor.qmp.dispatch import dispatch
 from qmpd.wire.session import NO_ID, Request, Session
 
 

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from functools import cache
 
-QMPD_SYSTEM = [sys.executable, "-I", "-m", "qmpd.cli.system"]
-QMPD_STORAGE_DAEMON = [sys.executable, "-I", "-m", "qmpd.cli.storage_daemon"]
+QMPD_SYSTEM = [sys.executable, "-I", "-m", "qmpd.cli.system.main"]
+QMPD_STORAGE_DAEMON = [sys.executable, "-I", "-m", "qmpd.cli.storage_daemon.main"]
 
 REPLACED = {
     "qemu-system-x86_64": QMPD_SYSTEM,

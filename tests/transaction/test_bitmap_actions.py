@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qmpd.block.driver import BlockDriver
-from qmpd.block.node import Node
+from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.node import Node
 from qmpd.errors import GenericError, QmpError
 from qmpd.transaction import ActionRequest, run_action, run_transaction
 from tests.bitmaps.world import World

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from qmpd.block.edge import Edge
+from qmpd.block.model.edge import Edge
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
 from qmpd.transaction import (
     ACTIONS,

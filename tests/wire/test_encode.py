@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmpd.qdict import bucket
+from qmpd.base.qdict import bucket
 from qmpd.wire import encode
 from qmpd.wire.encode import Raw, dumps
 

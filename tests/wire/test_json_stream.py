@@ -207,7 +207,7 @@ def test_both_kinds_of_brackets_nest() -> None:
 
 
 def test_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qmpd.wire.parser.SIZE_LIMIT", 100)
+    monkeypatch.setattr("qmpd.wire.json_parser.SIZE_LIMIT", 100)
     assert read(b'["' + b"x" * 95 + b'"]') == [["x" * 95]]
     assert read(b'["' + b"x" * 96 + b'"]') == errors("JSON token size limit exceeded")
     assert read(b'["' + b"x" * 97 + b'"]\n') == errors(
@@ -217,7 +217,7 @@ def test_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_count_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qmpd.wire.parser.COUNT_LIMIT", 5)
+    monkeypatch.setattr("qmpd.wire.json_parser.COUNT_LIMIT", 5)
     assert read(b"[1,2]") == [[1, 2]]
     assert read(b"[[1],2]") == errors("JSON token count limit exceeded", P + "expecting value")
 
@@ -310,7 +310,7 @@ def test_the_plain_case_never_comes_to_the_lexer(monkeypatch: pytest.MonkeyPatch
     def never(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("qmpd.wire.lexer.Lexer.next_token", never)
+    monkeypatch.setattr("qmpd.wire.json_lexer.Lexer.next_token", never)
     request = {"execute": "x", "arguments": {"a": [1, 2.5, None, True], "b": {"c": "é\n"}}, "id": 7}
     data = json.dumps(request, ensure_ascii=False).encode() + b"\r\n"
     assert read(data * 3) == [request] * 3

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmpd.wire.lexer import _ROWS, TRANSITIONS, Ahead, Lexer, State, Token
+from qmpd.wire.json_lexer import _ROWS, TRANSITIONS, Ahead, Lexer, State, Token
 
 HERE: dict[State, bytes] = {
     State.START: b"",
@@ -125,7 +125,7 @@ def test_the_end_of_input() -> None:
 
 
 def test_a_token_grows_no_longer_than_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qmpd.wire.lexer.TOKEN_LIMIT", 8)
+    monkeypatch.setattr("qmpd.wire.json_lexer.TOKEN_LIMIT", 8)
     assert tokens(b'"1234567"') == [(Token.STRING, b'"1234567"')]
     assert tokens(b'"12345678"') == [(Token.OVERLONG, b'"12345678'), (Token.STRAY, b'"')]
     assert tokens(b"abcdefghij") == [(Token.OVERLONG, b"abcdefghi"), (Token.KEYWORD, b"j")]

@@ -14,7 +14,7 @@ import os
 import struct
 from typing import Final
 
-from qmpd.block.permissions import NAMES
+from qmpd.block.change.permissions import NAMES
 from qmpd.errors import BlockIOError
 
 PERMISSION_BASE: Final = 100

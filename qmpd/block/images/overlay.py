@@ -8,10 +8,10 @@ from typing import Final
 
 from pyroaring import BitMap64
 
+from qmpd.block.change.permissions import CONSISTENT_READ, RESIZE, WRITE
 from qmpd.block.images.image import Image
 from qmpd.block.images.locks import FileLocks
 from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage, could_not, reopen
-from qmpd.block.permissions import CONSISTENT_READ, RESIZE, WRITE
 from qmpd.errors import BlockIOError
 
 BLOCK: Final = 1 << 16

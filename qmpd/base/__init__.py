@@ -1,0 +1,1 @@
+"""QEMU's containers and the scalars of its options: order, sizes, names."""

@@ -1,0 +1,1 @@
+"""Dirty bitmaps: their bits, their successors, and the rules of their use."""

@@ -1,0 +1,222 @@
+"""The bitmap commands' rules: what is looked up, what is refused, in which words.
+
+Each function is the work of one command, and of the transaction action of the
+same name; undoing is the business of `qmpd.transaction`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
+
+from qmpd.block.bits.bitmap import (
+    DEFAULT_GRANULARITY,
+    MAXIMUM_NAME_BYTES,
+    MINIMUM_GRANULARITY,
+    DirtyBitmap,
+    Saved,
+)
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+
+_SMALLEST_DEFAULT: Final = 4096
+
+
+class Obstacle(Enum):
+    """A condition of a bitmap that some uses refuse; `value` is what it is called."""
+
+    BUSY = "currently in use by another operation and cannot be used"
+    READONLY = "readonly and cannot be modified"
+    INCONSISTENT = "inconsistent and cannot be used"
+
+
+ALL: Final = (Obstacle.BUSY, Obstacle.READONLY, Obstacle.INCONSISTENT)
+
+REFUSED: Final = MappingProxyType(
+    {
+        "remove": (Obstacle.BUSY, Obstacle.READONLY),
+        "clear": ALL,
+        "merge-target": ALL,
+        "merge-source": (Obstacle.BUSY, Obstacle.INCONSISTENT),
+        "enable": (Obstacle.BUSY, Obstacle.INCONSISTENT),
+        "disable": (Obstacle.BUSY, Obstacle.INCONSISTENT),
+        "successor": (Obstacle.BUSY,),
+        "backup": ALL,
+        "backup-never": (Obstacle.BUSY, Obstacle.INCONSISTENT),
+        "export": (Obstacle.BUSY, Obstacle.INCONSISTENT),
+        "sha256": (),
+    }
+)
+"""What each use of a bitmap refuses, in the order in which it is looked for."""
+
+
+class External(Protocol):
+    """A bitmap of another node, as merge names it."""
+
+    @property
+    def node(self) -> str:
+        """The node."""
+
+    @property
+    def name(self) -> str:
+        """The bitmap."""
+
+
+def check(bitmap: DirtyBitmap, use: str) -> None:
+    """Refuse `use` (a key of `REFUSED`) of a bitmap that is not fit for it.
+
+    :raises GenericError: QEMU's text for the first obstacle
+    """
+    for obstacle in REFUSED[use]:
+        if getattr(bitmap, obstacle.name.lower()):
+            raise GenericError(f"Bitmap '{bitmap.name}' is {obstacle.value}")
+
+
+def find(node: Node, name: str) -> DirtyBitmap | None:
+    """Bitmap `name` of `node`."""
+    return next((bitmap for bitmap in node.bitmaps if bitmap.name == name), None)
+
+
+def lookup(graph: Graph, node_name: str, name: str) -> tuple[Node, DirtyBitmap]:
+    """The node (or root of the backend) `node_name`, and its bitmap `name`.
+
+    :raises GenericError: one of them is not there
+    """
+    try:
+        node = graph.lookup(node_name)
+    except GenericError:
+        raise GenericError(f"Node '{node_name}' not found") from None
+    return node, _of(node, name)
+
+
+def _of(node: Node, name: str) -> DirtyBitmap:
+    bitmap = find(node, name)
+    if bitmap is None:
+        raise GenericError(f"Dirty bitmap '{name}' not found")
+    return bitmap
+
+
+def default_granularity(node: Node) -> int:
+    """The node's cluster size, within 4 KiB and 64 KiB; 64 KiB where it has none. Bytes."""
+    cluster = node.driver.cluster_size()
+    if not cluster:
+        return DEFAULT_GRANULARITY
+    return min(max(cluster, _SMALLEST_DEFAULT), DEFAULT_GRANULARITY)
+
+
+def add(
+    graph: Graph,
+    node_name: str,
+    name: str,
+    *,
+    granularity: int | None = None,
+    persistent: bool = False,
+    disabled: bool = False,
+) -> tuple[Node, DirtyBitmap]:
+    """Make an empty bitmap.
+
+    :param granularity: bytes per bit; the node's default if absent
+    :param persistent: store it when the node is closed
+    :param disabled: do not record yet
+    :raises GenericError: in QEMU's order and words
+    """
+    if not name:
+        raise GenericError("Bitmap name cannot be empty")
+    node = graph.lookup(node_name)
+    if granularity is None:
+        granularity = default_granularity(node)
+    elif granularity < MINIMUM_GRANULARITY or granularity & (granularity - 1):
+        raise GenericError("Granularity must be power of 2 and at least 512")
+    if persistent:
+        node.driver.check_can_store_bitmap(name, granularity)
+    if find(node, name) is not None:
+        raise GenericError(f"Bitmap already exists: {name}")
+    if len(name.encode("utf-8", "surrogateescape")) > MAXIMUM_NAME_BYTES:
+        raise GenericError(f"Bitmap name too long: {name}")
+    bitmap = DirtyBitmap(
+        node.length, granularity, name, enabled=not disabled, persistent=persistent
+    )
+    node.bitmaps.insert(0, bitmap)
+    return node, bitmap
+
+
+async def begin_remove(graph: Graph, node_name: str, name: str) -> tuple[Node, DirtyBitmap]:
+    """Check a removal and delete the stored copy of a persistent bitmap.
+
+    :raises GenericError: it is refused, or the image cannot be changed
+    """
+    node, bitmap = lookup(graph, node_name, name)
+    check(bitmap, "remove")
+    if bitmap.persistent:
+        await node.driver.remove_persistent_bitmap(name)
+    return node, bitmap
+
+
+def clear(graph: Graph, node_name: str, name: str) -> tuple[DirtyBitmap, Saved]:
+    """Clear all bits; returns them for undo."""
+    _, bitmap = lookup(graph, node_name, name)
+    check(bitmap, "clear")
+    return bitmap, bitmap.clear()
+
+
+def set_enabled(
+    graph: Graph, node_name: str, name: str, *, enabled: bool
+) -> tuple[DirtyBitmap, bool]:
+    """Let a bitmap record, or not; returns what it did before."""
+    _, bitmap = lookup(graph, node_name, name)
+    check(bitmap, "enable" if enabled else "disable")
+    before = bitmap.enabled
+    bitmap.enabled = enabled
+    return bitmap, before
+
+
+def merge(
+    graph: Graph, node_name: str, target: str, sources: Sequence[str | External]
+) -> tuple[DirtyBitmap, Saved]:
+    """Set in `target` every bit that is set in a source; returns the target's bits for undo.
+
+    The target is looked at anew for each source, after it has been found and before it is
+    looked at itself, as QEMU 10 does; without sources the target may be in any condition.
+
+    :param sources: names of bitmaps of the same node, or bitmaps of others
+    :raises GenericError: a source or the target is not there, or not fit; nothing is changed then
+    """
+    node, bitmap = lookup(graph, node_name, target)
+    saved = bitmap.save()
+    try:
+        for source in sources:
+            if isinstance(source, str):
+                other = _of(node, source)
+            else:
+                _, other = lookup(graph, source.node, source.name)
+            merge_one(bitmap, other)
+    except GenericError:
+        bitmap.restore(saved)
+        raise
+    return bitmap, saved
+
+
+def merge_one(bitmap: DirtyBitmap, source: DirtyBitmap) -> None:
+    """Set in `bitmap` every bit that is set in `source`.
+
+    :raises GenericError: one of them is not fit, or they are of different sizes
+    """
+    check(bitmap, "merge-target")
+    check(source, "merge-source")
+    if source.size != bitmap.size:
+        raise GenericError(
+            f"Bitmaps are of different sizes (destination size is {bitmap.size},"
+            f" source size is {source.size}) and can't be merged"
+        )
+    bitmap.merge_from(source)
+
+
+def sha256(graph: Graph, node_name: str, name: str) -> str:
+    """Hash over the bits, in hex; see `DirtyBitmap.sha256`."""
+    _, bitmap = lookup(graph, node_name, name)
+    return bitmap.sha256()

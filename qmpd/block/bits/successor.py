@@ -1,0 +1,70 @@
+"""Frozen bitmaps: what happens to a bitmap while a job consumes it, and after.
+
+While a backup copies what a bitmap says, the bitmap is frozen and an anonymous
+successor on the same node records the writes.  In the end the successor takes
+the bitmap's place (`abdicate`), or its bits are added to the bitmap's again
+(`reclaim`), so that the next attempt copies everything that this one should have.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.bits.rules import check
+
+
+class BitmapHolder(Protocol):
+    """What carries bitmaps: a node."""
+
+    bitmaps: list[DirtyBitmap]
+    """The newest first."""
+
+
+def create_successor(node: BitmapHolder, bitmap: DirtyBitmap) -> DirtyBitmap:
+    """Freeze `bitmap`, a bitmap of `node`, and let a new anonymous bitmap record instead.
+
+    The successor records if the bitmap did.
+
+    :returns: the successor
+    :raises GenericError: the bitmap is busy already
+    """
+    check(bitmap, "successor")
+    successor = DirtyBitmap(bitmap.size, bitmap.granularity, enabled=bitmap.enabled)
+    node.bitmaps.insert(0, successor)
+    bitmap.enabled = False
+    bitmap.busy = True
+    bitmap.successor = successor
+    return successor
+
+
+def abdicate(node: BitmapHolder, bitmap: DirtyBitmap) -> DirtyBitmap:
+    """The successor takes name and persistence of `bitmap`, which is dropped.
+
+    :returns: the former successor
+    """
+    successor = bitmap.successor
+    assert successor is not None
+    successor.name = bitmap.name
+    successor.persistent = bitmap.persistent
+    bitmap.name = None
+    bitmap.persistent = False
+    bitmap.successor = None
+    bitmap.busy = False
+    node.bitmaps.remove(bitmap)
+    return successor
+
+
+def reclaim(node: BitmapHolder, bitmap: DirtyBitmap) -> DirtyBitmap:
+    """Add the successor's bits to `bitmap` and drop it; `bitmap` records if it did.
+
+    :returns: `bitmap`
+    """
+    successor = bitmap.successor
+    assert successor is not None
+    bitmap.merge_from(successor)
+    bitmap.enabled = successor.enabled
+    bitmap.busy = False
+    bitmap.successor = None
+    node.bitmaps.remove(successor)
+    return bitmap

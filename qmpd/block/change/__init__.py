@@ -1,0 +1,1 @@
+"""Changes of the block graph: open, reopen, replace, permissions, drains."""

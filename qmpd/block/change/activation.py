@@ -1,0 +1,115 @@
+"""Command blockdev-set-active: giving images to another process, and taking them back."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from qmpd.block.change.permissions import WRITE, WRITE_UNCHANGED
+from qmpd.errors import BlockIOError, GenericError, QmpError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+
+
+async def set_active(graph: Graph, name: str | None, active: bool) -> None:
+    """Activate or inactivate a node, or all of them (None).
+
+    :raises QmpError: there is no such node, or it cannot be done
+    """
+    if name is None:
+        await _set_all(graph, active)
+        return
+    node = graph.find_node(name)
+    if node is None:
+        raise GenericError(f"Failed to find node with node-name='{name}'")
+    if active:
+        await activate(node)
+    else:
+        await inactivate(node)
+
+
+async def _set_all(graph: Graph, active: bool) -> None:
+    for node in _all(graph):
+        if active:
+            await activate(node)
+        elif not _has_active_parent(node):
+            try:
+                await _inactivate(node)
+            except QmpError as error:
+                raise _failed("all nodes", error) from None
+
+
+def _all(graph: Graph) -> list[Node]:
+    """What QEMU takes for all nodes: those that backends hold, then the monitor's others."""
+    nodes = [backend.node for backend in graph.all_backends if backend.node is not None]
+    nodes += [node for node in reversed(list(graph.nodes())) if node.monitor_owned]
+    return list(dict.fromkeys(nodes))
+
+
+def _has_active_parent(node: Node) -> bool:
+    parents = [edge.parent_node for edge in node.parents]
+    return any(parent is not None and parent.active for parent in parents)
+
+
+async def activate(node: Node) -> None:
+    """Take a node back, and what it stands on.
+
+    :raises QmpError: somebody objects, or the image cannot be read anew
+    """
+    if node.active:
+        return
+    for edge in list(node.children.values()):
+        await activate(edge.node)
+    node.active = True
+    try:
+        node.refresh_permissions()
+        await node.driver.activate()
+        node.refresh_length()
+    except BaseException:
+        node.active = False
+        node.refresh_permissions()
+        raise
+    for edge in node.parents:
+        if (user := edge.user) is not None:
+            user.node_activated()
+
+
+async def inactivate(node: Node) -> None:
+    """Give a node up, and what only it stands on.
+
+    :raises GenericError: it has an active parent, or is being written
+    """
+    if _has_active_parent(node):
+        raise GenericError("Node has active parent node")
+    try:
+        await _inactivate(node)
+    except QmpError as error:
+        raise _failed("node", error) from None
+
+
+def _failed(what: str, error: QmpError) -> GenericError:
+    code = error.errno if isinstance(error, BlockIOError) else errno.EPERM
+    return GenericError(f"Failed to inactivate {what}: {os.strerror(code)}")
+
+
+async def _inactivate(node: Node) -> None:
+    if node.active:
+        await node.graph.drained([node], _give_up(node))
+
+
+async def _give_up(node: Node) -> None:
+    await node.driver.inactivate()
+    for edge in node.parents:
+        if (user := edge.user) is not None:
+            user.node_inactivated()
+    perm, _ = node.cumulative_permissions()
+    if perm & (WRITE | WRITE_UNCHANGED):
+        raise BlockIOError(errno.EPERM)
+    node.active = False
+    node.refresh_permissions()
+    for edge in list(node.children.values()):
+        if not _has_active_parent(edge.node):
+            await _inactivate(edge.node)

@@ -1,0 +1,47 @@
+"""Command x-blockdev-change: children of a quorum come and go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+
+
+async def change_children(graph: Graph, parent: str, child: str | None, node: str | None) -> None:
+    """Remove child `child` of `parent`, or make `node` a new one.
+
+    :raises GenericError: in QEMU's words
+    """
+    parent_node = graph.lookup(parent)
+    if (child is None) == (node is None):
+        raise GenericError(
+            "Either child or node must be specified"
+            if child is None
+            else "The parameters child and node are in conflict"
+        )
+    driver = parent_node.driver
+    if child is not None:
+        edge = parent_node.children.get(child)
+        if edge is None:
+            raise GenericError(f"Node '{parent}' does not have child '{child}'")
+        if driver.del_child is None:
+            raise GenericError(
+                f"The node {parent_node.device_or_node_name} does not support removing a child"
+            )
+        await graph.unref(driver.del_child(edge))
+        return
+    assert node is not None
+    new = graph.find_node(node)
+    if new is None:
+        raise GenericError(f"Node '{node}' not found")
+    if driver.add_child is None:
+        raise GenericError(
+            f"The node {parent_node.device_or_node_name} does not support adding a child"
+        )
+    if new.parents:
+        raise GenericError(f"The node {new.node_name} already has a parent")
+    driver.check_add_child()
+    driver.add_child(new)

@@ -1,0 +1,128 @@
+"""Making and opening images by file name, as snapshots and drive-* commands do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.change.probe import find_format, probe_node, protocol_options, warn_of_guess
+from qmpd.block.model.driver_table import find_driver
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+
+
+async def create_image(
+    graph: Graph,
+    name: str,
+    image_format: str,
+    size: int,
+    *,
+    backing_file: str | None = None,
+    backing_format: str | None = None,
+) -> None:
+    """Make an image of `size` bytes, and say so on standard output (QEMU's bdrv_img_create).
+
+    :param backing_file: the name its header gets; the file is not looked at
+    :raises QmpError: QEMU's texts
+    """
+    find_format(image_format)
+    driver = find_driver(image_format)
+    if name.startswith("json:"):
+        raise GenericError("Unknown protocol 'json'")
+    file_options = protocol_options(name)
+    if not driver.creates_images:
+        raise GenericError(f"Format driver '{image_format}' does not support image creation")
+    protocol = find_driver(file_options["driver"])
+    if not protocol.creates_images:
+        raise GenericError(
+            f"Protocol driver '{protocol.format_name}' does not support image creation"
+        )
+    if backing_file is not None and not driver.supports_backing:
+        raise GenericError(f"Backing file not supported for file format '{image_format}'")
+    if backing_file == name:
+        raise GenericError(
+            "Error: Trying to create an image with the same filename as the backing file"
+        )
+    graph.print(driver.creation_line(name, size, backing_file, backing_format))
+    if driver.is_protocol or image_format == "raw":
+        await protocol.create(graph, {**file_options, "size": size})
+        return
+    await protocol.create(graph, {**file_options, "size": 0})
+    options: dict[str, Any] = {"driver": image_format, "file": file_options, "size": size}
+    if backing_file is not None:
+        options["backing-file"] = backing_file
+        if backing_format is not None:
+            options["backing-fmt"] = backing_format
+    await driver.create(graph, options)
+
+
+async def open_image(
+    graph: Graph,
+    name: str,
+    image_format: str | None,
+    *,
+    node_name: str | None = None,
+    like: Node | None = None,
+    backing: bool = False,
+    read_only: bool = False,
+    more: Mapping[str, Any] | None = None,
+) -> Node:
+    """Open an image by its file name; it is held once.
+
+    :param image_format: None to find it out
+    :param like: a node whose cache mode, discard and detect-zeroes it has
+    :param more: further options
+    :param backing: whether the backing file that its header names is opened, too
+    :raises QmpError: QEMU's texts
+    """
+    options: dict[str, Any] = protocol_options(name)
+    probed = image_format is None
+    if name.startswith("json:"):
+        # These are the options of the whole image, of which the format is one.
+        probed = probed and "driver" not in options
+        if probed:
+            image_format = await _probe_child(graph, options)
+        if image_format is not None:
+            options["driver"] = image_format
+    elif image_format is not None or options["driver"] in ("file", "nbd"):
+        if image_format is None:
+            image_format = await _probe(graph, options)
+        if not find_driver(image_format).is_protocol:
+            options = {"driver": image_format, "file": options}
+    if read_only:
+        options["read-only"] = True
+    if node_name is not None:
+        options["node-name"] = node_name
+    if not backing and find_driver(options["driver"]).supports_backing:
+        options["backing"] = None
+    if like is not None:
+        options["cache"] = {"direct": like.cache.direct, "no-flush": like.cache.no_flush}
+        options["discard"] = "unmap" if like.unmap else "ignore"
+    node = await graph.open(options | dict(more or {}), probed=probed)
+    warn_of_guess(node)
+    node.options.pop("backing", None)
+    node.hold()
+    return node
+
+
+async def _probe(graph: Graph, options: Mapping[str, Any]) -> str:
+    """The format of what a file that is opened so holds."""
+    file = await graph.open({**options, "read-only": True})
+    try:
+        return await probe_node(file)
+    finally:
+        await graph.unref(file)
+
+
+async def _probe_child(graph: Graph, options: Mapping[str, Any]) -> str:
+    """The format of an image whose options say no driver."""
+    child = options.get("file")
+    if isinstance(child, str):
+        node = graph.lookup_device_or_node(child, child)
+        return await probe_node(node)
+    if not isinstance(child, Mapping):
+        raise GenericError("Must specify either driver or file")
+    return await _probe(graph, child)

@@ -1,0 +1,109 @@
+"""Drained sections: while a node is drained, nothing above it starts a request on it.
+
+A section begins with a word to all parents of the node, and theirs; then it waits until what
+they have under way has ended.  What becomes a parent meanwhile is told, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from qmpd.block.model.edge import Edge, Parent
+    from qmpd.block.model.node import Node
+
+
+def quiesce(nodes: Iterable[Node]) -> None:
+    """Begin a section on each of `nodes`, without waiting."""
+    stack = list(nodes)
+    stack.reverse()
+    while stack:
+        node = stack.pop()
+        node.quiesce_counter += 1
+        if node.quiesce_counter == 1:
+            if node.driver is not None:
+                node.driver.drained_begin()
+            for edge in list(node.parents):
+                edge.quiesced = True
+                _tell(edge, stack)
+
+
+def resume(nodes: Iterable[Node]) -> None:
+    """End a section on each of `nodes`."""
+    stack = list(nodes)
+    stack.reverse()
+    while stack:
+        node = stack.pop()
+        assert node.quiesce_counter > 0
+        node.quiesce_counter -= 1
+        if node.quiesce_counter == 0:
+            if node.driver is not None:
+                node.driver.drained_end()
+            for edge in list(node.parents):
+                if not edge.quiesced:
+                    continue
+                edge.quiesced = False
+                if (parent := edge.parent_node) is not None:
+                    stack.append(parent)
+                elif (user := edge.user) is not None:
+                    user.drained_end()
+
+
+async def wait_quiet(nodes: Iterable[Node]) -> None:
+    """Wait until nothing is under way in `nodes` and in what stands above them."""
+    stack = list(nodes)
+    while True:
+        users, above = _above(stack)
+        busy = next((w for user in users if (w := user.drained_poll()) is not None), None)
+        if busy is not None:
+            await busy
+            continue
+        working = next((node for node in above if node.in_flight), None)
+        if working is None:
+            return
+        await working.wait_idle()
+
+
+def _above(nodes: list[Node]) -> tuple[list[Parent], list[Node]]:
+    """The parents that are no nodes, and the nodes, from `nodes` upwards."""
+    users: list[Parent] = []
+    seen: dict[Node, None] = dict.fromkeys(nodes)
+    stack = list(nodes)
+    while stack:
+        for edge in stack.pop().parents:
+            if (user := edge.user) is not None:
+                users.append(user)
+            elif (parent := edge.parent_node) is not None and parent not in seen:
+                seen[parent] = None
+                stack.append(parent)
+    return users, list(seen)
+
+
+def joined(edge: Edge) -> None:
+    """`edge` holds its node from now on."""
+    if edge.node.quiesce_counter and not edge.quiesced:
+        edge.quiesced = True
+        above: list[Node] = []
+        _tell(edge, above)
+        quiesce(above)
+
+
+def left(edge: Edge) -> None:
+    """`edge` no longer holds its node."""
+    if not edge.quiesced:
+        return
+    edge.quiesced = False
+    if (parent := edge.parent_node) is not None:
+        resume([parent])
+    elif (user := edge.user) is not None:
+        user.drained_end()
+
+
+def _tell(edge: Edge, stack: list[Node]) -> None:
+    """Tell the parent of a section; a node is put onto `stack` to be drained as well."""
+    if (parent := edge.parent_node) is not None:
+        stack.append(parent)
+    elif (user := edge.user) is not None:
+        user.drained_begin()

@@ -1,0 +1,159 @@
+"""Opening nodes: which options a child takes from its parent, and the order of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.base.qdict import member_order
+from qmpd.block.model.driver_table import find_driver
+from qmpd.block.model.node import Node, check_detect_zeroes
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.change.reopen import NodeFlags
+    from qmpd.block.model.driver import BlockDriver
+    from qmpd.block.model.graph import Graph
+
+
+_CONTAINERS: Final = (
+    *("cache", "inject-error", "set-state", "take-child-perms", "unshare-child-perms"),
+)
+"""Options that are objects or lists, and only known by their members."""
+
+
+def child_options(
+    options: Mapping[str, Any], parent: Node | NodeFlags, *, backing: bool = False
+) -> dict[str, Any]:
+    """The options of a child defined inside `parent`, with what it takes from there.
+
+    :param backing: it is a backing file: read-only unless it says otherwise
+    """
+    child = dict(options)
+    child.setdefault("read-only", backing or parent.read_only)
+    child.setdefault("auto-read-only", not backing and parent.auto_read_only)
+    if parent.force_share:
+        child.setdefault("force-share", True)
+    # Format drivers discard what is worth discarding: the file below need not decide.
+    child.setdefault("discard", "unmap")
+    cache = dict(child.get("cache", {}))
+    cache.setdefault("direct", parent.cache.direct)
+    cache.setdefault("no-flush", parent.cache.no_flush)
+    child["cache"] = cache
+    return child
+
+
+def check_named_backing(options: Mapping[str, Any]) -> None:
+    """Refuse a backing file defined inline for an image whose header names one, as QEMU does.
+
+    QEMU opens the name of the header with the options given, unless these have a
+    file name where a format node has it; most others cannot take one.
+
+    :raises GenericError: with QEMU's text
+    """
+    file = options.get("file")
+    if isinstance(file, Mapping) and "filename" in file:
+        return
+    while True:
+        driver = find_driver(options["driver"])
+        if driver.needs_filename:
+            raise GenericError("Can't specify 'file' and 'filename' options at the same time")
+        if not driver.file_child:
+            raise GenericError(
+                f"The only allowed filename for this driver is '{driver.format_name}://'"
+            )
+        below = options["file"]
+        if isinstance(below, str):
+            raise GenericError(
+                "Cannot reference an existing block device with additional options"
+                " or a new filename"
+            )
+        options = below
+
+
+async def open_node(
+    graph: Graph,
+    options: Mapping[str, Any],
+    *,
+    active: bool = True,
+    given: Mapping[str, Any] | None = None,
+    probed: bool = False,
+) -> Node:
+    """Open a node with all it stands on, in QEMU's order: file, options, name, driver.
+
+    :param options: as blockdev-add takes them, already validated
+    :param active: whether it is active where the options do not say
+    :param given: what of the options was given, where some come from a parent
+    :param probed: whether the driver is but a guess
+    :raises QmpError: QEMU's texts; nothing is left open then
+    """
+    driver = find_driver(options["driver"])
+    node = Node(graph, driver, options)
+    node.probed = probed
+    _read_flags(node, options)
+    node.active = options.get("active", active)
+    file: Node | None = None
+    if driver.file_child:
+        # What the options say of it is not known yet when QEMU opens the file.
+        node.active = active
+        if "file" not in options:
+            raise GenericError('A block device must be specified for "file"')
+        file = await graph.open_reference(options["file"], node)
+        node.active = options.get("active", active)
+    try:
+        _read_common_options(node, options, driver.needs_filename)
+        graph.register(node, options.get("node-name"))
+        if file is not None:
+            node.attach("file", file, driver.file_role(options))
+        node.driver = await driver.open(node, options)
+        try:
+            node.refresh_length()
+            node.refresh_limits()
+            _check_all_used(driver, options if given is None else given)
+        except BaseException:
+            await node.driver.close()
+            raise
+    except BaseException:
+        children = graph.dismantle(node)
+        for child in children:
+            await graph.unref(child)
+        if file is not None and file not in children:
+            await graph.unref(file)
+        raise
+    return node
+
+
+def _check_all_used(driver: type[BlockDriver], given: Mapping[str, Any]) -> None:
+    """Refuse empty objects and lists: their members are options to QEMU, they are not.
+
+    :raises GenericError: for the first in QEMU's order
+    """
+    for name in member_order(given):
+        if name in _CONTAINERS and not given[name]:
+            if driver.is_protocol:
+                raise GenericError(
+                    f"Block protocol '{driver.format_name}' doesn't support the option '{name}'"
+                )
+            raise GenericError(
+                f"Block format '{driver.format_name}' does not support the option '{name}'"
+            )
+
+
+def _read_flags(node: Node, options: Mapping[str, Any]) -> None:
+    node.read_only = options.get("read-only", False)
+    node.auto_read_only = options.get("auto-read-only", False)
+    node.force_share = options.get("force-share", False)
+    cache = options.get("cache", {})
+    node.cache.direct = cache.get("direct", False)
+    node.cache.no_flush = cache.get("no-flush", False)
+    node.unmap = options.get("discard", "ignore") == "unmap"
+
+
+def _read_common_options(node: Node, options: Mapping[str, Any], needs_filename: bool) -> None:
+    if node.force_share and not node.read_only:
+        raise GenericError("force-share=on can only be used with read-only images")
+    if needs_filename and not options.get("filename"):
+        driver = options["driver"]
+        raise GenericError(f"The '{driver}' block driver requires a file name")
+    node.detect_zeroes = options.get("detect-zeroes", "off")
+    check_detect_zeroes(node)

@@ -1,0 +1,354 @@
+"""Command blockdev-reopen: other options for nodes that are open, all of them or none.
+
+Every node is given its whole set of options: what is left out gets its default again.  Nodes
+that were defined inside another one follow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.base.qdict import member_order
+from qmpd.block.change.opening import child_options
+from qmpd.block.change.permissions import COW, DATA, FILTERED, PRIMARY
+from qmpd.block.change.replace import GraphChange
+from qmpd.block.model.filename import flat_options
+from qmpd.block.model.node import check_detect_zeroes
+from qmpd.block.model.node_io import CacheMode
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+
+COMMON: Final = frozenset(
+    {
+        *("driver", "node-name", "discard", "cache", "read-only", "auto-read-only"),
+        "detect-zeroes",
+    }
+)
+"""Options of all nodes that can be changed, or get their default again."""
+
+
+@dataclass
+class NodeFlags:
+    """What the common options say of a node."""
+
+    read_only: bool
+    auto_read_only: bool
+    force_share: bool
+    unmap: bool
+    detect_zeroes: str
+    cache: CacheMode
+    active: bool
+
+    @classmethod
+    def of_options(cls, options: Mapping[str, Any]) -> NodeFlags:
+        """Those that `options` ask for."""
+        cache = options.get("cache", {})
+        return cls(
+            options.get("read-only", False),
+            options.get("auto-read-only", False),
+            options.get("force-share", False),
+            options.get("discard", "ignore") == "unmap",
+            options.get("detect-zeroes", "off"),
+            CacheMode(cache.get("direct", False), cache.get("no-flush", False)),
+            options.get("active", True),
+        )
+
+    @classmethod
+    def of_node(cls, node: Node) -> NodeFlags:
+        """Those that a node has."""
+        return cls(
+            node.read_only,
+            node.auto_read_only,
+            node.force_share,
+            node.unmap,
+            node.detect_zeroes,
+            CacheMode(node.cache.direct, node.cache.no_flush),
+            node.active,
+        )
+
+    def apply(self, node: Node) -> None:
+        """Give them to a node."""
+        node.read_only = self.read_only
+        node.auto_read_only = self.auto_read_only
+        node.force_share = self.force_share
+        node.unmap = self.unmap
+        node.detect_zeroes = self.detect_zeroes
+        node.cache = self.cache
+        node.active = self.active
+
+
+@dataclass
+class ReopenState:
+    """One node on its way to other options; `data` is its driver's own."""
+
+    node: Node
+    options: dict[str, Any]
+    flags: NodeFlags
+    before: NodeFlags
+    backing_missing: bool
+    explicit: Mapping[str, Any]
+    data: Any = field(default=None)
+
+
+async def blockdev_reopen(graph: Graph, given: Sequence[Mapping[str, Any]]) -> None:
+    """Command blockdev-reopen.
+
+    :param given: the options of each node, as blockdev-add takes them
+    :raises QmpError: QEMU's texts; nothing has changed then
+    """
+    queue: list[ReopenState] = []
+    for options in given:
+        name = options.get("node-name")
+        if name is None:
+            raise GenericError("node-name not specified")
+        node = graph.find_node(name)
+        if node is None:
+            raise GenericError(f"Failed to find node with node-name='{name}'")
+        _enqueue(queue, node, dict(options))
+    await graph.drained(None, reopen_nodes(graph, queue))
+
+
+async def reopen_read_only(graph: Graph, node: Node, read_only: bool) -> None:
+    """Make a node read-only or writable, with all else as it is.
+
+    :raises QmpError: it cannot be
+    """
+    queue: list[ReopenState] = []
+    _enqueue(queue, node, {"read-only": read_only}, keep_old=True)
+    await graph.drained(None, reopen_nodes(graph, queue, keep_old=True))
+
+
+def _enqueue(
+    queue: list[ReopenState],
+    node: Node,
+    options: dict[str, Any],
+    *,
+    keep_old: bool = False,
+) -> None:
+    """Put `node` into the queue, with those that were defined inside it."""
+    if keep_old:
+        children = {"backing", *node.children}
+        old = {name: value for name, value in node.options.items() if name not in children}
+        options = old | options
+    state = ReopenState(
+        node,
+        options,
+        NodeFlags.of_options(options),
+        NodeFlags.of_node(node),
+        backing_missing=(node.backing is not None or bool(node.driver.auto_backing_file))
+        and "backing" not in options
+        and not keep_old,
+        explicit=node.explicit if keep_old else options,
+    )
+    if keep_old and "active" not in options:
+        state.flags.active = node.active
+    if "discard" not in options:
+        # The one option that QEMU leaves as it is.
+        state.flags.unmap = node.unmap
+    present = next((i for i, other in enumerate(queue) if other.node is node), None)
+    if present is None:
+        queue.append(state)
+    else:
+        queue[present] = state
+    for name, edge in node.children.items():
+        child = edge.node
+        if child.inherits_from is not node:
+            continue
+        inline: Mapping[str, Any] = {}
+        keep_child = keep_old
+        if name in options:
+            reference = options[name]
+            if isinstance(reference, Mapping):
+                inline = reference if not keep_old else {}
+            elif reference != child.node_name:
+                continue
+            else:
+                keep_child = True
+        backing = bool(edge.role & COW)
+        if keep_child:
+            child_given = _kept_options(child, options, backing=backing)
+        else:
+            child_given = child_options(inline, state.flags, backing=backing)
+        _enqueue(queue, child, child_given, keep_old=keep_child)
+        if not keep_child:
+            next(s for s in queue if s.node is child).explicit = inline
+
+
+def _kept_options(child: Node, parent: Mapping[str, Any], *, backing: bool) -> dict[str, Any]:
+    """The old options of a child, but for what it takes from its parent's new ones."""
+    taken = {"read-only": True, "auto-read-only": False} if backing else {}
+    for name in ("read-only", "auto-read-only", "force-share"):
+        if name in parent and not (backing and name in taken):
+            taken[name] = parent[name]
+    explicit = child.explicit
+    kept = {**child.options, **{n: v for n, v in taken.items() if n not in explicit}}
+    kept["cache"] = (
+        kept.get("cache", {}) | dict(parent.get("cache", {})) | dict(explicit.get("cache", {}))
+    )
+    return kept
+
+
+async def reopen_nodes(
+    graph: Graph, queue: Sequence[ReopenState], *, keep_old: bool = False
+) -> None:
+    """Change what is in the queue, all or nothing.
+
+    :param keep_old: the options are the old ones, but for the mode
+    :raises QmpError: QEMU's texts; nothing has changed then
+    """
+    change = GraphChange(graph)
+    prepared: list[ReopenState] = []
+    try:
+        for state in queue:
+            prepared.append(state)
+            await _prepare(graph, state, change)
+        for state in queue:
+            state.node.reopening = state.node.writable
+            state.flags.apply(state.node)
+            change.undo_with(lambda state=state: state.before.apply(state.node))  # type: ignore[misc]
+            change.touch(state.node)
+        change.settle()
+    except BaseException:
+        change.undo()
+        for state in reversed(prepared):
+            await state.node.driver.reopen_abort(state)
+        raise
+    finally:
+        for state in queue:
+            state.node.reopening = False
+    for state in reversed(queue):
+        state.node.options = state.options
+        state.node.explicit = state.explicit
+        if not keep_old:
+            state.node.reopened = True
+            state.node.texts = {}
+        await state.node.driver.reopen_commit(state)
+    for state in reversed(queue):
+        state.node.refresh_length()
+        state.node.refresh_limits()
+    await change.commit()
+
+
+async def _prepare(graph: Graph, state: ReopenState, change: GraphChange) -> None:
+    node, options = state.node, state.options
+    _check_flags(state)
+    driver = node.driver
+    if not driver.can_reopen:
+        raise GenericError(
+            f"Block format '{driver.format_name}' used by node '{node.node_name}' does not support"
+            " reopening files"
+        )
+    _check_reset(state)
+    await driver.reopen_prepare(state)
+    if driver.supports_backing and state.backing_missing:
+        raise GenericError(f"backing is missing for '{node.node_name}'")
+    _change_child(graph, state, "backing", change)
+    _change_child(graph, state, "file", change)
+    flat, old = _flattened(node, options, changed=True), _flattened(node, node.options)
+    for name in member_order(flat):
+        _check_unchanged(node, name, flat[name], old.get(name))
+
+
+def _check_flags(state: ReopenState) -> None:
+    flags, node = state.flags, state.node
+    if flags.detect_zeroes == "unmap" and not flags.unmap:
+        check_detect_zeroes(flags)
+    if node.copy_on_read and flags.read_only:
+        raise GenericError(f"Can't set node '{node.node_name}' to r/o with copy-on-read enabled")
+
+
+def _check_reset(state: ReopenState) -> None:
+    node = state.node
+    given = _flattened(node, state.options, changed=True)
+    for name in member_order(_flattened(node, node.options)):
+        # QEMU forgets that it was given "active", which it then ignores.
+        known = name in given or name in state.options or name in COMMON or name in node.children
+        if known and name != "active":
+            continue
+        if name not in ("backing", *node.driver.mutable_options):
+            raise GenericError(f"Option '{name}' cannot be reset to its default value")
+
+
+def _change_child(graph: Graph, state: ReopenState, name: str, change: GraphChange) -> None:
+    """Replace a child by another node, where the options say so."""
+    node = state.node
+    if name not in state.options or isinstance(state.options[name], Mapping):
+        return
+    reference = state.options[name]
+    edge = node.children.get(name)
+    old = None if edge is None else edge.node
+    new = None if reference is None else graph.lookup_device_or_node(None, reference)
+    if old is new:
+        return
+    if old is not None:
+        if old.skip_implicit_filters() is new:
+            return
+        if old.implicit:
+            raise GenericError(f"Cannot replace implicit {name} child of {node.node_name}")
+    if node.driver.is_filter and old is None:
+        raise GenericError(
+            f"'{node.node_name}' is a {node.driver.format_name} filter node that does not support"
+            f" a {name} child"
+        )
+    if name == "backing" and not (node.driver.supports_backing or node.driver.is_filter):
+        raise GenericError(
+            f"Driver '{node.driver.format_name}' of node '{node.node_name}' does not support"
+            " backing files"
+        )
+    role = _role(node, name)
+    if edge is not None:
+        if edge.frozen:
+            raise GenericError(
+                f"Cannot change frozen '{name}' link from '{node.node_name}'"
+                f" to '{edge.node.node_name}'"
+            )
+        role = edge.role
+        change.detach(edge)
+    if new is not None:
+        change.attach(node, name, new, role)
+
+
+def _role(node: Node, name: str) -> int:
+    if name == "backing":
+        return FILTERED | PRIMARY if node.driver.is_filter else COW
+    return DATA | PRIMARY
+
+
+def _flattened(node: Node, options: Mapping[str, Any], *, changed: bool = False) -> dict[str, Any]:
+    """The options as QEMU compares them: those of children are not among them.
+
+    :param changed: these are the new ones, of which only children that follow get theirs
+    """
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        edge = node.children.get(name)
+        if name in COMMON or not value or not isinstance(value, Mapping | list):
+            flat[name] = value
+        elif edge is None or (changed and edge.node.inherits_from is not node):
+            flat |= flat_options(name, value)
+    return flat
+
+
+def _check_unchanged(node: Node, name: str, value: Any, old: Any) -> None:
+    """Refuse another value of an option that cannot be changed."""
+    driver = node.driver
+    if name == "driver":
+        if value != driver.format_name:
+            raise GenericError("Cannot change the option 'driver'")
+        return
+    if name == "cache" and not value:
+        raise GenericError("Cannot change the option 'cache'")
+    if name in COMMON or name in ("file", "backing", "active"):
+        return
+    if name in driver.mutable_options or name in driver.needed_options:
+        return
+    edge = node.children.get(name)
+    if edge is not None and (value == edge.node.node_name or isinstance(value, Mapping)):
+        return
+    if old != value:
+        raise GenericError(f"Cannot change the option '{name}'")

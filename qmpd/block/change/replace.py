@@ -1,0 +1,268 @@
+"""Changing the graph under way: what takes whose place, all or nothing.
+
+A `GraphChange` is made of steps.  After the steps permissions are worked out anew; when that
+fails everything is as it was.  The caller then lets the change stand (`commit`), or undoes it
+later (`abort`): a transaction's action keeps it until all actions are prepared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from qmpd.block.change.permissions import COW, FILTERED, PRIMARY, refresh_permissions
+from qmpd.block.model.edge import Edge
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+
+
+class GraphChange:
+    """Steps that were taken and can be undone."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._undo: list[Callable[[], None]] = []
+        self._touched: dict[Node, None] = {}
+        self._left: dict[Node, None] = {}
+
+    def attach(self, parent: Node, name: str, child: Node, role: int) -> Edge:
+        """Make `child` a child of `parent`.
+
+        :raises GenericError: that would be a cycle, or the child is inactive
+        """
+        parent.check_child(name, child)
+        edge = Edge(name, parent, child, role)
+        parent.link(edge)
+        self._undo.append(lambda: parent.unlink(edge))
+        self._touch(parent, child)
+        return edge
+
+    def detach(self, edge: Edge) -> None:
+        """Take a child from its parent, a node."""
+        parent, child = edge.parent_node, edge.node
+        assert parent is not None
+        parent.unlink(edge)
+        child.hold()
+
+        def undo() -> None:
+            parent.link(edge)
+            child.unhold()
+
+        self._undo.append(undo)
+        self._touch(parent, child)
+        self._left[child] = None
+
+    def move(self, edge: Edge, node: Node) -> None:
+        """Let `edge` hold `node` instead."""
+        before = edge.node
+        _move(edge, node)
+        self._undo.append(lambda: _move(edge, before))
+        self._touch(node, before)
+        if before not in self._left:
+            before.hold()
+            self._left[before] = None
+            self._undo.append(before.unhold)
+
+    def undo_with(self, undo: Callable[[], None]) -> None:
+        """Have `undo` called when the change is undone."""
+        self._undo.append(undo)
+
+    def settle(self) -> GraphChange:
+        """Bring the permissions in line; nothing has changed when that fails.
+
+        :raises QmpError: somebody objects
+        """
+        try:
+            refresh_permissions(*self._touched)
+        except BaseException:
+            self._back()
+            raise
+        return self
+
+    def abort(self) -> None:
+        """Undo everything, permissions included."""
+        self._back()
+        refresh_permissions(*self._touched)
+
+    async def commit(self) -> None:
+        """Let it stand; what nobody holds any more is closed."""
+        self._undo.clear()
+        left, self._left = self._left, {}
+        for node in left:
+            await self._graph.release(node)
+
+    def touch(self, node: Node) -> None:
+        """Have the permissions of `node` worked out anew, too."""
+        self._touched[node] = None
+
+    def undo(self) -> None:
+        """Undo everything, if that has not been done."""
+        if self._undo:
+            self.abort()
+
+    def _touch(self, *nodes: Node) -> None:
+        for node in nodes:
+            self._touched[node] = None
+
+    def _back(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+        self._left.clear()
+
+
+def _move(edge: Edge, node: Node) -> None:
+    parent = edge.parent_node
+    if parent is not None:
+        # The child counts as the parent's newest then.
+        parent.unlink(edge)
+        edge.node = node
+        parent.link(edge)
+        return
+    edge.node.remove_parent(edge)
+    edge.node = node
+    node.add_parent(edge)
+
+
+def replace_parents(change: GraphChange, old: Node, new: Node) -> None:
+    """Have those who hold `old` hold `new` instead, but for what belongs to `new` itself.
+
+    :raises GenericError: a job relies on one of these links
+    """
+    own = set(_edges_below(new))
+    for edge in list(old.parents):
+        if edge.parent.stays_at_node or edge in own:
+            continue
+        if edge.frozen:
+            raise GenericError(f"Cannot change '{edge.name}' link to '{old.node_name}'")
+        change.move(edge, new)
+
+
+def _edges_below(node: Node) -> Iterator[Edge]:
+    seen, stack = {node}, [node]
+    while stack:
+        for edge in stack.pop().children.values():
+            yield edge
+            if edge.node not in seen:
+                seen.add(edge.node)
+                stack.append(edge.node)
+
+
+def replace_node(graph: Graph, old: Node, new: Node) -> GraphChange:
+    """`new` takes the place of `old` (bdrv_replace_node).
+
+    :raises QmpError: somebody objects; nothing has changed then
+    """
+    change = GraphChange(graph)
+    try:
+        replace_parents(change, old, new)
+    except BaseException:
+        change.abort()
+        raise
+    return change.settle()
+
+
+def append(graph: Graph, new: Node, old: Node) -> GraphChange:
+    """`new` takes the place of `old` and has it as its backing or filtered child (bdrv_append).
+
+    :raises QmpError: somebody objects; nothing has changed then
+    """
+    change = GraphChange(graph)
+    is_filter = new.driver_class.is_filter
+    name = "file" if is_filter and not new.driver_class.filtered_child_is_backing else "backing"
+    try:
+        change.attach(new, name, old, FILTERED | PRIMARY if is_filter else COW)
+        replace_parents(change, old, new)
+        if is_filter:
+            new.refresh_length()
+    except BaseException:
+        change.abort()
+        raise
+    return change.settle()
+
+
+def set_backing(graph: Graph, node: Node, backing: Node | None) -> GraphChange:
+    """Give `node` another backing file, or none (bdrv_set_backing_hd).
+
+    :raises QmpError: it cannot have one, a job relies on the link, or somebody objects
+    """
+    change = GraphChange(graph)
+    present = node.children.get("backing")
+    try:
+        if present is not None and present.frozen:
+            raise GenericError(
+                f"Cannot change frozen 'backing' link from '{node.node_name}'"
+                f" to '{present.node.node_name}'"
+            )
+        driver = node.driver_class
+        if not driver.is_filter and not driver.supports_backing:
+            raise GenericError(
+                f"Driver '{driver.format_name}' of node '{node.node_name}' does not support"
+                " backing files"
+            )
+        if present is not None:
+            change.detach(present)
+        if backing is not None:
+            change.attach(node, "backing", backing, COW)
+    except BaseException:
+        change.abort()
+        raise
+    return change.settle()
+
+
+def remove_filter(graph: Graph, node: Node) -> GraphChange:
+    """What a filter filters takes its place again (bdrv_drop_filter).
+
+    :raises QmpError: somebody objects
+    """
+    change = GraphChange(graph)
+    edge = next(e for e in node.children.values() if e.role & (FILTERED | COW))
+    try:
+        replace_parents(change, node, edge.node)
+        change.detach(edge)
+    except BaseException:
+        change.abort()
+        raise
+    return change.settle()
+
+
+def freeze_chain(top: Node, base: Node) -> None:
+    """Keep the links from `top` down to `base` as they are, for a job that relies on them.
+
+    :raises GenericError: a job relies on one of them already, or one must go at any time
+    """
+    edges = list(_chain_edges(top, base))
+    for edge in edges:
+        if edge.frozen:
+            raise GenericError(_frozen(edge))
+        if edge.node.driver_class.never_freeze:
+            raise GenericError(f"Cannot freeze '{edge.name}' link to '{edge.node.node_name}'")
+    for edge in edges:
+        edge.frozen = True
+
+
+def unfreeze_chain(top: Node, base: Node) -> None:
+    """Undo `freeze_chain`."""
+    for edge in _chain_edges(top, base):
+        edge.frozen = False
+
+
+def _frozen(edge: Edge) -> str:
+    parent = edge.parent_node
+    assert parent is not None
+    return (
+        f"Cannot change frozen '{edge.name}' link from '{parent.node_name}'"
+        f" to '{edge.node.node_name}'"
+    )
+
+
+def _chain_edges(top: Node, base: Node) -> Iterator[Edge]:
+    node: Node | None = top
+    while node is not None and node is not base:
+        edge = node.filter_or_backing_edge
+        if edge is None:
+            return
+        yield edge
+        node = edge.node

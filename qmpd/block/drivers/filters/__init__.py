@@ -1,0 +1,1 @@
+"""Drivers that pass data through, and add to it."""

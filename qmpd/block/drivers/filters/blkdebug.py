@@ -1,0 +1,241 @@
+"""blkdebug: a filter that fails, or holds up, requests when told to."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from qmpd.block.change.permissions import FILTERED, PERMISSION_BITS, PRIMARY
+from qmpd.block.drivers.filters.blkdebug_rules import Rules, read_rules
+from qmpd.block.drivers.filters.filter import Filter
+from qmpd.block.drivers.protocols.null import UNREAD
+from qmpd.block.model.driver import BlockStatus, check_sizes
+from qmpd.block.model.filename import exact_filename
+from qmpd.block.model.limits import BlockLimits
+from qmpd.errors import BlockIOError, GenericError
+from qmpd.loop.clock import Waiter
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+
+_INT_MAX = (1 << 31) - 1
+_INT_MIN = -(1 << 31)
+_SIZES = (
+    *("align", "max-transfer", "opt-write-zero", "max-write-zero", "opt-discard", "max-discard"),
+)
+
+
+class BlkDebug(Filter):
+    """Passes requests on to its `image` child, unless a rule says otherwise.
+
+    Rules are about events: points in the work of the driver above, and of this node.
+    """
+
+    format_name = "blkdebug"
+    is_protocol = True
+    hears_events = True
+    file_child = False
+    has_allocated_size = False
+    has_protocol_name = True
+    can_reopen = True
+    strong_options = ("config", "inject-error", "set-state", *_SIZES)
+
+    def __init__(self, node: Node, options: Mapping[str, Any], rules: Rules) -> None:
+        super().__init__(node)
+        self.config: str | None = options.get("config")
+        self.rules = rules
+        self._held: Waiter | None = None
+        self._limits = BlockLimits()
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """See `BlockDriver.open`."""
+        check_sizes(options, _SIZES)
+        text = None
+        if options.get("config") is not None:
+            try:
+                text = node.graph.storage.read_text(options["config"])
+            except BlockIOError as error:
+                reason = os.strerror(error.errno)
+                what = "Cannot read" if error.errno == errno.EISDIR else "Could not read blkdebug"
+                raise GenericError(f"{what} config file: {reason}") from None
+        driver = cls(node, options, read_rules(text, options))
+        # Asked for the permissions of its child before it is open.
+        node.driver = driver
+        await node.open_child("image", options["image"], role=FILTERED | PRIMARY)
+        driver._limits = driver._read_limits(options)
+        driver.debug_event("none")
+        return driver
+
+    def _read_limits(self, options: Mapping[str, Any]) -> BlockLimits:
+        below = self.filtered.limits
+        lowest = 1 if below is None else below.request_alignment
+        given = options.get("align", 0)
+        if given and (given >= _INT_MAX or given & (given - 1)):
+            raise _unmet("align", given)
+        align = max(given, lowest)
+        values: dict[str, int] = {}
+        for name, unit in (
+            ("max-transfer", None),
+            ("opt-write-zero", None),
+            ("max-write-zero", "opt-write-zero"),
+            ("opt-discard", None),
+            ("max-discard", "opt-discard"),
+        ):
+            value = options.get(name, 0)
+            step = max(align, values[unit] if unit else 0)
+            if value and (value >= _INT_MAX or value % step):
+                raise _unmet(name, value)
+            values[name] = value
+        return BlockLimits(
+            align,
+            values["max-transfer"],
+            values["opt-write-zero"],
+            values["max-write-zero"],
+            values["opt-discard"],
+            values["max-discard"],
+        )
+
+    async def close(self) -> None:
+        """See `BlockDriver.close`."""
+        self.rules.resume_all()
+
+    def limits(self) -> BlockLimits | None:
+        """See `BlockDriver.limits`."""
+        return self._limits
+
+    @classmethod
+    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+        """See `BlockDriver.child_permissions`; options ask for more, or leave less."""
+        perm, shared = super().child_permissions(node, role, perm, shared)
+        for name in node.options.get("take-child-perms", ()):
+            perm |= PERMISSION_BITS[name]
+        for name in node.options.get("unshare-child-perms", ()):
+            shared &= ~PERMISSION_BITS[name]
+        return perm, shared
+
+    def exact_filename(self) -> str | None:
+        """``blkdebug:CONFIG:IMAGE``, where no rule is given otherwise."""
+        if any(name in self.node.options for name in self.strong_options if name != "config"):
+            return None
+        below = exact_filename(self.filtered)
+        return None if below is None else f"blkdebug:{self.config or ''}:{below}"
+
+    # Events and breakpoints
+
+    def debug_event(self, event: str) -> None:
+        """The driver above, or this node, has come to `event`.
+
+        A breakpoint holds up the request that follows.
+        """
+        for request in self.rules.process(event):
+            self._print(f"blkdebug: Suspended request '{request.tag}'\n")
+            self._held = request.waiter
+
+    def _print(self, text: str) -> None:
+        self.node.graph.print(text)
+
+    def set_breakpoint(self, event: str, tag: str) -> None:
+        """Hold up the next request at `event`.
+
+        :raises BlockIOError: ENOENT for an event there is not
+        """
+        self.rules.add_breakpoint(event, tag)
+
+    def remove_breakpoint(self, tag: str) -> None:
+        """Take breakpoints away, and let go what they hold.
+
+        :raises BlockIOError: ENOENT where there is none
+        """
+        found = self.rules.remove_breakpoints(tag)
+        found |= self._resume(tag, every=True)
+        if not found:
+            raise BlockIOError(errno.ENOENT)
+
+    def resume(self, tag: str) -> None:
+        """Let a request that is held go on.
+
+        :raises BlockIOError: ENOENT where none is
+        """
+        if not self._resume(tag, every=False):
+            raise BlockIOError(errno.ENOENT)
+
+    def _resume(self, tag: str, *, every: bool) -> bool:
+        found = False
+        for request in self.rules.taken(tag, every=every):
+            self._print(f"blkdebug: Resuming request '{tag}'\n")
+            request.waiter.wake()
+            found = True
+        return found
+
+    def is_suspended(self, tag: str) -> bool:
+        """Whether a request is held by a breakpoint of this tag."""
+        return self.rules.is_suspended(tag)
+
+    async def _fails(self, kind: str, offset: int, length: int) -> bool:
+        """Stand still where a breakpoint says so, or fail.
+
+        :returns: whether the request ends here though nobody hears of it: a rule with a
+            negative errno does that
+        :raises BlockIOError: a rule says so
+        """
+        if self._held is not None:
+            held, self._held = self._held, None
+            await held
+        rule = self.rules.match(kind, offset, length)
+        if rule is None:
+            return False
+        if not rule.immediately:
+            await self._turn()
+        if _INT_MIN < rule.errno < 0:
+            return True
+        raise BlockIOError(rule.errno)
+
+    async def _turn(self) -> None:
+        waiter = Waiter()
+        self.node.graph.clock.call_soon(waiter.wake)
+        await waiter
+
+    # Requests
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """See `BlockDriver.pread`."""
+        if await self._fails("read", offset, length):
+            return UNREAD * length
+        return await self.filtered.pread(offset, length)
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """See `BlockDriver.pwrite`."""
+        if not await self._fails("write", offset, len(data)):
+            await self.filtered.pwrite(offset, data, fua=fua)
+
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        """See `BlockDriver.pwrite_zeroes`; too little for the alignment is not supported."""
+        limits = self._limits
+        if length < max(limits.request_alignment, limits.pwrite_zeroes_alignment):
+            raise BlockIOError(errno.ENOTSUP)
+        if not await self._fails("write-zeroes", offset, length):
+            await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """See `BlockDriver.pdiscard`; too little for the alignment is not supported."""
+        if length < self._limits.pdiscard_alignment:
+            raise BlockIOError(errno.ENOTSUP)
+        if not await self._fails("discard", offset, length):
+            await self.filtered.pdiscard(offset, length)
+
+    async def flush_to_disk(self) -> None:
+        """See `BlockDriver.flush_to_disk`."""
+        await self._fails("flush", 0, 0)
+
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """See `BlockDriver.block_status`."""
+        if await self._fails("block-status", offset, length):
+            return BlockStatus(length, data=False, zero=False, allocated=False)
+        return await self.filtered.block_status(offset, length)
+
+
+def _unmet(name: str, value: int) -> GenericError:
+    return GenericError(f"Cannot meet constraints with {name} {value}")

@@ -1,0 +1,242 @@
+"""The rules of blkdebug: which requests fail, and when."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from qmpd.block.drivers.filters.config_file import ConfigError, parse_config
+from qmpd.errors import BlockIOError, GenericError
+from qmpd.loop.clock import Waiter
+
+EVENTS: Final = (
+    *("l1_update", "l1_grow_alloc_table", "l1_grow_write_table", "l1_grow_activate_table"),
+    *("l2_load", "l2_update", "l2_update_compressed", "l2_alloc_cow_read", "l2_alloc_write"),
+    *("read_aio", "read_backing_aio", "read_compressed", "write_aio", "write_compressed"),
+    *("vmstate_load", "vmstate_save", "cow_read", "cow_write"),
+    *("reftable_load", "reftable_grow", "reftable_update"),
+    *("refblock_load", "refblock_update", "refblock_update_part"),
+    *("refblock_alloc", "refblock_alloc_hookup", "refblock_alloc_write"),
+    *("refblock_alloc_write_blocks", "refblock_alloc_write_table", "refblock_alloc_switch_table"),
+    *("cluster_alloc", "cluster_alloc_bytes", "cluster_free", "flush_to_os", "flush_to_disk"),
+    *("pwritev_rmw_head", "pwritev_rmw_after_head", "pwritev_rmw_tail", "pwritev_rmw_after_tail"),
+    *("pwritev", "pwritev_zero", "pwritev_done", "empty_image_prepare"),
+    *("l1_shrink_write_table", "l1_shrink_free_l2_clusters", "cor_write", "cluster_alloc_space"),
+    "none",
+)
+"""All events, of QAPI enum BlkdebugEvent."""
+
+KINDS: Final = ("read", "write", "write-zeroes", "discard", "flush", "block-status")
+"""Kinds of requests, of QAPI enum BlkdebugIOType."""
+
+_DEFAULT_KINDS: Final = frozenset(KINDS) - {"block-status"}
+
+
+@dataclass(slots=True, eq=False)
+class Rule:
+    """What happens at an event; `state` 0 means in any state."""
+
+    event: str
+    state: int
+
+
+@dataclass(slots=True, eq=False)
+class InjectError(Rule):
+    """From the event on requests of `kinds` fail; `sector` -1 means anywhere."""
+
+    kinds: frozenset[str]
+    errno: int
+    sector: int
+    once: bool
+    immediately: bool
+
+
+@dataclass(slots=True, eq=False)
+class SetState(Rule):
+    """At the event the state becomes `new_state`."""
+
+    new_state: int
+
+
+@dataclass(slots=True, eq=False)
+class Breakpoint(Rule):
+    """At the event the request stands still until it is resumed by `tag`."""
+
+    tag: str
+
+
+@dataclass(slots=True, eq=False)
+class Suspended:
+    """A request that stands still."""
+
+    tag: str
+    waiter: Waiter
+
+
+class Rules:
+    """All rules of a node, and its state."""
+
+    def __init__(self) -> None:
+        self.state = 1
+        self._rules: dict[str, list[Rule]] = {}
+        self._active: list[InjectError] = []
+        self._suspended: list[Suspended] = []
+        self._watchers: list[Waiter] = []
+
+    def add(self, rule: Rule) -> None:
+        """Take in a rule; the newest is looked at first."""
+        self._rules.setdefault(rule.event, []).insert(0, rule)
+
+    def process(self, event: str) -> list[Suspended]:
+        """Do what the rules for `event` say; returns the requests that are to stand still."""
+        rules = self._rules.get(event)
+        if not rules:
+            return []
+        state = self.state
+        active: list[InjectError] = []
+        held: list[Suspended] = []
+        for rule in list(rules):
+            if rule.state not in (0, self.state):
+                continue
+            if isinstance(rule, InjectError):
+                active.insert(0, rule)
+            elif isinstance(rule, SetState):
+                state = rule.new_state
+            elif isinstance(rule, Breakpoint):
+                rules.remove(rule)
+                request = Suspended(rule.tag, Waiter())
+                self._suspended.insert(0, request)
+                held.append(request)
+                self._tell()
+        if active:
+            self._active = active
+        self.state = state
+        return held
+
+    def match(self, kind: str, offset: int, length: int) -> InjectError | None:
+        """The rule by which a request of `kind` fails."""
+        for rule in self._active:
+            at = rule.sector * 512
+            somewhere = rule.sector == -1 or (length and offset <= at < offset + length)
+            if somewhere and kind in rule.kinds:
+                if not rule.errno:
+                    return None
+                if rule.once:
+                    self._active.remove(rule)
+                    self._rules[rule.event].remove(rule)
+                return rule
+        return None
+
+    # Breakpoints
+
+    def add_breakpoint(self, event: str, tag: str) -> None:
+        """Hold up the next request at `event`.
+
+        :raises BlockIOError: ENOENT for an event there is not
+        """
+        if event not in EVENTS:
+            raise BlockIOError(errno.ENOENT)
+        self.add(Breakpoint(event, 0, tag))
+
+    def remove_breakpoints(self, tag: str) -> bool:
+        """Take all breakpoints of this tag away; returns whether there were any."""
+        found = False
+        for rules in self._rules.values():
+            for rule in list(rules):
+                if isinstance(rule, Breakpoint) and rule.tag == tag:
+                    rules.remove(rule)
+                    found = True
+        return found
+
+    def taken(self, tag: str, *, every: bool) -> Iterator[Suspended]:
+        """The newest request held by `tag`, or all of them; they are held no longer."""
+        for request in list(self._suspended):
+            if request.tag == tag:
+                self._suspended.remove(request)
+                yield request
+                if not every:
+                    return
+
+    def watch(self, waiter: Waiter) -> None:
+        """Have `waiter` woken when the next request is held."""
+        self._watchers.append(waiter)
+
+    def _tell(self) -> None:
+        watchers, self._watchers = self._watchers, []
+        for waiter in watchers:
+            waiter.wake()
+
+    def is_suspended(self, tag: str) -> bool:
+        """Whether a request is held by `tag`."""
+        return any(request.tag == tag for request in self._suspended)
+
+    def resume_all(self) -> None:
+        """Let everything go."""
+        suspended, self._suspended = self._suspended, []
+        for request in suspended:
+            request.waiter.wake()
+
+
+def read_rules(config: str | None, options: Mapping[str, Any]) -> Rules:
+    """The rules of a config file and of options.
+
+    :param config: contents of the file, None without one
+    :raises GenericError: one of them is malformed
+    """
+    rules = Rules()
+    sections: list[tuple[str, Mapping[str, Any]]] = []
+    if config is not None:
+        try:
+            sections += parse_config(config, {"inject-error": _INJECT, "set-state": _SET})
+        except ConfigError as error:
+            raise GenericError(str(error)) from None
+    for kind in ("inject-error", "set-state"):
+        sections += [(kind, given) for given in options.get(kind, ())]
+    # All errors first, then all changes of state, as QEMU reads them.
+    for wanted in ("inject-error", "set-state"):
+        for kind, given in sections:
+            if kind == wanted:
+                rules.add(_rule(kind, given))
+    return rules
+
+
+_INJECT: Final = {
+    "event": str,
+    "state": int,
+    "iotype": str,
+    "errno": int,
+    "sector": int,
+    "once": bool,
+    "immediately": bool,
+}
+_SET: Final = {"event": str, "state": int, "new_state": int}
+
+
+def _int(value: int) -> int:
+    """`value` as far as it fits into a C int."""
+    return (value + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+def _rule(kind: str, given: Mapping[str, Any]) -> Rule:
+    event = given.get("event")
+    if event is None:
+        raise GenericError("Missing event name for rule")
+    if event not in EVENTS:
+        raise GenericError(f"invalid parameter value: {event}")
+    state = _int(given.get("state", 0))
+    if kind == "set-state":
+        return SetState(event, state, _int(given.get("new_state", 0)))
+    iotype = given.get("iotype")
+    if iotype is not None and iotype not in KINDS:
+        raise GenericError(f"invalid parameter value: {iotype}")
+    return InjectError(
+        event,
+        state,
+        _DEFAULT_KINDS if iotype is None else frozenset({iotype}),
+        _int(given.get("errno", errno.EIO)),
+        given.get("sector", -1),
+        given.get("once", False),
+        given.get("immediately", False),
+    )

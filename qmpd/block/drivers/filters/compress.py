@@ -1,0 +1,40 @@
+"""compress: a filter that writes everything compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from qmpd.block.drivers.filters.filter import Filter
+from qmpd.block.model.limits import BlockLimits
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+
+
+class Compress(Filter):
+    """Guests' writes reach the file compressed, in whole clusters."""
+
+    format_name = "compress"
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """See `BlockDriver.open`."""
+        driver = cls(node)
+        below = driver.filtered.driver
+        if not below.can_write_compressed:
+            raise GenericError(
+                f"Compression is not supported for underlying format: {below.format_name}"
+            )
+        return driver
+
+    def limits(self) -> BlockLimits | None:
+        """A compressed cluster is written whole."""
+        return BlockLimits(request_alignment=self.cluster_size() or 1)
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """See `BlockDriver.pwrite`."""
+        await self.filtered.pwrite_compressed(offset, data)
+        if fua:
+            await self.filtered.flush()

@@ -1,0 +1,115 @@
+"""QEMU's configuration files: sections of options.
+
+A line is read as far as it makes sense, and the rest of it is ignored; what makes no sense as an
+option is the name of one without a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from qmpd.base.qdict import member_order
+from qmpd.base.scalars import TooLarge, parse_bool, parse_uint64
+
+_LINE: Final = 1023
+"""Longest line, bytes; a longer one counts as several."""
+
+_SECTION_WITH_ID: Final = re.compile(r'\[\s*(\S{1,63}+)\s*"([^"]{1,63})')
+_SECTION: Final = re.compile(r"\[([^\]]{1,63})")
+_OPTION: Final = re.compile(r'\s*(\S{1,63}+)\s*=\s*"([^"]+)')
+_EMPTY_OPTION: Final = re.compile(r"\s*(\S{1,63})")
+_IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z", re.ASCII)
+
+Section = tuple[str, str | None, dict[str, str]]
+"""Group, id and options as they are written."""
+
+
+class ConfigError(Exception):
+    """The file is malformed."""
+
+
+def parse_config(
+    text: str, groups: Mapping[str, Mapping[str, type]]
+) -> list[tuple[str, dict[str, Any]]]:
+    """The sections of a file, in their order, each with its group and options.
+
+    :param groups: the options of every group there may be, with their types
+    :raises ConfigError: with QEMU's text
+    """
+    sections: list[tuple[str, dict[str, Any]]] = []
+    known: set[tuple[str, str]] = set()
+    for group, ident, options in _sections(text):
+        if group not in groups:
+            raise ConfigError(f"There is no option group '{group}'")
+        if ident is not None:
+            if not _IDENTIFIER.match(ident):
+                raise ConfigError("Parameter 'id' expects an identifier")
+            if (group, ident) in known:
+                raise ConfigError(f"Duplicate ID '{ident}' for {group}")
+            known.add((group, ident))
+        sections.append((group, _typed(options, groups[group])))
+    return sections
+
+
+def _typed(options: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Any]:
+    typed = {}
+    for name in member_order(options):
+        if name not in kinds:
+            raise ConfigError(f"Invalid parameter '{name}'")
+        typed[name] = _value(name, options[name], kinds[name])
+    return typed
+
+
+def _sections(text: str) -> Iterator[Section]:
+    section: Section | None = None
+    for line in _lines(text):
+        if line[0] in "\n#":
+            continue
+        found = _section(line)
+        if found is not None:
+            if section is not None:
+                yield section
+            section = found
+            continue
+        option = _OPTION.match(line) or _EMPTY_OPTION.match(line)
+        if option is None:
+            raise ConfigError("parse error")
+        if section is None:
+            raise ConfigError("no group defined")
+        section[2][option[1]] = option[2] if option.lastindex == 2 else ""
+    if section is not None:
+        yield section
+
+
+def _section(line: str) -> Section | None:
+    if (match := _SECTION_WITH_ID.match(line)) is not None:
+        return match[1], match[2], {}
+    match = _SECTION.match(line)
+    return None if match is None else (match[1], None, {})
+
+
+def _lines(text: str) -> Iterator[str]:
+    for whole in re.findall(r"[^\n]*\n|[^\n]+", text):
+        for start in range(0, len(whole), _LINE):
+            yield whole[start : start + _LINE]
+
+
+def _value(name: str, text: str, kind: type) -> Any:
+    if kind is bool:
+        try:
+            return parse_bool(text)
+        except ValueError:
+            raise ConfigError(f"Parameter '{name}' expects 'on' or 'off'") from None
+    return _number(name, text) if kind is int else text
+
+
+def _number(name: str, text: str) -> int:
+    try:
+        number = parse_uint64(text)
+    except TooLarge:
+        raise ConfigError(f"Value '{text}' is too large for parameter '{name}'") from None
+    except ValueError:
+        raise ConfigError(f"Parameter '{name}' expects a number") from None
+    return number - (1 << 64) if number >> 63 else number

@@ -1,0 +1,218 @@
+"""copy-before-write: a filter that saves what guests are about to overwrite."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.bits.rules import lookup
+from qmpd.block.change.permissions import ALL, CONSISTENT_READ, DATA, FILTERED, RESIZE, WRITE
+from qmpd.block.drivers.filters.filter import Filter
+from qmpd.block.io.block_copy import BlockCopyState, CopyFailed
+from qmpd.block.model.driver import BlockStatus
+from qmpd.block.model.filename import filename
+from qmpd.errors import BlockIOError, QmpError
+from qmpd.loop.clock import Task, Waiter
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+
+
+class CopyBeforeWrite(Filter):
+    """Before a guest's write the old data go to `target`; a snapshot-access node sees them.
+
+    `access` has the areas of the snapshot that may be read, `done` those that are in the target.
+    """
+
+    format_name = "copy-before-write"
+    depends_on_parents = True
+    discard_source = False
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        self.copy: BlockCopyState
+        self.access: DirtyBitmap
+        self.done: DirtyBitmap
+        self.snapshot_error: int | None = None
+        self.breaks_snapshot = False
+        self.timeout = 0
+        self._readers: list[tuple[int, int, list[Waiter]]] = []
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """See `BlockDriver.open`."""
+        driver = cls(node)
+        node.driver = driver
+        driver.discard_source = options.get("discard-source", False)
+        target = await node.open_child("target", options["target"], role=DATA)
+        bitmap = None
+        if (named := options.get("bitmap")) is not None:
+            _, bitmap = lookup(node.graph, named["node"], named["name"])
+        driver.breaks_snapshot = options.get("on-cbw-error") == "break-snapshot"
+        driver.timeout = options.get("cbw-timeout", 0) * 1_000_000_000
+        file = driver.filtered
+        try:
+            driver.copy = BlockCopyState(
+                file, target, bitmap, min_cluster_size=options.get("min-cluster-size", 0)
+            )
+        except QmpError as error:
+            error.desc = f"Cannot create block-copy-state: {error.desc}"
+            raise
+        driver.copy.discard_source = driver.discard_source
+        size = driver.copy.cluster_size
+        driver.done = DirtyBitmap(file.length, size, enabled=False)
+        driver.access = DirtyBitmap(file.length, size, enabled=False)
+        driver.access.merge_from(driver.copy.copy_bitmap)
+        node.bitmaps = [driver.access, driver.done, driver.copy.copy_bitmap, *node.bitmaps]
+        return driver
+
+    async def close(self) -> None:
+        """See `BlockDriver.close`."""
+        self.node.bitmaps = [
+            b for b in self.node.bitmaps if b not in (self.access, self.done, self.copy.copy_bitmap)
+        ]
+
+    @property
+    def target(self) -> Node:
+        """Where old data go."""
+        return self.node.children["target"].node
+
+    @classmethod
+    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+        """See `BlockDriver.child_permissions`; while somebody uses it, nobody else writes."""
+        if not role & FILTERED:
+            return WRITE, ALL & ~RESIZE
+        perm, shared = super().child_permissions(node, role, perm, shared)
+        if node.parents:
+            perm |= CONSISTENT_READ
+            if isinstance(node.driver, CopyBeforeWrite) and node.driver.discard_source:
+                perm |= WRITE
+            shared &= ~(WRITE | RESIZE)
+        return perm, shared
+
+    def exact_filename(self) -> str | None:
+        """The name of what it filters, whatever it is."""
+        return filename(self.filtered)
+
+    # What guests do
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """See `BlockDriver.pwrite`."""
+        await self._save(offset, len(data))
+        await self.filtered.pwrite(offset, data, fua=fua)
+
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        """See `BlockDriver.pwrite_zeroes`."""
+        await self._save(offset, length)
+        await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """See `BlockDriver.pdiscard`."""
+        await self._save(offset, length)
+        await self.filtered.pdiscard(offset, length)
+
+    async def _save(self, offset: int, length: int) -> None:
+        """Copy the clusters of an area to the target, unless that is done.
+
+        :raises BlockIOError: it failed, and the guest's write is to fail for it
+        """
+        if self.snapshot_error is not None:
+            return
+        size = self.copy.cluster_size
+        start, end = offset // size * size, -(-(offset + length) // size) * size
+        try:
+            await self._copy(start, end - start)
+        except BlockIOError as error:
+            if not self.breaks_snapshot:
+                raise
+            if self.snapshot_error is None:
+                self.snapshot_error = error.errno
+        else:
+            self.done.set(start, end - start)
+        await self._wait_for_readers(start, end)
+
+    async def _copy(self, offset: int, length: int) -> None:
+        if not self.timeout:
+            await self.copy.copy(offset, length)
+            return
+        clock = self.node.graph.clock
+        waiter = Waiter()
+        self.node.in_flight += 1
+
+        def ended(task: Task) -> None:
+            self.node.request_ended()
+            waiter.wake()
+
+        task = clock.enter(self.copy.copy(offset, length), "copy before write", ended)
+        timer = clock.call_later(self.timeout, waiter.wake)
+        await waiter
+        timer.cancel()
+        if not task.done:
+            raise BlockIOError(errno.ETIMEDOUT)
+        if task.error is not None:
+            assert isinstance(task.error, CopyFailed)
+            raise task.error
+
+    # What snapshot-access sees
+
+    async def _wait_for_readers(self, start: int, end: int) -> None:
+        while True:
+            reader = next((r for r in self._readers if r[0] < end and start < r[1]), None)
+            if reader is None:
+                return
+            waiter = Waiter()
+            reader[2].append(waiter)
+            await waiter
+
+    def _place(self, offset: int, length: int) -> tuple[Node, int]:
+        """Where the snapshot's bytes from `offset` lie, and how many of them.
+
+        :raises BlockIOError: EACCES for what may not be read, or is lost
+        """
+        if self.snapshot_error is not None or not self.access.all_dirty(offset, length):
+            raise BlockIOError(errno.EACCES)
+        if self.done.is_dirty(offset):
+            end = self.done.next_clean(offset)
+            node = self.target
+        else:
+            end = self.done.next_dirty(offset)
+            node = self.filtered
+        return node, length if end is None else min(length, end - offset)
+
+    async def snapshot_read(self, offset: int, length: int) -> bytes:
+        """Read what the disk was when the filter was put there.
+
+        :raises BlockIOError: EACCES for what may not be read, or is lost
+        """
+        pieces = []
+        while length > 0:
+            node, count = self._place(offset, length)
+            reader: tuple[int, int, list[Waiter]] = (offset, offset + count, [])
+            if node is not self.target:
+                self._readers.append(reader)
+            try:
+                pieces.append(await node.pread(offset, count))
+            finally:
+                if reader in self._readers:
+                    self._readers.remove(reader)
+                for waiter in reader[2]:
+                    waiter.wake()
+            offset, length = offset + count, length - count
+        return b"".join(pieces)
+
+    async def snapshot_block_status(self, offset: int, length: int) -> BlockStatus:
+        """What the area was when the filter was put there."""
+        node, count = self._place(offset, length)
+        return await node.block_status(offset, count)
+
+    async def snapshot_discard(self, offset: int, length: int) -> None:
+        """The snapshot's area is no longer needed: it will not be saved, nor can it be read."""
+        size = self.copy.cluster_size
+        start, end = -(-offset // size) * size, (offset + length) // size * size
+        if end <= start:
+            return
+        self.access.reset(start, end - start)
+        self.copy.reset(start, end - start)
+        await self.target.pdiscard(start, end - start)

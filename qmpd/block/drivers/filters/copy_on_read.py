@@ -1,0 +1,104 @@
+"""copy-on-read: a filter that has its file keep what is read from the file's backing chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from qmpd.block.change.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
+from qmpd.block.change.replace import freeze_chain, unfreeze_chain
+from qmpd.block.drivers.filters.filter import Filter
+from qmpd.block.io.chain_status import is_allocated_above
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+
+_PASSED = CONSISTENT_READ | WRITE | RESIZE
+
+
+class CopyOnRead(Filter):
+    """Reads of the file are kept in it; with `bottom`, only what comes from there or above."""
+
+    format_name = "copy-on-read"
+
+    def __init__(self, node: Node, bottom: Node | None) -> None:
+        super().__init__(node)
+        self.bottom = bottom
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """See `BlockDriver.open`."""
+        name = options.get("bottom")
+        bottom: Node | None = None
+        if name is not None:
+            bottom = node.graph.find_node(name)
+            if bottom is None:
+                raise GenericError(f"Bottom node '{name}' not found")
+            if bottom.driver_class.is_filter:
+                raise GenericError(f"Bottom node '{name}' is a filter")
+            freeze_chain(node, bottom)
+        return cls(node, bottom)
+
+    async def close(self) -> None:
+        """See `BlockDriver.close`."""
+        self.release_bottom()
+
+    def release_bottom(self) -> None:
+        """Let the chain down to the bottom node be changed again."""
+        if self.bottom is not None:
+            unfreeze_chain(self.node, self.bottom)
+            self.bottom = None
+
+    @classmethod
+    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+        """See `BlockDriver.child_permissions`: it writes, but changes nothing."""
+        wanted = perm & _PASSED
+        if node.active:
+            wanted |= WRITE_UNCHANGED
+        return wanted, shared & _PASSED | ALL & ~_PASSED
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """See `BlockDriver.pread`."""
+        if self.bottom is None:
+            return await self.filtered.pread_copying(offset, length)
+        return await self._read_above(offset, length, prefetch=False)
+
+    async def prefetch(self, offset: int, length: int) -> None:
+        """Have the file keep an area that nobody wants to read now."""
+        if self.bottom is None:
+            await self.filtered.pread_copying(offset, length, prefetch=True)
+        else:
+            await self._read_above(offset, length, prefetch=True)
+
+    async def _read_above(self, offset: int, length: int, *, prefetch: bool) -> bytes:
+        pieces: list[bytes] = []
+        below = self.filtered.backing_chain_next
+        while length > 0:
+            copying = False
+            allocated, count = await self.filtered.is_allocated(offset, length)
+            if not allocated and below is not None:
+                copying, count = await is_allocated_above(
+                    below, self.bottom, offset, count, include_base=True
+                )
+            count = count or length
+            if copying:
+                data = await self.filtered.pread_copying(offset, count, prefetch=prefetch)
+                pieces.append(data)
+            elif not prefetch:
+                pieces.append(await self.filtered.pread(offset, count))
+            offset += count
+            length -= count
+        return b"".join(pieces)
+
+    @property
+    def can_write_compressed(self) -> bool:  # type: ignore[override]
+        """As the file can."""
+        return self.filtered.driver.can_write_compressed
+
+    async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
+        """See `BlockDriver.pwrite_compressed`."""
+        await self.filtered.pwrite_compressed(offset, data)
+
+
+__all__ = ["CopyOnRead"]

@@ -1,0 +1,171 @@
+"""mirror_top: the filter above a mirror's source, through which the job sees every write."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qmpd.block.change.permissions import ALL, CONSISTENT_READ, WRITE
+from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.model.filename import filename
+
+if TYPE_CHECKING:
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.block.model.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a guest's request makes of ``offset .. offset + length - 1``.
+
+    `data` is None for zeroes and discards; `discard` tells these apart.
+    """
+
+    offset: int
+    length: int
+    data: bytes | None = None
+    discard: bool = False
+    may_unmap: bool = False
+    fua: bool = False
+
+    def narrowed(self, offset: int, length: int) -> Change:
+        """The part of it from `offset`, `length` bytes."""
+        start = offset - self.offset
+        data = None if self.data is None else self.data[start : start + length]
+        return Change(offset, length, data, self.discard, self.may_unmap, self.fua)
+
+    async def apply(self, node: Node | BlockBackend) -> None:
+        """Do it to `node`.
+
+        :raises BlockIOError: it fails
+        """
+        if self.data is not None:
+            await node.pwrite(self.offset, self.data, fua=self.fua)
+        elif self.discard:
+            await node.pdiscard(self.offset, self.length)
+        else:
+            await node.pwrite_zeroes(
+                self.offset, self.length, may_unmap=self.may_unmap, fua=self.fua
+            )
+
+
+class Mirroring(Protocol):
+    """A job that has to know of every change of its source."""
+
+    @property
+    def copies_writes(self) -> bool:
+        """Whether it has the guest wait until the target has the change too."""
+
+    def missed(self, offset: int, length: int) -> None:
+        """The source has changed, or may have: the target no longer equals it."""
+
+    async def write_both(self, change: Change, on_source: Coroutine[Any, Any, None]) -> None:
+        """Do a change to the source by `on_source`, then to the target.
+
+        :raises BlockIOError: that of the source
+        """
+
+
+class MirrorTop(BlockDriver):
+    """Passes everything on to its `backing` child, and tells the job of changes.
+
+    `stopped`: the job is at its end and nothing is asked of the child any more.  `is_commit`:
+    the target is below, so that what the job writes there must be allowed.
+    """
+
+    format_name = "mirror_top"
+    is_filter = True
+    filtered_child_is_backing = True
+    never_freeze = True
+    can_write_zeroes = True
+    can_discard = True
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        self.job: Mirroring | None = None
+        self.stopped = False
+        self.is_commit = False
+
+    @classmethod
+    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+        """See `BlockDriver.child_permissions`."""
+        driver = node.driver
+        assert isinstance(driver, MirrorTop)
+        if driver.stopped:
+            return 0, ALL
+        perm, shared = super().child_permissions(node, role, perm, shared)
+        if driver.is_commit:
+            # Nothing above the base of a commit reads consistently, and the job writes there.
+            return perm & ~CONSISTENT_READ, shared | WRITE
+        return perm, shared
+
+    @property
+    def source(self) -> Node:
+        """What it filters."""
+        return self.node.children["backing"].node
+
+    def get_length(self) -> int:
+        """See `BlockDriver.get_length`."""
+        return self.source.length if "backing" in self.node.children else 0
+
+    def exact_filename(self) -> str | None:
+        """The name of the source, whatever it is."""
+        return filename(self.source)
+
+    @property
+    def has_info(self) -> bool:  # type: ignore[override]
+        """QEMU asks the filtered child."""
+        return self.source.driver.has_info
+
+    def cluster_size(self) -> int | None:
+        """As the source has."""
+        return self.source.driver.cluster_size()
+
+    async def info_members(self) -> dict[str, Any]:
+        """What the source tells of its clusters."""
+        members = await self.source.driver.info_members()
+        return {name: members[name] for name in ("cluster-size", "dirty-flag") if name in members}
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        """Resize the source."""
+        await self.source.truncate(size, exact=exact, prealloc=prealloc)
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """See `BlockDriver.pread`."""
+        return await self.source.pread(offset, length)
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """See `BlockDriver.pwrite`."""
+        # The target must get what the source gets, whatever becomes of the buffer.
+        data = bytes(data) if self.job is not None and self.job.copies_writes else data
+        on_source = self.source.pwrite(offset, data, fua=fua)
+        if isinstance(data, bytes):
+            await self._change(Change(offset, len(data), data, fua=fua), on_source)
+        else:
+            await self._change(Change(offset, len(data)), on_source)
+
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        """See `BlockDriver.pwrite_zeroes`."""
+        on_source = self.source.pwrite_zeroes(offset, length, may_unmap=may_unmap)
+        await self._change(Change(offset, length, may_unmap=may_unmap), on_source)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """See `BlockDriver.pdiscard`."""
+        on_source = self.source.pdiscard(offset, length)
+        await self._change(Change(offset, length, discard=True), on_source)
+
+    async def _change(self, change: Change, on_source: Coroutine[Any, Any, None]) -> None:
+        job = self.job
+        if job is not None and job.copies_writes:
+            await job.write_both(change, on_source)
+            return
+        try:
+            await on_source
+        finally:
+            if self.job is not None:
+                self.job.missed(change.offset, change.length)
+
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """That of the source."""
+        return await self.source.block_status(offset, length)

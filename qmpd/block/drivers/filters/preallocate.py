@@ -1,0 +1,202 @@
+"""preallocate: a filter that has the file grow ahead of writes, in large steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
+
+from qmpd.block.change.permissions import RESIZE, WRITE
+from qmpd.block.drivers.filters.filter import Filter
+from qmpd.block.model.driver import check_sizes
+from qmpd.errors import BlockIOError, GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.change.reopen import ReopenState
+    from qmpd.block.model.node import Node
+
+_SECTOR = 512
+_DEFAULT_ALIGN = 1 << 20
+_DEFAULT_SIZE = 128 << 20
+_BOTH = WRITE | RESIZE
+
+
+class Preallocate(Filter):
+    """Zeroes are written ahead while the node may be written and resized; the rest is cut off
+    when it no longer may.
+
+    `data_end`: where the data end, as the node shows it.  `zero_start`: from there on the file is
+    known to read as zeroes.  `file_end`: where the file really ends.  Each is None while nothing
+    is known of it.
+    """
+
+    format_name = "preallocate"
+    can_reopen = True
+    needed_options = ("prealloc-align", "prealloc-size")
+
+    def __init__(self, node: Node, align: int, size: int) -> None:
+        super().__init__(node)
+        self.align = align
+        self.size = size
+        self.data_end: int | None = None
+        self.zero_start: int | None = None
+        self.file_end: int | None = None
+        self._wanted = 0
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """See `BlockDriver.open`."""
+        return cls(node, *_read(node.children["file"].node, options))
+
+    async def reopen_prepare(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_prepare`."""
+        state.data = _read(self.filtered, state.options)
+        if state.flags.read_only:
+            await self._cut()
+
+    async def reopen_commit(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_commit`."""
+        self.align, self.size = state.data
+
+    def prepare_permissions(self, perm: int, shared: int) -> None:
+        """See `BlockDriver.prepare_permissions`."""
+        self._wanted = perm
+
+    def commit_permissions(self) -> None:
+        """Who may no longer allocate gives back what is there, when this is over."""
+        if self._wanted & _BOTH != _BOTH and self.data_end is not None:
+            self.node.in_flight += 1
+            self.node.graph.clock.enter(
+                self.close(), "drop preallocation", lambda _: self.node.request_ended()
+            )
+
+    async def close(self) -> None:
+        """Cut off what was allocated ahead."""
+        with suppress(BlockIOError):
+            await self._cut()
+
+    async def inactivate(self) -> None:
+        """See `BlockDriver.inactivate`."""
+        await self._cut()
+
+    async def _cut(self) -> None:
+        """Drop what was allocated ahead, and forget what is known of the file."""
+        data_end, file_end = self.data_end, self.file_end
+        self._know(None)
+        if data_end is None:
+            return
+        if data_end < (self.filtered.length if file_end is None else file_end):
+            await self.filtered.truncate(data_end, exact=True)
+
+    def _know(self, end: int | None) -> None:
+        self.data_end = self.zero_start = self.file_end = end
+
+    @classmethod
+    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+        """See `BlockDriver.child_permissions`: who allocates ahead is alone."""
+        if perm & _BOTH == _BOTH and node.writable:
+            return perm, shared & ~_BOTH
+        return perm, shared
+
+    @property
+    def _may_allocate(self) -> bool:
+        edge = self.node.filter_or_backing_edge
+        return edge is not None and edge.perm & _BOTH == _BOTH
+
+    def get_length(self) -> int:
+        """What was allocated ahead is not shown."""
+        return self.filtered.length if self.data_end is None else self.data_end
+
+    async def _ahead(self, offset: int, length: int, *, zeroes: bool) -> bool:
+        """Allocate ahead of a write; returns whether zeroes are there already."""
+        if not self._may_allocate:
+            return False
+        file = self.filtered
+        if self.data_end is None:
+            self._know(file.length)
+        end = offset + length
+        if self.data_end is None or end <= self.data_end:
+            return False
+        self.data_end = end
+        if self.zero_start is None or not zeroes:
+            self.zero_start = end
+        if self.file_end is None:
+            self.file_end = file.length
+        if end <= self.file_end:
+            return zeroes and offset >= self.zero_start
+        start = min(offset, self.file_end) if zeroes else self.file_end
+        start = _align_up(start, file.request_alignment)
+        stop = _align_up(max(start, end) + self.size, self.align)
+        try:
+            await file.pwrite_zeroes(start, stop - start, no_fallback=True)
+        except BlockIOError:
+            self.file_end = None
+            return False
+        self.file_end = stop
+        return zeroes and start <= offset
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """See `BlockDriver.pwrite`."""
+        await self._ahead(offset, len(data), zeroes=False)
+        await self.filtered.pwrite(offset, data, fua=fua)
+
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        """See `BlockDriver.pwrite_zeroes`."""
+        if not await self._ahead(offset, length, zeroes=not may_unmap):
+            await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        """Change the length; a part that is to be preallocated may be so already."""
+        file = self.filtered
+        if self.data_end is not None and size > self.data_end:
+            if self.file_end is None:
+                self.file_end = file.length
+            if prealloc == "falloc":
+                if size <= self.file_end:
+                    self.data_end = size
+                    return
+            elif self.file_end > self.data_end:
+                await self._drop(self.data_end)
+            self.data_end = size
+        try:
+            await file.truncate(size, exact=exact, prealloc=prealloc)
+        except BlockIOError:
+            self._know(None)
+            raise
+        if self._may_allocate:
+            self._know(size)
+
+    async def _drop(self, end: int) -> None:
+        try:
+            await self.filtered.truncate(end, exact=True)
+        except BlockIOError as error:
+            self.file_end = None
+            error.desc = (
+                f"preallocate-filter: failed to drop write-zero preallocation: {error.desc}"
+            )
+            raise
+        self.file_end = end
+
+
+def _align_up(value: int, align: int) -> int:
+    return -(-value // align) * align
+
+
+def _read(file: Node, options: Mapping[str, Any]) -> tuple[int, int]:
+    """Alignment and step.
+
+    :raises GenericError: the alignment cannot be
+    """
+    check_sizes(options, Preallocate.needed_options)
+    align = options.get("prealloc-align", _DEFAULT_ALIGN)
+    if align % _SECTOR:
+        raise GenericError(
+            f"prealloc-align parameter of preallocate filter is not aligned to {_SECTOR}"
+        )
+    below = file.request_alignment
+    if align % below:
+        raise GenericError(
+            "prealloc-align parameter of preallocate filter is not aligned to underlying node"
+            f" request alignment ({below})"
+        )
+    return align or _SECTOR, options.get("prealloc-size", _DEFAULT_SIZE)

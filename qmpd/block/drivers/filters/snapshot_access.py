@@ -1,0 +1,76 @@
+"""snapshot-access: the disk as it was when the copy-before-write filter below was put there."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.change.permissions import ALL, DATA, PRIMARY
+from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
+from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.model.filename import filename
+from qmpd.errors import BlockIOError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qmpd.block.model.node import Node
+
+
+class SnapshotAccess(BlockDriver):
+    """Reads, and discards, of the snapshot; it cannot be written."""
+
+    format_name = "snapshot-access"
+    file_child = True
+    can_write_zeroes = True
+    can_discard = True
+
+    @classmethod
+    def file_role(cls, options: Mapping[str, Any]) -> int:
+        """See `BlockDriver.file_role`."""
+        return DATA | PRIMARY
+
+    @classmethod
+    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+        """It needs nothing that the filter has not got anyway."""
+        return 0, ALL
+
+    @property
+    def file(self) -> Node:
+        """The node below."""
+        return self.node.children["file"].node
+
+    @property
+    def snapshot(self) -> CopyBeforeWrite:
+        """What knows the snapshot.
+
+        :raises BlockIOError: ENOTSUP where the node below is no such filter
+        """
+        driver = self.file.driver
+        if not isinstance(driver, CopyBeforeWrite):
+            raise BlockIOError(errno.ENOTSUP)
+        return driver
+
+    def get_length(self) -> int:
+        """See `BlockDriver.get_length`."""
+        return self.file.length
+
+    def exact_filename(self) -> str | None:
+        """The name of what is below, whatever it is."""
+        return filename(self.file)
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """See `BlockDriver.pread`."""
+        return await self.snapshot.snapshot_read(offset, length)
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """It cannot be written."""
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """See `BlockDriver.pdiscard`."""
+        await self.snapshot.snapshot_discard(offset, length)
+
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """See `BlockDriver.block_status`."""
+        return await self.snapshot.snapshot_block_status(offset, length)

@@ -1,0 +1,156 @@
+"""The backing file that a header names: where it is, what format it has, opening it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.block.change.opening import check_named_backing
+from qmpd.block.change.permissions import COW
+from qmpd.block.change.probe import has_protocol, probe_node, protocol_options
+from qmpd.block.drivers.formats.qcow2.info import text
+from qmpd.block.model.filename import exact_filename, filename
+from qmpd.errors import GenericError, QmpError
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.formats.qcow2.state import Qcow2State
+
+LATER: Final = object()
+"""As `backing` option: whoever opens the image opens its backing file afterwards."""
+
+PREFIX = "Could not open backing file: "
+
+
+def full_backing_filename(s: Qcow2State) -> str:
+    """The header's backing file, seen from where the program is, not from the image's directory.
+
+    :raises GenericError: the name is relative, and the image in something without directories
+    """
+    return absolute_filename(s, text(s.header.backing_file or b""))
+
+
+def absolute_filename(s: Qcow2State, name: str) -> str:
+    """`name` as if the header had it, seen from where the program is.
+
+    :raises GenericError: it is relative, and the image in something without directories
+    """
+    if not name or has_protocol(name) or name.startswith("/"):
+        return name
+    node = s.file
+    while (below := node.primary) is not None:
+        node = below
+    own = exact_filename(node)
+    if own is None:
+        raise GenericError(f"Cannot generate a base directory for {node.driver.format_name} nodes")
+    directory, separator, _ = own.rpartition("/")
+    return f"{directory}{separator}{name}"
+
+
+async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
+    """Open the backing child as the `backing` option says, or else as the header does.
+
+    The files that headers name are opened one below the other from here, each
+    image leaving its own to this loop: chains may be long.
+
+    :raises QmpError: QEMU's text
+    """
+    given = options.get("backing")
+    if isinstance(given, Mapping) and "driver" not in given:
+        await _open_named(s, given)
+        return
+    if "backing" in options:
+        if given is not None and given is not LATER:
+            await _open(s, given, named=bool(s.header.backing_file))
+        return
+    images = []
+    try:
+        while s.header.backing_file:
+            images.append(s.node)
+            await _open_named(s)
+            backing = s.backing
+            below = None if backing is None else getattr(backing.driver, "state", None)
+            if below is None:
+                break
+            s = below
+    except QmpError as error:
+        raise error.prefixed(PREFIX * (len(images) - 1)) from error
+    for node in reversed(images):
+        if node.backing is not None:
+            node.driver.auto_backing_file = filename(node.backing)
+
+
+async def _open(
+    s: Qcow2State,
+    reference: str | Mapping[str, Any],
+    *,
+    named: bool = False,
+    probed: bool = False,
+) -> None:
+    try:
+        if named and not isinstance(reference, str):
+            check_named_backing(reference)
+        child = await s.node.graph.open_reference(reference, s.node, backing=True, probed=probed)
+    except QmpError as error:
+        raise error.prefixed(PREFIX) from error
+    try:
+        s.node.attach("backing", child, COW)
+    except BaseException:
+        if child is not s.node:
+            await s.node.graph.unref(child)
+        raise
+
+
+async def _open_named(s: Qcow2State, more: Mapping[str, Any] | None = None) -> None:
+    """Open the backing file that the header names, but not what that one stands on.
+
+    :param more: further options of its node; with them, what it stands on is opened, too
+    """
+    name = full_backing_filename(s)
+    try:
+        child = protocol_options(name)
+    except QmpError as error:
+        raise error.prefixed(PREFIX) from error
+    backing_format = text(s.header.backing_format or b"")
+    if name.startswith("json:") and (backing_format or "driver" in child):
+        # These are the options of the whole image, of which the format is one.
+        options = child | ({"driver": backing_format} if backing_format else {})
+        await _open(s, options | dict(more or {}))
+    elif not backing_format:
+        await _open_probed(s, child, more)
+    else:
+        await _open_image(s, backing_format, child, more)
+
+
+async def _open_image(
+    s: Qcow2State,
+    driver: str,
+    file: str | Mapping[str, Any],
+    more: Mapping[str, Any] | None = None,
+    *,
+    probed: bool = False,
+) -> None:
+    options: dict[str, Any] = {"driver": driver, "file": file}
+    if more is not None:
+        await _open(s, options | dict(more), probed=probed)
+        return
+    if driver == "qcow2":
+        options["backing"] = LATER
+    await _open(s, options, probed=probed)
+    if driver == "qcow2" and s.backing is not None:
+        del s.backing.options["backing"]
+
+
+async def _open_probed(
+    s: Qcow2State, child: Mapping[str, Any], more: Mapping[str, Any] | None = None
+) -> None:
+    """Open a backing file without a named format by what is in it."""
+    graph = s.node.graph
+    try:
+        file = await graph.open({"read-only": True, **child})
+    except QmpError as error:
+        raise error.prefixed(PREFIX) from error
+    try:
+        found = await probe_node(file)
+    finally:
+        await graph.unref(file)
+    await _open_image(s, found, child, more, probed=True)

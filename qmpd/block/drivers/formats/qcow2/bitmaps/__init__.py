@@ -1,0 +1,1 @@
+"""Persistent dirty bitmaps in an image."""

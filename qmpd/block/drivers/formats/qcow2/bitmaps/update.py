@@ -1,0 +1,115 @@
+"""Changing what the image says of its bitmaps: directory, tables, header."""
+
+from __future__ import annotations
+
+import errno
+from array import array
+from typing import TYPE_CHECKING
+
+from qmpd.block.drivers.formats.qcow2.bitmaps.directory import (
+    TABLE_OFFSET_MASK,
+    StoredBitmap,
+    check_table_entry,
+    encode_directory,
+)
+from qmpd.block.drivers.formats.qcow2.header.extensions import BitmapsExtension
+from qmpd.block.drivers.formats.qcow2.header.layout import (
+    AUTOCLEAR_BITMAPS,
+    ENTRY_SIZE,
+    MAX_BITMAPS,
+)
+from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import (
+    Discard,
+    alloc_clusters,
+    free_clusters,
+)
+from qmpd.block.drivers.formats.qcow2.tables import overlap
+from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries
+from qmpd.block.drivers.formats.qcow2.tables.overlap import pre_write_overlap_check
+from qmpd.errors import BlockIOError
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.formats.qcow2.state import Qcow2State
+
+
+async def load_table(s: Qcow2State, entry: StoredBitmap) -> array[int]:
+    """The table of a stored bitmap.
+
+    :raises BlockIOError: EINVAL for an entry that is not allowed, or the read failed
+    """
+    table = decode_entries(await s.file.pread(entry.table_offset, entry.table_size * ENTRY_SIZE))
+    if not all(check_table_entry(item, s.geometry.cluster_size) for item in table):
+        raise BlockIOError(errno.EINVAL)
+    return table
+
+
+async def free_table(s: Qcow2State, table: array[int]) -> None:
+    """Free the clusters that a table lists."""
+    for entry in table:
+        offset = entry & TABLE_OFFSET_MASK
+        if offset:
+            await free_clusters(s, offset, s.geometry.cluster_size, Discard.ALWAYS)
+
+
+async def free_bitmap(s: Qcow2State, entry: StoredBitmap) -> None:
+    """Free what a stored bitmap occupies; if its table cannot be read it is leaked."""
+    try:
+        table = await load_table(s, entry)
+    except BlockIOError:
+        return
+    await free_table(s, table)
+    await free_clusters(s, entry.table_offset, entry.table_size * ENTRY_SIZE, Discard.OTHER)
+
+
+async def _update_header_sync(s: Qcow2State) -> None:
+    await s.update_header()
+    await s.file.flush()
+
+
+async def update_directory_in_place(s: Qcow2State, entries: list[StoredBitmap]) -> None:
+    """Overwrite the directory, disowning it by the autoclear bit meanwhile.
+
+    :raises BlockIOError: what the file failed with, or EINVAL when it would not fit
+    """
+    extension = s.header.bitmaps
+    autoclear = s.header.autoclear
+    if extension is None or not autoclear & AUTOCLEAR_BITMAPS:
+        raise BlockIOError(errno.EINVAL)
+    s.header.autoclear = autoclear & ~AUTOCLEAR_BITMAPS
+    await _update_header_sync(s)
+    raw = encode_directory(s, entries)
+    if len(raw) != extension.directory_size:
+        raise BlockIOError(errno.EINVAL)
+    await pre_write_overlap_check(s, overlap.BITMAP_DIRECTORY, extension.directory_offset, len(raw))
+    await s.file.pwrite(extension.directory_offset, raw)
+    await _update_header_sync(s)
+    s.header.autoclear |= AUTOCLEAR_BITMAPS
+    await _update_header_sync(s)
+
+
+async def update_directory(s: Qcow2State, entries: list[StoredBitmap]) -> None:
+    """Write a new directory, let the header point at it, free the old one."""
+    header = s.header
+    old, old_autoclear = header.bitmaps, header.autoclear
+    new: BitmapsExtension | None = None
+    try:
+        if entries:
+            if len(entries) > MAX_BITMAPS:
+                raise BlockIOError(errno.EINVAL)
+            raw = encode_directory(s, entries)
+            new = BitmapsExtension(len(entries), len(raw), await alloc_clusters(s, len(raw)))
+            await pre_write_overlap_check(s, 0, new.directory_offset, len(raw))
+            await s.file.pwrite(new.directory_offset, raw)
+            await s.flush_caches()
+            header.autoclear |= AUTOCLEAR_BITMAPS
+        else:
+            header.autoclear &= ~AUTOCLEAR_BITMAPS
+        header.bitmaps = new
+        await _update_header_sync(s)
+    except BlockIOError:
+        if new is not None:
+            await free_clusters(s, new.directory_offset, new.directory_size, Discard.OTHER)
+        header.bitmaps, header.autoclear = old, old_autoclear
+        raise
+    if old is not None:
+        await free_clusters(s, old.directory_offset, old.directory_size, Discard.OTHER)

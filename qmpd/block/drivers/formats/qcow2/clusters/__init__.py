@@ -1,0 +1,1 @@
+"""Guest clusters: allocating, reading, writing, zeroing, resizing."""

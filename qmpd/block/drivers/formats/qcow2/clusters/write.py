@@ -1,0 +1,153 @@
+"""Writing the virtual disk: data first, then the L2 entries that show it."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from qmpd.block.drivers.formats.qcow2.clusters.allocate import L2Meta, alloc_host_offset
+from qmpd.block.drivers.formats.qcow2.clusters.compress import compress
+from qmpd.block.drivers.formats.qcow2.clusters.link import link_metas, release
+from qmpd.block.drivers.formats.qcow2.clusters.read import is_zero_fast
+from qmpd.block.drivers.formats.qcow2.header.layout import (
+    COMPRESSED_SECTOR,
+    OFFSET_MASK,
+    OFLAG_COMPRESSED,
+)
+from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import alloc_bytes
+from qmpd.block.drivers.formats.qcow2.tables.mapping import get_cluster_table
+from qmpd.block.drivers.formats.qcow2.tables.overlap import pre_write_overlap_check
+from qmpd.errors import BlockIOError
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.formats.qcow2.state import Qcow2State
+
+
+async def write_clusters(s: Qcow2State, offset: int, data: bytes | memoryview) -> None:
+    """Write `data` at virtual `offset`, allocating and copying as needed.
+
+    :raises BlockIOError: what a file failed with, EIO where the image is corrupt
+    """
+    view = memoryview(data).cast("B") if len(data) else memoryview(b"")
+    while view:
+        async with s.lock:
+            host, count, metas = await alloc_host_offset(s, offset, len(view))
+            try:
+                await pre_write_overlap_check(s, 0, host, count, data=True)
+            except BlockIOError:
+                await release(s, metas)
+                raise
+        await _write_run(s, host, offset, view[:count], metas)
+        view = view[count:]
+        offset += count
+
+
+async def _write_run(
+    s: Qcow2State, host: int, offset: int, data: memoryview, metas: list[L2Meta]
+) -> None:
+    """Write data to its adjacent host clusters and link them."""
+    try:
+        if metas:
+            await _zero_new_space(s, metas)
+        if not _merge_cow(offset, data, metas):
+            s.event("write_aio")
+            await s.data_file.pwrite(host, data)
+    except BaseException:
+        async with s.lock:
+            await release(s, metas)
+        raise
+    if not metas:
+        return
+    async with s.lock:
+        try:
+            await link_metas(s, metas)
+        except BaseException:
+            await release(s, metas)
+            raise
+
+
+async def _zero_new_space(s: Qcow2State, metas: list[L2Meta]) -> None:
+    """Where everything around the data reads as zeroes, let the file make zeroes cheaply."""
+    if not s.data_file.driver.can_write_zeroes:
+        return
+    for meta in metas:
+        if not meta.has_cow:
+            continue
+        head = meta.offset + meta.cow_start, meta.data_start - meta.cow_start
+        tail = meta.offset + meta.data_end, meta.cow_end - meta.data_end
+        if not (await is_zero_fast(s, *head) and await is_zero_fast(s, *tail)):
+            continue
+        start = meta.alloc_offset + meta.cow_start
+        length = meta.cow_end - meta.cow_start
+        await pre_write_overlap_check(s, 0, start, length, data=True)
+        s.event("cluster_alloc_space")
+        try:
+            await s.data_file.pwrite_zeroes(start, length, no_fallback=True)
+        except BlockIOError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EAGAIN):
+                raise
+            continue
+        meta.skip_cow = True
+
+
+def _merge_cow(offset: int, data: memoryview, metas: list[L2Meta]) -> bool:
+    """Whether the data goes out in one write with the copied regions around it."""
+    for meta in metas:
+        if not meta.has_cow or meta.skip_cow:
+            continue
+        if meta.offset + meta.data_start != offset:
+            continue
+        if meta.offset + meta.data_end != offset + len(data):
+            continue
+        meta.data = data
+        return True
+    return False
+
+
+async def _alloc_compressed(s: Qcow2State, offset: int, size: int) -> int:
+    """Host offset for `size` bytes of compressed data of the cluster at virtual `offset`.
+
+    :raises BlockIOError: EIO, something is allocated there already
+    """
+    table, index = await get_cluster_table(s, offset)
+    position = index * 2 if s.geometry.extended_l2 else index
+    try:
+        if table.data[position] & OFFSET_MASK:
+            raise BlockIOError(errno.EIO)
+        host = await alloc_bytes(s, size)
+        sectors = (host + size - 1) // COMPRESSED_SECTOR - host // COMPRESSED_SECTOR
+        s.event("l2_update_compressed")
+        table.data[position] = host | OFLAG_COMPRESSED | sectors << s.geometry.csize_shift
+        if s.geometry.extended_l2:
+            table.data[position + 1] = 0
+        table.dirty = True
+        return host
+    finally:
+        s.l2_cache.put(table)
+
+
+async def write_compressed(s: Qcow2State, offset: int, data: bytes | memoryview) -> None:
+    """Write whole clusters compressed; those that do not get smaller are written as they are.
+
+    :param offset: virtual offset, multiple of the cluster size
+    :param data: whole clusters, save at the end of the disk
+    :raises BlockIOError: ENOTSUP with a data file, EINVAL when not aligned, EIO where
+        something is allocated already
+    """
+    if s.has_data_file:
+        raise BlockIOError(errno.ENOTSUP)
+    size = s.geometry.cluster_size
+    if offset % size or (len(data) % size and offset + len(data) != s.size):
+        raise BlockIOError(errno.EINVAL)
+    view = memoryview(data)
+    for start in range(0, len(view), size):
+        cluster = view[start : start + size]
+        packed = compress(s.header.compression_type, bytes(cluster).ljust(size, b"\0"))
+        if packed is None:
+            await write_clusters(s, offset + start, cluster)
+            continue
+        async with s.lock:
+            host = await _alloc_compressed(s, offset + start, len(packed))
+            await pre_write_overlap_check(s, 0, host, len(packed), data=True)
+        s.event("write_compressed")
+        await s.data_file.pwrite(host, packed)

@@ -1,0 +1,278 @@
+"""Discarding and zeroing clusters by their L2 entries."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from qmpd.block.drivers.formats.qcow2.clusters.read import reads_as_zero
+from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters
+from qmpd.block.drivers.formats.qcow2.header.layout import ALL_ZEROES, OFFSET_MASK, OFLAG_ZERO
+from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import (
+    Discard,
+    free_any_cluster,
+    pass_discard,
+    process_discards,
+)
+from qmpd.block.drivers.formats.qcow2.tables.entries import (
+    ALLOCATED_CLUSTERS,
+    READS_AS_ZERO,
+    UNALLOCATED,
+    Cluster,
+    alloc_range,
+    zero_range,
+)
+from qmpd.block.drivers.formats.qcow2.tables.mapping import get_cluster_table, get_host_offset
+from qmpd.errors import BlockIOError
+
+_BOUNCE = 16 << 20
+"""Zeroes that are written as data at once, in bytes."""
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.formats.qcow2.state import Qcow2State
+    from qmpd.block.drivers.formats.qcow2.tables.cache import Table
+
+
+def split(offset: int, length: int, alignment: int) -> Iterator[tuple[int, int]]:
+    """A request as the generic layer cuts it: a partial head, the aligned middle, a partial tail.
+
+    :returns: offset and length of each piece
+    """
+    end = offset + length
+    while offset < end:
+        if offset % alignment:
+            stop = min(end, offset - offset % alignment + alignment)
+        elif end - offset > alignment:
+            stop = end - end % alignment
+        else:
+            stop = end
+        yield offset, stop - offset
+        offset = stop
+
+
+async def discard(s: Qcow2State, offset: int, length: int) -> None:
+    """Discard any range: its whole clusters, the rest stays."""
+    for start, count in split(offset, length, s.geometry.cluster_size):
+        try:
+            await pdiscard(s, start, count)
+        except BlockIOError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+
+
+async def write_zeroes(s: Qcow2State, offset: int, length: int, *, may_unmap: bool) -> None:
+    """Write zeroes to any range, as data where metadata cannot say it."""
+    for start, count in split(offset, length, s.geometry.subcluster_size):
+        try:
+            await pwrite_zeroes(s, start, count, may_unmap=may_unmap)
+        except BlockIOError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+            for position in range(start, start + count, _BOUNCE):
+                piece = min(_BOUNCE, start + count - position)
+                await write_clusters(s, position, bytes(piece))
+
+
+async def pdiscard(s: Qcow2State, offset: int, length: int) -> None:
+    """Discard whole clusters of the disk (or the partial one at its end).
+
+    :raises BlockIOError: ENOTSUP for a partial cluster, and in a v2 image with a backing file
+    """
+    if s.header.version < 3 and s.backing is not None:
+        raise BlockIOError(errno.ENOTSUP)
+    mask = s.geometry.cluster_size - 1
+    if (offset | length) & mask and (offset & mask or offset + length != s.size):
+        raise BlockIOError(errno.ENOTSUP)
+    async with s.lock:
+        await cluster_discard(s, offset, length, Discard.REQUEST, full=False)
+
+
+async def cluster_discard(
+    s: Qcow2State, offset: int, length: int, kind: Discard, *, full: bool
+) -> None:
+    """Take clusters out of the L2 tables and drop their references.
+
+    :param offset: virtual, start of a cluster
+    :param full: let the backing file show through, where otherwise zeroes are read
+    """
+    count = s.geometry.clusters(length)
+    succeeded = False
+    s.cache_discards = True
+    try:
+        while count > 0:
+            done = await _discard_in_slice(s, offset, count, kind, full=full)
+            count -= done
+            offset += done << s.geometry.cluster_bits
+        succeeded = True
+    finally:
+        s.cache_discards = False
+        await process_discards(s, succeeded)
+
+
+def _discarded(
+    s: Qcow2State, entry: int, bitmap: int, cluster: Cluster, *, full: bool, keep: bool
+) -> tuple[int, int]:
+    """The L2 entry and bitmap that a discarded cluster gets."""
+    if full:
+        return 0, 0
+    if s.backing is None and cluster not in ALLOCATED_CLUSTERS:
+        return entry, bitmap
+    if s.geometry.extended_l2:
+        return (entry if keep else 0), ALL_ZEROES
+    if s.header.version < 3:
+        return 0, bitmap
+    return (entry | OFLAG_ZERO if keep else OFLAG_ZERO), bitmap
+
+
+async def _discard_in_slice(
+    s: Qcow2State, offset: int, count: int, kind: Discard, *, full: bool
+) -> int:
+    """Discard up to `count` clusters of one L2 slice; returns how many it covered."""
+    extended = s.geometry.extended_l2
+    table, index = await get_cluster_table(s, offset)
+    try:
+        count = min(count, s.l2_slice_size - index)
+        for position in range(index, index + count):
+            at = position * 2 if extended else position
+            entry = table.data[at]
+            bitmap = table.data[at + 1] if extended else 0
+            cluster = s.rules.cluster_type(entry)
+            keep = (
+                not full
+                and cluster is not Cluster.COMPRESSED
+                and s.options.discard_no_unref
+                and kind is Discard.REQUEST
+            )
+            new = _discarded(s, entry, bitmap, cluster, full=full, keep=keep)
+            if new != (entry, bitmap):
+                _set(table, at, new, extended=extended)
+                await _drop(s, entry, cluster, kind, keep=keep)
+    finally:
+        s.l2_cache.put(table)
+    return count
+
+
+def _set(table: Table, at: int, new: tuple[int, int], *, extended: bool) -> None:
+    table.dirty = True
+    table.data[at] = new[0]
+    if extended:
+        table.data[at + 1] = new[1]
+
+
+async def _drop(s: Qcow2State, entry: int, cluster: Cluster, kind: Discard, *, keep: bool) -> None:
+    """Drop the reference of a replaced entry, or pass only the discard on if it is kept."""
+    if not keep:
+        await free_any_cluster(s, entry, kind)
+    elif s.options.discard_passthrough[kind] and cluster in (Cluster.NORMAL, Cluster.ZERO_ALLOC):
+        await pass_discard(s, entry & OFFSET_MASK)
+
+
+async def _zero_in_slice(s: Qcow2State, offset: int, count: int, *, may_unmap: bool) -> int:
+    """Let up to `count` clusters of one L2 slice read as zeroes; returns how many it covered."""
+    extended = s.geometry.extended_l2
+    table, index = await get_cluster_table(s, offset)
+    try:
+        count = min(count, s.l2_slice_size - index)
+        for position in range(index, index + count):
+            at = position * 2 if extended else position
+            entry = table.data[at]
+            bitmap = table.data[at + 1] if extended else 0
+            cluster = s.rules.cluster_type(entry)
+            unmap = cluster is Cluster.COMPRESSED or (may_unmap and cluster in ALLOCATED_CLUSTERS)
+            keep = s.options.discard_no_unref and cluster is not Cluster.COMPRESSED
+            new_entry = 0 if unmap and not keep else entry
+            if extended:
+                new = (new_entry, ALL_ZEROES)
+            else:
+                new = (new_entry | OFLAG_ZERO, bitmap)
+            if new == (entry, bitmap):
+                continue
+            _set(table, at, new, extended=extended)
+            if unmap:
+                await _drop(s, entry, cluster, Discard.REQUEST, keep=keep)
+    finally:
+        s.l2_cache.put(table)
+    return count
+
+
+async def _zero_subclusters(s: Qcow2State, offset: int, count: int) -> None:
+    """Let `count` subclusters of one cluster read as zeroes.
+
+    :raises BlockIOError: ENOTSUP, the cluster is compressed
+    """
+    table, index = await get_cluster_table(s, offset)
+    try:
+        if s.rules.cluster_type(table.data[2 * index]) is Cluster.COMPRESSED:
+            raise BlockIOError(errno.ENOTSUP)
+        first = s.geometry.sc_index(offset)
+        old = table.data[2 * index + 1]
+        new = (old | zero_range(first, first + count)) & ~alloc_range(first, first + count)
+        if new != old:
+            table.data[2 * index + 1] = new
+            table.dirty = True
+    finally:
+        s.l2_cache.put(table)
+
+
+async def zeroize(s: Qcow2State, offset: int, length: int, *, may_unmap: bool) -> None:
+    """Let whole subclusters read as zeroes; call with the lock held.
+
+    :param offset: virtual, start of a subcluster; the end too, save at the disk's end
+    :param may_unmap: their clusters may be freed
+    :raises BlockIOError: ENOTSUP in a v2 image with a backing file
+    """
+    if s.data_file_raw:
+        await s.data_file.pwrite_zeroes(offset, length, may_unmap=may_unmap)
+    if s.header.version < 3:
+        if s.backing is None:
+            await cluster_discard(s, offset, length, Discard.REQUEST, full=False)
+            return
+        raise BlockIOError(errno.ENOTSUP)
+    geometry = s.geometry
+    end = offset + length
+    head = min(end, geometry.round_up(offset)) - offset
+    tail = 0
+    if end < s.size:
+        tail = end - max(offset + head, geometry.start_of_cluster(end))
+    succeeded = False
+    s.cache_discards = True
+    try:
+        if head:
+            await _zero_subclusters(s, offset, -(-head // geometry.subcluster_size))
+        offset += head
+        count = geometry.clusters(end - tail - offset)
+        while count > 0:
+            done = await _zero_in_slice(s, offset, count, may_unmap=may_unmap)
+            count -= done
+            offset += done << geometry.cluster_bits
+        if tail:
+            await _zero_subclusters(s, end - tail, -(-tail // geometry.subcluster_size))
+        succeeded = True
+    finally:
+        s.cache_discards = False
+        await process_discards(s, succeeded)
+
+
+async def pwrite_zeroes(s: Qcow2State, offset: int, length: int, *, may_unmap: bool) -> None:
+    """Write zeroes by metadata: whole subclusters, or a part of one whose rest is zero too.
+
+    :raises BlockIOError: ENOTSUP where data must be written instead
+    """
+    size = s.geometry.subcluster_size
+    head = offset % size
+    tail = -(offset + length) % size if offset + length != s.size else 0
+    if not head and not tail:
+        async with s.lock:
+            await zeroize(s, offset, length, may_unmap=may_unmap)
+        return
+    if not (
+        await reads_as_zero(s, offset - head, head)
+        and await reads_as_zero(s, offset + length, tail)
+    ):
+        raise BlockIOError(errno.ENOTSUP)
+    async with s.lock:
+        kind, _, _ = await get_host_offset(s, offset - head, size)
+        if kind not in UNALLOCATED and kind not in READS_AS_ZERO:
+            raise BlockIOError(errno.ENOTSUP)
+        await zeroize(s, offset - head, size, may_unmap=may_unmap)

@@ -1,0 +1,1 @@
+"""The header of an image and its extensions."""

@@ -1,0 +1,219 @@
+"""Opening an image: the checks and reads of QEMU, in its order."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.drivers.formats.qcow2.bitmaps.load import load_bitmaps
+from qmpd.block.drivers.formats.qcow2.clusters.compress import zstd_available
+from qmpd.block.drivers.formats.qcow2.header.extensions import read_extensions, read_feature_table
+from qmpd.block.drivers.formats.qcow2.header.header import (
+    FULL_LENGTH,
+    Header,
+    check_tables,
+    check_widths,
+    decode_header,
+    unsupported_features,
+)
+from qmpd.block.drivers.formats.qcow2.header.layout import (
+    AUTOCLEAR_MASK,
+    ENTRY_SIZE,
+    INCOMPAT_CORRUPT,
+    INCOMPAT_DATA_FILE,
+    INCOMPAT_DIRTY,
+    INCOMPAT_MASK,
+    MAX_BACKING_NAME,
+    MAX_LENGTH,
+    Geometry,
+)
+from qmpd.block.drivers.formats.qcow2.options import RuntimeOptions, read_options
+from qmpd.block.drivers.formats.qcow2.refcounts.check import repair_dirty
+from qmpd.block.drivers.formats.qcow2.refcounts.codec import decode_refcounts, encode_refcounts
+from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import refcount_init
+from qmpd.block.drivers.formats.qcow2.snapshots.table import read_snapshots
+from qmpd.block.drivers.formats.qcow2.state import Qcow2State, log
+from qmpd.block.drivers.formats.qcow2.tables.cache import TableCache, decode_entries, encode_entries
+from qmpd.block.drivers.formats.qcow2.tables.overlap import (
+    ACTIVE_L2,
+    REFCOUNT_BLOCK,
+    pre_write_overlap_check,
+)
+from qmpd.errors import BlockIOError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+
+
+async def open_image(
+    node: Node, options: Mapping[str, Any], *, unmap: bool, load: bool = True
+) -> Qcow2State:
+    """Open the image in the node's `file` child.
+
+    :param options: the driver's own options
+    :param unmap: whether discards are passed down (discard=unmap)
+    :param load: whether to load bitmaps (not for a node that is inactive)
+    :raises QmpError: QEMU's texts
+    """
+    file = node.children["file"].node
+    raw = await _read(file, 0, FULL_LENGTH, "Could not read qcow2 header")
+    header = decode_header(raw)
+    cluster = await _read(file, 0, 1 << header.cluster_bits, "Could not read qcow2 header")
+    header.unknown_fields = cluster[FULL_LENGTH : header.header_length]
+    _check_features(node, header, cluster)
+    geometry = check_widths(header)
+    needed = check_tables(header, geometry)
+    s = Qcow2State(node, header, geometry)
+    s.l1_vm_state_index = needed
+    l1 = await _read(
+        file, header.l1_table_offset, header.l1_size * ENTRY_SIZE, "Could not read L1 table"
+    )
+    s.set_l1(decode_entries(l1))
+    set_options(s, read_options(options, header, geometry, s.size, unmap=unmap))
+    await _read_rest(s, options, cluster)
+    update = bool(header.autoclear & ~AUTOCLEAR_MASK) or s.bitmaps_void
+    update = update and s.writable
+    if update:
+        header.autoclear &= AUTOCLEAR_MASK
+    if load:
+        update = not await load_bitmaps(s) and update
+    if update:
+        try:
+            await s.update_header()
+        except BlockIOError as error:
+            raise error.prefixed("Could not update qcow2 header: ") from error
+    if s.writable and header.incompatible & INCOMPAT_DIRTY:
+        await repair_dirty(s)
+    if s.size > MAX_LENGTH:
+        raise BlockIOError(errno.EFBIG, "Could not refresh total sector count: File too large")
+    return s
+
+
+async def _read(file: Node, offset: int, length: int, what: str) -> bytes:
+    try:
+        return bytes(await file.pread(offset, length))
+    except BlockIOError as error:
+        raise error.prefixed(f"{what}: ") from error
+
+
+def _check_features(node: Node, header: Header, cluster: bytes) -> None:
+    unknown = header.incompatible & ~INCOMPAT_MASK
+    if unknown:
+        table = read_feature_table(cluster, header.header_length, header.extensions_end)
+        raise unsupported_features(unknown, table)
+    if header.compression_type == 1 and not zstd_available():
+        raise BlockIOError(
+            errno.ENOTSUP, "qcow2: zstd compression needs the Python package zstandard"
+        )
+    if header.incompatible & INCOMPAT_CORRUPT and not node.read_only:
+        raise BlockIOError(errno.EACCES, "qcow2: Image is corrupt; cannot be opened read/write")
+
+
+async def _read_rest(s: Qcow2State, options: Mapping[str, Any], cluster: bytes) -> None:
+    """Refcount table, extensions, data file, backing file name, snapshots."""
+    header = s.header
+    try:
+        await refcount_init(s)
+    except BlockIOError as error:
+        raise error.prefixed("Could not initialize refcount handling: ") from error
+    s.bitmaps_void = read_extensions(header, cluster)
+    if s.bitmaps_void:
+        log.warning(
+            "a program lacking bitmap support modified this file, so all bitmaps are now"
+            " considered inconsistent"
+        )
+    await open_data_file(s, options.get("data-file"))
+    if header.backing_file_offset:
+        length = header.backing_file_size
+        room = s.geometry.cluster_size - header.backing_file_offset
+        if length > min(MAX_BACKING_NAME, room):
+            raise BlockIOError(errno.EINVAL, "Backing file name too long")
+        name = cluster[header.backing_file_offset : header.backing_file_offset + length]
+        header.backing_file = name.split(b"\0", 1)[0]
+    await read_snapshots(s)
+
+
+async def open_data_file(s: Qcow2State, reference: str | Mapping[str, Any] | None) -> None:
+    """Open the `data-file` child, named by option or header.
+
+    :raises QmpError: there must be one and is not, or the other way round
+    """
+    header = s.header
+    if "data-file" in s.node.children:
+        s.use_data_file()
+        return
+    if reference is not None:
+        await s.node.open_child("data-file", reference)
+    if header.incompatible & INCOMPAT_DATA_FILE:
+        if reference is None:
+            if header.data_file is None:
+                raise BlockIOError(errno.EINVAL, "'data-file' is required for this image")
+            name = header.data_file.decode("utf-8", "surrogateescape")
+            await s.node.open_child("data-file", {"driver": "file", "filename": name})
+        s.use_data_file()
+        return
+    if reference is not None:
+        raise BlockIOError(
+            errno.EINVAL, "'data-file' can only be set for images with an external data file"
+        )
+    if s.data_file_raw:
+        raise BlockIOError(errno.EINVAL, "data-file-raw requires a data file")
+
+
+def set_options(s: Qcow2State, options: RuntimeOptions) -> None:
+    """Take over runtime options; the caches are new and empty afterwards."""
+    geometry: Geometry = s.geometry
+    order = geometry.refcount_order
+
+    async def check_l2(offset: int, length: int) -> None:
+        await pre_write_overlap_check(s, ACTIVE_L2, offset, length)
+
+    async def check_refcount_block(offset: int, length: int) -> None:
+        await pre_write_overlap_check(s, REFCOUNT_BLOCK, offset, length)
+
+    s.options = options
+    s.l2_slice_size = options.l2_slice_bytes // geometry.l2_entry_size
+    s.l2_cache = TableCache(
+        lambda: s.file,
+        name="L2 table",
+        capacity=options.l2_tables,
+        table_size=options.l2_slice_bytes,
+        decode=decode_entries,
+        encode=encode_entries,
+        before_write=check_l2,
+        event=s.event,
+        load_event="l2_load",
+        write_event="l2_update",
+    )
+    s.refcount_cache = TableCache(
+        lambda: s.file,
+        name="refcount block",
+        capacity=options.refcount_tables,
+        table_size=geometry.cluster_size,
+        decode=lambda raw: decode_refcounts(raw, order),
+        encode=lambda counts: encode_refcounts(counts, order),
+        before_write=check_refcount_block,
+        event=s.event,
+        load_event=None,
+        write_event="refblock_update_part",
+    )
+
+
+async def update_options(s: Qcow2State, options: Mapping[str, Any], *, unmap: bool) -> None:
+    """Change the runtime options of an open image, writing out what the caches hold.
+
+    :raises BlockIOError: an option that cannot be, or writing failed
+    """
+    new = read_options(options, s.header, s.geometry, s.size, unmap=unmap)
+    for cache, what in ((s.l2_cache, "L2 table"), (s.refcount_cache, "refcount block")):
+        try:
+            await cache.flush()
+        except BlockIOError as error:
+            raise error.prefixed(f"Failed to flush the {what} cache: ") from error
+    if s.options.lazy_refcounts and not new.lazy_refcounts:
+        try:
+            await s.mark_clean()
+        except BlockIOError as error:
+            raise error.prefixed("Failed to disable lazy refcounts: ") from error
+    set_options(s, new)

@@ -1,0 +1,1 @@
+"""Reference counts: reading, growing, checking, rebuilding."""

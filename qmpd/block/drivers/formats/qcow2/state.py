@@ -1,0 +1,268 @@
+"""What is in memory of one open image, and what everything else here works on."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from array import array
+from collections import deque
+from typing import TYPE_CHECKING
+
+from qmpd.block.drivers.formats.qcow2.header.header import (
+    OFFSET_INCOMPATIBLE,
+    Header,
+    check_compression_type,
+    encode_header,
+)
+from qmpd.block.drivers.formats.qcow2.header.layout import (
+    AUTOCLEAR_DATA_FILE_RAW,
+    INCOMPAT_CORRUPT,
+    INCOMPAT_DIRTY,
+    OFFSET_MASK,
+    REFT_OFFSET_MASK,
+    SECTOR,
+    Geometry,
+)
+from qmpd.block.drivers.formats.qcow2.lock import CoMutex
+from qmpd.block.drivers.formats.qcow2.tables.entries import EntryRules
+from qmpd.errors import BlockIOError
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.formats.qcow2.clusters.allocate import L2Meta
+    from qmpd.block.drivers.formats.qcow2.options import RuntimeOptions
+    from qmpd.block.drivers.formats.qcow2.snapshots.table import Snapshot
+    from qmpd.block.drivers.formats.qcow2.tables.cache import TableCache
+    from qmpd.block.model.node import Node
+
+log = logging.getLogger("qmpd.block.qcow2")
+
+
+class Qcow2State:
+    """An open image.
+
+    Tables are kept as numbers: `l1` and `refcount_table` are arrays of 64-bit entries
+    as the format has them.  `size` is the virtual size in bytes, always whole sectors.
+
+    `freed`: spans the clusters freed since the L2 tables were last written.
+    `bitmaps_void`: the header has a bitmaps extension that must not be believed.
+
+    :param node: the node this image is
+    :param header: the decoded header, kept up to date
+    """
+
+    l2_cache: TableCache
+    refcount_cache: TableCache
+    options: RuntimeOptions
+    l2_slice_size: int
+
+    def __init__(self, node: Node, header: Header, geometry: Geometry) -> None:
+        self.node = node
+        self.header = header
+        self.geometry = geometry
+        self.size = header.size // SECTOR * SECTOR
+        self.has_data_file = False
+        self.rules = EntryRules(extended_l2=geometry.extended_l2, data_file=False)
+        self.l1: array[int] = array("Q")
+        self.l1_vm_state_index = 0
+        self.refcount_table: array[int] = array("Q")
+        self.max_refcount_table_index = 0
+        self.free_cluster_index = 0
+        self.free_byte_offset = 0
+        self.freed: range = range(0)
+        self.snapshots: list[Snapshot] = []
+        self.snapshots_size = 0
+        self.discards: list[list[int]] = []
+        self.cache_discards = False
+        self.cluster_allocs: deque[L2Meta] = deque()
+        self.lock = CoMutex()
+        self.signaled_corruption = False
+        self.unusable = False
+        self.metadata_preallocation: bool | None = None
+        self.bitmaps_void = False
+        self._l2_tables: set[int] | None = None
+        self._refcount_blocks: set[int] | None = None
+
+    @property
+    def file(self) -> Node:
+        """The node with the metadata."""
+        return self.node.children["file"].node
+
+    @property
+    def data_file(self) -> Node:
+        """The node with the data clusters; the same as `file` without an external data file."""
+        return self.node.children["data-file" if self.has_data_file else "file"].node
+
+    def use_data_file(self) -> None:
+        """From now on data clusters are in the `data-file` child."""
+        self.has_data_file = True
+        self.rules = EntryRules(extended_l2=self.geometry.extended_l2, data_file=True)
+
+    @property
+    def backing(self) -> Node | None:
+        """The backing node, if the image has one."""
+        edge = self.node.children.get("backing")
+        return None if edge is None else edge.node
+
+    @property
+    def writable(self) -> bool:
+        """Whether the node may be written (QEMU's bdrv_is_writable)."""
+        return not self.node.read_only and self.node.active
+
+    @property
+    def data_file_raw(self) -> bool:
+        """Whether the data file must be readable as a raw image."""
+        return bool(self.header.autoclear & AUTOCLEAR_DATA_FILE_RAW)
+
+    @property
+    def accurate_refcounts(self) -> bool:
+        """Whether refcounts on disk must be right before they are needed (not lazy)."""
+        return not self.header.incompatible & INCOMPAT_DIRTY
+
+    @property
+    def vm_state_offset(self) -> int:
+        """Virtual offset where VM state begins, beyond the disk."""
+        return self.l1_vm_state_index << self.geometry.l1_shift
+
+    def event(self, name: str) -> None:
+        """Tell the file node's driver where in its work the image is (QEMU's BLKDBG_EVENT)."""
+        self.file.debug_event(name)
+
+    # Sets of cluster offsets of L2 tables and refcount blocks, for overlap checks: they
+    # are made when first asked for, follow additions, and are made anew after removals.
+
+    @property
+    def l2_tables(self) -> set[int]:
+        """File offsets of the L2 tables of the active L1 table."""
+        tables = self._l2_tables
+        if tables is None:
+            tables = {entry & OFFSET_MASK for entry in self.l1}
+            tables.discard(0)
+            self._l2_tables = tables
+        return tables
+
+    @property
+    def refcount_blocks(self) -> set[int]:
+        """File offsets of the refcount blocks."""
+        blocks = self._refcount_blocks
+        if blocks is None:
+            used = self.refcount_table[: self.max_refcount_table_index + 1]
+            blocks = {entry & REFT_OFFSET_MASK for entry in used}
+            blocks.discard(0)
+            self._refcount_blocks = blocks
+        return blocks
+
+    def set_l1(self, table: array[int]) -> None:
+        """Replace the L1 table in memory."""
+        self.l1 = table
+        self._l2_tables = None
+
+    def set_l1_entry(self, index: int, entry: int) -> None:
+        """Change one L1 entry in memory."""
+        if self.l1[index] & OFFSET_MASK:
+            self._l2_tables = None
+        elif self._l2_tables is not None and entry & OFFSET_MASK:
+            self._l2_tables.add(entry & OFFSET_MASK)
+        self.l1[index] = entry
+
+    def set_refcount_table(self, table: array[int]) -> None:
+        """Replace the refcount table in memory."""
+        self.refcount_table = table
+        self._refcount_blocks = None
+        # Most of it is zeroes, which bytes strip fast.
+        index = max(-(-len(table.tobytes().rstrip(b"\0")) // table.itemsize) - 1, 0)
+        while index > 0 and not table[index] & REFT_OFFSET_MASK:
+            index -= 1
+        self.max_refcount_table_index = index
+
+    def set_refcount_block(self, index: int, offset: int) -> None:
+        """Enter the refcount block at file offset `offset` (0: none) in the table in memory."""
+        if offset and self._refcount_blocks is not None and not self.refcount_table[index]:
+            self._refcount_blocks.add(offset)
+        else:
+            self._refcount_blocks = None
+        self.refcount_table[index] = offset
+        if offset:
+            self.max_refcount_table_index = max(self.max_refcount_table_index, index)
+
+    async def update_header(self) -> None:
+        """Write the header with all its extensions.
+
+        :raises BlockIOError: it does not fit into a cluster, or the write failed
+        """
+        check_compression_type(self.header)
+        header = self.header
+        header.l1_size = len(self.l1)
+        header.size = self.size
+        header.nb_snapshots = len(self.snapshots)
+        header.refcount_table_clusters = len(self.refcount_table) >> (
+            self.geometry.cluster_bits - 3
+        )
+        await self.file.pwrite(0, encode_header(header))
+
+    async def pwrite_sync(self, offset: int, data: bytes) -> None:
+        """Write metadata and flush the file."""
+        file = self.file
+        await file.pwrite(offset, data)
+        await file.flush()
+
+    async def mark_dirty(self) -> None:
+        """Set the dirty bit (refcounts are lazy from now on) before anything relies on it."""
+        if self.header.incompatible & INCOMPAT_DIRTY:
+            return
+        value = self.header.incompatible | INCOMPAT_DIRTY
+        await self.pwrite_sync(OFFSET_INCOMPATIBLE, value.to_bytes(8, "big"))
+        self.header.incompatible = value
+
+    async def mark_clean(self) -> None:
+        """Clear the dirty bit, after writing the refcounts."""
+        if self.header.incompatible & INCOMPAT_DIRTY:
+            self.header.incompatible &= ~INCOMPAT_DIRTY
+            await self.flush_caches()
+            await self.update_header()
+
+    async def mark_consistent(self) -> None:
+        """Clear the corrupt bit."""
+        if self.header.incompatible & INCOMPAT_CORRUPT:
+            await self.flush_caches()
+            self.header.incompatible &= ~INCOMPAT_CORRUPT
+            await self.update_header()
+
+    def note_freed(self, cluster_index: int) -> None:
+        """Remember that L2 tables on disk may still show this cluster."""
+        freed = self.freed
+        if not freed:
+            self.freed = range(cluster_index, cluster_index + 1)
+        elif cluster_index not in freed:
+            low, high = min(freed.start, cluster_index), max(freed.stop, cluster_index + 1)
+            self.freed = range(low, high)
+
+    async def before_reuse(self, cluster_index: int, count: int) -> None:
+        """Before clusters are used anew, write the L2 tables that no longer show them.
+
+        QEMU lets the tables wait, so that a program killed now leaves an image in which
+        the new owner's data also stands where the old one's was zeroed or discarded.
+        """
+        freed = self.freed
+        if freed and cluster_index < freed.stop and freed.start < cluster_index + count:
+            self.freed = range(0)
+            await self.l2_cache.write()
+
+    async def write_caches(self) -> None:
+        """Write changed L2 tables, then refcount blocks unless they are lazy."""
+        self.freed = range(0)
+        await self.l2_cache.write()
+        if self.accurate_refcounts:
+            await self.refcount_cache.write()
+
+    async def flush_caches(self) -> None:
+        """Write changed metadata and flush the file."""
+        await self.write_caches()
+        await self.file.flush()
+
+    def check_usable(self) -> None:
+        """Fail when the image was given up as corrupt.
+
+        :raises BlockIOError: ENOMEDIUM
+        """
+        if self.unusable:
+            raise BlockIOError(errno.ENOMEDIUM)

@@ -1,0 +1,168 @@
+"""raw: the bytes of its `file` child, or a window of them."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from qmpd.block.change.permissions import DATA, FILTERED, PRIMARY, RESIZE, WRITE
+from qmpd.block.change.probe import PROBE_SIZE, probe
+from qmpd.block.model.driver import BlockDriver, BlockStatus, check_sizes
+from qmpd.block.model.limits import BlockLimits
+from qmpd.errors import BlockIOError, GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.change.reopen import ReopenState
+    from qmpd.block.model.node import Node
+
+
+class Raw(BlockDriver):
+    """A window of `size` bytes from `offset` on; without a size, up to the end."""
+
+    format_name = "raw"
+    file_child = True
+    creates_images = True
+    can_reopen = True
+    mutable_options = ("offset", "size")
+    can_write_zeroes = True
+    can_discard = True
+    can_truncate = True
+    strong_options = ("offset", "size")
+
+    def __init__(self, node: Node, offset: int, size: int | None) -> None:
+        super().__init__(node)
+        self.offset = offset
+        self.size = size
+
+    @classmethod
+    def file_role(cls, options: Mapping[str, Any]) -> int:
+        """Without a window the node is much like a filter."""
+        check_sizes(options, ("offset", "size"))
+        windowed = options.get("offset", 0) or "size" in options
+        return (DATA if windowed else FILTERED) | PRIMARY
+
+    @classmethod
+    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+        """A window needs no more of the file than the node's own parents ask for."""
+        wanted, shared = super().child_permissions(node, role, perm, shared)
+        return wanted & ~(WRITE | RESIZE) | perm & (WRITE | RESIZE), shared
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """See `BlockDriver.open`."""
+        offset, size = _window(options, node.children["file"].node.length)
+        return cls(node, offset, size)
+
+    def limits(self) -> BlockLimits | None:
+        """Where the first sector is guarded it is written whole."""
+        return BlockLimits(request_alignment=PROBE_SIZE) if self.node.probed else None
+
+    @property
+    def file(self) -> Node:
+        """The node below."""
+        return self.node.children["file"].node
+
+    async def reopen_prepare(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_prepare`: the window may be another."""
+        state.data = _window(state.options, self.file.length)
+
+    async def reopen_commit(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_commit`."""
+        self.offset, self.size = state.data
+
+    @property
+    def has_info(self) -> bool:  # type: ignore[override]
+        """As the file has."""
+        return self.file.driver.has_info
+
+    @property
+    def has_zero_init(self) -> bool:  # type: ignore[override]
+        """As the file has."""
+        return self.file.driver.has_zero_init
+
+    def get_length(self) -> int:
+        """The window's: its size, or what the file has behind the offset."""
+        if self.size is not None:
+            return self.size
+        return max(0, self.file.length - self.offset)
+
+    def cluster_size(self) -> int | None:
+        """As the file has."""
+        return self.file.driver.cluster_size()
+
+    def _check(self, offset: int, length: int) -> int:
+        if self.size is not None and offset + length > self.size:
+            raise BlockIOError(errno.ENOSPC)
+        return self.offset + offset
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """See `BlockDriver.pread`."""
+        file = self.file
+        if file.driver.hears_events:
+            file.debug_event("read_aio")
+        return await file.pread(self.offset + offset, length)
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """See `BlockDriver.pwrite`; a guess of raw must not become wrong."""
+        if offset < PROBE_SIZE and self.node.probed and probe(bytes(data[:PROBE_SIZE])) != "raw":
+            raise BlockIOError(errno.EPERM)
+        file, start = self.file, self._check(offset, len(data))
+        if file.driver.hears_events:
+            file.debug_event("write_aio")
+        await file.pwrite(start, data, fua=fua)
+
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        """See `BlockDriver.pwrite_zeroes`."""
+        await self.file.pwrite_zeroes(self._check(offset, length), length, may_unmap=may_unmap)
+
+    def zeroes_without_fallback(self) -> bool:
+        """As the file can."""
+        return self.file.driver.zeroes_without_fallback()
+
+    def zeroes_may_unmap(self) -> bool:
+        """As the file can."""
+        return self.file.driver.zeroes_may_unmap()
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """See `BlockDriver.pdiscard`."""
+        await self.file.pdiscard(self._check(offset, length), length)
+
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """The file's own status, at the place it has there."""
+        return await self.file.block_status(self.offset + offset, length)
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        """Resize the file; a window of fixed size stays."""
+        if self.size is not None:
+            raise BlockIOError(errno.ENOTSUP, "Cannot resize fixed-size raw disks")
+        if size > (2**63 - 1) - self.offset:
+            raise BlockIOError(errno.EINVAL, "Disk size too large for the chosen offset")
+        await self.file.truncate(size + self.offset, exact=exact, prealloc=prealloc)
+
+    async def info_members(self) -> dict[str, Any]:
+        """What the file tells of its clusters."""
+        members = await self.file.driver.info_members()
+        return {name: members[name] for name in ("cluster-size", "dirty-flag") if name in members}
+
+
+def _window(options: Mapping[str, Any], whole: int) -> tuple[int, int | None]:
+    """Offset and size that the options ask for.
+
+    :param whole: length of the file
+    :raises GenericError: it has no such window
+    """
+    check_sizes(options, ("offset", "size"))
+    offset, size = options.get("offset", 0), options.get("size")
+    if offset > whole:
+        raise GenericError(
+            f"Offset ({offset}) cannot be greater than size of the containing file ({whole})"
+        )
+    if size is not None and whole - offset < size:
+        raise GenericError(
+            f"The sum of offset ({offset}) and size ({size}) has to be smaller or equal to"
+            f" the  actual size of the containing file ({whole})"
+        )
+    if size is not None and size % 512:
+        raise GenericError("Specified size is not multiple of 512")
+    return offset, size

@@ -1,0 +1,1 @@
+"""Drivers that hold the bytes: files, null devices, NBD."""

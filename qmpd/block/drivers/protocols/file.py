@@ -1,0 +1,275 @@
+"""file: the bytes of an image of the machine's storage."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from qmpd.block.change.permissions import ALL, RESIZE, WRITE, WRITE_UNCHANGED
+from qmpd.block.images import Image
+from qmpd.block.images.hints import set_extent_size, set_nocow
+from qmpd.block.images.locks import AVAILABLE, FileLocks
+from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.errors import BlockIOError, GenericError, NotServed
+from qmpd.loop.request_time import REQUEST_TIME
+
+if TYPE_CHECKING:
+    from qmpd.block.change.reopen import ReopenState
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+
+_EXTENT_SIZE: Final = 1 << 20
+"""What a new file's space is allocated in, bytes, where nothing else is asked for."""
+_MAX_EXTENT_SIZE: Final = (1 << 32) - 1
+_PREALLOCATION: Final = ("off", "falloc", "full")
+
+
+class File(BlockDriver):
+    """A regular file of the storage, whatever that is made of.
+
+    The permissions that the node's parents use and share become locks on the file,
+    so that other nodes and other programs respect them.
+    """
+
+    format_name = "file"
+    is_protocol = True
+    needs_filename = True
+    can_write_zeroes = True
+    can_discard = True
+    can_truncate = True
+    has_info = True
+    creates_images = True
+    can_reopen = True
+    mutable_options = ("x-check-cache-dropped",)
+    io_waits = True
+    has_zero_init = True
+    strong_options = ("filename",)
+
+    def __init__(self, node: Node, image: Image, filename: str, *, locking: bool) -> None:
+        super().__init__(node)
+        self.filename = filename
+        self._storage = node.graph.storage
+        self.image = image
+        self._locks = FileLocks(image.fd) if locking else None
+        self._held = (0, 0)
+        self._prepared = (0, 0)
+        self._next: Image | None = None
+        self._discards = {"discard-nb-ok": 0, "discard-nb-failed": 0, "discard-bytes-ok": 0}
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """See `BlockDriver.open`."""
+        aio = options.get("aio", "threads")
+        if aio == "native" and not node.cache.direct:
+            raise GenericError(
+                "aio=native was specified, but it requires cache.direct=on, which was not"
+                " specified."
+            )
+        locking = options.get("locking", "auto")
+        if locking == "on" and not AVAILABLE:
+            raise NotServed("Option 'locking' of driver 'file' needs Linux to be 'on'")
+        if options.get("pr-manager") is not None:
+            manager = options["pr-manager"]
+            raise GenericError(f"No persistent reservation manager with id '{manager}'")
+        if options.get("x-check-cache-dropped"):
+            raise NotServed("Option 'x-check-cache-dropped' of driver 'file' is not served by qmpd")
+        # With auto-read-only a file is opened for writing when somebody needs to write.
+        read_only = node.read_only or node.auto_read_only
+        image = node.graph.storage.open(options["filename"], read_only=read_only)
+        return cls(node, image, options["filename"], locking=locking != "off" and AVAILABLE)
+
+    async def close(self) -> None:
+        """Let go of the image; its bytes stay in the storage."""
+        self.image.close()
+
+    # Permissions: locks on bytes of the file
+
+    def prepare_permissions(self, perm: int, shared: int) -> None:
+        """Take the locks, in addition to those held, and see whether somebody objects."""
+        if self.node.auto_read_only and not self.node.read_only:
+            read_only = not perm & (WRITE | WRITE_UNCHANGED | RESIZE)
+            if read_only != self.image.read_only:
+                self._next = self._storage.open(self.filename, read_only=read_only)
+        self._prepared = perm, ALL & ~shared if self.node.active else 0
+        if self._locks is None or not self.node.active:
+            return
+        unshared = ALL & ~shared
+        held, held_unshared = self._held
+        if perm & ~held == 0 and unshared & ~held_unshared == 0:
+            return
+        try:
+            self._locks.lock(perm | held, unshared | held_unshared)
+            self._locks.check(perm, unshared)
+            self._storage.hold(self.filename, perm, unshared)
+        except BlockIOError as error:
+            error.hint = f"Is another process using the image [{self.filename}]?"
+            self.abort_permissions()
+            raise
+
+    def commit_permissions(self) -> None:
+        """Keep the locks that are needed now."""
+        self._held = self._prepared
+        if self._next is not None:
+            image, self._next = self._next, None
+            self._replace(image)
+        elif self._locks is not None:
+            self._locks.unlock_others(*self._held)
+
+    def abort_permissions(self) -> None:
+        """Keep the locks that were held before."""
+        if self._next is not None:
+            self._next.close()
+            self._next = None
+        if self._locks is not None:
+            self._locks.unlock_others(*self._held)
+
+    def _replace(self, image: Image) -> None:
+        """Go on with another descriptor of the file, and the same locks on it."""
+        if self._locks is not None:
+            self._locks = FileLocks(image.fd)
+            self._locks.lock(*self._held)
+        self.image.close()
+        self.image = image
+
+    async def reopen_prepare(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_prepare`: whether it can be opened the other way."""
+        flags = state.flags
+        if not flags.read_only and not flags.auto_read_only and self.image.read_only:
+            state.data = self._storage.open(self.filename)
+
+    async def reopen_commit(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_commit`: open the image again, the other way."""
+        node = self.node
+        writes = self._held[0] & (WRITE | WRITE_UNCHANGED | RESIZE)
+        read_only = node.read_only or (node.auto_read_only and not writes)
+        image, state.data = state.data, None
+        if read_only != self.image.read_only:
+            self._replace(image or self._storage.open(self.filename, read_only=read_only))
+        elif image is not None:
+            image.close()
+
+    async def reopen_abort(self, state: ReopenState) -> None:
+        """See `BlockDriver.reopen_abort`."""
+        if state.data is not None:
+            state.data.close()
+
+    # Data
+
+    def get_length(self) -> int:
+        """See `BlockDriver.get_length`."""
+        return self.image.length()
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """Read; zeroes behind the end of the last sector's bytes."""
+        self.node.graph.file_requests += 1
+        return self.image.pread(offset, length)
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """Write; the file grows as needed."""
+        self.node.graph.file_requests += 1
+        self.image.pwrite(offset, data)
+        if fua and not self.node.cache.no_flush:
+            self.image.flush()
+
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        """Give the space back, or zero it in place."""
+        self.node.graph.file_requests += 1
+        self.image.zero(offset, length, may_unmap=may_unmap)
+
+    def zeroes_without_fallback(self) -> bool:
+        """The host's file systems zero without writing."""
+        return True
+
+    def zeroes_may_unmap(self) -> bool:
+        """Holes read as zeroes."""
+        return True
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """Give the space back."""
+        try:
+            self.image.punch(offset, length)
+        except BlockIOError:
+            self._discards["discard-nb-failed"] += 1
+            raise
+        self._discards["discard-nb-ok"] += 1
+        self._discards["discard-bytes-ok"] += length
+
+    async def flush_to_disk(self) -> None:
+        """See `BlockDriver.flush_to_disk`."""
+        self.node.graph.file_requests += 1
+        self.image.flush()
+
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """Data or a hole."""
+        is_data, size = self.image.extent(offset, length)
+        size = min(length, -(-size // 512) * 512)
+        return BlockStatus(
+            size, data=is_data, zero=not is_data, allocated=True, offset=offset, file=self.node
+        )
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        """Cut or extend the file."""
+        resize(self.image, size, prealloc)
+
+    # What it tells
+
+    async def info_members(self) -> dict[str, Any]:
+        """A file is never dirty, and has nothing special to tell."""
+        return {"dirty-flag": False, "format-specific": {"type": "file", "data": {}}}
+
+    def specific_stats(self) -> dict[str, Any] | None:
+        """Discards, counted."""
+        return {"driver": "file", **self._discards}
+
+    def allocated_size(self) -> int | None:
+        """See `BlockDriver.allocated_size`."""
+        return self.image.allocated()
+
+    def exact_filename(self) -> str | None:
+        """The path."""
+        return self.filename
+
+    # Creating
+
+    @classmethod
+    def check_create(cls, options: Mapping[str, Any]) -> None:
+        """See `BlockDriver.check_create`."""
+
+    @classmethod
+    async def create(cls, graph: Graph, options: Mapping[str, Any]) -> None:
+        """Make a file of `size` bytes, or empty and extend the one that is there."""
+        hint = options.get("extent-size-hint", _EXTENT_SIZE)
+        if hint > _MAX_EXTENT_SIZE:
+            raise GenericError("Extent size hint is too large")
+        image = graph.storage.create(options["filename"])
+        try:
+            if AVAILABLE:
+                locks = FileLocks(image.fd)
+                locks.lock(WRITE | RESIZE, RESIZE)
+                locks.check(WRITE | RESIZE, RESIZE)
+            image.truncate(0)
+            if options.get("nocow"):
+                set_nocow(image.fd)
+            if hint:
+                set_extent_size(image.fd, hint)
+            await graph.clock.moment(REQUEST_TIME)
+            resize(image, options["size"], options.get("preallocation", "off"))
+        finally:
+            image.close()
+
+
+def resize(image: Image, size: int, prealloc: str) -> None:
+    """Change the length of an image.
+
+    :param prealloc: PreallocMode of what is added
+    :raises BlockIOError: with QEMU's text
+    """
+    if prealloc == "off":
+        image.truncate(size)
+        return
+    if image.length() > size:
+        raise BlockIOError(errno.ENOTSUP, "Cannot use preallocation for shrinking files")
+    if prealloc not in _PREALLOCATION:
+        raise BlockIOError(errno.ENOTSUP, f"Unsupported preallocation mode: {prealloc}")
+    image.allocate(size)

@@ -1,0 +1,40 @@
+"""nbd: an NBD server's export.  Of the client there is so far what it says without a server."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from qmpd.block.model.driver import BlockDriver
+from qmpd.errors import GenericError, NotServed
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+
+
+class Nbd(BlockDriver):
+    """Tells as QEMU does when there is no socket to connect to; what follows is not served."""
+
+    format_name = "nbd"
+    is_protocol = True
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """See `BlockDriver.open`."""
+        server = options["server"]
+        if server["type"] == "unix":
+            path = server["path"]
+            try:
+                is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+            except OSError as error:
+                raise _failed(path, error.errno or errno.EIO) from None
+            if not is_socket:
+                raise _failed(path, errno.ECONNREFUSED)
+        raise NotServed("Block driver 'nbd' is not served by qmpd yet")
+
+
+def _failed(path: str, code: int) -> GenericError:
+    return GenericError(f"Failed to connect to '{path}': {os.strerror(code)}")

@@ -1,0 +1,87 @@
+"""null-co and null-aio: no data, of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+
+DEFAULT_SIZE: Final = 1 << 30
+"""Bytes, where no size is given."""
+
+UNREAD: Final = b"\xab"
+"""A byte of a buffer that nothing was read into: qemu-io, which shows its own, fills it so."""
+
+
+class NullCo(BlockDriver):
+    """Takes writes and forgets them; reads as zeroes, and says so with `read-zeroes`."""
+
+    format_name: ClassVar[str] = "null-co"
+    is_protocol = True
+    can_reopen = True
+    strong_options = ("size", "read-zeroes")
+
+    def __init__(self, node: Node, size: int, latency: int, *, read_zeroes: bool) -> None:
+        super().__init__(node)
+        self.size = size
+        self.latency = latency
+        self.read_zeroes = read_zeroes
+
+    @classmethod
+    async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        """See `BlockDriver.open`."""
+        latency = options.get("latency-ns", 0)
+        if latency < 0 or latency >= 1 << 63:
+            raise GenericError("latency-ns is invalid")
+        size = options.get("size", DEFAULT_SIZE)
+        if size < 0:
+            raise GenericError("Parameter 'size' expects a non-negative value")
+        return cls(node, size, latency, read_zeroes=options.get("read-zeroes", False))
+
+    def get_length(self) -> int:
+        """See `BlockDriver.get_length`."""
+        return self.size
+
+    async def _wait(self) -> None:
+        if self.latency:
+            await self.node.graph.clock.sleep(self.latency)
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """Zeroes where that is promised; else the reader's buffer stays as it was."""
+        await self._wait()
+        return bytes(length) if self.read_zeroes else UNREAD * length
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """Forget `data`."""
+        await self._wait()
+
+    async def flush(self) -> None:
+        """Nothing to keep, but it takes its time."""
+        await self._wait()
+
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """An offset into nothing; zeroes where that is promised."""
+        return BlockStatus(
+            length, data=False, zero=self.read_zeroes, allocated=self.read_zeroes, offset=offset
+        )
+
+    def allocated_size(self) -> int | None:
+        """No space is in use."""
+        return 0
+
+    def exact_filename(self) -> str | None:
+        """``null-co://``, unless an option shapes the data."""
+        if any(name in self.node.options for name in self.strong_options):
+            return None
+        return f"{self.format_name}://"
+
+
+class NullAio(NullCo):
+    """The same through another interface of QEMU's."""
+
+    format_name = "null-aio"

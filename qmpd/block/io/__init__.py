@@ -1,0 +1,1 @@
+"""Reading and writing above a node: backends, throttling, statistics, copies."""

@@ -1,0 +1,389 @@
+"""A block backend: what stands between a device (or a monitor's I/O) and a node."""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from qmpd.block.change.permissions import ALL, PRIMARY, WRITE, WRITE_UNCHANGED, refresh_permissions
+from qmpd.block.io.throttle_group import ThrottleMember
+from qmpd.block.io.throttle_limits import ThrottleConfig
+from qmpd.block.model.edge import Edge
+from qmpd.block.model.node import Node
+from qmpd.errors import BlockIOError
+from qmpd.loop.clock import Waiter
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class AttachedDevice:
+    """What queries tell of the device on a backend.
+
+    `id` is its qdev id or path.  `io_status` is ok, failed or nospace, None where the
+    device does not keep one; `tray_open` None where it has no tray.
+    """
+
+    id: str
+    removable: bool = False
+    locked: bool = False
+    tray_open: bool | None = None
+    io_status: str | None = None
+    on_medium: Callable[[bool], None] | None = None
+    """Told when a medium is there now (True), or no longer; it may refuse a new one."""
+
+
+class BlockBackend:
+    """Guest I/O on a root node, with its bounds checked and counted.
+
+    :param name: its name, "" for a nameless one
+    :param node: what it stands on; None for an empty drive
+    :param perm: permissions it uses, see `qmpd.block.change.permissions`
+    :param shared: permissions it lets others use
+    :param queues: whether requests wait while the node is drained; not those of a job, which
+        pauses once they have ended
+    :raises GenericError: the node's other parents object
+    """
+
+    is_node: ClassVar[bool] = False
+    is_backend: ClassVar[bool] = True
+    stays_at_node: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        node: Node | None = None,
+        *,
+        perm: int = 0,
+        shared: int = ALL,
+        queues: bool = True,
+    ) -> None:
+        self.graph = graph
+        self.name = name
+        self.device: AttachedDevice | None = None
+        self.removable = True
+        """Whether the medium can be taken out: where there is no device, it can."""
+        self.stats = graph.new_stats()
+        self.root: Edge | None = None
+        self.perm = perm
+        self.shared = shared
+        self.enable_write_cache = True
+        self.quiesce_counter = 0
+        self.read_only = False
+        """Whether a medium put in is opened read-only unless it is said otherwise."""
+        self.werror: str | None = None
+        self.rerror: str | None = None
+        """What its device does about failed writes and reads, unless the device says so itself."""
+        self.reports_errors = False
+        """Whether its device tells the guest of all failures, whatever else it was asked for."""
+        self.throttle: ThrottleMember | None = None
+        """What holds its requests up, where there are limits."""
+        self.on_resize: Callable[[], None] | None = None
+        """Told when the medium has another length."""
+        self.stays_active = False
+        """Whether its node may not be given up while it is written."""
+        self._inactive = False
+        self._queues = queues
+        self._queue: deque[Waiter] = deque()
+        graph.add_backend(self)
+        if node is not None:
+            try:
+                self.insert_node(node)
+            except BaseException:
+                graph.forget_backend(self)
+                raise
+
+    @property
+    def node(self) -> Node | None:
+        """The root node."""
+        return None if self.root is None else self.root.node
+
+    @property
+    def device_id(self) -> str | None:
+        """Id or path of the device attached, None where there is none."""
+        return None if self.device is None else self.device.id
+
+    @property
+    def user_description(self) -> str:
+        """How permission conflicts call this backend as somebody's parent."""
+        name = self.name or self.device_id
+        return f"block device '{name}'" if name else "an unnamed block device"
+
+    def insert_node(self, node: Node) -> None:
+        """Put `node` into the empty backend.
+
+        :raises GenericError: the node's other parents object
+        """
+        root = Edge("root", self, node, PRIMARY, self.perm, self.shared)
+        node.add_parent(root)
+        try:
+            refresh_permissions(node)
+        except BaseException:
+            node.remove_parent(root)
+            raise
+        self.root = root
+
+    def remove_node(self) -> Node | None:
+        """Take the root node out, without closing it."""
+        if self.root is None:
+            return None
+        node = self.root.node
+        node.remove_parent(self.root)
+        self.root = None
+        refresh_permissions(node)
+        return node
+
+    async def close(self) -> None:
+        """Take the root out, close it if nothing else holds it; the graph forgets the backend."""
+        self.lift_io_limits()
+        node = self.remove_node()
+        self.graph.forget_backend(self)
+        if node is not None:
+            await self.graph.unref(node)
+
+    def attach_device(self, device: AttachedDevice) -> None:
+        """Put the backend to use by a device."""
+        self.device = device
+        self.removable = device.removable
+
+    def detach_device(self) -> None:
+        """Take it from its device again."""
+        self.device = None
+        self.removable = True
+
+    # Permissions
+
+    def set_permissions(self, perm: int, shared: int) -> None:
+        """Use other permissions.
+
+        :raises GenericError: the node's other parents object
+        """
+        if self.root is not None and not self._inactive:
+            self._apply(self.root, perm, shared)
+        self.perm, self.shared = perm, shared
+
+    def _apply(self, root: Edge, perm: int, shared: int) -> None:
+        before = root.perm, root.shared
+        if before == (perm, shared):
+            return
+        root.perm, root.shared = perm, shared
+        try:
+            refresh_permissions(root.node)
+        except BaseException:
+            root.perm, root.shared = before
+            raise
+
+    def require(self, perm: int) -> None:
+        """Use `perm` too, from now on.
+
+        :raises GenericError: the node is read-only, or its other parents object
+        """
+        if perm & ~self.perm:
+            self.set_permissions(self.perm | perm, self.shared)
+
+    def require_write(self) -> None:
+        """Be allowed to write, from now on; see `require`."""
+        self.require(WRITE)
+
+    def await_activation(self, perm: int) -> None:
+        """Use `perm` once the node, which is inactive, is active."""
+        self.perm = perm
+        self._inactive = True
+
+    def node_activated(self) -> None:
+        """See `Parent.node_activated`: what it needs is asked for again."""
+        if self._inactive:
+            self._inactive = False
+            if self.root is not None:
+                self._apply(self.root, self.perm, self.shared)
+
+    def node_inactivated(self) -> None:
+        """See `Parent.node_inactivated`: nothing is asked for, except by a device at work."""
+        if self.stays_active and self.perm & (WRITE | WRITE_UNCHANGED):
+            return
+        if self.device is None and not self._inactive and self.root is not None:
+            self._inactive = True
+            self._apply(self.root, 0, ALL)
+
+    def node_resized(self) -> None:
+        """See `Parent.node_resized`."""
+        if self.on_resize is not None:
+            self.on_resize()
+
+    # Drained sections
+
+    def drained_begin(self) -> None:
+        """Let no new request begin until `drained_end`; these calls are counted."""
+        self.quiesce_counter += 1
+        if self.throttle is not None and self.quiesce_counter == 1:
+            self.throttle.drained_begin()
+
+    def drained_poll(self) -> Waiter | None:
+        """See `Parent.drained_poll`: requests are counted in the nodes."""
+        return None
+
+    def drained_end(self) -> None:
+        """Undo one `drained_begin`; what has waited goes on."""
+        self.quiesce_counter -= 1
+        if self.throttle is not None and not self.quiesce_counter:
+            self.throttle.drained_end()
+        while self._queue and not self.quiesce_counter:
+            self._queue.popleft().wake()
+
+    async def drained(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` while no other request is under way in the graph."""
+        return await self.graph.drained(None, work)
+
+    # Limits
+
+    def set_io_limits(
+        self, config: ThrottleConfig, group: str | None, *, default_group: str
+    ) -> None:
+        """Put the backend, and its group, under limits; none at all lift them.
+
+        :param group: the group to be in; None for the present one
+        :param default_group: the group where there is none yet
+        """
+        if not config.enabled:
+            self.lift_io_limits()
+            return
+        groups = self.graph.throttle_groups
+        if self.throttle is None:
+            self.throttle = ThrottleMember(groups.get(group or default_group))
+            if self.quiesce_counter:
+                self.throttle.drained_begin()
+        elif group is not None and group != self.throttle.group.name:
+            before = self.throttle.group
+            self.throttle.move(groups.get(group))
+            groups.drop_unused(before)
+        self.throttle.group.configure(config)
+
+    def lift_io_limits(self) -> None:
+        """Be under no limits any more."""
+        if self.throttle is not None:
+            member, self.throttle = self.throttle, None
+            member.leave()
+            self.graph.throttle_groups.drop_unused(member.group)
+
+    async def _admit(self, length: int, *, is_write: bool) -> None:
+        """Wait until a request may go."""
+        if self.quiesce_counter:
+            await self._wait()
+        if self.throttle is not None:
+            await self.throttle.intercept(length, is_write=is_write)
+
+    # Requests
+
+    def length(self) -> int:
+        """Length of the medium, bytes.
+
+        :raises BlockIOError: there is none
+        """
+        return self._medium().length
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """Read inside the medium.
+
+        :raises BlockIOError: EIO outside, ENOMEDIUM without one, or the node's failure
+        """
+        if self.quiesce_counter or self.throttle is not None:
+            await self._admit(length, is_write=False)
+        return await self._checked(offset, length).pread(offset, length)
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """Write inside the medium."""
+        if self.quiesce_counter or self.throttle is not None:
+            await self._admit(len(data), is_write=True)
+        fua = fua or not self.enable_write_cache
+        await self._checked(offset, len(data)).pwrite(offset, data, fua=fua)
+
+    async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
+        """Write compressed."""
+        if self.quiesce_counter or self.throttle is not None:
+            await self._admit(len(data), is_write=True)
+        await self._checked(offset, len(data)).pwrite_compressed(offset, data)
+
+    async def pwrite_zeroes(
+        self,
+        offset: int,
+        length: int,
+        *,
+        may_unmap: bool = False,
+        fua: bool = False,
+        no_fallback: bool = False,
+    ) -> None:
+        """Write zeroes; see `Node.pwrite_zeroes`."""
+        if self.quiesce_counter or self.throttle is not None:
+            await self._admit(length, is_write=True)
+        fua = fua or not self.enable_write_cache
+        await self._checked(offset, length).pwrite_zeroes(
+            offset, length, may_unmap=may_unmap, fua=fua, no_fallback=no_fallback
+        )
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """Discard inside the medium."""
+        if self.quiesce_counter or self.throttle is not None:
+            await self._admit(length, is_write=True)
+        await self._checked(offset, length).pdiscard(offset, length)
+
+    async def flush(self) -> None:
+        """Flush the medium."""
+        if self.quiesce_counter:
+            await self._wait()
+        await self._medium().flush()
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        """Change the medium's length."""
+        if self.node is None:
+            raise BlockIOError(errno.ENOMEDIUM, "No medium inserted")
+        await self.node.truncate(size, exact=exact, prealloc=prealloc)
+
+    async def counted(self, kind: str, length: int, request: Coroutine[Any, Any, T]) -> T:
+        """Run `request` as a device does: its bytes, time or failure are counted.
+
+        :param kind: rd, wr, flush or unmap
+        """
+        began = self.graph.clock.now()
+        try:
+            result = await request
+        except BlockIOError:
+            self.account_failed(kind, self.graph.clock.now() - began)
+            raise
+        self.account_done(kind, length, self.graph.clock.now() - began)
+        return result
+
+    def account_done(self, kind: str, length: int, duration: int) -> None:
+        """Count a request that succeeded: `kind` rd, wr, flush or unmap; nanoseconds."""
+        self.stats.done(kind, length, duration)
+
+    def account_failed(self, kind: str, duration: int) -> None:
+        """Count a request that failed."""
+        self.stats.failed(kind, duration)
+
+    def account_invalid(self, kind: str) -> None:
+        """Count a request that was malformed."""
+        self.stats.invalid(kind)
+
+    async def _wait(self) -> None:
+        while self.quiesce_counter and self._queues:
+            waiter = Waiter()
+            self._queue.append(waiter)
+            await waiter
+
+    def _medium(self) -> Node:
+        if self.root is None:
+            raise BlockIOError(errno.ENOMEDIUM)
+        return self.root.node
+
+    def _checked(self, offset: int, length: int) -> Node:
+        node = self._medium()
+        if offset < 0 or offset + length > node.length:
+            raise BlockIOError(errno.EIO)
+        return node

@@ -1,0 +1,406 @@
+"""Copying what a bitmap says from one node to another, cluster by cluster.
+
+A copy-before-write filter and a backup job share one `BlockCopyState`: whoever comes first
+takes a dirty area out of the bitmap and copies it; others that need it wait until it is done.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.bits.rules import merge_one
+from qmpd.block.io.chain_status import block_status_above
+from qmpd.errors import BlockIOError, GenericError
+from qmpd.loop.clock import Waiter
+from qmpd.loop.request_time import request_time
+
+if TYPE_CHECKING:
+    from qmpd.block.model.driver import BlockStatus
+    from qmpd.block.model.node import Node
+
+DEFAULT_CLUSTER: Final = 65536
+"""Bytes that are copied together where the target does not say."""
+
+_INT64_MAX: Final = (1 << 63) - 1
+
+MAX_CHUNK: Final = 1 << 20
+"""Bytes that are copied by one request."""
+
+MAX_WORKERS: Final = 64
+
+
+class CopyLimit(Protocol):
+    """How fast a copy may go."""
+
+    def may_go(self, length: int) -> bool:
+        """Whether a request of `length` bytes may go now; if so it is counted."""
+
+    async def wait(self) -> None:
+        """Wait until another request may go."""
+
+
+class CopyFailed(BlockIOError):
+    """A request of a copy failed; `is_read` tells whether it was a read."""
+
+    def __init__(self, error: BlockIOError, *, is_read: bool) -> None:
+        super().__init__(error.errno, error.desc)
+        self.is_read = is_read
+
+
+class _Area:
+    """What one request copies."""
+
+    __slots__ = ("_waiters", "end", "start", "zero")
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start = start
+        self.end = end
+        self.zero = False
+        self._waiters: list[Waiter] = []
+
+    async def ended(self) -> None:
+        """Wait until it is copied, or has failed."""
+        waiter = Waiter()
+        self._waiters.append(waiter)
+        await waiter
+
+    def wake(self) -> None:
+        """Let those go on that wait for it."""
+        for waiter in self._waiters:
+            waiter.wake()
+
+
+class BlockCopyState:
+    """What is left to copy from `source` to `target`.
+
+    :param source: the node that is read
+    :param target: the node that is written
+    :param bitmap: what is to be copied; None for everything
+    :param min_cluster_size: bytes, a power of two; 0 for what fits the target
+    :raises GenericError: the cluster size is no power of two, or the bitmap is not fit
+
+    `copy_bitmap` has the areas that nobody has copied or is copying.  `skip_unallocated`: what
+    the source has from its backing file is passed over.  `on_progress` is called with the bytes
+    that were just done, `on_remaining` when their number may have changed.
+    """
+
+    def __init__(
+        self,
+        source: Node,
+        target: Node,
+        bitmap: DirtyBitmap | None = None,
+        *,
+        min_cluster_size: int = 0,
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.length = source.length
+        self.cluster_size = copy_cluster_size(target, min_cluster_size)
+        self.copy_bitmap = DirtyBitmap(self.length, self.cluster_size, enabled=False)
+        if bitmap is None:
+            self.copy_bitmap.set(0, self.length)
+        else:
+            try:
+                merge_one(self.copy_bitmap, bitmap)
+            except GenericError as error:
+                error.desc = (
+                    f"Failed to merge bitmap '{bitmap.name}' to internal copy-bitmap: {error.desc}"
+                )
+                raise
+        self.skip_unallocated = False
+        self.compress = False
+        self.discard_source = False
+        self.on_progress: Callable[[int], None] | None = None
+        self.on_remaining: Callable[[int], None] | None = None
+        self.in_flight = 0
+        """Bytes that are being copied."""
+        self._areas: list[_Area] = []
+        limits = [n.limits.max_transfer for n in (source, target) if n.limits is not None]
+        self._most = min([transfer for transfer in limits if transfer], default=1 << 31)
+
+    def _chunk(self, max_chunk: int) -> int:
+        if self.compress or self._most < self.cluster_size:
+            chunk = self.cluster_size
+        else:
+            chunk = min(max(self.cluster_size, MAX_CHUNK), self._most)
+        return min(chunk, max_chunk) if max_chunk else chunk
+
+    def reset(self, offset: int, length: int) -> None:
+        """Have an area, of whole clusters, not copied."""
+        self.copy_bitmap.reset(offset, length)
+        self._tell_remaining()
+
+    def _tell_remaining(self) -> None:
+        if self.on_remaining is not None:
+            self.on_remaining(self.copy_bitmap.count + self.in_flight)
+
+    async def reset_unallocated(self, offset: int) -> tuple[int, bool]:
+        """Take a run of clusters that the source itself has not got out of the bitmap.
+
+        :returns: bytes of the run, and whether the source has them
+        """
+        allocated, length = await self._is_cluster_allocated(offset)
+        length = min(length, self.length - offset)
+        if not allocated:
+            self.copy_bitmap.reset(offset, length)
+            self._tell_remaining()
+        return length, allocated
+
+    async def _is_cluster_allocated(self, offset: int) -> tuple[bool, int]:
+        """Whether the source itself holds anything of the clusters from `offset` on."""
+        total = 0
+        left = self.length - offset
+        cluster = self.cluster_size
+        while True:
+            allocated, count = await self.source.is_allocated(offset, left)
+            if allocated or count == left:
+                clusters = -(-(total + count) // cluster)
+                break
+            total += count
+            if total >= cluster:
+                clusters = total // cluster
+                break
+            offset, left = offset + count, left - count
+        return allocated, clusters * cluster
+
+    # Copying
+
+    async def copy(
+        self,
+        offset: int,
+        length: int,
+        *,
+        max_chunk: int = 0,
+        max_workers: int = MAX_WORKERS,
+        limit: CopyLimit | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        """Copy all that is dirty in an area of whole clusters, and wait for what others copy there.
+
+        :param max_chunk: bytes of the longest request, 0 for the default
+        :param max_workers: requests at a time
+        :param limit: of the speed
+        :param cancelled: whether to start nothing more
+        :raises CopyFailed: a request failed; the area is dirty again
+        """
+        call = _Call(self, max_chunk, max_workers, limit, cancelled)
+        while True:
+            copied = await call.run(offset, length)
+            if call.stopped:
+                return
+            if not copied and not await self._wait_for_one(offset, length):
+                return
+
+    async def _wait_for_one(self, offset: int, length: int) -> bool:
+        for area in self._areas:
+            if area.start < offset + length and offset < area.end:
+                await area.ended()
+                return True
+        return False
+
+    async def take(self, offset: int, end: int, max_chunk: int) -> _Area | None:
+        """Take the next dirty area out of the bitmap; None when there is none."""
+        start = self.copy_bitmap.next_dirty(offset)
+        if start is None or start >= end:
+            return None
+        clean = self.copy_bitmap.next_clean(start)
+        whole = min(end, self.length if clean is None else clean)
+        whole = -(-whole // self.cluster_size) * self.cluster_size
+        area = _Area(start, min(whole, start + self._chunk(max_chunk)))
+        self._claim(area)
+        try:
+            await self._look(area, whole if not max_chunk else area.end)
+        except BaseException:
+            self.give_back(area, failed=True)
+            raise
+        return area
+
+    def _claim(self, area: _Area) -> None:
+        self.copy_bitmap.reset(area.start, area.end - area.start)
+        self.in_flight += area.end - area.start
+        self._areas.append(area)
+
+    def _resize(self, area: _Area, end: int) -> None:
+        if end < area.end:
+            self.copy_bitmap.set(end, area.end - end)
+        else:
+            self.copy_bitmap.reset(area.end, end - area.end)
+        self.in_flight += end - area.end
+        area.end = end
+
+    async def _look(self, area: _Area, most: int) -> None:
+        """Cut `area` where what it holds changes; zeroes are taken whole, up to `most`."""
+        cluster = self.cluster_size
+        base = self.source.backing_chain_next if self.skip_unallocated else None
+        length = area.end - area.start
+        try:
+            status = await block_status_above(self.source, base, area.start, length)
+            if status.length == length and (status.zero or self._skips(status)):
+                status = await block_status_above(self.source, base, area.start, most - area.start)
+        except BlockIOError:
+            self._resize(area, area.start + cluster)
+            return
+        count = status.length
+        if area.start + count >= self.length:
+            count = -(-count // cluster) * cluster
+        elif count < cluster:
+            self._resize(area, area.start + cluster)
+            return
+        else:
+            count -= count % cluster
+        skipped = self._skips(status)
+        if status.zero or skipped:
+            area.zero = status.zero and not skipped
+            self._resize(area, min(most, area.start + count))
+            if skipped:
+                self._skip(area)
+        elif area.start + count < area.end:
+            self._resize(area, area.start + count)
+
+    def _skips(self, status: BlockStatus) -> bool:
+        return self.skip_unallocated and not status.allocated
+
+    def _skip(self, area: _Area) -> None:
+        self.give_back(area, failed=False)
+        area.start = area.end
+
+    def give_back(self, area: _Area, *, failed: bool) -> None:
+        """`area` is copied, or not; others may have it now."""
+        if area not in self._areas:
+            return
+        length = area.end - area.start
+        self.in_flight -= length
+        if failed:
+            self.copy_bitmap.set(area.start, length)
+        self._areas.remove(area)
+        self._tell_remaining()
+        area.wake()
+
+    async def copy_area(self, area: _Area) -> None:
+        """Copy an area that was taken.
+
+        :raises CopyFailed: reading or writing failed
+        """
+        offset, length = area.start, min(area.end, self.length) - area.start
+        is_read = True
+        try:
+            if area.zero:
+                is_read = False
+                await self.target.pwrite_zeroes(offset, length)
+            else:
+                data = await self.source.pread(offset, length)
+                await request_time(self.source)
+                is_read = False
+                if self.compress:
+                    await self.target.pwrite_compressed(offset, data)
+                else:
+                    await self.target.pwrite(offset, data)
+        except BlockIOError as error:
+            raise CopyFailed(error, is_read=is_read) from None
+        await request_time(self.target)
+        if self.discard_source:
+            await self.source.pdiscard(offset, length)
+
+
+class _Call:
+    """One call of `BlockCopyState.copy`."""
+
+    def __init__(
+        self,
+        state: BlockCopyState,
+        max_chunk: int,
+        max_workers: int,
+        limit: CopyLimit | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        self._state = state
+        self._max_chunk = max_chunk
+        self._max_workers = max_workers
+        self._limit = limit
+        self._cancelled = cancelled
+        self._running = 0
+        self._failure: CopyFailed | None = None
+        self._slot: Waiter | None = None
+        self.stopped = False
+
+    async def run(self, offset: int, length: int) -> bool:
+        """Copy what is dirty now; returns whether there was anything."""
+        state, end = self._state, offset + length
+        found = False
+        while offset < end and self._failure is None:
+            if self._cancelled is not None and self._cancelled():
+                self.stopped = True
+                break
+            area = await state.take(offset, end, self._max_chunk)
+            if area is None:
+                break
+            found = True
+            if area.start == area.end:
+                offset = area.end
+                continue
+            if self._limit is not None and not self._limit.may_go(area.end - area.start):
+                # Others may have the area while this call waits.
+                state.give_back(area, failed=True)
+                await self._limit.wait()
+                continue
+            offset = area.end
+            await self._wait_for(self._max_workers - 1)
+            if self._failure is not None:
+                state.give_back(area, failed=True)
+                break
+            self._running += 1
+            state.source.graph.clock.enter(self._copy(area), "block copy")
+        await self._wait_for(0)
+        if self._failure is not None:
+            raise self._failure
+        return found
+
+    async def _wait_for(self, most: int) -> None:
+        while self._running > most:
+            self._slot = Waiter(direct=True)
+            await self._slot
+
+    async def _copy(self, area: _Area) -> None:
+        state = self._state
+        failure: CopyFailed | None = None
+        length = area.end - area.start
+        try:
+            await state.copy_area(area)
+        except CopyFailed as error:
+            failure = error
+        except BlockIOError as error:
+            failure = CopyFailed(BlockIOError(error.errno or errno.EIO), is_read=False)
+        if failure is not None and self._failure is None:
+            self._failure = failure
+        if failure is None and state.on_progress is not None:
+            state.on_progress(length)
+        state.give_back(area, failed=failure is not None)
+        self._running -= 1
+        if self._slot is not None:
+            slot, self._slot = self._slot, None
+            slot.wake()
+
+
+def copy_cluster_size(target: Node, minimum: int) -> int:
+    """Bytes that are copied together: at least a cluster of the target.
+
+    :raises GenericError: `minimum` is no power of two
+    """
+    minimum %= 1 << 64
+    if minimum > _INT64_MAX:
+        raise GenericError(f"min-cluster-size too large: {minimum} > {_INT64_MAX}")
+    if minimum & (minimum - 1):
+        raise GenericError("min-cluster-size needs to be a power of 2")
+    if not target.driver.has_info:
+        if target.backing_chain_next is None:
+            target.graph.report(
+                "warning: The target block device doesn't provide information about the block size"
+                " and it doesn't have a backing file. The (default) block size of"
+                f" {DEFAULT_CLUSTER} bytes is used. If the actual block size of the target exceeds"
+                " this value, the backup may be unusable"
+            )
+        return max(minimum, DEFAULT_CLUSTER)
+    return max(minimum, DEFAULT_CLUSTER, target.driver.cluster_size() or 0)

@@ -1,0 +1,101 @@
+"""Committing an image into its backing file at once, without a job (HMP's commit)."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.change.permissions import ALL, RESIZE, WRITE
+from qmpd.block.io.backend import BlockBackend
+from qmpd.block.model.blockers import Op
+from qmpd.errors import BlockIOError, GenericError, QmpError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+
+_CHUNK: Final = 1 << 20
+
+
+async def commit_image(node: Node) -> None:
+    """Write what `node` holds into its backing file, and empty it.
+
+    :raises BlockIOError: it cannot be done
+    """
+    backing = node.backing
+    if backing is None:
+        raise BlockIOError(errno.ENOTSUP)
+    try:
+        node.check_operation(Op.COMMIT_SOURCE)
+        backing.check_operation(Op.COMMIT_TARGET)
+    except GenericError:
+        raise BlockIOError(errno.EBUSY) from None
+    was_read_only = backing.read_only
+    if was_read_only:
+        try:
+            await backing.set_read_only(False)
+        except QmpError:
+            raise BlockIOError(errno.EACCES) from None
+    try:
+        await _commit(node, backing)
+    finally:
+        if was_read_only:
+            with suppress(QmpError):
+                await backing.set_read_only(True)
+
+
+async def _commit(node: Node, backing: Node) -> None:
+    async with _using(node, WRITE), _filtered(backing), _using(backing, WRITE | RESIZE) as target:
+        length = node.length
+        if length > target.length():
+            await target.truncate(length, exact=False)
+        offset = 0
+        while offset < length:
+            allocated, count = await node.is_allocated(offset, min(_CHUNK, length - offset))
+            if allocated:
+                await target.pwrite(offset, await node.pread(offset, count))
+            offset += count
+        await node.driver.make_empty()
+        await node.flush()
+        await target.flush()
+
+
+@asynccontextmanager
+async def _using(node: Node, perm: int) -> AsyncIterator[BlockBackend]:
+    """A backend on `node`; that it cannot be had is reported.
+
+    :raises BlockIOError: EPERM
+    """
+    node.hold()
+    try:
+        try:
+            backend = BlockBackend(node.graph, "", node, perm=perm, shared=ALL)
+        except QmpError as error:
+            refused = BlockIOError(errno.EPERM)
+            refused.hint = error.desc
+            raise refused from None
+        try:
+            yield backend
+        finally:
+            await backend.close()
+    finally:
+        node.unhold()
+
+
+@asynccontextmanager
+async def _filtered(backing: Node) -> AsyncIterator[None]:
+    """Let the images over `backing` not mind that it is written to."""
+    graph = backing.graph
+    backing.hold()
+    try:
+        above = await graph.insert_filter(backing, {"driver": "commit_top"})
+        above.hold()
+        above.implicit = True
+        try:
+            yield
+        finally:
+            await graph.drop_filter(above)
+            await graph.release(above)
+    finally:
+        backing.unhold()

@@ -1,0 +1,185 @@
+"""Internal snapshots of several disks: what QEMU's snapshot-* jobs and `info snapshots` do to them.
+
+Disks are named by their nodes.  A node whose driver has no snapshots leaves them to its primary
+child, as long as that is all it stands on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.change.permissions import DATA, FILTERED, METADATA
+from qmpd.errors import BlockIOError, GenericError, QmpError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+
+
+def snapshot_holder(node: Node) -> Node | None:
+    """The node whose image has the snapshots of `node`; None where there can be none."""
+    while not node.driver.supports_internal_snapshots:
+        primary = node.primary
+        others = (e.node for e in node.children.values() if e.role & (DATA | METADATA | FILTERED))
+        if primary is None or any(other is not primary for other in others):
+            return None
+        node = primary
+    return node
+
+
+def can_snapshot(node: Node) -> bool:
+    """Whether snapshots of `node` can be taken now."""
+    if node.read_only or not node.active:
+        return False
+    holder = snapshot_holder(node)
+    return holder is not None and not holder.read_only and holder.active
+
+
+def snapshot_list(node: Node) -> list[dict[str, Any]]:
+    """The SnapshotInfo of each of a node's snapshots."""
+    holder = snapshot_holder(node)
+    return [] if holder is None else holder.driver.snapshot_list()
+
+
+def find_snapshot(node: Node, name: str) -> dict[str, Any] | None:
+    """The first snapshot of a name, as SnapshotInfo."""
+    return next((found for found in snapshot_list(node) if found["name"] == name), None)
+
+
+def all_disks(graph: Graph) -> list[Node]:
+    """The disks where nobody names any: what backends hold, else the monitor's nodes."""
+    roots = dict.fromkeys(backend.node for backend in graph.all_backends if backend.node)
+    if roots:
+        return list(roots)
+    return [node for node in reversed(list(graph.nodes())) if node.monitor_owned]
+
+
+def takes_part(node: Node) -> bool:
+    """Whether a disk that nobody named has to have a snapshot for it to be complete."""
+    if node.read_only:
+        return False
+    return not node.parents or any(edge.parent.is_backend for edge in node.parents)
+
+
+class SnapshotGroup:
+    """The disks of a snapshot.
+
+    :param graph: where they are
+    :param devices: the names of their nodes
+    """
+
+    def __init__(self, graph: Graph, devices: Sequence[str]) -> None:
+        self._graph = graph
+        self._devices = devices
+
+    def nodes(self) -> Iterator[Node]:
+        """The disks, in the order given.
+
+        :raises GenericError: none is named, or one is not there
+        """
+        if not self._devices:
+            raise GenericError("At least one device is required for snapshot")
+        nodes = []
+        for name in self._devices:
+            node = self._graph.find_node(name)
+            if node is None:
+                raise GenericError(f"No block device node '{name}'")
+            nodes.append(node)
+        return iter(nodes)
+
+    def check(self) -> None:
+        """Check that snapshots of all disks can be taken.
+
+        :raises GenericError: not of this one
+        """
+        for node in self.nodes():
+            if not can_snapshot(node):
+                raise GenericError(
+                    f"Device '{node.device_or_node_name}' is writable but does not support"
+                    " snapshots"
+                )
+
+    def find_vmstate(self, name: str) -> Node:
+        """The disk that keeps the guest's state.
+
+        :raises GenericError: it is not one of the disks
+        """
+        for node in self.nodes():
+            if node.node_name == name:
+                return node
+        raise GenericError(f"vmstate block device '{name}' does not exist")
+
+    def has(self, name: str) -> bool:
+        """Whether every disk has a snapshot of this name."""
+        return all(find_snapshot(node, name) is not None for node in self.nodes())
+
+    async def create(self, name: str, vmstate: Node) -> None:
+        """Take a snapshot of every disk, or of none.
+
+        :raises GenericError: one failed
+        """
+        date = self._graph.clock.date()
+        clock = self._graph.guest_clock.now()
+        for node in self.nodes():
+            holder = snapshot_holder(node)
+            assert holder is not None
+            try:
+                await holder.driver.snapshot_create(
+                    name, date, clock, disk_only=node is not vmstate
+                )
+            except BlockIOError:
+                with suppress(QmpError):
+                    await self.delete(name)
+                raise GenericError(
+                    f"Could not create snapshot '{name}' on '{node.device_or_node_name}'"
+                ) from None
+
+    async def delete(self, name: str) -> None:
+        """Delete the snapshot from all disks that have it.
+
+        :raises GenericError: it failed
+        """
+        for node in self.nodes():
+            found, holder = find_snapshot(node, name), snapshot_holder(node)
+            if found is None or holder is None:
+                continue
+            try:
+                await holder.driver.snapshot_delete(found["id"], name)
+            except QmpError as error:
+                raise GenericError(
+                    f"Could not delete snapshot '{name}' on"
+                    f" '{node.device_or_node_name}': {error.desc}"
+                ) from None
+
+    async def go_to(self, name: str) -> None:
+        """Bring all disks back to the snapshot; those before one that fails are back already.
+
+        :raises GenericError: one failed
+        """
+        for node in self.nodes():
+            try:
+                await _go_to(node, name)
+            except QmpError as error:
+                raise GenericError(
+                    f"Could not load snapshot '{name}' on"
+                    f" '{node.device_or_node_name}': {error.desc}"
+                ) from None
+
+
+async def _go_to(node: Node, name: str) -> None:
+    if node.bitmaps:
+        raise GenericError("Device has active dirty bitmaps")
+    if node.driver.supports_internal_snapshots:
+        try:
+            await node.driver.snapshot_goto(name)
+        except BlockIOError as error:
+            raise GenericError(f"Failed to load snapshot: {os.strerror(error.errno)}") from None
+        return
+    primary = node.primary
+    if primary is None or snapshot_holder(node) is None:
+        raise GenericError("Block driver does not support snapshots")
+    await _go_to(primary, name)
+    node.refresh_length()

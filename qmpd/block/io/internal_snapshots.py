@@ -1,0 +1,74 @@
+"""Commands on internal snapshots and on the backing file names of headers."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.io.disk_snapshots import snapshot_holder, snapshot_list
+from qmpd.block.model.blockers import Op
+from qmpd.errors import BlockIOError, GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+
+
+async def delete_internal(
+    graph: Graph, device: str, ident: str | None, name: str | None
+) -> dict[str, Any]:
+    """Command blockdev-snapshot-delete-internal-sync; returns the snapshot's SnapshotInfo.
+
+    :raises QmpError: QEMU's texts
+    """
+    node = graph.lookup_root(device)
+    if ident is None and name is None:
+        raise GenericError("Name or id must be provided")
+    node.check_operation(Op.INTERNAL_SNAPSHOT_DELETE)
+    holder = snapshot_holder(node)
+    if holder is None:
+        raise GenericError(f"Failed to get a snapshot list: {os.strerror(errno.ENOTSUP)}")
+    found = next(
+        (
+            snapshot
+            for snapshot in snapshot_list(node)
+            if (ident is None or snapshot["id"] == ident)
+            and (name is None or snapshot["name"] == name)
+        ),
+        None,
+    )
+    if found is None:
+        raise GenericError(
+            f"Snapshot with id '{'null' if ident is None else ident}' and name"
+            f" '{'null' if name is None else name}' does not exist on device '{device}'"
+        )
+    await graph.drained([node], holder.driver.snapshot_delete(ident, name))
+    return found
+
+
+async def change_backing_file(
+    graph: Graph, device: str, image_node_name: str, backing_file: str
+) -> None:
+    """Command change-backing-file: another name in the header, nothing else.
+
+    :raises QmpError: QEMU's texts
+    """
+    node = graph.lookup_root(device)
+    image = graph.lookup_device_or_node(None, image_node_name)
+    if image.backing_chain_next is None:
+        raise GenericError("not allowing backing file change on an image without a backing file")
+    node.check_operation(Op.CHANGE)
+    if not node.chain_contains(image):
+        raise GenericError(f"'{device}' and image file are not in the same chain")
+    was_read_only = image.read_only
+    if was_read_only:
+        await image.set_read_only(False)
+    failure: BlockIOError | None = None
+    try:
+        await image.driver.change_backing_file(backing_file, image.driver.format_name)
+    except BlockIOError as error:
+        failure = error
+    if was_read_only:
+        await image.set_read_only(True)
+    if failure is not None:
+        raise failure.prefixed(f"Could not change backing file to '{backing_file}': ")

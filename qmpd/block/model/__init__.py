@@ -1,0 +1,1 @@
+"""Nodes, edges and drivers: what a block graph is made of."""

@@ -1,0 +1,57 @@
+"""The block drivers, each in a module of its own, imported when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.driver import BlockDriver
+
+DRIVERS: Final = MappingProxyType(
+    {
+        "blkdebug": "filters.blkdebug:BlkDebug",
+        "commit_top": "filters.commit_top:CommitTop",
+        "compress": "filters.compress:Compress",
+        "copy-before-write": "filters.copy_before_write:CopyBeforeWrite",
+        "copy-on-read": "filters.copy_on_read:CopyOnRead",
+        "file": "protocols.file:File",
+        "mirror_top": "filters.mirror_top:MirrorTop",
+        "nbd": "protocols.nbd:Nbd",
+        "null-aio": "protocols.null:NullAio",
+        "null-co": "protocols.null:NullCo",
+        "preallocate": "filters.preallocate:Preallocate",
+        "qcow2": "formats.qcow2:Qcow2",
+        "quorum": "filters.quorum:Quorum",
+        "raw": "formats.raw:Raw",
+        "snapshot-access": "filters.snapshot_access:SnapshotAccess",
+        "throttle": "filters.throttle:Throttle",
+    }
+)
+"""Module and class of every driver that is here."""
+
+
+def find_image_driver(name: str) -> type[BlockDriver]:
+    """The driver called `name`, for jobs that make or change images.
+
+    :raises GenericError: it is not built in, in QEMU's words
+    """
+    if name not in DRIVERS:
+        raise GenericError(f"Block driver '{name}' not found or not supported")
+    return find_driver(name)
+
+
+def find_driver(name: str) -> type[BlockDriver]:
+    """The driver called `name`.
+
+    :raises GenericError: it is not built in, in QEMU's words
+    """
+    place = DRIVERS.get(name)
+    if place is None:
+        raise GenericError(f"Unknown driver '{name}'")
+    module, _, cls = place.partition(":")
+    driver: type[BlockDriver] = getattr(import_module(f"qmpd.block.drivers.{module}"), cls)
+    return driver

@@ -1,0 +1,1 @@
+"""Read-only views of the block graph, as queries answer them."""

@@ -1,0 +1,69 @@
+"""Command x-debug-query-block-graph: nodes, backends and jobs, and who holds whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.change.permissions import NAMES
+
+if TYPE_CHECKING:
+    from qmpd.block.model.edge import Edge
+    from qmpd.block.model.graph import Graph
+
+
+def _names(permissions: int) -> list[str]:
+    """Names of permissions; QEMU lists the highest bit first."""
+    return [name.replace(" ", "-") for bit, name in reversed(NAMES) if permissions & bit]
+
+
+class _Listing:
+    """XDbgBlockGraph under way: ids are given in the order in which things are met."""
+
+    def __init__(self) -> None:
+        self._ids: dict[object, int] = {}
+        self.nodes: list[dict[str, Any]] = []
+        self.edges: list[dict[str, Any]] = []
+
+    def identify(self, thing: object) -> int:
+        """The id of `thing`, a new one where it has none."""
+        return self._ids.setdefault(thing, len(self._ids) + 1)
+
+    def add_node(self, thing: object, kind: str, name: str) -> None:
+        """List a node, a backend or a job."""
+        self.nodes.insert(0, {"id": self.identify(thing), "type": kind, "name": name})
+
+    def add_edge(self, edge: Edge) -> None:
+        """List who holds whom."""
+        self.edges.insert(
+            0,
+            {
+                "parent": self.identify(edge.parent),
+                "child": self.identify(edge.node),
+                "name": edge.name,
+                "perm": _names(edge.perm),
+                "shared-perm": _names(edge.shared),
+            },
+        )
+
+
+def debug_graph(graph: Graph, jobs: Iterable[tuple[str, list[Edge], object]]) -> dict[str, Any]:
+    """The whole graph, as QEMU lists it: everything in reverse.
+
+    :param jobs: id, edges from the newest on, and the job itself, the newest job first
+    """
+    listing = _Listing()
+    for backend in graph.all_backends:
+        name = backend.name or backend.device_id or ""
+        listing.add_node(backend, "block-backend", name)
+        if backend.root is not None:
+            listing.add_edge(backend.root)
+    for job_id, edges, job in jobs:
+        listing.add_node(job, "block-job", job_id)
+        for edge in edges:
+            listing.add_edge(edge)
+    for node in reversed(list(graph.nodes())):
+        listing.add_node(node, "block-driver", node.node_name)
+        for edge in reversed(node.children.values()):
+            listing.add_edge(edge)
+    return {"nodes": listing.nodes, "edges": listing.edges}

@@ -1,0 +1,158 @@
+"""What query-block and query-named-block-nodes tell, as plain dictionaries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.block.io.disk_snapshots import snapshot_list
+from qmpd.block.io.throttle_limits import BUCKETS
+from qmpd.block.model.filename import Names, filename
+
+if TYPE_CHECKING:
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+
+_NO_LIMITS: Final = dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+
+
+async def image_info(
+    node: Node, *, flat: bool, names: Names | None = None, every: bool = True
+) -> dict[str, Any]:
+    """ImageInfo of a node.
+
+    :param flat: leave out the image below it
+    :param names: file names that are known already, see `filename`
+    :param every: show filters that a job has put there by itself, too
+    """
+    top: dict[str, Any] = {}
+    info, current = top, node
+    while True:
+        info |= await _node_info(current, names)
+        below = None if flat else current.filter_or_backing
+        if below is not None and not every:
+            below = below.skip_implicit_filters()
+        if below is None:
+            return top
+        info["backing-image"] = {}
+        info, current = info["backing-image"], below
+
+
+async def _node_info(node: Node, names: Names | None) -> dict[str, Any]:
+    info: dict[str, Any] = {
+        "filename": filename(node, names),
+        "format": node.driver.format_name,
+        "virtual-size": node.length,
+    }
+    allocated = node.driver.allocated_size()
+    if allocated is not None:
+        info["actual-size"] = allocated
+    info |= await node.driver.info_members()
+    snapshots = snapshot_list(node)
+    if snapshots:
+        info["snapshots"] = snapshots
+    return info
+
+
+async def block_device_info(
+    node: Node, *, flat: bool, backend: BlockBackend | None = None, names: Names | None = None
+) -> dict[str, Any]:
+    """BlockDeviceInfo of a node.
+
+    :param backend: the one it is seen through
+    :param flat: leave out what lies below it
+    """
+    names = {} if names is None else names
+    backing = node.backing
+    info: dict[str, Any] = {
+        "file": filename(node, names),
+        "node-name": node.node_name,
+        "ro": node.read_only,
+        "drv": node.driver.format_name,
+    }
+    if backing is not None:
+        info["backing_file"] = filename(backing, names)
+    info |= {
+        "backing_file_depth": 0 if flat else chain_depth(node, every=backend is None),
+        "encrypted": False,
+        "detect_zeroes": node.detect_zeroes,
+        **_limits(backend),
+        "image": await image_info(node, flat=flat, names=names, every=backend is None),
+        "cache": {
+            "writeback": backend is None or backend.enable_write_cache,
+            "direct": node.cache.direct,
+            "no-flush": node.cache.no_flush,
+        },
+        "write_threshold": _signed(node.write_threshold),
+    }
+    if node.bitmaps:
+        info["dirty-bitmaps"] = [bitmap.info() for bitmap in node.bitmaps]
+    info["active"] = node.active
+    return info
+
+
+def _limits(backend: BlockBackend | None) -> dict[str, Any]:
+    """The limits a backend is under."""
+    if backend is None or backend.throttle is None:
+        return dict(_NO_LIMITS)
+    group = backend.throttle.group
+    names = dict(zip(BUCKETS, _NO_LIMITS, strict=True))
+    buckets = group.config.buckets
+    info: dict[str, Any] = {names[limit]: bucket.avg for limit, bucket in buckets.items()}
+    for limit, bucket in buckets.items():
+        if bucket.max:
+            info[f"{names[limit]}_max"] = bucket.max
+            info[f"{names[limit]}_max_length"] = bucket.burst_length
+    if group.config.op_size:
+        info["iops_size"] = group.config.op_size
+    info["group"] = group.name
+    return info
+
+
+def _signed(value: int) -> int:
+    """A 64-bit unsigned value as the signed one that queries print."""
+    return value - (1 << 64) if value >> 63 else value
+
+
+def chain_depth(node: Node, *, every: bool = True) -> int:
+    """How many images and filters lie below `node` in its chain.
+
+    :param every: count filters that a job has put there by itself, too
+    """
+    depth = 0
+    below = node.filter_or_backing
+    while below is not None:
+        depth += every or not below.implicit
+        below = below.filter_or_backing
+    return depth
+
+
+async def block_info(backend: BlockBackend) -> dict[str, Any]:
+    """BlockInfo of a backend."""
+    device = backend.device
+    info: dict[str, Any] = {"device": backend.name}
+    if device is not None and device.id:
+        info["qdev"] = device.id
+    info["type"] = "unknown"
+    info["removable"] = backend.removable
+    info["locked"] = device is not None and device.locked
+    if backend.node is not None:
+        # What a job has put there by itself is nothing the user knows of.
+        node = backend.node.skip_implicit_filters()
+        info["inserted"] = await block_device_info(node, flat=False, backend=backend)
+    if device is not None and device.tray_open is not None:
+        info["tray_open"] = device.tray_open
+    if device is not None and device.io_status is not None:
+        info["io-status"] = device.io_status
+    return info
+
+
+async def query_block(graph: Graph) -> list[dict[str, Any]]:
+    """Command query-block: every backend with a name or a device, in the order they were made."""
+    return [await block_info(backend) for backend in graph.shown_backends()]
+
+
+async def query_named_block_nodes(graph: Graph, *, flat: bool) -> list[dict[str, Any]]:
+    """Command query-named-block-nodes: every node, the newest first."""
+    names: Names = {}
+    return [await block_device_info(node, flat=flat, names=names) for node in graph.nodes()]

@@ -1,0 +1,1 @@
+"""qmpd-storage-daemon: the options of the storage daemon."""

@@ -1,0 +1,100 @@
+"""``qmpd-storage-daemon``: the command line of QEMU's storage daemon."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from qmpd.cli.report import Program, put_own_modules_first
+from qmpd.options.command_line import CommandLineError, Option
+from qmpd.options.getopt_long import Getopt
+
+OPTIONS: Final = {
+    "blockdev": True,
+    "chardev": True,
+    "daemonize": False,
+    "export": True,
+    "help": False,
+    "monitor": True,
+    "nbd-server": True,
+    "object": True,
+    "pidfile": True,
+    "trace": True,
+    "version": False,
+}
+"""Long options; True: takes an argument."""
+
+SHORT: Final = {"h": "help", "T": "trace", "V": "version"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; returns its status."""
+    put_own_modules_first()
+    words = sys.argv if argv is None else argv
+    program = Program(words[0])
+    options: list[Option] = []
+    try:
+        for option in Getopt(OPTIONS, SHORT).parse(words[1:]):
+            text = _probe(program, option)
+            if text is not None:
+                sys.stdout.write(text)
+                return 0
+            options.append(option)
+    except CommandLineError as error:
+        program.message(error.text, error.location, error.hint)
+        return 1
+    from qmpd.cli.host import run_program
+
+    return run_program(program, lambda _: _run(program, options))
+
+
+def _probe(program: Program, option: Option) -> str | None:
+    """What an option prints that ends the program at once."""
+    if option.name == "help":
+        from qmpd.cli.help_text import storage_daemon_help
+
+        return storage_daemon_help(program.name)
+    if option.name == "version":
+        from qmpd.cli.help_text import version
+
+        return version("qemu-storage-daemon")
+    return None
+
+
+def _run(program: Program, options: list[Option]) -> int:
+    from qmpd.cli.host import JOURNAL_VARIABLE, STORAGE_VARIABLE, Host, Hosting
+    from qmpd.cli.storage_daemon.options import StorageDaemonOptions
+    from qmpd.profile.personality import Personality
+
+    pid_file = next((o.argument for o in reversed(options) if o.name == "pidfile"), None)
+    host = Host(
+        program,
+        Hosting(
+            pid_file=pid_file,
+            pid_file_last=True,
+            daemonize=any(o.name == "daemonize" for o in options),
+        ),
+    )
+    host.begin()
+    host.build(
+        os.environ.get(STORAGE_VARIABLE, "host"),
+        os.environ.get(JOURNAL_VARIABLE),
+        personality=Personality.STORAGE_DAEMON,
+    )
+    setup = StorageDaemonOptions(host)
+    try:
+        for option in options:
+            if not setup.apply(option):
+                return 0
+        return host.serve()
+    except CommandLineError:
+        host.abandon()
+        raise
+
+
+if __name__ == "__main__":
+    from qmpd.cli.host import finish
+
+    finish(main())

@@ -1,0 +1,120 @@
+"""What each option of the storage daemon does, in the order in which they are given."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from qmpd.cli.chardev_options import BACKENDS, ChardevFactory, parse_chardev
+from qmpd.cli.host import located
+from qmpd.cli.monitor_options import add_monitor, read_tree
+from qmpd.cli.object_options import add_object, object_help
+from qmpd.errors import QmpError
+from qmpd.options.block_tree import add_node, read_nbd_server, read_option_value
+from qmpd.options.command_line import CommandLineError, Option
+from qmpd.options.getopt_long import STRAY
+from qmpd.options.qemu_opts import help_text
+from qmpd.profile.personality import Personality
+
+if TYPE_CHECKING:
+    from qmpd.cli.host import Host
+
+
+class StorageDaemonOptions:
+    """Applies options to a host, one by one.
+
+    :param host: with its machine built
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._program = host.program
+        self._factory = ChardevFactory(host.server, Personality.STORAGE_DAEMON, self._inform)
+        self._location = ""
+        self._actions = {
+            "blockdev": self._blockdev,
+            "chardev": self._chardev,
+            "monitor": self._monitor,
+            "object": self._object,
+            "export": self._export,
+            "nbd-server": self._nbd_server,
+            "trace": self._trace,
+        }
+
+    def apply(self, option: Option) -> bool:
+        """Do what `option` says; False: it was a probe, and the program ends well.
+
+        :raises CommandLineError: with QEMU's text
+        """
+        if option.name == STRAY:
+            raise CommandLineError("Unexpected argument", location=option.location)
+        action = self._actions.get(option.name)
+        if action is None:
+            return True
+        self._location = option.location
+        try:
+            return action(option.value)
+        except QmpError as error:
+            raise located(error, option.location) from None
+        except CommandLineError as error:
+            if error.location is None:
+                error.location = option.location
+            raise
+
+    def _inform(self, text: str) -> None:
+        self._program.message(f"info: {text}", self._location)
+
+    def _warn(self, text: str, hint: str) -> None:
+        self._program.warn(text, self._location, hint)
+
+    def _blockdev(self, text: str) -> bool:
+        add_node(self._host.server, read_option_value("block_core:BlockdevOptions", text, "driver"))
+        return True
+
+    def _chardev(self, text: str) -> bool:
+        if text in ("help", "?"):
+            names = "".join(f"\n  {name}" for name in BACKENDS[Personality.STORAGE_DAEMON])
+            sys.stdout.write(f"Available chardev backend types: {names}\n")
+            return False
+        opts = parse_chardev(text, self._warn)
+        if opts.wants_help:
+            sys.stdout.write(help_text(opts.group))
+            raise SystemExit(1)
+        self._factory.create(opts)
+        return True
+
+    def _monitor(self, text: str) -> bool:
+        from qmpd.options.block_tree import parse_tree
+
+        tree = parse_tree(text, "chardev")
+        options = read_tree(tree, self._location)
+        add_monitor(self._host.server, self._factory, options, human=False)
+        return True
+
+    def _object(self, text: str) -> bool:
+        printed = object_help(text, Personality.STORAGE_DAEMON)
+        if printed is not None:
+            sys.stdout.write(printed)
+            return False
+        add_object(self._host.server.machine, text)
+        return True
+
+    def _export(self, text: str) -> bool:
+        from qmpd.export.add import add_export
+
+        server = self._host.server
+        options = read_option_value("block_export:BlockExportOptions", text, "type")
+        server.run_now(add_export(server.machine, options))
+        return True
+
+    def _nbd_server(self, text: str) -> bool:
+        from qmpd.export.nbd.control import start_server
+
+        server = self._host.server
+        server.run_now(start_server(server.machine, read_nbd_server(text)))
+        return True
+
+    def _trace(self, text: str) -> bool:
+        name = text.split(",", 1)[0]
+        self._warn(f"trace event '{name.removeprefix('enable=')}' does not exist", "")
+        return True

@@ -1,0 +1,1 @@
+"""qmpd-system: the options of the system emulator."""

@@ -1,0 +1,98 @@
+"""What board a command line asks for, and which drives it has without being asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from qmpd.machine.devices.board import Board
+
+if TYPE_CHECKING:
+    from qmpd.cli.system.config import SystemConfig
+
+VGA_MODELS: Final = {
+    "std": "VGA",
+    "cirrus": "cirrus-vga",
+    "vmware": "vmware-svga",
+    "qxl": "qxl-vga",
+    "virtio": "virtio-vga",
+}
+"""Display adapters by the values of ``-vga``."""
+
+REPLACED_DEFAULTS: Final = {
+    "isa-serial": "serial",
+    "isa-parallel": "parallel",
+    "isa-fdc": "floppy",
+    "floppy": "floppy",
+    **dict.fromkeys(("ide-cd", "ide-hd", "scsi-cd", "scsi-hd"), "cdrom"),
+    **dict.fromkeys(
+        (
+            "VGA",
+            "isa-vga",
+            "cirrus-vga",
+            "isa-cirrus-vga",
+            "vmware-svga",
+            "qxl-vga",
+            "virtio-vga",
+            "ati-vga",
+            "vhost-user-vga",
+            "virtio-vga-gl",
+            "virtio-vga-rutabaga",
+        ),
+        "vga",
+    ),
+}
+"""The default device that is left out where a ``-device`` is of this model."""
+
+MAX_SERIALS: Final = 4
+MAX_PARALLELS: Final = 3
+
+
+def wanted_defaults(config: SystemConfig) -> frozenset[str]:
+    """The kinds of default devices that the machine gets."""
+    if not config.defaults:
+        return frozenset()
+    models = {str(thing.what.get("driver")) for thing in config.devices + config.json_devices}
+    replaced = {REPLACED_DEFAULTS.get(model) for model in models}
+    return frozenset(REPLACED_DEFAULTS.values()) - replaced
+
+
+def board_of(config: SystemConfig) -> Board:
+    """The board of the machine."""
+    machine = config.machine
+    defaults = wanted_defaults(config)
+    given = config.hardware
+    vga = "std" if "vga" in defaults else "none"
+    for value in given.get("vga", ()):
+        vga = value.split(",")[0]
+    network = [value for name in ("nic", "net") for value in given.get(name, ())]
+    adapters = sum(not value.startswith(("none", "user", "tap")) for value in given.get("net", ()))
+    adapters += sum(not value.startswith("none") for value in given.get("nic", ()))
+    if config.defaults and not network and "netdev" not in given:
+        adapters = 1
+    parallels = [value for value in given.get("parallel", ()) if value != "none"]
+    serials = len(config.serials)
+    if config.default_serial and "serial" in defaults:
+        serials += 1
+    return Board(
+        machine.buses,
+        machine.name,
+        cpus=machine.cpus,
+        vga=VGA_MODELS.get(vga),
+        adapters=adapters,
+        serials=min(serials, MAX_SERIALS),
+        parallels=min(
+            len(parallels) if "parallel" in given else int("parallel" in defaults), MAX_PARALLELS
+        ),
+        hpet=machine.properties.get("hpet", "on") == "on",
+    )
+
+
+def default_drives(config: SystemConfig) -> list[dict[str, str]]:
+    """The drives that the machine gets where nothing else is in their places: their options."""
+    defaults = wanted_defaults(config)
+    drives: list[dict[str, str]] = []
+    if config.machine.has_hardware and "cdrom" in defaults:
+        drives.append({"if": "ide", "index": "2", "media": "cdrom"})
+    if config.machine.buses == "pc" and "floppy" in defaults:
+        drives.append({"if": "floppy", "index": "0"})
+    return drives

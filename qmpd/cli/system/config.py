@@ -1,0 +1,337 @@
+"""The command line of the system emulator, read: what is asked for, in what order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.cli.chardev_options import parse_short_form
+from qmpd.cli.monitor_options import MonitorOptions, read_opts
+from qmpd.cli.report import Program
+from qmpd.cli.system.checks import CHECKS, COMPAT_VALUES, UNSERVED
+from qmpd.cli.system.machine_options import MachineOptions
+from qmpd.cli.system.qemu_options import DISK_IMAGE, OTHER_TARGETS
+from qmpd.options import groups as groups
+from qmpd.options.block_tree import parse_tree
+from qmpd.options.command_line import CommandLineError, Option
+from qmpd.options.keyval import parse_keyval
+from qmpd.options.qemu_opts import Opts, Warn, help_text, parse_opts
+
+if TYPE_CHECKING:
+    from qmpd.options.qemu_opts import OptionGroup
+
+DRIVES: Final = {
+    "hda": ("", 0, "disk"),
+    "hdb": ("", 1, "disk"),
+    "hdc": ("", 2, "disk"),
+    "hdd": ("", 3, "disk"),
+    "cdrom": ("", 2, "cdrom"),
+    "fda": ("floppy", 0, None),
+    "fdb": ("floppy", 1, None),
+    "mtdblock": ("mtd", None, None),
+    "sd": ("sd", None, None),
+    "pflash": ("pflash", None, None),
+    DISK_IMAGE: ("", 0, "disk"),
+}
+"""Options that are short for ``-drive``: its if, index and media."""
+
+
+def _read_value(type_name: str, text: str, implied_key: str | None = None) -> dict[str, Any]:
+    from qmpd.errors import GenericError
+    from qmpd.options.block_tree import read_option_value
+
+    try:
+        return read_option_value(type_name, text, implied_key)
+    except GenericError as error:
+        raise CommandLineError(error.desc) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A piece of the command line to be dealt with later.
+
+    :param location: what messages about it begin with
+    """
+
+    what: Any
+    location: str
+
+
+@dataclass
+class SystemConfig:
+    """What a command line asks for."""
+
+    name: str | None = None
+    uuid: str = "00000000-0000-0000-0000-000000000000"
+    compat: dict[str, str] = field(default_factory=dict)
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    paused: bool = False
+    snapshot: bool = False
+    preconfig: bool = False
+    daemonize: bool = False
+    pid_file: str | None = None
+    nographic: bool = False
+    defaults: bool = True
+    default_monitor: bool = True
+    default_serial: bool = True
+    timestamps: bool = False
+    escape: int = 1
+    qtest: Located | None = None
+    qtest_log: str | None = None
+    chardevs: list[Located] = field(default_factory=list)
+    monitors: list[MonitorOptions] = field(default_factory=list)
+    serials: list[Located] = field(default_factory=list)
+    blockdevs: list[Located] = field(default_factory=list)
+    drives: list[Located] = field(default_factory=list)
+    objects: list[Located] = field(default_factory=list)
+    devices: list[Located] = field(default_factory=list)
+    json_devices: list[Located] = field(default_factory=list)
+    hardware: dict[str, list[str]] = field(default_factory=dict)
+    """Values of other options, by their names."""
+    probes: list[Located] = field(default_factory=list)
+
+
+class ConfigReader:
+    """Reads options, one after the other, into a `SystemConfig`."""
+
+    def __init__(self, program: Program) -> None:
+        self.config = SystemConfig()
+        self._program = program
+        self._option = Option("", None, "")
+        self._merged: dict[str, Opts] = {}
+        self._ids: dict[str, set[str]] = {}
+        self._compat_monitors = 0
+        self._actions: dict[str, Callable[[str], None]] = {
+            "blockdev": self._blockdev,
+            "chardev": self._chardev,
+            "compat": self._compat,
+            "device": self._device,
+            "drive": self._drive,
+            "echr": self._echr,
+            "machine": self.config.machine.read_machine,
+            "M": self.config.machine.read_machine,
+            "accel": self.config.machine.read_accel,
+            "cpu": self.config.machine.read_cpu,
+            "mon": self._mon,
+            "monitor": self._monitor,
+            "msg": self._msg,
+            "name": self._name,
+            "object": self._object,
+            "pidfile": self._pidfile,
+            "qmp": lambda text: self._compat_monitor(text, control=True, pretty=False),
+            "qmp-pretty": lambda text: self._compat_monitor(text, control=True, pretty=True),
+            "qtest": self._qtest,
+            "qtest-log": self._qtest_log,
+            "serial": self._serial,
+            "smp": self.config.machine.read_smp,
+            "uuid": self._uuid,
+        }
+        self._flags: dict[str, str] = {
+            "S": "paused",
+            "preconfig": "preconfig",
+            "daemonize": "daemonize",
+            "nographic": "nographic",
+            "snapshot": "snapshot",
+        }
+
+    def read(self, option: Option) -> None:
+        """Take one option.
+
+        :raises CommandLineError: with QEMU's text
+        """
+        self._option = option
+        try:
+            self._read(option)
+        except CommandLineError as error:
+            if error.location is None:
+                error.location = option.location
+            raise
+
+    def _read(self, option: Option) -> None:
+        name = option.name
+        if name in OTHER_TARGETS:
+            raise CommandLineError("Option not supported for this target")
+        if name in UNSERVED:
+            raise CommandLineError(f"{UNSERVED[name]} not served by qmpd")
+        if name in self._flags:
+            setattr(self.config, self._flags[name], True)
+        elif name == "nodefaults":
+            self.config.defaults = False
+        elif name == "enable-kvm":
+            self.config.machine.read_accel("kvm")
+        elif name in DRIVES:
+            self._drive_shortcut(name, option.value)
+        elif name in self._actions:
+            self._actions[name](option.value)
+        else:
+            if name in CHECKS:
+                CHECKS[name](option.value, self.warn)
+            self.config.hardware.setdefault(name, []).append(option.argument or "")
+
+    def warn(self, text: str, hint: str) -> None:
+        """Print a warning about the option at hand."""
+        self._program.warn(text, self._option.location, hint)
+
+    def _parse(self, group: OptionGroup, text: str, warn: Warn | None = None) -> Opts:
+        """Parse QemuOpts syntax; a repeated option of a merging group adds to the first."""
+        into = self._merged.get(group.name) if group.merge else None
+        opts = parse_opts(group, text, warn or self.warn, into=into)
+        if opts.wants_help:
+            self._program.print(help_text(group))
+            raise SystemExit(1)
+        if group.merge:
+            self._merged[group.name] = opts
+        self._note_id(group, opts.id)
+        return opts
+
+    def _note_id(self, group: OptionGroup, new: str | None) -> None:
+        known = self._ids.setdefault(group.name, set())
+        if new is not None and new in known:
+            raise CommandLineError(f"Duplicate ID '{new}' for {group.name}")
+        if new is not None:
+            known.add(new)
+
+    def _later(self, what: object) -> Located:
+        return Located(what, self._option.location)
+
+    def _blockdev(self, text: str) -> None:
+        options = _read_value("block_core:BlockdevOptions", text, "driver")
+        self.config.blockdevs.append(self._later(options))
+
+    def _drive(self, text: str) -> None:
+        opts = self._parse(groups.DRIVE, text)
+        if opts.get("format") in ("help", "?"):
+            self.config.probes.append(self._later("formats"))
+        self.config.drives.append(self._later(opts))
+
+    def _drive_shortcut(self, name: str, path: str) -> None:
+        interface, index, media = DRIVES[name]
+        opts = Opts(groups.DRIVE)
+        if interface:
+            opts.set("if", interface)
+        if index is not None:
+            opts.set("index", str(index))
+        opts.set("file", path)
+        if media is not None:
+            opts.set("media", media)
+        self.config.drives.append(self._later(opts))
+
+    def _object(self, text: str) -> None:
+        from qmpd.cli.object_options import object_help, read_flat_object
+        from qmpd.profile.personality import Personality
+
+        printed = object_help(text, Personality.SYSTEM)
+        if printed is not None:
+            self._program.print(printed)
+            raise SystemExit(0)
+        if text.startswith("{"):
+            self.config.objects.append(self._later(_read_value("qom:ObjectOptions", text)))
+            return
+        opts = self._parse(groups.OBJECT, text)
+        self.config.objects.append(self._later(read_flat_object(opts)))
+
+    def _device(self, text: str) -> None:
+        if text.startswith("{"):
+            self.config.json_devices.append(self._later(parse_tree(text, None)))
+            return
+        opts = parse_opts(groups.DEVICE, text, self.warn)
+        self._note_id(groups.DEVICE, opts.id)
+        if opts.wants_help:
+            self.config.probes.append(self._later(("device", opts.get("driver"))))
+            return
+        properties = dict(opts)
+        if opts.id is not None:
+            properties["id"] = opts.id
+        self.config.devices.append(self._later(properties))
+
+    def _chardev(self, text: str) -> None:
+        if text in ("help", "?"):
+            self.config.probes.append(self._later("chardevs"))
+            return
+        self.config.chardevs.append(self._later(self._parse(groups.CHARDEV, text)))
+
+    def _mon(self, text: str) -> None:
+        opts = self._parse(groups.MON, text)
+        self.config.monitors.append(read_opts(opts, self._option.location))
+        self.config.default_monitor = False
+
+    def _monitor(self, text: str) -> None:
+        self.config.default_monitor = False
+        if not text.startswith("none"):
+            self._compat_monitor(text, control=False, pretty=False)
+
+    def _compat_monitor(self, text: str, *, control: bool, pretty: bool) -> None:
+        self.config.default_monitor = False
+        if text.startswith("chardev:"):
+            label = text.removeprefix("chardev:")
+        else:
+            label = f"compat_monitor{self._compat_monitors}"
+            self._compat_monitors += 1
+            try:
+                opts = parse_short_form(label, text)
+                self._note_id(groups.CHARDEV, label)
+            except CommandLineError as error:
+                if error.text:
+                    self._program.message(error.text, self._option.location, error.hint)
+                raise CommandLineError(f"parse error: {text}") from None
+            self.config.chardevs.append(self._later(opts))
+        options = MonitorOptions(label, control, pretty, self._option.location)
+        self.config.monitors.append(options)
+
+    def _serial(self, text: str) -> None:
+        self.config.default_serial = False
+        if text != "none":
+            self.config.serials.append(self._later(text))
+
+    def _qtest(self, text: str) -> None:
+        self.config.qtest = self._later(text)
+
+    def _qtest_log(self, text: str) -> None:
+        self.config.qtest_log = text
+
+    def _name(self, text: str) -> None:
+        name = self._parse(groups.NAME, text).get("guest")
+        if name is not None:
+            self.config.name = name
+
+    def _uuid(self, text: str) -> None:
+        import uuid
+
+        digits = text.replace("-", "")
+        if [len(part) for part in text.split("-")] != [8, 4, 4, 4, 12] or any(
+            digit not in "0123456789abcdefABCDEF" for digit in digits
+        ):
+            raise CommandLineError("failed to parse UUID string: wrong format")
+        self.config.uuid = str(uuid.UUID(digits))
+
+    def _msg(self, text: str) -> None:
+        self.config.timestamps = self._parse(groups.MSG, text).flag("timestamp")
+        self._program.timestamps = self.config.timestamps
+
+    def _pidfile(self, text: str) -> None:
+        self.config.pid_file = text
+
+    def _echr(self, text: str) -> None:
+        digits = text.lower().removeprefix("0x")
+        try:
+            self.config.escape = int(digits, 16 if digits != text.lower() else 10)
+        except ValueError:
+            self._program.print("Bad argument to echr\n")
+
+    def _compat(self, text: str) -> None:
+        if text.startswith("{"):
+            tree = parse_tree(text, None)
+        else:
+            tree = dict(parse_keyval(text).tree)
+        for name, allowed in COMPAT_VALUES.items():
+            value = tree.pop(name, None)
+            if value is None:
+                continue
+            if not isinstance(value, str):
+                raise CommandLineError(f"Invalid parameter type for '{name}', expected: string")
+            if value not in allowed:
+                raise CommandLineError(f"Parameter '{name}' does not accept value '{value}'")
+            self.config.compat[name] = value
+        for name in tree:
+            raise CommandLineError(f"Parameter '{name}' is unexpected")

@@ -1,0 +1,180 @@
+"""``-machine``, ``-accel``, ``-cpu`` and ``-smp``: the computer to pass for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from qmpd.options.command_line import CommandLineError
+from qmpd.options.keyval import parse_keyval
+from qmpd.options.qemu_opts import parse_bool
+
+ACCELERATORS: Final = ("tcg", "kvm", "qtest")
+"""What ``-accel help`` lists."""
+
+DEFAULT: Final = "pc-i440fx-10.0"
+
+NONE_PROPERTIES: Final = frozenset(
+    "append aux-ram-share boot confidential-guest-support dt-compatible dtb dump-guest-core"
+    " dumpdtb firmware graphics initrd kernel mem-merge memory memory-backend memory-encryption"
+    " phandle-start shim smp smp-cache suppress-vmdesc usb accel type".split(" ")
+)
+"""Properties of every machine type, and the two that ``-machine`` itself takes."""
+
+PC_PROPERTIES: Final = NONE_PROPERTIES | frozenset(
+    "acpi bus-lock-ratelimit default-bus-bypass-iommu fd-bootchk hpet i8042 max-fw-size"
+    " max-ram-below-4g pic pit sata sgx-epc smbios-entry-point-type smbus smm vmport x-oem-id"
+    " x-oem-table-id x-south-bridge nvdimm".split(" ")
+)
+"""Properties of the PCs."""
+
+BOOLEAN: Final = frozenset(
+    "aux-ram-share dump-guest-core graphics mem-merge suppress-vmdesc usb".split(" ")
+)
+
+_TOPOLOGY: Final = "cpus drawers books sockets dies clusters modules cores threads maxcpus".split(
+    " "
+)
+
+_CPU_FLAGS: Final = re.compile(r"[+-]?[A-Za-z0-9_.-]+(=.*)?")
+
+
+@dataclass
+class MachineOptions:
+    """What the computer is said to be.
+
+    :param type: machine type as given, maybe an alias
+    :param accelerators: in the order of preference
+    """
+
+    type: str | None = None
+    wants_help: bool = False
+    properties: dict[str, str] = field(default_factory=dict)
+    accelerators: list[str] = field(default_factory=list)
+    accel_location: str | None = None
+    cpu: str | None = None
+    smp: dict[str, str] = field(default_factory=dict)
+    accel_help: bool = False
+
+    @property
+    def name(self) -> str:
+        """Full name of the machine type."""
+        from qmpd.cli.system.probe_lists import MACHINE_ALIASES
+
+        given = DEFAULT if self.type is None else self.type
+        return MACHINE_ALIASES.get(given, given)
+
+    @property
+    def buses(self) -> str:
+        """What buses it has: none, pc or q35."""
+        if self.name == "none":
+            return "none"
+        return "q35" if "q35" in self.name else "pc"
+
+    @property
+    def has_hardware(self) -> bool:
+        """Whether it has buses and a serial port: machine type none has nothing."""
+        return self.name != "none"
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs the machine starts with."""
+        return int(self.smp.get("cpus", 1)) if self.has_hardware else 0
+
+    @property
+    def qtest(self) -> bool:
+        """Whether the accelerator is qtest."""
+        return self.accelerators[:1] == ["qtest"]
+
+    def read_machine(self, text: str) -> None:
+        """Take one ``-machine``; later ones override earlier ones property by property."""
+        parsed = parse_keyval(text, "type")
+        tree = dict(parsed.tree)
+        if tree.get("type") is not None:
+            self.type = str(tree.pop("type"))
+        self.wants_help = self.wants_help or parsed.wants_help
+        accel = tree.pop("accel", None)
+        if accel is not None:
+            self.accelerators = str(accel).split(":")
+            self.accel_location = None
+        for name, value in tree.items():
+            self.properties[name] = str(value)
+
+    def read_accel(self, text: str) -> None:
+        """Take one ``-accel``; the first of them is preferred."""
+        name, _, rest = text.partition(",")
+        name = name.removeprefix("accel=")
+        if name in ("help", "?"):
+            self.accel_help = True
+            return
+        if name not in ACCELERATORS:
+            raise CommandLineError(f"invalid accelerator {name}")
+        thread = parse_keyval(rest).tree.get("thread")
+        if name == "tcg" and thread not in (None, "single", "multi"):
+            raise CommandLineError(f"Invalid 'thread' setting {thread}")
+        self.accelerators.append(name)
+
+    def read_cpu(self, text: str) -> None:
+        """Take ``-cpu``; the last one counts."""
+        self.cpu = text
+
+    def read_smp(self, text: str) -> None:
+        """Take one ``-smp``; they add up."""
+        parsed = parse_keyval(text, "cpus")
+        self.smp.update({name: str(value) for name, value in parsed.tree.items()})
+
+    def check(self) -> None:
+        """See that there is such a computer.
+
+        :raises CommandLineError: with QEMU's text
+        """
+        from qmpd.cli.system.probe_lists import machine_names
+
+        if self.name not in machine_names():
+            raise CommandLineError(
+                f'unsupported machine type: "{self.type}"',
+                "Use -machine help to list supported machines\n",
+            )
+        self._check_properties()
+        self._check_smp()
+        for accelerator in self.accelerators:
+            if accelerator not in ACCELERATORS:
+                raise CommandLineError(f"invalid accelerator {accelerator}")
+        self._check_cpu()
+
+    def _check_properties(self) -> None:
+        known = PC_PROPERTIES if self.has_hardware else NONE_PROPERTIES
+        for name, value in self.properties.items():
+            if name not in known:
+                raise CommandLineError(f"Property '{self.name}-machine.{name}' not found")
+            if name in BOOLEAN:
+                parse_bool(name, value)
+
+    def _check_smp(self) -> None:
+        for name, value in self.smp.items():
+            if name not in _TOPOLOGY:
+                raise CommandLineError(f"Parameter 'smp.{name}' is unexpected")
+            if not value.isdecimal():
+                raise CommandLineError(f"Parameter 'smp.{name}' expects integer")
+            if int(value) == 0:
+                raise CommandLineError(
+                    "Invalid CPU topology: CPU topology parameters must be greater than zero"
+                )
+        cpus = int(self.smp.get("cpus", 1))
+        if not self.has_hardware and cpus > 1:
+            raise CommandLineError(
+                f"Invalid SMP CPUs {cpus}. The max CPUs supported by machine 'none' is 1"
+            )
+
+    def _check_cpu(self) -> None:
+        if self.cpu is None:
+            return
+        from qmpd.cli.system.probe_lists import cpu_models
+
+        model, *flags = self.cpu.split(",")
+        if model not in cpu_models():
+            raise CommandLineError(f"unable to find CPU model '{model}'")
+        for flag in flags:
+            if not _CPU_FLAGS.fullmatch(flag):
+                raise CommandLineError(f"Expected key=value format, found {flag}.")

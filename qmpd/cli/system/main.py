@@ -1,0 +1,98 @@
+"""``qmpd-system``: the command line of QEMU's system emulator."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from qmpd.cli.report import Program, put_own_modules_first
+from qmpd.cli.system.qemu_options import split_options
+from qmpd.options.command_line import CommandLineError, Option
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; returns its status."""
+    put_own_modules_first()
+    words = sys.argv if argv is None else argv
+    program = Program(words[0])
+    try:
+        return _main(program, split_options(words[1:]))
+    except CommandLineError as error:
+        program.message(error.text, error.location, error.hint)
+        return 1
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def _main(program: Program, options: list[Option]) -> int:
+    for option in options:
+        if option.name == "version":
+            from qmpd.cli.help_text import version
+
+            program.print(version("QEMU emulator"))
+            return 0
+        if option.name in ("h", "help"):
+            from qmpd.cli.help_text import system_help
+
+            program.print(system_help(program.name))
+            return 0
+    from qmpd.cli.system.config import ConfigReader
+    from qmpd.cli.system.probes import run_probes
+
+    reader = ConfigReader(program)
+    for option in options:
+        reader.read(option)
+    run_probes(reader.config)
+    reader.config.machine.check()
+    from qmpd.cli.host import run_program
+
+    return run_program(program, lambda _: _run(program, reader))
+
+
+def _run(program: Program, reader: object) -> int:
+    from qmpd.cli.host import JOURNAL_VARIABLE, STORAGE_VARIABLE, Host, Hosting
+    from qmpd.cli.system.board_options import board_of
+    from qmpd.cli.system.config import ConfigReader
+    from qmpd.cli.system.setup import SystemSetup
+    from qmpd.profile.personality import Personality
+    from qmpd.qapi.runtime.policy import CompatPolicy
+
+    assert isinstance(reader, ConfigReader)
+    config = reader.config
+    host = Host(
+        program,
+        Hosting(pid_file=config.pid_file, daemonize=config.daemonize, announce_signals=True),
+    )
+    host.begin()
+    guest_clock = None
+    if config.machine.qtest:
+        from qmpd.loop.clock import VirtualClock
+
+        guest_clock = VirtualClock()
+    policy = {name.replace("-", "_"): value for name, value in config.compat.items()}
+    host.build(
+        os.environ.get(STORAGE_VARIABLE, "host"),
+        os.environ.get(JOURNAL_VARIABLE),
+        guest_clock=guest_clock,
+        personality=Personality.SYSTEM,
+        name=config.name,
+        uuid=config.uuid,
+        compat=CompatPolicy(**policy),  # type: ignore[arg-type]
+        paused=config.paused,
+        preconfig=config.preconfig,
+        cpus=config.machine.cpus,
+        board=board_of(config),
+    )
+    try:
+        SystemSetup(host, config).run()
+    except CommandLineError:
+        host.abandon()
+        raise
+    return host.serve()
+
+
+if __name__ == "__main__":
+    from qmpd.cli.host import finish
+
+    finish(main())

@@ -1,0 +1,195 @@
+"""Making what a command line of the system emulator asks for, in QEMU's order."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from qmpd.cli.chardev_options import ChardevFactory, parse_short_form
+from qmpd.cli.host import located
+from qmpd.cli.monitor_options import MonitorOptions, add_monitor
+from qmpd.cli.object_options import add_object_of
+from qmpd.cli.system.board_options import default_drives
+from qmpd.cli.system.config import Located
+from qmpd.errors import QmpError
+from qmpd.machine.drives.board import attach_drives, check_orphans
+from qmpd.machine.drives.hot import HotDrives
+from qmpd.machine.drives.options import Drives
+from qmpd.options import groups as groups
+from qmpd.options.block_tree import add_node
+from qmpd.options.command_line import CommandLineError
+from qmpd.options.qemu_opts import Opts
+from qmpd.profile.personality import Personality
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qmpd.cli.host import Host
+    from qmpd.cli.system.config import SystemConfig
+
+
+class SystemSetup:
+    """Brings the machine into the state that `config` describes.
+
+    :param host: with its machine built
+    """
+
+    def __init__(self, host: Host, config: SystemConfig) -> None:
+        self._host = host
+        self._config = config
+        self._server = host.server
+        self._location = ""
+        self._factory = ChardevFactory(
+            host.server, Personality.SYSTEM, self._inform, escape=config.escape
+        )
+
+    def run(self) -> None:
+        """Do it.
+
+        :raises CommandLineError: with QEMU's text
+        """
+        config = self._config
+        self._add_default_devices()
+        for thing in config.objects:
+            self._do(thing, self._object)
+        for thing in config.chardevs:
+            self._do(thing, self._chardev)
+        for thing in config.blockdevs:
+            self._do(thing, self._blockdev)
+        drives = Drives(self._server, config.snapshot)
+        self._server.machine.hot_drives = HotDrives(drives)
+        for thing in config.drives:
+            self._do(thing, partial(self._drive, drives))
+        for options in default_drives(config):
+            if drives.find(options["if"], int(options["index"])) is None:
+                self._drive(drives, _drive_opts(options), is_default=True)
+        self._start_qtest()
+        for number, thing in enumerate(config.serials):
+            self._do(thing, partial(self._serial, number))
+        for monitor in config.monitors:
+            add_monitor(self._server, self._factory, monitor, human=True)
+        attach = partial(attach_drives, self._host.program, self._server.machine.devices)
+        self._do(Located(drives.made, ""), attach)
+        for thing in config.devices:
+            self._do(thing, partial(self._device, keyval=True))
+        for thing in config.json_devices:
+            self._do(thing, partial(self._device, keyval=False))
+        check_orphans(self._host.program, drives.made)
+        self._server.machine.devices.ready = True
+        for mux in self._factory.muxes.values():
+            mux.settle()
+
+    def _do(self, thing: Located, action: Callable[[Any], None]) -> None:
+        self._location = thing.location
+        try:
+            action(thing.what)
+        except QmpError as error:
+            raise located(error, thing.location) from None
+        except CommandLineError as error:
+            if error.location is None:
+                error.location = thing.location
+            raise
+
+    def _inform(self, text: str) -> None:
+        self._host.program.message(f"info: {text}", self._location)
+
+    def _add_default_devices(self) -> None:
+        """The monitor and serial port that a user on a terminal expects."""
+        config = self._config
+        serial = config.defaults and config.default_serial and config.machine.has_hardware
+        monitor = config.defaults and config.default_monitor
+        device = "stdio" if config.nographic else "vc"
+        if config.nographic and serial and monitor:
+            config.serials.append(Located("mon:stdio", ""))
+            return
+        if serial:
+            config.serials.append(Located(device, ""))
+        if monitor:
+            opts = parse_short_form("compat_monitor0", device)
+            config.chardevs.append(Located(opts, ""))
+            config.monitors.append(MonitorOptions("compat_monitor0", False, False, ""))
+
+    def _object(self, properties: dict[str, Any]) -> None:
+        try:
+            add_object_of(self._server.machine, properties)
+        except QmpError as error:
+            # by now QEMU does not say any more which option it is about
+            raise located(error, "") from None
+
+    def _chardev(self, opts: Opts) -> None:
+        if self._config.daemonize and opts.get("backend") == "stdio":
+            raise CommandLineError("cannot use stdio with -daemonize")
+        self._factory.create(opts)
+
+    def _blockdev(self, options: dict[str, Any]) -> None:
+        add_node(self._server, options)
+
+    def _drive(self, drives: Drives, opts: Opts, *, is_default: bool = False) -> None:
+        added = drives.add(opts, self._location, is_default=is_default)
+        if added.disabled is not None:
+            self._host.program.warn(added.disabled, self._location)
+        if added.device is not None:
+            properties = {"driver": added.device, "drive": added.name}
+            self._config.devices.append(Located(properties, self._location))
+
+    def _serial(self, number: int, text: str) -> None:
+        from qmpd.server.chardev.mux import SilentConsole
+
+        label = f"serial{number}"
+        try:
+            opts = parse_short_form(label, text)
+        except CommandLineError as error:
+            if error.text:
+                self._host.program.message(error.text, self._location, error.hint)
+            raise CommandLineError(
+                f"could not connect serial device to character backend '{text}'"
+            ) from None
+        self._chardev(opts)
+        if text.startswith("mon:"):
+            monitor = MonitorOptions(label, False, False, self._location)
+            add_monitor(self._server, self._factory, monitor, human=True)
+        if self._config.machine.has_hardware:
+            place = self._factory.frontend_place(label)
+            assert place is not None
+            place[0].attach(SilentConsole())
+
+    def _start_qtest(self) -> None:
+        config = self._config
+        if config.qtest is None:
+            return
+        from qmpd.server.qtest import QtestChannel
+
+        text = config.qtest.what
+        if text.startswith("chardev:"):
+            chardev = self._server.chardevs.find(text.removeprefix("chardev:"))
+        else:
+            try:
+                opts = parse_short_form("qtest", text)
+            except CommandLineError as error:
+                if error.text:
+                    self._host.program.message(error.text, None, error.hint)
+                chardev = None
+            else:
+                chardev = self._factory.create(opts)
+        if chardev is None:
+            raise CommandLineError(f'Failed to initialize device for qtest: "{text}"', location="")
+        QtestChannel(chardev, self._server.guest_clock, self._open_qtest_log())
+
+    def _open_qtest_log(self) -> Any:
+        path = self._config.qtest_log
+        if path is None:
+            return sys.stderr
+        if path == "none":
+            return None
+        return open(path, "w", encoding="utf-8")
+
+    def _device(self, properties: dict[str, Any], *, keyval: bool) -> None:
+        self._server.machine.devices.add(properties, keyval=keyval)
+
+
+def _drive_opts(options: dict[str, str]) -> Opts:
+    opts = Opts(groups.DRIVE)
+    for name, value in options.items():
+        opts.set(name, value)
+    return opts

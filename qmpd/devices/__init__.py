@@ -1,9 +1,0 @@
-"""The devices of a machine: buses, block devices on them, and the tree that shows them."""
-
-from __future__ import annotations
-
-from qmpd.devices.device import Device
-from qmpd.devices.models import DeviceModel, device_models, is_device_model
-from qmpd.devices.tree import DeviceTree
-
-__all__ = ["Device", "DeviceModel", "DeviceTree", "device_models", "is_device_model"]

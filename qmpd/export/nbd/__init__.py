@@ -1,0 +1,1 @@
+"""Exports by NBD: the protocol, without its sockets."""

@@ -1,0 +1,230 @@
+"""Exports by the NBD server, and what clients can ask about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+from qmpd.block.bits.rules import check, find, lookup
+from qmpd.block.change.permissions import ALL, RESIZE
+from qmpd.block.io.chain_status import block_status_above
+from qmpd.errors import GenericError
+from qmpd.export.exports import BlockExport
+from qmpd.export.nbd.protocol import MAX_STRING, STATE_HOLE, STATE_ZERO, ExportFlag
+
+if TYPE_CHECKING:
+    from qmpd.block.bits.bitmap import DirtyBitmap
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.block.model.node import Node
+
+_BITMAP_PREFIX: Final = "qemu:dirty-bitmap:"
+
+
+class Client(Protocol):
+    """A connection, as an export sees it."""
+
+    async def close(self) -> None:
+        """Cut it off, and wait for what it has under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """An area with a state, as block status tells of it."""
+
+    length: int
+    state: int
+
+
+class Context(Protocol):
+    """A metadata context."""
+
+    @property
+    def name(self) -> str:
+        """Its name on the wire."""
+
+    async def extent(self, offset: int, length: int) -> Extent:
+        """What is at `offset`, for at most `length` bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseAllocation:
+    """``base:allocation``: holes and zeroes."""
+
+    node: Node
+    name: str = "base:allocation"
+
+    async def extent(self, offset: int, length: int) -> Extent:
+        """See `Context.extent`."""
+        status = await block_status_above(self.node, None, offset, length)
+        state = 0 if status.data else STATE_HOLE
+        return Extent(status.length, state | (STATE_ZERO if status.zero else 0))
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationDepth:
+    """``qemu:allocation-depth``: how far down the chain the data is, 1 for the top, 0 nowhere."""
+
+    node: Node
+    name: str = "qemu:allocation-depth"
+
+    async def extent(self, offset: int, length: int) -> Extent:
+        """See `Context.extent`."""
+        depth, current = 1, self.node
+        while True:
+            status = await current.block_status(offset, length)
+            length = min(length, status.length) if status.length else length
+            if status.allocated:
+                return Extent(length, depth)
+            below = current.filter_or_backing
+            if below is None or not status.length:
+                return Extent(length, 0)
+            depth, current = depth + 1, below
+
+
+@dataclass(frozen=True, slots=True)
+class DirtyBits:
+    """``qemu:dirty-bitmap:NAME``: what a bitmap has dirty."""
+
+    bitmap: DirtyBitmap
+
+    @property
+    def name(self) -> str:
+        """See `Context.name`."""
+        return f"{_BITMAP_PREFIX}{self.bitmap.name}"
+
+    async def extent(self, offset: int, length: int) -> Extent:
+        """See `Context.extent`."""
+        dirty = self.bitmap.is_dirty(offset)
+        end = self.bitmap.next_clean(offset) if dirty else self.bitmap.next_dirty(offset)
+        return Extent(length if end is None else min(length, end - offset), int(dirty))
+
+
+class NbdExport(BlockExport):
+    """A node that NBD clients can read, and write if it is writable.
+
+    :param name: what clients call it; unique among NBD exports
+    :param bitmaps: what clients may see as metadata; they are busy as long as it is exported
+    :param multi_conn: whether several connections at a time see the same
+    """
+
+    export_type: ClassVar[str] = "nbd"
+
+    def __init__(
+        self,
+        export_id: str,
+        backend: BlockBackend,
+        name: str,
+        *,
+        description: str | None,
+        bitmaps: Sequence[DirtyBitmap],
+        allocation_depth: bool,
+        writable: bool,
+        multi_conn: bool,
+    ) -> None:
+        super().__init__(export_id, backend)
+        # What a client has been told of the length has to stay true.
+        backend.set_permissions(backend.perm, ALL & ~RESIZE)
+        self.name = name
+        self.description = description
+        self.size = backend.length()
+        self.clients: list[Client] = []
+        self._bitmaps = list(dict.fromkeys(bitmaps))
+        self._allocation_depth = allocation_depth
+        self.flags = (
+            ExportFlag.HAS_FLAGS
+            | ExportFlag.SEND_FLUSH
+            | ExportFlag.SEND_FUA
+            | ExportFlag.SEND_CACHE
+        )
+        if multi_conn:
+            self.flags |= ExportFlag.CAN_MULTI_CONN
+        if writable:
+            self.flags |= (
+                ExportFlag.SEND_TRIM | ExportFlag.SEND_WRITE_ZEROES | ExportFlag.SEND_FAST_ZERO
+            )
+        else:
+            self.flags |= ExportFlag.READ_ONLY
+        for bitmap in self._bitmaps:
+            bitmap.busy = True
+
+    @property
+    def node(self) -> Node:
+        """The node that is exported."""
+        node = self.backend.node
+        assert node is not None
+        return node
+
+    @property
+    def in_use(self) -> bool:
+        """See `BlockExport.in_use`."""
+        return bool(self.clients)
+
+    async def close_clients(self) -> None:
+        """See `BlockExport.close_clients`."""
+        for client in list(self.clients):
+            await client.close()
+
+    def deleted(self) -> None:
+        """See `BlockExport.deleted`."""
+        for bitmap in self._bitmaps:
+            bitmap.busy = False
+
+    def contexts(self) -> Iterator[tuple[int, Context]]:
+        """Every metadata context, with its number on the wire."""
+        yield 0, BaseAllocation(self.node)
+        if self._allocation_depth:
+            yield 1, AllocationDepth(self.node)
+        for number, bitmap in enumerate(self._bitmaps, 2):
+            yield number, DirtyBits(bitmap)
+
+    def matching(self, query: str, *, listing: bool) -> list[tuple[int, Context]]:
+        """The contexts that a query means; a listing takes the beginning of names as well."""
+        found = []
+        for number, context in self.contexts():
+            wide = query in ("base:", "qemu:", _BITMAP_PREFIX) and context.name.startswith(query)
+            if query == context.name or (listing and wide):
+                found.append((number, context))
+        return found
+
+
+def check_names(name: str, description: str | None) -> None:
+    """Whether an export may be called so.
+
+    :raises GenericError: its name or description is too long
+    """
+    if len(name.encode()) > MAX_STRING:
+        raise GenericError(f"export name '{name}' too long")
+    if description is not None and len(description.encode()) > MAX_STRING:
+        raise GenericError(f"description '{description}' too long")
+
+
+def find_bitmaps(
+    node: Node, wanted: Sequence[str | Mapping[str, Any]], *, writable: bool
+) -> list[DirtyBitmap]:
+    """The bitmaps that an export is to show.
+
+    :param wanted: names, looked for from `node` downwards, or a node and a name
+    :raises GenericError: one is not there, is in use, or would change while it is read
+    """
+    found = []
+    for one in wanted:
+        if isinstance(one, str):
+            holder, bitmap = _find_below(node, one)
+        else:
+            holder, bitmap = lookup(node.graph, one["node"], one["name"])
+        if not writable and not holder.read_only and bitmap.enabled:
+            raise GenericError(f"Enabled bitmap '{bitmap.name}' incompatible with readonly export")
+        check(bitmap, "export")
+        found.append(bitmap)
+    return found
+
+
+def _find_below(node: Node, name: str) -> tuple[Node, DirtyBitmap]:
+    current: Node | None = node
+    while current is not None:
+        bitmap = find(current, name)
+        if bitmap is not None:
+            return current, bitmap
+        current = current.filter_or_backing
+    raise GenericError(f"Bitmap '{name}' is not found")

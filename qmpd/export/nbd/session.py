@@ -1,0 +1,263 @@
+"""The requests of an NBD connection, after its handshake."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from qmpd.block.io.chain_status import block_status_above
+from qmpd.errors import BlockIOError
+from qmpd.export.nbd.export import Context
+from qmpd.export.nbd.negotiation import Channel, Disconnected, Negotiated
+from qmpd.export.nbd.protocol import (
+    ALLOWED_FLAGS,
+    CHUNK,
+    DONE,
+    EXTENDED_CHUNK,
+    EXTENDED_REPLY_MAGIC,
+    EXTENDED_REQUEST,
+    EXTENDED_REQUEST_MAGIC,
+    MAX_BUFFER,
+    MAX_EXTENTS,
+    REQUEST,
+    REQUEST_MAGIC,
+    SIMPLE_REPLY,
+    SIMPLE_REPLY_MAGIC,
+    STRUCTURED_REPLY_MAGIC,
+    ChunkType,
+    Command,
+    CommandFlag,
+    ExportFlag,
+    Mode,
+    wire_error,
+)
+
+
+class _Refused(Exception):
+    """A request cannot be done: an errno and a text for people."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(slots=True)
+class _Request:
+    """The header of a request."""
+
+    flags: int = 0
+    command: int = 0
+    cookie: int = 0
+    offset: int = 0
+    length: int = 0
+
+
+class NbdSession:
+    """Serves a client's requests, one after the other."""
+
+    def __init__(self, channel: Channel, agreed: Negotiated) -> None:
+        self._channel = channel
+        self._export = agreed.export
+        self._backend = agreed.export.backend
+        self._mode = agreed.mode
+        self._structured = agreed.mode >= Mode.STRUCTURED
+        extended = agreed.mode is Mode.EXTENDED
+        self._request = EXTENDED_REQUEST if extended else REQUEST
+        self._magic = EXTENDED_REQUEST_MAGIC if extended else REQUEST_MAGIC
+        self._contexts = agreed.contexts
+
+    async def run(self) -> None:
+        """Serve until the client leaves.
+
+        :raises Disconnected: it did without a word, or broke the protocol
+        """
+        while True:
+            fields = self._request.unpack(await self._channel.read(self._request.size))
+            request = _Request(*fields[1:])
+            if fields[0] != self._magic:
+                await self._fail(_Request(), errno.EINVAL, "invalid magic")
+                continue
+            if request.command == Command.DISC:
+                return
+            try:
+                payload = await self._payload(request)
+                contexts = self._contexts
+                if request.command == Command.BLOCK_STATUS and payload:
+                    contexts = self._chosen(request, payload)
+                self._check(request)
+                await self._serve(request, payload, contexts)
+            except _Refused as error:
+                await self._fail(request, error.code, str(error))
+            except BlockIOError as error:
+                await self._fail(request, error.errno, error.desc)
+
+    async def _payload(self, request: _Request) -> bytes:
+        """What comes after a request."""
+        has_length = self._mode is Mode.EXTENDED and request.flags & CommandFlag.PAYLOAD_LEN
+        if request.command != Command.WRITE and not has_length:
+            return b""
+        if request.length > MAX_BUFFER:
+            # What follows cannot be told from data any more.
+            raise Disconnected
+        payload = await self._channel.read(request.length)
+        if request.command in (Command.WRITE, Command.BLOCK_STATUS):
+            request.flags &= ~CommandFlag.PAYLOAD_LEN
+        return payload
+
+    def _chosen(self, request: _Request, payload: bytes) -> list[tuple[int, Context]]:
+        """The contexts that a block status request asks for; its length is in the payload."""
+        if len(payload) < 8 or len(payload) % 4:
+            raise _Refused(errno.EINVAL, "CMD_BLOCK_STATUS payload not valid")
+        request.length, *wanted = struct.unpack(f">Q{(len(payload) - 8) // 4}I", payload)
+        contexts = [entry for entry in self._contexts if entry[0] in wanted]
+        if len(set(wanted)) != len(wanted) or len(contexts) != len(wanted):
+            raise _Refused(errno.EINVAL, "CMD_BLOCK_STATUS payload not valid")
+        return contexts
+
+    def _check(self, request: _Request) -> None:
+        flags, command = request.flags, request.command
+        offset, length = request.offset, request.length
+        if command not in ALLOWED_FLAGS:
+            raise _Refused(errno.EINVAL, f"invalid request type ({command}) received")
+        kind = Command(command)
+        changes = kind in (Command.WRITE, Command.TRIM, Command.WRITE_ZEROES)
+        if changes and self._export.flags & ExportFlag.READ_ONLY:
+            raise _Refused(errno.EROFS, "Export is read-only")
+        if kind is Command.READ and length > MAX_BUFFER:
+            raise _Refused(errno.EINVAL, f"len ({length}) is larger than max len ({MAX_BUFFER})")
+        if kind is not Command.FLUSH and offset + length > self._export.size:
+            size = self._export.size
+            text = f"operation past EOF; From: {offset}, Len: {length}, Size: {size}"
+            raise _Refused(errno.EINVAL, text)
+        if flags & ~int(ALLOWED_FLAGS[kind]) or (flags & CommandFlag.DF and not self._structured):
+            name = kind.name.lower().replace("_", " ")
+            raise _Refused(errno.EINVAL, f"unsupported flags for command {name} (got 0x{flags:x})")
+        if kind is Command.BLOCK_STATUS and not length:
+            raise _Refused(errno.EINVAL, "need non-zero length")
+        if kind is Command.BLOCK_STATUS and not self._contexts:
+            raise _Refused(errno.EINVAL, "CMD_BLOCK_STATUS not negotiated")
+
+    async def _serve(
+        self, request: _Request, payload: bytes, contexts: list[tuple[int, Context]]
+    ) -> None:
+        if request.command == Command.READ:
+            if request.flags & CommandFlag.FUA:
+                await self._channel.run(self._backend.flush())
+            await self._read(request)
+            return
+        if request.command == Command.BLOCK_STATUS:
+            await self._block_status(request, contexts)
+            return
+        await self._channel.run(self._change(request, payload))
+        if self._mode is Mode.EXTENDED:
+            await self._chunk(request, ChunkType.NONE, b"", last=True)
+        else:
+            await self._channel.write(SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, 0, request.cookie))
+
+    async def _change(self, request: _Request, payload: bytes) -> None:
+        """What has no answer but that it is done."""
+        backend = self._backend
+        flags, command = request.flags, request.command
+        offset, length = request.offset, request.length
+        fua = bool(flags & CommandFlag.FUA)
+        if command == Command.WRITE:
+            await backend.pwrite(offset, payload, fua=fua)
+        elif command == Command.WRITE_ZEROES:
+            await backend.pwrite_zeroes(
+                offset,
+                length,
+                may_unmap=not flags & CommandFlag.NO_HOLE,
+                fua=fua,
+                no_fallback=bool(flags & CommandFlag.FAST_ZERO),
+            )
+        elif command == Command.TRIM:
+            await backend.pdiscard(offset, length)
+            if fua:
+                await backend.flush()
+        elif command == Command.FLUSH:
+            await backend.flush()
+
+    async def _fail(self, request: _Request, code: int, text: str) -> None:
+        number = wire_error(code)
+        if not self._structured:
+            reply = SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, number, request.cookie)
+            await self._channel.write(reply)
+            return
+        message = text.encode()[:4096]
+        data = struct.pack(">IH", number, len(message)) + message
+        await self._chunk(request, ChunkType.ERROR, data, last=True)
+
+    async def _chunk(self, request: _Request, kind: int, data: bytes, *, last: bool) -> None:
+        flags = DONE if last else 0
+        if self._mode is Mode.EXTENDED:
+            header = EXTENDED_CHUNK.pack(
+                EXTENDED_REPLY_MAGIC, flags, kind, request.cookie, request.offset, len(data)
+            )
+        else:
+            header = CHUNK.pack(STRUCTURED_REPLY_MAGIC, flags, kind, request.cookie, len(data))
+        await self._channel.write(header + data)
+
+    async def _read(self, request: _Request) -> None:
+        offset, length = request.offset, request.length
+        if not self._structured:
+            data: bytes = await self._channel.run(self._backend.pread(offset, length))
+            header = SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, 0, request.cookie)
+            await self._channel.write(header + data)
+            return
+        if not length:
+            await self._chunk(request, ChunkType.NONE, b"", last=True)
+            return
+        whole = request.flags & CommandFlag.DF
+        end = offset + length
+        while offset < end:
+            zero, count = False, end - offset
+            if not whole:
+                zero, count = await self._channel.run(self._is_hole(offset, end - offset))
+            last = offset + count == end
+            if zero:
+                hole = struct.pack(">QI", offset, count)
+                await self._chunk(request, ChunkType.OFFSET_HOLE, hole, last=last)
+            else:
+                data = await self._channel.run(self._backend.pread(offset, count))
+                shown = struct.pack(">Q", offset) + data
+                await self._chunk(request, ChunkType.OFFSET_DATA, shown, last=last)
+            offset += count
+
+    async def _is_hole(self, offset: int, length: int) -> tuple[bool, int]:
+        status = await block_status_above(self._export.node, None, offset, length)
+        return status.zero and bool(status.length), status.length or length
+
+    async def _block_status(self, request: _Request, contexts: list[tuple[int, Context]]) -> None:
+        for position, (number, context) in enumerate(contexts, 1):
+            extents: list[list[int]] = await self._channel.run(_extents(context, request))
+            if self._mode is Mode.EXTENDED:
+                data = struct.pack(">II", number, len(extents))
+                data += b"".join(struct.pack(">QQ", *pair) for pair in extents)
+                kind = ChunkType.BLOCK_STATUS_EXT
+            else:
+                data = struct.pack(">I", number)
+                data += b"".join(struct.pack(">II", *pair) for pair in extents)
+                kind = ChunkType.BLOCK_STATUS
+            await self._chunk(request, kind, data, last=position == len(contexts))
+        if not contexts:
+            await self._chunk(request, ChunkType.NONE, b"", last=True)
+
+
+async def _extents(context: Context, request: _Request) -> list[list[int]]:
+    """Lengths and states of an area; equal neighbours are one."""
+    most = 1 if request.flags & CommandFlag.REQ_ONE else MAX_EXTENTS
+    found: list[list[int]] = []
+    offset = request.offset
+    end = offset + request.length
+    while offset < end:
+        extent: Any = await context.extent(offset, end - offset)
+        if found and found[-1][1] == extent.state:
+            found[-1][0] += extent.length
+        elif len(found) == most:
+            break
+        else:
+            found.append([extent.length, extent.state])
+        offset += extent.length or end - offset
+    return found

@@ -1,0 +1,1 @@
+"""Exports by vhost-user-blk: the protocol, without its sockets."""

@@ -1,0 +1,85 @@
+"""Exports of type vhost-user-blk: a disk for the virtual machine of another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from qmpd.errors import GenericError, NotServed
+from qmpd.export.exports import BlockExport
+from qmpd.export.vhost_user.device import VhostUserDevice
+from qmpd.export.vhost_user.virtio_blk import VirtioBlk
+
+if TYPE_CHECKING:
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.export.host import ExportHost, VhostUserServer
+
+MIN_BLOCK: Final = 512
+MAX_BLOCK: Final = 2 << 20
+"""Bytes of the smallest and the largest logical block."""
+
+
+class VhostUserBlkExport(BlockExport):
+    """A node behind a socket to which one client at a time can connect.
+
+    :param server: what listens there
+    """
+
+    export_type: ClassVar[str] = "vhost-user-blk"
+
+    def __init__(self, export_id: str, backend: BlockBackend, server: VhostUserServer) -> None:
+        super().__init__(export_id, backend)
+        self._server = server
+        backend.on_resize = server.config_changed
+
+    @property
+    def in_use(self) -> bool:
+        """See `BlockExport.in_use`: a client of this type does not keep its export."""
+        return False
+
+    async def close_clients(self) -> None:
+        """See `BlockExport.close_clients`."""
+        self.backend.on_resize = None
+        await self._server.close()
+
+    def deleted(self) -> None:
+        """See `BlockExport.deleted`."""
+
+
+def create_vhost_user(
+    host: ExportHost, backend: BlockBackend, options: Mapping[str, Any]
+) -> VhostUserBlkExport:
+    """An export of type vhost-user-blk, listening.
+
+    :param backend: what it is read and written by
+    :param options: BlockExportOptions of this type, plain JSON values
+    :raises GenericError: QEMU's texts
+    :raises NotServed: there is no server in this process
+    """
+    block_size = options.get("logical-block-size", MIN_BLOCK)
+    check_block_size(block_size)
+    queues = options.get("num-queues", 1)
+    if queues == 0:
+        raise GenericError("num-queues must be greater than 0")
+    if options["addr"]["type"] not in ("unix", "fd"):
+        raise GenericError("Only socket address types 'unix' and 'fd' are supported")
+    if host.listen_vhost_user is None:
+        raise NotServed("Exports of type 'vhost-user-blk' are served by the programs of qmpd alone")
+    blk = VirtioBlk(
+        backend, writable=options.get("writable", False), block_size=block_size, queues=queues
+    )
+    report: Callable[[str], None] = host.graph.report
+    server = host.listen_vhost_user(options["addr"], partial(VhostUserDevice, blk, report))
+    return VhostUserBlkExport(options["id"], backend, server)
+
+
+def check_block_size(size: int) -> None:
+    """Whether a logical block may have this size; 0 passes, as in QEMU.
+
+    :raises GenericError: it is no power of two, too small or too large
+    """
+    if size & (size - 1) or (size and not MIN_BLOCK <= size <= MAX_BLOCK):
+        raise GenericError(
+            f"parameter logical-block-size must be a power of 2 between {MIN_BLOCK} and {MAX_BLOCK}"
+        )

@@ -1,0 +1,274 @@
+"""backup: a copy of a disk as it was when the job began.
+
+A copy-before-write filter above the source saves what guests are about to overwrite; the job
+copies the rest.  Both share one `BlockCopyState`, so that nothing is copied twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.bits.successor import abdicate, reclaim
+from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
+from qmpd.block.io.block_copy import MAX_WORKERS, BlockCopyState, CopyFailed
+from qmpd.errors import BlockIOError
+from qmpd.jobs.core.block_job import BlockJob, ErrorAction, OnError
+from qmpd.loop.clock import Task, Waiter
+from qmpd.loop.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from qmpd.block.bits.bitmap import DirtyBitmap
+    from qmpd.block.model.node import Node
+    from qmpd.jobs.core.job_list import JobTable
+    from qmpd.jobs.core.job_txn import JobTxn
+    from qmpd.jobs.core.options import JobOptions
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPlan:
+    """What a backup copies, and how.
+
+    `sync`: full, top, none or bitmap.  `bitmap`: what is consumed or brought up to date, as
+    `bitmap_mode` (on-success, never, always) says.  `max_chunk`: bytes of the longest request,
+    0 for no limit.  `max_workers`: requests at a time.
+    """
+
+    sync: str
+    bitmap: DirtyBitmap | None = None
+    bitmap_mode: str = "never"
+    compress: bool = False
+    max_chunk: int = 0
+    max_workers: int = MAX_WORKERS
+    on_source_error: OnError = OnError.REPORT
+    on_target_error: OnError = OnError.REPORT
+
+
+class _Speed:
+    """The speed limit of a backup's own requests (`CopyLimit`)."""
+
+    def __init__(self, job: BackupJob) -> None:
+        self._job = job
+        self.limit = RateLimit()
+        self._sleeping: Waiter | None = None
+
+    def may_go(self, length: int) -> bool:
+        """See `CopyLimit.may_go`."""
+        now = self._job.table.clock.now()
+        if self.limit.delay(now):
+            return False
+        self.limit.delay(now, length)
+        return True
+
+    async def wait(self) -> None:
+        """See `CopyLimit.wait`; `kick` ends it early."""
+        clock = self._job.table.clock
+        waiter = self._sleeping = Waiter()
+        timer = clock.call_later(self.limit.delay(clock.now()), waiter.wake)
+        await waiter
+        timer.cancel()
+        self._sleeping = None
+
+    def kick(self) -> None:
+        """Look anew whether the next request may go."""
+        if self._sleeping is not None:
+            self._sleeping.wake()
+
+
+class _Call:
+    """One run over the whole disk."""
+
+    def __init__(self, job: BackupJob) -> None:
+        self._job = job
+        self.cancelled = False
+        self.failure: CopyFailed | None = None
+        self.done = False
+        self._waiter: Waiter | None = None
+        job.table.clock.enter(self._copy(), f"job {job.id}: copy", self._ended)
+
+    async def _copy(self) -> None:
+        job = self._job
+        cluster = job.copy.cluster_size
+        await job.copy.copy(
+            0,
+            -(-job.length // cluster) * cluster,
+            max_chunk=job.plan.max_chunk,
+            max_workers=job.plan.max_workers,
+            limit=job.pace,
+            cancelled=lambda: self.cancelled,
+        )
+
+    def _ended(self, task: Task) -> None:
+        self.done = True
+        if isinstance(task.error, CopyFailed):
+            self.failure = task.error
+        elif task.error is not None:
+            raise task.error
+        if self._waiter is not None:
+            self._waiter.wake()
+        elif not self._job.busy:
+            self._job.enter()
+
+    async def stop(self) -> None:
+        """Start nothing more, and wait for what is under way."""
+        self.cancelled = True
+        self._job.pace.kick()
+        if not self.done:
+            self._waiter = Waiter()
+            await self._waiter
+            self._waiter = None
+
+
+_TURNS_TO_PAUSE: Final = 4
+"""Turns for the news of a pause to reach the copying, and for its end to reach the job."""
+
+NEVER: Final = "never"
+ALWAYS: Final = "always"
+
+
+class BackupJob(BlockJob):
+    """A backup from below `top`, a copy-before-write filter, to its target.
+
+    :param source: the node that the bitmap of the plan belongs to
+    """
+
+    job_type = "backup"
+
+    def __init__(
+        self,
+        table: JobTable,
+        top: Node,
+        source: Node,
+        options: JobOptions,
+        plan: BackupPlan,
+        *,
+        txn: JobTxn | None = None,
+    ) -> None:
+        assert isinstance(top.driver, CopyBeforeWrite)
+        self.top = top
+        self.source = source
+        self.plan = plan
+        self.copy: BlockCopyState = top.driver.copy
+        self.length = source.length
+        self.pace = _Speed(self)
+        self._call: _Call | None = None
+        super().__init__(table, top, options, txn=txn)
+        self.copy.compress = plan.compress
+        self.copy.on_progress = self._progressed
+        self.copy.on_remaining = self._remaining
+
+    def _progressed(self, length: int) -> None:
+        self.progress_current += length
+
+    def _remaining(self, length: int) -> None:
+        self.progress_total = self.progress_current + length
+
+    def on_set_speed(self) -> None:
+        """See `BlockJob.on_set_speed`."""
+        self.pace.limit.set_speed(self.speed)
+        self.pace.kick()
+
+    async def pause_point(self) -> None:
+        """See `Job.pause_point`; it stands still with nothing under way."""
+        if self.pause_count and not self.cancelled and self._call is not None:
+            await self._call.stop()
+        await super().pause_point()
+
+    async def settle_pause(self) -> None:
+        """See `Job.settle_pause`: a job that only waits for its speed limit stops waiting."""
+        for _ in range(_TURNS_TO_PAUSE):
+            if self.paused or self.copy.in_flight:
+                return
+            await self.turn()
+
+    async def settle(self) -> None:
+        """See `Job.settle`: a job that was only waiting for its speed limit ends at once."""
+        while self.cancelled and not self.copy.in_flight and not self.work_ended:
+            await self.turn()
+        await super().settle()
+
+    # The work
+
+    async def run(self) -> None:
+        """See `Job.run`."""
+        bits = self.copy.copy_bitmap
+        if self.plan.sync == "bitmap":
+            assert self.plan.bitmap is not None
+            bits.clear()
+            bits.merge_from(self.plan.bitmap)
+        self.copy.skip_unallocated = self.plan.sync == "top"
+        self._remaining(bits.count)
+        if self.plan.sync == "top":
+            offset = 0
+            while offset < self.length:
+                await self.limit_speed()
+                if self.cancelled:
+                    return
+                count, _ = await self.copy.reset_unallocated(offset)
+                offset += count
+            self.copy.skip_unallocated = False
+        if self.plan.sync == "none":
+            while not self.cancelled:
+                await self.idle()
+            return
+        while not await self._copy_all():
+            pass
+
+    async def _copy_all(self) -> bool:
+        """Copy what there is; returns whether that is all, or whether to try again."""
+        call = self._call = _Call(self)
+        while not call.done and not self.cancelled:
+            await self.idle()
+        self._call = None
+        if not call.done:
+            await call.stop()
+            return True
+        if self.cancelled:
+            return True
+        if call.cancelled:
+            # A pause has stopped it: now that this is over it goes on, as if nothing had failed.
+            return False
+        failure = call.failure
+        if failure is None:
+            return True
+        plan = self.plan
+        policy = plan.on_source_error if failure.is_read else plan.on_target_error
+        action = self.io_failed(policy, failure.errno, read=failure.is_read)
+        if action is ErrorAction.REPORT:
+            raise BlockIOError(failure.errno)
+        if action is ErrorAction.STOP:
+            await self.pause_point()
+        else:
+            await self.turn()
+        return False
+
+    # Its end
+
+    async def commit(self) -> None:
+        """See `Job.commit`: the successor takes the bitmap's place, where that is wanted."""
+        self._end_bitmap(succeeded=True)
+
+    async def abort(self) -> None:
+        """See `Job.abort`: the bitmap has again all that was not copied."""
+        self._end_bitmap(succeeded=False)
+
+    def _end_bitmap(self, *, succeeded: bool) -> None:
+        bitmap, mode = self.plan.bitmap, self.plan.bitmap_mode
+        if bitmap is None:
+            return
+        if mode != NEVER and (succeeded or mode == ALWAYS):
+            left = abdicate(self.source, bitmap)
+        else:
+            left = reclaim(self.source, bitmap)
+        if not succeeded and mode == ALWAYS:
+            left.merge_from(self.copy.copy_bitmap)
+
+    async def clean(self) -> None:
+        """See `Job.clean`: the filter goes."""
+        graph, top = self.top.graph, self.top
+        self.copy.on_progress = self.copy.on_remaining = None
+        top.hold()
+        await self.let_others_on()
+        await self.free_nodes()
+        await graph.drop_filter(top)
+        await graph.release(top)

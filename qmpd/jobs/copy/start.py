@@ -1,0 +1,172 @@
+"""Starting a backup: the checks of QEMU, in its order, and the filter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.bits.rules import check, find
+from qmpd.block.bits.successor import create_successor, reclaim
+from qmpd.block.change.permissions import ALL
+from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
+from qmpd.block.model.blockers import Op
+from qmpd.errors import GenericError
+from qmpd.jobs.copy.backup import NEVER, BackupJob, BackupPlan
+from qmpd.jobs.core.block_job import OnError
+
+if TYPE_CHECKING:
+    from qmpd.block.bits.bitmap import DirtyBitmap
+    from qmpd.block.model.node import Node
+    from qmpd.jobs.core.job_list import JobTable
+    from qmpd.jobs.core.job_txn import JobTxn
+    from qmpd.jobs.core.options import JobOptions
+
+_INT_MAX: Final = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class BackupOptions:
+    """The arguments of a backup (QAPI's BackupCommon)."""
+
+    job: JobOptions
+    sync: str
+    bitmap: str | None = None
+    bitmap_mode: str | None = None
+    compress: bool = False
+    on_source_error: OnError = OnError.REPORT
+    on_target_error: OnError = OnError.REPORT
+    discard_source: bool = False
+    max_workers: int = 64
+    max_chunk: int = 0
+    min_cluster_size: int = 0
+
+
+async def create_backup(
+    jobs: JobTable,
+    source: Node,
+    target: Node,
+    options: BackupOptions,
+    *,
+    txn: JobTxn | None = None,
+) -> BackupJob:
+    """Make a backup job, which is yet to be started; the source is drained.
+
+    :param txn: the jobs it completes together with
+    :raises QmpError: QEMU's texts; nothing has changed then
+    """
+    bitmap, sync, mode = _check_bitmap(source, options)
+    _check_nodes(source, target, options)
+    if bitmap is not None:
+        if mode != NEVER:
+            check(bitmap, "backup")
+        create_successor(source, bitmap)
+    try:
+        if source.length != target.length:
+            raise GenericError("Source and target image have different sizes")
+        return await _create(jobs, source, target, options, _plan(options, bitmap, sync, mode), txn)
+    except BaseException:
+        if bitmap is not None:
+            reclaim(source, bitmap)
+        raise
+
+
+def _plan(options: BackupOptions, bitmap: DirtyBitmap | None, sync: str, mode: str) -> BackupPlan:
+    return BackupPlan(
+        sync,
+        bitmap,
+        mode,
+        options.compress,
+        options.max_chunk,
+        options.max_workers,
+        options.on_source_error,
+        options.on_target_error,
+    )
+
+
+def _check_bitmap(source: Node, options: BackupOptions) -> tuple[DirtyBitmap | None, str, str]:
+    """The bitmap, how it is used, and the sync mode that this comes to."""
+    sync, mode, name = options.sync, options.bitmap_mode, options.bitmap
+    if sync in ("bitmap", "incremental") and not name:
+        raise GenericError(f"must provide a valid bitmap name for '{sync}' sync mode")
+    if sync == "incremental":
+        if mode not in (None, "on-success"):
+            raise GenericError(
+                f"Bitmap sync mode must be 'on-success' when using sync mode '{sync}'"
+            )
+        sync, mode = "bitmap", "on-success"
+    if not name:
+        if mode is not None:
+            raise GenericError("Cannot specify bitmap sync mode without a bitmap")
+        return None, sync, NEVER
+    bitmap = find(source, name)
+    if bitmap is None:
+        raise GenericError(f"Bitmap '{name}' could not be found")
+    if mode is None:
+        raise GenericError("Bitmap sync mode must be given when providing a bitmap")
+    check(bitmap, "backup-never")
+    if sync == "none":
+        raise GenericError(f"sync mode '{sync}' does not produce meaningful bitmap outputs")
+    if mode == NEVER and sync != "bitmap":
+        raise GenericError(
+            f"Bitmap sync mode '{mode}' has no meaningful effect when combined with sync mode"
+            f" '{sync}'"
+        )
+    return bitmap, sync, mode
+
+
+def _check_nodes(source: Node, target: Node, options: BackupOptions) -> None:
+    if source is target:
+        raise GenericError("Source and target cannot be the same")
+    if options.compress and not target.driver.can_write_compressed:
+        raise GenericError(f"Compression is not supported for this drive {target.device_name}")
+    source.check_operation(Op.BACKUP_SOURCE)
+    target.check_operation(Op.BACKUP_TARGET)
+    if not 1 <= options.max_workers <= _INT_MAX:
+        raise GenericError(f"max-workers must be between 1 and {_INT_MAX}")
+    if options.max_chunk < 0:
+        raise GenericError("max-chunk must be zero (which means no limit) or positive")
+
+
+async def _create(
+    jobs: JobTable,
+    source: Node,
+    target: Node,
+    options: BackupOptions,
+    plan: BackupPlan,
+    txn: JobTxn | None,
+) -> BackupJob:
+    graph = source.graph
+    top = await _insert_filter(source, target, options)
+    try:
+        assert isinstance(top.driver, CopyBeforeWrite)
+        cluster = top.driver.copy.cluster_size
+        if options.max_chunk and options.max_chunk < cluster:
+            raise GenericError(
+                f"Required max-chunk ({options.max_chunk}) is less than backup cluster size"
+                f" ({cluster})"
+            )
+        job = BackupJob(jobs, top, source, options.job, plan, txn=txn)
+        try:
+            job.add_node("target", target, 0, ALL)
+        except BaseException:
+            job.remove_nodes()
+            job.fail_creation()
+            raise
+    except BaseException:
+        await graph.drop_filter(top)
+        raise
+    return job
+
+
+async def _insert_filter(source: Node, target: Node, options: BackupOptions) -> Node:
+    """Open the filter, and let it take the place of the source."""
+    given: dict[str, object] = {
+        "driver": "copy-before-write",
+        "file": source.node_name,
+        "target": target.node_name,
+        "discard-source": options.discard_source,
+        "min-cluster-size": options.min_cluster_size,
+    }
+    if options.job.filter_node_name is not None:
+        given["node-name"] = options.job.filter_node_name
+    return await source.graph.insert_node(source, given)

@@ -1,0 +1,332 @@
+"""Block jobs: jobs that copy between nodes, with a speed, an I/O status and events of their own."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from qmpd.block.change.permissions import ALL
+from qmpd.block.model.blockers import Blocker
+from qmpd.block.model.edge import Edge
+from qmpd.errors import GenericError
+from qmpd.jobs.core.job import Job
+from qmpd.jobs.core.states import JobVerb
+from qmpd.loop.rate_limit import RateLimit
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+    from qmpd.jobs.core.job_list import JobTable
+    from qmpd.jobs.core.job_txn import JobTxn
+    from qmpd.jobs.core.options import JobOptions
+    from qmpd.loop.clock import Waiter
+
+_SPEED_NEGATIVE = "Parameter 'speed' expects a non-negative value"
+
+
+class OnError(Enum):
+    """What a job does about a failed request (QAPI enum BlockdevOnError)."""
+
+    REPORT = "report"
+    IGNORE = "ignore"
+    ENOSPC = "enospc"
+    STOP = "stop"
+    AUTO = "auto"
+
+
+class ErrorAction(Enum):
+    """What was decided for one failed request (QAPI enum BlockErrorAction)."""
+
+    IGNORE = "ignore"
+    REPORT = "report"
+    STOP = "stop"
+
+
+ERROR_ACTIONS = {
+    # policy: (for ENOSPC, for any other errno)
+    OnError.REPORT: (ErrorAction.REPORT, ErrorAction.REPORT),
+    OnError.IGNORE: (ErrorAction.IGNORE, ErrorAction.IGNORE),
+    OnError.ENOSPC: (ErrorAction.STOP, ErrorAction.REPORT),
+    OnError.STOP: (ErrorAction.STOP, ErrorAction.STOP),
+    OnError.AUTO: (ErrorAction.STOP, ErrorAction.REPORT),
+}
+
+
+class BlockJob(Job):
+    """Base of backup, mirror, commit and stream.
+
+    :param node: the node it was started on; its backend's name is the default id
+    :param options: its id, its speed and how it ends
+    :param perm: permissions it needs on the node, see `qmpd.block.change.permissions`
+    :param shared: permissions it leaves to others
+    :raises GenericError: the id is malformed or in use, the speed is negative, or the node's
+        other parents object
+    """
+
+    is_block_job = True
+    is_node: ClassVar[bool] = False
+    is_backend: ClassVar[bool] = False
+    stays_at_node: ClassVar[bool] = True
+    name: ClassVar[str] = ""
+    can_change: ClassVar[bool] = False
+    """Whether verb change means something for this type."""
+
+    def __init__(
+        self,
+        table: JobTable,
+        node: Node,
+        options: JobOptions,
+        *,
+        perm: int = 0,
+        shared: int = ALL,
+        txn: JobTxn | None = None,
+    ) -> None:
+        super().__init__(
+            table,
+            node.device_name if options.job_id is None else options.job_id,
+            txn=txn,
+            auto_finalize=options.auto_finalize,
+            auto_dismiss=options.auto_dismiss,
+        )
+        self.node = node
+        self.speed = 0
+        self.io_status = "ok"
+        self.limit = RateLimit()
+        self.edges: list[Edge] = []
+        """Its holds on nodes, the oldest first."""
+        self._blocker = Blocker(f"block device is in use by block job: {self.job_type}")
+        try:
+            self.add_node("main node", node, perm, shared)
+            if options.speed < 0:
+                raise GenericError(_SPEED_NEGATIVE)
+        except BaseException:
+            self.remove_nodes()
+            self.fail_creation()
+            raise
+        if options.speed:
+            self.set_speed(options.speed)
+
+    # The nodes it works on
+
+    @property
+    def user_description(self) -> str:
+        """How permission conflicts call the job."""
+        return f"{self.job_type} job '{self.id}'"
+
+    def add_node(self, name: str, node: Node, perm: int, shared: int) -> None:
+        """Work on `node` too, on which hardly anything else may be done from now on.
+
+        :param name: what the node is for the job
+        :raises GenericError: the node's other parents object
+        """
+        edge = Edge(name, self, node, 0, perm, shared)
+        node.add_parent(edge)
+        try:
+            node.refresh_permissions()
+        except BaseException:
+            node.remove_parent(edge)
+            raise
+        self.edges.append(edge)
+        node.blockers.add(self._blocker)
+
+    def remove_nodes(self) -> None:
+        """Let all nodes go, without closing them."""
+        edges, self.edges = self.edges, []
+        for edge in edges:
+            edge.node.blockers.remove(self._blocker)
+            edge.node.remove_parent(edge)
+        for edge in edges:
+            edge.node.refresh_permissions()
+
+    async def free_nodes(self) -> None:
+        """Let all nodes go; those that nothing else holds are closed."""
+        nodes = [edge.node for edge in self.edges]
+        self.remove_nodes()
+        for node in nodes:
+            await node.graph.unref(node)
+
+    @asynccontextmanager
+    async def nodes_let_go(self) -> AsyncIterator[None]:
+        """Let all nodes go; those that nothing else holds are closed when this ends."""
+        nodes = [edge.node for edge in self.edges]
+        for node in nodes:
+            node.hold()
+        self.remove_nodes()
+        try:
+            yield
+        finally:
+            for node in nodes:
+                await node.graph.release(node)
+
+    async def let_others_on(self) -> None:
+        """Have the other jobs pause for a moment, before the graph is changed.
+
+        QEMU stops all requests then, and a job that has nothing more to do meanwhile comes to
+        its end before this one is through.
+        """
+        if len(self.table.jobs) > 1:
+            before = self.table.ending
+            self.node.graph.stir_all()
+            await self.table.clock.turns(2)
+            while self.table.ending > before:
+                await self.table.clock.turns(1)
+
+    # Verbs of block jobs alone
+
+    def set_speed(self, speed: int) -> None:
+        """Verb set-speed: limit it to `speed` bytes per second, 0 for no limit."""
+        self.check_verb(JobVerb.SET_SPEED)
+        if speed < 0:
+            raise GenericError(_SPEED_NEGATIVE)
+        before, self.speed = self.speed, speed
+        self.limit.set_speed(speed)
+        self.on_set_speed()
+        if not speed or speed > before:
+            self.enter(lambda: self.sleeping)
+
+    def on_set_speed(self) -> None:
+        """The speed has changed."""
+
+    async def change(self, options: Any) -> None:
+        """Verb change.
+
+        :param options: BlockJobChangeOptions, as attributes
+        """
+        self.check_verb(JobVerb.CHANGE)
+        if not self.can_change:
+            raise GenericError("Job type does not support change")
+        await self.change_work(options)
+
+    async def change_work(self, options: Any) -> None:
+        """Verb change came (`can_change` types only)."""
+
+    # For the work
+
+    def processed(self, length: int) -> None:
+        """Account for `length` bytes that were copied, for the speed limit."""
+        self.limit.delay(self.table.clock.now(), length)
+
+    async def limit_speed(self) -> None:
+        """Wait as long as the speed limit says; always gives others a turn."""
+        while True:
+            delay = self.limit.delay(self.table.clock.now())
+            await self.sleep(delay)
+            if not delay or self.cancelled:
+                return
+
+    def io_failed(self, policy: OnError, error_number: int, *, read: bool) -> ErrorAction:
+        """A request of the job failed: say so, and decide.
+
+        With action stop the job pauses as if by its user; the work retries the
+        request after its next pause point.
+
+        :param error_number: positive errno
+        :param read: whether it was a read
+        """
+        no_space = error_number == errno.ENOSPC
+        action = ERROR_ACTIONS[policy][0 if no_space else 1]
+        self.table.emit(
+            "BLOCK_JOB_ERROR",
+            {
+                "device": self.id,
+                "operation": "read" if read else "write",
+                "action": action.value,
+            },
+        )
+        if action is ErrorAction.STOP:
+            if not self.user_paused:
+                self.pause()
+                self.user_paused = True
+            if self.io_status == "ok":
+                self.io_status = "nospace" if no_space else "failed"
+        return action
+
+    def on_user_resume(self) -> None:
+        """See `Job.on_user_resume`: errors are forgotten."""
+        self.io_status = "ok"
+
+    def node_activated(self) -> None:
+        """See `Parent.node_activated`."""
+
+    def node_inactivated(self) -> None:
+        """See `Parent.node_inactivated`."""
+
+    def node_resized(self) -> None:
+        """See `Parent.node_resized`: a job minds what it asked for at its start."""
+
+    # Drains of the graph
+
+    def drained_begin(self) -> None:
+        """A node of the job is to be quiet: pause."""
+        self.pause()
+
+    def drained_poll(self) -> Waiter | None:
+        """Something to wait for while the job is at work, None when it is quiet."""
+        if not self.busy or self.completed:
+            return None
+        return self.watch()
+
+    def drained_end(self) -> None:
+        """Take back one `drained_begin`."""
+        self.resume()
+
+    # What is seen of it
+
+    def block_info(self) -> dict[str, Any]:
+        """BlockJobInfo, members in schema order."""
+        info: dict[str, Any] = {
+            "type": self.job_type,
+            "device": self.id,
+            "len": self.progress_total,
+            "offset": self.progress_current,
+            "busy": self.busy,
+            "paused": self.pause_count > 0,
+            "speed": self.speed,
+            "io-status": self.io_status,
+            "ready": self.ready,
+            "status": self.status.value,
+            "auto-finalize": self.auto_finalize,
+            "auto-dismiss": self.auto_dismiss,
+        }
+        if self.error is not None:
+            info["error"] = self.error.desc
+        info.update(self.more_info())
+        return info
+
+    def more_info(self) -> dict[str, Any]:
+        """Members of BlockJobInfo that only this type has."""
+        return {}
+
+    async def clean(self) -> None:
+        """See `Job.clean`."""
+        await self.let_others_on()
+        await self.free_nodes()
+
+    def emit_pending(self) -> None:
+        """See `Job.emit_pending`."""
+        self.table.emit("BLOCK_JOB_PENDING", {"type": self.job_type, "id": self.id})
+
+    def emit_ready(self) -> None:
+        """See `Job.emit_ready`."""
+        self.table.emit("BLOCK_JOB_READY", self._progress())
+
+    def emit_ended(self) -> None:
+        """See `Job.emit_ended`."""
+        if self.cancelled:
+            self.table.emit("BLOCK_JOB_CANCELLED", self._progress())
+            return
+        data = self._progress()
+        if self.error is not None:
+            data["error"] = self.error.desc
+        self.table.emit("BLOCK_JOB_COMPLETED", data)
+
+    def _progress(self) -> dict[str, Any]:
+        return {
+            "type": self.job_type,
+            "device": self.id,
+            "len": self.progress_total,
+            "offset": self.progress_current,
+            "speed": self.speed,
+        }

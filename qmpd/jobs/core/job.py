@@ -1,0 +1,482 @@
+"""Jobs: long operations that a client starts, watches and steers by their id.
+
+A `Job` is driven by the verbs of a client and by its own work, the coroutine
+`run`.  The work calls `sleep`, `idle` or `pause_point` where it may stand
+still; everywhere else it is busy, and verbs take effect at the next such point.
+As in QEMU a verb enters a job that stands still at once: its events are out
+before the verb's answer.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from qmpd.base.identifiers import is_wellformed
+from qmpd.errors import BlockIOError, GenericError, QmpError
+from qmpd.jobs.core.job_txn import JobTxn
+from qmpd.jobs.core.states import COMPLETED, READY, TRANSITIONS, VERBS, JobStatus, JobVerb
+from qmpd.loop.clock import Task, Waiter
+
+if TYPE_CHECKING:
+    from qmpd.jobs.core.job_list import JobTable
+    from qmpd.loop.clock import Handle
+
+
+class Job:
+    """One job; a subclass says what it does in `run`, and at its end.
+
+    :param table: where it is listed
+    :param job_id: its id, unique among jobs until it is dismissed
+    :param txn: the jobs it completes together with; none if absent
+    :param auto_finalize: end by itself once the work is done
+    :param auto_dismiss: be forgotten by itself once concluded
+    :raises GenericError: the id is malformed, or in use
+    """
+
+    job_type: ClassVar[str]
+    is_block_job: ClassVar[bool] = False
+    can_complete: ClassVar[bool] = False
+    """Whether verb complete means something for this type."""
+
+    def __init__(
+        self,
+        table: JobTable,
+        job_id: str,
+        *,
+        txn: JobTxn | None = None,
+        auto_finalize: bool = True,
+        auto_dismiss: bool = True,
+    ) -> None:
+        if not is_wellformed(job_id):
+            raise GenericError(f"Invalid job ID '{job_id}'")
+        if job_id in table.jobs:
+            raise GenericError(f"Job ID '{job_id}' already in use")
+        self.table = table
+        self.id = job_id
+        self.auto_finalize = auto_finalize
+        self.auto_dismiss = auto_dismiss
+        self.status = JobStatus.UNDEFINED
+        self.error: QmpError | None = None
+        self.progress_current = 0
+        self.progress_total = 0
+        self.busy = False
+        self.paused = True
+        self.pause_count = 1
+        self.user_paused = False
+        self.cancel_requested = False
+        self.cancelled = False
+        self.txn = JobTxn() if txn is None else txn
+        self._task: Task | None = None
+        self._timer: Handle | None = None
+        self._due_at_once = False
+        self._work_ended = False
+        self._exited = False
+        self._watchers: list[Waiter] = []
+        self.move(JobStatus.CREATED)
+        table.jobs[job_id] = self
+        self.txn.add(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id!r} {self.status.value}>"
+
+    # What a job type defines
+
+    async def run(self) -> None:
+        """The work.
+
+        :raises QmpError: the job fails with it
+        """
+        raise NotImplementedError
+
+    async def complete_work(self) -> None:
+        """Verb complete came: let the work come to its end (`can_complete` types only)."""
+
+    async def prepare(self) -> None:
+        """All members of the transaction are done: the last thing that may fail.
+
+        :raises QmpError: it does; all members are aborted
+        """
+
+    async def commit(self) -> None:
+        """The job has succeeded, and so have all members."""
+
+    async def abort(self) -> None:
+        """The job has failed or was cancelled, even before it was started."""
+
+    async def clean(self) -> None:
+        """After commit or abort: give back what is held."""
+
+    def forgotten(self) -> None:
+        """The job is no longer listed: give back what it kept until now."""
+
+    def on_cancel(self, force: bool) -> bool:
+        """A cancellation comes; returns whether the job is to end as cancelled."""
+        return True
+
+    def on_user_resume(self) -> None:
+        """The user (or a cancellation) ends a pause that the user or an error began."""
+
+    def emit_pending(self) -> None:
+        """The job waits for verb finalize."""
+
+    def emit_ready(self) -> None:
+        """The job has become ready."""
+
+    def emit_ended(self) -> None:
+        """The job, once started, has completed or was cancelled."""
+
+    # State
+
+    @property
+    def started(self) -> bool:
+        """Whether the work has begun."""
+        return self._task is not None
+
+    @property
+    def completed(self) -> bool:
+        """Whether the work has ended, whatever remains to be done."""
+        return self.status in COMPLETED
+
+    @property
+    def ready(self) -> bool:
+        """Whether the job is in a state where verb complete is accepted."""
+        return self.status in READY
+
+    def info(self) -> dict[str, Any]:
+        """JobInfo, members in schema order."""
+        info: dict[str, Any] = {
+            "id": self.id,
+            "type": self.job_type,
+            "status": self.status.value,
+            "current-progress": self.progress_current,
+            "total-progress": self.progress_total,
+        }
+        if self.error is not None:
+            info["error"] = self.error.desc
+        return info
+
+    def move(self, status: JobStatus) -> None:
+        """Change the state, which is said in an event unless it is the same."""
+        assert status in TRANSITIONS[self.status], (self, status)
+        if status is not self.status:
+            self.status = status
+            self.table.emit("JOB_STATUS_CHANGE", {"id": self.id, "status": status.value})
+        self._notify()
+
+    def check_verb(self, verb: JobVerb) -> None:
+        """Check that `verb` is accepted in this state.
+
+        :raises GenericError: it is not
+        """
+        if self.status not in VERBS[verb]:
+            raise GenericError(
+                f"Job '{self.id}' in state '{self.status.value}' cannot accept command verb"
+                f" '{verb.value}'"
+            )
+
+    # For the work: where it may stand still
+
+    async def sleep(self, delay: int) -> None:
+        """Let `delay` nanoseconds pass, less when a verb enters the job; then a pause point."""
+        if self.cancelled:
+            return
+        if self.pause_count == 0:
+            await self._stand_still(delay)
+        await self.pause_point()
+
+    async def idle(self) -> None:
+        """Stand still until a verb enters the job; then a pause point."""
+        await self.sleep(-1)
+
+    async def pause_point(self) -> None:
+        """Stand still here while the job is to pause."""
+        if self.pause_count == 0 or self.cancelled:
+            return
+        before = self.status
+        self.move(JobStatus.STANDBY if before is JobStatus.READY else JobStatus.PAUSED)
+        self.paused = True
+        await self._stand_still(-1)
+        self.paused = False
+        self.move(before)
+
+    def become_ready(self) -> None:
+        """The work is done as far as it gets before verb complete."""
+        self.move(JobStatus.READY)
+        self.emit_ready()
+
+    def enter(self, condition: Callable[[], bool] | None = None) -> None:
+        """Let the work go on if it stands still (and `condition` holds), up to where it waits."""
+        if self._task is None or self._work_ended or self.busy:
+            return
+        if condition is not None and not condition():
+            return
+        self._stop_timer()
+        self.busy = True
+        self._task.step()
+
+    @property
+    def sleeping(self) -> bool:
+        """Whether the work stands still for a time that is not over yet."""
+        return self._timer is not None
+
+    async def _stand_still(self, delay: int) -> None:
+        self._due_at_once = delay == 0
+        if delay >= 0:
+            self._timer = self.table.clock.call_later(delay, self._timer_expired)
+        self.busy = False
+        self._notify()
+        # Only `enter` goes on from here; nobody wakes this waiter.
+        await Waiter()
+
+    def _timer_expired(self) -> None:
+        self._timer = None
+        self.enter()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # Pausing
+
+    def pause(self) -> None:
+        """Have the work stand still at its next pause point; pauses are counted."""
+        self.pause_count += 1
+        if not self.paused:
+            self.enter()
+
+    def resume(self) -> None:
+        """Take back one `pause`."""
+        assert self.pause_count > 0
+        self.pause_count -= 1
+        if self.pause_count == 0:
+            self.enter(lambda: not self.sleeping)
+
+    async def user_pause(self) -> None:
+        """Verb pause."""
+        self.check_verb(JobVerb.PAUSE)
+        if self.user_paused:
+            raise GenericError("Job is already paused")
+        self.user_paused = True
+        self.pause()
+        await self.settle_pause()
+
+    async def settle_pause(self) -> None:
+        """Let a pause take effect at once if the work has nothing under way."""
+
+    async def user_resume(self) -> None:
+        """Verb resume."""
+        if not self.user_paused or self.pause_count <= 0:
+            raise GenericError("Can't resume a job that was not paused")
+        self.check_verb(JobVerb.RESUME)
+        self.on_user_resume()
+        self.user_paused = False
+        self.resume()
+        await self.settle()
+
+    # The other verbs
+
+    async def user_cancel(self, *, force: bool = True) -> None:
+        """Verb cancel; without `force` a job that is ready may end well instead."""
+        await self.txn.settled()
+        self.check_verb(JobVerb.CANCEL)
+        await self.cancel(force=force)
+
+    async def user_complete(self) -> None:
+        """Verb complete: a ready job comes to its end."""
+        self.check_verb(JobVerb.COMPLETE)
+        if self.cancel_requested or not self.can_complete:
+            raise GenericError(f"The active block job '{self.id}' cannot be completed")
+        await self.complete_work()
+        await self.settle()
+
+    async def user_finalize(self) -> None:
+        """Verb finalize: this pending job ends, with all that complete together with it."""
+        await self.txn.settled()
+        self.check_verb(JobVerb.FINALIZE)
+        await self.txn.finalize(self)
+
+    def user_dismiss(self) -> None:
+        """Verb dismiss: a concluded job is forgotten."""
+        self.check_verb(JobVerb.DISMISS)
+        self._forget()
+
+    # Beginning and end
+
+    def start(self) -> None:
+        """Begin to run; the work has taken its first steps when this returns."""
+        self._task = Task(self.table.clock, self._work(), f"job {self.id}", self._on_work_ended)
+        self.pause_count -= 1
+        self.busy = True
+        self.paused = False
+        self.move(JobStatus.RUNNING)
+        self._task.step()
+
+    async def _work(self) -> None:
+        await self.pause_point()
+        await self.run()
+
+    def _on_work_ended(self, task: Task) -> None:
+        self._work_ended = True
+        defect = task.error is not None and not isinstance(task.error, QmpError)
+        if isinstance(task.error, QmpError):
+            self.error = task.error
+        elif defect:
+            self.error = BlockIOError(errno.EIO)
+        # Not now: whoever entered the job goes on first, and may wait for `settle`.
+        self.table.exit_soon(self)
+        if defect:
+            self.table.clock.task_failed(task)
+
+    def begin_exit(self) -> None:
+        """The work has ended: let the job come to its end, if it has not yet."""
+        if not self._exited:
+            self.table.clock.enter(self._exit(), f"end of job {self.id}")
+
+    @property
+    def work_ended(self) -> bool:
+        """Whether `run` has returned."""
+        return self._work_ended
+
+    async def settle(self) -> None:
+        """Let the job go as far as QEMU's main loop lets it before a command is answered.
+
+        What was scheduled by then runs: a job whose work ended within the command (cancelled
+        while it slept, or failed in its first step) comes to its end, an error that blkdebug
+        injects is seen.  Then what is due at once.
+        """
+        if not await self.end_if_done():
+            await self.turn()
+            self._run_due()
+
+    async def end_if_done(self) -> bool:
+        """If the work has ended, let the job come to its end; returns whether it has."""
+        if self._work_ended:
+            await self._exit()
+        return self._work_ended
+
+    def _run_due(self) -> None:
+        if self._timer is not None and self._due_at_once:
+            self.enter()
+
+    async def _exit(self) -> None:
+        if self._exited:
+            return
+        self._exited = True
+        self.busy = False
+        self.table.ending += 1
+        try:
+            await self._work_done()
+        finally:
+            self.table.ending -= 1
+
+    async def turn(self) -> None:
+        """For the work: let everything else go on first, being busy all the time."""
+        await self.table.clock.turns(1)
+
+    async def _work_done(self) -> None:
+        if self.completed:
+            return
+        self._update_result()
+        if self.error is not None:
+            await self.txn.abort(self)
+        else:
+            await self.txn.succeeded(self)
+
+    def _update_result(self) -> None:
+        if self.error is None and self.cancelled:
+            self.error = BlockIOError(errno.ECANCELED)
+        if self.error is not None:
+            self.move(JobStatus.ABORTING)
+
+    def request_cancel(self, *, force: bool) -> None:
+        """Note that the job is to be cancelled; the caller enters it, or ends it."""
+        force = self.on_cancel(force)
+        if self.user_paused:
+            self.on_user_resume()
+            self.user_paused = False
+            self.pause_count -= 1
+        if force or not self._work_ended:
+            self.cancel_requested = True
+            self.cancelled = self.cancelled or force
+
+    async def cancel(self, *, force: bool) -> None:
+        """Cancel the job in whatever state; a concluded one is forgotten."""
+        await self.txn.settled()
+        if self.status is JobStatus.CONCLUDED:
+            self._forget()
+            return
+        self.request_cancel(force=force)
+        if not self.started:
+            await self._work_done()
+        elif not self._work_ended:
+            self.enter()
+            await self.settle()
+        elif self.cancelled:
+            await self.txn.abort(self)
+
+    async def cancel_and_wait(self) -> None:
+        """Cancel the job and wait until it has concluded."""
+        await self.cancel(force=True)
+        await self._until(lambda: self.status in (JobStatus.CONCLUDED, JobStatus.NULL))
+
+    async def until_completed(self) -> None:
+        """Wait until the work of a job that is being cancelled has ended."""
+        if not self.started:
+            self._update_result()
+        await self._until(lambda: self.completed)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.enter()
+            if condition():
+                return
+            await self.watch()
+
+    def watch(self) -> Waiter:
+        """Something to wait for: woken when the state changes or the work stands still."""
+        waiter = Waiter()
+        self._watchers.append(waiter)
+        return waiter
+
+    def _notify(self) -> None:
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            watcher.wake()
+
+    async def prepare_end(self) -> bool:
+        """Run `prepare`; returns whether the job is still well."""
+        if self.error is None:
+            try:
+                await self.prepare()
+            except QmpError as error:
+                self.error = error
+            self._update_result()
+        return self.error is None
+
+    async def end(self) -> None:
+        """Commit or abort, say how it ended, and conclude."""
+        self._update_result()
+        if self.error is None:
+            await self.commit()
+        else:
+            await self.abort()
+        await self.clean()
+        if self.started:
+            self.emit_ended()
+        self.txn.jobs.remove(self)
+        self.move(JobStatus.CONCLUDED)
+        if self.auto_dismiss or not self.started:
+            self._forget()
+
+    def fail_creation(self) -> None:
+        """Forget a job whose creation failed after it was listed."""
+        self.txn.jobs.remove(self)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.move(JobStatus.NULL)
+        del self.table.jobs[self.id]
+        self.forgotten()

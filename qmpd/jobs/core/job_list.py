@@ -1,0 +1,109 @@
+"""All jobs of one machine: looking them up, listing them, pausing and ending them all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qmpd.errors import DeviceNotActive, GenericError
+from qmpd.jobs.core.block_job import BlockJob
+
+if TYPE_CHECKING:
+    from qmpd.jobs.core.job import Job
+    from qmpd.loop.clock import Clock
+    from qmpd.loop.events import Emit
+
+
+class JobTable:
+    """All jobs, by id; `jobs` has the oldest first.
+
+    :param emit: takes events
+    :param clock: runs the work of the jobs
+    """
+
+    def __init__(self, *, emit: Emit, clock: Clock) -> None:
+        self.emit = emit
+        self.clock = clock
+        self.jobs: dict[str, Job] = {}
+        self.ending = 0
+        """How many jobs are between the end of their work and their own."""
+        self._cancelled: list[Job] = []
+
+    def exit_soon(self, job: Job) -> None:
+        """Have `job`, whose work has ended, come to its end when what runs now has returned.
+
+        Cancelled members of a transaction, woken together, go in the reverse of the order in
+        which they were woken, as in QEMU's main loop.
+        """
+        if not job.cancelled:
+            self.clock.call_soon(job.begin_exit)
+            return
+        self._cancelled.append(job)
+        if len(self._cancelled) == 1:
+            self.clock.call_soon(self._exit_cancelled)
+
+    def _exit_cancelled(self) -> None:
+        jobs, self._cancelled = self._cancelled, []
+        for job in reversed(jobs):
+            job.begin_exit()
+
+    def find(self, job_id: str) -> Job:
+        """The job that a job-* command means.
+
+        :raises GenericError: there is none
+        """
+        job = self.jobs.get(job_id)
+        if job is None:
+            raise GenericError("Job not found")
+        return job
+
+    def find_block_job(self, job_id: str) -> BlockJob:
+        """The job that a block-job-* command means.
+
+        :raises DeviceNotActive: there is none, or it is no block job
+        """
+        job = self.jobs.get(job_id)
+        if not isinstance(job, BlockJob):
+            raise DeviceNotActive(f"Block job '{job_id}' not found")
+        return job
+
+    def query_jobs(self) -> list[dict[str, Any]]:
+        """Command query-jobs: the newest first."""
+        return [job.info() for job in reversed(self.jobs.values())]
+
+    def query_block_jobs(self) -> list[dict[str, Any]]:
+        """Command query-block-jobs: the newest first."""
+        jobs = reversed(self.jobs.values())
+        return [job.block_info() for job in jobs if isinstance(job, BlockJob)]
+
+    # The block-job-* commands, for QMP and HMP
+
+    async def block_job_pause(self, job_id: str) -> None:
+        """Command block-job-pause."""
+        await self.find_block_job(job_id).user_pause()
+
+    async def block_job_resume(self, job_id: str) -> None:
+        """Command block-job-resume."""
+        await self.find_block_job(job_id).user_resume()
+
+    async def block_job_complete(self, job_id: str) -> None:
+        """Command block-job-complete."""
+        await self.find_block_job(job_id).user_complete()
+
+    async def block_job_set_speed(self, job_id: str, speed: int) -> None:
+        """Command block-job-set-speed; bytes per second, 0 for no limit."""
+        self.find_block_job(job_id).set_speed(speed)
+
+    async def block_job_cancel(self, job_id: str, *, force: bool = False) -> None:
+        """Command block-job-cancel: not a job that the user has paused, unless by force.
+
+        :raises QmpError: there is no such job, or it does not accept it
+        """
+        job = self.find_block_job(job_id)
+        if job.user_paused and not force:
+            raise GenericError(f"The block job for device '{job_id}' is currently paused")
+        await job.user_cancel(force=force)
+
+    async def cancel_all(self) -> None:
+        """Cancel every job, the newest first, wait for its end, and forget it."""
+        while self.jobs:
+            await next(reversed(self.jobs.values())).cancel_and_wait()

@@ -1,0 +1,51 @@
+"""What the commands that start block jobs have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from qmpd.jobs.core.block_job import OnError
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What every command that starts a block job takes.
+
+    `job_id`: None for the name of the device.  `speed`: bytes per second, 0 for no limit.
+    """
+
+    job_id: str | None = None
+    speed: int = 0
+    filter_node_name: str | None = None
+    auto_finalize: bool = True
+    auto_dismiss: bool = True
+
+    @classmethod
+    def read(cls, arguments: Any) -> Self:
+        """Those of a command.
+
+        :param arguments: the command's, as attributes
+        """
+        return cls(
+            arguments.job_id,
+            arguments.speed or 0,
+            getattr(arguments, "filter_node_name", None),
+            arguments.auto_finalize is not False,
+            arguments.auto_dismiss is not False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MergeOptions:
+    """What block-commit and block-stream have in common.
+
+    `backing_file`: what is written into the header of the image that gets another backing file,
+    None for that file's own name.  `mask_protocol`: whether the format of a protocol node is
+    called raw there.
+    """
+
+    job: JobOptions
+    on_error: OnError = OnError.REPORT
+    backing_file: str | None = None
+    mask_protocol: bool = False

@@ -1,0 +1,1 @@
+"""Jobs on images: create, amend, and snapshots of a whole machine."""

@@ -1,0 +1,49 @@
+"""x-blockdev-amend: changing the options of an image, as a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.model.driver_table import find_image_driver
+from qmpd.errors import GenericError
+from qmpd.jobs.core.job import Job
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+    from qmpd.jobs.core.job_list import JobTable
+
+
+class AmendJob(Job):
+    """Has a node's driver change the image's options; stays concluded until it is dismissed.
+
+    :param node: is held until then
+    :param options: as of BlockdevAmendOptions, plain JSON values
+    :raises GenericError: the driver is another one or cannot, or the id is malformed or in use
+    """
+
+    job_type = "amend"
+
+    def __init__(
+        self, table: JobTable, job_id: str, node: Node, options: Mapping[str, Any]
+    ) -> None:
+        if find_image_driver(options["driver"]).format_name != node.driver.format_name:
+            raise GenericError("x-blockdev-amend doesn't support changing the block driver")
+        if not node.driver.can_amend:
+            raise GenericError("Driver does not support x-blockdev-amend")
+        super().__init__(table, job_id, auto_dismiss=False)
+        self._node = node
+        self._options = options
+        node.hold()
+
+    async def run(self) -> None:
+        """See `Job.run`; there is one step of progress, even when it fails."""
+        self.progress_total = 1
+        try:
+            await self._node.driver.amend(self._options)
+        finally:
+            self.progress_current = 1
+
+    def forgotten(self) -> None:
+        """See `Job.forgotten`."""
+        self.table.clock.enter(self._node.graph.release(self._node), "end of an amend job")

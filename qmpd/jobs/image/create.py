@@ -1,0 +1,43 @@
+"""blockdev-create: making an image, as a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.model.driver_table import find_image_driver
+from qmpd.jobs.core.job import Job
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.jobs.core.job_list import JobTable
+
+
+class CreateJob(Job):
+    """Has a driver make an image; stays concluded until it is dismissed.
+
+    :param options: as of BlockdevCreateOptions, plain JSON values
+    :raises GenericError: the driver cannot, or the id is malformed or in use
+    """
+
+    job_type = "create"
+
+    def __init__(
+        self, table: JobTable, job_id: str, graph: Graph, options: Mapping[str, Any]
+    ) -> None:
+        self._driver = find_image_driver(options["driver"])
+        self._driver.check_create(options)
+        super().__init__(table, job_id, auto_dismiss=False)
+        self._graph = graph
+        self._options = options
+
+    async def run(self) -> None:
+        """See `Job.run`; there is one step of progress, even when it fails."""
+        self.progress_total = 1
+        try:
+            if not self._driver.is_protocol:
+                # QEMU waits here for the node that it is to write to.
+                await self.turn()
+            await self._driver.create(self._graph, self._options)
+        finally:
+            self.progress_current = 1

@@ -1,0 +1,143 @@
+"""snapshot-save, snapshot-load, snapshot-delete: internal snapshots of several disks, as jobs.
+
+QEMU keeps the guest's memory and devices in such a snapshot.  A machine of qmpd has neither: of
+its state only the time of its clock is kept, and the VM state has size 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from qmpd.base.run_state import RunState
+from qmpd.block.io.disk_snapshots import SnapshotGroup, find_snapshot, snapshot_holder
+from qmpd.errors import GenericError
+from qmpd.jobs.core.job import Job
+from qmpd.loop.clock import NANOSECONDS, Waiter
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.jobs.core.job_list import JobTable
+
+
+class Guest(Protocol):
+    """The guest whose disks they are."""
+
+    @property
+    def graph(self) -> Graph:
+        """Its block graph."""
+
+    @property
+    def jobs(self) -> JobTable:
+        """Its jobs."""
+
+    @property
+    def run_state(self) -> RunState:
+        """What it does."""
+
+    async def stop_for(self, state: RunState) -> None:
+        """Let it stand still, in `state` if it runs; its writes are done and flushed then."""
+
+    def go_on(self, state: RunState) -> None:
+        """Let it be in `state` again."""
+
+    def restart(self) -> None:
+        """Let its devices be as after a reset, without a word."""
+
+
+class SnapshotJob(Job):
+    """One of the three; stays concluded until it is dismissed.
+
+    :param tag: name of the snapshot
+    :param devices: names of the nodes that take part
+    :param vmstate: name of the node that keeps the guest's state; snapshot-delete has none
+    :raises GenericError: the id is malformed or in use
+    """
+
+    def __init__(
+        self,
+        guest: Guest,
+        job_id: str,
+        tag: str,
+        devices: Sequence[str],
+        vmstate: str = "",
+    ) -> None:
+        super().__init__(guest.jobs, job_id, auto_dismiss=False)
+        self.guest = guest
+        self.graph = guest.graph
+        self.tag = tag
+        self.group = SnapshotGroup(self.graph, devices)
+        self.vmstate = vmstate
+        self.worked = Waiter()
+        """Woken when the work is done."""
+
+    async def run(self) -> None:
+        """See `Job.run`; there is one step of progress, even when it fails."""
+        self.progress_total = 1
+        try:
+            await self.work()
+        finally:
+            self.progress_current = 1
+            self.worked.wake()
+
+    async def work(self) -> None:
+        """The one step.
+
+        :raises QmpError: it failed
+        """
+        raise NotImplementedError
+
+
+class SnapshotSave(SnapshotJob):
+    """snapshot-save."""
+
+    job_type: ClassVar[str] = "snapshot-save"
+
+    async def work(self) -> None:
+        """See `SnapshotJob.work`."""
+        self.group.check()
+        if self.group.has(self.tag):
+            raise GenericError(f"Snapshot '{self.tag}' already exists in one or more devices")
+        vmstate = self.group.find_vmstate(self.vmstate)
+        before = self.guest.run_state
+        await self.guest.stop_for(RunState.SAVE_VM)
+        try:
+            await self.graph.drained(None, self.group.create(self.tag, vmstate))
+        finally:
+            self.guest.go_on(before)
+
+
+class SnapshotLoad(SnapshotJob):
+    """snapshot-load."""
+
+    job_type: ClassVar[str] = "snapshot-load"
+
+    async def work(self) -> None:
+        """See `SnapshotJob.work`; a guest is stopped first, and stays so when it fails."""
+        before = self.guest.run_state
+        await self.guest.stop_for(RunState.RESTORE_VM)
+        self.group.check()
+        if not self.group.has(self.tag):
+            raise GenericError(f"Snapshot '{self.tag}' does not exist in one or more devices")
+        vmstate = self.group.find_vmstate(self.vmstate)
+        found, holder = find_snapshot(vmstate, self.tag), snapshot_holder(vmstate)
+        assert found is not None
+        assert holder is not None
+        if holder.driver.is_disk_only(self.tag):
+            raise GenericError("This is a disk-only snapshot. Revert to it  offline using qemu-img")
+        await self.graph.drained(None, self.group.go_to(self.tag))
+        self.guest.restart()
+        clock = found["vm-clock-sec"] * NANOSECONDS + found["vm-clock-nsec"]
+        self.graph.guest_clock.set(clock)
+        self.guest.go_on(before)
+
+
+class SnapshotDelete(SnapshotJob):
+    """snapshot-delete."""
+
+    job_type: ClassVar[str] = "snapshot-delete"
+
+    async def work(self) -> None:
+        """See `SnapshotJob.work`."""
+        self.group.check()
+        await self.graph.drained(None, self.group.delete(self.tag))

@@ -1,0 +1,1 @@
+"""The commit and stream jobs, which merge images of a chain."""

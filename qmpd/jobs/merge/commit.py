@@ -1,0 +1,216 @@
+"""commit: merging images of a chain into one below them.
+
+This is the job for images that nobody writes; the active layer is committed by a mirror
+(`qmpd.jobs.mirror.start`).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.change.chain import drop_intermediate
+from qmpd.block.change.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
+from qmpd.block.change.replace import freeze_chain, unfreeze_chain
+from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.chain_status import is_allocated_above
+from qmpd.errors import BlockIOError, GenericError, QmpError
+from qmpd.jobs.core.block_job import BlockJob, ErrorAction
+from qmpd.loop.request_time import request_time
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+    from qmpd.jobs.core.job_list import JobTable
+    from qmpd.jobs.core.options import MergeOptions
+
+_CHUNK: Final = 512 << 10
+
+
+class CommitJob(BlockJob):
+    """Copies what lies above `base`, from `top` downwards, into it.
+
+    :param node: the active layer, which the job is named after
+    """
+
+    job_type = "commit"
+
+    def __init__(
+        self,
+        table: JobTable,
+        node: Node,
+        top: Node,
+        base: Node,
+        options: MergeOptions,
+    ) -> None:
+        super().__init__(table, node, options.job)
+        self.graph = node.graph
+        self.top = top
+        self.base = base
+        self.options = options
+        self.filter: Node | None = None
+        self.frozen = False
+        self.base_was_read_only = False
+        self.base_overlay = top.overlay_of(base)
+        self._target: BlockBackend | None = None
+        self._reader: BlockBackend | None = None
+
+    async def set_up(self) -> None:
+        """Put the filter in, and keep others off the images.
+
+        :raises QmpError: somebody objects; `tear_down` follows
+        """
+        top, base = self.top, self.base
+        self.base_was_read_only = base.read_only
+        if base.read_only:
+            await base.set_read_only(False)
+        filter_node_name = self.options.job.filter_node_name
+        name = {} if filter_node_name is None else {"node-name": filter_node_name}
+        options = {"driver": "commit_top", "read-only": True, **name}
+        self.filter = await self.graph.insert_filter(top, options)
+        self.filter.hold()
+        self.filter.implicit = filter_node_name is None
+        shared = WRITE_UNCHANGED | WRITE
+        overlay = self.base_overlay
+        filtered_base = None if overlay is None else overlay.backing
+        node: Node | None = top
+        while node is not None and node is not base:
+            if node is filtered_base:
+                shared |= CONSISTENT_READ
+            self.add_node("intermediate node", node, 0, shared)
+            node = node.filter_or_backing
+        freeze_chain(self.filter, base)
+        self.frozen = True
+        self.add_node("base", base, 0, ALL)
+        perm = CONSISTENT_READ | WRITE | (RESIZE if base.length < top.length else 0)
+        self._target = BlockBackend(
+            self.graph, "", base, perm=perm, shared=CONSISTENT_READ | WRITE_UNCHANGED, queues=False
+        )
+        self._reader = BlockBackend(self.graph, "", top)
+
+    async def run(self) -> None:
+        """See `Job.run`."""
+        assert self._target is not None
+        length = self.top.length
+        self.progress_total = length
+        if self._target.length() < length:
+            await self._target.truncate(length, exact=False)
+        while self.progress_current < length:
+            await self.limit_speed()
+            if self.cancelled:
+                return
+            try:
+                count, copied = await self._copy(self.progress_current, length)
+            except BlockIOError as error:
+                policy, read = self.options.on_error, self._reading
+                if self.io_failed(policy, error.errno, read=read) is ErrorAction.REPORT:
+                    raise BlockIOError(error.errno) from None
+                continue
+            self.progress_current += count
+            if copied:
+                self.processed(count)
+
+    _reading = True
+
+    async def _copy(self, offset: int, length: int) -> tuple[int, bool]:
+        """Copy a chunk; returns its length, and whether it had to be copied."""
+        assert self._target is not None
+        self._reading = True
+        allocated, count = await is_allocated_above(
+            self.top, self.base_overlay, offset, min(_CHUNK, length - offset), include_base=True
+        )
+        if not allocated:
+            return count, False
+        data = await self.top.pread(offset, count)
+        await request_time(self.top)
+        self._reading = False
+        await self._target.pwrite(offset, data)
+        await request_time(self.base)
+        return count, True
+
+    # Its end
+
+    async def _let_go(self) -> None:
+        """What keeps the chain from being changed goes."""
+        if self.frozen and self.filter is not None:
+            unfreeze_chain(self.filter, self.base)
+            self.frozen = False
+        if self._target is not None:
+            target, self._target = self._target, None
+            self.base.hold()
+            await target.close()
+            self.base.unhold()
+
+    async def prepare(self) -> None:
+        """See `Job.prepare`: the images that were merged leave the chain."""
+        assert self.filter is not None
+        self.base.hold()
+        await self._let_go()
+        try:
+            await drop_intermediate(
+                self.graph,
+                self.filter,
+                self.base,
+                self.options.backing_file,
+                mask_protocol=self.options.mask_protocol,
+            )
+        finally:
+            dropped, self.filter = self.filter, None
+            await self.graph.release(dropped)
+            await self.graph.release(self.base)
+
+    async def _drop_reader(self) -> None:
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            await reader.close()
+
+    async def abort(self) -> None:
+        """See `Job.abort`: the filter goes, the images stay."""
+        await self.tear_down()
+
+    async def tear_down(self) -> None:
+        """Take back what `set_up` did."""
+        await self._let_go()
+        async with self.nodes_let_go():
+            if self.filter is not None:
+                dropped, self.filter = self.filter, None
+                await self.graph.drop_filter(dropped)
+                await self.graph.release(dropped)
+
+    async def clean(self) -> None:
+        """See `Job.clean`: the base is as read-only as before."""
+        if self.base_was_read_only and self.graph.find_node(self.base.node_name) is self.base:
+            with suppress(QmpError):
+                await self.base.set_read_only(True)
+        await self._drop_reader()
+        await self.let_others_on()
+
+    def forgotten(self) -> None:
+        """See `Job.forgotten`: as long as it is listed, nobody else may work on the images."""
+        self.table.clock.enter(self.free_nodes(), f"images of job {self.id}")
+
+
+async def start_commit(
+    table: JobTable,
+    node: Node,
+    top: Node,
+    base: Node,
+    options: MergeOptions,
+) -> None:
+    """Start to commit `top`, which is not the active layer `node`, into `base`.
+
+    :raises QmpError: QEMU's texts; nothing has changed then
+    """
+    if top.skip_filters() is base.skip_filters():
+        raise GenericError("Invalid files for merge: top and base are the same")
+    job = CommitJob(table, node, top, base, options)
+    try:
+        await job.set_up()
+    except BaseException:
+        await job.tear_down()
+        if job.base_was_read_only:
+            with suppress(QmpError):
+                await base.set_read_only(True)
+        job.fail_creation()
+        raise
+    job.start()
+    await job.settle()

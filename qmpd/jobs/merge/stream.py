@@ -1,0 +1,232 @@
+"""stream: copying what lies below an image into it, so that the chain becomes shorter."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.change.chain import change_backing_name
+from qmpd.block.change.permissions import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
+from qmpd.block.drivers.filters.copy_on_read import CopyOnRead
+from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.chain_status import is_allocated_above
+from qmpd.block.model.filename import filename
+from qmpd.errors import BlockIOError, GenericError, QmpError
+from qmpd.jobs.core.block_job import BlockJob, ErrorAction
+from qmpd.loop.request_time import request_time
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+    from qmpd.jobs.core.job_list import JobTable
+    from qmpd.jobs.core.options import MergeOptions
+
+_CHUNK: Final = 512 << 10
+_BASIC: Final = CONSISTENT_READ | WRITE_UNCHANGED
+
+
+class StreamJob(BlockJob):
+    """Copies what lies below `node`, down to `base_overlay`, into it.
+
+    :param top: the copy-on-read filter above `node`
+    :param above_base: what stands directly on the future backing file
+    """
+
+    job_type = "stream"
+
+    def __init__(
+        self,
+        table: JobTable,
+        top: Node,
+        node: Node,
+        base_overlay: Node,
+        above_base: Node,
+        options: MergeOptions,
+    ) -> None:
+        super().__init__(table, top, options.job)
+        self.graph = node.graph
+        self.filter: Node | None = top
+        self.target = node
+        self.base_overlay = base_overlay
+        self.above_base = above_base
+        self.options = options
+        self.was_read_only = False
+        self._reader: BlockBackend | None = None
+
+    def take_nodes(self, base: Node | None) -> None:
+        """Keep others off the images.
+
+        :raises GenericError: somebody objects
+        """
+        assert self.filter is not None
+        self._reader = BlockBackend(
+            self.graph, "", self.filter, perm=CONSISTENT_READ, shared=_BASIC | WRITE, queues=False
+        )
+        self.add_node("active node", self.target, 0, _BASIC | WRITE)
+        below = self.target.filter_or_backing
+        while below is not None and below is not base:
+            self.add_node("intermediate node", below, 0, _BASIC)
+            below = below.filter_or_backing
+
+    async def run(self) -> None:
+        """See `Job.run`."""
+        unfiltered = self.target.skip_filters()
+        if unfiltered is self.base_overlay:
+            return
+        length = self.target.length
+        self.progress_total = length
+        failure: BlockIOError | None = None
+        while self.progress_current < length:
+            await self.limit_speed()
+            if self.cancelled:
+                break
+            offset = self.progress_current
+            count, copies = min(_CHUNK, length - offset), False
+            try:
+                count, copies = await self._copy(unfiltered, offset, length)
+            except BlockIOError as error:
+                action = self.io_failed(self.options.on_error, error.errno, read=True)
+                if action is ErrorAction.STOP:
+                    continue
+                failure = failure or BlockIOError(error.errno)
+                if action is ErrorAction.REPORT:
+                    break
+            self.progress_current += count
+            if copies:
+                self.processed(count)
+        if failure is not None:
+            raise failure
+
+    async def _copy(self, node: Node, offset: int, length: int) -> tuple[int, bool]:
+        """Copy a chunk up; returns its length, and whether it had to be copied."""
+        allocated, count = await node.is_allocated(offset, min(_CHUNK, length - offset))
+        if allocated:
+            return count, False
+        below = node.backing
+        assert below is not None
+        copies, count = await is_allocated_above(
+            below, self.base_overlay, offset, count, include_base=True
+        )
+        if not copies:
+            return count or length - offset, False
+        assert self.filter is not None
+        assert isinstance(self.filter.driver, CopyOnRead)
+        await self.filter.driver.prefetch(offset, count)
+        await request_time(self.target)
+        return count, True
+
+    # Its end
+
+    async def _close_filter(self) -> None:
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            await reader.close()
+        if self.filter is not None:
+            dropped, self.filter = self.filter, None
+            await _drop_filter(dropped)
+
+    async def prepare(self) -> None:
+        """See `Job.prepare`: the image gets its new backing file, or none."""
+        async with self.nodes_let_go():
+            await self._close_filter()
+            unfiltered = self.target.skip_filters()
+            if unfiltered.backing is not None:
+                await self._change_backing(unfiltered)
+
+    async def _change_backing(self, node: Node) -> None:
+        base = self.above_base.filter_or_backing
+        image = None if base is None else base.skip_filters()
+        name = None
+        if image is not None:
+            given = self.options.backing_file
+            name = filename(image) if given is None else given
+        failure: QmpError | None = None
+        try:
+            await self.graph.set_backing(node, base).commit()
+        except QmpError as error:
+            self.graph.report(error.desc)
+            failure = BlockIOError(errno.EPERM)
+        if not node.read_only:
+            await change_backing_name(node, name, image, mask_protocol=self.options.mask_protocol)
+        if failure is not None:
+            raise failure
+
+    async def clean(self) -> None:
+        """See `Job.clean`."""
+        await self.tear_down()
+
+    async def tear_down(self) -> None:
+        """The filter goes, and the image is as read-only as before."""
+        self.target.hold()
+        async with self.nodes_let_go():
+            await self._close_filter()
+            if self.was_read_only:
+                with suppress(QmpError):
+                    await self.target.set_read_only(True)
+        await self.graph.release(self.target)
+
+
+async def start_stream(
+    table: JobTable,
+    node: Node,
+    base: Node | None,
+    bottom: Node | None,
+    options: MergeOptions,
+) -> None:
+    """Start to stream what lies above `base`, or down to `bottom`, into `node`.
+
+    :raises QmpError: QEMU's texts; nothing has changed then
+    """
+    overlay, above = _find_overlay(node, base, bottom)
+    was_read_only = node.read_only
+    if was_read_only:
+        await node.set_read_only(False)
+    job: StreamJob | None = None
+    top: Node | None = None
+    try:
+        top = await _insert_filter(node, overlay, options.job.filter_node_name)
+        job = StreamJob(table, top, node, overlay, above, options)
+        job.was_read_only = was_read_only
+        job.take_nodes(base if bottom is None else bottom.filter_or_backing)
+    except BaseException:
+        if job is not None:
+            await job.tear_down()
+            job.fail_creation()
+        elif top is not None:
+            await _drop_filter(top)
+        if was_read_only and job is None:
+            await node.set_read_only(True)
+        raise
+    job.start()
+    await job.settle()
+
+
+def _find_overlay(node: Node, base: Node | None, bottom: Node | None) -> tuple[Node, Node]:
+    """The last image that is copied, and what stands directly on the future backing file."""
+    overlay = node.overlay_of(base) if bottom is None else bottom
+    if overlay is None:
+        name = "" if base is None else base.node_name
+        raise GenericError(f"'{name}' is not in the backing chain of '{node.node_name}'")
+    if bottom is not None or overlay.backing is base:
+        return overlay, overlay
+    below = overlay.backing
+    while below is not None and below.filter_or_backing is not base:
+        below = below.filter_or_backing
+    return overlay, below or overlay
+
+
+async def _insert_filter(node: Node, bottom: Node, name: str | None) -> Node:
+    options = {"driver": "copy-on-read", "file": node.node_name, "bottom": bottom.node_name}
+    if name is not None:
+        options["node-name"] = name
+    top = await node.graph.insert_node(node, options)
+    top.hold()
+    top.implicit = name is None
+    return top
+
+
+async def _drop_filter(top: Node) -> None:
+    assert isinstance(top.driver, CopyOnRead)
+    top.driver.release_bottom()
+    await top.graph.drop_filter(top)
+    await top.graph.release(top)

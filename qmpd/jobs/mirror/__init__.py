@@ -1,0 +1,1 @@
+"""The mirror job, and the commit of an active image."""

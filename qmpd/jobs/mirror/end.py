@@ -1,0 +1,155 @@
+"""The end of a mirror: the target takes the source's place, or not, and the filter goes."""
+
+from __future__ import annotations
+
+import errno
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from qmpd.block.change.replace import unfreeze_chain
+from qmpd.block.model.blockers import Blocker
+from qmpd.errors import BlockIOError, GenericError, QmpError
+from qmpd.jobs.mirror.mirror import MirrorJob as MirrorWork
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+
+
+class Backing(Enum):
+    """What becomes of the target's backing file when a mirror has succeeded."""
+
+    LEAVE = auto()
+    SOURCE = auto()
+    """It gets the source's."""
+    OPEN = auto()
+    """It gets the one that its own header names."""
+
+
+class MirrorJob(MirrorWork):
+    """A mirror with its end.
+
+    `replaces` is the name of the node that the target replaces when it is completed, None for
+    the source.
+    """
+
+    backing_at_end = Backing.LEAVE
+    replaces: str | None = None
+    frozen: Node | None = None
+    target_was_read_only = False
+    _to_replace: Node | None = None
+    _replace_blocker: Blocker | None = None
+    _left = False
+
+    async def complete_work(self) -> None:
+        """See `Job.complete_work`: what is to be replaced stays where it is until then.
+
+        :raises GenericError: it is not there any more
+        """
+        if self.replaces is not None and self._to_replace is None:
+            node = self.graph.find_node(self.replaces)
+            if node is None:
+                raise GenericError(f"Node name '{self.replaces}' not found")
+            self._to_replace = node
+            self._replace_blocker = Blocker("block device is in use by block-job-complete")
+            node.blockers.add(self._replace_blocker)
+            node.hold()
+        await super().complete_work()
+
+    async def prepare(self) -> None:
+        """See `Job.prepare`."""
+        await self._leave()
+
+    async def abort(self) -> None:
+        """See `Job.abort`."""
+        await self._leave()
+
+    async def give_up(self) -> None:
+        """The job could not be started: give back what it has."""
+        if self._target is not None:
+            await self.target.close()
+        self.remove_nodes()
+        self.fail_creation()
+
+    async def _leave(self) -> None:
+        if self._left:
+            return
+        self._left = True
+        graph, top, source, target = self.graph, self.top, self.source, self.target_node
+        aborting = self.error is not None
+        if self.frozen is not None:
+            unfreeze_chain(top, self.frozen)
+        if self.bitmap in top.bitmaps:
+            top.bitmaps.remove(self.bitmap)
+        held = [source, top, target]
+        for node in held:
+            node.hold()
+        failure: QmpError | None = None
+        # Who still writes to the target must go before it can stand where the source stood.
+        await self.target.close()
+        await graph.drained_begin(top)
+        await graph.drained_begin(target)
+        self.filter.job = None
+        self.filter.stopped = True
+        top.refresh_permissions()
+        try:
+            if not aborting:
+                await self._set_backing(source, target)
+                if self.completing:
+                    await self._replace(source, target)
+            elif self.target_was_read_only and not target.read_only:
+                await target.set_read_only(True)
+        except QmpError as error:
+            graph.report(error.desc)
+            failure = BlockIOError(errno.EPERM)
+        if self._to_replace is not None and self._replace_blocker is not None:
+            self._to_replace.blockers.remove(self._replace_blocker)
+            held.append(self._to_replace)
+        self.remove_nodes()
+        # What stands below the filter now, which may be the target.
+        await graph.replace_node(top, self.filter.source).commit()
+        graph.drained_end(target)
+        graph.drained_end(top)
+        if self.in_drain:
+            graph.drained_end(source)
+            self.in_drain = False
+        for node in held:
+            await graph.release(node)
+        if failure is not None:
+            raise failure
+
+    async def _set_backing(self, source: Node, target: Node) -> None:
+        unfiltered = target.skip_filters()
+        if self.backing_at_end is Backing.SOURCE:
+            backing = source if self.plan.none else self.plan.base
+            if unfiltered.backing is not backing:
+                await self.graph.set_backing(unfiltered, backing).commit()
+        elif self.backing_at_end is Backing.OPEN:
+            await unfiltered.driver.open_backing()
+
+    async def _replace(self, source: Node, target: Node) -> None:
+        replaced = source if self._to_replace is None else self._to_replace
+        if replaced.read_only != target.read_only:
+            await target.set_read_only(replaced.read_only)
+        if not source.can_replace(replaced):
+            raise GenericError(
+                f"Can no longer replace '{replaced.node_name}' by '{target.node_name}', because"
+                " it can no longer be guaranteed that doing so would not lead to an abrupt change"
+                " of visible data"
+            )
+        await self.graph.drained_begin(replaced)
+        try:
+            await self.graph.replace_node(replaced, target).commit()
+        finally:
+            self.graph.drained_end(replaced)
+
+
+class ActiveCommitJob(MirrorJob):
+    """The commit of an active layer into its backing file."""
+
+    job_type = "commit"
+    can_change = False
+    may_grow_target = True
+
+    def more_info(self) -> dict[str, object]:
+        """See `BlockJob.more_info`."""
+        return {}

@@ -1,0 +1,230 @@
+"""Starting a mirror, or the commit of an active layer, which is a mirror into a backing file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from qmpd.block.change.permissions import CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
+from qmpd.block.change.replace import freeze_chain
+from qmpd.block.drivers.filters.mirror_top import MirrorTop
+from qmpd.block.io.backend import BlockBackend
+from qmpd.block.model.blockers import Op
+from qmpd.errors import GenericError
+from qmpd.jobs.mirror.end import ActiveCommitJob, Backing, MirrorJob
+from qmpd.jobs.mirror.mirror import DEFAULT_BUFFER, MirrorPlan
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+    from qmpd.jobs.core.block_job import OnError
+    from qmpd.jobs.core.job_list import JobTable
+    from qmpd.jobs.core.options import JobOptions
+
+_MINIMUM, _MAXIMUM = 512, 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorOptions:
+    """What blockdev-mirror and drive-mirror have in common.
+
+    `granularity` and `buf_size` are bytes, None and 0 mean the default.
+    """
+
+    job: JobOptions
+    sync: str
+    replaces: str | None
+    granularity: int
+    buf_size: int
+    on_source_error: OnError
+    on_target_error: OnError
+    unmap: bool = True
+    write_blocking: bool = False
+
+
+def default_granularity(node: Node) -> int:
+    """Bytes of a bit of a bitmap for `node` when nobody says."""
+    cluster = node.driver.cluster_size()
+    return 65536 if not cluster else max(4096, cluster)
+
+
+async def start_mirror(
+    jobs: JobTable,
+    source: Node,
+    target: Node,
+    options: MirrorOptions,
+    *,
+    backing: Backing,
+    zero_target: bool,
+) -> MirrorJob:
+    """Start to mirror `source` to `target`.
+
+    :param backing: what becomes of the target's backing file in the end
+    :param zero_target: the target may hold anything
+    :raises QmpError: QEMU's texts, in its order
+    """
+    granularity = options.granularity
+    if granularity and not _MINIMUM <= granularity <= _MAXIMUM:
+        raise GenericError("Parameter 'granularity' expects a value in range [512B, 64MB]")
+    if granularity & (granularity - 1):
+        raise GenericError("Parameter 'granularity' expects a power of 2")
+    source.check_operation(Op.MIRROR_SOURCE)
+    target.check_operation(Op.MIRROR_TARGET)
+    below = source.backing_chain_next
+    sync = "full" if options.sync == "top" and below is None else options.sync
+    replaces = options.replaces
+    unfiltered = source.skip_implicit_filters()
+    if replaces is None and unfiltered is not source:
+        # Implicit filters above the source stay where they are.
+        replaces = unfiltered.node_name
+    if replaces is not None:
+        find_replaced(source, replaces)
+    if sync in ("incremental", "bitmap"):
+        raise GenericError(f"Sync mode '{sync}' not supported")
+    plan = MirrorPlan(
+        granularity,
+        options.buf_size,
+        base=below if sync == "top" else None,
+        none=sync == "none",
+        zero_target=zero_target,
+        unmap=options.unmap,
+        write_blocking=options.write_blocking,
+        on_source_error=options.on_source_error,
+        on_target_error=options.on_target_error,
+    )
+    return await _start(
+        jobs, MirrorJob, source, target, options.job, plan, backing=backing, replaces=replaces
+    )
+
+
+async def start_active_commit(
+    jobs: JobTable, top: Node, base: Node, options: JobOptions, on_error: OnError
+) -> MirrorJob:
+    """Start to commit the active layer `top` into `base`, which takes its place in the end.
+
+    :raises QmpError: QEMU's texts
+    """
+    was_read_only = base.read_only
+    if was_read_only:
+        await base.set_read_only(False)
+    plan = MirrorPlan(0, 0, base=base, on_source_error=on_error, on_target_error=on_error)
+    try:
+        job = await _start(jobs, ActiveCommitJob, top, base, options, plan, backing=Backing.LEAVE)
+    except BaseException:
+        if was_read_only:
+            await base.set_read_only(True)
+        raise
+    job.target_was_read_only = was_read_only
+    return job
+
+
+def find_replaced(source: Node, name: str) -> Node:
+    """The node called `name`, which a mirror of `source` may replace.
+
+    :raises GenericError: there is none, or what is seen above it would change
+    """
+    node = source.graph.find_node(name)
+    if node is None:
+        raise GenericError(f"Failed to find node with node-name='{name}'")
+    node.check_operation(Op.REPLACE)
+    if not source.can_replace(node):
+        raise GenericError(
+            f"Cannot replace '{name}' by a node mirrored from '{source.node_name}', because it"
+            " cannot be guaranteed that doing so would not lead to an abrupt change of visible"
+            " data"
+        )
+    return node
+
+
+async def _start(
+    jobs: JobTable,
+    kind: type[MirrorJob],
+    source: Node,
+    target: Node,
+    options: JobOptions,
+    plan: MirrorPlan,
+    *,
+    backing: Backing,
+    replaces: str | None = None,
+) -> MirrorJob:
+    if plan.buffer < 0:
+        raise GenericError("Invalid parameter 'buf-size'")
+    plan = replace(
+        plan,
+        granularity=plan.granularity or default_granularity(target),
+        buffer=plan.buffer or DEFAULT_BUFFER,
+    )
+    if source.skip_filters() is target.skip_filters():
+        raise GenericError("Can't mirror node into itself")
+    graph = source.graph
+    is_commit = source.chain_contains(target)
+    top = await _insert_filter(graph, source, options.filter_node_name, is_commit)
+    job: MirrorJob | None = None
+    try:
+        # The source is not to be resized meanwhile.
+        job = kind(jobs, top, options, plan)
+        job.backing_at_end, job.replaces = backing, replaces
+        _take_target(job, target, is_commit)
+        _take_nodes(job, target, is_commit)
+    except BaseException:
+        await _give_up(graph, top, job)
+        raise
+    top.bitmaps.insert(0, job.bitmap)
+    job.start()
+    await job.settle()
+    return job
+
+
+async def _insert_filter(graph: Graph, source: Node, name: str | None, is_commit: bool) -> Node:
+    options = {"driver": "mirror_top"} | ({} if name is None else {"node-name": name})
+
+    def set_up(top: Node) -> None:
+        top.implicit = name is None
+        assert isinstance(top.driver, MirrorTop)
+        top.driver.is_commit = is_commit
+
+    return await graph.insert_filter(source, options, set_up)
+
+
+def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:
+    perm, shared = WRITE, WRITE_UNCHANGED
+    if is_commit:
+        if target.length < job.source.length:
+            perm |= RESIZE
+        shared |= CONSISTENT_READ | WRITE
+    elif job.source.chain_contains(target.skip_filters()):
+        raise GenericError(
+            "Cannot mirror to a filter on top of a node in the source's backing chain"
+        )
+    job.target = BlockBackend(job.graph, "", target, perm=perm, shared=shared, queues=False)
+
+
+def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:
+    shared = CONSISTENT_READ | WRITE_UNCHANGED | WRITE
+    job.add_node("source", job.source, 0, shared)
+    job.add_node("target", target, 0, shared | RESIZE)
+    if not is_commit:
+        return
+    # The nodes between top and base disappear in the end: nobody else is to work on them.
+    overlay = job.source.overlay_of(target)
+    assert overlay is not None
+    filtered_target = overlay.filter_or_backing
+    shared = WRITE_UNCHANGED | WRITE
+    node = job.source.filter_or_backing
+    while node is not None and node is not target:
+        if node is filtered_target:
+            shared |= CONSISTENT_READ
+        job.add_node("intermediate node", node, 0, shared)
+        node = node.filter_or_backing
+    freeze_chain(job.top, target)
+    job.frozen = target
+
+
+async def _give_up(graph: Graph, top: Node, job: MirrorJob | None) -> None:
+    driver = top.driver
+    assert isinstance(driver, MirrorTop)
+    driver.stopped = True
+    if job is not None:
+        await job.give_up()
+    top.refresh_permissions()
+    await graph.drop_filter(top)

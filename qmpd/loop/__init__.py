@@ -1,0 +1,1 @@
+"""Time and tasks: the clocks, timers and events of a machine."""

@@ -1,0 +1,71 @@
+"""The server's clock: an event loop's time and queue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import Final
+
+from qmpd.loop.clock import NANOSECONDS, Callback, Clock, Handle, Task
+
+BATCH: Final = 64
+"""Callbacks run before the loop looks for input again: short jobs end before the next
+request is read, as in QEMU, and long ones do not keep a monitor waiting."""
+
+
+class LoopClock(Clock):
+    """Real time; tasks run in `loop` between the monitors' input.
+
+    :param loop: the loop that will run; the running one where absent
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self._loop = asyncio.get_running_loop() if loop is None else loop
+        self._ready: deque[Callback] = deque()
+        self._scheduled = False
+
+    def now(self) -> int:
+        """The system's monotonic clock."""
+        return time.monotonic_ns()
+
+    def call_later(self, delay: int, callback: Callback) -> Handle:
+        """See `Clock.call_later`."""
+        return self._loop.call_later(delay / NANOSECONDS, callback)
+
+    def call_soon(self, callback: Callback) -> None:
+        """See `Clock.call_soon`."""
+        self._ready.append(callback)
+        self._schedule()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no callback is due."""
+        return not self._ready
+
+    def _schedule(self) -> None:
+        if self._ready and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        self._scheduled = False
+        try:
+            # What these schedule waits for the loop's next round, as QEMU's bottom halves do.
+            for _ in range(min(BATCH, len(self._ready))):
+                self._ready.popleft()()
+        finally:
+            self._schedule()
+
+    async def moment(self, delay: int) -> None:
+        """See `Clock.moment`."""
+        end = time.monotonic_ns() + delay
+        await self.turns(1)
+        while time.monotonic_ns() < end:
+            await self.turns(1)
+
+    def task_failed(self, task: Task) -> None:
+        """Report a task's error to the loop's exception handler (a log line, no end)."""
+        self._loop.call_exception_handler(
+            {"message": f"task {task.name} failed", "exception": task.error}
+        )

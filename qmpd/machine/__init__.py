@@ -1,0 +1,1 @@
+"""One emulated machine: graph, jobs, devices, objects, run state."""

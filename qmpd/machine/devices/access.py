@@ -1,0 +1,124 @@
+"""Properties of devices as device_add, qom-get and qom-set reach them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qmpd.errors import DeviceNotFound, GenericError, NotServed
+from qmpd.machine.devices import drives
+from qmpd.machine.devices.properties import read_property, read_text
+from qmpd.machine.devices.property_tables import COMMON
+from qmpd.machine.objects import IOThread
+
+if TYPE_CHECKING:
+    from qmpd.machine.devices.device import Device
+
+
+def _owner(device: Device, name: str) -> Device:
+    """The part of `device` that has property `name`: what stands in front passes it on."""
+    behind = device.behind
+    if behind is not None and name not in COMMON and name in behind.kind.properties:
+        return behind
+    return device
+
+
+def set_property(device: Device, name: str, value: Any, *, keyval: bool = False) -> None:
+    """Set a property.
+
+    :param value: a JSON value; where `keyval`, the text of a command line
+    :raises QmpError: there is no such property, or it refuses the value
+    """
+    device = _owner(device, name)
+    model = device.model
+    known = device.kind.properties.get(name)
+    if known is None:
+        raise GenericError(f"Property '{model}.{name}' not found")
+    if name == "realized":
+        raise NotServed(f"Setting property '{model}.realized' is not served by qmpd")
+    if (
+        name in COMMON
+        or known.type == "busnr"
+        or name.startswith("legacy-")
+        or _is_child(known.type)
+    ):
+        raise GenericError(f"Property '{model}.{name}' is not writable")
+    if name == "drive":
+        drives.set_drive(device, read_text(name, value))
+    elif name == "bootindex":
+        _set_boot_index(device, read_property(model, name, known.type, value, keyval=keyval))
+    elif device.realized:
+        who = "anonymous device" if device.id is None else f"device '{device.id}'"
+        raise GenericError(
+            f"Attempt to set property '{name}' on {who} (type '{model}') after it was realized"
+        )
+    elif known.type.startswith("link<"):
+        device.values[name] = _link(device, name, known.type[5:-1], read_text(name, value))
+    else:
+        device.values[name] = read_property(model, name, known.type, value, keyval=keyval)
+
+
+def _is_child(type_name: str) -> bool:
+    return type_name.startswith("child<")
+
+
+def _set_boot_index(device: Device, index: int) -> None:
+    others = (other.values.get("bootindex", -1) for other in device.machine.devices.parts())
+    if index >= 0 and device.values.get("bootindex", -1) != index and index in others:
+        raise GenericError(f"The bootindex {index} has already been used")
+    device.values["bootindex"] = index
+
+
+def _link(device: Device, name: str, type_name: str, value: str) -> str:
+    """The path of the object that a link is to lead to; "" for none.
+
+    :raises QmpError: there is no such object, or it is of another type
+    """
+    if not value:
+        return ""
+    machine = device.machine
+    found = machine.objects.objects.get(value.removeprefix("/objects/"))
+    if type_name == "iothread" and isinstance(found, IOThread):
+        return f"/objects/{found.id}"
+    if found is None and not any(value in (d.id, d.path) for d in machine.devices):
+        raise DeviceNotFound(f"Device '{value}' not found")
+    raise GenericError(f"Invalid parameter type for '{name}', expected: {type_name}")
+
+
+def get_property(device: Device, name: str) -> Any:
+    """What a property says.
+
+    :raises GenericError: there is none of this name, or it cannot be read
+    :raises NotServed: qmpd does not keep it
+    """
+    device = _owner(device, name)
+    known = device.kind.properties.get(name)
+    if known is None:
+        raise GenericError(f"Property '{device.model}.{name}' not found")
+    if name == "legacy-addr":
+        slot, function = divmod(device.devfn, 8)
+        return f"{slot:02x}.{function:x}"
+    if name.startswith("legacy-") and known.type == "str":
+        owner = "base-xhci" if name == "legacy-host" else device.model
+        raise GenericError(f"Property '{owner}.{name}' is not readable")
+    if name == "drive":
+        return drives.drive_name(device)
+    if name in COMMON:
+        return _common(device, name)
+    if _is_child(known.type):
+        return f"{device.path}/{name}"
+    if name == "subsys" and not device.values.get(name):
+        raise NotServed(f"Property '{device.model}.{name}' is not served by qmpd")
+    value = device.get(name)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _common(device: Device, name: str) -> Any:
+    bus = device.bus
+    values: dict[str, Any] = {
+        "type": device.model,
+        "parent_bus": "" if bus is None else bus.path,
+        "realized": device.realized,
+        "hotplugged": device.hotplugged,
+        "hotpluggable": device.kind.bus != "virtio-bus" and (bus is None or bus.hotplug),
+    }
+    return values[name]

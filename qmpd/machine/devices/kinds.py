@@ -1,0 +1,75 @@
+"""The device models that qmpd has: where they go and what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from qmpd.machine.devices.property_tables import Property, properties_of
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One device model.
+
+    :param name: its name
+    :param bus: the type of bus it goes on
+    :param behind: the model of the device proper, which it stands in front of
+    :param is_cd: whether it is for media that it never writes
+    :param removable: whether its medium can always be taken out
+    :param has_tray: whether a removable medium lies in a tray
+    :param keeps_io_status: whether it tells that a request failed for which the guest was stopped
+    :param tells_its_end: whether there is an event when it has been unplugged
+    """
+
+    name: str
+    bus: str
+    behind: str | None = None
+    is_cd: bool = False
+    removable: bool = False
+    has_tray: bool = False
+    keeps_io_status: bool = True
+    tells_its_end: bool = True
+
+    @property
+    def properties(self) -> Mapping[str, Property]:
+        """Its properties, see `properties_of`."""
+        return properties_of(self.name)
+
+    @property
+    def asks_guest(self) -> bool:
+        """Whether it is unplugged by the guest, which qmpd's never does before a reset."""
+        return self.bus == "PCI"
+
+
+KINDS: Final = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            Kind("virtio-blk-pci", "PCI", behind="virtio-blk-device"),
+            Kind("virtio-blk-device", "virtio-bus"),
+            Kind("virtio-scsi-pci", "PCI", behind="virtio-scsi-device"),
+            Kind("virtio-scsi-device", "virtio-bus"),
+            Kind("scsi-hd", "SCSI", has_tray=True),
+            Kind("scsi-cd", "SCSI", is_cd=True, removable=True, has_tray=True),
+            Kind("ide-hd", "IDE"),
+            Kind("ide-cd", "IDE", is_cd=True, removable=True, has_tray=True),
+            Kind("floppy", "floppy-bus", removable=True, keeps_io_status=False),
+            Kind("usb-storage", "usb-bus"),
+            Kind("nvme", "PCI", keeps_io_status=False),
+            Kind("piix3-usb-uhci", "PCI"),
+            Kind("usb-ehci", "PCI"),
+            Kind("qemu-xhci", "PCI", tells_its_end=False),
+            Kind("nec-usb-xhci", "PCI", tells_its_end=False),
+            Kind("pcie-root-port", "PCI"),
+        )
+    }
+)
+"""The models by name."""
+
+ALIASES: Final = MappingProxyType(
+    {"virtio-blk": "virtio-blk-pci", "virtio-scsi": "virtio-scsi-pci"}
+)
+"""Other names of models."""

@@ -1,0 +1,156 @@
+"""Places on buses: PCI functions, SCSI addresses, units of IDE and floppy controllers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from qmpd.errors import GenericError
+from qmpd.machine.devices.sizes import UNSET
+
+if TYPE_CHECKING:
+    from qmpd.machine.devices.bus import BoardDevice, Bus
+    from qmpd.machine.devices.device import Device
+
+SLOTS: Final = 32
+FLOPPIES: Final = 2
+
+
+class Limits(NamedTuple):
+    """The largest addresses on a SCSI bus."""
+
+    channel: int
+    target: int
+    lun: int
+
+
+SCSI_LIMITS: Final = {"virtio-scsi-device": Limits(0, 255, 16383), "usb-storage": Limits(0, 0, 0)}
+"""The largest addresses by the device that brings the bus."""
+
+
+def take_pci_function(device: Device, bus: Bus) -> None:
+    """Settle slot and function of a PCI device.
+
+    :raises GenericError: there is no free one, or the one asked for is taken
+    """
+    taken = {other.devfn: other for other in bus.devices}
+    devfn = device.values.get("addr", -1)
+    name = device.model
+    if devfn == -1:
+        devfn = _free_slot(name, taken)
+    slot, function = divmod(devfn, 8)
+    if devfn in taken:
+        other = taken[devfn]
+        raise GenericError(
+            f"PCI: slot {slot} function {function} not available for {name}, in use by"
+            f" {other.model},id={other.id or '(null)'}"
+        )
+    # a port has one slot, whatever the address says
+    first = taken.get(0 if _is_port(bus) else slot * 8)
+    if first is not None and device.hotplugged:
+        raise GenericError(
+            f"PCI: slot {first.devfn // 8} function 0 already occupied by {first.model}, new func"
+            f" {name} cannot be exposed to guest."
+        )
+    _check_functions(device, devfn, taken)
+    device.values["addr"] = devfn
+
+
+def _is_port(bus: Bus) -> bool:
+    return bus.owner is not None and bus.owner.model == "pcie-root-port"
+
+
+def _free_slot(name: str, taken: dict[int, Device | BoardDevice]) -> int:
+    for slot in range(SLOTS):
+        if slot * 8 not in taken:
+            return slot * 8
+    raise GenericError(f"PCI: no slot/function available for {name}, all in use or reserved")
+
+
+def _check_functions(device: Device, devfn: int, taken: dict[int, Device | BoardDevice]) -> None:
+    """A slot has several functions only where its first one says so."""
+    slot, function = divmod(devfn, 8)
+    if function:
+        first = taken.get(slot * 8)
+        if first is not None and not first.is_multifunction:
+            raise GenericError(
+                f"PCI: single function device can't be populated in function {slot:x}.{function:x}"
+            )
+    elif not device.is_multifunction:
+        for other in range(1, 8):
+            if slot * 8 + other in taken:
+                raise GenericError(
+                    f"PCI: {slot:x}.0 indicates single function, but {slot:x}.{other:x} is"
+                    " already populated."
+                )
+
+
+def take_scsi_address(device: Device, bus: Bus) -> None:
+    """Settle channel, target and unit of a SCSI device.
+
+    :raises GenericError: there is no such address, or it is taken
+    """
+    owner = "" if bus.owner is None else bus.owner.model
+    limits = SCSI_LIMITS[owner]
+    channel = device.values.get("channel", 0)
+    target, lun = (_minus_one(device.values.get(name, UNSET)) for name in ("scsi-id", "lun"))
+    if channel > limits.channel:
+        raise GenericError(f"bad scsi channel id: {channel}")
+    if target > limits.target:
+        raise GenericError(f"bad scsi device id: {target}")
+    if lun > limits.lun:
+        raise GenericError(f"bad scsi device lun: {lun}")
+    taken = {
+        (other.values["channel"], other.values["scsi-id"], other.values["lun"]): other
+        for other in bus.plugged
+    }
+    if target == -1:
+        lun = max(lun, 0)
+        free = (t for t in range(limits.target + 1) if (channel, t, lun) not in taken)
+        target = next(free, -1)
+        if target == -1:
+            raise GenericError("no free target")
+    elif lun == -1:
+        lun = next((n for n in range(limits.lun + 1) if (channel, target, n) not in taken), -1)
+        if lun == -1:
+            raise GenericError("no free lun")
+    elif (channel, target, lun) in taken:
+        name = taken[channel, target, lun].id
+        raise GenericError(f"lun already used by '{name or '(null)'}'")
+    device.values |= {"channel": channel, "scsi-id": target, "lun": lun}
+
+
+def _minus_one(value: int) -> int:
+    return -1 if value == UNSET else value
+
+
+def take_ide_unit(device: Device, bus: Bus) -> None:
+    """Settle whether a drive is master or slave.
+
+    :raises GenericError: there is no such unit, or it is taken
+    """
+    units = 2 if bus.owner is not None and bus.owner.model == "piix3-ide" else 1
+    used = {other.values["unit"] for other in bus.plugged}
+    unit = device.values.get("unit", UNSET)
+    if unit == UNSET:
+        unit = int(0 in used)
+    if unit >= units:
+        raise GenericError(f"Can't create IDE unit {unit}, bus supports only {units} units")
+    if unit in used:
+        raise GenericError(f"IDE unit {unit} is in use")
+    device.values["unit"] = unit
+
+
+def take_floppy_unit(device: Device, bus: Bus) -> None:
+    """Settle which of the two floppy drives it is.
+
+    :raises GenericError: there is no such drive, or it is taken
+    """
+    used = {other.values["unit"] for other in bus.plugged}
+    unit = device.values.get("unit", UNSET)
+    if unit == UNSET:
+        unit = next((number for number in range(FLOPPIES) if number not in used), FLOPPIES)
+    if unit >= FLOPPIES:
+        raise GenericError(f"Can't create floppy unit {unit}, bus supports only {FLOPPIES} units")
+    if unit in used:
+        raise GenericError(f"Floppy unit {unit} is in use")
+    device.values["unit"] = unit

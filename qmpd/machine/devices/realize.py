@@ -1,0 +1,323 @@
+"""Building devices once their properties are set: what each model checks, in QEMU's order."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.change.permissions import ALL
+from qmpd.errors import GenericError
+from qmpd.machine.devices import places
+from qmpd.machine.devices.bus import Bus
+from qmpd.machine.devices.drives import (
+    is_read_only,
+    put_to_use,
+    require_drive,
+    require_medium,
+    take,
+    take_empty,
+)
+from qmpd.machine.devices.sizes import UNSET, check_block_sizes, settle_geometry
+
+if TYPE_CHECKING:
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.machine.devices.device import Device
+
+AUTO_QUEUES: Final = {"num-queues": 0xFFFF, "num_queues": UNSET}
+"""Numbers of queues that leave the number to the device."""
+
+MAX_QUEUES: Final = 1024
+_SMALL_DISK: Final = 4096
+
+
+def realize(device: Device, bus: Bus) -> None:
+    """Build a device that is to go on `bus`; the bus is left as it is.
+
+    :raises QmpError: QEMU's texts
+    """
+    device.bus = bus
+    if device.kind.bus == "PCI":
+        places.take_pci_function(device, bus)
+    builder = _BUILDERS.get(device.model)
+    if builder is not None:
+        builder(device, bus)
+
+
+def _add_bus(device: Device, kind: str, stem: str, owner_id: str | None) -> Bus:
+    """Give a device a bus, named after it or else numbered among those of its type."""
+    tree = device.machine.devices
+    name = f"{owner_id}.{len(device.buses)}" if owner_id is not None else tree.bus_name(stem)
+    bus = Bus(name, kind, f"{device.path}/{name}", hotplug=True, owner=device)
+    device.buses.insert(0, bus)
+    return bus
+
+
+# virtio
+
+
+def _put_in_front(device: Device, queues: str, fixed: int) -> Device:
+    """Plug the device proper into the bus of the PCI function in front of it."""
+    behind = device.behind
+    assert behind is not None
+    between = Bus("virtio-bus", "virtio-pci-bus", f"{device.path}/virtio-bus", capacity=1)
+    between.owner = device
+    device.buses.insert(0, between)
+    if behind.get(queues) == AUTO_QUEUES[queues]:
+        behind.values[queues] = max(device.machine.cpus, 1)
+    if device.get("vectors") == UNSET:
+        device.values["vectors"] = behind.get(queues) + fixed + 1
+    if device.get("disable-legacy") == "auto":
+        bus = device.bus
+        express = bus is not None and bus.owner is not None and bus.owner.model == "pcie-root-port"
+        device.values["disable-legacy"] = "on" if express else "off"
+    behind.bus = between
+    between.devices.append(behind)
+    return behind
+
+
+def _check_iothread(device: Device, behind: Device) -> None:
+    if behind.values.get("iothread") and not device.get("ioeventfd"):
+        raise GenericError("ioeventfd is required for iothread")
+
+
+def _virtio_blk(device: Device, _: Bus) -> None:
+    behind = _put_in_front(device, "num-queues", 0)
+    backend = require_drive(behind)
+    require_medium(backend)
+    if not behind.get("num-queues"):
+        raise GenericError("num-queues property must be larger than 0")
+    size = behind.get("queue-size")
+    if size <= 2:
+        raise GenericError(f"invalid queue-size property ({size}), must be > 2")
+    if size & (size - 1) or size > MAX_QUEUES:
+        raise GenericError(
+            f"invalid queue-size property ({size}), must be a power of 2 (max {MAX_QUEUES})"
+        )
+    put_to_use(behind, backend, read_only=is_read_only(backend), resizable=True)
+    assert backend.node is not None
+    settle_geometry(behind, backend.node.length, 65535, 255, 255)
+    check_block_sizes(behind)
+    for name in ("discard", "write-zeroes"):
+        limit = f"max-{name}-sectors"
+        if behind.get(name) and not 1 <= behind.get(limit) <= _MAX_SECTORS:
+            raise GenericError(
+                f"invalid {limit} property ({behind.get(limit)}), must be between 1 and"
+                f" {_MAX_SECTORS}"
+            )
+    _check_iothread(device, behind)
+
+
+_MAX_SECTORS: Final = 4194303
+
+
+def _virtio_scsi(device: Device, _: Bus) -> None:
+    behind = _put_in_front(device, "num_queues", 2)
+    queues, size = behind.get("num_queues"), behind.get("virtqueue_size")
+    if not 0 < queues <= MAX_QUEUES - 3:
+        raise GenericError(
+            f"Invalid number of queues (= {queues}), must be a positive integer less than"
+            f" {MAX_QUEUES - 2}."
+        )
+    if size <= 2:
+        raise GenericError(f"invalid virtqueue_size property (= {size}), must be > 2")
+    if size > MAX_QUEUES:
+        # here the real program aborts
+        raise GenericError(f"invalid virtqueue_size property (= {size})")
+    bus = _add_bus(behind, "SCSI", "scsi", device.id)
+    bus.hotplug = behind.get("hotplug")
+    _check_iothread(device, behind)
+
+
+# SCSI
+
+
+def _scsi_disk(device: Device, bus: Bus) -> None:
+    places.take_scsi_address(device, bus)
+    if device.kind.is_cd and device.backend is None:
+        take_empty(device)
+    if device.backend is not None:
+        check_block_sizes(device)
+    backend = require_drive(device)
+    if not device.is_removable:
+        require_medium(backend)
+    if not device.kind.is_cd:
+        length = 0 if backend.node is None else backend.node.length
+        settle_geometry(device, length, 65535, 255, 255)
+    put_to_use(
+        device,
+        backend,
+        read_only=device.kind.is_cd or is_read_only(backend),
+        resizable=not device.kind.is_cd,
+    )
+    if device.get("discard_granularity") == UNSET:
+        device.values["discard_granularity"] = max(device.values["logical_block_size"], _SMALL_DISK)
+    product = "QEMU CD-ROM" if device.kind.is_cd else "QEMU HARDDISK"
+    for name, value in (("product", product), ("ver", "2.5+"), ("vendor", "QEMU")):
+        device.values.setdefault(name, value)
+
+
+# IDE
+
+
+def _ide(device: Device, bus: Bus) -> None:
+    places.take_ide_unit(device, bus)
+    if device.backend is None:
+        if not device.kind.is_cd:
+            raise GenericError("No drive specified")
+        take_empty(device)
+    backend = require_drive(device)
+    if device.get("discard_granularity") not in (UNSET, 512):
+        raise GenericError("discard_granularity must be 512 for ide")
+    device.values["discard_granularity"] = 512
+    check_block_sizes(device)
+    if device.values["logical_block_size"] != 512:
+        raise GenericError("logical_block_size must be 512 for IDE")
+    if not device.kind.is_cd:
+        length = 0 if backend.node is None else backend.node.length
+        settle_geometry(device, length, 65535, 16, 255)
+    is_cd = device.kind.is_cd
+    put_to_use(device, backend, read_only=is_cd, resizable=not is_cd)
+    if not is_cd:
+        require_medium(backend)
+        if is_read_only(backend):
+            raise GenericError("Can't use a read-only drive")
+    number = int(bus.name.removeprefix("ide.")) * 2 + device.values["unit"] + 1
+    device.values.setdefault("serial", f"QM{number:05}")
+    device.values.setdefault("ver", "2.5+")
+
+
+# Floppies
+
+
+def _floppy(device: Device, bus: Bus) -> None:
+    places.take_floppy_unit(device, bus)
+    backend = take_empty(device) if device.backend is None else device.backend
+    check_block_sizes(device)
+    if {device.values["logical_block_size"], device.values["physical_block_size"]} != {512}:
+        raise GenericError("Physical and logical block size must be 512 for floppy")
+    read_only = backend.node is None or is_read_only(backend)
+    put_to_use(device, backend, read_only=read_only, resizable=False)
+    if device.policy("write") not in ("enospc", "report"):
+        raise GenericError("fdc doesn't support drive option werror")
+    if device.policy("read") != "report":
+        raise GenericError("fdc doesn't support drive option rerror")
+    attached = backend.device
+    assert attached is not None
+    attached.on_medium = partial(_change_floppy, device, backend)
+    if device.get("drive-type") == "auto":
+        device.values["drive-type"] = "288" if backend.node is None else "144"
+
+
+def _change_floppy(device: Device, backend: BlockBackend, loaded: bool) -> None:
+    if loaded:
+        put_to_use(device, backend, read_only=is_read_only(backend), resizable=False)
+    else:
+        backend.set_permissions(0, ALL)
+
+
+# USB
+
+
+def _usb_storage(device: Device, _: Bus) -> None:
+    """Its drive goes to a SCSI disk that it makes on a bus of its own."""
+    from qmpd.machine.devices.device import Device as NewDevice
+    from qmpd.machine.devices.kinds import KINDS
+
+    backend = require_drive(device)
+    given = dict(device.values)
+    check_block_sizes(device)
+    device.values = given | {"attached": True}
+    put_to_use(device, backend, read_only=is_read_only(backend), resizable=True)
+    bus = _add_bus(device, "SCSI", "scsi", device.id)
+    disk = NewDevice(
+        device.machine,
+        KINDS["scsi-hd"],
+        None,
+        f"{bus.path}/legacy[0]",
+        hotplugged=device.hotplugged,
+    )
+    for name in _PASSED_ON:
+        if name in given:
+            disk.values[name] = given[name]
+    disk.owns_backend, device.owns_backend = device.owns_backend, False
+    device.backend = None
+    take(disk, backend)
+    disk.bus = bus
+    try:
+        _scsi_disk(disk, bus)
+    except BaseException:
+        device.backend, device.owns_backend = disk.backend, disk.owns_backend
+        raise
+    bus.devices.append(disk)
+
+
+_PASSED_ON: Final = (
+    "logical_block_size physical_block_size min_io_size opt_io_size discard_granularity share-rw"
+    " write-cache account-invalid account-failed rerror werror removable serial bootindex".split(
+        " "
+    )
+)
+"""Properties that the disk of a usb-storage takes over."""
+
+
+def _usb_controller(device: Device, _: Bus) -> None:
+    _add_bus(device, "usb-bus", "usb-bus", device.id)
+    if device.model.endswith("xhci"):
+        device.values["host"] = device.path
+    if device.model == "qemu-xhci" and device.get("msi") == "auto":
+        device.values["msi"] = "off"
+
+
+# NVMe, PCI Express
+
+
+def _nvme(device: Device, _: Bus) -> None:
+    if not 1 <= device.get("max_ioqpairs") <= 65535:
+        raise GenericError("max_ioqpairs must be between 1 and 65535")
+    if not 1 <= device.get("msix_qsize") <= 2048:
+        raise GenericError("msix_qsize must be between 1 and 2048")
+    if "serial" not in device.values:
+        raise GenericError("serial property not set")
+    name = device.id if device.id is not None else device.machine.devices.bus_name("nvme-bus")
+    bus = Bus(name, "nvme-bus", f"{device.path}/{name}", hotplug=True, owner=device)
+    device.buses.insert(0, bus)
+    backend = device.backend
+    if backend is None:
+        return
+    if backend.node is None:
+        raise GenericError(f"could not get blockdev size: {os.strerror(errno.ENOMEDIUM)}")
+    check_block_sizes(device)
+    put_to_use(device, backend, read_only=is_read_only(backend), resizable=False)
+    if device.get("discard_granularity") == UNSET:
+        device.values["discard_granularity"] = max(device.values["logical_block_size"], _SMALL_DISK)
+
+
+def _root_port(device: Device, _: Bus) -> None:
+    place = device.get("chassis"), device.get("slot")
+    for other in device.machine.devices:
+        if other.model == device.model and (other.get("chassis"), other.get("slot")) == place:
+            raise GenericError(f"Can't add chassis slot, error -{errno.EBUSY}")
+    name = device.id if device.id is not None else device.machine.devices.bus_name("pcie")
+    bus = Bus(name, "PCIE", f"{device.path}/{name}", hotplug=True, owner=device)
+    device.buses.insert(0, bus)
+
+
+_BUILDERS: Final[dict[str, Callable[[Device, Bus], None]]] = {
+    "virtio-blk-pci": _virtio_blk,
+    "virtio-scsi-pci": _virtio_scsi,
+    "scsi-hd": _scsi_disk,
+    "scsi-cd": _scsi_disk,
+    "ide-hd": _ide,
+    "ide-cd": _ide,
+    "floppy": _floppy,
+    "usb-storage": _usb_storage,
+    "piix3-usb-uhci": _usb_controller,
+    "usb-ehci": _usb_controller,
+    "qemu-xhci": _usb_controller,
+    "nec-usb-xhci": _usb_controller,
+    "nvme": _nvme,
+    "pcie-root-port": _root_port,
+}

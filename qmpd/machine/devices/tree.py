@@ -1,0 +1,273 @@
+"""All devices of a machine: plugging, unplugging, finding them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.base.ghash import StringTable
+from qmpd.base.qdict import member_order
+from qmpd.errors import DeviceNotFound, GenericError, NotServed
+from qmpd.machine.devices import drives
+from qmpd.machine.devices.access import set_property
+from qmpd.machine.devices.board import UNATTACHED, Board, build
+from qmpd.machine.devices.bus import Bus, bus_at, buses_below, find_bus
+from qmpd.machine.devices.device import Device
+from qmpd.machine.devices.kinds import ALIASES, KINDS, Kind
+from qmpd.machine.devices.models import device_model
+from qmpd.machine.devices.realize import realize
+
+if TYPE_CHECKING:
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.machine.machine import Machine
+
+UNPLUG_DELAY: Final = 50_000_000
+RESET_DELAY: Final = 5_000_000
+"""Nanoseconds until a device that needs no guest, or is let go at a reset, is gone."""
+
+_KEEPS_DRIVE: Final = ("nvme",)
+"""Models that leave the drive of a ``-drive`` behind when they are unplugged."""
+
+
+class DeviceTree:
+    """The devices of `machine`.
+
+    :param board: what the machine has from the start
+    """
+
+    def __init__(self, machine: Machine, board: Board) -> None:
+        self._machine = machine
+        self.board = board
+        self.root = build(board, 0, 0)
+        self.by_id: dict[str, Device] = {}
+        self.anonymous: list[Device] = []
+        """Those without an id."""
+        self.unattached: list[Device] = []
+        """Those that the board has made for drives."""
+        self.peripheral, self.peripheral_anon = StringTable(), StringTable()
+        """The names of both, in the order in which QOM lists them."""
+        self.interfaces: dict[BlockBackend, str] = {}
+        """What backends made by ``-drive`` are for: its `if`."""
+        self.ready = False
+        """Whether the machine has been built: from then on devices are hotplugged."""
+        self._anonymous_made = 0
+        self._bus_numbers: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[Device]:
+        return iter([*self.by_id.values(), *self.anonymous, *self.unattached])
+
+    def parts(self) -> Iterator[Device]:
+        """All devices and what they are made of."""
+        for device in self:
+            yield from device.parts
+
+    def find(self, name: str) -> Device:
+        """The device called `name`, its id or path.
+
+        :raises DeviceNotFound: there is none
+        """
+        found = self.by_id.get(name)
+        if found is None:
+            found = next((device for device in self.parts() if device.path == name), None)
+        if found is None:
+            raise DeviceNotFound(f"Device '{name}' not found")
+        return found
+
+    def bus_name(self, stem: str) -> str:
+        """The name of a new bus whose device has no id."""
+        number = self._bus_numbers.get(stem, 0)
+        self._bus_numbers[stem] = number + 1
+        return f"{stem}.{number}"
+
+    # Plugging in
+
+    def add(self, options: Mapping[str, Any], *, keyval: bool = False) -> Device:
+        """Command device_add, and -device.
+
+        :param options: driver, id, bus and properties: JSON, or texts where `keyval`
+        :raises QmpError: QEMU's texts
+        """
+        kind, bus = self._place(_text(options, "driver"), _text(options, "bus"))
+        device_id = _text(options, "id")
+        if device_id is not None and device_id in self.by_id:
+            raise GenericError(f"Duplicate device ID '{device_id}'")
+        path = f"/machine/peripheral/{device_id}"
+        if device_id is None:
+            path = f"/machine/peripheral-anon/device[{self._anonymous_made}]"
+            self._anonymous_made += 1
+        device = Device(self._machine, kind, device_id, path, hotplugged=self.ready)
+        rest = {name: options[name] for name in member_order(options) if name not in _OWN}
+        names, name = self._names_of(device)
+        names.add(name)
+        try:
+            self._build(device, bus, rest, keyval=keyval)
+        except BaseException:
+            names.remove(name)
+            raise
+        if device_id is None:
+            self.anonymous.append(device)
+        else:
+            self.by_id[device_id] = device
+        return device
+
+    def lay_out(self, ide: int, floppies: int) -> dict[str, int]:
+        """Prepare the board for drives; returns the numbers that devices have, see `Board`.
+
+        :param ide: how many there are on its IDE buses
+        :param floppies: how many floppy drives
+        """
+        self.root = build(self.board, ide, floppies)
+        return self.board.numbers(ide, floppies)
+
+    def _names_of(self, device: Device) -> tuple[StringTable, str]:
+        """The container that a device without a board is in, and its name there."""
+        names = self.peripheral_anon if device.id is None else self.peripheral
+        return names, device.path.rpartition("/")[2]
+
+    def add_for_drive(
+        self, model: str, number: int, bus: str, unit: int, backend: BlockBackend
+    ) -> None:
+        """Make the device that the board has for a drive.
+
+        :param number: its number in ``/machine/unattached``
+        :raises QmpError: QEMU's texts
+        """
+        device = Device(self._machine, KINDS[model], None, f"{UNATTACHED}/device[{number}]")
+        drives.take(device, backend)
+        self._build(device, bus_at(self.root, bus), {"unit": unit}, keyval=False)
+        self.unattached.append(device)
+
+    def _build(
+        self, device: Device, bus: Bus, properties: Mapping[str, Any], *, keyval: bool
+    ) -> None:
+        try:
+            for name, value in properties.items():
+                set_property(device, name, value, keyval=keyval)
+            realize(device, bus)
+        except BaseException:
+            for part in list(device.parts):
+                drives.give_back(part)
+            raise
+        for part in device.parts:
+            part.realized = True
+        bus.devices.insert(0, device)
+
+    def _place(self, name: str | None, bus_path: str | None) -> tuple[Kind, Bus]:
+        """The model called `name`, and the bus for a device of it."""
+        if name is None:
+            raise GenericError("Parameter 'driver' is missing")
+        kind = KINDS.get(ALIASES.get(name, name))
+        if kind is not None:
+            return kind, self._find_bus(kind.name, kind.bus, bus_path)
+        model = device_model(name)
+        if model is None:
+            raise GenericError(f"'{name}' is not a valid device model name")
+        if model.bus is not None:
+            self._find_bus(model.name, model.bus, bus_path)
+        raise NotServed(f"Device model '{name}' is not served by qmpd")
+
+    def _find_bus(self, model: str, kind: str, path: str | None) -> Bus:
+        if path is not None:
+            bus = bus_at(self.root, path)
+            if not bus.takes(kind):
+                raise GenericError(f"Device '{model}' can't go on {bus.kind} bus")
+        else:
+            found = find_bus(self.root, None, kind)
+            if found is None or found.full:
+                raise GenericError(f"No '{kind}' bus found for device '{model}'")
+            bus = found
+        if self.ready and not bus.hotplug:
+            raise GenericError(f"Bus '{bus.name}' does not support hotplugging")
+        return bus
+
+    # Drives
+
+    def is_automatic(self, backend: BlockBackend) -> bool:
+        """Whether a ``-drive`` has the machine make a device for this backend."""
+        return self.interfaces.get(backend, "none") != "none"
+
+    def goes_with(self, device: Device, backend: BlockBackend) -> bool:
+        """Whether a backend of ``-drive`` ends with the device that it was given to."""
+        return backend in self.interfaces and device.model not in _KEEPS_DRIVE
+
+    # Unplugging
+
+    def remove(self, name: str) -> None:
+        """Command device_del: what needs a guest's consent waits for it.
+
+        :raises QmpError: there is none, or its bus does not let it go
+        """
+        if name in ("/", "/machine", "/objects", UNATTACHED):
+            raise GenericError(f"{name} is not a device")
+        device = self.find(name)
+        if device.unplugging:
+            raise GenericError(f"Device {name} is already in the process of unplug")
+        if device.bus is not None and not device.bus.hotplug:
+            raise GenericError(f"Bus '{device.bus.name}' does not support hotplugging")
+        if device.kind.asks_guest:
+            device.unplugging = True
+            return
+        self._take_off(device)
+        self._end_later(device, UNPLUG_DELAY)
+
+    def _end_later(self, device: Device, delay: int) -> None:
+        clock = self._machine.clock
+
+        def end() -> None:
+            clock.enter(self._end(device), "device_del")
+
+        clock.call_later(delay, end)
+
+    def _take_off(self, device: Device) -> None:
+        """Take a device, and with it those on its buses, out of the tree."""
+        for below in self._below(device):
+            if below.id is not None:
+                del self.by_id[below.id]
+            elif below in self.anonymous:
+                self.anonymous.remove(below)
+            else:
+                continue
+            names, name = self._names_of(below)
+            names.remove(name)
+        if device.bus is not None:
+            device.bus.devices.remove(device)
+
+    def _below(self, device: Device) -> list[Device]:
+        """All devices on the buses of `device`, the newest first, and then itself."""
+        found: list[Device] = []
+        for bus in device.buses:
+            for child in bus.plugged:
+                found += self._below(child)
+        return [*found, device]
+
+    async def _end(self, device: Device) -> None:
+        """Everything of a device is gone, which is said in events."""
+        for part in self._below(device):
+            await drives.release(part)
+            if part.kind.tells_its_end:
+                data = {} if part.id is None else {"device": part.id}
+                self._machine.events.emit("DEVICE_DELETED", {**data, "path": part.path})
+
+    async def unplug(self, device: Device) -> None:
+        """The guest lets go of a device: it is gone."""
+        self._take_off(device)
+        await self._end(device)
+
+    def reset(self) -> None:
+        """The machine is reset: what the guest was asked to let go of is gone, slot by slot."""
+        for bus in list(buses_below(self.root)):
+            asked = {device.devfn // 8 for device in bus.plugged if device.unplugging}
+            for slot in sorted(asked):
+                for device in bus.plugged:
+                    if device.devfn // 8 == slot:
+                        self._take_off(device)
+                        self._end_later(device, RESET_DELAY)
+
+
+_OWN: Final = ("driver", "id", "bus")
+
+
+def _text(options: Mapping[str, Any], name: str) -> str | None:
+    """A member that counts only where it is a string."""
+    value = options.get(name)
+    return value if isinstance(value, str) else None

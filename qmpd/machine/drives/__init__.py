@@ -1,0 +1,1 @@
+"""Drives: -drive, and the human monitor's drive_add."""

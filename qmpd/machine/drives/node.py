@@ -1,0 +1,257 @@
+"""The node of a ``-drive``: what its file name and options mean, as QEMU's older syntax has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.block.change.probe import PROBE_SIZE, probe, protocol_options, warn_of_guess
+from qmpd.block.model.driver_table import find_driver
+from qmpd.errors import GenericError, QmpError
+from qmpd.options.block_tree import read_tree_value
+from qmpd.options.command_line import CommandLineError
+from qmpd.options.keyval import parse_keyval
+from qmpd.options.qemu_opts import parse_size
+from qmpd.wire.json_stream import parse_json
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+
+Tree = dict[str, Any]
+"""Options of a node, its children's inside; all scalars are texts."""
+
+SIZES: Final = frozenset(
+    "size offset l2-cache-size l2-cache-entry-size refcount-cache-size cache-size align"
+    " max-transfer opt-write-zero max-write-zero opt-discard max-discard prealloc-align"
+    " prealloc-size".split(" ")
+)
+"""Options that take a unit behind the number."""
+
+_MISSING: Final = {
+    "file": 'A block device must be specified for "file"',
+    "image": 'A block device must be specified for "image"',
+    "children": "Number of provided children must be 1 or more",
+    "throttle-group": "Please specify a throttle group",
+}
+"""What drivers themselves say of options that are not there."""
+
+_SHOWN_THROUGH: Final = frozenset({"blkdebug", "throttle", "copy-on-read", "compress"})
+"""Drivers whose nodes hold the same bytes as what they stand on."""
+
+
+async def open_drive_node(
+    graph: Graph, filename: str | None, options: dict[str, str], aio: str | None
+) -> Node:
+    """Open the node of a drive.
+
+    :param filename: what `file` says
+    :param options: all others, by their dotted names
+    :param aio: how the file is to be read and written
+    :raises CommandLineError: with QEMU's text
+    :raises QmpError: it cannot be opened
+    """
+    tree = _unflatten(options)
+    format_guessed = _complete(graph, tree, filename)
+    _set_aio(tree, aio)
+    node = await graph.open(_read(tree), probed=format_guessed)
+    _keep_texts(node, tree)
+    warn_of_guess(node)
+    return node
+
+
+def _unflatten(values: dict[str, str]) -> Tree:
+    text = ",".join(f"{name}={value.replace(',', ',,')}" for name, value in values.items())
+    return dict(parse_keyval(text).tree)
+
+
+def _complete(graph: Graph, tree: Tree, filename: str | None) -> bool:
+    """Add driver and file to the options; returns whether the format is but a guess.
+
+    :raises QmpError: the options cannot be right
+    """
+    if filename is not None and filename.startswith("json:"):
+        tree.update(_json_options(filename) | tree)
+        filename = None
+    driver = tree.get("driver")
+    if driver is not None and find_driver(driver).is_protocol:
+        _complete_protocol(graph, tree, filename)
+        return False
+    child = tree.get("file")
+    if isinstance(child, str):
+        if filename is not None:
+            raise GenericError(
+                "Cannot reference an existing block device with additional options"
+                " or a new filename"
+            )
+    elif child is not None or filename is not None:
+        tree["file"] = child = dict(child or {})
+        _complete_file(graph, child, filename)
+    elif driver is None:
+        raise CommandLineError("Must specify either driver or file")
+    if driver is not None:
+        return False
+    tree["driver"] = _guess_format(graph, child)
+    return True
+
+
+def _json_options(filename: str) -> Tree:
+    try:
+        options = parse_json(filename.removeprefix("json:"))
+    except QmpError as error:
+        raise GenericError(f"Could not parse the JSON options: {error.desc}") from None
+    if not isinstance(options, dict):
+        raise GenericError("Invalid JSON object given")
+    return options
+
+
+def _complete_file(graph: Graph, tree: Tree, filename: str | None) -> None:
+    """The same for the child `file`, which is where the data is."""
+    driver = tree.get("driver")
+    if filename is not None and filename.startswith("json:"):
+        _complete(graph, tree, filename)
+    elif driver is None:
+        if filename is not None and "filename" in tree:
+            raise _both_names()
+        if filename is None and "filename" not in tree:
+            raise CommandLineError("Must specify either driver or file")
+        named = protocol_options(filename) if filename is not None else {"driver": "file"}
+        tree.update(named | tree)
+    elif find_driver(driver).is_protocol:
+        _complete_protocol(graph, tree, filename)
+    else:
+        _complete(graph, tree, filename)
+
+
+def _complete_protocol(graph: Graph, tree: Tree, filename: str | None) -> None:
+    """Give the file name to the protocol driver that is chosen already."""
+    driver = tree["driver"]
+    image = tree.get("image")
+    if isinstance(image, dict):
+        tree["image"] = image = dict(image)
+        _complete_file(graph, image, None)
+    if find_driver(driver).needs_filename:
+        if filename is not None:
+            if "filename" in tree:
+                raise _both_names()
+            tree["filename"] = filename.removeprefix(f"{driver}:")
+        if not tree.get("filename"):
+            raise GenericError(f"The '{driver}' block driver requires a file name")
+    elif filename is not None and filename != f"{driver}://":
+        raise GenericError(f"The only allowed filename for this driver is '{driver}://'")
+
+
+def _both_names() -> GenericError:
+    return GenericError("Can't specify 'file' and 'filename' options at the same time")
+
+
+def _guess_format(graph: Graph, file: Tree | str | None) -> str:
+    """The format of what is in a file."""
+    while isinstance(file, dict) and file["driver"] in _SHOWN_THROUGH:
+        file = file.get("image", file.get("file"))
+    if not isinstance(file, dict) or file["driver"] != "file":
+        return "raw"
+    image = graph.storage.open(str(file["filename"]), read_only=True)
+    try:
+        return probe(image.pread(0, PROBE_SIZE))
+    finally:
+        image.close()
+
+
+def _set_aio(tree: Tree, aio: str | None) -> None:
+    """Have `aio` for the files that the options name."""
+    if aio is None:
+        return
+    if tree.get("driver") == "file":
+        tree.setdefault("aio", aio)
+        cache = tree.get("cache", {})
+        if aio == "native" and "direct" not in cache:
+            tree["cache"] = {"direct": "off", **cache}
+    child = tree.get("file")
+    if isinstance(child, dict):
+        _set_aio(child, aio)
+
+
+def _read(tree: Tree) -> dict[str, Any]:
+    """The options as the schema has them.
+
+    :raises CommandLineError: with the texts of the older options
+    """
+    backing = tree.get("backing")
+    if backing is not None and not find_driver(tree["driver"]).supports_backing:
+        raise CommandLineError("Driver doesn't support backing files")
+    whole = dict(tree)
+    partial = _take_partial_backing(whole)
+    try:
+        options: dict[str, Any] = read_tree_value(
+            "block_core:BlockdevOptions", _plain(whole), keyval=True
+        )
+    except GenericError as error:
+        raise _reworded(error, tree) from None
+    if partial is not None:
+        options["backing"] = partial
+    return options
+
+
+def _plain(tree: Any, name: str = "") -> Any:
+    """Texts as the schema's visitor reads them: sizes without a unit."""
+    if isinstance(tree, dict):
+        return {key: _plain(value, key) for key, value in tree.items()}
+    if isinstance(tree, bool):
+        return "on" if tree else "off"
+    if isinstance(tree, int):
+        return str(tree)
+    if name in SIZES and isinstance(tree, str):
+        return str(parse_size(name, tree))
+    return tree
+
+
+def _take_partial_backing(tree: Tree) -> dict[str, Any] | None:
+    """Take options of the backing file that leave its driver and file to the image out of `tree`.
+
+    :raises GenericError: they are malformed
+    """
+    backing = tree.get("backing")
+    if not isinstance(backing, dict) or "driver" in backing:
+        return None
+    del tree["backing"]
+    below = _take_partial_backing(backing)
+    whole = {"driver": "qcow2", "file": "", **backing}
+    options: dict[str, Any] = read_tree_value("block_core:BlockdevOptions", whole, keyval=True)
+    partial = {name: value for name, value in options.items() if name in backing}
+    if below is not None:
+        partial["backing"] = below
+    return partial
+
+
+def _reworded(error: GenericError, tree: Tree) -> CommandLineError:
+    """What the older option says of what the schema refuses."""
+    text = error.desc
+    if text.endswith("' is missing"):
+        name = text.split("'")[1].rpartition(".")[2]
+        return CommandLineError(_MISSING.get(name, text))
+    if text.endswith("' is unexpected"):
+        path = text.split("'")[1].split(".")
+        while isinstance(tree.get(path[0]), dict) and "driver" in tree[path[0]]:
+            tree = tree[path.pop(0)]
+        driver, rest = tree["driver"], tree.get(path[-1])
+        while isinstance(rest, dict):
+            path.append(next(iter(rest)))
+            rest = rest[path[-1]]
+        name = ".".join(path)
+        if find_driver(driver).is_protocol:
+            text = f"Block protocol '{driver}' doesn't support the option '{name}'"
+        else:
+            text = f"Block format '{driver}' does not support the option '{name}'"
+    elif text.startswith("Parameter 'driver' does not accept value"):
+        text = f"Unknown driver '{text.split(chr(39))[3]}'"
+    return CommandLineError(text)
+
+
+def _keep_texts(node: Node, tree: Tree) -> None:
+    """Have the node shown with its options as they were written."""
+    strong = node.driver.strong_options
+    node.texts = {name: tree[name] for name in strong if isinstance(tree.get(name), str)}
+    for name, edge in node.children.items():
+        below = tree.get(name)
+        if isinstance(below, dict):
+            _keep_texts(edge.node, below)

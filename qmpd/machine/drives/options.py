@@ -1,0 +1,372 @@
+"""``-drive``: a node and the backend that a device or QMP finds it by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.change.temporary import add_temporary_overlay
+from qmpd.block.io.throttle_limits import LIMIT_NAMES, ThrottleConfig
+from qmpd.machine.devices.board import IDE_UNITS
+from qmpd.machine.drives.board import Drive
+from qmpd.machine.drives.node import open_drive_node
+from qmpd.machine.drives.stats import INTERVALS, interval_seconds, split_intervals
+from qmpd.options.command_line import CommandLineError
+from qmpd.options.qemu_opts import Opts, parse_bool, parse_number
+
+if TYPE_CHECKING:
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.block.io.stats import BlockAcctStats
+    from qmpd.server.server import Server
+
+INTERFACES: Final = {
+    "none": 0,
+    "ide": 2,
+    "scsi": 7,
+    "floppy": 0,
+    "pflash": 0,
+    "mtd": 0,
+    "sd": 0,
+    "virtio": 0,
+    "xen": 0,
+}
+"""Kinds of drives, and how many units a bus of each has (0: one bus for all)."""
+
+ALIASES: Final = {
+    "iops": "throttling.iops-total",
+    "iops_rd": "throttling.iops-read",
+    "iops_wr": "throttling.iops-write",
+    "bps": "throttling.bps-total",
+    "bps_rd": "throttling.bps-read",
+    "bps_wr": "throttling.bps-write",
+    "iops_max": "throttling.iops-total-max",
+    "iops_rd_max": "throttling.iops-read-max",
+    "iops_wr_max": "throttling.iops-write-max",
+    "bps_max": "throttling.bps-total-max",
+    "bps_rd_max": "throttling.bps-read-max",
+    "bps_wr_max": "throttling.bps-write-max",
+    "iops_size": "throttling.iops-size",
+    "group": "throttling.group",
+    "readonly": "read-only",
+}
+"""Older names of parameters."""
+
+CACHE_MODES: Final = {
+    "none": (True, False, True),
+    "off": (True, False, True),
+    "writeback": (False, False, True),
+    "unsafe": (False, True, True),
+    "writethrough": (False, False, False),
+    "directsync": (True, False, False),
+}
+"""cache=: cache.direct, cache.no-flush, writeback."""
+
+_ERROR_ACTIONS: Final = {
+    "rerror": ("read", ("ignore", "stop", "report")),
+    "werror": ("write", ("ignore", "stop", "enospc", "report")),
+}
+
+_OWN: Final = frozenset(
+    "if bus unit index media file format driver snapshot aio cache cache.writeback cache.direct"
+    " cache.no-flush read-only"
+    " rerror werror copy-on-read detect-zeroes discard stats-account-invalid stats-account-failed"
+    " id".split(" ")
+)
+"""Parameters that are the drive's and not the block driver's."""
+
+
+_THROTTLING: Final = {"throttling.group", *(f"throttling.{name}" for name in LIMIT_NAMES)}
+
+
+@dataclass
+class Added:
+    """What making a drive has led to.
+
+    :param device: model of the device that is to be made for it
+    :param name: name of its backend
+    :param disabled: what it was asked for and does not get
+    """
+
+    device: str | None
+    name: str
+    disabled: str | None = None
+
+
+_DEVICES: Final = {"virtio": "virtio-blk-pci", "xen": "xen-disk"}
+"""Models of the devices that are made for drives as if ``-device`` had asked for them."""
+
+
+@dataclass
+class Drives:
+    """The drives of one machine.
+
+    :param server: whose machine gets them
+    :param snapshot: whether what is written to them is temporary unless they say otherwise
+    """
+
+    server: Server
+    snapshot: bool = False
+
+    def __post_init__(self) -> None:
+        self.made: list[Drive] = []
+        self.ids: dict[str, BlockBackend] = {}
+        board = self.server.machine.devices.board
+        self._default_interface = "none" if board.type == "none" else "ide"
+        self._units = INTERFACES | {"ide": IDE_UNITS.get(board.type, INTERFACES["ide"])}
+
+    def find(self, interface: str, index: int) -> Drive | None:
+        """The drive of this kind at a place that is told by one number."""
+        bus, unit = self._split(interface, index)
+        return self._at(interface, bus, unit)
+
+    def _at(self, interface: str, bus: int, unit: int) -> Drive | None:
+        place = (interface, bus, unit)
+        return next((d for d in self.made if (d.interface, d.bus, d.unit) == place), None)
+
+    def _split(self, interface: str, index: int) -> tuple[int, int]:
+        units = self._units[interface]
+        return divmod(index, units) if units else (0, index)
+
+    def add(self, opts: Opts, location: str, *, is_default: bool = False) -> Added:
+        """Open the drive that `opts` describe.
+
+        :param location: the option, as messages begin with it
+        :param is_default: whether nobody has asked for it
+        :raises CommandLineError: with QEMU's text
+        :raises GenericError: with QEMU's text
+        """
+        added: Added = self.server.run_now(self.make(opts, location, is_default=is_default))
+        return added
+
+    async def make(self, opts: Opts, location: str, *, is_default: bool = False) -> Added:
+        """As `add`, while the machine runs; a drive that fails half-way is taken away again."""
+        self._forget_gone()
+        values = _rename(opts)
+        if self.snapshot:
+            values.setdefault("snapshot", "on")
+        interface, bus, unit = self._place(values)
+        media = values.get("media", "disk")
+        name = opts.id or self._name(interface, bus, unit, media)
+        for action in _ERROR_ACTIONS:
+            if action in values and interface not in ("ide", "scsi", "virtio", "none"):
+                raise CommandLineError(f"{action} is not supported by this bus type")
+        intervals = split_intervals(values)
+        _check_actions(values)
+        cache, writeback = _cache_options(values)
+        options = _options_of_node(values, cache)
+        limits = _limits(values)
+        backend = self._backend(name)
+        backend.read_only = parse_bool("read-only", values.get("read-only", "off"))
+        backend.werror, backend.rerror = values.get("werror"), values.get("rerror")
+        backend.enable_write_cache = writeback
+        if limits is not None:
+            group = values.get("throttling.group")
+            backend.set_io_limits(limits, group, default_group=name)
+        backend.removable = values.get("media") == "cdrom" or interface == "none"
+        self.made.append(Drive(interface, bus, unit, media, backend, is_default, location))
+        self.server.machine.devices.interfaces[backend] = interface
+        added = Added(_DEVICES.get(interface), name)
+        if opts.id is not None:
+            self.ids[opts.id] = backend
+        if options:
+            try:
+                await self._open(backend, values, options, added)
+                _set_up_stats(backend.stats, values, intervals)
+            except BaseException:
+                await backend.close()
+                self._forget_gone()
+                raise
+        return added
+
+    def find_backend(self, backend: BlockBackend) -> Drive:
+        """The drive that `backend` was made for."""
+        return next(drive for drive in self.made if drive.backend is backend)
+
+    def _forget_gone(self) -> None:
+        """Forget drives whose backends are no more."""
+        alive = self.server.machine.graph.all_backends
+        self.made = [drive for drive in self.made if drive.backend in alive]
+        self.ids = {name: backend for name, backend in self.ids.items() if backend in alive}
+        interfaces = self.server.machine.devices.interfaces
+        for backend in [backend for backend in interfaces if backend not in alive]:
+            del interfaces[backend]
+
+    def is_taken(self, name: str) -> bool:
+        """Whether a drive that is still there was given this id."""
+        self._forget_gone()
+        return name in self.ids
+
+    async def _open(
+        self, backend: BlockBackend, values: dict[str, str], options: dict[str, str], added: Added
+    ) -> None:
+        """Put the node that the options describe into the drive."""
+        graph = self.server.machine.graph
+        read_only = options["read-only"]
+        snapshot = parse_bool("snapshot", values.get("snapshot", "off"))
+        if snapshot:
+            options["read-only"] = "on"
+        filename = values.get("file") or None
+        node = await open_drive_node(graph, filename, options, values.get("aio"))
+        backend.insert_node(node)
+        if snapshot:
+            node = await add_temporary_overlay(graph, node, read_only=parse_bool("", read_only))
+        node.detect_zeroes = values.get("detect-zeroes", "off")
+        if parse_bool("copy-on-read", values.get("copy-on-read", "off")):
+            if parse_bool("", read_only):
+                added.disabled = "disabling copy-on-read on read-only drive"
+            else:
+                node.copy_on_read += 1
+
+    def _backend(self, name: str) -> BlockBackend:
+        from qmpd.block.change.permissions import CONSISTENT_READ
+        from qmpd.block.io.backend import BlockBackend
+
+        graph = self.server.machine.graph
+        graph.check_backend_name(name)
+        return BlockBackend(graph, name, perm=CONSISTENT_READ)
+
+    def _place(self, values: dict[str, str]) -> tuple[str, int, int]:
+        """Kind, bus and unit of the drive.
+
+        :raises CommandLineError: the place is taken, or does not exist
+        """
+        media = values.get("media", "disk")
+        if media not in ("disk", "cdrom"):
+            raise CommandLineError(f"'{media}' invalid media")
+        if media == "cdrom":
+            values["read-only"] = "on"
+        interface = values.get("if", self._default_interface)
+        if interface not in INTERFACES:
+            raise CommandLineError(f"unsupported bus type '{interface}'")
+        units = self._units[interface]
+        bus = _number(values, "bus", 0)
+        unit = _number(values, "unit", -1)
+        index = _number(values, "index", -1)
+        if index != -1:
+            if bus != 0 or unit != -1:
+                raise CommandLineError("index cannot be used with bus and unit")
+            bus, unit = self._split(interface, index)
+        if unit == -1:
+            unit = 0
+            while self._at(interface, bus, unit):
+                unit += 1
+                if units and unit >= units:
+                    unit, bus = 0, bus + 1
+        if units and unit >= units:
+            raise CommandLineError(f"unit {unit} too big (max is {units - 1})")
+        if self._at(interface, bus, unit):
+            at = bus * units + unit if units else unit
+            raise CommandLineError(f"drive with bus={bus}, unit={unit} (index={at}) exists")
+        return interface, bus, unit
+
+    def _name(self, interface: str, bus: int, unit: int, media: str) -> str:
+        """The name of a drive that nobody has named."""
+        kind = ("-cd" if media == "cdrom" else "-hd") if interface in ("ide", "scsi") else ""
+        return (
+            f"{interface}{bus}{kind}{unit}"
+            if self._units[interface]
+            else f"{interface}{kind}{unit}"
+        )
+
+
+def _rename(opts: Opts) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for name, value in opts:
+        values[name] = value
+    for old, new in ALIASES.items():
+        if old in values:
+            if new in values:
+                raise CommandLineError(
+                    f"'{new}' and its alias '{old}' can't be used at the same time"
+                )
+            values[new] = values.pop(old)
+    return values
+
+
+def _number(values: dict[str, str], name: str, default: int) -> int:
+    return parse_number(name, values[name]) if name in values else default
+
+
+def _check_actions(values: dict[str, str]) -> None:
+    if values.get("aio", "threads") not in ("threads", "native", "io_uring"):
+        raise CommandLineError("invalid aio option")
+    for name, (word, allowed) in _ERROR_ACTIONS.items():
+        if name in values and values[name] not in allowed:
+            raise CommandLineError(f"'{values[name]}' invalid {word} error action")
+    if values.get("discard", "off") not in ("ignore", "off", "unmap", "on"):
+        raise CommandLineError("Invalid discard option")
+    if values.get("detect-zeroes", "off") not in ("off", "on", "unmap"):
+        raise CommandLineError(f"invalid parameter value: {values['detect-zeroes']}")
+    parse_bool("copy-on-read", values.get("copy-on-read", "off"))
+    parse_bool("snapshot", values.get("snapshot", "off"))
+    for name in ("stats-account-invalid", "stats-account-failed"):
+        parse_bool(name, values.get(name, "on"))
+
+
+def _set_up_stats(
+    stats: BlockAcctStats, values: dict[str, str], intervals: list[str | None]
+) -> None:
+    """Count as the drive asks for; an empty drive does not come here, and counts everything.
+
+    :raises CommandLineError: an interval is no number of seconds
+    """
+    for how in ("invalid", "failed"):
+        name = f"stats-account-{how}"
+        setattr(stats, f"account_{how}", parse_bool(name, values.get(name, "on")))
+    for text in intervals:
+        stats.add_interval(interval_seconds(text))
+
+
+def _limits(values: dict[str, str]) -> ThrottleConfig | None:
+    """The limits that the drive asks for.
+
+    :raises CommandLineError: a limit is no number
+    :raises GenericError: they contradict each other
+    """
+    prefix = "throttling."
+    given = {
+        name.removeprefix(prefix): parse_number(name, value)
+        for name, value in values.items()
+        if name.startswith(prefix) and name.removeprefix(prefix) in LIMIT_NAMES
+    }
+    if not given:
+        return None
+    config = ThrottleConfig()
+    config.update(given)
+    config.check()
+    return config
+
+
+def _cache_options(values: dict[str, str]) -> tuple[dict[str, str], bool]:
+    """cache=, and what overrides parts of it: options of the node, and whether it writes back."""
+    mode = values.get("cache", "writeback")
+    if mode not in CACHE_MODES:
+        raise CommandLineError("invalid cache option")
+    direct, no_flush, writeback = CACHE_MODES[mode]
+    if "cache.writeback" in values:
+        writeback = parse_bool("cache.writeback", values["cache.writeback"])
+    options = {"cache.direct": direct, "cache.no-flush": no_flush}
+    words = {name: "on" if flag else "off" for name, flag in options.items()}
+    return words | {name: values[name] for name in words if name in values}, writeback
+
+
+def _options_of_node(values: dict[str, str], cache: dict[str, str]) -> dict[str, str]:
+    """What is left for the node, under the names of its options."""
+    parse_bool("read-only", values.get("read-only", "off"))
+    given_format, driver = values.get("format"), values.get("driver")
+    if given_format is not None and driver is not None:
+        raise CommandLineError("Cannot specify both 'driver' and 'format'")
+    rest = {
+        name: value
+        for name, value in values.items()
+        if name not in _OWN and name not in _THROTTLING and not name.startswith(INTERVALS)
+    }
+    if given_format or driver:
+        rest["driver"] = given_format or driver or ""
+    if not rest and not values.get("file") and "cache" not in values:
+        return {}
+    if "discard" in values:
+        rest["discard"] = "unmap" if values["discard"] in ("unmap", "on") else "ignore"
+    rest["read-only"] = values.get("read-only", "off")
+    rest.setdefault("auto-read-only", "on")
+    return rest | cache

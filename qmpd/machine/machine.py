@@ -1,0 +1,257 @@
+"""One emulated machine: everything a QMP client can act upon, and nothing shared.
+
+A process may hold any number of machines; a monitor belongs to one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from qmpd import __version__
+from qmpd.base.run_state import RunState
+from qmpd.block.io.disk_snapshots import all_disks
+from qmpd.block.model.graph import Graph
+from qmpd.errors import BlockIOError, GenericError
+from qmpd.export.exports import BlockExports
+from qmpd.jobs.core.job_list import JobTable
+from qmpd.loop.events import EventBus
+from qmpd.loop.guest_clock import NoGuestClock
+from qmpd.machine.devices.board import Board
+from qmpd.machine.devices.tree import DeviceTree
+from qmpd.machine.objects import ObjectContainer
+from qmpd.profile.personality import Personality
+from qmpd.qapi.runtime.policy import CompatPolicy
+
+if TYPE_CHECKING:
+    from qmpd.block.images import Storage
+    from qmpd.export.host import ListenNbd, ListenVhostUser, NbdServer
+    from qmpd.loop.clock import Clock
+
+PACKAGE: Final = f"qmpd-{__version__}"
+"""What query-version and the greeting say where QEMU names its package."""
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _print_error(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+class HotDrives(Protocol):
+    """What HMP's drive_add needs."""
+
+    async def add(self, options: str) -> None:
+        """Add a drive.
+
+        :raises GenericError: QEMU's text
+        """
+
+    async def add_node(self, options: str) -> None:
+        """Add a node that the monitor owns.
+
+        :raises GenericError: QEMU's text
+        """
+
+
+class Machine:
+    """A machine, running from the start unless told otherwise.
+
+    :param clock: its time, and what runs its tasks
+    :param storage: where the bytes of its images live
+    :param personality: which of QEMU's programs it passes for
+    :param name: guest name of query-name, None for none
+    :param uuid: UUID of query-uuid, in its canonical form
+    :param compat: what happens to deprecated and unstable interfaces
+    :param paused: wait in state prelaunch for `cont` (``-S``)
+    :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
+    :param cpus: how many CPUs it passes for having; machine type none has no CPU
+    :param stepped: the guest's clock where a harness steps it (``-accel qtest``)
+    :param board: the buses and devices that it has from the start
+    :param stdout: takes what HMP's qemu-io prints; the process's standard output if absent
+    :param stderr: takes its complaints; the process's standard error if absent
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        storage: Storage,
+        *,
+        personality: Personality = Personality.SYSTEM,
+        name: str | None = None,
+        uuid: str = "00000000-0000-0000-0000-000000000000",
+        compat: CompatPolicy | None = None,
+        paused: bool = False,
+        preconfig: bool = False,
+        cpus: int = 0,
+        stepped: Clock | None = None,
+        board: Board | None = None,
+        stdout: Callable[[str], None] = _print,
+        stderr: Callable[[str], None] = _print_error,
+    ) -> None:
+        self.clock = clock
+        self.personality = personality
+        self.name = name
+        self.uuid = uuid
+        self.compat = CompatPolicy() if compat is None else compat
+        self.stdout = stdout
+        self.stderr = stderr
+        self.events = EventBus(clock.date)
+        self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock, stepped=stepped)
+        self.graph.print = lambda text: self.stdout(text)
+        self.graph.report = lambda text: self.stderr(f"{text}\n")
+        self.exports = BlockExports(self.graph, emit=self.events.emit)
+        self.nbd_server: NbdServer | None = None
+        self.listen_nbd: ListenNbd | None = None
+        self.listen_vhost_user: ListenVhostUser | None = None
+        self.jobs = JobTable(emit=self.events.emit, clock=clock)
+        self.objects = ObjectContainer(self.graph.throttle_groups)
+        self.devices = DeviceTree(self, Board() if board is None else board)
+        self.in_preconfig = preconfig
+        self.cpus = cpus
+        self._autostart = not paused
+        if personality is Personality.STORAGE_DAEMON:
+            self.graph.guest_clock = NoGuestClock(clock)
+        self.run_state = RunState.PRELAUNCH
+        self.shutdown_reason: str | None = None
+        self._jobs_ended = False
+        self.on_shutdown: Callable[[], None] | None = None
+        self.hot_drives: HotDrives | None = None
+        """Adds drives as -drive does, where there is such a command line."""
+        self.chardevs: Callable[[], list[dict[str, Any]]] = list
+        """Tells the ChardevInfo of every character device of the process."""
+        if self._autostart and not preconfig:
+            self.run_state = RunState.RUNNING
+
+    @property
+    def run_state(self) -> RunState:
+        """What the guest does; its clock goes while it runs."""
+        return self._run_state
+
+    @run_state.setter
+    def run_state(self, state: RunState) -> None:
+        self._run_state = state
+        if state is RunState.RUNNING:
+            self.graph.guest_clock.go()
+        else:
+            self.graph.guest_clock.stand_still()
+
+    @property
+    def running(self) -> bool:
+        """Whether the guest's CPUs run."""
+        return self.run_state is RunState.RUNNING
+
+    def stop(self) -> None:
+        """Command stop: pause a running guest, or keep one from starting by itself."""
+        self._autostart = False
+        if self.running:
+            self.run_state = RunState.PAUSED
+            self.events.emit("STOP")
+
+    def cont(self) -> None:
+        """Command cont: let a stopped guest run."""
+        if not self.running:
+            self._forget_io_errors()
+            self._run()
+
+    def _run(self) -> None:
+        self.run_state = RunState.RUNNING
+        self.events.emit("RESUME")
+        for device in self.devices:
+            device.guest_runs()
+
+    async def stop_for(self, state: RunState) -> None:
+        """Let the guest stand still, in `state` if it runs; its writes are done and flushed then.
+
+        :param state: why it stands still
+        """
+        if self.running:
+            self.run_state = state
+            self.events.emit("STOP")
+        await self.graph.drain_all()
+        for node in all_disks(self.graph):
+            if not node.read_only:
+                with suppress(BlockIOError):
+                    await node.flush()
+
+    def go_on(self, state: RunState) -> None:
+        """Let the guest be in `state` again after `stop_for`."""
+        if state is not RunState.RUNNING:
+            self.run_state = state
+        elif not self.running:
+            self._run()
+
+    def restart(self) -> None:
+        """Reset the guest's devices without a word, as when a snapshot is loaded."""
+        self._forget_io_errors()
+
+    def stop_for_io_error(self) -> None:
+        """A device cannot go on: pause the guest until `cont`."""
+        if self.running:
+            self.run_state = RunState.IO_ERROR
+            self.events.emit("STOP")
+
+    def _forget_io_errors(self) -> None:
+        for backend in self.graph.all_backends:
+            if backend.device is not None and backend.device.io_status is not None:
+                backend.device.io_status = "ok"
+
+    def reset(self, reason: str) -> None:
+        """Reset the guest; one that is stopped is then as before its first start."""
+        self._forget_io_errors()
+        self.events.emit("RESET", {"guest": False, "reason": reason})
+        self.devices.reset()
+        if not self.running:
+            self.run_state = RunState.PRELAUNCH
+
+    def exit_preconfig(self) -> None:
+        """Leave ``--preconfig``: the machine is built and, unless held, runs.
+
+        :raises GenericError: when it has been left already
+        """
+        if not self.in_preconfig:
+            raise GenericError("The command is permitted only before machine initialization")
+        self.in_preconfig = False
+        if self._autostart:
+            self.cont()
+
+    def request_shutdown(self, reason: str) -> None:
+        """Begin to end: SHUTDOWN (system emulator only), and the server is told.
+
+        :param reason: ``host-qmp-quit``, ``host-signal``, ...; the first one counts
+        """
+        if self.shutdown_reason is not None:
+            return
+        self.shutdown_reason = reason
+        if self.personality is Personality.SYSTEM:
+            self.events.emit("SHUTDOWN", {"guest": False, "reason": reason})
+        if self.on_shutdown is not None:
+            self.on_shutdown()
+
+    async def end_jobs(self) -> None:
+        """End exports, let all requests under way end, and cancel every job; nothing moves then.
+
+        As in QEMU the drained section has no end: limits of speed must not hold up the jobs.
+        """
+        await self.exports.close_all()
+        if self.nbd_server is not None:
+            server, self.nbd_server = self.nbd_server, None
+            await server.close()
+        if not self._jobs_ended:
+            self._jobs_ended = True
+            if self.personality is Personality.SYSTEM:
+                # the guest's end is a section of its own, after which jobs take one more step
+                await self.graph.drain_all()
+            await self.graph.drain_all_begin()
+        await self.jobs.cancel_all()
+
+    async def close(self) -> None:
+        """End exports and jobs, then close all nodes: images are flushed, bitmaps stored."""
+        await self.end_jobs()
+        await self.graph.close()

@@ -1,0 +1,256 @@
+"""User-creatable objects: what object-add makes and object-del takes away."""
+
+from __future__ import annotations
+
+import copy
+import re
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Final, TypeVar
+
+from qmpd.base.ghash import table_order
+from qmpd.base.qdict import member_order
+from qmpd.block.io.throttle_group import ThrottleGroup, ThrottleGroups
+from qmpd.block.io.throttle_limits import BURST_LENGTH_MAX, LIMIT_NAMES, ThrottleConfig, limits_of
+from qmpd.errors import GenericError, NotServed
+from qmpd.qapi.runtime.arguments import read_property
+
+_IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z", re.ASCII)
+_INT64_MAX: Final = 2**63 - 1
+
+
+class UserObject(ABC):
+    """One object of the container; `id` is its name there."""
+
+    qom_type: ClassVar[str]
+
+    def __init__(self, object_id: str) -> None:
+        self.id = object_id
+        self.users = 0
+        """How many exports or devices hold on to it."""
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anything holds on to it."""
+        return self.users > 0
+
+    def added(self) -> None:  # noqa: B027 (most have nothing to do)
+        """It is in the container now.
+
+        :raises GenericError: it cannot be put to use
+        """
+
+    def removed(self) -> None:  # noqa: B027 (most have nothing to do)
+        """It has been taken out of the container."""
+
+    def get_property(self, name: str) -> tuple[Any, str]:
+        """A property and its QOM type.
+
+        :raises GenericError: there is none of this name
+        """
+        if name == "type":
+            return self.qom_type, "string"
+        raise GenericError(f"Property '{self.qom_type}.{name}' not found")
+
+    def property_types(self) -> list[tuple[str, str]]:
+        """Names and types of its properties, `type` left out."""
+        return []
+
+    def set_property(self, name: str, value: Any) -> None:
+        """Set a property.
+
+        :raises GenericError: there is none of this name, or it refuses the value
+        """
+        self.get_property(name)
+        raise GenericError(f"Property '{self.qom_type}.{name}' is not writable")
+
+    @abstractmethod
+    def configure(self, properties: Mapping[str, Any]) -> None:
+        """Set what object-add was given (JSON values, `qom-type` and `id` left out).
+
+        :raises GenericError: QEMU's text for a value it refuses
+        """
+
+
+class IOThread(UserObject):
+    """A thread for I/O, in name: it has QEMU's parameters, the work is done elsewhere."""
+
+    qom_type = "iothread"
+
+    @dataclass(frozen=True)
+    class Parameters:
+        """In the order in which they are read; times in nanoseconds."""
+
+        aio_max_batch: int = 0
+        thread_pool_min: int = 0
+        thread_pool_max: int = 64
+        poll_max_ns: int = 32768
+        poll_grow: int = 0
+        poll_shrink: int = 0
+
+    def __init__(self, object_id: str) -> None:
+        super().__init__(object_id)
+        self.parameters = self.Parameters()
+        self.thread_id = threading.get_native_id()
+
+    def configure(self, properties: Mapping[str, Any]) -> None:
+        """See `UserObject.configure`."""
+        for name, value in properties.items():
+            if not 0 <= value <= _INT64_MAX:
+                raise GenericError(f"{name} value must be in range [0, {_INT64_MAX}]")
+            self.parameters = replace(self.parameters, **{name.replace("-", "_"): value})
+        low, high = self.parameters.thread_pool_min, self.parameters.thread_pool_max
+        if not high or low > high:
+            raise GenericError("bad thread-pool-min/thread-pool-max values")
+
+
+class ThrottleGroupObject(UserObject):
+    """Limits that the nodes of a group share."""
+
+    qom_type = "throttle-group"
+
+    def __init__(self, object_id: str, groups: ThrottleGroups) -> None:
+        super().__init__(object_id)
+        self._groups = groups
+        self._group: ThrottleGroup | None = None
+        self._config = ThrottleConfig()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a node or a drive is under its limits."""
+        return self._group is not None and bool(self._group.members)
+
+    @property
+    def config(self) -> ThrottleConfig:
+        """The limits."""
+        return self._config if self._group is None else self._group.config
+
+    def configure(self, properties: Mapping[str, Any]) -> None:
+        """See `UserObject.configure`."""
+        config = ThrottleConfig()
+        for name in member_order(properties):
+            value = properties[name]
+            if name == "limits":
+                config.update(value)
+                config.check()
+                continue
+            if value < 0:
+                raise GenericError("Property values cannot be negative")
+            if name.endswith("-max-length") and value > BURST_LENGTH_MAX:
+                # The missing blank is QEMU's.
+                raise GenericError(f"{name} value must be in therange [0, {BURST_LENGTH_MAX}]")
+            config.update({name[2:]: value})
+        config.check()
+        self._config = config
+
+    def added(self) -> None:
+        """See `UserObject.added`.
+
+        :raises GenericError: a drive has made a group of this name
+        """
+        if self._groups.find(self.id) is not None:
+            raise GenericError("A group with this name already exists")
+        self._group = self._groups.get(self.id)
+        self._group.is_object = True
+        self._group.configure(self._config)
+
+    def removed(self) -> None:
+        """See `UserObject.removed`."""
+        self._groups.drop(self.id)
+
+    def property_types(self) -> list[tuple[str, str]]:
+        """See `UserObject.property_types`."""
+        limits = sorted(LIMIT_NAMES, key=lambda name: (name == "iops-size", name[:3] == "bps"))
+        names = [*(f"x-{name}" for name in limits), "limits"]
+        return [
+            (name, "ThrottleLimits" if name == "limits" else "int")
+            for name in reversed(table_order(names))
+        ]
+
+    def get_property(self, name: str) -> tuple[Any, str]:
+        """See `UserObject.get_property`: the limits."""
+        if name == "limits":
+            return limits_of(self.config), "ThrottleLimits"
+        if name.removeprefix("x-") in LIMIT_NAMES and name.startswith("x-"):
+            return limits_of(self.config)[name[2:]], "int"
+        return super().get_property(name)
+
+    def set_property(self, name: str, value: Any) -> None:
+        """See `UserObject.set_property`: the limits, for those under them too."""
+        if name == "limits":
+            config = copy.deepcopy(self.config)
+            config.update(read_property("ThrottleLimits", "limits", value))
+        elif name.startswith("x-") and name[2:] in LIMIT_NAMES:
+            raise GenericError("Property cannot be set after initialization")
+        else:
+            super().set_property(name, value)
+            return
+        config.check()
+        self._config = config
+        if self._group is not None:
+            self._group.configure(config)
+
+
+ObjectT = TypeVar("ObjectT", bound=UserObject)
+
+OBJECT_TYPES: Final = ("iothread", "throttle-group")
+"""What object-add can make; the schema's other types are refused as not served."""
+
+
+class ObjectContainer:
+    """The objects of one machine, ``/objects`` of its QOM tree, oldest first.
+
+    :param throttle_groups: where throttle groups are put to use
+    """
+
+    def __init__(self, throttle_groups: ThrottleGroups) -> None:
+        self.objects: dict[str, UserObject] = {}
+        self._throttle_groups = throttle_groups
+
+    def _make(self, qom_type: str, object_id: str) -> UserObject:
+        if qom_type == "iothread":
+            return IOThread(object_id)
+        if qom_type == "throttle-group":
+            return ThrottleGroupObject(object_id, self._throttle_groups)
+        raise NotServed(f"Objects of type '{qom_type}' are not served by qmpd")
+
+    def add(self, qom_type: str, object_id: str, properties: Mapping[str, Any]) -> None:
+        """Command object-add.
+
+        :raises GenericError: the id is malformed or taken, or a property is refused
+        :raises NotServed: for a type that qmpd does not have
+        """
+        if not _IDENTIFIER.match(object_id):
+            raise GenericError("Parameter 'id' expects an identifier")
+        new = self._make(qom_type, object_id)
+        new.configure(properties)
+        if object_id in self.objects:
+            raise GenericError(
+                f"attempt to add duplicate property '{object_id}' to object (type 'container')"
+            )
+        new.added()
+        self.objects[object_id] = new
+
+    def remove(self, object_id: str) -> None:
+        """Command object-del.
+
+        :raises GenericError: there is none of this id, or it is in use
+        """
+        found = self.objects.get(object_id)
+        if found is None:
+            raise GenericError(f"object '{object_id}' not found")
+        if found.in_use:
+            raise GenericError(f"object '{object_id}' is in use, can not be deleted")
+        del self.objects[object_id]
+        found.removed()
+
+    def is_a(self, object_id: str, qom_type: str) -> bool:
+        """Whether there is an object of this id and QOM type."""
+        found = self.objects.get(object_id)
+        return found is not None and found.qom_type == qom_type
+
+    def of_type(self, cls: type[ObjectT]) -> list[ObjectT]:
+        """All objects of class `cls`, oldest first."""
+        return [entry for entry in self.objects.values() if isinstance(entry, cls)]

@@ -1,0 +1,171 @@
+"""The QOM tree as far as clients of block devices walk it: objects and devices by their paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.base.ghash import table_order
+from qmpd.errors import DeviceNotFound, GenericError, NotServed
+from qmpd.machine.devices.access import get_property, set_property
+from qmpd.machine.devices.bus import Bus
+from qmpd.machine.devices.device import Device
+from qmpd.machine.objects import UserObject
+
+if TYPE_CHECKING:
+    from qmpd.machine.machine import Machine
+
+Entry = tuple[str, str]
+"""Name and type of a property."""
+
+Thing = UserObject | Device | Bus | str
+"""What may be at a path: the path itself for a container."""
+
+_TYPE: Entry = ("type", "string")
+
+_CONTAINERS: Final = (
+    "/",
+    "/objects",
+    "/machine",
+    "/machine/peripheral",
+    "/machine/peripheral-anon",
+    "/machine/unattached",
+)
+
+
+def _children(names: Iterable[str], models: Mapping[str, str]) -> list[Entry]:
+    """The properties of a container.
+
+    :param names: what is in it, in the order of its table
+    :param models: the types of those
+    """
+    return [_TYPE, *((name, f"child<{models[name]}>") for name in [*names][::-1])]
+
+
+def _models(devices: Iterable[Device]) -> dict[str, str]:
+    return {device.path.rpartition("/")[2]: device.model for device in devices}
+
+
+def _container(machine: Machine, path: str) -> list[Entry]:
+    """The properties of a container."""
+    devices = machine.devices
+    if path == "/objects":
+        objects = machine.objects.objects
+        return _children(table_order(objects), {n: made.qom_type for n, made in objects.items()})
+    if path == "/machine/peripheral":
+        return _children(devices.peripheral.keys(), _models(devices.by_id.values()))
+    if path == "/machine/peripheral-anon":
+        return _children(devices.peripheral_anon.keys(), _models(devices.anonymous))
+    if path == "/machine/unattached":
+        models = _models(devices.unattached)
+        return _children(table_order(models), models)
+    names = ["peripheral", "peripheral-anon", "unattached"]
+    if path == "/":
+        names = ["backend", "machine", "objects", "chardevs"]
+    board = f"child<{devices.board.model}-machine>"
+    return [_TYPE, *((n, board if n == "machine" else "child<container>") for n in names)]
+
+
+def _device(device: Device) -> list[Entry]:
+    entries = {name: known.type for name, known in device.kind.properties.items()}
+    scsi = {bus.name: f"child<{bus.kind}>" for bus in device.buses if bus.kind == "SCSI"}
+    own = ("attached", "bootindex") if device.model == "usb-storage" else ()
+    last = {name: entries.pop(name) for name in own} | scsi
+    return [*entries.items(), *((name, last[name]) for name in table_order(last)[::-1])]
+
+
+def _things(machine: Machine) -> dict[str, Thing]:
+    """Everything in the tree by its path."""
+    things: dict[str, Thing] = {path: path for path in _CONTAINERS}
+    for name, made in machine.objects.objects.items():
+        things[f"/objects/{name}"] = made
+    for device in machine.devices.parts():
+        things[device.path] = device
+        things |= {bus.path: bus for bus in device.buses}
+    return things
+
+
+def _find(machine: Machine, path: str, *, listing: bool = False) -> Thing:
+    """What a path means: a whole one, or the end of one that nothing else has.
+
+    :param listing: whether the command tells nothing from several things
+    :raises QmpError: nothing, or several things
+    """
+    things = _things(machine)
+    parts = [part for part in path.split("/") if part]
+    whole = "/" + "/".join(parts)
+    if path.startswith("/"):
+        if whole in things:
+            return things[whole]
+        raise DeviceNotFound(f"Device '{path}' not found")
+    found = [thing for known, thing in things.items() if not parts or known.endswith(whole)]
+    if len(found) > 1 and listing:
+        raise GenericError(f"Path '{path}' is ambiguous")
+    if len(found) != 1:
+        raise DeviceNotFound(f"Device '{path}' not found")
+    return found[0]
+
+
+def _not_served(bus: Bus) -> NotServed:
+    return NotServed(f"Properties of buses, such as '{bus.path}', are not served by qmpd")
+
+
+def qom_list(machine: Machine, path: str) -> list[dict[str, Any]]:
+    """Command qom-list: the properties of what is at `path`.
+
+    :raises QmpError: there is nothing
+    """
+    found = _find(machine, path, listing=True)
+    if isinstance(found, Device):
+        entries = _device(found)
+    elif isinstance(found, UserObject):
+        entries = [_TYPE, *found.property_types()]
+    elif isinstance(found, Bus):
+        raise _not_served(found)
+    else:
+        entries = _container(machine, found)
+    return [{"name": name, "type": type_name} for name, type_name in entries]
+
+
+def qom_get(machine: Machine, path: str, name: str) -> Any:
+    """Command qom-get.
+
+    :raises QmpError: there is no such thing, or it has no such property
+    """
+    found = _find(machine, path)
+    if isinstance(found, UserObject):
+        return found.get_property(name)[0]
+    if isinstance(found, Device):
+        return get_property(found, name)
+    if isinstance(found, Bus):
+        if name == "type":
+            return found.kind
+        raise _not_served(found)
+    model = _model(machine, found)
+    if name == "type":
+        return model
+    if dict(_container(machine, found)).get(name, "").startswith("child<"):
+        return f"{found.rstrip('/')}/{name}"
+    raise GenericError(f"Property '{model}.{name}' not found")
+
+
+def _model(machine: Machine, container: str) -> str:
+    return f"{machine.devices.board.model}-machine" if container == "/machine" else "container"
+
+
+def qom_set(machine: Machine, path: str, name: str, value: Any) -> None:
+    """Command qom-set.
+
+    :raises QmpError: there is no such thing, or it refuses the value
+    """
+    found = _find(machine, path)
+    if isinstance(found, UserObject):
+        found.set_property(name, value)
+    elif isinstance(found, Device):
+        set_property(found, name, value)
+    elif isinstance(found, Bus):
+        raise _not_served(found)
+    elif name in dict(_container(machine, found)):
+        raise GenericError(f"Property '{_model(machine, found)}.{name}' is not writable")
+    else:
+        raise GenericError(f"Property '{_model(machine, found)}.{name}' not found")

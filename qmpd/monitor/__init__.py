@@ -1,0 +1,1 @@
+"""The monitors: commands, events, QMP and HMP."""

@@ -1,0 +1,218 @@
+"""One command at a time, for the whole machine, fairly taken from all monitors.
+
+Commands are coroutines that mostly end without waiting for anything; those are
+run to their end where they are, with no task and no trip through the event
+loop.  One that waits (a drained job, a slow image) holds up all commands
+behind it, on every monitor, as QEMU's dispatcher does; what it waits for, the
+jobs and the other connections go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from qmpd.errors import GenericError, QmpError
+
+if TYPE_CHECKING:
+    from qmpd.loop.clock import Waiter
+
+LOG = logging.getLogger("qmpd.server")
+
+BATCH: Final = 256
+"""Commands run before the event loop gets a chance to see other connections."""
+
+PATIENCE: Final = 10_000
+"""Rounds of the loop that a command waits for jobs that are ending: something may be stuck."""
+
+Work = Coroutine[Any, None, Any]
+"""A command on its way; what it yields is a `qmpd.loop.clock.Waiter`."""
+
+
+class Source(Protocol):
+    """A monitor, as the dispatcher sees it."""
+
+    def next_work(self) -> Work | None:
+        """The next command to run; None: none now, `Dispatcher.wake` comes again."""
+
+    def completed(self, value: Any) -> None:
+        """The command returned `value`."""
+
+    def failed(self, error: QmpError) -> None:
+        """The command failed."""
+
+    def flush(self) -> None:
+        """Send the output that was collected while commands ran."""
+
+
+class Dispatcher:
+    """Runs the commands of any number of sources, one at a time.
+
+    :param call_soon: runs a callback when the event loop is next free
+    :param jobs_at_work: whether other work is due now, which then goes on before a new command
+    :param jobs_ending: whether a job comes to its end, which no command shall see halfway
+    """
+
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], object],
+        jobs_at_work: Callable[[], bool] = lambda: False,
+        jobs_ending: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._call_soon = call_soon
+        self._jobs_at_work = jobs_at_work
+        self._jobs_ending = jobs_ending
+        self._rounds = 0
+        self._ready: deque[Source] = deque()
+        self._unsent: list[Source] = []
+        self._current: tuple[Source, Work] | None = None
+        self._scheduled = False
+        self.collecting = False
+        """Whether commands are being run now, so that output is collected, not sent."""
+        self.stopped = False
+        self.on_stopped: Callable[[], None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is waiting for something."""
+        return self._current is not None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no command is running or has yet to have its turn."""
+        return self._current is None and not self._scheduled
+
+    def is_waiting(self, source: Source) -> bool:
+        """Whether `source` has commands that have not had their turn."""
+        return source in self._ready
+
+    def wake(self, source: Source) -> None:
+        """Tell that `source` may have a command to run; runs it now if nothing else is at work."""
+        if source not in self._ready:
+            self._ready.append(source)
+        if self.collecting or self._scheduled or self._current is not None:
+            return
+        if self._jobs_at_work() or self._jobs_ending():
+            # In QEMU a request passes through two rounds of the main loop before it is run.
+            self._scheduled = True
+            self._rounds = 0
+            self._call_soon(self._run_next_round)
+        else:
+            self._run()
+
+    def forget(self, source: Source) -> None:
+        """Take back `wake`: the peer of `source` has gone."""
+        if source in self._ready:
+            self._ready.remove(source)
+
+    def flush_later(self, source: Source) -> None:
+        """Have `source` flush when the commands at hand have run (`collecting` only)."""
+        self._unsent.append(source)
+
+    def stop(self) -> None:
+        """Begin no further command; `on_stopped` is called when none is running."""
+        self.stopped = True
+        self._ready.clear()
+        if self._current is None and not self.collecting and self.on_stopped is not None:
+            self.on_stopped()
+
+    def run_aside(
+        self, work: Work, completed: Callable[[Any], None], failed: Callable[[QmpError], None]
+    ) -> None:
+        """Run an out-of-band command now, whatever else is running.
+
+        :raises AssertionError: when it waits, which no out-of-band command may
+        """
+        try:
+            work.send(None)
+        except StopIteration as end:
+            completed(end.value)
+        except Exception as error:
+            failed(_visible(error))
+        else:
+            work.close()
+            raise AssertionError("an out-of-band command must not wait")
+
+    def _run_next_round(self) -> None:
+        self._call_soon(self._run_scheduled)
+
+    def _run_scheduled(self) -> None:
+        if self._jobs_ending() and self._rounds < PATIENCE:
+            self._rounds += 1
+            self._call_soon(self._run_scheduled)
+            return
+        self._scheduled = False
+        if self._current is None and not self.collecting:
+            self._run()
+
+    def _run(self) -> None:
+        ready = self._ready
+        left = BATCH
+        self.collecting = True
+        try:
+            while ready and self._current is None and not self.stopped:
+                if left == 0:
+                    self._scheduled = True
+                    self._call_soon(self._run_scheduled)
+                    break
+                source = ready.popleft()
+                work = source.next_work()
+                if work is not None:
+                    left -= 1
+                    ready.append(source)
+                    self._advance(source, work)
+        finally:
+            self._end_of_batch()
+
+    def _end_of_batch(self) -> None:
+        self.collecting = False
+        while self._unsent:
+            unsent, self._unsent = self._unsent, []
+            for source in unsent:
+                source.flush()
+        if self.stopped and self._current is None and self.on_stopped is not None:
+            self.on_stopped()
+
+    def _advance(self, source: Source, work: Work) -> None:
+        try:
+            waiter: Waiter = work.send(None)
+        except StopIteration as end:
+            source.completed(end.value)
+        except Exception as error:
+            source.failed(_visible(error))
+        else:
+            self._current = (source, work)
+            waiter.when_done(self._resume_soon)
+
+    def _resume_soon(self) -> None:
+        self._call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if self._current is None:
+            return
+        source, work = self._current
+        self._current = None
+        self.collecting = True
+        self._advance(source, work)
+        if self._current is None and self._ready and not self.stopped:
+            self._run()
+        else:
+            self._end_of_batch()
+
+    def close(self) -> None:
+        """Drop everything; a command that waits is ended where it stands."""
+        self.stopped = True
+        self._ready.clear()
+        if self._current is not None:
+            self._current[1].close()
+            self._current = None
+
+
+def _visible(error: Exception) -> QmpError:
+    """What the client is told: its error, or that qmpd has a defect."""
+    if isinstance(error, QmpError):
+        return error
+    LOG.error("a command failed in a way it must not", exc_info=error)
+    return GenericError(f"qmpd internal error: {type(error).__name__}: {error}")

@@ -1,0 +1,71 @@
+"""HMP, the human monitor: one line in, text out.
+
+Serves QMP's human-monitor-command and the interactive monitors alike.  What
+QEMU prints in the monitor is returned; what its qemu-io prints on the
+process's own standard output or error goes to the machine's `stdout`, `stderr`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.errors import QmpError
+from qmpd.monitor.hmp.command_table import Arguments, Ask, HmpCommand
+from qmpd.monitor.hmp.commands import COMMANDS, UNSERVED
+from qmpd.monitor.hmp.info import INFO, UNSERVED_INFO
+from qmpd.monitor.hmp.line import Line, UsageError
+
+if TYPE_CHECKING:
+    from qmpd.machine.machine import Machine
+
+__all__ = ["run"]
+
+
+async def run(machine: Machine, command_line: str, ask: Ask) -> str:
+    """Run `command_line` and return what the monitor shows, lines ending in CRLF.
+
+    :param ask: runs a QMP command
+    """
+    line = Line(command_line, machine.stdout)
+    try:
+        text = await _run(machine, line, ask)
+    except UsageError as error:
+        text = error.text
+    except QmpError as error:
+        text = f"Error: {error.desc}\n" + (f"{error.hint}\n" if error.hint else "")
+    return text.replace("\n", "\r\n")
+
+
+async def _run(machine: Machine, line: Line, ask: Ask) -> str:
+    name = line.command_name()
+    if not name:
+        return "" if line.at_end() else f"unknown command: '{line.rest()}'\n"
+    if name == "info" and not line.at_end():
+        sub = line.command_name()
+        command, shown, path = INFO.get(sub), sub, f"info {sub}"
+        if command is None and sub in UNSERVED_INFO:
+            return f"Error: qmpd does not serve the HMP command 'info {sub}'\n"
+        if command is None:
+            return f"unknown command: 'info {sub}'\n"
+    else:
+        command, shown, path = COMMANDS.get(name), name, name
+        if command is None:
+            if name in UNSERVED:
+                return f"Error: qmpd does not serve the HMP command '{name}'\n"
+            return f"unknown command: '{name}'\n"
+        shown = command.name
+        path = shown.split("|")[0]
+    arguments = _arguments(command, line, shown, path)
+    if command.request is not None:
+        await ask(*command.request(machine, arguments))
+        return ""
+    assert command.handler is not None
+    return await command.handler(machine, arguments)
+
+
+def _arguments(command: HmpCommand, line: Line, shown: str, path: str) -> Arguments:
+    try:
+        return line.arguments(command.parameters)
+    except UsageError as error:
+        begin = "" if error.bare else f"{shown}: "
+        raise UsageError(f'{begin}{error.text}\nTry "help {path}" for more information\n') from None

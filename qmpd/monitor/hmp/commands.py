@@ -1,0 +1,213 @@
+"""The HMP commands, as one table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.commit_image import commit_image
+from qmpd.errors import BlockIOError, GenericError
+from qmpd.jobs.core.job_list import JobTable
+from qmpd.monitor.hmp import qemu_io as io
+from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name
+from qmpd.monitor.hmp.info import INFO
+from qmpd.monitor.hmp.line import Kind, Parameter
+from qmpd.monitor.hmp.plugging import PLUGGING
+from qmpd.monitor.hmp.requests import REQUESTS
+
+if TYPE_CHECKING:
+    from qmpd.machine.machine import Machine
+
+
+async def qemu_io(machine: Machine, arguments: Arguments) -> str:
+    """Run a qemu-io command on a backend, or on a node through a backend of its own."""
+    name = arguments["device"]
+    if "qdev" in arguments:
+        backend = machine.graph.backend_of_device(name)
+        if backend is None:
+            machine.devices.find(name)
+            raise GenericError("Device does not have a block device backend")
+        return await io.run(machine, backend, arguments["command"])
+    backend = machine.graph.backends.get(name)
+    if backend is not None:
+        return await io.run(machine, backend, arguments["command"])
+    graph = machine.graph
+    node = graph.lookup_device_or_node(None, name)
+    # All is quiet for a moment when a backend comes and when it goes; before, its node is.
+    await graph.drain_all()
+    backend = BlockBackend(graph, "", node)
+    try:
+        return await io.run(machine, backend, arguments["command"])
+    finally:
+        for _ in range(2):
+            await graph.drained_begin(node)
+            graph.drained_end(node)
+        await backend.close()
+        await graph.drain_all()
+
+
+async def commit(machine: Machine, arguments: Arguments) -> str:
+    """Write what an image holds over its backing file back into that file."""
+    name = arguments["device"]
+    if name == "all":
+        for backend in list(machine.graph.backends.values()):
+            node = backend.node
+            if node is None or node.skip_implicit_filters().backing is None:
+                continue
+            if text := await _commit(backend, "all"):
+                return text
+        return ""
+    found = machine.graph.backends.get(name)
+    if found is None:
+        return f"Device '{name}' not found\n"
+    return await _commit(found, name)
+
+
+async def _commit(backend: BlockBackend, name: str) -> str:
+    if backend.node is None:
+        return f"Device '{backend.name}' has no medium\n"
+    try:
+        await commit_image(backend.node.skip_implicit_filters())
+    except BlockIOError as error:
+        said = f"{error.hint}\n" if error.hint else ""
+        return f"{said}'commit' error for '{name}': {os.strerror(error.errno)}\n"
+    return ""
+
+
+async def stop(machine: Machine, _: Arguments) -> str:
+    """Pause the guest."""
+    machine.stop()
+    return ""
+
+
+async def cont(machine: Machine, _: Arguments) -> str:
+    """Let the guest run."""
+    machine.cont()
+    return ""
+
+
+async def quit_(machine: Machine, _: Arguments) -> str:
+    """End the machine."""
+    machine.request_shutdown("host-qmp-quit")
+    return ""
+
+
+async def system_reset(machine: Machine, _: Arguments) -> str:
+    """Reset the guest."""
+    machine.reset("host-qmp-system-reset")
+    return ""
+
+
+async def system_powerdown(machine: Machine, _: Arguments) -> str:
+    """Press the power button."""
+    machine.events.emit("POWERDOWN")
+    return ""
+
+
+async def block_resize(machine: Machine, arguments: Arguments) -> str:
+    """Resize the image under a device."""
+    node = machine.graph.lookup_device_or_node(arguments["device"], None)
+    await machine.graph.block_resize(node, arguments["size"])
+    return ""
+
+
+def _block_job(verb: Callable[[JobTable, str], Awaitable[None]]) -> HmpHandler:
+    async def handler(machine: Machine, arguments: Arguments) -> str:
+        await verb(machine.jobs, arguments["device"])
+        return ""
+
+    return handler
+
+
+async def help_(machine: Machine, arguments: Arguments) -> str:
+    """One line for each command that is served, or for the one named."""
+    name = arguments.get("name")
+    if name == "info":
+        return "".join(f"info {_help_line(command)}" for command in INFO.values())
+    if name is not None:
+        command = COMMANDS.get(name)
+        return "" if command is None else _help_line(command)
+    shown = {command.name: command for command in COMMANDS.values()}
+    return "".join(_help_line(shown[key]) for key in sorted(shown))
+
+
+def _help_line(command: HmpCommand) -> str:
+    return f"{command.name} {command.usage} -- {command.summary}\n"
+
+
+async def info_list(machine: Machine, arguments: Arguments) -> str:
+    """All that info can show."""
+    return await help_(machine, {"name": "info"})
+
+
+_DEVICE: Final = Parameter("device", Kind.BLOCK_DEVICE)
+
+COMMANDS: Final = by_name(
+    HmpCommand(
+        "qemu-io",
+        qemu_io,
+        (
+            Parameter("qdev", Kind.FLAG, flag="d"),
+            _DEVICE,
+            Parameter("command", Kind.STRING),
+        ),
+        '[-d] [device] "[command]"',
+        "run a qemu-io command on a block device",
+    ),
+    HmpCommand("commit", commit, (_DEVICE,), "device|all", "commit changes to backing files"),
+    HmpCommand("stop|s", stop, summary="stop emulation"),
+    HmpCommand("cont|c", cont, summary="resume emulation"),
+    HmpCommand("quit|q", quit_, summary="quit the emulator"),
+    HmpCommand("system_reset", system_reset, summary="reset the system"),
+    HmpCommand("system_powerdown", system_powerdown, summary="send system power down event"),
+    HmpCommand(
+        "block_resize",
+        block_resize,
+        (_DEVICE, Parameter("size", Kind.SIZE)),
+        "device size",
+        "resize a block image",
+    ),
+    *(
+        HmpCommand(
+            f"block_job_{name}", _block_job(verb), (_DEVICE,), "device", f"{name} a block job"
+        )
+        for name, verb in (
+            ("complete", JobTable.block_job_complete),
+            ("pause", JobTable.block_job_pause),
+            ("resume", JobTable.block_job_resume),
+        )
+    ),
+    *REQUESTS,
+    *PLUGGING,
+    HmpCommand(
+        "help|?",
+        help_,
+        (Parameter("name", Kind.STRING, optional=True),),
+        "[cmd]",
+        "show the help",
+    ),
+    HmpCommand("info", info_list, (), "[subcommand]", "show various information"),
+)
+
+UNSERVED: Final = frozenset(
+    """
+    announce_self balloon
+    boot_set calc_dirty_rate cancel_vcpu_dirty_limit
+    chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
+    closefd cpu delvm
+    dump-guest-memory dumpdtb exit_preconfig expire_password gdbserver getfd gpa2hpa gpa2hva
+    gva2gpa host_net_redir hostfwd_add hostfwd_remove i loadvm log logfile mce memsave migrate
+    migrate_cancel migrate_continue migrate_incoming migrate_pause migrate_recover
+    migrate_set_capability migrate_set_parameter migrate_start_postcopy mouse_button mouse_move
+    mouse_set nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop netdev_add
+    netdev_del nmi o object_add object_del one-insn-per-tb p pcie_aer_inject_error pmemsave print
+    qom-get qom-list qom-set replay_break replay_delete_break replay_seek ringbuf_read
+    ringbuf_write savevm screendump sendkey set_link set_password set_vcpu_dirty_limit
+    stopcapture sum
+    sync-profile system_wakeup trace-event trace-file wavcapture watchdog_action x
+    x_colo_lost_heartbeat    xen-event-inject xen-event-list xp
+    """.split()
+)
+"""Commands of QEMU's human monitor that qmpd has not."""

@@ -1,0 +1,63 @@
+"""An ImageInfo as text, the way `qemu-img info` and `info block -v` show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qmpd.base.qdict import ordered
+from qmpd.monitor.hmp.quantities import human_size
+from qmpd.monitor.hmp.snapshots import dump_snapshots
+
+
+def dump_image_info(image: Mapping[str, Any]) -> str:
+    """The lines for one image; sizes in bytes."""
+    size = image["virtual-size"]
+    actual = image.get("actual-size")
+    lines = [
+        f"image: {image['filename']}",
+        f"file format: {image['format']}",
+        f"virtual size: {human_size(size)} ({size} bytes)",
+        f"disk size: {'unavailable' if actual is None else human_size(actual)}",
+    ]
+    if image.get("encrypted"):
+        lines.append("encrypted: yes")
+    if "cluster-size" in image:
+        lines.append(f"cluster_size: {image['cluster-size']}")
+    if image.get("dirty-flag"):
+        lines.append("cleanly shut down: no")
+    if "backing-filename" in image:
+        lines.append(f"backing file: {_backing(image)}")
+    if "backing-filename-format" in image:
+        lines.append(f"backing file format: {image['backing-filename-format']}")
+    text = "\n".join(lines) + "\n"
+    if image.get("snapshots"):
+        text += "Snapshot list:\n" + dump_snapshots(image["snapshots"])
+    specific = image.get("format-specific")
+    if specific and specific["data"]:
+        text += "Format specific information:\n" + dump_specific(specific["data"], 1)
+    return text
+
+
+def _backing(image: Mapping[str, Any]) -> str:
+    name, full = image["backing-filename"], image.get("full-backing-filename")
+    if full is None:
+        return f"{name} (cannot determine actual path)"
+    return str(name) if name == full else f"{name} (actual path: {full})"
+
+
+def dump_specific(value: Mapping[str, Any] | list[Any], level: int) -> str:
+    """Nested data, four blanks a level, members in the order of QEMU's hash table."""
+    indent = "    " * level
+    if isinstance(value, list):
+        items = [(f"[{number}]", item) for number, item in enumerate(value)]
+    else:
+        items = [(key.replace("-", " "), item) for key, item in ordered(value).items()]
+    text = ""
+    for key, item in items:
+        if isinstance(item, (dict, list)):
+            text += f"{indent}{key}:\n" + dump_specific(item, level + 1)
+        else:
+            shown = {True: "true", False: "false"}[item] if isinstance(item, bool) else item
+            text += f"{indent}{key}: {shown}\n"
+    return text

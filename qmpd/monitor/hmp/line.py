@@ -1,0 +1,180 @@
+"""Reading one line of HMP: the command's name, then arguments as its parameters say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from qmpd.base.scalars import TooLarge, read_size
+from qmpd.monitor.hmp.expression import Expression, ExpressionError
+
+_BLANKS: Final = " \t\n\v\f\r"
+_ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
+
+
+class UsageError(Exception):
+    """A line that cannot be read; `text` is what the monitor shows.
+
+    :param bare: whether the command's name is not shown with it
+    """
+
+    def __init__(self, text: str, *, bare: bool = False) -> None:
+        super().__init__(text)
+        self.text = text
+        self.bare = bare
+
+
+class Kind(Enum):
+    """How an argument is read; the value is what is missed when it is not there."""
+
+    FILENAME = "filename expected"
+    BLOCK_DEVICE = "block device name expected"
+    STRING = "string expected"
+    SIZE = "invalid size"
+    INTEGER = "invalid integer"
+    OPTIONS = "options expected"
+    FLAG = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter; a flag is the letter after its dash, and may itself take a value."""
+
+    name: str
+    kind: Kind
+    optional: bool = False
+    flag: str = ""
+
+
+class Line:
+    """A line of input and how far it has been read.
+
+    :param stdout: takes what QEMU's reader complains of on standard output
+    """
+
+    def __init__(self, text: str, stdout: Callable[[str], None]) -> None:
+        self._text = text
+        self._position = 0
+        self._stdout = stdout
+        self._skip_blanks()
+
+    def at_end(self) -> bool:
+        """Whether nothing but blanks is left."""
+        self._skip_blanks()
+        return self._position >= len(self._text)
+
+    def rest(self) -> str:
+        """What has not been read."""
+        return self._text[self._position :]
+
+    def command_name(self) -> str:
+        """Read a name: up to a blank, or a slash and its format (``p/x``)."""
+        self._skip_blanks()
+        start = self._position
+        while self._position < len(self._text) and self._text[self._position] not in (
+            _BLANKS + "/"
+        ):
+            self._position += 1
+        return self._text[start : self._position]
+
+    def arguments(self, parameters: Sequence[Parameter]) -> dict[str, Any]:
+        """Read all arguments of a command; absent optional ones are left out.
+
+        :raises UsageError: an argument is missing or malformed, or too much is there
+        """
+        found: dict[str, Any] = {}
+        for number, parameter in enumerate(parameters):
+            if parameter.kind is Kind.FLAG:
+                if self._flag(parameter.flag, {later.flag for later in parameters[number:]}):
+                    found[parameter.name] = True
+                continue
+            if self.at_end() and parameter.optional:
+                continue
+            found[parameter.name] = self._value(parameter.kind)
+        if not self.at_end():
+            raise UsageError("extraneous characters at the end of line")
+        return found
+
+    def _skip_blanks(self) -> None:
+        while self._position < len(self._text) and self._text[self._position] in _BLANKS:
+            self._position += 1
+
+    def _flag(self, letter: str, known: set[str]) -> bool:
+        """Read flag `letter`; others that are `known` stay, for the parameters behind it."""
+        self._skip_blanks()
+        if not self.rest().startswith("-"):
+            return False
+        if self.rest()[1:2] == letter:
+            self._position += 2
+            return True
+        if self.rest()[1:2] not in known - {""}:
+            raise UsageError(f"unsupported option -{self.rest()[1:2]}")
+        return False
+
+    def _value(self, kind: Kind) -> Any:
+        if kind is Kind.SIZE:
+            return self._size()
+        if kind is Kind.INTEGER:
+            return self._integer()
+        if kind is Kind.OPTIONS:
+            return "" if self.at_end() else self._text_of(kind)
+        return self._text_of(kind)
+
+    def _text_of(self, kind: Kind) -> str:
+        text = self._string()
+        if text is None:
+            raise UsageError(kind.value)
+        return text
+
+    def _size(self) -> int:
+        self._skip_blanks()
+        try:
+            size, self._position = read_size(self._text, self._position, "M")
+            if size >= 2**63:
+                raise TooLarge(self._text, self._position)
+        except ValueError:
+            raise UsageError(Kind.SIZE.value, bare=True) from None
+        return size
+
+    def _integer(self) -> int:
+        expression = Expression(self._text, self._position)
+        try:
+            return expression.evaluate()
+        except ExpressionError as error:
+            raise UsageError(str(error), bare=True) from None
+        finally:
+            self._position = expression.position
+
+    def _string(self) -> str | None:
+        self._skip_blanks()
+        rest = self.rest()
+        if not rest:
+            return None
+        if rest[0] != '"':
+            word = re.match(rf"[^{re.escape(_BLANKS)}]*", rest)
+            assert word is not None
+            self._position += word.end()
+            return word.group()
+        return self._quoted()
+
+    def _quoted(self) -> str | None:
+        self._position += 1
+        parts: list[str] = []
+        while self._position < len(self._text):
+            char = self._text[self._position]
+            self._position += 1
+            if char == '"':
+                return "".join(parts)
+            if char == "\\":
+                escape = self._text[self._position : self._position + 1]
+                self._position += 1
+                if escape not in _ESCAPES:
+                    self._stdout(f"unsupported escape code: '\\{escape}'\n")
+                    return None
+                char = _ESCAPES[escape]
+            parts.append(char)
+        self._stdout("unterminated string\n")
+        return None

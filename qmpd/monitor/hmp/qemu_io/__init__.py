@@ -1,0 +1,253 @@
+"""HMP qemu-io: I/O on a block backend as a guest would do it, for tests.
+
+Commands, options and texts are those of QEMU's qemu-io.  Results go to the
+machine's standard output; what QEMU reports as an error is the monitor's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from qmpd.block.change.permissions import RESIZE, WRITE
+from qmpd.errors import QmpError
+from qmpd.monitor.hmp.line import UsageError
+from qmpd.monitor.hmp.qemu_io import breakpoints, other, reading, writing
+from qmpd.monitor.hmp.qemu_io.base import IoCommand, QemuIo, Usage
+from qmpd.options.getopt import GetoptError
+
+if TYPE_CHECKING:
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.machine.machine import Machine
+
+__all__ = ["IO_COMMANDS", "run"]
+
+
+async def run(machine: Machine, backend: BlockBackend, line: str) -> str:
+    """Run one command; returns what the monitor shows.
+
+    :param backend: what is read and written
+    """
+    io = QemuIo(machine, backend)
+    words = [word for word in line.split(" ") if word]
+    if not words:
+        return ""
+    command = IO_COMMANDS.get(words[0])
+    if command is None:
+        machine.stderr(f'command "{words[0]}" not found\n')
+        return ""
+    if not _count_is_right(machine, command, words):
+        return ""
+    usage = f"{command.name} {command.usage or ''} -- {command.summary}\n"
+    try:
+        if command.writes and backend.node is not None:
+            backend.require(WRITE | RESIZE if command.resizes else WRITE)
+        await command.handler(io, words[1:])
+    except Usage:
+        io.out(usage)
+    except GetoptError as error:
+        machine.stderr(f"{words[0]}: {error}\n")
+        io.out(usage)
+    except UsageError as error:
+        io.out(error.text)
+    except QmpError as error:
+        return f"{error.desc}\n" + (f"{error.hint}\n" if error.hint else "")
+    return ""
+
+
+def _count_is_right(machine: Machine, command: IoCommand, words: Sequence[str]) -> bool:
+    low, high, count = command.min_arguments, command.max_arguments, len(words) - 1
+    if count >= low and (high is None or count <= high):
+        return True
+    if high is None:
+        expected = f"at least {low} arguments"
+    elif low == high:
+        expected = f"{low} arguments"
+    else:
+        expected = f"between {low} and {high} arguments"
+    machine.stderr(f"bad argument count {count} to {words[0]}, expected {expected}\n")
+    return False
+
+
+async def _help(io: QemuIo, words: list[str]) -> None:
+    if not words:
+        for name in sorted({command.name for command in IO_COMMANDS.values()}):
+            io.out(_help_line(IO_COMMANDS[name], name))
+        io.out("\nUse 'help commandname' for extended help.\n")
+    elif words[0] in IO_COMMANDS:
+        io.out(_help_line(IO_COMMANDS[words[0]], words[0]))
+    else:
+        io.out(f"command {words[0]} not found\n")
+
+
+def _help_line(command: IoCommand, name: str) -> str:
+    usage = "" if command.usage is None else f"{command.usage} "
+    return f"{name} {usage}-- {command.summary}\n"
+
+
+_TABLE: Final = (
+    IoCommand("abort", other.abort, summary="simulate a program crash using abort(3)"),
+    IoCommand("aio_flush", other.aio_flush, summary="completes all outstanding aio requests"),
+    IoCommand(
+        "aio_read",
+        reading.aio_read,
+        2,
+        None,
+        "[-Ciqrv] [-P pattern] off len [len..]",
+        "asynchronously reads a number of bytes",
+    ),
+    IoCommand(
+        "aio_write",
+        writing.aio_write,
+        2,
+        None,
+        "[-Cfiqruz] [-P pattern] off len [len..]",
+        "asynchronously writes a number of bytes",
+        writes=True,
+    ),
+    IoCommand(
+        "alloc",
+        other.alloc,
+        1,
+        2,
+        "offset [count]",
+        "checks if offset is allocated in the file",
+        "a",
+    ),
+    IoCommand(
+        "break",
+        breakpoints.set_break,
+        2,
+        2,
+        "event tag",
+        "sets a breakpoint on event and tags the stopped request as tag",
+    ),
+    IoCommand(
+        "discard",
+        other.discard,
+        2,
+        None,
+        "[-Cq] off len",
+        "discards a number of bytes at a specified offset",
+        "d",
+        writes=True,
+    ),
+    IoCommand("flush", other.flush, 0, 0, None, "flush all in-core file state to disk", "f"),
+    IoCommand("help", _help, 0, 1, "[command]", "help for one or all commands", "?"),
+    IoCommand("info", other.info, 0, 0, None, "prints information about the current file", "i"),
+    IoCommand("length", other.length_of, 0, 0, None, "gets the length of the current file", "l"),
+    IoCommand("map", other.map_, 0, 0, "", "prints the allocated areas of a file"),
+    IoCommand(
+        "read",
+        reading.read,
+        2,
+        None,
+        "[-abCqrv] [-P pattern [-s off] [-l len]] off len",
+        "reads a number of bytes at a specified offset",
+        "r",
+    ),
+    IoCommand(
+        "readv",
+        reading.readv,
+        2,
+        None,
+        "[-Cqrv] [-P pattern] off len [len..]",
+        "reads a number of bytes at a specified offset",
+    ),
+    IoCommand(
+        "remove_break",
+        breakpoints.remove_break,
+        1,
+        1,
+        "tag",
+        "remove a breakpoint by tag",
+    ),
+    IoCommand(
+        "reopen",
+        other.reopen,
+        0,
+        None,
+        "[(-r|-w)] [-c cache] [-o options]",
+        "reopens an image with new options",
+    ),
+    IoCommand(
+        "resume",
+        breakpoints.resume,
+        1,
+        1,
+        "tag",
+        "resumes the request tagged as tag",
+    ),
+    IoCommand("sigraise", other.sigraise, 1, 1, "signal", "raises a signal"),
+    IoCommand("sleep", other.sleep, 1, 1, None, "waits for the given value in milliseconds"),
+    IoCommand(
+        "truncate",
+        other.truncate,
+        1,
+        3,
+        "[-m prealloc_mode] off",
+        "truncates the current file at the given offset",
+        "t",
+        writes=True,
+        resizes=True,
+    ),
+    IoCommand(
+        "wait_break",
+        breakpoints.wait_break,
+        1,
+        1,
+        "tag",
+        "waits for the suspension of a request",
+    ),
+    IoCommand(
+        "write",
+        writing.write,
+        2,
+        None,
+        "[-bcCfnqruz] [-P pattern | -s source_file] off len",
+        "writes a number of bytes at a specified offset",
+        "w",
+        writes=True,
+    ),
+    IoCommand(
+        "writev",
+        writing.writev,
+        2,
+        None,
+        "[-Cfqr] [-P pattern] off len [len..]",
+        "writes a number of bytes at a specified offset",
+        writes=True,
+    ),
+    IoCommand(
+        "zone_append",
+        other.unsupported("zone append failed"),
+        2,
+        2,
+        "offset len [len..]",
+        "append write a number of bytes at a specified offset",
+        writes=True,
+    ),
+    *(
+        IoCommand(
+            f"zone_{verb}",
+            other.unsupported(f"zone {verb} failed"),
+            2,
+            2,
+            "offset len" if verb != "report" else "offset number",
+            summary,
+            writes=verb != "report",
+        )
+        for verb, summary in (
+            ("close", "close a range of zones in zone block device"),
+            ("finish", "finish a range of zones in zone block device"),
+            ("open", "explicit open a range of zones in zone block device"),
+            ("report", "report zone information"),
+            ("reset", "reset a zone write pointer in zone block device"),
+        )
+    ),
+)
+
+IO_COMMANDS: Final = {
+    name: command for command in _TABLE for name in (command.name, command.short) if name
+}
+"""qemu-io's commands by name and by short name."""

@@ -1,0 +1,117 @@
+"""What all of qemu-io's commands have in common: their table's rows, options, reports."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from qmpd.monitor.hmp.line import UsageError
+from qmpd.monitor.hmp.quantities import parse_pattern, parse_size, quantity
+from qmpd.options.getopt import getopt
+
+if TYPE_CHECKING:
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.machine.machine import Machine
+
+REQUEST_MAX: Final = 2147483136
+"""Largest request with data, bytes (QEMU's BDRV_REQUEST_MAX_BYTES)."""
+
+
+@dataclass(frozen=True, slots=True)
+class IoCommand:
+    """One command of qemu-io; `max_arguments` None for any number."""
+
+    name: str
+    handler: Callable[[QemuIo, list[str]], Awaitable[None]]
+    min_arguments: int = 0
+    max_arguments: int | None = 0
+    usage: str | None = None
+    summary: str = ""
+    short: str = ""
+    writes: bool = False
+    resizes: bool = False
+
+
+class Usage(Exception):
+    """The command was used wrongly: its usage line is shown."""
+
+
+@dataclass(slots=True)
+class Transfer:
+    """The options of a command that moves data."""
+
+    options: dict[str, str]
+    operands: list[str]
+
+    def __contains__(self, letter: str) -> bool:
+        return letter in self.options
+
+
+class QemuIo:
+    """qemu-io on one backend.
+
+    :param backend: what is read and written
+    """
+
+    def __init__(self, machine: Machine, backend: BlockBackend) -> None:
+        self.machine = machine
+        self.backend = backend
+
+    def out(self, text: str) -> None:
+        """Print to the machine's standard output."""
+        self.machine.stdout(text)
+
+    def report(
+        self, verb: str, offset: int, count: int, total: int, began: int, terse: bool
+    ) -> None:
+        """Print what was done and how fast; `began` is a moment of the machine's clock."""
+        seconds = max(self.machine.clock.now() - began, 1000) / 1e9
+        minutes, rest = divmod(seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        if terse:
+            stamp = f"{hours:.0f}:{minutes:02.0f}:{int(rest):02d}.{int(rest % 1 * 100):02d}"
+            self.out(f"{total},1,{stamp},{total / seconds:.3f},{1 / seconds:.3f}\n")
+            return
+        stamp = f"{int(rest):02d}.{int(rest % 1 * 100):02d} sec"
+        if hours or minutes:
+            stamp = f"{hours:.0f}:{minutes:02.0f}:{stamp[:5]}"
+        self.out(f"{verb} {total}/{count} bytes at offset {offset}\n")
+        rate = f"{quantity(total / seconds)}/sec and {1 / seconds:.4f} ops/sec"
+        self.out(f"{quantity(total)}, 1 ops; {stamp} ({rate})\n")
+
+
+def read_transfer(words: list[str], letters: str, *, exactly: int | None) -> Transfer:
+    """Read options `letters` and at least two operands, or `exactly` as many.
+
+    :raises Usage: another number of operands
+    """
+    options, operands = getopt(words, letters)
+    for letter in "P":
+        if letter in options:
+            parse_pattern(options[letter])
+    if (exactly is not None and len(operands) != exactly) or len(operands) < 2:
+        raise Usage
+    return Transfer(options, operands)
+
+
+def read_length(text: str, *, unlimited: bool = False) -> int:
+    """A number of bytes that one request may have."""
+    count = parse_size(text)
+    if count > REQUEST_MAX and not unlimited:
+        raise UsageError(f"length cannot exceed {REQUEST_MAX}, given {text}\n")
+    return count
+
+
+def read_lengths(texts: Sequence[str]) -> list[int]:
+    """The lengths of a vector, which together make one request."""
+    lengths = [read_length(text) for text in texts]
+    if sum(lengths) > REQUEST_MAX:
+        raise UsageError("The total number of bytes exceed the maximum size\n")
+    return lengths
+
+
+def check_sector_aligned(name: str, value: int) -> None:
+    """Refuse what is not a multiple of 512."""
+    if value % 512:
+        raise UsageError(f"{value} is not a sector-aligned value for '{name}'\n")

@@ -1,0 +1,182 @@
+"""qemu-io's commands that neither read nor write data."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from qmpd.errors import BlockIOError, QmpError
+from qmpd.monitor.hmp.line import UsageError
+from qmpd.monitor.hmp.qemu_io.base import Usage, read_length
+from qmpd.monitor.hmp.quantities import parse_size, quantity
+from qmpd.options.getopt import getopt
+
+if TYPE_CHECKING:
+    from qmpd.monitor.hmp.qemu_io.base import QemuIo
+
+_CACHE_MODES: Final = ("none", "off", "directsync", "writeback", "unsafe", "writethrough")
+
+
+async def aio_flush(io: QemuIo, words: list[str]) -> None:
+    """Every request has ended when its command returns: nothing is left to wait for."""
+
+
+async def flush(io: QemuIo, words: list[str]) -> None:
+    """flush; like QEMU's, it does not tell of a failure."""
+    if io.backend.node is not None:
+        with suppress(BlockIOError):
+            await io.backend.flush()
+
+
+async def discard(io: QemuIo, words: list[str]) -> None:
+    """discard."""
+    options, operands = getopt(words, "Cq")
+    if len(operands) != 2:
+        raise Usage
+    offset = parse_size(operands[0])
+    count = read_length(operands[1])
+    began = io.machine.clock.now()
+    try:
+        await io.backend.pdiscard(offset, count)
+    except BlockIOError as error:
+        raise UsageError(f"discard failed: {error.desc}\n") from None
+    if "q" not in options:
+        io.report("discard", offset, count, count, began, "C" in options)
+
+
+async def truncate(io: QemuIo, words: list[str]) -> None:
+    """truncate."""
+    options, operands = getopt(words, "m:")
+    if not operands:
+        raise Usage
+    mode = options.get("m", "off")
+    if mode not in ("off", "metadata", "falloc", "full"):
+        raise UsageError(f"Parameter 'm' does not accept value '{mode}'\n")
+    size = parse_size(operands[0])
+    await io.backend.truncate(size, exact=False, prealloc=mode)
+
+
+async def length_of(io: QemuIo, words: list[str]) -> None:
+    """length."""
+    try:
+        io.out(f"{quantity(io.backend.length())}\n")
+    except BlockIOError as error:
+        raise UsageError(f"getlength: {error.desc}\n") from None
+
+
+async def info(io: QemuIo, words: list[str]) -> None:
+    """info: format, clusters, what is special."""
+    from qmpd.monitor.hmp.image_info import dump_specific
+
+    node = io.backend.node
+    if node is None:
+        return
+    driver = node.driver
+    io.out(f"format name: {driver.format_name}\n")
+    if driver.is_protocol:
+        io.out(f"format name: {driver.format_name}\n")
+    if not driver.has_info:
+        return
+    io.out(f"cluster size: {quantity(driver.cluster_size() or 0)}\n")
+    io.out(f"vm state offset: {quantity(driver.vm_state_offset())}\n")
+    specific = (await driver.info_members()).get("format-specific")
+    if specific and specific["data"]:
+        io.out("Format specific information:\n" + dump_specific(specific["data"], 1))
+
+
+async def alloc(io: QemuIo, words: list[str]) -> None:
+    """alloc: how much of an area is allocated."""
+    start = offset = parse_size(words[0])
+    count = read_length(words[1]) if len(words) > 1 else 512
+    node = io.backend.node
+    remaining, allocated = count, 0
+    while remaining and node is not None:
+        try:
+            found, length = await node.is_allocated(offset, remaining)
+        except BlockIOError as error:
+            io.out(f"is_allocated failed: {error.desc}\n")
+            return
+        if not length:
+            count -= remaining
+            break
+        offset += length
+        remaining -= length
+        allocated += length if found else 0
+    io.out(f"{allocated}/{count} bytes allocated at offset {quantity(start)}\n")
+
+
+async def map_(io: QemuIo, words: list[str]) -> None:
+    """map: which areas are allocated."""
+    node = io.backend.node
+    if node is None:
+        raise UsageError(f"Failed to query image length: {os.strerror(errno.ENOMEDIUM)}\n")
+    offset, end = 0, node.length
+    while offset < end:
+        try:
+            first, length = await node.is_allocated(offset, end - offset)
+        except BlockIOError as error:
+            raise QmpError(f"Failed to get allocation status: {error.desc}") from None
+        if not length:
+            raise QmpError("Unexpected end of image")
+        with suppress(BlockIOError):
+            while offset + length < end:
+                again, more = await node.is_allocated(offset + length, end - offset - length)
+                if again != first or not more:
+                    break
+                length += more
+        shown = "    allocated" if first else "not allocated"
+        io.out(
+            f"{quantity(length)} (0x{length:x}) bytes {shown}"
+            f" at offset {quantity(offset)} (0x{offset:x})\n"
+        )
+        offset += length
+
+
+async def reopen(io: QemuIo, words: list[str]) -> None:
+    """reopen: read-only or writable."""
+    options, operands = getopt(words, "c:o:rw")
+    if "r" in options and "w" in options:
+        raise QmpError("Only one -r/-w option may be given")
+    if "c" in options and options["c"] not in _CACHE_MODES:
+        raise QmpError(f"Invalid cache option: {options['c']}")
+    if operands:
+        raise Usage
+    if "c" in options or "o" in options:
+        raise QmpError("qmpd does not change a node's options by qemu-io reopen")
+    if io.backend.node is not None and ("r" in options or "w" in options):
+        await io.backend.node.set_read_only("r" in options)
+
+
+async def sleep(io: QemuIo, words: list[str]) -> None:
+    """sleep: milliseconds."""
+    if not words[0].isdigit():
+        raise UsageError(f"{words[0]} is not a valid number\n")
+    await io.machine.clock.sleep(int(words[0]) * 1_000_000)
+
+
+async def abort(io: QemuIo, words: list[str]) -> None:
+    """abort: end the process as a crash would."""
+    os.abort()
+
+
+async def sigraise(io: QemuIo, words: list[str]) -> None:
+    """sigraise: send the process a signal."""
+    number = parse_size(words[0])
+    if number not in set(signal.Signals):
+        return
+    os.kill(os.getpid(), number)
+
+
+def unsupported(format_text: str) -> Callable[[QemuIo, list[str]], Awaitable[None]]:
+    """A command that no driver here supports; it says so, beginning with `format_text`."""
+
+    async def handler(io: QemuIo, words: list[str]) -> None:
+        # only blkdebug nodes have breakpoints, only zoned devices have zones
+        text = format_text.format(words[0])
+        raise UsageError(f"{text}: {os.strerror(errno.ENOTSUP)}\n")
+
+    return handler

@@ -1,0 +1,114 @@
+"""qemu-io's commands that read."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from qmpd.errors import BlockIOError
+from qmpd.monitor.hmp.line import UsageError
+from qmpd.monitor.hmp.qemu_io.base import (
+    Transfer,
+    Usage,
+    check_sector_aligned,
+    read_length,
+    read_lengths,
+    read_transfer,
+)
+from qmpd.monitor.hmp.quantities import parse_pattern, parse_size
+
+if TYPE_CHECKING:
+    from qmpd.monitor.hmp.qemu_io.base import QemuIo
+
+
+async def read(io: QemuIo, words: list[str]) -> None:
+    """read: bytes, verified or shown where asked."""
+    request = read_transfer(words, "bCl:pP:qrs:v", exactly=2)
+    if "b" in request and "p" in request:
+        raise UsageError("-b and -p cannot be specified at the same time\n")
+    start = parse_size(request.options["s"]) if "s" in request else 0
+    length = parse_size(request.options["l"]) if "l" in request else None
+    offset = parse_size(request.operands[0])
+    count = read_length(request.operands[1])
+    if "P" not in request and ("l" in request or "s" in request):
+        raise Usage
+    if length is None:
+        length = count - start
+    if length < 0 or start + length > count:
+        raise UsageError("pattern verification range exceeds end of read data\n")
+    if "b" in request:
+        check_sector_aligned("offset", offset)
+        check_sector_aligned("count", count)
+        raise UsageError(f"read failed: {os.strerror(errno.ENOTSUP)}\n")
+    began = io.machine.clock.now()
+    data = await _pread(io, offset, count, "read")
+    _verify(io, request, data, offset, start, length)
+    if "q" in request:
+        return
+    if "v" in request:
+        io.out(_dump(data, offset))
+    io.report("read", offset, count, count, began, "C" in request)
+
+
+def _verify(
+    io: QemuIo, request: Transfer, data: bytes, offset: int, start: int, length: int
+) -> None:
+    if "P" not in request:
+        return
+    pattern = bytes([parse_pattern(request.options["P"])])
+    if data[start : start + length] != pattern * length:
+        io.out(f"Pattern verification failed at offset {offset + start}, {length} bytes\n")
+
+
+async def _pread(io: QemuIo, offset: int, count: int, what: str) -> bytes:
+    try:
+        return await io.backend.pread(offset, count)
+    except BlockIOError as error:
+        raise UsageError(f"{what} failed: {error.desc}\n") from None
+
+
+async def readv(io: QemuIo, words: list[str]) -> None:
+    """readv: into a vector of buffers."""
+    request = read_transfer(words, "CP:qrv", exactly=None)
+    await _vector_read(io, request, "readv", account=False)
+
+
+async def aio_read(io: QemuIo, words: list[str]) -> None:
+    """aio_read: with accounting, as a device would."""
+    request = read_transfer(words, "CP:iqrv", exactly=None)
+    if "i" in request:
+        io.backend.account_invalid("rd")
+        io.out("injecting invalid read request\n")
+        return
+    await _vector_read(io, request, "readv", account=True)
+
+
+async def _vector_read(io: QemuIo, request: Transfer, what: str, *, account: bool) -> None:
+    offset = parse_size(request.operands[0])
+    count = sum(read_lengths(request.operands[1:]))
+    began = io.machine.clock.now()
+    try:
+        data = await io.backend.pread(offset, count)
+    except BlockIOError as error:
+        if account:
+            io.backend.account_failed("rd", io.machine.clock.now() - began)
+        raise UsageError(f"{what} failed: {error.desc}\n") from None
+    _verify(io, request, data, offset, 0, count)
+    if account:
+        io.backend.account_done("rd", count, io.machine.clock.now() - began)
+    if "q" in request:
+        return
+    if "v" in request:
+        io.out(_dump(data, offset))
+    io.report("read", offset, count, count, began, "C" in request)
+
+
+def _dump(data: bytes, offset: int) -> str:
+    lines = []
+    for start in range(0, len(data), 16):
+        row = data[start : start + 16]
+        digits = "".join(f"{byte:02x} " for byte in row)
+        shown = "".join(chr(b) if chr(b).isascii() and chr(b).isalnum() else "." for b in row)
+        lines.append(f"{offset + start:08x}:  {digits} {shown}\n")
+    return "".join(lines)

@@ -1,0 +1,125 @@
+"""qemu-io's commands that write."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from qmpd.errors import BlockIOError
+from qmpd.monitor.hmp.line import UsageError
+from qmpd.monitor.hmp.qemu_io.base import (
+    REQUEST_MAX,
+    Transfer,
+    check_sector_aligned,
+    read_lengths,
+    read_transfer,
+)
+from qmpd.monitor.hmp.quantities import parse_pattern, parse_size
+
+if TYPE_CHECKING:
+    from qmpd.monitor.hmp.qemu_io.base import QemuIo
+
+
+def _check_write(request: Transfer) -> None:
+    if "b" in request and "z" in request:
+        raise UsageError("-b and -z cannot be specified at the same time\n")
+    if "c" in request and ("z" in request or "b" in request):
+        raise UsageError("-c and -z or -b cannot be specified at the same time\n")
+    if "f" in request and ("b" in request or "c" in request):
+        raise UsageError("-f and -b or -c cannot be specified at the same time\n")
+    if "n" in request and "z" not in request:
+        raise UsageError("-n requires -z to be specified\n")
+    if "u" in request and "z" not in request:
+        raise UsageError("-u requires -z to be specified\n")
+    if sum(letter in request for letter in "zPs") > 1:
+        raise UsageError("Only one of -z, -P, and -s can be specified at the same time\n")
+
+
+async def write(io: QemuIo, words: list[str]) -> None:
+    """write: a pattern, a file, or zeroes."""
+    request = read_transfer(words, "bcCfnpP:qrs:uz", exactly=2)
+    _check_write(request)
+    offset = parse_size(request.operands[0])
+    count = parse_size(request.operands[1])
+    if count > REQUEST_MAX and "n" not in request:
+        raise UsageError(
+            f"length cannot exceed {REQUEST_MAX} without -n, given {request.operands[1]}\n"
+        )
+    if "b" in request or "c" in request:
+        check_sector_aligned("offset", offset)
+        check_sector_aligned("count", count)
+    began = io.machine.clock.now()
+    try:
+        await _write_request(io, request, offset, count)
+    except BlockIOError as error:
+        raise UsageError(f"write failed: {error.desc}\n") from None
+    if "q" not in request:
+        io.report("wrote", offset, count, count, began, "C" in request)
+
+
+async def _write_request(io: QemuIo, request: Transfer, offset: int, count: int) -> None:
+    if "b" in request:
+        raise BlockIOError(errno.ENOTSUP)
+    if "z" in request:
+        await io.backend.pwrite_zeroes(
+            offset, count, may_unmap="u" in request, fua="f" in request, no_fallback="n" in request
+        )
+    elif "c" in request:
+        await io.backend.pwrite_compressed(offset, _buffer(request, count))
+    else:
+        await io.backend.pwrite(offset, _buffer(request, count), fua="f" in request)
+
+
+def _buffer(request: Transfer, count: int) -> bytes:
+    if "s" not in request:
+        return bytes([parse_pattern(request.options.get("P", "0xcd"))]) * count
+    name = request.options["s"]
+    try:
+        with open(name, "rb") as source:
+            data = source.read(count)
+    except OSError as error:
+        raise UsageError(f"{name}: {os.strerror(error.errno or 0)}\n") from None
+    if not data:
+        raise UsageError(f"{name}: file is empty\n")
+    return (data * (count // len(data) + 1))[:count]
+
+
+async def writev(io: QemuIo, words: list[str]) -> None:
+    """writev: from a vector of buffers."""
+    request = read_transfer(words, "CfqrP:", exactly=None)
+    offset = parse_size(request.operands[0])
+    count = sum(read_lengths(request.operands[1:]))
+    began = io.machine.clock.now()
+    try:
+        await io.backend.pwrite(offset, _buffer(request, count), fua="f" in request)
+    except BlockIOError as error:
+        raise UsageError(f"writev failed: {error.desc}\n") from None
+    if "q" not in request:
+        io.report("wrote", offset, count, count, began, "C" in request)
+
+
+async def aio_write(io: QemuIo, words: list[str]) -> None:
+    """aio_write: with accounting, as a device would."""
+    request = read_transfer(words, "CfiP:qruz", exactly=None)
+    if "z" in request and len(request.operands) != 2:
+        raise UsageError("-z supports only a single length parameter\n")
+    if "u" in request and "z" not in request:
+        raise UsageError("-u requires -z to be specified\n")
+    if "z" in request and "P" in request:
+        raise UsageError("-z and -P cannot be specified at the same time\n")
+    offset = parse_size(request.operands[0])
+    if "i" in request:
+        io.backend.account_invalid("wr")
+        io.out("injecting invalid write request\n")
+        return
+    count = sum(read_lengths(request.operands[1:]))
+    began = io.machine.clock.now()
+    try:
+        await _write_request(io, request, offset, count)
+    except BlockIOError as error:
+        io.backend.account_failed("wr", io.machine.clock.now() - began)
+        raise UsageError(f"aio_write failed: {error.desc}\n") from None
+    io.backend.account_done("wr", count, io.machine.clock.now() - began)
+    if "q" not in request:
+        io.report("wrote", offset, count, count, began, "C" in request)

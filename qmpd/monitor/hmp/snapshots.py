@@ -1,0 +1,72 @@
+"""Internal snapshots as text: the table that QEMU shows, and `info snapshots`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.io.disk_snapshots import (
+    all_disks,
+    can_snapshot,
+    find_snapshot,
+    snapshot_list,
+    takes_part,
+)
+from qmpd.monitor.hmp.command_table import Arguments
+from qmpd.monitor.hmp.quantities import human_size
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+    from qmpd.machine.machine import Machine
+
+
+def _line(ident: str, tag: str, size: str, date: str, clock: str, icount: str) -> str:
+    return f"{_padded(ident, 7)} {_padded(tag, 16)} {size:>8} {date:>19} {clock:>15} {icount:>10}\n"
+
+
+def _padded(text: str, width: int) -> str:
+    """`text` with blanks after it; as in QEMU it is bytes that count."""
+    return text + " " * (width - len(text.encode("utf-8", "surrogateescape")))
+
+
+def dump_snapshots(snapshots: Iterable[Mapping[str, Any]]) -> str:
+    """A table of snapshots, each a SnapshotInfo."""
+    lines = [_line("ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT")]
+    for snapshot in snapshots:
+        minutes, seconds = divmod(snapshot["vm-clock-sec"], 60)
+        hours, minutes = divmod(minutes, 60)
+        clock = f"{hours:04}:{minutes:02}:{seconds:02}.{snapshot['vm-clock-nsec'] // 1_000_000:03}"
+        date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(snapshot["date-sec"]))
+        size = human_size(snapshot["vm-state-size"])
+        icount = str(snapshot.get("icount", "--"))
+        lines.append(_line(snapshot["id"], snapshot["name"], size, date, clock, icount))
+    return "".join(lines)
+
+
+async def info_snapshots(machine: Machine, _: Arguments) -> str:
+    """Snapshots that all disks have, and those that some lack."""
+    disks = all_disks(machine.graph)
+    first = next((node for node in disks if takes_part(node) and can_snapshot(node)), None)
+    if first is None:
+        return "no block device can store vmstate for snapshot\n"
+    partial = {node: snapshot_list(node) for node in disks if can_snapshot(node)}
+    if not any(partial.values()):
+        return "There is no snapshot available.\n"
+    whole = []
+    for snapshot in snapshot_list(first):
+        if _on_all(disks, snapshot["name"]):
+            whole.append({**snapshot, "id": "--"})
+            for node, found in partial.items():
+                partial[node] = [each for each in found if each["name"] != snapshot["name"]]
+    text = "List of snapshots present on all disks:\n"
+    text += dump_snapshots(whole) if whole else "None\n"
+    for node, found in partial.items():
+        if found:
+            text += f"\nList of partial (non-loadable) snapshots on '{node.device_name}':\n"
+            text += dump_snapshots(found)
+    return text
+
+
+def _on_all(disks: list[Node], name: str) -> bool:
+    return all(find_snapshot(node, name) is not None for node in disks if takes_part(node))

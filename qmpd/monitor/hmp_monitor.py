@@ -1,0 +1,132 @@
+"""The human monitor: a prompt, a line editor, one HMP command at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qmpd.monitor.readline import Readline
+
+if TYPE_CHECKING:
+    from qmpd.errors import QmpError
+    from qmpd.monitor.dispatcher import Dispatcher, Work
+    from qmpd.server.chardev.chardev import Chardev
+
+
+class HmpMonitor:
+    """Frontend of a character device for people (``-monitor``).
+
+    Input is taken key by key; what follows a finished line waits until its
+    command has been run.
+
+    :param banner: first line for a peer that comes
+    :param run: makes the coroutine that runs a command line and returns its output
+    :param ending: whether the machine is on its way out, and no prompt is due
+    """
+
+    def __init__(
+        self,
+        chardev: Chardev,
+        dispatcher: Dispatcher,
+        banner: str,
+        run: Callable[[str], Work],
+        ending: Callable[[], bool],
+    ) -> None:
+        self._chardev = chardev
+        self._dispatcher = dispatcher
+        self._banner = banner
+        self._run = run
+        self._ending = ending
+        self._readline = Readline("(qemu) ")
+        self._input = bytearray()
+        self._line: str | None = None
+        self._running = False
+        self._connection = 0
+        self._asked_by = 0
+        chardev.attach(self)
+
+    def opened(self) -> None:
+        """A peer came: banner and prompt."""
+        self._connection += 1
+        self._readline.restart()
+        self._print(self._banner + "\n")
+        if not self._running:
+            self._print(self._readline.show_prompt())
+
+    def closed(self) -> None:
+        """The peer went; what it typed and was not run is dropped."""
+        self._input.clear()
+        self._line = None
+        self._dispatcher.forget(self)
+
+    def focus_lost(self) -> None:
+        """Another frontend of a multiplexed device has the input."""
+        if not self._running:
+            self._print("\n")
+
+    def focus_gained(self) -> None:
+        """The input is here again: a fresh line."""
+        self._readline.restart()
+        if not self._running:
+            self._print(self._readline.show_prompt())
+
+    def received(self, data: bytes) -> None:
+        """Keys."""
+        self._input += data
+        self._type()
+
+    def drained(self) -> None:
+        """Output has room again."""
+        self._type()
+
+    def _type(self) -> None:
+        """Edit until a line is finished, then have it run."""
+        while self._input and self._line is None and not self._running:
+            byte = self._input.pop(0)
+            output, self._line = self._readline.key(byte)
+            self._print(output)
+        if self._line is not None:
+            self._dispatcher.wake(self)
+        if self._line is not None or self._running:
+            self._chardev.pause_input()
+
+    def next_work(self) -> Work | None:
+        """See `Source`."""
+        if self._line is None and not self._running:
+            self._type_on()
+        if self._line is None:
+            return None
+        line, self._line = self._line, None
+        self._running = True
+        self._asked_by = self._connection
+        return self._run(line)
+
+    def _type_on(self) -> None:
+        while self._input and self._line is None:
+            output, self._line = self._readline.key(self._input.pop(0))
+            self._print(output)
+        if self._line is None:
+            self._chardev.resume_input()
+
+    def completed(self, value: Any) -> None:
+        """See `Source`."""
+        self._running = False
+        if self._asked_by == self._connection:
+            self._print(str(value))
+        if not self._ending():
+            self._print(self._readline.show_prompt())
+
+    def failed(self, error: QmpError) -> None:
+        """See `Source`."""
+        self.completed(f"Error: {error.desc}\n")
+
+    def flush(self) -> None:
+        """See `Source`: nothing is ever collected here."""
+
+    def _print(self, text: str) -> None:
+        # bytes of input above 0x7F were taken as Latin-1 and go back so
+        data = text.replace("\r\n", "\n").replace("\n", "\r\n")
+        try:
+            self._chardev.write(data.encode("latin-1"))
+        except UnicodeEncodeError:
+            self._chardev.write(data.encode())

@@ -1,0 +1,160 @@
+"""Commands of schema module block: devices, media, limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.block.change.create_image import open_image
+from qmpd.block.io import medium
+from qmpd.block.io.latency import set_histograms
+from qmpd.block.io.throttle_limits import BUCKETS, ThrottleConfig
+from qmpd.errors import DeviceNotFound, GenericError
+from qmpd.monitor.qmp.handlers import CommandTable, Context
+
+if TYPE_CHECKING:
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.profile.models.block import (
+        BlockdevChangeMediumArguments,
+        BlockdevCloseTrayArguments,
+        BlockdevInsertMediumArguments,
+        BlockdevOpenTrayArguments,
+        BlockdevRemoveMediumArguments,
+        BlockLatencyHistogramSetArguments,
+        EjectArguments,
+    )
+    from qmpd.profile.models.block_core import BlockIOThrottle
+
+BLOCK = CommandTable()
+
+_LIMITS: Final = dict(
+    zip(BUCKETS, ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), strict=True)
+)
+"""Arguments of block_set_io_throttle by the limits they mean."""
+
+
+def _backend(context: Context, device: str | None, qdev_id: str | None) -> BlockBackend:
+    """The backend that a `device`/`id` pair means.
+
+    :raises GenericError: not exactly one of them is given, or the device has none
+    :raises DeviceNotFound: there is none
+    """
+    if (device is None) == (qdev_id is None):
+        raise GenericError("Need exactly one of 'device' and 'id'")
+    graph = context.machine.graph
+    found = graph.backend_of_device(qdev_id) if qdev_id else graph.backends.get(device or "")
+    if found is None and qdev_id:
+        context.machine.devices.find(qdev_id)
+        raise GenericError("Device does not have a block device backend")
+    if found is None:
+        raise DeviceNotFound(f"Device '{device or ''}' not found")
+    return found
+
+
+@BLOCK.command("eject")
+async def eject(context: Context, arguments: EjectArguments) -> None:
+    """Open the tray, if there is one, and take the medium out."""
+    backend = _backend(context, arguments.device, arguments.id)
+    name = arguments.device or arguments.id or ""
+    medium.open_tray(backend, name, force=bool(arguments.force))
+    await medium.remove_medium(backend, name)
+
+
+@BLOCK.command("blockdev-open-tray")
+def blockdev_open_tray(context: Context, arguments: BlockdevOpenTrayArguments) -> None:
+    """Open the tray."""
+    backend = _backend(context, arguments.device, arguments.id)
+    name = arguments.device or arguments.id or ""
+    medium.open_tray(backend, name, force=bool(arguments.force))
+
+
+@BLOCK.command("blockdev-close-tray")
+def blockdev_close_tray(context: Context, arguments: BlockdevCloseTrayArguments) -> None:
+    """Close the tray."""
+    backend = _backend(context, arguments.device, arguments.id)
+    medium.close_tray(backend, arguments.device or arguments.id or "")
+
+
+@BLOCK.command("blockdev-remove-medium")
+async def blockdev_remove_medium(
+    context: Context, arguments: BlockdevRemoveMediumArguments
+) -> None:
+    """Take the medium out of an open tray."""
+    backend = _backend(context, None, arguments.id)
+    await medium.remove_medium(backend, arguments.id)
+
+
+@BLOCK.command("blockdev-insert-medium")
+def blockdev_insert_medium(context: Context, arguments: BlockdevInsertMediumArguments) -> None:
+    """Put a node into an open tray."""
+    backend = _backend(context, None, arguments.id)
+    node = context.machine.graph.find_node(arguments.node_name)
+    if node is None:
+        raise GenericError(f"Node '{arguments.node_name}' not found")
+    if any(edge.parent.is_backend for edge in node.parents):
+        raise GenericError(f"Node '{arguments.node_name}' is already in use")
+    medium.insert_medium(backend, node)
+
+
+@BLOCK.command("blockdev-change-medium")
+async def blockdev_change_medium(
+    context: Context, arguments: BlockdevChangeMediumArguments
+) -> None:
+    """Open an image, and have it take the place of the medium."""
+    backend = _backend(context, arguments.device, arguments.id)
+    name = arguments.device or arguments.id or ""
+    graph = context.machine.graph
+    mode = arguments.read_only_mode or "retain"
+    before = backend.node
+    retained = backend.read_only if before is None else before.read_only
+    node = await open_image(
+        graph,
+        arguments.filename,
+        arguments.format,
+        like=before,
+        backing=True,
+        read_only=mode == "read-only" or (mode == "retain" and retained),
+    )
+    try:
+        medium.open_tray(backend, name, force=bool(arguments.force))
+        await medium.remove_medium(backend, name)
+        medium.insert_medium(backend, node)
+        medium.close_tray(backend, name)
+    finally:
+        await graph.release(node)
+
+
+@BLOCK.command("block_set_io_throttle")
+def block_set_io_throttle(context: Context, arguments: BlockIOThrottle) -> None:
+    """Limit a drive's I/O; nothing but zeroes lifts the limits."""
+    backend = _backend(context, arguments.device, arguments.id)
+    name = arguments.device or arguments.id or ""
+    if backend.node is None:
+        raise GenericError("Device has no medium")
+    config = ThrottleConfig()
+    limits: dict[str, int] = {}
+    for limit, argument in _LIMITS.items():
+        limits[limit] = getattr(arguments, argument)
+        for suffix in ("max", "max_length"):
+            value = getattr(arguments, f"{argument}_{suffix}")
+            if value is not None:
+                limits[f"{limit}-{suffix.replace('_', '-')}"] = value
+    if arguments.iops_size is not None:
+        limits["iops-size"] = arguments.iops_size
+    config.update(limits)
+    config.check()
+    backend.set_io_limits(config, arguments.group, default_group=name)
+
+
+@BLOCK.command("block-latency-histogram-set")
+def block_latency_histogram_set(
+    context: Context, arguments: BlockLatencyHistogramSetArguments
+) -> None:
+    """Collect, or no longer collect, how long requests of a device take."""
+    backend = _backend(context, None, arguments.id)
+    set_histograms(backend.stats, context.raw)
+
+
+@BLOCK.command("query-pr-managers")
+def query_pr_managers(context: Context, _: None) -> list[dict[str, Any]]:
+    """Persistent reservation managers: object-add makes none."""
+    return []

@@ -1,0 +1,15 @@
+"""Commands of schema module char: character devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qmpd.monitor.qmp.handlers import CommandTable, Context
+
+CHAR = CommandTable()
+
+
+@CHAR.command("query-chardev")
+def query_chardev(context: Context, _: None) -> list[dict[str, Any]]:
+    """All character devices of the process."""
+    return context.machine.chardevs()

@@ -1,0 +1,88 @@
+"""Commands of schema module block-export: the NBD server, and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qmpd.errors import GenericError
+from qmpd.export.add import add_export
+from qmpd.export.nbd.control import running_server, start_server, stop_server
+from qmpd.export.nbd.export import NbdExport
+from qmpd.monitor.qmp.handlers import CommandTable, Context
+
+if TYPE_CHECKING:
+    from qmpd.profile.models.block_export import (
+        BlockExportDelArguments,
+        NbdServerAddOptions,
+        NbdServerRemoveArguments,
+    )
+
+EXPORT = CommandTable()
+
+
+@EXPORT.command("nbd-server-start")
+async def nbd_server_start(context: Context, _: Any) -> None:
+    """Start the NBD server."""
+    await start_server(context.machine, _flat_address(context.raw))
+
+
+def _flat_address(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with the address as SocketAddress has it, without `data`."""
+    address = raw["addr"]
+    return {**raw, "addr": {"type": address["type"], **address["data"]}}
+
+
+@EXPORT.command("nbd-server-stop")
+async def nbd_server_stop(context: Context, _: None) -> None:
+    """Take all NBD exports away, and stop the server."""
+    await stop_server(context.machine)
+
+
+@EXPORT.command("block-export-add")
+async def block_export_add(context: Context, _: Any) -> None:
+    """Export a node."""
+    await add_export(context.machine, context.raw)
+
+
+@EXPORT.command("block-export-del")
+async def block_export_del(context: Context, arguments: BlockExportDelArguments) -> None:
+    """Take an export away."""
+    await context.machine.exports.delete(arguments.id, hard=arguments.mode == "hard")
+
+
+@EXPORT.command("nbd-server-add")
+async def nbd_server_add(context: Context, arguments: NbdServerAddOptions) -> None:
+    """Export a device or node by NBD, in the words of before block-export-add."""
+    machine = context.machine
+    running_server(machine)
+    node = machine.graph.lookup_device_or_node(arguments.device, arguments.device)
+    name = arguments.device if arguments.name is None else arguments.name
+    options: dict[str, Any] = {
+        "type": "nbd",
+        "id": name,
+        "node-name": node.node_name,
+        "name": name,
+        "writable": bool(arguments.writable) and not node.read_only,
+    }
+    if arguments.bitmap is not None:
+        options["bitmaps"] = [arguments.bitmap]
+    if arguments.description is not None:
+        options["description"] = arguments.description
+    await add_export(machine, options)
+
+
+@EXPORT.command("nbd-server-remove")
+async def nbd_server_remove(context: Context, arguments: NbdServerRemoveArguments) -> None:
+    """Take an NBD export away, by its id."""
+    exports = context.machine.exports
+    export = exports.exports.get(arguments.name)
+    if export is not None and not isinstance(export, NbdExport):
+        raise GenericError(f"Block export '{arguments.name}' is not an NBD export")
+    await exports.delete(arguments.name, hard=arguments.mode == "hard")
+
+
+@EXPORT.command("query-block-exports")
+def query_block_exports(context: Context, _: None) -> list[dict[str, Any]]:
+    """All exports, the newest first."""
+    return context.machine.exports.query()

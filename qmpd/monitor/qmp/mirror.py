@@ -1,0 +1,97 @@
+"""Commands blockdev-mirror and drive-mirror of schema module block-core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.change.create_image import create_image, open_image
+from qmpd.block.model.blockers import Op
+from qmpd.block.model.filename import filename
+from qmpd.errors import GenericError
+from qmpd.jobs.core.block_job import OnError
+from qmpd.jobs.core.options import JobOptions
+from qmpd.jobs.mirror.end import Backing
+from qmpd.jobs.mirror.start import MirrorOptions, start_mirror
+from qmpd.monitor.qmp.handlers import CommandTable, Context
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+    from qmpd.profile.models.block_core import BlockdevMirrorArguments, DriveMirror
+
+MIRROR = CommandTable()
+
+
+def _options(arguments: Any, *, unmap: bool) -> MirrorOptions:
+    return MirrorOptions(
+        JobOptions.read(arguments),
+        sync=arguments.sync,
+        replaces=arguments.replaces,
+        granularity=arguments.granularity or 0,
+        buf_size=arguments.buf_size or 0,
+        on_source_error=OnError(arguments.on_source_error or "report"),
+        on_target_error=OnError(arguments.on_target_error or "report"),
+        unmap=unmap,
+        write_blocking=arguments.copy_mode == "write-blocking",
+    )
+
+
+@MIRROR.command("blockdev-mirror")
+async def blockdev_mirror(context: Context, arguments: BlockdevMirrorArguments) -> None:
+    """Bring a node up to date with a device, and keep it so."""
+    machine = context.machine
+    source = machine.graph.lookup_root(arguments.device)
+    target = machine.graph.lookup(arguments.target)
+    await start_mirror(
+        machine.jobs,
+        source,
+        target,
+        _options(arguments, unmap=True),
+        backing=Backing.LEAVE,
+        zero_target=arguments.sync == "full",
+    )
+
+
+@MIRROR.command("drive-mirror")
+async def drive_mirror(context: Context, arguments: DriveMirror) -> None:
+    """Mirror a device to an image that is made, or opened, for it."""
+    machine = context.machine
+    graph = machine.graph
+    source = graph.lookup_root(arguments.device)
+    source.check_operation(Op.MIRROR_SOURCE)
+    existing = arguments.mode == "existing"
+    below = source.backing_chain_next
+    sync = "full" if arguments.sync == "top" and below is None else arguments.sync
+    if sync == "none":
+        below = source
+    if arguments.replaces is not None and arguments.node_name is None:
+        raise GenericError("a node-name must be provided when replacing a named node of the graph")
+    image_format = arguments.format
+    if image_format is None and not existing:
+        image_format = source.driver.format_name
+    if not existing:
+        backing: Node | None = None if sync == "full" else below
+        if backing is not None:
+            backing = backing.skip_implicit_filters()
+        assert image_format is not None
+        await create_image(
+            graph,
+            arguments.target,
+            image_format,
+            source.length,
+            backing_file=None if backing is None else filename(backing),
+            backing_format=None if backing is None else backing.driver.format_name,
+        )
+    target = await open_image(
+        graph, arguments.target, image_format, node_name=arguments.node_name, like=source
+    )
+    try:
+        await start_mirror(
+            machine.jobs,
+            source,
+            target,
+            _options(arguments, unmap=arguments.unmap is not False),
+            backing=Backing.OPEN if existing else Backing.SOURCE,
+            zero_target=sync == "full" and (existing or not target.driver.has_zero_init),
+        )
+    finally:
+        await graph.release(target)

@@ -1,0 +1,65 @@
+"""Commands of schema module misc: names, threads, stop and cont, HMP, file descriptors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.errors import GenericError
+from qmpd.machine.objects import IOThread
+from qmpd.monitor.human import run_line
+from qmpd.monitor.qmp.handlers import CommandTable, Context
+
+if TYPE_CHECKING:
+    from qmpd.profile.models.misc import HumanMonitorCommandArguments
+
+MISC = CommandTable()
+
+
+@MISC.command("query-name")
+def query_name(context: Context, _: None) -> dict[str, object]:
+    """Name of the guest, where it has one."""
+    name = context.machine.name
+    return {} if name is None else {"name": name}
+
+
+@MISC.command("query-iothreads")
+def query_iothreads(context: Context, _: None) -> list[dict[str, object]]:
+    """All iothread objects with their parameters (nanoseconds)."""
+    return [
+        {
+            "id": thread.id,
+            "thread-id": thread.thread_id,
+            "poll-max-ns": thread.parameters.poll_max_ns,
+            "poll-grow": thread.parameters.poll_grow,
+            "poll-shrink": thread.parameters.poll_shrink,
+            "aio-max-batch": thread.parameters.aio_max_batch,
+        }
+        for thread in context.machine.objects.of_type(IOThread)
+    ]
+
+
+@MISC.command("stop")
+def stop(context: Context, _: None) -> None:
+    """Pause the guest."""
+    context.machine.stop()
+
+
+@MISC.command("cont")
+def cont(context: Context, _: None) -> None:
+    """Let the guest run."""
+    context.machine.cont()
+
+
+@MISC.command("x-exit-preconfig")
+def x_exit_preconfig(context: Context, _: None) -> None:
+    """Go on from ``--preconfig``."""
+    context.machine.exit_preconfig()
+
+
+@MISC.command("human-monitor-command")
+async def human_monitor_command(context: Context, arguments: HumanMonitorCommandArguments) -> str:
+    """Run one line of the human monitor and return what it prints there."""
+    index = arguments.cpu_index
+    if index is not None and not 0 <= index < context.machine.cpus:
+        raise GenericError("Parameter 'cpu-index' expects a CPU number")
+    return await run_line(context.machine, arguments.command_line)

@@ -1,0 +1,64 @@
+"""Commands of schema modules qom and qdev: objects and devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from qmpd.machine.qom_tree import qom_get, qom_list, qom_set
+from qmpd.monitor.qmp.handlers import CommandTable, Context
+
+if TYPE_CHECKING:
+    from qmpd.profile.models.qdev import DeviceDelArguments
+    from qmpd.profile.models.qom import (
+        ObjectDelArguments,
+        QomGetArguments,
+        QomListArguments,
+        QomSetArguments,
+    )
+
+QOM = CommandTable()
+
+
+@QOM.command("object-add")
+def object_add(context: Context, _: object) -> None:
+    """Make a user-creatable object."""
+    properties = dict(context.raw)
+    qom_type, object_id = properties.pop("qom-type"), properties.pop("id")
+    context.machine.objects.add(qom_type, object_id, properties)
+
+
+@QOM.command("object-del")
+def object_del(context: Context, arguments: ObjectDelArguments) -> None:
+    """Take a user-creatable object away."""
+    context.machine.objects.remove(arguments.id)
+
+
+@QOM.command("device_add")
+def device_add(context: Context, arguments: Mapping[str, Any]) -> None:
+    """Plug a device in."""
+    context.machine.devices.add(arguments)
+
+
+@QOM.command("device_del")
+def device_del(context: Context, arguments: DeviceDelArguments) -> None:
+    """Unplug a device."""
+    context.machine.devices.remove(arguments.id)
+
+
+@QOM.command("qom-list")
+def list_properties(context: Context, arguments: QomListArguments) -> list[dict[str, Any]]:
+    """What is at a path of the QOM tree."""
+    return qom_list(context.machine, arguments.path)
+
+
+@QOM.command("qom-get")
+def get_property(context: Context, arguments: QomGetArguments) -> Any:
+    """A property of an object or a device."""
+    return qom_get(context.machine, arguments.path, arguments.property)
+
+
+@QOM.command("qom-set")
+def set_property(context: Context, arguments: QomSetArguments) -> None:
+    """Set a property of an object or a device."""
+    qom_set(context.machine, arguments.path, arguments.property, arguments.value)

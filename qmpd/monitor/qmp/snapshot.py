@@ -1,0 +1,52 @@
+"""Commands of schema modules block-core and group-snapshot that make and delete snapshots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.io.internal_snapshots import change_backing_file, delete_internal
+from qmpd.monitor.qmp.handlers import CommandTable, Context, Handler
+from qmpd.transaction import run_action, run_group_snapshot
+
+if TYPE_CHECKING:
+    from qmpd.profile.models.block_core import (
+        BlockdevSnapshotDeleteInternalSyncArguments,
+        ChangeBackingFileArguments,
+    )
+    from qmpd.profile.models.group_snapshot import BlockdevGroupSnapshotSyncArguments
+
+SNAPSHOT = CommandTable()
+
+
+def _action(kind: str) -> Handler:
+    async def handler(context: Context, arguments: Any) -> None:
+        await run_action(context.machine, kind, arguments)
+
+    return handler
+
+
+for _kind in ("blockdev-snapshot", "blockdev-snapshot-sync", "blockdev-snapshot-internal-sync"):
+    SNAPSHOT.command(_kind)(_action(_kind))
+
+
+@SNAPSHOT.command("blockdev-group-snapshot-sync")
+async def group_snapshot(context: Context, arguments: BlockdevGroupSnapshotSyncArguments) -> None:
+    """Put new overlays on several disks, or on none."""
+    await run_group_snapshot(context.machine, arguments.devlist)
+
+
+@SNAPSHOT.command("blockdev-snapshot-delete-internal-sync")
+async def delete(
+    context: Context, arguments: BlockdevSnapshotDeleteInternalSyncArguments
+) -> dict[str, Any]:
+    """Delete an internal snapshot."""
+    graph = context.machine.graph
+    return await delete_internal(graph, arguments.device, arguments.id, arguments.name)
+
+
+@SNAPSHOT.command("change-backing-file")
+async def change_backing(context: Context, arguments: ChangeBackingFileArguments) -> None:
+    """Write another backing file name into an image's header."""
+    await change_backing_file(
+        context.machine.graph, arguments.device, arguments.image_node_name, arguments.backing_file
+    )

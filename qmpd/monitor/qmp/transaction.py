@@ -1,0 +1,24 @@
+"""The command of schema module transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from qmpd.monitor.qmp.handlers import CommandTable, Context
+from qmpd.transaction import ActionRequest, run_transaction
+
+if TYPE_CHECKING:
+    from qmpd.profile.models.transaction import TransactionArguments
+
+TRANSACTION = CommandTable()
+
+
+@TRANSACTION.command("transaction")
+async def transaction(context: Context, arguments: TransactionArguments) -> None:
+    """Run a list of actions, all or none."""
+    properties = arguments.properties
+    grouped = properties is not None and properties.completion_mode == "grouped"
+    actions: Sequence[Any] = arguments.actions
+    requests = [ActionRequest(action.type, action.data) for action in actions]
+    await run_transaction(context.machine, requests, grouped=grouped)

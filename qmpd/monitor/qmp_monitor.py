@@ -1,0 +1,198 @@
+"""A QMP monitor: sessions of one character device, one after the other."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.wire.session import BadRequest, Request, Session
+
+if TYPE_CHECKING:
+    from qmpd.errors import QmpError
+    from qmpd.loop.events import EventRecord
+    from qmpd.monitor.dispatcher import Dispatcher, Work
+    from qmpd.monitor.journal import Journal
+    from qmpd.server.chardev.chardev import Chardev
+
+LOG = logging.getLogger("qmpd.server")
+
+QUEUE_LENGTH: Final = 8
+"""Requests read ahead once the client has enabled oob, as in QEMU."""
+
+BACKLOG_LIMIT: Final = 64 << 20
+"""Bytes of unread output at which a client is dropped. (QEMU keeps them all, for ever.)"""
+
+
+class QmpMonitor:
+    """Frontend of a character device that speaks QMP.
+
+    :param new_session: makes the state of a new connection
+    :param dispatch: makes the coroutine that runs a request
+    :param journal: records all traffic
+    """
+
+    def __init__(
+        self,
+        chardev: Chardev,
+        dispatcher: Dispatcher,
+        new_session: Callable[[], Session],
+        dispatch: Callable[[Session, Request], Work],
+        journal: Journal | None = None,
+    ) -> None:
+        self._chardev = chardev
+        self._dispatcher = dispatcher
+        self._new_session = new_session
+        self._dispatch = dispatch
+        self._journal = journal
+        self._session: Session | None = None
+        self._queue: deque[Request | BadRequest] = deque()
+        self._asked: tuple[Session, Request] | None = None
+        self._out: list[bytes] = []
+        self._paused = False
+        self._deaf = False
+        chardev.attach(self)
+
+    def opened(self) -> None:
+        """A client came: greet it."""
+        LOG.info("client connected", extra={"monitor": self._chardev.label})
+        self._session = self._new_session()
+        self._paused = self._deaf = False
+        self._send(self._session.greeting())
+
+    def closed(self) -> None:
+        """The client went: what it sent and was not handled is dropped.
+
+        Where output is not closed with input it may still read what comes: events.
+        """
+        LOG.info("client disconnected", extra={"monitor": self._chardev.label})
+        self._deaf = True
+        self._queue.clear()
+        self._dispatcher.forget(self)
+        if not self._chardev.outlives_input:
+            self._session = None
+            self._out.clear()
+
+    def received(self, data: bytes) -> None:
+        """Bytes of requests."""
+        if self._session is None:
+            return
+        self._session.feed(data)
+        self._work_off()
+
+    def drained(self) -> None:
+        """The client has read again."""
+        if not self._deaf:
+            self._work_off()
+
+    def _work_off(self) -> None:
+        """Let waiting requests have their turn; read no further until all have had it."""
+        if self._session is not None and self._session.oob_enabled:
+            self._read_ahead(self._session)
+        self._dispatcher.wake(self)
+        if not self._paused and (
+            self._chardev.congested or self._dispatcher.is_waiting(self) or self._held_up()
+        ):
+            self._paused = True
+            self._chardev.pause_input()
+
+    def _held_up(self) -> bool:
+        """Whether reading on must wait for a command of this monitor's own."""
+        if self._asked is None or self._session is None:
+            return False
+        return not self._session.oob_enabled or len(self._queue) >= QUEUE_LENGTH
+
+    def next_work(self) -> Work | None:
+        """See `Source`."""
+        while (session := self._session) is not None and not self._chardev.congested:
+            if session.oob_enabled:
+                self._read_ahead(session)
+                request = self._queue.popleft() if self._queue else None
+            else:
+                request = self._take(session)
+            if request is None:
+                if self._paused:
+                    self._paused = False
+                    self._chardev.resume_input()
+                return None
+            if isinstance(request, Request):
+                self._asked = (session, request)
+                return self._dispatch(session, request)
+            self._send(session.reply_error(request, request.error))
+        return None
+
+    def _take(self, session: Session) -> Request | BadRequest | None:
+        request = session.next_request()
+        if self._journal is not None and request is not None:
+            self._journal.received(self._chardev.label, request)
+        return request
+
+    def _read_ahead(self, session: Session) -> None:
+        """Fill the queue; out-of-band requests do not wait in it."""
+        while len(self._queue) < QUEUE_LENGTH:
+            request = self._take(session)
+            if request is None:
+                return
+            if not request.oob:
+                self._queue.append(request)
+            elif isinstance(request, Request):
+                self._run_out_of_band(session, request)
+            else:
+                self._send(session.reply_error(request, request.error))
+
+    def _run_out_of_band(self, session: Session, request: Request) -> None:
+        def completed(value: Any) -> None:
+            self._send(session.reply(request, value))
+
+        def failed(error: QmpError) -> None:
+            self._send(session.reply_error(request, error))
+
+        self._dispatcher.run_aside(self._dispatch(session, request), completed, failed)
+
+    def completed(self, value: Any) -> None:
+        """See `Source`."""
+        assert self._asked is not None
+        (session, request), self._asked = self._asked, None
+        if session is self._session:
+            self._send(session.reply(request, value))
+
+    def failed(self, error: QmpError) -> None:
+        """See `Source`."""
+        assert self._asked is not None
+        (session, request), self._asked = self._asked, None
+        if session is self._session:
+            self._send(session.reply_error(request, error))
+
+    def deliver(self, event: EventRecord) -> None:
+        """Send an event, if the client has negotiated."""
+        if self._session is None:
+            return
+        data = self._session.event(event.name, event.data, event.seconds, event.microseconds)
+        if data is None:
+            return
+        self._send(data)
+        if self._chardev.backlog > BACKLOG_LIMIT:
+            LOG.warning(
+                "client does not read: dropped with %d bytes unread",
+                self._chardev.backlog,
+                extra={"monitor": self._chardev.label},
+            )
+            self._chardev.disconnect()
+
+    def _send(self, data: bytes) -> None:
+        if self._journal is not None:
+            self._journal.sent(self._chardev.label, data)
+        if not self._dispatcher.collecting:
+            self.flush()
+            self._chardev.write(data)
+            return
+        if not self._out:
+            self._dispatcher.flush_later(self)
+        self._out.append(data)
+
+    def flush(self) -> None:
+        """See `Source`."""
+        if self._out:
+            out, self._out = self._out, []
+            self._chardev.write(b"".join(out) if len(out) > 1 else out[0])

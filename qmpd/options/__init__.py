@@ -1,0 +1,1 @@
+"""Option text to trees, in QEMU's words: QemuOpts, keyval, getopt."""

@@ -1,0 +1,104 @@
+"""``-blockdev`` and other options whose value is a QAPI type: JSON or dotted keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qmpd.errors import GenericError
+from qmpd.options.command_line import CommandLineError
+from qmpd.options.keyval import parse_keyval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qmpd.qapi.runtime.policy import CompatPolicy
+    from qmpd.server.server import Server
+
+
+def parse_tree(text: str, implied_key: str | None) -> dict[str, Any]:
+    """`text` as a tree of JSON values (strings only where it is no JSON).
+
+    :raises CommandLineError: with QEMU's text
+    """
+    if text.startswith("{"):
+        from qmpd.errors import QmpError
+        from qmpd.wire.json_stream import parse_json
+
+        try:
+            tree = parse_json(text)
+        except QmpError as error:
+            raise CommandLineError(error.desc) from None
+        if not isinstance(tree, dict):
+            raise CommandLineError("JSON parse error, expecting value")
+        return tree
+    parsed = parse_keyval(text, implied_key)
+    if parsed.wants_help:
+        raise CommandLineError("Help is not available for this option")
+    return parsed.tree
+
+
+def read_option_value(
+    type_name: str, text: str, implied_key: str | None, policy: CompatPolicy | None = None
+) -> dict[str, Any]:
+    """Read `text` as a value of QAPI type `type_name`; plain JSON values.
+
+    :raises CommandLineError: a syntax error
+    :raises GenericError: it does not fit the type
+    """
+    tree = parse_tree(text, implied_key)
+    return read_tree_value(type_name, tree, keyval=not text.startswith("{"), policy=policy)
+
+
+def read_tree_value(
+    type_name: str, tree: dict[str, Any], *, keyval: bool, policy: CompatPolicy | None = None
+) -> dict[str, Any]:
+    """The same for what is parsed already.
+
+    :param keyval: all scalars are strings, to be read as what the type wants
+    :raises GenericError: it does not fit the type
+    """
+    from qmpd.qapi.runtime.arguments import read_value
+
+    model = read_value(type_name, tree, keyval=keyval, policy=policy)
+    if not keyval:
+        return tree
+    plain: dict[str, Any] = model.model_dump(by_alias=True, exclude_unset=True, mode="json")
+    return plain
+
+
+def read_nbd_server(text: str) -> dict[str, Any]:
+    """The parameters of the storage daemon's ``--nbd-server``, as of NbdServerOptions.
+
+    :raises CommandLineError: a syntax error
+    :raises GenericError: they do not fit
+    """
+    tree = parse_tree(text, None)
+    keyval = not text.startswith("{")
+    address = tree.pop("addr", None)
+    # the schema's type for this command line differs from nbd-server-start's in the
+    # address only, and comes from no command: its parts are read one by one
+    legacy = {"type": "unix", "data": {"path": ""}}
+    rest = read_tree_value(
+        "block_export:NbdServerOptionsLegacy", {**tree, "addr": legacy}, keyval=keyval
+    )
+    if address is None:
+        raise GenericError("Parameter 'addr' is missing")
+    if not isinstance(address, dict):
+        raise GenericError("Invalid parameter type for 'addr', expected: object")
+    try:
+        given = read_tree_value("sockets:SocketAddress", address, keyval=keyval)
+    except GenericError as error:
+        if "does not accept value" in error.desc:
+            raise
+        raise GenericError(error.desc.replace("'", "'addr.", 1)) from None
+    return {**rest, "addr": given}
+
+
+def add_node(server: Server, options: Mapping[str, Any]) -> None:
+    """Open a node as command blockdev-add does.
+
+    :raises GenericError: with QEMU's text
+    """
+    if "node-name" not in options:
+        raise GenericError("'node-name' must be specified for the root node")
+    server.run_now(server.machine.graph.blockdev_add(options))

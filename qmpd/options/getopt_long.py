@@ -1,0 +1,75 @@
+"""GNU getopt_long as QEMU's storage daemon uses it, with its messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from qmpd.options.command_line import CommandLineError, Option
+
+STRAY: Final = ""
+"""Name of the option that a word stands for which belongs to no option."""
+
+
+class Getopt:
+    """A set of options.
+
+    :param long: long options; True: takes an argument
+    :param short: short options and the long ones they stand for
+    """
+
+    def __init__(self, long: Mapping[str, bool], short: Mapping[str, str]) -> None:
+        self._long = long
+        self._short = short
+
+    def parse(self, words: Sequence[str]) -> Iterator[Option]:
+        """Cut a command line into options, one after the other; ``--`` ends it.
+
+        :raises CommandLineError: in the words of the C library, when it comes to that option
+        """
+        rest = list(words)
+        while rest and (word := rest.pop(0)) != "--":
+            if word.startswith("--"):
+                yield self._parse_long(word, rest)
+            elif word.startswith("-") and word != "-":
+                yield from self._parse_short(word, rest)
+            else:
+                yield Option(STRAY, word, word)
+
+    def _parse_long(self, word: str, rest: list[str]) -> Option:
+        name, equals, value = word[2:].partition("=")
+        found = [name] if name in self._long else [n for n in self._long if n.startswith(name)]
+        if not found:
+            raise CommandLineError(f"unrecognized option '{word}'")
+        if len(found) > 1:
+            choices = " ".join(f"'--{choice}'" for choice in found)
+            raise CommandLineError(f"option '{word}' is ambiguous; possibilities: {choices}")
+        full = found[0]
+        if not self._long[full]:
+            if equals:
+                raise CommandLineError(f"option '--{full}' doesn't allow an argument")
+            return Option(full, None, word)
+        if equals:
+            return Option(full, value, word)
+        if not rest:
+            raise CommandLineError(f"option '--{full}' requires an argument")
+        value = rest.pop(0)
+        return Option(full, value, f"{word} {value}")
+
+    def _parse_short(self, word: str, rest: list[str]) -> Iterator[Option]:
+        letters = word[1:]
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            if letter not in self._short:
+                raise CommandLineError(f"invalid option -- '{letter}'")
+            full = self._short[letter]
+            if not self._long[full]:
+                yield Option(full, None, word)
+                continue
+            if letters:
+                yield Option(full, letters, word)
+                return
+            if not rest:
+                raise CommandLineError(f"option requires an argument -- '{letter}'")
+            value = rest.pop(0)
+            yield Option(full, value, f"{word} {value}")

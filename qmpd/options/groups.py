@@ -1,0 +1,64 @@
+"""The parameters of QEMU 10.0.2's options, group by group."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from qmpd.options.qemu_opts import Kind, OptionGroup
+
+
+def _group(name: str, implied: str | None, parameters: str, *, merge: bool = False) -> OptionGroup:
+    """Read ``name name:b name:n name:s``: strings, booleans, numbers and sizes."""
+    letters = {"": Kind.STRING, "b": Kind.BOOL, "n": Kind.NUMBER, "s": Kind.SIZE}
+    kinds = {}
+    for word in parameters.split():
+        key, _, letter = word.partition(":")
+        kinds[key] = letters[letter]
+    return OptionGroup(name, implied, kinds, merge)
+
+
+CHARDEV: Final = _group(
+    "chardev",
+    "backend",
+    "backend path input-path host port fd localaddr localport to:n ipv4:b ipv6:b wait:b server:b"
+    " delay:b nodelay:b reconnect:n reconnect-ms:n telnet:b tn3270:b tls-creds tls-authz"
+    " websocket:b width:n height:n cols:n rows:n mux:b signal:b name debug:n size:s chardev"
+    " chardevs.0 chardevs.1 chardevs.2 chardevs.3 append:b logfile logappend:b mouse:b"
+    " clipboard:b tight:b abstract:b",
+)
+MON: Final = _group("mon", "chardev", "mode chardev pretty:b")
+NAME: Final = _group("name", "guest", "guest process debug-threads:b", merge=True)
+MSG: Final = _group("msg", None, "timestamp:b guest-name:b")
+MEMORY: Final = _group("memory", "size", "size:s slots:n maxmem:s", merge=True)
+RTC: Final = _group("rtc", None, "base clock driftfix", merge=True)
+ACTION: Final = _group("action", None, "shutdown reboot panic watchdog", merge=True)
+OVERCOMMIT: Final = _group("overcommit", None, "mem-lock cpu-pm:b")
+SANDBOX: Final = _group(
+    "sandbox", "enable", "enable:b obsolete elevateprivileges spawn resourcecontrol"
+)
+ADD_FD: Final = _group("add-fd", None, "fd:n set:n opaque")
+RUN_WITH: Final = _group("run-with", None, "async-teardown:b chroot user")
+ICOUNT: Final = _group("icount", "shift", "shift align:b sleep:b rr rrfile rrsnapshot", merge=True)
+GLOBAL: Final = _group("global", None, "driver property value")
+FW_CFG: Final = _group("fw_cfg", "name", "name file string gen_id")
+OPTION_ROM: Final = _group("option-rom", "romfile", "bootindex:n romfile")
+TRACE: Final = _group("trace", "enable", "enable events file")
+ISCSI: Final = _group(
+    "iscsi", None, "user password password-secret header-digest initiator-name timeout:n"
+)
+BOOT: Final = _group(
+    "boot-opts",
+    "order",
+    "order once menu:b splash splash-time:n reboot-timeout:n strict:b",
+    merge=True,
+)
+SMP: Final = _group(
+    "smp-opts",
+    "cpus",
+    "cpus:n drawers:n books:n sockets:n dies:n clusters:n modules:n cores:n threads:n maxcpus:n",
+    merge=True,
+)
+DRIVE: Final = OptionGroup("drive", None, None)
+DEVICE: Final = OptionGroup("device", "driver", None)
+OBJECT: Final = OptionGroup("object", "qom-type", None)
+TPMDEV: Final = OptionGroup("tpmdev", "type", None)

@@ -1,0 +1,143 @@
+"""QEMU's ``key=value,...`` syntax with dotted keys, which makes a tree.
+
+``a.b=1,a.c.0=x,a.c.1=y`` is ``{"a": {"b": "1", "c": ["x", "y"]}}``: objects by
+name, arrays by index.  All scalars are strings; reading them as what they mean
+is the schema's business.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from qmpd.options.command_line import CommandLineError
+
+Tree: TypeAlias = "dict[str, Value]"
+Value: TypeAlias = "str | Tree | list[Value]"
+
+FRAGMENT_MAX: Final = 127
+"""Longest component of a key, in characters."""
+
+_NAME = re.compile(r"(?:__[A-Za-z0-9.-]+_)?[A-Za-z][A-Za-z0-9_-]*")
+_INDEX = re.compile(r"[0-9]+")
+
+
+@dataclass
+class KeyvalOptions:
+    """What a parsed string holds.
+
+    :param tree: the values
+    :param wants_help: whether ``help`` or ``?`` stood where a parameter may stand
+    """
+
+    tree: Tree = field(default_factory=dict)
+    wants_help: bool = False
+
+
+def parse_keyval(text: str, implied_key: str | None = None) -> KeyvalOptions:
+    """Parse `text`.
+
+    :param implied_key: key of a first value that is given without one
+    :raises CommandLineError: with QEMU's text
+    """
+    result = KeyvalOptions()
+    rest = text
+    first = implied_key
+    while rest:
+        rest = _parse_one(result, rest, first)
+        first = None
+    _listify_members(result.tree, "")
+    return result
+
+
+def _parse_one(result: KeyvalOptions, text: str, implied_key: str | None) -> str:
+    """Take one parameter off `text`; returns what follows it."""
+    match = re.match(r"[^=,]*", text)
+    assert match is not None
+    end = match.end()
+    key, after = text[:end], text[end:]
+    if key and not after.startswith("="):
+        if key in ("help", "?"):
+            result.wants_help = True
+            return after[1:]
+        if implied_key is not None:
+            # QEMU takes no doubled comma for a comma here
+            result.tree[implied_key] = key
+            return after[1:]
+    names = _split(key)
+    if not after.startswith("="):
+        raise CommandLineError(f"Expected '=' after parameter '{key}'")
+    value, rest = _value(after[1:])
+    _put_path(result.tree, names, key, value)
+    return rest
+
+
+def _split(key: str) -> list[str]:
+    names: list[str] = []
+    position = 0
+    while True:
+        match = _INDEX.match(key, position) if names else None
+        if match is None or (match.end() < len(key) and key[match.end()] != "."):
+            match = _NAME.match(key, position)
+        end = match.end() if match else position
+        if match is None or (end < len(key) and key[end] != "."):
+            raise CommandLineError(f"Invalid parameter '{key}'")
+        name = match.group()
+        if len(name) > FRAGMENT_MAX:
+            what = "" if name == key else " fragment"
+            raise CommandLineError(f"Parameter{what} '{name}' is too long")
+        names.append(name)
+        if end == len(key):
+            return names
+        position = end + 1
+
+
+def _value(text: str) -> tuple[str, str]:
+    """The value at the start of `text`, ``,,`` standing for a comma, and what follows it."""
+    value = ""
+    position = 0
+    while True:
+        comma = text.find(",", position)
+        if comma < 0:
+            return value + text[position:], ""
+        value += text[position:comma]
+        if text[comma : comma + 2] != ",,":
+            return value, text[comma + 1 :]
+        value += ","
+        position = comma + 2
+
+
+def _put_path(tree: Tree, names: list[str], key: str, value: str) -> None:
+    """Set a value; given twice, the last counts."""
+    here = tree
+    for depth, name in enumerate(names[:-1], 1):
+        inner = here.setdefault(name, {})
+        if not isinstance(inner, dict):
+            prefix = ".".join(names[:depth])
+            raise CommandLineError(f"Parameters '{prefix}.*' used inconsistently")
+        here = inner
+    if isinstance(here.get(names[-1]), dict):
+        raise CommandLineError(f"Parameters '{key}.*' used inconsistently")
+    here[names[-1]] = value
+
+
+def _listify_members(tree: Tree, prefix: str) -> None:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            tree[name] = _listify(value, f"{prefix}{name}.")
+
+
+def _listify(tree: Tree, prefix: str) -> Tree | list[Value]:
+    """Make a list of an object whose members are all indices."""
+    _listify_members(tree, prefix)
+    indices = [name for name in tree if name.isdigit()]
+    if not indices:
+        return tree
+    if len(indices) != len(tree):
+        raise CommandLineError(f"Parameters '{prefix}*' used inconsistently")
+    by_index = {int(name): tree[name] for name in indices}
+    for index in range(len(by_index)):
+        if index not in by_index:
+            raise CommandLineError(f"Parameter '{prefix}{index}' missing")
+    return [by_index[index] for index in range(len(by_index))]

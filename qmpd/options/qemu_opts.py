@@ -1,0 +1,242 @@
+"""QEMU's older option syntax, ``value,key=value,flag,noflag``: flat, typed by tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from qmpd.base import scalars
+from qmpd.options.command_line import CommandLineError
+
+Warn = Callable[[str, str], None]
+"""Takes the text of a warning, and its further lines."""
+
+IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
+
+IDENTIFIER_HINT: Final = (
+    "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.\n"
+)
+
+SIZE_HINT: Final = (
+    "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
+    "and exabytes, respectively.\n"
+)
+
+
+class Kind(Enum):
+    """What the value of a parameter is; the values are the words of QEMU's help."""
+
+    STRING = "str"
+    BOOL = "bool (on/off)"
+    NUMBER = "num"
+    SIZE = "size"
+
+
+@dataclass(frozen=True)
+class OptionGroup:
+    """The parameters of one option (``-chardev``, ``-mon``, ...).
+
+    :param name: QEMU's name of the group, used in messages
+    :param implied: key of a first value without one
+    :param kinds: parameters; None: any name, all strings
+    :param merge: repeated options add up to one (and have no id)
+    """
+
+    name: str
+    implied: str | None
+    kinds: dict[str, Kind] | None
+    merge: bool = False
+
+
+@dataclass
+class Opts:
+    """One use of an option.
+
+    :param values: parameters in the order given; a repeated one appears repeatedly
+    """
+
+    group: OptionGroup
+    id: str | None = None
+    values: list[tuple[str, str]] = field(default_factory=list)
+    wants_help: bool = False
+
+    def get(self, name: str) -> str | None:
+        """The last value of a parameter."""
+        for key, value in reversed(self.values):
+            if key == name:
+                return value
+        return None
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A boolean parameter, or `default`."""
+        value = self.get(name)
+        return default if value is None else parse_bool(name, value)
+
+    def number(self, name: str, default: int | None = None) -> int | None:
+        """A number parameter, or `default`."""
+        value = self.get(name)
+        return default if value is None else parse_number(name, value)
+
+    def size(self, name: str, default: int) -> int:
+        """A number of bytes, or `default`."""
+        value = self.get(name)
+        return default if value is None else parse_size(name, value)
+
+    def set(self, name: str, value: str) -> None:
+        """Add a parameter.
+
+        :raises CommandLineError: the group does not have it, or not with such a value
+        """
+        kinds = self.group.kinds
+        if kinds is not None:
+            if name not in kinds:
+                raise CommandLineError(f"Invalid parameter '{name}'")
+            _CHECKS[kinds[name]](name, value)
+        self.values.append((name, value))
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self.values)
+
+
+def parse_bool(name: str, value: str) -> bool:
+    """Read on or off (and their synonyms).
+
+    :raises CommandLineError: it is neither
+    """
+    try:
+        return scalars.parse_bool(value)
+    except ValueError:
+        raise CommandLineError(f"Parameter '{name}' expects 'on' or 'off'") from None
+
+
+def parse_number(name: str, value: str) -> int:
+    """Read an unsigned 64-bit number, decimal, octal or hexadecimal.
+
+    :raises CommandLineError: it is none
+    """
+    try:
+        return scalars.parse_uint64(value)
+    except scalars.TooLarge:
+        text = f"Value '{value}' is too large for parameter '{name}'"
+        raise CommandLineError(text) from None
+    except ValueError:
+        raise CommandLineError(f"Parameter '{name}' expects a number") from None
+
+
+def parse_size(name: str, value: str) -> int:
+    """Read a number of bytes with an optional suffix.
+
+    :raises CommandLineError: it is none
+    """
+    try:
+        return scalars.parse_size(value)
+    except scalars.TooLarge:
+        text = f"Value '{value}' is out of range for parameter '{name}'"
+        raise CommandLineError(text) from None
+    except ValueError:
+        raise CommandLineError(
+            f"Parameter '{name}' expects a non-negative number below 2^64", SIZE_HINT
+        ) from None
+
+
+def _any_string(name: str, value: str) -> object:
+    return value
+
+
+_CHECKS: Final[dict[Kind, Callable[[str, str], object]]] = {
+    Kind.STRING: _any_string,
+    Kind.BOOL: parse_bool,
+    Kind.NUMBER: parse_number,
+    Kind.SIZE: parse_size,
+}
+
+
+def check_identifier(text: str) -> None:
+    """See that `text` may be an id.
+
+    :raises CommandLineError: it may not
+    """
+    if IDENTIFIER.match(text) is None:
+        raise CommandLineError("Parameter 'id' expects an identifier", IDENTIFIER_HINT)
+
+
+def value_until_comma(text: str) -> tuple[str, str]:
+    """The value at the start of `text`, ``,,`` standing for a comma, and what follows it."""
+    value = ""
+    position = 0
+    while (comma := text.find(",", position)) >= 0:
+        value += text[position:comma]
+        if text[comma : comma + 2] != ",,":
+            return value, text[comma + 1 :]
+        value += ","
+        position = comma + 2
+    return value + text[position:], ""
+
+
+def _pairs(text: str, implied: str | None, warn: Warn) -> Iterator[tuple[str, str] | None]:
+    """The parameters of `text`; None where help is asked for."""
+    rest = text
+    while rest:
+        end = len(re.match(r"[^=,]*", rest).group())  # type: ignore[union-attr]
+        if rest[end : end + 1] == "=":
+            name = rest[:end]
+            value, rest = value_until_comma(rest[end + 1 :])
+            yield name, value
+        elif rest[:end] in ("help", "?"):
+            yield None
+            rest = rest[end + 1 :]
+        elif implied is not None:
+            value, rest = value_until_comma(rest)
+            yield implied, value
+        else:
+            yield _flag(rest[:end], warn)
+            rest = rest[end + 1 :]
+        implied = None
+
+
+def _flag(word: str, warn: Warn) -> tuple[str, str]:
+    name, value = (word[2:], "off") if word.startswith("no") else (word, "on")
+    # nodelay is a parameter of its own, although delay is one too
+    instead = f"nodelay={'on' if value == 'off' else 'off'}" if name == "delay" else None
+    warn(
+        f"short-form boolean option '{word}' deprecated",
+        f"Please use {instead or f'{name}={value}'} instead\n",
+    )
+    return name, value
+
+
+def parse_opts(
+    group: OptionGroup, text: str, warn: Warn, *, implied: bool = True, into: Opts | None = None
+) -> Opts:
+    """Parse one use of an option.
+
+    :param implied: whether a first value may stand without its key
+    :param into: add to this earlier use (a group that merges)
+    :raises CommandLineError: with QEMU's text
+    """
+    opts = Opts(group) if into is None else into
+    first = group.implied if implied else None
+    silent: Warn = lambda _text, _hint: None  # noqa: E731
+    for pair in _pairs(text, first, silent):
+        if pair is not None and pair[0] == "id":
+            if group.merge:
+                raise CommandLineError("Invalid parameter 'id'")
+            check_identifier(pair[1])
+            opts.id = pair[1]
+            break
+    for pair in _pairs(text, first, warn):
+        if pair is None:
+            opts.wants_help = True
+        elif pair[0] != "id":
+            opts.set(*pair)
+    return opts
+
+
+def help_text(group: OptionGroup) -> str:
+    """What ``help`` among the parameters prints."""
+    lines = [f"{group.name} options:"]
+    lines += [f"  {name}=<{kind.value}>" for name, kind in sorted((group.kinds or {}).items())]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Which QEMU a machine passes for, as data."""

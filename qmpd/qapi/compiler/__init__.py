@@ -1,0 +1,1 @@
+"""The schema language: from text to checked entities."""

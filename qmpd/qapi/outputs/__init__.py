@@ -1,0 +1,1 @@
+"""What is made from a compiled schema: models, the type table, listings."""

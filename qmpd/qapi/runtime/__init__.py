@@ -1,0 +1,1 @@
+"""Values of the schema at run time: reading, checking, policies, introspection."""

@@ -1,0 +1,130 @@
+"""Policies for deprecated and unstable interfaces (``-compat``).
+
+Each special feature of a command, argument, enum value, event or member of a reply
+is subject to a policy.  The defaults accept and show everything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from qmpd.errors import CommandNotFound, GenericError, QmpError
+from qmpd.qapi.runtime.metadata import CommandInfo, EventInfo
+from qmpd.qapi.runtime.type_table import (
+    AlternateInfo,
+    ObjectInfo,
+    TypeTable,
+    array_element,
+    json_kind,
+)
+
+InputPolicy = Literal["accept", "reject", "crash"]
+OutputPolicy = Literal["accept", "hide"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompatPolicy:
+    """What to do about interfaces that are deprecated, and about those that are unstable.
+
+    The input policies say what happens when a client uses one: ``reject`` fails the
+    request, ``crash`` ends the process with SIGABRT and not a word, as QEMU does.
+    The output policies say whether clients are shown any.
+    """
+
+    deprecated_input: InputPolicy = "accept"
+    deprecated_output: OutputPolicy = "accept"
+    unstable_input: InputPolicy = "accept"
+    unstable_output: OutputPolicy = "accept"
+
+    @property
+    def restricts_input(self) -> bool:
+        """Whether anything that a client sends might be refused."""
+        return (self.deprecated_input, self.unstable_input) != ("accept", "accept")
+
+    @property
+    def restricts_output(self) -> bool:
+        """Whether anything is hidden from clients."""
+        return (self.deprecated_output, self.unstable_output) != ("accept", "accept")
+
+    def check_command(self, info: CommandInfo) -> None:
+        """Refuse a command that the policy does not allow.
+
+        :raises CommandNotFound: ``Deprecated command drive-backup disabled by policy``
+        """
+        self.check_input("command", info.name, info.features, CommandNotFound)
+
+    def check_input(
+        self,
+        kind: Literal["command", "parameter", "value"],
+        name: str,
+        features: Sequence[str],
+        error: type[QmpError] = GenericError,
+    ) -> None:
+        """Refuse a thing called `name` with `features` where the policy does.
+
+        :raises QmpError: of class `error`, with QEMU's text
+        """
+        for feature, policy in self._input_policies():
+            if feature not in features or policy == "accept":
+                continue
+            if policy == "crash":
+                os.abort()
+            raise error(f"{feature.capitalize()} {kind} {name} disabled by policy")
+
+    def _input_policies(self) -> Iterator[tuple[str, InputPolicy]]:
+        yield "deprecated", self.deprecated_input
+        yield "unstable", self.unstable_input
+
+    def hides(self, features: Sequence[str]) -> bool:
+        """Whether a member or event with `features` is kept from clients."""
+        return (self.deprecated_output == "hide" and "deprecated" in features) or (
+            self.unstable_output == "hide" and "unstable" in features
+        )
+
+    def hides_event(self, info: EventInfo) -> bool:
+        """Whether the event is not sent at all."""
+        return self.restricts_output and self.hides(info.features)
+
+    def hide_output(self, type_name: str, value: Any, table: TypeTable | None = None) -> Any:
+        """`value`, a reply or an event's data, without the members that the policy hides.
+
+        :param type_name: QAPI name of its type
+        :param table: the types; those of `qmpd.profile.models` where not given
+        """
+        if not self.restricts_output:
+            return value
+        if table is None:
+            from qmpd.profile.models import type_table
+
+            table = type_table()
+        return self._strip(table, table.reference(type_name), value)
+
+    def _strip(self, table: TypeTable, type_name: str, value: Any) -> Any:
+        element = array_element(type_name)
+        if element is not None:
+            return [self._strip(table, element, item) for item in value]
+        if type_name not in table:
+            return value
+        info = table[type_name]
+        if isinstance(info, ObjectInfo):
+            return self._strip_members(table, info, value)
+        if isinstance(info, AlternateInfo):
+            return self._strip(table, info.by_kind[json_kind(value)], value)
+        return value
+
+    def _strip_members(
+        self, table: TypeTable, info: ObjectInfo, value: dict[str, Any]
+    ) -> dict[str, Any]:
+        result = {
+            member.name: self._strip(table, member.type, value[member.name])
+            for member in info.members
+            if member.name in value and not self.hides(member.features)
+        }
+        if info.tag is not None:
+            branch = info.branches.get(value[info.tag])
+            if branch is not None:
+                result.update(self._strip_members(table, table.object(branch), value))
+        return result

@@ -1,0 +1,197 @@
+"""The input visitor: reads a JSON value as a type, and words what is wrong with it.
+
+It goes through a value exactly as QEMU's generated visitors do (members in schema
+order, those of the base first, then the branch's; nested values fully when reached;
+unexpected members of an object last), so the first problem it meets is the one that
+QEMU reports.  pydantic decides whether arguments are good; this is asked what to
+say when they are not, and where pydantic has no say: compat policies, ``key=value``
+options, and values that QEMU accepts in more than one form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qmpd.base import scalars
+from qmpd.base.ghash import first_unexpected
+from qmpd.errors import GenericError
+from qmpd.qapi.runtime.policy import CompatPolicy
+from qmpd.qapi.runtime.type_table import (
+    INT_RANGES,
+    AlternateInfo,
+    EnumInfo,
+    ObjectInfo,
+    TypeTable,
+    array_element,
+    json_kind,
+)
+
+_SCALARS: Mapping[str, str] = {
+    "str": "string",
+    "bool": "boolean",
+    "null": "null",
+    "number": "number",
+}
+"""Type -> the JSON type of its values, as the error names it."""
+
+_KEYVAL_SCALARS: Mapping[str, tuple[Callable[[str], object], str]] = {
+    "bool": (scalars.parse_bool, "Parameter '{}' expects 'on' or 'off'"),
+    "number": (scalars.parse_number, "Invalid parameter type for '{}', expected: number"),
+    "size": (scalars.parse_size, "Parameter '{}' expects size"),
+    "signed": (scalars.parse_int64, "Parameter '{}' expects integer"),
+    "unsigned": (scalars.parse_uint64, "Parameter '{}' expects integer"),
+}
+"""Type -> its parser, and the error, for ``key=value`` options."""
+
+
+class InputVisitor:
+    """Reads one value; use a new visitor for each.
+
+    :param table: the types
+    :param keyval: every scalar is a string, as in ``key=value`` options
+    :param policy: refuses deprecated or unstable members and enum values
+    """
+
+    def __init__(
+        self, table: TypeTable, *, keyval: bool = False, policy: CompatPolicy | None = None
+    ) -> None:
+        self._table = table
+        self._keyval = keyval
+        self._policy = policy
+        self._path: list[str] = []
+
+    def read(self, type_name: str, value: object, name: str | None = None) -> Any:
+        """`value` as type `type_name`, as plain data with every number in its final form.
+
+        A whole object is read as the arguments of a command are: its members have no
+        common prefix in error messages.
+
+        :param name: what messages call the value, where it is a property of something
+        :raises GenericError: with QEMU's text for the first thing wrong
+        """
+        if name is not None:
+            self._path.append(f".{name}")
+        return self._visit(type_name, name, value)
+
+    def _visit(self, type_name: str, name: str | None, value: object) -> Any:
+        element = array_element(type_name)
+        if element is not None:
+            return self._list(element, value)
+        if type_name not in self._table:
+            return self._builtin(type_name, name, value)
+        info = self._table[type_name]
+        if isinstance(info, ObjectInfo):
+            return self._object(info, value)
+        if isinstance(info, EnumInfo):
+            return self._enum(info, name, value)
+        return self._alternate(info, name, value)
+
+    def _full_name(self, *more: str) -> str:
+        return "".join([*self._path, *more]).removeprefix(".") or "<anonymous>"
+
+    def _wrong_type(self, expected: str) -> GenericError:
+        return GenericError(
+            f"Invalid parameter type for '{self._full_name()}', expected: {expected}"
+        )
+
+    def _list(self, element: str, value: object) -> list[Any]:
+        if type(value) is not list:
+            raise self._wrong_type("array")
+        result = []
+        form = ".{}" if self._keyval else "[{}]"
+        for index, item in enumerate(value):
+            self._path.append(form.format(index))
+            result.append(self._visit(element, None, item))
+            self._path.pop()
+        return result
+
+    def _object(self, info: ObjectInfo, value: object) -> dict[str, Any]:
+        if type(value) is not dict:
+            raise self._wrong_type("object")
+        result: dict[str, Any] = {}
+        self._members(info, value, result)
+        if len(result) != len(value):
+            name = first_unexpected(value, list(result))
+            raise GenericError(f"Parameter '{self._full_name(f'.{name}')}' is unexpected")
+        return result
+
+    def _members(self, info: ObjectInfo, value: dict[str, Any], result: dict[str, Any]) -> None:
+        """Visit the members of `info` and of the branch that the discriminator selects."""
+        for member in info.members:
+            self._path.append(f".{member.name}")
+            if member.name in value:
+                if self._policy is not None:
+                    self._policy.check_input("parameter", member.name, member.features)
+                result[member.name] = self._visit(member.type, member.name, value[member.name])
+            elif not member.optional:
+                raise GenericError(f"Parameter '{self._full_name()}' is missing")
+            self._path.pop()
+        if info.tag is not None:
+            branch = info.branches.get(result[info.tag])
+            if branch is not None:
+                self._members(self._table.object(branch), value, result)
+
+    def _enum(self, info: EnumInfo, name: str | None, value: object) -> str:
+        text: str = self._builtin("str", name, value)
+        features = info.values.get(text)
+        if features is None:
+            last = "null" if name is None else name
+            raise GenericError(f"Parameter '{last}' does not accept value '{text}'")
+        if self._policy is not None:
+            self._policy.check_input("value", text, features)
+        return text
+
+    def _alternate(self, info: AlternateInfo, name: str | None, value: object) -> Any:
+        reference = info.by_kind.get(json_kind(value))
+        if reference is None:
+            last = "null" if name is None else name
+            raise GenericError(f"Invalid parameter type for '{last}', expected: {info.name}")
+        return self._visit(reference, name, value)
+
+    def _builtin(self, type_name: str, name: str | None, value: object) -> Any:
+        if type_name == "any":
+            return value
+        if self._keyval and type_name != "null":
+            number = self._keyval_scalar(type_name, value)
+        elif type_name in INT_RANGES:
+            number = self._integer(type_name, value)
+        else:
+            return self._scalar(type_name, value)
+        if type_name in INT_RANGES:
+            low, high = INT_RANGES[type_name]
+            if not low <= number <= high:
+                last = "null" if name is None else name
+                raise GenericError(f"Parameter '{last}' expects {type_name}_t")
+        return number
+
+    def _scalar(self, type_name: str, value: object) -> Any:
+        if json_kind(value) != _SCALARS[type_name]:
+            raise self._wrong_type(_SCALARS[type_name])
+        return float(value) if type_name == "number" else value  # type: ignore[arg-type]
+
+    def _integer(self, type_name: str, value: object) -> int:
+        """An integer of 64 bits; of the unsigned ones, a negative value wraps around."""
+        unsigned = INT_RANGES[type_name][0] == 0
+        if type(value) is int:
+            if not unsigned and -(2**63) <= value < 2**63:
+                return value
+            if unsigned and -(2**63) <= value < 2**64:
+                return value % 2**64
+        if unsigned:
+            raise GenericError(f"Parameter '{self._full_name()}' expects uint64")
+        raise self._wrong_type("integer")
+
+    def _keyval_scalar(self, type_name: str, value: object) -> Any:
+        if type(value) is not str:
+            raise GenericError(f"Parameters '{self._full_name()}.*' are unexpected")
+        if type_name == "str":
+            return value
+        kind = type_name
+        if kind in INT_RANGES and kind != "size":
+            kind = "unsigned" if INT_RANGES[kind][0] == 0 else "signed"
+        parse, message = _KEYVAL_SCALARS[kind]
+        try:
+            return parse(value)
+        except ValueError:
+            raise GenericError(message.format(self._full_name())) from None

@@ -1,0 +1,39 @@
+"""Backend ``file``: output goes to a file, and there is no input."""
+
+from __future__ import annotations
+
+import os
+
+from qmpd.errors import GenericError
+from qmpd.server.chardev.chardev import Chardev
+
+
+class FileChardev(Chardev):
+    """A file that takes output.
+
+    :param append: keep what is in the file
+    :raises GenericError: it cannot be opened
+    """
+
+    def __init__(self, label: str, path: str, *, append: bool = False) -> None:
+        super().__init__(label)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        flags |= os.O_APPEND if append else os.O_TRUNC
+        try:
+            self._file = open(os.open(path, flags, 0o666), "wb", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise GenericError(f"Could not open '{path}': {error.strerror}") from None
+        self.is_open = True
+
+    @property
+    def filename(self) -> str:
+        """As QEMU names it."""
+        return "file"
+
+    def write(self, data: bytes) -> None:
+        """See `Chardev.write`."""
+        self._file.write(data)
+
+    def close(self) -> None:
+        """See `Chardev.close`."""
+        self._file.close()

@@ -1,0 +1,184 @@
+"""Several frontends on one backend (``mux=on``, ``mon:stdio``), chosen by ctrl-a c."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from qmpd.server.chardev.chardev import Chardev, Frontend
+
+ESCAPE: Final = 0x01
+"""ctrl-a; ``-echr`` sets another."""
+
+HELP: Final = (
+    ("h", "this list"),
+    ("x", "end the emulator"),
+    ("c", "next: console or monitor"),
+    ("b", "send a break to the console"),
+)
+
+
+class FocusedFrontend(Frontend, Protocol):
+    """A frontend that cares whether it has the input."""
+
+    def focus_lost(self) -> None:
+        """Another frontend has the input now."""
+
+    def focus_gained(self) -> None:
+        """The input is here again."""
+
+
+class MuxPort(Chardev):
+    """What one frontend of a `MuxChardev` is attached to."""
+
+    def __init__(self, mux: MuxChardev, label: str) -> None:
+        super().__init__(label)
+        self._mux = mux
+
+    @property
+    def filename(self) -> str:
+        """That of the backend."""
+        return self._mux.base.filename
+
+    @property
+    def backlog(self) -> int:
+        """See `Chardev.backlog`."""
+        return self._mux.base.backlog
+
+    @property
+    def congested(self) -> bool:
+        """See `Chardev.congested`."""
+        return self._mux.base.congested
+
+    def tell(self, what: str) -> None:
+        """Call a method of the frontend, if it has it (see `FocusedFrontend`)."""
+        method = getattr(self.frontend, what, None)
+        if method is not None:
+            method()
+
+    def write(self, data: bytes) -> None:
+        """See `Chardev.write`; the output of all frontends is mixed."""
+        self._mux.base.write(data)
+
+    def pause_input(self) -> None:
+        """See `Chardev.pause_input`."""
+        if self._mux.focus is self:
+            self._mux.base.pause_input()
+
+    def resume_input(self) -> None:
+        """See `Chardev.resume_input`."""
+        self._mux.base.resume_input()
+
+    def start(self) -> None:
+        """See `Chardev.start`: the backend has a life of its own."""
+
+
+class MuxChardev:
+    """A backend whose input goes to one of several frontends.
+
+    A port tells its frontend that it is open when it gets the focus first.
+
+    :param base: the backend
+    :param escape: byte that starts a command
+    :param quit_: ends the machine
+    """
+
+    def __init__(self, base: Chardev, escape: int, quit_: Callable[[], None]) -> None:
+        self.base = base
+        self._escape = escape
+        self._quit = quit_
+        self._ports: list[MuxPort] = []
+        self._got_escape = False
+        self.focus: MuxPort | None = None
+        base.attach(self)
+
+    def add_port(self) -> MuxPort:
+        """One more place for a frontend; the newest has the focus."""
+        port = MuxPort(self, self.base.label)
+        self._ports.append(port)
+        self.focus = port
+        return port
+
+    def settle(self) -> None:
+        """All ports are there: let the one with the focus begin."""
+        if self.focus is not None:
+            self._focus_on(self.focus)
+
+    def _focus_on(self, port: MuxPort) -> None:
+        before, self.focus = self.focus, port
+        if before is not None and before is not port and before.is_open:
+            before.tell("focus_lost")
+        if not self.base.is_open:
+            return
+        if port.is_open:
+            port.tell("focus_gained")
+        else:
+            port.is_open = True
+            port.tell("opened")
+
+    def opened(self) -> None:
+        """See `Frontend`."""
+        if self.focus is not None:
+            self._focus_on(self.focus)
+
+    def closed(self) -> None:
+        """See `Frontend`."""
+        for port in self._ports:
+            was_open, port.is_open = port.is_open, False
+            if was_open and port.frontend is not None:
+                port.frontend.closed()
+
+    def drained(self) -> None:
+        """See `Frontend`."""
+        for port in self._ports:
+            if port.frontend is not None:
+                port.frontend.drained()
+
+    def received(self, data: bytes) -> None:
+        """See `Frontend`: sort out the commands, pass on the rest."""
+        plain = bytearray()
+        for byte in data:
+            if not self._got_escape:
+                if byte == self._escape:
+                    self._got_escape = True
+                else:
+                    plain.append(byte)
+                continue
+            self._got_escape = False
+            if byte == self._escape:
+                plain.append(byte)
+            else:
+                self._pass_on(plain)
+                plain = bytearray()
+                self._command(chr(byte))
+        self._pass_on(plain)
+
+    def _pass_on(self, data: bytearray) -> None:
+        if data and self.focus is not None and self.focus.frontend is not None:
+            self.focus.frontend.received(bytes(data))
+
+    def _command(self, key: str) -> None:
+        if key in "?h":
+            lines = [f"ctrl-a {name}  {text}\n\r" for name, text in HELP]
+            self.base.write(("\n\r" + "".join(lines)).encode())
+        elif key == "x":
+            self.base.write(b"QEMU: Terminated\n\r")
+            self._quit()
+        elif key == "c" and self.focus is not None:
+            self._focus_on(self._ports[(self._ports.index(self.focus) + 1) % len(self._ports)])
+
+
+class SilentConsole:
+    """The frontend where a guest's serial port would be: it says nothing and takes all."""
+
+    def opened(self) -> None:
+        """See `Frontend`."""
+
+    def closed(self) -> None:
+        """See `Frontend`."""
+
+    def drained(self) -> None:
+        """See `Frontend`."""
+
+    def received(self, data: bytes) -> None:
+        """See `Frontend`."""

@@ -1,0 +1,199 @@
+"""Backend ``socket``: one client at a time, listening or connecting."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable
+from typing import Final
+
+from qmpd.errors import GenericError
+from qmpd.server import address as addresses
+from qmpd.server.address import FdAddress, InetAddress, SocketAddress
+from qmpd.server.chardev.on_stream import StreamChardev
+from qmpd.server.chardev.stream import Stream
+
+LOG = logging.getLogger("qmpd.server")
+
+FAREWELL_SECONDS: Final = 1.0
+"""How long a closing chardev waits for its peer to take the last messages."""
+
+
+class SocketChardev(StreamChardev):
+    """A socket with at most one peer; further clients wait in the backlog.
+
+    :param address: where to listen or connect
+    :param server: listen; an inherited descriptor that listens already needs no saying
+    :param reconnect: seconds between attempts of a connecting socket; 0: none
+    :param may_linger: see `Stream`
+    :raises GenericError: it cannot listen or connect
+    """
+
+    def __init__(
+        self,
+        label: str,
+        loop: AbstractEventLoop,
+        address: SocketAddress,
+        *,
+        server: bool,
+        reconnect: float = 0.0,
+        may_linger: Callable[[], bool] | None = None,
+    ) -> None:
+        super().__init__(label)
+        self._loop = loop
+        self._address = address
+        self._reconnect = reconnect
+        self._may_linger = may_linger
+        self._retry: TimerHandle | None = None
+        self._retry_reported = False
+        self._peer: socket.socket | None = None
+        self._started = False
+        self._waiting = False
+        self._listeners: list[socket.socket] = []
+        self.server = server
+        if server:
+            self._listeners = addresses.listen(address)
+        elif reconnect:
+            self._try_to_connect()
+        else:
+            self._connect()
+
+    def _connect(self) -> None:
+        sock = addresses.connect(self._address)
+        if isinstance(self._address, FdAddress) and addresses.is_listening(sock):
+            self.server = True
+            self._listeners = [sock]
+        else:
+            self._open(sock)
+
+    def _try_to_connect(self) -> None:
+        """Connect in a thread: a host that does not answer must hold up nobody."""
+        self._retry = None
+
+        def attempt() -> None:
+            try:
+                found: socket.socket | GenericError = addresses.connect(self._address)
+            except GenericError as error:
+                found = error
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._attempted, found)
+
+        threading.Thread(target=attempt, name=f"connect-{self.label}", daemon=True).start()
+
+    def _attempted(self, found: socket.socket | GenericError) -> None:
+        if isinstance(found, socket.socket):
+            if self._reconnect:
+                self._open(found)
+            else:
+                found.close()
+            return
+        if not self._retry_reported:
+            self._retry_reported = True
+            LOG.error("Unable to connect character device %s: %s", self.label, found.desc)
+        if self._reconnect:
+            self._retry = self._loop.call_later(self._reconnect, self._try_to_connect)
+
+    @property
+    def filename(self) -> str:
+        """As QEMU prints it: ``unix:/run/x,server=on``, ``disconnected:tcp:...``."""
+        text = str(self._address)
+        server = ",server=on" if self.server else ""
+        if self._peer is None:
+            return f"disconnected:{text}{server}"
+        if isinstance(self._address, InetAddress):
+            own = addresses.describe(self._peer, peer=False)
+            return f"tcp:{own}{server} <-> {addresses.describe(self._peer, peer=True)}"
+        return f"{text}{server}"
+
+    @property
+    def ports(self) -> list[tuple[str, int]]:
+        """Hosts and ports a TCP server really listens at."""
+        return [sock.getsockname()[:2] for sock in self._listeners if sock.family != socket.AF_UNIX]
+
+    def wait_for_client(self) -> None:
+        """Block until the first client has connected (``wait=on``)."""
+        if self._listeners and self._peer is None:
+            self._listeners[0].setblocking(True)
+            self._open(self._listeners[0].accept()[0])
+
+    def start(self) -> None:
+        """See `Chardev.start`."""
+        self._started = True
+        if self._stream is not None:
+            self._stream.start()
+        else:
+            self._listen()
+
+    def _listen(self) -> None:
+        if self._waiting or not self._started:
+            return
+        self._waiting = True
+        for sock in self._listeners:
+            sock.setblocking(False)
+            self._loop.add_reader(sock.fileno(), self._accept, sock)
+
+    def _stop_listening(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            for sock in self._listeners:
+                self._loop.remove_reader(sock.fileno())
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return
+        self._stop_listening()
+        self._open(sock)
+
+    def _open(self, sock: socket.socket) -> None:
+        if isinstance(self._address, InetAddress) and self._address.nodelay:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._peer = sock
+        fd = sock.fileno()
+        self._stream = Stream(self._loop, fd, fd, self, sock.close, self._may_linger)
+        self._retry_reported = False
+        self.is_open = True
+        if self.frontend is not None:
+            self.frontend.opened()
+        if self._started and self._stream is not None:
+            self._stream.start()
+
+    def stream_ended(self) -> None:
+        """See `StreamUser`: the next client may come."""
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """See `Chardev.disconnect`."""
+        if self._stream is None:
+            return
+        self._stream.close()
+        self._stream = self._peer = None
+        self.is_open = False
+        if self.frontend is not None:
+            self.frontend.closed()
+        if self._reconnect:
+            self._retry = self._loop.call_later(self._reconnect, self._try_to_connect)
+        else:
+            self._listen()
+
+    def close(self) -> None:
+        """See `Chardev.close`; a listening unix socket's file is removed."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self._reconnect = 0.0
+        self._stop_listening()
+        self._started = False
+        if self._stream is not None:
+            self._stream.close(flush_seconds=FAREWELL_SECONDS)
+            self._stream = self._peer = None
+            self.is_open = False
+        for sock in self._listeners:
+            with contextlib.suppress(OSError):
+                sock.close()
+        if self._listeners and self.server:
+            addresses.remove_socket_file(self._address)
+        self._listeners = []

@@ -1,0 +1,206 @@
+"""Malformed arguments and options get the same error as from the real QEMU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qmpd.errors import QmpError
+from qmpd.options.command_line import CommandLineError
+from qmpd.options.keyval import parse_keyval
+from qmpd.profile.models import type_table
+from qmpd.profile.models.command_table import COMMANDS, EVENTS
+from qmpd.qapi.runtime.arguments import read_arguments, read_value
+from qmpd.qapi.runtime.introspection import differences, schema_infos
+from qmpd.qapi.runtime.policy import CompatPolicy
+from tests.profile.malformed import Malformed, as_parsed
+from tests.support.programs import qemu_missing
+from tests.support.stdio import StdioProgram
+
+pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
+
+SYSTEM = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
+SYSTEM += ["-qmp", "stdio"]
+STORAGE_DAEMON = ["qemu-storage-daemon", "--chardev", "stdio,id=c", "--monitor", "c"]
+REJECT = CompatPolicy(deprecated_input="reject", unstable_input="reject")
+HIDE = CompatPolicy(deprecated_output="hide", unstable_output="hide")
+
+
+class Negotiated(StdioProgram):
+    """A real program past negotiation.
+
+    :param policy: its compat policy
+    """
+
+    def __init__(self, argv: list[str], cwd: Path, policy: CompatPolicy | None) -> None:
+        super().__init__(argv, cwd)
+        self.policy = policy
+        self.message()
+        self.execute({"execute": "qmp_capabilities"})
+        self.commands = {command["name"] for command in self.ask("query-commands")}
+
+    def ask(self, command: str, **arguments: Any) -> Any:
+        answer = self.execute({"execute": command, "arguments": arguments})[-1]
+        return answer.get("return", answer.get("error"))
+
+
+@pytest.fixture(scope="module", params=["system", "storage-daemon", "system, rejecting"])
+def program(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Negotiated]:
+    argv = STORAGE_DAEMON if request.param == "storage-daemon" else SYSTEM
+    policy = None
+    if "rejecting" in request.param:
+        policy = REJECT
+        argv = [*argv, "-compat", "deprecated-input=reject,unstable-input=reject"]
+    program = Negotiated(argv, tmp_path_factory.mktemp("qemu"), policy)
+    yield program
+    program.close()
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: Any) -> Iterator[Negotiated]:
+    program = Negotiated(SYSTEM, tmp_path_factory.mktemp("qemu"), None)
+    yield program
+    program.close()
+
+
+def _our_error(name: str, arguments: dict[str, Any], policy: CompatPolicy | None) -> Any:
+    info = COMMANDS[name]
+    try:
+        if policy is not None:
+            policy.check_command(info)
+        read_arguments(info, as_parsed(arguments), policy=policy)
+    except QmpError as error:
+        return {"class": error.error_class, "desc": error.desc}
+    return None
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.randoms(use_true_random=False), st.sampled_from([0.0, 0.01, 0.05, 0.2]))
+def test_the_same_error_is_found_first(program: Negotiated, random: Random, defects: float) -> None:
+    names = [name for name, info in COMMANDS.items() if name in program.commands and info.gen]
+    malformed = Malformed(type_table(), random, defects)
+    requests = [
+        (name, malformed.arguments(type_table().entry_point(name).arguments))
+        for name in random.choices(names, k=10)
+    ]
+
+    lines = [json.dumps({"execute": name, "arguments": each}) for name, each in requests]
+    program.send("\n".join(lines).encode())
+
+    for name, arguments in requests:
+        theirs = program.message()
+        ours = _our_error(name, arguments, program.policy)
+        assert ours == theirs.get("error"), json.dumps({"execute": name, "arguments": arguments})
+
+
+_SCALARS = st.one_of(
+    st.sampled_from(["on", "off", "yes", "no", "true", "false", "y", "n", "On", ""]),
+    st.sampled_from(["0x", "0x1p3", "08", "1e3", "nan", "1.0B", ".5k", "1.", "16E", "0x1E"]),
+    st.from_regex(r"\A[-+]?(0x|0)?[0-9]{1,20}(\.[0-9]{0,3})?[kKMGTPEB]?\Z"),
+    st.text("0123456789abxX.+-eEkKmMB ", max_size=6),
+)
+_OPTIONS = (
+    "memory-backend-ram,id=a,size={},zz=1",
+    "memory-backend-ram,id=a,size=1,merge={},zz=1",
+    "memory-backend-ram,id=a,size=1,prealloc-threads={},zz=1",
+    "memory-backend-ram,id=a,size=1,host-nodes.0={},zz=1",
+    "memory-backend-ram,id=a,size=1,host-nodes={},zz=1",
+    "memory-backend-ram,id=a,size=1,policy={},zz=1",
+    "memory-backend-ram,id=a,size.a={},zz=1",
+    "iothread,id=a,poll-max-ns={},zz=1",
+    "throttle-group,id=a,limits.iops-total={},zz=1",
+    "throttle-group,id=a,limits={},zz=1",
+    "iothread,id=a,zz={},yy=2,xx=3,ww.x=4",
+)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sampled_from(_OPTIONS), _SCALARS)
+def test_options_get_the_same_error(system: Negotiated, form: str, scalar: str) -> None:
+    text = form.format(scalar)
+    theirs = system.ask("human-monitor-command", **{"command-line": f"object_add {text}"})
+
+    ours = ""
+    try:
+        read_value("qom:ObjectOptions", parse_keyval(text, "qom-type").tree, keyval=True)
+    except QmpError as error:
+        ours = error.desc
+    except CommandLineError as error:
+        ours = str(error)
+
+    assert f"Error: {ours}\r\n" == theirs
+
+
+@pytest.mark.parametrize("text", ["1.5k", "0.3M", "7.9999K", "3.14159265M", "2.0000001M", "0x10"])
+def test_sizes_are_the_same(system: Negotiated, text: str) -> None:
+    line = f"object_add memory-backend-ram,id=a,size={text}"
+    assert system.ask("human-monitor-command", **{"command-line": line}) == ""
+    theirs = system.ask("qom-get", path="/objects/a", property="size")
+    system.ask("object-del", id="a")
+
+    options = read_value(
+        "qom:ObjectOptions",
+        {"qom-type": "memory-backend-ram", "id": "a", "size": text},
+        keyval=True,
+    )
+
+    assert options.size == theirs
+
+
+def _served(infos: list[dict[str, Any]], kind: str, known: Any) -> list[str]:
+    return [info["name"] for info in infos if info["meta-type"] == kind and info["name"] in known]
+
+
+@pytest.mark.parametrize(
+    ("argv", "policy"),
+    [
+        (SYSTEM, None),
+        (STORAGE_DAEMON, None),
+        ([*SYSTEM, "-compat", "deprecated-output=hide,unstable-output=hide"], HIDE),
+    ],
+    ids=["system", "storage-daemon", "system, hiding"],
+)
+def test_introspection_is_the_same(
+    argv: list[str], policy: CompatPolicy | None, tmp_path: Path
+) -> None:
+    program = Negotiated(argv, tmp_path, None)
+    theirs = program.ask("query-qmp-schema")
+    program.close()
+
+    ours = schema_infos(
+        None, _served(theirs, "command", COMMANDS), _served(theirs, "event", EVENTS), policy
+    )
+
+    assert differences(ours, theirs) == []
+
+
+def test_the_storage_daemons_schema_is_listed_in_the_same_order(tmp_path: Path) -> None:
+    program = Negotiated(STORAGE_DAEMON, tmp_path, None)
+    theirs = program.ask("query-qmp-schema")
+    program.close()
+
+    ours = schema_infos(
+        None, _served(theirs, "command", COMMANDS), _served(theirs, "event", EVENTS)
+    )
+
+    # Masks count types that the real program was built without, so only they may differ.
+    assert [_shape(info) for info in ours] == [_shape(info) for info in theirs]
+
+
+def _shape(info: dict[str, Any]) -> tuple[Any, ...]:
+    name = info["name"]
+    masked = name.strip("[]").isdigit()
+    parts = [part.get("name", part.get("case")) for part in info.get("members", ())]
+    cases = [variant["case"] for variant in info.get("variants", ())]
+    return (info["meta-type"], "N" if masked else name, parts, cases)

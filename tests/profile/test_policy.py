@@ -1,0 +1,91 @@
+"""Compat policies."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from qmpd.errors import CommandNotFound
+from qmpd.profile.models.command_table import COMMANDS
+from qmpd.qapi.runtime.metadata import EventInfo
+from qmpd.qapi.runtime.policy import CompatPolicy
+from tests.profile.schema_samples import MODERN, table
+
+
+@pytest.mark.parametrize(
+    ("command", "policy", "message"),
+    [
+        ("drive-backup", {}, None),
+        ("drive-backup", {"unstable_input": "reject"}, None),
+        (
+            "drive-backup",
+            {"deprecated_input": "reject"},
+            "Deprecated command drive-backup disabled by policy",
+        ),
+        (
+            "x-blockdev-change",
+            {"unstable_input": "reject"},
+            "Unstable command x-blockdev-change disabled by policy",
+        ),
+        ("blockdev-add", {"deprecated_input": "reject", "unstable_input": "reject"}, None),
+    ],
+)
+def test_commands(command: str, policy: dict[str, Any], message: str | None) -> None:
+    if message is None:
+        CompatPolicy(**policy).check_command(COMMANDS[command])
+        return
+    with pytest.raises(CommandNotFound) as caught:
+        CompatPolicy(**policy).check_command(COMMANDS[command])
+    assert caught.value.desc == message
+
+
+def test_crash_ends_the_process_without_a_word() -> None:
+    code = (
+        "from qmpd.profile.models.command_table import COMMANDS\n"
+        "from qmpd.qapi.runtime.policy import CompatPolicy\n"
+        "CompatPolicy(unstable_input='crash').check_command(COMMANDS['x-blockdev-change'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGABRT, b"", b"")
+
+
+def test_members_are_hidden_at_any_depth() -> None:
+    value: list[dict[str, Any]] = [
+        {"name": "a", "list": [{"size": 1}], "x-new": {"size": 2}},
+        {"name": "b"},
+    ]
+    policy = CompatPolicy(unstable_output="hide")
+
+    hidden = policy.hide_output("DerivedList", value, table(MODERN))
+
+    assert hidden == [{"name": "a", "list": [{"size": 1}]}, {"name": "b"}]
+    assert value[0]["x-new"] == {"size": 2}
+    assert CompatPolicy(deprecated_output="hide").hide_output("DerivedList", value, table(MODERN))
+    assert CompatPolicy().hide_output("DerivedList", value, table(MODERN)) is value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"kind": "nested", "depth": "two", "second": 2},
+        {"kind": "plain", "node-name": "n", "next": {"size": 1}},
+        {"kind": "bare"},
+    ],
+)
+def test_branches_of_unions_are_kept(value: dict[str, Any]) -> None:
+    policy = CompatPolicy(unstable_output="hide", deprecated_output="hide")
+
+    assert policy.hide_output("Options", value, table(MODERN)) == value
+
+
+def test_events_are_hidden() -> None:
+    event = EventInfo("OLD", "m", features=("deprecated",))
+
+    assert CompatPolicy(deprecated_output="hide").hides_event(event)
+    assert not CompatPolicy(unstable_output="hide").hides_event(event)
+    assert not CompatPolicy().hides_event(event)
