@@ -16,15 +16,16 @@ class QmpError(Exception):
     """A command failed; `error_class` and `desc` are what the client is told.
 
     :param desc: the description, without a newline
+    :param hint: further lines for people, without the last newline: QMP does not show them, the
+        human monitor and the command line do (QEMU's ``error_append_hint``)
     """
 
     error_class: ClassVar[str] = "GenericError"
-    hint: str | None = None
-    """A further line for people, which QMP does not show; the human monitor does."""
 
-    def __init__(self, desc: str) -> None:
+    def __init__(self, desc: str, hint: str | None = None) -> None:
         super().__init__(desc)
         self.desc = desc
+        self.hint = hint
 
     def prefixed(self, prefix: str) -> QmpError:
         """The same error with `prefix` before its text (QEMU's error_prepend)."""
