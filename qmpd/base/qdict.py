@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 BUCKETS: Final = 512
@@ -22,8 +23,9 @@ def c_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass").replace(b"\0", b"\xc0\x80")
 
 
+@lru_cache(maxsize=1 << 14)
 def bucket(name: str) -> int:
-    """The bucket of member `name`, 0 to 511."""
+    """The bucket of member `name`, 0 to 511 (QEMU's `tdb_hash`, qobject/qdict.c)."""
     data = c_bytes(name)
     value = 0x238F13AF * len(data)
     for index, byte in enumerate(data):

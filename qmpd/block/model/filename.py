@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
 
 from qmpd.base.qdict import member_order, to_json
@@ -81,12 +81,14 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     return options
 
 
-def _kept_order(node: Node, names: Iterable[str]) -> list[str]:
+def _kept_order(node: Node, names: Collection[str]) -> list[str]:
     """Options in the order in which QEMU finds them in a node's.
 
     The members of an inline child's options have been in the tables of all nodes above it, each
     time under another name, and were copied from one to the next.
     """
+    if len(names) == 1:
+        return [*names]
     path: list[str] = []
     child, parent = node, node.inherits_from
     while parent is not None:
