@@ -162,6 +162,11 @@ class Clock(ABC):
     def call_soon(self, callback: Callback) -> None:
         """Call `callback` as soon as what runs now has returned."""
 
+    @property
+    @abstractmethod
+    def idle(self) -> bool:
+        """Whether nothing is due now."""
+
     def task_failed(self, task: Task) -> None:
         """A task nobody waits for ended with an error: raise it where it is seen."""
         assert task.error is not None
@@ -256,6 +261,11 @@ class VirtualClock(Clock):
     def call_soon(self, callback: Callback) -> None:
         """See `Clock.call_soon`; runs inside the next `settle`, `advance` or `run`."""
         self._ready.append(callback)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is due now."""
+        return not self._ready
 
     def settle(self) -> None:
         """Run everything that needs no time to pass."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from qmpd.monitor.monitor import Monitor
 from qmpd.monitor.readline import Readline
 
 if TYPE_CHECKING:
     from qmpd.errors import QmpError
+    from qmpd.loop.events import EventRecord
     from qmpd.monitor.dispatcher import Dispatcher, Work
-    from qmpd.server.chardev.chardev import Chardev
+    from qmpd.monitor.transport import Transport
 
 
-class HmpMonitor:
-    """Frontend of a character device for people (``-monitor``).
+class HmpMonitor(Monitor):
+    """A monitor for people (``-monitor``).
 
     Input is taken key by key; what follows a finished line waits until its
     command has been run.
@@ -26,13 +28,14 @@ class HmpMonitor:
 
     def __init__(
         self,
-        chardev: Chardev,
+        label: str,
+        transport: Transport | None,
         dispatcher: Dispatcher,
         banner: str,
         run: Callable[[str], Work],
         ending: Callable[[], bool],
     ) -> None:
-        self._chardev = chardev
+        super().__init__(label, transport)
         self._dispatcher = dispatcher
         self._banner = banner
         self._run = run
@@ -43,10 +46,9 @@ class HmpMonitor:
         self._running = False
         self._connection = 0
         self._asked_by = 0
-        chardev.attach(self)
 
     def opened(self) -> None:
-        """A peer came: banner and prompt."""
+        """Show banner and prompt."""
         self._connection += 1
         self._readline.restart()
         self._print(self._banner + "\n")
@@ -54,7 +56,7 @@ class HmpMonitor:
             self._print(self._readline.show_prompt())
 
     def closed(self) -> None:
-        """The peer went; what it typed and was not run is dropped."""
+        """Drop what was typed and not run."""
         self._input.clear()
         self._line = None
         self._dispatcher.forget(self)
@@ -70,13 +72,13 @@ class HmpMonitor:
         if not self._running:
             self._print(self._readline.show_prompt())
 
-    def received(self, data: bytes) -> None:
-        """Keys."""
+    def feed(self, data: bytes) -> None:
+        """Take keys; a finished line is run."""
         self._input += data
         self._type()
 
     def drained(self) -> None:
-        """Output has room again."""
+        """Go on with the keys that wait."""
         self._type()
 
     def _type(self) -> None:
@@ -88,10 +90,10 @@ class HmpMonitor:
         if self._line is not None:
             self._dispatcher.wake(self)
         if self._line is not None or self._running:
-            self._chardev.pause_input()
+            self._transport.pause_input()
 
     def next_work(self) -> Work | None:
-        """See `Source`."""
+        """Return the command of the line that was finished last."""
         if self._line is None and not self._running:
             self._type_on()
         if self._line is None:
@@ -106,10 +108,10 @@ class HmpMonitor:
             output, self._line = self._readline.key(self._input.pop(0))
             self._print(output)
         if self._line is None:
-            self._chardev.resume_input()
+            self._transport.resume_input()
 
     def completed(self, value: Any) -> None:
-        """See `Source`."""
+        """Show what the command has printed, and the prompt."""
         self._running = False
         if self._asked_by == self._connection:
             self._print(str(value))
@@ -117,16 +119,19 @@ class HmpMonitor:
             self._print(self._readline.show_prompt())
 
     def failed(self, error: QmpError) -> None:
-        """See `Source`."""
+        """Show the error, and the prompt."""
         self.completed(f"Error: {error.desc}\n")
 
+    def deliver(self, event: EventRecord) -> None:
+        """People are not told of events."""
+
     def flush(self) -> None:
-        """See `Source`: nothing is ever collected here."""
+        """Nothing is ever collected here."""
 
     def _print(self, text: str) -> None:
         # bytes of input above 0x7F were taken as Latin-1 and go back so
         data = text.replace("\r\n", "\n").replace("\n", "\r\n")
         try:
-            self._chardev.write(data.encode("latin-1"))
+            self._transport.write(data.encode("latin-1"))
         except UnicodeEncodeError:
-            self._chardev.write(data.encode())
+            self._transport.write(data.encode())

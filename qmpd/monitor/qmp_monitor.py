@@ -1,4 +1,4 @@
-"""A QMP monitor: sessions of one character device, one after the other."""
+"""A QMP monitor: the sessions of its peers, one after the other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.monitor.monitor import Monitor
 from qmpd.wire.session import BadRequest, Request, Session
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from qmpd.loop.events import EventRecord
     from qmpd.monitor.dispatcher import Dispatcher, Work
     from qmpd.monitor.journal import Journal
-    from qmpd.server.chardev.chardev import Chardev
+    from qmpd.monitor.transport import Transport
 
 LOG = logging.getLogger("qmpd.server")
 
@@ -25,9 +26,14 @@ BACKLOG_LIMIT: Final = 64 << 20
 """Bytes of unread output at which a client is dropped. (QEMU keeps them all, for ever.)"""
 
 
-class QmpMonitor:
-    """Frontend of a character device that speaks QMP.
+class QmpMonitor(Monitor):
+    """A monitor that speaks QMP.
 
+    Until a client has enabled ``oob`` its requests are read one at a time; then up to
+    `QUEUE_LENGTH` are read ahead, and out-of-band ones are run as they are read.  While a
+    request waits for its turn the transport is asked to pause its input.
+
+    :param dispatcher: runs the commands of all monitors of the machine
     :param new_session: makes the state of a new connection
     :param dispatch: makes the coroutine that runs a request
     :param journal: records all traffic
@@ -35,13 +41,14 @@ class QmpMonitor:
 
     def __init__(
         self,
-        chardev: Chardev,
+        label: str,
+        transport: Transport | None,
         dispatcher: Dispatcher,
         new_session: Callable[[], Session],
         dispatch: Callable[[Session, Request], Work],
         journal: Journal | None = None,
     ) -> None:
-        self._chardev = chardev
+        super().__init__(label, transport)
         self._dispatcher = dispatcher
         self._new_session = new_session
         self._dispatch = dispatch
@@ -52,37 +59,33 @@ class QmpMonitor:
         self._out: list[bytes] = []
         self._paused = False
         self._deaf = False
-        chardev.attach(self)
 
     def opened(self) -> None:
-        """A client came: greet it."""
-        LOG.info("client connected", extra={"monitor": self._chardev.label})
+        """Greet a new client."""
+        LOG.info("client connected", extra={"monitor": self.label})
         self._session = self._new_session()
         self._paused = self._deaf = False
         self._send(self._session.greeting())
 
     def closed(self) -> None:
-        """The client went: what it sent and was not handled is dropped.
-
-        Where output is not closed with input it may still read what comes: events.
-        """
-        LOG.info("client disconnected", extra={"monitor": self._chardev.label})
+        """Drop what was not handled; a client whose output is still open goes on to get events."""
+        LOG.info("client disconnected", extra={"monitor": self.label})
         self._deaf = True
         self._queue.clear()
         self._dispatcher.forget(self)
-        if not self._chardev.outlives_input:
+        if not self._transport.outlives_input:
             self._session = None
             self._out.clear()
 
-    def received(self, data: bytes) -> None:
-        """Bytes of requests."""
+    def feed(self, data: bytes) -> None:
+        """Take bytes of requests."""
         if self._session is None:
             return
         self._session.feed(data)
         self._work_off()
 
     def drained(self) -> None:
-        """The client has read again."""
+        """Go on with the requests that wait."""
         if not self._deaf:
             self._work_off()
 
@@ -92,10 +95,10 @@ class QmpMonitor:
             self._read_ahead(self._session)
         self._dispatcher.wake(self)
         if not self._paused and (
-            self._chardev.congested or self._dispatcher.is_waiting(self) or self._held_up()
+            self._transport.congested or self._dispatcher.is_waiting(self) or self._held_up()
         ):
             self._paused = True
-            self._chardev.pause_input()
+            self._transport.pause_input()
 
     def _held_up(self) -> bool:
         """Whether reading on must wait for a command of this monitor's own."""
@@ -104,8 +107,8 @@ class QmpMonitor:
         return not self._session.oob_enabled or len(self._queue) >= QUEUE_LENGTH
 
     def next_work(self) -> Work | None:
-        """See `Source`."""
-        while (session := self._session) is not None and not self._chardev.congested:
+        """Return the next request's command; wrong input is answered here."""
+        while (session := self._session) is not None and not self._transport.congested:
             if session.oob_enabled:
                 self._read_ahead(session)
                 request = self._queue.popleft() if self._queue else None
@@ -114,7 +117,7 @@ class QmpMonitor:
             if request is None:
                 if self._paused:
                     self._paused = False
-                    self._chardev.resume_input()
+                    self._transport.resume_input()
                 return None
             if isinstance(request, Request):
                 self._asked = (session, request)
@@ -125,7 +128,7 @@ class QmpMonitor:
     def _take(self, session: Session) -> Request | BadRequest | None:
         request = session.next_request()
         if self._journal is not None and request is not None:
-            self._journal.received(self._chardev.label, request)
+            self._journal.received(self.label, request)
         return request
 
     def _read_ahead(self, session: Session) -> None:
@@ -151,14 +154,14 @@ class QmpMonitor:
         self._dispatcher.run_aside(self._dispatch(session, request), completed, failed)
 
     def completed(self, value: Any) -> None:
-        """See `Source`."""
+        """Send a success, unless its client has gone."""
         assert self._asked is not None
         (session, request), self._asked = self._asked, None
         if session is self._session:
             self._send(session.reply(request, value))
 
     def failed(self, error: QmpError) -> None:
-        """See `Source`."""
+        """Send an error, unless its client has gone."""
         assert self._asked is not None
         (session, request), self._asked = self._asked, None
         if session is self._session:
@@ -172,27 +175,27 @@ class QmpMonitor:
         if data is None:
             return
         self._send(data)
-        if self._chardev.backlog > BACKLOG_LIMIT:
+        if self._transport.backlog > BACKLOG_LIMIT:
             LOG.warning(
                 "client does not read: dropped with %d bytes unread",
-                self._chardev.backlog,
-                extra={"monitor": self._chardev.label},
+                self._transport.backlog,
+                extra={"monitor": self.label},
             )
-            self._chardev.disconnect()
+            self._transport.disconnect()
 
     def _send(self, data: bytes) -> None:
         if self._journal is not None:
-            self._journal.sent(self._chardev.label, data)
+            self._journal.sent(self.label, data)
         if not self._dispatcher.collecting:
             self.flush()
-            self._chardev.write(data)
+            self._transport.write(data)
             return
         if not self._out:
             self._dispatcher.flush_later(self)
         self._out.append(data)
 
     def flush(self) -> None:
-        """See `Source`."""
+        """Send the answers that were collected in one piece."""
         if self._out:
             out, self._out = self._out, []
-            self._chardev.write(b"".join(out) if len(out) > 1 else out[0])
+            self._transport.write(b"".join(out) if len(out) > 1 else out[0])

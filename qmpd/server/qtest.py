@@ -39,7 +39,7 @@ class QtestChannel:
     def drained(self) -> None:
         """See `Frontend`."""
 
-    def received(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         """Commands, or parts of them."""
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:

@@ -11,10 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import GenericError
-from qmpd.machine.machine import PACKAGE
-from qmpd.monitor.dispatcher import Dispatcher, Work
-from qmpd.monitor.event_throttle import EventThrottle
-from qmpd.profile.personality import QEMU_VERSION, Personality
+from qmpd.monitor.monitors import Monitors
+from qmpd.profile.personality import Personality
 from qmpd.server.address import FdAddress, read_address
 from qmpd.server.chardev.chardev import Chardev, ChardevTable
 from qmpd.server.chardev.stdio import StdioChardev
@@ -22,18 +20,16 @@ from qmpd.server.chardev.stdio import StdioChardev
 if TYPE_CHECKING:
     from qmpd.export.host import MakeDevice
     from qmpd.loop.clock import Task, VirtualClock
-    from qmpd.loop.events import EventRecord
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
     from qmpd.monitor.journal import Journal
+    from qmpd.monitor.monitor import Monitor
     from qmpd.monitor.qmp_monitor import QmpMonitor
     from qmpd.server.address import SocketAddress
     from qmpd.server.nbd_server import NbdServer
     from qmpd.server.vhost_user_server import VhostUserServer
 
 LOG = logging.getLogger("qmpd.server")
-
-BANNER = "QEMU {major}.{minor}.{micro} monitor - type 'help' for more information"
 
 
 def new_event_loop() -> AbstractEventLoop:
@@ -69,20 +65,13 @@ class Server:
         self.guest_clock = guest_clock
         machine.chardevs = self._chardev_infos
         self.chardevs = ChardevTable()
-        self.dispatcher = Dispatcher(
-            loop.call_soon, self._jobs_at_work, lambda: machine.jobs.ending > 0
-        )
+        self.monitors = Monitors(machine, journal, guest_clock)
         self.on_ended: Callable[[], None] | None = None
         """Called when the machine has been shut down and all replies are written."""
-        self._journal = journal
-        self._qmp: list[QmpMonitor] = []
         self._started = False
         self._ending = False
         # on a single one, to look out for the client would keep it from running
         self._several_cpus = len(os.sched_getaffinity(0)) > 1
-        self._unsubscribe = machine.events.subscribe(
-            EventThrottle(guest_clock or machine.clock, self._deliver)
-        )
         machine.on_shutdown = self._shutdown_begins
         machine.listen_nbd = self._listen_nbd
         machine.listen_vhost_user = self._listen_vhost_user
@@ -135,38 +124,18 @@ class Server:
             self.machine.graph.report,
         )
 
-    def _deliver(self, event: EventRecord) -> None:
-        for monitor in self._qmp:
-            monitor.deliver(event)
-
     def may_linger(self) -> bool:
         """Whether nothing but the next request is to be expected: see `Stream`."""
-        clock = self.machine.clock
-        return self._several_cpus and self.dispatcher.idle and getattr(clock, "idle", False)
-
-    def _jobs_at_work(self) -> bool:
-        return not getattr(self.machine.clock, "idle", True)
+        idle = self.monitors.dispatcher.idle and self.machine.clock.idle
+        return self._several_cpus and idle
 
     def add_qmp(self, chardev: Chardev, *, pretty: bool = False, oob: bool = True) -> QmpMonitor:
-        """Serve QMP on `chardev`.
+        """Serve QMP on `chardev`; see `Monitors.add_qmp`.
 
-        :param pretty: indented replies
-        :param oob: offer out-of-band execution (a multiplexed chardev cannot)
         :raises GenericError: when something else uses the chardev
         """
-        from qmpd.monitor.qmp.dispatch import dispatch
-        from qmpd.monitor.qmp_monitor import QmpMonitor
-        from qmpd.wire.session import Session
-
-        version = (QEMU_VERSION["major"], QEMU_VERSION["minor"], QEMU_VERSION["micro"])
-        monitor = QmpMonitor(
-            chardev,
-            self.dispatcher,
-            partial(Session, qemu_version=version, package=PACKAGE, oob=oob, pretty=pretty),
-            partial(dispatch, self.machine),
-            self._journal,
-        )
-        self._qmp.append(monitor)
+        monitor = self.monitors.add_qmp(chardev.label, chardev, pretty=pretty, oob=oob)
+        self._attach(chardev, monitor)
         return monitor
 
     def add_hmp(self, chardev: Chardev) -> HmpMonitor:
@@ -174,28 +143,22 @@ class Server:
 
         :raises GenericError: when something else uses the chardev
         """
-        from qmpd.monitor.hmp_monitor import HmpMonitor
+        monitor = self.monitors.add_hmp(chardev.label, chardev)
+        self._attach(chardev, monitor)
+        return monitor
 
-        return HmpMonitor(
-            chardev,
-            self.dispatcher,
-            BANNER.format(**QEMU_VERSION),
-            self._run_hmp,
-            lambda: self.machine.shutdown_reason is not None,
-        )
-
-    def _run_hmp(self, line: str) -> Work:
-        from qmpd.monitor.human import run_line
-
-        work: Coroutine[Any, Any, str] = run_line(self.machine, line)
-        return work
+    def _attach(self, chardev: Chardev, monitor: Monitor) -> None:
+        try:
+            chardev.attach(monitor)
+        except GenericError:
+            self.monitors.remove(monitor)
+            raise
 
     def print(self, text: str) -> None:
         """Write to standard output, after whatever a monitor there has said before."""
         for chardev in self.chardevs:
             if isinstance(chardev, StdioChardev):
-                for monitor in self._qmp:
-                    monitor.flush()
+                self.monitors.flush()
                 chardev.write(text.encode())
                 return
         sys.stdout.write(text)
@@ -243,11 +206,10 @@ class Server:
         LOG.info("shutdown: %s", self.machine.shutdown_reason)
         if self.machine.shutdown_reason == "host-signal":
             # a command that waits for ever must not keep the process alive
-            self.dispatcher.close()
+            self.monitors.dispatcher.close()
             self.loop.call_soon(self._end)
         else:
-            self.dispatcher.on_stopped = self._end
-            self.dispatcher.stop()
+            self.monitors.stop(self._end)
 
     def _end(self) -> None:
         """Let jobs and nodes go (their events are still sent), then say so."""
@@ -263,8 +225,5 @@ class Server:
 
     def close(self) -> None:
         """Stop serving: clients are disconnected, socket files removed."""
-        self.dispatcher.close()
-        self._unsubscribe()
+        self.monitors.close()
         self.chardevs.close()
-        if self._journal is not None:
-            self._journal.close()

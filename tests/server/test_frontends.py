@@ -38,7 +38,7 @@ class Recorder(NullChardev):
 
     def type(self, data: bytes) -> bytes:
         assert self.frontend is not None
-        self.frontend.received(data)
+        self.frontend.feed(data)
         return self.take()
 
 
@@ -50,7 +50,10 @@ class Human:
         self.waiter = Waiter()
         self.ending = False
         dispatcher = Dispatcher(self.soon.append)
-        self.monitor = HmpMonitor(chardev, dispatcher, "hello", self.run, lambda: self.ending)
+        self.monitor = HmpMonitor(
+            "dev", chardev, dispatcher, "hello", self.run, lambda: self.ending
+        )
+        chardev.attach(self.monitor)
 
     async def run(self, line: str) -> str:
         if line == "wait":

@@ -15,12 +15,12 @@ from qmpd.errors import GenericError
 
 
 class Frontend(Protocol):
-    """What uses a character device."""
+    """What uses a character device; every `qmpd.monitor.monitor.Monitor` is one."""
 
     def opened(self) -> None:
         """A peer is there."""
 
-    def received(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         """The peer sent `data`; not called while input is paused."""
 
     def closed(self) -> None:

@@ -134,7 +134,7 @@ class MuxChardev:
             if port.frontend is not None:
                 port.frontend.drained()
 
-    def received(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         """See `Frontend`: sort out the commands, pass on the rest."""
         plain = bytearray()
         for byte in data:
@@ -155,7 +155,7 @@ class MuxChardev:
 
     def _pass_on(self, data: bytearray) -> None:
         if data and self.focus is not None and self.focus.frontend is not None:
-            self.focus.frontend.received(bytes(data))
+            self.focus.frontend.feed(bytes(data))
 
     def _command(self, key: str) -> None:
         if key in "?h":
@@ -180,5 +180,5 @@ class SilentConsole:
     def drained(self) -> None:
         """See `Frontend`."""
 
-    def received(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         """See `Frontend`."""

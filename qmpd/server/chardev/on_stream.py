@@ -26,7 +26,7 @@ class StreamChardev(Chardev):
     def stream_received(self, data: bytes) -> None:
         """See `StreamUser`."""
         if self.frontend is not None:
-            self.frontend.received(data)
+            self.frontend.feed(data)
 
     def stream_drained(self) -> None:
         """See `StreamUser`."""

@@ -1,0 +1,143 @@
+"""All monitors of one machine, and what they share.
+
+QEMU has one dispatcher for all its monitors (``qmp_dispatcher_co``), one set of limits for
+events (``monitor_qapi_event_throttle_update``) and one list of monitors that events go to.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qmpd.machine.machine import PACKAGE
+from qmpd.monitor.dispatcher import Dispatcher, Work
+from qmpd.monitor.event_throttle import EventThrottle
+from qmpd.monitor.qmp.dispatch import dispatch
+from qmpd.monitor.qmp_monitor import QmpMonitor
+from qmpd.profile.personality import QEMU_VERSION
+from qmpd.wire.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qmpd.loop.clock import Clock
+    from qmpd.loop.events import EventRecord
+    from qmpd.machine.machine import Machine
+    from qmpd.monitor.hmp_monitor import HmpMonitor
+    from qmpd.monitor.journal import Journal
+    from qmpd.monitor.monitor import Monitor
+    from qmpd.monitor.transport import Transport
+
+BANNER = "QEMU {major}.{minor}.{micro} monitor - type 'help' for more information"
+
+
+class Monitors:
+    """The monitors of `machine`; commands of all of them run one at a time, on its clock.
+
+    This is the one way in: sockets, standard input and programs in the same process all
+    ask the machine through a monitor made here.  A program does it so::
+
+        qmp = Monitors(machine).add_qmp("program")
+        qmp.opened()
+        qmp.feed(b'{"execute": "qmp_capabilities"}')
+        qmp.output()        # greeting and answer, each a line
+
+    A command that waits goes on when the machine's clock is run.
+
+    :param journal: records the traffic of all of them
+    :param limits_clock: the time that the limits of events run on; the machine's if absent
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        journal: Journal | None = None,
+        limits_clock: Clock | None = None,
+    ) -> None:
+        self.machine = machine
+        clock = machine.clock
+        self.dispatcher = Dispatcher(
+            clock.call_soon, lambda: not clock.idle, lambda: machine.jobs.ending > 0
+        )
+        self._journal = journal
+        self._monitors: list[Monitor] = []
+        self._unsubscribe = machine.events.subscribe(
+            EventThrottle(limits_clock or clock, self._deliver)
+        )
+
+    def add_qmp(
+        self,
+        label: str,
+        transport: Transport | None = None,
+        *,
+        pretty: bool = False,
+        oob: bool = True,
+    ) -> QmpMonitor:
+        """Make a QMP monitor; it greets its peer once it is `opened`.
+
+        :param label: its name in the journal
+        :param transport: where output goes; kept for `Monitor.output` if absent
+        :param pretty: indented replies
+        :param oob: offer out-of-band execution (a multiplexed character device cannot)
+        """
+        version = (QEMU_VERSION["major"], QEMU_VERSION["minor"], QEMU_VERSION["micro"])
+        monitor = QmpMonitor(
+            label,
+            transport,
+            self.dispatcher,
+            partial(Session, qemu_version=version, package=PACKAGE, oob=oob, pretty=pretty),
+            partial(dispatch, self.machine),
+            self._journal,
+        )
+        self._monitors.append(monitor)
+        return monitor
+
+    def add_hmp(self, label: str, transport: Transport | None = None) -> HmpMonitor:
+        """Make a human monitor; it shows banner and prompt once it is `opened`.
+
+        :param label: its name in the journal
+        :param transport: where output goes; kept for `Monitor.output` if absent
+        """
+        from qmpd.monitor.hmp_monitor import HmpMonitor
+
+        monitor = HmpMonitor(
+            label,
+            transport,
+            self.dispatcher,
+            BANNER.format(**QEMU_VERSION),
+            self._run_line,
+            lambda: self.machine.shutdown_reason is not None,
+        )
+        self._monitors.append(monitor)
+        return monitor
+
+    def remove(self, monitor: Monitor) -> None:
+        """Take a monitor away for good."""
+        monitor.closed()
+        self._monitors.remove(monitor)
+
+    def _run_line(self, line: str) -> Work:
+        from qmpd.monitor.human import run_line
+
+        return run_line(self.machine, line)
+
+    def _deliver(self, event: EventRecord) -> None:
+        for monitor in tuple(self._monitors):
+            monitor.deliver(event)
+
+    def flush(self) -> None:
+        """Send the output that was collected while commands ran."""
+        for monitor in self._monitors:
+            monitor.flush()
+
+    def stop(self, then: Callable[[], None]) -> None:
+        """Begin no further command; calls `then` once the present one has been answered."""
+        self.dispatcher.on_stopped = then
+        self.dispatcher.stop()
+
+    def close(self) -> None:
+        """Give up: a command that waits is ended where it stands; events go nowhere."""
+        self.dispatcher.close()
+        self._unsubscribe()
+        if self._journal is not None:
+            self._journal.close()
