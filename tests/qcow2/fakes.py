@@ -10,6 +10,7 @@ from typing import Any
 
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.drivers.formats.qcow2.bitmaps.store import store_bitmaps
+from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset
 from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
 from qmpd.block.drivers.formats.qcow2.clusters.resize import truncate
 from qmpd.block.drivers.formats.qcow2.creation.create import complete_image, write_first_clusters
@@ -17,7 +18,6 @@ from qmpd.block.drivers.formats.qcow2.creation.options import check_create_optio
 from qmpd.block.drivers.formats.qcow2.opening import open_image
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.entries import READS_AS_ZERO, UNALLOCATED
-from qmpd.block.drivers.formats.qcow2.tables.mapping import get_host_offset
 from qmpd.block.model.driver import BlockStatus
 from qmpd.errors import BlockIOError
 

@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 
 from qmpd.block.drivers.formats.qcow2.creation.options import check_create_options
 from qmpd.block.drivers.formats.qcow2.header import extensions as ext
-from qmpd.block.drivers.formats.qcow2.header.header import (
+from qmpd.block.drivers.formats.qcow2.header.fields import (
     FULL_LENGTH,
+    BitmapsExtension,
+    Extension,
     Header,
+)
+from qmpd.block.drivers.formats.qcow2.header.header import (
     check_tables,
     check_widths,
     decode_header,
@@ -180,8 +184,8 @@ def test_other_files_are_refused() -> None:
 
 def test_a_header_survives() -> None:
     header = Header(size=1 << 30, l1_size=2, backing_file=b"base", backing_format=b"raw")
-    header.unknown_extensions = [ext.Extension(0x1234, b"abcde"), ext.Extension(0x99, b"")]
-    header.bitmaps = ext.BitmapsExtension(1, 32, 0x70000)
+    header.unknown_extensions = [Extension(0x1234, b"abcde"), Extension(0x99, b"")]
+    header.bitmaps = BitmapsExtension(1, 32, 0x70000)
     header.autoclear = 1
     cluster = encode_header(header)
     again = decode_header(cluster[:FULL_LENGTH])
@@ -195,7 +199,7 @@ def test_a_header_survives() -> None:
 
 
 def test_bitmaps_without_the_autoclear_bit_are_dropped() -> None:
-    header = Header(bitmaps=ext.BitmapsExtension(1, 32, 0x70000))
+    header = Header(bitmaps=BitmapsExtension(1, 32, 0x70000))
     cluster = encode_header(header)
     again = decode_header(cluster[:FULL_LENGTH])
     assert ext.read_extensions(again, cluster)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,6 +17,7 @@ from qmpd.block.drivers.formats.qcow2.bitmaps import bitmaps
 from qmpd.block.drivers.formats.qcow2.bitmaps.reopen import reopen_bitmaps_ro, reopen_bitmaps_rw
 from qmpd.block.drivers.formats.qcow2.bitmaps.store import store_bitmaps
 from qmpd.block.drivers.formats.qcow2.clusters.empty import make_empty
+from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset
 from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
 from qmpd.block.drivers.formats.qcow2.clusters.resize import detect_metadata_preallocation, truncate
 from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters, write_compressed
@@ -26,9 +28,8 @@ from qmpd.block.drivers.formats.qcow2.header.layout import INCOMPAT_DIRTY, INT_M
 from qmpd.block.drivers.formats.qcow2.opening import open_image, set_options, update_options
 from qmpd.block.drivers.formats.qcow2.options import read_options
 from qmpd.block.drivers.formats.qcow2.snapshots import snapshots
-from qmpd.block.drivers.formats.qcow2.state import Qcow2State, log
+from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.entries import HAS_OFFSET, READS_AS_ZERO, UNALLOCATED
-from qmpd.block.drivers.formats.qcow2.tables.mapping import get_host_offset
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.driver import BlockDriver, BlockStatus
 from qmpd.block.model.filename import filename
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from qmpd.block.change.reopen import ReopenState
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
+
+log = logging.getLogger("qmpd.block.qcow2")
 
 
 class Qcow2(BlockDriver):

@@ -10,7 +10,7 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     COMPRESSION_TYPES,
     INCOMPAT_CORRUPT,
 )
-from qmpd.block.drivers.formats.qcow2.snapshots.table import NO_ICOUNT, Snapshot
+from qmpd.block.drivers.formats.qcow2.tables.snapshot import NO_ICOUNT, Snapshot
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.drivers.formats.qcow2.bitmaps.load import load_bitmaps
 from qmpd.block.drivers.formats.qcow2.clusters.compress import zstd_available
 from qmpd.block.drivers.formats.qcow2.header.extensions import read_extensions, read_feature_table
+from qmpd.block.drivers.formats.qcow2.header.fields import FULL_LENGTH, Header
 from qmpd.block.drivers.formats.qcow2.header.header import (
-    FULL_LENGTH,
-    Header,
     check_tables,
     check_widths,
     decode_header,
@@ -28,22 +28,25 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     MAX_LENGTH,
     Geometry,
 )
-from qmpd.block.drivers.formats.qcow2.options import RuntimeOptions, read_options
-from qmpd.block.drivers.formats.qcow2.refcounts.check import repair_dirty
-from qmpd.block.drivers.formats.qcow2.refcounts.codec import decode_refcounts, encode_refcounts
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import refcount_init
-from qmpd.block.drivers.formats.qcow2.snapshots.table import read_snapshots
-from qmpd.block.drivers.formats.qcow2.state import Qcow2State, log
-from qmpd.block.drivers.formats.qcow2.tables.cache import TableCache, decode_entries, encode_entries
-from qmpd.block.drivers.formats.qcow2.tables.overlap import (
+from qmpd.block.drivers.formats.qcow2.options import (
     ACTIVE_L2,
     REFCOUNT_BLOCK,
-    pre_write_overlap_check,
+    RuntimeOptions,
+    read_options,
 )
+from qmpd.block.drivers.formats.qcow2.refcounts.codec import decode_refcounts, encode_refcounts
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import refcount_init
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
+from qmpd.block.drivers.formats.qcow2.repair.check import repair_dirty
+from qmpd.block.drivers.formats.qcow2.snapshots.table import read_snapshots
+from qmpd.block.drivers.formats.qcow2.state import Qcow2State
+from qmpd.block.drivers.formats.qcow2.tables.cache import TableCache, decode_entries, encode_entries
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
+
+log = logging.getLogger("qmpd.block.qcow2")
 
 
 async def open_image(

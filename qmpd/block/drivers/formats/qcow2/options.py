@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qmpd.block.drivers.formats.qcow2.header.header import Header
+from qmpd.block.drivers.formats.qcow2.header.fields import Header
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     COMPAT_LAZY_REFCOUNTS,
     INT_MAX,
     MIN_CLUSTER_BITS,
     Geometry,
 )
-from qmpd.block.drivers.formats.qcow2.tables import overlap
 from qmpd.errors import BlockIOError
 
 MIN_L2_TABLES = 2
@@ -26,6 +25,37 @@ SIZE_OPTIONS = ("cache-size", "l2-cache-size", "l2-cache-entry-size", "refcount-
 CRYPT_NAMES = {1: "aes", 2: "luks"}
 """Encryption methods of the header, as the `encrypt.format` option names them."""
 
+# Kinds of metadata that `overlap-check` protects (QEMU's QCow2MetadataOverlap).
+MAIN_HEADER = 1 << 0
+ACTIVE_L1 = 1 << 1
+ACTIVE_L2 = 1 << 2
+REFCOUNT_TABLE = 1 << 3
+REFCOUNT_BLOCK = 1 << 4
+SNAPSHOT_TABLE = 1 << 5
+INACTIVE_L1 = 1 << 6
+INACTIVE_L2 = 1 << 7
+BITMAP_DIRECTORY = 1 << 8
+
+CONSTANT = MAIN_HEADER | ACTIVE_L1 | REFCOUNT_TABLE | SNAPSHOT_TABLE | BITMAP_DIRECTORY
+CACHED = CONSTANT | ACTIVE_L2 | REFCOUNT_BLOCK | INACTIVE_L1
+ALL_METADATA = CACHED | INACTIVE_L2
+
+OVERLAP_TEMPLATES = {"none": 0, "constant": CONSTANT, "cached": CACHED, "all": ALL_METADATA}
+"""Checks of each template of the `overlap-check` option."""
+
+OVERLAP_OPTIONS = {
+    "main-header": MAIN_HEADER,
+    "active-l1": ACTIVE_L1,
+    "active-l2": ACTIVE_L2,
+    "refcount-table": REFCOUNT_TABLE,
+    "refcount-block": REFCOUNT_BLOCK,
+    "snapshot-table": SNAPSHOT_TABLE,
+    "inactive-l1": INACTIVE_L1,
+    "inactive-l2": INACTIVE_L2,
+    "bitmap-directory": BITMAP_DIRECTORY,
+}
+"""Members of `overlap-check` that switch one check each."""
+
 
 @dataclass(frozen=True, slots=True)
 class RuntimeOptions:
@@ -34,7 +64,7 @@ class RuntimeOptions:
     :param l2_tables: capacity of the L2 cache, in slices
     :param l2_slice_bytes: size of an L2 slice, the unit that is cached
     :param refcount_tables: capacity of the refcount block cache, in blocks
-    :param overlap_check: bits of `qmpd.block.drivers.formats.qcow2.tables.overlap`
+    :param overlap_check: kinds of metadata that writes are checked against, `MAIN_HEADER` etc.
     :param discard_passthrough: by `refcounts.Discard`, whether freed clusters are discarded
     """
 
@@ -146,9 +176,9 @@ def _cache_sizes(options: Mapping[str, Any], geometry: Geometry, size: int) -> t
 def _overlap_check(option: str | Mapping[str, Any] | None) -> int:
     """Bits of the checks to do, from a template name or an Qcow2OverlapCheckFlags object."""
     if option is None or isinstance(option, str):
-        return overlap.TEMPLATES[option or "cached"]
-    checks = overlap.TEMPLATES[option.get("template", "cached")]
-    for name, bit in overlap.OPTIONS.items():
+        return OVERLAP_TEMPLATES[option or "cached"]
+    checks = OVERLAP_TEMPLATES[option.get("template", "cached")]
+    for name, bit in OVERLAP_OPTIONS.items():
         if name in option:
             checks = checks | bit if option[name] else checks & ~bit
     return checks

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import logging
 from array import array
 from collections import deque
 from typing import TYPE_CHECKING
 
+from qmpd.block.drivers.formats.qcow2.header.fields import Header
 from qmpd.block.drivers.formats.qcow2.header.header import (
     OFFSET_INCOMPATIBLE,
-    Header,
     check_compression_type,
     encode_header,
 )
@@ -28,13 +27,11 @@ from qmpd.block.drivers.formats.qcow2.tables.entries import EntryRules
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
-    from qmpd.block.drivers.formats.qcow2.clusters.allocate import L2Meta
     from qmpd.block.drivers.formats.qcow2.options import RuntimeOptions
-    from qmpd.block.drivers.formats.qcow2.snapshots.table import Snapshot
     from qmpd.block.drivers.formats.qcow2.tables.cache import TableCache
+    from qmpd.block.drivers.formats.qcow2.tables.l2_meta import L2Meta
+    from qmpd.block.drivers.formats.qcow2.tables.snapshot import Snapshot
     from qmpd.block.model.node import Node
-
-log = logging.getLogger("qmpd.block.qcow2")
 
 
 class Qcow2State:

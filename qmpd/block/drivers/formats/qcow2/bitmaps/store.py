@@ -27,13 +27,10 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     MAX_BITMAP_DIRECTORY_SIZE,
     MAX_BITMAPS,
 )
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import (
-    Discard,
-    alloc_clusters,
-    free_clusters,
-)
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import alloc_clusters, free_clusters
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import Discard
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
 from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
-from qmpd.block.drivers.formats.qcow2.tables.overlap import pre_write_overlap_check
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
 if TYPE_CHECKING:

@@ -12,20 +12,17 @@ from qmpd.block.drivers.formats.qcow2.bitmaps.directory import (
     check_table_entry,
     encode_directory,
 )
-from qmpd.block.drivers.formats.qcow2.header.extensions import BitmapsExtension
+from qmpd.block.drivers.formats.qcow2.header.fields import BitmapsExtension
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     AUTOCLEAR_BITMAPS,
     ENTRY_SIZE,
     MAX_BITMAPS,
 )
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import (
-    Discard,
-    alloc_clusters,
-    free_clusters,
-)
-from qmpd.block.drivers.formats.qcow2.tables import overlap
+from qmpd.block.drivers.formats.qcow2.options import BITMAP_DIRECTORY
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import alloc_clusters, free_clusters
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import Discard
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
 from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries
-from qmpd.block.drivers.formats.qcow2.tables.overlap import pre_write_overlap_check
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -80,7 +77,7 @@ async def update_directory_in_place(s: Qcow2State, entries: list[StoredBitmap]) 
     raw = encode_directory(s, entries)
     if len(raw) != extension.directory_size:
         raise BlockIOError(errno.EINVAL)
-    await pre_write_overlap_check(s, overlap.BITMAP_DIRECTORY, extension.directory_offset, len(raw))
+    await pre_write_overlap_check(s, BITMAP_DIRECTORY, extension.directory_offset, len(raw))
     await s.file.pwrite(extension.directory_offset, raw)
     await _update_header_sync(s)
     s.header.autoclear |= AUTOCLEAR_BITMAPS

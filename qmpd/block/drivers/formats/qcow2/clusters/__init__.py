@@ -1,1 +1,1 @@
-"""Guest clusters: allocating, reading, writing, zeroing, resizing."""
+"""Guest clusters: mapping, allocating, reading, writing, zeroing, resizing."""

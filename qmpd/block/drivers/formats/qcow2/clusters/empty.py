@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from qmpd.block.drivers.formats.qcow2.clusters.zero import cluster_discard
 from qmpd.block.drivers.formats.qcow2.header.header import OFFSET_L1_TABLE
 from qmpd.block.drivers.formats.qcow2.header.layout import ENTRY_SIZE
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import Discard, alloc_clusters
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import alloc_clusters
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import Discard
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:

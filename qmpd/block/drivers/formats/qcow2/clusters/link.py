@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_cluster_table
 from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
 from qmpd.block.drivers.formats.qcow2.header.layout import OFLAG_COPIED
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import (
-    Discard,
-    free_any_cluster,
-    free_clusters,
-)
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import free_any_cluster, free_clusters
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import Discard
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
 from qmpd.block.drivers.formats.qcow2.tables.entries import alloc_range, zero_range
-from qmpd.block.drivers.formats.qcow2.tables.mapping import get_cluster_table
-from qmpd.block.drivers.formats.qcow2.tables.overlap import pre_write_overlap_check
 
 if TYPE_CHECKING:
     from array import array
 
-    from qmpd.block.drivers.formats.qcow2.clusters.allocate import L2Meta
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
+    from qmpd.block.drivers.formats.qcow2.tables.l2_meta import L2Meta
 
 MERGE_READS = 16384
 """Data between two copied regions up to which both are read at once, in bytes."""

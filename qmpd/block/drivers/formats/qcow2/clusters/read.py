@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from qmpd.block.drivers.formats.qcow2.clusters.compress import decompress
+from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset
 from qmpd.block.drivers.formats.qcow2.tables.entries import READS_AS_ZERO, UNALLOCATED, Subcluster
-from qmpd.block.drivers.formats.qcow2.tables.mapping import get_host_offset
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 import errno
+import logging
 from array import array
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.formats.qcow2.bitmaps.bitmaps import check_resize
-from qmpd.block.drivers.formats.qcow2.clusters.allocate import L2Meta, alloc_host_offset
+from qmpd.block.drivers.formats.qcow2.clusters.allocate import alloc_host_offset
 from qmpd.block.drivers.formats.qcow2.clusters.link import link_l2, link_metas, release
-from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters
-from qmpd.block.drivers.formats.qcow2.clusters.zero import cluster_discard, zeroize
-from qmpd.block.drivers.formats.qcow2.header.header import OFFSET_SIZE
-from qmpd.block.drivers.formats.qcow2.header.layout import INT_MAX, REFT_OFFSET_MASK, SECTOR
-from qmpd.block.drivers.formats.qcow2.refcounts.codec import last_used
-from qmpd.block.drivers.formats.qcow2.refcounts.grow import refcount_area
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import (
-    Discard,
-    alloc_clusters_at,
-    free_clusters,
-    get_refcount,
-    process_discards,
-    queue_discard,
-)
-from qmpd.block.drivers.formats.qcow2.state import log
-from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
-from qmpd.block.drivers.formats.qcow2.tables.mapping import (
+from qmpd.block.drivers.formats.qcow2.clusters.mapping import (
     grow_l1_table,
     shrink_l1_table,
     slice_index,
 )
-from qmpd.block.drivers.formats.qcow2.tables.overlap import c_hex, corruption
+from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters
+from qmpd.block.drivers.formats.qcow2.clusters.zero import cluster_discard, zeroize
+from qmpd.block.drivers.formats.qcow2.header.header import OFFSET_SIZE
+from qmpd.block.drivers.formats.qcow2.header.layout import INT_MAX, REFT_OFFSET_MASK, SECTOR
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import (
+    alloc_clusters_at,
+    free_clusters,
+    refcount_area,
+)
+from qmpd.block.drivers.formats.qcow2.refcounts.codec import last_used
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import (
+    Discard,
+    get_refcount,
+    process_discards,
+    queue_discard,
+)
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import c_hex, corruption
+from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
+from qmpd.block.drivers.formats.qcow2.tables.l2_meta import L2Meta
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
+
+log = logging.getLogger("qmpd.block.qcow2")
 
 PREALLOC_MODES = ("off", "metadata", "falloc", "full")
 
@@ -256,7 +261,7 @@ async def _preallocate_data(
     clusters = (geometry.round_up(size) - start_virtual) >> geometry.cluster_bits
     tables = -(-clusters // (geometry.cluster_size // geometry.l2_entry_size)) + 1
     try:
-        start = await refcount_area(s, end, clusters + tables, exact=True)
+        start = await refcount_area(s, end, clusters + tables)
     except BlockIOError as error:
         raise failed(error, "Failed to resize refcount structures") from error
     try:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from qmpd.block.drivers.formats.qcow2.clusters.allocate import L2Meta, alloc_host_offset
+from qmpd.block.drivers.formats.qcow2.clusters.allocate import alloc_host_offset
 from qmpd.block.drivers.formats.qcow2.clusters.compress import compress
 from qmpd.block.drivers.formats.qcow2.clusters.link import link_metas, release
+from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_cluster_table
 from qmpd.block.drivers.formats.qcow2.clusters.read import is_zero_fast
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     COMPRESSED_SECTOR,
     OFFSET_MASK,
     OFLAG_COMPRESSED,
 )
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import alloc_bytes
-from qmpd.block.drivers.formats.qcow2.tables.mapping import get_cluster_table
-from qmpd.block.drivers.formats.qcow2.tables.overlap import pre_write_overlap_check
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import alloc_bytes
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
+from qmpd.block.drivers.formats.qcow2.tables.l2_meta import L2Meta
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:

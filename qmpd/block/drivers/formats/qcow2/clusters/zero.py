@@ -6,15 +6,12 @@ import errno
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_cluster_table, get_host_offset
 from qmpd.block.drivers.formats.qcow2.clusters.read import reads_as_zero
 from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters
 from qmpd.block.drivers.formats.qcow2.header.layout import ALL_ZEROES, OFFSET_MASK, OFLAG_ZERO
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import (
-    Discard,
-    free_any_cluster,
-    pass_discard,
-    process_discards,
-)
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import free_any_cluster, pass_discard
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import Discard, process_discards
 from qmpd.block.drivers.formats.qcow2.tables.entries import (
     ALLOCATED_CLUSTERS,
     READS_AS_ZERO,
@@ -23,7 +20,6 @@ from qmpd.block.drivers.formats.qcow2.tables.entries import (
     alloc_range,
     zero_range,
 )
-from qmpd.block.drivers.formats.qcow2.tables.mapping import get_cluster_table, get_host_offset
 from qmpd.errors import BlockIOError
 
 _BOUNCE = 16 << 20

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qmpd.block.drivers.formats.qcow2.clusters.resize import failed
 from qmpd.block.drivers.formats.qcow2.creation.options import CreateOptions
 from qmpd.block.drivers.formats.qcow2.header.layout import MAX_BACKING_NAME
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import alloc_clusters
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import alloc_clusters
 from qmpd.errors import BlockIOError, QmpError
 
 if TYPE_CHECKING:

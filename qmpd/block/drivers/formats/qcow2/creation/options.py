@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qmpd.block.drivers.formats.qcow2.clusters.compress import zstd_available
-from qmpd.block.drivers.formats.qcow2.header.header import Header, encode_fields
+from qmpd.block.drivers.formats.qcow2.header.fields import Header
+from qmpd.block.drivers.formats.qcow2.header.header import encode_fields
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     AUTOCLEAR_DATA_FILE_RAW,
     COMPAT_LAZY_REFCOUNTS,

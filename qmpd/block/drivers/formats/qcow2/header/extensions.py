@@ -5,18 +5,14 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from qmpd.block.drivers.formats.qcow2.header.fields import BitmapsExtension, Extension, Header
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     AUTOCLEAR_BITMAPS,
     MAX_BITMAP_DIRECTORY_SIZE,
     MAX_BITMAPS,
 )
 from qmpd.errors import BlockIOError
-
-if TYPE_CHECKING:
-    from qmpd.block.drivers.formats.qcow2.header.header import Header
 
 END = 0
 BACKING_FORMAT = 0xE2792ACA
@@ -43,23 +39,6 @@ FEATURE_NAMES: tuple[tuple[int, int, bytes], ...] = (
     (2, 1, b"raw external data"),
 )
 """The feature name table that is written: type (incompatible, compatible, autoclear), bit, name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """An extension as it stands in the file."""
-
-    magic: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class BitmapsExtension:
-    """Where the bitmap directory is: number of bitmaps, size and offset in bytes."""
-
-    nb_bitmaps: int
-    directory_size: int
-    directory_offset: int
 
 
 def walk_extensions(cluster: bytes, start: int, end: int) -> Iterator[Extension]:

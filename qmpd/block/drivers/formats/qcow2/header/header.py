@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from qmpd.block.drivers.formats.qcow2.header import extensions as ext
+from qmpd.block.drivers.formats.qcow2.header.fields import FULL_LENGTH, V2_LENGTH, Header
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     COMPRESSION_TYPES,
     ENTRY_SIZE,
@@ -32,10 +32,6 @@ from qmpd.errors import BlockIOError
 V2 = struct.Struct(">4sIQIIQIIQQIIQ")
 V3 = struct.Struct(">QQQIIB7x")
 UINT64_MAX = (1 << 64) - 1
-V2_LENGTH = V2.size
-FULL_LENGTH = V2.size + V3.size
-"""Bytes of the header this version knows: 112."""
-
 OFFSET_SIZE = 24
 OFFSET_L1_SIZE = 36
 OFFSET_L1_TABLE = 40
@@ -49,50 +45,6 @@ SNAPSHOT_HEADER_SIZE = 40
 def invalid(text: str, number: int = errno.EINVAL) -> BlockIOError:
     """The error of a header that cannot be used."""
     return BlockIOError(number, text)
-
-
-@dataclass(slots=True)
-class Header:
-    """The header's fields, as numbers, and what the extensions say.
-
-    `size` is the virtual size in bytes; offsets are file offsets in bytes.
-    """
-
-    version: int = 3
-    backing_file_offset: int = 0
-    backing_file_size: int = 0
-    cluster_bits: int = 16
-    size: int = 0
-    crypt_method: int = 0
-    l1_size: int = 0
-    l1_table_offset: int = 0
-    refcount_table_offset: int = 0
-    refcount_table_clusters: int = 0
-    nb_snapshots: int = 0
-    snapshots_offset: int = 0
-    incompatible: int = 0
-    compatible: int = 0
-    autoclear: int = 0
-    refcount_order: int = 4
-    header_length: int = FULL_LENGTH
-    compression_type: int = 0
-    unknown_fields: bytes = b""
-    backing_file: bytes | None = None
-    backing_format: bytes | None = None
-    data_file: bytes | None = None
-    bitmaps: ext.BitmapsExtension | None = None
-    unknown_extensions: list[ext.Extension] = field(default_factory=list)
-
-    @property
-    def extensions_end(self) -> int:
-        """Offset where the extensions must have ended."""
-        return self.backing_file_offset or 1 << self.cluster_bits
-
-    def geometry(self) -> Geometry:
-        """The image's geometry."""
-        return Geometry(
-            self.cluster_bits, self.refcount_order, bool(self.incompatible & INCOMPAT_EXTL2)
-        )
 
 
 def decode_header(raw: bytes) -> Header:

@@ -1,1 +1,1 @@
-"""Reference counts: reading, growing, checking, rebuilding."""
+"""Reference counts of clusters, allocation, and the guard of the metadata."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import struct
-import sys
 from array import array
 from typing import TYPE_CHECKING
 
@@ -16,32 +15,31 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     REFT_OFFSET_MASK,
     refcount_metadata_size,
 )
-from qmpd.block.drivers.formats.qcow2.refcounts import refcounts
 from qmpd.block.drivers.formats.qcow2.refcounts.codec import empty_refcounts
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import (
+    NeedBlock,
+    change_refcounts,
+    find_free_clusters,
+    finish_change,
+)
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import corruption
 from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
-from qmpd.block.drivers.formats.qcow2.tables.overlap import corruption
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
-    from qmpd.block.drivers.formats.qcow2.tables.cache import Table
 
-SWAP = sys.byteorder == "little"
 TABLE_POINTER = struct.Struct(">QI")
 """In the header: where the refcount table is, and its clusters."""
 
 
-async def alloc_refcount_block(s: Qcow2State, cluster_index: int) -> Table:
-    """The refcount block for a cluster, to be put back; allocated if there is none.
+async def alloc_refcount_block(s: Qcow2State, cluster_index: int) -> tuple[int, int] | None:
+    """Make the refcount block of a cluster, and a larger refcount table where it needs one.
 
-    :raises TryAgain: it was allocated, maybe where the caller wanted to put something
+    :returns: file offset and bytes of the table that was replaced, for the caller to free
+    :raises NeedBlock: the new block lies where no block counts it
     """
-    s.event("refblock_alloc")
     table_index = cluster_index >> s.geometry.refcount_block_bits
-    offset = await refcounts.block_offset(s, table_index)
-    if offset:
-        s.event("refblock_load")
-        return await s.refcount_cache.get(offset)
     await s.l2_cache.flush()
     new_block = await _new_block(s, cluster_index)
     if table_index < len(s.refcount_table):
@@ -51,20 +49,22 @@ async def alloc_refcount_block(s: Qcow2State, cluster_index: int) -> Table:
             new_block.to_bytes(ENTRY_SIZE, "big"),
         )
         s.set_refcount_block(table_index, new_block)
-        raise refcounts.TryAgain()
+        return None
     s.event("reftable_grow")
     geometry = s.geometry
     used = max(cluster_index, new_block >> geometry.cluster_bits) + 1
     blocks_used = -(-used // geometry.refcount_block_size)
     start = (blocks_used * geometry.refcount_block_size) << geometry.cluster_bits
-    await refcount_area(s, start, 0, exact=False, new_index=table_index, new_block=new_block)
-    raise refcounts.TryAgain()
+    _, replaced = await refcount_area(
+        s, start, 0, exact=False, new_index=table_index, new_block=new_block
+    )
+    return replaced
 
 
 async def _new_block(s: Qcow2State, cluster_index: int) -> int:
     """Place an empty refcount block for `cluster_index`, counted by itself or another; written."""
     geometry = s.geometry
-    new_block = await refcounts.find_free_clusters(s, 1, INT64_MAX)
+    new_block = await find_free_clusters(s, 1, INT64_MAX)
     if new_block == 0:
         raise await corruption(s, "Preventing invalid allocation of refcount block at offset 0")
     own_index = new_block >> geometry.cluster_bits
@@ -73,7 +73,10 @@ async def _new_block(s: Qcow2State, cluster_index: int) -> int:
     if own_index >> bits == cluster_index >> bits:
         counts[own_index & (geometry.refcount_block_size - 1)] = 1
     else:
-        await refcounts.update_refcount(s, new_block, geometry.cluster_size, 1)
+        stop, failure = await change_refcounts(s, own_index, own_index, 1)
+        if isinstance(failure, NeedBlock):
+            raise failure
+        await finish_change(s, own_index, stop, 1, failure)
         await s.refcount_cache.flush()
     table = await s.refcount_cache.get_empty(new_block, counts)
     table.dirty = True
@@ -93,7 +96,7 @@ async def refcount_area(
     exact: bool,
     new_index: int = 0,
     new_block: int = 0,
-) -> int:
+) -> tuple[int, tuple[int, int]]:
     """Make a new refcount table with the blocks it needs, and switch to it.
 
     :param start: file offset of the area, a cluster's; nothing may be in use from there on
@@ -101,7 +104,8 @@ async def refcount_area(
     :param exact: make the table no larger than needed
     :param new_index: table index of `new_block`
     :param new_block: file offset of a refcount block to enter too; 0 for none
-    :returns: file offset of the end of the area
+    :returns: file offset of the end of the area; file offset and bytes of the table that was
+        replaced, for the caller to free
     """
     geometry = s.geometry
     _, total = refcount_metadata_size(
@@ -134,12 +138,11 @@ async def refcount_area(
     await s.pwrite_sync(table_offset, encode_entries(table))
     s.event("refblock_alloc_switch_table")
     await s.pwrite_sync(OFFSET_REFCOUNT_TABLE, TABLE_POINTER.pack(table_offset, clusters))
-    old_offset, old_size = s.header.refcount_table_offset, len(s.refcount_table) * ENTRY_SIZE
+    replaced = s.header.refcount_table_offset, len(s.refcount_table) * ENTRY_SIZE
     s.header.refcount_table_offset = table_offset
     s.header.refcount_table_clusters = clusters
     s.set_refcount_table(table)
-    await refcounts.free_clusters(s, old_offset, old_size, refcounts.Discard.OTHER)
-    return end
+    return end, replaced
 
 
 async def _fill_blocks(

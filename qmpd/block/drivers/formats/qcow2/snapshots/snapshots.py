@@ -6,6 +6,7 @@ import errno
 from array import array
 from typing import TYPE_CHECKING, Final
 
+from qmpd.block.drivers.formats.qcow2.clusters.mapping import grow_l1_table
 from qmpd.block.drivers.formats.qcow2.clusters.resize import failed, truncate
 from qmpd.block.drivers.formats.qcow2.clusters.zero import cluster_discard
 from qmpd.block.drivers.formats.qcow2.header.header import validate_table
@@ -16,24 +17,26 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     OFFSET_MASK,
     OFLAG_COPIED,
 )
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import (
-    Discard,
+from qmpd.block.drivers.formats.qcow2.options import ACTIVE_L1
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import (
     alloc_clusters,
     free_clusters,
-    get_refcount,
-    process_discards,
     update_refcount,
 )
-from qmpd.block.drivers.formats.qcow2.snapshots.table import NO_ICOUNT, Snapshot, write_snapshots
-from qmpd.block.drivers.formats.qcow2.tables import overlap
-from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries, encode_entries
-from qmpd.block.drivers.formats.qcow2.tables.entries import Cluster
-from qmpd.block.drivers.formats.qcow2.tables.mapping import grow_l1_table
-from qmpd.block.drivers.formats.qcow2.tables.overlap import (
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import (
+    Discard,
+    get_refcount,
+    process_discards,
+)
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import (
     c_hex,
     corruption,
     pre_write_overlap_check,
 )
+from qmpd.block.drivers.formats.qcow2.snapshots.table import write_snapshots
+from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries, encode_entries
+from qmpd.block.drivers.formats.qcow2.tables.entries import Cluster
+from qmpd.block.drivers.formats.qcow2.tables.snapshot import NO_ICOUNT, Snapshot
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -176,7 +179,7 @@ async def snapshot_goto(s: Qcow2State, ident: str) -> None:
         raw = bytes(raw).ljust(len(s.l1) * ENTRY_SIZE, b"\0")
         await update_snapshot_refcounts(s, snapshot.l1_table_offset, snapshot.l1_size, 1)
         where = s.header.l1_table_offset
-        await pre_write_overlap_check(s, overlap.ACTIVE_L1, where, len(raw))
+        await pre_write_overlap_check(s, ACTIVE_L1, where, len(raw))
         await s.pwrite_sync(where, raw)
         try:
             # The old table is still the one in memory: its references go now.

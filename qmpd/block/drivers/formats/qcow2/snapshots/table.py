@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.formats.qcow2.header.header import OFFSET_SNAPSHOTS
@@ -12,49 +11,18 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     MAX_SNAPSHOT_EXTRA_DATA,
     MAX_SNAPSHOTS_SIZE,
 )
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import (
-    Discard,
-    alloc_clusters,
-    free_clusters,
-)
-from qmpd.block.drivers.formats.qcow2.tables.overlap import pre_write_overlap_check
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import alloc_clusters, free_clusters
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import Discard
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
+from qmpd.block.drivers.formats.qcow2.tables.snapshot import EXTRA, NO_ICOUNT, Snapshot
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 
 _HEAD = struct.Struct(">QIHHIIQII")
-_EXTRA = struct.Struct(">QQQ")
 _POINTER = struct.Struct(">IQ")
-NO_ICOUNT = (1 << 64) - 1
 MAX_32 = (1 << 32) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """One internal snapshot.
-
-    :param l1_size: entries of its L1 table
-    :param disk_size: virtual size when it was taken, bytes
-    :param vm_state_size: bytes of VM state
-    :param icount: instruction count, `NO_ICOUNT` when unknown
-    :param extra_data_size: bytes of extra data in the table, known and unknown
-    :param disk_only: known to have been taken of this disk only; not in the table
-    """
-
-    l1_table_offset: int
-    l1_size: int
-    id: bytes
-    name: bytes
-    date_sec: int
-    date_nsec: int
-    vm_clock_nsec: int
-    vm_state_size: int
-    disk_size: int
-    icount: int = NO_ICOUNT
-    extra_data_size: int = _EXTRA.size
-    unknown_extra: bytes = b""
-    disk_only: bool = False
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
@@ -69,9 +37,9 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
         snapshot.date_nsec,
         snapshot.vm_clock_nsec,
         small if small <= MAX_32 else 0,
-        max(_EXTRA.size, snapshot.extra_data_size),
+        max(EXTRA.size, snapshot.extra_data_size),
     )
-    extra = _EXTRA.pack(snapshot.vm_state_size, snapshot.disk_size, snapshot.icount)
+    extra = EXTRA.pack(snapshot.vm_state_size, snapshot.disk_size, snapshot.icount)
     return head + extra + snapshot.unknown_extra + snapshot.id + snapshot.name
 
 
@@ -127,7 +95,7 @@ async def _read_entry(s: Qcow2State, index: int, offset: int) -> tuple[Snapshot,
         disk_size=s.size if known[1] is None else known[1],
         icount=NO_ICOUNT if known[2] is None else known[2],
         extra_data_size=extra_size,
-        unknown_extra=bytes(extra[_EXTRA.size :]),
+        unknown_extra=bytes(extra[EXTRA.size :]),
     )
     return snapshot, offset + len(rest)
 

@@ -1,1 +1,1 @@
-"""L1 and L2 tables: entries, cache, mapping, overlap checks."""
+"""Metadata tables as data: entries, snapshots, writes under way, and the cache of tables."""

@@ -13,8 +13,8 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     REFT_OFFSET_MASK,
 )
 from qmpd.block.drivers.formats.qcow2.refcounts.codec import empty_refcounts, encode_refcounts
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import get_refcount
 from qmpd.block.drivers.formats.qcow2.refcounts.grow import TABLE_POINTER
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import get_refcount
 from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
 from qmpd.errors import BlockIOError
 

@@ -15,19 +15,16 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     OFFSET_MASK,
     OFLAG_COPIED,
 )
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import (
-    Discard,
-    alloc_clusters,
-    free_clusters,
-)
-from qmpd.block.drivers.formats.qcow2.tables import overlap
-from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
-from qmpd.block.drivers.formats.qcow2.tables.entries import HAS_OFFSET, READS_AS_ZERO, Subcluster
-from qmpd.block.drivers.formats.qcow2.tables.overlap import (
+from qmpd.block.drivers.formats.qcow2.options import ACTIVE_L1
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import alloc_clusters, free_clusters
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import Discard
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import (
     c_hex,
     corruption,
     pre_write_overlap_check,
 )
+from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
+from qmpd.block.drivers.formats.qcow2.tables.entries import HAS_OFFSET, READS_AS_ZERO, Subcluster
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -247,7 +244,7 @@ async def write_l1_entry(s: Qcow2State, l1_index: int) -> None:
     start = l1_index // count * count
     raw = encode_entries(s.l1[start : start + count]).ljust(size, b"\0")
     where = s.header.l1_table_offset + start * ENTRY_SIZE
-    await pre_write_overlap_check(s, overlap.ACTIVE_L1, where, size)
+    await pre_write_overlap_check(s, ACTIVE_L1, where, size)
     s.event("l1_update")
     await s.pwrite_sync(where, raw)
 

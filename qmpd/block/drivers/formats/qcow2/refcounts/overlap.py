@@ -8,6 +8,7 @@ metadata, and metadata that contradicts itself, make the image corrupt.
 from __future__ import annotations
 
 import errno
+import logging
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.formats.qcow2.header.header import validate_table
@@ -18,42 +19,24 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     MAX_L1_SIZE,
     OFFSET_MASK,
 )
-from qmpd.block.drivers.formats.qcow2.state import log
+from qmpd.block.drivers.formats.qcow2.options import (
+    ACTIVE_L1,
+    ACTIVE_L2,
+    BITMAP_DIRECTORY,
+    INACTIVE_L1,
+    INACTIVE_L2,
+    MAIN_HEADER,
+    REFCOUNT_BLOCK,
+    REFCOUNT_TABLE,
+    SNAPSHOT_TABLE,
+)
 from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 
-MAIN_HEADER = 1 << 0
-ACTIVE_L1 = 1 << 1
-ACTIVE_L2 = 1 << 2
-REFCOUNT_TABLE = 1 << 3
-REFCOUNT_BLOCK = 1 << 4
-SNAPSHOT_TABLE = 1 << 5
-INACTIVE_L1 = 1 << 6
-INACTIVE_L2 = 1 << 7
-BITMAP_DIRECTORY = 1 << 8
-
-CONSTANT = MAIN_HEADER | ACTIVE_L1 | REFCOUNT_TABLE | SNAPSHOT_TABLE | BITMAP_DIRECTORY
-CACHED = CONSTANT | ACTIVE_L2 | REFCOUNT_BLOCK | INACTIVE_L1
-ALL = CACHED | INACTIVE_L2
-
-TEMPLATES = {"none": 0, "constant": CONSTANT, "cached": CACHED, "all": ALL}
-"""Checks of each template of the `overlap-check` option."""
-
-OPTIONS = {
-    "main-header": MAIN_HEADER,
-    "active-l1": ACTIVE_L1,
-    "active-l2": ACTIVE_L2,
-    "refcount-table": REFCOUNT_TABLE,
-    "refcount-block": REFCOUNT_BLOCK,
-    "snapshot-table": SNAPSHOT_TABLE,
-    "inactive-l1": INACTIVE_L1,
-    "inactive-l2": INACTIVE_L2,
-    "bitmap-directory": BITMAP_DIRECTORY,
-}
-"""Members of `overlap-check` that switch one check each."""
+log = logging.getLogger("qmpd.block.qcow2")
 
 NAMES = {
     MAIN_HEADER: "qcow2_header",

@@ -14,13 +14,9 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     OFLAG_COPIED,
     REFT_OFFSET_MASK,
 )
-from qmpd.block.drivers.formats.qcow2.refcounts.rebuild import must_rebuild, rebuild
-from qmpd.block.drivers.formats.qcow2.refcounts.refcounts import (
-    Discard,
-    TryAgain,
-    get_refcount,
-    update_refcount,
-)
+from qmpd.block.drivers.formats.qcow2.refcounts.allocation import TryAgain, update_refcount
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import Discard, get_refcount
+from qmpd.block.drivers.formats.qcow2.repair.rebuild import must_rebuild, rebuild
 from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries, encode_entries
 from qmpd.block.drivers.formats.qcow2.tables.entries import Cluster
 from qmpd.errors import BlockIOError, QmpError

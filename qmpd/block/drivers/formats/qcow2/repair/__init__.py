@@ -1,0 +1,1 @@
+"""Checking an image (qcow2_check_refcounts) and rebuilding its refcounts."""
