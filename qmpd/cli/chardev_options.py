@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from qmpd.cli.report import CommandLineError
 from qmpd.errors import GenericError, NotServed
-from qmpd.options.command_line import CommandLineError
 from qmpd.options.groups import CHARDEV
 from qmpd.options.qemu_opts import Opts, Warn, parse_opts
 from qmpd.profile.personality import Personality
@@ -43,7 +43,7 @@ _HOST_PORT_V6: Final = re.compile(r"\[([^\]]{1,64})\]:([^,]{1,32})")
 MILLISECOND: Final = 0.001
 
 
-def _ignore(_text: str, _hint: str) -> None:
+def _ignore(_text: str, _hint: str | None) -> None:
     """Short forms have always had bare flags: no warning for them."""
 
 

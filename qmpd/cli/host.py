@@ -6,13 +6,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.cli.report import Program
+from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.errors import GenericError, QmpError
-from qmpd.options.command_line import CommandLineError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -49,10 +48,14 @@ def make_storage(name: str) -> Storage:
     return classes[name]()
 
 
-def located(error: QmpError, location: str | None) -> CommandLineError:
-    """`error` as a complaint about one option."""
-    hint = f"{error.hint}\n" if error.hint else ""
-    return CommandLineError(error.desc, hint, location)
+def add_node(server: Server, options: Mapping[str, Any]) -> None:
+    """Open a node as command blockdev-add does, before the server runs.
+
+    :raises GenericError: with QEMU's text
+    """
+    if "node-name" not in options:
+        raise GenericError("'node-name' must be specified for the root node")
+    server.run_now(server.machine.graph.blockdev_add(options))
 
 
 @dataclass
@@ -199,8 +202,8 @@ def run_program(program: Program, main: Callable[[Program], int]) -> int:
     logging.getLogger("qmpd").addHandler(logging_handler)
     try:
         return main(program)
-    except CommandLineError as error:
-        program.message(error.text, error.location, error.hint)
+    except QmpError as error:
+        program.complain(error)
         return 1
 
 

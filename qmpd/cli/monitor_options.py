@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qmpd.cli.host import located
-from qmpd.errors import QmpError
-from qmpd.options.command_line import CommandLineError
+from qmpd.cli.report import CommandLineError, located
+from qmpd.errors import GenericError, QmpError
 from qmpd.options.qemu_opts import Opts, parse_bool
 
 if TYPE_CHECKING:
@@ -79,8 +78,8 @@ def read_values(values: dict[str, str], default_mode: str, location: str) -> Mon
         )
     try:
         pretty = parse_bool("pretty", values.get("pretty", "off"))
-    except CommandLineError as error:
-        raise CommandLineError(error.text, location=location) from None
+    except GenericError as error:
+        raise located(error, location) from None
     if "chardev" not in values:
         raise CommandLineError("Parameter 'chardev' is missing", location=location)
     return MonitorOptions(values["chardev"], mode == "control", pretty, location)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.cli.report import CommandLineError
 from qmpd.errors import GenericError
 from qmpd.options.block_tree import parse_tree, read_tree_value
-from qmpd.options.command_line import CommandLineError
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import Opts, check_identifier
 from qmpd.profile.personality import Personality

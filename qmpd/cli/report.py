@@ -5,14 +5,35 @@ from __future__ import annotations
 import os
 import sys
 
+from qmpd.errors import GenericError, QmpError
+
 
 def put_own_modules_first() -> None:
     """Let modules in ``PYTHONPATH`` hide none of Python's or qmpd's.
 
-    Harnesses set it to trees of their own, for the tools that they run beside this program.
+    Test harnesses set it to trees of their own, for the tools that they run beside this program.
     """
     strange = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path.sort(key=lambda entry: entry in strange and entry != "")
+
+
+class CommandLineError(GenericError):
+    """An option is wrong; the process ends with status 1.
+
+    :param location: the option as given (``-drive file=x``), which QEMU prints before the text;
+        "" for none; None until `located` fills it in
+    """
+
+    def __init__(self, desc: str, hint: str | None = None, location: str | None = None) -> None:
+        super().__init__(desc, hint)
+        self.location = location
+
+
+def located(error: QmpError, location: str | None) -> CommandLineError:
+    """`error` as a complaint about the option at `location`, unless it names its own already."""
+    if isinstance(error, CommandLineError) and error.location is not None:
+        return error
+    return CommandLineError(error.desc, error.hint, location)
 
 
 def _iso_time() -> str:
@@ -32,11 +53,20 @@ class Program:
         self.timestamps = False
         """Whether messages begin with the time (``-msg timestamp=on``)."""
 
-    def message(self, text: str, location: str | None = None, hint: str = "") -> None:
-        """Print a message to standard error."""
+    def message(self, text: str, location: str | None = None, hint: str | None = None) -> None:
+        """Print a message to standard error, as QEMU's ``error_report`` does.
+
+        :param hint: further lines, which follow as they are
+        """
         where = f"{location}: " if location else ""
         time = _iso_time() if self.timestamps else ""
-        self.print_error(f"{time}{self.name}: {where}{text}\n{hint}")
+        more = f"{hint}\n" if hint else ""
+        self.print_error(f"{time}{self.name}: {where}{text}\n{more}")
+
+    def complain(self, error: QmpError) -> None:
+        """Print an error, with its location and hint."""
+        location = error.location if isinstance(error, CommandLineError) else None
+        self.message(error.desc, location, error.hint)
 
     @staticmethod
     def print(text: str) -> None:
@@ -50,6 +80,6 @@ class Program:
         sys.stderr.write(text)
         sys.stderr.flush()
 
-    def warn(self, text: str, location: str | None = None, hint: str = "") -> None:
+    def warn(self, text: str, location: str | None = None, hint: str | None = None) -> None:
         """Print a warning to standard error."""
         self.message(f"warning: {text}", location, hint)

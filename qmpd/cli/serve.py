@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.cli.host import STORAGES, Host, Hosting, located, run_program
-from qmpd.cli.report import Program
-from qmpd.errors import QmpError
-from qmpd.options.block_tree import add_node
-from qmpd.options.command_line import CommandLineError
+from qmpd.cli.host import STORAGES, Host, Hosting, add_node, run_program
+from qmpd.cli.report import CommandLineError, Program, located
+from qmpd.errors import GenericError, QmpError
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import IDENTIFIER, parse_bool, parse_size
 from qmpd.profile.personality import Personality
@@ -165,7 +163,7 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
             _add_disk(host.server, disk)
         for number, text in enumerate(arguments.qmp):
             _add_monitor(host.server, f"monitor{number}", text)
-    except CommandLineError:
+    except QmpError:
         host.abandon()
         raise
     return host.serve()
@@ -194,8 +192,8 @@ def _read_image(text: str, number: int) -> Disk:
     try:
         keys = {key: str(value) for key, value in parse_keyval(rest).tree.items()}
         read_only = parse_bool("read-only", keys.pop("read-only", "off"))
-    except CommandLineError as error:
-        raise CommandLineError(error.text, location=f"--image {text}") from None
+    except GenericError as error:
+        raise located(error, f"--image {text}") from None
     name = _checked_name(keys.pop("name", f"disk{number}"), "--image")
     size = keys.pop("size", None)
     image_format = keys.pop("format", "raw")
@@ -224,7 +222,7 @@ def _checked_name(name: str, option: str) -> str:
 def _checked_size(text: str, option: str) -> int:
     try:
         size = parse_size("size", text)
-    except CommandLineError:
+    except GenericError:
         raise CommandLineError(
             f"'{text}' is no size: bytes, or a number with k, M, G, T", location=option
         ) from None

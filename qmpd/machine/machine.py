@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd import __version__
 from qmpd.base.run_state import RunState
@@ -21,6 +21,7 @@ from qmpd.loop.events import EventBus
 from qmpd.loop.guest_clock import NoGuestClock
 from qmpd.machine.devices.board import Board
 from qmpd.machine.devices.tree import DeviceTree
+from qmpd.machine.drives.options import Drives
 from qmpd.machine.objects import ObjectContainer
 from qmpd.profile.personality import Personality
 from qmpd.qapi.runtime.policy import CompatPolicy
@@ -42,22 +43,6 @@ def _print(text: str) -> None:
 def _print_error(text: str) -> None:
     sys.stderr.write(text)
     sys.stderr.flush()
-
-
-class HotDrives(Protocol):
-    """What HMP's drive_add needs."""
-
-    async def add(self, options: str) -> None:
-        """Add a drive.
-
-        :raises GenericError: QEMU's text
-        """
-
-    async def add_node(self, options: str) -> None:
-        """Add a node that the monitor owns.
-
-        :raises GenericError: QEMU's text
-        """
 
 
 class Machine:
@@ -113,6 +98,7 @@ class Machine:
         self.jobs = JobTable(emit=self.events.emit, clock=clock)
         self.objects = ObjectContainer(self.graph.throttle_groups)
         self.devices = DeviceTree(self, Board() if board is None else board)
+        self.drives = Drives(self.graph, self.devices)
         self.in_preconfig = preconfig
         self.cpus = cpus
         self._autostart = not paused
@@ -122,8 +108,6 @@ class Machine:
         self.shutdown_reason: str | None = None
         self._jobs_ended = False
         self.on_shutdown: Callable[[], None] | None = None
-        self.hot_drives: HotDrives | None = None
-        """Adds drives as -drive does, where there is such a command line."""
         self.chardevs: Callable[[], list[dict[str, Any]]] = list
         """Tells the ChardevInfo of every character device of the process."""
         if self._autostart and not preconfig:

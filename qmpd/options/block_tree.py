@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import GenericError
-from qmpd.options.command_line import CommandLineError
 from qmpd.options.keyval import parse_keyval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from qmpd.qapi.runtime.policy import CompatPolicy
-    from qmpd.server.server import Server
 
 
 def parse_tree(text: str, implied_key: str | None) -> dict[str, Any]:
     """`text` as a tree of JSON values (strings only where it is no JSON).
 
-    :raises CommandLineError: with QEMU's text
+    :raises GenericError: with QEMU's text
     """
     if text.startswith("{"):
         from qmpd.errors import QmpError
@@ -27,13 +23,13 @@ def parse_tree(text: str, implied_key: str | None) -> dict[str, Any]:
         try:
             tree = parse_json(text)
         except QmpError as error:
-            raise CommandLineError(error.desc) from None
+            raise GenericError(error.desc) from None
         if not isinstance(tree, dict):
-            raise CommandLineError("JSON parse error, expecting value")
+            raise GenericError("JSON parse error, expecting value")
         return tree
     parsed = parse_keyval(text, implied_key)
     if parsed.wants_help:
-        raise CommandLineError("Help is not available for this option")
+        raise GenericError("Help is not available for this option")
     return parsed.tree
 
 
@@ -42,8 +38,7 @@ def read_option_value(
 ) -> dict[str, Any]:
     """Read `text` as a value of QAPI type `type_name`; plain JSON values.
 
-    :raises CommandLineError: a syntax error
-    :raises GenericError: it does not fit the type
+    :raises GenericError: a syntax error, or it does not fit the type
     """
     tree = parse_tree(text, implied_key)
     return read_tree_value(type_name, tree, keyval=not text.startswith("{"), policy=policy)
@@ -69,8 +64,7 @@ def read_tree_value(
 def read_nbd_server(text: str) -> dict[str, Any]:
     """The parameters of the storage daemon's ``--nbd-server``, as of NbdServerOptions.
 
-    :raises CommandLineError: a syntax error
-    :raises GenericError: they do not fit
+    :raises GenericError: a syntax error, or they do not fit
     """
     tree = parse_tree(text, None)
     keyval = not text.startswith("{")
@@ -92,13 +86,3 @@ def read_nbd_server(text: str) -> dict[str, Any]:
             raise
         raise GenericError(error.desc.replace("'", "'addr.", 1)) from None
     return {**rest, "addr": given}
-
-
-def add_node(server: Server, options: Mapping[str, Any]) -> None:
-    """Open a node as command blockdev-add does.
-
-    :raises GenericError: with QEMU's text
-    """
-    if "node-name" not in options:
-        raise GenericError("'node-name' must be specified for the root node")
-    server.run_now(server.machine.graph.blockdev_add(options))

@@ -1,23 +1,8 @@
-"""An option of a command line, and what is wrong with one."""
+"""One option of a command line."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-
-class CommandLineError(Exception):
-    """Something on the command line is wrong; the process ends with status 1.
-
-    :param text: QEMU's text, without location
-    :param hint: further lines, each ended by a newline
-    :param location: the option as given (``-drive file=x``); None where the text stands alone
-    """
-
-    def __init__(self, text: str, hint: str = "", location: str | None = None) -> None:
-        super().__init__(text)
-        self.text = text
-        self.hint = hint
-        self.location = location
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +10,8 @@ class Option:
     """One option of a command line, as it was given.
 
     :param name: without dashes
-    :param argument: None when it takes none
-    :param location: option and argument as they were written: messages begin with it
+    :param argument: None for an option without an argument
+    :param location: option and argument as they were written; messages about it begin with this
     """
 
     name: str
@@ -35,6 +20,6 @@ class Option:
 
     @property
     def value(self) -> str:
-        """The argument of an option that takes one."""
+        """The argument of an option that always has one."""
         assert self.argument is not None
         return self.argument

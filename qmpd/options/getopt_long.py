@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from qmpd.options.command_line import CommandLineError, Option
+from qmpd.errors import GenericError
+from qmpd.options.command_line import Option
 
 STRAY: Final = ""
 """Name of the option that a word stands for which belongs to no option."""
@@ -25,7 +26,7 @@ class Getopt:
     def parse(self, words: Sequence[str]) -> Iterator[Option]:
         """Cut a command line into options, one after the other; ``--`` ends it.
 
-        :raises CommandLineError: in the words of the C library, when it comes to that option
+        :raises GenericError: in the words of the C library, when it comes to that option
         """
         rest = list(words)
         while rest and (word := rest.pop(0)) != "--":
@@ -40,19 +41,19 @@ class Getopt:
         name, equals, value = word[2:].partition("=")
         found = [name] if name in self._long else [n for n in self._long if n.startswith(name)]
         if not found:
-            raise CommandLineError(f"unrecognized option '{word}'")
+            raise GenericError(f"unrecognized option '{word}'")
         if len(found) > 1:
             choices = " ".join(f"'--{choice}'" for choice in found)
-            raise CommandLineError(f"option '{word}' is ambiguous; possibilities: {choices}")
+            raise GenericError(f"option '{word}' is ambiguous; possibilities: {choices}")
         full = found[0]
         if not self._long[full]:
             if equals:
-                raise CommandLineError(f"option '--{full}' doesn't allow an argument")
+                raise GenericError(f"option '--{full}' doesn't allow an argument")
             return Option(full, None, word)
         if equals:
             return Option(full, value, word)
         if not rest:
-            raise CommandLineError(f"option '--{full}' requires an argument")
+            raise GenericError(f"option '--{full}' requires an argument")
         value = rest.pop(0)
         return Option(full, value, f"{word} {value}")
 
@@ -61,7 +62,7 @@ class Getopt:
         while letters:
             letter, letters = letters[0], letters[1:]
             if letter not in self._short:
-                raise CommandLineError(f"invalid option -- '{letter}'")
+                raise GenericError(f"invalid option -- '{letter}'")
             full = self._short[letter]
             if not self._long[full]:
                 yield Option(full, None, word)
@@ -70,6 +71,6 @@ class Getopt:
                 yield Option(full, letters, word)
                 return
             if not rest:
-                raise CommandLineError(f"option requires an argument -- '{letter}'")
+                raise GenericError(f"option requires an argument -- '{letter}'")
             value = rest.pop(0)
             yield Option(full, value, f"{word} {value}")

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from qmpd.options.command_line import CommandLineError
+from qmpd.errors import GenericError
 
 Tree: TypeAlias = "dict[str, Value]"
 Value: TypeAlias = "str | Tree | list[Value]"
@@ -39,7 +39,7 @@ def parse_keyval(text: str, implied_key: str | None = None) -> KeyvalOptions:
     """Parse `text`.
 
     :param implied_key: key of a first value that is given without one
-    :raises CommandLineError: with QEMU's text
+    :raises GenericError: with QEMU's text
     """
     result = KeyvalOptions()
     rest = text
@@ -67,7 +67,7 @@ def _parse_one(result: KeyvalOptions, text: str, implied_key: str | None) -> str
             return after[1:]
     names = _split(key)
     if not after.startswith("="):
-        raise CommandLineError(f"Expected '=' after parameter '{key}'")
+        raise GenericError(f"Expected '=' after parameter '{key}'")
     value, rest = _value(after[1:])
     _put_path(result.tree, names, key, value)
     return rest
@@ -82,11 +82,11 @@ def _split(key: str) -> list[str]:
             match = _NAME.match(key, position)
         end = match.end() if match else position
         if match is None or (end < len(key) and key[end] != "."):
-            raise CommandLineError(f"Invalid parameter '{key}'")
+            raise GenericError(f"Invalid parameter '{key}'")
         name = match.group()
         if len(name) > FRAGMENT_MAX:
             what = "" if name == key else " fragment"
-            raise CommandLineError(f"Parameter{what} '{name}' is too long")
+            raise GenericError(f"Parameter{what} '{name}' is too long")
         names.append(name)
         if end == len(key):
             return names
@@ -115,10 +115,10 @@ def _put_path(tree: Tree, names: list[str], key: str, value: str) -> None:
         inner = here.setdefault(name, {})
         if not isinstance(inner, dict):
             prefix = ".".join(names[:depth])
-            raise CommandLineError(f"Parameters '{prefix}.*' used inconsistently")
+            raise GenericError(f"Parameters '{prefix}.*' used inconsistently")
         here = inner
     if isinstance(here.get(names[-1]), dict):
-        raise CommandLineError(f"Parameters '{key}.*' used inconsistently")
+        raise GenericError(f"Parameters '{key}.*' used inconsistently")
     here[names[-1]] = value
 
 
@@ -135,9 +135,9 @@ def _listify(tree: Tree, prefix: str) -> Tree | list[Value]:
     if not indices:
         return tree
     if len(indices) != len(tree):
-        raise CommandLineError(f"Parameters '{prefix}*' used inconsistently")
+        raise GenericError(f"Parameters '{prefix}*' used inconsistently")
     by_index = {int(name): tree[name] for name in indices}
     for index in range(len(by_index)):
         if index not in by_index:
-            raise CommandLineError(f"Parameter '{prefix}{index}' missing")
+            raise GenericError(f"Parameter '{prefix}{index}' missing")
     return [by_index[index] for index in range(len(by_index))]

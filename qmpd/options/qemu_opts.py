@@ -9,20 +9,20 @@ from enum import Enum
 from typing import Final
 
 from qmpd.base import scalars
-from qmpd.options.command_line import CommandLineError
+from qmpd.errors import GenericError
 
-Warn = Callable[[str, str], None]
-"""Takes the text of a warning, and its further lines."""
+Warn = Callable[[str, str | None], None]
+"""Takes the text of a warning, and its hint: further lines without the last newline."""
 
 IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 
 IDENTIFIER_HINT: Final = (
-    "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.\n"
+    "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter."
 )
 
 SIZE_HINT: Final = (
     "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
-    "and exabytes, respectively.\n"
+    "and exabytes, respectively."
 )
 
 
@@ -88,12 +88,12 @@ class Opts:
     def set(self, name: str, value: str) -> None:
         """Add a parameter.
 
-        :raises CommandLineError: the group does not have it, or not with such a value
+        :raises GenericError: the group does not have it, or not with such a value
         """
         kinds = self.group.kinds
         if kinds is not None:
             if name not in kinds:
-                raise CommandLineError(f"Invalid parameter '{name}'")
+                raise GenericError(f"Invalid parameter '{name}'")
             _CHECKS[kinds[name]](name, value)
         self.values.append((name, value))
 
@@ -104,40 +104,40 @@ class Opts:
 def parse_bool(name: str, value: str) -> bool:
     """Read on or off (and their synonyms).
 
-    :raises CommandLineError: it is neither
+    :raises GenericError: it is neither
     """
     try:
         return scalars.parse_bool(value)
     except ValueError:
-        raise CommandLineError(f"Parameter '{name}' expects 'on' or 'off'") from None
+        raise GenericError(f"Parameter '{name}' expects 'on' or 'off'") from None
 
 
 def parse_number(name: str, value: str) -> int:
     """Read an unsigned 64-bit number, decimal, octal or hexadecimal.
 
-    :raises CommandLineError: it is none
+    :raises GenericError: it is none
     """
     try:
         return scalars.parse_uint64(value)
     except scalars.TooLarge:
         text = f"Value '{value}' is too large for parameter '{name}'"
-        raise CommandLineError(text) from None
+        raise GenericError(text) from None
     except ValueError:
-        raise CommandLineError(f"Parameter '{name}' expects a number") from None
+        raise GenericError(f"Parameter '{name}' expects a number") from None
 
 
 def parse_size(name: str, value: str) -> int:
     """Read a number of bytes with an optional suffix.
 
-    :raises CommandLineError: it is none
+    :raises GenericError: it is none
     """
     try:
         return scalars.parse_size(value)
     except scalars.TooLarge:
         text = f"Value '{value}' is out of range for parameter '{name}'"
-        raise CommandLineError(text) from None
+        raise GenericError(text) from None
     except ValueError:
-        raise CommandLineError(
+        raise GenericError(
             f"Parameter '{name}' expects a non-negative number below 2^64", SIZE_HINT
         ) from None
 
@@ -157,10 +157,10 @@ _CHECKS: Final[dict[Kind, Callable[[str, str], object]]] = {
 def check_identifier(text: str) -> None:
     """See that `text` may be an id.
 
-    :raises CommandLineError: it may not
+    :raises GenericError: it may not
     """
     if IDENTIFIER.match(text) is None:
-        raise CommandLineError("Parameter 'id' expects an identifier", IDENTIFIER_HINT)
+        raise GenericError("Parameter 'id' expects an identifier", IDENTIFIER_HINT)
 
 
 def value_until_comma(text: str) -> tuple[str, str]:
@@ -203,7 +203,7 @@ def _flag(word: str, warn: Warn) -> tuple[str, str]:
     instead = f"nodelay={'on' if value == 'off' else 'off'}" if name == "delay" else None
     warn(
         f"short-form boolean option '{word}' deprecated",
-        f"Please use {instead or f'{name}={value}'} instead\n",
+        f"Please use {instead or f'{name}={value}'} instead",
     )
     return name, value
 
@@ -215,7 +215,7 @@ def parse_opts(
 
     :param implied: whether a first value may stand without its key
     :param into: add to this earlier use (a group that merges)
-    :raises CommandLineError: with QEMU's text
+    :raises GenericError: with QEMU's text
     """
     opts = Opts(group) if into is None else into
     first = group.implied if implied else None
@@ -223,7 +223,7 @@ def parse_opts(
     for pair in _pairs(text, first, silent):
         if pair is not None and pair[0] == "id":
             if group.merge:
-                raise CommandLineError("Invalid parameter 'id'")
+                raise GenericError("Invalid parameter 'id'")
             check_identifier(pair[1])
             opts.id = pair[1]
             break

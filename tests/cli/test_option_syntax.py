@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from qmpd.cli.chardev_options import parse_short_form
 from qmpd.cli.system.qemu_options import split_options
+from qmpd.errors import GenericError
 from qmpd.options import groups as option_groups
-from qmpd.options.command_line import CommandLineError
 from qmpd.options.getopt_long import Getopt
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import Opts, help_text, parse_number, parse_opts, parse_size
@@ -59,9 +59,9 @@ def test_keyval(text: str, tree: dict[str, Any]) -> None:
     ],
 )
 def test_keyval_complaints(text: str, complaint: str) -> None:
-    with pytest.raises(CommandLineError) as caught:
+    with pytest.raises(GenericError) as caught:
         parse_keyval(text, "driver")
-    assert caught.value.text == complaint
+    assert caught.value.desc == complaint
 
 
 @pytest.mark.parametrize("text", ["help", "?", "x,help", "help,a=1", "x,?"])
@@ -95,7 +95,9 @@ def test_keyval_reads_what_was_written(tree: dict[str, Any]) -> None:
 
 def opts_of(text: str) -> tuple[Opts, list[str]]:
     warnings: list[str] = []
-    opts = parse_opts(option_groups.CHARDEV, text, lambda text, hint: warnings.append(text + hint))
+    opts = parse_opts(
+        option_groups.CHARDEV, text, lambda text, hint: warnings.append(f"{text}: {hint}")
+    )
     return opts, warnings
 
 
@@ -115,9 +117,9 @@ def test_opts_flags() -> None:
     assert opts.flag("server")
     assert not opts.flag("wait", True)
     assert warnings == [
-        "short-form boolean option 'server' deprecatedPlease use server=on instead\n",
-        "short-form boolean option 'nowait' deprecatedPlease use wait=off instead\n",
-        "short-form boolean option 'delay' deprecatedPlease use nodelay=off instead\n",
+        "short-form boolean option 'server' deprecated: Please use server=on instead",
+        "short-form boolean option 'nowait' deprecated: Please use wait=off instead",
+        "short-form boolean option 'delay' deprecated: Please use nodelay=off instead",
     ]
 
 
@@ -132,18 +134,18 @@ def test_opts_flags() -> None:
     ],
 )
 def test_opts_complaints(text: str, complaint: str) -> None:
-    with pytest.raises(CommandLineError) as caught:
+    with pytest.raises(GenericError) as caught:
         opts_of(text)
-    assert caught.value.text == complaint
+    assert caught.value.desc == complaint
 
 
 def test_merging_options_add_up() -> None:
-    def warn(_text: str, _hint: str) -> None: ...
+    def warn(_text: str, _hint: str | None) -> None: ...
 
     first = parse_opts(option_groups.MEMORY, "64", warn)
     both = parse_opts(option_groups.MEMORY, "slots=2", warn, into=first)
     assert list(both) == [("size", "64"), ("slots", "2")]
-    with pytest.raises(CommandLineError, match="Invalid parameter 'id'"):
+    with pytest.raises(GenericError, match="Invalid parameter 'id'"):
         parse_opts(option_groups.MEMORY, "id=x", warn)
 
 
@@ -175,7 +177,7 @@ def test_sizes(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "k", "1.5", "0x10k", "1kk", "16E", "-1", "x", "1e3"])
 def test_no_sizes(text: str) -> None:
-    with pytest.raises(CommandLineError):
+    with pytest.raises(GenericError):
         parse_size("size", text)
 
 
@@ -237,6 +239,6 @@ def test_getopt() -> None:
     ],
 )
 def test_getopt_complaints(word: str, complaint: str) -> None:
-    with pytest.raises(CommandLineError) as caught:
+    with pytest.raises(GenericError) as caught:
         getopt(word)
-    assert caught.value.text == complaint
+    assert caught.value.desc == complaint

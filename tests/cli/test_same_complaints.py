@@ -75,7 +75,7 @@ def _complaint(argv: list[str], folder: Path) -> tuple[int, str]:
         argv, cwd=folder, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL
     )
     text = result.stderr
-    for name in ("qemu-system-x86_64", "qemu-storage-daemon", "system.py", "storage_daemon.py"):
+    for name in ("qemu-system-x86_64", "qemu-storage-daemon", "main.py"):
         text = text.replace(f"{name}:", "PROGRAM:").replace(f"{name} ", "PROGRAM ")
     return result.returncode, text
 

@@ -17,7 +17,7 @@ QUIET = 0.1
 """Seconds without an event after which none follows."""
 
 QUERIES = ("qmp_capabilities", "query-block", "query-named-block-nodes", "quit")
-_PROGRAM = re.compile(r"^[^:\n]*system[^: \n]*:", re.M)
+_PROGRAM = re.compile(r"^[^:\n]*(?:system|main\.py)[^: \n]*:", re.M)
 _TEMPORARY = re.compile(r"/var/tmp/vl\.\w{6}")
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from qmpd.cli.report import Program, put_own_modules_first
-from qmpd.options.command_line import CommandLineError, Option
+from qmpd.errors import QmpError
+from qmpd.options.command_line import Option
 from qmpd.options.getopt_long import Getopt
 
 OPTIONS: Final = {
@@ -42,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 sys.stdout.write(text)
                 return 0
             options.append(option)
-    except CommandLineError as error:
-        program.message(error.text, error.location, error.hint)
+    except QmpError as error:
+        program.complain(error)
         return 1
     from qmpd.cli.host import run_program
 
@@ -89,7 +90,7 @@ def _run(program: Program, options: list[Option]) -> int:
             if not setup.apply(option):
                 return 0
         return host.serve()
-    except CommandLineError:
+    except QmpError:
         host.abandon()
         raise
 

@@ -6,12 +6,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from qmpd.cli.chardev_options import BACKENDS, ChardevFactory, parse_chardev
-from qmpd.cli.host import located
+from qmpd.cli.host import add_node
 from qmpd.cli.monitor_options import add_monitor, read_tree
 from qmpd.cli.object_options import add_object, object_help
+from qmpd.cli.report import CommandLineError, located
 from qmpd.errors import QmpError
-from qmpd.options.block_tree import add_node, read_nbd_server, read_option_value
-from qmpd.options.command_line import CommandLineError, Option
+from qmpd.options.block_tree import read_nbd_server, read_option_value
+from qmpd.options.command_line import Option
 from qmpd.options.getopt_long import STRAY
 from qmpd.options.qemu_opts import help_text
 from qmpd.profile.personality import Personality
@@ -56,15 +57,11 @@ class StorageDaemonOptions:
             return action(option.value)
         except QmpError as error:
             raise located(error, option.location) from None
-        except CommandLineError as error:
-            if error.location is None:
-                error.location = option.location
-            raise
 
     def _inform(self, text: str) -> None:
         self._program.message(f"info: {text}", self._location)
 
-    def _warn(self, text: str, hint: str) -> None:
+    def _warn(self, text: str, hint: str | None = None) -> None:
         self._program.warn(text, self._location, hint)
 
     def _blockdev(self, text: str) -> bool:
@@ -116,5 +113,5 @@ class StorageDaemonOptions:
 
     def _trace(self, text: str) -> bool:
         name = text.split(",", 1)[0]
-        self._warn(f"trace event '{name.removeprefix('enable=')}' does not exist", "")
+        self._warn(f"trace event '{name.removeprefix('enable=')}' does not exist")
         return True

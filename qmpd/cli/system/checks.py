@@ -11,8 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from qmpd.cli.report import CommandLineError
+from qmpd.errors import GenericError
 from qmpd.options import groups as groups
-from qmpd.options.command_line import CommandLineError
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import OptionGroup, Opts, Warn, parse_number, parse_opts
 
@@ -114,15 +115,13 @@ def _vga(text: str, _warn: Warn) -> None:
 
         print_vgas()
     if text.split(",")[0] not in VGAS:
-        error = CommandLineError(f"unknown vga type: {text}")
-        error.location = ""
-        raise error
+        raise CommandLineError(f"unknown vga type: {text}", location="")
 
 
 def _seed(text: str, _warn: Warn) -> None:
     try:
         parse_number("seed", text)
-    except CommandLineError:
+    except GenericError:
         raise CommandLineError(f"Invalid seed number: {text}") from None
 
 
@@ -172,14 +171,10 @@ def _boot(text: str, _warn: Warn) -> None:
     tree = parse_keyval(text, "order").tree
     for name in tree:
         if name not in (groups.BOOT.kinds or {}):
-            error = CommandLineError(f"Parameter 'boot.{name}' is unexpected")
-            error.location = ""
-            raise error
+            raise CommandLineError(f"Parameter 'boot.{name}' is unexpected", location="")
     for device in str(tree.get("order", "")):
         if not "a" <= device <= "p":
-            error = CommandLineError(f"Invalid boot device '{device}'")
-            error.location = ""
-            raise error
+            raise CommandLineError(f"Invalid boot device '{device}'", location="")
 
 
 def _readconfig(text: str, _warn: Warn) -> None:
@@ -195,7 +190,7 @@ def _readconfig(text: str, _warn: Warn) -> None:
 def _trace(text: str, warn: Warn) -> None:
     opts = _opts(groups.TRACE, text, warn)
     if opts.get("enable") is not None:
-        warn(f"trace event '{opts.get('enable')}' does not exist", "")
+        warn(f"trace event '{opts.get('enable')}' does not exist", None)
 
 
 def _library(text: str, _warn: Warn) -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.cli.chardev_options import parse_short_form
 from qmpd.cli.monitor_options import MonitorOptions, read_opts
-from qmpd.cli.report import Program
+from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.cli.system.checks import CHECKS, COMPAT_VALUES, UNSERVED
 from qmpd.cli.system.machine_options import MachineOptions
 from qmpd.cli.system.qemu_options import DISK_IMAGE, OTHER_TARGETS
+from qmpd.errors import GenericError, QmpError
 from qmpd.options import groups as groups
 from qmpd.options.block_tree import parse_tree
-from qmpd.options.command_line import CommandLineError, Option
+from qmpd.options.command_line import Option
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import Opts, Warn, help_text, parse_opts
 
@@ -38,13 +39,9 @@ DRIVES: Final = {
 
 
 def _read_value(type_name: str, text: str, implied_key: str | None = None) -> dict[str, Any]:
-    from qmpd.errors import GenericError
     from qmpd.options.block_tree import read_option_value
 
-    try:
-        return read_option_value(type_name, text, implied_key)
-    except GenericError as error:
-        raise CommandLineError(error.desc) from None
+    return read_option_value(type_name, text, implied_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +140,8 @@ class ConfigReader:
         self._option = option
         try:
             self._read(option)
-        except CommandLineError as error:
-            if error.location is None:
-                error.location = option.location
-            raise
+        except QmpError as error:
+            raise located(error, option.location) from None
 
     def _read(self, option: Option) -> None:
         name = option.name
@@ -169,7 +164,7 @@ class ConfigReader:
                 CHECKS[name](option.value, self.warn)
             self.config.hardware.setdefault(name, []).append(option.argument or "")
 
-    def warn(self, text: str, hint: str) -> None:
+    def warn(self, text: str, hint: str | None = None) -> None:
         """Print a warning about the option at hand."""
         self._program.warn(text, self._option.location, hint)
 
@@ -271,9 +266,9 @@ class ConfigReader:
             try:
                 opts = parse_short_form(label, text)
                 self._note_id(groups.CHARDEV, label)
-            except CommandLineError as error:
-                if error.text:
-                    self._program.message(error.text, self._option.location, error.hint)
+            except GenericError as error:
+                if error.desc:
+                    self._program.message(error.desc, self._option.location, error.hint)
                 raise CommandLineError(f"parse error: {text}") from None
             self.config.chardevs.append(self._later(opts))
         options = MonitorOptions(label, control, pretty, self._option.location)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from qmpd.options.command_line import CommandLineError
+from qmpd.cli.report import CommandLineError
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import parse_bool
 
@@ -134,7 +134,7 @@ class MachineOptions:
         if self.name not in machine_names():
             raise CommandLineError(
                 f'unsupported machine type: "{self.type}"',
-                "Use -machine help to list supported machines\n",
+                "Use -machine help to list supported machines",
             )
         self._check_properties()
         self._check_smp()

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from qmpd.cli.report import Program, put_own_modules_first
 from qmpd.cli.system.qemu_options import split_options
-from qmpd.options.command_line import CommandLineError, Option
+from qmpd.errors import QmpError
+from qmpd.options.command_line import Option
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,8 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     program = Program(words[0])
     try:
         return _main(program, split_options(words[1:]))
-    except CommandLineError as error:
-        program.message(error.text, error.location, error.hint)
+    except QmpError as error:
+        program.complain(error)
         return 1
     except SystemExit as end:
         return int(end.code or 0)
@@ -86,7 +87,7 @@ def _run(program: Program, reader: object) -> int:
     )
     try:
         SystemSetup(host, config).run()
-    except CommandLineError:
+    except QmpError:
         host.abandon()
         raise
     return host.serve()

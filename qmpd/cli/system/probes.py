@@ -6,10 +6,10 @@ import sys
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from qmpd.cli.chardev_options import BACKENDS
+from qmpd.cli.report import CommandLineError
 from qmpd.cli.system import probe_lists
 from qmpd.cli.system.machine_options import ACCELERATORS
 from qmpd.machine.devices.models import device_models, is_device_model
-from qmpd.options.command_line import CommandLineError
 from qmpd.options.qemu_opts import OptionGroup, help_text
 from qmpd.profile.personality import Personality
 

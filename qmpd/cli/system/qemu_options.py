@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from qmpd.options.command_line import CommandLineError, Option
+from qmpd.cli.report import CommandLineError
+from qmpd.options.command_line import Option
 
 WITH_ARGUMENT: Final = frozenset(
     [

@@ -7,18 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qmpd.cli.chardev_options import ChardevFactory, parse_short_form
-from qmpd.cli.host import located
+from qmpd.cli.host import add_node
 from qmpd.cli.monitor_options import MonitorOptions, add_monitor
 from qmpd.cli.object_options import add_object_of
+from qmpd.cli.report import CommandLineError, located
 from qmpd.cli.system.board_options import default_drives
 from qmpd.cli.system.config import Located
-from qmpd.errors import QmpError
-from qmpd.machine.drives.board import attach_drives, check_orphans
-from qmpd.machine.drives.hot import HotDrives
-from qmpd.machine.drives.options import Drives
+from qmpd.errors import GenericError, QmpError
+from qmpd.machine.drives.board import attach_drives, orphan_complaints
 from qmpd.options import groups as groups
-from qmpd.options.block_tree import add_node
-from qmpd.options.command_line import CommandLineError
 from qmpd.options.qemu_opts import Opts
 from qmpd.profile.personality import Personality
 
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
 
     from qmpd.cli.host import Host
     from qmpd.cli.system.config import SystemConfig
+    from qmpd.machine.drives.board import Drive
 
 
 class SystemSetup:
@@ -57,25 +55,23 @@ class SystemSetup:
             self._do(thing, self._chardev)
         for thing in config.blockdevs:
             self._do(thing, self._blockdev)
-        drives = Drives(self._server, config.snapshot)
-        self._server.machine.hot_drives = HotDrives(drives)
+        drives = self._server.machine.drives
         for thing in config.drives:
-            self._do(thing, partial(self._drive, drives))
+            self._do(thing, self._drive)
         for options in default_drives(config):
             if drives.find(options["if"], int(options["index"])) is None:
-                self._drive(drives, _drive_opts(options), is_default=True)
+                self._drive(_drive_opts(options), is_default=True)
         self._start_qtest()
         for number, thing in enumerate(config.serials):
             self._do(thing, partial(self._serial, number))
         for monitor in config.monitors:
             add_monitor(self._server, self._factory, monitor, human=True)
-        attach = partial(attach_drives, self._host.program, self._server.machine.devices)
-        self._do(Located(drives.made, ""), attach)
+        self._do(Located(drives.made, ""), self._attach)
         for thing in config.devices:
             self._do(thing, partial(self._device, keyval=True))
         for thing in config.json_devices:
             self._do(thing, partial(self._device, keyval=False))
-        check_orphans(self._host.program, drives.made)
+        self._check_orphans()
         self._server.machine.devices.ready = True
         for mux in self._factory.muxes.values():
             mux.settle()
@@ -86,10 +82,6 @@ class SystemSetup:
             action(thing.what)
         except QmpError as error:
             raise located(error, thing.location) from None
-        except CommandLineError as error:
-            if error.location is None:
-                error.location = thing.location
-            raise
 
     def _inform(self, text: str) -> None:
         self._host.program.message(f"info: {text}", self._location)
@@ -125,13 +117,32 @@ class SystemSetup:
     def _blockdev(self, options: dict[str, Any]) -> None:
         add_node(self._server, options)
 
-    def _drive(self, drives: Drives, opts: Opts, *, is_default: bool = False) -> None:
-        added = drives.add(opts, self._location, is_default=is_default)
+    def _drive(self, opts: Opts, *, is_default: bool = False) -> None:
+        if self._config.snapshot and opts.get("snapshot") is None:
+            opts.set("snapshot", "on")
+        drives = self._server.machine.drives
+        added = self._server.run_now(drives.add(opts, self._location, is_default=is_default))
         if added.disabled is not None:
             self._host.program.warn(added.disabled, self._location)
         if added.device is not None:
-            properties = {"driver": added.device, "drive": added.name}
+            properties = {"driver": added.device, "drive": added.drive.backend.name}
             self._config.devices.append(Located(properties, self._location))
+
+    def _attach(self, drives: list[Drive]) -> None:
+        attach_drives(self._server.machine.devices, drives, self._host.program.message)
+
+    def _check_orphans(self) -> None:
+        """Complain about drives without a device.
+
+        :raises CommandLineError: for the last of them
+        """
+        last: CommandLineError | None = None
+        for text, location in orphan_complaints(self._server.machine.drives.made):
+            if last is not None:
+                self._host.program.complain(last)
+            last = CommandLineError(text, location=location)
+        if last is not None:
+            raise last
 
     def _serial(self, number: int, text: str) -> None:
         from qmpd.server.chardev.mux import SilentConsole
@@ -139,9 +150,9 @@ class SystemSetup:
         label = f"serial{number}"
         try:
             opts = parse_short_form(label, text)
-        except CommandLineError as error:
-            if error.text:
-                self._host.program.message(error.text, self._location, error.hint)
+        except GenericError as error:
+            if error.desc:
+                self._host.program.message(error.desc, self._location, error.hint)
             raise CommandLineError(
                 f"could not connect serial device to character backend '{text}'"
             ) from None
@@ -166,9 +177,9 @@ class SystemSetup:
         else:
             try:
                 opts = parse_short_form("qtest", text)
-            except CommandLineError as error:
-                if error.text:
-                    self._host.program.message(error.text, None, error.hint)
+            except GenericError as error:
+                if error.desc:
+                    self._host.program.message(error.desc, None, error.hint)
                 chardev = None
             else:
                 chardev = self._factory.create(opts)

@@ -13,13 +13,11 @@ from qmpd.errors import GenericError
 from qmpd.machine.devices.board import IDE_BUSES, IDE_UNITS
 from qmpd.machine.devices.drives import is_read_only
 from qmpd.machine.devices.places import FLOPPIES
-from qmpd.options.command_line import CommandLineError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from qmpd.block.io.backend import BlockBackend
-    from qmpd.cli.report import Program
     from qmpd.machine.devices import DeviceTree
 
 FLASHES: Final = 2
@@ -46,16 +44,18 @@ class Drive:
     location: str
 
 
-def attach_drives(program: Program, devices: DeviceTree, drives: Sequence[Drive]) -> None:
+def attach_drives(
+    devices: DeviceTree, drives: Sequence[Drive], report: Callable[[str], None]
+) -> None:
     """Make the devices that the board has for `drives`.
 
-    :param program: takes complaints that go before the last one
+    :param report: takes complaints that come before the error that is raised
     :raises GenericError: with QEMU's text
     """
     kind = devices.board.type
     if kind == "none":
         return
-    _attach_flash(program, sorted(_at(drives, "pflash", 1, FLASHES), key=lambda drive: drive.unit))
+    _attach_flash(sorted(_at(drives, "pflash", 1, FLASHES), key=lambda drive: drive.unit), report)
     ide = _at(drives, "ide", IDE_BUSES[kind], IDE_UNITS[kind])
     floppies = _at(drives, "floppy", 1, FLOPPIES)
     numbers = devices.lay_out(len(ide), len(floppies))
@@ -79,7 +79,7 @@ def _at(drives: Sequence[Drive], interface: str, buses: int, units: int) -> list
     ]
 
 
-def _attach_flash(program: Program, drives: Sequence[Drive]) -> None:
+def _attach_flash(drives: Sequence[Drive], report: Callable[[str], None]) -> None:
     """Have firmware in the flash of the board.
 
     :raises GenericError: it does not fit
@@ -97,7 +97,7 @@ def _attach_flash(program: Program, drives: Sequence[Drive]) -> None:
         size = backend.node.length
         if not size or size % FLASH_SECTOR:
             name = backend.name
-            program.message(f"system firmware block device {name} has invalid size {size}", None)
+            report(f"system firmware block device {name} has invalid size {size}")
             raise GenericError(f"info: its size must be a non-zero multiple of {FLASH_SECTOR:#x}")
         total += size
         if total > MAX_FIRMWARE:
@@ -106,19 +106,12 @@ def _attach_flash(program: Program, drives: Sequence[Drive]) -> None:
         backend.set_permissions(perm, ALL)
 
 
-def check_orphans(program: Program, drives: Sequence[Drive]) -> None:
-    """Refuse drives that the machine has no device for.
+def orphan_complaints(drives: Sequence[Drive]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the drives that the machine has no device for.
 
-    :raises CommandLineError: there are such drives; it is about the last of them
+    :returns: QEMU's text (``drive_check_orphaned``) and the option, for each of them
     """
-    orphans = [
-        drive
-        for drive in drives
-        if drive.backend.device is None and not drive.is_default and drive.interface != "none"
-    ]
-    for drive in orphans:
-        place = f"if={drive.interface},bus={drive.bus},unit={drive.unit}"
-        text = f"machine type does not support {place}"
-        if drive is orphans[-1]:
-            raise CommandLineError(text, location=drive.location)
-        program.message(text, drive.location)
+    for drive in drives:
+        if drive.backend.device is None and not drive.is_default and drive.interface != "none":
+            place = f"if={drive.interface},bus={drive.bus},unit={drive.unit}"
+            yield f"machine type does not support {place}", drive.location

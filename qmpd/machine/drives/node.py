@@ -8,7 +8,6 @@ from qmpd.block.change.probe import PROBE_SIZE, probe, protocol_options, warn_of
 from qmpd.block.model.driver_table import find_driver
 from qmpd.errors import GenericError, QmpError
 from qmpd.options.block_tree import read_tree_value
-from qmpd.options.command_line import CommandLineError
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import parse_size
 from qmpd.wire.json_stream import parse_json
@@ -47,7 +46,7 @@ async def open_drive_node(
     :param filename: what `file` says
     :param options: all others, by their dotted names
     :param aio: how the file is to be read and written
-    :raises CommandLineError: with QEMU's text
+    :raises GenericError: with QEMU's text
     :raises QmpError: it cannot be opened
     """
     tree = _unflatten(options)
@@ -87,7 +86,7 @@ def _complete(graph: Graph, tree: Tree, filename: str | None) -> bool:
         tree["file"] = child = dict(child or {})
         _complete_file(graph, child, filename)
     elif driver is None:
-        raise CommandLineError("Must specify either driver or file")
+        raise GenericError("Must specify either driver or file")
     if driver is not None:
         return False
     tree["driver"] = _guess_format(graph, child)
@@ -113,7 +112,7 @@ def _complete_file(graph: Graph, tree: Tree, filename: str | None) -> None:
         if filename is not None and "filename" in tree:
             raise _both_names()
         if filename is None and "filename" not in tree:
-            raise CommandLineError("Must specify either driver or file")
+            raise GenericError("Must specify either driver or file")
         named = protocol_options(filename) if filename is not None else {"driver": "file"}
         tree.update(named | tree)
     elif find_driver(driver).is_protocol:
@@ -174,17 +173,16 @@ def _set_aio(tree: Tree, aio: str | None) -> None:
 def _read(tree: Tree) -> dict[str, Any]:
     """The options as the schema has them.
 
-    :raises CommandLineError: with the texts of the older options
+    :raises GenericError: with the texts of the older options
     """
     backing = tree.get("backing")
     if backing is not None and not find_driver(tree["driver"]).supports_backing:
-        raise CommandLineError("Driver doesn't support backing files")
+        raise GenericError("Driver doesn't support backing files")
     whole = dict(tree)
     partial = _take_partial_backing(whole)
+    plain = _plain(whole)
     try:
-        options: dict[str, Any] = read_tree_value(
-            "block_core:BlockdevOptions", _plain(whole), keyval=True
-        )
+        options: dict[str, Any] = read_tree_value("block_core:BlockdevOptions", plain, keyval=True)
     except GenericError as error:
         raise _reworded(error, tree) from None
     if partial is not None:
@@ -223,12 +221,12 @@ def _take_partial_backing(tree: Tree) -> dict[str, Any] | None:
     return partial
 
 
-def _reworded(error: GenericError, tree: Tree) -> CommandLineError:
+def _reworded(error: GenericError, tree: Tree) -> GenericError:
     """What the older option says of what the schema refuses."""
     text = error.desc
     if text.endswith("' is missing"):
         name = text.split("'")[1].rpartition(".")[2]
-        return CommandLineError(_MISSING.get(name, text))
+        return GenericError(_MISSING.get(name, text))
     if text.endswith("' is unexpected"):
         path = text.split("'")[1].split(".")
         while isinstance(tree.get(path[0]), dict) and "driver" in tree[path[0]]:
@@ -244,7 +242,7 @@ def _reworded(error: GenericError, tree: Tree) -> CommandLineError:
             text = f"Block format '{driver}' does not support the option '{name}'"
     elif text.startswith("Parameter 'driver' does not accept value"):
         text = f"Unknown driver '{text.split(chr(39))[3]}'"
-    return CommandLineError(text)
+    return GenericError(text)
 
 
 def _keep_texts(node: Node, tree: Tree) -> None:

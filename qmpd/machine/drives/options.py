@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.temporary import add_temporary_overlay
 from qmpd.block.io.throttle_limits import LIMIT_NAMES, ThrottleConfig
+from qmpd.errors import GenericError
 from qmpd.machine.devices.board import IDE_UNITS
 from qmpd.machine.drives.board import Drive
 from qmpd.machine.drives.node import open_drive_node
 from qmpd.machine.drives.stats import INTERVALS, interval_seconds, split_intervals
-from qmpd.options.command_line import CommandLineError
 from qmpd.options.qemu_opts import Opts, parse_bool, parse_number
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.block.io.stats import BlockAcctStats
-    from qmpd.server.server import Server
+    from qmpd.block.model.graph import Graph
+    from qmpd.machine.devices import DeviceTree
 
 INTERFACES: Final = {
     "none": 0,
@@ -82,13 +83,12 @@ _THROTTLING: Final = {"throttling.group", *(f"throttling.{name}" for name in LIM
 class Added:
     """What making a drive has led to.
 
-    :param device: model of the device that is to be made for it
-    :param name: name of its backend
+    :param device: model of the device that is to be made for it as if ``-device`` asked for it
     :param disabled: what it was asked for and does not get
     """
 
+    drive: Drive
     device: str | None
-    name: str
     disabled: str | None = None
 
 
@@ -96,21 +96,18 @@ _DEVICES: Final = {"virtio": "virtio-blk-pci", "xen": "xen-disk"}
 """Models of the devices that are made for drives as if ``-device`` had asked for them."""
 
 
-@dataclass
 class Drives:
-    """The drives of one machine.
+    """The drives of one machine, as ``-drive`` and HMP's drive_add make them.
 
-    :param server: whose machine gets them
-    :param snapshot: whether what is written to them is temporary unless they say otherwise
+    :param devices: tell the board, and learn which backends belong to drives
     """
 
-    server: Server
-    snapshot: bool = False
-
-    def __post_init__(self) -> None:
+    def __init__(self, graph: Graph, devices: DeviceTree) -> None:
+        self._graph = graph
+        self._devices = devices
         self.made: list[Drive] = []
-        self.ids: dict[str, BlockBackend] = {}
-        board = self.server.machine.devices.board
+        self._ids: dict[str, BlockBackend] = {}
+        board = devices.board
         self._default_interface = "none" if board.type == "none" else "ide"
         self._units = INTERFACES | {"ide": IDE_UNITS.get(board.type, INTERFACES["ide"])}
 
@@ -127,29 +124,21 @@ class Drives:
         units = self._units[interface]
         return divmod(index, units) if units else (0, index)
 
-    def add(self, opts: Opts, location: str, *, is_default: bool = False) -> Added:
-        """Open the drive that `opts` describe.
+    async def add(self, opts: Opts, location: str, *, is_default: bool = False) -> Added:
+        """Make the drive that `opts` describe (``drive_new``); nothing is left of one that fails.
 
         :param location: the option, as messages begin with it
         :param is_default: whether nobody has asked for it
-        :raises CommandLineError: with QEMU's text
-        :raises GenericError: with QEMU's text
+        :raises QmpError: with QEMU's text
         """
-        added: Added = self.server.run_now(self.make(opts, location, is_default=is_default))
-        return added
-
-    async def make(self, opts: Opts, location: str, *, is_default: bool = False) -> Added:
-        """As `add`, while the machine runs; a drive that fails half-way is taken away again."""
         self._forget_gone()
         values = _rename(opts)
-        if self.snapshot:
-            values.setdefault("snapshot", "on")
         interface, bus, unit = self._place(values)
         media = values.get("media", "disk")
         name = opts.id or self._name(interface, bus, unit, media)
         for action in _ERROR_ACTIONS:
             if action in values and interface not in ("ide", "scsi", "virtio", "none"):
-                raise CommandLineError(f"{action} is not supported by this bus type")
+                raise GenericError(f"{action} is not supported by this bus type")
         intervals = split_intervals(values)
         _check_actions(values)
         cache, writeback = _cache_options(values)
@@ -163,11 +152,12 @@ class Drives:
             group = values.get("throttling.group")
             backend.set_io_limits(limits, group, default_group=name)
         backend.removable = values.get("media") == "cdrom" or interface == "none"
-        self.made.append(Drive(interface, bus, unit, media, backend, is_default, location))
-        self.server.machine.devices.interfaces[backend] = interface
-        added = Added(_DEVICES.get(interface), name)
+        drive = Drive(interface, bus, unit, media, backend, is_default, location)
+        self.made.append(drive)
+        self._devices.interfaces[backend] = interface
+        added = Added(drive, _DEVICES.get(interface))
         if opts.id is not None:
-            self.ids[opts.id] = backend
+            self._ids[opts.id] = backend
         if options:
             try:
                 await self._open(backend, values, options, added)
@@ -178,29 +168,25 @@ class Drives:
                 raise
         return added
 
-    def find_backend(self, backend: BlockBackend) -> Drive:
-        """The drive that `backend` was made for."""
-        return next(drive for drive in self.made if drive.backend is backend)
-
     def _forget_gone(self) -> None:
         """Forget drives whose backends are no more."""
-        alive = self.server.machine.graph.all_backends
+        alive = self._graph.all_backends
         self.made = [drive for drive in self.made if drive.backend in alive]
-        self.ids = {name: backend for name, backend in self.ids.items() if backend in alive}
-        interfaces = self.server.machine.devices.interfaces
+        self._ids = {name: backend for name, backend in self._ids.items() if backend in alive}
+        interfaces = self._devices.interfaces
         for backend in [backend for backend in interfaces if backend not in alive]:
             del interfaces[backend]
 
     def is_taken(self, name: str) -> bool:
         """Whether a drive that is still there was given this id."""
         self._forget_gone()
-        return name in self.ids
+        return name in self._ids
 
     async def _open(
         self, backend: BlockBackend, values: dict[str, str], options: dict[str, str], added: Added
     ) -> None:
         """Put the node that the options describe into the drive."""
-        graph = self.server.machine.graph
+        graph = self._graph
         read_only = options["read-only"]
         snapshot = parse_bool("snapshot", values.get("snapshot", "off"))
         if snapshot:
@@ -221,30 +207,29 @@ class Drives:
         from qmpd.block.change.permissions import CONSISTENT_READ
         from qmpd.block.io.backend import BlockBackend
 
-        graph = self.server.machine.graph
-        graph.check_backend_name(name)
-        return BlockBackend(graph, name, perm=CONSISTENT_READ)
+        self._graph.check_backend_name(name)
+        return BlockBackend(self._graph, name, perm=CONSISTENT_READ)
 
     def _place(self, values: dict[str, str]) -> tuple[str, int, int]:
         """Kind, bus and unit of the drive.
 
-        :raises CommandLineError: the place is taken, or does not exist
+        :raises GenericError: the place is taken, or does not exist
         """
         media = values.get("media", "disk")
         if media not in ("disk", "cdrom"):
-            raise CommandLineError(f"'{media}' invalid media")
+            raise GenericError(f"'{media}' invalid media")
         if media == "cdrom":
             values["read-only"] = "on"
         interface = values.get("if", self._default_interface)
         if interface not in INTERFACES:
-            raise CommandLineError(f"unsupported bus type '{interface}'")
+            raise GenericError(f"unsupported bus type '{interface}'")
         units = self._units[interface]
         bus = _number(values, "bus", 0)
         unit = _number(values, "unit", -1)
         index = _number(values, "index", -1)
         if index != -1:
             if bus != 0 or unit != -1:
-                raise CommandLineError("index cannot be used with bus and unit")
+                raise GenericError("index cannot be used with bus and unit")
             bus, unit = self._split(interface, index)
         if unit == -1:
             unit = 0
@@ -253,10 +238,10 @@ class Drives:
                 if units and unit >= units:
                     unit, bus = 0, bus + 1
         if units and unit >= units:
-            raise CommandLineError(f"unit {unit} too big (max is {units - 1})")
+            raise GenericError(f"unit {unit} too big (max is {units - 1})")
         if self._at(interface, bus, unit):
             at = bus * units + unit if units else unit
-            raise CommandLineError(f"drive with bus={bus}, unit={unit} (index={at}) exists")
+            raise GenericError(f"drive with bus={bus}, unit={unit} (index={at}) exists")
         return interface, bus, unit
 
     def _name(self, interface: str, bus: int, unit: int, media: str) -> str:
@@ -276,9 +261,7 @@ def _rename(opts: Opts) -> dict[str, str]:
     for old, new in ALIASES.items():
         if old in values:
             if new in values:
-                raise CommandLineError(
-                    f"'{new}' and its alias '{old}' can't be used at the same time"
-                )
+                raise GenericError(f"'{new}' and its alias '{old}' can't be used at the same time")
             values[new] = values.pop(old)
     return values
 
@@ -289,14 +272,14 @@ def _number(values: dict[str, str], name: str, default: int) -> int:
 
 def _check_actions(values: dict[str, str]) -> None:
     if values.get("aio", "threads") not in ("threads", "native", "io_uring"):
-        raise CommandLineError("invalid aio option")
+        raise GenericError("invalid aio option")
     for name, (word, allowed) in _ERROR_ACTIONS.items():
         if name in values and values[name] not in allowed:
-            raise CommandLineError(f"'{values[name]}' invalid {word} error action")
+            raise GenericError(f"'{values[name]}' invalid {word} error action")
     if values.get("discard", "off") not in ("ignore", "off", "unmap", "on"):
-        raise CommandLineError("Invalid discard option")
+        raise GenericError("Invalid discard option")
     if values.get("detect-zeroes", "off") not in ("off", "on", "unmap"):
-        raise CommandLineError(f"invalid parameter value: {values['detect-zeroes']}")
+        raise GenericError(f"invalid parameter value: {values['detect-zeroes']}")
     parse_bool("copy-on-read", values.get("copy-on-read", "off"))
     parse_bool("snapshot", values.get("snapshot", "off"))
     for name in ("stats-account-invalid", "stats-account-failed"):
@@ -308,7 +291,7 @@ def _set_up_stats(
 ) -> None:
     """Count as the drive asks for; an empty drive does not come here, and counts everything.
 
-    :raises CommandLineError: an interval is no number of seconds
+    :raises GenericError: an interval is no number of seconds
     """
     for how in ("invalid", "failed"):
         name = f"stats-account-{how}"
@@ -320,7 +303,7 @@ def _set_up_stats(
 def _limits(values: dict[str, str]) -> ThrottleConfig | None:
     """The limits that the drive asks for.
 
-    :raises CommandLineError: a limit is no number
+    :raises GenericError: a limit is no number
     :raises GenericError: they contradict each other
     """
     prefix = "throttling."
@@ -341,7 +324,7 @@ def _cache_options(values: dict[str, str]) -> tuple[dict[str, str], bool]:
     """cache=, and what overrides parts of it: options of the node, and whether it writes back."""
     mode = values.get("cache", "writeback")
     if mode not in CACHE_MODES:
-        raise CommandLineError("invalid cache option")
+        raise GenericError("invalid cache option")
     direct, no_flush, writeback = CACHE_MODES[mode]
     if "cache.writeback" in values:
         writeback = parse_bool("cache.writeback", values["cache.writeback"])
@@ -355,7 +338,7 @@ def _options_of_node(values: dict[str, str], cache: dict[str, str]) -> dict[str,
     parse_bool("read-only", values.get("read-only", "off"))
     given_format, driver = values.get("format"), values.get("driver")
     if given_format is not None and driver is not None:
-        raise CommandLineError("Cannot specify both 'driver' and 'format'")
+        raise GenericError("Cannot specify both 'driver' and 'format'")
     rest = {
         name: value
         for name, value in values.items()

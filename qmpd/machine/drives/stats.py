@@ -8,7 +8,7 @@ from itertools import count
 from typing import Final
 
 from qmpd.base.qdict import member_order
-from qmpd.options.command_line import CommandLineError
+from qmpd.errors import GenericError
 
 INTERVALS: Final = "stats-intervals."
 """How the parameters begin."""
@@ -22,7 +22,7 @@ def split_intervals(values: Mapping[str, str]) -> list[str | None]:
 
     :param values: all its parameters, in the order given
     :returns: those from 0 upwards; None for one that is not a single value
-    :raises CommandLineError: a parameter is no element of the list
+    :raises GenericError: a parameter is no element of the list
     """
     left = {
         name.removeprefix(INTERVALS): value
@@ -38,19 +38,19 @@ def split_intervals(values: Mapping[str, str]) -> list[str | None]:
         for name in deeper:
             del left[name]
     if left:
-        raise CommandLineError(f"Invalid option {INTERVALS}{member_order(left)[0]}")
+        raise GenericError(f"Invalid option {INTERVALS}{member_order(left)[0]}")
     return found
 
 
 def interval_seconds(text: str | None) -> int:
     """The length of an interval.
 
-    :raises CommandLineError: it is not one of 1 to 2^32 - 1 seconds
+    :raises GenericError: it is not one of 1 to 2^32 - 1 seconds
     """
     if text is None:
-        raise CommandLineError("The specification of stats-intervals is invalid")
+        raise GenericError("The specification of stats-intervals is invalid")
     match = _SECONDS.match(text)
     seconds = int(match[1]) if match is not None else 0
     if not 0 < seconds <= _MAX_SECONDS:
-        raise CommandLineError(f"Invalid interval length: {text}")
+        raise GenericError(f"Invalid interval length: {text}")
     return seconds

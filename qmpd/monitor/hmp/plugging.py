@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, NotServed, QmpError
+from qmpd.machine.drives.hot import add_drive, add_drive_node
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
 from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
 
@@ -62,18 +63,19 @@ async def device_add(machine: Machine, arguments: Arguments) -> str:
 
 async def drive_add(machine: Machine, arguments: Arguments) -> str:
     """Add a drive without a device, as -drive does, or a node."""
-    hot_drives = machine.hot_drives
-    if hot_drives is None:
-        raise NotServed("drive_add needs a command line with -drive: qmpd-system has one")
+
+    def warn(text: str, hint: str | None) -> None:
+        machine.stderr(f"warning: {text}\n{hint or ''}\n")
+
     try:
         if "node" in arguments:
-            await hot_drives.add_node(arguments["opts"])
+            await add_drive_node(machine.graph, arguments["opts"], warn)
             return ""
-        await hot_drives.add(arguments["opts"])
+        await add_drive(machine.drives, arguments["opts"], warn)
     except NotServed:
         raise
     except QmpError as error:
-        return f"{error.desc}\n" + (error.hint or "")
+        return f"{error.desc}\n" + (f"{error.hint}\n" if error.hint else "")
     return "OK\n"
 
 
