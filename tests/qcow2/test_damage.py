@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from qmpd.block.bits.rules import add
 from qmpd.block.images import MemoryStorage
-from qmpd.block.images.image import Image
+from qmpd.block.images.memory import MemoryImage
 from qmpd.block.model.driver_table import find_driver
 from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
@@ -106,9 +106,9 @@ def pristine(kind: int) -> tuple[bytes, tuple[tuple[int, int], ...]]:
 def bounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail when an image is read outside of the file, or over and over again."""
     requests = 0
-    pread = Image.pread
+    pread = MemoryImage.pread
 
-    def counted(self: Image, offset: int, length: int) -> bytes:
+    def counted(self: MemoryImage, offset: int, length: int) -> bytes:
         nonlocal requests
         requests += 1
         assert requests < MOST_REQUESTS, "it reads on and on"
@@ -117,7 +117,7 @@ def bounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return pread(self, offset, length)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Image, "pread", counted)
+        patch.setattr(MemoryImage, "pread", counted)
         yield
 
 

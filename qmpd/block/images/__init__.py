@@ -1,7 +1,7 @@
 """Where the bytes of images live: storages that open images by file name.
 
-An `Image` is an open file descriptor, whatever it belongs to: an anonymous
-file in memory, a file of the host, or memory over a file of the host.
+An `Image` is an open handle on a file in memory, on a file of the host, or on memory that
+covers a file of the host.
 """
 
 from __future__ import annotations

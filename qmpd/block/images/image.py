@@ -1,165 +1,106 @@
-"""One open image: plain I/O on a file descriptor."""
+"""What an open image can do, whatever its bytes are made of."""
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
-import errno
-import os
-from functools import cache
-from typing import Any, Final
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
-from qmpd.errors import BlockIOError
-
-_KEEP_SIZE: Final = 1
-_PUNCH_HOLE: Final = 2
-_ZERO_RANGE: Final = 16
+if TYPE_CHECKING:
+    from qmpd.block.images.locks import Locks
 
 
-@cache
-def _libc() -> Any:
-    library = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-    library.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    return library
+class Image(ABC):
+    """An open image: one handle on a file's bytes, with locks of its own.
 
+    Offsets and lengths are in bytes.  Several handles may be open on the same file; what one
+    writes the others read.
 
-class Image:
-    """An open image.
-
-    :param fd: an open file description of its own; taken over, closed by `close`
+    :param read_only: whether writes fail (EBADF)
     """
 
-    def __init__(self, fd: int, *, read_only: bool) -> None:
-        self.fd = fd
+    def __init__(self, *, read_only: bool) -> None:
         self.read_only = read_only
-        # To look for the end of a long extent again and again is slow; QEMU remembers it, too.
-        self._data = range(0)
 
     def __del__(self) -> None:
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
-        """Close the descriptor."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        """Close the handle and give up its locks; closing it twice does nothing."""
 
+    @abstractmethod
+    def new_locks(self) -> Locks:
+        """The locks that this handle holds on the file: none yet."""
+
+    @abstractmethod
     def length(self) -> int:
-        """Length in bytes."""
-        return os.fstat(self.fd).st_size
+        """Length of the file."""
 
+    @abstractmethod
     def allocated(self) -> int:
-        """Bytes that are allocated."""
-        return os.fstat(self.fd).st_blocks * 512
+        """How many bytes of storage the file takes."""
 
+    @abstractmethod
     def pread(self, offset: int, length: int) -> bytes:
-        """Read; zeroes behind the end.
+        """Read `length` bytes; beyond the end of the file there are zeroes.
 
         :raises BlockIOError: the read fails
         """
-        try:
-            data = os.pread(self.fd, length, offset)
-            while len(data) < length:
-                more = os.pread(self.fd, length - len(data), offset + len(data))
-                if not more:
-                    return data + bytes(length - len(data))
-                data += more
-        except OSError as error:
-            raise BlockIOError(error.errno or errno.EIO) from None
-        return data
 
+    @abstractmethod
     def pwrite(self, offset: int, data: bytes | memoryview) -> None:
-        """Write all of `data`.
+        """Write all of `data`; the file grows to hold it.
 
         :raises BlockIOError: the write fails
         """
-        try:
-            done = os.pwrite(self.fd, data, offset)
-            while done < len(data):
-                done += os.pwrite(self.fd, memoryview(data)[done:], offset + done)
-        except OSError as error:
-            raise BlockIOError(error.errno or errno.EIO) from None
 
+    @abstractmethod
     def punch(self, offset: int, length: int) -> None:
-        """Give the space of an area back; it reads as zeroes afterwards.
+        """Free the storage of an area, which reads as zeroes afterwards.
 
-        :raises BlockIOError: ENOTSUP where the host cannot
+        :raises BlockIOError: ENOTSUP where the file system cannot
         """
-        self._fallocate(_PUNCH_HOLE | _KEEP_SIZE, offset, length)
 
+    @abstractmethod
     def zero(self, offset: int, length: int, *, may_unmap: bool) -> None:
         """Make an area read as zeroes; the file grows to hold it.
 
-        :param may_unmap: its space may be given back
-        :raises BlockIOError: ENOTSUP to have zeroes written
+        :param may_unmap: whether the area's storage may be freed; it stays reserved otherwise
+        :raises BlockIOError: ENOTSUP to have the caller write zeroes instead
         """
-        if offset + length > self.length():
-            self.truncate(offset + length)
-        if may_unmap:
-            self.punch(offset, length)
-            return
-        try:
-            self._fallocate(_ZERO_RANGE, offset, length)
-        except BlockIOError as error:
-            if error.errno not in (errno.ENOTSUP, errno.EINVAL):
-                raise
-            self.punch(offset, length)
-            self._fallocate(0, offset, length)
 
+    @abstractmethod
     def truncate(self, size: int) -> None:
-        """Cut or extend to `size` bytes.
+        """Cut or extend the file to `size` bytes.
 
         :raises BlockIOError: with QEMU's text
         """
-        self._data = range(0)
-        try:
-            os.ftruncate(self.fd, size)
-        except OSError as error:
-            raise _resize_error("Could not resize file", error) from None
 
+    @abstractmethod
     def allocate(self, size: int) -> None:
-        """Extend to `size` bytes, with space reserved for what is added.
+        """Extend the file to `size` bytes and reserve storage for what is added.
 
         :raises BlockIOError: with QEMU's text; the length is as before
         """
-        current = self.length()
-        if size <= current:
-            return
-        try:
-            os.posix_fallocate(self.fd, current, size - current)
-        except OSError as error:
-            self.truncate(current)
-            raise _resize_error("Could not preallocate data for the new file", error) from None
 
+    @abstractmethod
     def flush(self) -> None:
-        """Make what was written stable."""
-        try:
-            os.fdatasync(self.fd)
-        except OSError as error:
-            raise BlockIOError(error.errno or errno.EIO) from None
+        """Make everything written so far durable.
 
+        :raises BlockIOError: it fails
+        """
+
+    @abstractmethod
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
-        """Whether data lies at `offset`, and for how many bytes (at most `length`) that holds."""
-        if offset in self._data:
-            return True, min(length, self._data.stop - offset)
-        try:
-            data = os.lseek(self.fd, offset, os.SEEK_DATA)
-            if data > offset:
-                return False, min(length, data - offset)
-            hole = os.lseek(self.fd, offset, os.SEEK_HOLE)
-        except OSError as error:
-            # ENXIO: behind the last data. Where the host knows no holes, all is data.
-            return error.errno != errno.ENXIO, length
-        self._data = range(offset, hole)
-        return True, min(length, hole - offset)
+        """Whether there is data at `offset`, and for how many bytes that holds.
 
-    def _fallocate(self, mode: int, offset: int, length: int) -> None:
-        self._data = range(0)
-        if length and _libc().fallocate(self.fd, mode, offset, length) != 0:
-            code = ctypes.get_errno()
-            raise BlockIOError(errno.ENOTSUP if code == errno.EOPNOTSUPP else code)
+        :param length: the most bytes that are of interest, and the most that are returned
+        :returns: False for a hole, which reads as zeroes
+        """
 
+    def give_hints(self, *, nocow: bool, extent_size: int) -> None:  # noqa: B027 (optional)
+        """Tell the file system how a new file is going to be used; it may ignore that.
 
-def _resize_error(what: str, error: OSError) -> BlockIOError:
-    code = error.errno or errno.EIO
-    return BlockIOError(code, f"{what}: {os.strerror(code)}")
+        :param nocow: overwrite blocks in place, where the file system would copy them
+        :param extent_size: bytes that are allocated at a time, 0 to leave it to the file system
+        """

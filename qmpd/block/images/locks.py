@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import struct
+from abc import ABC, abstractmethod
 from typing import Final
 
 from qmpd.block.change.permissions import NAMES
@@ -30,12 +31,11 @@ def _flock(kind: int, byte: int) -> bytes:
     return struct.pack(_FLOCK, kind, os.SEEK_SET, byte, 1, 0)
 
 
-class FileLocks:
-    """The bytes locked through one file descriptor."""
+class Locks(ABC):
+    """The bytes of a file that one open handle has locked."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._locked: set[int] = set()
+    def __init__(self) -> None:
+        self.locked: set[int] = set()
 
     def lock(self, perm: int, unshared: int) -> None:
         """Lock the bytes of these permissions, in addition to what is locked.
@@ -43,18 +43,18 @@ class FileLocks:
         :raises BlockIOError: the system does not let it
         """
         for byte in _bytes(perm, unshared):
-            if byte not in self._locked:
-                self._set(fcntl.F_RDLCK, byte)
-                self._locked.add(byte)
+            if byte not in self.locked:
+                self._take(byte)
+                self.locked.add(byte)
 
     def unlock_others(self, perm: int, unshared: int) -> None:
         """Unlock all bytes but those of these permissions."""
-        for byte in self._locked - set(_bytes(perm, unshared)):
-            self._set(fcntl.F_UNLCK, byte)
-            self._locked.discard(byte)
+        for byte in self.locked - set(_bytes(perm, unshared)):
+            self._give(byte)
+            self.locked.discard(byte)
 
     def check(self, perm: int, unshared: int) -> None:
-        """Whether nobody else objects.
+        """Check that no other handle objects to these permissions.
 
         :raises BlockIOError: EAGAIN, with QEMU's text
         """
@@ -66,6 +66,35 @@ class FileLocks:
             index = bit.bit_length() - 1
             if unshared & bit and self._is_locked(PERMISSION_BASE + index):
                 raise BlockIOError(errno.EAGAIN, f'Failed to get shared "{name}" lock')
+
+    @abstractmethod
+    def _take(self, byte: int) -> None:
+        """Lock one byte, shared."""
+
+    @abstractmethod
+    def _give(self, byte: int) -> None:
+        """Unlock one byte."""
+
+    @abstractmethod
+    def _is_locked(self, byte: int) -> bool:
+        """Whether another handle, of this program or of another, has locked a byte."""
+
+
+class FileLocks(Locks):
+    """The bytes locked through one file descriptor.
+
+    :param fd: the descriptor, which stays the caller's
+    """
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
+
+    def _take(self, byte: int) -> None:
+        self._set(fcntl.F_RDLCK, byte)
+
+    def _give(self, byte: int) -> None:
+        self._set(fcntl.F_UNLCK, byte)
 
     def _set(self, kind: int, byte: int) -> None:
         try:

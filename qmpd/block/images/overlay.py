@@ -10,8 +10,8 @@ from pyroaring import BitMap64
 
 from qmpd.block.change.permissions import CONSISTENT_READ, RESIZE, WRITE
 from qmpd.block.images.image import Image
-from qmpd.block.images.locks import FileLocks
-from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage, could_not, reopen
+from qmpd.block.images.memory import MemoryFile, MemoryImage
+from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage, could_not
 from qmpd.errors import BlockIOError
 
 BLOCK: Final = 1 << 16
@@ -27,11 +27,11 @@ class _Overlay:
 
     def __init__(self, below: Image) -> None:
         self.below = below
-        self.top = os.memfd_create("overlay")
+        self.top = MemoryFile()
         self.limit = below.length()
         self.own = BitMap64()
-        os.ftruncate(self.top, self.limit)
-        self._locks = FileLocks(below.fd)
+        self.top.truncate(self.limit)
+        self._locks = below.new_locks()
         self._held = 0, 0
 
     def hold(self, perm: int, unshared: int) -> None:
@@ -53,16 +53,13 @@ class _Overlay:
 
     def close(self) -> None:
         self.below.close()
-        if self.top >= 0:
-            os.close(self.top)
-            self.top = -1
 
 
-class OverlayImage(Image):
-    """An overlay, open: its descriptor is that of the part in memory."""
+class OverlayImage(MemoryImage):
+    """A handle on an overlay: a handle on its part in memory, that falls back to the host's."""
 
     def __init__(self, overlay: _Overlay, *, read_only: bool) -> None:
-        super().__init__(reopen(overlay.top, read_only=read_only), read_only=read_only)
+        super().__init__(overlay.top, read_only=read_only)
         self._overlay = overlay
 
     def allocated(self) -> int:
@@ -70,7 +67,6 @@ class OverlayImage(Image):
         return self._overlay.below.allocated() + super().allocated()
 
     def pread(self, offset: int, length: int) -> bytes:
-        """See `Image.pread`."""
         parts = []
         end = offset + length
         while offset < end:
@@ -82,22 +78,18 @@ class OverlayImage(Image):
         return b"".join(parts)
 
     def pwrite(self, offset: int, data: bytes | memoryview) -> None:
-        """See `Image.pwrite`."""
         self._copy_up(offset, len(data))
         super().pwrite(offset, data)
 
     def punch(self, offset: int, length: int) -> None:
-        """See `Image.punch`."""
         self._copy_up(offset, length)
         super().punch(offset, length)
 
     def zero(self, offset: int, length: int, *, may_unmap: bool) -> None:
-        """See `Image.zero`."""
         self._copy_up(offset, length)
         super().zero(offset, length, may_unmap=may_unmap)
 
     def truncate(self, size: int) -> None:
-        """See `Image.truncate`."""
         overlay = self._overlay
         if size < overlay.limit:
             # The last block that stays may be of both: the host's part of it is copied.
@@ -107,7 +99,6 @@ class OverlayImage(Image):
         super().truncate(size)
 
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
-        """See `Image.extent`."""
         own, size = self._run(offset, length)
         if own:
             return super().extent(offset, size)
@@ -162,7 +153,6 @@ class OverlayStorage(Storage):
         self._overlays: dict[str, _Overlay] = {}
 
     def open(self, filename: str, *, read_only: bool = False) -> Image:
-        """See `Storage.open`."""
         if filename in self._new:
             return self._new.open(filename, read_only=read_only)
         overlay = self._overlays.get(filename)
@@ -174,7 +164,6 @@ class OverlayStorage(Storage):
         return OverlayImage(overlay, read_only=read_only)
 
     def create(self, filename: str) -> Image:
-        """See `Storage.create`."""
         try:
             return self.open(filename)
         except BlockIOError as error:
@@ -183,13 +172,11 @@ class OverlayStorage(Storage):
             return self._new.create(filename)
 
     def hold(self, filename: str, perm: int, unshared: int) -> None:
-        """See `Storage.hold`."""
         overlay = self._overlays.get(filename)
         if overlay is not None:
             overlay.hold(perm, unshared)
 
     def close(self) -> None:
-        """See `Storage.close`."""
         self._new.close()
         for overlay in self._overlays.values():
             overlay.close()

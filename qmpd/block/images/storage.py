@@ -7,7 +7,9 @@ import os
 import stat
 from abc import ABC, abstractmethod
 
+from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.image import Image
+from qmpd.block.images.memory import MemoryFile, MemoryImage
 from qmpd.errors import BlockIOError
 
 
@@ -72,7 +74,7 @@ class HostStorage(Storage):
             raise could_not("open", filename, errno.ENOENT) from None
         mode = os.fstat(fd).st_mode
         if stat.S_ISREG(mode):
-            return Image(fd, read_only=read_only)
+            return HostImage(fd, read_only=read_only)
         os.close(fd)
         raise BlockIOError(
             errno.EINVAL, f"'file' driver requires '{filename}' to be a regular file"
@@ -84,7 +86,7 @@ class HostStorage(Storage):
             fd = os.open(filename, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise could_not("create", filename, error.errno or errno.EIO) from None
-        return Image(fd, read_only=False)
+        return HostImage(fd, read_only=False)
 
     def read_text(self, filename: str) -> str:
         """See `Storage.read_text`; a directory is one that cannot be read."""
@@ -94,43 +96,29 @@ class HostStorage(Storage):
 
 
 class MemoryStorage(Storage):
-    """Sparse anonymous files in memory, one for each file name; nothing on disk is touched.
+    """Sparse files in memory, one for each file name; nothing on disk is touched.
 
-    They go with the storage: nobody has to close a machine that is no longer used.
+    They need no file descriptors and go with the storage: nobody has to close a machine that is
+    no longer used.
     """
 
     def __init__(self) -> None:
-        self._files: dict[str, int] = {}
-
-    def __del__(self) -> None:
-        self.close()
+        self._files: dict[str, MemoryFile] = {}
 
     def open(self, filename: str, *, read_only: bool = False) -> Image:
-        """See `Storage.open`."""
-        fd = self._files.get(filename)
-        if fd is None:
+        file = self._files.get(filename)
+        if file is None:
             raise could_not("open", filename, errno.ENOENT)
-        return Image(reopen(fd, read_only=read_only), read_only=read_only)
+        return MemoryImage(file, read_only=read_only)
 
     def create(self, filename: str) -> Image:
-        """See `Storage.create`."""
-        fd = self._files.get(filename)
-        if fd is None:
-            fd = os.memfd_create(os.path.basename(filename)[:200] or "image")
-            self._files[filename] = fd
-        return Image(reopen(fd, read_only=False), read_only=False)
+        file = self._files.get(filename)
+        if file is None:
+            file = self._files[filename] = MemoryFile()
+        return MemoryImage(file, read_only=False)
 
     def __contains__(self, filename: str) -> bool:
         return filename in self._files
 
     def close(self) -> None:
-        """See `Storage.close`."""
-        for fd in self._files.values():
-            os.close(fd)
         self._files.clear()
-
-
-def reopen(fd: int, *, read_only: bool) -> int:
-    """Another open file description of what `fd` is, with a position and locks of its own."""
-    flags = os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR)
-    return os.open(f"/proc/self/fd/{fd}", flags)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.block.change.permissions import ALL, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.block.images import Image
-from qmpd.block.images.hints import set_extent_size, set_nocow
-from qmpd.block.images.locks import AVAILABLE, FileLocks
+from qmpd.block.images.locks import AVAILABLE
 from qmpd.block.model.driver import BlockDriver, BlockStatus
 from qmpd.errors import BlockIOError, GenericError, NotServed
 from qmpd.loop.request_time import REQUEST_TIME
@@ -51,7 +50,7 @@ class File(BlockDriver):
         self.filename = filename
         self._storage = node.graph.storage
         self.image = image
-        self._locks = FileLocks(image.fd) if locking else None
+        self._locks = image.new_locks() if locking else None
         self._held = (0, 0)
         self._prepared = (0, 0)
         self._next: Image | None = None
@@ -127,7 +126,7 @@ class File(BlockDriver):
     def _replace(self, image: Image) -> None:
         """Go on with another descriptor of the file, and the same locks on it."""
         if self._locks is not None:
-            self._locks = FileLocks(image.fd)
+            self._locks = image.new_locks()
             self._locks.lock(*self._held)
         self.image.close()
         self.image = image
@@ -245,14 +244,11 @@ class File(BlockDriver):
         image = graph.storage.create(options["filename"])
         try:
             if AVAILABLE:
-                locks = FileLocks(image.fd)
+                locks = image.new_locks()
                 locks.lock(WRITE | RESIZE, RESIZE)
                 locks.check(WRITE | RESIZE, RESIZE)
             image.truncate(0)
-            if options.get("nocow"):
-                set_nocow(image.fd)
-            if hint:
-                set_extent_size(image.fd, hint)
+            image.give_hints(nocow=bool(options.get("nocow")), extent_size=hint)
             await graph.clock.moment(REQUEST_TIME)
             resize(image, options["size"], options.get("preallocation", "off"))
         finally:

@@ -1,0 +1,145 @@
+"""An open file of the host: plain I/O on its descriptor."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import errno
+import os
+from functools import cache
+from typing import Any, Final
+
+from qmpd.block.images.hints import set_extent_size, set_nocow
+from qmpd.block.images.image import Image
+from qmpd.block.images.locks import FileLocks
+from qmpd.errors import BlockIOError
+
+_KEEP_SIZE: Final = 1
+_PUNCH_HOLE: Final = 2
+_ZERO_RANGE: Final = 16
+
+
+@cache
+def _libc() -> Any:
+    library = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+    library.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return library
+
+
+class HostImage(Image):
+    """A regular file of the host.
+
+    :param fd: an open file description; the image owns it and closes it
+    """
+
+    def __init__(self, fd: int, *, read_only: bool) -> None:
+        super().__init__(read_only=read_only)
+        self.fd = fd
+        # Finding the end of a long extent is slow, so the last one is remembered, as in QEMU's
+        # bdrv_bsc_fill.
+        self._data = range(0)
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def new_locks(self) -> FileLocks:
+        return FileLocks(self.fd)
+
+    def length(self) -> int:
+        return os.fstat(self.fd).st_size
+
+    def allocated(self) -> int:
+        return os.fstat(self.fd).st_blocks * 512
+
+    def pread(self, offset: int, length: int) -> bytes:
+        try:
+            data = os.pread(self.fd, length, offset)
+            while len(data) < length:
+                more = os.pread(self.fd, length - len(data), offset + len(data))
+                if not more:
+                    return data + bytes(length - len(data))
+                data += more
+        except OSError as error:
+            raise BlockIOError(error.errno or errno.EIO) from None
+        return data
+
+    def pwrite(self, offset: int, data: bytes | memoryview) -> None:
+        try:
+            done = os.pwrite(self.fd, data, offset)
+            while done < len(data):
+                done += os.pwrite(self.fd, memoryview(data)[done:], offset + done)
+        except OSError as error:
+            raise BlockIOError(error.errno or errno.EIO) from None
+
+    def punch(self, offset: int, length: int) -> None:
+        self._fallocate(_PUNCH_HOLE | _KEEP_SIZE, offset, length)
+
+    def zero(self, offset: int, length: int, *, may_unmap: bool) -> None:
+        if offset + length > self.length():
+            self.truncate(offset + length)
+        if may_unmap:
+            self.punch(offset, length)
+            return
+        try:
+            self._fallocate(_ZERO_RANGE, offset, length)
+        except BlockIOError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EINVAL):
+                raise
+            self.punch(offset, length)
+            self._fallocate(0, offset, length)
+
+    def truncate(self, size: int) -> None:
+        self._data = range(0)
+        try:
+            os.ftruncate(self.fd, size)
+        except OSError as error:
+            raise _resize_error("Could not resize file", error) from None
+
+    def allocate(self, size: int) -> None:
+        current = self.length()
+        if size <= current:
+            return
+        try:
+            os.posix_fallocate(self.fd, current, size - current)
+        except OSError as error:
+            self.truncate(current)
+            raise _resize_error("Could not preallocate data for the new file", error) from None
+
+    def flush(self) -> None:
+        try:
+            os.fdatasync(self.fd)
+        except OSError as error:
+            raise BlockIOError(error.errno or errno.EIO) from None
+
+    def extent(self, offset: int, length: int) -> tuple[bool, int]:
+        if offset in self._data:
+            return True, min(length, self._data.stop - offset)
+        try:
+            data = os.lseek(self.fd, offset, os.SEEK_DATA)
+            if data > offset:
+                return False, min(length, data - offset)
+            hole = os.lseek(self.fd, offset, os.SEEK_HOLE)
+        except OSError as error:
+            # ENXIO: behind the last data. Where the host knows no holes, all is data.
+            return error.errno != errno.ENXIO, length
+        self._data = range(offset, hole)
+        return True, min(length, hole - offset)
+
+    def give_hints(self, *, nocow: bool, extent_size: int) -> None:
+        if nocow:
+            set_nocow(self.fd)
+        if extent_size:
+            set_extent_size(self.fd, extent_size)
+
+    def _fallocate(self, mode: int, offset: int, length: int) -> None:
+        self._data = range(0)
+        if length and _libc().fallocate(self.fd, mode, offset, length) != 0:
+            code = ctypes.get_errno()
+            raise BlockIOError(errno.ENOTSUP if code == errno.EOPNOTSUPP else code)
+
+
+def _resize_error(what: str, error: OSError) -> BlockIOError:
+    code = error.errno or errno.EIO
+    return BlockIOError(code, f"{what}: {os.strerror(code)}")

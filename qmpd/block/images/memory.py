@@ -1,0 +1,231 @@
+"""Sparse files in memory, which cost no file descriptor.
+
+A file is a table of pages of 4 KiB, the size in which Linux's own file systems keep holes.  A
+page is an immutable `bytes` object; a page filled with one byte is the same object wherever it
+occurs, so a disk that tests fill with patterns costs almost nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+from functools import cache
+from typing import Final
+
+from qmpd.block.images.image import Image
+from qmpd.block.images.locks import Locks
+from qmpd.block.images.ranges import Ranges
+from qmpd.errors import BlockIOError
+
+PAGE: Final = 4096
+"""Bytes in a page: what is allocated, and told apart from holes."""
+
+_ZEROES: Final = bytes(PAGE)
+
+
+@cache
+def _filled(byte: int) -> bytes:
+    """The one page that is full of `byte`."""
+    return bytes([byte]) * PAGE if byte else _ZEROES
+
+
+class MemoryFile:
+    """The bytes of a file in memory, shared by all handles that are open on it.
+
+    Offsets and lengths are in bytes.
+    """
+
+    __slots__ = ("_pages", "_present", "_reserved", "length", "locks")
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.locks: list[MemoryLocks] = []
+        """What the handles that are open have locked."""
+        self._pages: dict[int, bytes] = {}
+        self._present = Ranges()
+        # Pages that take storage but hold no data: preallocated, or zeroed in place.
+        self._reserved = Ranges()
+
+    def allocated(self) -> int:
+        """Bytes of all pages that are there or reserved."""
+        return (self._present.total() + self._reserved.total()) * PAGE
+
+    def read(self, offset: int, length: int) -> bytes:
+        """The bytes of an area; zeroes where there are none."""
+        first, skipped = divmod(offset, PAGE)
+        end = offset + length
+        find = self._pages.get
+        last = -(-end // PAGE)
+        if last - first == 1:
+            return find(first, _ZEROES)[skipped : skipped + length]
+        parts = [find(number, _ZEROES) for number in range(first, last)]
+        if parts and skipped:
+            parts[0] = parts[0][skipped:]
+        if parts and end % PAGE:
+            parts[-1] = parts[-1][: end % PAGE]
+        return b"".join(parts)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Write `data`; the file grows to hold it."""
+        if not data:
+            return
+        whole = bytes(data)
+        end = offset + len(whole)
+        first, before = divmod(offset, PAGE)
+        last, after = divmod(end, PAGE)
+        pages = self._pages
+        if before:
+            whole = pages.get(first, _ZEROES)[:before] + whole
+        if after:
+            whole += pages.get(last, _ZEROES)[after:]
+            last += 1
+        start = 0
+        for number in range(first, last):
+            page = whole[start : start + PAGE]
+            start += PAGE
+            if page[0] == page[-1] and page == (filled := _filled(page[0])):
+                page = filled
+            pages[number] = page
+        self._present.add(first, last)
+        if self._reserved:
+            self._reserved.remove(first, last)
+        if end > self.length:
+            self.length = end
+
+    def punch(self, offset: int, length: int) -> None:
+        """Free the pages inside an area, and zero the parts of those at its ends."""
+        end = offset + length
+        first, last = -(-offset // PAGE), end // PAGE
+        if first > last:
+            self._blank(last, offset % PAGE, end % PAGE)
+            return
+        if offset % PAGE:
+            self._blank(first - 1, offset % PAGE, PAGE)
+        if end % PAGE:
+            self._blank(last, 0, end % PAGE)
+        self._drop(first, last)
+
+    def reserve(self, offset: int, length: int) -> None:
+        """Let every page of an area take storage; what it reads as does not change."""
+        first, end = offset // PAGE, -(-(offset + length) // PAGE)
+        self._reserved.add(first, end)
+        for start, stop in self._present.within(first, end):
+            self._reserved.remove(start, stop)
+
+    def truncate(self, size: int) -> None:
+        """Cut or extend the file to `size` bytes."""
+        if size < self.length:
+            self._drop(-(-size // PAGE), -(-self.length // PAGE))
+            if size % PAGE:
+                self._blank(size // PAGE, size % PAGE, PAGE)
+        self.length = size
+
+    def extent(self, offset: int, length: int) -> tuple[bool, int]:
+        """See `Image.extent`."""
+        present, until = self._present.run_at(offset // PAGE)
+        if offset >= self.length or until is None:
+            return False, length
+        end = min(until * PAGE, self.length) if present else until * PAGE
+        return present, min(length, end - offset)
+
+    def _blank(self, number: int, start: int, stop: int) -> None:
+        """Zero a part of a page, if there is data in the page."""
+        page = self._pages.get(number)
+        if page is not None:
+            self._pages[number] = page[:start] + bytes(stop - start) + page[stop:]
+
+    def _drop(self, first: int, last: int) -> None:
+        """Forget pages, which then take no storage."""
+        pages = self._pages
+        for start, stop in self._present.remove(first, last):
+            for number in range(start, stop):
+                del pages[number]
+        self._reserved.remove(first, last)
+
+
+class MemoryLocks(Locks):
+    """The bytes that one handle has locked, known to the other handles of the file."""
+
+    def __init__(self, file: MemoryFile) -> None:
+        super().__init__()
+        self._others = file.locks
+        self._others.append(self)
+
+    def _take(self, byte: int) -> None:
+        """Nothing to do: whoever looks for the byte finds it in `locked`."""
+
+    def _give(self, byte: int) -> None:
+        """Nothing to do, likewise."""
+
+    def _is_locked(self, byte: int) -> bool:
+        return any(byte in other.locked for other in self._others if other is not self)
+
+    def release(self) -> None:
+        """The handle is closed: its locks are gone."""
+        self.locked.clear()
+        if self in self._others:
+            self._others.remove(self)
+
+
+class MemoryImage(Image):
+    """A handle on a file in memory."""
+
+    def __init__(self, file: MemoryFile, *, read_only: bool) -> None:
+        super().__init__(read_only=read_only)
+        self.file = file
+        self._locks: list[MemoryLocks] = []
+
+    def close(self) -> None:
+        while self._locks:
+            self._locks.pop().release()
+
+    def new_locks(self) -> MemoryLocks:
+        self.close()
+        locks = MemoryLocks(self.file)
+        self._locks.append(locks)
+        return locks
+
+    def length(self) -> int:
+        return self.file.length
+
+    def allocated(self) -> int:
+        return self.file.allocated()
+
+    def pread(self, offset: int, length: int) -> bytes:
+        return self.file.read(offset, length)
+
+    def pwrite(self, offset: int, data: bytes | memoryview) -> None:
+        self._check_writable()
+        self.file.write(offset, data)
+
+    def punch(self, offset: int, length: int) -> None:
+        self._check_writable()
+        self.file.punch(offset, length)
+
+    def zero(self, offset: int, length: int, *, may_unmap: bool) -> None:
+        self._check_writable()
+        if offset + length > self.length():
+            self.truncate(offset + length)
+        self.file.punch(offset, length)
+        if length and not may_unmap:
+            self.file.reserve(offset, length)
+
+    def truncate(self, size: int) -> None:
+        self._check_writable()
+        self.file.truncate(size)
+
+    def allocate(self, size: int) -> None:
+        current = self.length()
+        if size > current:
+            self._check_writable()
+            self.file.truncate(size)
+            self.file.reserve(current, size - current)
+
+    def flush(self) -> None:
+        """Memory is as durable as it gets."""
+
+    def extent(self, offset: int, length: int) -> tuple[bool, int]:
+        return self.file.extent(offset, length)
+
+    def _check_writable(self) -> None:
+        if self.read_only:
+            raise BlockIOError(errno.EBADF)

@@ -1,0 +1,77 @@
+"""A set of integers kept as ranges: which pages of a sparse file there are."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+
+
+class Ranges:
+    """A set of integers that costs memory for each run of neighbours, not for each integer."""
+
+    __slots__ = ("_ends", "_starts")
+
+    def __init__(self) -> None:
+        # Disjoint, in order, and never touching: starts[i] < ends[i] < starts[i + 1].
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._starts)
+
+    def total(self) -> int:
+        """How many integers are in the set."""
+        return sum(self._ends) - sum(self._starts)
+
+    def add(self, first: int, end: int) -> None:
+        """Add the integers from `first` up to, not including, `end`."""
+        starts, ends = self._starts, self._ends
+        low = bisect_left(ends, first)
+        high = bisect_right(starts, end)
+        if low < high:
+            first = min(first, starts[low])
+            end = max(end, ends[high - 1])
+            if high - low == 1:
+                starts[low] = first
+                ends[low] = end
+                return
+        starts[low:high] = [first]
+        ends[low:high] = [end]
+
+    def remove(self, first: int, end: int) -> list[tuple[int, int]]:
+        """Remove the integers from `first` up to `end`.
+
+        :returns: the runs that were there, each with its first integer and the one after its last
+        """
+        starts, ends = self._starts, self._ends
+        low = bisect_right(ends, first)
+        high = bisect_left(starts, end)
+        if low >= high:
+            return []
+        runs = list(zip(starts[low:high], ends[low:high], strict=True))
+        kept = []
+        if runs[0][0] < first:
+            kept.append((runs[0][0], first))
+        if runs[-1][1] > end:
+            kept.append((end, runs[-1][1]))
+        starts[low:high] = [start for start, _ in kept]
+        ends[low:high] = [stop for _, stop in kept]
+        return [(max(start, first), min(stop, end)) for start, stop in runs]
+
+    def within(self, first: int, end: int) -> list[tuple[int, int]]:
+        """The runs between `first` and `end`, cut to that range."""
+        low = bisect_right(self._ends, first)
+        high = bisect_left(self._starts, end)
+        pairs = zip(self._starts[low:high], self._ends[low:high], strict=True)
+        return [(max(start, first), min(stop, end)) for start, stop in pairs]
+
+    def run_at(self, number: int) -> tuple[bool, int | None]:
+        """Whether `number` is in the set, and the next integer for which that is not so.
+
+        The second is None when `number` and everything above it are missing.
+        """
+        index = bisect_right(self._ends, number)
+        if index == len(self._starts):
+            return False, None
+        if self._starts[index] <= number:
+            return True, self._ends[index]
+        return False, self._starts[index]
