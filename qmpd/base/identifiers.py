@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from random import Random
 
 MAXIMUM_LENGTH: Final = 31
 """Longest node name, bytes."""
@@ -31,11 +33,14 @@ def check_node_name(name: str) -> None:
 
 
 class NameGenerator:
-    """Makes ``#block`` names: a counter, then two random digits."""
+    """Makes ``#block`` names: a counter, then two random digits (QEMU's ``id_generate``).
 
-    def __init__(self) -> None:
+    :param random: where the digits come from
+    """
+
+    def __init__(self, random: Random) -> None:
         self._counter = 0
-        self._random = random.Random()
+        self._random = random
 
     def next(self) -> str:
         """A name that no node has had."""

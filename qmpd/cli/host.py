@@ -6,12 +6,14 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.errors import GenericError, QmpError
+from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -117,23 +119,36 @@ class Host:
         storage: str,
         journal: str | None = None,
         *,
-        guest_clock: VirtualClock | None = None,
+        personality: Personality,
+        harness: VirtualClock | None = None,
         **machine: Any,
     ) -> Machine:
         """Make the machine and its server.
 
         :param journal: file for the record of QMP traffic
-        :param guest_clock: the stepped clock of ``-accel qtest``
+        :param personality: which of QEMU's programs it passes for
+        :param harness: the stepped clock of ``-accel qtest``
         :param machine: further arguments of `Machine`
         :raises CommandLineError: an unknown storage, a file that cannot be opened
         """
+        from random import Random
+
         from qmpd.loop.asyncio_clock import LoopClock
+        from qmpd.loop.clocks import Clocks
         from qmpd.machine.machine import Machine
         from qmpd.server.server import Server, new_event_loop
 
         self._loop = new_event_loop()
         built = Machine(
-            LoopClock(self._loop), make_storage(storage), stepped=guest_clock, **machine
+            Clocks.of(
+                LoopClock(self._loop), harness=harness, has_guest=personality is Personality.SYSTEM
+            ),
+            make_storage(storage),
+            random=Random(),
+            thread_id=threading.get_native_id(),
+            stdout=self._print,
+            personality=personality,
+            **machine,
         )
         record = None
         if journal is not None:
@@ -143,9 +158,11 @@ class Host:
                 record = Journal.open(journal)
             except OSError as error:
                 raise CommandLineError(f"Could not open '{journal}': {error.strerror}") from None
-        self.server = Server(self._loop, built, record, guest_clock)
-        built.stdout = self.server.print
+        self.server = Server(self._loop, built, record)
         return built
+
+    def _print(self, text: str) -> None:
+        self.server.print(text)
 
     def serve(self) -> int:
         """Run until the machine ends; returns the process's status.

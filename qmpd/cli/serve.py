@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -160,7 +161,9 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
     )
     try:
         for disk in disks:
-            _add_disk(host.server, disk)
+            # these bytes live in memory, wherever those of image files do
+            private = disk.path is None and arguments.storage != "memory"
+            _add_disk(host.server, disk, private=private)
         for number, text in enumerate(arguments.qmp):
             _add_monitor(host.server, f"monitor{number}", text)
     except QmpError:
@@ -253,32 +256,26 @@ async def _make_image(graph: Graph, disk: Disk, filename: str) -> None:
     await driver.create(graph, {**options, "file": file})
 
 
-def _add_disk(server: Server, disk: Disk) -> None:
-    from qmpd.block.images import MemoryStorage
+def _add_disk(server: Server, disk: Disk, *, private: bool) -> None:
     from qmpd.block.io.backend import BlockBackend
 
     graph = server.machine.graph
     option = "--disk" if disk.path is None else "--image"
     filename = f"/{disk.name}.raw" if disk.path is None else disk.path
-    host_storage = graph.storage
+    child = {"driver": "file", "filename": filename, "read-only": disk.read_only}
+    options = {
+        "driver": disk.format,
+        "node-name": disk.name,
+        "read-only": disk.read_only,
+        "file": child,
+    }
     try:
-        if disk.path is None and not isinstance(host_storage, MemoryStorage):
-            # these bytes live in memory, wherever those of image files do
-            graph.storage = MemoryStorage()
-        if disk.size is not None:
-            server.run_now(_make_image(graph, disk, filename))
-        child = {"driver": "file", "filename": filename, "read-only": disk.read_only}
-        options = {
-            "driver": disk.format,
-            "node-name": disk.name,
-            "read-only": disk.read_only,
-            "file": child,
-        }
-        add_node(server, options)
+        with graph.services.storage.private(filename) if private else nullcontext():
+            if disk.size is not None:
+                server.run_now(_make_image(graph, disk, filename))
+            add_node(server, options)
     except QmpError as error:
         raise located(error, f"{option} {disk.name}") from None
-    finally:
-        graph.storage = host_storage
     node = graph.find_node(disk.name)
     assert node is not None
     node.monitor_owned = False

@@ -36,4 +36,4 @@ class FileRequests:
 async def request_time(node: Node) -> None:
     """Let the time of one request to `node` pass, if there are files below it."""
     if node.io_waits:
-        await node.graph.clock.moment(REQUEST_TIME)
+        await node.services.loop.moment(REQUEST_TIME)

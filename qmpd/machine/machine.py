@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd import __version__
 from qmpd.base.run_state import RunState
+from qmpd.block.images import Storages
 from qmpd.block.io.disk_snapshots import all_disks
 from qmpd.block.model.graph import Graph
+from qmpd.block.model.services import Say, Services
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.export.exports import BlockExports
 from qmpd.jobs.core.job_list import JobTable
 from qmpd.loop.events import EventBus
-from qmpd.loop.guest_clock import NoGuestClock
 from qmpd.machine.devices.board import Board
 from qmpd.machine.devices.tree import DeviceTree
 from qmpd.machine.drives.options import Drives
@@ -27,9 +28,11 @@ from qmpd.profile.personality import Personality
 from qmpd.qapi.runtime.policy import CompatPolicy
 
 if TYPE_CHECKING:
+    from random import Random
+
     from qmpd.block.images import Storage
     from qmpd.export.host import ListenNbd, ListenVhostUser, NbdServer
-    from qmpd.loop.clock import Clock
+    from qmpd.loop.clocks import Clocks
 
 PACKAGE: Final = f"qmpd-{__version__}"
 """What query-version and the greeting say where QEMU names its package."""
@@ -48,8 +51,10 @@ def _print_error(text: str) -> None:
 class Machine:
     """A machine, running from the start unless told otherwise.
 
-    :param clock: its time, and what runs its tasks
+    :param clocks: its time, and what runs its tasks
     :param storage: where the bytes of its images live
+    :param random: where names that it makes up come from
+    :param thread_id: what queries tell as the id of its threads
     :param personality: which of QEMU's programs it passes for
     :param name: guest name of query-name, None for none
     :param uuid: UUID of query-uuid, in its canonical form
@@ -57,7 +62,6 @@ class Machine:
     :param paused: wait in state prelaunch for `cont` (``-S``)
     :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
     :param cpus: how many CPUs it passes for having; machine type none has no CPU
-    :param stepped: the guest's clock where a harness steps it (``-accel qtest``)
     :param board: the buses and devices that it has from the start
     :param stdout: takes what HMP's qemu-io prints; the process's standard output if absent
     :param stderr: takes its complaints; the process's standard error if absent
@@ -65,9 +69,11 @@ class Machine:
 
     def __init__(
         self,
-        clock: Clock,
+        clocks: Clocks,
         storage: Storage,
         *,
+        random: Random,
+        thread_id: int,
         personality: Personality = Personality.SYSTEM,
         name: str | None = None,
         uuid: str = "00000000-0000-0000-0000-000000000000",
@@ -75,35 +81,39 @@ class Machine:
         paused: bool = False,
         preconfig: bool = False,
         cpus: int = 0,
-        stepped: Clock | None = None,
         board: Board | None = None,
         stdout: Callable[[str], None] = _print,
         stderr: Callable[[str], None] = _print_error,
     ) -> None:
-        self.clock = clock
+        self.clock = clocks.realtime
         self.personality = personality
         self.name = name
         self.uuid = uuid
         self.compat = CompatPolicy() if compat is None else compat
         self.stdout = stdout
         self.stderr = stderr
-        self.events = EventBus(clock.date)
-        self.graph = Graph(emit=self.events.emit, storage=storage, clock=clock, stepped=stepped)
-        self.graph.print = lambda text: self.stdout(text)
-        self.graph.report = lambda text: self.stderr(f"{text}\n")
+        self.events = EventBus(clocks.host)
+        self.services = Services(
+            loop=clocks.realtime,
+            clocks=clocks,
+            emit=self.events.emit,
+            storage=Storages(storage),
+            random=random,
+            say=Say(stdout, self._report),
+            thread_id=thread_id,
+        )
+        self.graph = Graph(self.services)
         self.exports = BlockExports(self.graph, emit=self.events.emit)
         self.nbd_server: NbdServer | None = None
         self.listen_nbd: ListenNbd | None = None
         self.listen_vhost_user: ListenVhostUser | None = None
-        self.jobs = JobTable(emit=self.events.emit, clock=clock)
-        self.objects = ObjectContainer(self.graph.throttle_groups)
+        self.jobs = JobTable(emit=self.events.emit, clock=clocks.realtime)
+        self.objects = ObjectContainer(self.graph.throttle_groups, thread_id)
         self.devices = DeviceTree(self, Board() if board is None else board)
         self.drives = Drives(self.graph, self.devices)
         self.in_preconfig = preconfig
         self.cpus = cpus
         self._autostart = not paused
-        if personality is Personality.STORAGE_DAEMON:
-            self.graph.guest_clock = NoGuestClock(clock)
         self.run_state = RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
         self._jobs_ended = False
@@ -112,6 +122,9 @@ class Machine:
         """Tells the ChardevInfo of every character device of the process."""
         if self._autostart and not preconfig:
             self.run_state = RunState.RUNNING
+
+    def _report(self, complaint: str) -> None:
+        self.stderr(f"{complaint}\n")
 
     @property
     def run_state(self) -> RunState:
@@ -122,9 +135,9 @@ class Machine:
     def run_state(self, state: RunState) -> None:
         self._run_state = state
         if state is RunState.RUNNING:
-            self.graph.guest_clock.go()
+            self.services.clocks.virtual.go()
         else:
-            self.graph.guest_clock.stand_still()
+            self.services.clocks.virtual.stand_still()
 
     @property
     def running(self) -> bool:

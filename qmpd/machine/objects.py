@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -90,10 +89,10 @@ class IOThread(UserObject):
         poll_grow: int = 0
         poll_shrink: int = 0
 
-    def __init__(self, object_id: str) -> None:
+    def __init__(self, object_id: str, thread_id: int) -> None:
         super().__init__(object_id)
         self.parameters = self.Parameters()
-        self.thread_id = threading.get_native_id()
+        self.thread_id = thread_id
 
     def configure(self, properties: Mapping[str, Any]) -> None:
         """See `UserObject.configure`."""
@@ -203,15 +202,17 @@ class ObjectContainer:
     """The objects of one machine, ``/objects`` of its QOM tree, oldest first.
 
     :param throttle_groups: where throttle groups are put to use
+    :param thread_id: what an iothread tells as the id of its thread
     """
 
-    def __init__(self, throttle_groups: ThrottleGroups) -> None:
+    def __init__(self, throttle_groups: ThrottleGroups, thread_id: int) -> None:
         self.objects: dict[str, UserObject] = {}
         self._throttle_groups = throttle_groups
+        self._thread_id = thread_id
 
     def _make(self, qom_type: str, object_id: str) -> UserObject:
         if qom_type == "iothread":
-            return IOThread(object_id)
+            return IOThread(object_id, self._thread_id)
         if qom_type == "throttle-group":
             return ThrottleGroupObject(object_id, self._throttle_groups)
         raise NotServed(f"Objects of type '{qom_type}' are not served by qmpd")

@@ -20,7 +20,6 @@ from qmpd.wire.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qmpd.loop.clock import Clock
     from qmpd.loop.events import EventRecord
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
@@ -45,15 +44,9 @@ class Monitors:
     A command that waits goes on when the machine's clock is run.
 
     :param journal: records the traffic of all of them
-    :param limits_clock: the time that the limits of events run on; the machine's if absent
     """
 
-    def __init__(
-        self,
-        machine: Machine,
-        journal: Journal | None = None,
-        limits_clock: Clock | None = None,
-    ) -> None:
+    def __init__(self, machine: Machine, journal: Journal | None = None) -> None:
         self.machine = machine
         clock = machine.clock
         self.dispatcher = Dispatcher(
@@ -62,7 +55,7 @@ class Monitors:
         self._journal = journal
         self._monitors: list[Monitor] = []
         self._unsubscribe = machine.events.subscribe(
-            EventThrottle(limits_clock or clock, self._deliver)
+            EventThrottle(machine.services.clocks.accounting, self._deliver)
         )
 
     def add_qmp(

@@ -19,7 +19,7 @@ from qmpd.server.chardev.stdio import StdioChardev
 
 if TYPE_CHECKING:
     from qmpd.export.host import MakeDevice
-    from qmpd.loop.clock import Task, VirtualClock
+    from qmpd.loop.clock import Task
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
     from qmpd.monitor.journal import Journal
@@ -50,7 +50,6 @@ class Server:
     :param loop: what everything runs on
     :param machine: the machine, whose clock follows the same loop
     :param journal: records all QMP traffic
-    :param guest_clock: the stepped clock of ``-accel qtest``, which the limits of events follow
     """
 
     def __init__(
@@ -58,14 +57,12 @@ class Server:
         loop: AbstractEventLoop,
         machine: Machine,
         journal: Journal | None = None,
-        guest_clock: VirtualClock | None = None,
     ) -> None:
         self.loop = loop
         self.machine = machine
-        self.guest_clock = guest_clock
         machine.chardevs = self._chardev_infos
         self.chardevs = ChardevTable()
-        self.monitors = Monitors(machine, journal, guest_clock)
+        self.monitors = Monitors(machine, journal)
         self.on_ended: Callable[[], None] | None = None
         """Called when the machine has been shut down and all replies are written."""
         self._started = False
@@ -121,7 +118,7 @@ class Server:
             self.machine.clock,
             self._address(address),
             device,
-            self.machine.graph.report,
+            self.machine.services.say.report,
         )
 
     def may_linger(self) -> bool:

@@ -165,7 +165,8 @@ class SnapshotInternalSync(Action):
             raise GenericError("Name is empty")
         if find_snapshot(node, name) is not None:
             raise GenericError(f"Snapshot with name '{name}' already exists on device '{device}'")
-        date, guest_time = self.graph.clock.date(), self.graph.guest_clock.now()
+        clocks = self.graph.services.clocks
+        date, guest_time = clocks.host(), clocks.virtual.now()
         try:
             made = await holder.driver.snapshot_create(name, date, guest_time)
         except BlockIOError as error:
@@ -180,7 +181,7 @@ class SnapshotInternalSync(Action):
             try:
                 await self._holder.driver.snapshot_delete(self._made, self.data.name)
             except QmpError as error:
-                self.graph.report(
+                self.graph.services.say.report(
                     f"Failed to delete snapshot with id '{self._made}' and name"
                     f" '{self.data.name}' on device '{self.data.device}' in abort: {error.desc}"
                 )

@@ -47,7 +47,7 @@ class Frozen(RuleBasedStateMachine):
 
     def add_file(self, name: str, errors: list[Any]) -> None:
         path = f"/{name}"
-        image = self.world.machine.graph.storage.create(path)
+        image = self.world.machine.services.storage.create(path)
         image.truncate(SIZE)
         image.close()
         file: dict[str, Any] = {"driver": "file", "filename": path}

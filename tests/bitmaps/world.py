@@ -7,11 +7,11 @@ from typing import Any
 
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import add, find
-from qmpd.block.images import MemoryStorage
 from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
 from qmpd.jobs.core.job_list import JobTable
 from qmpd.loop.clock import VirtualClock
+from tests.support.services import services
 
 
 class World:
@@ -20,7 +20,7 @@ class World:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.events: list[tuple[str, Mapping[str, object] | None]] = []
-        self.graph = Graph(emit=self._emit, storage=MemoryStorage(), clock=self.clock)
+        self.graph = Graph(services(self.clock, emit=self._emit))
         self.jobs = JobTable(emit=self._emit, clock=self.clock)
         self.node = self.blockdev("n", 1 << 20)
 

@@ -10,16 +10,15 @@ from typing import Any
 
 import pytest
 
-from qmpd.block.images import MemoryStorage
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.latency import LatencyHistogram
 from qmpd.block.io.stats import BlockAcctStats
 from qmpd.block.io.throttle_limits import ThrottleConfig
 from qmpd.block.io.timed_average import TimedAverage
 from qmpd.loop.clock import NANOSECONDS, VirtualClock
-from qmpd.machine.machine import Machine
 from tests.drivers.pair import SIDES, Drivers
 from tests.support.programs import QMPD_SYSTEM, qemu_missing
+from tests.support.services import bare_machine
 
 LATENCY = 50_000_000
 DRIVES = [
@@ -67,23 +66,23 @@ def test_failures_that_do_not_count_are_in_histograms_only() -> None:
 
 def test_harness_clock() -> None:
     """With -accel qtest the harness's time counts, and every request takes a millisecond."""
-    clock, stepped = VirtualClock(500), VirtualClock()
-    machine = Machine(clock, MemoryStorage(), stepped=stepped)
+    clock, harness = VirtualClock(500), VirtualClock()
+    machine = bare_machine(clock, harness=harness)
     graph = machine.graph
-    assert graph.throttle_groups.clock is stepped
+    assert graph.throttle_groups.clock is harness
     stats = BlockBackend(graph, "d").stats
     stats.add_interval(3)
     stats.done("wr", 512, 77)
     assert stats.info()["wr_total_time_ns"] == 1_000_000
     assert "idle_time_ns" not in stats.info()  # time 0 is no time
-    stepped.advance(NANOSECONDS)
+    harness.advance(NANOSECONDS)
     stats.done("wr", 512, 77)
     clock.advance(100 * NANOSECONDS)
     info = stats.info()
     assert info["idle_time_ns"] == 0
     assert info["timed_stats"][0]["avg_wr_latency_ns"] == 1_000_000
     assert info["timed_stats"][0]["avg_wr_queue_depth"] == 2_000_000 / (3 * NANOSECONDS)
-    assert graph.guest_clock.now() == NANOSECONDS
+    assert machine.services.clocks.virtual.now() == NANOSECONDS
 
 
 @pytest.fixture
@@ -169,8 +168,8 @@ def test_same_complaints(text: str) -> None:
 
 
 def test_limits_follow_the_harness() -> None:
-    clock, stepped = VirtualClock(), VirtualClock()
-    graph = Machine(clock, MemoryStorage(), stepped=stepped).graph
+    clock, harness = VirtualClock(), VirtualClock()
+    graph = bare_machine(clock, harness=harness).graph
     node = clock.run(graph.blockdev_add({"driver": "null-co", "node-name": "n", "size": 1 << 20}))
     backend = BlockBackend(graph, "d", node)
     config = ThrottleConfig()
@@ -183,9 +182,9 @@ def test_limits_follow_the_harness() -> None:
         return [task.done for task in tasks]
 
     assert done() == [True, False, False]
-    stepped.advance(NANOSECONDS - 1 - NANOSECONDS // 10)
+    harness.advance(NANOSECONDS - 1 - NANOSECONDS // 10)
     assert done() == [True, False, False]
-    stepped.advance(1)
+    harness.advance(1)
     assert done() == [True, True, False]
-    stepped.advance(NANOSECONDS)
+    harness.advance(NANOSECONDS)
     assert done() == [True, True, True]

@@ -9,6 +9,7 @@ from qmpd.block.images import MemoryStorage, Storage
 from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
 from qmpd.loop.clock import VirtualClock
+from tests.support.services import services
 
 
 class World:
@@ -21,7 +22,7 @@ class World:
         self.clock = VirtualClock()
         self.events: list[tuple[str, Mapping[str, object] | None]] = []
         self.storage = MemoryStorage() if storage is None else storage
-        self.graph = Graph(emit=self._emit, storage=self.storage, clock=self.clock)
+        self.graph = Graph(services(self.clock, self.storage, self._emit))
 
     def _emit(self, name: str, data: Mapping[str, object] | None = None) -> None:
         self.events.append((name, data))

@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from qmpd.block.images import MemoryStorage
 from qmpd.errors import GenericError, NotServed
 from qmpd.export.add import add_export
-from qmpd.loop.clock import VirtualClock
-from qmpd.machine.machine import Machine
+from tests.support.machines import TestMachine
 
 ADDRESS = {"type": "unix", "path": "/nowhere/x.sock"}
 EXPORTS: dict[str, tuple[dict[str, Any], str]] = {
@@ -23,8 +21,8 @@ EXPORTS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("kind", EXPORTS)
 def test_a_machine_without_server(kind: str) -> None:
     options, text = EXPORTS[kind]
-    clock = VirtualClock()
-    machine = Machine(clock, MemoryStorage())
+    box = TestMachine()
+    clock, machine = box.clock, box.machine
     null = {"driver": "null-co", "node-name": "n", "size": 1 << 20}
     clock.run(machine.graph.blockdev_add(null))
     with pytest.raises(GenericError, match=text) as caught:

@@ -16,6 +16,7 @@ from qmpd.block.model.graph import Graph
 from qmpd.loop.clock import VirtualClock
 from tests.support.normal import normal, normal_text
 from tests.support.programs import qmpd_argv
+from tests.support.services import services
 from tests.support.stdio import Gone, StdioProgram
 
 SESSIONS = Path(__file__).parent / "sessions"
@@ -89,7 +90,7 @@ def _create(words: list[str], scratch: Path) -> None:
         value = options["cluster_size"]
         arguments["cluster-size"] = int(value[:-1]) * units[value[-1]]
     clock = VirtualClock()
-    graph = Graph(emit=lambda name, data=None: None, storage=HostStorage(), clock=clock)
+    graph = Graph(services(clock, HostStorage()))
 
     async def make() -> None:
         from qmpd.block.model.driver_table import find_driver

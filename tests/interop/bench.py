@@ -16,6 +16,7 @@ from qmpd.block.model.driver_table import find_driver
 from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
 from qmpd.loop.clock import VirtualClock
+from tests.support.services import services
 
 needs_qemu_img = pytest.mark.skipif(
     shutil.which("qemu-img") is None, reason="qemu-img is not installed"
@@ -45,9 +46,11 @@ class ImageBench:
         self.clock = VirtualClock()
         self.events: list[tuple[str, Any]] = []
         self.graph = Graph(
-            emit=lambda name, data=None: self.events.append((name, data)),
-            storage=HostStorage(),
-            clock=self.clock,
+            services(
+                self.clock,
+                HostStorage(),
+                lambda name, data=None: self.events.append((name, data)),
+            )
         )
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:

@@ -66,7 +66,7 @@ def image_bytes() -> bytes:
     for cluster in range(0, 16, 2):
         box.hmp(f'qemu-io image "write -q {cluster * CLUSTER} 64k"')
     box.execute("blockdev-del", node_name="image")
-    image = box.machine.graph.storage.open("/image")
+    image = box.machine.services.storage.open("/image")
     data = image.pread(0, image.length())
     image.close()
     return data
@@ -95,7 +95,7 @@ class Chain:
 
     def _file(self, layer: str, data: bytes, errors: list[Any]) -> dict[str, Any]:
         path = f"/{self.name}-{layer}"
-        image = self.world.machine.graph.storage.create(path)
+        image = self.world.machine.services.storage.create(path)
         image.pwrite(0, data)
         image.close()
         file: dict[str, Any] = {"driver": "file", "filename": path}
@@ -209,7 +209,7 @@ class Ends(RuleBasedStateMachine):
             new: dict[str, Any] = {"driver": "qcow2", "backing": None}
             self.chains += 1
             path = f"/c{self.chains}-overlay"
-            image = self.world.machine.graph.storage.create(path)
+            image = self.world.machine.services.storage.create(path)
             image.pwrite(0, image_bytes())
             image.close()
             new |= {"node-name": path[1:], "file": {"driver": "file", "filename": path}}

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from qmpd.block.images import MemoryStorage
 from qmpd.loop.clock import NANOSECONDS, VirtualClock
-from qmpd.machine.machine import Machine
 from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.qmp_monitor import QmpMonitor
 from qmpd.monitor.transport import Output
+from tests.support.services import bare_machine
 
 CREATE = b"""{"execute": "blockdev-create", "arguments": {"job-id": "j", "options":
 {"driver": "file", "filename": "/x", "size": 65536}}, "id": 7}"""
@@ -21,7 +20,7 @@ CREATE = b"""{"execute": "blockdev-create", "arguments": {"job-id": "j", "option
 class World:
     def __init__(self) -> None:
         self.clock = VirtualClock(date=0)
-        self.machine = Machine(self.clock, MemoryStorage())
+        self.machine = bare_machine(self.clock)
         self.monitors = Monitors(self.machine)
 
     def negotiated(self, label: str = "m", enable: str = "") -> QmpMonitor:

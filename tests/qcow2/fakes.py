@@ -100,7 +100,7 @@ class Edge:
         self.node = node
 
 
-class Graph:
+class Services:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
 
@@ -115,7 +115,7 @@ class ImageNode:
         self.children = {"file": Edge(file)}
         if backing is not None:
             self.children["backing"] = Edge(backing)
-        self.graph = Graph()
+        self.services = Services()
         self.read_only = read_only
         self.active = True
         self.node_name = "img"

@@ -20,6 +20,7 @@ from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
 from qmpd.errors import QmpError
 from qmpd.loop.clock import VirtualClock
+from tests.support.services import services
 
 CASES = int(os.environ.get("QMPD_DAMAGE_CASES", "2000"))
 SIZE = 1 << 20
@@ -41,9 +42,7 @@ class World:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.storage = MemoryStorage()
-        self.graph = Graph(
-            emit=lambda name, data=None: None, storage=self.storage, clock=self.clock
-        )
+        self.graph = Graph(services(self.clock, self.storage))
 
     def run(self, work: Any) -> Any:
         return self.clock.run(work)

@@ -18,6 +18,7 @@ from qmpd.block.model.node import Node
 from qmpd.block.query.info import image_info
 from qmpd.errors import GenericError, QmpError
 from qmpd.loop.clock import VirtualClock
+from tests.support.services import services
 
 from .test_image import check, needs_qemu_img, qemu_img
 
@@ -32,7 +33,7 @@ class Bench:
         self.clock = VirtualClock()
         self.events: list[tuple[Any, ...]] = []
         self.graph = Graph(
-            emit=lambda *event: self.events.append(event), storage=HostStorage(), clock=self.clock
+            services(self.clock, HostStorage(), lambda *event: self.events.append(event))
         )
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -131,7 +131,7 @@ def test_corruption_is_reported_once_and_marked(tmp_path: Path) -> None:
     with pytest.raises(BlockIOError) as caught:
         s.check_usable()
     assert caught.value.errno == errno.ENOMEDIUM
-    ((name, data),) = s.node.graph.events  # type: ignore[attr-defined]
+    ((name, data),) = s.node.services.events  # type: ignore[attr-defined]
     assert name == "BLOCK_IMAGE_CORRUPTED"
     where = s.l1[0] & ~(1 << 63)
     assert data == {
@@ -157,7 +157,7 @@ def test_metadata_is_never_overwritten(tmp_path: Path) -> None:
     s.l2_cache.put(table)
     with pytest.raises(BlockIOError):
         run(write_clusters(s, 0, b"\2" * 4096))
-    ((_, data),) = s.node.graph.events  # type: ignore[attr-defined]
+    ((_, data),) = s.node.services.events  # type: ignore[attr-defined]
     assert data["msg"] == "Preventing invalid write on metadata (overlaps with active L1 table)"
     assert (data["offset"], data["size"]) == (s.header.l1_table_offset, 4096)
     host_file(s).close()

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from qmpd.block.images import MemoryStorage
 from qmpd.loop.asyncio_clock import LoopClock
-from qmpd.machine.machine import Machine
 from qmpd.server.address import UnixAddress
 from qmpd.server.chardev.socket import SocketChardev
 from qmpd.server.server import Server
+from tests.support.services import bare_machine
 
 NEGOTIATE = b'{"execute": "qmp_capabilities"}'
 
@@ -50,7 +49,7 @@ class Served:
 
     def __init__(self, folder: Path, monitors: int) -> None:
         loop = asyncio.get_running_loop()
-        self.machine = Machine(LoopClock(loop), MemoryStorage())
+        self.machine = bare_machine(LoopClock(loop))
         self.server = Server(loop, self.machine)
         self.ended = asyncio.Event()
         self.server.on_ended = self.ended.set

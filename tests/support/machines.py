@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from qmpd.block.images import MemoryStorage, Storage
 from qmpd.loop.clock import VirtualClock
+from qmpd.loop.clocks import Clocks
 from qmpd.machine.machine import Machine
 from qmpd.monitor.qmp.dispatch import dispatch
+from qmpd.profile.personality import Personality
 from qmpd.wire.session import NO_ID, Request, Session
 
 
@@ -20,13 +23,23 @@ class TestMachine:
 
     __test__ = False
 
-    def __init__(self, storage: Storage | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        storage: Storage | None = None,
+        *,
+        personality: Personality = Personality.SYSTEM,
+        **options: Any,
+    ) -> None:
         self.clock = VirtualClock()
+        clocks = Clocks.of(self.clock, has_guest=personality is Personality.SYSTEM)
         self.printed: list[str] = []
         self.complaints: list[str] = []
         self.machine = Machine(
-            self.clock,
+            clocks,
             MemoryStorage() if storage is None else storage,
+            random=Random(0),
+            thread_id=1,
+            personality=personality,
             stdout=self.printed.append,
             stderr=self.complaints.append,
             **options,

@@ -97,7 +97,7 @@ async def _rename(overlay: Node, name: str, base: Node, mask_protocol: bool) -> 
             await overlay.set_read_only(False)
         await change_backing_name(overlay, name, base, mask_protocol=mask_protocol)
     except QmpError as error:
-        overlay.graph.report(f"Could not update backing file link: {error.desc}")
+        overlay.services.say.report(f"Could not update backing file link: {error.desc}")
     if was_read_only:
         with suppress(QmpError):
             await overlay.set_read_only(True)

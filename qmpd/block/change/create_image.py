@@ -46,7 +46,7 @@ async def create_image(
         raise GenericError(
             "Error: Trying to create an image with the same filename as the backing file"
         )
-    graph.print(driver.creation_line(name, size, backing_file, backing_format))
+    graph.services.say.print(driver.creation_line(name, size, backing_file, backing_format))
     if driver.is_protocol or image_format == "raw":
         await protocol.create(graph, {**file_options, "size": size})
         return

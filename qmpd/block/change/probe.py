@@ -66,7 +66,7 @@ async def probe_node(file: Node) -> str:
 def warn_of_guess(node: Node) -> None:
     """Warn of a node that may be written to and whose format is raw because it is no other."""
     if node.probed and node.driver.format_name == "raw" and not node.read_only:
-        node.graph.report(_WARNING.format(filename(node.children["file"].node)))
+        node.services.say.report(_WARNING.format(filename(node.children["file"].node)))
 
 
 def has_protocol(name: str) -> bool:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import random
 import string
 from typing import TYPE_CHECKING, Final
 
-from qmpd.block.images import MemoryStorage
 from qmpd.block.model.driver_table import find_driver
 
 if TYPE_CHECKING:
+    from random import Random
+
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
 
 _LETTERS: Final = string.ascii_letters + string.digits
 
 
-def _name() -> str:
+def _name(random: Random) -> str:
     """What a temporary file is called, which this one only is in name."""
     return f"/var/tmp/vl.{''.join(random.choices(_LETTERS, k=6))}"
 
@@ -27,10 +27,9 @@ async def add_temporary_overlay(graph: Graph, node: Node, *, read_only: bool) ->
     :param read_only: whether the image is not written either
     :raises QmpError: somebody objects
     """
-    storage = graph.storage
-    graph.storage = MemoryStorage()
-    try:
-        file = {"driver": "file", "filename": _name()}
+    filename = _name(graph.services.random)
+    with graph.services.storage.private(filename):
+        file = {"driver": "file", "filename": filename}
         await find_driver("file").create(graph, {**file, "size": 0})
         await find_driver("qcow2").create(
             graph, {"driver": "qcow2", "file": file, "size": node.length}
@@ -39,8 +38,6 @@ async def add_temporary_overlay(graph: Graph, node: Node, *, read_only: bool) ->
         overlay = await graph.open(options)
         if read_only:
             await overlay.set_read_only(True)
-    finally:
-        graph.storage = storage
     overlay.options.pop("backing", None)
     await graph.append(overlay, node).commit()
     return overlay

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from qmpd.block.images.image import Image
 from qmpd.block.images.overlay import OverlayStorage
-from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage
+from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage, Storages
 
-__all__ = ["HostStorage", "Image", "MemoryStorage", "OverlayStorage", "Storage"]
+__all__ = ["HostStorage", "Image", "MemoryStorage", "OverlayStorage", "Storage", "Storages"]

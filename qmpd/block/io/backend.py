@@ -350,13 +350,14 @@ class BlockBackend:
 
         :param kind: rd, wr, flush or unmap
         """
-        began = self.graph.clock.now()
+        now = self.graph.services.clocks.realtime.now
+        began = now()
         try:
             result = await request
         except BlockIOError:
-            self.account_failed(kind, self.graph.clock.now() - began)
+            self.account_failed(kind, now() - began)
             raise
-        self.account_done(kind, length, self.graph.clock.now() - began)
+        self.account_done(kind, length, now() - began)
         return result
 
     def account_done(self, kind: str, length: int, duration: int) -> None:

@@ -352,7 +352,7 @@ class _Call:
                 state.give_back(area, failed=True)
                 break
             self._running += 1
-            state.source.graph.clock.enter(self._copy(area), "block copy")
+            state.source.services.loop.enter(self._copy(area), "block copy")
         await self._wait_for(0)
         if self._failure is not None:
             raise self._failure
@@ -396,7 +396,7 @@ def copy_cluster_size(target: Node, minimum: int) -> int:
         raise GenericError("min-cluster-size needs to be a power of 2")
     if not target.driver.has_info:
         if target.backing_chain_next is None:
-            target.graph.report(
+            target.services.say.report(
                 "warning: The target block device doesn't provide information about the block size"
                 " and it doesn't have a backing file. The (default) block size of"
                 f" {DEFAULT_CLUSTER} bytes is used. If the actual block size of the target exceeds"

@@ -121,8 +121,8 @@ class SnapshotGroup:
 
         :raises GenericError: one failed
         """
-        date = self._graph.clock.date()
-        clock = self._graph.guest_clock.now()
+        date = self._graph.services.clocks.host()
+        clock = self._graph.services.clocks.virtual.now()
         for node in self.nodes():
             holder = snapshot_holder(node)
             assert holder is not None

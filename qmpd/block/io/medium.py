@@ -35,7 +35,7 @@ def change_media(backend: BlockBackend, load: bool) -> None:
         return
     was_open, device.tray_open = device.tray_open, not load
     if was_open != device.tray_open:
-        backend.graph.emit(
+        backend.graph.services.emit(
             "DEVICE_TRAY_MOVED",
             {"device": backend.name, "id": device.id, "tray-open": device.tray_open},
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 KINDS: Final = ("rd", "wr", "zone_append", "flush", "unmap")
 """Kinds of requests that are counted."""
 
-STEPPED_LATENCY: Final = 1_000_000
+HARNESS_LATENCY: Final = 1_000_000
 """Nanoseconds that every request is said to take where a harness steps the guest's clock."""
 
 _COUNTERS: Final = (

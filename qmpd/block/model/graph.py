@@ -11,50 +11,28 @@ from qmpd.block.change import drain, replace
 from qmpd.block.change.opening import child_options, open_node
 from qmpd.block.change.permissions import RESIZE
 from qmpd.block.io.backend import BlockBackend
-from qmpd.block.io.stats import STEPPED_LATENCY, BlockAcctStats
+from qmpd.block.io.stats import HARNESS_LATENCY, BlockAcctStats
 from qmpd.block.io.throttle_group import ThrottleGroups
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.node import Node
 from qmpd.errors import BlockIOError, GenericError, QmpError
-from qmpd.loop.guest_clock import GuestClock, SteppedGuestClock
 
 if TYPE_CHECKING:
     from qmpd.block.change.replace import GraphChange
-    from qmpd.block.images import Storage
-    from qmpd.loop.clock import Clock
-    from qmpd.loop.events import Emit
+    from qmpd.block.model.services import Services
 
 T = TypeVar("T")
-
-
-def _ignore(text: str) -> None:
-    """Nobody listens."""
 
 
 class Graph:
     """All nodes and backends.
 
-    :param emit: takes events
-    :param storage: where the bytes of images live
-    :param clock: what requests wait by, and what times them
-    :param stepped: the guest's clock where a harness steps it (``-accel qtest``): limits of I/O
-        and statistics follow it then, real time otherwise
+    :param services: its surroundings
     """
 
-    def __init__(
-        self, *, emit: Emit, storage: Storage, clock: Clock, stepped: Clock | None = None
-    ) -> None:
-        self.emit = emit
-        self.print: Callable[[str], None] = _ignore
-        """Takes what QEMU's block layer prints on standard output."""
-        self.report: Callable[[str], None] = _ignore
-        """Takes its complaints."""
-        self.storage = storage
-        self.clock = clock
-        self.guest_clock = GuestClock(clock) if stepped is None else SteppedGuestClock(stepped)
-        self.io_clock = clock if stepped is None else stepped
-        self._latency = None if stepped is None else STEPPED_LATENCY
-        self.throttle_groups = ThrottleGroups(self.io_clock)
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.throttle_groups = ThrottleGroups(services.clocks.accounting)
         self.backends: dict[str, BlockBackend] = {}
         """The named backends, the oldest first."""
         self.all_backends: list[BlockBackend] = []
@@ -63,11 +41,13 @@ class Graph:
         """How many requests there were to real files."""
         self._drains = 0
         self._by_name: dict[str, Node] = {}
-        self._names = NameGenerator()
+        self._names = NameGenerator(services.random)
 
     def new_stats(self) -> BlockAcctStats:
         """Counters for a backend."""
-        return BlockAcctStats(self.io_clock.now, self._latency)
+        clocks = self.services.clocks
+        latency = None if clocks.harness is None else HARNESS_LATENCY
+        return BlockAcctStats(clocks.accounting.now, latency)
 
     # Looking up
 

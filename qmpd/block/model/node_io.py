@@ -51,6 +51,7 @@ class NodeIO:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.services = graph.services
         self.driver: BlockDriver = None  # type: ignore[assignment]  # set while it is opened
         self.bitmaps: list[DirtyBitmap] = []
         """Its dirty bitmaps, the newest first."""
@@ -384,7 +385,7 @@ class NodeIO:
         end = offset + length
         if self.write_threshold and end > self.write_threshold:
             threshold, self.write_threshold = self.write_threshold, 0
-            self.graph.emit(
+            self.services.emit(
                 "BLOCK_WRITE_THRESHOLD",
                 {
                     "node-name": self.node_name,

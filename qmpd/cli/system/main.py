@@ -66,16 +66,16 @@ def _run(program: Program, reader: object) -> int:
         Hosting(pid_file=config.pid_file, daemonize=config.daemonize, announce_signals=True),
     )
     host.begin()
-    guest_clock = None
+    harness = None
     if config.machine.qtest:
         from qmpd.loop.clock import VirtualClock
 
-        guest_clock = VirtualClock()
+        harness = VirtualClock()
     policy = {name.replace("-", "_"): value for name, value in config.compat.items()}
     host.build(
         os.environ.get(STORAGE_VARIABLE, "host"),
         os.environ.get(JOURNAL_VARIABLE),
-        guest_clock=guest_clock,
+        harness=harness,
         personality=Personality.SYSTEM,
         name=config.name,
         uuid=config.uuid,

@@ -185,7 +185,7 @@ class SystemSetup:
                 chardev = self._factory.create(opts)
         if chardev is None:
             raise CommandLineError(f'Failed to initialize device for qtest: "{text}"', location="")
-        QtestChannel(chardev, self._server.guest_clock, self._open_qtest_log())
+        QtestChannel(chardev, self._server.machine.services.clocks.harness, self._open_qtest_log())
 
     def _open_qtest_log(self) -> Any:
         path = self._config.qtest_log

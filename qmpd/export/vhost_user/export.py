@@ -69,7 +69,7 @@ def create_vhost_user(
     blk = VirtioBlk(
         backend, writable=options.get("writable", False), block_size=block_size, queues=queues
     )
-    report: Callable[[str], None] = host.graph.report
+    report: Callable[[str], None] = host.graph.services.say.report
     server = host.listen_vhost_user(options["addr"], partial(VhostUserDevice, blk, report))
     return VhostUserBlkExport(options["id"], backend, server)
 

@@ -128,7 +128,7 @@ class SnapshotLoad(SnapshotJob):
         await self.graph.drained(None, self.group.go_to(self.tag))
         self.guest.restart()
         clock = found["vm-clock-sec"] * NANOSECONDS + found["vm-clock-nsec"]
-        self.graph.guest_clock.set(clock)
+        self.graph.services.clocks.virtual.set(clock)
         self.guest.go_on(before)
 
 

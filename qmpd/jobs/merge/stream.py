@@ -144,7 +144,7 @@ class StreamJob(BlockJob):
         try:
             await self.graph.set_backing(node, base).commit()
         except QmpError as error:
-            self.graph.report(error.desc)
+            self.graph.services.say.report(error.desc)
             failure = BlockIOError(errno.EPERM)
         if not node.read_only:
             await change_backing_name(node, name, image, mask_protocol=self.options.mask_protocol)

@@ -99,7 +99,7 @@ class MirrorJob(MirrorWork):
             elif self.target_was_read_only and not target.read_only:
                 await target.set_read_only(True)
         except QmpError as error:
-            graph.report(error.desc)
+            graph.services.say.report(error.desc)
             failure = BlockIOError(errno.EPERM)
         if self._to_replace is not None and self._replace_blocker is not None:
             self._to_replace.blockers.remove(self._replace_blocker)

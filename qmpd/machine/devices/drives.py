@@ -83,7 +83,7 @@ def _replace(backend: BlockBackend, drive: str) -> None:
             backend.insert_node(before)
         raise
     if before is not None:
-        graph.clock.spawn(graph.unref(before), "device")
+        graph.services.loop.spawn(graph.unref(before), "device")
 
 
 def require_drive(device: Device, text: str = "drive property not set") -> BlockBackend:
@@ -147,7 +147,7 @@ def give_back(device: Device) -> None:
     graph = backend.graph
     graph.forget_backend(backend)
     if node is not None:
-        graph.clock.spawn(graph.unref(node), "device")
+        graph.services.loop.spawn(graph.unref(node), "device")
 
 
 async def release(device: Device) -> None:

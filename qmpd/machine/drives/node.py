@@ -149,7 +149,7 @@ def _guess_format(graph: Graph, file: Tree | str | None) -> str:
         file = file.get("image", file.get("file"))
     if not isinstance(file, dict) or file["driver"] != "file":
         return "raw"
-    image = graph.storage.open(str(file["filename"]), read_only=True)
+    image = graph.services.storage.open(str(file["filename"]), read_only=True)
     try:
         return probe(image.pread(0, PROBE_SIZE))
     finally:

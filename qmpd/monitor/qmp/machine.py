@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from qmpd.errors import GenericError, NotServed
 from qmpd.monitor.qmp.handlers import CommandTable, Context
 
@@ -31,7 +29,7 @@ def query_target(context: Context, _: None) -> dict[str, object]:
 @MACHINE.command("query-cpus-fast")
 def query_cpus_fast(context: Context, _: None) -> list[dict[str, object]]:
     """The CPUs that the machine passes for having; they do nothing."""
-    thread = threading.get_native_id()
+    thread = context.machine.services.thread_id
     return [
         {
             "cpu-index": index,

@@ -56,7 +56,7 @@ class BlkDebug(Filter):
         text = None
         if options.get("config") is not None:
             try:
-                text = node.graph.storage.read_text(options["config"])
+                text = node.services.storage.read_text(options["config"])
             except BlockIOError as error:
                 reason = os.strerror(error.errno)
                 what = "Cannot read" if error.errno == errno.EISDIR else "Could not read blkdebug"
@@ -135,7 +135,7 @@ class BlkDebug(Filter):
             self._held = request.waiter
 
     def _print(self, text: str) -> None:
-        self.node.graph.print(text)
+        self.node.services.say.print(text)
 
     def set_breakpoint(self, event: str, tag: str) -> None:
         """Hold up the next request at `event`.
@@ -195,7 +195,7 @@ class BlkDebug(Filter):
 
     async def _turn(self) -> None:
         waiter = Waiter()
-        self.node.graph.clock.call_soon(waiter.wake)
+        self.node.services.loop.call_soon(waiter.wake)
         await waiter
 
     # Requests

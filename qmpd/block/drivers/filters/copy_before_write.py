@@ -137,7 +137,7 @@ class CopyBeforeWrite(Filter):
         if not self.timeout:
             await self.copy.copy(offset, length)
             return
-        clock = self.node.graph.clock
+        clock = self.node.services.loop
         waiter = Waiter()
         self.node.in_flight += 1
 

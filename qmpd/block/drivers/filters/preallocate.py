@@ -66,7 +66,7 @@ class Preallocate(Filter):
         """Who may no longer allocate gives back what is there, when this is over."""
         if self._wanted & _BOTH != _BOTH and self.data_end is not None:
             self.node.in_flight += 1
-            self.node.graph.clock.enter(
+            self.node.services.loop.enter(
                 self.close(), "drop preallocation", lambda _: self.node.request_ended()
             )
 

@@ -116,11 +116,11 @@ class Quorum(BlockDriver):
         if error is not None:
             data["error"] = os.strerror(error.errno)
         data |= {"node-name": child.node_name, "sector-num": first, "sectors-count": count}
-        self.node.graph.emit("QUORUM_REPORT_BAD", data)
+        self.node.services.emit("QUORUM_REPORT_BAD", data)
 
     def _report_failure(self, offset: int, length: int) -> None:
         first, count = _sectors(offset, length)
-        self.node.graph.emit(
+        self.node.services.emit(
             "QUORUM_FAILURE",
             {
                 "reference": self.node.device_or_node_name,
@@ -196,7 +196,7 @@ class Quorum(BlockDriver):
         """The two children of a verified disk differ: QEMU would end here."""
         first, second = results[0] or b"", results[1] or b""
         at = next((i for i in range(length) if first[i : i + 1] != second[i : i + 1]), 0)
-        self.node.graph.report(
+        self.node.services.say.report(
             f"quorum: offset={offset} bytes={length} contents mismatch at offset {offset + at}"
         )
         raise BlockIOError(errno.EIO)

@@ -48,7 +48,7 @@ class File(BlockDriver):
     def __init__(self, node: Node, image: Image, filename: str, *, locking: bool) -> None:
         super().__init__(node)
         self.filename = filename
-        self._storage = node.graph.storage
+        self._storage = node.services.storage.of(filename)
         self.image = image
         self._locks = image.new_locks() if locking else None
         self._held = (0, 0)
@@ -75,7 +75,7 @@ class File(BlockDriver):
             raise NotServed("Option 'x-check-cache-dropped' of driver 'file' is not served by qmpd")
         # With auto-read-only a file is opened for writing when somebody needs to write.
         read_only = node.read_only or node.auto_read_only
-        image = node.graph.storage.open(options["filename"], read_only=read_only)
+        image = node.services.storage.open(options["filename"], read_only=read_only)
         return cls(node, image, options["filename"], locking=locking != "off" and AVAILABLE)
 
     async def close(self) -> None:
@@ -241,7 +241,7 @@ class File(BlockDriver):
         hint = options.get("extent-size-hint", _EXTENT_SIZE)
         if hint > _MAX_EXTENT_SIZE:
             raise GenericError("Extent size hint is too large")
-        image = graph.storage.create(options["filename"])
+        image = graph.services.storage.create(options["filename"])
         try:
             if AVAILABLE:
                 locks = image.new_locks()
@@ -249,7 +249,7 @@ class File(BlockDriver):
                 locks.check(WRITE | RESIZE, RESIZE)
             image.truncate(0)
             image.give_hints(nocow=bool(options.get("nocow")), extent_size=hint)
-            await graph.clock.moment(REQUEST_TIME)
+            await graph.services.loop.moment(REQUEST_TIME)
             resize(image, options["size"], options.get("preallocation", "off"))
         finally:
             image.close()

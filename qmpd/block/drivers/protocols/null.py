@@ -49,7 +49,7 @@ class NullCo(BlockDriver):
 
     async def _wait(self) -> None:
         if self.latency:
-            await self.node.graph.clock.sleep(self.latency)
+            await self.node.services.loop.sleep(self.latency)
 
     async def pread(self, offset: int, length: int) -> bytes:
         """Zeroes where that is promised; else the reader's buffer stays as it was."""

@@ -84,7 +84,7 @@ async def signal_corruption(
     if size >= 0:
         data["size"] = size
     data["fatal"] = fatal
-    s.node.graph.emit("BLOCK_IMAGE_CORRUPTED", data)
+    s.node.services.emit("BLOCK_IMAGE_CORRUPTED", data)
     s.signaled_corruption = True
     if fatal:
         s.header.incompatible |= INCOMPAT_CORRUPT

@@ -1,0 +1,48 @@
+"""What a block graph gets from its surroundings, given once when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qmpd.block.images import Storages
+    from qmpd.loop.clock import Clock
+    from qmpd.loop.clocks import Clocks
+    from qmpd.loop.events import Emit
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Where the block layer's own words go, which are for the terminal and not for clients."""
+
+    print: Callable[[str], None]
+    """Takes text for standard output, line ends included."""
+    report: Callable[[str], None]
+    """Takes one complaint for standard error, without its line end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The surroundings of one machine.
+
+    Whatever the block layer, the jobs and the exports need from outside comes from here, and
+    only from here: the same seed of `random`, the same requests and a clock that is held give
+    the same bytes.
+    """
+
+    loop: Clock
+    """Runs tasks and timers."""
+    clocks: Clocks
+    """Tell the time."""
+    emit: Emit
+    """Takes events."""
+    storage: Storages
+    """Where the bytes of images live."""
+    random: Random
+    """Makes names up."""
+    say: Say
+    thread_id: int
+    """What queries tell as the id of any thread."""
