@@ -6,19 +6,15 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.cli.host import STORAGES, Host, Hosting, add_node, run_program
+from qmpd.cli.host import STORAGES, Host, Hosting, run_program
 from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.errors import GenericError, QmpError
-from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import IDENTIFIER, parse_bool, parse_size
+from qmpd.machine.disks import CREATE_KEYS, Disk, add_disk, read_disk, read_image
 from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
-    from qmpd.block.model.graph import Graph
     from qmpd.server.server import Server
 
 SOCKET_MODE: Final = 0o600
@@ -37,33 +33,6 @@ examples:
 A --disk is a raw node over a file in memory, with a block backend of the same name, so
 that query-block shows it; it starts as zeroes and costs memory only where it is written.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """A node with a backend: `name`, `size` in bytes; with a `path`, an image of `format`."""
-
-    name: str
-    size: int | None
-    path: str | None = None
-    format: str = "raw"
-    read_only: bool = False
-    create: dict[str, str] | None = None
-    """How a new image is made, by keys of `CREATE_KEYS`."""
-
-
-CREATE_KEYS: Final = {
-    "backing": "backing-file",
-    "backing_fmt": "backing-fmt",
-    "cluster_size": "cluster-size",
-    "compression_type": "compression-type",
-    "extended_l2": "extended-l2",
-    "lazy_refcounts": "lazy-refcounts",
-    "preallocation": "preallocation",
-    "refcount_bits": "refcount-bits",
-    "version": "version",
-}
-"""Keys of --image for new qcow2 images, by what blockdev-create calls them."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -187,100 +156,25 @@ def _read_disk(text: str) -> Disk:
         raise CommandLineError(
             f"'{text}' is not NAME=SIZE (for example disk0=64M)", location="--disk"
         )
-    return Disk(_checked_name(name, "--disk"), _checked_size(size, "--disk"))
+    try:
+        return read_disk(name, size)
+    except GenericError as error:
+        raise located(error, "--disk") from None
 
 
 def _read_image(text: str, number: int) -> Disk:
-    path, _, rest = text.partition(",")
     try:
-        keys = {key: str(value) for key, value in parse_keyval(rest).tree.items()}
-        read_only = parse_bool("read-only", keys.pop("read-only", "off"))
+        return read_image(text, f"disk{number}")
     except GenericError as error:
         raise located(error, f"--image {text}") from None
-    name = _checked_name(keys.pop("name", f"disk{number}"), "--image")
-    size = keys.pop("size", None)
-    image_format = keys.pop("format", "raw")
-    create = {key: keys.pop(key) for key in list(keys) if key in CREATE_KEYS}
-    for key in keys:
-        raise CommandLineError(f"there is no key '{key}'", location=f"--image {text}")
-    if create and (size is None or image_format != "qcow2"):
-        raise CommandLineError(
-            f"'{next(iter(create))}' is for new qcow2 images: give format=qcow2 and a size",
-            location=f"--image {text}",
-        )
-    number_of_bytes = None if size is None else _checked_size(size, "--image")
-    return Disk(name, number_of_bytes, path, image_format, read_only, create)
-
-
-def _checked_name(name: str, option: str) -> str:
-    if not IDENTIFIER.match(name):
-        raise CommandLineError(
-            f"'{name}' is no name for a disk: it takes letters, digits, '-', '.', '_',"
-            " and starts with a letter",
-            location=option,
-        )
-    return name
-
-
-def _checked_size(text: str, option: str) -> int:
-    try:
-        size = parse_size("size", text)
-    except GenericError:
-        raise CommandLineError(
-            f"'{text}' is no size: bytes, or a number with k, M, G, T", location=option
-        ) from None
-    if size % 512:
-        raise CommandLineError(f"size {text} is no multiple of 512 bytes", location=option)
-    return size
-
-
-async def _make_image(graph: Graph, disk: Disk, filename: str) -> None:
-    """Make the image of a disk.
-
-    :raises QmpError: it cannot be
-    """
-    from qmpd.block.model.driver_table import find_driver
-    from qmpd.options.block_tree import read_tree_value
-
-    size = disk.size or 0
-    is_raw = disk.format == "raw"
-    file = {"driver": "file", "filename": filename}
-    await find_driver("file").create(graph, {**file, "size": size if is_raw else 0})
-    if is_raw:
-        return
-    given = {CREATE_KEYS[key]: value for key, value in (disk.create or {}).items()}
-    options = {"driver": disk.format, "file": "", "size": str(size), **given}
-    options = read_tree_value("block_core:BlockdevCreateOptions", options, keyval=True)
-    driver = find_driver(disk.format)
-    driver.check_create(options)
-    await driver.create(graph, {**options, "file": file})
 
 
 def _add_disk(server: Server, disk: Disk, *, private: bool) -> None:
-    from qmpd.block.io.backend import BlockBackend
-
-    graph = server.machine.graph
-    option = "--disk" if disk.path is None else "--image"
-    filename = f"/{disk.name}.raw" if disk.path is None else disk.path
-    child = {"driver": "file", "filename": filename, "read-only": disk.read_only}
-    options = {
-        "driver": disk.format,
-        "node-name": disk.name,
-        "read-only": disk.read_only,
-        "file": child,
-    }
     try:
-        with graph.services.storage.private(filename) if private else nullcontext():
-            if disk.size is not None:
-                server.run_now(_make_image(graph, disk, filename))
-            add_node(server, options)
+        server.run_now(add_disk(server.machine.graph, disk, private=private))
     except QmpError as error:
+        option = "--disk" if disk.path is None else "--image"
         raise located(error, f"{option} {disk.name}") from None
-    node = graph.find_node(disk.name)
-    assert node is not None
-    node.monitor_owned = False
-    backend = BlockBackend(graph, disk.name)
-    backend.insert_node(node)
 
 
 def _add_monitor(server: Server, label: str, text: str) -> None:
