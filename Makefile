@@ -1,5 +1,7 @@
 # make run    set up, start the daemon with a disk, and say how to connect
-# make test   set up, and run all tests
+# make test   set up, and run all tests, on all cores
+# make quick  the tests that take seconds and need no QEMU
+# make cover  all tests, and which lines and branches of qmpd they ran
 # make lint   formatting, lint, types, layers
 # make bench  qmpd beside qemu-storage-daemon, as ratios
 
@@ -10,8 +12,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOCKET ?= /tmp/qmpd.sock
 DISK ?= disk0=1G
 PYTEST_ARGS ?=
+# A file of tests stays on one core: its tests share daemons.
+PARALLEL ?= --numprocesses auto --dist loadfile
 
-.PHONY: run test lint format models bench clean
+.PHONY: run test quick cover lint format models bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,7 +34,13 @@ run: $(VENV)/.run
 	$(BIN)/qmpd serve --qmp unix:$(SOCKET) --disk $(DISK) -v
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
+
+quick: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not differential and not clients" $(PYTEST_ARGS)
+
+cover: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

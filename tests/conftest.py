@@ -1,0 +1,108 @@
+"""Markers by place, and the account of what was skipped.
+
+Where a real QEMU is installed, a test that is skipped for a reason not in `MAY_BE_SKIPPED`
+fails the run: a suite that compares with QEMU must not turn green by comparing nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support.programs import qemu_missing
+
+HERE = Path(__file__).parent
+
+MARKED: dict[str, tuple[str, ...]] = {
+    "clients": ("clients/", "examples/", "test_readme.py"),
+    "differential": (
+        "backup/test_bitmap_table.py",
+        "bitmaps/test_live.py",
+        "block/test_active_same_as_qemu.py",
+        "block/test_drives_same_as_qemu.py",
+        "block/test_locks.py",
+        "block/test_probed.py",
+        "block/test_same_as_qemu.py",
+        "block/test_timed_stats.py",
+        "cli/test_messages.py",
+        "cli/test_same_complaints.py",
+        "devices/",
+        "differential/",
+        "drivers/",
+        "export/test_inactive.py",
+        "export/test_vhost_user",
+        "hmp/",
+        "interop/",
+        "jobs/test_pause_same_as_qemu.py",
+        "jobs/test_start_same_as_qemu.py",
+        "profile/test_against_qemu.py",
+        "qcow2/test_same_",
+        "schema/test_against_qemu.py",
+        "schema/test_integer_types.py",
+        "server/test_shutdown_with_jobs.py",
+        "snapshots/test_group_same_as_qemu.py",
+        "snapshots/test_jobs_same_as_qemu.py",
+        "snapshots/test_sessions_same_as_qemu.py",
+        "wire/test_live.py",
+    ),
+    "slow": (
+        "differential/",
+        "interop/",
+        "jobs/test_always_end.py",
+        "qcow2/test_damage.py",
+        "server/test_shutdown_with_jobs.py",
+    ),
+}
+"""For each marker, what the paths (below tests/) of the tests that bear it begin with."""
+
+MAY_BE_SKIPPED = (r"installs a wheel and its dependencies anew",)
+"""Reasons for which a test may be skipped although a real QEMU is installed (regexps)."""
+
+
+# Two workers on two cores, beside programs of QEMU's: slow input says nothing of the test.
+settings.register_profile("qmpd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("qmpd")
+
+
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    for item in items:
+        place = item.path.relative_to(HERE).as_posix()
+        for marker, beginnings in MARKED.items():
+            if place.startswith(beginnings):
+                item.add_marker(marker)
+
+
+class Skips:
+    """Collects why tests were skipped, and fails the run where QEMU is installed."""
+
+    def __init__(self) -> None:
+        self.unexpected: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if not report.skipped or hasattr(report, "wasxfail"):
+            return
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not any(re.search(pattern, reason) for pattern in MAY_BE_SKIPPED):
+            self.unexpected.append(f"{report.nodeid}: {reason}")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.unexpected and qemu_missing() is None and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self.unexpected:
+            return
+        missing = qemu_missing()
+        terminalreporter.section("skipped: " + (missing or "although QEMU is installed"))
+        for line in self.unexpected:
+            terminalreporter.line(line)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # with pytest-xdist, the process that reports
+        config.pluginmanager.register(Skips())
