@@ -1,4 +1,4 @@
-"""Names of nodes: which are legal, and the ones made automatically."""
+"""Identifiers, which ids of objects, jobs, exports and options are, and names of nodes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,21 @@ MAXIMUM_LENGTH: Final = 31
 _IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z", re.ASCII)
 
 
-def is_wellformed(name: str) -> bool:
+_HINT: Final = "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter."
+
+
+def id_wellformed(name: str) -> bool:
     """Whether `name` is an identifier: a letter, then letters, digits, ``-``, ``.``, ``_``."""
     return _IDENTIFIER.match(name) is not None
+
+
+def check_id(name: str) -> None:
+    """Refuse an id that is not an identifier.
+
+    :raises GenericError: with QEMU's text and hint
+    """
+    if not id_wellformed(name):
+        raise GenericError("Parameter 'id' expects an identifier", _HINT)
 
 
 def check_node_name(name: str) -> None:
@@ -26,7 +38,7 @@ def check_node_name(name: str) -> None:
 
     :raises GenericError: it is malformed, or too long
     """
-    if not is_wellformed(name):
+    if not id_wellformed(name):
         raise GenericError(f"Invalid node-name: '{name}'")
     if len(name) > MAXIMUM_LENGTH:
         raise GenericError("Node name too long")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.cli.report import CommandLineError, located
 from qmpd.errors import GenericError, QmpError
-from qmpd.options.qemu_opts import Opts, parse_bool
+from qmpd.options.qemu_opts import Opts, parse_option_bool
 
 if TYPE_CHECKING:
     from qmpd.cli.chardev_options import ChardevFactory
@@ -77,7 +77,7 @@ def read_values(values: dict[str, str], default_mode: str, location: str) -> Mon
             f"Parameter 'mode' does not accept value '{mode}'", location=location
         )
     try:
-        pretty = parse_bool("pretty", values.get("pretty", "off"))
+        pretty = parse_option_bool("pretty", values.get("pretty", "off"))
     except GenericError as error:
         raise located(error, location) from None
     if "chardev" not in values:

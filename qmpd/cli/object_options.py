@@ -9,7 +9,7 @@ from qmpd.cli.report import CommandLineError
 from qmpd.errors import GenericError
 from qmpd.options.block_tree import parse_tree, read_tree_value
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import Opts, check_identifier
+from qmpd.options.qemu_opts import Opts
 from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def read_flat_object(opts: Opts) -> dict[str, Any]:
 
     :raises CommandLineError: with QEMU's text
     """
-    values: dict[str, Any] = dict(opts)
-    if opts.id is not None:
-        values["id"] = opts.id
+    values = opts.to_dict()
     nested = [name for name in values if "." in name]
     flat = {name: value for name, value in values.items() if name not in nested}
     try:
@@ -106,7 +104,6 @@ def add_object_of(machine: Machine, properties: Mapping[str, Any]) -> None:
     """
     rest = dict(properties)
     qom_type, object_id = rest.pop("qom-type"), rest.pop("id")
-    check_identifier(object_id)
     machine.objects.add(qom_type, object_id, rest)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qmpd.base.identifiers import is_wellformed
+from qmpd.base.identifiers import id_wellformed
 from qmpd.block.change.permissions import ALL, CONSISTENT_READ, WRITE
 from qmpd.block.io.backend import BlockBackend
 from qmpd.errors import GenericError
@@ -86,7 +86,7 @@ class BlockExports:
 
         :raises GenericError: it is malformed or taken
         """
-        if not is_wellformed(export_id):
+        if not id_wellformed(export_id):
             raise GenericError("Invalid block export id")
         if export_id in self.exports:
             raise GenericError(f"Block export id '{export_id}' is already in use")

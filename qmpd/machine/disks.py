@@ -11,9 +11,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.identifiers import id_wellformed
+from qmpd.base.sizes import SECTOR
 from qmpd.errors import GenericError
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import IDENTIFIER, parse_bool, parse_size
+from qmpd.options.qemu_opts import parse_option_bool, parse_option_size
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
@@ -79,7 +81,7 @@ def read_image_keys(path: str, keys: Mapping[str, str], name: str) -> Disk:
     :raises GenericError: a key that there is not, or a wrong value
     """
     rest = dict(keys)
-    read_only = parse_bool("read-only", rest.pop("read-only", "off"))
+    read_only = parse_option_bool("read-only", rest.pop("read-only", "off"))
     name = _checked_name(rest.pop("name", name))
     size = rest.pop("size", None)
     image_format = rest.pop("format", "raw")
@@ -95,7 +97,7 @@ def read_image_keys(path: str, keys: Mapping[str, str], name: str) -> Disk:
 
 
 def _checked_name(name: str) -> str:
-    if not IDENTIFIER.match(name):
+    if not id_wellformed(name):
         raise GenericError(
             f"'{name}' is no name for a disk: it takes letters, digits, '-', '.', '_',"
             " and starts with a letter"
@@ -105,10 +107,10 @@ def _checked_name(name: str) -> str:
 
 def _checked_size(text: str) -> int:
     try:
-        size = parse_size("size", text)
+        size = parse_option_size("size", text)
     except GenericError:
         raise GenericError(f"'{text}' is no size: bytes, or a number with k, M, G, T") from None
-    if size % 512:
+    if size % SECTOR:
         raise GenericError(f"size {text} is no multiple of 512 bytes")
     return size
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import copy
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, TypeVar
 
 from qmpd.base.ghash import table_order
+from qmpd.base.identifiers import check_id
 from qmpd.base.qdict import member_order
 from qmpd.block.io.throttle_group import ThrottleGroup, ThrottleGroups
 from qmpd.block.io.throttle_limits import BURST_LENGTH_MAX, LIMIT_NAMES, ThrottleConfig, limits_of
 from qmpd.errors import GenericError, NotServed
 from qmpd.qapi.runtime.arguments import read_property
 
-_IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z", re.ASCII)
 _INT64_MAX: Final = 2**63 - 1
 
 
@@ -223,8 +222,7 @@ class ObjectContainer:
         :raises GenericError: the id is malformed or taken, or a property is refused
         :raises NotServed: for a type that qmpd does not have
         """
-        if not _IDENTIFIER.match(object_id):
-            raise GenericError("Parameter 'id' expects an identifier")
+        check_id(object_id)
         new = self._make(qom_type, object_id)
         new.configure(properties)
         if object_id in self.objects:

@@ -1,4 +1,9 @@
-"""Single-letter options, as getopt(3) reads them in glibc: operands may stand between."""
+"""glibc's getopt(3), which the commands of qemu-io read their arguments with (qemu-io-cmds.c).
+
+Options are single letters; operands may stand between them. The command line of the storage
+daemon is read by `qmpd.options.getopt_long`, and the flags of HMP's own commands, which QEMU
+reads by hand (``monitor_parse_arguments``), by `qmpd.monitor.hmp.line`.
+"""
 
 from __future__ import annotations
 

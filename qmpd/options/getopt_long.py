@@ -1,4 +1,8 @@
-"""GNU getopt_long as QEMU's storage daemon uses it, with its messages."""
+"""glibc's getopt_long(3), which the storage daemon reads its command line with.
+
+Long options may be shortened as long as they are unambiguous, short ones stand for long ones,
+and the messages are those of the C library. qemu-io's commands are read by `qmpd.options.getopt`.
+"""
 
 from __future__ import annotations
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
 from qmpd.base import scalars
+from qmpd.base.identifiers import check_id
 from qmpd.errors import GenericError
 
 Warn = Callable[[str, str | None], None]
 """Takes the text of a warning, and its hint: further lines without the last newline."""
-
-IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
-
-IDENTIFIER_HINT: Final = (
-    "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter."
-)
 
 SIZE_HINT: Final = (
     "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
@@ -73,17 +68,17 @@ class Opts:
     def flag(self, name: str, default: bool = False) -> bool:
         """A boolean parameter, or `default`."""
         value = self.get(name)
-        return default if value is None else parse_bool(name, value)
+        return default if value is None else parse_option_bool(name, value)
 
     def number(self, name: str, default: int | None = None) -> int | None:
         """A number parameter, or `default`."""
         value = self.get(name)
-        return default if value is None else parse_number(name, value)
+        return default if value is None else parse_option_number(name, value)
 
     def size(self, name: str, default: int) -> int:
         """A number of bytes, or `default`."""
         value = self.get(name)
-        return default if value is None else parse_size(name, value)
+        return default if value is None else parse_option_size(name, value)
 
     def set(self, name: str, value: str) -> None:
         """Add a parameter.
@@ -100,8 +95,13 @@ class Opts:
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self.values)
 
+    def to_dict(self) -> dict[str, str]:
+        """The parameters and the id (``qemu_opts_to_qdict``); the last of a repeated one."""
+        values = dict(self.values)
+        return values if self.id is None else values | {"id": self.id}
 
-def parse_bool(name: str, value: str) -> bool:
+
+def parse_option_bool(name: str, value: str) -> bool:
     """Read on or off (and their synonyms).
 
     :raises GenericError: it is neither
@@ -112,7 +112,7 @@ def parse_bool(name: str, value: str) -> bool:
         raise GenericError(f"Parameter '{name}' expects 'on' or 'off'") from None
 
 
-def parse_number(name: str, value: str) -> int:
+def parse_option_number(name: str, value: str) -> int:
     """Read an unsigned 64-bit number, decimal, octal or hexadecimal.
 
     :raises GenericError: it is none
@@ -126,7 +126,7 @@ def parse_number(name: str, value: str) -> int:
         raise GenericError(f"Parameter '{name}' expects a number") from None
 
 
-def parse_size(name: str, value: str) -> int:
+def parse_option_size(name: str, value: str) -> int:
     """Read a number of bytes with an optional suffix.
 
     :raises GenericError: it is none
@@ -148,19 +148,10 @@ def _any_string(name: str, value: str) -> object:
 
 _CHECKS: Final[dict[Kind, Callable[[str, str], object]]] = {
     Kind.STRING: _any_string,
-    Kind.BOOL: parse_bool,
-    Kind.NUMBER: parse_number,
-    Kind.SIZE: parse_size,
+    Kind.BOOL: parse_option_bool,
+    Kind.NUMBER: parse_option_number,
+    Kind.SIZE: parse_option_size,
 }
-
-
-def check_identifier(text: str) -> None:
-    """See that `text` may be an id.
-
-    :raises GenericError: it may not
-    """
-    if IDENTIFIER.match(text) is None:
-        raise GenericError("Parameter 'id' expects an identifier", IDENTIFIER_HINT)
 
 
 def value_until_comma(text: str) -> tuple[str, str]:
@@ -209,12 +200,19 @@ def _flag(word: str, warn: Warn) -> tuple[str, str]:
 
 
 def parse_opts(
-    group: OptionGroup, text: str, warn: Warn, *, implied: bool = True, into: Opts | None = None
+    group: OptionGroup,
+    text: str,
+    warn: Warn,
+    *,
+    implied: bool = True,
+    into: Opts | None = None,
+    ids: Container[str] = (),
 ) -> Opts:
-    """Parse one use of an option.
+    """Parse one use of an option (``qemu_opts_parse_noisily``).
 
     :param implied: whether a first value may stand without its key
     :param into: add to this earlier use (a group that merges)
+    :param ids: those of the uses that there are
     :raises GenericError: with QEMU's text
     """
     opts = Opts(group) if into is None else into
@@ -224,7 +222,9 @@ def parse_opts(
         if pair is not None and pair[0] == "id":
             if group.merge:
                 raise GenericError("Invalid parameter 'id'")
-            check_identifier(pair[1])
+            check_id(pair[1])
+            if pair[1] in ids:
+                raise GenericError(f"Duplicate ID '{pair[1]}' for {group.name}")
             opts.id = pair[1]
             break
     for pair in _pairs(text, first, warn):

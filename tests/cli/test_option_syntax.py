@@ -14,7 +14,13 @@ from qmpd.errors import GenericError
 from qmpd.options import groups as option_groups
 from qmpd.options.getopt_long import Getopt
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import Opts, help_text, parse_number, parse_opts, parse_size
+from qmpd.options.qemu_opts import (
+    Opts,
+    help_text,
+    parse_option_number,
+    parse_option_size,
+    parse_opts,
+)
 
 
 @pytest.mark.parametrize(
@@ -172,20 +178,20 @@ def test_help_names_parameters_and_kinds() -> None:
     ],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert parse_size("size", text) == size
+    assert parse_option_size("size", text) == size
 
 
 @pytest.mark.parametrize("text", ["", "k", "1.5", "0x10k", "1kk", "16E", "-1", "x", "1e3"])
 def test_no_sizes(text: str) -> None:
     with pytest.raises(GenericError):
-        parse_size("size", text)
+        parse_option_size("size", text)
 
 
 @given(st.integers(0, (1 << 64) - 1))
 def test_numbers(number: int) -> None:
-    assert parse_number("n", str(number)) == number
-    assert parse_number("n", hex(number)) == number
-    assert parse_number("n", "0" + oct(number)[2:]) == number
+    assert parse_option_number("n", str(number)) == number
+    assert parse_option_number("n", hex(number)) == number
+    assert parse_option_number("n", "0" + oct(number)[2:]) == number
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,9 @@ def test_plugging(pair: Machines) -> None:
         device_add virtio-blk-pci,drive=j,id=w,serial=a,,bc
         device_add id=w
         device_add ide-hd,bus=nope
+        device_add ide-hd,bus=nope,share-rw
+        device_add virtio-scsi-pci,id=s1,id=s2,noioeventfd
+        device_add virtio-scsi-pci,id=s1
         device_del
         device_del nope
         info block
@@ -304,8 +307,25 @@ def test_drives(pair: Machines) -> None:
         drive_del nn
         drive_del x
         drive_add 0 if=none,id=x,file=b.raw,format=raw
+        drive_add 0 if=none,id=short,driver=null-co,read-zeroes,nodetect-zeroes
+        drive_add 0 if=none,id=short,driver=null-co,read-zeroes
     """)
     pair.look()
+
+
+def test_snapshot_option_is_for_the_drives_of_the_command_line(tmp_path: Path) -> None:
+    reason = qemu_missing()
+    if reason is not None:
+        pytest.skip(reason)
+    for side in SIDES:
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "b.raw").write_bytes(bytes(1 << 20))
+    pair = Machines(tmp_path, "-machine", "pc", "-S", "-snapshot")
+    try:
+        pair.lines("drive_add 0 if=none,id=x,file=b.raw,format=raw")
+        pair.execute("query-block")
+    finally:
+        pair.close()
 
 
 @pytest.mark.parametrize(

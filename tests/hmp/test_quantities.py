@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qmpd.monitor.hmp.line import UsageError
-from qmpd.monitor.hmp.quantities import human_size, parse_pattern, parse_size, quantity
+from qmpd.monitor.hmp.quantities import cvtnum, human_size, parse_pattern, quantity
 from qmpd.options.getopt import GetoptError, getopt
 
 
@@ -22,13 +22,13 @@ from qmpd.options.getopt import GetoptError, getopt
     ],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert parse_size(text) == size
+    assert cvtnum(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "x", "1x", "1.5", "1e3", "0x1.8k", "-1", "9" * 20, "1 "])
 def test_no_sizes(text: str) -> None:
     with pytest.raises(UsageError, match="Parsing error"):
-        parse_size(text)
+        cvtnum(text)
 
 
 @pytest.mark.parametrize(("text", "byte"), [("0", 0), ("0xcd", 0xCD), ("255", 255), ("010", 8)])

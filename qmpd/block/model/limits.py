@@ -8,16 +8,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from qmpd.base.sizes import REQUEST_MAX_BYTES
 from qmpd.errors import BlockIOError
 from qmpd.loop.clock import Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.model.node_io import NodeIO
-
-_MAXIMUM: Final = (1 << 31) - 512
-"""Longest request that is passed on whole, bytes (QEMU's BDRV_REQUEST_MAX_BYTES)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ async def read(node: NodeIO, limits: BlockLimits, offset: int, length: int) -> b
     align = limits.request_alignment
     start = offset // align * align
     end = -(-(offset + length) // align) * align
-    most = limits.max_transfer or _MAXIMUM
+    most = limits.max_transfer or REQUEST_MAX_BYTES
     parts = [await node.driver.pread(at, size) for at, size in _pieces(start, end - start, most)]
     data = parts[0] if len(parts) == 1 else b"".join(parts)
     return data if start == offset and end == offset + length else data[offset - start :][:length]
@@ -107,7 +105,7 @@ async def write(
         if start != offset or end != offset + length:
             head, tail = await _around(node, limits, start, end, offset, length)
             data = head + bytes(data) + tail
-        await node.pass_write(start, data, limits.max_transfer or _MAXIMUM, fua=fua)
+        await node.pass_write(start, data, limits.max_transfer or REQUEST_MAX_BYTES, fua=fua)
     finally:
         node.tracker.end(area)
 
@@ -158,7 +156,7 @@ async def write_zeroes(
     if start == offset and end == offset + length:
         await node.pass_zeroes(offset, length, may_unmap, no_fallback)
         return
-    most = limits.max_transfer or _MAXIMUM
+    most = limits.max_transfer or REQUEST_MAX_BYTES
     area = await node.tracker.begin(start, end)
     try:
         head, tail = await _around(node, limits, start, end, offset, length)
@@ -191,8 +189,8 @@ async def write_aligned_zeroes(
     :raises BlockIOError: the driver fails, or cannot and `no_fallback` is set
     """
     align = max(limits.pwrite_zeroes_alignment, limits.request_alignment)
-    most = (limits.max_pwrite_zeroes or _MAXIMUM) // align * align
-    transfer = limits.max_transfer or _MAXIMUM
+    most = (limits.max_pwrite_zeroes or REQUEST_MAX_BYTES) // align * align
+    transfer = limits.max_transfer or REQUEST_MAX_BYTES
     if no_fallback and not node.driver.zeroes_without_fallback():
         raise BlockIOError(errno.ENOTSUP)
     end = offset + length

@@ -9,7 +9,7 @@ from qmpd.block.change import drain
 from qmpd.block.change.permissions import ALL, COW, DATA, FILTERED, PRIMARY, refresh_permissions
 from qmpd.block.model.blockers import BACKING_ALLOWS, Blocker, Blockers, Op
 from qmpd.block.model.edge import Edge
-from qmpd.block.model.node_io import MAXIMUM_LENGTH, SECTOR, CacheMode, NodeIO
+from qmpd.block.model.node_io import MAXIMUM_LENGTH, CacheMode, NodeIO
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -402,4 +402,4 @@ def check_detect_zeroes(node: _DetectsZeroes) -> None:
         )
 
 
-__all__ = ["MAXIMUM_LENGTH", "SECTOR", "CacheMode", "Node", "check_detect_zeroes"]
+__all__ = ["MAXIMUM_LENGTH", "CacheMode", "Node", "check_detect_zeroes"]

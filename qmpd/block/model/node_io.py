@@ -10,6 +10,7 @@ import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
+from qmpd.base.sizes import SECTOR
 from qmpd.block.change.permissions import COW, DATA, FILTERED, WRITE, WRITE_UNCHANGED
 from qmpd.block.model import limits
 from qmpd.block.model.copy_on_read import read_copying
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
 
-SECTOR: Final = 512
 MAXIMUM_LENGTH: Final = (2**63 - 1) & ~((1 << 30) - 1)
 """Longest node, bytes (QEMU's BDRV_MAX_LENGTH)."""
 

@@ -15,7 +15,7 @@ from qmpd.cli.report import CommandLineError
 from qmpd.errors import GenericError
 from qmpd.options import groups as groups
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import OptionGroup, Opts, Warn, parse_number, parse_opts
+from qmpd.options.qemu_opts import OptionGroup, Opts, Warn, parse_option_number, parse_opts
 
 Check = Callable[[str, Warn], None]
 
@@ -120,7 +120,7 @@ def _vga(text: str, _warn: Warn) -> None:
 
 def _seed(text: str, _warn: Warn) -> None:
     try:
-        parse_number("seed", text)
+        parse_option_number("seed", text)
     except GenericError:
         raise CommandLineError(f"Invalid seed number: {text}") from None
 

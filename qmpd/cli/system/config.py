@@ -171,7 +171,8 @@ class ConfigReader:
     def _parse(self, group: OptionGroup, text: str, warn: Warn | None = None) -> Opts:
         """Parse QemuOpts syntax; a repeated option of a merging group adds to the first."""
         into = self._merged.get(group.name) if group.merge else None
-        opts = parse_opts(group, text, warn or self.warn, into=into)
+        ids = self._ids.setdefault(group.name, set())
+        opts = parse_opts(group, text, warn or self.warn, into=into, ids=ids)
         if opts.wants_help:
             self._program.print(help_text(group))
             raise SystemExit(1)
@@ -181,11 +182,8 @@ class ConfigReader:
         return opts
 
     def _note_id(self, group: OptionGroup, new: str | None) -> None:
-        known = self._ids.setdefault(group.name, set())
-        if new is not None and new in known:
-            raise CommandLineError(f"Duplicate ID '{new}' for {group.name}")
         if new is not None:
-            known.add(new)
+            self._ids.setdefault(group.name, set()).add(new)
 
     def _later(self, what: object) -> Located:
         return Located(what, self._option.location)
@@ -230,15 +228,13 @@ class ConfigReader:
         if text.startswith("{"):
             self.config.json_devices.append(self._later(parse_tree(text, None)))
             return
-        opts = parse_opts(groups.DEVICE, text, self.warn)
+        ids = self._ids.setdefault(groups.DEVICE.name, set())
+        opts = parse_opts(groups.DEVICE, text, self.warn, ids=ids)
         self._note_id(groups.DEVICE, opts.id)
         if opts.wants_help:
             self.config.probes.append(self._later(("device", opts.get("driver"))))
             return
-        properties = dict(opts)
-        if opts.id is not None:
-            properties["id"] = opts.id
-        self.config.devices.append(self._later(properties))
+        self.config.devices.append(self._later(opts.to_dict()))
 
     def _chardev(self, text: str) -> None:
         if text in ("help", "?"):
@@ -265,6 +261,8 @@ class ConfigReader:
             self._compat_monitors += 1
             try:
                 opts = parse_short_form(label, text)
+                if label in self._ids.get(groups.CHARDEV.name, ()):
+                    raise GenericError(f"Duplicate ID '{label}' for {groups.CHARDEV.name}")
                 self._note_id(groups.CHARDEV, label)
             except GenericError as error:
                 if error.desc:

@@ -8,7 +8,7 @@ from typing import Final
 
 from qmpd.cli.report import CommandLineError
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import parse_bool
+from qmpd.options.qemu_opts import parse_option_bool
 
 ACCELERATORS: Final = ("tcg", "kvm", "qtest")
 """What ``-accel help`` lists."""
@@ -149,7 +149,7 @@ class MachineOptions:
             if name not in known:
                 raise CommandLineError(f"Property '{self.name}-machine.{name}' not found")
             if name in BOOLEAN:
-                parse_bool(name, value)
+                parse_option_bool(name, value)
 
     def _check_smp(self) -> None:
         for name, value in self.smp.items():

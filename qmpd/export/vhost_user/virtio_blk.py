@@ -9,6 +9,7 @@ import struct
 from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.sizes import REQUEST_MAX_BYTES, SECTOR
 from qmpd.errors import BlockIOError
 from qmpd.export.vhost_user.protocol import QUEUE_FEATURES
 
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
     from qmpd.export.vhost_user.guest_memory import GuestMemory
     from qmpd.export.vhost_user.virtqueue import Element
 
-SECTOR: Final = 512
 SERIAL: Final = b"vhost_user_blk\0"
 ID_BYTES: Final = 20
 MAX_SECTORS: Final = 32768
 """Sectors of the longest discard or zero write."""
-MAX_REQUEST: Final = (1 << 31) - SECTOR
+MAX_REQUEST: Final = REQUEST_MAX_BYTES
 """Bytes of the longest read or write."""
 UNMAP: Final = 1
 """Flag of a zero write: it may unmap."""

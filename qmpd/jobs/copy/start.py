@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from qmpd.base.sizes import INT_MAX
 from qmpd.block.bits.rules import check, find
 from qmpd.block.bits.successor import create_successor, reclaim
 from qmpd.block.change.permissions import ALL
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from qmpd.jobs.core.job_list import JobTable
     from qmpd.jobs.core.job_txn import JobTxn
     from qmpd.jobs.core.options import JobOptions
-
-_INT_MAX: Final = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +120,8 @@ def _check_nodes(source: Node, target: Node, options: BackupOptions) -> None:
         raise GenericError(f"Compression is not supported for this drive {target.device_name}")
     source.check_operation(Op.BACKUP_SOURCE)
     target.check_operation(Op.BACKUP_TARGET)
-    if not 1 <= options.max_workers <= _INT_MAX:
-        raise GenericError(f"max-workers must be between 1 and {_INT_MAX}")
+    if not 1 <= options.max_workers <= INT_MAX:
+        raise GenericError(f"max-workers must be between 1 and {INT_MAX}")
     if options.max_chunk < 0:
         raise GenericError("max-chunk must be zero (which means no limit) or positive")
 

@@ -13,7 +13,7 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qmpd.base.identifiers import is_wellformed
+from qmpd.base.identifiers import id_wellformed
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.job_txn import JobTxn
 from qmpd.jobs.core.states import COMPLETED, READY, TRANSITIONS, VERBS, JobStatus, JobVerb
@@ -49,7 +49,7 @@ class Job:
         auto_finalize: bool = True,
         auto_dismiss: bool = True,
     ) -> None:
-        if not is_wellformed(job_id):
+        if not id_wellformed(job_id):
             raise GenericError(f"Invalid job ID '{job_id}'")
         if job_id in table.jobs:
             raise GenericError(f"Job ID '{job_id}' already in use")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.sizes import INT_MAX
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.change.permissions import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
 from qmpd.block.drivers.filters.mirror_top import Change
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from qmpd.jobs.core.options import JobOptions
 
 DEFAULT_BUFFER: Final = MAX_IN_FLIGHT * MAX_IO
-_MAX_SCAN: Final = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class MirrorJob(BlockJob):
             if self.cancelled:
                 return
         offset = 0
-        step = _MAX_SCAN // self.granularity * self.granularity
+        step = INT_MAX // self.granularity * self.granularity
         base, include = self._scan_base()
         while offset < length:
             await self._throttle()
@@ -238,7 +238,7 @@ class MirrorJob(BlockJob):
 
     async def _zero_target(self, length: int) -> None:
         self.copier.zeroing = True
-        step = _MAX_SCAN // self.granularity * self.granularity
+        step = INT_MAX // self.granularity * self.granularity
         offset = 0
         try:
             while offset < length:

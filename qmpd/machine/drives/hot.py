@@ -10,7 +10,8 @@ from qmpd.options import groups
 from qmpd.options.qemu_opts import Opts, Warn, parse_opts
 
 if TYPE_CHECKING:
-    from qmpd.block.model.graph import Graph
+    from collections.abc import Container
+
     from qmpd.machine.drives.options import Drives
 
 _TYPES = ("none", "ide", "scsi", "floppy", "pflash", "mtd", "sd", "virtio", "xen")
@@ -23,30 +24,28 @@ async def add_drive(drives: Drives, options: str, warn: Warn) -> None:
     :param options: as ``-drive`` takes them
     :raises GenericError: with QEMU's text
     """
-    opts = _read(options, warn)
-    if opts.id is not None and drives.is_taken(opts.id):
-        raise GenericError(f"Duplicate ID '{opts.id}' for drive")
+    opts = _read(options, warn, drives.ids())
     drive = (await drives.add(opts, "")).drive
     if drive.interface != "none":
         await drive.backend.close()
         raise GenericError(f"Can't hot-add drive to type {_TYPES.index(drive.interface)}")
 
 
-async def add_drive_node(graph: Graph, options: str, warn: Warn) -> None:
+async def add_drive_node(drives: Drives, options: str, warn: Warn) -> None:
     """Add a node that blockdev-del may delete (``hmp_drive_add_node``).
 
     :param options: as ``-drive`` takes them
     :raises GenericError: with QEMU's text
     """
-    values = dict(_read(options, warn))
+    values = dict(_read(options, warn, drives.ids()))
     if "node-name" not in values:
         raise GenericError("'node-name' needs to be specified")
-    node = await open_drive_node(graph, None, values, None)
+    node = await open_drive_node(drives.graph, None, values, None)
     node.monitor_owned = True
 
 
-def _read(options: str, warn: Warn) -> Opts:
-    opts = parse_opts(groups.DRIVE, options, warn, implied=False)
+def _read(options: str, warn: Warn, ids: Container[str]) -> Opts:
+    opts = parse_opts(groups.DRIVE, options, warn, implied=False, ids=ids)
     if opts.wants_help or opts.get("format") in ("help", "?"):
         raise NotServed("qmpd does not show the help of drives in the human monitor")
     return opts

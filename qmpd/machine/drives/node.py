@@ -9,7 +9,7 @@ from qmpd.block.model.driver_table import find_driver
 from qmpd.errors import GenericError, QmpError
 from qmpd.options.block_tree import read_tree_value
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import parse_size
+from qmpd.options.qemu_opts import parse_option_size
 from qmpd.wire.json_stream import parse_json
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _plain(tree: Any, name: str = "") -> Any:
     if isinstance(tree, int):
         return str(tree)
     if name in SIZES and isinstance(tree, str):
-        return str(parse_size(name, tree))
+        return str(parse_option_size(name, tree))
     return tree
 
 

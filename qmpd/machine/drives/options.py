@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from qmpd.block.change.permissions import CONSISTENT_READ
 from qmpd.block.change.temporary import add_temporary_overlay
+from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.throttle_limits import LIMIT_NAMES, ThrottleConfig
 from qmpd.errors import GenericError
 from qmpd.machine.devices.board import IDE_UNITS
 from qmpd.machine.drives.board import Drive
 from qmpd.machine.drives.node import open_drive_node
 from qmpd.machine.drives.stats import INTERVALS, interval_seconds, split_intervals
-from qmpd.options.qemu_opts import Opts, parse_bool, parse_number
+from qmpd.options.qemu_opts import Opts, parse_option_bool, parse_option_number
 
 if TYPE_CHECKING:
-    from qmpd.block.io.backend import BlockBackend
+    from collections.abc import Collection
+
     from qmpd.block.io.stats import BlockAcctStats
     from qmpd.block.model.graph import Graph
     from qmpd.machine.devices import DeviceTree
@@ -103,7 +106,7 @@ class Drives:
     """
 
     def __init__(self, graph: Graph, devices: DeviceTree) -> None:
-        self._graph = graph
+        self.graph = graph
         self._devices = devices
         self.made: list[Drive] = []
         self._ids: dict[str, BlockBackend] = {}
@@ -145,7 +148,7 @@ class Drives:
         options = _options_of_node(values, cache)
         limits = _limits(values)
         backend = self._backend(name)
-        backend.read_only = parse_bool("read-only", values.get("read-only", "off"))
+        backend.read_only = parse_option_bool("read-only", values.get("read-only", "off"))
         backend.werror, backend.rerror = values.get("werror"), values.get("rerror")
         backend.enable_write_cache = writeback
         if limits is not None:
@@ -170,45 +173,44 @@ class Drives:
 
     def _forget_gone(self) -> None:
         """Forget drives whose backends are no more."""
-        alive = self._graph.all_backends
+        alive = self.graph.all_backends
         self.made = [drive for drive in self.made if drive.backend in alive]
         self._ids = {name: backend for name, backend in self._ids.items() if backend in alive}
         interfaces = self._devices.interfaces
         for backend in [backend for backend in interfaces if backend not in alive]:
             del interfaces[backend]
 
-    def is_taken(self, name: str) -> bool:
-        """Whether a drive that is still there was given this id."""
+    def ids(self) -> Collection[str]:
+        """The ids that were given to the drives that are still there."""
         self._forget_gone()
-        return name in self._ids
+        return self._ids
 
     async def _open(
         self, backend: BlockBackend, values: dict[str, str], options: dict[str, str], added: Added
     ) -> None:
         """Put the node that the options describe into the drive."""
-        graph = self._graph
+        graph = self.graph
         read_only = options["read-only"]
-        snapshot = parse_bool("snapshot", values.get("snapshot", "off"))
+        snapshot = parse_option_bool("snapshot", values.get("snapshot", "off"))
         if snapshot:
             options["read-only"] = "on"
         filename = values.get("file") or None
         node = await open_drive_node(graph, filename, options, values.get("aio"))
         backend.insert_node(node)
         if snapshot:
-            node = await add_temporary_overlay(graph, node, read_only=parse_bool("", read_only))
+            node = await add_temporary_overlay(
+                graph, node, read_only=parse_option_bool("", read_only)
+            )
         node.detect_zeroes = values.get("detect-zeroes", "off")
-        if parse_bool("copy-on-read", values.get("copy-on-read", "off")):
-            if parse_bool("", read_only):
+        if parse_option_bool("copy-on-read", values.get("copy-on-read", "off")):
+            if parse_option_bool("", read_only):
                 added.disabled = "disabling copy-on-read on read-only drive"
             else:
                 node.copy_on_read += 1
 
     def _backend(self, name: str) -> BlockBackend:
-        from qmpd.block.change.permissions import CONSISTENT_READ
-        from qmpd.block.io.backend import BlockBackend
-
-        self._graph.check_backend_name(name)
-        return BlockBackend(self._graph, name, perm=CONSISTENT_READ)
+        self.graph.check_backend_name(name)
+        return BlockBackend(self.graph, name, perm=CONSISTENT_READ)
 
     def _place(self, values: dict[str, str]) -> tuple[str, int, int]:
         """Kind, bus and unit of the drive.
@@ -267,7 +269,7 @@ def _rename(opts: Opts) -> dict[str, str]:
 
 
 def _number(values: dict[str, str], name: str, default: int) -> int:
-    return parse_number(name, values[name]) if name in values else default
+    return parse_option_number(name, values[name]) if name in values else default
 
 
 def _check_actions(values: dict[str, str]) -> None:
@@ -280,10 +282,10 @@ def _check_actions(values: dict[str, str]) -> None:
         raise GenericError("Invalid discard option")
     if values.get("detect-zeroes", "off") not in ("off", "on", "unmap"):
         raise GenericError(f"invalid parameter value: {values['detect-zeroes']}")
-    parse_bool("copy-on-read", values.get("copy-on-read", "off"))
-    parse_bool("snapshot", values.get("snapshot", "off"))
+    parse_option_bool("copy-on-read", values.get("copy-on-read", "off"))
+    parse_option_bool("snapshot", values.get("snapshot", "off"))
     for name in ("stats-account-invalid", "stats-account-failed"):
-        parse_bool(name, values.get(name, "on"))
+        parse_option_bool(name, values.get(name, "on"))
 
 
 def _set_up_stats(
@@ -295,7 +297,7 @@ def _set_up_stats(
     """
     for how in ("invalid", "failed"):
         name = f"stats-account-{how}"
-        setattr(stats, f"account_{how}", parse_bool(name, values.get(name, "on")))
+        setattr(stats, f"account_{how}", parse_option_bool(name, values.get(name, "on")))
     for text in intervals:
         stats.add_interval(interval_seconds(text))
 
@@ -308,7 +310,7 @@ def _limits(values: dict[str, str]) -> ThrottleConfig | None:
     """
     prefix = "throttling."
     given = {
-        name.removeprefix(prefix): parse_number(name, value)
+        name.removeprefix(prefix): parse_option_number(name, value)
         for name, value in values.items()
         if name.startswith(prefix) and name.removeprefix(prefix) in LIMIT_NAMES
     }
@@ -327,7 +329,7 @@ def _cache_options(values: dict[str, str]) -> tuple[dict[str, str], bool]:
         raise GenericError("invalid cache option")
     direct, no_flush, writeback = CACHE_MODES[mode]
     if "cache.writeback" in values:
-        writeback = parse_bool("cache.writeback", values["cache.writeback"])
+        writeback = parse_option_bool("cache.writeback", values["cache.writeback"])
     options = {"cache.direct": direct, "cache.no-flush": no_flush}
     words = {name: "on" if flag else "off" for name, flag in options.items()}
     return words | {name: values[name] for name in words if name in values}, writeback
@@ -335,7 +337,7 @@ def _cache_options(values: dict[str, str]) -> tuple[dict[str, str], bool]:
 
 def _options_of_node(values: dict[str, str], cache: dict[str, str]) -> dict[str, str]:
     """What is left for the node, under the names of its options."""
-    parse_bool("read-only", values.get("read-only", "off"))
+    parse_option_bool("read-only", values.get("read-only", "off"))
     given_format, driver = values.get("format"), values.get("driver")
     if given_format is not None and driver is not None:
         raise GenericError("Cannot specify both 'driver' and 'format'")

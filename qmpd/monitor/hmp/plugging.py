@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.model.blockers import Op
@@ -10,51 +9,34 @@ from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.machine.drives.hot import add_drive, add_drive_node
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
 from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
+from qmpd.options import groups
+from qmpd.options.qemu_opts import parse_opts
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.machine.machine import Machine
 
-_IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
-_PAIR: Final = re.compile(r"([^=,]*)(=?)")
-_VALUE: Final = re.compile(r"((?:[^,]|,,)*)(?:,|\Z)")
-_HELP: Final = ("help", "?")
 
-
-def _options(text: str) -> dict[str, str]:
-    """Read ``driver,name=value,flag,noflag``; ``,,`` is a comma in a value.
-
-    :raises NotServed: help is asked for
-    """
-    found: dict[str, str] = {}
-    rest, first = text, True
-    while rest:
-        pair = _PAIR.match(rest)
-        assert pair is not None
-        name, has_value = pair.groups()
-        if has_value or (first and name not in _HELP):
-            value = _VALUE.match(rest, pair.end() if has_value else 0)
-            assert value is not None
-            found[name if has_value else "driver"] = value[1].replace(",,", ",")
-            rest = rest[value.end() :]
-        else:
-            if name in _HELP:
-                raise NotServed("qmpd does not show the help of devices in the human monitor")
-            value_of_flag = ("off", name[2:]) if name.startswith("no") else ("on", name)
-            found[value_of_flag[1]] = value_of_flag[0]
-            rest = rest[pair.end() + 1 :]
-        first = False
-    return found
+def _warning(text: str, hint: str | None) -> str:
+    """A warning as QEMU's ``warn_report`` words it, with its hint."""
+    return f"warning: {text}\n" + (f"{hint}\n" if hint else "")
 
 
 async def device_add(machine: Machine, arguments: Arguments) -> str:
     """Plug a device in, as -device does."""
-    options = _options(arguments["device"])
-    identifier = options.get("id")
-    if identifier is not None and _IDENTIFIER.match(identifier) is None:
-        # QEMU reads these with the line, and complains elsewhere.
-        machine.stderr("Parameter 'id' expects an identifier\n")
-        raise UsageError('Try "help device_add" for more information\n')
+
+    # QEMU reads the options with the line, when the monitor is not yet the place to complain
+    def warn(text: str, hint: str | None) -> None:
+        machine.stderr(_warning(text, hint))
+
+    try:
+        opts = parse_opts(groups.DEVICE, arguments["device"], warn)
+    except GenericError as error:
+        machine.stderr(f"{error.desc}\n" + (f"{error.hint}\n" if error.hint else ""))
+        raise UsageError('Try "help device_add" for more information\n') from None
+    if opts.wants_help:
+        raise NotServed("qmpd does not show the help of devices in the human monitor")
+    options = opts.to_dict()
     if "driver" not in options:
         raise GenericError("Parameter 'driver' is missing")
     machine.devices.add(options, keyval=True)
@@ -63,20 +45,22 @@ async def device_add(machine: Machine, arguments: Arguments) -> str:
 
 async def drive_add(machine: Machine, arguments: Arguments) -> str:
     """Add a drive without a device, as -drive does, or a node."""
+    shown: list[str] = []
 
     def warn(text: str, hint: str | None) -> None:
-        machine.stderr(f"warning: {text}\n{hint or ''}\n")
+        shown.append(_warning(text, hint))
 
     try:
         if "node" in arguments:
-            await add_drive_node(machine.graph, arguments["opts"], warn)
-            return ""
-        await add_drive(machine.drives, arguments["opts"], warn)
+            await add_drive_node(machine.drives, arguments["opts"], warn)
+        else:
+            await add_drive(machine.drives, arguments["opts"], warn)
+            shown.append("OK\n")
     except NotServed:
         raise
     except QmpError as error:
-        return f"{error.desc}\n" + (f"{error.hint}\n" if error.hint else "")
-    return "OK\n"
+        shown.append(f"{error.desc}\n" + (f"{error.hint}\n" if error.hint else ""))
+    return "".join(shown)
 
 
 async def drive_del(machine: Machine, arguments: Arguments) -> str:

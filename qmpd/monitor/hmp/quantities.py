@@ -11,8 +11,8 @@ from qmpd.monitor.hmp.line import UsageError
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
-def parse_size(text: str) -> int:
-    """A size or offset in bytes: decimal or hex, with a suffix from B to E of 1024s.
+def cvtnum(text: str) -> int:
+    """A size or offset in bytes: decimal or hex, with a suffix from B to E of 1024s (``cvtnum``).
 
     :raises UsageError: QEMU's words for what is no size, or too large
     """

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.sizes import INT_MAX, INT_MIN
 from qmpd.block.change.permissions import FILTERED, PERMISSION_BITS, PRIMARY
 from qmpd.block.drivers.filters.blkdebug_rules import Rules, read_rules
 from qmpd.block.drivers.filters.filter import Filter
@@ -20,8 +21,6 @@ from qmpd.loop.clock import Waiter
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
 
-_INT_MAX = (1 << 31) - 1
-_INT_MIN = -(1 << 31)
 _SIZES = (
     *("align", "max-transfer", "opt-write-zero", "max-write-zero", "opt-discard", "max-discard"),
 )
@@ -73,7 +72,7 @@ class BlkDebug(Filter):
         below = self.filtered.limits
         lowest = 1 if below is None else below.request_alignment
         given = options.get("align", 0)
-        if given and (given >= _INT_MAX or given & (given - 1)):
+        if given and (given >= INT_MAX or given & (given - 1)):
             raise _unmet("align", given)
         align = max(given, lowest)
         values: dict[str, int] = {}
@@ -86,7 +85,7 @@ class BlkDebug(Filter):
         ):
             value = options.get(name, 0)
             step = max(align, values[unit] if unit else 0)
-            if value and (value >= _INT_MAX or value % step):
+            if value and (value >= INT_MAX or value % step):
                 raise _unmet(name, value)
             values[name] = value
         return BlockLimits(
@@ -189,7 +188,7 @@ class BlkDebug(Filter):
             return False
         if not rule.immediately:
             await self._turn()
-        if _INT_MIN < rule.errno < 0:
+        if INT_MIN < rule.errno < 0:
             return True
         raise BlockIOError(rule.errno)
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from qmpd.block.drivers.filters.config_file import ConfigError, parse_config
+from qmpd.base.sizes import SECTOR
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.loop.clock import Waiter
+from qmpd.options.config_file import parse_config
 
 EVENTS: Final = (
     *("l1_update", "l1_grow_alloc_table", "l1_grow_write_table", "l1_grow_activate_table"),
@@ -118,7 +119,7 @@ class Rules:
     def match(self, kind: str, offset: int, length: int) -> InjectError | None:
         """The rule by which a request of `kind` fails."""
         for rule in self._active:
-            at = rule.sector * 512
+            at = rule.sector * SECTOR
             somewhere = rule.sector == -1 or (length and offset <= at < offset + length)
             if somewhere and kind in rule.kinds:
                 if not rule.errno:
@@ -188,10 +189,7 @@ def read_rules(config: str | None, options: Mapping[str, Any]) -> Rules:
     rules = Rules()
     sections: list[tuple[str, Mapping[str, Any]]] = []
     if config is not None:
-        try:
-            sections += parse_config(config, {"inject-error": _INJECT, "set-state": _SET})
-        except ConfigError as error:
-            raise GenericError(str(error)) from None
+        sections += parse_config(config, {"inject-error": _INJECT, "set-state": _SET})
     for kind in ("inject-error", "set-state"):
         sections += [(kind, given) for given in options.get(kind, ())]
     # All errors first, then all changes of state, as QEMU reads them.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.sizes import SECTOR
 from qmpd.block.change.permissions import RESIZE, WRITE
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.model.driver import check_sizes
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from qmpd.block.change.reopen import ReopenState
     from qmpd.block.model.node import Node
 
-_SECTOR = 512
 _DEFAULT_ALIGN = 1 << 20
 _DEFAULT_SIZE = 128 << 20
 _BOTH = WRITE | RESIZE
@@ -189,9 +189,9 @@ def _read(file: Node, options: Mapping[str, Any]) -> tuple[int, int]:
     """
     check_sizes(options, Preallocate.needed_options)
     align = options.get("prealloc-align", _DEFAULT_ALIGN)
-    if align % _SECTOR:
+    if align % SECTOR:
         raise GenericError(
-            f"prealloc-align parameter of preallocate filter is not aligned to {_SECTOR}"
+            f"prealloc-align parameter of preallocate filter is not aligned to {SECTOR}"
         )
     below = file.request_alignment
     if align % below:
@@ -199,4 +199,4 @@ def _read(file: Node, options: Mapping[str, Any]) -> tuple[int, int]:
             "prealloc-align parameter of preallocate filter is not aligned to underlying node"
             f" request alignment ({below})"
         )
-    return align or _SECTOR, options.get("prealloc-size", _DEFAULT_SIZE)
+    return align or SECTOR, options.get("prealloc-size", _DEFAULT_SIZE)

@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.sizes import SECTOR
 from qmpd.block.change.permissions import ALL, CONSISTENT_READ, DATA, WRITE, WRITE_UNCHANGED
 from qmpd.block.drivers.filters.quorum_vote import Votes
 from qmpd.block.io.chain_status import block_status_above
@@ -17,8 +18,6 @@ from qmpd.errors import BlockIOError, GenericError
 if TYPE_CHECKING:
     from qmpd.block.model.edge import Edge
     from qmpd.block.model.node import Node
-
-_SECTOR = 512
 
 
 class Quorum(BlockDriver):
@@ -294,5 +293,5 @@ class Quorum(BlockDriver):
 
 
 def _sectors(offset: int, length: int) -> tuple[int, int]:
-    first = offset // _SECTOR
-    return first, -(-(offset + length) // _SECTOR) - first
+    first = offset // SECTOR
+    return first, -(-(offset + length) // SECTOR) - first

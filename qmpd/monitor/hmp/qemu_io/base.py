@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from qmpd.base.sizes import REQUEST_MAX_BYTES, SECTOR
 from qmpd.monitor.hmp.line import UsageError
-from qmpd.monitor.hmp.quantities import parse_pattern, parse_size, quantity
+from qmpd.monitor.hmp.quantities import cvtnum, parse_pattern, quantity
 from qmpd.options.getopt import getopt
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.machine.machine import Machine
-
-REQUEST_MAX: Final = 2147483136
-"""Largest request with data, bytes (QEMU's BDRV_REQUEST_MAX_BYTES)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +85,8 @@ def read_transfer(words: list[str], letters: str, *, exactly: int | None) -> Tra
     :raises Usage: another number of operands
     """
     options, operands = getopt(words, letters)
-    for letter in "P":
-        if letter in options:
-            parse_pattern(options[letter])
+    if "P" in options:
+        parse_pattern(options["P"])
     if (exactly is not None and len(operands) != exactly) or len(operands) < 2:
         raise Usage
     return Transfer(options, operands)
@@ -97,21 +94,21 @@ def read_transfer(words: list[str], letters: str, *, exactly: int | None) -> Tra
 
 def read_length(text: str, *, unlimited: bool = False) -> int:
     """A number of bytes that one request may have."""
-    count = parse_size(text)
-    if count > REQUEST_MAX and not unlimited:
-        raise UsageError(f"length cannot exceed {REQUEST_MAX}, given {text}\n")
+    count = cvtnum(text)
+    if count > REQUEST_MAX_BYTES and not unlimited:
+        raise UsageError(f"length cannot exceed {REQUEST_MAX_BYTES}, given {text}\n")
     return count
 
 
 def read_lengths(texts: Sequence[str]) -> list[int]:
     """The lengths of a vector, which together make one request."""
     lengths = [read_length(text) for text in texts]
-    if sum(lengths) > REQUEST_MAX:
+    if sum(lengths) > REQUEST_MAX_BYTES:
         raise UsageError("The total number of bytes exceed the maximum size\n")
     return lengths
 
 
 def check_sector_aligned(name: str, value: int) -> None:
     """Refuse what is not a multiple of 512."""
-    if value % 512:
+    if value % SECTOR:
         raise UsageError(f"{value} is not a sector-aligned value for '{name}'\n")

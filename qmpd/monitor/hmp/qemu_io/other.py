@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.sizes import SECTOR
 from qmpd.errors import BlockIOError, QmpError
 from qmpd.monitor.hmp.line import UsageError
 from qmpd.monitor.hmp.qemu_io.base import Usage, read_length
-from qmpd.monitor.hmp.quantities import parse_size, quantity
+from qmpd.monitor.hmp.quantities import cvtnum, quantity
 from qmpd.options.getopt import getopt
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ async def discard(io: QemuIo, words: list[str]) -> None:
     options, operands = getopt(words, "Cq")
     if len(operands) != 2:
         raise Usage
-    offset = parse_size(operands[0])
+    offset = cvtnum(operands[0])
     count = read_length(operands[1])
     began = io.machine.clock.now()
     try:
@@ -56,7 +57,7 @@ async def truncate(io: QemuIo, words: list[str]) -> None:
     mode = options.get("m", "off")
     if mode not in ("off", "metadata", "falloc", "full"):
         raise UsageError(f"Parameter 'm' does not accept value '{mode}'\n")
-    size = parse_size(operands[0])
+    size = cvtnum(operands[0])
     await io.backend.truncate(size, exact=False, prealloc=mode)
 
 
@@ -90,8 +91,8 @@ async def info(io: QemuIo, words: list[str]) -> None:
 
 async def alloc(io: QemuIo, words: list[str]) -> None:
     """alloc: how much of an area is allocated."""
-    start = offset = parse_size(words[0])
-    count = read_length(words[1]) if len(words) > 1 else 512
+    start = offset = cvtnum(words[0])
+    count = read_length(words[1]) if len(words) > 1 else SECTOR
     node = io.backend.node
     remaining, allocated = count, 0
     while remaining and node is not None:
@@ -165,7 +166,7 @@ async def abort(io: QemuIo, words: list[str]) -> None:
 
 async def sigraise(io: QemuIo, words: list[str]) -> None:
     """sigraise: send the process a signal."""
-    number = parse_size(words[0])
+    number = cvtnum(words[0])
     if number not in set(signal.Signals):
         return
     os.kill(os.getpid(), number)

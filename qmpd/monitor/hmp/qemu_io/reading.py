@@ -16,7 +16,7 @@ from qmpd.monitor.hmp.qemu_io.base import (
     read_lengths,
     read_transfer,
 )
-from qmpd.monitor.hmp.quantities import parse_pattern, parse_size
+from qmpd.monitor.hmp.quantities import cvtnum, parse_pattern
 
 if TYPE_CHECKING:
     from qmpd.monitor.hmp.qemu_io.base import QemuIo
@@ -27,9 +27,9 @@ async def read(io: QemuIo, words: list[str]) -> None:
     request = read_transfer(words, "bCl:pP:qrs:v", exactly=2)
     if "b" in request and "p" in request:
         raise UsageError("-b and -p cannot be specified at the same time\n")
-    start = parse_size(request.options["s"]) if "s" in request else 0
-    length = parse_size(request.options["l"]) if "l" in request else None
-    offset = parse_size(request.operands[0])
+    start = cvtnum(request.options["s"]) if "s" in request else 0
+    length = cvtnum(request.options["l"]) if "l" in request else None
+    offset = cvtnum(request.operands[0])
     count = read_length(request.operands[1])
     if "P" not in request and ("l" in request or "s" in request):
         raise Usage
@@ -85,7 +85,7 @@ async def aio_read(io: QemuIo, words: list[str]) -> None:
 
 
 async def _vector_read(io: QemuIo, request: Transfer, what: str, *, account: bool) -> None:
-    offset = parse_size(request.operands[0])
+    offset = cvtnum(request.operands[0])
     count = sum(read_lengths(request.operands[1:]))
     began = io.machine.clock.now()
     try:

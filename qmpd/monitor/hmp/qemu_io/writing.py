@@ -6,16 +6,16 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from qmpd.base.sizes import REQUEST_MAX_BYTES
 from qmpd.errors import BlockIOError
 from qmpd.monitor.hmp.line import UsageError
 from qmpd.monitor.hmp.qemu_io.base import (
-    REQUEST_MAX,
     Transfer,
     check_sector_aligned,
     read_lengths,
     read_transfer,
 )
-from qmpd.monitor.hmp.quantities import parse_pattern, parse_size
+from qmpd.monitor.hmp.quantities import cvtnum, parse_pattern
 
 if TYPE_CHECKING:
     from qmpd.monitor.hmp.qemu_io.base import QemuIo
@@ -40,11 +40,11 @@ async def write(io: QemuIo, words: list[str]) -> None:
     """write: a pattern, a file, or zeroes."""
     request = read_transfer(words, "bcCfnpP:qrs:uz", exactly=2)
     _check_write(request)
-    offset = parse_size(request.operands[0])
-    count = parse_size(request.operands[1])
-    if count > REQUEST_MAX and "n" not in request:
+    offset = cvtnum(request.operands[0])
+    count = cvtnum(request.operands[1])
+    if count > REQUEST_MAX_BYTES and "n" not in request:
         raise UsageError(
-            f"length cannot exceed {REQUEST_MAX} without -n, given {request.operands[1]}\n"
+            f"length cannot exceed {REQUEST_MAX_BYTES} without -n, given {request.operands[1]}\n"
         )
     if "b" in request or "c" in request:
         check_sector_aligned("offset", offset)
@@ -88,7 +88,7 @@ def _buffer(request: Transfer, count: int) -> bytes:
 async def writev(io: QemuIo, words: list[str]) -> None:
     """writev: from a vector of buffers."""
     request = read_transfer(words, "CfqrP:", exactly=None)
-    offset = parse_size(request.operands[0])
+    offset = cvtnum(request.operands[0])
     count = sum(read_lengths(request.operands[1:]))
     began = io.machine.clock.now()
     try:
@@ -108,7 +108,7 @@ async def aio_write(io: QemuIo, words: list[str]) -> None:
         raise UsageError("-u requires -z to be specified\n")
     if "z" in request and "P" in request:
         raise UsageError("-z and -P cannot be specified at the same time\n")
-    offset = parse_size(request.operands[0])
+    offset = cvtnum(request.operands[0])
     if "i" in request:
         io.backend.account_invalid("wr")
         io.out("injecting invalid write request\n")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.sizes import INT_MAX
 from qmpd.block.change.permissions import ALL, RESIZE, WRITE
 from qmpd.block.drivers.formats.qcow2 import info
 from qmpd.block.drivers.formats.qcow2.backing import (
@@ -24,7 +25,7 @@ from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters, writ
 from qmpd.block.drivers.formats.qcow2.clusters.zero import discard, write_zeroes
 from qmpd.block.drivers.formats.qcow2.creation import create as creation
 from qmpd.block.drivers.formats.qcow2.creation.options import CreateOptions, check_create_options
-from qmpd.block.drivers.formats.qcow2.header.layout import INCOMPAT_DIRTY, INT_MAX
+from qmpd.block.drivers.formats.qcow2.header.layout import INCOMPAT_DIRTY
 from qmpd.block.drivers.formats.qcow2.opening import open_image, set_options, update_options
 from qmpd.block.drivers.formats.qcow2.options import read_options
 from qmpd.block.drivers.formats.qcow2.snapshots import snapshots

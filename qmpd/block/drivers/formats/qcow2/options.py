@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qmpd.base.sizes import INT_MAX
 from qmpd.block.drivers.formats.qcow2.header.fields import Header
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     COMPAT_LAZY_REFCOUNTS,
-    INT_MAX,
     MIN_CLUSTER_BITS,
     Geometry,
 )

@@ -7,6 +7,7 @@ from array import array
 from collections import deque
 from typing import TYPE_CHECKING
 
+from qmpd.base.sizes import SECTOR
 from qmpd.block.drivers.formats.qcow2.header.fields import Header
 from qmpd.block.drivers.formats.qcow2.header.header import (
     OFFSET_INCOMPATIBLE,
@@ -19,7 +20,6 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     INCOMPAT_DIRTY,
     OFFSET_MASK,
     REFT_OFFSET_MASK,
-    SECTOR,
     Geometry,
 )
 from qmpd.block.drivers.formats.qcow2.lock import CoMutex

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.base.sizes import REQUEST_MAX_BYTES
 from qmpd.block.drivers.formats.qcow2.clusters.link import release
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_cluster_table, slice_index
-from qmpd.block.drivers.formats.qcow2.header.layout import (
-    OFFSET_MASK,
-    OFLAG_ZERO,
-    REQUEST_MAX_BYTES,
-)
+from qmpd.block.drivers.formats.qcow2.header.layout import OFFSET_MASK, OFLAG_ZERO
 from qmpd.block.drivers.formats.qcow2.refcounts.allocation import alloc_clusters, alloc_clusters_at
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import c_hex, corruption
 from qmpd.block.drivers.formats.qcow2.tables.entries import (

@@ -7,10 +7,10 @@ import struct
 from array import array
 from typing import TYPE_CHECKING
 
+from qmpd.base.sizes import INT_MAX
 from qmpd.block.drivers.formats.qcow2.header.header import OFFSET_L1_SIZE
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     ENTRY_SIZE,
-    INT_MAX,
     MAX_L1_SIZE,
     OFFSET_MASK,
     OFLAG_COPIED,

@@ -7,6 +7,7 @@ import logging
 from array import array
 from typing import TYPE_CHECKING
 
+from qmpd.base.sizes import INT_MAX, SECTOR
 from qmpd.block.drivers.formats.qcow2.bitmaps.bitmaps import check_resize
 from qmpd.block.drivers.formats.qcow2.clusters.allocate import alloc_host_offset
 from qmpd.block.drivers.formats.qcow2.clusters.link import link_l2, link_metas, release
@@ -18,7 +19,7 @@ from qmpd.block.drivers.formats.qcow2.clusters.mapping import (
 from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters
 from qmpd.block.drivers.formats.qcow2.clusters.zero import cluster_discard, zeroize
 from qmpd.block.drivers.formats.qcow2.header.header import OFFSET_SIZE
-from qmpd.block.drivers.formats.qcow2.header.layout import INT_MAX, REFT_OFFSET_MASK, SECTOR
+from qmpd.block.drivers.formats.qcow2.header.layout import REFT_OFFSET_MASK
 from qmpd.block.drivers.formats.qcow2.refcounts.allocation import (
     alloc_clusters_at,
     free_clusters,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qmpd.base.sizes import SECTOR
 from qmpd.block.drivers.formats.qcow2.clusters.compress import zstd_available
 from qmpd.block.drivers.formats.qcow2.header.fields import Header
 from qmpd.block.drivers.formats.qcow2.header.header import encode_fields
@@ -20,7 +21,6 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     INCOMPAT_EXTL2,
     MAX_CLUSTER_BITS,
     MIN_CLUSTER_BITS,
-    SECTOR,
     SUBCLUSTERS_PER_CLUSTER,
 )
 from qmpd.errors import BlockIOError, NotServed

@@ -9,6 +9,7 @@ import errno
 import struct
 from collections.abc import Sequence
 
+from qmpd.base.sizes import INT_MAX
 from qmpd.block.drivers.formats.qcow2.header import extensions as ext
 from qmpd.block.drivers.formats.qcow2.header.fields import FULL_LENGTH, V2_LENGTH, Header
 from qmpd.block.drivers.formats.qcow2.header.layout import (
@@ -18,7 +19,6 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     INCOMPAT_DATA_FILE,
     INCOMPAT_EXTL2,
     INT64_MAX,
-    INT_MAX,
     MAGIC,
     MAX_CLUSTER_BITS,
     MAX_L1_SIZE,

@@ -12,7 +12,6 @@ MAGIC = b"QFI\xfb"
 MIN_CLUSTER_BITS = 9
 MAX_CLUSTER_BITS = 21
 DEFAULT_CLUSTER_SIZE = 65536
-SECTOR = 512
 ENTRY_SIZE = 8
 """Bytes of an entry of the L1, refcount and bitmap tables."""
 
@@ -28,11 +27,9 @@ MAX_BACKING_NAME = 1023
 SUBCLUSTERS_PER_CLUSTER = 32
 COMPRESSED_SECTOR = 512
 
-INT_MAX = (1 << 31) - 1
 INT64_MAX = (1 << 63) - 1
 MAX_LENGTH = INT64_MAX & ~((1 << 30) - 1)
 """QEMU's largest node, in bytes."""
-REQUEST_MAX_BYTES = INT_MAX & ~(SECTOR - 1)
 
 OFLAG_COPIED = 1 << 63
 OFLAG_COMPRESSED = 1 << 62

@@ -1,4 +1,4 @@
-"""QEMU's configuration files: sections of options.
+"""QEMU's configuration files: sections of options (``qemu_config_parse``).
 
 A line is read as far as it makes sense, and the rest of it is ignored; what makes no sense as an
 option is the name of one without a value.
@@ -10,8 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from qmpd.base.identifiers import check_id
 from qmpd.base.qdict import member_order
-from qmpd.base.scalars import TooLarge, parse_bool, parse_uint64
+from qmpd.errors import GenericError
+from qmpd.options.qemu_opts import parse_option_bool, parse_option_number
 
 _LINE: Final = 1023
 """Longest line, bytes; a longer one counts as several."""
@@ -20,14 +22,9 @@ _SECTION_WITH_ID: Final = re.compile(r'\[\s*(\S{1,63}+)\s*"([^"]{1,63})')
 _SECTION: Final = re.compile(r"\[([^\]]{1,63})")
 _OPTION: Final = re.compile(r'\s*(\S{1,63}+)\s*=\s*"([^"]+)')
 _EMPTY_OPTION: Final = re.compile(r"\s*(\S{1,63})")
-_IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z", re.ASCII)
 
 Section = tuple[str, str | None, dict[str, str]]
 """Group, id and options as they are written."""
-
-
-class ConfigError(Exception):
-    """The file is malformed."""
 
 
 def parse_config(
@@ -36,18 +33,17 @@ def parse_config(
     """The sections of a file, in their order, each with its group and options.
 
     :param groups: the options of every group there may be, with their types
-    :raises ConfigError: with QEMU's text
+    :raises GenericError: with QEMU's text
     """
     sections: list[tuple[str, dict[str, Any]]] = []
     known: set[tuple[str, str]] = set()
     for group, ident, options in _sections(text):
         if group not in groups:
-            raise ConfigError(f"There is no option group '{group}'")
+            raise GenericError(f"There is no option group '{group}'")
         if ident is not None:
-            if not _IDENTIFIER.match(ident):
-                raise ConfigError("Parameter 'id' expects an identifier")
+            check_id(ident)
             if (group, ident) in known:
-                raise ConfigError(f"Duplicate ID '{ident}' for {group}")
+                raise GenericError(f"Duplicate ID '{ident}' for {group}")
             known.add((group, ident))
         sections.append((group, _typed(options, groups[group])))
     return sections
@@ -57,7 +53,7 @@ def _typed(options: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, A
     typed = {}
     for name in member_order(options):
         if name not in kinds:
-            raise ConfigError(f"Invalid parameter '{name}'")
+            raise GenericError(f"Invalid parameter '{name}'")
         typed[name] = _value(name, options[name], kinds[name])
     return typed
 
@@ -75,9 +71,9 @@ def _sections(text: str) -> Iterator[Section]:
             continue
         option = _OPTION.match(line) or _EMPTY_OPTION.match(line)
         if option is None:
-            raise ConfigError("parse error")
+            raise GenericError("parse error")
         if section is None:
-            raise ConfigError("no group defined")
+            raise GenericError("no group defined")
         section[2][option[1]] = option[2] if option.lastindex == 2 else ""
     if section is not None:
         yield section
@@ -98,18 +94,8 @@ def _lines(text: str) -> Iterator[str]:
 
 def _value(name: str, text: str, kind: type) -> Any:
     if kind is bool:
-        try:
-            return parse_bool(text)
-        except ValueError:
-            raise ConfigError(f"Parameter '{name}' expects 'on' or 'off'") from None
-    return _number(name, text) if kind is int else text
-
-
-def _number(name: str, text: str) -> int:
-    try:
-        number = parse_uint64(text)
-    except TooLarge:
-        raise ConfigError(f"Value '{text}' is too large for parameter '{name}'") from None
-    except ValueError:
-        raise ConfigError(f"Parameter '{name}' expects a number") from None
-    return number - (1 << 64) if number >> 63 else number
+        return parse_option_bool(name, text)
+    if kind is int:
+        number = parse_option_number(name, text)
+        return number - (1 << 64) if number >> 63 else number
+    return text
