@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.cli.report import CommandLineError, Program, located
+from qmpd.cli.report import CommandLineError, Probe, Program, located
 from qmpd.errors import GenericError, QmpError
 from qmpd.profile.personality import Personality
 
@@ -222,6 +222,8 @@ def run_program(program: Program, main: Callable[[Program], int]) -> int:
     except QmpError as error:
         program.complain(error)
         return 1
+    except Probe as probe:
+        return program.answer(probe)
 
 
 class _PlainHandler(logging.Handler):

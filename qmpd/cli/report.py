@@ -36,6 +36,19 @@ def located(error: QmpError, location: str | None) -> CommandLineError:
     return CommandLineError(error.desc, error.hint, location)
 
 
+class Probe(Exception):
+    """An option asks for something to be printed, which ends the program.
+
+    :param text: what standard output gets
+    :param status: of the process
+    """
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.text = text
+        self.status = status
+
+
 def _iso_time() -> str:
     from datetime import UTC, datetime
 
@@ -67,6 +80,11 @@ class Program:
         """Print an error, with its location and hint."""
         location = error.location if isinstance(error, CommandLineError) else None
         self.message(error.desc, location, error.hint)
+
+    def answer(self, probe: Probe) -> int:
+        """Print what was asked for; returns the status of the process."""
+        self.print(probe.text)
+        return probe.status
 
     @staticmethod
     def print(text: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qmpd.cli.chardev_options import parse_short_form
+from qmpd.cli.options.chardev import parse_short_form
 from qmpd.cli.system.qemu_options import split_options
 from qmpd.errors import GenericError
 from qmpd.options import groups as option_groups

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from qmpd.cli.report import Program, put_own_modules_first
+from qmpd.cli.report import Probe, Program, put_own_modules_first
 from qmpd.errors import QmpError
 from qmpd.options.command_line import Option
 from qmpd.options.getopt_long import Getopt
@@ -38,11 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     options: list[Option] = []
     try:
         for option in Getopt(OPTIONS, SHORT).parse(words[1:]):
-            text = _probe(program, option)
-            if text is not None:
-                sys.stdout.write(text)
-                return 0
+            _answer_probe(program, option)
             options.append(option)
+    except Probe as probe:
+        return program.answer(probe)
     except QmpError as error:
         program.complain(error)
         return 1
@@ -51,17 +50,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_program(program, lambda _: _run(program, options))
 
 
-def _probe(program: Program, option: Option) -> str | None:
-    """What an option prints that ends the program at once."""
+def _answer_probe(program: Program, option: Option) -> None:
+    """Answer ``--help`` and ``--version``, which do not wait for the options behind them.
+
+    :raises Probe: the answer
+    """
     if option.name == "help":
         from qmpd.cli.help_text import storage_daemon_help
 
-        return storage_daemon_help(program.name)
+        raise Probe(storage_daemon_help(program.name))
     if option.name == "version":
         from qmpd.cli.help_text import version
 
-        return version("qemu-storage-daemon")
-    return None
+        raise Probe(version("qemu-storage-daemon"))
 
 
 def _run(program: Program, options: list[Option]) -> int:
@@ -87,8 +88,7 @@ def _run(program: Program, options: list[Option]) -> int:
     setup = StorageDaemonOptions(host)
     try:
         for option in options:
-            if not setup.apply(option):
-                return 0
+            setup.apply(option)
         return host.serve()
     except QmpError:
         host.abandon()

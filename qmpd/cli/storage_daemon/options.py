@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from qmpd.cli.chardev_options import BACKENDS, ChardevFactory, parse_chardev
 from qmpd.cli.host import add_node
-from qmpd.cli.monitor_options import add_monitor, read_tree
-from qmpd.cli.object_options import add_object, object_help
-from qmpd.cli.report import CommandLineError, located
+from qmpd.cli.options.chardev import BACKENDS, ChardevFactory, parse_chardev
+from qmpd.cli.options.monitor import add_monitor, read_tree
+from qmpd.cli.options.object import add_object, object_help
+from qmpd.cli.report import CommandLineError, Probe, located
 from qmpd.errors import QmpError
 from qmpd.options.block_tree import read_nbd_server, read_option_value
 from qmpd.options.command_line import Option
@@ -42,19 +41,20 @@ class StorageDaemonOptions:
             "trace": self._trace,
         }
 
-    def apply(self, option: Option) -> bool:
-        """Do what `option` says; False: it was a probe, and the program ends well.
+    def apply(self, option: Option) -> None:
+        """Do what `option` says.
 
         :raises CommandLineError: with QEMU's text
+        :raises Probe: it only asks what there is
         """
         if option.name == STRAY:
             raise CommandLineError("Unexpected argument", location=option.location)
         action = self._actions.get(option.name)
         if action is None:
-            return True
+            return
         self._location = option.location
         try:
-            return action(option.value)
+            action(option.value)
         except QmpError as error:
             raise located(error, option.location) from None
 
@@ -64,54 +64,44 @@ class StorageDaemonOptions:
     def _warn(self, text: str, hint: str | None = None) -> None:
         self._program.warn(text, self._location, hint)
 
-    def _blockdev(self, text: str) -> bool:
+    def _blockdev(self, text: str) -> None:
         add_node(self._host.server, read_option_value("block_core:BlockdevOptions", text, "driver"))
-        return True
 
-    def _chardev(self, text: str) -> bool:
+    def _chardev(self, text: str) -> None:
         if text in ("help", "?"):
             names = "".join(f"\n  {name}" for name in BACKENDS[Personality.STORAGE_DAEMON])
-            sys.stdout.write(f"Available chardev backend types: {names}\n")
-            return False
+            raise Probe(f"Available chardev backend types: {names}\n")
         opts = parse_chardev(text, self._warn)
         if opts.wants_help:
-            sys.stdout.write(help_text(opts.group))
-            raise SystemExit(1)
+            raise Probe(help_text(opts.group), 1)
         self._factory.create(opts)
-        return True
 
-    def _monitor(self, text: str) -> bool:
+    def _monitor(self, text: str) -> None:
         from qmpd.options.block_tree import parse_tree
 
         tree = parse_tree(text, "chardev")
         options = read_tree(tree, self._location)
         add_monitor(self._host.server, self._factory, options, human=False)
-        return True
 
-    def _object(self, text: str) -> bool:
+    def _object(self, text: str) -> None:
         printed = object_help(text, Personality.STORAGE_DAEMON)
         if printed is not None:
-            sys.stdout.write(printed)
-            return False
+            raise Probe(printed)
         add_object(self._host.server.machine, text)
-        return True
 
-    def _export(self, text: str) -> bool:
+    def _export(self, text: str) -> None:
         from qmpd.export.add import add_export
 
         server = self._host.server
         options = read_option_value("block_export:BlockExportOptions", text, "type")
         server.run_now(add_export(server.machine, options))
-        return True
 
-    def _nbd_server(self, text: str) -> bool:
+    def _nbd_server(self, text: str) -> None:
         from qmpd.export.nbd.control import start_server
 
         server = self._host.server
         server.run_now(start_server(server.machine, read_nbd_server(text)))
-        return True
 
-    def _trace(self, text: str) -> bool:
+    def _trace(self, text: str) -> None:
         name = text.split(",", 1)[0]
         self._warn(f"trace event '{name.removeprefix('enable=')}' does not exist")
-        return True

@@ -11,11 +11,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from qmpd.cli.report import CommandLineError
+from qmpd.cli.report import CommandLineError, Probe
+from qmpd.cli.system.listings import audio_drivers, displays, vgas
 from qmpd.errors import GenericError
 from qmpd.options import groups as groups
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import OptionGroup, Opts, Warn, parse_option_number, parse_opts
+from qmpd.options.qemu_opts import (
+    OptionGroup,
+    Opts,
+    Warn,
+    help_text,
+    parse_option_number,
+    parse_opts,
+)
 
 Check = Callable[[str, Warn], None]
 
@@ -66,9 +74,7 @@ VGAS: Final = ("none", "std", "cirrus", "vmware", "xenfb", "qxl", "tcx", "cg3", 
 def _opts(group: OptionGroup, text: str, warn: Warn) -> Opts:
     opts = parse_opts(group, text, warn)
     if opts.wants_help:
-        from qmpd.cli.system.probes import print_group_help
-
-        print_group_help(group)
+        raise Probe(help_text(group), 1)
     return opts
 
 
@@ -90,9 +96,7 @@ def _watchdog_action(text: str, _warn: Warn) -> None:
 def _display(text: str, _warn: Warn) -> None:
     kind = text.split(",")[0].removeprefix("type=")
     if kind in ("help", "?"):
-        from qmpd.cli.system.probes import print_displays
-
-        print_displays()
+        raise Probe(displays())
     if kind.startswith("vnc"):
         _vnc(kind.partition("=")[2], _warn)
         return
@@ -111,9 +115,7 @@ def _vnc(text: str, _warn: Warn) -> None:
 
 def _vga(text: str, _warn: Warn) -> None:
     if text in ("help", "?"):
-        from qmpd.cli.system.probes import print_vgas
-
-        print_vgas()
+        raise Probe(vgas())
     if text.split(",")[0] not in VGAS:
         raise CommandLineError(f"unknown vga type: {text}", location="")
 
@@ -160,9 +162,7 @@ def _incoming(text: str, _warn: Warn) -> None:
 
 def _audiodev(text: str, _warn: Warn) -> None:
     if text in ("help", "?"):
-        from qmpd.cli.system.probes import print_audio_drivers
-
-        print_audio_drivers()
+        raise Probe(audio_drivers())
     if not text.startswith("{") and "id" not in parse_keyval(text, "driver").tree:
         raise CommandLineError("Parameter 'id' is missing")
 
@@ -195,7 +195,7 @@ def _trace(text: str, warn: Warn) -> None:
 
 def _library(text: str, _warn: Warn) -> None:
     if text in ("help", "?"):
-        raise SystemExit(0)
+        raise Probe("")
 
 
 def _log_items(text: str, _warn: Warn) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.cli.chardev_options import parse_short_form
-from qmpd.cli.monitor_options import MonitorOptions, read_opts
-from qmpd.cli.report import CommandLineError, Program, located
+from qmpd.cli.options.chardev import parse_short_form
+from qmpd.cli.options.monitor import MonitorOptions, read_opts
+from qmpd.cli.report import CommandLineError, Probe, Program, located
 from qmpd.cli.system.checks import CHECKS, COMPAT_VALUES, UNSERVED
 from qmpd.cli.system.machine_options import MachineOptions
 from qmpd.cli.system.qemu_options import DISK_IMAGE, OTHER_TARGETS
@@ -174,8 +174,7 @@ class ConfigReader:
         ids = self._ids.setdefault(group.name, set())
         opts = parse_opts(group, text, warn or self.warn, into=into, ids=ids)
         if opts.wants_help:
-            self._program.print(help_text(group))
-            raise SystemExit(1)
+            raise Probe(help_text(group), 1)
         if group.merge:
             self._merged[group.name] = opts
         self._note_id(group, opts.id)
@@ -211,13 +210,12 @@ class ConfigReader:
         self.config.drives.append(self._later(opts))
 
     def _object(self, text: str) -> None:
-        from qmpd.cli.object_options import object_help, read_flat_object
+        from qmpd.cli.options.object import object_help, read_flat_object
         from qmpd.profile.personality import Personality
 
         printed = object_help(text, Personality.SYSTEM)
         if printed is not None:
-            self._program.print(printed)
-            raise SystemExit(0)
+            raise Probe(printed)
         if text.startswith("{"):
             self.config.objects.append(self._later(_read_value("qom:ObjectOptions", text)))
             return

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from qmpd.cli.report import Program, put_own_modules_first
+from qmpd.cli.report import Probe, Program, put_own_modules_first
 from qmpd.cli.system.qemu_options import split_options
 from qmpd.errors import QmpError
 from qmpd.options.command_line import Option
+
+if TYPE_CHECKING:
+    from qmpd.cli.system.config import SystemConfig
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except QmpError as error:
         program.complain(error)
         return 1
-    except SystemExit as end:
-        return int(end.code or 0)
+    except Probe as probe:
+        return program.answer(probe)
 
 
 def _main(program: Program, options: list[Option]) -> int:
@@ -31,13 +35,11 @@ def _main(program: Program, options: list[Option]) -> int:
         if option.name == "version":
             from qmpd.cli.help_text import version
 
-            program.print(version("QEMU emulator"))
-            return 0
+            raise Probe(version("QEMU emulator"))
         if option.name in ("h", "help"):
             from qmpd.cli.help_text import system_help
 
-            program.print(system_help(program.name))
-            return 0
+            raise Probe(system_help(program.name))
     from qmpd.cli.system.config import ConfigReader
     from qmpd.cli.system.probes import run_probes
 
@@ -48,19 +50,16 @@ def _main(program: Program, options: list[Option]) -> int:
     reader.config.machine.check()
     from qmpd.cli.host import run_program
 
-    return run_program(program, lambda _: _run(program, reader))
+    return run_program(program, lambda _: _run(program, reader.config))
 
 
-def _run(program: Program, reader: object) -> int:
+def _run(program: Program, config: SystemConfig) -> int:
     from qmpd.cli.host import JOURNAL_VARIABLE, STORAGE_VARIABLE, Host, Hosting
     from qmpd.cli.system.board_options import board_of
-    from qmpd.cli.system.config import ConfigReader
     from qmpd.cli.system.setup import SystemSetup
     from qmpd.profile.personality import Personality
     from qmpd.qapi.runtime.policy import CompatPolicy
 
-    assert isinstance(reader, ConfigReader)
-    config = reader.config
     host = Host(
         program,
         Hosting(pid_file=config.pid_file, daemonize=config.daemonize, announce_signals=True),

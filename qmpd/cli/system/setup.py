@@ -6,10 +6,10 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qmpd.cli.chardev_options import ChardevFactory, parse_short_form
 from qmpd.cli.host import add_node
-from qmpd.cli.monitor_options import MonitorOptions, add_monitor
-from qmpd.cli.object_options import add_object_of
+from qmpd.cli.options.chardev import ChardevFactory, parse_short_form
+from qmpd.cli.options.monitor import MonitorOptions, add_monitor
+from qmpd.cli.options.object import add_object_of
 from qmpd.cli.report import CommandLineError, located
 from qmpd.cli.system.board_options import default_drives
 from qmpd.cli.system.config import Located

@@ -10,7 +10,7 @@ from qmpd.errors import GenericError, QmpError
 from qmpd.options.qemu_opts import Opts, parse_option_bool
 
 if TYPE_CHECKING:
-    from qmpd.cli.chardev_options import ChardevFactory
+    from qmpd.cli.options.chardev import ChardevFactory
     from qmpd.options.keyval import Tree
     from qmpd.server.server import Server
 

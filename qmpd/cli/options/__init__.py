@@ -1,0 +1,1 @@
+"""Options that the system emulator and the storage daemon share."""

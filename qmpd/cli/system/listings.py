@@ -1,0 +1,95 @@
+"""What ``help`` lists, option by option of the system emulator."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from qmpd.cli.options.chardev import BACKENDS
+from qmpd.cli.system import probe_lists
+from qmpd.cli.system.machine_options import ACCELERATORS, NONE_PROPERTIES, PC_PROPERTIES
+from qmpd.machine.devices.models import device_models
+from qmpd.profile.personality import Personality
+
+FORMATS: Final = (
+    "blkdebug blklogwrites blkreplay blkverify bochs cloop compress copy-before-write copy-on-read"
+    " dmg file ftp ftps gluster host_cdrom host_device http https iscsi iser luks nbd nfs null-aio"
+    " null-co nvme parallels preallocate qcow qcow2 qed quorum raw rbd replication snapshot-access"
+    " ssh throttle vdi vhdx vmdk vpc vvfat"
+)
+"""Block drivers, as ``-drive format=help`` lists them."""
+
+VGAS: Final = (
+    ("none", "no graphic card"),
+    ("std", "standard VGA (default)"),
+    ("cirrus", "Cirrus VGA"),
+    ("vmware", "VMWare SVGA"),
+    ("virtio", "Virtio VGA"),
+)
+
+
+def formats() -> str:
+    """``-drive format=help``."""
+    return f"Supported formats: {FORMATS}\nSupported formats (read-only): {FORMATS}\n"
+
+
+def chardevs() -> str:
+    """``-chardev help``."""
+    names = "".join(f"\n  {name}" for name in BACKENDS[Personality.SYSTEM])
+    return f"Available chardev backend types: {names}\n"
+
+
+def accelerators() -> str:
+    """``-accel help``."""
+    names = "".join(f"{name}\n" for name in ACCELERATORS)
+    return f"Accelerators supported in QEMU binary:\n{names}"
+
+
+def machines() -> str:
+    """``-machine help``."""
+    lines = [f"{entry.name:<20} {entry.description}\n" for entry in probe_lists.machine_types()]
+    return "Supported machines are:\n" + "".join(lines)
+
+
+def machine_properties(name: str) -> str:
+    """``-machine NAME,help``: names only."""
+    names = NONE_PROPERTIES if name == "none" else PC_PROPERTIES
+    lines = "".join(f"  {entry}\n" for entry in sorted(names - {"accel", "type"}))
+    return f"{name}-machine options:\n{lines}"
+
+
+def cpus() -> str:
+    """``-cpu help``."""
+    lines = []
+    for name, alias_of in probe_lists.cpu_models().items():
+        text = f"(alias of {alias_of})" if alias_of else ""
+        lines.append(f"  {name:<20}  {text}".rstrip() + "\n")
+    return "Available CPUs:\n" + "".join(lines)
+
+
+def devices() -> str:
+    """``-device help``: groups of lines."""
+    lines: list[str] = []
+    group = ""
+    for model in device_models():
+        if model.group != group:
+            lines.append(f"{chr(10) if group else ''}{model.group} devices:\n")
+            group = model.group
+        bus = f", bus {model.bus}" if model.bus else ""
+        alias = f', alias "{model.alias}"' if model.alias else ""
+        lines.append(f'name "{model.name}"{bus}{alias}\n')
+    return "".join(lines)
+
+
+def displays() -> str:
+    """``-display help``: qmpd has no display."""
+    return "Available display backend types:\nnone\n"
+
+
+def vgas() -> str:
+    """``-vga help``."""
+    return "".join(f"{name:<20} {text}\n" for name, text in VGAS)
+
+
+def audio_drivers() -> str:
+    """``-audiodev help``: qmpd has no sound."""
+    return "Available audio drivers:\nnone\n"
