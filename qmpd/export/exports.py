@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmpd.base.identifiers import id_wellformed
-from qmpd.block.change.permissions import ALL, CONSISTENT_READ, WRITE
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, WRITE
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -73,8 +73,10 @@ class BlockExports:
         :param allow_inactive: the node may be inactive, now or later
         :raises GenericError: the node may not be used so
         """
-        perm = CONSISTENT_READ | (WRITE if writable else 0)
-        backend = BlockBackend(self.graph, "", node, perm=perm if node.active else 0, shared=ALL)
+        perm = CONSISTENT_READ | (WRITE if writable else NOTHING)
+        backend = BlockBackend(
+            self.graph, "", node, perm=perm if node.active else NOTHING, shared=ALL
+        )
         if not node.active:
             backend.await_activation(perm)
         backend.stays_active = not allow_inactive

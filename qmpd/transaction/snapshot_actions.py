@@ -11,12 +11,12 @@ from typing import Any
 
 from qmpd.block.change.activation import inactivate
 from qmpd.block.change.create_image import create_image, open_image
-from qmpd.block.change.permissions import CONSISTENT_READ
 from qmpd.block.change.replace import GraphChange
 from qmpd.block.io.disk_snapshots import can_snapshot, find_snapshot, snapshot_holder
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.filename import filename
 from qmpd.block.model.node import Node
+from qmpd.block.permission_bits import CONSISTENT_READ
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.transaction.core import Action
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from qmpd.block.change.permissions import ALL, CONSISTENT_READ, WRITE
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.permission_bits import ALL, CONSISTENT_READ, WRITE
 from qmpd.loop.clock import NANOSECONDS, Task
 from tests.support.machines import TestMachine
 

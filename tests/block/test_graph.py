@@ -12,6 +12,7 @@ from qmpd.block.io.backend import AttachedDevice, BlockBackend
 from qmpd.block.io.stats import query_blockstats
 from qmpd.block.model.blockers import Blocker, Op
 from qmpd.block.model.filename import filename
+from qmpd.block.permission_bits import NO_ROLE
 from qmpd.block.query.info import query_block, query_named_block_nodes
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.loop.clock import Task
@@ -71,7 +72,7 @@ def test_a_cycle_is_refused(world: World) -> None:
     bottom = world.add("null-co", "n")
     top = world.add("raw", "r", file="n")
     with pytest.raises(GenericError) as caught:
-        bottom.attach("backing", top, 0)
+        bottom.attach("backing", top, NO_ROLE)
     assert caught.value.desc == "Making 'r' a backing child of 'n' would create a cycle"
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.block.change.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE
 from qmpd.block.drivers.protocols.file import File
 from qmpd.block.images import HostStorage, OverlayStorage
 from qmpd.block.images.locks import FileLocks
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, RESIZE, WRITE, Perm
 from qmpd.errors import BlockIOError
 from tests.block.world import World
 from tests.differential.pair import OPTIONS
@@ -39,10 +39,10 @@ def test_two_holders_agree_exactly_when_each_shares_what_the_other_uses(tmp_path
     with path.open("r+b") as one, path.open("r+b") as two:
         first, second = FileLocks(one.fileno()), FileLocks(two.fileno())
         for perm, shared, other_perm, other_shared in itertools.product(
-            range(ALL + 1),
-            range(ALL + 1),
-            (0, CONSISTENT_READ, WRITE | RESIZE, ALL),
-            (0, CONSISTENT_READ, ALL & ~RESIZE, ALL),
+            map(Perm, range(ALL + 1)),
+            map(Perm, range(ALL + 1)),
+            (NOTHING, CONSISTENT_READ, WRITE | RESIZE, ALL),
+            (NOTHING, CONSISTENT_READ, ALL & ~RESIZE, ALL),
         ):
             first.lock(perm, ALL & ~shared)
             first.unlock_others(perm, ALL & ~shared)
@@ -54,7 +54,7 @@ def test_two_holders_agree_exactly_when_each_shares_what_the_other_uses(tmp_path
                 assert not agreed
             else:
                 assert agreed
-            second.unlock_others(0, 0)
+            second.unlock_others(NOTHING, NOTHING)
 
 
 def test_qemu_img_respects_a_node(world: World, tmp_path: Path) -> None:

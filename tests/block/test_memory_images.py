@@ -13,6 +13,7 @@ from qmpd.block.images import MemoryStorage
 from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import PAGE
+from qmpd.block.permission_bits import NOTHING, WRITE
 from qmpd.errors import BlockIOError
 
 WINDOW = 20 * PAGE
@@ -81,12 +82,12 @@ def test_handles_of_a_file_see_each_other_and_its_locks() -> None:
     with pytest.raises(BlockIOError, match="Bad file descriptor"):
         other.pwrite(0, b"x")
     locks, others = one.new_locks(), other.new_locks()
-    locks.lock(2, 2)
-    others.lock(2, 0)
+    locks.lock(WRITE, WRITE)
+    others.lock(WRITE, NOTHING)
     with pytest.raises(BlockIOError, match='Failed to get "write" lock'):
-        others.check(2, 0)
+        others.check(WRITE, NOTHING)
     one.close()
-    others.check(2, 0)
+    others.check(WRITE, NOTHING)
 
 
 def test_a_thousand_disks_need_no_descriptors() -> None:

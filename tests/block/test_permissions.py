@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from qmpd.block.change.permissions import (
+from qmpd.block.io.backend import BlockBackend
+from qmpd.block.permission_bits import (
     ALL,
     CONSISTENT_READ,
     COW,
@@ -15,20 +16,21 @@ from qmpd.block.change.permissions import (
     FILTERED,
     IMAGE,
     METADATA,
+    NOTHING,
     RESIZE,
     WRITE,
     WRITE_UNCHANGED,
+    Perm,
     default_child_permissions,
     permission_names,
 )
-from qmpd.block.io.backend import BlockBackend
 from qmpd.errors import GenericError
 from tests.block.world import World
 
 
 def test_what_is_asked_of_children() -> None:
     for perm, shared, writable, active in itertools.product(
-        range(ALL + 1), range(ALL + 1), (False, True), (False, True)
+        map(Perm, range(ALL + 1)), map(Perm, range(ALL + 1)), (False, True), (False, True)
     ):
         ask = partial(
             default_child_permissions, perm=perm, shared=shared, writable=writable, active=active
@@ -54,7 +56,7 @@ def test_what_is_asked_of_children() -> None:
 def test_names_are_listed_in_their_order() -> None:
     assert permission_names(ALL) == "consistent read, write, write unchanged, resize"
     assert permission_names(RESIZE | WRITE) == "write, resize"
-    assert permission_names(0) == ""
+    assert permission_names(NOTHING) == ""
 
 
 def test_a_conflict_names_both_and_changes_nothing() -> None:
@@ -75,10 +77,10 @@ def test_a_conflict_names_both_and_changes_nothing() -> None:
     with pytest.raises(GenericError, match="Permission conflict"):
         other.require_write()
     assert (other.perm, other.root.perm if other.root else None) == (0, 0)
-    holder.set_permissions(0, ALL)
+    holder.set_permissions(NOTHING, ALL)
     other.require_write()
     with pytest.raises(GenericError, match=r"required by an unnamed block device .* by block"):
-        holder.set_permissions(0, 0)
+        holder.set_permissions(NOTHING, NOTHING)
     assert holder.shared == ALL
 
 

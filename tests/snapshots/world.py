@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from qmpd.block.change.permissions import ALL, CONSISTENT_READ, WRITE
 from qmpd.block.images import MemoryStorage
 from qmpd.block.images.image import Image
 from qmpd.block.images.storage import could_not
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.permission_bits import ALL, CONSISTENT_READ, WRITE
 from qmpd.errors import QmpError
 from tests.support.machines import TestMachine
 

@@ -6,7 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from qmpd.block.change.permissions import WRITE, WRITE_UNCHANGED
+from qmpd.block.permission_bits import WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
 if TYPE_CHECKING:

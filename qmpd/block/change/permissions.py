@@ -1,85 +1,21 @@
-"""What a parent does with a child node, and what it lets the child's other parents do.
+"""The permissions on edges, kept in line with each other (``bdrv_refresh_perms``).
 
-Every edge of the graph carries two sets of permissions: those its parent uses, and
-those it shares.  A node takes what its parents use together and shares what all of
-them share; from these follow the permissions on its own children.
-`refresh_permissions` works that out downwards from a change, all or nothing.
+A node takes what its parents use together and shares what all of them share; from these
+follow the permissions on its own children.  `refresh_permissions` works that out downwards
+from a change, all or nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from qmpd.block.permission_bits import RESIZE, WRITE, WRITE_UNCHANGED, Perm, permission_names
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.model.edge import Edge
     from qmpd.block.model.node import Node
-
-CONSISTENT_READ: Final = 1
-WRITE: Final = 2
-WRITE_UNCHANGED: Final = 4
-RESIZE: Final = 8
-ALL: Final = 15
-
-NAMES: Final = (
-    (CONSISTENT_READ, "consistent read"),
-    (WRITE, "write"),
-    (WRITE_UNCHANGED, "write unchanged"),
-    (RESIZE, "resize"),
-)
-"""Names of the permissions, in the order in which messages list them."""
-
-PERMISSION_BITS: Final = {name.replace(" ", "-"): bit for bit, name in NAMES}
-"""The permissions by their names in QAPI enum BlockPermission."""
-
-DATA: Final = 1
-METADATA: Final = 2
-FILTERED: Final = 4
-COW: Final = 8
-PRIMARY: Final = 16
-IMAGE: Final = DATA | METADATA | PRIMARY
-"""Roles of a child, to be combined: what it holds for its parent."""
-
-
-def permission_names(permissions: int) -> str:
-    """The permissions as messages list them."""
-    return ", ".join(name for bit, name in NAMES if permissions & bit)
-
-
-def default_child_permissions(
-    role: int, perm: int, shared: int, *, writable: bool, active: bool
-) -> tuple[int, int]:
-    """What a driver without rules of its own asks of a child.
-
-    :param role: what the child holds
-    :param perm: permissions that the parent's own parents use
-    :param shared: permissions that they share
-    :param writable: whether the parent node is
-    :param active: whether the parent node is
-    :returns: permissions used and shared on the child
-    """
-    if role & FILTERED:
-        return perm, shared
-    if role & COW:
-        perm &= CONSISTENT_READ
-        shared = WRITE | RESIZE if shared & WRITE else 0
-        shared |= CONSISTENT_READ | WRITE_UNCHANGED
-    else:
-        if role & METADATA:
-            # A format driver changes metadata even when no guest writes.
-            perm |= CONSISTENT_READ | (WRITE | RESIZE if writable else 0)
-            shared &= ~(WRITE | RESIZE)
-        if role & DATA:
-            shared &= ~RESIZE
-            if perm & WRITE_UNCHANGED:
-                perm |= WRITE
-            if perm & WRITE:
-                perm |= RESIZE
-    if not active:
-        shared |= WRITE | RESIZE
-    return perm, shared
 
 
 def refresh_permissions(*roots: Node) -> None:
@@ -106,7 +42,7 @@ class _Change:
         self.pending: set[Node] = set()
         """Nodes that are used in another way and have not been asked yet."""
         self.prepared: list[Node] = []
-        self._before: list[tuple[Edge, int, int]] = []
+        self._before: list[tuple[Edge, Perm, Perm]] = []
 
     def visit(self, node: Node) -> bool:
         """Ask `node`, and work out what it asks of its children; whether that has changed."""
@@ -181,7 +117,7 @@ def _use(edge: Edge) -> str:
     return f"{user} (uses node '{edge.node.node_name}' as '{edge.name}' child)"
 
 
-def _check_node(node: Node, perm: int) -> None:
+def _check_node(node: Node, perm: Perm) -> None:
     writing = perm & (WRITE | WRITE_UNCHANGED | RESIZE)
     if writing and not node.active:
         names = permission_names(writing)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.qdict import member_order
 from qmpd.block.change.opening import child_options
-from qmpd.block.change.permissions import COW, DATA, FILTERED, PRIMARY
 from qmpd.block.change.replace import GraphChange
 from qmpd.block.model.filename import flat_options
 from qmpd.block.model.node import check_detect_zeroes
 from qmpd.block.model.node_io import CacheMode
+from qmpd.block.permission_bits import COW, DATA, FILTERED, PRIMARY, Role
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ def _change_child(graph: Graph, state: ReopenState, name: str, change: GraphChan
         change.attach(node, name, new, role)
 
 
-def _role(node: Node, name: str) -> int:
+def _role(node: Node, name: str) -> Role:
     if name == "backing":
         return FILTERED | PRIMARY if node.driver.is_filter else COW
     return DATA | PRIMARY

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from qmpd.block.change.permissions import COW, FILTERED, PRIMARY, refresh_permissions
+from qmpd.block.change.permissions import refresh_permissions
 from qmpd.block.model.edge import Edge
+from qmpd.block.permission_bits import COW, FILTERED, PRIMARY, Role
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class GraphChange:
         self._touched: dict[Node, None] = {}
         self._left: dict[Node, None] = {}
 
-    def attach(self, parent: Node, name: str, child: Node, role: int) -> Edge:
+    def attach(self, parent: Node, name: str, child: Node, role: Role) -> Edge:
         """Make `child` a child of `parent`.
 
         :raises GenericError: that would be a cycle, or the child is inactive

@@ -15,7 +15,7 @@ import struct
 from abc import ABC, abstractmethod
 from typing import Final
 
-from qmpd.block.change.permissions import NAMES
+from qmpd.block.permission_bits import NAMES, Perm
 from qmpd.errors import BlockIOError
 
 PERMISSION_BASE: Final = 100
@@ -37,7 +37,7 @@ class Locks(ABC):
     def __init__(self) -> None:
         self.locked: set[int] = set()
 
-    def lock(self, perm: int, unshared: int) -> None:
+    def lock(self, perm: Perm, unshared: Perm) -> None:
         """Lock the bytes of these permissions, in addition to what is locked.
 
         :raises BlockIOError: the system does not let it
@@ -47,13 +47,13 @@ class Locks(ABC):
                 self._take(byte)
                 self.locked.add(byte)
 
-    def unlock_others(self, perm: int, unshared: int) -> None:
+    def unlock_others(self, perm: Perm, unshared: Perm) -> None:
         """Unlock all bytes but those of these permissions."""
         for byte in self.locked - set(_bytes(perm, unshared)):
             self._give(byte)
             self.locked.discard(byte)
 
-    def check(self, perm: int, unshared: int) -> None:
+    def check(self, perm: Perm, unshared: Perm) -> None:
         """Check that no other handle objects to these permissions.
 
         :raises BlockIOError: EAGAIN, with QEMU's text
@@ -107,6 +107,6 @@ class FileLocks(Locks):
         return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
 
 
-def _bytes(perm: int, unshared: int) -> list[int]:
+def _bytes(perm: Perm, unshared: Perm) -> list[int]:
     used = [PERMISSION_BASE + bit.bit_length() - 1 for bit, _ in NAMES if perm & bit]
     return used + [UNSHARED_BASE + bit.bit_length() - 1 for bit, _ in NAMES if unshared & bit]

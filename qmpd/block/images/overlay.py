@@ -8,10 +8,10 @@ from typing import Final
 
 from pyroaring import BitMap64
 
-from qmpd.block.change.permissions import CONSISTENT_READ, RESIZE, WRITE
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import MemoryFile, MemoryImage
 from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage, could_not
+from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, RESIZE, WRITE, Perm, Permissions
 from qmpd.errors import BlockIOError
 
 BLOCK: Final = 1 << 16
@@ -32,9 +32,9 @@ class _Overlay:
         self.own = BitMap64()
         self.top.truncate(self.limit)
         self._locks = below.new_locks()
-        self._held = 0, 0
+        self._held: Permissions = NOTHING, NOTHING
 
-    def hold(self, perm: int, unshared: int) -> None:
+    def hold(self, perm: Perm, unshared: Perm) -> None:
         """Lock the host's file as one who only reads it."""
         held, held_unshared = self._held
         wanted = held | perm & CONSISTENT_READ, held_unshared | unshared & (WRITE | RESIZE)
@@ -171,7 +171,7 @@ class OverlayStorage(Storage):
                 raise
             return self._new.create(filename)
 
-    def hold(self, filename: str, perm: int, unshared: int) -> None:
+    def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:
         overlay = self._overlays.get(filename)
         if overlay is not None:
             overlay.hold(perm, unshared)

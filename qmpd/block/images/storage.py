@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import MemoryFile, MemoryImage
+from qmpd.block.permission_bits import Perm
 from qmpd.errors import BlockIOError
 
 
@@ -37,7 +38,7 @@ class Storage(ABC):
         :raises BlockIOError: in QEMU's words
         """
 
-    def hold(self, filename: str, perm: int, unshared: int) -> None:  # noqa: B027
+    def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:  # noqa: B027
         """Have other programs respect what is done with an image that stands on another file.
 
         :param perm: permissions that its users have
@@ -161,7 +162,7 @@ class Storages(Storage):
         """Make an image where its name lives."""
         return self.of(filename).create(filename)
 
-    def hold(self, filename: str, perm: int, unshared: int) -> None:
+    def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:
         """Have other programs respect what is done with `filename`."""
         self.of(filename).hold(filename, perm, unshared)
 

@@ -8,11 +8,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from qmpd.block.change.permissions import ALL, PRIMARY, WRITE, WRITE_UNCHANGED, refresh_permissions
+from qmpd.block.change.permissions import refresh_permissions
 from qmpd.block.io.throttle_group import ThrottleMember
 from qmpd.block.io.throttle_limits import ThrottleConfig
 from qmpd.block.model.edge import Edge
 from qmpd.block.model.node import Node
+from qmpd.block.permission_bits import ALL, NOTHING, PRIMARY, WRITE, WRITE_UNCHANGED, Perm
 from qmpd.errors import BlockIOError
 from qmpd.loop.clock import Waiter
 
@@ -44,7 +45,7 @@ class BlockBackend:
 
     :param name: its name, "" for a nameless one
     :param node: what it stands on; None for an empty drive
-    :param perm: permissions it uses, see `qmpd.block.change.permissions`
+    :param perm: permissions it uses, see `qmpd.block.permission_bits`
     :param shared: permissions it lets others use
     :param queues: whether requests wait while the node is drained; not those of a job, which
         pauses once they have ended
@@ -61,8 +62,8 @@ class BlockBackend:
         name: str,
         node: Node | None = None,
         *,
-        perm: int = 0,
-        shared: int = ALL,
+        perm: Perm = NOTHING,
+        shared: Perm = ALL,
         queues: bool = True,
     ) -> None:
         self.graph = graph
@@ -160,7 +161,7 @@ class BlockBackend:
 
     # Permissions
 
-    def set_permissions(self, perm: int, shared: int) -> None:
+    def set_permissions(self, perm: Perm, shared: Perm) -> None:
         """Use other permissions.
 
         :raises GenericError: the node's other parents object
@@ -169,7 +170,7 @@ class BlockBackend:
             self._apply(self.root, perm, shared)
         self.perm, self.shared = perm, shared
 
-    def _apply(self, root: Edge, perm: int, shared: int) -> None:
+    def _apply(self, root: Edge, perm: Perm, shared: Perm) -> None:
         before = root.perm, root.shared
         if before == (perm, shared):
             return
@@ -180,7 +181,7 @@ class BlockBackend:
             root.perm, root.shared = before
             raise
 
-    def require(self, perm: int) -> None:
+    def require(self, perm: Perm) -> None:
         """Use `perm` too, from now on.
 
         :raises GenericError: the node is read-only, or its other parents object
@@ -192,7 +193,7 @@ class BlockBackend:
         """Be allowed to write, from now on; see `require`."""
         self.require(WRITE)
 
-    def await_activation(self, perm: int) -> None:
+    def await_activation(self, perm: Perm) -> None:
         """Use `perm` once the node, which is inactive, is active."""
         self.perm = perm
         self._inactive = True
@@ -210,7 +211,7 @@ class BlockBackend:
             return
         if self.device is None and not self._inactive and self.root is not None:
             self._inactive = True
-            self._apply(self.root, 0, ALL)
+            self._apply(self.root, NOTHING, ALL)
 
     def node_resized(self) -> None:
         """See `Parent.node_resized`."""

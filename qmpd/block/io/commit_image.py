@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from qmpd.block.change.permissions import ALL, RESIZE, WRITE
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.blockers import Op
+from qmpd.block.permission_bits import ALL, RESIZE, WRITE, Perm
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def _commit(node: Node, backing: Node) -> None:
 
 
 @asynccontextmanager
-async def _using(node: Node, perm: int) -> AsyncIterator[BlockBackend]:
+async def _using(node: Node, perm: Perm) -> AsyncIterator[BlockBackend]:
     """A backend on `node`; that it cannot be had is reported.
 
     :raises BlockIOError: EPERM

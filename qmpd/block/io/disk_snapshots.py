@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.change.permissions import DATA, FILTERED, METADATA
+from qmpd.block.permission_bits import DATA, FILTERED, METADATA
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.block.change.permissions import DATA, FILTERED, PRIMARY
 from qmpd.block.io.latency import LatencyHistogram
 from qmpd.block.io.timed_average import TimedStats
+from qmpd.block.permission_bits import DATA, FILTERED, PRIMARY
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend

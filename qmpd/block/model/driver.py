@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from qmpd.base.qdict import member_order
-from qmpd.block.change.permissions import DATA, FILTERED, IMAGE, METADATA, default_child_permissions
+from qmpd.block.permission_bits import (
+    DATA,
+    FILTERED,
+    IMAGE,
+    METADATA,
+    Perm,
+    Permissions,
+    Role,
+    default_child_permissions,
+)
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -115,7 +124,7 @@ class BlockDriver:
         return cls(node)
 
     @classmethod
-    def file_role(cls, options: Mapping[str, Any]) -> int:
+    def file_role(cls, options: Mapping[str, Any]) -> Role:
         """What the `file` child holds, asked before it is attached.
 
         :raises GenericError: an option that shapes it is malformed
@@ -123,7 +132,7 @@ class BlockDriver:
         return IMAGE
 
     @classmethod
-    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+    def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
         """What is asked of a child in `role` when the node's parents use `perm`, share `shared`.
 
         :returns: permissions used and shared
@@ -132,7 +141,7 @@ class BlockDriver:
             role, perm, shared, writable=node.writable, active=node.active
         )
 
-    def prepare_permissions(self, perm: int, shared: int) -> None:
+    def prepare_permissions(self, perm: Perm, shared: Perm) -> None:
         """The node's parents are about to use `perm` and share `shared`.
 
         `commit_permissions` or `abort_permissions` follows.

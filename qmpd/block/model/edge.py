@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
-from qmpd.block.change.permissions import ALL
+from qmpd.block.permission_bits import ALL, NO_ROLE, NOTHING, Perm, Role
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
@@ -54,16 +54,16 @@ class Edge:
     """A parent's hold on a node.
 
     `name` is the child's name there, `role` what it holds for the parent (see
-    `qmpd.block.change.permissions`), `perm` and `shared` what the parent does and lets others do.
+    `qmpd.block.permission_bits`), `perm` and `shared` what the parent does and lets others do.
     `frozen`: a job relies on the link.  `quiesced`: the parent was told of a drained section.
     """
 
     name: str
     parent: Node | Parent
     node: Node
-    role: int = 0
-    perm: int = 0
-    shared: int = ALL
+    role: Role = NO_ROLE
+    perm: Perm = NOTHING
+    shared: Perm = ALL
     frozen: bool = False
     quiesced: bool = False
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qmpd.base.identifiers import NameGenerator, check_node_name
 from qmpd.block.change import drain, replace
 from qmpd.block.change.opening import child_options, open_node
-from qmpd.block.change.permissions import RESIZE
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.stats import HARNESS_LATENCY, BlockAcctStats
 from qmpd.block.io.throttle_group import ThrottleGroups
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.node import Node
+from qmpd.block.permission_bits import RESIZE
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
 if TYPE_CHECKING:

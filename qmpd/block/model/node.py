@@ -6,10 +6,21 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from qmpd.block.change import drain
-from qmpd.block.change.permissions import ALL, COW, DATA, FILTERED, PRIMARY, refresh_permissions
+from qmpd.block.change.permissions import refresh_permissions
 from qmpd.block.model.blockers import BACKING_ALLOWS, Blocker, Blockers, Op
 from qmpd.block.model.edge import Edge
 from qmpd.block.model.node_io import MAXIMUM_LENGTH, CacheMode, NodeIO
+from qmpd.block.permission_bits import (
+    ALL,
+    COW,
+    DATA,
+    FILTERED,
+    NOTHING,
+    PRIMARY,
+    Perm,
+    Permissions,
+    Role,
+)
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -141,15 +152,15 @@ class Node(NodeIO):
 
     # Permissions
 
-    def cumulative_permissions(self) -> tuple[int, int]:
+    def cumulative_permissions(self) -> Permissions:
         """What all parents use together, and what all of them share."""
-        perm, shared = 0, ALL
+        perm, shared = NOTHING, ALL
         for edge in self.parents:
             perm |= edge.perm
             shared &= edge.shared
         return perm, shared
 
-    def child_permissions(self, edge: Edge, perm: int, shared: int) -> tuple[int, int]:
+    def child_permissions(self, edge: Edge, perm: Perm, shared: Perm) -> Permissions:
         """What this node asks of a child when its own parents use `perm` and share `shared`."""
         wanted = self.driver_class.child_permissions(self, edge.role, perm, shared)
         return (wanted[0], ALL) if edge.node.force_share else wanted
@@ -162,12 +173,12 @@ class Node(NodeIO):
         reference: str | Mapping[str, Any],
         *,
         backing: bool = False,
-        role: int | None = None,
+        role: Role | None = None,
     ) -> Node:
         """Attach a child: an existing node by name, or a new one from its options.
 
         :param backing: it is a backing child: read-only unless it says otherwise
-        :param role: what it holds, see `qmpd.block.change.permissions`; data if absent
+        :param role: what it holds, see `qmpd.block.permission_bits`; data if absent
         :raises QmpError: it cannot be opened, or its other parents object
         """
         if role is None:
@@ -181,7 +192,7 @@ class Node(NodeIO):
             raise
         return child
 
-    def attach(self, name: str, child: Node, role: int) -> Edge:
+    def attach(self, name: str, child: Node, role: Role) -> Edge:
         """Make `child` this node's child called `name`.
 
         :raises GenericError: that is a cycle, the child is inactive, or its parents object

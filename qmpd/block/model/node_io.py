@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from qmpd.base.sizes import SECTOR
-from qmpd.block.change.permissions import COW, DATA, FILTERED, WRITE, WRITE_UNCHANGED
 from qmpd.block.model import limits
 from qmpd.block.model.copy_on_read import read_copying
 from qmpd.block.model.driver import BlockStatus
 from qmpd.block.model.limits import BlockLimits, RequestTracker
+from qmpd.block.permission_bits import COW, DATA, FILTERED, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError
 from qmpd.loop.clock import Waiter
 

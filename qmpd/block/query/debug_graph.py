@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.change.permissions import NAMES
+from qmpd.block.permission_bits import NAMES
 
 if TYPE_CHECKING:
     from qmpd.block.model.edge import Edge

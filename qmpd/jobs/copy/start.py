@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from qmpd.base.sizes import INT_MAX
 from qmpd.block.bits.rules import check, find
 from qmpd.block.bits.successor import create_successor, reclaim
-from qmpd.block.change.permissions import ALL
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
 from qmpd.block.model.blockers import Op
+from qmpd.block.permission_bits import ALL, NOTHING
 from qmpd.errors import GenericError
 from qmpd.jobs.copy.backup import NEVER, BackupJob, BackupPlan
 from qmpd.jobs.core.block_job import OnError
@@ -146,7 +146,7 @@ async def _create(
             )
         job = BackupJob(jobs, top, source, options.job, plan, txn=txn)
         try:
-            job.add_node("target", target, 0, ALL)
+            job.add_node("target", target, NOTHING, ALL)
         except BaseException:
             job.remove_nodes()
             job.fail_creation()

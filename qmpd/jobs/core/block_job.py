@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qmpd.block.change.permissions import ALL
 from qmpd.block.model.blockers import Blocker
 from qmpd.block.model.edge import Edge
+from qmpd.block.permission_bits import ALL, NO_ROLE, NOTHING, Perm
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job import Job
 from qmpd.jobs.core.states import JobVerb
@@ -59,7 +59,7 @@ class BlockJob(Job):
 
     :param node: the node it was started on; its backend's name is the default id
     :param options: its id, its speed and how it ends
-    :param perm: permissions it needs on the node, see `qmpd.block.change.permissions`
+    :param perm: permissions it needs on the node, see `qmpd.block.permission_bits`
     :param shared: permissions it leaves to others
     :raises GenericError: the id is malformed or in use, the speed is negative, or the node's
         other parents object
@@ -79,8 +79,8 @@ class BlockJob(Job):
         node: Node,
         options: JobOptions,
         *,
-        perm: int = 0,
-        shared: int = ALL,
+        perm: Perm = NOTHING,
+        shared: Perm = ALL,
         txn: JobTxn | None = None,
     ) -> None:
         super().__init__(
@@ -115,13 +115,13 @@ class BlockJob(Job):
         """How permission conflicts call the job."""
         return f"{self.job_type} job '{self.id}'"
 
-    def add_node(self, name: str, node: Node, perm: int, shared: int) -> None:
+    def add_node(self, name: str, node: Node, perm: Perm, shared: Perm) -> None:
         """Work on `node` too, on which hardly anything else may be done from now on.
 
         :param name: what the node is for the job
         :raises GenericError: the node's other parents object
         """
-        edge = Edge(name, self, node, 0, perm, shared)
+        edge = Edge(name, self, node, NO_ROLE, perm, shared)
         node.add_parent(edge)
         try:
             node.refresh_permissions()

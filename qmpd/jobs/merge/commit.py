@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.chain import drop_intermediate
-from qmpd.block.change.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
+from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.block_job import BlockJob, ErrorAction
 from qmpd.loop.request_time import request_time
@@ -76,12 +76,12 @@ class CommitJob(BlockJob):
         while node is not None and node is not base:
             if node is filtered_base:
                 shared |= CONSISTENT_READ
-            self.add_node("intermediate node", node, 0, shared)
+            self.add_node("intermediate node", node, NOTHING, shared)
             node = node.filter_or_backing
         freeze_chain(self.filter, base)
         self.frozen = True
-        self.add_node("base", base, 0, ALL)
-        perm = CONSISTENT_READ | WRITE | (RESIZE if base.length < top.length else 0)
+        self.add_node("base", base, NOTHING, ALL)
+        perm = CONSISTENT_READ | WRITE | (RESIZE if base.length < top.length else NOTHING)
         self._target = BlockBackend(
             self.graph, "", base, perm=perm, shared=CONSISTENT_READ | WRITE_UNCHANGED, queues=False
         )

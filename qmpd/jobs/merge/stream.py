@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.chain import change_backing_name
-from qmpd.block.change.permissions import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
 from qmpd.block.drivers.filters.copy_on_read import CopyOnRead
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
 from qmpd.block.model.filename import filename
+from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.block_job import BlockJob, ErrorAction
 from qmpd.loop.request_time import request_time
@@ -62,10 +62,10 @@ class StreamJob(BlockJob):
         self._reader = BlockBackend(
             self.graph, "", self.filter, perm=CONSISTENT_READ, shared=_BASIC | WRITE, queues=False
         )
-        self.add_node("active node", self.target, 0, _BASIC | WRITE)
+        self.add_node("active node", self.target, NOTHING, _BASIC | WRITE)
         below = self.target.filter_or_backing
         while below is not None and below is not base:
-            self.add_node("intermediate node", below, 0, _BASIC)
+            self.add_node("intermediate node", below, NOTHING, _BASIC)
             below = below.filter_or_backing
 
     async def run(self) -> None:

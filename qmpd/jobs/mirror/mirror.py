@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.sizes import INT_MAX
 from qmpd.block.bits.bitmap import DirtyBitmap
-from qmpd.block.change.permissions import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
 from qmpd.block.drivers.filters.mirror_top import Change
 from qmpd.block.io.chain_status import is_allocated_above
+from qmpd.block.permission_bits import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.jobs.core.block_job import BlockJob, ErrorAction, OnError
 from qmpd.jobs.mirror.active import GuestWrites

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qmpd.block.change.permissions import CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.block.change.replace import freeze_chain
 from qmpd.block.drivers.filters.mirror_top import MirrorTop
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.blockers import Op
+from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import GenericError
 from qmpd.jobs.mirror.end import ActiveCommitJob, Backing, MirrorJob
 from qmpd.jobs.mirror.mirror import DEFAULT_BUFFER, MirrorPlan
@@ -201,8 +201,8 @@ def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:
 
 def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:
     shared = CONSISTENT_READ | WRITE_UNCHANGED | WRITE
-    job.add_node("source", job.source, 0, shared)
-    job.add_node("target", target, 0, shared | RESIZE)
+    job.add_node("source", job.source, NOTHING, shared)
+    job.add_node("target", target, NOTHING, shared | RESIZE)
     if not is_commit:
         return
     # The nodes between top and base disappear in the end: nobody else is to work on them.
@@ -214,7 +214,7 @@ def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:
     while node is not None and node is not target:
         if node is filtered_target:
             shared |= CONSISTENT_READ
-        job.add_node("intermediate node", node, 0, shared)
+        job.add_node("intermediate node", node, NOTHING, shared)
         node = node.filter_or_backing
     freeze_chain(job.top, target)
     job.frozen = target

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qmpd.block.change.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def give_back(device: Device) -> None:
         return
     backend.detach_device()
     if not device.owns_backend:
-        backend.set_permissions(0, ALL)
+        backend.set_permissions(NOTHING, ALL)
         return
     node = backend.remove_node()
     graph = backend.graph
@@ -159,4 +159,4 @@ async def release(device: Device) -> None:
     if device.owns_backend or device.machine.devices.goes_with(device, backend):
         await backend.close()
     else:
-        backend.set_permissions(0, ALL)
+        backend.set_permissions(NOTHING, ALL)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from qmpd.block.change.permissions import ALL
+from qmpd.block.permission_bits import ALL, NOTHING
 from qmpd.errors import GenericError
 from qmpd.machine.devices import places
 from qmpd.machine.devices.bus import Bus
@@ -215,7 +215,7 @@ def _change_floppy(device: Device, backend: BlockBackend, loaded: bool) -> None:
     if loaded:
         put_to_use(device, backend, read_only=is_read_only(backend), resizable=False)
     else:
-        backend.set_permissions(0, ALL)
+        backend.set_permissions(NOTHING, ALL)
 
 
 # USB

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from qmpd.block.change.permissions import ALL, CONSISTENT_READ, WRITE
 from qmpd.block.io.backend import AttachedDevice
+from qmpd.block.permission_bits import ALL, CONSISTENT_READ, WRITE
 from qmpd.errors import GenericError
 from qmpd.machine.devices.board import IDE_BUSES, IDE_UNITS
 from qmpd.machine.devices.drives import is_read_only

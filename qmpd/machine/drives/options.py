@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from qmpd.block.change.permissions import CONSISTENT_READ
 from qmpd.block.change.temporary import add_temporary_overlay
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.throttle_limits import LIMIT_NAMES, ThrottleConfig
+from qmpd.block.permission_bits import CONSISTENT_READ
 from qmpd.errors import GenericError
 from qmpd.machine.devices.board import IDE_UNITS
 from qmpd.machine.drives.board import Drive

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.chain import find_backing_image, find_base
-from qmpd.block.change.permissions import WRITE
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.filename import filename
+from qmpd.block.permission_bits import WRITE
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
 from qmpd.jobs.core.block_job import OnError
 from qmpd.jobs.core.options import JobOptions, MergeOptions

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.sizes import INT_MAX, INT_MIN
-from qmpd.block.change.permissions import FILTERED, PERMISSION_BITS, PRIMARY
 from qmpd.block.drivers.filters.blkdebug_rules import Rules, read_rules
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.drivers.protocols.null import UNREAD
 from qmpd.block.model.driver import BlockStatus, check_sizes
 from qmpd.block.model.filename import exact_filename
 from qmpd.block.model.limits import BlockLimits
+from qmpd.block.permission_bits import FILTERED, PERMISSION_BITS, PRIMARY, Perm, Permissions, Role
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.loop.clock import Waiter
 
@@ -106,7 +106,7 @@ class BlkDebug(Filter):
         return self._limits
 
     @classmethod
-    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+    def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
         """See `BlockDriver.child_permissions`; options ask for more, or leave less."""
         perm, shared = super().child_permissions(node, role, perm, shared)
         for name in node.options.get("take-child-perms", ()):

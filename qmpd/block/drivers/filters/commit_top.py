@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.change.permissions import ALL
 from qmpd.block.model.driver import BlockDriver, BlockStatus
 from qmpd.block.model.filename import filename
+from qmpd.block.permission_bits import ALL, NOTHING, Perm, Permissions, Role
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
@@ -21,9 +21,9 @@ class CommitTop(BlockDriver):
     never_freeze = True
 
     @classmethod
-    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+    def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
         """See `BlockDriver.child_permissions`."""
-        return 0, ALL
+        return NOTHING, ALL
 
     @property
     def below(self) -> Node:

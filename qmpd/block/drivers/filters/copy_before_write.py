@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import lookup
-from qmpd.block.change.permissions import ALL, CONSISTENT_READ, DATA, FILTERED, RESIZE, WRITE
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.io.block_copy import BlockCopyState, CopyFailed
 from qmpd.block.model.driver import BlockStatus
 from qmpd.block.model.filename import filename
+from qmpd.block.permission_bits import (
+    ALL,
+    CONSISTENT_READ,
+    DATA,
+    FILTERED,
+    RESIZE,
+    WRITE,
+    Perm,
+    Permissions,
+    Role,
+)
 from qmpd.errors import BlockIOError, QmpError
 from qmpd.loop.clock import Task, Waiter
 
@@ -80,7 +90,7 @@ class CopyBeforeWrite(Filter):
         return self.node.children["target"].node
 
     @classmethod
-    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+    def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
         """See `BlockDriver.child_permissions`; while somebody uses it, nobody else writes."""
         if not role & FILTERED:
             return WRITE, ALL & ~RESIZE

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from qmpd.block.change.permissions import ALL, CONSISTENT_READ, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.io.chain_status import is_allocated_above
+from qmpd.block.permission_bits import (
+    ALL,
+    CONSISTENT_READ,
+    RESIZE,
+    WRITE,
+    WRITE_UNCHANGED,
+    Perm,
+    Permissions,
+    Role,
+)
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -51,7 +60,7 @@ class CopyOnRead(Filter):
             self.bottom = None
 
     @classmethod
-    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+    def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
         """See `BlockDriver.child_permissions`: it writes, but changes nothing."""
         wanted = perm & _PASSED
         if node.active:

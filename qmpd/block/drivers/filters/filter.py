@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qmpd.block.change.permissions import FILTERED, PRIMARY
 from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.permission_bits import FILTERED, PRIMARY, Role
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Filter(BlockDriver):
     can_truncate = True
 
     @classmethod
-    def file_role(cls, options: Mapping[str, Any]) -> int:
+    def file_role(cls, options: Mapping[str, Any]) -> Role:
         """See `BlockDriver.file_role`."""
         return FILTERED | PRIMARY
 

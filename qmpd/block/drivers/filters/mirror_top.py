@@ -6,9 +6,9 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qmpd.block.change.permissions import ALL, CONSISTENT_READ, WRITE
 from qmpd.block.model.driver import BlockDriver, BlockStatus
 from qmpd.block.model.filename import filename
+from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, WRITE, Perm, Permissions, Role
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
@@ -88,12 +88,12 @@ class MirrorTop(BlockDriver):
         self.is_commit = False
 
     @classmethod
-    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+    def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
         """See `BlockDriver.child_permissions`."""
         driver = node.driver
         assert isinstance(driver, MirrorTop)
         if driver.stopped:
-            return 0, ALL
+            return NOTHING, ALL
         perm, shared = super().child_permissions(node, role, perm, shared)
         if driver.is_commit:
             # Nothing above the base of a commit reads consistently, and the job writes there.

@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.sizes import SECTOR
-from qmpd.block.change.permissions import RESIZE, WRITE
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.model.driver import check_sizes
+from qmpd.block.permission_bits import RESIZE, WRITE, Perm, Permissions, Role
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Preallocate(Filter):
         """See `BlockDriver.reopen_commit`."""
         self.align, self.size = state.data
 
-    def prepare_permissions(self, perm: int, shared: int) -> None:
+    def prepare_permissions(self, perm: Perm, shared: Perm) -> None:
         """See `BlockDriver.prepare_permissions`."""
         self._wanted = perm
 
@@ -92,7 +92,7 @@ class Preallocate(Filter):
         self.data_end = self.zero_start = self.file_end = end
 
     @classmethod
-    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+    def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
         """See `BlockDriver.child_permissions`: who allocates ahead is alone."""
         if perm & _BOTH == _BOTH and node.writable:
             return perm, shared & ~_BOTH

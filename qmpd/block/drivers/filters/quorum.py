@@ -9,10 +9,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.sizes import SECTOR
-from qmpd.block.change.permissions import ALL, CONSISTENT_READ, DATA, WRITE, WRITE_UNCHANGED
 from qmpd.block.drivers.filters.quorum_vote import Votes
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.permission_bits import (
+    ALL,
+    CONSISTENT_READ,
+    DATA,
+    WRITE,
+    WRITE_UNCHANGED,
+    Perm,
+    Permissions,
+    Role,
+)
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -73,7 +82,7 @@ class Quorum(BlockDriver):
         return name
 
     @classmethod
-    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+    def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
         """The children must not come to differ by others' writes."""
         if isinstance(node.driver, Quorum) and node.driver.rewrite:
             perm |= WRITE

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.change.permissions import ALL, DATA, PRIMARY
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
 from qmpd.block.model.driver import BlockDriver, BlockStatus
 from qmpd.block.model.filename import filename
+from qmpd.block.permission_bits import ALL, DATA, NOTHING, PRIMARY, Perm, Permissions, Role
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ class SnapshotAccess(BlockDriver):
     can_discard = True
 
     @classmethod
-    def file_role(cls, options: Mapping[str, Any]) -> int:
+    def file_role(cls, options: Mapping[str, Any]) -> Role:
         """See `BlockDriver.file_role`."""
         return DATA | PRIMARY
 
     @classmethod
-    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+    def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
         """It needs nothing that the filter has not got anyway."""
-        return 0, ALL
+        return NOTHING, ALL
 
     @property
     def file(self) -> Node:

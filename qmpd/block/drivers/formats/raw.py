@@ -6,10 +6,19 @@ import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from qmpd.block.change.permissions import DATA, FILTERED, PRIMARY, RESIZE, WRITE
 from qmpd.block.change.probe import PROBE_SIZE, probe
 from qmpd.block.model.driver import BlockDriver, BlockStatus, check_sizes
 from qmpd.block.model.limits import BlockLimits
+from qmpd.block.permission_bits import (
+    DATA,
+    FILTERED,
+    PRIMARY,
+    RESIZE,
+    WRITE,
+    Perm,
+    Permissions,
+    Role,
+)
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -36,14 +45,14 @@ class Raw(BlockDriver):
         self.size = size
 
     @classmethod
-    def file_role(cls, options: Mapping[str, Any]) -> int:
+    def file_role(cls, options: Mapping[str, Any]) -> Role:
         """Without a window the node is much like a filter."""
         check_sizes(options, ("offset", "size"))
         windowed = options.get("offset", 0) or "size" in options
         return (DATA if windowed else FILTERED) | PRIMARY
 
     @classmethod
-    def child_permissions(cls, node: Node, role: int, perm: int, shared: int) -> tuple[int, int]:
+    def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
         """A window needs no more of the file than the node's own parents ask for."""
         wanted, shared = super().child_permissions(node, role, perm, shared)
         return wanted & ~(WRITE | RESIZE) | perm & (WRITE | RESIZE), shared

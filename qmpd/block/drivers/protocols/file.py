@@ -6,10 +6,18 @@ import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from qmpd.block.change.permissions import ALL, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.block.images import Image
 from qmpd.block.images.locks import AVAILABLE
 from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.permission_bits import (
+    ALL,
+    NOTHING,
+    RESIZE,
+    WRITE,
+    WRITE_UNCHANGED,
+    Perm,
+    Permissions,
+)
 from qmpd.errors import BlockIOError, GenericError, NotServed
 from qmpd.loop.request_time import REQUEST_TIME
 
@@ -51,8 +59,8 @@ class File(BlockDriver):
         self._storage = node.services.storage.of(filename)
         self.image = image
         self._locks = image.new_locks() if locking else None
-        self._held = (0, 0)
-        self._prepared = (0, 0)
+        self._held: Permissions = NOTHING, NOTHING
+        self._prepared: Permissions = NOTHING, NOTHING
         self._next: Image | None = None
         self._discards = {"discard-nb-ok": 0, "discard-nb-failed": 0, "discard-bytes-ok": 0}
 
@@ -84,13 +92,13 @@ class File(BlockDriver):
 
     # Permissions: locks on bytes of the file
 
-    def prepare_permissions(self, perm: int, shared: int) -> None:
+    def prepare_permissions(self, perm: Perm, shared: Perm) -> None:
         """Take the locks, in addition to those held, and see whether somebody objects."""
         if self.node.auto_read_only and not self.node.read_only:
             read_only = not perm & (WRITE | WRITE_UNCHANGED | RESIZE)
             if read_only != self.image.read_only:
                 self._next = self._storage.open(self.filename, read_only=read_only)
-        self._prepared = perm, ALL & ~shared if self.node.active else 0
+        self._prepared = perm, ALL & ~shared if self.node.active else NOTHING
         if self._locks is None or not self.node.active:
             return
         unshared = ALL & ~shared

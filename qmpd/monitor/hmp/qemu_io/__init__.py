@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from qmpd.block.change.permissions import RESIZE, WRITE
+from qmpd.block.permission_bits import RESIZE, WRITE
 from qmpd.errors import QmpError
 from qmpd.monitor.hmp.line import UsageError
 from qmpd.monitor.hmp.qemu_io import breakpoints, other, reading, writing

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.opening import check_named_backing
-from qmpd.block.change.permissions import COW
 from qmpd.block.change.probe import has_protocol, probe_node, protocol_options
 from qmpd.block.drivers.formats.qcow2.info import text
 from qmpd.block.model.filename import exact_filename, filename
+from qmpd.block.permission_bits import COW
 from qmpd.errors import GenericError, QmpError
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.sizes import INT_MAX
-from qmpd.block.change.permissions import ALL, RESIZE, WRITE
 from qmpd.block.drivers.formats.qcow2 import info
 from qmpd.block.drivers.formats.qcow2.backing import (
     absolute_filename,
@@ -34,6 +33,7 @@ from qmpd.block.drivers.formats.qcow2.tables.entries import HAS_OFFSET, READS_AS
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.driver import BlockDriver, BlockStatus
 from qmpd.block.model.filename import filename
+from qmpd.block.permission_bits import ALL, NOTHING, RESIZE, WRITE
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.loop.clock import NANOSECONDS
 
@@ -421,7 +421,7 @@ class Qcow2(BlockDriver):
         assert file.node is not None
         file.require(WRITE | RESIZE)
         await creation.write_first_clusters(file.node, checked)
-        file.set_permissions(0, ALL)
+        file.set_permissions(NOTHING, ALL)
         options: dict[str, Any] = {"driver": "qcow2", "file": file.node.node_name}
         name = None
         if data_file is not None and data_file.node is not None:

@@ -1,0 +1,99 @@
+"""What a parent does with a child node, and what the child holds for it, as sets of bits.
+
+Every edge of the graph carries two sets of permissions (QEMU's ``BLK_PERM_*``): those its
+parent uses, and those it lets the child's other parents use.  Its role (``BDRV_CHILD_*``) says
+what the child holds for the parent; a driver's demands follow from it.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from typing import Final
+
+
+class Perm(IntFlag):
+    """Permissions on a node, to be combined."""
+
+    CONSISTENT_READ = 1
+    WRITE = 2
+    WRITE_UNCHANGED = 4
+    RESIZE = 8
+
+
+class Role(IntFlag):
+    """What a child holds for its parent, to be combined."""
+
+    DATA = 1
+    METADATA = 2
+    FILTERED = 4
+    COW = 8
+    PRIMARY = 16
+
+
+CONSISTENT_READ: Final = Perm.CONSISTENT_READ
+WRITE: Final = Perm.WRITE
+WRITE_UNCHANGED: Final = Perm.WRITE_UNCHANGED
+RESIZE: Final = Perm.RESIZE
+NOTHING: Final = Perm(0)
+ALL: Final = CONSISTENT_READ | WRITE | WRITE_UNCHANGED | RESIZE
+
+Permissions = tuple[Perm, Perm]
+"""What one parent uses, and what it shares."""
+
+NAMES: Final = (
+    (CONSISTENT_READ, "consistent read"),
+    (WRITE, "write"),
+    (WRITE_UNCHANGED, "write unchanged"),
+    (RESIZE, "resize"),
+)
+"""Names of the permissions, in the order in which messages list them."""
+
+PERMISSION_BITS: Final = {name.replace(" ", "-"): bit for bit, name in NAMES}
+"""The permissions by their names in QAPI enum BlockPermission."""
+
+DATA: Final = Role.DATA
+METADATA: Final = Role.METADATA
+FILTERED: Final = Role.FILTERED
+COW: Final = Role.COW
+PRIMARY: Final = Role.PRIMARY
+NO_ROLE: Final = Role(0)
+IMAGE: Final = DATA | METADATA | PRIMARY
+
+
+def permission_names(permissions: Perm) -> str:
+    """The permissions as messages list them."""
+    return ", ".join(name for bit, name in NAMES if permissions & bit)
+
+
+def default_child_permissions(
+    role: Role, perm: Perm, shared: Perm, *, writable: bool, active: bool
+) -> Permissions:
+    """What a driver without rules of its own asks of a child (``bdrv_default_perms``).
+
+    :param role: what the child holds
+    :param perm: permissions that the parent's own parents use
+    :param shared: permissions that they share
+    :param writable: whether the parent node is
+    :param active: whether the parent node is
+    :returns: permissions used and shared on the child
+    """
+    if role & FILTERED:
+        return perm, shared
+    if role & COW:
+        perm &= CONSISTENT_READ
+        shared = WRITE | RESIZE if shared & WRITE else NOTHING
+        shared |= CONSISTENT_READ | WRITE_UNCHANGED
+    else:
+        if role & METADATA:
+            # A format driver changes metadata even when no guest writes.
+            perm |= CONSISTENT_READ | (WRITE | RESIZE if writable else NOTHING)
+            shared &= ~(WRITE | RESIZE)
+        if role & DATA:
+            shared &= ~RESIZE
+            if perm & WRITE_UNCHANGED:
+                perm |= WRITE
+            if perm & WRITE:
+                perm |= RESIZE
+    if not active:
+        shared |= WRITE | RESIZE
+    return perm, shared
