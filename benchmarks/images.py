@@ -11,6 +11,8 @@ from benchmarks.measures import GIB, TIB, Measure
 WRITE: Final = 65536
 WRITES: Final = 3000
 CHAIN: Final = 200
+SHORT_CHAIN: Final = 50
+READS: Final = 1000
 
 
 def _create(daemon: Daemon, **options: Any) -> None:
@@ -71,6 +73,24 @@ def _open_chain(daemon: Daemon) -> float:
     return (time.perf_counter() - began) * 1e3
 
 
+def _read_chain(daemon: Daemon) -> float:
+    """Microseconds for a read of a cluster that the lowest of many images holds."""
+    daemon.execute("blockdev-add", **new_image(daemon, "0", GIB))
+    daemon.stream([_write(0)])
+    daemon.execute("blockdev-del", **{"node-name": "n0"})
+    options: dict[str, Any] = {}
+    for number in range(1, SHORT_CHAIN + 1):
+        below = f"{daemon.folder}/{number - 1}"
+        more = {"backing-file": below, "backing-fmt": "qcow2"}
+        options = new_image(daemon, str(number), GIB, **more)
+    daemon.execute("blockdev-add", **options)
+    line = f'qemu-io n0 "read -q 0 {WRITE}"'
+    requests = [request("human-monitor-command", **{"command-line": line})] * READS
+    began = time.perf_counter()
+    daemon.stream(requests)
+    return (time.perf_counter() - began) / READS * 1e6
+
+
 def _scattered(daemon: Daemon) -> float:
     """MiB resident with 1000 clusters written all over a disk of 16 TiB."""
     daemon.execute("blockdev-add", **new_image(daemon, "disk", 16 * TIB))
@@ -83,6 +103,7 @@ def _measures(where: str) -> tuple[Measure, ...]:
         Measure(f"64 KiB writes, new clusters, {where}", "1/s", _guest_writes, True, 1),
         Measure(f"64 KiB writes, in place, {where}", "1/s", _rewrites, True, 1),
         Measure(f"open a chain of {CHAIN}, {where}", "ms", _open_chain, False, 1),
+        Measure(f"a read, chain of {SHORT_CHAIN}, {where}", "us", _read_chain),
         Measure(f"16 TiB qcow2, 1000 clusters, {where}", "MiB", _scattered, limit=128),
     )
 

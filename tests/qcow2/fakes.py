@@ -33,6 +33,7 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 class FileDriver:
     can_write_zeroes = True
+    hears_events = False
 
 
 class FileNode:
@@ -124,6 +125,7 @@ class ImageNode:
         self.filename = "img.qcow2"
         self.bitmaps: list[DirtyBitmap] = []
         self.state: Qcow2State | None = None
+        self.layer = None
 
     @property
     def driver(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from qmpd.block.model.filename import filename
 from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
 from qmpd.block.query.info import image_info
-from qmpd.errors import GenericError, QmpError
+from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.loop.clock import VirtualClock
 from tests.support.services import services
 
@@ -203,6 +204,81 @@ def test_long_chains(bench: Bench) -> None:
     gone = f"Could not open '{bench.where}/150': No such file or directory"
     assert caught.value.desc == "Could not open backing file: " * 10 + gone
     assert not list(bench.graph.nodes())
+
+
+def _chain(bench: Bench, bottom: Options, *sizes: int) -> list[Node]:
+    """A node of options `bottom` and images of these sizes on it, the lowest first."""
+    for number, size in enumerate(sizes, 1):
+        bench.create(f"i{number}", size)
+    chain = [bench.run(bench.graph.blockdev_add({"node-name": "n0", **bottom}))]
+    for number in range(1, len(sizes) + 1):
+        chain.append(bench.add(f"n{number}", f"i{number}", backing=f"n{number - 1}"))
+    for node in chain:
+        node.read_only = False
+    return chain
+
+
+def test_a_read_is_under_way_in_every_node_of_its_chain(bench: Bench) -> None:
+    bottom = {"driver": "null-co", "size": 1 << 20, "latency-ns": 1000, "read-zeroes": True}
+    chain = _chain(bench, bottom, 1 << 20, 1 << 20, 1 << 20)
+    bench.run(chain[2].pwrite(0, b"x" * 65536))
+    read: list[bytes] = []
+
+    async def reader() -> None:
+        read.append(await chain[3].pread(65535, 2))
+
+    bench.clock.enter(reader(), "reader")
+    bench.clock.settle()
+    assert [node.in_flight for node in chain] == [1, 1, 1, 1]
+    bench.clock.advance(999)
+    assert not read
+    bench.clock.advance(1)
+    assert read == [b"x\0"]
+    assert [node.in_flight for node in chain] == [0, 0, 0, 0]
+    bench.close()
+
+
+def test_a_read_that_fails_is_over_in_every_node_of_its_chain(bench: Bench) -> None:
+    chain = _chain(bench, {"driver": "null-co", "size": 1 << 20}, 1 << 20, 1 << 20, 1 << 20)
+    bench.run(chain[1].pwrite(0, b"x" * 65536))
+    lowest = chain[1].driver
+    assert isinstance(lowest, Qcow2)
+    lowest.state.set_l1_entry(0, 0x200)
+    with pytest.raises(BlockIOError, match="Input/output error"):
+        bench.run(chain[3].pread(0, 512))
+    assert [node.in_flight for node in chain] == [0, 0, 0, 0]
+    with pytest.raises(BlockIOError, match="No medium found"):
+        bench.run(chain[3].pread(0, 512))
+    assert [node.in_flight for node in chain] == [0, 0, 0, 0]
+    bench.close()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_chain_reads_as(bench: Bench, seed: int) -> None:
+    chance = random.Random(seed)
+    sizes = [chance.randrange(1, 40) << 14 for _ in range(6)]
+    bottom = {"driver": "null-co", "size": sizes[0], "read-zeroes": True}
+    chain = _chain(bench, bottom, *sizes[1:])
+    wanted = b""
+    for node in chain:
+        content = bytearray(wanted.ljust(node.length, b"\0")[: node.length])
+        for _ in range(0 if node is chain[0] else 6):
+            offset = chance.randrange(node.length)
+            length = min(chance.randrange(1, 100_000), node.length - offset)
+            data = bytes([chance.randrange(3)]) * length
+            content[offset : offset + length] = data
+            if data[0]:
+                bench.run(node.pwrite(offset, data))
+            else:
+                bench.run(node.pwrite_zeroes(offset, length))
+        wanted = bytes(content)
+        assert bench.run(node.pread(0, node.length)) == wanted
+        for _ in range(10):
+            offset = chance.randrange(node.length)
+            length = chance.randrange(1, node.length - offset + 1)
+            assert bench.run(node.pread(offset, length)) == wanted[offset : offset + length]
+    assert not any(node.in_flight for node in chain)
+    bench.close()
 
 
 def test_other_files_are_refused(bench: Bench) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qmpd.block.change.reopen import ReopenState
     from qmpd.block.model.edge import Edge
     from qmpd.block.model.graph import Graph
+    from qmpd.block.model.layer import Layer
     from qmpd.block.model.limits import BlockLimits
     from qmpd.block.model.node import Node
 
@@ -110,6 +111,9 @@ class BlockDriver:
 
     auto_backing_file = ""
     """Name of the backing file that the image itself leads to, as it was opened."""
+
+    layer: Layer | None = None
+    """The open image, where the driver has backing files and can be read through in a loop."""
 
     def __init__(self, node: Node) -> None:
         self.node = node

@@ -93,8 +93,22 @@ class NodeIO:
             else:
                 data = await self.driver.pread(offset, inside)
         finally:
-            self._leave()
+            self.request_ended()
         return data if inside == length else data + bytes(length - inside)
+
+    def begin_read(self) -> bool:
+        """Begin a read for which the driver may be asked directly; end it with `request_ended`.
+
+        This is how a driver reads through a chain of nodes without a call of `pread` within
+        another for each of them.
+
+        :returns: False where it may not, nothing has begun, and only `pread` will do: the
+            request must be cut or aligned, or what it reads is to be kept here
+        """
+        if self.limits is not None or self.copy_on_read:
+            return False
+        self.in_flight += 1
+        return True
 
     async def _read_specially(self, offset: int, length: int) -> bytes:
         if self.copy_on_read:
@@ -109,7 +123,7 @@ class NodeIO:
         try:
             return await read_copying(cast("Node", self), offset, length, prefetch=prefetch)
         finally:
-            self._leave()
+            self.request_ended()
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """What the area from `offset` holds; cut at the end of the node, length 0 there."""
@@ -138,7 +152,7 @@ class NodeIO:
             else:
                 await self.pass_write(offset, data, length, fua=fua)
         finally:
-            self._leave()
+            self.request_ended()
 
     async def pass_write(
         self, offset: int, data: bytes | memoryview, most: int, *, fua: bool
@@ -186,7 +200,7 @@ class NodeIO:
             done = True
         finally:
             self._end_area(offset, len(data), done)
-            self._leave()
+            self.request_ended()
 
     async def pwrite_zeroes(
         self,
@@ -219,7 +233,7 @@ class NodeIO:
             if fua:
                 await self._flush_own()
         finally:
-            self._leave()
+            self.request_ended()
 
     async def pass_zeroes(
         self, offset: int, length: int, may_unmap: bool, no_fallback: bool
@@ -280,7 +294,7 @@ class NodeIO:
         finally:
             self._write_generation += 1
             self._mark(offset, length)
-            self._leave()
+            self.request_ended()
 
     async def flush(self) -> None:
         """Make what was written stable, here and below; with no-flush, as far as the host's cache.
@@ -293,7 +307,7 @@ class NodeIO:
         try:
             await self._flush_own()
         finally:
-            self._leave()
+            self.request_ended()
 
     async def _flush_own(self) -> None:
         await self.driver.flush()
@@ -334,7 +348,7 @@ class NodeIO:
             self.refresh_length()
         finally:
             self._write_generation += 1
-            self._leave()
+            self.request_ended()
         self._resized()
 
     def _resized(self) -> None:
@@ -415,9 +429,6 @@ class NodeIO:
 
     def request_ended(self) -> None:
         """A request that was counted in `in_flight` has ended."""
-        self._leave()
-
-    def _leave(self) -> None:
         self.in_flight -= 1
         if self._idle and not self.in_flight:
             idle, self._idle = self._idle, []

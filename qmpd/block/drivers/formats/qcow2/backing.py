@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from qmpd.block.change.opening import check_named_backing
 from qmpd.block.change.probe import has_protocol, probe_node, protocol_options
 from qmpd.block.drivers.formats.qcow2.info import text
+from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.model.filename import exact_filename, filename
 from qmpd.block.permission_bits import COW
 from qmpd.errors import GenericError, QmpError
-
-if TYPE_CHECKING:
-    from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 
 LATER: Final = object()
 """As `backing` option: whoever opens the image opens its backing file afterwards."""
@@ -68,8 +66,8 @@ async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
             images.append(s.node)
             await _open_named(s)
             backing = s.backing
-            below = None if backing is None else getattr(backing.driver, "state", None)
-            if below is None:
+            below = None if backing is None else backing.driver.layer
+            if not isinstance(below, Qcow2State):
                 break
             s = below
     except QmpError as error:

@@ -73,7 +73,7 @@ class Qcow2(BlockDriver):
 
     def __init__(self, node: Node, state: Qcow2State, options: Mapping[str, Any]) -> None:
         super().__init__(node)
-        self.state = state
+        self.state = self.layer = state
         self._options = options
         self.auto_backing_file = info.text(state.header.backing_file or b"")
 
@@ -310,6 +310,7 @@ class Qcow2(BlockDriver):
     async def activate(self) -> None:
         """See `BlockDriver.activate`: everything is read anew."""
         self.state = await open_image(self.node, self._options, unmap=self.node.unmap)
+        self.layer = self.state
 
     @property
     def named_backing_file(self) -> str:

@@ -24,6 +24,7 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
 )
 from qmpd.block.drivers.formats.qcow2.lock import CoMutex
 from qmpd.block.drivers.formats.qcow2.tables.entries import EntryRules
+from qmpd.block.model.layer import Layer
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Node
 
 
-class Qcow2State:
+class Qcow2State(Layer):
     """An open image.
 
     Tables are kept as numbers: `l1` and `refcount_table` are arrays of 64-bit entries
@@ -122,7 +123,9 @@ class Qcow2State:
 
     def event(self, name: str) -> None:
         """Tell the file node's driver where in its work the image is (QEMU's BLKDBG_EVENT)."""
-        self.file.debug_event(name)
+        driver = self.node.children["file"].node.driver
+        if driver.hears_events:
+            driver.debug_event(name)
 
     # Sets of cluster offsets of L2 tables and refcount blocks, for overlap checks: they
     # are made when first asked for, follow additions, and are made anew after removals.

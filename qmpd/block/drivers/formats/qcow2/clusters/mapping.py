@@ -60,6 +60,19 @@ async def check_l2_offset(s: Qcow2State, l1_index: int) -> int:
     return l2_offset
 
 
+def without_table(s: Qcow2State, offset: int, length: int) -> int:
+    """How many of the bytes from virtual `offset` on no L2 table describes; 0 where one does.
+
+    This is `get_host_offset` for the images of a long chain that hold nothing there.
+    """
+    geometry = s.geometry
+    l1_index = offset >> geometry.l1_shift
+    if l1_index < len(s.l1) and s.l1[l1_index] & OFFSET_MASK:
+        return 0
+    slice_bits = s.l2_slice_size << geometry.cluster_bits
+    return min(length, slice_bits - (offset & (slice_bits - 1)))
+
+
 async def get_host_offset(s: Qcow2State, offset: int, length: int) -> tuple[Subcluster, int, int]:
     """Where virtual `offset` is stored.
 

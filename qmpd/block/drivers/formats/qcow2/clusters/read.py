@@ -5,57 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from qmpd.block.drivers.formats.qcow2.clusters.compress import decompress
-from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset
+from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset, without_table
+from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.entries import READS_AS_ZERO, UNALLOCATED, Subcluster
 
 if TYPE_CHECKING:
-    from qmpd.block.drivers.formats.qcow2.state import Qcow2State
     from qmpd.block.model.node import Node
-
-
-class Place(NamedTuple):
-    """What decides on a range of a chain of images.
-
-    :param level: the image it is stored in; None where no image has it
-    :param kind: what it is there
-    :param host: host offset, or the L2 entry of a compressed cluster
-    :param length: bytes that this holds for
-    :param other: the node below the last image of the chain, where that must decide
-    """
-
-    level: Qcow2State | None
-    kind: Subcluster
-    host: int
-    length: int
-    other: Node | None = None
-
-
-async def locate(s: Qcow2State, offset: int, length: int) -> Place:
-    """Walk down the chain of backing images to the one that has `offset`.
-
-    This goes from image to image by itself, not through their nodes, so that a long
-    chain costs no more than its L2 tables.
-    """
-    while True:
-        if s.lock.locked:
-            async with s.lock:
-                kind, host, length = await get_host_offset(s, offset, length)
-        else:
-            kind, host, length = await get_host_offset(s, offset, length)
-        if kind not in UNALLOCATED:
-            return Place(s, kind, host, length)
-        backing = s.backing
-        if backing is None:
-            return Place(None, kind, 0, length)
-        s.event("read_backing_aio")
-        inside = min(length, backing.length - offset)
-        if inside <= 0:
-            return Place(None, kind, 0, length)
-        length = inside
-        below = getattr(backing.driver, "state", None)
-        if below is None or below.unusable:
-            return Place(None, kind, 0, length, backing)
-        s = below
 
 
 async def read_clusters(s: Qcow2State, offset: int, length: int) -> bytes:
@@ -65,28 +20,27 @@ async def read_clusters(s: Qcow2State, offset: int, length: int) -> bytes:
 
     :raises BlockIOError: what a file failed with, EIO where the image is corrupt
     """
-    parts: list[bytes] = []
-    while length:
-        place = await locate(s, offset, length)
-        data = await _read_place(place, offset)
-        if place.length == length and not parts:
-            return data
-        parts.append(data)
-        offset += place.length
-        length -= place.length
-    return b"".join(parts)
+    kind, host, count = await _look_up(s, offset, length)
+    if count == length and kind not in UNALLOCATED:
+        return await _read_here(s, kind, host, offset, length)
+    return await _read_chain(s, offset, offset + length, kind, host, count)
 
 
-async def _read_place(place: Place, offset: int) -> bytes:
-    level, kind, host, length, other = place
-    if other is not None:
-        return await other.pread(offset, length)
-    if level is None or kind in READS_AS_ZERO:
+async def _look_up(s: Qcow2State, offset: int, length: int) -> tuple[Subcluster, int, int]:
+    if s.lock.locked:
+        async with s.lock:
+            return await get_host_offset(s, offset, length)
+    return await get_host_offset(s, offset, length)
+
+
+async def _read_here(s: Qcow2State, kind: Subcluster, host: int, offset: int, length: int) -> bytes:
+    """Read an area that the image itself holds, all of it in the same way."""
+    if kind in READS_AS_ZERO:
         return bytes(length)
     if kind is Subcluster.COMPRESSED:
-        return await _read_compressed(level, host, offset, length)
-    level.event("read_aio")
-    return await level.data_file.pread(host, length)
+        return await _read_compressed(s, host, offset, length)
+    s.event("read_aio")
+    return await s.data_file.pread(host, length)
 
 
 async def _read_compressed(s: Qcow2State, entry: int, offset: int, length: int) -> bytes:
@@ -96,6 +50,99 @@ async def _read_compressed(s: Qcow2State, entry: int, offset: int, length: int) 
     cluster = decompress(s.header.compression_type, packed, s.geometry.cluster_size)
     start = s.geometry.offset_into_cluster(offset)
     return cluster[start : start + length]
+
+
+async def _read_chain(
+    s: Qcow2State, offset: int, end: int, kind: Subcluster, host: int, count: int
+) -> bytes:
+    """Read `offset`..`end` where several images may have a share in it.
+
+    The requests and events are those of qcow2_co_preadv_part, which reads the backing node
+    from within the read of the image.  Here the reads that are under way are a list: chains
+    of hundreds of images must not become coroutines as deep.
+
+    :param kind: with `host` and `count`, what `_look_up` said of the beginning
+    """
+    parts: list[bytes] = []
+    above: list[tuple[Qcow2State, int, Node, int]] = []
+    try:
+        while True:
+            if kind not in UNALLOCATED:
+                parts.append(await _read_here(s, kind, host, offset, count))
+                offset += count
+            else:
+                backing = s.backing
+                inside = 0
+                if backing is not None:
+                    s.event("read_backing_aio")
+                    inside = min(count, backing.length - offset)
+                if backing is None or inside <= 0:
+                    parts.append(bytes(count))
+                    offset += count
+                elif (below := _enter(backing)) is not None:
+                    above.append((s, end, backing, count - inside))
+                    s, end = below, offset + inside
+                else:
+                    parts.append(await backing.pread(offset, count))
+                    offset += count
+            while offset == end:
+                if not above:
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+                s, end, node, beyond = above.pop()
+                node.request_ended()
+                if beyond:
+                    parts.append(bytes(beyond))
+                    offset += beyond
+            count = without_table(s, offset, end - offset)
+            if count:
+                kind = Subcluster.UNALLOCATED_PLAIN
+            else:
+                kind, host, count = await _look_up(s, offset, end - offset)
+    finally:
+        for _, _, node, _ in above:
+            node.request_ended()
+
+
+def _enter(node: Node) -> Qcow2State | None:
+    """Begin a read of a backing node; None where the node itself must be asked instead."""
+    image = node.driver.layer
+    if isinstance(image, Qcow2State) and not image.unusable and node.begin_read():
+        return image
+    return None
+
+
+class Place(NamedTuple):
+    """Which image of a chain decides what an area reads as.
+
+    :param level: the image that holds it; None where none does
+    :param kind: what it is there
+    :param length: bytes that this is true for
+    :param other: the node below the last image, where that one decides
+    """
+
+    level: Qcow2State | None
+    kind: Subcluster
+    length: int
+    other: Node | None = None
+
+
+async def locate(s: Qcow2State, offset: int, length: int) -> Place:
+    """Walk down the chain of images to the one that decides on `offset`, reading no data."""
+    while True:
+        kind, _, length = await _look_up(s, offset, length)
+        if kind not in UNALLOCATED:
+            return Place(s, kind, length)
+        backing = s.backing
+        if backing is None:
+            return Place(None, kind, length)
+        inside = min(length, backing.length - offset)
+        if inside <= 0:
+            return Place(None, kind, length)
+        length = inside
+        below = backing.driver.layer
+        if not isinstance(below, Qcow2State) or below.unusable:
+            return Place(None, kind, length, backing)
+        s = below
 
 
 async def is_zero_fast(s: Qcow2State, offset: int, length: int) -> bool:
