@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.console import write
 from qmpd.cli.report import CommandLineError, Probe, Program, located
 from qmpd.errors import GenericError, QmpError
 from qmpd.profile.personality import Personality
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from qmpd.block.images import Storage
     from qmpd.loop.clock import VirtualClock
-    from qmpd.machine.machine import Machine
+    from qmpd.machine.host import Host as MachineHost
+    from qmpd.machine.machine import Machine, MachineConfig
     from qmpd.server.lifecycle import Daemon, PidFile
     from qmpd.server.server import Server
 
@@ -117,18 +119,16 @@ class Host:
     def build(
         self,
         storage: str,
+        config: MachineConfig,
         journal: str | None = None,
         *,
-        personality: Personality,
         harness: VirtualClock | None = None,
-        **machine: Any,
     ) -> Machine:
         """Make the machine and its server.
 
+        :param config: what the machine is
         :param journal: file for the record of QMP traffic
-        :param personality: which of QEMU's programs it passes for
         :param harness: the stepped clock of ``-accel qtest``
-        :param machine: further arguments of `Machine`
         :raises CommandLineError: an unknown storage, a file that cannot be opened
         """
         from random import Random
@@ -138,18 +138,8 @@ class Host:
         from qmpd.machine.machine import Machine
         from qmpd.server.server import Server, new_event_loop
 
-        self._loop = new_event_loop()
-        built = Machine(
-            Clocks.of(
-                LoopClock(self._loop), harness=harness, has_guest=personality is Personality.SYSTEM
-            ),
-            make_storage(storage),
-            random=Random(),
-            thread_id=threading.get_native_id(),
-            stdout=self._print,
-            personality=personality,
-            **machine,
-        )
+        self._loop = loop = new_event_loop()
+        where = make_storage(storage)
         record = None
         if journal is not None:
             from qmpd.monitor.journal import Journal
@@ -158,11 +148,15 @@ class Host:
                 record = Journal.open(journal)
             except OSError as error:
                 raise CommandLineError(f"Could not open '{journal}': {error.strerror}") from None
-        self.server = Server(self._loop, built, record)
-        return built
 
-    def _print(self, text: str) -> None:
-        self.server.print(text)
+        def make_machine(host: MachineHost) -> Machine:
+            has_guest = config.personality is Personality.SYSTEM
+            clocks = Clocks.of(LoopClock(loop), harness=harness, has_guest=has_guest)
+            thread_id = threading.get_native_id()
+            return Machine(clocks, where, config, host=host, random=Random(), thread_id=thread_id)
+
+        self.server = Server(loop, make_machine, record)
+        return self.server.machine
 
     def serve(self) -> int:
         """Run until the machine ends; returns the process's status.
@@ -214,6 +208,7 @@ class Host:
 
 def run_program(program: Program, main: Callable[[Program], int]) -> int:
     """Run `main` with the endings that are the same for all programs; returns the status."""
+    _fill_standard_descriptors()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     logging_handler = _PlainHandler(program)
     logging.getLogger("qmpd").addHandler(logging_handler)
@@ -224,6 +219,15 @@ def run_program(program: Program, main: Callable[[Program], int]) -> int:
         return 1
     except Probe as probe:
         return program.answer(probe)
+
+
+def _fill_standard_descriptors() -> None:
+    """Put /dev/null where a standard stream is closed: no socket or image may get its number."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 class _PlainHandler(logging.Handler):
@@ -243,6 +247,6 @@ class _PlainHandler(logging.Handler):
 
 def finish(status: int) -> None:
     """End the process at once: the interpreter's own clean-up takes longer than ours."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    write(sys.stdout, "")
+    write(sys.stderr, "")
     os._exit(status)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from qmpd.base.console import write
 from qmpd.errors import GenericError, QmpError
 
 
@@ -89,14 +90,12 @@ class Program:
     @staticmethod
     def print(text: str) -> None:
         """Print to standard output."""
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        write(sys.stdout, text)
 
     @staticmethod
     def print_error(text: str) -> None:
         """Print to standard error as it is."""
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        write(sys.stderr, text)
 
     def warn(self, text: str, location: str | None = None, hint: str | None = None) -> None:
         """Print a warning to standard error."""

@@ -6,7 +6,8 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from qmpd.cli.host import STORAGES, Host, Hosting, run_program
 from qmpd.cli.report import CommandLineError, Program, located
@@ -114,20 +115,19 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
     disks += [_read_image(text, number) for number, text in enumerate(arguments.image)]
     host = Host(program, Hosting(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd))
     host.begin()
-    extra: dict[str, Any] = {}
-    if arguments.uuid is not None:
-        extra["uuid"] = _read_uuid(arguments.uuid)
-    host.build(
-        arguments.storage,
-        arguments.log_qmp,
+    from qmpd.machine.machine import MachineConfig
+
+    config = MachineConfig(
         personality=Personality.SYSTEM
         if arguments.personality == "system"
         else Personality.STORAGE_DAEMON,
         name=arguments.name,
         paused=arguments.paused,
         cpus=1,
-        **extra,
     )
+    if arguments.uuid is not None:
+        config = replace(config, uuid=_read_uuid(arguments.uuid))
+    host.build(arguments.storage, config, arguments.log_qmp)
     try:
         for disk in disks:
             # these bytes live in memory, wherever those of image files do

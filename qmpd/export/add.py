@@ -16,24 +16,24 @@ from qmpd.export.vhost_user.export import MIN_BLOCK, check_block_size, create_vh
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.export.exports import BlockExport
-    from qmpd.export.host import ExportHost
+    from qmpd.export.host import ExportingMachine
 
-    Create = Callable[[ExportHost, BlockBackend, Mapping[str, Any]], BlockExport]
+    Create = Callable[[ExportingMachine, BlockBackend, Mapping[str, Any]], BlockExport]
 
 
-async def add_export(host: ExportHost, options: Mapping[str, Any]) -> None:
+async def add_export(machine: ExportingMachine, options: Mapping[str, Any]) -> None:
     """Export a node.
 
     :param options: BlockExportOptions, plain JSON values
     :raises QmpError: QEMU's texts
     """
-    exports = host.exports
+    exports = machine.exports
     exports.check_id(options["id"])
-    node = host.graph.lookup_device_or_node(None, options["node-name"])
+    node = machine.graph.lookup_device_or_node(None, options["node-name"])
     writable = options.get("writable", False)
     if writable and node.read_only:
         raise GenericError("Cannot export read-only node as writable")
-    if "iothread" in options and not host.objects.is_a(options["iothread"], "iothread"):
+    if "iothread" in options and not machine.objects.is_a(options["iothread"], "iothread"):
         raise GenericError(f'iothread "{options["iothread"]}" not found')
     allow_inactive = options.get("allow-inactive", False)
     if allow_inactive and options["type"] != "nbd":
@@ -47,15 +47,15 @@ async def add_export(host: ExportHost, options: Mapping[str, Any]) -> None:
         allow_inactive=allow_inactive,
     )
     try:
-        export = _CREATE[options["type"]](host, backend, options)
+        export = _CREATE[options["type"]](machine, backend, options)
     except BaseException:
         backend.remove_node()
-        host.graph.forget_backend(backend)
+        machine.graph.forget_backend(backend)
         raise
     exports.add(export)
 
 
-def _create_fuse(_: ExportHost, __: BlockBackend, options: Mapping[str, Any]) -> BlockExport:
+def _create_fuse(_: ExportingMachine, __: BlockBackend, options: Mapping[str, Any]) -> BlockExport:
     mountpoint = options["mountpoint"]
     try:
         mode = os.stat(mountpoint).st_mode
@@ -70,7 +70,7 @@ def _create_fuse(_: ExportHost, __: BlockBackend, options: Mapping[str, Any]) ->
     raise NotServed("Exports of type 'fuse' are not served by qmpd")
 
 
-def _create_vduse(_: ExportHost, __: BlockBackend, options: Mapping[str, Any]) -> BlockExport:
+def _create_vduse(_: ExportingMachine, __: BlockBackend, options: Mapping[str, Any]) -> BlockExport:
     if options.get("num-queues", 1) == 0:
         raise GenericError("num-queues must be greater than 0")
     size = options.get("queue-size", 256)

@@ -1,34 +1,103 @@
-"""What exports need of the machine they belong to, and of the sockets they are behind."""
+"""What exports need of the machine they belong to, and of the process that it lives in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.export.exports import BlockExports
-    from qmpd.export.vhost_user.device import VhostUserDevice
+    from qmpd.export.nbd.control import NbdControl
+    from qmpd.export.vhost_user.device import MakeDevice
 
 
-class NbdServer(Protocol):
-    """A running NBD server, as commands see it."""
+class Peer(Protocol):
+    """The far end of a stream of bytes: a connected socket, or a program in this process."""
 
-    max_connections: int
-    """Clients at a time, 0 for any number."""
+    @property
+    def congested(self) -> bool:
+        """Whether the last `write` has not left altogether; `Connection.drained` follows."""
 
-    async def close(self) -> None:
-        """Stop, and cut off everybody."""
+    def write(self, data: bytes) -> None:
+        """Send `data`, in part at once and the rest as soon as it is taken."""
+
+    def pause_input(self) -> None:
+        """Feed the connection nothing more until `resume_input`, if that can be helped."""
+
+    def resume_input(self) -> None:
+        """Feed it again."""
+
+    def close(self) -> None:
+        """Cut the peer off; what it has not taken is lost."""
 
 
-class VhostUserServer(Protocol):
-    """A listening socket of a vhost-user export."""
+class Connection(Protocol):
+    """The near end of a stream, which speaks some protocol with a `Peer`."""
+
+    @property
+    def wanted(self) -> int:
+        """Bytes that the connection waits for now: a good size for the next read."""
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that the peer has sent."""
+
+    def drained(self) -> None:
+        """All that was written has left."""
+
+    def closed(self) -> None:
+        """The peer has gone."""
+
+
+Connect = Callable[[Peer], Connection]
+"""Takes a new peer; returns what it is to be connected to."""
+
+
+class Listener(Protocol):
+    """A place where peers arrive."""
+
+    def pause(self) -> None:
+        """Let further peers wait."""
+
+    def resume(self) -> None:
+        """Let them in again."""
+
+    def close(self) -> None:
+        """Let nobody in any more, and take the place away."""
+
+
+class VhostUserListener(Protocol):
+    """A place where the clients of a vhost-user export arrive, one at a time."""
 
     def config_changed(self) -> None:
         """Tell the client that the device's configuration is another one."""
 
     async def close(self) -> None:
-        """Stop listening, and cut off the client."""
+        """Let nobody in any more, and cut off the client once its requests are done."""
+
+
+class ExportHost(Protocol):
+    """A process, as far as exports need one: it listens for them."""
+
+    def listen(self, address: Mapping[str, Any], connect: Connect) -> Listener:
+        """Listen for peers at `address`.
+
+        :param address: SocketAddress, plain JSON values
+        :raises GenericError: it cannot listen there
+        :raises NotServed: the process does not listen for anybody
+        """
+
+    def listen_vhost_user(
+        self, address: Mapping[str, Any], make_device: MakeDevice, report: Callable[[str], None]
+    ) -> VhostUserListener:
+        """Listen for clients of a vhost-user device.
+
+        :param address: SocketAddress, plain JSON values
+        :param make_device: makes the device that serves a client
+        :param report: takes complaints about clients
+        :raises GenericError: it cannot listen there
+        :raises NotServed: the process does not listen for anybody
+        """
 
 
 class Objects(Protocol):
@@ -38,46 +107,8 @@ class Objects(Protocol):
         """Whether there is one of this id and type."""
 
 
-ListenNbd = Callable[[Mapping[str, Any], int, int], NbdServer]
-"""Starts an NBD server, given a SocketAddress, the most clients and the seconds that a
-handshake may take."""
-
-
-class Link(Protocol):
-    """The connection that a device belongs to."""
-
-    def watch(self, fd: int, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever `fd` can be read.
-
-        :raises OSError: it cannot be waited for
-        """
-
-    def unwatch(self, fd: int) -> None:
-        """Do not any more."""
-
-    def later(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when others have had their turn."""
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a request; the connection outlives it."""
-
-    def cut(self) -> None:
-        """End the connection."""
-
-
-MakeDevice = Callable[[Link], "VhostUserDevice"]
-"""Makes the device that serves a client."""
-
-ListenVhostUser = Callable[[Mapping[str, Any], MakeDevice], VhostUserServer]
-"""Starts a vhost-user server, given a SocketAddress and what makes a client's device."""
-
-
-class ExportHost(Protocol):
+class ExportingMachine(Protocol):
     """A machine, as far as exports go."""
-
-    nbd_server: NbdServer | None
-    listen_nbd: ListenNbd | None
-    listen_vhost_user: ListenVhostUser | None
 
     @property
     def graph(self) -> Graph:
@@ -88,5 +119,13 @@ class ExportHost(Protocol):
         """The exports there are."""
 
     @property
+    def nbd(self) -> NbdControl:
+        """What starts and stops its NBD server."""
+
+    @property
     def objects(self) -> Objects:
         """Objects, iothreads among them."""
+
+    @property
+    def host(self) -> ExportHost:
+        """The process that it lives in."""

@@ -5,10 +5,9 @@ A process may hold any number of machines; a monitor belongs to one.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from qmpd import __version__
 from qmpd.base.run_state import RunState
@@ -18,11 +17,13 @@ from qmpd.block.model.graph import Graph
 from qmpd.block.model.services import Say, Services
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.export.exports import BlockExports
+from qmpd.export.nbd.control import NbdControl
 from qmpd.jobs.core.job_list import JobTable
 from qmpd.loop.events import EventBus
 from qmpd.machine.devices.board import Board
 from qmpd.machine.devices.tree import DeviceTree
 from qmpd.machine.drives.options import Drives
+from qmpd.machine.host import NoHost
 from qmpd.machine.objects import ObjectContainer
 from qmpd.profile.personality import Personality
 from qmpd.qapi.runtime.policy import CompatPolicy
@@ -31,30 +32,17 @@ if TYPE_CHECKING:
     from random import Random
 
     from qmpd.block.images import Storage
-    from qmpd.export.host import ListenNbd, ListenVhostUser, NbdServer
     from qmpd.loop.clocks import Clocks
+    from qmpd.machine.host import Host
 
 PACKAGE: Final = f"qmpd-{__version__}"
 """What query-version and the greeting say where QEMU names its package."""
 
 
-def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """What a machine is, as its command line would say; it runs from the start by default.
 
-
-def _print_error(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
-
-
-class Machine:
-    """A machine, running from the start unless told otherwise.
-
-    :param clocks: its time, and what runs its tasks
-    :param storage: where the bytes of its images live
-    :param random: where names that it makes up come from
-    :param thread_id: what queries tell as the id of its threads
     :param personality: which of QEMU's programs it passes for
     :param name: guest name of query-name, None for none
     :param uuid: UUID of query-uuid, in its canonical form
@@ -63,35 +51,47 @@ class Machine:
     :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
     :param cpus: how many CPUs it passes for having; machine type none has no CPU
     :param board: the buses and devices that it has from the start
-    :param stdout: takes what HMP's qemu-io prints; the process's standard output if absent
-    :param stderr: takes its complaints; the process's standard error if absent
+    """
+
+    personality: Personality = Personality.SYSTEM
+    name: str | None = None
+    uuid: str = "00000000-0000-0000-0000-000000000000"
+    compat: CompatPolicy = field(default_factory=CompatPolicy)
+    paused: bool = False
+    preconfig: bool = False
+    cpus: int = 0
+    board: Board = field(default_factory=Board)
+
+
+class Machine:
+    """A machine, running from the start unless told otherwise.
+
+    :param clocks: its time, and what runs its tasks
+    :param storage: where the bytes of its images live
+    :param config: what it is
+    :param host: the process that it lives in
+    :param random: where names that it makes up come from
+    :param thread_id: what queries tell as the id of its threads
     """
 
     def __init__(
         self,
         clocks: Clocks,
         storage: Storage,
+        config: MachineConfig | None = None,
         *,
+        host: Host | None = None,
         random: Random,
         thread_id: int,
-        personality: Personality = Personality.SYSTEM,
-        name: str | None = None,
-        uuid: str = "00000000-0000-0000-0000-000000000000",
-        compat: CompatPolicy | None = None,
-        paused: bool = False,
-        preconfig: bool = False,
-        cpus: int = 0,
-        board: Board | None = None,
-        stdout: Callable[[str], None] = _print,
-        stderr: Callable[[str], None] = _print_error,
     ) -> None:
+        config = MachineConfig() if config is None else config
+        self.personality = config.personality
+        self.name = config.name
+        self.uuid = config.uuid
+        self.compat = config.compat
+        self.cpus = config.cpus
+        self.host: Host = NoHost() if host is None else host
         self.clock = clocks.realtime
-        self.personality = personality
-        self.name = name
-        self.uuid = uuid
-        self.compat = CompatPolicy() if compat is None else compat
-        self.stdout = stdout
-        self.stderr = stderr
         self.events = EventBus(clocks.host)
         self.services = Services(
             loop=clocks.realtime,
@@ -99,32 +99,26 @@ class Machine:
             emit=self.events.emit,
             storage=Storages(storage),
             random=random,
-            say=Say(stdout, self._report),
+            say=Say(self.host.print, self._report_line),
             thread_id=thread_id,
         )
         self.graph = Graph(self.services)
         self.exports = BlockExports(self.graph, emit=self.events.emit)
-        self.nbd_server: NbdServer | None = None
-        self.listen_nbd: ListenNbd | None = None
-        self.listen_vhost_user: ListenVhostUser | None = None
+        self.nbd = NbdControl(clocks.realtime, self.exports, self.host)
         self.jobs = JobTable(emit=self.events.emit, clock=clocks.realtime)
         self.objects = ObjectContainer(self.graph.throttle_groups, thread_id)
-        self.devices = DeviceTree(self, Board() if board is None else board)
+        self.devices = DeviceTree(self, config.board)
         self.drives = Drives(self.graph, self.devices)
-        self.in_preconfig = preconfig
-        self.cpus = cpus
-        self._autostart = not paused
+        self.in_preconfig = config.preconfig
+        self._autostart = not config.paused
         self.run_state = RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
         self._jobs_ended = False
-        self.on_shutdown: Callable[[], None] | None = None
-        self.chardevs: Callable[[], list[dict[str, Any]]] = list
-        """Tells the ChardevInfo of every character device of the process."""
-        if self._autostart and not preconfig:
+        if self._autostart and not config.preconfig:
             self.run_state = RunState.RUNNING
 
-    def _report(self, complaint: str) -> None:
-        self.stderr(f"{complaint}\n")
+    def _report_line(self, complaint: str) -> None:
+        self.host.report(f"{complaint}\n")
 
     @property
     def run_state(self) -> RunState:
@@ -219,7 +213,7 @@ class Machine:
             self.cont()
 
     def request_shutdown(self, reason: str) -> None:
-        """Begin to end: SHUTDOWN (system emulator only), and the server is told.
+        """Begin to end: SHUTDOWN (system emulator only), and the host is told.
 
         :param reason: ``host-qmp-quit``, ``host-signal``, ...; the first one counts
         """
@@ -228,8 +222,7 @@ class Machine:
         self.shutdown_reason = reason
         if self.personality is Personality.SYSTEM:
             self.events.emit("SHUTDOWN", {"guest": False, "reason": reason})
-        if self.on_shutdown is not None:
-            self.on_shutdown()
+        self.host.shut_down(reason)
 
     async def end_jobs(self) -> None:
         """End exports, let all requests under way end, and cancel every job; nothing moves then.
@@ -237,9 +230,7 @@ class Machine:
         As in QEMU the drained section has no end: limits of speed must not hold up the jobs.
         """
         await self.exports.close_all()
-        if self.nbd_server is not None:
-            server, self.nbd_server = self.nbd_server, None
-            await server.close()
+        await self.nbd.close()
         if not self._jobs_ended:
             self._jobs_ended = True
             if self.personality is Personality.SYSTEM:

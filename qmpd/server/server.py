@@ -7,9 +7,9 @@ import os
 import sys
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.console import write
 from qmpd.errors import GenericError
 from qmpd.monitor.monitors import Monitors
 from qmpd.profile.personality import Personality
@@ -18,16 +18,18 @@ from qmpd.server.chardev.chardev import Chardev, ChardevTable
 from qmpd.server.chardev.stdio import StdioChardev
 
 if TYPE_CHECKING:
-    from qmpd.export.host import MakeDevice
+    from qmpd.export.host import Connect
+    from qmpd.export.vhost_user.device import MakeDevice
     from qmpd.loop.clock import Task
+    from qmpd.machine.host import Host
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
     from qmpd.monitor.journal import Journal
     from qmpd.monitor.monitor import Monitor
     from qmpd.monitor.qmp_monitor import QmpMonitor
     from qmpd.server.address import SocketAddress
-    from qmpd.server.nbd_server import NbdServer
-    from qmpd.server.vhost_user_server import VhostUserServer
+    from qmpd.server.listener import SocketListener
+    from qmpd.server.vhost_user_listener import VhostUserListener
 
 LOG = logging.getLogger("qmpd.server")
 
@@ -45,35 +47,34 @@ def new_event_loop() -> AbstractEventLoop:
 
 
 class Server:
-    """Serves one machine on any number of character devices.
+    """Serves one machine on any number of character devices; it is the machine's `Host`.
 
     :param loop: what everything runs on
-    :param machine: the machine, whose clock follows the same loop
+    :param make_machine: makes the machine, given its host; its clock follows the same loop
     :param journal: records all QMP traffic
     """
 
     def __init__(
         self,
         loop: AbstractEventLoop,
-        machine: Machine,
+        make_machine: Callable[[Host], Machine],
         journal: Journal | None = None,
     ) -> None:
         self.loop = loop
-        self.machine = machine
-        machine.chardevs = self._chardev_infos
         self.chardevs = ChardevTable()
-        self.monitors = Monitors(machine, journal)
-        self.on_ended: Callable[[], None] | None = None
-        """Called when the machine has been shut down and all replies are written."""
         self._started = False
         self._ending = False
         # on a single one, to look out for the client would keep it from running
         self._several_cpus = len(os.sched_getaffinity(0)) > 1
-        machine.on_shutdown = self._shutdown_begins
-        machine.listen_nbd = self._listen_nbd
-        machine.listen_vhost_user = self._listen_vhost_user
+        self.on_ended: Callable[[], None] | None = None
+        """Called when the machine has been shut down and all replies are written."""
+        self.machine = make_machine(self)
+        self.monitors = Monitors(self.machine, journal)
 
-    def _chardev_infos(self) -> list[dict[str, Any]]:
+    # What the machine asks of it (`Host`)
+
+    def chardev_infos(self) -> list[dict[str, Any]]:
+        """Tell of every character device of the process."""
         return [
             {
                 "label": chardev.label,
@@ -95,31 +96,60 @@ class Server:
             raise GenericError(f"File descriptor named '{address.fd}' has not been found")
         return address
 
-    def _listen_nbd(
-        self, address: Mapping[str, Any], max_connections: int, handshake_seconds: int
-    ) -> NbdServer:
-        from qmpd.export.nbd.control import nbd_exports
-        from qmpd.server.nbd_server import NbdServer
+    def listen(self, address: Mapping[str, Any], connect: Connect) -> SocketListener:
+        """Listen for NBD clients at `address`.
 
-        return NbdServer(
-            self.loop,
-            self.machine.clock,
-            self._address(address),
-            partial(nbd_exports, self.machine.exports),
-            max_connections=max_connections,
-            handshake_seconds=handshake_seconds,
+        :raises GenericError: it cannot listen there
+        """
+        from qmpd.server.listener import SocketListener
+
+        return SocketListener(self.loop, self._address(address), connect)
+
+    def listen_vhost_user(
+        self, address: Mapping[str, Any], make_device: MakeDevice, report: Callable[[str], None]
+    ) -> VhostUserListener:
+        """Listen for vhost-user clients at `address`.
+
+        :raises GenericError: it cannot listen there
+        """
+        from qmpd.server.vhost_user_listener import VhostUserListener
+
+        return VhostUserListener(
+            self.loop, self.machine.clock, self._address(address), make_device, report
         )
 
-    def _listen_vhost_user(self, address: Mapping[str, Any], device: MakeDevice) -> VhostUserServer:
-        from qmpd.server.vhost_user_server import VhostUserServer
+    def print(self, text: str) -> None:
+        """Write to standard output, after whatever a monitor there has said before."""
+        for chardev in self.chardevs:
+            if isinstance(chardev, StdioChardev):
+                self.monitors.flush()
+                chardev.write(text.encode())
+                return
+        write(sys.stdout, text)
 
-        return VhostUserServer(
-            self.loop,
-            self.machine.clock,
-            self._address(address),
-            device,
-            self.machine.services.say.report,
-        )
+    def report(self, text: str) -> None:
+        """Write to standard error."""
+        write(sys.stderr, text)
+
+    def shut_down(self, reason: str) -> None:
+        """End the machine, once the present command has been answered."""
+        LOG.info("shutdown: %s", reason)
+        if reason == "host-signal":
+            # a command that waits for ever must not keep the process alive
+            self.monitors.dispatcher.close()
+            self.loop.call_soon(self._end)
+        else:
+            self.monitors.stop(self._end)
+
+    def abort(self) -> None:
+        """End the process as a crash would."""
+        os.abort()
+
+    def raise_signal(self, number: int) -> None:
+        """Send this process a signal."""
+        os.kill(os.getpid(), number)
+
+    # What the program does with it
 
     def may_linger(self) -> bool:
         """Whether nothing but the next request is to be expected: see `Stream`."""
@@ -150,16 +180,6 @@ class Server:
         except GenericError:
             self.monitors.remove(monitor)
             raise
-
-    def print(self, text: str) -> None:
-        """Write to standard output, after whatever a monitor there has said before."""
-        for chardev in self.chardevs:
-            if isinstance(chardev, StdioChardev):
-                self.monitors.flush()
-                chardev.write(text.encode())
-                return
-        sys.stdout.write(text)
-        sys.stdout.flush()
 
     def run_now(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine of the machine to its end, before the server runs.
@@ -198,15 +218,6 @@ class Server:
         """End because signal `number` came from process `sender`."""
         LOG.info("signal %d from pid %d", number, sender)
         self.machine.request_shutdown("host-signal")
-
-    def _shutdown_begins(self) -> None:
-        LOG.info("shutdown: %s", self.machine.shutdown_reason)
-        if self.machine.shutdown_reason == "host-signal":
-            # a command that waits for ever must not keep the process alive
-            self.monitors.dispatcher.close()
-            self.loop.call_soon(self._end)
-        else:
-            self.monitors.stop(self._end)
 
     def _end(self) -> None:
         """Let jobs and nodes go (their events are still sent), then say so."""

@@ -12,7 +12,7 @@ from tests.support.machines import TestMachine
 
 ADDRESS = {"type": "unix", "path": "/nowhere/x.sock"}
 EXPORTS: dict[str, tuple[dict[str, Any], str]] = {
-    "vhost-user-blk": ({"addr": ADDRESS}, "are served by the programs of qmpd alone"),
+    "vhost-user-blk": ({"addr": ADDRESS}, "need a machine that is served"),
     "fuse": ({"mountpoint": "/dev/null"}, "'/dev/null' is not a regular file"),
     "vduse-blk": ({"name": "x", "queue-size": 2}, "queue-size is invalid"),
 }

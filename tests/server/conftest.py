@@ -49,8 +49,8 @@ class Served:
 
     def __init__(self, folder: Path, monitors: int) -> None:
         loop = asyncio.get_running_loop()
-        self.machine = bare_machine(LoopClock(loop))
-        self.server = Server(loop, self.machine)
+        self.server = Server(loop, lambda host: bare_machine(LoopClock(loop), host=host))
+        self.machine = self.server.machine
         self.ended = asyncio.Event()
         self.server.on_ended = self.ended.set
         self.folder = folder

@@ -8,17 +8,32 @@ from typing import Any
 from qmpd.block.images import MemoryStorage, Storage
 from qmpd.loop.clock import VirtualClock
 from qmpd.loop.clocks import Clocks
-from qmpd.machine.machine import Machine
+from qmpd.machine.host import NoHost
+from qmpd.machine.machine import Machine, MachineConfig
 from qmpd.monitor.qmp.dispatch import dispatch
 from qmpd.profile.personality import Personality
 from qmpd.wire.session import NO_ID, Request, Session
+
+
+class Console(NoHost):
+    """A host that keeps what is printed."""
+
+    def __init__(self) -> None:
+        self.printed: list[str] = []
+        self.complaints: list[str] = []
+
+    def print(self, text: str) -> None:
+        self.printed.append(text)
+
+    def report(self, text: str) -> None:
+        self.complaints.append(text)
 
 
 class TestMachine:
     """A machine on a virtual clock, with a session past negotiation.
 
     :param storage: where its images live; memory if absent
-    :param options: further arguments of `Machine`
+    :param options: further arguments of `MachineConfig`
     """
 
     __test__ = False
@@ -32,17 +47,15 @@ class TestMachine:
     ) -> None:
         self.clock = VirtualClock()
         clocks = Clocks.of(self.clock, has_guest=personality is Personality.SYSTEM)
-        self.printed: list[str] = []
-        self.complaints: list[str] = []
+        console = Console()
+        self.printed, self.complaints = console.printed, console.complaints
         self.machine = Machine(
             clocks,
             MemoryStorage() if storage is None else storage,
+            MachineConfig(personality=personality, **options),
+            host=console,
             random=Random(0),
             thread_id=1,
-            personality=personality,
-            stdout=self.printed.append,
-            stderr=self.complaints.append,
-            **options,
         )
         self.events: list[tuple[str, Any]] = []
         self.machine.events.subscribe(lambda record: self.events.append((record.name, record.data)))

@@ -68,6 +68,7 @@ def _answer_probe(program: Program, option: Option) -> None:
 def _run(program: Program, options: list[Option]) -> int:
     from qmpd.cli.host import JOURNAL_VARIABLE, STORAGE_VARIABLE, Host, Hosting
     from qmpd.cli.storage_daemon.options import StorageDaemonOptions
+    from qmpd.machine.machine import MachineConfig
     from qmpd.profile.personality import Personality
 
     pid_file = next((o.argument for o in reversed(options) if o.name == "pidfile"), None)
@@ -82,8 +83,8 @@ def _run(program: Program, options: list[Option]) -> int:
     host.begin()
     host.build(
         os.environ.get(STORAGE_VARIABLE, "host"),
+        MachineConfig(personality=Personality.STORAGE_DAEMON),
         os.environ.get(JOURNAL_VARIABLE),
-        personality=Personality.STORAGE_DAEMON,
     )
     setup = StorageDaemonOptions(host)
     try:

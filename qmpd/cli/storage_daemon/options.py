@@ -97,10 +97,7 @@ class StorageDaemonOptions:
         server.run_now(add_export(server.machine, options))
 
     def _nbd_server(self, text: str) -> None:
-        from qmpd.export.nbd.control import start_server
-
-        server = self._host.server
-        server.run_now(start_server(server.machine, read_nbd_server(text)))
+        self._host.server.machine.nbd.start(read_nbd_server(text))
 
     def _trace(self, text: str) -> None:
         name = text.split(",", 1)[0]

@@ -57,6 +57,7 @@ def _run(program: Program, config: SystemConfig) -> int:
     from qmpd.cli.host import JOURNAL_VARIABLE, STORAGE_VARIABLE, Host, Hosting
     from qmpd.cli.system.board_options import board_of
     from qmpd.cli.system.setup import SystemSetup
+    from qmpd.machine.machine import MachineConfig
     from qmpd.profile.personality import Personality
     from qmpd.qapi.runtime.policy import CompatPolicy
 
@@ -73,16 +74,18 @@ def _run(program: Program, config: SystemConfig) -> int:
     policy = {name.replace("-", "_"): value for name, value in config.compat.items()}
     host.build(
         os.environ.get(STORAGE_VARIABLE, "host"),
+        MachineConfig(
+            personality=Personality.SYSTEM,
+            name=config.name,
+            uuid=config.uuid,
+            compat=CompatPolicy(**policy),  # type: ignore[arg-type]
+            paused=config.paused,
+            preconfig=config.preconfig,
+            cpus=config.machine.cpus,
+            board=board_of(config),
+        ),
         os.environ.get(JOURNAL_VARIABLE),
         harness=harness,
-        personality=Personality.SYSTEM,
-        name=config.name,
-        uuid=config.uuid,
-        compat=CompatPolicy(**policy),  # type: ignore[arg-type]
-        paused=config.paused,
-        preconfig=config.preconfig,
-        cpus=config.machine.cpus,
-        board=board_of(config),
     )
     try:
         SystemSetup(host, config).run()

@@ -1,8 +1,9 @@
-"""Starting the NBD server, and adding exports to it."""
+"""Starting and stopping the NBD server of a machine (QEMU's blockdev-nbd.c)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import GenericError, NotServed
@@ -11,48 +12,73 @@ from qmpd.export.nbd.export import NbdExport, check_names, find_bitmaps
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.export.exports import BlockExports
-    from qmpd.export.host import ExportHost, NbdServer
+    from qmpd.export.host import ExportHost, ExportingMachine
+    from qmpd.export.nbd.server import NbdServer
+    from qmpd.loop.clock import Clock
 
 
-async def start_server(host: ExportHost, options: Mapping[str, Any]) -> None:
-    """Start the NBD server.
+class NbdControl:
+    """The one NBD server that a machine may have.
 
-    :param options: NbdServerOptions, plain JSON values
-    :raises QmpError: QEMU's texts
+    :param clock: what its connections run on
+    :param exports: all exports of the machine
+    :param host: the process, which listens
     """
-    if host.nbd_server is not None:
-        raise GenericError("NBD server already running")
-    for name in ("tls-creds", "tls-authz"):
-        if name in options:
-            raise NotServed(f"Option '{name}' of the NBD server is not served by qmpd")
-    if host.listen_nbd is None:
-        raise NotServed("The NBD server is served by the programs of qmpd alone")
-    host.nbd_server = host.listen_nbd(
-        options["addr"],
-        options.get("max-connections", 100),
-        options.get("handshake-max-seconds", 10),
-    )
 
+    def __init__(self, clock: Clock, exports: BlockExports, host: ExportHost) -> None:
+        self._clock = clock
+        self._exports = exports
+        self._host = host
+        self._server: NbdServer | None = None
 
-async def stop_server(host: ExportHost) -> None:
-    """Take all NBD exports away, and stop the server.
+    @property
+    def server(self) -> NbdServer:
+        """The running server.
 
-    :raises GenericError: it does not run
-    """
-    server = running_server(host)
-    await host.exports.close_all(NbdExport.export_type)
-    await server.close()
-    host.nbd_server = None
+        :raises GenericError: it does not run
+        """
+        if self._server is None:
+            raise GenericError("NBD server not running")
+        return self._server
 
+    def start(self, options: Mapping[str, Any]) -> None:
+        """Start the server.
 
-def running_server(host: ExportHost) -> NbdServer:
-    """The NBD server.
+        :param options: NbdServerOptions, plain JSON values
+        :raises QmpError: QEMU's texts
+        """
+        if self._server is not None:
+            raise GenericError("NBD server already running")
+        for name in ("tls-creds", "tls-authz"):
+            if name in options:
+                raise NotServed(f"Option '{name}' of the NBD server is not served by qmpd")
+        # loaded once it is wanted: a daemon greets before
+        from qmpd.export.nbd.server import NbdServer
 
-    :raises GenericError: it does not run
-    """
-    if host.nbd_server is None:
-        raise GenericError("NBD server not running")
-    return host.nbd_server
+        server = NbdServer(
+            self._clock,
+            partial(nbd_exports, self._exports),
+            max_connections=options.get("max-connections", 100),
+            handshake_seconds=options.get("handshake-max-seconds", 10),
+        )
+        server.listener = self._host.listen(options["addr"], server.connect)
+        self._server = server
+
+    async def stop(self) -> None:
+        """Take all NBD exports away, and stop the server.
+
+        :raises GenericError: it does not run
+        """
+        server = self.server
+        await self._exports.close_all(NbdExport.export_type)
+        await server.close()
+        self._server = None
+
+    async def close(self) -> None:
+        """Stop the server if it runs: the machine ends."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            await server.close()
 
 
 def nbd_exports(exports: BlockExports) -> list[NbdExport]:
@@ -64,17 +90,19 @@ def nbd_exports(exports: BlockExports) -> list[NbdExport]:
     ]
 
 
-def create_nbd(host: ExportHost, backend: BlockBackend, options: Mapping[str, Any]) -> NbdExport:
+def create_nbd(
+    machine: ExportingMachine, backend: BlockBackend, options: Mapping[str, Any]
+) -> NbdExport:
     """An export by the NBD server.
 
     :param backend: what it is read and written by
     :param options: BlockExportOptions of type nbd, plain JSON values
     :raises GenericError: QEMU's texts
     """
-    server = running_server(host)
+    server = machine.nbd.server
     name = options.get("name", options["node-name"])
     check_names(name, options.get("description"))
-    if any(export.name == name for export in nbd_exports(host.exports)):
+    if any(export.name == name for export in nbd_exports(machine.exports)):
         raise GenericError(f"NBD server already has export named '{name}'")
     node = backend.node
     assert node is not None

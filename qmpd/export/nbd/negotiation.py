@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from qmpd.block.model.limits import BlockLimits
 from qmpd.export.nbd.export import Context, NbdExport
@@ -41,10 +41,10 @@ class Channel(Protocol):
         """
 
     async def write(self, data: bytes) -> None:
-        """Send bytes."""
+        """Send bytes.
 
-    async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine of the block layer."""
+        :raises Disconnected: the client has been cut off
+        """
 
     def attach(self, export: NbdExport) -> None:
         """The client uses an export from now on."""

@@ -144,13 +144,13 @@ class NbdSession:
     ) -> None:
         if request.command == Command.READ:
             if request.flags & CommandFlag.FUA:
-                await self._channel.run(self._backend.flush())
+                await self._backend.flush()
             await self._read(request)
             return
         if request.command == Command.BLOCK_STATUS:
             await self._block_status(request, contexts)
             return
-        await self._channel.run(self._change(request, payload))
+        await self._change(request, payload)
         if self._mode is Mode.EXTENDED:
             await self._chunk(request, ChunkType.NONE, b"", last=True)
         else:
@@ -202,7 +202,7 @@ class NbdSession:
     async def _read(self, request: _Request) -> None:
         offset, length = request.offset, request.length
         if not self._structured:
-            data: bytes = await self._channel.run(self._backend.pread(offset, length))
+            data: bytes = await self._backend.pread(offset, length)
             header = SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, 0, request.cookie)
             await self._channel.write(header + data)
             return
@@ -214,13 +214,13 @@ class NbdSession:
         while offset < end:
             zero, count = False, end - offset
             if not whole:
-                zero, count = await self._channel.run(self._is_hole(offset, end - offset))
+                zero, count = await self._is_hole(offset, end - offset)
             last = offset + count == end
             if zero:
                 hole = struct.pack(">QI", offset, count)
                 await self._chunk(request, ChunkType.OFFSET_HOLE, hole, last=last)
             else:
-                data = await self._channel.run(self._backend.pread(offset, count))
+                data = await self._backend.pread(offset, count)
                 shown = struct.pack(">Q", offset) + data
                 await self._chunk(request, ChunkType.OFFSET_DATA, shown, last=last)
             offset += count
@@ -231,7 +231,7 @@ class NbdSession:
 
     async def _block_status(self, request: _Request, contexts: list[tuple[int, Context]]) -> None:
         for position, (number, context) in enumerate(contexts, 1):
-            extents: list[list[int]] = await self._channel.run(_extents(context, request))
+            extents: list[list[int]] = await _extents(context, request)
             if self._mode is Mode.EXTENDED:
                 data = struct.pack(">II", number, len(extents))
                 data += b"".join(struct.pack(">QQ", *pair) for pair in extents)

@@ -37,7 +37,7 @@ from qmpd.export.vhost_user.virtio_blk import WCE_OFFSET, Malformed, VirtioBlk
 from qmpd.export.vhost_user.virtqueue import Element, Virtqueue
 
 if TYPE_CHECKING:
-    from qmpd.export.host import Link
+    from qmpd.export.vhost_user.link import Link
 
 
 class VhostUserDevice:
@@ -381,3 +381,7 @@ _HANDLERS: Final = MappingProxyType[int, _Handler](
     }
 )
 """What each message does.  Messages of features that are not offered are not known."""
+
+
+MakeDevice = Callable[["Link"], VhostUserDevice]
+"""Makes the device that serves the client behind a link."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from qmpd.errors import GenericError, NotServed
+from qmpd.errors import GenericError
 from qmpd.export.exports import BlockExport
 from qmpd.export.vhost_user.device import VhostUserDevice
 from qmpd.export.vhost_user.virtio_blk import VirtioBlk
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
-    from qmpd.export.host import ExportHost, VhostUserServer
+    from qmpd.export.host import ExportingMachine, VhostUserListener
 
 MIN_BLOCK: Final = 512
 MAX_BLOCK: Final = 2 << 20
@@ -23,15 +23,15 @@ MAX_BLOCK: Final = 2 << 20
 class VhostUserBlkExport(BlockExport):
     """A node behind a socket to which one client at a time can connect.
 
-    :param server: what listens there
+    :param listener: what listens there
     """
 
     export_type: ClassVar[str] = "vhost-user-blk"
 
-    def __init__(self, export_id: str, backend: BlockBackend, server: VhostUserServer) -> None:
+    def __init__(self, export_id: str, backend: BlockBackend, listener: VhostUserListener) -> None:
         super().__init__(export_id, backend)
-        self._server = server
-        backend.on_resize = server.config_changed
+        self._listener = listener
+        backend.on_resize = listener.config_changed
 
     @property
     def in_use(self) -> bool:
@@ -41,21 +41,21 @@ class VhostUserBlkExport(BlockExport):
     async def close_clients(self) -> None:
         """See `BlockExport.close_clients`."""
         self.backend.on_resize = None
-        await self._server.close()
+        await self._listener.close()
 
     def deleted(self) -> None:
         """See `BlockExport.deleted`."""
 
 
 def create_vhost_user(
-    host: ExportHost, backend: BlockBackend, options: Mapping[str, Any]
+    machine: ExportingMachine, backend: BlockBackend, options: Mapping[str, Any]
 ) -> VhostUserBlkExport:
     """An export of type vhost-user-blk, listening.
 
     :param backend: what it is read and written by
     :param options: BlockExportOptions of this type, plain JSON values
     :raises GenericError: QEMU's texts
-    :raises NotServed: there is no server in this process
+    :raises NotServed: the machine's process listens for nobody
     """
     block_size = options.get("logical-block-size", MIN_BLOCK)
     check_block_size(block_size)
@@ -64,14 +64,13 @@ def create_vhost_user(
         raise GenericError("num-queues must be greater than 0")
     if options["addr"]["type"] not in ("unix", "fd"):
         raise GenericError("Only socket address types 'unix' and 'fd' are supported")
-    if host.listen_vhost_user is None:
-        raise NotServed("Exports of type 'vhost-user-blk' are served by the programs of qmpd alone")
     blk = VirtioBlk(
         backend, writable=options.get("writable", False), block_size=block_size, queues=queues
     )
-    report: Callable[[str], None] = host.graph.services.say.report
-    server = host.listen_vhost_user(options["addr"], partial(VhostUserDevice, blk, report))
-    return VhostUserBlkExport(options["id"], backend, server)
+    report = machine.graph.services.say.report
+    make_device = partial(VhostUserDevice, blk, report)
+    listener = machine.host.listen_vhost_user(options["addr"], make_device, report)
+    return VhostUserBlkExport(options["id"], backend, listener)
 
 
 def check_block_size(size: int) -> None:

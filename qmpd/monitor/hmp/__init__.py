@@ -2,7 +2,7 @@
 
 Serves QMP's human-monitor-command and the interactive monitors alike.  What
 QEMU prints in the monitor is returned; what its qemu-io prints on the
-process's own standard output or error goes to the machine's `stdout`, `stderr`.
+process's own standard output or error goes to the machine's host.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ async def run(machine: Machine, command_line: str, ask: Ask) -> str:
 
     :param ask: runs a QMP command
     """
-    line = Line(command_line, machine.stdout)
+    line = Line(command_line, machine.host.print)
     try:
         text = await _run(machine, line, ask)
     except UsageError as error:

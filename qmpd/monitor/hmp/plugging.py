@@ -27,12 +27,12 @@ async def device_add(machine: Machine, arguments: Arguments) -> str:
 
     # QEMU reads the options with the line, when the monitor is not yet the place to complain
     def warn(text: str, hint: str | None) -> None:
-        machine.stderr(_warning(text, hint))
+        machine.host.report(_warning(text, hint))
 
     try:
         opts = parse_opts(groups.DEVICE, arguments["device"], warn)
     except GenericError as error:
-        machine.stderr(f"{error.desc}\n" + (f"{error.hint}\n" if error.hint else ""))
+        machine.host.report(f"{error.desc}\n" + (f"{error.hint}\n" if error.hint else ""))
         raise UsageError('Try "help device_add" for more information\n') from None
     if opts.wants_help:
         raise NotServed("qmpd does not show the help of devices in the human monitor")

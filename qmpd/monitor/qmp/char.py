@@ -12,4 +12,4 @@ CHAR = CommandTable()
 @CHAR.command("query-chardev")
 def query_chardev(context: Context, _: None) -> list[dict[str, Any]]:
     """All character devices of the process."""
-    return context.machine.chardevs()
+    return context.machine.host.chardev_infos()

@@ -11,6 +11,7 @@ from qmpd.monitor.qmp.handlers import Context
 from qmpd.monitor.qmp.served import SERVED
 from qmpd.profile.models.command_table import COMMANDS
 from qmpd.profile.personality import offers
+from qmpd.qapi.runtime.policy import Crash
 from qmpd.wire.encode import Raw
 
 if TYPE_CHECKING:
@@ -32,14 +33,18 @@ async def dispatch(machine: Machine, session: Session, request: Request) -> Any:
     info = COMMANDS.get(name)
     if info is None or not offers(machine.personality, name):
         raise CommandNotFound(f"The command {name} has not been found")
-    machine.compat.check_command(info)
-    if request.oob and not info.allow_oob:
-        raise GenericError(f"The command {name} does not support OOB")
-    if machine.in_preconfig and not info.allow_preconfig:
-        raise GenericError(
-            f"The command '{name}' is permitted only after machine initialization has completed"
-        )
-    arguments = _arguments(machine, info, request.arguments)
+    try:
+        machine.compat.check_command(info)
+        if request.oob and not info.allow_oob:
+            raise GenericError(f"The command {name} does not support OOB")
+        if machine.in_preconfig and not info.allow_preconfig:
+            raise GenericError(
+                f"The command '{name}' is permitted only after machine initialization has completed"
+            )
+        arguments = _arguments(machine, info, request.arguments)
+    except Crash:
+        machine.host.abort()
+        raise
     handler = SERVED.get(name)
     if handler is None:
         raise NotServed(f"The command {name} is not served by qmpd yet")

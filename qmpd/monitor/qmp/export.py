@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import GenericError
 from qmpd.export.add import add_export
-from qmpd.export.nbd.control import running_server, start_server, stop_server
 from qmpd.export.nbd.export import NbdExport
 from qmpd.monitor.qmp.handlers import CommandTable, Context
 
@@ -22,9 +21,9 @@ EXPORT = CommandTable()
 
 
 @EXPORT.command("nbd-server-start")
-async def nbd_server_start(context: Context, _: Any) -> None:
+def nbd_server_start(context: Context, _: Any) -> None:
     """Start the NBD server."""
-    await start_server(context.machine, _flat_address(context.raw))
+    context.machine.nbd.start(_flat_address(context.raw))
 
 
 def _flat_address(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def _flat_address(raw: Mapping[str, Any]) -> dict[str, Any]:
 @EXPORT.command("nbd-server-stop")
 async def nbd_server_stop(context: Context, _: None) -> None:
     """Take all NBD exports away, and stop the server."""
-    await stop_server(context.machine)
+    await context.machine.nbd.stop()
 
 
 @EXPORT.command("block-export-add")
@@ -55,7 +54,7 @@ async def block_export_del(context: Context, arguments: BlockExportDelArguments)
 async def nbd_server_add(context: Context, arguments: NbdServerAddOptions) -> None:
     """Export a device or node by NBD, in the words of before block-export-add."""
     machine = context.machine
-    running_server(machine)
+    _ = machine.nbd.server  # it must run
     node = machine.graph.lookup_device_or_node(arguments.device, arguments.device)
     name = arguments.device if arguments.name is None else arguments.name
     options: dict[str, Any] = {

@@ -6,7 +6,6 @@ is subject to a policy.  The defaults accept and show everything.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,12 +24,16 @@ InputPolicy = Literal["accept", "reject", "crash"]
 OutputPolicy = Literal["accept", "hide"]
 
 
+class Crash(Exception):
+    """A client used what the policy ``crash`` forbids: QEMU calls abort(3) there."""
+
+
 @dataclass(frozen=True, slots=True)
 class CompatPolicy:
     """What to do about interfaces that are deprecated, and about those that are unstable.
 
     The input policies say what happens when a client uses one: ``reject`` fails the
-    request, ``crash`` ends the process with SIGABRT and not a word, as QEMU does.
+    request, ``crash`` raises `Crash` and the host of the machine ends the process.
     The output policies say whether clients are shown any.
     """
 
@@ -53,6 +56,7 @@ class CompatPolicy:
         """Refuse a command that the policy does not allow.
 
         :raises CommandNotFound: ``Deprecated command drive-backup disabled by policy``
+        :raises Crash: the policy is to crash
         """
         self.check_input("command", info.name, info.features, CommandNotFound)
 
@@ -66,12 +70,13 @@ class CompatPolicy:
         """Refuse a thing called `name` with `features` where the policy does.
 
         :raises QmpError: of class `error`, with QEMU's text
+        :raises Crash: the policy is to crash
         """
         for feature, policy in self._input_policies():
             if feature not in features or policy == "accept":
                 continue
             if policy == "crash":
-                os.abort()
+                raise Crash
             raise error(f"{feature.capitalize()} {kind} {name} disabled by policy")
 
     def _input_policies(self) -> Iterator[tuple[str, InputPolicy]]:

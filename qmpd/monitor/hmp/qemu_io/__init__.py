@@ -34,7 +34,7 @@ async def run(machine: Machine, backend: BlockBackend, line: str) -> str:
         return ""
     command = IO_COMMANDS.get(words[0])
     if command is None:
-        machine.stderr(f'command "{words[0]}" not found\n')
+        machine.host.report(f'command "{words[0]}" not found\n')
         return ""
     if not _count_is_right(machine, command, words):
         return ""
@@ -46,7 +46,7 @@ async def run(machine: Machine, backend: BlockBackend, line: str) -> str:
     except Usage:
         io.out(usage)
     except GetoptError as error:
-        machine.stderr(f"{words[0]}: {error}\n")
+        machine.host.report(f"{words[0]}: {error}\n")
         io.out(usage)
     except UsageError as error:
         io.out(error.text)
@@ -65,7 +65,7 @@ def _count_is_right(machine: Machine, command: IoCommand, words: Sequence[str]) 
         expected = f"{low} arguments"
     else:
         expected = f"between {low} and {high} arguments"
-    machine.stderr(f"bad argument count {count} to {words[0]}, expected {expected}\n")
+    machine.host.report(f"bad argument count {count} to {words[0]}, expected {expected}\n")
     return False
 
 

@@ -58,7 +58,7 @@ class QemuIo:
 
     def out(self, text: str) -> None:
         """Print to the machine's standard output."""
-        self.machine.stdout(text)
+        self.machine.host.print(text)
 
     def report(
         self, verb: str, offset: int, count: int, total: int, began: int, terse: bool

@@ -160,16 +160,16 @@ async def sleep(io: QemuIo, words: list[str]) -> None:
 
 
 async def abort(io: QemuIo, words: list[str]) -> None:
-    """abort: end the process as a crash would."""
-    os.abort()
+    """abort: have the process end as a crash would."""
+    io.machine.host.abort()
 
 
 async def sigraise(io: QemuIo, words: list[str]) -> None:
-    """sigraise: send the process a signal."""
+    """sigraise: have the process sent a signal."""
     number = cvtnum(words[0])
     if number not in set(signal.Signals):
         return
-    os.kill(os.getpid(), number)
+    io.machine.host.raise_signal(number)
 
 
 def unsupported(format_text: str) -> Callable[[QemuIo, list[str]], Awaitable[None]]:

@@ -13,13 +13,13 @@ from qmpd.loop.clock import Waiter
 from qmpd.server import address as addresses
 
 if TYPE_CHECKING:
-    from qmpd.export.host import MakeDevice
+    from qmpd.export.vhost_user.device import MakeDevice
     from qmpd.loop.clock import Clock, Task
     from qmpd.server.address import SocketAddress
 
 
-class VhostUserServer:
-    """A listening socket.
+class VhostUserListener:
+    """A listening socket (`qmpd.export.host.VhostUserListener`).
 
     :param address: where it listens
     :param device: makes the device that serves a client
@@ -82,9 +82,9 @@ class VhostUserServer:
 class _Connection:
     """A client; it is gone when its requests are done."""
 
-    def __init__(self, server: VhostUserServer, sock: socket.socket) -> None:
-        self._server = server
-        self._loop = server.loop
+    def __init__(self, listener: VhostUserListener, sock: socket.socket) -> None:
+        self._listener = listener
+        self._loop = listener.loop
         self._sock = sock
         self._head = b""
         self._message: Message | None = None
@@ -94,7 +94,7 @@ class _Connection:
         self._requests = 0
         self._ending = False
         self._gone = Waiter()
-        self.device = server.device(self)
+        self.device = listener.device(self)
         self._loop.add_reader(sock.fileno(), self._readable)
 
     # What the device needs (`Link`)
@@ -109,12 +109,12 @@ class _Connection:
 
     def later(self, callback: Callable[[], None]) -> None:
         """See `Link.later`."""
-        self._loop.call_soon(callback)
+        self._listener.clock.call_soon(callback)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """See `Link.start`."""
         self._requests += 1
-        self._server.clock.enter(work, "vhost-user request", self._request_done)
+        self._listener.clock.enter(work, "vhost-user request", self._request_done)
 
     def cut(self) -> None:
         """See `Link.cut`."""
@@ -157,7 +157,7 @@ class _Connection:
             part, fds, _, _ = socket.recv_fds(self._sock, room, MAX_FDS + 1)
             self._fds += fds
             if len(self._fds) > MAX_FDS:
-                self._server.report(
+                self._listener.report(
                     f"A maximum of {MAX_FDS} fds are allowed, however got {len(self._fds)} fds now"
                 )
                 raise ConnectionAbortedError
@@ -168,7 +168,7 @@ class _Connection:
                 return None
             request, flags, self._size = HEADER.unpack(self._head)
             if self._size > MAX_PAYLOAD:
-                self._server.report(
+                self._listener.report(
                     f"Error: too big message request: {request}, size: vmsg->size: {self._size},"
                     f" while sizeof(vmsg->payload) = {MAX_PAYLOAD}"
                 )
@@ -223,7 +223,7 @@ class _Connection:
         for fd in self._fds:
             os.close(fd)
         self._sock.close()
-        self._server.left()
+        self._listener.left()
         self._gone.wake()
 
     async def close(self) -> None:

@@ -1,0 +1,29 @@
+"""Writing for people: standard output and standard error, which may be closed or broken."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class TextFile(Protocol):
+    """What `sys.stdout` and `sys.stderr` are, where they are open."""
+
+    def write(self, text: str, /) -> object:
+        """Take `text`."""
+
+    def flush(self) -> object:
+        """Hand it on."""
+
+
+def write(file: TextFile | None, text: str) -> None:
+    """Write `text` at once, and never raise: it is lost where nobody can read it.
+
+    :param file: `sys.stdout` or `sys.stderr`; None where the process was started without
+    """
+    if file is None:
+        return
+    try:
+        file.write(text)
+        file.flush()
+    except (OSError, ValueError):
+        return

@@ -1,0 +1,199 @@
+"""One client of the NBD server, without its socket: bytes in, bytes out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from qmpd.export.nbd.negotiation import Disconnected, Negotiation
+from qmpd.export.nbd.session import NbdSession
+from qmpd.loop.clock import NANOSECONDS, Waiter
+
+if TYPE_CHECKING:
+    from qmpd.export.host import Peer
+    from qmpd.export.nbd.export import NbdExport
+    from qmpd.loop.clock import Clock, Handle, Task
+
+LOG = logging.getLogger("qmpd.nbd")
+
+READ_AHEAD: Final = 1 << 18
+"""Bytes that are taken from a client whose request is still at work."""
+
+FAIR: Final = 64
+"""Reads that are served from what is there already before others have their turn."""
+
+
+class NbdConnection:
+    """A client, from the greeting to its end; the `Channel` of the protocol.
+
+    One task of the machine's clock reads requests and answers them, one after the other.
+
+    :param peer: the client
+    :param exports: what can be chosen, asked for anew each time
+    :param left: called when nothing of the client is under way any more
+    """
+
+    def __init__(
+        self,
+        peer: Peer,
+        clock: Clock,
+        exports: Callable[[], Iterable[NbdExport]],
+        left: Callable[[NbdConnection], None],
+    ) -> None:
+        self._peer = peer
+        self._clock = clock
+        self._exports = exports
+        self._left = left
+        self._export: NbdExport | None = None
+        self._input = b""
+        self._offset = 0
+        self._more: list[bytes] = []
+        self._have = 0
+        self._arrived: Waiter | None = None
+        self._room: Waiter | None = None
+        self._paused = False
+        self._at_hand = 0
+        self._handshake_limit: Handle | None = None
+        self._at_end = False
+        self._is_cut = False
+        self._gone = Waiter()
+        self.wanted = 0
+
+    def start(self, handshake_seconds: int) -> None:
+        """Greet the client.
+
+        :param handshake_seconds: cut it off if it has not chosen an export by then; 0: never
+        """
+        if handshake_seconds:
+            limit = handshake_seconds * NANOSECONDS
+            self._handshake_limit = self._clock.call_later(limit, self._cut)
+        self._clock.enter(self._serve(), "nbd client", self._done)
+
+    # What the peer does (`Connection`)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes of requests."""
+        self._more.append(data)
+        self._have += len(data)
+        if self._arrived is None:
+            if not self._paused and self._have >= READ_AHEAD:
+                self._paused = True
+                self._peer.pause_input()
+        else:
+            self.wanted -= len(data)
+            if self.wanted <= 0:
+                self._arrived.wake()
+
+    def drained(self) -> None:
+        """Go on writing."""
+        if self._room is not None:
+            self._room.wake()
+
+    def closed(self) -> None:
+        """Answer the requests that are here, and end then: no more will come."""
+        self._at_end = True
+        for waiter in (self._arrived, self._room):
+            if waiter is not None:
+                waiter.wake()
+
+    # What the protocol needs (`Channel`)
+
+    async def read(self, length: int) -> bytes:
+        """Wait for `length` bytes.
+
+        :raises Disconnected: there are no more
+        """
+        if self._have < length:
+            await self._fill(length)
+        elif self._at_hand == FAIR:
+            self._at_hand = 0
+            await self._clock.turns(1)
+        self._at_hand += 1
+        return self._take(length)
+
+    def _take(self, length: int) -> bytes:
+        """Take `length` bytes out, all of which are there; copies no more than it must."""
+        self._have -= length
+        if self._offset + length > len(self._input):
+            rest = self._input[self._offset :]
+            parts = [rest, *self._more] if rest else self._more
+            self._input = parts[0] if len(parts) == 1 else b"".join(parts)
+            self._more = []
+            self._offset = 0
+        if not self._offset and length == len(self._input):
+            data, self._input = self._input, b""
+        else:
+            data = self._input[self._offset : self._offset + length]
+            self._offset += length
+        return data
+
+    async def _fill(self, length: int) -> None:
+        self._at_hand = 0
+        while (missing := length - self._have) > 0:
+            if self._at_end:
+                raise Disconnected
+            if self._paused:
+                self._paused = False
+                self._peer.resume_input()
+            self.wanted = missing
+            self._arrived = Waiter(direct=True)
+            await self._arrived
+            self._arrived = None
+        self.wanted = 0
+
+    async def write(self, data: bytes) -> None:
+        """Send `data`, and wait until it has left.
+
+        :raises Disconnected: the client has been cut off
+        """
+        if self._is_cut:
+            raise Disconnected
+        self._peer.write(data)
+        while self._peer.congested:
+            self._room = Waiter(direct=True)
+            await self._room
+            self._room = None
+
+    def attach(self, export: NbdExport) -> None:
+        """Count as a client of `export` from now on."""
+        self._export = export
+        export.clients.append(self)
+
+    # Its life
+
+    async def _serve(self) -> None:
+        try:
+            agreed = await Negotiation(self, self._exports).run()
+            self._forget_limit()
+            await NbdSession(self, agreed).run()
+        except Disconnected:
+            pass
+        except Exception:
+            LOG.exception("an NBD client could not be served")
+
+    def _forget_limit(self) -> None:
+        if self._handshake_limit is not None:
+            self._handshake_limit.cancel()
+            self._handshake_limit = None
+
+    def _cut(self) -> None:
+        self._is_cut = True
+        self._have = 0
+        self._input, self._offset = b"", 0
+        self._more = []
+        self._peer.close()
+        self.closed()
+
+    def _done(self, _: Task) -> None:
+        self._forget_limit()
+        if self._export is not None:
+            self._export.clients.remove(self)
+        self._peer.close()
+        self._left(self)
+        self._gone.wake()
+
+    async def close(self) -> None:
+        """Cut the client off, and wait until its request has come to its end."""
+        self._cut()
+        await self._gone

@@ -1,0 +1,62 @@
+"""The NBD server without its sockets: who is connected, and how many may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from qmpd.export.nbd.connection import NbdConnection
+
+if TYPE_CHECKING:
+    from qmpd.export.host import Listener, Peer
+    from qmpd.export.nbd.export import NbdExport
+    from qmpd.loop.clock import Clock
+
+
+class NbdServer:
+    """A running server (``nbd_server`` in QEMU's blockdev-nbd.c).
+
+    :param clock: runs the connections, and ends handshakes that take too long
+    :param exports: what it exports, asked for anew each time
+    :param max_connections: clients at a time, 0 for any number; more wait to be let in
+    :param handshake_seconds: how long a client may take to choose an export, 0 for ever
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        exports: Callable[[], Iterable[NbdExport]],
+        *,
+        max_connections: int,
+        handshake_seconds: int,
+    ) -> None:
+        self.clock = clock
+        self.exports = exports
+        self.max_connections = max_connections
+        self.handshake_seconds = handshake_seconds
+        self.listener: Listener | None = None
+        """Where clients arrive; None until it listens."""
+        self._connections: set[NbdConnection] = set()
+
+    def connect(self, peer: Peer) -> NbdConnection:
+        """Serve a new client; it is greeted before this returns."""
+        connection = NbdConnection(peer, self.clock, self.exports, self._left)
+        self._connections.add(connection)
+        if self.max_connections and len(self._connections) >= self.max_connections:
+            assert self.listener is not None
+            self.listener.pause()
+        connection.start(self.handshake_seconds)
+        return connection
+
+    def _left(self, connection: NbdConnection) -> None:
+        self._connections.discard(connection)
+        if self.listener is not None:
+            self.listener.resume()
+
+    async def close(self) -> None:
+        """Let nobody in any more, cut off all clients, and wait for their last requests."""
+        if self.listener is not None:
+            self.listener.close()
+            self.listener = None
+        for connection in list(self._connections):
+            await connection.close()

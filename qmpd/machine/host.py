@@ -1,0 +1,109 @@
+"""What a machine needs of the process that it lives in.
+
+A machine never listens, writes to standard output, or ends, aborts or signals the process by
+itself: it asks its `Host`, which it is given when it is made.  The programs give it a server
+with sockets; a machine in a Python program has `NoHost` unless it is given another.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+from qmpd.base.console import write
+from qmpd.errors import NotServed
+from qmpd.export.host import ExportHost
+
+if TYPE_CHECKING:
+    from qmpd.export.host import Connect, Listener, VhostUserListener
+    from qmpd.export.vhost_user.device import MakeDevice
+
+
+class Host(ExportHost, Protocol):
+    """A process that holds a machine; see `ExportHost` for how it listens."""
+
+    def print(self, text: str) -> None:
+        """Write `text` to standard output, where HMP's qemu-io and blkdebug print.
+
+        Never raises: who cannot be told does not hold up the machine.
+        """
+
+    def report(self, text: str) -> None:
+        """Write `text` to standard error, where warnings go; never raises."""
+
+    def chardev_infos(self) -> list[dict[str, Any]]:
+        """ChardevInfo of every character device of the process (query-chardev)."""
+
+    def shut_down(self, reason: str) -> None:
+        """The machine has been asked to end: answer the present command, and close it.
+
+        :param reason: the ShutdownCause, such as ``host-qmp-quit`` or ``host-signal``
+        """
+
+    def abort(self) -> None:
+        """End the process at once, as abort(3) does.
+
+        :raises NotServed: the process is not the machine's to end
+        """
+
+    def raise_signal(self, number: int) -> None:
+        """Send the process signal `number`, as raise(3) does.
+
+        :raises NotServed: the process is not the machine's to signal
+        """
+
+
+class NoHost:
+    """The host of a machine that has no process of its own, such as one in a Python program.
+
+    It does not listen, and it lets nobody end the process; it prints where Python does.
+    """
+
+    def listen(self, address: Mapping[str, Any], connect: Connect) -> Listener:
+        """Refuse to listen for NBD clients.
+
+        :raises NotServed: always
+        """
+        raise NotServed("The NBD server needs a machine that is served: this one has no sockets")
+
+    def listen_vhost_user(
+        self, address: Mapping[str, Any], make_device: MakeDevice, report: Callable[[str], None]
+    ) -> VhostUserListener:
+        """Refuse to listen for vhost-user clients.
+
+        :raises NotServed: always
+        """
+        raise NotServed(
+            "Exports of type 'vhost-user-blk' need a machine that is served:"
+            " this one has no sockets"
+        )
+
+    def print(self, text: str) -> None:
+        """Write to Python's standard output."""
+        write(sys.stdout, text)
+
+    def report(self, text: str) -> None:
+        """Write to Python's standard error."""
+        write(sys.stderr, text)
+
+    def chardev_infos(self) -> list[dict[str, Any]]:
+        """Return nothing: there are no character devices."""
+        return []
+
+    def shut_down(self, reason: str) -> None:
+        """Do nothing: who holds the machine looks at `Machine.shutdown_reason`."""
+
+    def abort(self) -> NoReturn:
+        """Refuse to abort.
+
+        :raises NotServed: always
+        """
+        raise NotServed("qmpd does not abort a process that the machine shares with others")
+
+    def raise_signal(self, number: int) -> NoReturn:
+        """Refuse to signal.
+
+        :raises NotServed: always
+        """
+        raise NotServed("qmpd does not signal a process that the machine shares with others")

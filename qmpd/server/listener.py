@@ -1,0 +1,163 @@
+"""Listening sockets of exports, and what is connected to them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from qmpd.server import address as addresses
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from qmpd.export.host import Connect, Connection
+    from qmpd.server.address import SocketAddress
+
+LOG = logging.getLogger("qmpd.server")
+
+CHUNK: Final = 65536
+"""Bytes read at a time; more where the connection waits for more."""
+
+
+class SocketListener:
+    """Sockets that let peers in (`qmpd.export.host.Listener`).
+
+    :param address: where they listen
+    :param connect: takes each peer
+    :raises GenericError: they cannot listen there
+    """
+
+    def __init__(self, loop: AbstractEventLoop, address: SocketAddress, connect: Connect) -> None:
+        self._loop = loop
+        self._connect = connect
+        self._address = address
+        self._accepting = False
+        self._sockets = addresses.listen(address)
+        for listener in self._sockets:
+            listener.setblocking(False)
+            listener.listen(128)
+        self.resume()
+
+    def resume(self) -> None:
+        """Let peers in."""
+        if not self._accepting:
+            self._accepting = True
+            for listener in self._sockets:
+                self._loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def pause(self) -> None:
+        """Let further peers wait in the backlog."""
+        if self._accepting:
+            self._accepting = False
+            for listener in self._sockets:
+                self._loop.remove_reader(listener.fileno())
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError as error:
+            LOG.debug("no client: %s", error)
+            return
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        SocketPeer(self._loop, sock, self._connect)
+
+    def close(self) -> None:
+        """Let nobody in any more; the socket's file goes."""
+        self.pause()
+        sockets, self._sockets = self._sockets, []
+        for listener in sockets:
+            listener.close()
+        if sockets:
+            addresses.remove_socket_file(self._address)
+
+
+class SocketPeer:
+    """A connected socket (`qmpd.export.host.Peer`).
+
+    :param connect: makes what it is connected to
+    """
+
+    def __init__(self, loop: AbstractEventLoop, sock: socket.socket, connect: Connect) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._unsent: memoryview | bytes = b""
+        self._closed = False
+        self._watching = False
+        self._connection: Connection = connect(self)
+        self.resume_input()
+
+    @property
+    def congested(self) -> bool:
+        """Whether a part of the output has yet to leave."""
+        return bool(self._unsent)
+
+    def resume_input(self) -> None:
+        """Read."""
+        if not self._closed and not self._watching:
+            self._watching = True
+            self._loop.add_reader(self._fd, self._readable)
+
+    def pause_input(self) -> None:
+        """Leave further bytes in the socket."""
+        if self._watching:
+            self._watching = False
+            self._loop.remove_reader(self._fd)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._fd, max(CHUNK, self._connection.wanted))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._connection.feed(data)
+        else:
+            self.pause_input()
+            self._connection.closed()
+
+    def write(self, data: bytes) -> None:
+        """Send `data`; what the peer does not take now is sent when it does."""
+        if self._closed:
+            return
+        if self._unsent:
+            self._unsent = bytes(self._unsent) + data
+            return
+        sent = self._send(data)
+        if sent < len(data):
+            self._unsent = memoryview(data)[sent:]
+            self._loop.add_writer(self._fd, self._writable)
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            return os.write(self._fd, data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            # The reader has gone; the end of the input tells the connection.
+            return len(data)
+
+    def _writable(self) -> None:
+        self._unsent = self._unsent[self._send(self._unsent) :]
+        if not self._unsent:
+            self._loop.remove_writer(self._fd)
+            self._connection.drained()
+
+    def close(self) -> None:
+        """Cut the peer off."""
+        if self._closed:
+            return
+        self._closed = True
+        self.pause_input()
+        if self._unsent:
+            self._unsent = b""
+            self._loop.remove_writer(self._fd)
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()
