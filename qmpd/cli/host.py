@@ -142,10 +142,10 @@ class Host:
         where = make_storage(storage)
         record = None
         if journal is not None:
-            from qmpd.monitor.journal import Journal
+            from qmpd.monitor.journal import JournalFile
 
             try:
-                record = Journal.open(journal)
+                record = JournalFile.open(journal)
             except OSError as error:
                 raise CommandLineError(f"Could not open '{journal}': {error.strerror}") from None
 

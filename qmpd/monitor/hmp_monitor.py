@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from qmpd.errors import QmpError
     from qmpd.loop.events import EventRecord
     from qmpd.monitor.dispatcher import Dispatcher, Work
+    from qmpd.monitor.journal import Journal
     from qmpd.monitor.transport import Transport
 
 
@@ -24,6 +25,7 @@ class HmpMonitor(Monitor):
     :param banner: first line for a peer that comes
     :param run: makes the coroutine that runs a command line and returns its output
     :param ending: whether the machine is on its way out, and no prompt is due
+    :param journal: records lines and what their commands print
     """
 
     def __init__(
@@ -34,12 +36,14 @@ class HmpMonitor(Monitor):
         banner: str,
         run: Callable[[str], Work],
         ending: Callable[[], bool],
+        journal: Journal | None = None,
     ) -> None:
         super().__init__(label, transport)
         self._dispatcher = dispatcher
         self._banner = banner
         self._run = run
         self._ending = ending
+        self._journal = journal
         self._readline = Readline("(qemu) ")
         self._input = bytearray()
         self._line: str | None = None
@@ -99,6 +103,8 @@ class HmpMonitor(Monitor):
         if self._line is None:
             return None
         line, self._line = self._line, None
+        if self._journal is not None:
+            self._journal.received(self.label, line)
         self._running = True
         self._asked_by = self._connection
         return self._run(line)
@@ -113,6 +119,8 @@ class HmpMonitor(Monitor):
     def completed(self, value: Any) -> None:
         """Show what the command has printed, and the prompt."""
         self._running = False
+        if self._journal is not None:
+            self._journal.sent(self.label, str(value))
         if self._asked_by == self._connection:
             self._print(str(value))
         if not self._ending():

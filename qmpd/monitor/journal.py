@@ -1,22 +1,110 @@
-"""The record of all QMP traffic (``--log-qmp``): JSON lines, both directions."""
+"""The record of what passes the monitors of a machine: requests, answers and events.
+
+Every monitor of a machine, QMP or human, on a socket or in the same process, hands what it
+takes and what it writes to the machine's one `Journal`.  That numbers and stamps it, and
+passes it on to whoever has asked: `JournalFile` writes it down (``--log-qmp``), a program may
+give any function that takes an `Entry`.
+"""
 
 from __future__ import annotations
 
 import json
-import time
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
     from qmpd.wire.session import BadRequest, Request
 
 
-class Journal:
-    """Writes one line per message.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message.
 
-    Members of a line: ``time`` (seconds since the epoch), ``monitor`` (id of
-    its character device), ``direction`` (``in``: from the client, ``out``: to
-    it), ``message``; input that is no request has ``error`` instead, the text
-    of the answer.
+    :param number: counts the messages of all monitors of the machine, from 0
+    :param time: nanoseconds since 1970, by the machine's host clock
+    :param monitor: label of the monitor
+    :param direction: ``in``: from the client; ``out``: to it
+    :param content: a request as QMP has read it; the bytes of a greeting, an answer or an event;
+        at the human monitor the line that was typed, or the text that its command has printed
+    """
+
+    number: int
+    time: int
+    monitor: str
+    direction: Literal["in", "out"]
+    content: Request | BadRequest | bytes | str
+
+    def describe(self) -> dict[str, object]:
+        """Return the entry as a JSON object.
+
+        Its members are ``number``, ``time`` (seconds), ``monitor``, ``direction``, and one of
+        ``message``, ``error`` (what is wrong with input that is not a request), ``line`` and
+        ``text`` (of the human monitor).
+        """
+        return {
+            "number": self.number,
+            "time": self.time // 1000 / 1_000_000,
+            "monitor": self.monitor,
+            "direction": self.direction,
+            **_describe(self.content, self.direction),
+        }
+
+
+def _describe(content: Request | BadRequest | bytes | str, direction: str) -> dict[str, object]:
+    from qmpd.wire.session import NO_ID, BadRequest
+
+    if isinstance(content, bytes):
+        return {"message": json.loads(content)}
+    if isinstance(content, str):
+        return {"line" if direction == "in" else "text": content}
+    if isinstance(content, BadRequest):
+        return {"error": content.error.desc}
+    message: dict[str, object] = {"exec-oob" if content.oob else "execute": content.command}
+    if content.arguments is not None:
+        message["arguments"] = content.arguments
+    if content.id is not NO_ID:
+        message["id"] = content.id
+    return {"message": message}
+
+
+Record = Callable[[Entry], None]
+"""Takes each entry, in order, while the message passes."""
+
+
+class Journal:
+    """Numbers and stamps the messages of one machine.
+
+    :param record: takes the entries
+    :param date: tells the nanoseconds since 1970
+    """
+
+    def __init__(self, record: Record, date: Callable[[], int]) -> None:
+        self._record = record
+        self._date = date
+        self._next = 0
+
+    def received(self, monitor: str, content: Request | BadRequest | str) -> None:
+        """Note what a client asks for, when its turn has come or it is read ahead."""
+        self._note(monitor, "in", content)
+
+    def sent(self, monitor: str, content: bytes | str) -> None:
+        """Note what a monitor writes."""
+        self._note(monitor, "out", content)
+
+    def _note(
+        self,
+        monitor: str,
+        direction: Literal["in", "out"],
+        content: Request | BadRequest | bytes | str,
+    ) -> None:
+        entry = Entry(self._next, self._date(), monitor, direction, content)
+        self._next += 1
+        self._record(entry)
+
+
+class JournalFile:
+    """Writes entries down, a line of JSON each.
 
     :param file: where the lines go
     """
@@ -25,34 +113,16 @@ class Journal:
         self._file = file
 
     @classmethod
-    def open(cls, path: str) -> Journal:
+    def open(cls, path: str) -> JournalFile:
         """Append to the file at `path`.
 
         :raises OSError: it cannot be opened
         """
         return cls(open(path, "a", encoding="utf-8"))
 
-    def received(self, monitor: str, request: Request | BadRequest) -> None:
-        """Record what a client asked for."""
-        from qmpd.wire.session import NO_ID, BadRequest
-
-        if isinstance(request, BadRequest):
-            self._write(monitor, "in", error=request.error.desc)
-            return
-        message: dict[str, object] = {"exec-oob" if request.oob else "execute": request.command}
-        if request.arguments is not None:
-            message["arguments"] = request.arguments
-        if request.id is not NO_ID:
-            message["id"] = request.id
-        self._write(monitor, "in", message=message)
-
-    def sent(self, monitor: str, data: bytes) -> None:
-        """Record a greeting, reply or event."""
-        self._write(monitor, "out", message=json.loads(data))
-
-    def _write(self, monitor: str, direction: str, **rest: object) -> None:
-        line = {"time": round(time.time(), 6), "monitor": monitor, "direction": direction, **rest}
-        self._file.write(json.dumps(line) + "\n")
+    def __call__(self, entry: Entry) -> None:
+        """Write one line."""
+        self._file.write(json.dumps(entry.describe()) + "\n")
         self._file.flush()
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from qmpd.machine.machine import PACKAGE
 from qmpd.monitor.dispatcher import Dispatcher, Work
 from qmpd.monitor.event_throttle import EventThrottle
+from qmpd.monitor.journal import Journal
 from qmpd.monitor.qmp.dispatch import dispatch
 from qmpd.monitor.qmp_monitor import QmpMonitor
 from qmpd.profile.personality import QEMU_VERSION
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from qmpd.loop.events import EventRecord
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
-    from qmpd.monitor.journal import Journal
+    from qmpd.monitor.journal import Record
     from qmpd.monitor.monitor import Monitor
     from qmpd.monitor.transport import Transport
 
@@ -43,16 +44,17 @@ class Monitors:
 
     A command that waits goes on when the machine's clock is run.
 
-    :param journal: records the traffic of all of them
+    :param record: takes what passes all of them, see `qmpd.monitor.journal`
     """
 
-    def __init__(self, machine: Machine, journal: Journal | None = None) -> None:
+    def __init__(self, machine: Machine, record: Record | None = None) -> None:
         self.machine = machine
         clock = machine.clock
         self.dispatcher = Dispatcher(
             clock.call_soon, lambda: not clock.idle, lambda: machine.jobs.ending > 0
         )
-        self._journal = journal
+        date = machine.services.clocks.host
+        self._journal = None if record is None else Journal(record, date)
         self._monitors: list[Monitor] = []
         self._unsubscribe = machine.events.subscribe(
             EventThrottle(machine.services.clocks.accounting, self._deliver)
@@ -100,6 +102,7 @@ class Monitors:
             BANNER.format(**QEMU_VERSION),
             self._run_line,
             lambda: self.machine.shutdown_reason is not None,
+            self._journal,
         )
         self._monitors.append(monitor)
         return monitor
@@ -132,5 +135,3 @@ class Monitors:
         """Give up: a command that waits is ended where it stands; events go nowhere."""
         self.dispatcher.close()
         self._unsubscribe()
-        if self._journal is not None:
-            self._journal.close()

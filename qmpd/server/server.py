@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qmpd.machine.host import Host
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
-    from qmpd.monitor.journal import Journal
+    from qmpd.monitor.journal import JournalFile
     from qmpd.monitor.monitor import Monitor
     from qmpd.monitor.qmp_monitor import QmpMonitor
     from qmpd.server.address import SocketAddress
@@ -51,14 +51,14 @@ class Server:
 
     :param loop: what everything runs on
     :param make_machine: makes the machine, given its host; its clock follows the same loop
-    :param journal: records all QMP traffic
+    :param journal: takes what passes the monitors; closed with the server
     """
 
     def __init__(
         self,
         loop: AbstractEventLoop,
         make_machine: Callable[[Host], Machine],
-        journal: Journal | None = None,
+        journal: JournalFile | None = None,
     ) -> None:
         self.loop = loop
         self.chardevs = ChardevTable()
@@ -68,6 +68,7 @@ class Server:
         self._several_cpus = len(os.sched_getaffinity(0)) > 1
         self.on_ended: Callable[[], None] | None = None
         """Called when the machine has been shut down and all replies are written."""
+        self._journal = journal
         self.machine = make_machine(self)
         self.monitors = Monitors(self.machine, journal)
 
@@ -235,3 +236,5 @@ class Server:
         """Stop serving: clients are disconnected, socket files removed."""
         self.monitors.close()
         self.chardevs.close()
+        if self._journal is not None:
+            self._journal.close()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from qmpd.loop.clock import NANOSECONDS, VirtualClock
+from qmpd.monitor.journal import Entry, Record
 from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.qmp_monitor import QmpMonitor
 from qmpd.monitor.transport import Output
@@ -18,10 +19,10 @@ CREATE = b"""{"execute": "blockdev-create", "arguments": {"job-id": "j", "option
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, record: Record | None = None) -> None:
         self.clock = VirtualClock(date=0)
         self.machine = bare_machine(self.clock)
-        self.monitors = Monitors(self.machine)
+        self.monitors = Monitors(self.machine, record)
 
     def negotiated(self, label: str = "m", enable: str = "") -> QmpMonitor:
         monitor = self.monitors.add_qmp(label)
@@ -121,3 +122,43 @@ def test_the_human_monitor() -> None:
     monitor.feed(b"stop\n")
     world.clock.settle()
     assert not world.machine.running
+
+
+def test_all_monitors_share_one_journal() -> None:
+    """One order, the time of the machine's clock, requests and answers and events of each."""
+    entries: list[Entry] = []
+    world = World(entries.append)
+    qmp, human = world.negotiated("q"), world.monitors.add_hmp("h")
+    human.opened()
+    world.clock.advance(2 * NANOSECONDS)
+    human.feed(b"stop\n")
+    world.clock.settle()
+    qmp.feed(b"{]")
+    shown = [entry.describe() for entry in entries]
+    assert [entry["number"] for entry in shown] == list(range(len(shown)))
+    negotiation, rest = shown[:3], shown[3:]
+    assert [(e["monitor"], e["direction"], e["time"]) for e in negotiation] == [
+        ("q", "out", 0),
+        ("q", "in", 0),
+        ("q", "out", 0),
+    ]
+    assert negotiation[1]["message"] == {"execute": "qmp_capabilities"}
+    stamp = {"seconds": 2, "microseconds": 0}
+    assert [{n: v for n, v in e.items() if n not in ("number", "time")} for e in rest] == [
+        {"monitor": "h", "direction": "in", "line": "stop"},
+        {
+            "monitor": "q",
+            "direction": "out",
+            "message": {"timestamp": stamp, "event": "STOP"},
+        },
+        {"monitor": "h", "direction": "out", "text": ""},
+        {"monitor": "q", "direction": "in", "error": "JSON parse error, expecting value"},
+        {
+            "monitor": "q",
+            "direction": "out",
+            "message": {
+                "error": {"class": "GenericError", "desc": "JSON parse error, expecting value"}
+            },
+        },
+    ]
+    assert {entry["time"] for entry in rest} == {2}
