@@ -30,6 +30,12 @@ class Role(IntFlag):
     PRIMARY = 16
 
 
+# Combining sets is left to plain numbers: a change of the graph asks thousands of times for
+# a bit, and the operators of IntFlag take fifty times as long.
+for _kind in (Perm, Role):
+    for _name in ("and", "or", "xor", "rand", "ror", "rxor", "invert", "bool"):
+        setattr(_kind, f"__{_name}__", getattr(int, f"__{_name}__"))
+
 CONSISTENT_READ: Final = Perm.CONSISTENT_READ
 WRITE: Final = Perm.WRITE
 WRITE_UNCHANGED: Final = Perm.WRITE_UNCHANGED
