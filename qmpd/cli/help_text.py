@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from qmpd import __version__
-
-QEMU_VERSION: Final = "10.0.2"
+from qmpd.profile import load
 
 _EMULATES: Final = f"This is qmpd {__version__}, which emulates that program's block layer and QMP."
 
@@ -55,7 +54,8 @@ def version(program: str) -> str:
 
     :param program: ``QEMU emulator`` or ``qemu-storage-daemon``
     """
-    return f"{program} version {QEMU_VERSION} (qmpd-{__version__})\n{_EMULATES}\n"
+    profile = load()
+    return f"{program} version {profile.version} ({profile.package})\n{_EMULATES}\n"
 
 
 def storage_daemon_help(name: str) -> str:

@@ -47,12 +47,16 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", nargs="+", metavar="FILE", help="main file of a schema")
     generate = actions.add_parser(
         "generate",
-        help="generate the models",
-        description="Generate the Python modules with the models of a schema's types.",
+        help="generate a profile's tables and the models' declarations",
+        description="Generate what a profile is made of: the tables of a schema's types, commands "
+        "and events, and the stub files that declare their models.",
     )
     _add_schema_option(generate)
     generate.add_argument(
-        "--output", metavar="DIR", type=Path, help="where to write (default: qmpd's own models)"
+        "--output",
+        metavar="DIR",
+        type=Path,
+        help="where to write: tables there, stubs to DIR/models (default: qmpd's own)",
     )
     show_ = actions.add_parser(
         "show",
@@ -82,12 +86,16 @@ def _check(files: Iterable[str]) -> int:
 def _generate(schema_file: str | None, output: Path | None) -> int:
     # Here, for generating needs modules that checking and showing do without.
     from qmpd.profile import models
+    from qmpd.profile.shipped import DEFAULT, directory
     from qmpd.qapi.outputs.generate import generate
 
     schema = _compile(schema_file)
     if schema is None:
         return 1
-    generate(schema, output or Path(models.__file__).parent)
+    if output is None:
+        generate(schema, directory(DEFAULT), Path(models.__file__).parent)
+    else:
+        generate(schema, output, output / "models")
     return 0
 
 

@@ -171,7 +171,7 @@ def _read_image(text: str, number: int) -> Disk:
 
 def _add_disk(server: Server, disk: Disk, *, private: bool) -> None:
     try:
-        server.run_now(add_disk(server.machine.graph, disk, private=private))
+        server.run_now(add_disk(server.machine, disk, private=private))
     except QmpError as error:
         option = "--disk" if disk.path is None else "--image"
         raise located(error, f"{option} {disk.name}") from None

@@ -18,7 +18,7 @@ from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import parse_option_bool, parse_option_size
 
 if TYPE_CHECKING:
-    from qmpd.block.model.graph import Graph
+    from qmpd.machine.machine import Machine
 
 CREATE_KEYS: Final = {
     "backing": "backing-file",
@@ -115,7 +115,7 @@ def _checked_size(text: str) -> int:
     return size
 
 
-async def add_disk(graph: Graph, disk: Disk, *, private: bool) -> None:
+async def add_disk(machine: Machine, disk: Disk, *, private: bool) -> None:
     """Make the disk's image where it has a size, and open it.
 
     :param private: keep the bytes in memory, wherever the machine's other images live
@@ -123,6 +123,7 @@ async def add_disk(graph: Graph, disk: Disk, *, private: bool) -> None:
     """
     from qmpd.block.io.backend import BlockBackend
 
+    graph = machine.graph
     filename = f"/{disk.name}.raw" if disk.path is None else disk.path
     file = {"driver": "file", "filename": filename, "read-only": disk.read_only}
     options = {
@@ -133,15 +134,16 @@ async def add_disk(graph: Graph, disk: Disk, *, private: bool) -> None:
     }
     with graph.services.storage.private(filename) if private else nullcontext():
         if disk.size is not None:
-            await _make_image(graph, disk, filename)
+            await _make_image(machine, disk, filename)
         node = await graph.open(options)
     backend = BlockBackend(graph, disk.name)
     backend.insert_node(node)
 
 
-async def _make_image(graph: Graph, disk: Disk, filename: str) -> None:
+async def _make_image(machine: Machine, disk: Disk, filename: str) -> None:
     from qmpd.block.model.driver_table import find_driver
 
+    graph = machine.graph
     is_raw = disk.format == "raw"
     file: dict[str, Any] = {"driver": "file", "filename": filename}
     await find_driver("file").create(graph, {**file, "size": disk.size if is_raw else 0})
@@ -151,7 +153,7 @@ async def _make_image(graph: Graph, disk: Disk, filename: str) -> None:
 
     given = {CREATE_KEYS[key]: value for key, value in disk.create.items()}
     options = {"driver": disk.format, "file": "", "size": str(disk.size), **given}
-    options = read_tree_value("block_core:BlockdevCreateOptions", options, keyval=True)
+    options = read_tree_value(machine.profile.reader, "BlockdevCreateOptions", options, keyval=True)
     driver = find_driver(disk.format)
     driver.check_create(options)
     await driver.create(graph, {**options, "file": file})

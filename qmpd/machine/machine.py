@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from qmpd import __version__
 from qmpd.base.run_state import RunState
 from qmpd.block.images import Storages
 from qmpd.block.io.disk_snapshots import all_disks
@@ -25,7 +24,7 @@ from qmpd.machine.devices.tree import DeviceTree
 from qmpd.machine.drives.options import Drives
 from qmpd.machine.host import NoHost
 from qmpd.machine.objects import ObjectContainer
-from qmpd.profile.personality import Personality
+from qmpd.profile import Personality, Profile, load
 from qmpd.qapi.runtime.policy import CompatPolicy
 
 if TYPE_CHECKING:
@@ -35,14 +34,12 @@ if TYPE_CHECKING:
     from qmpd.loop.clocks import Clocks
     from qmpd.machine.host import Host
 
-PACKAGE: Final = f"qmpd-{__version__}"
-"""What query-version and the greeting say where QEMU names its package."""
-
 
 @dataclass(frozen=True, slots=True)
 class MachineConfig:
     """What a machine is, as its command line would say; it runs from the start by default.
 
+    :param profile: which version of QEMU it passes for
     :param personality: which of QEMU's programs it passes for
     :param name: guest name of query-name, None for none
     :param uuid: UUID of query-uuid, in its canonical form
@@ -53,6 +50,7 @@ class MachineConfig:
     :param board: the buses and devices that it has from the start
     """
 
+    profile: Profile = field(default_factory=load)
     personality: Personality = Personality.SYSTEM
     name: str | None = None
     uuid: str = "00000000-0000-0000-0000-000000000000"
@@ -85,6 +83,7 @@ class Machine:
         thread_id: int,
     ) -> None:
         config = MachineConfig() if config is None else config
+        self.profile = config.profile
         self.personality = config.personality
         self.name = config.name
         self.uuid = config.uuid
@@ -106,9 +105,9 @@ class Machine:
         self.exports = BlockExports(self.graph, emit=self.events.emit)
         self.nbd = NbdControl(clocks.realtime, self.exports, self.host)
         self.jobs = JobTable(emit=self.events.emit, clock=clocks.realtime)
-        self.objects = ObjectContainer(self.graph.throttle_groups, thread_id)
+        self.objects = ObjectContainer(self.graph.throttle_groups, thread_id, config.profile)
         self.devices = DeviceTree(self, config.board)
-        self.drives = Drives(self.graph, self.devices)
+        self.drives = Drives(self.graph, self.devices, config.profile)
         self.in_preconfig = config.preconfig
         self._autostart = not config.paused
         self.run_state = RunState.PRELAUNCH

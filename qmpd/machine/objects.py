@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from qmpd.base.ghash import table_order
 from qmpd.base.identifiers import check_id
@@ -14,7 +14,9 @@ from qmpd.base.qdict import member_order
 from qmpd.block.io.throttle_group import ThrottleGroup, ThrottleGroups
 from qmpd.block.io.throttle_limits import BURST_LENGTH_MAX, LIMIT_NAMES, ThrottleConfig, limits_of
 from qmpd.errors import GenericError, NotServed
-from qmpd.qapi.runtime.arguments import read_property
+
+if TYPE_CHECKING:
+    from qmpd.profile import Profile
 
 _INT64_MAX: Final = 2**63 - 1
 
@@ -109,8 +111,9 @@ class ThrottleGroupObject(UserObject):
 
     qom_type = "throttle-group"
 
-    def __init__(self, object_id: str, groups: ThrottleGroups) -> None:
+    def __init__(self, object_id: str, groups: ThrottleGroups, profile: Profile) -> None:
         super().__init__(object_id)
+        self._profile = profile
         self._groups = groups
         self._group: ThrottleGroup | None = None
         self._config = ThrottleConfig()
@@ -179,7 +182,7 @@ class ThrottleGroupObject(UserObject):
         """See `UserObject.set_property`: the limits, for those under them too."""
         if name == "limits":
             config = copy.deepcopy(self.config)
-            config.update(read_property("ThrottleLimits", "limits", value))
+            config.update(self._profile.reader.read_property("ThrottleLimits", "limits", value))
         elif name.startswith("x-") and name[2:] in LIMIT_NAMES:
             raise GenericError("Property cannot be set after initialization")
         else:
@@ -202,18 +205,20 @@ class ObjectContainer:
 
     :param throttle_groups: where throttle groups are put to use
     :param thread_id: what an iothread tells as the id of its thread
+    :param profile: whose types the properties have
     """
 
-    def __init__(self, throttle_groups: ThrottleGroups, thread_id: int) -> None:
+    def __init__(self, throttle_groups: ThrottleGroups, thread_id: int, profile: Profile) -> None:
         self.objects: dict[str, UserObject] = {}
         self._throttle_groups = throttle_groups
         self._thread_id = thread_id
+        self._profile = profile
 
     def _make(self, qom_type: str, object_id: str) -> UserObject:
         if qom_type == "iothread":
             return IOThread(object_id, self._thread_id)
         if qom_type == "throttle-group":
-            return ThrottleGroupObject(object_id, self._throttle_groups)
+            return ThrottleGroupObject(object_id, self._throttle_groups, self._profile)
         raise NotServed(f"Objects of type '{qom_type}' are not served by qmpd")
 
     def add(self, qom_type: str, object_id: str, properties: Mapping[str, Any]) -> None:

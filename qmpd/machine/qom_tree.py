@@ -67,7 +67,7 @@ def _container(machine: Machine, path: str) -> list[Entry]:
 
 
 def _device(device: Device) -> list[Entry]:
-    entries = {name: known.type for name, known in device.kind.properties.items()}
+    entries = {name: known.type for name, known in device.properties.items()}
     scsi = {bus.name: f"child<{bus.kind}>" for bus in device.buses if bus.kind == "SCSI"}
     own = ("attached", "bootindex") if device.model == "usb-storage" else ()
     last = {name: entries.pop(name) for name in own} | scsi

@@ -6,33 +6,34 @@ from collections.abc import Mapping
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from qmpd.monitor.qmp.handlers import Context
-from qmpd.profile.models.command_table import COMMANDS
+from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
 
 
-async def run_line(machine: Machine, line: str) -> str:
-    """Run one line of the human monitor; returns what it shows there, lines ending in CRLF."""
+async def run_line(machine: Machine, handlers: Handlers, line: str) -> str:
+    """Run one line of the human monitor; returns what it shows there, lines ending in CRLF.
+
+    :param handlers: those of the commands of QMP that HMP commands stand for
+    """
     from qmpd.monitor import hmp
 
     async def ask(name: str, arguments: Mapping[str, Any]) -> None:
-        await _ask(machine, name, arguments)
+        await _ask(machine, handlers, name, arguments)
 
     return await hmp.run(machine, line, ask)
 
 
-async def _ask(machine: Machine, name: str, arguments: Mapping[str, Any]) -> None:
+async def _ask(
+    machine: Machine, handlers: Handlers, name: str, arguments: Mapping[str, Any]
+) -> None:
     """Run a QMP command that no client of QMP has asked for: no policy holds it up.
 
     :raises QmpError: it fails
     """
-    from qmpd.monitor.qmp.served import SERVED
-    from qmpd.qapi.runtime.arguments import read_arguments
-    from qmpd.qapi.runtime.policy import CompatPolicy
-
-    model = read_arguments(COMMANDS[name], dict(arguments), policy=CompatPolicy())
-    value = SERVED[name](Context(machine, None, arguments), model)
+    info = machine.profile.entry_points.commands[name]
+    model = machine.profile.reader.arguments(info, dict(arguments))
+    value = handlers[name](Context(machine, handlers, None, arguments), model)
     if isawaitable(value):
         await value

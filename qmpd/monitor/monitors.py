@@ -9,13 +9,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qmpd.machine.machine import PACKAGE
 from qmpd.monitor.dispatcher import Dispatcher, Work
 from qmpd.monitor.event_throttle import EventThrottle
 from qmpd.monitor.journal import Journal
 from qmpd.monitor.qmp.dispatch import dispatch
+from qmpd.monitor.qmp.served import SERVED
 from qmpd.monitor.qmp_monitor import QmpMonitor
-from qmpd.profile.personality import QEMU_VERSION
 from qmpd.wire.session import Session
 
 if TYPE_CHECKING:
@@ -26,9 +25,8 @@ if TYPE_CHECKING:
     from qmpd.monitor.hmp_monitor import HmpMonitor
     from qmpd.monitor.journal import Record
     from qmpd.monitor.monitor import Monitor
+    from qmpd.monitor.qmp.handlers import Handlers
     from qmpd.monitor.transport import Transport
-
-BANNER = "QEMU {major}.{minor}.{micro} monitor - type 'help' for more information"
 
 
 class Monitors:
@@ -45,9 +43,12 @@ class Monitors:
     A command that waits goes on when the machine's clock is run.
 
     :param record: takes what passes all of them, see `qmpd.monitor.journal`
+    :param handlers: what serves the commands that the machine's profile has
     """
 
-    def __init__(self, machine: Machine, record: Record | None = None) -> None:
+    def __init__(
+        self, machine: Machine, record: Record | None = None, handlers: Handlers = SERVED
+    ) -> None:
         self.machine = machine
         clock = machine.clock
         self.dispatcher = Dispatcher(
@@ -55,6 +56,7 @@ class Monitors:
         )
         date = machine.services.clocks.host
         self._journal = None if record is None else Journal(record, date)
+        self._handlers = handlers
         self._monitors: list[Monitor] = []
         self._unsubscribe = machine.events.subscribe(
             EventThrottle(machine.services.clocks.accounting, self._deliver)
@@ -75,13 +77,19 @@ class Monitors:
         :param pretty: indented replies
         :param oob: offer out-of-band execution (a multiplexed character device cannot)
         """
-        version = (QEMU_VERSION["major"], QEMU_VERSION["minor"], QEMU_VERSION["micro"])
+        profile = self.machine.profile
         monitor = QmpMonitor(
             label,
             transport,
             self.dispatcher,
-            partial(Session, qemu_version=version, package=PACKAGE, oob=oob, pretty=pretty),
-            partial(dispatch, self.machine),
+            partial(
+                Session,
+                qemu_version=profile.version,
+                package=profile.package,
+                oob=oob,
+                pretty=pretty,
+            ),
+            partial(dispatch, self.machine, self._handlers),
             self._journal,
         )
         self._monitors.append(monitor)
@@ -95,11 +103,12 @@ class Monitors:
         """
         from qmpd.monitor.hmp_monitor import HmpMonitor
 
+        profile = self.machine.profile
         monitor = HmpMonitor(
             label,
             transport,
             self.dispatcher,
-            BANNER.format(**QEMU_VERSION),
+            profile.texts.banner.format(version=profile.version),
             self._run_line,
             lambda: self.machine.shutdown_reason is not None,
             self._journal,
@@ -115,7 +124,7 @@ class Monitors:
     def _run_line(self, line: str) -> Work:
         from qmpd.monitor.human import run_line
 
-        return run_line(self.machine, line)
+        return run_line(self.machine, self._handlers, line)
 
     def _deliver(self, event: EventRecord) -> None:
         for monitor in tuple(self._monitors):

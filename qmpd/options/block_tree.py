@@ -8,7 +8,7 @@ from qmpd.errors import GenericError
 from qmpd.options.keyval import parse_keyval
 
 if TYPE_CHECKING:
-    from qmpd.qapi.runtime.policy import CompatPolicy
+    from qmpd.qapi.runtime.arguments import Reader
 
 
 def parse_tree(text: str, implied_key: str | None) -> dict[str, Any]:
@@ -34,34 +34,34 @@ def parse_tree(text: str, implied_key: str | None) -> dict[str, Any]:
 
 
 def read_option_value(
-    type_name: str, text: str, implied_key: str | None, policy: CompatPolicy | None = None
+    reader: Reader, type_name: str, text: str, implied_key: str | None
 ) -> dict[str, Any]:
     """Read `text` as a value of QAPI type `type_name`; plain JSON values.
 
+    :param reader: knows the types
     :raises GenericError: a syntax error, or it does not fit the type
     """
     tree = parse_tree(text, implied_key)
-    return read_tree_value(type_name, tree, keyval=not text.startswith("{"), policy=policy)
+    return read_tree_value(reader, type_name, tree, keyval=not text.startswith("{"))
 
 
 def read_tree_value(
-    type_name: str, tree: dict[str, Any], *, keyval: bool, policy: CompatPolicy | None = None
+    reader: Reader, type_name: str, tree: dict[str, Any], *, keyval: bool
 ) -> dict[str, Any]:
     """The same for what is parsed already.
 
+    :param reader: knows the types
     :param keyval: all scalars are strings, to be read as what the type wants
     :raises GenericError: it does not fit the type
     """
-    from qmpd.qapi.runtime.arguments import read_value
-
-    model = read_value(type_name, tree, keyval=keyval, policy=policy)
+    model = reader.read(type_name, tree, keyval=keyval)
     if not keyval:
         return tree
     plain: dict[str, Any] = model.model_dump(by_alias=True, exclude_unset=True, mode="json")
     return plain
 
 
-def read_nbd_server(text: str) -> dict[str, Any]:
+def read_nbd_server(reader: Reader, text: str) -> dict[str, Any]:
     """The parameters of the storage daemon's ``--nbd-server``, as of NbdServerOptions.
 
     :raises GenericError: a syntax error, or they do not fit
@@ -73,14 +73,14 @@ def read_nbd_server(text: str) -> dict[str, Any]:
     # address only, and comes from no command: its parts are read one by one
     legacy = {"type": "unix", "data": {"path": ""}}
     rest = read_tree_value(
-        "block_export:NbdServerOptionsLegacy", {**tree, "addr": legacy}, keyval=keyval
+        reader, "NbdServerOptionsLegacy", {**tree, "addr": legacy}, keyval=keyval
     )
     if address is None:
         raise GenericError("Parameter 'addr' is missing")
     if not isinstance(address, dict):
         raise GenericError("Invalid parameter type for 'addr', expected: object")
     try:
-        given = read_tree_value("sockets:SocketAddress", address, keyval=keyval)
+        given = read_tree_value(reader, "SocketAddress", address, keyval=keyval)
     except GenericError as error:
         if "does not accept value" in error.desc:
             raise

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
 
+from qmpd import profile
 from qmpd.errors import CommandNotFound, GenericError, NotServed
-from qmpd.monitor.qmp.served import SERVED
-from qmpd.profile.models.command_table import COMMANDS
-from qmpd.profile.personality import Personality, known_commands
-from qmpd.qapi.runtime.arguments import check_value
+from qmpd.monitor.qmp.served import MODULES, SERVED
+from qmpd.profile import Personality
 from qmpd.qapi.runtime.policy import CompatPolicy
 from qmpd.wire.encode import Raw
+from tests.support.introspection import check_value
 from tests.support.machines import TestMachine
+
+PROFILE = profile.load()
+COMMANDS = PROFILE.entry_points.commands
 
 QUERIES = sorted(
     name
@@ -40,7 +44,7 @@ def test_replies_are_of_the_type_that_the_schema_says(name: str) -> None:
     info = COMMANDS[name]
     value = _populated().execute(name)
     assert info.returns is not None
-    check_value(info.returns, value.value if isinstance(value, Raw) else value)
+    check_value(PROFILE, info.returns, value.value if isinstance(value, Raw) else value)
 
 
 def test_replies_of_queries_with_arguments() -> None:
@@ -53,17 +57,24 @@ def test_replies_of_queries_with_arguments() -> None:
     ):
         returns = COMMANDS[name].returns
         assert returns is not None
-        check_value(returns, test.execute(name, **arguments))
+        check_value(PROFILE, returns, test.execute(name, **arguments))
 
 
 def test_every_handler_is_of_a_command_of_the_schema() -> None:
     assert set(SERVED) <= set(COMMANDS)
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_the_list_of_a_module_is_that_of_its_handlers(name: str) -> None:
+    module = import_module(f"qmpd.monitor.qmp.{name}")
+    assert MODULES[name] == tuple(module.HANDLERS)
+    assert all(SERVED[command] is handler for command, handler in module.HANDLERS.items())
+
+
 @pytest.mark.parametrize("personality", list(Personality))
 def test_query_commands_lists_what_is_served_in_the_real_order(personality: Personality) -> None:
     listed = [e["name"] for e in TestMachine(personality=personality).execute("query-commands")]
-    assert listed == [name for name in known_commands(personality) if name in SERVED]
+    assert listed == [name for name in PROFILE.program(personality).commands if name in SERVED]
 
 
 @pytest.mark.parametrize("name", UNSERVED)

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from qmpd import profile
 from qmpd.machine.devices.kinds import KINDS
-from qmpd.machine.devices.property_tables import properties_of
 from tests.devices.boards import Boards
 from tests.support.programs import qemu_missing
+
+DEVICES = profile.load("10.0").devices
 
 
 @pytest.fixture
@@ -169,7 +171,7 @@ def test_property_tables(boards: Boards) -> None:
     for model in KINDS:
         request = {"execute": "qom-list-properties", "arguments": {"typename": model}}
         told = boards.real.execute(request)[-1]["return"]
-        known = [(name, p.type, p.default) for name, p in properties_of(model).items()]
+        known = [(name, p.type, p.default) for name, p in DEVICES.properties(model).items()]
         assert known == [(info["name"], info["type"], info.get("default-value")) for info in told]
 
 
@@ -188,7 +190,7 @@ def test_what_properties_say(boards: Boards) -> None:
         boards.device(model, id=f"d-{model}", **values)
     paths["virtio-blk-device"] = paths["virtio-blk-pci"] + "/virtio-backend"
     for model, path in paths.items():
-        for name in properties_of(model):
+        for name in DEVICES.properties(model):
             if name != "subsys":
                 boards.get(path, name)
     for model in ("scsi-hd", "scsi-cd", "usb-storage", "virtio-blk-device"):

@@ -15,6 +15,7 @@ from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, QmpError
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.monitor.qmp.dispatch import dispatch
+from qmpd.monitor.qmp.served import SERVED
 from qmpd.wire.session import NO_ID, Request
 from tests.support.machines import TestMachine
 
@@ -255,7 +256,9 @@ def test_the_machine_ends_at_any_moment(start: str) -> None:
         command, arguments = chain.start("j", start, {"on-target-error": "report"})
         request = Request(command, arguments, False, NO_ID)
         clock = world.clock
-        clock.enter(dispatch(world.machine, world.session, request), command, lambda task: None)
+        clock.enter(
+            dispatch(world.machine, SERVED, world.session, request), command, lambda task: None
+        )
         for _ in range(steps):
             if clock.step():
                 continue

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from qmpd.qapi.compiler.entities import Schema
 from qmpd.qapi.compiler.schema import compile_schema
-from qmpd.qapi.outputs.table import table_text
+from qmpd.qapi.outputs.table import types_text
 from qmpd.qapi.runtime.arguments import Reader
 from qmpd.qapi.runtime.type_table import TypeTable
 
@@ -73,7 +73,7 @@ def compiled(text: str) -> Schema:
 @cache
 def table(text: str) -> TypeTable:
     """Its type table."""
-    return TypeTable(json.loads(table_text(compiled(text))))
+    return TypeTable(json.loads(types_text(compiled(text))))
 
 
 @cache

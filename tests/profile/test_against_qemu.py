@@ -12,12 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from qmpd import profile
 from qmpd.errors import QmpError
 from qmpd.options.keyval import parse_keyval
-from qmpd.profile.models import type_table
-from qmpd.profile.models.command_table import COMMANDS, EVENTS
-from qmpd.qapi.runtime.arguments import read_arguments, read_value
-from qmpd.qapi.runtime.introspection import differences, schema_infos
 from qmpd.qapi.runtime.policy import CompatPolicy
 from tests.profile.malformed import Malformed, as_parsed
 from tests.support.programs import qemu_missing
@@ -28,6 +25,8 @@ pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_miss
 SYSTEM = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
 SYSTEM += ["-qmp", "stdio"]
 STORAGE_DAEMON = ["qemu-storage-daemon", "--chardev", "stdio,id=c", "--monitor", "c"]
+PROFILE = profile.load("10.0")
+COMMANDS = PROFILE.entry_points.commands
 REJECT = CompatPolicy(deprecated_input="reject", unstable_input="reject")
 HIDE = CompatPolicy(deprecated_output="hide", unstable_output="hide")
 
@@ -74,7 +73,7 @@ def _our_error(name: str, arguments: dict[str, Any], policy: CompatPolicy | None
     try:
         if policy is not None:
             policy.check_command(info)
-        read_arguments(info, as_parsed(arguments), policy=policy)
+        PROFILE.reader.arguments(info, as_parsed(arguments), policy=policy)
     except QmpError as error:
         return {"class": error.error_class, "desc": error.desc}
     return None
@@ -86,9 +85,9 @@ def _our_error(name: str, arguments: dict[str, Any], policy: CompatPolicy | None
 @given(st.randoms(use_true_random=False), st.sampled_from([0.0, 0.01, 0.05, 0.2]))
 def test_the_same_error_is_found_first(program: Negotiated, random: Random, defects: float) -> None:
     names = [name for name, info in COMMANDS.items() if name in program.commands and info.gen]
-    malformed = Malformed(type_table(), random, defects)
+    malformed = Malformed(PROFILE.types, random, defects)
     requests = [
-        (name, malformed.arguments(type_table().entry_point(name).arguments))
+        (name, malformed.arguments(COMMANDS[name].arguments))
         for name in random.choices(names, k=10)
     ]
 
@@ -132,7 +131,7 @@ def test_options_get_the_same_error(system: Negotiated, form: str, scalar: str) 
 
     ours = ""
     try:
-        read_value("qom:ObjectOptions", parse_keyval(text, "qom-type").tree, keyval=True)
+        PROFILE.reader.read("ObjectOptions", parse_keyval(text, "qom-type").tree, keyval=True)
     except QmpError as error:
         ours = error.desc
 
@@ -146,58 +145,10 @@ def test_sizes_are_the_same(system: Negotiated, text: str) -> None:
     theirs = system.ask("qom-get", path="/objects/a", property="size")
     system.ask("object-del", id="a")
 
-    options = read_value(
-        "qom:ObjectOptions",
+    options = PROFILE.reader.read(
+        "ObjectOptions",
         {"qom-type": "memory-backend-ram", "id": "a", "size": text},
         keyval=True,
     )
 
     assert options.size == theirs
-
-
-def _served(infos: list[dict[str, Any]], kind: str, known: Any) -> list[str]:
-    return [info["name"] for info in infos if info["meta-type"] == kind and info["name"] in known]
-
-
-@pytest.mark.parametrize(
-    ("argv", "policy"),
-    [
-        (SYSTEM, None),
-        (STORAGE_DAEMON, None),
-        ([*SYSTEM, "-compat", "deprecated-output=hide,unstable-output=hide"], HIDE),
-    ],
-    ids=["system", "storage-daemon", "system, hiding"],
-)
-def test_introspection_is_the_same(
-    argv: list[str], policy: CompatPolicy | None, tmp_path: Path
-) -> None:
-    program = Negotiated(argv, tmp_path, None)
-    theirs = program.ask("query-qmp-schema")
-    program.close()
-
-    ours = schema_infos(
-        None, _served(theirs, "command", COMMANDS), _served(theirs, "event", EVENTS), policy
-    )
-
-    assert differences(ours, theirs) == []
-
-
-def test_the_storage_daemons_schema_is_listed_in_the_same_order(tmp_path: Path) -> None:
-    program = Negotiated(STORAGE_DAEMON, tmp_path, None)
-    theirs = program.ask("query-qmp-schema")
-    program.close()
-
-    ours = schema_infos(
-        None, _served(theirs, "command", COMMANDS), _served(theirs, "event", EVENTS)
-    )
-
-    # Masks count types that the real program was built without, so only they may differ.
-    assert [_shape(info) for info in ours] == [_shape(info) for info in theirs]
-
-
-def _shape(info: dict[str, Any]) -> tuple[Any, ...]:
-    name = info["name"]
-    masked = name.strip("[]").isdigit()
-    parts = [part.get("name", part.get("case")) for part in info.get("members", ())]
-    cases = [variant["case"] for variant in info.get("variants", ())]
-    return (info["meta-type"], "N" if masked else name, parts, cases)

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qmpd import profile
 from qmpd.errors import GenericError
-from qmpd.profile.models import reader, type_table
-from qmpd.profile.models.command_table import COMMANDS
 from qmpd.qapi.runtime.types import ModelBuilder
 from qmpd.qapi.runtime.visitor import InputVisitor
 from tests.profile.malformed import Malformed, as_parsed
 
-MODELS = ModelBuilder(type_table(), "qmpd.profile.models")
-TYPES = [name for name in type_table().names() if name != "q_empty"]
+PROFILE = profile.load("10.0")
+COMMANDS = PROFILE.entry_points.commands
+MODELS = ModelBuilder(PROFILE.types, "qmpd.profile.models")
+TYPES = [name for name in PROFILE.types.names() if name != "q_empty"]
 
 
 @settings(max_examples=600, deadline=None)
@@ -26,10 +27,10 @@ TYPES = [name for name in type_table().names() if name != "q_empty"]
     st.sampled_from([0.0, 0.0, 0.01, 0.1]),
 )
 def test_models_accept_what_the_visitor_accepts(name: str, random: Random, defects: float) -> None:
-    value = as_parsed(Malformed(type_table(), random, defects).value(name))
+    value = as_parsed(Malformed(PROFILE.types, random, defects).value(name))
     validate = MODELS.validator(name)
     try:
-        read = InputVisitor(type_table()).read(name, value)
+        read = InputVisitor(PROFILE.types).read(name, value)
     except GenericError:
         with pytest.raises(ValueError):
             validate(value)
@@ -45,6 +46,5 @@ def test_models_accept_what_the_visitor_accepts(name: str, random: Random, defec
 def test_every_command_has_a_model_for_its_arguments(name: str) -> None:
     arguments = COMMANDS[name].arguments
     assert arguments is not None
-    module, _, class_name = arguments.partition(":")
 
-    assert reader().model(f"qmpd.profile.models.{module}", class_name).__name__ == class_name
+    assert PROFILE.reader.model(arguments).__name__ == arguments

@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 
-from qmpd.qapi.runtime.introspection import differences, schema_infos, unmasked
 from qmpd.qapi.runtime.policy import CompatPolicy
-from tests.profile.schema_samples import MODERN, compiled, table
+from tests.profile.schema_samples import MODERN, compiled
+from tests.support.introspection import differences, infos_of, unmasked
 
-ALL = ["do-things", "do-more", "do-nothing", "do-freely"]
-EVENTS = ["DONE", "NOTHING"]
+ALL = ["do-things", "do-more", "do-nothing", "do-freely", "DONE", "NOTHING"]
 
 
 def test_the_order_is_that_of_first_use() -> None:
-    infos = schema_infos(table(MODERN), ["do-more", "do-nothing"], ["NOTHING"])
+    infos = infos_of(compiled(MODERN), ["do-more", "do-nothing", "NOTHING"])
 
     assert [(info["name"], info["meta-type"]) for info in infos[:5]] == [
         ("do-more", "command"),
@@ -43,7 +42,7 @@ def test_the_order_is_that_of_first_use() -> None:
 
 
 def test_every_name_used_is_listed_once() -> None:
-    infos = schema_infos(compiled(MODERN), ALL, EVENTS)
+    infos = infos_of(compiled(MODERN), ALL)
     names = [info["name"] for info in infos]
 
     used = set()
@@ -56,7 +55,7 @@ def test_every_name_used_is_listed_once() -> None:
 
 
 def test_types_that_nothing_served_reaches_are_left_out() -> None:
-    few = schema_infos(table(MODERN), ["do-nothing"], [])
+    few = infos_of(compiled(MODERN), ["do-nothing"])
 
     assert [info["name"] for info in few] == ["do-nothing", "0"]
 
@@ -67,7 +66,7 @@ def _type(infos: list[dict[str, Any]], command: str) -> Any:
 
 
 def test_types_in_full() -> None:
-    options = _type(schema_infos(table(MODERN), ALL, EVENTS), "do-things")
+    options = _type(infos_of(compiled(MODERN), ALL), "do-things")
     plain = options["variants"][0]["type"]
 
     assert options["tag"] == "kind"
@@ -96,14 +95,14 @@ def test_types_in_full() -> None:
 
 
 def test_integer_arrays_are_one_type() -> None:
-    infos = schema_infos(table(MODERN), ["do-more"], [])
+    infos = infos_of(compiled(MODERN), ["do-more"])
 
     assert {i["name"] for i in infos if i["meta-type"] == "array"} == {"[1]", "[5]", "[int]"}
 
 
 def test_masks_and_order_do_not_matter_in_a_comparison() -> None:
-    some = schema_infos(table(MODERN), ALL, EVENTS)
-    others = schema_infos(table(MODERN), ["do-nothing", "do-more"], ["DONE"])
+    some = infos_of(compiled(MODERN), ALL)
+    others = infos_of(compiled(MODERN), ["do-nothing", "do-more", "DONE"])
 
     assert differences(others, some) == []
     assert "do-things: only ours" in differences(some, others)
@@ -121,7 +120,7 @@ def test_masks_and_order_do_not_matter_in_a_comparison() -> None:
     ],
 )
 def test_differences_of_commands_are_told(change: Any, difference: str) -> None:
-    ours = schema_infos(table(MODERN), ALL, EVENTS)
+    ours = infos_of(compiled(MODERN), ALL)
     theirs = copy.deepcopy(ours)
     change(next(info for info in theirs if info["name"] == "do-nothing"))
 
@@ -129,7 +128,7 @@ def test_differences_of_commands_are_told(change: Any, difference: str) -> None:
 
 
 def test_differences_of_types_are_told_once_with_their_place() -> None:
-    ours = schema_infos(table(MODERN), ["do-things"], [])
+    ours = infos_of(compiled(MODERN), ["do-things"])
     theirs = copy.deepcopy(ours)
     for info in theirs:
         for member in info.get("members", ()):
@@ -146,7 +145,7 @@ def test_differences_of_types_are_told_once_with_their_place() -> None:
 def test_deprecated_things_are_hidden() -> None:
     hide = CompatPolicy(deprecated_output="hide", unstable_output="hide")
 
-    infos = schema_infos(table(MODERN), ALL, EVENTS, hide)
+    infos = infos_of(compiled(MODERN), ALL, hide)
 
     assert "do-nothing" in [info["name"] for info in infos]
     assert all("values" not in info for info in infos if info["meta-type"] == "enum")

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from qmpd import profile
 from qmpd.errors import CommandNotFound
-from qmpd.profile.models.command_table import COMMANDS
-from qmpd.qapi.runtime.metadata import EventInfo
+from qmpd.qapi.runtime.entry_points import EventInfo
 from qmpd.qapi.runtime.policy import CompatPolicy, Crash
 from tests.profile.schema_samples import MODERN, table
+
+COMMANDS = profile.load("10.0").entry_points.commands
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from qmpd.errors import GenericError
 from qmpd.qapi.runtime.policy import CompatPolicy
 from tests.profile.schema_samples import HISTORIC, MODERN, WRAPPED, reader
 
-OPTIONS = "sample:Options"
-DERIVED = "sample:Derived"
-MORE = "sample:DoMoreArguments"
+OPTIONS = "Options"
+DERIVED = "Derived"
+MORE = "DoMoreArguments"
 PLAIN: dict[str, Any] = {"kind": "plain"}
 
 
@@ -153,7 +153,7 @@ def test_simple_unions_read_alike_in_both_styles(text: str) -> None:
     read = reader(text).read
     good = {"outer": [{"type": "inner", "data": {"value": 1}}, {"type": "text", "data": "t"}]}
 
-    assert read("sample:WrapArguments", good).plain() == good
+    assert read("WrapArguments", good).plain() == good
     for value, message in (
         ({"outer": [{"type": "inner"}]}, "Parameter 'outer[0].data' is missing"),
         (
@@ -163,7 +163,7 @@ def test_simple_unions_read_alike_in_both_styles(text: str) -> None:
         ({"outer": [{"type": "?", "data": {}}]}, "Parameter 'type' does not accept value '?'"),
     ):
         with pytest.raises(GenericError) as caught:
-            read("sample:WrapArguments", value)
+            read("WrapArguments", value)
         assert caught.value.desc == message
 
 
@@ -240,6 +240,6 @@ def test_very_deep_values_do_no_harm(innermost: dict[str, Any], message: str) ->
         value = {"next": value}
 
     with pytest.raises(GenericError) as caught:
-        reader(MODERN).read("sample:Plain", value)
+        reader(MODERN).read("Plain", value)
 
     assert caught.value.desc == message

@@ -79,7 +79,7 @@ MODULES = ("common.json", "job.json", "authz.json", "sockets.json")
 @pytest.mark.parametrize("module", MODULES)
 def test_damaged_lines(tmp_path: Path, module: str) -> None:
     """Every line of a module once deleted, once doubled, once cut."""
-    source = schema_path().parent
+    source = Path(schema_path()).parent
     lines = (source / module).read_text().split("\n")
     for name in MODULES:
         (tmp_path / name).write_text((source / name).read_text())

@@ -153,7 +153,7 @@ class TestCommandLine:
         )
 
     def test_check_the_shipped_schema(self) -> None:
-        assert main(["check", str(schema_path())]) == 0
+        assert main(["check", schema_path()]) == 0
 
     def test_show(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["show", "block-dirty-bitmap-add"]) == 0
@@ -192,7 +192,8 @@ class TestCommandLine:
         write(tmp_path, {"s.json": "{ 'struct': 'Ss', 'data': { 'x': 'int' } }"})
         out = tmp_path / "models"
         assert main(["generate", "--schema", str(tmp_path / "s.json"), "--output", str(out)]) == 0
-        assert (out / "command_table.py").is_file()
+        assert (out / "types.json").is_file()
+        assert (out / "models" / "s.pyi").is_file()
 
     @pytest.mark.parametrize("arguments", [[], ["check"], ["show"], ["walk"]])
     def test_usage(self, arguments: list[str]) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qmpd.profile.personality import BEYOND_QEMU
+from qmpd import profile
+from qmpd.profile.shipped import directory
 from tests.schema.comparison import Comparison
 from tests.schema.conftest import COMMAND_LINES, StartProgram
-from tests.schema.reading import SCHEMA_DIRECTORY, Definition, Definitions
+from tests.schema.reading import Definition, Definitions
 
+BEYOND_QEMU = profile.load("10.0").beyond
 PROGRAMS = list(COMMAND_LINES)
 RECORDED_ORDERS = {
     "qemu-system-x86_64": "system-emulator.json",
@@ -20,7 +23,7 @@ RECORDED_ORDERS = {
 
 
 def _recorded(program: str) -> dict[str, Any]:
-    text = (SCHEMA_DIRECTORY / RECORDED_ORDERS[program]).read_text(encoding="utf-8")
+    text = Path(directory("10.0"), RECORDED_ORDERS[program]).read_text(encoding="utf-8")
     recorded: dict[str, Any] = json.loads(text)
     return recorded
 

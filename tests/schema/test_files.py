@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from qmpd.qapi.compiler.schema import compile_schema
-from qmpd.qapi.runtime.introspection import schema_infos
 from tests.schema.reading import SCHEMA_DIRECTORY, Definitions
+from tests.support.introspection import infos_of
 
 MODULES = sorted(
     path for path in SCHEMA_DIRECTORY.glob("*.json") if "'" in path.read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def test_historic_group_snapshot_compiles() -> None:
 def test_the_group_snapshot_is_that_of_2012_but_deprecated() -> None:
     name = "blockdev-group-snapshot-sync"
     then, now = (
-        schema_infos(compile_schema(SCHEMA_DIRECTORY / path), [name], [])
+        infos_of(compile_schema(SCHEMA_DIRECTORY / path), [name])
         for path in ("historic/group-snapshot.json", "qmpd.json")
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qmpd.errors import CommandNotFound, GenericError
-from qmpd.profile.personality import BEYOND_QEMU, Personality
+from qmpd.profile import Personality, load
 from qmpd.qapi.runtime.policy import CompatPolicy
 from tests.snapshots.group import GROUPS
 from tests.snapshots.world import SnapshotWorld
@@ -132,7 +132,7 @@ def test_policies_know_that_it_is_deprecated() -> None:
 def test_it_is_listed_last(personality: Personality) -> None:
     test = TestMachine(personality=personality)
 
-    assert [info["name"] for info in test.execute("query-commands")][-1:] == list(BEYOND_QEMU)
+    assert [info["name"] for info in test.execute("query-commands")][-1:] == list(load().beyond)
     schema = test.execute("query-qmp-schema").value
     [info] = [info for info in schema if info["name"] == COMMAND]
     assert info["features"] == ["deprecated"]

@@ -11,6 +11,7 @@ from qmpd.loop.clocks import Clocks
 from qmpd.machine.host import NoHost
 from qmpd.machine.machine import Machine, MachineConfig
 from qmpd.monitor.qmp.dispatch import dispatch
+from qmpd.monitor.qmp.served import SERVED
 from qmpd.profile.personality import Personality
 from qmpd.wire.session import NO_ID, Request, Session
 
@@ -66,7 +67,7 @@ class TestMachine:
         """Run a command; arguments are given with underscores for dashes."""
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         request = Request(command, named, False, NO_ID)
-        value = self.clock.run(dispatch(self.machine, self.session, request))
+        value = self.clock.run(dispatch(self.machine, SERVED, self.session, request))
         self.clock.settle()
         return value
 

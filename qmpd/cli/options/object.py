@@ -14,7 +14,7 @@ from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
-    from qmpd.qapi.runtime.policy import CompatPolicy
+    from qmpd.qapi.runtime.arguments import Reader
 
 TYPES: Final = {
     Personality.SYSTEM: (
@@ -75,7 +75,7 @@ def object_help(text: str, personality: Personality) -> str | None:
     return f"{name} options:\n{lines}"
 
 
-def read_flat_object(opts: Opts) -> dict[str, Any]:
+def read_flat_object(reader: Reader, opts: Opts) -> dict[str, Any]:
     """Properties of an object of the system emulator, whose syntax knows no nested values.
 
     :raises CommandLineError: with QEMU's text
@@ -84,7 +84,7 @@ def read_flat_object(opts: Opts) -> dict[str, Any]:
     nested = [name for name in values if "." in name]
     flat = {name: value for name, value in values.items() if name not in nested}
     try:
-        plain = read_tree_value("qom:ObjectOptions", flat, keyval=True)
+        plain = read_tree_value(reader, "ObjectOptions", flat, keyval=True)
     except GenericError as error:
         raise CommandLineError(
             error.desc.replace("expects integer", "expects an int64 value")
@@ -107,7 +107,7 @@ def add_object_of(machine: Machine, properties: Mapping[str, Any]) -> None:
     machine.objects.add(qom_type, object_id, rest)
 
 
-def add_object(machine: Machine, text: str, policy: CompatPolicy | None = None) -> None:
+def add_object(machine: Machine, text: str) -> None:
     """Make the object that `text` describes.
 
     :raises CommandLineError: a syntax error
@@ -115,6 +115,6 @@ def add_object(machine: Machine, text: str, policy: CompatPolicy | None = None) 
     """
     tree = parse_tree(text, "qom-type")
     properties = read_tree_value(
-        "qom:ObjectOptions", tree, keyval=not text.startswith("{"), policy=policy
+        machine.profile.reader, "ObjectOptions", tree, keyval=not text.startswith("{")
     )
     add_object_of(machine, properties)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qmpd.cli.host import add_node
 from qmpd.cli.options.chardev import BACKENDS, ChardevFactory, parse_chardev
@@ -64,8 +64,12 @@ class StorageDaemonOptions:
     def _warn(self, text: str, hint: str | None = None) -> None:
         self._program.warn(text, self._location, hint)
 
+    def _read(self, type_name: str, text: str, implied_key: str) -> dict[str, Any]:
+        reader = self._host.server.machine.profile.reader
+        return read_option_value(reader, type_name, text, implied_key)
+
     def _blockdev(self, text: str) -> None:
-        add_node(self._host.server, read_option_value("block_core:BlockdevOptions", text, "driver"))
+        add_node(self._host.server, self._read("BlockdevOptions", text, "driver"))
 
     def _chardev(self, text: str) -> None:
         if text in ("help", "?"):
@@ -93,11 +97,12 @@ class StorageDaemonOptions:
         from qmpd.export.add import add_export
 
         server = self._host.server
-        options = read_option_value("block_export:BlockExportOptions", text, "type")
+        options = self._read("BlockExportOptions", text, "type")
         server.run_now(add_export(server.machine, options))
 
     def _nbd_server(self, text: str) -> None:
-        self._host.server.machine.nbd.start(read_nbd_server(text))
+        machine = self._host.server.machine
+        machine.nbd.start(read_nbd_server(machine.profile.reader, text))
 
     def _trace(self, text: str) -> None:
         name = text.split(",", 1)[0]

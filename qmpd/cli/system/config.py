@@ -14,13 +14,14 @@ from qmpd.cli.system.machine_options import MachineOptions
 from qmpd.cli.system.qemu_options import DISK_IMAGE, OTHER_TARGETS
 from qmpd.errors import GenericError, QmpError
 from qmpd.options import groups as groups
-from qmpd.options.block_tree import parse_tree
+from qmpd.options.block_tree import parse_tree, read_option_value
 from qmpd.options.command_line import Option
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import Opts, Warn, help_text, parse_opts
 
 if TYPE_CHECKING:
     from qmpd.options.qemu_opts import OptionGroup
+    from qmpd.profile import Profile
 
 DRIVES: Final = {
     "hda": ("", 0, "disk"),
@@ -36,12 +37,6 @@ DRIVES: Final = {
     DISK_IMAGE: ("", 0, "disk"),
 }
 """Options that are short for ``-drive``: its if, index and media."""
-
-
-def _read_value(type_name: str, text: str, implied_key: str | None = None) -> dict[str, Any]:
-    from qmpd.options.block_tree import read_option_value
-
-    return read_option_value(type_name, text, implied_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +85,14 @@ class SystemConfig:
 
 
 class ConfigReader:
-    """Reads options, one after the other, into a `SystemConfig`."""
+    """Reads options, one after the other, into a `SystemConfig`.
 
-    def __init__(self, program: Program) -> None:
+    :param profile: of the machine to come
+    """
+
+    def __init__(self, program: Program, profile: Profile) -> None:
         self.config = SystemConfig()
+        self._profile = profile
         self._program = program
         self._option = Option("", None, "")
         self._merged: dict[str, Opts] = {}
@@ -188,7 +187,7 @@ class ConfigReader:
         return Located(what, self._option.location)
 
     def _blockdev(self, text: str) -> None:
-        options = _read_value("block_core:BlockdevOptions", text, "driver")
+        options = read_option_value(self._profile.reader, "BlockdevOptions", text, "driver")
         self.config.blockdevs.append(self._later(options))
 
     def _drive(self, text: str) -> None:
@@ -217,10 +216,11 @@ class ConfigReader:
         if printed is not None:
             raise Probe(printed)
         if text.startswith("{"):
-            self.config.objects.append(self._later(_read_value("qom:ObjectOptions", text)))
+            options = read_option_value(self._profile.reader, "ObjectOptions", text, None)
+            self.config.objects.append(self._later(options))
             return
         opts = self._parse(groups.OBJECT, text)
-        self.config.objects.append(self._later(read_flat_object(opts)))
+        self.config.objects.append(self._later(read_flat_object(self._profile.reader, opts)))
 
     def _device(self, text: str) -> None:
         if text.startswith("{"):

@@ -7,8 +7,7 @@ from typing import Final
 from qmpd.cli.options.chardev import BACKENDS
 from qmpd.cli.system import probe_lists
 from qmpd.cli.system.machine_options import ACCELERATORS, NONE_PROPERTIES, PC_PROPERTIES
-from qmpd.machine.devices.models import device_models
-from qmpd.profile.personality import Personality
+from qmpd.profile import Personality, Profile
 
 FORMATS: Final = (
     "blkdebug blklogwrites blkreplay blkverify bochs cloop compress copy-before-write copy-on-read"
@@ -66,11 +65,11 @@ def cpus() -> str:
     return "Available CPUs:\n" + "".join(lines)
 
 
-def devices() -> str:
+def devices(profile: Profile) -> str:
     """``-device help``: groups of lines."""
     lines: list[str] = []
     group = ""
-    for model in device_models():
+    for model in profile.devices.models:
         if model.group != group:
             lines.append(f"{chr(10) if group else ''}{model.group} devices:\n")
             group = model.group

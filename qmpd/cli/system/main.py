@@ -11,9 +11,11 @@ from qmpd.cli.report import Probe, Program, put_own_modules_first
 from qmpd.cli.system.qemu_options import split_options
 from qmpd.errors import QmpError
 from qmpd.options.command_line import Option
+from qmpd.profile.shipped import load
 
 if TYPE_CHECKING:
     from qmpd.cli.system.config import SystemConfig
+    from qmpd.profile import Profile
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,17 +45,18 @@ def _main(program: Program, options: list[Option]) -> int:
     from qmpd.cli.system.config import ConfigReader
     from qmpd.cli.system.probes import run_probes
 
-    reader = ConfigReader(program)
+    profile = load()
+    reader = ConfigReader(program, profile)
     for option in options:
         reader.read(option)
-    run_probes(reader.config)
+    run_probes(reader.config, profile)
     reader.config.machine.check()
     from qmpd.cli.host import run_program
 
-    return run_program(program, lambda _: _run(program, reader.config))
+    return run_program(program, lambda _: _run(program, profile, reader.config))
 
 
-def _run(program: Program, config: SystemConfig) -> int:
+def _run(program: Program, profile: Profile, config: SystemConfig) -> int:
     from qmpd.cli.host import JOURNAL_VARIABLE, STORAGE_VARIABLE, Host, Hosting
     from qmpd.cli.system.board_options import board_of
     from qmpd.cli.system.setup import SystemSetup
@@ -75,6 +78,7 @@ def _run(program: Program, config: SystemConfig) -> int:
     host.build(
         os.environ.get(STORAGE_VARIABLE, "host"),
         MachineConfig(
+            profile=profile,
             personality=Personality.SYSTEM,
             name=config.name,
             uuid=config.uuid,

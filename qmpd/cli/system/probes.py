@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from qmpd.cli.report import CommandLineError, Probe
 from qmpd.cli.system import listings
-from qmpd.machine.devices.models import is_device_model
 
 if TYPE_CHECKING:
     from qmpd.cli.system.config import Located, SystemConfig
+    from qmpd.profile import Profile
 
 
-def run_probes(config: SystemConfig) -> None:
+def run_probes(config: SystemConfig, profile: Profile) -> None:
     """Answer the first of the probes that had to wait until the whole command line was read.
 
     :raises Probe: the answer
@@ -29,18 +29,18 @@ def run_probes(config: SystemConfig) -> None:
     if machine.cpu in ("help", "?"):
         raise Probe(listings.cpus())
     for probe in config.probes:
-        raise _answer(probe)
+        raise _answer(probe, profile)
 
 
-def _answer(probe: Located) -> Probe | CommandLineError:
+def _answer(probe: Located, profile: Profile) -> Probe | CommandLineError:
     if probe.what == "formats":
         return Probe(listings.formats())
     if probe.what == "chardevs":
         return Probe(listings.chardevs())
     _, driver = probe.what
     if driver is None:
-        return Probe(listings.devices())
-    if not is_device_model(driver):
+        return Probe(listings.devices(profile))
+    if profile.devices.model(driver) is None:
         text = f"'{driver}' is not a valid device model name"
     else:
         text = f"the properties of '{driver}' are not known to qmpd"

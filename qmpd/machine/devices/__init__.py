@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from qmpd.machine.devices.device import Device
-from qmpd.machine.devices.models import DeviceModel, device_models, is_device_model
 from qmpd.machine.devices.tree import DeviceTree
 
-__all__ = ["Device", "DeviceModel", "DeviceTree", "device_models", "is_device_model"]
+__all__ = ["Device", "DeviceTree"]

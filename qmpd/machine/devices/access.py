@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.machine.devices import drives
 from qmpd.machine.devices.properties import read_property, read_text
-from qmpd.machine.devices.property_tables import COMMON
 from qmpd.machine.objects import IOThread
 
 if TYPE_CHECKING:
     from qmpd.machine.devices.device import Device
 
+COMMON: Final = ("type", "parent_bus", "realized", "hotplugged", "hotpluggable")
+"""Properties of every device."""
+
 
 def _owner(device: Device, name: str) -> Device:
     """The part of `device` that has property `name`: what stands in front passes it on."""
     behind = device.behind
-    if behind is not None and name not in COMMON and name in behind.kind.properties:
+    if behind is not None and name not in COMMON and name in behind.properties:
         return behind
     return device
 
@@ -30,7 +32,7 @@ def set_property(device: Device, name: str, value: Any, *, keyval: bool = False)
     """
     device = _owner(device, name)
     model = device.model
-    known = device.kind.properties.get(name)
+    known = device.properties.get(name)
     if known is None:
         raise GenericError(f"Property '{model}.{name}' not found")
     if name == "realized":
@@ -91,7 +93,7 @@ def get_property(device: Device, name: str) -> Any:
     :raises NotServed: qmpd does not keep it
     """
     device = _owner(device, name)
-    known = device.kind.properties.get(name)
+    known = device.properties.get(name)
     if known is None:
         raise GenericError(f"Property '{device.model}.{name}' not found")
     if name == "legacy-addr":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qmpd.block.io.backend import AttachedDevice, BlockBackend
@@ -16,6 +16,7 @@ from qmpd.machine.devices.properties import DEFAULTS
 if TYPE_CHECKING:
     from qmpd.machine.devices.bus import Bus
     from qmpd.machine.machine import Machine
+    from qmpd.profile.devices import Property
 
 T = TypeVar("T")
 
@@ -75,6 +76,11 @@ class Device:
         return self.kind.name
 
     @property
+    def properties(self) -> Mapping[str, Property]:
+        """The properties that its model has in the machine's version of QEMU."""
+        return self.machine.profile.devices.properties(self.kind.name)
+
+    @property
     def devfn(self) -> int:
         """Slot and function of a PCI device."""
         number: int = self.values.get("addr", -1)
@@ -124,7 +130,7 @@ class Device:
         """What a property of its own says; `default` where it has none of this name."""
         if name in self.values:
             return self.values[name]
-        known = self.kind.properties.get(name)
+        known = self.properties.get(name)
         if known is None:
             return default
         if name == "bootindex":

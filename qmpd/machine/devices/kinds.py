@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
-
-from qmpd.machine.devices.property_tables import Property, properties_of
 
 
 @dataclass(frozen=True)
@@ -32,11 +29,6 @@ class Kind:
     has_tray: bool = False
     keeps_io_status: bool = True
     tells_its_end: bool = True
-
-    @property
-    def properties(self) -> Mapping[str, Property]:
-        """Its properties, see `properties_of`."""
-        return properties_of(self.name)
 
     @property
     def asks_guest(self) -> bool:

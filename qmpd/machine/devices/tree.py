@@ -14,7 +14,6 @@ from qmpd.machine.devices.board import UNATTACHED, Board, build
 from qmpd.machine.devices.bus import Bus, bus_at, buses_below, find_bus
 from qmpd.machine.devices.device import Device
 from qmpd.machine.devices.kinds import ALIASES, KINDS, Kind
-from qmpd.machine.devices.models import device_model
 from qmpd.machine.devices.realize import realize
 
 if TYPE_CHECKING:
@@ -159,7 +158,7 @@ class DeviceTree:
         kind = KINDS.get(ALIASES.get(name, name))
         if kind is not None:
             return kind, self._find_bus(kind.name, kind.bus, bus_path)
-        model = device_model(name)
+        model = self._machine.profile.devices.model(name)
         if model is None:
             raise GenericError(f"'{name}' is not a valid device model name")
         if model.bus is not None:

@@ -15,6 +15,7 @@ from qmpd.wire.json_stream import parse_json
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
+    from qmpd.profile import Profile
 
 Tree = dict[str, Any]
 """Options of a node, its children's inside; all scalars are texts."""
@@ -39,10 +40,11 @@ _SHOWN_THROUGH: Final = frozenset({"blkdebug", "throttle", "copy-on-read", "comp
 
 
 async def open_drive_node(
-    graph: Graph, filename: str | None, options: dict[str, str], aio: str | None
+    graph: Graph, profile: Profile, filename: str | None, options: dict[str, str], aio: str | None
 ) -> Node:
     """Open the node of a drive.
 
+    :param profile: whose types the options have
     :param filename: what `file` says
     :param options: all others, by their dotted names
     :param aio: how the file is to be read and written
@@ -52,7 +54,7 @@ async def open_drive_node(
     tree = _unflatten(options)
     format_guessed = _complete(graph, tree, filename)
     _set_aio(tree, aio)
-    node = await graph.open(_read(tree), probed=format_guessed)
+    node = await graph.open(_read(profile, tree), probed=format_guessed)
     _keep_texts(node, tree)
     warn_of_guess(node)
     return node
@@ -170,7 +172,7 @@ def _set_aio(tree: Tree, aio: str | None) -> None:
         _set_aio(child, aio)
 
 
-def _read(tree: Tree) -> dict[str, Any]:
+def _read(profile: Profile, tree: Tree) -> dict[str, Any]:
     """The options as the schema has them.
 
     :raises GenericError: with the texts of the older options
@@ -179,10 +181,10 @@ def _read(tree: Tree) -> dict[str, Any]:
     if backing is not None and not find_driver(tree["driver"]).supports_backing:
         raise GenericError("Driver doesn't support backing files")
     whole = dict(tree)
-    partial = _take_partial_backing(whole)
+    partial = _take_partial_backing(profile, whole)
     plain = _plain(whole)
     try:
-        options: dict[str, Any] = read_tree_value("block_core:BlockdevOptions", plain, keyval=True)
+        options = read_tree_value(profile.reader, "BlockdevOptions", plain, keyval=True)
     except GenericError as error:
         raise _reworded(error, tree) from None
     if partial is not None:
@@ -203,7 +205,7 @@ def _plain(tree: Any, name: str = "") -> Any:
     return tree
 
 
-def _take_partial_backing(tree: Tree) -> dict[str, Any] | None:
+def _take_partial_backing(profile: Profile, tree: Tree) -> dict[str, Any] | None:
     """Take options of the backing file that leave its driver and file to the image out of `tree`.
 
     :raises GenericError: they are malformed
@@ -212,9 +214,9 @@ def _take_partial_backing(tree: Tree) -> dict[str, Any] | None:
     if not isinstance(backing, dict) or "driver" in backing:
         return None
     del tree["backing"]
-    below = _take_partial_backing(backing)
+    below = _take_partial_backing(profile, backing)
     whole = {"driver": "qcow2", "file": "", **backing}
-    options: dict[str, Any] = read_tree_value("block_core:BlockdevOptions", whole, keyval=True)
+    options = read_tree_value(profile.reader, "BlockdevOptions", whole, keyval=True)
     partial = {name: value for name, value in options.items() if name in backing}
     if below is not None:
         partial["backing"] = below

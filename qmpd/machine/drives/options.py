@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qmpd.block.io.stats import BlockAcctStats
     from qmpd.block.model.graph import Graph
     from qmpd.machine.devices import DeviceTree
+    from qmpd.profile import Profile
 
 INTERFACES: Final = {
     "none": 0,
@@ -103,10 +104,12 @@ class Drives:
     """The drives of one machine, as ``-drive`` and HMP's drive_add make them.
 
     :param devices: tell the board, and learn which backends belong to drives
+    :param profile: whose types their options have
     """
 
-    def __init__(self, graph: Graph, devices: DeviceTree) -> None:
+    def __init__(self, graph: Graph, devices: DeviceTree, profile: Profile) -> None:
         self.graph = graph
+        self.profile = profile
         self._devices = devices
         self.made: list[Drive] = []
         self._ids: dict[str, BlockBackend] = {}
@@ -195,7 +198,7 @@ class Drives:
         if snapshot:
             options["read-only"] = "on"
         filename = values.get("file") or None
-        node = await open_drive_node(graph, filename, options, values.get("aio"))
+        node = await open_drive_node(graph, self.profile, filename, options, values.get("aio"))
         backend.insert_node(node)
         if snapshot:
             node = await add_temporary_overlay(

@@ -159,10 +159,7 @@ async def info_status(machine: Machine, _: Arguments) -> str:
 
 async def info_version(machine: Machine, _: Arguments) -> str:
     """Version of QEMU that is emulated, and qmpd's own."""
-    from qmpd.machine.machine import PACKAGE
-    from qmpd.profile.personality import QEMU_VERSION
-
-    return "{major}.{minor}.{micro}".format(**QEMU_VERSION) + f"{PACKAGE}\n"
+    return f"{machine.profile.version}{machine.profile.package}\n"
 
 
 INFO: Final = by_name(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.bits.rules import sha256
-from qmpd.monitor.qmp.handlers import CommandTable, Context, Handler
+from qmpd.monitor.qmp.handlers import Context, Handler, Handlers
 from qmpd.transaction import run_action
 
 if TYPE_CHECKING:
     from qmpd.profile.models.block_core import BlockDirtyBitmap
-
-BITMAPS = CommandTable()
 
 
 def _action(kind: str) -> Handler:
@@ -21,13 +19,24 @@ def _action(kind: str) -> Handler:
     return handler
 
 
-for _kind in ("add", "remove", "clear", "enable", "disable", "merge"):
-    BITMAPS.command(f"block-dirty-bitmap-{_kind}")(_action(f"block-dirty-bitmap-{_kind}"))
-
-
-@BITMAPS.command("x-debug-block-dirty-bitmap-sha256")
 def x_debug_block_dirty_bitmap_sha256(
     context: Context, arguments: BlockDirtyBitmap
 ) -> dict[str, object]:
     """Hash over the bits of a bitmap."""
     return {"sha256": sha256(context.machine.graph, arguments.node, arguments.name)}
+
+
+_ACTIONS: Final = (
+    "block-dirty-bitmap-add",
+    "block-dirty-bitmap-remove",
+    "block-dirty-bitmap-clear",
+    "block-dirty-bitmap-enable",
+    "block-dirty-bitmap-disable",
+    "block-dirty-bitmap-merge",
+)
+"""Commands that are a transaction of one action, which has the same name."""
+
+HANDLERS: Final[Handlers] = {
+    **{kind: _action(kind) for kind in _ACTIONS},
+    "x-debug-block-dirty-bitmap-sha256": x_debug_block_dirty_bitmap_sha256,
+}

@@ -9,7 +9,7 @@ from qmpd.block.io import medium
 from qmpd.block.io.latency import set_histograms
 from qmpd.block.io.throttle_limits import BUCKETS, ThrottleConfig
 from qmpd.errors import DeviceNotFound, GenericError
-from qmpd.monitor.qmp.handlers import CommandTable, Context
+from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
         EjectArguments,
     )
     from qmpd.profile.models.block_core import BlockIOThrottle
-
-BLOCK = CommandTable()
 
 _LIMITS: Final = dict(
     zip(BUCKETS, ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), strict=True)
@@ -50,7 +48,6 @@ def _backend(context: Context, device: str | None, qdev_id: str | None) -> Block
     return found
 
 
-@BLOCK.command("eject")
 async def eject(context: Context, arguments: EjectArguments) -> None:
     """Open the tray, if there is one, and take the medium out."""
     backend = _backend(context, arguments.device, arguments.id)
@@ -59,7 +56,6 @@ async def eject(context: Context, arguments: EjectArguments) -> None:
     await medium.remove_medium(backend, name)
 
 
-@BLOCK.command("blockdev-open-tray")
 def blockdev_open_tray(context: Context, arguments: BlockdevOpenTrayArguments) -> None:
     """Open the tray."""
     backend = _backend(context, arguments.device, arguments.id)
@@ -67,14 +63,12 @@ def blockdev_open_tray(context: Context, arguments: BlockdevOpenTrayArguments) -
     medium.open_tray(backend, name, force=bool(arguments.force))
 
 
-@BLOCK.command("blockdev-close-tray")
 def blockdev_close_tray(context: Context, arguments: BlockdevCloseTrayArguments) -> None:
     """Close the tray."""
     backend = _backend(context, arguments.device, arguments.id)
     medium.close_tray(backend, arguments.device or arguments.id or "")
 
 
-@BLOCK.command("blockdev-remove-medium")
 async def blockdev_remove_medium(
     context: Context, arguments: BlockdevRemoveMediumArguments
 ) -> None:
@@ -83,7 +77,6 @@ async def blockdev_remove_medium(
     await medium.remove_medium(backend, arguments.id)
 
 
-@BLOCK.command("blockdev-insert-medium")
 def blockdev_insert_medium(context: Context, arguments: BlockdevInsertMediumArguments) -> None:
     """Put a node into an open tray."""
     backend = _backend(context, None, arguments.id)
@@ -95,7 +88,6 @@ def blockdev_insert_medium(context: Context, arguments: BlockdevInsertMediumArgu
     medium.insert_medium(backend, node)
 
 
-@BLOCK.command("blockdev-change-medium")
 async def blockdev_change_medium(
     context: Context, arguments: BlockdevChangeMediumArguments
 ) -> None:
@@ -123,7 +115,6 @@ async def blockdev_change_medium(
         await graph.release(node)
 
 
-@BLOCK.command("block_set_io_throttle")
 def block_set_io_throttle(context: Context, arguments: BlockIOThrottle) -> None:
     """Limit a drive's I/O; nothing but zeroes lifts the limits."""
     backend = _backend(context, arguments.device, arguments.id)
@@ -145,7 +136,6 @@ def block_set_io_throttle(context: Context, arguments: BlockIOThrottle) -> None:
     backend.set_io_limits(config, arguments.group, default_group=name)
 
 
-@BLOCK.command("block-latency-histogram-set")
 def block_latency_histogram_set(
     context: Context, arguments: BlockLatencyHistogramSetArguments
 ) -> None:
@@ -154,7 +144,19 @@ def block_latency_histogram_set(
     set_histograms(backend.stats, context.raw)
 
 
-@BLOCK.command("query-pr-managers")
 def query_pr_managers(context: Context, _: None) -> list[dict[str, Any]]:
     """Persistent reservation managers: object-add makes none."""
     return []
+
+
+HANDLERS: Final[Handlers] = {
+    "eject": eject,
+    "blockdev-open-tray": blockdev_open_tray,
+    "blockdev-close-tray": blockdev_close_tray,
+    "blockdev-remove-medium": blockdev_remove_medium,
+    "blockdev-insert-medium": blockdev_insert_medium,
+    "blockdev-change-medium": blockdev_change_medium,
+    "block_set_io_throttle": block_set_io_throttle,
+    "block-latency-histogram-set": block_latency_histogram_set,
+    "query-pr-managers": query_pr_managers,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.activation import set_active
 from qmpd.block.change.children import change_children
@@ -12,7 +12,7 @@ from qmpd.block.query.debug_graph import debug_graph
 from qmpd.block.query.info import query_block as block_infos
 from qmpd.block.query.info import query_named_block_nodes as node_infos
 from qmpd.jobs.core.block_job import BlockJob
-from qmpd.monitor.qmp.handlers import CommandTable, Context
+from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.profile.models.block_core import (
@@ -25,16 +25,12 @@ if TYPE_CHECKING:
         XBlockdevChangeArguments,
     )
 
-BLOCK_CORE = CommandTable()
 
-
-@BLOCK_CORE.command("query-block")
 async def query_block(context: Context, _: None) -> list[dict[str, Any]]:
     """All named backends and devices."""
     return await block_infos(context.machine.graph)
 
 
-@BLOCK_CORE.command("query-blockstats")
 def query_blockstats(
     context: Context, arguments: QueryBlockstatsArguments | None
 ) -> list[dict[str, Any]]:
@@ -43,7 +39,6 @@ def query_blockstats(
     return block_stats(context.machine.graph, query_nodes=query_nodes)
 
 
-@BLOCK_CORE.command("query-named-block-nodes")
 async def query_named_block_nodes(
     context: Context, arguments: QueryNamedBlockNodesArguments | None
 ) -> list[dict[str, Any]]:
@@ -52,7 +47,6 @@ async def query_named_block_nodes(
     return await node_infos(context.machine.graph, flat=flat)
 
 
-@BLOCK_CORE.command("x-debug-query-block-graph")
 def x_debug_query_block_graph(context: Context, _: None) -> dict[str, Any]:
     """Everything in the graph, and who holds whom with which permissions."""
     machine = context.machine
@@ -64,38 +58,32 @@ def x_debug_query_block_graph(context: Context, _: None) -> dict[str, Any]:
     return debug_graph(machine.graph, jobs)
 
 
-@BLOCK_CORE.command("x-blockdev-change")
 async def x_blockdev_change(context: Context, arguments: XBlockdevChangeArguments) -> None:
     """Add a child to a node, or remove one."""
     graph = context.machine.graph
     await change_children(graph, arguments.parent, arguments.child, arguments.node)
 
 
-@BLOCK_CORE.command("blockdev-add")
 async def blockdev_add(context: Context, _: object) -> None:
     """Open a node and what it stands on."""
     await context.machine.graph.blockdev_add(context.raw)
 
 
-@BLOCK_CORE.command("blockdev-del")
 async def blockdev_del(context: Context, arguments: BlockdevDelArguments) -> None:
     """Let go of a node that blockdev-add opened."""
     await context.machine.graph.blockdev_del(arguments.node_name)
 
 
-@BLOCK_CORE.command("blockdev-set-active")
 async def blockdev_set_active(context: Context, arguments: BlockdevSetActiveArguments) -> None:
     """Give an image to another process, or take it back."""
     await set_active(context.machine.graph, arguments.node_name, arguments.active)
 
 
-@BLOCK_CORE.command("blockdev-reopen")
 async def reopen(context: Context, _: object) -> None:
     """Change the options of nodes that are open."""
     await blockdev_reopen(context.machine.graph, context.raw["options"])
 
 
-@BLOCK_CORE.command("block_resize")
 async def block_resize(context: Context, arguments: BlockResizeArguments) -> None:
     """Change the length of a node (bytes)."""
     graph = context.machine.graph
@@ -103,7 +91,21 @@ async def block_resize(context: Context, arguments: BlockResizeArguments) -> Non
     await graph.block_resize(node, arguments.size)
 
 
-@BLOCK_CORE.command("block-set-write-threshold")
 def block_set_write_threshold(context: Context, arguments: BlockSetWriteThresholdArguments) -> None:
     """Have an event when a write reaches beyond a byte of the node."""
     context.machine.graph.set_write_threshold(arguments.node_name, arguments.write_threshold)
+
+
+HANDLERS: Final[Handlers] = {
+    "query-block": query_block,
+    "query-blockstats": query_blockstats,
+    "query-named-block-nodes": query_named_block_nodes,
+    "x-debug-query-block-graph": x_debug_query_block_graph,
+    "x-blockdev-change": x_blockdev_change,
+    "blockdev-add": blockdev_add,
+    "blockdev-del": blockdev_del,
+    "blockdev-set-active": blockdev_set_active,
+    "blockdev-reopen": reopen,
+    "block_resize": block_resize,
+    "block-set-write-threshold": block_set_write_threshold,
+}

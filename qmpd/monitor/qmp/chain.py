@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.chain import find_backing_image, find_base
 from qmpd.block.model.blockers import Op
@@ -15,14 +15,12 @@ from qmpd.jobs.core.options import JobOptions, MergeOptions
 from qmpd.jobs.merge.commit import start_commit
 from qmpd.jobs.merge.stream import start_stream
 from qmpd.jobs.mirror.start import start_active_commit
-from qmpd.monitor.qmp.handlers import CommandTable, Context
+from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
     from qmpd.profile.models.block_core import BlockCommitArguments, BlockStreamArguments
-
-CHAIN = CommandTable()
 
 
 def _merge_options(arguments: BlockCommitArguments | BlockStreamArguments) -> MergeOptions:
@@ -81,7 +79,6 @@ def _commit_base(top: Node, arguments: BlockCommitArguments) -> Node:
     return found
 
 
-@CHAIN.command("block-commit")
 async def block_commit(context: Context, arguments: BlockCommitArguments) -> None:
     """Merge images of a chain into one below them."""
     machine = context.machine
@@ -140,7 +137,6 @@ def _stream_ends(
     return None, bottom
 
 
-@CHAIN.command("block-stream")
 async def block_stream(context: Context, arguments: BlockStreamArguments) -> None:
     """Copy what lies below an image into it."""
     given = [name for name in ("base", "base-node", "bottom") if name in context.raw]
@@ -158,3 +154,9 @@ async def block_stream(context: Context, arguments: BlockStreamArguments) -> Non
     if base is None and arguments.backing_file is not None:
         raise GenericError("backing file specified, but streaming the entire chain")
     await start_stream(machine.jobs, node, base, bottom, _merge_options(arguments))
+
+
+HANDLERS: Final[Handlers] = {
+    "block-commit": block_commit,
+    "block-stream": block_stream,
+}

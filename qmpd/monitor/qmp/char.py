@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from qmpd.monitor.qmp.handlers import CommandTable, Context
-
-CHAR = CommandTable()
+from qmpd.monitor.qmp.handlers import Context, Handlers
 
 
-@CHAR.command("query-chardev")
 def query_chardev(context: Context, _: None) -> list[dict[str, Any]]:
     """All character devices of the process."""
     return context.machine.host.chardev_infos()
+
+
+HANDLERS: Final[Handlers] = {
+    "query-chardev": query_chardev,
+}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
 from qmpd.export.add import add_export
 from qmpd.export.nbd.export import NbdExport
-from qmpd.monitor.qmp.handlers import CommandTable, Context
+from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.profile.models.block_export import (
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
         NbdServerRemoveArguments,
     )
 
-EXPORT = CommandTable()
 
-
-@EXPORT.command("nbd-server-start")
 def nbd_server_start(context: Context, _: Any) -> None:
     """Start the NBD server."""
     context.machine.nbd.start(_flat_address(context.raw))
@@ -32,25 +29,21 @@ def _flat_address(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {**raw, "addr": {"type": address["type"], **address["data"]}}
 
 
-@EXPORT.command("nbd-server-stop")
 async def nbd_server_stop(context: Context, _: None) -> None:
     """Take all NBD exports away, and stop the server."""
     await context.machine.nbd.stop()
 
 
-@EXPORT.command("block-export-add")
 async def block_export_add(context: Context, _: Any) -> None:
     """Export a node."""
     await add_export(context.machine, context.raw)
 
 
-@EXPORT.command("block-export-del")
 async def block_export_del(context: Context, arguments: BlockExportDelArguments) -> None:
     """Take an export away."""
     await context.machine.exports.delete(arguments.id, hard=arguments.mode == "hard")
 
 
-@EXPORT.command("nbd-server-add")
 async def nbd_server_add(context: Context, arguments: NbdServerAddOptions) -> None:
     """Export a device or node by NBD, in the words of before block-export-add."""
     machine = context.machine
@@ -71,7 +64,6 @@ async def nbd_server_add(context: Context, arguments: NbdServerAddOptions) -> No
     await add_export(machine, options)
 
 
-@EXPORT.command("nbd-server-remove")
 async def nbd_server_remove(context: Context, arguments: NbdServerRemoveArguments) -> None:
     """Take an NBD export away, by its id."""
     exports = context.machine.exports
@@ -81,7 +73,17 @@ async def nbd_server_remove(context: Context, arguments: NbdServerRemoveArgument
     await exports.delete(arguments.name, hard=arguments.mode == "hard")
 
 
-@EXPORT.command("query-block-exports")
 def query_block_exports(context: Context, _: None) -> list[dict[str, Any]]:
     """All exports, the newest first."""
     return context.machine.exports.query()
+
+
+HANDLERS: Final[Handlers] = {
+    "nbd-server-start": nbd_server_start,
+    "nbd-server-stop": nbd_server_stop,
+    "block-export-add": block_export_add,
+    "block-export-del": block_export_del,
+    "nbd-server-add": nbd_server_add,
+    "nbd-server-remove": nbd_server_remove,
+    "query-block-exports": query_block_exports,
+}

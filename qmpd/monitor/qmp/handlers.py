@@ -1,14 +1,15 @@
 """How a command finds its handler.
 
-Each module of this package serves the commands of one schema module and lists
-them in a `CommandTable`.  `SERVED` joins the tables: what is in it is served,
-what is only in the schema answers that it is not (`NotServed`).
+Each module of this package serves the commands of one schema module, and has a table
+``HANDLERS`` of them.  `LazyHandlers` joins the tables, and imports a module when one of
+its commands is first asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,15 +19,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Whom a command serves: the machine, the monitor session that asked, and with what.
+    """What a handler is given besides its arguments.
 
-    No session has asked where a command of the human monitor stands for one of QMP.
+    :param machine: the machine that the command acts on
+    :param handlers: all handlers, the one that runs among them
+    :param session: the session that asked; None where a command of the human monitor stands
+        for one of QMP
+    :param raw: the arguments as they came, already validated: plain JSON values
     """
 
     machine: Machine
+    handlers: Handlers
     session: Session | None
     raw: Mapping[str, Any]
-    """The arguments as they came, already validated: plain JSON values."""
 
 
 Handler = Callable[[Context, Any], Any | Awaitable[Any]]
@@ -34,27 +39,35 @@ Handler = Callable[[Context, Any], Any | Awaitable[Any]]
 returns the reply's value, members in schema order (None for ``{}``), or a coroutine
 that does."""
 
-
-class CommandTable:
-    """The handlers of one schema module's commands."""
-
-    def __init__(self) -> None:
-        self.handlers: dict[str, Handler] = {}
-
-    def command(self, name: str) -> Callable[[Handler], Handler]:
-        """Let the decorated function serve command `name`."""
-
-        def register(handler: Handler) -> Handler:
-            assert name not in self.handlers
-            self.handlers[name] = handler
-            return handler
-
-        return register
+Handlers = Mapping[str, Handler]
+"""Handlers by command name."""
 
 
-def join(*tables: CommandTable) -> Mapping[str, Handler]:
-    """All handlers of `tables` by command name."""
-    joined: dict[str, Handler] = {}
-    for table in tables:
-        joined |= table.handlers
-    return joined
+class LazyHandlers(Handlers):
+    """The handlers of several modules.
+
+    :param package: the package whose modules these are
+    :param modules: the commands of each module, which has a table ``HANDLERS`` of just these
+    """
+
+    def __init__(self, package: str, modules: Mapping[str, tuple[str, ...]]) -> None:
+        self._package = package
+        self._modules = {
+            command: name for name, commands in modules.items() for command in commands
+        }
+        self._imported: dict[str, Handler] = {}
+
+    def __getitem__(self, command: str) -> Handler:
+        if command not in self._imported:
+            module = import_module(f"{self._package}.{self._modules[command]}")
+            self._imported.update(module.HANDLERS)
+        return self._imported[command]
+
+    def __contains__(self, command: object) -> bool:
+        return command in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)

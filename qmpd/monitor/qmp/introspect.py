@@ -5,37 +5,30 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from qmpd.monitor.qmp.handlers import CommandTable, Context
-from qmpd.profile.personality import Personality, known_commands
+from qmpd.monitor.qmp.handlers import Context, Handlers
 from qmpd.wire.encode import Raw
 
 if TYPE_CHECKING:
+    from qmpd.profile import Profile
     from qmpd.qapi.runtime.policy import CompatPolicy
 
-INTROSPECT = CommandTable()
 
-EVENTS: Final = {
-    Personality.SYSTEM: frozenset(
-        {"POWERDOWN", "RESET", "RESUME", "SHUTDOWN", "STOP"}
-        | {"BLOCK_IMAGE_CORRUPTED", "BLOCK_WRITE_THRESHOLD", "JOB_STATUS_CHANGE"}
-    ),
-    Personality.STORAGE_DAEMON: frozenset(
-        {"BLOCK_IMAGE_CORRUPTED", "BLOCK_WRITE_THRESHOLD", "JOB_STATUS_CHANGE"}
-    ),
-}
-"""The events that a machine can emit."""
-
-
-@INTROSPECT.command("query-qmp-schema")
 def query_qmp_schema(context: Context, _: None) -> Raw:
-    """The schema of all that is served, types masked as QEMU masks them."""
-    return _schema(context.machine.personality, context.machine.compat)
+    """The schema of the commands served and of the program's events, types masked as in QEMU."""
+    machine = context.machine
+    program = machine.profile.program(machine.personality)
+    served = frozenset(name for name in program.commands if name in context.handlers)
+    return _schema(machine.profile, served.union(program.events), machine.compat)
 
 
 @lru_cache(maxsize=8)
-def _schema(personality: Personality, policy: CompatPolicy) -> Raw:
-    from qmpd.monitor.qmp.served import SERVED
+def _schema(profile: Profile, names: frozenset[str], policy: CompatPolicy) -> Raw:
     from qmpd.qapi.runtime.introspection import schema_infos
 
-    names = [name for name in known_commands(personality) if name in SERVED]
-    return Raw(schema_infos(None, names, EVENTS[personality], policy))
+    listed = (entry_point for entry_point in profile.entry_points if entry_point.name in names)
+    return Raw(schema_infos(profile.types, listed, policy))
+
+
+HANDLERS: Final[Handlers] = {
+    "query-qmp-schema": query_qmp_schema,
+}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.jobs.core.job import Job
 from qmpd.jobs.image.amend import AmendJob
 from qmpd.jobs.image.create import CreateJob
-from qmpd.monitor.qmp.handlers import CommandTable, Context, Handler
+from qmpd.monitor.qmp.handlers import Context, Handler, Handlers
 
 if TYPE_CHECKING:
     from qmpd.profile.models.block_core import (
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
         BlockJobSetSpeedArguments,
         XBlockdevAmendArguments,
     )
-
-JOB = CommandTable()
 
 
 def _job_verb(verb: Callable[[Job], Any]) -> Handler:
@@ -36,50 +34,31 @@ def _block_job_verb(verb: Callable[[Job], Any], member: str) -> Handler:
     return handler
 
 
-JOB.command("job-pause")(_job_verb(Job.user_pause))
-JOB.command("job-resume")(_job_verb(Job.user_resume))
-JOB.command("job-cancel")(_job_verb(Job.user_cancel))
-JOB.command("job-complete")(_job_verb(Job.user_complete))
-JOB.command("job-finalize")(_job_verb(Job.user_finalize))
-JOB.command("job-dismiss")(_job_verb(Job.user_dismiss))
-JOB.command("block-job-pause")(_block_job_verb(Job.user_pause, "device"))
-JOB.command("block-job-resume")(_block_job_verb(Job.user_resume, "device"))
-JOB.command("block-job-complete")(_block_job_verb(Job.user_complete, "device"))
-JOB.command("block-job-finalize")(_block_job_verb(Job.user_finalize, "id"))
-JOB.command("block-job-dismiss")(_block_job_verb(Job.user_dismiss, "id"))
-
-
-@JOB.command("block-job-cancel")
 async def block_job_cancel(context: Context, arguments: BlockJobCancelArguments) -> None:
     """Cancel a block job; without force not one that its user has paused."""
     await context.machine.jobs.block_job_cancel(arguments.device, force=bool(arguments.force))
 
 
-@JOB.command("block-job-set-speed")
 async def block_job_set_speed(context: Context, arguments: BlockJobSetSpeedArguments) -> None:
     """Limit a block job (bytes per second)."""
     await context.machine.jobs.block_job_set_speed(arguments.device, arguments.speed)
 
 
-@JOB.command("block-job-change")
 async def block_job_change(context: Context, arguments: BlockJobChangeOptions) -> None:
     """Change the options of a job that runs."""
     await context.machine.jobs.find_block_job(arguments.id).change(arguments)
 
 
-@JOB.command("query-jobs")
 def query_jobs(context: Context, _: None) -> list[dict[str, Any]]:
     """All jobs, the newest first."""
     return context.machine.jobs.query_jobs()
 
 
-@JOB.command("query-block-jobs")
 def query_block_jobs(context: Context, _: None) -> list[dict[str, Any]]:
     """All block jobs, the newest first."""
     return context.machine.jobs.query_block_jobs()
 
 
-@JOB.command("blockdev-create")
 async def blockdev_create(context: Context, arguments: BlockdevCreateArguments) -> None:
     """Start a job that makes an image."""
     machine = context.machine
@@ -88,7 +67,6 @@ async def blockdev_create(context: Context, arguments: BlockdevCreateArguments) 
     await job.settle()
 
 
-@JOB.command("x-blockdev-amend")
 async def x_blockdev_amend(context: Context, arguments: XBlockdevAmendArguments) -> None:
     """Start a job that changes the options of an image."""
     machine = context.machine
@@ -96,3 +74,25 @@ async def x_blockdev_amend(context: Context, arguments: XBlockdevAmendArguments)
     job = AmendJob(machine.jobs, arguments.job_id, node, context.raw["options"])
     job.start()
     await job.settle()
+
+
+HANDLERS: Final[Handlers] = {
+    "job-pause": _job_verb(Job.user_pause),
+    "job-resume": _job_verb(Job.user_resume),
+    "job-cancel": _job_verb(Job.user_cancel),
+    "job-complete": _job_verb(Job.user_complete),
+    "job-finalize": _job_verb(Job.user_finalize),
+    "job-dismiss": _job_verb(Job.user_dismiss),
+    "block-job-pause": _block_job_verb(Job.user_pause, "device"),
+    "block-job-resume": _block_job_verb(Job.user_resume, "device"),
+    "block-job-complete": _block_job_verb(Job.user_complete, "device"),
+    "block-job-finalize": _block_job_verb(Job.user_finalize, "id"),
+    "block-job-dismiss": _block_job_verb(Job.user_dismiss, "id"),
+    "block-job-cancel": block_job_cancel,
+    "block-job-set-speed": block_job_set_speed,
+    "block-job-change": block_job_change,
+    "query-jobs": query_jobs,
+    "query-block-jobs": query_block_jobs,
+    "blockdev-create": blockdev_create,
+    "x-blockdev-amend": x_blockdev_amend,
+}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import DeviceNotFound, GenericError
 from qmpd.jobs.image.snapshot import SnapshotDelete, SnapshotJob, SnapshotLoad, SnapshotSave
-from qmpd.monitor.qmp.handlers import CommandTable, Context
+from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.profile.models.migration import (
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     )
     from qmpd.profile.models.yank import YankArguments
 
-MIGRATION = CommandTable()
 
-
-@MIGRATION.command("migrate-pause")
 def migrate_pause(context: Context, _: None) -> None:
     """Pause a postcopy migration: a machine of qmpd is never in one."""
     raise GenericError(
@@ -28,19 +25,16 @@ def migrate_pause(context: Context, _: None) -> None:
     )
 
 
-@MIGRATION.command("migrate-recover")
 def migrate_recover(context: Context, _: MigrateRecoverArguments) -> None:
     """Recover a paused postcopy migration: there is none."""
     raise GenericError("Migrate recover can only be run when postcopy is paused.")
 
 
-@MIGRATION.command("query-yank")
 def query_yank(context: Context, _: None) -> list[dict[str, object]]:
     """Nothing of qmpd's can hang on a connection, so there is nothing to yank."""
     return []
 
 
-@MIGRATION.command("yank")
 def yank(context: Context, arguments: YankArguments) -> None:
     """Cut the connections named; none exists.
 
@@ -50,21 +44,18 @@ def yank(context: Context, arguments: YankArguments) -> None:
         raise DeviceNotFound("Instance not found")
 
 
-@MIGRATION.command("snapshot-save")
 async def snapshot_save(context: Context, arguments: SnapshotSaveArguments) -> None:
     """Start a job that takes a snapshot of several disks at one instant."""
     a = arguments
     await _run(SnapshotSave(context.machine, a.job_id, a.tag, a.devices, a.vmstate))
 
 
-@MIGRATION.command("snapshot-load")
 async def snapshot_load(context: Context, arguments: SnapshotLoadArguments) -> None:
     """Start a job that brings several disks back to a snapshot."""
     a = arguments
     await _run(SnapshotLoad(context.machine, a.job_id, a.tag, a.devices, a.vmstate))
 
 
-@MIGRATION.command("snapshot-delete")
 async def snapshot_delete(context: Context, arguments: SnapshotDeleteArguments) -> None:
     """Start a job that deletes a snapshot from several disks."""
     a = arguments
@@ -75,3 +66,14 @@ async def _run(job: SnapshotJob) -> None:
     """The work is done when the command is answered; the job ends after that."""
     job.start()
     await job.worked
+
+
+HANDLERS: Final[Handlers] = {
+    "migrate-pause": migrate_pause,
+    "migrate-recover": migrate_recover,
+    "query-yank": query_yank,
+    "yank": yank,
+    "snapshot-save": snapshot_save,
+    "snapshot-load": snapshot_load,
+    "snapshot-delete": snapshot_delete,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.create_image import create_image, open_image
 from qmpd.block.model.blockers import Op
@@ -12,13 +12,11 @@ from qmpd.jobs.core.block_job import OnError
 from qmpd.jobs.core.options import JobOptions
 from qmpd.jobs.mirror.end import Backing
 from qmpd.jobs.mirror.start import MirrorOptions, start_mirror
-from qmpd.monitor.qmp.handlers import CommandTable, Context
+from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
     from qmpd.profile.models.block_core import BlockdevMirrorArguments, DriveMirror
-
-MIRROR = CommandTable()
 
 
 def _options(arguments: Any, *, unmap: bool) -> MirrorOptions:
@@ -35,7 +33,6 @@ def _options(arguments: Any, *, unmap: bool) -> MirrorOptions:
     )
 
 
-@MIRROR.command("blockdev-mirror")
 async def blockdev_mirror(context: Context, arguments: BlockdevMirrorArguments) -> None:
     """Bring a node up to date with a device, and keep it so."""
     machine = context.machine
@@ -51,7 +48,6 @@ async def blockdev_mirror(context: Context, arguments: BlockdevMirrorArguments) 
     )
 
 
-@MIRROR.command("drive-mirror")
 async def drive_mirror(context: Context, arguments: DriveMirror) -> None:
     """Mirror a device to an image that is made, or opened, for it."""
     machine = context.machine
@@ -95,3 +91,9 @@ async def drive_mirror(context: Context, arguments: DriveMirror) -> None:
         )
     finally:
         await graph.release(target)
+
+
+HANDLERS: Final[Handlers] = {
+    "blockdev-mirror": blockdev_mirror,
+    "drive-mirror": drive_mirror,
+}

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import GenericError
 from qmpd.machine.objects import IOThread
 from qmpd.monitor.human import run_line
-from qmpd.monitor.qmp.handlers import CommandTable, Context
+from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.profile.models.misc import HumanMonitorCommandArguments
 
-MISC = CommandTable()
 
-
-@MISC.command("query-name")
 def query_name(context: Context, _: None) -> dict[str, object]:
     """Name of the guest, where it has one."""
     name = context.machine.name
     return {} if name is None else {"name": name}
 
 
-@MISC.command("query-iothreads")
 def query_iothreads(context: Context, _: None) -> list[dict[str, object]]:
     """All iothread objects with their parameters (nanoseconds)."""
     return [
@@ -38,28 +34,34 @@ def query_iothreads(context: Context, _: None) -> list[dict[str, object]]:
     ]
 
 
-@MISC.command("stop")
 def stop(context: Context, _: None) -> None:
     """Pause the guest."""
     context.machine.stop()
 
 
-@MISC.command("cont")
 def cont(context: Context, _: None) -> None:
     """Let the guest run."""
     context.machine.cont()
 
 
-@MISC.command("x-exit-preconfig")
 def x_exit_preconfig(context: Context, _: None) -> None:
     """Go on from ``--preconfig``."""
     context.machine.exit_preconfig()
 
 
-@MISC.command("human-monitor-command")
 async def human_monitor_command(context: Context, arguments: HumanMonitorCommandArguments) -> str:
     """Run one line of the human monitor and return what it prints there."""
     index = arguments.cpu_index
     if index is not None and not 0 <= index < context.machine.cpus:
         raise GenericError("Parameter 'cpu-index' expects a CPU number")
-    return await run_line(context.machine, arguments.command_line)
+    return await run_line(context.machine, context.handlers, arguments.command_line)
+
+
+HANDLERS: Final[Handlers] = {
+    "query-name": query_name,
+    "query-iothreads": query_iothreads,
+    "stop": stop,
+    "cont": cont,
+    "x-exit-preconfig": x_exit_preconfig,
+    "human-monitor-command": human_monitor_command,
+}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.machine.qom_tree import qom_get, qom_list, qom_set
-from qmpd.monitor.qmp.handlers import CommandTable, Context
+from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.profile.models.qdev import DeviceDelArguments
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
         QomSetArguments,
     )
 
-QOM = CommandTable()
 
-
-@QOM.command("object-add")
 def object_add(context: Context, _: object) -> None:
     """Make a user-creatable object."""
     properties = dict(context.raw)
@@ -28,37 +25,42 @@ def object_add(context: Context, _: object) -> None:
     context.machine.objects.add(qom_type, object_id, properties)
 
 
-@QOM.command("object-del")
 def object_del(context: Context, arguments: ObjectDelArguments) -> None:
     """Take a user-creatable object away."""
     context.machine.objects.remove(arguments.id)
 
 
-@QOM.command("device_add")
 def device_add(context: Context, arguments: Mapping[str, Any]) -> None:
     """Plug a device in."""
     context.machine.devices.add(arguments)
 
 
-@QOM.command("device_del")
 def device_del(context: Context, arguments: DeviceDelArguments) -> None:
     """Unplug a device."""
     context.machine.devices.remove(arguments.id)
 
 
-@QOM.command("qom-list")
 def list_properties(context: Context, arguments: QomListArguments) -> list[dict[str, Any]]:
     """What is at a path of the QOM tree."""
     return qom_list(context.machine, arguments.path)
 
 
-@QOM.command("qom-get")
 def get_property(context: Context, arguments: QomGetArguments) -> Any:
     """A property of an object or a device."""
     return qom_get(context.machine, arguments.path, arguments.property)
 
 
-@QOM.command("qom-set")
 def set_property(context: Context, arguments: QomSetArguments) -> None:
     """Set a property of an object or a device."""
     qom_set(context.machine, arguments.path, arguments.property, arguments.value)
+
+
+HANDLERS: Final[Handlers] = {
+    "object-add": object_add,
+    "object-del": object_del,
+    "device_add": device_add,
+    "device_del": device_del,
+    "qom-list": list_properties,
+    "qom-get": get_property,
+    "qom-set": set_property,
+}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from qmpd.monitor.qmp.handlers import CommandTable, Context
+from typing import Final
 
-RUN_STATE = CommandTable()
+from qmpd.monitor.qmp.handlers import Context, Handlers
 
 
-@RUN_STATE.command("query-status")
 def query_status(context: Context, _: None) -> dict[str, object]:
     """Run state of the guest."""
     machine = context.machine
     return {"running": machine.running, "status": machine.run_state.value}
+
+
+HANDLERS: Final[Handlers] = {
+    "query-status": query_status,
+}

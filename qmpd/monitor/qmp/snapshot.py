@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.io.internal_snapshots import change_backing_file, delete_internal
-from qmpd.monitor.qmp.handlers import CommandTable, Context, Handler
+from qmpd.monitor.qmp.handlers import Context, Handler, Handlers
 from qmpd.transaction import run_action, run_group_snapshot
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     )
     from qmpd.profile.models.group_snapshot import BlockdevGroupSnapshotSyncArguments
 
-SNAPSHOT = CommandTable()
-
 
 def _action(kind: str) -> Handler:
     async def handler(context: Context, arguments: Any) -> None:
@@ -25,17 +23,11 @@ def _action(kind: str) -> Handler:
     return handler
 
 
-for _kind in ("blockdev-snapshot", "blockdev-snapshot-sync", "blockdev-snapshot-internal-sync"):
-    SNAPSHOT.command(_kind)(_action(_kind))
-
-
-@SNAPSHOT.command("blockdev-group-snapshot-sync")
 async def group_snapshot(context: Context, arguments: BlockdevGroupSnapshotSyncArguments) -> None:
     """Put new overlays on several disks, or on none."""
     await run_group_snapshot(context.machine, arguments.devlist)
 
 
-@SNAPSHOT.command("blockdev-snapshot-delete-internal-sync")
 async def delete(
     context: Context, arguments: BlockdevSnapshotDeleteInternalSyncArguments
 ) -> dict[str, Any]:
@@ -44,9 +36,23 @@ async def delete(
     return await delete_internal(graph, arguments.device, arguments.id, arguments.name)
 
 
-@SNAPSHOT.command("change-backing-file")
 async def change_backing(context: Context, arguments: ChangeBackingFileArguments) -> None:
     """Write another backing file name into an image's header."""
     await change_backing_file(
         context.machine.graph, arguments.device, arguments.image_node_name, arguments.backing_file
     )
+
+
+_ACTIONS: Final = (
+    "blockdev-snapshot",
+    "blockdev-snapshot-sync",
+    "blockdev-snapshot-internal-sync",
+)
+"""Commands that are a transaction of one action, which has the same name."""
+
+HANDLERS: Final[Handlers] = {
+    **{kind: _action(kind) for kind in _ACTIONS},
+    "blockdev-group-snapshot-sync": group_snapshot,
+    "blockdev-snapshot-delete-internal-sync": delete,
+    "change-backing-file": change_backing,
+}

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.monitor.qmp.handlers import CommandTable, Context
+from qmpd.monitor.qmp.handlers import Context, Handlers
 from qmpd.transaction import ActionRequest, run_transaction
 
 if TYPE_CHECKING:
     from qmpd.profile.models.transaction import TransactionArguments
 
-TRANSACTION = CommandTable()
 
-
-@TRANSACTION.command("transaction")
 async def transaction(context: Context, arguments: TransactionArguments) -> None:
     """Run a list of actions, all or none."""
     properties = arguments.properties
@@ -22,3 +19,8 @@ async def transaction(context: Context, arguments: TransactionArguments) -> None
     actions: Sequence[Any] = arguments.actions
     requests = [ActionRequest(action.type, action.data) for action in actions]
     await run_transaction(context.machine, requests, grouped=grouped)
+
+
+HANDLERS: Final[Handlers] = {
+    "transaction": transaction,
+}

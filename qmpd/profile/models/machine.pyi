@@ -372,3 +372,39 @@ class CpuInstanceProperties(Struct):
 
     thread_id: Int64 | None = Field(default=None, alias="thread-id")
     """thread"""
+
+class BalloonChangeData(Struct):
+    """Data of event BALLOON_CHANGE.
+
+    The guest has given back memory, or taken it.
+    """
+
+    actual: Int64
+    """bytes that it has now"""
+
+class HvBalloonStatusReportData(Struct):
+    """Data of event HV_BALLOON_STATUS_REPORT.
+
+    The guest's Hyper-V balloon driver has told how much memory there is.
+    """
+
+    committed: Uint64
+    """bytes in use"""
+
+    available: Uint64
+    """bytes that it has in all"""
+
+class MemoryDeviceSizeChangeData(Struct):
+    """Data of event MEMORY_DEVICE_SIZE_CHANGE.
+
+    The size of a memory device has changed.
+    """
+
+    id: str | None = None
+    """the device's id"""
+
+    size: Size
+    """bytes that it has now"""
+
+    qom_path: str = Field(alias="qom-path")
+    """its path in the QOM tree"""

@@ -160,3 +160,33 @@ class QueryCommandLineOptionsArguments(Struct):
 
     option: str | None = None
     """only this option; default: all"""
+
+class RtcChangeData(Struct):
+    """Data of event RTC_CHANGE.
+
+    The guest has set its clock.
+    """
+
+    offset: Int64
+    """seconds between the host's clock and the guest's"""
+
+    qom_path: str = Field(alias="qom-path")
+    """path of the clock in the QOM tree"""
+
+class VfuClientHangupData(Struct):
+    """Data of event VFU_CLIENT_HANGUP.
+
+    The client of a vfio-user server has gone.
+    """
+
+    vfu_id: str = Field(alias="vfu-id")
+    """id of the server object"""
+
+    vfu_qom_path: str = Field(alias="vfu-qom-path")
+    """its path in the QOM tree"""
+
+    dev_id: str = Field(alias="dev-id")
+    """id of the device served"""
+
+    dev_qom_path: str = Field(alias="dev-qom-path")
+    """its path in the QOM tree"""

@@ -2,7 +2,9 @@
 
 from typing import Literal, TypeAlias
 
-from qmpd.qapi.runtime.types import Struct
+from pydantic import Field
+
+from qmpd.qapi.runtime.types import Struct, TaggedUnion, Uint32, Uint64
 
 RunState: TypeAlias = Literal[
     "debug",
@@ -102,3 +104,172 @@ class ResetData(Struct):
 
     reason: ShutdownCause
     """who or what caused it (since 4.0)"""
+
+WatchdogAction: TypeAlias = Literal[
+    "reset",
+    "shutdown",
+    "poweroff",
+    "pause",
+    "debug",
+    "none",
+    "inject-nmi",
+]
+"""What happens when the watchdog's time is up.
+
+* `reset`: the machine is reset
+* `shutdown`: the guest is asked to switch itself off
+* `poweroff`: the machine is switched off at once
+* `pause`: the machine stops running
+* `debug`: a line is printed
+* `none`: nothing
+* `inject-nmi`: processors get a non-maskable interrupt (since 2.4)
+"""
+
+class WatchdogData(Struct):
+    """Data of event WATCHDOG.
+
+    The guest has not served its watchdog device in time.
+    """
+
+    action: WatchdogAction
+    """what happens now"""
+
+GuestPanicAction: TypeAlias = Literal["pause", "poweroff", "run"]
+"""What happens when the guest has panicked.
+
+* `pause`: the machine stops running
+* `poweroff`: the machine is switched off (since 2.8)
+* `run`: the machine goes on (since 5.0)
+"""
+
+GuestPanicInformationType: TypeAlias = Literal["hyper-v", "s390"]
+"""How the cause of a panic is told.
+
+* `hyper-v`: in the registers of Hyper-V
+* `s390`: as the state of an s390 processor (since 2.12)
+"""
+
+class GuestPanicInformationHyperV(Struct):
+    """What a guest says of its panic in the registers of Hyper-V."""
+
+    arg1: Uint64
+    """the register of number 1"""
+
+    arg2: Uint64
+    """the register of number 2"""
+
+    arg3: Uint64
+    """the register of number 3"""
+
+    arg4: Uint64
+    """the register of number 4"""
+
+    arg5: Uint64
+    """the register of number 5"""
+
+S390CrashReason: TypeAlias = Literal[
+    "unknown",
+    "disabled-wait",
+    "extint-loop",
+    "pgmint-loop",
+    "opint-loop",
+]
+"""Why an s390 processor counts as crashed.
+
+* `unknown`: not known
+* `disabled-wait`: it waits with interrupts disabled
+* `extint-loop`: it takes the same external interrupt over and over
+* `pgmint-loop`: it takes the same program interrupt over and over
+* `opint-loop`: it takes the same operation interrupt over and over
+"""
+
+class GuestPanicInformationS390(Struct):
+    """The state of an s390 processor that has crashed."""
+
+    core: Uint32
+    """number of the processor"""
+
+    psw_mask: Uint64 = Field(alias="psw-mask")
+    """control fields of its program status word"""
+
+    psw_addr: Uint64 = Field(alias="psw-addr")
+    """its instruction address"""
+
+    reason: S390CrashReason
+    """why it counts as crashed"""
+
+class GuestPanicInformation(TaggedUnion):
+    """What is known of a panic.
+
+    Members added for each value of `type`:
+
+    * ``hyper-v``: GuestPanicInformationHyperV
+    * ``s390``: GuestPanicInformationS390
+    """
+
+    type: GuestPanicInformationType
+    """how it is told"""
+
+class GuestPanickedData(Struct):
+    """Data of event GUEST_PANICKED.
+
+    The guest has told of its panic.
+    """
+
+    action: GuestPanicAction
+    """what happens now"""
+
+    info: GuestPanicInformation | None = None
+    """what is known of it (since 2.9)"""
+
+class GuestCrashloadedData(Struct):
+    """Data of event GUEST_CRASHLOADED.
+
+    The guest has told that it has started its crash kernel.
+    """
+
+    action: GuestPanicAction
+    """what happens now: it goes on"""
+
+    info: GuestPanicInformation | None = None
+    """what is known of the panic"""
+
+MemoryFailureRecipient: TypeAlias = Literal["hypervisor", "guest"]
+"""Whose memory has failed.
+
+* `hypervisor`: the program's own
+* `guest`: the guest's
+"""
+
+MemoryFailureAction: TypeAlias = Literal["ignore", "inject", "fatal", "reset"]
+"""What was done about memory that has failed.
+
+* `ignore`: nothing: it was not in use
+* `inject`: the guest was told by a machine check
+* `fatal`: nothing could be done, and the program ends
+* `reset`: the guest could not be told, and is reset
+"""
+
+class MemoryFailureFlags(Struct):
+    """More about memory that has failed."""
+
+    action_required: bool = Field(alias="action-required")
+    """whether it was about to be read, so that something must be done now"""
+
+    recursive: bool
+    """whether it came while an earlier one was dealt with"""
+
+class MemoryFailureData(Struct):
+    """Data of event MEMORY_FAILURE.
+
+    Memory of the host has failed.
+    """
+
+    recipient: MemoryFailureRecipient
+    """whose it is"""
+
+    action: MemoryFailureAction
+    """what was done"""
+
+    flags: MemoryFailureFlags
+    """more about it"""

@@ -130,3 +130,13 @@ class SocketAddress(TaggedUnion):
 
     type: SocketAddressType
     """kind of address"""
+
+NetworkAddressFamily: TypeAlias = Literal["ipv4", "ipv6", "unix", "vsock", "unknown"]
+"""The kind of a network address.
+
+* `ipv4`: IPv4
+* `ipv6`: IPv6
+* `unix`: a unix socket
+* `vsock`: a socket between host and guests (since 2.8)
+* `unknown`: another one
+"""

@@ -1,4 +1,4 @@
-"""The type table and the command registry of a schema, as text."""
+"""The type table of a schema, and its commands and events, as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qmpd.qapi.compiler.entities import (
     Schema,
     Type,
 )
-from qmpd.qapi.runtime.words import attribute_name, camel_case, class_name, module_name
+from qmpd.qapi.runtime.words import attribute_name, camel_case, class_name
 
 
 def is_nothing(type_: Type | None) -> bool:
@@ -143,109 +143,57 @@ def _type_entry(type_: EnumType | ObjectType | AlternateType, names: Names) -> d
 
 
 def _entry_point(entity: Command | Event, names: Names) -> dict[str, Any]:
-    entry: dict[str, Any] = {"kind": "command" if isinstance(entity, Command) else "event"}
+    """What `qmpd.qapi.runtime.entry_points` has to know of a command or an event."""
+    is_command = isinstance(entity, Command)
+    entry: dict[str, Any] = {"kind": "command" if is_command else "event", "module": entity.module}
     if entity.arguments is not None and not is_nothing(entity.arguments):
         entry["arguments"] = names.reference(entity.arguments)
     if isinstance(entity, Command):
-        if entity.returns is not None and not is_nothing(entity.returns):
-            entry["returns"] = names.reference(entity.returns)
-        if entity.allow_oob:
-            entry["allow-oob"] = True
+        entry |= _command(entity, names)
     if entity.features:
         entry["features"] = _names_of(entity.features)
     return entry
 
 
-def table_text(schema: Schema) -> str:
-    """The type table of `schema` as JSON, one type or entry point on a line."""
-    names = Names(schema)
-    types = {names.reference(t): _type_entry(t, names) for t in listed_types(schema)}
-    entry_points = {
-        entity.name: _entry_point(entity, names)
-        for entity in schema.entities.values()
-        if isinstance(entity, Command | Event)
-    }
-    return (
-        '{\n"types": {\n'
-        + ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in types.items())
-        + '\n},\n"entry-points": {\n'
-        + ",\n".join(f"{json.dumps(name)}: {json.dumps(e)}" for name, e in entry_points.items())
-        + "\n}\n}\n"
-    )
-
-
-def _model_reference(type_: ObjectType, names: Names, module: str) -> str:
-    return f"{module_name(type_.module or module)}:{names.reference(type_)}"
-
-
-def _command_line(command: Command, names: Names) -> str:
-    module = command.module or ""
-    parts = [f'"{command.name}"', f'"{module}"']
-    if command.arguments is not None and not is_nothing(command.arguments):
-        parts.append(f'arguments="{_model_reference(command.arguments, names, module)}"')
-        members = list(command.arguments.members())
-        if not command.arguments.branches and all(member.optional for member in members):
-            optional = [attribute_name(member.name) for member in members]
-            parts.append(f"optional={_tuple(optional)}")
+def _command(command: Command, names: Names) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    arguments = command.arguments
+    if arguments is not None and not is_nothing(arguments) and not arguments.branches:
+        members = list(arguments.members())
+        if all(member.optional for member in members):
+            entry["optional"] = [attribute_name(member.name) for member in members]
     if command.returns is not None and not is_nothing(command.returns):
-        parts.append(f'returns="{command.returns.name}"')
-    if command.features:
-        parts.append(f"features={_tuple(_names_of(command.features))}")
+        entry["returns"] = names.reference(command.returns)
     if not command.gen:
-        parts.append("gen=False")
+        entry["gen"] = False
     if not command.success_response:
-        parts.append("success_response=False")
+        entry["success-response"] = False
     if command.allow_oob:
-        parts.append("allow_oob=True")
+        entry["allow-oob"] = True
     if command.allow_preconfig:
-        parts.append("allow_preconfig=True")
-    return _call("CommandInfo", parts)
+        entry["allow-preconfig"] = True
+    return entry
 
 
-def _event_line(event: Event, names: Names) -> str:
-    parts = [f'"{event.name}"', f'"{event.module or ""}"']
-    if event.arguments is not None and not is_nothing(event.arguments):
-        parts.append(f'arguments="{names.reference(event.arguments)}"')
-    if event.features:
-        parts.append(f"features={_tuple(_names_of(event.features))}")
-    return _call("EventInfo", parts)
+def _lines(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """`entries` as a JSON object, each on a line."""
+    lines = (f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in entries.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def _call(name: str, arguments: Sequence[str]) -> str:
-    """An element of the registry's tuples, on one line where it fits."""
-    indent = "        "
-    line = f"{indent}{name}({', '.join(arguments)}),\n"
-    if len(line) <= 101:
-        return line
-    inner = "".join(f"{indent}    {argument},\n" for argument in arguments)
-    return f"{indent}{name}(\n{inner}{indent}),\n"
-
-
-def _tuple(words: Sequence[str]) -> str:
-    inner = ", ".join(f'"{word}"' for word in words)
-    return f"({inner},)" if len(words) == 1 else f"({inner})"
-
-
-def command_table_text(schema: Schema) -> str:
-    """The module ``command_table`` with all commands and events of `schema`."""
+def types_text(schema: Schema) -> str:
+    """The types of `schema`, for a `qmpd.qapi.runtime.type_table.TypeTable`."""
     names = Names(schema)
-    commands = "".join(_command_line(command, names) for command in schema.commands())
-    events = "".join(_event_line(event, names) for event in schema.events())
-    return f'''"""All commands and events of the schema.  Generated by `qmpd schema generate`."""
+    return _lines({names.reference(t): _type_entry(t, names) for t in listed_types(schema)})
 
-from collections.abc import Mapping
 
-from qmpd.qapi.runtime.metadata import CommandInfo, EventInfo
+def entry_points_text(schema: Schema) -> str:
+    """Its commands and events, for `qmpd.qapi.runtime.entry_points.EntryPoints`.
 
-COMMANDS: Mapping[str, CommandInfo] = {{
-    info.name: info
-    for info in (
-{commands}    )
-}}
-
-EVENTS: Mapping[str, EventInfo] = {{
-    info.name: info
-    for info in (
-{events}    )
-}}
-'''
+    They come module by module, as QEMU's generators visit them (`QAPISchema.visit`).
+    """
+    names = Names(schema)
+    order = {module: number for number, module in enumerate(schema.modules)}
+    found = [e for e in schema.entities.values() if isinstance(e, Command | Event)]
+    found.sort(key=lambda entity: order[entity.module or ""])
+    return _lines({entity.name: _entry_point(entity, names) for entity in found})

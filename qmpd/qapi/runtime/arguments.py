@@ -6,12 +6,12 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.ghash import first_unexpected
 from qmpd.errors import GenericError
-from qmpd.qapi.runtime.metadata import CommandInfo
+from qmpd.qapi.runtime.entry_points import CommandInfo
 from qmpd.qapi.runtime.policy import CompatPolicy
 from qmpd.qapi.runtime.type_table import TypeTable
 from qmpd.qapi.runtime.visitor import InputVisitor
-from qmpd.qapi.runtime.words import module_name
 
 if TYPE_CHECKING:
     from qmpd.qapi.runtime.types import ModelBuilder, Validate
@@ -22,10 +22,10 @@ _DEEPEST = 1024 * 6
 
 
 class Reader:
-    """Reads values of the types of one table.
+    """Reads values of the types of one table, as instances of pydantic models.
 
     :param table: the types
-    :param package: name of the package whose modules declare their models
+    :param package: name of the package whose stub files declare their models
     """
 
     def __init__(self, table: TypeTable, package: str) -> None:
@@ -40,17 +40,12 @@ class Reader:
 
         return ModelBuilder(self._table, self._package)
 
-    def model(self, module: str, name: str) -> Any:
-        """The type called `name`, a class or an annotation.
+    def model(self, name: str) -> Any:
+        """The model of the type called `name`: a class or an annotation.
 
-        :param module: full name of the Python module that declares it
-        :raises AttributeError: there is none
+        :raises KeyError: there is no such type
         """
-        if name in self._table:
-            owner = module_name(self._table[name].module)
-            if module == f"{self._package}.{owner}":
-                return self._models.model(name)
-        raise AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
+        return self._models.model(name)
 
     def read(
         self,
@@ -60,16 +55,16 @@ class Reader:
         keyval: bool = False,
         policy: CompatPolicy | None = None,
     ) -> Any:
-        """`value` as an instance of the model `name`.
+        """`value` as an instance of the model of type `name`.
 
-        :param name: ``module:Name`` of the model, e.g. ``block_core:BlockdevOptions``
+        :param name: QAPI name of the type, e.g. ``BlockdevOptions``
         :param value: JSON data; with `keyval` all scalars are strings
         :raises GenericError: the value is not of the type, or `policy` refuses a part;
             the text is QEMU's
         """
         validate = self._validators.get(name)
         if validate is None:
-            validate = self._validators[name] = self._models.validator(name.partition(":")[2])
+            validate = self._validators[name] = self._models.validator(name)
         try:
             if keyval or (policy is not None and policy.restricts_input):
                 value = self._visited(name, value, keyval, policy)
@@ -85,7 +80,7 @@ class Reader:
         self, name: str, value: object, keyval: bool, policy: CompatPolicy | None
     ) -> object:
         visitor = InputVisitor(self._table, keyval=keyval, policy=policy)
-        return visitor.read(name.partition(":")[2], value)
+        return visitor.read(name, value)
 
     def _deep_error(
         self, name: str, value: object, keyval: bool, policy: CompatPolicy | None
@@ -101,91 +96,35 @@ class Reader:
             sys.setrecursionlimit(limit)
         return GenericError("The arguments are nested too deeply")
 
-    def check(self, type_name: str, value: object) -> None:
-        """Check that `value` is one of QAPI type `type_name`, such as a reply.
+    def arguments(
+        self,
+        info: CommandInfo,
+        arguments: dict[str, object] | None,
+        *,
+        policy: CompatPolicy | None = None,
+    ) -> Any:
+        """The arguments of a command as an instance of its model.
 
-        :raises ValueError: it is not, or a number is not in the form in which QEMU prints it
+        :param arguments: the request's ``arguments`` object; None when it has none
+        :param policy: what to do about deprecated and unstable members
+        :return: the model instance; None for a command that takes no arguments;
+            the object itself for a command with free-form arguments (``'gen': false``)
+        :raises GenericError: QEMU's text for the first problem, in the order in which QEMU
+            looks: members in schema order, unexpected ones last
         """
-        try:
-            read = InputVisitor(self._table).read(self._table.reference(type_name), value)
-        except GenericError as error:
-            raise ValueError(f"{type_name}: {error.desc}") from None
-        if read != value:
-            raise ValueError(f"{type_name}: {value!r} would be {read!r}")
+        if arguments is None:
+            arguments = {}
+        if not info.gen:
+            return arguments
+        if info.arguments is None:
+            if arguments:
+                raise GenericError(f"Parameter '{first_unexpected(arguments, ())}' is unexpected")
+            return None
+        return self.read(info.arguments, arguments, policy=policy)
 
+    def read_property(self, type_name: str, name: str, value: object) -> Any:
+        """The value of an object's property called `name`, as plain data of QAPI type `type_name`.
 
-def _reader() -> Reader:
-    from qmpd.profile.models import reader
-
-    return reader()
-
-
-def read_arguments(
-    info: CommandInfo,
-    arguments: dict[str, object] | None,
-    *,
-    policy: CompatPolicy | None = None,
-) -> Any:
-    """The arguments of a command as an instance of its model.
-
-    :param arguments: the request's ``arguments`` object; None when it has none
-    :param policy: what to do about deprecated and unstable members
-    :return: the model instance; None for a command that takes no arguments;
-        the object itself for a command with free-form arguments (``gen: false``)
-    :raises GenericError: QEMU's text for the first problem, in the order in which QEMU
-        looks: members in schema order, unexpected ones last
-    """
-    if arguments is None:
-        arguments = {}
-    if not info.gen:
-        return arguments
-    if info.arguments is None:
-        if arguments:
-            raise GenericError(f"Parameter '{_unexpected(arguments)}' is unexpected")
-        return None
-    return _reader().read(info.arguments, arguments, policy=policy)
-
-
-def _unexpected(arguments: dict[str, object]) -> str | None:
-    from qmpd.base.ghash import first_unexpected
-
-    return first_unexpected(arguments, ())
-
-
-def read_value(
-    type_name: str,
-    value: object,
-    *,
-    keyval: bool = False,
-    policy: CompatPolicy | None = None,
-) -> Any:
-    """`value` as an instance of a model, for command line options.
-
-    :param type_name: ``module:Name``, e.g. ``block_core:BlockdevOptions``
-    :param value: JSON data; with `keyval`, as parsed from ``key=value`` (strings for all
-        scalars, read by QEMU's rules for such options)
-    :raises GenericError: with QEMU's text
-    """
-    return _reader().read(type_name, value, keyval=keyval, policy=policy)
-
-
-def read_property(type_name: str, name: str, value: object) -> Any:
-    """The value of an object's property called `name`, as plain data of QAPI type `type_name`.
-
-    :raises GenericError: with QEMU's text
-    """
-    from qmpd.profile.models import type_table
-
-    table = type_table()
-    return InputVisitor(table).read(table.reference(type_name), value, name)
-
-
-def check_value(type_name: str, value: object) -> None:
-    """Check that `value` is of QAPI type `type_name` (``BlockInfoList``, ``str``, ...).
-
-    For tests: what a handler returns must be what the schema says it returns.
-
-    :raises ValueError: saying where it is not
-    :raises KeyError: there is no such type
-    """
-    _reader().check(type_name, value)
+        :raises GenericError: with QEMU's text
+        """
+        return InputVisitor(self._table).read(self._table.reference(type_name), value, name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from qmpd.errors import CommandNotFound, GenericError, QmpError
-from qmpd.qapi.runtime.metadata import CommandInfo, EventInfo
+from qmpd.qapi.runtime.entry_points import CommandInfo, EventInfo
 from qmpd.qapi.runtime.type_table import (
     AlternateInfo,
     ObjectInfo,
@@ -93,18 +93,14 @@ class CompatPolicy:
         """Whether the event is not sent at all."""
         return self.restricts_output and self.hides(info.features)
 
-    def hide_output(self, type_name: str, value: Any, table: TypeTable | None = None) -> Any:
+    def hide_output(self, type_name: str, value: Any, table: TypeTable) -> Any:
         """`value`, a reply or an event's data, without the members that the policy hides.
 
         :param type_name: QAPI name of its type
-        :param table: the types; those of `qmpd.profile.models` where not given
+        :param table: the types
         """
         if not self.restricts_output:
             return value
-        if table is None:
-            from qmpd.profile.models import type_table
-
-            table = type_table()
         return self._strip(table, table.reference(type_name), value)
 
     def _strip(self, table: TypeTable, type_name: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The type table: all types, commands and events of a schema as plain data.
+"""The type table: all types of a schema as plain data.
 
 `qmpd.qapi.outputs.generate` writes it once, as JSON; at run time it is read when the first
 argument, reply or schema query needs it.  Types are referred to by name, arrays as
@@ -7,11 +7,9 @@ argument, reply or schema query needs it.  Types are referred to by name, arrays
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 BUILTINS: Mapping[str, str] = {
     "str": "string",
@@ -100,18 +98,6 @@ class AlternateInfo:
     features: Features = ()
 
 
-@dataclass(frozen=True, slots=True)
-class EntryPoint:
-    """A command or an event; `arguments` and `returns` are type references or None."""
-
-    name: str
-    kind: Literal["command", "event"]
-    arguments: str | None
-    returns: str | None
-    features: Features
-    allow_oob: bool
-
-
 TypeInfo = EnumInfo | ObjectInfo | AlternateInfo
 
 _KINDS: Mapping[type, str] = {
@@ -136,21 +122,14 @@ def array_element(type_name: str) -> str | None:
 
 
 class TypeTable:
-    """All types, commands and events of one schema.
+    """All types of one schema.
 
-    :param data: as `qmpd.qapi.outputs.generate` writes it: ``types`` and ``entry-points``
+    :param types: as `qmpd.qapi.outputs.table` writes them: the definition of each, by name
     """
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
-        self._types: Mapping[str, Mapping[str, Any]] = data["types"]
-        self._entry_points: Mapping[str, Mapping[str, Any]] = data["entry-points"]
+    def __init__(self, types: Mapping[str, Mapping[str, Any]]) -> None:
+        self._types = types
         self._infos: dict[str, TypeInfo] = {}
-
-    @classmethod
-    def load(cls, path: str | Path) -> TypeTable:
-        """Read a table from the JSON file `path`; OSError when it cannot be read."""
-        with open(path, "rb") as file:
-            return cls(json.load(file))
 
     def __contains__(self, name: str) -> bool:
         return name in self._types
@@ -176,22 +155,6 @@ class TypeTable:
         if not isinstance(info, ObjectInfo):
             raise KeyError(name)
         return info
-
-    def entry_points(self) -> Iterator[EntryPoint]:
-        """All commands and events in definition order."""
-        return (self.entry_point(name) for name in self._entry_points)
-
-    def entry_point(self, name: str) -> EntryPoint:
-        """The command or event called `name`; KeyError when there is none."""
-        data = self._entry_points[name]
-        return EntryPoint(
-            name,
-            data["kind"],
-            data.get("arguments"),
-            data.get("returns"),
-            tuple(data.get("features", ())),
-            data.get("allow-oob", False),
-        )
 
     def reference(self, type_name: str) -> str:
         """A type reference for a QAPI type name: ``strList`` becomes ``[str]``."""

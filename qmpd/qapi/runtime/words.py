@@ -35,4 +35,4 @@ def class_name(type_name: str) -> str:
 def module_name(module: str) -> str:
     """The Python module for a schema module: ``block-core`` becomes ``block_core``."""
     name = re.sub(r"\W", "_", module)
-    return name + "_" if keyword.iskeyword(name) or name in ("command_table", "types") else name
+    return name + "_" if keyword.iskeyword(name) else name

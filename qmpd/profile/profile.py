@@ -1,0 +1,153 @@
+"""The class of a profile; the package says what one is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qmpd import __version__
+
+if TYPE_CHECKING:
+    from qmpd.profile.devices import DeviceTables
+    from qmpd.profile.personality import Personality
+    from qmpd.qapi.runtime.arguments import Reader
+    from qmpd.qapi.runtime.entry_points import CommandInfo, EntryPoints
+    from qmpd.qapi.runtime.type_table import TypeTable
+
+
+class Version(NamedTuple):
+    """A version of QEMU, as query-version and the greeting give it."""
+
+    major: int
+    minor: int
+    micro: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.micro}"
+
+
+class Program(NamedTuple):
+    """What one of QEMU's programs knows.
+
+    :param commands: those of its commands that the schema has, by name, in the order of its
+        query-commands
+    :param events: its events, in the order of its query-qmp-schema
+    """
+
+    commands: Mapping[str, CommandInfo]
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts for clients that have not been the same in all versions of QEMU.
+
+    ``{name}`` stands for the command's name, ``{version}`` for that of QEMU.
+    """
+
+    command_not_found: str = "The command {name} has not been found"
+    oob_not_supported: str = "The command {name} does not support OOB"
+    not_in_preconfig: str = (
+        "The command '{name}' is permitted only after machine initialization has completed"
+    )
+    banner: str = "QEMU {version} monitor - type 'help' for more information"
+    """First line of a human monitor."""
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """One version of QEMU as a value.
+
+    Everything but these few fields is read from the profile's files when it is first asked
+    for, and kept.  Two profiles are the same only if they are the same object.
+
+    :param name: what it is loaded by, e.g. ``10.0``
+    :param version: what query-version and the greeting say
+    :param package: what they say where QEMU names its package
+    :param texts: texts that differ between versions
+    :param beyond: commands that qmpd has in addition; they come last in query-commands
+    :param directory: where its files are
+    """
+
+    name: str
+    version: Version
+    directory: str = field(repr=False)
+    package: str = f"qmpd-{__version__}"
+    texts: Texts = Texts()
+    beyond: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, directory: str | os.PathLike[str]) -> Profile:
+        """The profile whose files are in `directory`.
+
+        ``profile.json`` has `name` and `version` (three numbers), and may have `package`,
+        `beyond` and `texts` (the fields of `Texts`).  ``types.json`` and ``entry-points.json``
+        are written by ``qmpd schema generate``.  For each personality, ``PERSONALITY.json`` has
+        `commands` and `events` of the real program, in its order.  ``devices.json`` and
+        ``device-properties.json`` may be missing.
+
+        :raises OSError: a file cannot be read
+        """
+        path = os.fspath(directory)
+        data = _read(path, "profile.json")
+        data["version"] = Version(*data["version"])
+        data["texts"] = Texts(**data.get("texts", {}))
+        data["beyond"] = tuple(data.get("beyond", ()))
+        return cls(directory=path, **data)
+
+    @cached_property
+    def entry_points(self) -> EntryPoints:
+        """All commands and events of its schema."""
+        from qmpd.qapi.runtime.entry_points import EntryPoints
+
+        return EntryPoints(_read(self.directory, "entry-points.json"))
+
+    @cached_property
+    def types(self) -> TypeTable:
+        """All types of its schema."""
+        from qmpd.qapi.runtime.type_table import TypeTable
+
+        return TypeTable(_read(self.directory, "types.json"))
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads values of these types, and knows QEMU's words for what is wrong with them."""
+        from qmpd.qapi.runtime.arguments import Reader
+
+        return Reader(self.types, "qmpd.profile.models")
+
+    @cached_property
+    def devices(self) -> DeviceTables:
+        """Its device models."""
+        from qmpd.profile.devices import DeviceTables
+
+        return DeviceTables(self.directory)
+
+    @cached_property
+    def _programs(self) -> dict[Personality, Program]:
+        return {}
+
+    def program(self, personality: Personality) -> Program:
+        """What the program that a machine passes for knows.
+
+        :raises OSError: the profile does not have it
+        """
+        found = self._programs.get(personality)
+        if found is None:
+            data = _read(self.directory, f"{personality.value}.json")
+            known = self.entry_points.commands
+            names = (*data["commands"], *self.beyond)
+            commands = MappingProxyType({name: known[name] for name in names if name in known})
+            found = self._programs[personality] = Program(commands, tuple(data["events"]))
+        return found
+
+
+def _read(directory: str, name: str) -> dict[str, Any]:
+    with open(os.path.join(directory, name), "rb") as file:
+        table: dict[str, Any] = json.load(file)
+    return table

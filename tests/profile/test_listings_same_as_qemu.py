@@ -1,0 +1,112 @@
+"""query-commands and query-qmp-schema as a client sees them, on qmpd and on the real programs.
+
+Two things may differ, and nothing else: commands that qmpd does not serve are not listed, nor
+are types that only those use; and what only qmpd has (`Profile.beyond`) is listed in addition.
+The masks of types count what is listed, so they are given anew to what is left of QEMU's list,
+by the rule of scripts/qapi/introspect.py: in the order of first use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qmpd import profile
+from tests.support.programs import qemu_missing, qmpd_argv
+from tests.support.stdio import StdioProgram
+
+pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
+
+SYSTEM = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
+SYSTEM += ["-qmp", "stdio"]
+STORAGE_DAEMON = ["qemu-storage-daemon", "--chardev", "stdio,id=c", "--monitor", "c"]
+HIDING = "deprecated-output=hide,unstable-output=hide"
+
+PROGRAMS = pytest.mark.parametrize(
+    "argv",
+    [SYSTEM, STORAGE_DAEMON, [*SYSTEM, "-compat", HIDING]],
+    ids=["system", "storage-daemon", "system, hiding"],
+)
+
+Infos = list[dict[str, Any]]
+
+
+def _ask(argv: list[str], cwd: Path, command: str) -> Any:
+    program = StdioProgram(argv, cwd)
+    program.message()
+    program.execute({"execute": "qmp_capabilities"})
+    answer = program.execute({"execute": command})[-1]
+    program.close()
+    return answer["return"]
+
+
+def _both(argv: list[str], cwd: Path, command: str) -> tuple[Infos, Infos]:
+    """The answers of qmpd, without what QEMU lacks, and of the real program."""
+    beyond = profile.load("10.0").beyond
+    ours = [info for info in _ask(qmpd_argv(argv), cwd, command) if info["name"] not in beyond]
+    return ours, _ask(argv, cwd, command)
+
+
+@PROGRAMS
+def test_commands_are_listed_in_the_same_order(argv: list[str], tmp_path: Path) -> None:
+    ours, theirs = _both(argv, tmp_path, "query-commands")
+
+    assert ours == [info for info in theirs if info in ours]
+
+
+@PROGRAMS
+def test_the_schema_is_the_same(argv: list[str], tmp_path: Path) -> None:
+    ours, theirs = _both(argv, tmp_path, "query-qmp-schema")
+
+    served = {info["name"] for info in ours if info["meta-type"] == "command"}
+    expected = _Restricted(theirs, served).infos()
+
+    # what qmpd alone has may use types first, so that masks are counted anew here, too
+    assert [*map(json.dumps, _Restricted(ours, served).infos())] == [*map(json.dumps, expected)]
+
+
+class _Restricted:
+    """What is left of a query-qmp-schema value when only some commands are served."""
+
+    def __init__(self, infos: Infos, commands: Collection[str]) -> None:
+        self._types = {i["name"]: i for i in infos if i["meta-type"] not in ("command", "event")}
+        self._entry_points = [
+            info
+            for info in infos
+            if info["meta-type"] == "event"
+            or (info["meta-type"] == "command" and info["name"] in commands)
+        ]
+        self._masks: dict[str, str] = {}
+        self._used: dict[str, None] = {}
+
+    def infos(self) -> Infos:
+        listed = [self._with_masks(info) for info in self._entry_points]
+        done = 0
+        while done < len(self._used):
+            for name in list(self._used)[done:]:
+                info = self._with_masks(self._types[name])
+                listed.append({**info, "name": self._use(name)})
+                done += 1
+        return listed
+
+    def _use(self, name: str) -> str:
+        self._used.setdefault(name)
+        if name.startswith("["):
+            return f"[{self._use(name[1:-1])}]"
+        if self._types[name]["meta-type"] == "builtin":
+            return name
+        return self._masks.setdefault(name, str(len(self._masks)))
+
+    def _with_masks(self, info: dict[str, Any]) -> dict[str, Any]:
+        info = dict(info)
+        for key in ("arg-type", "ret-type", "element-type"):
+            if key in info:
+                info[key] = self._use(info[key])
+        for key in ("members", "variants"):
+            if key in info and info["meta-type"] != "enum":
+                info[key] = [{**part, "type": self._use(part["type"])} for part in info[key]]
+        return info
