@@ -8,8 +8,10 @@ Anything else that escapes from a handler is a defect of qmpd.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from errno import ENOTSUP
-from typing import ClassVar
+from types import MappingProxyType
+from typing import ClassVar, Final
 
 
 class QmpError(Exception):
@@ -76,6 +78,42 @@ class KVMMissingCap(QmpError):
     """Class KVMMissingCap: KVM lacks a capability the command needs."""
 
     error_class = "KVMMissingCap"
+
+
+ERROR_CLASSES: Final[Mapping[str, type[QmpError]]] = MappingProxyType(
+    {
+        error.error_class: error
+        for error in (
+            GenericError,
+            CommandNotFound,
+            DeviceNotActive,
+            DeviceNotFound,
+            DeviceInUse,
+            OpenFileFailed,
+            InvalidBlockFormat,
+            KVMMissingCap,
+        )
+    }
+)
+"""The exception for each error class that an answer may have."""
+
+
+def from_answer(error: Mapping[str, str]) -> QmpError:
+    """The exception for the ``error`` member of an answer: its ``class`` and its ``desc``."""
+    return ERROR_CLASSES.get(error["class"], GenericError)(error["desc"])
+
+
+class WaitsForever(TimeoutError):
+    """A wait in the same process as the machine that nothing will end.
+
+    Raised in the place of hanging: the machine has nothing left to do, or its clock is held and
+    only `clock.advance` can bring what is waited for.  The text says what was waited for, and
+    when the next timer is due.
+    """
+
+
+class MachineClosed(RuntimeError):
+    """The machine was asked for something after `close`, or after a ``quit``."""
 
 
 class NotServed(GenericError):

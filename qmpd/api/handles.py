@@ -1,0 +1,279 @@
+"""Parts of a machine, as a program looks at them: disks, jobs, bitmaps, its clock and its loop.
+
+A handle is a name and nothing else: it stands for whatever has that name when it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from qmpd.api import views
+from qmpd.api.core import WAIT
+from qmpd.api.guest import Guest, MapEntry
+from qmpd.loop.clock import NANOSECONDS
+
+if TYPE_CHECKING:
+    from qmpd.api.machine import Machine
+
+
+class Disk:
+    """A disk as its guest sees it.  Offsets and lengths are in bytes.
+
+    Requests are counted in query-blockstats, throttled, and seen by bitmaps and jobs.  Those that
+    fail raise `qmpd.errors.BlockIOError`, with an ``errno``.  Every request raises `LookupError`
+    when there is no such disk.
+    """
+
+    def __init__(self, machine: Machine, name: str) -> None:
+        self._machine = machine
+        self._guest = Guest(machine._core, name)
+        self.name = name
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read `length` bytes."""
+        return self._machine._driver.run(
+            self._guest.read(offset, length), f"a read from {self.name}"
+        )
+
+    def write(self, offset: int, data: bytes, *, fua: bool = False) -> None:
+        """Write `data`.
+
+        :param fua: whether the data is to be durable when the write ends (force unit access)
+        """
+        work = self._guest.write(offset, data, fua=fua)
+        self._machine._driver.run(work, f"a write to {self.name}")
+
+    def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> None:
+        """Write zeroes without sending them.
+
+        :param unmap: whether their storage may be freed
+        """
+        work = self._guest.write_zeroes(offset, length, unmap=unmap)
+        self._machine._driver.run(work, f"a write to {self.name}")
+
+    def discard(self, offset: int, length: int) -> None:
+        """Tell the disk that the content of an area is no longer needed."""
+        work = self._guest.discard(offset, length)
+        self._machine._driver.run(work, f"a discard of {self.name}")
+
+    def flush(self) -> None:
+        """Make everything written so far durable."""
+        self._machine._driver.run(self._guest.flush(), f"a flush of {self.name}")
+
+    @property
+    def size(self) -> int:
+        """Size of the disk."""
+        return self._machine._driver.call(self._guest.size)
+
+    def map(self) -> list[MapEntry]:
+        """What holds each area of the disk, as ``qemu-img map`` tells it.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"disk0": "1M"}) as vm:
+        ...     vm.disk("disk0").write(65536, b"x" * 4096)
+        ...     for area in vm.disk("disk0").map():
+        ...         print(area.start, area.length, area.data)
+        0 65536 False
+        65536 4096 True
+        69632 978944 False
+        """
+        return self._machine._driver.run(self._guest.map(), f"a map of {self.name}")
+
+
+class Job:
+    """A job, which may have gone already: the machine remembers how it ended.
+
+    >>> import qmpd
+    >>> with qmpd.Machine(disks={"disk0": "1M", "target": "1M"}) as vm:
+    ...     _ = vm.cmd(
+    ...         "blockdev-backup", job_id="j0", device="disk0", target="target", sync="full"
+    ...     )
+    ...     job = vm.job("j0")
+    ...     print(job.wait(), job.progress, job.error)
+    null (1048576, 1048576) None
+
+    :raises LookupError: there never was a job of this id (raised by everything that is asked)
+    """
+
+    def __init__(self, machine: Machine, job_id: str) -> None:
+        self._machine = machine
+        self.id = job_id
+
+    @property
+    def status(self) -> str:
+        """The job's status, as in query-jobs; ``null`` when it has gone."""
+        return views.job_status(self._query(), self._machine._core.jobs, self.id)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How far the job has come and how far there is to go, both in the job's units (bytes)."""
+        return views.job_progress(self._query(), self._machine._core.jobs, self.id)
+
+    @property
+    def error(self) -> str | None:
+        """Why the job failed; None if it has not."""
+        return views.job_error(self._query(), self._machine._core.jobs, self.id)
+
+    def wait(self, *statuses: str, timeout: float | None = WAIT) -> str:
+        """Wait until the job has one of `statuses`, or has ended.
+
+        A job has ended when it is ``concluded``, or ``null``: gone, because nobody asked for it
+        to stay (``auto-dismiss``).
+
+        :param statuses: for instance ``"ready"``, ``"pending"``; none to wait for the end
+        :param timeout: seconds of the machine's clock, None for no limit (of a virtual clock: a day)
+        :returns: the status that it has then
+        :raises TimeoutError: it takes longer
+        :raises qmpd.errors.WaitsForever: it waits for a command, or the clock is held
+        """
+        work = self._machine._core.job_wait(self.id, statuses, timeout)
+        return self._machine._driver.run(work, f"job '{self.id}'")
+
+    def _query(self) -> list[dict[str, Any]]:
+        jobs: list[dict[str, Any]] = self._machine.cmd("query-jobs")
+        return jobs
+
+
+class Bitmap:
+    """A dirty bitmap.
+
+    >>> import qmpd
+    >>> with qmpd.Machine(disks={"disk0": "1M"}) as vm:
+    ...     _ = vm.cmd("block-dirty-bitmap-add", node="disk0", name="b0", granularity=65536)
+    ...     vm.disk("disk0").write(70000, b"x")
+    ...     bitmap = vm.bitmap("disk0", "b0")
+    ...     print(bitmap.extents, bitmap.count, bitmap.recording)
+    [(65536, 65536)] 65536 True
+
+    :raises LookupError: there is no such bitmap (raised by everything that is asked)
+    """
+
+    def __init__(self, machine: Machine, node: str, name: str) -> None:
+        self._machine = machine
+        self.node = node
+        self.name = name
+
+    def _view(self) -> views.BitmapView:
+        core = self._machine._core
+        return self._machine._driver.call(lambda: views.bitmap(core, self.node, self.name))
+
+    @property
+    def extents(self) -> list[tuple[int, int]]:
+        """The dirty areas as offset and length in bytes, in order, as long as can be."""
+        return self._view().extents
+
+    @property
+    def count(self) -> int:
+        """How many bytes are dirty, in whole granules."""
+        return self._view().count
+
+    @property
+    def granularity(self) -> int:
+        """Bytes that one bit stands for."""
+        return self._view().granularity
+
+    @property
+    def recording(self) -> bool:
+        """Whether guest writes are recorded: it is enabled, or in use by an operation that is."""
+        return self._view().recording
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job or an export uses it."""
+        return self._view().busy
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it is stored in the image when that is closed."""
+        return self._view().persistent
+
+    @property
+    def inconsistent(self) -> bool:
+        """Whether it was not stored properly, so that it can only be removed."""
+        return self._view().inconsistent
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Its BlockDirtyInfo, from query-named-block-nodes."""
+        return self._view().info
+
+
+class Clock:
+    """The machine's time."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._clock = machine._core.clock
+
+    @property
+    def now(self) -> float:
+        """Seconds since the machine was made."""
+        return self.now_ns / NANOSECONDS
+
+    @property
+    def now_ns(self) -> int:
+        """Nanoseconds since the machine was made."""
+        return self._machine._driver.call(self._clock.now)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; the machine does what falls due.
+
+        On a real clock it takes that long.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"a": "4M", "b": "4M"}, clock="held") as vm:
+        ...     vm.disk("a").write(0, b"x" * 4194304)
+        ...     options = {"target": "b", "sync": "full", "speed": 1 << 20}
+        ...     _ = vm.cmd("blockdev-backup", job_id="j", device="a", **options)
+        ...     print(vm.job("j").status)
+        ...     vm.clock.advance(10)
+        ...     print(vm.job("j").status)
+        running
+        null
+        """
+        work = views.advance(self._clock, round(seconds * NANOSECONDS))
+        self._machine._driver.run(work, f"{seconds} s of the clock")
+
+    def until_idle(self, limit: float = 86400.0) -> None:
+        """Let time pass until no timer is set: until everything that ends by itself has ended.
+
+        :param limit: seconds after which it gives up
+        :raises TimeoutError: there are still timers by then, of a job that waits for a command
+            for instance
+        """
+        work = views.until_idle(self._clock, round(limit * NANOSECONDS))
+        self._machine._driver.run(work, "the machine to be idle")
+
+
+class Loop:
+    """The main loop, for programs that want to see the machine between two of its steps."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def step(self) -> bool:
+        """Let the machine do one thing that needs no time; whether there was one."""
+        return self._machine._driver.call(self._machine._core.clock.step)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Inside the block a call returns as soon as it has its result.
+
+        What the machine would do after that waits for `step`, or for the next call.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"a": "1M", "b": "1M"}) as vm, vm.loop.hold():
+        ...     _ = vm.cmd("blockdev-backup", job_id="j", device="a", target="b", sync="full")
+        ...     while vm.loop.step():
+        ...         pass
+        ...     vm.job("j").status
+        'null'
+        """
+        by_hand = self._machine._by_hand
+        before, by_hand.held = by_hand.held, True
+        try:
+            yield
+        finally:
+            by_hand.held = before

@@ -1,0 +1,319 @@
+"""`qmpd.Machine`: a machine in the program's own process, without threads and sockets.
+
+The machine runs while it is called, and only then: a call returns when what was asked for is done
+and the machine has nothing left to do that takes no time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from qmpd.api.arguments import command_arguments
+from qmpd.api.core import WAIT, Answer, Core
+from qmpd.api.drivers import ByHand, Driver
+from qmpd.api.events import Event, Match, event_match
+from qmpd.api.handles import Bitmap, Clock, Disk, Job, Loop
+from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
+from qmpd.loop.paced_clock import Pace
+
+if TYPE_CHECKING:
+    import os
+
+    from qmpd.block.images import Storage
+
+
+class Machine:
+    """An emulated QEMU with disks, held by this program.
+
+    >>> import qmpd
+    >>> with qmpd.Machine(disks={"disk0": "64M"}) as vm:
+    ...     vm.cmd("query-status")
+    {'status': 'running', 'running': True}
+
+    Names and meanings of the methods are those of ``qemu.machine.QEMUMachine``, QEMU's own test
+    library, where it has them.  A machine that is not used as a context manager needs no `close`
+    unless its images are files that are to be flushed.  It may be used from one thread at a time.
+
+    :param disks: new disks in memory, which read as zeroes: sizes by name, in bytes or with a
+        suffix (``"64M"``).  Each is a raw node and a block backend, both of that name
+    :param images: disks on images, by name: ``"PATH,format=qcow2"``, or a mapping with ``path``
+        and the same keys.  Keys: ``format`` (raw unless given), ``size`` to make a new image,
+        ``read_only``, and for new qcow2 images ``backing``, ``backing_fmt``, ``cluster_size``,
+        ``compression_type``, ``extended_l2``, ``lazy_refcounts``, ``preallocation``,
+        ``refcount_bits``, ``version``
+    :param storage: where image files live: ``"memory"`` touches nothing on disk and takes any
+        path, ``"overlay"`` reads the host's files and keeps changes in memory, ``"host"`` writes
+        them
+    :param version: the version of QEMU whose behaviour it has
+    :param clock: how time passes.  ``"virtual"``: not at all while the machine has work, and it
+        jumps to the next timer while the program waits.  ``"held"``: only by `Clock.advance`.
+        ``"real"``: as the wall's
+    :param seed: makes a run repeatable: names that the machine makes up, dates and thread ids
+        then depend on the program alone
+    :param personality: ``"system"`` for qemu-system-x86_64, ``"storage-daemon"`` for
+        qemu-storage-daemon; they differ in the commands they know
+    :param name: name of the guest, for query-name
+    :param uuid: UUID of the guest, for query-uuid
+    :param paused: whether the guest waits for ``cont``
+    :raises ValueError: a clock, storage, version or personality that there is not
+    :raises qmpd.errors.QmpError: a disk cannot be made
+    """
+
+    def __init__(
+        self,
+        *,
+        disks: Disks | None = None,
+        images: Images | None = None,
+        storage: StorageName | Storage = "memory",
+        version: str = "10.0",
+        clock: ClockName = "virtual",
+        seed: int | None = None,
+        personality: PersonalityName = "system",
+        name: str | None = None,
+        uuid: str = "00000000-0000-0000-0000-000000000000",
+        paused: bool = False,
+    ) -> None:
+        more = {"name": name, "uuid": uuid, "paused": paused}
+        setup = Setup(disks or {}, images or {}, storage, version, clock, seed, personality, more)
+        self._core = Core(setup)
+        self._by_hand = ByHand(self._core)
+        self._driver: Driver = self._by_hand
+        self._run_start()
+
+    def _run_start(self) -> None:
+        """Make the disks; the time that this takes is not the guest's."""
+        self._driver.run(self._core.start(), "the start of the machine")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End jobs and exports, write back what is to be written, and close the images.
+
+        Closing a closed machine does nothing.  Time passes as needed, on a held clock too.
+        """
+        if self._core.clock.pace is Pace.HELD:
+            self._core.clock.pace = Pace.VIRTUAL
+        self._driver.run(self._core.close(), "the end of the machine")
+
+    @property
+    def closed(self) -> bool:
+        """Whether the machine has ended: by `close`, or because somebody said ``quit``."""
+        return self._core.closed
+
+    # Commands
+
+    def cmd(self, cmd: str, args_dict: Mapping[str, Any] | None = None, **args: Any) -> Any:
+        """Run a QMP command and return its value.
+
+        Arguments are given by keyword, with underscores for dashes, or in a dictionary just as
+        they go over QMP.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"disk0": "1M"}) as vm:
+        ...     vm.cmd("block-dirty-bitmap-add", node="disk0", name="b0")
+        ...     try:
+        ...         vm.cmd("blockdev-del", node_name="nope")
+        ...     except qmpd.errors.GenericError as error:
+        ...         print(error.desc)
+        {}
+        Failed to find node with node-name='nope'
+
+        :param args_dict: the arguments, instead of keywords
+        :returns: the ``return`` member of the answer, ``{}`` where the command returns nothing
+        :raises qmpd.errors.QmpError: the command fails; ``error_class`` and ``desc`` are the
+            answer's
+        :raises qmpd.errors.WaitsForever: the command waits for what nothing will bring
+        :raises qmpd.errors.MachineClosed: the machine has ended
+        """
+        work = self._core.cmd(cmd, command_arguments(args_dict, args))
+        return self._driver.run(work, f"command {cmd}")
+
+    def qmp(self, cmd: str, args_dict: Mapping[str, Any] | None = None, **args: Any) -> Answer:
+        """Run a QMP command and return its answer, whether it succeeds or fails.
+
+        >>> import qmpd
+        >>> with qmpd.Machine() as vm:
+        ...     vm.qmp("blockdev-del", node_name="nope")["error"]["class"]
+        'GenericError'
+
+        :param args_dict: the arguments, instead of keywords; see `cmd`
+        :returns: ``{"return": ...}`` or ``{"error": {"class": ..., "desc": ...}}``
+        :raises qmpd.errors.WaitsForever: the command waits for what nothing will bring
+        :raises qmpd.errors.MachineClosed: the machine has ended
+        """
+        work = self._core.qmp(cmd, command_arguments(args_dict, args))
+        return self._driver.run(work, f"command {cmd}")
+
+    def hmp(self, command_line: str) -> str:
+        """Run a line of the human monitor and return what it shows.
+
+        >>> import qmpd
+        >>> with qmpd.Machine() as vm:
+        ...     print(vm.hmp("info status").strip())
+        VM status: running
+
+        What HMP's ``qemu-io`` prints goes to QEMU's standard output, and so to `printed`.
+
+        :returns: the text as human-monitor-command returns it, lines ended by CR and LF
+        """
+        text: str = self.cmd("human-monitor-command", {"command-line": command_line})
+        return text
+
+    @property
+    def printed(self) -> list[str]:
+        """What QEMU would have printed on its standard output; may be cleared."""
+        return self._core.printed
+
+    @property
+    def complaints(self) -> list[str]:
+        """What QEMU would have printed on its standard error; may be cleared."""
+        return self._core.complaints
+
+    # Events
+
+    def event_wait(
+        self, name: str, timeout: float | None = WAIT, match: Match = None
+    ) -> Event | None:
+        """Take the first event of a name, waiting for it if it has not come yet.
+
+        >>> import qmpd
+        >>> with qmpd.Machine() as vm:
+        ...     _ = vm.cmd("stop")
+        ...     vm.event_wait("STOP")["event"]
+        'STOP'
+
+        :param timeout: seconds of the machine's clock; 0 not to wait, None for no limit (of
+            a virtual clock: a day).  While the machine is behind a socket (`serve`) they are the wall's
+        :param match: what the event must have: see `event_match`
+        :returns: the event as it comes over QMP; None if `timeout` is 0 and there is none
+        :raises TimeoutError: it does not come in time
+        :raises qmpd.errors.WaitsForever: it cannot come: nothing is left to be done, or the
+            clock is held
+        """
+        return self.events_wait([(name, match)], timeout)
+
+    def events_wait(
+        self, events: Sequence[tuple[str, Match]], timeout: float | None = WAIT
+    ) -> Event | None:
+        """Take the first of several events: see `event_wait`.
+
+        :param events: names, each with what the event must have (None for anything)
+        """
+        names = " or ".join(name for name, _ in events)
+        return self._driver.run(self._core.events_wait(events, timeout), f"event {names}")
+
+    def get_qmp_event(self, wait: bool | float = False) -> Event | None:
+        """Take the oldest event, None if there is none.
+
+        :param wait: False not to wait; True to wait without a limit; seconds
+        :raises TimeoutError: no event comes within so many seconds
+        """
+        kept = self._driver.call(lambda: self._core.events.take(lambda _: True))
+        if kept is not None or wait is False:
+            return kept
+        return self._driver.run(self._core.any_event(None if wait is True else wait), "an event")
+
+    def get_qmp_events(self, wait: bool | float = False) -> list[Event]:
+        """Take all events that have come, in their order.
+
+        :param wait: wait for one if there is none: see `get_qmp_event`
+        """
+        events = self._driver.call(self._core.events.take_all)
+        if not events and wait is not False:
+            first = self.get_qmp_event(wait)
+            events = [first] if first is not None else []
+            events += self._driver.call(self._core.events.take_all)
+        return events
+
+    event_match = staticmethod(event_match)
+
+    # Views
+
+    def disk(self, name: str) -> Disk:
+        """The disk of a name, to read and write as its guest does.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"disk0": "1M"}) as vm:
+        ...     vm.disk("disk0").write(4096, b"hello")
+        ...     vm.disk("disk0").read(4096, 5)
+        b'hello'
+
+        :param name: of a block backend or a device; or of a node, whatever stands on it
+        """
+        return Disk(self, name)
+
+    def job(self, job_id: str) -> Job:
+        """The job of an id, running or gone."""
+        return Job(self, job_id)
+
+    def bitmap(self, node: str, name: str) -> Bitmap:
+        """A dirty bitmap.
+
+        :param node: of the node that has it, or of the backend on that node
+        """
+        return Bitmap(self, node, name)
+
+    @property
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """What query-named-block-nodes says of each node, by the nodes' names, newest first."""
+        infos = self.cmd("query-named-block-nodes", {"flat": True})
+        return {info["node-name"]: info for info in infos}
+
+    @property
+    def clock(self) -> Clock:
+        """The machine's time."""
+        return Clock(self)
+
+    @property
+    def loop(self) -> Loop:
+        """The machine's main loop."""
+        return Loop(self)
+
+    # Sockets
+
+    @overload
+    def serve(self, unix: str | os.PathLike[str] | None = None) -> AbstractContextManager[str]: ...
+
+    @overload
+    def serve(self, *, tcp: tuple[str, int]) -> AbstractContextManager[tuple[str, int]]: ...
+
+    def serve(
+        self,
+        unix: str | os.PathLike[str] | None = None,
+        *,
+        tcp: tuple[str, int] | None = None,
+    ) -> AbstractContextManager[Any]:
+        """Put the machine behind a socket, for a client in any language, as long as a block lasts.
+
+        A thread runs the machine and serves one client at a time.  The program may go on to call
+        the machine.  A virtual clock jumps whenever the machine has nothing to do; a held one
+        moves only when told.
+
+        >>> import qmpd, socket
+        >>> with qmpd.Machine() as vm, vm.serve() as path:
+        ...     with socket.socket(socket.AF_UNIX) as client:
+        ...         client.connect(path)
+        ...         print(client.recv(1000)[:8])
+        b'{"QMP": '
+
+        :param unix: path of the unix socket; one in a directory of its own if absent
+        :param tcp: host and port instead; port 0 for any that is free
+        :returns: a context manager, which yields the path, or host and port.  Clients can connect
+            when it does; they are disconnected when the block ends
+        :raises qmpd.errors.GenericError: nothing can listen there
+        """
+        from qmpd.api import serving
+
+        return serving.serve(self, unix, tcp)

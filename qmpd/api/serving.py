@@ -1,0 +1,140 @@
+"""A machine behind a socket while its program goes on: an event loop in a thread of its own.
+
+The thread runs the machine until the block ends; calls of the program are handed to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.api.drivers import InThread, OnLoop
+from qmpd.server.address import InetAddress, UnixAddress
+from qmpd.server.chardev.socket import SocketChardev
+
+if TYPE_CHECKING:
+    from qmpd.api.core import Core
+    from qmpd.api.machine import Machine
+    from qmpd.server.address import SocketAddress
+
+SOCKET_MODE: Final = 0o600
+"""Permission bits of the unix socket: whoever may speak QMP may read and write every image."""
+
+
+class SocketMonitor:
+    """A QMP monitor of a machine on a listening socket, one client at a time.
+
+    :param loop: what the machine runs on
+    :raises GenericError: nothing can listen there
+    """
+
+    def __init__(self, core: Core, loop: asyncio.AbstractEventLoop, address: SocketAddress) -> None:
+        self._core = core
+        self._chardev = SocketChardev("served", loop, address, server=True)
+        self._monitor = core.monitors.add_qmp("served", self._chardev)
+        self._chardev.attach(self._monitor)
+        self._chardev.start()
+
+    @property
+    def port(self) -> tuple[str, int]:
+        """Host and port that a TCP socket listens at."""
+        return self._chardev.ports[0]
+
+    def close(self) -> None:
+        """Disconnect the client and listen no longer."""
+        self._chardev.close()
+        self._core.monitors.remove(self._monitor)
+
+
+@contextmanager
+def socket_address(
+    unix: str | os.PathLike[str] | None, tcp: tuple[str, int] | None
+) -> Iterator[SocketAddress]:
+    """The address to listen at; a unix socket without a path gets a directory of its own.
+
+    :raises TypeError: both are given
+    """
+    if tcp is not None:
+        if unix is not None:
+            raise TypeError("give a path for a unix socket or an address for TCP, not both")
+        host, port = tcp
+        yield InetAddress(host, str(port), nodelay=True)
+        return
+    folder = tempfile.mkdtemp(prefix="qmpd-") if unix is None else None
+    path = os.fspath(unix) if unix is not None else f"{folder}/qmp.sock"
+    try:
+        yield UnixAddress(path, mode=SOCKET_MODE)
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def serve(
+    machine: Machine, unix: str | os.PathLike[str] | None, tcp: tuple[str, int] | None
+) -> Iterator[Any]:
+    """See `Machine.serve`."""
+    machine._core.require_open()
+    with socket_address(unix, tcp) as address:
+        thread = _Thread(machine._core, address)
+        before = machine._driver
+        machine._driver = thread.driver
+        try:
+            yield address.path if isinstance(address, UnixAddress) else thread.monitor.port
+        finally:
+            machine._driver = before
+            thread.end()
+
+
+class _Thread:
+    """A thread with the event loop that runs the machine.
+
+    :raises GenericError: nothing can listen at `address`
+    """
+
+    def __init__(self, core: Core, address: SocketAddress) -> None:
+        self._core = core
+        self._loop = asyncio.new_event_loop()
+        self._on_loop: OnLoop
+        self.monitor: SocketMonitor
+        self._thread = threading.Thread(target=self._run, name="qmpd", daemon=True)
+        self._thread.start()
+        try:
+            self._in_loop(lambda: self._begin(address))
+        except BaseException:
+            self._stop()
+            raise
+        self.driver = InThread(self._on_loop, self._loop)
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()
+
+    def _in_loop(self, function: Callable[[], None]) -> None:
+        async def call() -> None:
+            function()
+
+        asyncio.run_coroutine_threadsafe(call(), self._loop).result()
+
+    def _begin(self, address: SocketAddress) -> None:
+        self.monitor = SocketMonitor(self._core, self._loop, address)
+        self._on_loop = OnLoop(self._core, self._loop, served=True)
+
+    def end(self) -> None:
+        """Close the socket and give the machine back to the program."""
+        self._in_loop(self._finish)
+        self._stop()
+
+    def _finish(self) -> None:
+        self.monitor.close()
+        self._on_loop.detach()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()

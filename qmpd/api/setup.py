@@ -1,0 +1,131 @@
+"""From the arguments of `qmpd.Machine` to a machine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final, Literal, TypeVar
+
+from qmpd.block.images import HostStorage, MemoryStorage, OverlayStorage, Storage
+from qmpd.errors import GenericError
+from qmpd.loop.clocks import Clocks
+from qmpd.loop.paced_clock import Pace, PacedClock
+from qmpd.machine.disks import Disk, read_disk, read_image, read_image_keys
+from qmpd.machine.machine import Machine
+from qmpd.profile.personality import Personality
+
+T = TypeVar("T")
+
+ClockName = Literal["virtual", "held", "real"]
+StorageName = Literal["memory", "overlay", "host"]
+PersonalityName = Literal["system", "storage-daemon"]
+
+Disks = Mapping[str, str | int]
+"""Sizes by the disks' names, in bytes or as text with a suffix (``"64M"``)."""
+
+Images = Mapping[str, str | Mapping[str, str | int | bool]]
+"""Images by the disks' names: ``"PATH[,KEY=VALUE...]"``, or a mapping of ``path`` and keys."""
+
+STORAGES: Final[Mapping[str, Callable[[], Storage]]] = {
+    "memory": MemoryStorage,
+    "overlay": OverlayStorage,
+    "host": HostStorage,
+}
+
+PERSONALITIES: Final = {
+    "system": Personality.SYSTEM,
+    "storage-daemon": Personality.STORAGE_DAEMON,
+}
+
+VERSIONS: Final = {"10.0": "10.0.2", "10.0.2": "10.0.2"}
+"""The versions of QEMU that a machine can be."""
+
+SEEDED_DATE: Final = 946_684_800 * 1_000_000_000
+"""The date at which a seeded clock begins, nanoseconds since 1970: the first of January 2000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a machine is made of; see `qmpd.Machine` for the meaning of each.
+
+    :raises ValueError: a clock, storage, version or personality that there is not
+    :raises GenericError: a disk or an image that is not described as it should be
+    """
+
+    disks: Disks
+    images: Images
+    storage: StorageName | Storage
+    version: str
+    clock: ClockName
+    seed: int | None
+    personality: PersonalityName
+    machine: Mapping[str, Any]
+    """Further arguments of `qmpd.machine.machine.Machine`."""
+
+    def make_clock(self) -> PacedClock:
+        """The machine's clock; it begins at a fixed date where there is a seed."""
+        paces = {pace.value: pace for pace in Pace}
+        date = None if self.seed is None else SEEDED_DATE
+        return PacedClock(_choose("clock", self.clock, paces), date)
+
+    def make_machine(
+        self, clock: PacedClock, *, stdout: Callable[[str], None], stderr: Callable[[str], None]
+    ) -> Machine:
+        """The machine, with no disks yet.
+
+        :param stdout: takes what QEMU would print
+        :param stderr: takes its complaints
+        """
+        _choose("version", self.version, VERSIONS)
+        personality = _choose("personality", self.personality, PERSONALITIES)
+        storage = self.storage
+        if isinstance(storage, str):
+            storage = _choose("storage", storage, STORAGES)()
+        is_seeded = self.seed is not None
+        return Machine(
+            Clocks.of(clock, has_guest=personality is Personality.SYSTEM),
+            storage,
+            random=Random(self.seed),
+            thread_id=1 if is_seeded else threading.get_native_id(),
+            personality=personality,
+            stdout=stdout,
+            stderr=stderr,
+            **{"cpus": 1, **self.machine},
+        )
+
+    @property
+    def keeps_disks_apart(self) -> bool:
+        """Whether disks in memory need a storage of their own."""
+        return not (self.storage == "memory" or isinstance(self.storage, MemoryStorage))
+
+    def all_disks(self) -> list[Disk]:
+        """The disks and the images, in their order."""
+        disks = [read_disk(name, str(size)) for name, size in self.disks.items()]
+        return disks + [_read_image(name, image) for name, image in self.images.items()]
+
+
+def _read_image(name: str, image: str | Mapping[str, str | int | bool]) -> Disk:
+    if isinstance(image, str):
+        return read_image(image, name)
+    keys = {key.replace("-", "_"): _text(value) for key, value in image.items()}
+    path = keys.pop("path", None)
+    if path is None:
+        raise GenericError(f"image '{name}' has no path")
+    if "read_only" in keys:
+        keys["read-only"] = keys.pop("read_only")
+    return read_image_keys(path, keys, name)
+
+
+def _text(value: str | int | bool) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def _choose(what: str, word: str, choices: Mapping[str, T]) -> T:
+    if word not in choices:
+        known = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"there is no {what} {word!r}; it is one of {known}")
+    return choices[word]

@@ -1,0 +1,101 @@
+"""A clock for programs that hold a machine: its queue and its time are two things.
+
+What is ready is run by whoever drives the clock: a program that calls the machine, or an event
+loop.  How time passes is the clock's `Pace`, whoever drives it: so time can stand still behind a
+socket, too.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable
+from enum import Enum
+
+from qmpd.loop.clock import Callback, Handle, VirtualClock
+
+
+class Pace(Enum):
+    """How time passes."""
+
+    REAL = "real"
+    """As the wall's clock has it."""
+    VIRTUAL = "virtual"
+    """Not at all, until somebody waits and nothing else is to be done: then it jumps to the next
+    timer."""
+    HELD = "held"
+    """Only when `PacedClock.advance` is called."""
+
+
+class PacedClock(VirtualClock):
+    """A machine's time, and the queue of what it does next.
+
+    :param pace: how time passes
+    :param date: the date at the start, nanoseconds since 1970; today's if absent.  A clock of
+        the real pace always has today's.
+    """
+
+    def __init__(self, pace: Pace, date: int | None = None) -> None:
+        super().__init__(date=date)
+        self.pace = pace
+        self._origin = time.monotonic_ns()
+        self.on_change: Callable[[], None] | None = None
+        """Called when something has become ready, or a timer was set: the driver's bell."""
+
+    def now(self) -> int:
+        """Nanoseconds since the clock was made."""
+        if self.pace is Pace.REAL:
+            self._now = time.monotonic_ns() - self._origin
+        return self._now
+
+    def date(self) -> int:
+        """Nanoseconds since 1970."""
+        return time.time_ns() if self.pace is Pace.REAL else super().date()
+
+    def call_soon(self, callback: Callback) -> None:
+        """Call `callback` when what runs now has returned."""
+        self._ready.append(callback)
+        if self.on_change is not None:
+            self.on_change()
+
+    def call_later(self, delay: int, callback: Callback) -> Handle:
+        """Call `callback` when `delay` nanoseconds have passed."""
+        self.now()
+        handle = super().call_later(delay, callback)
+        if self.on_change is not None:
+            self.on_change()
+        return handle
+
+    def run_ready(self, most: int | None = None) -> bool:
+        """Run what is ready, and what timers that are due make ready.
+
+        :param most: how much of it at most; all of it if absent
+        :returns: whether there was anything
+        """
+        ran = False
+        left = most
+        while left is None or left > 0:
+            if not self.step() and not self._run_timer():
+                break
+            ran = True
+            if left is not None:
+                left -= 1
+        return ran
+
+    def _run_timer(self) -> bool:
+        """Run the next timer if it is due; whether it was."""
+        due = self.next_due()
+        if due is None or due > self.now():
+            return False
+        _, _, timer = heapq.heappop(self._timers)
+        if timer.callback is not None:
+            timer.callback()
+        return True
+
+    def jump(self) -> bool:
+        """Go on to the next timer, where the pace is virtual; whether there was one."""
+        due = self.next_due() if self.pace is Pace.VIRTUAL else None
+        if due is None:
+            return False
+        self._now = max(self._now, due)
+        return True
