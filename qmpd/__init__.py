@@ -16,6 +16,8 @@ Nothing is imported before it is used: ``import qmpd`` costs next to nothing.
 
 from __future__ import annotations
 
+from qmpd.version import __version__
+
 TYPE_CHECKING = False
 """As in `typing`, which is not imported here: it costs more than all of this."""
 
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from qmpd import errors as errors
     from qmpd import testing as testing
     from qmpd.api.machine import Machine as Machine
-
-__version__ = "0.1.0"
 
 __all__ = ["Machine", "__version__", "aio", "errors", "testing"]
 

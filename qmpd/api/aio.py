@@ -56,8 +56,18 @@ class Machine:
         uuid: str = "00000000-0000-0000-0000-000000000000",
         paused: bool = False,
     ) -> None:
-        more = {"name": name, "uuid": uuid, "paused": paused}
-        setup = Setup(disks or {}, images or {}, storage, version, clock, seed, personality, more)
+        setup = Setup(
+            disks or {},
+            images or {},
+            storage,
+            version,
+            clock,
+            seed,
+            personality,
+            name,
+            uuid,
+            paused,
+        )
         self._core = Core(setup)
         self._loop: asyncio.AbstractEventLoop
         self._driver: OnLoop
@@ -135,12 +145,12 @@ class Machine:
     @property
     def printed(self) -> list[str]:
         """What QEMU would have printed on its standard output; may be cleared."""
-        return self._core.printed
+        return self._core.host.printed
 
     @property
     def complaints(self) -> list[str]:
         """What QEMU would have printed on its standard error; may be cleared."""
-        return self._core.complaints
+        return self._core.host.complaints
 
     # Events
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.api.events import Event, EventQueue, Match, Watch, any_of
+from qmpd.api.host import ProgramHost
 from qmpd.api.jobs import JobRecords
 from qmpd.errors import MachineClosed, from_answer
 from qmpd.loop.clock import NANOSECONDS, Handle, Waiter
@@ -47,16 +48,10 @@ class Core:
     """
 
     def __init__(self, setup: Setup) -> None:
-        self.printed: list[str] = []
-        """What QEMU would have printed on standard output."""
-        self.complaints: list[str] = []
-        """What QEMU would have printed on standard error."""
         self._setup = setup
         self.clock = setup.make_clock()
-        self.machine = setup.make_machine(
-            self.clock, stdout=self.printed.append, stderr=self.complaints.append
-        )
-        self.machine.on_shutdown = self._shutdown_begins
+        self.host = ProgramHost(self._shutdown_begins)
+        self.machine = setup.make_machine(self.clock, self.host)
         self.monitors = Monitors(self.machine)
         self.events = EventQueue()
         self.jobs = JobRecords()

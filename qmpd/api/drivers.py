@@ -114,10 +114,12 @@ class OnLoop:
         self._clock.on_change = self._ring
         # others may act while a program waits: its timeouts are the wall's
         core.call_after = loop.call_later
+        core.host.loop = loop
         self._ring()
 
     def detach(self) -> None:
         """Run the machine no longer."""
+        self._core.host.leave_loop()
         self._clock.on_change = None
         self._core.call_after = self._core.call_after_clock
         if self._timer is not None:

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from qmpd.block.change.permissions import ALL, WRITE
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.permission_bits import ALL, NOTHING, WRITE, Perm
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Guest:
         self.name = name
 
     @asynccontextmanager
-    async def _backend(self, perm: int = 0) -> AsyncIterator[BlockBackend]:
+    async def _backend(self, perm: Perm = NOTHING) -> AsyncIterator[BlockBackend]:
         """What requests go through; a node without a backend gets one for the time being."""
         self._core.require_open()
         graph = self._core.machine.graph

@@ -123,7 +123,8 @@ class Job:
         to stay (``auto-dismiss``).
 
         :param statuses: for instance ``"ready"``, ``"pending"``; none to wait for the end
-        :param timeout: seconds of the machine's clock, None for no limit (of a virtual clock: a day)
+        :param timeout: seconds of the machine's clock, None for no limit (a day of a virtual
+            clock)
         :returns: the status that it has then
         :raises TimeoutError: it takes longer
         :raises qmpd.errors.WaitsForever: it waits for a command, or the clock is held

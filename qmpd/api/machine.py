@@ -76,8 +76,18 @@ class Machine:
         uuid: str = "00000000-0000-0000-0000-000000000000",
         paused: bool = False,
     ) -> None:
-        more = {"name": name, "uuid": uuid, "paused": paused}
-        setup = Setup(disks or {}, images or {}, storage, version, clock, seed, personality, more)
+        setup = Setup(
+            disks or {},
+            images or {},
+            storage,
+            version,
+            clock,
+            seed,
+            personality,
+            name,
+            uuid,
+            paused,
+        )
         self._core = Core(setup)
         self._by_hand = ByHand(self._core)
         self._driver: Driver = self._by_hand
@@ -174,12 +184,12 @@ class Machine:
     @property
     def printed(self) -> list[str]:
         """What QEMU would have printed on its standard output; may be cleared."""
-        return self._core.printed
+        return self._core.host.printed
 
     @property
     def complaints(self) -> list[str]:
         """What QEMU would have printed on its standard error; may be cleared."""
-        return self._core.complaints
+        return self._core.host.complaints
 
     # Events
 
@@ -194,8 +204,8 @@ class Machine:
         ...     vm.event_wait("STOP")["event"]
         'STOP'
 
-        :param timeout: seconds of the machine's clock; 0 not to wait, None for no limit (of
-            a virtual clock: a day).  While the machine is behind a socket (`serve`) they are the wall's
+        :param timeout: seconds of the machine's clock; 0 not to wait, None for no limit (a day of
+            a virtual clock).  While the machine is behind a socket (`serve`) they are the wall's
         :param match: what the event must have: see `event_match`
         :returns: the event as it comes over QMP; None if `timeout` is 0 and there is none
         :raises TimeoutError: it does not come in time

@@ -6,14 +6,15 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from qmpd.block.images import HostStorage, MemoryStorage, OverlayStorage, Storage
 from qmpd.errors import GenericError
 from qmpd.loop.clocks import Clocks
 from qmpd.loop.paced_clock import Pace, PacedClock
 from qmpd.machine.disks import Disk, read_disk, read_image, read_image_keys
-from qmpd.machine.machine import Machine
+from qmpd.machine.host import Host
+from qmpd.machine.machine import Machine, MachineConfig
 from qmpd.profile.personality import Personality
 
 T = TypeVar("T")
@@ -61,8 +62,9 @@ class Setup:
     clock: ClockName
     seed: int | None
     personality: PersonalityName
-    machine: Mapping[str, Any]
-    """Further arguments of `qmpd.machine.machine.Machine`."""
+    name: str | None = None
+    uuid: str = "00000000-0000-0000-0000-000000000000"
+    paused: bool = False
 
     def make_clock(self) -> PacedClock:
         """The machine's clock; it begins at a fixed date where there is a seed."""
@@ -70,29 +72,26 @@ class Setup:
         date = None if self.seed is None else SEEDED_DATE
         return PacedClock(_choose("clock", self.clock, paces), date)
 
-    def make_machine(
-        self, clock: PacedClock, *, stdout: Callable[[str], None], stderr: Callable[[str], None]
-    ) -> Machine:
+    def make_machine(self, clock: PacedClock, host: Host) -> Machine:
         """The machine, with no disks yet.
 
-        :param stdout: takes what QEMU would print
-        :param stderr: takes its complaints
+        :param host: the process that it lives in
         """
         _choose("version", self.version, VERSIONS)
         personality = _choose("personality", self.personality, PERSONALITIES)
         storage = self.storage
         if isinstance(storage, str):
             storage = _choose("storage", storage, STORAGES)()
-        is_seeded = self.seed is not None
+        config = MachineConfig(
+            personality=personality, name=self.name, uuid=self.uuid, paused=self.paused, cpus=1
+        )
         return Machine(
             Clocks.of(clock, has_guest=personality is Personality.SYSTEM),
             storage,
+            config,
+            host=host,
             random=Random(self.seed),
-            thread_id=1 if is_seeded else threading.get_native_id(),
-            personality=personality,
-            stdout=stdout,
-            stderr=stderr,
-            **{"cpus": 1, **self.machine},
+            thread_id=threading.get_native_id() if self.seed is None else 1,
         )
 
     @property

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from qmpd import __version__
 from qmpd.profile import load
+from qmpd.version import __version__
 
 _EMULATES: Final = f"This is qmpd {__version__}, which emulates that program's block layer and QMP."
 

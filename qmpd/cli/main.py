@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from qmpd import __version__
+from qmpd.version import __version__
 
 USAGE = """\
 usage: qmpd COMMAND ...

@@ -10,7 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qmpd import __version__
+from qmpd.version import __version__
 
 if TYPE_CHECKING:
     from qmpd.profile.devices import DeviceTables

@@ -6,7 +6,6 @@ import os
 from functools import cache
 from typing import Final
 
-import qmpd
 from qmpd.profile.profile import Profile
 
 DEFAULT: Final = "10.0"
@@ -38,7 +37,7 @@ def schema_path() -> str:
 
     :raises FileNotFoundError: the schema is in neither place
     """
-    package = os.path.dirname(qmpd.__file__)
+    package = os.path.dirname(os.path.dirname(__file__))
     inside = os.path.join(package, "schema", "qmpd.json")
     beside = os.path.join(os.path.dirname(package), "schema", "qmpd.json")
     for place in (inside, beside):

@@ -27,7 +27,7 @@ def test_public_names() -> None:
     for name in qmpd.__all__:
         assert getattr(qmpd, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Machin'"):
-        _ = qmpd.Machin  # type: ignore[attr-defined]
+        _ = qmpd.Machin
 
 
 def test_both_machines_have_the_same_methods_with_the_same_parameters() -> None:

@@ -6,6 +6,7 @@ import errno
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,7 +155,7 @@ def test_a_node_without_a_backend_is_a_disk_too() -> None:
 
 
 def test_the_map_of_a_chain() -> None:
-    images = {
+    images: dict[str, Any] = {
         "base": {"path": "base.qcow2", "format": "qcow2", "size": "1M"},
         "top": "top.qcow2,format=qcow2,size=1M,backing=base.qcow2,backing_fmt=qcow2",
     }
@@ -169,7 +170,7 @@ def test_the_map_of_a_chain() -> None:
 
 def test_images_of_the_host(tmp_path: Path) -> None:
     path = str(tmp_path / "disk.qcow2")
-    image = {"path": path, "format": "qcow2", "size": MIB, "cluster_size": "4k"}
+    image: dict[str, Any] = {"path": path, "format": "qcow2", "size": MIB, "cluster_size": "4k"}
     with qmpd.Machine(images={"d": image}, storage="host") as vm:
         vm.cmd("block-dirty-bitmap-add", node="d", name="b", persistent=True)
         vm.disk("d").write(0, b"kept")
@@ -186,8 +187,7 @@ def test_images_of_the_host(tmp_path: Path) -> None:
 def test_jobs_that_wait_for_commands() -> None:
     with qmpd.Machine(disks={"a": MIB, "b": MIB}) as vm:
         vm.disk("a").write(0, b"x" * 65536)
-        options = {"device": "a", "target": "b", "sync": "full"}
-        vm.cmd("blockdev-mirror", job_id="m", **options)
+        vm.cmd("blockdev-mirror", job_id="m", device="a", target="b", sync="full")
         assert vm.job("m").wait("ready") == "ready"
         with pytest.raises(TimeoutError, match="waited 30 s for job 'm', which is ready"):
             vm.job("m").wait(timeout=30)
@@ -315,7 +315,7 @@ before = set(sys.modules)
 began = time.perf_counter()
 import qmpd
 took = time.perf_counter() - began
-print(took * 1e3, sorted(set(sys.modules) - before - {"qmpd", "__future__"}))
+print(took * 1e3, sorted(set(sys.modules) - before - {"qmpd", "qmpd.version", "__future__"}))
 """
 
 

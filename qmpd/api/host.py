@@ -1,0 +1,62 @@
+"""The process of a machine that a program holds: it belongs to the program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from qmpd.machine.host import NoHost
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from qmpd.export.host import Connect, Listener
+    from qmpd.server.listener import SocketListener
+
+
+class ProgramHost(NoHost):
+    """Keeps what QEMU would print, and listens while an event loop runs the machine.
+
+    :param shut_down: called when the machine has been asked to end
+    """
+
+    def __init__(self, shut_down: Callable[[], None]) -> None:
+        self.printed: list[str] = []
+        self.complaints: list[str] = []
+        self.loop: AbstractEventLoop | None = None
+        """The event loop that runs the machine, if one does."""
+        self._shut_down = shut_down
+        self._listeners: list[SocketListener] = []
+
+    def print(self, text: str) -> None:
+        """Keep what is for standard output."""
+        self.printed.append(text)
+
+    def report(self, text: str) -> None:
+        """Keep what is for standard error."""
+        self.complaints.append(text)
+
+    def shut_down(self, reason: str) -> None:
+        """Have the machine closed."""
+        self._shut_down()
+
+    def listen(self, address: Mapping[str, Any], connect: Connect) -> Listener:
+        """Listen for NBD clients, on the event loop that runs the machine.
+
+        :raises NotServed: there is none
+        :raises GenericError: it cannot listen there
+        """
+        if self.loop is None:
+            return super().listen(address, connect)
+        from qmpd.server.address import read_address
+        from qmpd.server.listener import SocketListener
+
+        listener = SocketListener(self.loop, read_address(address), connect)
+        self._listeners.append(listener)
+        return listener
+
+    def leave_loop(self) -> None:
+        """The event loop runs the machine no longer: listen no more."""
+        while self._listeners:
+            self._listeners.pop().close()
+        self.loop = None
