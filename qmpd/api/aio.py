@@ -25,6 +25,7 @@ from qmpd.loop.paced_clock import Pace
 if TYPE_CHECKING:
     from qmpd.block.images import Storage
     from qmpd.loop.clock import Task
+    from qmpd.profile import Profile
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ class Machine:
         disks: Disks | None = None,
         images: Images | None = None,
         storage: StorageName | Storage = "memory",
-        version: str = "10.0",
+        version: str | Profile = "10.0",
         clock: ClockName = "virtual",
         seed: int | None = None,
         personality: PersonalityName = "system",

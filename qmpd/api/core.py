@@ -70,7 +70,7 @@ class Core:
         """
         for disk in self._setup.all_disks():
             private = disk.path is None and self._setup.keeps_disks_apart
-            await add_disk(self.machine.graph, disk, private=private)
+            await add_disk(self.machine, disk, private=private)
         self._monitor.opened()
         await self.qmp("qmp_capabilities", None)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import os
 
     from qmpd.block.images import Storage
+    from qmpd.profile import Profile
 
 
 class Machine:
@@ -47,7 +48,7 @@ class Machine:
     :param storage: where image files live: ``"memory"`` touches nothing on disk and takes any
         path, ``"overlay"`` reads the host's files and keeps changes in memory, ``"host"`` writes
         them
-    :param version: the version of QEMU whose behaviour it has
+    :param version: the version of QEMU whose behaviour it has, or a profile of your own
     :param clock: how time passes.  ``"virtual"``: not at all while the machine has work, and it
         jumps to the next timer while the program waits.  ``"held"``: only by `Clock.advance`.
         ``"real"``: as the wall's
@@ -68,7 +69,7 @@ class Machine:
         disks: Disks | None = None,
         images: Images | None = None,
         storage: StorageName | Storage = "memory",
-        version: str = "10.0",
+        version: str | Profile = "10.0",
         clock: ClockName = "virtual",
         seed: int | None = None,
         personality: PersonalityName = "system",

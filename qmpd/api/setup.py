@@ -15,7 +15,7 @@ from qmpd.loop.paced_clock import Pace, PacedClock
 from qmpd.machine.disks import Disk, read_disk, read_image, read_image_keys
 from qmpd.machine.host import Host
 from qmpd.machine.machine import Machine, MachineConfig
-from qmpd.profile.personality import Personality
+from qmpd.profile import Personality, Profile, load
 
 T = TypeVar("T")
 
@@ -40,9 +40,6 @@ PERSONALITIES: Final = {
     "storage-daemon": Personality.STORAGE_DAEMON,
 }
 
-VERSIONS: Final = {"10.0": "10.0.2", "10.0.2": "10.0.2"}
-"""The versions of QEMU that a machine can be."""
-
 SEEDED_DATE: Final = 946_684_800 * 1_000_000_000
 """The date at which a seeded clock begins, nanoseconds since 1970: the first of January 2000."""
 
@@ -58,7 +55,7 @@ class Setup:
     disks: Disks
     images: Images
     storage: StorageName | Storage
-    version: str
+    version: str | Profile
     clock: ClockName
     seed: int | None
     personality: PersonalityName
@@ -77,13 +74,18 @@ class Setup:
 
         :param host: the process that it lives in
         """
-        _choose("version", self.version, VERSIONS)
+        profile = load(self.version) if isinstance(self.version, str) else self.version
         personality = _choose("personality", self.personality, PERSONALITIES)
         storage = self.storage
         if isinstance(storage, str):
             storage = _choose("storage", storage, STORAGES)()
         config = MachineConfig(
-            personality=personality, name=self.name, uuid=self.uuid, paused=self.paused, cpus=1
+            profile=profile,
+            personality=personality,
+            name=self.name,
+            uuid=self.uuid,
+            paused=self.paused,
+            cpus=1,
         )
         return Machine(
             Clocks.of(clock, has_guest=personality is Personality.SYSTEM),

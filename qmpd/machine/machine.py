@@ -26,7 +26,6 @@ from qmpd.machine.host import NoHost
 from qmpd.machine.objects import ObjectContainer
 from qmpd.profile import Personality, Profile, load
 from qmpd.qapi.runtime.policy import CompatPolicy
-from qmpd.version import __version__
 
 if TYPE_CHECKING:
     from random import Random

@@ -266,7 +266,7 @@ def test_quit_ends_the_machine() -> None:
     [
         ({"clock": "fast"}, "there is no clock 'fast'; it is one of 'real', 'virtual', 'held'"),
         ({"storage": "tape"}, "there is no storage 'tape'"),
-        ({"version": "1.0"}, "there is no version '1.0'"),
+        ({"version": "1.0"}, "there is no profile '1.0'"),
         ({"personality": "img"}, "there is no personality 'img'"),
     ],
 )
