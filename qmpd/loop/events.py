@@ -31,15 +31,20 @@ class EventRecord(NamedTuple):
 
 Subscriber = Callable[[EventRecord], None]
 
+Filter = Callable[[EventRecord], EventRecord | None]
+"""What is shown of an event; None where it is not shown at all."""
+
 
 class EventBus:
     """The events of one machine.
 
     :param date: tells the nanoseconds since 1970
+    :param shown: what subscribers see of an event; all of it if absent
     """
 
-    def __init__(self, date: Callable[[], int]) -> None:
+    def __init__(self, date: Callable[[], int], shown: Filter | None = None) -> None:
         self._date = date
+        self._shown = shown
         self._subscribers: list[Subscriber] = []
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
@@ -56,5 +61,10 @@ class EventBus:
         """Stamp the event and hand it to all subscribers, in order of subscription."""
         microseconds = self._date() // 1000
         record = EventRecord(name, data, microseconds // 1_000_000, microseconds % 1_000_000)
+        if self._shown is not None:
+            shown = self._shown(record)
+            if shown is None:
+                return
+            record = shown
         for subscriber in tuple(self._subscribers):
             subscriber(record)

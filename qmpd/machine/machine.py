@@ -18,7 +18,7 @@ from qmpd.errors import BlockIOError, GenericError
 from qmpd.export.exports import BlockExports
 from qmpd.export.nbd.control import NbdControl
 from qmpd.jobs.core.job_list import JobTable
-from qmpd.loop.events import EventBus
+from qmpd.loop.events import EventBus, EventRecord, Filter
 from qmpd.machine.devices.board import Board
 from qmpd.machine.devices.tree import DeviceTree
 from qmpd.machine.drives.options import Drives
@@ -61,6 +61,26 @@ class MachineConfig:
     board: Board = field(default_factory=Board)
 
 
+def _shown_events(config: MachineConfig) -> Filter | None:
+    """What the compat policy shows of events (`qapi_event_send_*`); None where it shows all."""
+    policy, profile = config.compat, config.profile
+    if not policy.restricts_output:
+        return None
+
+    def shown(event: EventRecord) -> EventRecord | None:
+        info = profile.entry_points.events.get(event.name)
+        if info is None:
+            return event
+        if policy.hides_event(info):
+            return None
+        if info.arguments is None or event.data is None:
+            return event
+        data = policy.hide_output(info.arguments, event.data, profile.types)
+        return event._replace(data=data)
+
+    return shown
+
+
 class Machine:
     """A machine, running from the start unless told otherwise.
 
@@ -91,7 +111,7 @@ class Machine:
         self.cpus = config.cpus
         self.host: Host = NoHost() if host is None else host
         self.clock = clocks.realtime
-        self.events = EventBus(clocks.host)
+        self.events = EventBus(clocks.host, _shown_events(config))
         self.services = Services(
             loop=clocks.realtime,
             clocks=clocks,

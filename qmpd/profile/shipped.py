@@ -17,12 +17,16 @@ def directory(name: str) -> str:
     return os.path.join(os.path.dirname(__file__), "versions", name)
 
 
-@cache
 def load(name: str = DEFAULT) -> Profile:
     """The profile called `name`, e.g. ``10.0``: the same object each time.
 
     :raises ValueError: there is none of this name
     """
+    return _loaded(name)
+
+
+@cache
+def _loaded(name: str) -> Profile:
     path = directory(name)
     if not os.path.isdir(path):
         known = ", ".join(sorted(os.listdir(os.path.dirname(path))))

@@ -69,6 +69,44 @@ def test_the_schema_is_the_same(argv: list[str], tmp_path: Path) -> None:
     assert [*map(json.dumps, _Restricted(ours, served).infos())] == [*map(json.dumps, expected)]
 
 
+def test_policies_hide_the_same_events(tmp_path: Path) -> None:
+    """QEMU 10.0 has no deprecated event and no deprecated member of one: all are seen."""
+    options = {"driver": "file", "filename": str(tmp_path / "image"), "size": 65536}
+    requests: list[dict[str, Any]] = [
+        {"execute": "qmp_capabilities"},
+        {"execute": "blockdev-create", "arguments": {"job-id": "j", "options": options}},
+        {"execute": "job-dismiss", "arguments": {"id": "j"}},
+        {"execute": "stop"},
+        {"execute": "cont"},
+        {"execute": "system_reset"},
+        {"execute": "quit"},
+    ]
+    seen = [
+        _events([*argv, "-compat", HIDING], tmp_path, requests)
+        for argv in (SYSTEM, qmpd_argv(SYSTEM))
+    ]
+
+    assert seen[0] == seen[1]
+    assert {"JOB_STATUS_CHANGE", "STOP", "RESUME", "RESET", "SHUTDOWN"} <= {e for e, _ in seen[0]}
+
+
+_CONCLUDED = ("JOB_STATUS_CHANGE", {"status": "concluded", "id": "j"})
+
+
+def _events(argv: list[str], cwd: Path, requests: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """The events of a session, in which a job ends before the next request is sent."""
+    program = StdioProgram(argv, cwd)
+    program.message()
+    messages: list[dict[str, Any]] = []
+    for request in requests:
+        messages += program.execute(request)
+        if request["execute"] == "blockdev-create":
+            while (messages[-1].get("event"), messages[-1].get("data")) != _CONCLUDED:
+                messages.append(program.message())
+    program.close()
+    return [(message["event"], message.get("data")) for message in messages if "event" in message]
+
+
 class _Restricted:
     """What is left of a query-qmp-schema value when only some commands are served."""
 
