@@ -49,7 +49,7 @@ def _main(program: Program, options: list[Option]) -> int:
     reader = ConfigReader(program, profile)
     for option in options:
         reader.read(option)
-    run_probes(reader.config, profile)
+    run_probes(program, reader.config, profile)
     reader.config.machine.check()
     from qmpd.cli.host import run_program
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qmpd.cli.report import CommandLineError, Probe
+from qmpd.cli.report import CommandLineError, Probe, Program
 from qmpd.cli.system import listings
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from qmpd.profile import Profile
 
 
-def run_probes(config: SystemConfig, profile: Profile) -> None:
+def run_probes(program: Program, config: SystemConfig, profile: Profile) -> None:
     """Answer the first of the probes that had to wait until the whole command line was read.
 
     :raises Probe: the answer
@@ -29,10 +29,10 @@ def run_probes(config: SystemConfig, profile: Profile) -> None:
     if machine.cpu in ("help", "?"):
         raise Probe(listings.cpus())
     for probe in config.probes:
-        raise _answer(probe, profile)
+        raise _answer(program, probe, profile)
 
 
-def _answer(probe: Located, profile: Profile) -> Probe | CommandLineError:
+def _answer(program: Program, probe: Located, profile: Profile) -> Probe | CommandLineError:
     if probe.what == "formats":
         return Probe(listings.formats())
     if probe.what == "chardevs":
@@ -41,7 +41,8 @@ def _answer(probe: Located, profile: Profile) -> Probe | CommandLineError:
     if driver is None:
         return Probe(listings.devices(profile))
     if profile.devices.model(driver) is None:
-        text = f"'{driver}' is not a valid device model name"
-    else:
-        text = f"the properties of '{driver}' are not known to qmpd"
+        # qdev_device_help: no help is an answer, too
+        program.message(f"Device '{driver}' not found", probe.location)
+        return Probe("")
+    text = f"the properties of '{driver}' are not known to qmpd"
     return CommandLineError(text, location=probe.location)
