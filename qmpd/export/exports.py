@@ -75,11 +75,15 @@ class BlockExports:
         """
         perm = CONSISTENT_READ | (WRITE if writable else NOTHING)
         backend = BlockBackend(
-            self.graph, "", node, perm=perm if node.active else NOTHING, shared=ALL
+            self.graph,
+            "",
+            node,
+            perm=perm if node.active else NOTHING,
+            shared=ALL,
+            stays_active=not allow_inactive,
         )
         if not node.active:
             backend.await_activation(perm)
-        backend.stays_active = not allow_inactive
         backend.enable_write_cache = not writethrough
         return backend
 

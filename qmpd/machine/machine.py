@@ -20,6 +20,7 @@ from qmpd.export.nbd.control import NbdControl
 from qmpd.jobs.core.job_list import JobTable
 from qmpd.loop.events import EventBus, EventRecord, Filter
 from qmpd.machine.devices.board import Board
+from qmpd.machine.devices.guest_io import resume
 from qmpd.machine.devices.tree import DeviceTree
 from qmpd.machine.drives.options import Drives
 from qmpd.machine.host import NoHost
@@ -127,7 +128,7 @@ class Machine:
         self.jobs = JobTable(emit=self.events.emit, clock=clocks.realtime)
         self.objects = ObjectContainer(self.graph.throttle_groups, thread_id, config.profile)
         self.devices = DeviceTree(self, config.board)
-        self.drives = Drives(self.graph, self.devices, config.profile)
+        self.drives = Drives(self.graph, config.board, config.profile)
         self.in_preconfig = config.preconfig
         self._autostart = not config.paused
         self.run_state = RunState.PRELAUNCH
@@ -174,7 +175,7 @@ class Machine:
         self.run_state = RunState.RUNNING
         self.events.emit("RESUME")
         for device in self.devices:
-            device.guest_runs()
+            resume(device)
 
     async def stop_for(self, state: RunState) -> None:
         """Let the guest stand still, in `state` if it runs; its writes are done and flushed then.
@@ -209,8 +210,7 @@ class Machine:
 
     def _forget_io_errors(self) -> None:
         for backend in self.graph.all_backends:
-            if backend.device is not None and backend.device.io_status is not None:
-                backend.device.io_status = "ok"
+            backend.reset_io_status()
 
     def reset(self, reason: str) -> None:
         """Reset the guest; one that is stopped is then as before its first start."""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.base.ghash import table_order
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.machine.devices.access import get_property, set_property
-from qmpd.machine.devices.bus import Bus
-from qmpd.machine.devices.device import Device
+from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.objects import UserObject
 
 if TYPE_CHECKING:
@@ -69,8 +68,7 @@ def _container(machine: Machine, path: str) -> list[Entry]:
 def _device(device: Device) -> list[Entry]:
     entries = {name: known.type for name, known in device.properties.items()}
     scsi = {bus.name: f"child<{bus.kind}>" for bus in device.buses if bus.kind == "SCSI"}
-    own = ("attached", "bootindex") if device.model == "usb-storage" else ()
-    last = {name: entries.pop(name) for name in own} | scsi
+    last = {name: entries.pop(name) for name in device.kind.late_properties} | scsi
     return [*entries.items(), *((name, last[name]) for name in table_order(last)[::-1])]
 
 
@@ -162,7 +160,7 @@ def qom_set(machine: Machine, path: str, name: str, value: Any) -> None:
     if isinstance(found, UserObject):
         found.set_property(name, value)
     elif isinstance(found, Device):
-        set_property(found, name, value)
+        set_property(found, name, value, machine.devices)
     elif isinstance(found, Bus):
         raise _not_served(found)
     elif name in dict(_container(machine, found)):

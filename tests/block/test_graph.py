@@ -8,7 +8,8 @@ import pytest
 
 from qmpd.block.drivers.protocols.file import File
 from qmpd.block.images import OverlayStorage
-from qmpd.block.io.backend import AttachedDevice, BlockBackend
+from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.device_ops import BlockDevOps
 from qmpd.block.io.stats import query_blockstats
 from qmpd.block.model.blockers import Blocker, Op
 from qmpd.block.model.filename import filename
@@ -145,11 +146,17 @@ def test_a_backend_counts_what_a_device_does(world: World) -> None:
     assert stats["wr_highest_offset"] == 512
 
 
+class WithTray(BlockDevOps):
+    has_tray = True
+
+
 def test_queries_tell_of_devices(world: World) -> None:
     node = world.add("null-co", "n")
     backend = BlockBackend(world.graph, "", node)
     assert world.run(query_block(world.graph)) == []
-    backend.attach_device(AttachedDevice("hd0", tray_open=False, io_status="ok"))
+    backend.attach_device("hd0")
+    backend.set_dev_ops(WithTray())
+    backend.enable_io_status()
     (entry,) = world.run(query_block(world.graph))
     assert entry["inserted"]["node-name"] == "n"
     del entry["inserted"]

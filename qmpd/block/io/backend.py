@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from qmpd.block.change.permissions import refresh_permissions
@@ -18,26 +17,10 @@ from qmpd.errors import BlockIOError
 from qmpd.loop.clock import Waiter
 
 if TYPE_CHECKING:
+    from qmpd.block.io.device_ops import BlockDevOps, DriveInfo
     from qmpd.block.model.graph import Graph
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class AttachedDevice:
-    """What queries tell of the device on a backend.
-
-    `id` is its qdev id or path.  `io_status` is ok, failed or nospace, None where the
-    device does not keep one; `tray_open` None where it has no tray.
-    """
-
-    id: str
-    removable: bool = False
-    locked: bool = False
-    tray_open: bool | None = None
-    io_status: str | None = None
-    on_medium: Callable[[bool], None] | None = None
-    """Told when a medium is there now (True), or no longer; it may refuse a new one."""
 
 
 class BlockBackend:
@@ -47,6 +30,9 @@ class BlockBackend:
     :param node: what it stands on; None for an empty drive
     :param perm: permissions it uses, see `qmpd.block.permission_bits`
     :param shared: permissions it lets others use
+    :param drive_info: the ``-drive`` that it is made for
+    :param read_only: whether a medium put in is opened read-only unless it is said otherwise
+    :param stays_active: whether its node may not be inactivated while it is written
     :param queues: whether requests wait while the node is drained; not those of a job, which
         pauses once they have ended
     :raises GenericError: the node's other parents object
@@ -64,32 +50,33 @@ class BlockBackend:
         *,
         perm: Perm = NOTHING,
         shared: Perm = ALL,
+        drive_info: DriveInfo | None = None,
+        read_only: bool = False,
+        stays_active: bool = False,
         queues: bool = True,
     ) -> None:
         self.graph = graph
         self.name = name
-        self.device: AttachedDevice | None = None
-        self.removable = True
-        """Whether the medium can be taken out: where there is no device, it can."""
+        self.drive_info = drive_info
+        self.device_id: str | None = None
+        """Id or path of the device attached, None where there is none."""
+        self.dev_ops: BlockDevOps | None = None
+        """What the device or export does about changes of the medium."""
+        self.on_read_error = "report"
+        self.on_write_error = "enospc"
+        """What the device does about requests that fail: report, ignore, stop or enospc."""
+        self._keeps_io_status = False
+        self._io_status = "ok"
         self.stats = graph.new_stats()
         self.root: Edge | None = None
         self.perm = perm
         self.shared = shared
         self.enable_write_cache = True
         self.quiesce_counter = 0
-        self.read_only = False
-        """Whether a medium put in is opened read-only unless it is said otherwise."""
-        self.werror: str | None = None
-        self.rerror: str | None = None
-        """What its device does about failed writes and reads, unless the device says so itself."""
-        self.reports_errors = False
-        """Whether its device tells the guest of all failures, whatever else it was asked for."""
+        self.read_only = read_only
         self.throttle: ThrottleMember | None = None
         """What holds its requests up, where there are limits."""
-        self.on_resize: Callable[[], None] | None = None
-        """Told when the medium has another length."""
-        self.stays_active = False
-        """Whether its node may not be given up while it is written."""
+        self._stays_active = stays_active
         self._inactive = False
         self._queues = queues
         self._queue: deque[Waiter] = deque()
@@ -105,11 +92,6 @@ class BlockBackend:
     def node(self) -> Node | None:
         """The root node."""
         return None if self.root is None else self.root.node
-
-    @property
-    def device_id(self) -> str | None:
-        """Id or path of the device attached, None where there is none."""
-        return None if self.device is None else self.device.id
 
     @property
     def user_description(self) -> str:
@@ -149,15 +131,67 @@ class BlockBackend:
         if node is not None:
             await self.graph.unref(node)
 
-    def attach_device(self, device: AttachedDevice) -> None:
-        """Put the backend to use by a device."""
-        self.device = device
-        self.removable = device.removable
+    # Its device
+
+    def attach_device(self, device_id: str) -> None:
+        """Put the backend to use by a device (``blk_attach_dev``).
+
+        :param device_id: the device's id or path
+        """
+        self.device_id = device_id
+
+    def set_dev_ops(self, ops: BlockDevOps | None) -> None:
+        """Have `ops` told of changes of the medium (``blk_set_dev_ops``)."""
+        self.dev_ops = ops
 
     def detach_device(self) -> None:
-        """Take it from its device again."""
-        self.device = None
-        self.removable = True
+        """Take it from its device again (``blk_detach_dev``)."""
+        self.device_id = self.dev_ops = None
+        self._keeps_io_status = False
+
+    @property
+    def has_removable_media(self) -> bool:
+        """Whether the medium can be taken out: where there is no device, it can."""
+        return self.device_id is None or (
+            self.dev_ops is not None and self.dev_ops.has_removable_media
+        )
+
+    @property
+    def has_tray(self) -> bool:
+        """Whether its device has a tray."""
+        return self.dev_ops is not None and self.dev_ops.has_tray
+
+    def is_tray_open(self) -> bool:
+        """Whether its device's tray is open."""
+        return self.dev_ops is not None and self.dev_ops.is_tray_open()
+
+    def is_medium_locked(self) -> bool:
+        """Whether its device's tray is locked."""
+        return self.dev_ops is not None and self.dev_ops.is_medium_locked()
+
+    def set_on_error(self, read: str, write: str) -> None:
+        """Set what its device does about requests that fail (``blk_set_on_error``)."""
+        self.on_read_error, self.on_write_error = read, write
+
+    def enable_io_status(self) -> None:
+        """Keep from now on what the last failure was (``blk_iostatus_enable``)."""
+        self._keeps_io_status = True
+        self._io_status = "ok"
+
+    @property
+    def io_status(self) -> str | None:
+        """ok, failed or nospace; None unless it is kept and a failure may stop the guest."""
+        stops = self.on_write_error in ("enospc", "stop") or self.on_read_error == "stop"
+        return self._io_status if self._keeps_io_status and stops else None
+
+    def set_io_error(self, code: int) -> None:
+        """Remember the first failure, an errno (``blk_iostatus_set_err``)."""
+        if self._io_status == "ok":
+            self._io_status = "nospace" if code == errno.ENOSPC else "failed"
+
+    def reset_io_status(self) -> None:
+        """Forget failures (``blk_iostatus_reset``)."""
+        self._io_status = "ok"
 
     # Permissions
 
@@ -207,16 +241,16 @@ class BlockBackend:
 
     def node_inactivated(self) -> None:
         """See `Parent.node_inactivated`: nothing is asked for, except by a device at work."""
-        if self.stays_active and self.perm & (WRITE | WRITE_UNCHANGED):
+        if self._stays_active and self.perm & (WRITE | WRITE_UNCHANGED):
             return
-        if self.device is None and not self._inactive and self.root is not None:
+        if self.device_id is None and not self._inactive and self.root is not None:
             self._inactive = True
             self._apply(self.root, NOTHING, ALL)
 
     def node_resized(self) -> None:
         """See `Parent.node_resized`."""
-        if self.on_resize is not None:
-            self.on_resize()
+        if self.dev_ops is not None:
+            self.dev_ops.resized()
 
     # Drained sections
 

@@ -129,21 +129,20 @@ def chain_depth(node: Node, *, every: bool = True) -> int:
 
 async def block_info(backend: BlockBackend) -> dict[str, Any]:
     """BlockInfo of a backend."""
-    device = backend.device
     info: dict[str, Any] = {"device": backend.name}
-    if device is not None and device.id:
-        info["qdev"] = device.id
+    if backend.device_id:
+        info["qdev"] = backend.device_id
     info["type"] = "unknown"
-    info["removable"] = backend.removable
-    info["locked"] = device is not None and device.locked
+    info["removable"] = backend.has_removable_media
+    info["locked"] = backend.is_medium_locked()
     if backend.node is not None:
         # What a job has put there by itself is nothing the user knows of.
         node = backend.node.skip_implicit_filters()
         info["inserted"] = await block_device_info(node, flat=False, backend=backend)
-    if device is not None and device.tray_open is not None:
-        info["tray_open"] = device.tray_open
-    if device is not None and device.io_status is not None:
-        info["io-status"] = device.io_status
+    if backend.has_tray:
+        info["tray_open"] = backend.is_tray_open()
+    if backend.io_status is not None:
+        info["io-status"] = backend.io_status
     return info
 
 

@@ -66,7 +66,7 @@ class SystemSetup:
             self._do(thing, partial(self._serial, number))
         for monitor in config.monitors:
             add_monitor(self._server, self._factory, monitor, human=True)
-        self._do(Located(drives.made, ""), self._attach)
+        self._do(Located(list(drives), ""), self._attach)
         for thing in config.devices:
             self._do(thing, partial(self._device, keyval=True))
         for thing in config.json_devices:
@@ -125,7 +125,7 @@ class SystemSetup:
         if added.disabled is not None:
             self._host.program.warn(added.disabled, self._location)
         if added.device is not None:
-            properties = {"driver": added.device, "drive": added.drive.backend.name}
+            properties = {"driver": added.device, "drive": added.backend.name}
             self._config.devices.append(Located(properties, self._location))
 
     def _attach(self, drives: list[Drive]) -> None:
@@ -137,7 +137,7 @@ class SystemSetup:
         :raises CommandLineError: for the last of them
         """
         last: CommandLineError | None = None
-        for text, location in orphan_complaints(self._server.machine.drives.made):
+        for text, location in orphan_complaints(list(self._server.machine.drives)):
             if last is not None:
                 self._host.program.complain(last)
             last = CommandLineError(text, location=location)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from qmpd.base.override import override
+from qmpd.block.io.device_ops import BlockDevOps
 from qmpd.errors import GenericError
 from qmpd.export.exports import BlockExport
 from qmpd.export.vhost_user.device import VhostUserDevice
@@ -20,6 +22,17 @@ MAX_BLOCK: Final = 2 << 20
 """Bytes of the smallest and the largest logical block."""
 
 
+class _TellsOfSizes(BlockDevOps):
+    """Has a client read the size of the disk again when it has changed (``vu_blk_exp_resize``)."""
+
+    def __init__(self, listener: VhostUserListener) -> None:
+        self._listener = listener
+
+    @override
+    def resized(self) -> None:
+        self._listener.config_changed()
+
+
 class VhostUserBlkExport(BlockExport):
     """A node behind a socket to which one client at a time can connect.
 
@@ -31,7 +44,7 @@ class VhostUserBlkExport(BlockExport):
     def __init__(self, export_id: str, backend: BlockBackend, listener: VhostUserListener) -> None:
         super().__init__(export_id, backend)
         self._listener = listener
-        backend.on_resize = listener.config_changed
+        backend.set_dev_ops(_TellsOfSizes(listener))
 
     @property
     def in_use(self) -> bool:
@@ -40,7 +53,7 @@ class VhostUserBlkExport(BlockExport):
 
     async def close_clients(self) -> None:
         """See `BlockExport.close_clients`."""
-        self.backend.on_resize = None
+        self.backend.set_dev_ops(None)
         await self._listener.close()
 
     def deleted(self) -> None:

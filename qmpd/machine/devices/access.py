@@ -10,6 +10,7 @@ from qmpd.machine.devices.properties import read_property, read_text
 from qmpd.machine.objects import IOThread
 
 if TYPE_CHECKING:
+    from qmpd.machine.devices.chassis import Devices
     from qmpd.machine.devices.device import Device
 
 COMMON: Final = ("type", "parent_bus", "realized", "hotplugged", "hotpluggable")
@@ -24,10 +25,13 @@ def _owner(device: Device, name: str) -> Device:
     return device
 
 
-def set_property(device: Device, name: str, value: Any, *, keyval: bool = False) -> None:
+def set_property(
+    device: Device, name: str, value: Any, tree: Devices, *, keyval: bool = False
+) -> None:
     """Set a property.
 
     :param value: a JSON value; where `keyval`, the text of a command line
+    :param tree: all devices, and the machine that they are in
     :raises QmpError: there is no such property, or it refuses the value
     """
     device = _owner(device, name)
@@ -45,16 +49,16 @@ def set_property(device: Device, name: str, value: Any, *, keyval: bool = False)
     ):
         raise GenericError(f"Property '{model}.{name}' is not writable")
     if name == "drive":
-        drives.set_drive(device, read_text(name, value))
+        drives.set_drive(device, read_text(name, value), tree.chassis.graph)
     elif name == "bootindex":
-        _set_boot_index(device, read_property(model, name, known.type, value, keyval=keyval))
+        _set_boot_index(device, read_property(model, name, known.type, value, keyval=keyval), tree)
     elif device.realized:
         who = "anonymous device" if device.id is None else f"device '{device.id}'"
         raise GenericError(
             f"Attempt to set property '{name}' on {who} (type '{model}') after it was realized"
         )
     elif known.type.startswith("link<"):
-        device.values[name] = _link(device, name, known.type[5:-1], read_text(name, value))
+        device.values[name] = _link(name, known.type[5:-1], read_text(name, value), tree)
     else:
         device.values[name] = read_property(model, name, known.type, value, keyval=keyval)
 
@@ -63,25 +67,24 @@ def _is_child(type_name: str) -> bool:
     return type_name.startswith("child<")
 
 
-def _set_boot_index(device: Device, index: int) -> None:
-    others = (other.values.get("bootindex", -1) for other in device.machine.devices.parts())
+def _set_boot_index(device: Device, index: int, tree: Devices) -> None:
+    others = (other.values.get("bootindex", -1) for other in tree.parts())
     if index >= 0 and device.values.get("bootindex", -1) != index and index in others:
         raise GenericError(f"The bootindex {index} has already been used")
     device.values["bootindex"] = index
 
 
-def _link(device: Device, name: str, type_name: str, value: str) -> str:
+def _link(name: str, type_name: str, value: str, tree: Devices) -> str:
     """The path of the object that a link is to lead to; "" for none.
 
     :raises QmpError: there is no such object, or it is of another type
     """
     if not value:
         return ""
-    machine = device.machine
-    found = machine.objects.objects.get(value.removeprefix("/objects/"))
+    found = tree.chassis.objects.objects.get(value.removeprefix("/objects/"))
     if type_name == "iothread" and isinstance(found, IOThread):
         return f"/objects/{found.id}"
-    if found is None and not any(value in (d.id, d.path) for d in machine.devices):
+    if found is None and not any(value in (d.id, d.path) for d in tree):
         raise DeviceNotFound(f"Device '{value}' not found")
     raise GenericError(f"Invalid parameter type for '{name}', expected: {type_name}")
 

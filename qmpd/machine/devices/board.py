@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from qmpd.machine.devices.bus import BoardDevice, Bus
+from qmpd.machine.devices.device import BoardDevice, Bus
 
 UNATTACHED: Final = "/machine/unattached"
 """Where the QOM tree has the devices that nobody has named."""
@@ -13,21 +13,36 @@ UNATTACHED: Final = "/machine/unattached"
 PCI_HOSTS: Final = {"pc": ("pci.0", "PCI", "i440fx", True), "q35": ("pcie.0", "PCIE", "q35", False)}
 """The first PCI bus of a board: name, type, name of its host bridge, hotplug."""
 
+
+class Function(NamedTuple):
+    """A PCI function of a board.
+
+    :param devfn: its address: eight functions to a slot
+    :param brings: the buses that it brings: ISA, IDE or i2c
+    :param is_multifunction: whether there are other functions in its slot
+    """
+
+    model: str
+    devfn: int
+    brings: str = ""
+    is_multifunction: bool = False
+
+
 FUNCTIONS: Final = {
     "pc": (
-        ("i440FX", 0x00),
-        ("PIIX3", 0x08),
-        ("piix3-ide", 0x09),
-        ("PIIX4_PM", 0x0B),
+        Function("i440FX", 0x00),
+        Function("PIIX3", 0x08, "ISA", is_multifunction=True),
+        Function("piix3-ide", 0x09, "IDE"),
+        Function("PIIX4_PM", 0x0B, "i2c"),
     ),
     "q35": (
-        ("mch", 0x00),
-        ("ICH9-LPC", 0xF8),
-        ("ich9-ahci", 0xFA),
-        ("ICH9-SMB", 0xFB),
+        Function("mch", 0x00),
+        Function("ICH9-LPC", 0xF8, "ISA", is_multifunction=True),
+        Function("ich9-ahci", 0xFA, "IDE"),
+        Function("ICH9-SMB", 0xFB, "i2c"),
     ),
 }
-"""The PCI functions of a board and their addresses, oldest first."""
+"""The PCI functions of a board, oldest first."""
 
 IDE_BUSES: Final = {"pc": 2, "q35": 6}
 IDE_UNITS: Final = {"pc": 2, "q35": 1}
@@ -98,10 +113,14 @@ def build(board: Board, ide: int, floppies: int) -> Bus:
     name, kind, host, hotplug = PCI_HOSTS[board.type]
     pci = Bus(name, kind, f"/machine/{host}/{name}", hotplug)
     root.devices.append(BoardDevice(f"{host}-pcihost", buses=[pci]))
-    for model, devfn in FUNCTIONS[board.type]:
-        pci.devices.insert(0, BoardDevice(model, devfn))
-    _add_ide(board, pci, numbers)
-    _add_isa(board, pci, numbers, with_floppies=board.type == "pc" or floppies > 0)
+    brings: dict[str, BoardDevice] = {}
+    for function in FUNCTIONS[board.type]:
+        device = BoardDevice(function.model, function.devfn, function.is_multifunction)
+        brings[function.brings] = device
+        pci.devices.insert(0, device)
+    _add_ide(board, brings["IDE"], numbers)
+    _add_isa(brings["ISA"], numbers, with_floppies=board.type == "pc" or floppies > 0)
+    brings["i2c"].buses.append(Bus("i2c", "i2c-bus", ""))
     adapter = "e1000" if board.type == "pc" else "e1000e"
     slot = 2 if board.type == "pc" else 1
     for model in (*([board.vga] if board.vga else []), *[adapter] * board.adapters):
@@ -110,26 +129,19 @@ def build(board: Board, ide: int, floppies: int) -> Bus:
     return root
 
 
-def _add_ide(board: Board, pci: Bus, numbers: dict[str, int]) -> None:
+def _add_ide(board: Board, controller: BoardDevice, numbers: dict[str, int]) -> None:
     if board.type == "pc":
         path = f"{UNATTACHED}/device[{numbers['PIIX3']}]/ide"
     else:
         path = f"{UNATTACHED}/device[{numbers['ich9-ahci']}]"
-    controller = next(device for device in pci.devices if device.model in _IDE_CONTROLLERS)
     for number in range(IDE_BUSES[board.type]):
-        bus = Bus(f"ide.{number}", "IDE", f"{path}/ide.{number}", owner=controller)
+        bus = Bus(f"ide.{number}", "IDE", f"{path}/ide.{number}", units=IDE_UNITS[board.type])
         controller.buses.insert(0, bus)
 
 
-_IDE_CONTROLLERS: Final = ("piix3-ide", "ich9-ahci")
-
-
-def _add_isa(board: Board, pci: Bus, numbers: dict[str, int], *, with_floppies: bool) -> None:
-    bridge = next(device for device in pci.devices if device.model in ("PIIX3", "ICH9-LPC"))
+def _add_isa(bridge: BoardDevice, numbers: dict[str, int], *, with_floppies: bool) -> None:
     isa = Bus("isa.0", "ISA", f"{UNATTACHED}/device[{numbers[bridge.model]}]/isa.0")
     bridge.buses.append(isa)
     if with_floppies:
         path = f"{UNATTACHED}/device[{numbers['isa-fdc']}]/floppy-bus.0"
         isa.devices.append(BoardDevice("isa-fdc", buses=[Bus("floppy-bus.0", "floppy-bus", path)]))
-    i2c = next(device for device in pci.devices if device.model in ("PIIX4_PM", "ICH9-SMB"))
-    i2c.buses.append(Bus("i2c", "i2c-bus", ""))

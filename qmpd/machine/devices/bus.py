@@ -1,69 +1,12 @@
-"""Buses: what devices are plugged into."""
+"""Finding buses, by name, type or path."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import DeviceNotFound, GenericError
+from qmpd.machine.devices.device import BoardDevice, Bus, Device
 from qmpd.machine.devices.kinds import ALIASES
-
-if TYPE_CHECKING:
-    from qmpd.machine.devices.device import Device
-
-_SUBTYPES: Final = {"PCIE": "PCI", "virtio-pci-bus": "virtio-bus"}
-"""Types of buses that take the devices of another type too."""
-
-
-@dataclass(eq=False)
-class Bus:
-    """One bus.
-
-    :param name: its name, as `bus=` has it
-    :param kind: its type
-    :param path: its place in the QOM tree
-    :param hotplug: whether devices come and go while the machine runs
-    :param capacity: how many devices it takes; None for any number
-    """
-
-    name: str
-    kind: str
-    path: str
-    hotplug: bool = False
-    capacity: int | None = None
-    owner: Device | BoardDevice | None = None
-    devices: list[Device | BoardDevice] = field(default_factory=list)
-    """The devices on it, the newest first."""
-
-    @property
-    def plugged(self) -> list[Device]:
-        """The devices on it that are not the board's."""
-        return [device for device in self.devices if not isinstance(device, BoardDevice)]
-
-    @property
-    def full(self) -> bool:
-        """Whether it takes no further device."""
-        return self.capacity is not None and len(self.devices) >= self.capacity
-
-    def takes(self, kind: str) -> bool:
-        """Whether it is a bus for devices that go on buses of type `kind`."""
-        return kind in (self.kind, _SUBTYPES.get(self.kind))
-
-
-@dataclass(eq=False)
-class BoardDevice:
-    """A device that is part of the board: known by its place and its buses."""
-
-    model: str
-    devfn: int = -1
-    buses: list[Bus] = field(default_factory=list)
-    id: None = None
-
-    @property
-    def is_multifunction(self) -> bool:
-        """Whether there are other functions in its slot."""
-        return self.model in ("PIIX3", "ICH9-LPC")
 
 
 def buses_below(start: Bus) -> Iterator[Bus]:
@@ -75,9 +18,10 @@ def buses_below(start: Bus) -> Iterator[Bus]:
 
 
 def find_bus(start: Bus, name: str | None, kind: str | None = None) -> Bus | None:
-    """The first bus of this name and type at `start` or below it; rather one that is not full.
+    """The first bus of this name and type at `start` or below it (``qbus_find_recursive``).
 
-    It is looked for as QEMU does: depth first, newer devices and buses before older ones.
+    Depth first, newer devices and buses before older ones; a bus that is full only if there is no
+    other.
     """
     matches = (name is None or start.name == name) and (kind is None or start.takes(kind))
     if matches and not start.full:

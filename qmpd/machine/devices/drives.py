@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.base.override import override
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.device_ops import BlockDevOps
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
     from qmpd.machine.devices.device import Device
 
 
@@ -21,7 +24,7 @@ def drive_name(device: Device) -> str:
     return backend.name or ("" if node is None else node.node_name)
 
 
-def set_drive(device: Device, drive: str) -> None:
+def set_drive(device: Device, drive: str, graph: Graph) -> None:
     """Set property `drive`: of a device that is there, another node replaces the medium.
 
     :raises GenericError: there is no such backend or node, it is taken, or its parents object
@@ -29,11 +32,10 @@ def set_drive(device: Device, drive: str) -> None:
     if device.backend is not None:
         _replace(device.backend, drive)
     elif drive:
-        take(device, _find(device, drive))
+        take(device, _find(device, drive, graph))
 
 
-def _find(device: Device, drive: str) -> BlockBackend:
-    graph = device.machine.graph
+def _find(device: Device, drive: str, graph: Graph) -> BlockBackend:
     backend = graph.backends.get(drive)
     if backend is None:
         node = graph.find_node(drive)
@@ -41,9 +43,9 @@ def _find(device: Device, drive: str) -> BlockBackend:
             raise GenericError(f"Property '{device.model}.drive' can't find value '{drive}'")
         device.owns_backend = True
         return BlockBackend(graph, "", node)
-    if backend.device is not None:
+    if backend.device_id is not None:
         why = "by another device"
-        if device.machine.devices.is_automatic(backend):
+        if backend.drive_info is not None and backend.drive_info.interface != "none":
             why = (
                 "because it has been automatically connected to another device (did you need"
                 " 'if=none' in the drive options?)"
@@ -55,15 +57,13 @@ def _find(device: Device, drive: str) -> BlockBackend:
 def take(device: Device, backend: BlockBackend) -> None:
     """Have `backend` for the device's drive."""
     device.backend = backend
-    backend.attach_device(device.attached())
+    backend.attach_device(device.attached_name)
 
 
-def take_empty(device: Device) -> BlockBackend:
+def take_empty(device: Device, graph: Graph) -> BlockBackend:
     """Have an empty drive of the device's own."""
     device.owns_backend = True
-    backend = BlockBackend(device.machine.graph, "")
-    # a medium that is put in is read-only unless it is said otherwise
-    backend.read_only = True
+    backend = BlockBackend(graph, "", read_only=True)
     take(device, backend)
     return backend
 
@@ -110,28 +110,90 @@ def is_read_only(backend: BlockBackend) -> bool:
     return backend.read_only if backend.node is None else backend.node.read_only
 
 
-def put_to_use(device: Device, backend: BlockBackend, *, read_only: bool, resizable: bool) -> None:
-    """Ask for the permissions that the device needs, and apply its options to the backend.
+def apply_backend_options(
+    device: Device, backend: BlockBackend, *, read_only: bool, resizable: bool
+) -> None:
+    """Ask for permissions and apply the device's options (``blkconf_apply_backend_options``).
 
     :param resizable: whether others may resize the medium
     :raises GenericError: the medium's other users object, or it is read-only
     """
-    perm = CONSISTENT_READ | (0 if read_only else WRITE)
-    shared = CONSISTENT_READ | WRITE_UNCHANGED | (RESIZE if resizable else 0)
+    perm = CONSISTENT_READ | (NOTHING if read_only else WRITE)
+    shared = CONSISTENT_READ | WRITE_UNCHANGED | (RESIZE if resizable else NOTHING)
     if device.values.get("share-rw"):
         shared |= WRITE
     backend.set_permissions(perm, shared)
     cache = device.get("write-cache")
     if cache != "auto":
         backend.enable_write_cache = cache == "on"
+    read, write = device.get("rerror", "auto"), device.get("werror", "auto")
+    backend.set_on_error(
+        backend.on_read_error if read == "auto" else read,
+        backend.on_write_error if write == "auto" else write,
+    )
     for name in ("account_invalid", "account_failed"):
         wanted = device.get(name.replace("_", "-"))
         if wanted != "auto":
             setattr(backend.stats, name, wanted == "on")
-    attached = device.attached()
-    if backend.device is not None:
-        attached.on_medium = backend.device.on_medium
-    backend.attach_device(attached)
+
+
+def put_to_use(device: Device, backend: BlockBackend, *, read_only: bool, resizable: bool) -> None:
+    """Let the device work with its backend.
+
+    :param resizable: whether others may resize the medium
+    :raises GenericError: the medium's other users object, or it is read-only
+    """
+    apply_backend_options(device, backend, read_only=read_only, resizable=resizable)
+    backend.set_dev_ops(DiskOps(device))
+    if device.kind.keeps_io_status:
+        backend.enable_io_status()
+
+
+class DiskOps(BlockDevOps):
+    """A disk whose medium can be taken out, or not; with a tray, or without one."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._tray_open = False
+
+    @property
+    @override
+    def has_removable_media(self) -> bool:
+        return self._device.is_removable
+
+    @property
+    @override
+    def has_tray(self) -> bool:
+        return self._device.is_removable and self._device.kind.has_tray
+
+    @override
+    def is_tray_open(self) -> bool:
+        return self._tray_open
+
+    @override
+    def change_media(self, *, load: bool) -> None:
+        if self.has_tray:
+            self._tray_open = not load
+
+
+class FloppyOps(DiskOps):
+    """A floppy drive, which asks for permissions only while there is a floppy."""
+
+    def __init__(self, device: Device, backend: BlockBackend) -> None:
+        super().__init__(device)
+        self._backend = backend
+
+    @override
+    def change_media(self, *, load: bool) -> None:
+        if load:
+            apply_backend_options(
+                self._device,
+                self._backend,
+                read_only=is_read_only(self._backend),
+                resizable=False,
+            )
+        else:
+            self._backend.set_permissions(NOTHING, ALL)
 
 
 def give_back(device: Device) -> None:
@@ -156,7 +218,7 @@ async def release(device: Device) -> None:
     if backend is None:
         return
     backend.detach_device()
-    if device.owns_backend or device.machine.devices.goes_with(device, backend):
+    if device.owns_backend or (backend.drive_info is not None and not device.kind.keeps_drive):
         await backend.close()
     else:
         backend.set_permissions(NOTHING, ALL)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -19,6 +20,11 @@ class Kind:
     :param has_tray: whether a removable medium lies in a tray
     :param keeps_io_status: whether it tells that a request failed for which the guest was stopped
     :param tells_its_end: whether there is an event when it has been unplugged
+    :param keeps_drive: whether the drive of a ``-drive`` is left behind when it is unplugged
+    :param makes_disk: whether it makes a SCSI disk for its drive, which is a part of it
+    :param late_properties: properties that QOM lists after those of its class
+    :param links_host: whether it has a link to itself, as the host controller of a bridge has
+    :param auto: what properties left to the device (``auto``) are settled to
     """
 
     name: str
@@ -29,6 +35,11 @@ class Kind:
     has_tray: bool = False
     keeps_io_status: bool = True
     tells_its_end: bool = True
+    keeps_drive: bool = False
+    makes_disk: bool = False
+    late_properties: tuple[str, ...] = ()
+    links_host: bool = False
+    auto: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def asks_guest(self) -> bool:
@@ -49,12 +60,17 @@ KINDS: Final = MappingProxyType(
             Kind("ide-hd", "IDE"),
             Kind("ide-cd", "IDE", is_cd=True, removable=True, has_tray=True),
             Kind("floppy", "floppy-bus", removable=True, keeps_io_status=False),
-            Kind("usb-storage", "usb-bus"),
-            Kind("nvme", "PCI", keeps_io_status=False),
+            Kind(
+                "usb-storage",
+                "usb-bus",
+                makes_disk=True,
+                late_properties=("attached", "bootindex"),
+            ),
+            Kind("nvme", "PCI", keeps_io_status=False, keeps_drive=True),
             Kind("piix3-usb-uhci", "PCI"),
             Kind("usb-ehci", "PCI"),
-            Kind("qemu-xhci", "PCI", tells_its_end=False),
-            Kind("nec-usb-xhci", "PCI", tells_its_end=False),
+            Kind("qemu-xhci", "PCI", tells_its_end=False, links_host=True, auto={"msi": "off"}),
+            Kind("nec-usb-xhci", "PCI", tells_its_end=False, links_host=True),
             Kind("pcie-root-port", "PCI"),
         )
     }

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import GenericError
 from qmpd.machine.devices.sizes import UNSET
 
 if TYPE_CHECKING:
-    from qmpd.machine.devices.bus import BoardDevice, Bus
-    from qmpd.machine.devices.device import Device
+    from qmpd.machine.devices.device import BoardDevice, Bus, Device
 
 SLOTS: Final = 32
 FLOPPIES: Final = 2
-
-
-class Limits(NamedTuple):
-    """The largest addresses on a SCSI bus."""
-
-    channel: int
-    target: int
-    lun: int
-
-
-SCSI_LIMITS: Final = {"virtio-scsi-device": Limits(0, 255, 16383), "usb-storage": Limits(0, 0, 0)}
-"""The largest addresses by the device that brings the bus."""
 
 
 def take_pci_function(device: Device, bus: Bus) -> None:
@@ -45,7 +32,7 @@ def take_pci_function(device: Device, bus: Bus) -> None:
             f" {other.model},id={other.id or '(null)'}"
         )
     # a port has one slot, whatever the address says
-    first = taken.get(0 if _is_port(bus) else slot * 8)
+    first = taken.get(0 if bus.is_port else slot * 8)
     if first is not None and device.hotplugged:
         raise GenericError(
             f"PCI: slot {first.devfn // 8} function 0 already occupied by {first.model}, new func"
@@ -53,10 +40,6 @@ def take_pci_function(device: Device, bus: Bus) -> None:
         )
     _check_functions(device, devfn, taken)
     device.values["addr"] = devfn
-
-
-def _is_port(bus: Bus) -> bool:
-    return bus.owner is not None and bus.owner.model == "pcie-root-port"
 
 
 def _free_slot(name: str, taken: dict[int, Device | BoardDevice]) -> int:
@@ -89,8 +72,8 @@ def take_scsi_address(device: Device, bus: Bus) -> None:
 
     :raises GenericError: there is no such address, or it is taken
     """
-    owner = "" if bus.owner is None else bus.owner.model
-    limits = SCSI_LIMITS[owner]
+    limits = bus.scsi
+    assert limits is not None
     channel = device.values.get("channel", 0)
     target, lun = (_minus_one(device.values.get(name, UNSET)) for name in ("scsi-id", "lun"))
     if channel > limits.channel:
@@ -128,13 +111,12 @@ def take_ide_unit(device: Device, bus: Bus) -> None:
 
     :raises GenericError: there is no such unit, or it is taken
     """
-    units = 2 if bus.owner is not None and bus.owner.model == "piix3-ide" else 1
     used = {other.values["unit"] for other in bus.plugged}
     unit = device.values.get("unit", UNSET)
     if unit == UNSET:
         unit = int(0 in used)
-    if unit >= units:
-        raise GenericError(f"Can't create IDE unit {unit}, bus supports only {units} units")
+    if unit >= bus.units:
+        raise GenericError(f"Can't create IDE unit {unit}, bus supports only {bus.units} units")
     if unit in used:
         raise GenericError(f"IDE unit {unit} is in use")
     device.values["unit"] = unit

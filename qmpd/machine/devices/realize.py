@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.block.permission_bits import ALL, NOTHING
 from qmpd.errors import GenericError
 from qmpd.machine.devices import places
-from qmpd.machine.devices.bus import Bus
+from qmpd.machine.devices.device import Bus, Device, ScsiLimits
 from qmpd.machine.devices.drives import (
+    FloppyOps,
     is_read_only,
     put_to_use,
     require_drive,
@@ -20,11 +19,11 @@ from qmpd.machine.devices.drives import (
     take,
     take_empty,
 )
+from qmpd.machine.devices.kinds import KINDS
 from qmpd.machine.devices.sizes import UNSET, check_block_sizes, settle_geometry
 
 if TYPE_CHECKING:
-    from qmpd.block.io.backend import BlockBackend
-    from qmpd.machine.devices.device import Device
+    from qmpd.machine.devices.chassis import Devices
 
 AUTO_QUEUES: Final = {"num-queues": 0xFFFF, "num_queues": UNSET}
 """Numbers of queues that leave the number to the device."""
@@ -33,9 +32,10 @@ MAX_QUEUES: Final = 1024
 _SMALL_DISK: Final = 4096
 
 
-def realize(device: Device, bus: Bus) -> None:
+def realize(device: Device, bus: Bus, tree: Devices) -> None:
     """Build a device that is to go on `bus`; the bus is left as it is.
 
+    :param tree: all devices of the machine
     :raises QmpError: QEMU's texts
     """
     device.bus = bus
@@ -43,14 +43,18 @@ def realize(device: Device, bus: Bus) -> None:
         places.take_pci_function(device, bus)
     builder = _BUILDERS.get(device.model)
     if builder is not None:
-        builder(device, bus)
+        builder(device, bus, tree)
 
 
-def _add_bus(device: Device, kind: str, stem: str, owner_id: str | None) -> Bus:
-    """Give a device a bus, named after it or else numbered among those of its type."""
-    tree = device.machine.devices
+def _add_bus(
+    device: Device, tree: Devices, kind: str, stem: str, owner_id: str | None, **more: Any
+) -> Bus:
+    """Give a device a bus, named after it or else numbered among those of its type.
+
+    :param more: further attributes of the bus
+    """
     name = f"{owner_id}.{len(device.buses)}" if owner_id is not None else tree.bus_name(stem)
-    bus = Bus(name, kind, f"{device.path}/{name}", hotplug=True, owner=device)
+    bus = Bus(name, kind, f"{device.path}/{name}", hotplug=True, **more)
     device.buses.insert(0, bus)
     return bus
 
@@ -58,21 +62,18 @@ def _add_bus(device: Device, kind: str, stem: str, owner_id: str | None) -> Bus:
 # virtio
 
 
-def _put_in_front(device: Device, queues: str, fixed: int) -> Device:
+def _put_in_front(device: Device, bus: Bus, cpus: int, queues: str, fixed: int) -> Device:
     """Plug the device proper into the bus of the PCI function in front of it."""
     behind = device.behind
     assert behind is not None
     between = Bus("virtio-bus", "virtio-pci-bus", f"{device.path}/virtio-bus", capacity=1)
-    between.owner = device
     device.buses.insert(0, between)
     if behind.get(queues) == AUTO_QUEUES[queues]:
-        behind.values[queues] = max(device.machine.cpus, 1)
+        behind.values[queues] = max(cpus, 1)
     if device.get("vectors") == UNSET:
         device.values["vectors"] = behind.get(queues) + fixed + 1
     if device.get("disable-legacy") == "auto":
-        bus = device.bus
-        express = bus is not None and bus.owner is not None and bus.owner.model == "pcie-root-port"
-        device.values["disable-legacy"] = "on" if express else "off"
+        device.values["disable-legacy"] = "on" if bus.is_port else "off"
     behind.bus = between
     between.devices.append(behind)
     return behind
@@ -83,8 +84,8 @@ def _check_iothread(device: Device, behind: Device) -> None:
         raise GenericError("ioeventfd is required for iothread")
 
 
-def _virtio_blk(device: Device, _: Bus) -> None:
-    behind = _put_in_front(device, "num-queues", 0)
+def _virtio_blk(device: Device, bus: Bus, tree: Devices) -> None:
+    behind = _put_in_front(device, bus, tree.chassis.cpus, "num-queues", 0)
     backend = require_drive(behind)
     require_medium(backend)
     if not behind.get("num-queues"):
@@ -113,8 +114,8 @@ def _virtio_blk(device: Device, _: Bus) -> None:
 _MAX_SECTORS: Final = 4194303
 
 
-def _virtio_scsi(device: Device, _: Bus) -> None:
-    behind = _put_in_front(device, "num_queues", 2)
+def _virtio_scsi(device: Device, bus: Bus, tree: Devices) -> None:
+    behind = _put_in_front(device, bus, tree.chassis.cpus, "num_queues", 2)
     queues, size = behind.get("num_queues"), behind.get("virtqueue_size")
     if not 0 < queues <= MAX_QUEUES - 3:
         raise GenericError(
@@ -126,18 +127,18 @@ def _virtio_scsi(device: Device, _: Bus) -> None:
     if size > MAX_QUEUES:
         # here the real program aborts
         raise GenericError(f"invalid virtqueue_size property (= {size})")
-    bus = _add_bus(behind, "SCSI", "scsi", device.id)
-    bus.hotplug = behind.get("hotplug")
+    disks = _add_bus(behind, tree, "SCSI", "scsi", device.id, scsi=ScsiLimits(0, 255, 16383))
+    disks.hotplug = behind.get("hotplug")
     _check_iothread(device, behind)
 
 
 # SCSI
 
 
-def _scsi_disk(device: Device, bus: Bus) -> None:
+def _scsi_disk(device: Device, bus: Bus, tree: Devices) -> None:
     places.take_scsi_address(device, bus)
     if device.kind.is_cd and device.backend is None:
-        take_empty(device)
+        take_empty(device, tree.chassis.graph)
     if device.backend is not None:
         check_block_sizes(device)
     backend = require_drive(device)
@@ -162,12 +163,12 @@ def _scsi_disk(device: Device, bus: Bus) -> None:
 # IDE
 
 
-def _ide(device: Device, bus: Bus) -> None:
+def _ide(device: Device, bus: Bus, tree: Devices) -> None:
     places.take_ide_unit(device, bus)
     if device.backend is None:
         if not device.kind.is_cd:
             raise GenericError("No drive specified")
-        take_empty(device)
+        take_empty(device, tree.chassis.graph)
     backend = require_drive(device)
     if device.get("discard_granularity") not in (UNSET, 512):
         raise GenericError("discard_granularity must be 512 for ide")
@@ -192,53 +193,37 @@ def _ide(device: Device, bus: Bus) -> None:
 # Floppies
 
 
-def _floppy(device: Device, bus: Bus) -> None:
+def _floppy(device: Device, bus: Bus, tree: Devices) -> None:
     places.take_floppy_unit(device, bus)
-    backend = take_empty(device) if device.backend is None else device.backend
+    backend = device.backend
+    if backend is None:
+        backend = take_empty(device, tree.chassis.graph)
     check_block_sizes(device)
     if {device.values["logical_block_size"], device.values["physical_block_size"]} != {512}:
         raise GenericError("Physical and logical block size must be 512 for floppy")
     read_only = backend.node is None or is_read_only(backend)
     put_to_use(device, backend, read_only=read_only, resizable=False)
-    if device.policy("write") not in ("enospc", "report"):
+    if backend.on_write_error not in ("enospc", "report"):
         raise GenericError("fdc doesn't support drive option werror")
-    if device.policy("read") != "report":
+    if backend.on_read_error != "report":
         raise GenericError("fdc doesn't support drive option rerror")
-    attached = backend.device
-    assert attached is not None
-    attached.on_medium = partial(_change_floppy, device, backend)
+    backend.set_dev_ops(FloppyOps(device, backend))
     if device.get("drive-type") == "auto":
         device.values["drive-type"] = "288" if backend.node is None else "144"
-
-
-def _change_floppy(device: Device, backend: BlockBackend, loaded: bool) -> None:
-    if loaded:
-        put_to_use(device, backend, read_only=is_read_only(backend), resizable=False)
-    else:
-        backend.set_permissions(NOTHING, ALL)
 
 
 # USB
 
 
-def _usb_storage(device: Device, _: Bus) -> None:
+def _usb_storage(device: Device, _: Bus, tree: Devices) -> None:
     """Its drive goes to a SCSI disk that it makes on a bus of its own."""
-    from qmpd.machine.devices.device import Device as NewDevice
-    from qmpd.machine.devices.kinds import KINDS
-
     backend = require_drive(device)
     given = dict(device.values)
     check_block_sizes(device)
     device.values = given | {"attached": True}
     put_to_use(device, backend, read_only=is_read_only(backend), resizable=True)
-    bus = _add_bus(device, "SCSI", "scsi", device.id)
-    disk = NewDevice(
-        device.machine,
-        KINDS["scsi-hd"],
-        None,
-        f"{bus.path}/legacy[0]",
-        hotplugged=device.hotplugged,
-    )
+    bus = _add_bus(device, tree, "SCSI", "scsi", device.id, scsi=ScsiLimits(0, 0, 0))
+    disk = Device(KINDS["scsi-hd"], None, f"{bus.path}/legacy[0]", device.tables, device.hotplugged)
     for name in _PASSED_ON:
         if name in given:
             disk.values[name] = given[name]
@@ -247,7 +232,7 @@ def _usb_storage(device: Device, _: Bus) -> None:
     take(disk, backend)
     disk.bus = bus
     try:
-        _scsi_disk(disk, bus)
+        _scsi_disk(disk, bus, tree)
     except BaseException:
         device.backend, device.owns_backend = disk.backend, disk.owns_backend
         raise
@@ -263,26 +248,27 @@ _PASSED_ON: Final = (
 """Properties that the disk of a usb-storage takes over."""
 
 
-def _usb_controller(device: Device, _: Bus) -> None:
-    _add_bus(device, "usb-bus", "usb-bus", device.id)
-    if device.model.endswith("xhci"):
+def _usb_controller(device: Device, _: Bus, tree: Devices) -> None:
+    _add_bus(device, tree, "usb-bus", "usb-bus", device.id)
+    if device.kind.links_host:
         device.values["host"] = device.path
-    if device.model == "qemu-xhci" and device.get("msi") == "auto":
-        device.values["msi"] = "off"
+    for name, value in device.kind.auto.items():
+        if device.get(name) == "auto":
+            device.values[name] = value
 
 
 # NVMe, PCI Express
 
 
-def _nvme(device: Device, _: Bus) -> None:
+def _nvme(device: Device, _: Bus, tree: Devices) -> None:
     if not 1 <= device.get("max_ioqpairs") <= 65535:
         raise GenericError("max_ioqpairs must be between 1 and 65535")
     if not 1 <= device.get("msix_qsize") <= 2048:
         raise GenericError("msix_qsize must be between 1 and 2048")
     if "serial" not in device.values:
         raise GenericError("serial property not set")
-    name = device.id if device.id is not None else device.machine.devices.bus_name("nvme-bus")
-    bus = Bus(name, "nvme-bus", f"{device.path}/{name}", hotplug=True, owner=device)
+    name = device.id if device.id is not None else tree.bus_name("nvme-bus")
+    bus = Bus(name, "nvme-bus", f"{device.path}/{name}", hotplug=True)
     device.buses.insert(0, bus)
     backend = device.backend
     if backend is None:
@@ -295,17 +281,17 @@ def _nvme(device: Device, _: Bus) -> None:
         device.values["discard_granularity"] = max(device.values["logical_block_size"], _SMALL_DISK)
 
 
-def _root_port(device: Device, _: Bus) -> None:
+def _root_port(device: Device, _: Bus, tree: Devices) -> None:
     place = device.get("chassis"), device.get("slot")
-    for other in device.machine.devices:
+    for other in tree:
         if other.model == device.model and (other.get("chassis"), other.get("slot")) == place:
             raise GenericError(f"Can't add chassis slot, error -{errno.EBUSY}")
-    name = device.id if device.id is not None else device.machine.devices.bus_name("pcie")
-    bus = Bus(name, "PCIE", f"{device.path}/{name}", hotplug=True, owner=device)
+    name = device.id if device.id is not None else tree.bus_name("pcie")
+    bus = Bus(name, "PCIE", f"{device.path}/{name}", hotplug=True, is_port=True)
     device.buses.insert(0, bus)
 
 
-_BUILDERS: Final[dict[str, Callable[[Device, Bus], None]]] = {
+_BUILDERS: Final[dict[str, Callable[[Device, Bus, Devices], None]]] = {
     "virtio-blk-pci": _virtio_blk,
     "virtio-scsi-pci": _virtio_scsi,
     "scsi-hd": _scsi_disk,

@@ -11,31 +11,30 @@ from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.machine.devices import drives
 from qmpd.machine.devices.access import set_property
 from qmpd.machine.devices.board import UNATTACHED, Board, build
-from qmpd.machine.devices.bus import Bus, bus_at, buses_below, find_bus
-from qmpd.machine.devices.device import Device
+from qmpd.machine.devices.bus import bus_at, buses_below, find_bus
+from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.devices.kinds import ALIASES, KINDS, Kind
 from qmpd.machine.devices.realize import realize
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
-    from qmpd.machine.machine import Machine
+    from qmpd.machine.devices.chassis import Chassis
 
 UNPLUG_DELAY: Final = 50_000_000
 RESET_DELAY: Final = 5_000_000
 """Nanoseconds until a device that needs no guest, or is let go at a reset, is gone."""
 
-_KEEPS_DRIVE: Final = ("nvme",)
-"""Models that leave the drive of a ``-drive`` behind when they are unplugged."""
-
 
 class DeviceTree:
-    """The devices of `machine`.
+    """The devices of a machine.
 
-    :param board: what the machine has from the start
+    :param chassis: the machine
+    :param board: what it has from the start
     """
 
-    def __init__(self, machine: Machine, board: Board) -> None:
-        self._machine = machine
+    def __init__(self, chassis: Chassis, board: Board) -> None:
+        self.chassis = chassis
+        self._tables = chassis.profile.devices
         self.board = board
         self.root = build(board, 0, 0)
         self.by_id: dict[str, Device] = {}
@@ -45,8 +44,6 @@ class DeviceTree:
         """Those that the board has made for drives."""
         self.peripheral, self.peripheral_anon = StringTable(), StringTable()
         """The names of both, in the order in which QOM lists them."""
-        self.interfaces: dict[BlockBackend, str] = {}
-        """What backends made by ``-drive`` are for: its `if`."""
         self.ready = False
         """Whether the machine has been built: from then on devices are hotplugged."""
         self._anonymous_made = 0
@@ -94,7 +91,7 @@ class DeviceTree:
         if device_id is None:
             path = f"/machine/peripheral-anon/device[{self._anonymous_made}]"
             self._anonymous_made += 1
-        device = Device(self._machine, kind, device_id, path, hotplugged=self.ready)
+        device = Device(kind, device_id, path, self._tables, self.ready)
         rest = {name: options[name] for name in member_order(options) if name not in _OWN}
         names, name = self._names_of(device)
         names.add(name)
@@ -131,7 +128,8 @@ class DeviceTree:
         :param number: its number in ``/machine/unattached``
         :raises QmpError: QEMU's texts
         """
-        device = Device(self._machine, KINDS[model], None, f"{UNATTACHED}/device[{number}]")
+        path = f"{UNATTACHED}/device[{number}]"
+        device = Device(KINDS[model], None, path, self._tables)
         drives.take(device, backend)
         self._build(device, bus_at(self.root, bus), {"unit": unit}, keyval=False)
         self.unattached.append(device)
@@ -141,8 +139,8 @@ class DeviceTree:
     ) -> None:
         try:
             for name, value in properties.items():
-                set_property(device, name, value, keyval=keyval)
-            realize(device, bus)
+                set_property(device, name, value, self, keyval=keyval)
+            realize(device, bus, self)
         except BaseException:
             for part in list(device.parts):
                 drives.give_back(part)
@@ -158,7 +156,7 @@ class DeviceTree:
         kind = KINDS.get(ALIASES.get(name, name))
         if kind is not None:
             return kind, self._find_bus(kind.name, kind.bus, bus_path)
-        model = self._machine.profile.devices.model(name)
+        model = self._tables.model(name)
         if model is None:
             raise GenericError(f"'{name}' is not a valid device model name")
         if model.bus is not None:
@@ -178,16 +176,6 @@ class DeviceTree:
         if self.ready and not bus.hotplug:
             raise GenericError(f"Bus '{bus.name}' does not support hotplugging")
         return bus
-
-    # Drives
-
-    def is_automatic(self, backend: BlockBackend) -> bool:
-        """Whether a ``-drive`` has the machine make a device for this backend."""
-        return self.interfaces.get(backend, "none") != "none"
-
-    def goes_with(self, device: Device, backend: BlockBackend) -> bool:
-        """Whether a backend of ``-drive`` ends with the device that it was given to."""
-        return backend in self.interfaces and device.model not in _KEEPS_DRIVE
 
     # Unplugging
 
@@ -210,7 +198,7 @@ class DeviceTree:
         self._end_later(device, UNPLUG_DELAY)
 
     def _end_later(self, device: Device, delay: int) -> None:
-        clock = self._machine.clock
+        clock = self.chassis.graph.services.loop
 
         def end() -> None:
             clock.enter(self._end(device), "device_del")
@@ -245,7 +233,7 @@ class DeviceTree:
             await drives.release(part)
             if part.kind.tells_its_end:
                 data = {} if part.id is None else {"device": part.id}
-                self._machine.events.emit("DEVICE_DELETED", {**data, "path": part.path})
+                self.chassis.graph.services.emit("DEVICE_DELETED", {**data, "path": part.path})
 
     async def unplug(self, device: Device) -> None:
         """The guest lets go of a device: it is gone."""

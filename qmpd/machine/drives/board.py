@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from qmpd.block.io.backend import AttachedDevice
-from qmpd.block.permission_bits import ALL, CONSISTENT_READ, WRITE
+from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, WRITE
 from qmpd.errors import GenericError
 from qmpd.machine.devices.board import IDE_BUSES, IDE_UNITS
 from qmpd.machine.devices.drives import is_read_only
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from qmpd.block.io.backend import BlockBackend
+    from qmpd.block.io.device_ops import DriveInfo
     from qmpd.machine.devices import DeviceTree
 
 FLASHES: Final = 2
@@ -25,23 +24,8 @@ FLASH_SECTOR: Final = 0x1000
 MAX_FIRMWARE: Final = 8 << 20
 
 
-@dataclass(frozen=True)
-class Drive:
-    """A drive as ``-drive`` has made it.
-
-    :param interface: its `if`
-    :param media: disk or cdrom
-    :param is_default: whether nobody has asked for it
-    :param location: the option that did
-    """
-
-    interface: str
-    bus: int
-    unit: int
-    media: str
-    backend: BlockBackend
-    is_default: bool
-    location: str
+Drive = tuple["DriveInfo", "BlockBackend"]
+"""A drive as ``-drive`` has made it."""
 
 
 def attach_drives(
@@ -55,41 +39,40 @@ def attach_drives(
     kind = devices.board.type
     if kind == "none":
         return
-    _attach_flash(sorted(_at(drives, "pflash", 1, FLASHES), key=lambda drive: drive.unit), report)
+    _attach_flash(_at(drives, "pflash", 1, FLASHES), report)
     ide = _at(drives, "ide", IDE_BUSES[kind], IDE_UNITS[kind])
     floppies = _at(drives, "floppy", 1, FLOPPIES)
     numbers = devices.lay_out(len(ide), len(floppies))
     for interface in sorted(("ide", "floppy"), key=lambda name: numbers[name]):
-        of_kind = sorted(
-            ide if interface == "ide" else floppies, key=lambda drive: (drive.bus, drive.unit)
-        )
-        for number, drive in enumerate(of_kind, numbers[interface]):
-            model = f"ide-{'cd' if drive.media == 'cdrom' else 'hd'}"
-            bus = f"ide.{drive.bus}"
+        of_kind = ide if interface == "ide" else floppies
+        for number, (info, backend) in enumerate(of_kind, numbers[interface]):
+            model = f"ide-{'cd' if info.media == 'cdrom' else 'hd'}"
+            bus = f"ide.{info.bus}"
             if interface == "floppy":
                 model, bus = "floppy", "floppy-bus.0"
-            devices.add_for_drive(model, number, bus, drive.unit, drive.backend)
+            devices.add_for_drive(model, number, bus, info.unit, backend)
 
 
 def _at(drives: Sequence[Drive], interface: str, buses: int, units: int) -> list[Drive]:
-    return [
-        drive
-        for drive in drives
-        if drive.interface == interface and drive.bus < buses and drive.unit < units
+    """The drives of an interface that are within its places, in the order of these."""
+    found = [
+        (info, backend)
+        for info, backend in drives
+        if info.interface == interface and info.bus < buses and info.unit < units
     ]
+    return sorted(found, key=lambda drive: (drive[0].bus, drive[0].unit))
 
 
 def _attach_flash(drives: Sequence[Drive], report: Callable[[str], None]) -> None:
-    """Have firmware in the flash of the board.
+    """Have firmware in the flash of the board (``pc_system_flash_map``).
 
     :raises GenericError: it does not fit
     """
-    if drives and drives[0].unit:
+    if drives and drives[0][0].unit:
         raise GenericError("pflash1 requires pflash0")
     total = 0
-    for drive in drives:
-        backend = drive.backend
-        backend.attach_device(AttachedDevice(f"/machine/system.flash{drive.unit}"))
+    for info, backend in drives:
+        backend.attach_device(f"/machine/system.flash{info.unit}")
         if backend.node is None:
             raise GenericError(
                 f"can't get size of block device {backend.name}: {os.strerror(errno.ENOMEDIUM)}"
@@ -102,7 +85,7 @@ def _attach_flash(drives: Sequence[Drive], report: Callable[[str], None]) -> Non
         total += size
         if total > MAX_FIRMWARE:
             raise GenericError(f"combined size of system firmware exceeds {MAX_FIRMWARE} bytes")
-        perm = CONSISTENT_READ | (0 if is_read_only(backend) else WRITE)
+        perm = CONSISTENT_READ | (NOTHING if is_read_only(backend) else WRITE)
         backend.set_permissions(perm, ALL)
 
 
@@ -111,7 +94,7 @@ def orphan_complaints(drives: Sequence[Drive]) -> Iterator[tuple[str, str]]:
 
     :returns: QEMU's text (``drive_check_orphaned``) and the option, for each of them
     """
-    for drive in drives:
-        if drive.backend.device is None and not drive.is_default and drive.interface != "none":
-            place = f"if={drive.interface},bus={drive.bus},unit={drive.unit}"
-            yield f"machine type does not support {place}", drive.location
+    for info, backend in drives:
+        if backend.device_id is None and not info.is_default and info.interface != "none":
+            place = f"if={info.interface},bus={info.bus},unit={info.unit}"
+            yield f"machine type does not support {place}", info.location

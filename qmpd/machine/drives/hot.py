@@ -25,10 +25,11 @@ async def add_drive(drives: Drives, options: str, warn: Warn) -> None:
     :raises GenericError: with QEMU's text
     """
     opts = _read(options, warn, drives.ids())
-    drive = (await drives.add(opts, "")).drive
-    if drive.interface != "none":
-        await drive.backend.close()
-        raise GenericError(f"Can't hot-add drive to type {_TYPES.index(drive.interface)}")
+    added = await drives.add(opts, "")
+    interface = added.info.interface
+    if interface != "none":
+        await added.backend.close()
+        raise GenericError(f"Can't hot-add drive to type {_TYPES.index(interface)}")
 
 
 async def add_drive_node(drives: Drives, options: str, warn: Warn) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.temporary import add_temporary_overlay
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.device_ops import DriveInfo
 from qmpd.block.io.throttle_limits import LIMIT_NAMES, ThrottleConfig
 from qmpd.block.permission_bits import CONSISTENT_READ
 from qmpd.errors import GenericError
@@ -17,11 +18,11 @@ from qmpd.machine.drives.stats import INTERVALS, interval_seconds, split_interva
 from qmpd.options.qemu_opts import Opts, parse_option_bool, parse_option_number
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from qmpd.block.io.stats import BlockAcctStats
     from qmpd.block.model.graph import Graph
-    from qmpd.machine.devices import DeviceTree
+    from qmpd.machine.devices.board import Board
     from qmpd.profile import Profile
 
 INTERFACES: Final = {
@@ -91,7 +92,8 @@ class Added:
     :param disabled: what it was asked for and does not get
     """
 
-    drive: Drive
+    info: DriveInfo
+    backend: BlockBackend
     device: str | None
     disabled: str | None = None
 
@@ -103,28 +105,31 @@ _DEVICES: Final = {"virtio": "virtio-blk-pci", "xen": "xen-disk"}
 class Drives:
     """The drives of one machine, as ``-drive`` and HMP's drive_add make them.
 
-    :param devices: tell the board, and learn which backends belong to drives
+    A drive is a backend with a `DriveInfo`, and is gone with it.
+
     :param profile: whose types their options have
     """
 
-    def __init__(self, graph: Graph, devices: DeviceTree, profile: Profile) -> None:
+    def __init__(self, graph: Graph, board: Board, profile: Profile) -> None:
         self.graph = graph
         self.profile = profile
-        self._devices = devices
-        self.made: list[Drive] = []
-        self._ids: dict[str, BlockBackend] = {}
-        board = devices.board
         self._default_interface = "none" if board.type == "none" else "ide"
         self._units = INTERFACES | {"ide": IDE_UNITS.get(board.type, INTERFACES["ide"])}
 
-    def find(self, interface: str, index: int) -> Drive | None:
+    def __iter__(self) -> Iterator[Drive]:
+        """All drives, the oldest first."""
+        for backend in self.graph.all_backends:
+            if backend.drive_info is not None:
+                yield backend.drive_info, backend
+
+    def find(self, interface: str, index: int) -> BlockBackend | None:
         """The drive of this kind at a place that is told by one number."""
         bus, unit = self._split(interface, index)
         return self._at(interface, bus, unit)
 
-    def _at(self, interface: str, bus: int, unit: int) -> Drive | None:
+    def _at(self, interface: str, bus: int, unit: int) -> BlockBackend | None:
         place = (interface, bus, unit)
-        return next((d for d in self.made if (d.interface, d.bus, d.unit) == place), None)
+        return next((b for d, b in self if (d.interface, d.bus, d.unit) == place), None)
 
     def _split(self, interface: str, index: int) -> tuple[int, int]:
         units = self._units[interface]
@@ -137,7 +142,6 @@ class Drives:
         :param is_default: whether nobody has asked for it
         :raises QmpError: with QEMU's text
         """
-        self._forget_gone()
         values = _rename(opts)
         interface, bus, unit = self._place(values)
         media = values.get("media", "disk")
@@ -150,43 +154,33 @@ class Drives:
         cache, writeback = _cache_options(values)
         options = _options_of_node(values, cache)
         limits = _limits(values)
-        backend = self._backend(name)
-        backend.read_only = parse_option_bool("read-only", values.get("read-only", "off"))
-        backend.werror, backend.rerror = values.get("werror"), values.get("rerror")
+        self.graph.check_backend_name(name)
+        info = DriveInfo(interface, bus, unit, media, opts.id, is_default, location)
+        backend = BlockBackend(
+            self.graph,
+            name,
+            perm=CONSISTENT_READ,
+            drive_info=info,
+            read_only=parse_option_bool("read-only", values.get("read-only", "off")),
+        )
+        backend.set_on_error(values.get("rerror", "report"), values.get("werror", "enospc"))
         backend.enable_write_cache = writeback
         if limits is not None:
             group = values.get("throttling.group")
             backend.set_io_limits(limits, group, default_group=name)
-        backend.removable = values.get("media") == "cdrom" or interface == "none"
-        drive = Drive(interface, bus, unit, media, backend, is_default, location)
-        self.made.append(drive)
-        self._devices.interfaces[backend] = interface
-        added = Added(drive, _DEVICES.get(interface))
-        if opts.id is not None:
-            self._ids[opts.id] = backend
+        added = Added(info, backend, _DEVICES.get(interface))
         if options:
             try:
                 await self._open(backend, values, options, added)
                 _set_up_stats(backend.stats, values, intervals)
             except BaseException:
                 await backend.close()
-                self._forget_gone()
                 raise
         return added
 
-    def _forget_gone(self) -> None:
-        """Forget drives whose backends are no more."""
-        alive = self.graph.all_backends
-        self.made = [drive for drive in self.made if drive.backend in alive]
-        self._ids = {name: backend for name, backend in self._ids.items() if backend in alive}
-        interfaces = self._devices.interfaces
-        for backend in [backend for backend in interfaces if backend not in alive]:
-            del interfaces[backend]
-
     def ids(self) -> Collection[str]:
-        """The ids that were given to the drives that are still there."""
-        self._forget_gone()
-        return self._ids
+        """The ids that drives were given."""
+        return {info.id for info, _ in self if info.id is not None}
 
     async def _open(
         self, backend: BlockBackend, values: dict[str, str], options: dict[str, str], added: Added
@@ -210,10 +204,6 @@ class Drives:
                 added.disabled = "disabling copy-on-read on read-only drive"
             else:
                 node.copy_on_read += 1
-
-    def _backend(self, name: str) -> BlockBackend:
-        self.graph.check_backend_name(name)
-        return BlockBackend(self.graph, name, perm=CONSISTENT_READ)
 
     def _place(self, values: dict[str, str]) -> tuple[str, int, int]:
         """Kind, bus and unit of the drive.

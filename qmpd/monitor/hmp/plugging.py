@@ -84,7 +84,7 @@ async def drive_del(machine: Machine, arguments: Arguments) -> str:
 
 async def _remove(backend: BlockBackend) -> None:
     graph = backend.graph
-    if backend.device is None:
+    if backend.device_id is None:
         await backend.close()
         return
     node = backend.node
@@ -95,8 +95,7 @@ async def _remove(backend: BlockBackend) -> None:
         await graph.unref(node)
     graph.make_anonymous(backend)
     # What its device asks for from now on fails, and must not stop the guest.
-    backend.reports_errors = True
-    backend.device.io_status = None
+    backend.set_on_error("report", "report")
 
 
 PLUGGING: Final = (

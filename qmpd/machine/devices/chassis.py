@@ -1,0 +1,52 @@
+"""What devices need of the machine that they are in, and of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.machine.devices.device import Device
+    from qmpd.machine.objects import ObjectContainer
+    from qmpd.profile import Profile
+
+
+class Chassis(Protocol):
+    """The machine, as its devices see it."""
+
+    @property
+    def graph(self) -> Graph:
+        """The nodes and backends, and by them events and the loop."""
+
+    @property
+    def objects(self) -> ObjectContainer:
+        """The user-creatable objects, which links of devices lead to."""
+
+    @property
+    def profile(self) -> Profile:
+        """The version of QEMU, which has the tables of device models."""
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs there are: devices have as many queues."""
+
+    def stop_for_io_error(self) -> None:
+        """Pause the guest until `cont`."""
+
+
+class Devices(Protocol):
+    """All devices of a machine."""
+
+    @property
+    def chassis(self) -> Chassis:
+        """The machine that they are in."""
+
+    def __iter__(self) -> Iterator[Device]:
+        """Those that were asked for, and those that the board has made for drives."""
+
+    def parts(self) -> Iterator[Device]:
+        """The same with all that they are made of."""
+
+    def bus_name(self, stem: str) -> str:
+        """The name of a new bus whose device has no id: ``STEM.0``, ``STEM.1``, ..."""
