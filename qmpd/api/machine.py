@@ -309,8 +309,8 @@ class Machine:
         """Put the machine behind a socket, for a client in any language, as long as a block lasts.
 
         A thread runs the machine and serves one client at a time.  The program may go on to call
-        the machine.  A virtual clock jumps whenever the machine has nothing to do; a held one
-        moves only when told.
+        the machine.  A virtual clock jumps whenever the machine has nothing to do, also to the
+        end of the time that an NBD client has for its handshake; a held one moves only when told.
 
         >>> import qmpd, socket
         >>> with qmpd.Machine() as vm, vm.serve() as path:
