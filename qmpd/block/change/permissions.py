@@ -25,7 +25,7 @@ def refresh_permissions(*roots: Node) -> None:
     """
     change = _Change()
     try:
-        if len(roots) != 1 or change.visit(roots[0]):
+        if len(roots) != 1 or not change.visit_tree(roots[0]):
             for node in _parents_first(roots):
                 if node in change.pending or (node in roots and node not in change.prepared):
                     change.visit(node)
@@ -39,14 +39,29 @@ class _Change:
     """A change of permissions on its way through the graph."""
 
     def __init__(self) -> None:
-        self.pending: set[Node] = set()
-        """Nodes that are used in another way and have not been asked yet."""
+        self.pending: dict[Node, None] = {}
+        """Nodes that are used in another way and have not been asked yet, the latest last."""
         self.prepared: list[Node] = []
         self._before: list[tuple[Edge, Perm, Perm]] = []
 
-    def visit(self, node: Node) -> bool:
-        """Ask `node`, and work out what it asks of its children; whether that has changed."""
-        self.pending.discard(node)
+    def visit_tree(self, root: Node) -> bool:
+        """Visit `root` and all that follows from it, as long as that is a tree.
+
+        Few changes reach far: they need no order of everything below.
+
+        :returns: whether that was all; if not, `pending` has nodes with several parents
+        """
+        self.visit(root)
+        while self.pending:
+            node = next(reversed(self.pending))
+            if len(node.parents) > 1 and sum(edge.user is None for edge in node.parents) > 1:
+                return False
+            self.visit(node)
+        return True
+
+    def visit(self, node: Node) -> None:
+        """Ask `node`, and work out what it asks of its children."""
+        self.pending.pop(node, None)
         _check_parents(node)
         perm, shared = node.cumulative_permissions()
         _check_node(node, perm)
@@ -58,8 +73,8 @@ class _Change:
             if wanted != (edge.perm, edge.shared):
                 self._before.append((edge, edge.perm, edge.shared))
                 edge.perm, edge.shared = wanted
-                self.pending.add(edge.node)
-        return bool(self.pending)
+                self.pending.pop(edge.node, None)
+                self.pending[edge.node] = None
 
     def undo(self) -> None:
         """Put everything back."""
