@@ -1,17 +1,19 @@
 """From values to QEMU's JSON text: its member order, escapes, numbers and layout.
 
 Objects of one set of members come again and again, so each such shape is compiled once:
-the member order, and a format string for the whole object.
+the member order, and a format string for the whole object.  Long arrays of objects, such as
+the reply of query-named-block-nodes, are encoded member by member.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import repeat
 from json.encoder import encode_basestring_ascii
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from qmpd.base.qdict import member_order
 from qmpd.wire.unicode import is_character
@@ -21,6 +23,12 @@ _SHAPES: Final = 1024
 
 _LONGEST_SHAPE: Final = 64
 """Members of an object whose shape is kept."""
+
+_LONG: Final = 16
+"""Elements of an array that are worth a look at what they have in common."""
+
+_PLAIN_KINDS: Final = frozenset({str, int, bool, type(None)})
+"""Types whose equal values have the same text."""
 
 _ESCAPE: Final = re.compile(
     r"\\(?:u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})|u([0-9a-f]{4})|[^u])"
@@ -131,9 +139,71 @@ def _object(value: Mapping[str, object]) -> str:
     return template % tuple([encoders[type(member)](member) for member in values(value)])
 
 
-def _array(value: Sequence[object]) -> str:
+def _array(value: Sequence[Any]) -> str:
+    if len(value) >= _LONG and set(map(type, value)) == {dict}:
+        return "[" + ", ".join(_objects(value)) + "]"
     encoders = ENCODERS
     return "[" + ", ".join([encoders[type(element)](element) for element in value]) + "]"
+
+
+def _objects(values: Sequence[Mapping[str, object]]) -> list[str]:
+    """The text of each of many objects; those with the same members are done together."""
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for place, names in enumerate(map(tuple, values)):
+        alike.setdefault(names, []).append(place)
+    texts = [""] * len(values)
+    for names, places in alike.items():
+        same = [values[place] for place in places]
+        if len(same) < _LONG or len(names) < 2:
+            done: Iterable[str] = map(_object, same)
+        else:
+            text = _alike(names, same)
+            done = repeat(text, len(same)) if isinstance(text, str) else text
+        for place, text in zip(places, done, strict=True):
+            texts[place] = text
+    return texts
+
+
+def _alike(names: tuple[str, ...], values: Sequence[Mapping[str, object]]) -> str | list[str]:
+    """The text of each of many objects with members `names`; one text if it is that of all.
+
+    They are done member by member: most members are of one type in all of them, and many are
+    the same, so that little is left to do for each object.
+    """
+    ordered, take, _ = _shape(names)
+    pieces: list[str | list[str]] = []
+    between = "{"
+    for name, column in zip(ordered, zip(*map(take, values), strict=True), strict=True):
+        between += encode_basestring_ascii(name) + ": "
+        text = _column(column)
+        if isinstance(text, str):
+            between += text + ", "
+        else:
+            pieces += [between, text]
+            between = ", "
+    pieces.append(between.removesuffix(", ") + "}")
+    if len(pieces) == 1:
+        return pieces[0]
+    count = len(values)
+    rows = zip(*(repeat(p, count) if isinstance(p, str) else p for p in pieces), strict=True)
+    return list(map("".join, rows))
+
+
+def _column(values: tuple[Any, ...]) -> str | list[str]:
+    """The text of each of many values; one text if it is that of all."""
+    kinds = set(map(type, values))
+    if len(kinds) > 1:
+        encoders = ENCODERS
+        return [encoders[type(value)](value) for value in values]
+    kind = kinds.pop()
+    encode = ENCODERS[kind]
+    if kind in _PLAIN_KINDS and values.count(values[0]) == len(values):
+        return encode(values[0])
+    if kind is dict:
+        names = tuple(values[0])
+        if len(names) > 1 and all(map(names.__eq__, map(tuple, values))):
+            return _alike(names, values)
+    return list(map(encode, values))
 
 
 class _Encoders(dict[type, Callable[..., str]]):

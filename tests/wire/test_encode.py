@@ -166,3 +166,21 @@ def test_the_text_is_json_of_the_same_value(value: object, pretty: bool) -> None
 @given(values)
 def test_with_and_without_recursion(value: object) -> None:
     assert dumps(value) == encode._corrected(encode._spread(value, pretty=False)).encode()
+
+
+members = st.fixed_dictionaries(
+    {"node-name": values, "ro": st.just(True) | st.just(1) | st.just(1.0), "same": st.just("é")},
+    optional={"cache": st.just({"direct": False, "no-flush": True}), "image": values},
+)
+
+
+@given(st.lists(members, max_size=4), st.lists(members | values, max_size=4))
+def test_long_arrays_are_those_of_their_elements(
+    common: list[dict[str, object]], others: list[object]
+) -> None:
+    value = common * encode._LONG + others + common
+    parts = [dumps(element) for element in value]
+    assert dumps(value) == b"[" + b", ".join(parts) + b"]"
+    assert dumps({"x": [{"in": e} for e in value]}) == b'{"x": [%s]}' % b", ".join(
+        b'{"in": %s}' % part for part in parts
+    )

@@ -23,8 +23,10 @@ def snapshot_holder(node: Node) -> Node | None:
     """The node whose image has the snapshots of `node`; None where there can be none."""
     while not node.driver.supports_internal_snapshots:
         primary = node.primary
+        if primary is None:
+            return None
         others = (e.node for e in node.children.values() if e.role & (DATA | METADATA | FILTERED))
-        if primary is None or any(other is not primary for other in others):
+        if any(other is not primary for other in others):
             return None
         node = primary
     return node

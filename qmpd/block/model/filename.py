@@ -21,6 +21,9 @@ def filename(node: Node, names: Names | None = None) -> str:
     :param names: names known already; what is found is added
     """
     names = {} if names is None else names
+    known = names.get(node)
+    if known is not None:
+        return known
     chain = []
     below: Node | None = node
     while below is not None and below not in names:
@@ -52,7 +55,7 @@ def exact_filename(node: Node, names: Names | None = None) -> str | None:
         return None
     if not below.driver.is_protocol and not below.driver.has_protocol_name:
         return None
-    if any(name in node.options for name in driver.strong_options):
+    if not node.options.keys().isdisjoint(driver.strong_options):
         return None
     if backing_overridden(node, names):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.io.disk_snapshots import snapshot_list
@@ -28,8 +29,8 @@ async def image_info(
     top: dict[str, Any] = {}
     info, current = top, node
     while True:
-        info |= await _node_info(current, names)
-        below = None if flat else current.filter_or_backing
+        await _add_node_info(info, current, names)
+        below = None if flat or not current.children else current.filter_or_backing
         if below is not None and not every:
             below = below.skip_implicit_filters()
         if below is None:
@@ -38,20 +39,18 @@ async def image_info(
         info, current = info["backing-image"], below
 
 
-async def _node_info(node: Node, names: Names | None) -> dict[str, Any]:
-    info: dict[str, Any] = {
-        "filename": filename(node, names),
-        "format": node.driver.format_name,
-        "virtual-size": node.length,
-    }
-    allocated = node.driver.allocated_size()
+async def _add_node_info(info: dict[str, Any], node: Node, names: Names | None) -> None:
+    driver = node.driver
+    info["filename"] = filename(node, names)
+    info["format"] = driver.format_name
+    info["virtual-size"] = node.length
+    allocated = driver.allocated_size()
     if allocated is not None:
         info["actual-size"] = allocated
-    info |= await node.driver.info_members()
-    snapshots = snapshot_list(node)
+    info.update(await driver.info_members())
+    snapshots = snapshot_list(node) if node.children else None
     if snapshots:
         info["snapshots"] = snapshots
-    return info
 
 
 async def block_device_info(
@@ -73,10 +72,12 @@ async def block_device_info(
     if backing is not None:
         info["backing_file"] = filename(backing, names)
     info |= {
-        "backing_file_depth": 0 if flat else chain_depth(node, every=backend is None),
+        "backing_file_depth": (
+            0 if flat or not node.children else chain_depth(node, every=backend is None)
+        ),
         "encrypted": False,
         "detect_zeroes": node.detect_zeroes,
-        **_limits(backend),
+        **(_NO_LIMITS if backend is None else _limits(backend)),
         "image": await image_info(node, flat=flat, names=names, every=backend is None),
         "cache": {
             "writeback": backend is None or backend.enable_write_cache,
@@ -91,10 +92,10 @@ async def block_device_info(
     return info
 
 
-def _limits(backend: BlockBackend | None) -> dict[str, Any]:
+def _limits(backend: BlockBackend) -> Mapping[str, Any]:
     """The limits a backend is under."""
-    if backend is None or backend.throttle is None:
-        return dict(_NO_LIMITS)
+    if backend.throttle is None:
+        return _NO_LIMITS
     group = backend.throttle.group
     names = dict(zip(BUCKETS, _NO_LIMITS, strict=True))
     buckets = group.config.buckets

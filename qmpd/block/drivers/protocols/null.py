@@ -76,7 +76,7 @@ class NullCo(BlockDriver):
 
     def exact_filename(self) -> str | None:
         """``null-co://``, unless an option shapes the data."""
-        if any(name in self.node.options for name in self.strong_options):
+        if not self.node.options.keys().isdisjoint(self.strong_options):
             return None
         return f"{self.format_name}://"
 
