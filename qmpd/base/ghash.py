@@ -1,17 +1,19 @@
-"""Which of several unexpected members QEMU names.
+"""The order in which GLib's hash tables list their keys.
 
-QEMU's input visitor copies the keys of an object into a GLib hash table, in the
-order of QEMU's own dictionary, removes each key that it visits, and reports the
-first key that the table's iterator still finds.  GLib does not define that order;
-this is the order of GLib 2.60 and later (open addressing, triangular probing,
-growth at 15/16 load, shrinking below 1/4).
+QOM keeps the properties and children of an object in such tables, and QEMU's input visitor the
+members of an object that it has not visited yet.  GLib does not define the order; this is the one
+of GLib 2.60 and later (open addressing, triangular probing, growth at 15/16 load, shrinking below
+1/4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from typing import TypeVar
 
 from qmpd.base.qdict import c_bytes, member_order
+
+V = TypeVar("V")
 
 _MIN_SHIFT = 3
 _UNUSED = 0
@@ -121,16 +123,45 @@ class StringTable:
         self._occupied = self._count
 
 
-def table_order(keys: Iterable[str]) -> list[str]:
-    """Different `keys`, put into a table one after the other, in its order of iteration."""
-    table = StringTable()
-    for key in keys:
-        table.add(key)
-    return table.keys()
+class GHashTable(MutableMapping[str, V]):
+    """A mapping that lists its keys in the order of a ``GHashTable`` of strings.
+
+    :param items: what is inserted, in this order
+    """
+
+    def __init__(self, items: Mapping[str, V] | None = None) -> None:
+        self._table = StringTable()
+        self._values: dict[str, V] = {}
+        for key, value in (items or {}).items():
+            self[key] = value
+
+    def __getitem__(self, key: str) -> V:
+        return self._values[key]
+
+    def __setitem__(self, key: str, value: V) -> None:
+        if key not in self._values:
+            self._table.add(key)
+        self._values[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._values[key]
+        self._table.remove(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table.keys())
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def first_unexpected(keys: Iterable[str], visited: Sequence[str]) -> str | None:
-    """The member that QEMU reports as unexpected.
+    """The member that QEMU reports as unexpected (``qobject_input_check_struct``).
+
+    The visitor copies the keys of an object into a hash table, in the order of QEMU's own
+    dictionary, removes each that it visits, and reports the first that is left.
 
     :param keys: the object's keys in the order in which they were sent
     :param visited: the known ones among them, in the order of the visit

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+V = TypeVar("V")
 
 BUCKETS: Final = 512
 _ESCAPE: Final = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
@@ -37,6 +39,28 @@ def member_order(names: Iterable[str]) -> list[str]:
     """`names`, given in the order of their insertion, in the order of iteration."""
     newest_first = [*names][::-1]
     return sorted(newest_first, key=bucket)
+
+
+class QDict(Mapping[str, V]):
+    """A mapping that lists its members in the order of a ``QDict``.
+
+    :param members: in the order in which they are put into it
+    """
+
+    def __init__(self, members: Mapping[str, V]) -> None:
+        self._members = {name: members[name] for name in member_order(members)}
+
+    def __getitem__(self, name: str) -> V:
+        return self._members[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._members
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
 
 
 def ordered(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmpd.base.identifiers import id_wellformed
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, WRITE
 from qmpd.errors import GenericError
@@ -63,7 +64,7 @@ class BlockExports:
     def __init__(self, graph: Graph, *, emit: Emit) -> None:
         self.graph = graph
         self._emit = emit
-        self.exports: dict[str, BlockExport] = {}
+        self.exports: NewestFirst[BlockExport] = NewestFirst()
 
     def open_backend(
         self, node: Node, *, writable: bool, writethrough: bool, allow_inactive: bool
@@ -94,19 +95,23 @@ class BlockExports:
         """
         if not id_wellformed(export_id):
             raise GenericError("Invalid block export id")
-        if export_id in self.exports:
+        if self.get(export_id) is not None:
             raise GenericError(f"Block export id '{export_id}' is already in use")
 
     def add(self, export: BlockExport) -> None:
         """List an export."""
-        self.exports[export.id] = export
+        self.exports.add(export)
+
+    def get(self, export_id: str) -> BlockExport | None:
+        """The export of this id, if there is one (``blk_exp_find``)."""
+        return next((export for export in self.exports if export.id == export_id), None)
 
     def find(self, export_id: str) -> BlockExport:
         """The export of this id.
 
         :raises GenericError: there is none, or it is on its way out
         """
-        export = self.exports.get(export_id)
+        export = self.get(export_id)
         if export is None or export.shutting_down:
             raise GenericError(f"Export '{export_id}' is not found")
         return export
@@ -119,9 +124,9 @@ class BlockExports:
         """
         export = self.find(export_id)
         if export.in_use and not hard:
-            error = GenericError(f"export '{export_id}' still in use")
-            error.hint = "Use mode='hard' to force client disconnect"
-            raise error
+            raise GenericError(
+                f"export '{export_id}' still in use", "Use mode='hard' to force client disconnect"
+            )
         await self.close(export)
 
     async def close(self, export: BlockExport) -> None:
@@ -130,15 +135,15 @@ class BlockExports:
         await export.close_clients()
         await export.backend.close()
         export.deleted()
-        del self.exports[export.id]
+        self.exports.remove(export)
         self._emit("BLOCK_EXPORT_DELETED", {"id": export.id})
 
     async def close_all(self, export_type: str | None = None) -> None:
-        """Take all exports away, or those of one type, the newest first."""
-        for export in reversed(list(self.exports.values())):
+        """Take all exports away, or those of one type (``blk_exp_close_all_type``)."""
+        for export in list(self.exports):
             if export_type in (None, export.export_type):
                 await self.close(export)
 
     def query(self) -> list[dict[str, Any]]:
-        """Command query-block-exports: the newest first."""
-        return [export.info() for export in reversed(self.exports.values())]
+        """Command query-block-exports."""
+        return [export.info() for export in self.exports]

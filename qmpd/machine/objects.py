@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
-from qmpd.base.ghash import table_order
+from qmpd.base.ghash import GHashTable
 from qmpd.base.identifiers import check_id
-from qmpd.base.qdict import member_order
+from qmpd.base.qdict import QDict
 from qmpd.block.io.throttle_group import ThrottleGroup, ThrottleGroups
 from qmpd.block.io.throttle_limits import BURST_LENGTH_MAX, LIMIT_NAMES, ThrottleConfig, limits_of
 from qmpd.errors import GenericError, NotServed
@@ -54,9 +54,9 @@ class UserObject(ABC):
             return self.qom_type, "string"
         raise GenericError(f"Property '{self.qom_type}.{name}' not found")
 
-    def property_types(self) -> list[tuple[str, str]]:
-        """Names and types of its properties, `type` left out."""
-        return []
+    def property_types(self) -> Mapping[str, str]:
+        """Types of its properties by name, `type` left out, in the order of QOM's table."""
+        return {}
 
     def set_property(self, name: str, value: Any) -> None:
         """Set a property.
@@ -131,8 +131,7 @@ class ThrottleGroupObject(UserObject):
     def configure(self, properties: Mapping[str, Any]) -> None:
         """See `UserObject.configure`."""
         config = ThrottleConfig()
-        for name in member_order(properties):
-            value = properties[name]
+        for name, value in QDict(properties).items():
             if name == "limits":
                 config.update(value)
                 config.check()
@@ -161,14 +160,11 @@ class ThrottleGroupObject(UserObject):
         """See `UserObject.removed`."""
         self._groups.drop(self.id)
 
-    def property_types(self) -> list[tuple[str, str]]:
+    def property_types(self) -> Mapping[str, str]:
         """See `UserObject.property_types`."""
         limits = sorted(LIMIT_NAMES, key=lambda name: (name == "iops-size", name[:3] == "bps"))
-        names = [*(f"x-{name}" for name in limits), "limits"]
-        return [
-            (name, "ThrottleLimits" if name == "limits" else "int")
-            for name in reversed(table_order(names))
-        ]
+        types = {f"x-{name}": "int" for name in limits}
+        return GHashTable(types | {"limits": "ThrottleLimits"})
 
     def get_property(self, name: str) -> tuple[Any, str]:
         """See `UserObject.get_property`: the limits."""
@@ -201,7 +197,7 @@ OBJECT_TYPES: Final = ("iothread", "throttle-group")
 
 
 class ObjectContainer:
-    """The objects of one machine, ``/objects`` of its QOM tree, oldest first.
+    """The objects of one machine, ``/objects`` of its QOM tree, in the order of QOM's table.
 
     :param throttle_groups: where throttle groups are put to use
     :param thread_id: what an iothread tells as the id of its thread
@@ -209,7 +205,7 @@ class ObjectContainer:
     """
 
     def __init__(self, throttle_groups: ThrottleGroups, thread_id: int, profile: Profile) -> None:
-        self.objects: dict[str, UserObject] = {}
+        self.objects: GHashTable[UserObject] = GHashTable()
         self._throttle_groups = throttle_groups
         self._thread_id = thread_id
         self._profile = profile
@@ -256,5 +252,5 @@ class ObjectContainer:
         return found is not None and found.qom_type == qom_type
 
     def of_type(self, cls: type[ObjectT]) -> list[ObjectT]:
-        """All objects of class `cls`, oldest first."""
+        """All objects of class `cls` (``object_child_foreach``)."""
         return [entry for entry in self.objects.values() if isinstance(entry, cls)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.base.ghash import table_order
+from qmpd.base.ghash import GHashTable
+from qmpd.base.newest_first import NewestFirst
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.machine.devices.access import get_property, set_property
+from qmpd.machine.devices.board import PERIPHERAL, PERIPHERAL_ANON, UNATTACHED
 from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.objects import UserObject
 
@@ -26,38 +28,32 @@ _CONTAINERS: Final = (
     "/",
     "/objects",
     "/machine",
-    "/machine/peripheral",
-    "/machine/peripheral-anon",
-    "/machine/unattached",
+    PERIPHERAL,
+    PERIPHERAL_ANON,
+    UNATTACHED,
 )
 
 
-def _children(names: Iterable[str], models: Mapping[str, str]) -> list[Entry]:
+def _children(models: Mapping[str, str]) -> list[Entry]:
     """The properties of a container.
 
-    :param names: what is in it, in the order of its table
-    :param models: the types of those
+    :param models: the types of what is in it, in the order of its table
     """
-    return [_TYPE, *((name, f"child<{models[name]}>") for name in [*names][::-1])]
-
-
-def _models(devices: Iterable[Device]) -> dict[str, str]:
-    return {device.path.rpartition("/")[2]: device.model for device in devices}
+    return [_TYPE, *NewestFirst((name, f"child<{model}>") for name, model in models.items())]
 
 
 def _container(machine: Machine, path: str) -> list[Entry]:
     """The properties of a container."""
     devices = machine.devices
     if path == "/objects":
-        objects = machine.objects.objects
-        return _children(table_order(objects), {n: made.qom_type for n, made in objects.items()})
-    if path == "/machine/peripheral":
-        return _children(devices.peripheral.keys(), _models(devices.by_id.values()))
-    if path == "/machine/peripheral-anon":
-        return _children(devices.peripheral_anon.keys(), _models(devices.anonymous))
-    if path == "/machine/unattached":
-        models = _models(devices.unattached)
-        return _children(table_order(models), models)
+        return _children({n: made.qom_type for n, made in machine.objects.objects.items()})
+    if path in (PERIPHERAL, PERIPHERAL_ANON, UNATTACHED):
+        container = {
+            PERIPHERAL: devices.peripheral,
+            PERIPHERAL_ANON: devices.peripheral_anon,
+            UNATTACHED: devices.unattached,
+        }[path]
+        return _children({name: device.model for name, device in container.items()})
     names = ["peripheral", "peripheral-anon", "unattached"]
     if path == "/":
         names = ["backend", "machine", "objects", "chardevs"]
@@ -69,7 +65,7 @@ def _device(device: Device) -> list[Entry]:
     entries = {name: known.type for name, known in device.properties.items()}
     scsi = {bus.name: f"child<{bus.kind}>" for bus in device.buses if bus.kind == "SCSI"}
     last = {name: entries.pop(name) for name in device.kind.late_properties} | scsi
-    return [*entries.items(), *((name, last[name]) for name in table_order(last)[::-1])]
+    return [*entries.items(), *NewestFirst(GHashTable(last).items())]
 
 
 def _things(machine: Machine) -> dict[str, Thing]:
@@ -117,7 +113,7 @@ def qom_list(machine: Machine, path: str) -> list[dict[str, Any]]:
     if isinstance(found, Device):
         entries = _device(found)
     elif isinstance(found, UserObject):
-        entries = [_TYPE, *found.property_types()]
+        entries = [_TYPE, *NewestFirst(found.property_types().items())]
     elif isinstance(found, Bus):
         raise _not_served(found)
     else:

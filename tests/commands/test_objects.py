@@ -84,3 +84,13 @@ def test_ids() -> None:
     with pytest.raises(QmpError) as caught:
         test.execute("object-del", id="a")
     assert caught.value.desc == "object 'a' not found"
+
+
+def test_iothreads_are_listed_in_the_order_of_qoms_table() -> None:
+    test = TestMachine()
+    for name in "zeta alpha io1 io0 q b mid x9 thread-a thread-b".split():
+        test.execute("object-add", qom_type="iothread", id=name)
+    listed = [entry["id"] for entry in test.execute("query-iothreads")]
+    assert listed == "b thread-b io1 zeta io0 thread-a x9 mid q alpha".split()
+    names = [entry["name"] for entry in test.execute("qom-list", path="/objects")]
+    assert names == ["type", *listed[::-1]]

@@ -85,7 +85,7 @@ def nbd_exports(exports: BlockExports) -> list[NbdExport]:
     """The exports of the NBD server, the oldest first."""
     return [
         export
-        for export in exports.exports.values()
+        for export in exports.exports.oldest_first()
         if isinstance(export, NbdExport) and not export.shutting_down
     ]
 

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.machine.devices.device import BoardDevice, Bus
 
+PERIPHERAL: Final = "/machine/peripheral"
+"""Where the QOM tree has the devices with an id."""
+
+PERIPHERAL_ANON: Final = "/machine/peripheral-anon"
+"""Where it has those that were asked for without an id."""
+
 UNATTACHED: Final = "/machine/unattached"
-"""Where the QOM tree has the devices that nobody has named."""
+"""Where it has the devices of the board."""
 
 PCI_HOSTS: Final = {"pc": ("pci.0", "PCI", "i440fx", True), "q35": ("pcie.0", "PCIE", "q35", False)}
 """The first PCI bus of a board: name, type, name of its host bridge, hotplug."""
@@ -112,19 +119,19 @@ def build(board: Board, ide: int, floppies: int) -> Bus:
     numbers = board.numbers(ide, floppies)
     name, kind, host, hotplug = PCI_HOSTS[board.type]
     pci = Bus(name, kind, f"/machine/{host}/{name}", hotplug)
-    root.devices.append(BoardDevice(f"{host}-pcihost", buses=[pci]))
+    root.devices.add(BoardDevice(f"{host}-pcihost", buses=NewestFirst([pci])))
     brings: dict[str, BoardDevice] = {}
     for function in FUNCTIONS[board.type]:
         device = BoardDevice(function.model, function.devfn, function.is_multifunction)
         brings[function.brings] = device
-        pci.devices.insert(0, device)
+        pci.devices.add(device)
     _add_ide(board, brings["IDE"], numbers)
     _add_isa(brings["ISA"], numbers, with_floppies=board.type == "pc" or floppies > 0)
-    brings["i2c"].buses.append(Bus("i2c", "i2c-bus", ""))
+    brings["i2c"].buses.add(Bus("i2c", "i2c-bus", ""))
     adapter = "e1000" if board.type == "pc" else "e1000e"
     slot = 2 if board.type == "pc" else 1
     for model in (*([board.vga] if board.vga else []), *[adapter] * board.adapters):
-        pci.devices.insert(0, BoardDevice(model, slot * 8))
+        pci.devices.add(BoardDevice(model, slot * 8))
         slot += 1
     return root
 
@@ -136,12 +143,13 @@ def _add_ide(board: Board, controller: BoardDevice, numbers: dict[str, int]) -> 
         path = f"{UNATTACHED}/device[{numbers['ich9-ahci']}]"
     for number in range(IDE_BUSES[board.type]):
         bus = Bus(f"ide.{number}", "IDE", f"{path}/ide.{number}", units=IDE_UNITS[board.type])
-        controller.buses.insert(0, bus)
+        controller.buses.add(bus)
 
 
 def _add_isa(bridge: BoardDevice, numbers: dict[str, int], *, with_floppies: bool) -> None:
     isa = Bus("isa.0", "ISA", f"{UNATTACHED}/device[{numbers[bridge.model]}]/isa.0")
-    bridge.buses.append(isa)
+    bridge.buses.add(isa)
     if with_floppies:
         path = f"{UNATTACHED}/device[{numbers['isa-fdc']}]/floppy-bus.0"
-        isa.devices.append(BoardDevice("isa-fdc", buses=[Bus("floppy-bus.0", "floppy-bus", path)]))
+        floppies = Bus("floppy-bus.0", "floppy-bus", path)
+        isa.devices.add(BoardDevice("isa-fdc", buses=NewestFirst([floppies])))

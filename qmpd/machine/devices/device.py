@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.machine.devices.kinds import KINDS, Kind
 from qmpd.machine.devices.properties import DEFAULTS
 
@@ -53,8 +54,7 @@ class Bus:
     is_port: bool = False
     units: int = 0
     scsi: ScsiLimits | None = None
-    devices: list[Device | BoardDevice] = field(default_factory=list)
-    """The devices on it, the newest first."""
+    devices: NewestFirst[Device | BoardDevice] = field(default_factory=NewestFirst)
 
     @property
     def plugged(self) -> list[Device]:
@@ -82,7 +82,7 @@ class BoardDevice:
     model: str
     devfn: int = -1
     is_multifunction: bool = False
-    buses: list[Bus] = field(default_factory=list)
+    buses: NewestFirst[Bus] = field(default_factory=NewestFirst)
     id: None = None
 
 
@@ -106,8 +106,8 @@ class Device:
     """The properties that were set, and those that were settled when it was plugged in."""
     realized: bool = False
     bus: Bus | None = None
-    buses: list[Bus] = field(default_factory=list)
-    """The buses that it brings, the newest first."""
+    buses: NewestFirst[Bus] = field(default_factory=NewestFirst)
+    """The buses that it brings."""
     behind: Device | None = None
     """The device proper, where this one only stands in front."""
     backend: BlockBackend | None = None

@@ -55,7 +55,7 @@ def _add_bus(
     """
     name = f"{owner_id}.{len(device.buses)}" if owner_id is not None else tree.bus_name(stem)
     bus = Bus(name, kind, f"{device.path}/{name}", hotplug=True, **more)
-    device.buses.insert(0, bus)
+    device.buses.add(bus)
     return bus
 
 
@@ -67,7 +67,7 @@ def _put_in_front(device: Device, bus: Bus, cpus: int, queues: str, fixed: int) 
     behind = device.behind
     assert behind is not None
     between = Bus("virtio-bus", "virtio-pci-bus", f"{device.path}/virtio-bus", capacity=1)
-    device.buses.insert(0, between)
+    device.buses.add(between)
     if behind.get(queues) == AUTO_QUEUES[queues]:
         behind.values[queues] = max(cpus, 1)
     if device.get("vectors") == UNSET:
@@ -75,7 +75,7 @@ def _put_in_front(device: Device, bus: Bus, cpus: int, queues: str, fixed: int) 
     if device.get("disable-legacy") == "auto":
         device.values["disable-legacy"] = "on" if bus.is_port else "off"
     behind.bus = between
-    between.devices.append(behind)
+    between.devices.add(behind)
     return behind
 
 
@@ -236,7 +236,7 @@ def _usb_storage(device: Device, _: Bus, tree: Devices) -> None:
     except BaseException:
         device.backend, device.owns_backend = disk.backend, disk.owns_backend
         raise
-    bus.devices.append(disk)
+    bus.devices.add(disk)
 
 
 _PASSED_ON: Final = (
@@ -269,7 +269,7 @@ def _nvme(device: Device, _: Bus, tree: Devices) -> None:
         raise GenericError("serial property not set")
     name = device.id if device.id is not None else tree.bus_name("nvme-bus")
     bus = Bus(name, "nvme-bus", f"{device.path}/{name}", hotplug=True)
-    device.buses.insert(0, bus)
+    device.buses.add(bus)
     backend = device.backend
     if backend is None:
         return
@@ -284,11 +284,13 @@ def _nvme(device: Device, _: Bus, tree: Devices) -> None:
 def _root_port(device: Device, _: Bus, tree: Devices) -> None:
     place = device.get("chassis"), device.get("slot")
     for other in tree:
-        if other.model == device.model and (other.get("chassis"), other.get("slot")) == place:
+        if other is device or other.model != device.model:
+            continue
+        if (other.get("chassis"), other.get("slot")) == place:
             raise GenericError(f"Can't add chassis slot, error -{errno.EBUSY}")
     name = device.id if device.id is not None else tree.bus_name("pcie")
     bus = Bus(name, "PCIE", f"{device.path}/{name}", hotplug=True, is_port=True)
-    device.buses.insert(0, bus)
+    device.buses.add(bus)
 
 
 _BUILDERS: Final[dict[str, Callable[[Device, Bus, Devices], None]]] = {

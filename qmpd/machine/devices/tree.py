@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.base.ghash import StringTable
-from qmpd.base.qdict import member_order
+from qmpd.base.ghash import GHashTable
+from qmpd.base.qdict import QDict
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.machine.devices import drives
 from qmpd.machine.devices.access import set_property
-from qmpd.machine.devices.board import UNATTACHED, Board, build
+from qmpd.machine.devices.board import PERIPHERAL, PERIPHERAL_ANON, UNATTACHED, Board, build
 from qmpd.machine.devices.bus import bus_at, buses_below, find_bus
 from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.devices.kinds import ALIASES, KINDS, Kind
@@ -37,20 +37,20 @@ class DeviceTree:
         self._tables = chassis.profile.devices
         self.board = board
         self.root = build(board, 0, 0)
-        self.by_id: dict[str, Device] = {}
-        self.anonymous: list[Device] = []
-        """Those without an id."""
-        self.unattached: list[Device] = []
+        self.peripheral: GHashTable[Device] = GHashTable()
+        """Those with an id, by their ids."""
+        self.peripheral_anon: GHashTable[Device] = GHashTable()
+        """Those without one, by their names in the QOM tree."""
+        self.unattached: GHashTable[Device] = GHashTable()
         """Those that the board has made for drives."""
-        self.peripheral, self.peripheral_anon = StringTable(), StringTable()
-        """The names of both, in the order in which QOM lists them."""
         self.ready = False
         """Whether the machine has been built: from then on devices are hotplugged."""
         self._anonymous_made = 0
         self._bus_numbers: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[Device]:
-        return iter([*self.by_id.values(), *self.anonymous, *self.unattached])
+        for container in (self.peripheral, self.peripheral_anon, self.unattached):
+            yield from container.values()
 
     def parts(self) -> Iterator[Device]:
         """All devices and what they are made of."""
@@ -62,7 +62,7 @@ class DeviceTree:
 
         :raises DeviceNotFound: there is none
         """
-        found = self.by_id.get(name)
+        found = self.peripheral.get(name)
         if found is None:
             found = next((device for device in self.parts() if device.path == name), None)
         if found is None:
@@ -85,25 +85,21 @@ class DeviceTree:
         """
         kind, bus = self._place(_text(options, "driver"), _text(options, "bus"))
         device_id = _text(options, "id")
-        if device_id is not None and device_id in self.by_id:
+        if device_id is not None and device_id in self.peripheral:
             raise GenericError(f"Duplicate device ID '{device_id}'")
-        path = f"/machine/peripheral/{device_id}"
+        path = f"{PERIPHERAL}/{device_id}"
         if device_id is None:
-            path = f"/machine/peripheral-anon/device[{self._anonymous_made}]"
+            path = f"{PERIPHERAL_ANON}/device[{self._anonymous_made}]"
             self._anonymous_made += 1
         device = Device(kind, device_id, path, self._tables, self.ready)
-        rest = {name: options[name] for name in member_order(options) if name not in _OWN}
-        names, name = self._names_of(device)
-        names.add(name)
+        rest = {name: options[name] for name in QDict(options) if name not in _OWN}
+        container, name = self._container_of(device)
+        container[name] = device
         try:
             self._build(device, bus, rest, keyval=keyval)
         except BaseException:
-            names.remove(name)
+            del container[name]
             raise
-        if device_id is None:
-            self.anonymous.append(device)
-        else:
-            self.by_id[device_id] = device
         return device
 
     def lay_out(self, ide: int, floppies: int) -> dict[str, int]:
@@ -115,10 +111,12 @@ class DeviceTree:
         self.root = build(self.board, ide, floppies)
         return self.board.numbers(ide, floppies)
 
-    def _names_of(self, device: Device) -> tuple[StringTable, str]:
-        """The container that a device without a board is in, and its name there."""
-        names = self.peripheral_anon if device.id is None else self.peripheral
-        return names, device.path.rpartition("/")[2]
+    def _container_of(self, device: Device) -> tuple[GHashTable[Device], str]:
+        """The container that a device is in, and its name there."""
+        parent, _, name = device.path.rpartition("/")
+        if parent == UNATTACHED:
+            return self.unattached, name
+        return self.peripheral_anon if device.id is None else self.peripheral, name
 
     def add_for_drive(
         self, model: str, number: int, bus: str, unit: int, backend: BlockBackend
@@ -132,7 +130,8 @@ class DeviceTree:
         device = Device(KINDS[model], None, path, self._tables)
         drives.take(device, backend)
         self._build(device, bus_at(self.root, bus), {"unit": unit}, keyval=False)
-        self.unattached.append(device)
+        container, name = self._container_of(device)
+        container[name] = device
 
     def _build(
         self, device: Device, bus: Bus, properties: Mapping[str, Any], *, keyval: bool
@@ -147,7 +146,7 @@ class DeviceTree:
             raise
         for part in device.parts:
             part.realized = True
-        bus.devices.insert(0, device)
+        bus.devices.add(device)
 
     def _place(self, name: str | None, bus_path: str | None) -> tuple[Kind, Bus]:
         """The model called `name`, and the bus for a device of it."""
@@ -208,14 +207,9 @@ class DeviceTree:
     def _take_off(self, device: Device) -> None:
         """Take a device, and with it those on its buses, out of the tree."""
         for below in self._below(device):
-            if below.id is not None:
-                del self.by_id[below.id]
-            elif below in self.anonymous:
-                self.anonymous.remove(below)
-            else:
-                continue
-            names, name = self._names_of(below)
-            names.remove(name)
+            container, name = self._container_of(below)
+            if container.get(name) is below:
+                del container[name]
         if device.bus is not None:
             device.bus.devices.remove(device)
 

@@ -67,7 +67,7 @@ async def nbd_server_add(context: Context, arguments: NbdServerAddOptions) -> No
 async def nbd_server_remove(context: Context, arguments: NbdServerRemoveArguments) -> None:
     """Take an NBD export away, by its id."""
     exports = context.machine.exports
-    export = exports.exports.get(arguments.name)
+    export = exports.get(arguments.name)
     if export is not None and not isinstance(export, NbdExport):
         raise GenericError(f"Block export '{arguments.name}' is not an NBD export")
     await exports.delete(arguments.name, hard=arguments.mode == "hard")

@@ -1,0 +1,32 @@
+"""Lists to which QEMU adds at the head: ``QLIST_INSERT_HEAD``, ``QAPI_LIST_PREPEND``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class NewestFirst(list[T]):
+    """A list whose newest element comes first.
+
+    >>> jobs = NewestFirst(["a", "b"])
+    >>> jobs.add("c")
+    >>> list(jobs)
+    ['c', 'b', 'a']
+
+    :param elements: what is added to it, the oldest first
+    """
+
+    def __init__(self, elements: Iterable[T] = ()) -> None:
+        super().__init__(elements)
+        self.reverse()
+
+    def add(self, element: T) -> None:
+        """Put `element` before all others."""
+        self.insert(0, element)
+
+    def oldest_first(self) -> list[T]:
+        """The elements in the order in which they were added."""
+        return self[::-1]
