@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.backends import backend_of_device, find_backend
 from qmpd.block.permission_bits import ALL, NOTHING, WRITE, Perm
 from qmpd.errors import GenericError
 
@@ -48,7 +49,7 @@ class Guest:
         """What requests go through; a node without a backend gets one for the time being."""
         self._core.require_open()
         graph = self._core.machine.graph
-        backend = graph.backends.get(self.name) or graph.backend_of_device(self.name)
+        backend = find_backend(graph, self.name) or backend_of_device(graph, self.name)
         if backend is not None:
             backend.require(perm)
             yield backend
@@ -102,7 +103,7 @@ class Guest:
 
     def _node(self) -> Node:
         graph = self._core.machine.graph
-        backend = graph.backends.get(self.name) or graph.backend_of_device(self.name)
+        backend = find_backend(graph, self.name) or backend_of_device(graph, self.name)
         node = graph.find_node(self.name) if backend is None else backend.node
         if node is None:
             raise LookupError(f"there is no disk '{self.name}', or no medium in it")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.console import write
+from qmpd.block.change.blockdev import blockdev_add
 from qmpd.cli.report import CommandLineError, Probe, Program, located
 from qmpd.errors import GenericError, QmpError
 from qmpd.profile.personality import Personality
@@ -59,7 +60,7 @@ def add_node(server: Server, options: Mapping[str, Any]) -> None:
     """
     if "node-name" not in options:
         raise GenericError("'node-name' must be specified for the root node")
-    server.run_now(server.machine.graph.blockdev_add(options))
+    server.run_now(blockdev_add(server.machine.graph, options))
 
 
 @dataclass

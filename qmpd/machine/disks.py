@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.identifiers import id_wellformed
 from qmpd.base.sizes import SECTOR
+from qmpd.block.change.opening import open_node
 from qmpd.errors import GenericError
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import parse_option_bool, parse_option_size
@@ -135,7 +136,7 @@ async def add_disk(machine: Machine, disk: Disk, *, private: bool) -> None:
     with graph.services.storage.private(filename) if private else nullcontext():
         if disk.size is not None:
             await _make_image(machine, disk, filename)
-        node = await graph.open(options)
+        node = await open_node(graph, options)
     backend = BlockBackend(graph, disk.name)
     backend.insert_node(node)
 

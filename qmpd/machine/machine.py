@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qmpd.base.run_state import RunState
+from qmpd.block.change.closing import close_all
+from qmpd.block.change.drain import drain_all, drain_all_begin
 from qmpd.block.images import Storages
+from qmpd.block.io.backends import backends
 from qmpd.block.io.disk_snapshots import all_disks
 from qmpd.block.model.graph import Graph
 from qmpd.block.model.services import Say, Services
@@ -185,7 +188,7 @@ class Machine:
         if self.running:
             self.run_state = state
             self.events.emit("STOP")
-        await self.graph.drain_all()
+        await drain_all(self.graph)
         for node in all_disks(self.graph):
             if not node.read_only:
                 with suppress(BlockIOError):
@@ -209,7 +212,7 @@ class Machine:
             self.events.emit("STOP")
 
     def _forget_io_errors(self) -> None:
-        for backend in self.graph.all_backends:
+        for backend in backends(self.graph):
             backend.reset_io_status()
 
     def reset(self, reason: str) -> None:
@@ -254,11 +257,11 @@ class Machine:
             self._jobs_ended = True
             if self.personality is Personality.SYSTEM:
                 # the guest's end is a section of its own, after which jobs take one more step
-                await self.graph.drain_all()
-            await self.graph.drain_all_begin()
+                await drain_all(self.graph)
+            await drain_all_begin(self.graph)
         await self.jobs.cancel_all()
 
     async def close(self) -> None:
         """End exports and jobs, then close all nodes: images are flushed, bitmaps stored."""
         await self.end_jobs()
-        await self.graph.close()
+        await close_all(self.graph)

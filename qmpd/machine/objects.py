@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from qmpd.base.ghash import GHashTable
 from qmpd.base.identifiers import check_id
 from qmpd.base.qdict import QDict
-from qmpd.block.io.throttle_group import ThrottleGroup, ThrottleGroups
-from qmpd.block.io.throttle_limits import BURST_LENGTH_MAX, LIMIT_NAMES, ThrottleConfig, limits_of
+from qmpd.block.throttle.group import ThrottleGroup, ThrottleGroups
+from qmpd.block.throttle.limits import BURST_LENGTH_MAX, LIMIT_NAMES, ThrottleConfig, limits_of
 from qmpd.errors import GenericError, NotServed
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+from qmpd.block.change.drain import drain_all
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job_txn import JobTxn
 from qmpd.transaction.backup_actions import Backup, DriveBackup
@@ -74,7 +75,7 @@ async def run_transaction(
                     " completion-mode = grouped"
                 )
         job_txn = JobTxn()
-    await bench.graph.drain_all()
+    await drain_all(bench.graph)
     await run_phases([ACTIONS[kind](bench, data, job_txn) for kind, data in requests])
 
 
@@ -84,5 +85,5 @@ async def run_action(bench: Bench, kind: str, data: Any, *, drained: bool = True
     :param drained: whether all requests under way end first; commands on bitmaps wait for none
     """
     if drained:
-        await bench.graph.drain_all()
+        await drain_all(bench.graph)
     await run_phases([ACTIONS[kind](bench, data)])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import create_image, open_image
+from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.replace import set_backing
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.filename import filename
 from qmpd.block.model.node import Node
@@ -45,7 +48,7 @@ class _Backup(Action):
 
     async def drain(self, source: Node) -> None:
         """Keep guests from writing to the source until the action is over."""
-        await self.graph.drained_begin(source)
+        await drained_begin(source)
         source.hold()
         self._source = source
 
@@ -68,8 +71,8 @@ class _Backup(Action):
     async def clean(self) -> None:
         """See `Action.clean`."""
         if self._source is not None:
-            self.graph.drained_end(self._source)
-            await self.graph.release(self._source)
+            drained_end(self._source)
+            await release(self._source)
 
     async def settle(self) -> None:
         """See `Action.settle`."""
@@ -128,7 +131,7 @@ class DriveBackup(_Backup):
         )
         try:
             if sync == "none":
-                await self.graph.set_backing(target, source).commit()
+                await set_backing(target, source).commit()
             await self.create(source, target, sync)
         finally:
-            await self.graph.release(target)
+            await release(target)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from qmpd.block.change.drain import drain_all
 from qmpd.block.change.probe import find_format, protocol_options
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.node import Node
@@ -93,7 +94,7 @@ async def run_group_snapshot(bench: Bench, devices: Iterable[SnapshotDev]) -> No
     :raises OpenFileFailed: the overlay cannot be made, or not opened
     :raises GenericError: the device is empty, or cannot be flushed
     """
-    await bench.graph.drain_all()
+    await drain_all(bench.graph)
     actions = []
     for one in devices:
         image_format = "qcow2" if one.format is None else one.format

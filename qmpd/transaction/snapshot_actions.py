@@ -10,11 +10,15 @@ from contextlib import suppress
 from typing import Any
 
 from qmpd.block.change.activation import inactivate
+from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import create_image, open_image
-from qmpd.block.change.replace import GraphChange
+from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.reopen import set_read_only
+from qmpd.block.change.replace import GraphChange, append
 from qmpd.block.io.disk_snapshots import can_snapshot, find_snapshot, snapshot_holder
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.filename import filename
+from qmpd.block.model.graph import lookup_root
 from qmpd.block.model.node import Node
 from qmpd.block.permission_bits import CONSISTENT_READ
 from qmpd.errors import BlockIOError, GenericError, QmpError
@@ -39,7 +43,7 @@ class _External(Action):
     async def prepare(self) -> None:
         """See `Action.prepare`."""
         old = self.look_up()
-        await self.graph.drained_begin(old)
+        await drained_begin(old)
         self._old = old
         old.hold()
         old.check_operation(Op.EXTERNAL_SNAPSHOT)
@@ -62,7 +66,7 @@ class _External(Action):
         if not old.active and new.active:
             # Images of a guest that has been migrated to a file may still get overlays.
             await inactivate(new)
-        self._change = self.graph.append(new, old)
+        self._change = append(new, old)
 
     async def commit(self) -> None:
         """See `Action.commit`: the old image is not written any more."""
@@ -71,7 +75,7 @@ class _External(Action):
         await self._change.commit()
         if not self._old.copy_on_read:
             with suppress(QmpError):
-                await self._old.set_read_only(True)
+                await set_read_only(self._old, True)
 
     async def abort(self) -> None:
         """See `Action.abort`; a file that was made stays."""
@@ -81,10 +85,10 @@ class _External(Action):
     async def clean(self) -> None:
         """See `Action.clean`."""
         if self._old is not None:
-            self.graph.drained_end(self._old)
-            await self.graph.release(self._old)
+            drained_end(self._old)
+            await release(self._old)
         if self._new is not None:
-            await self.graph.release(self._new)
+            await release(self._new)
 
 
 class Snapshot(_External):
@@ -148,8 +152,8 @@ class SnapshotInternalSync(Action):
     async def prepare(self) -> None:
         """See `Action.prepare`."""
         device, name = self.data.device, self.data.name
-        node = self.graph.lookup_root(device)
-        await self.graph.drained_begin(node)
+        node = lookup_root(self.graph, device)
+        await drained_begin(node)
         self._node = node
         node.hold()
         node.check_operation(Op.INTERNAL_SNAPSHOT)
@@ -189,5 +193,5 @@ class SnapshotInternalSync(Action):
     async def clean(self) -> None:
         """See `Action.clean`."""
         if self._node is not None:
-            self.graph.drained_end(self._node)
-            await self.graph.release(self._node)
+            drained_end(self._node)
+            await release(self._node)

@@ -146,7 +146,7 @@ def test_add(world: World) -> None:
 )
 def test_default_granularity(cluster: int | None, expected: int) -> None:
     node = SimpleNamespace(driver=SimpleNamespace(cluster_size=lambda: cluster))
-    assert default_granularity(node) == expected  # type: ignore[arg-type]
+    assert default_granularity(node) == expected
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import add, find
+from qmpd.block.change.blockdev import blockdev_add
 from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
 from qmpd.jobs.core.job_list import JobTable
@@ -34,7 +35,7 @@ class World:
     def blockdev(self, name: str, size: int) -> Node:
         """A null-co node of `size` bytes."""
         options = {"driver": "null-co", "node-name": name, "size": size}
-        node: Node = self.run(self.graph.blockdev_add(options))
+        node: Node = self.run(blockdev_add(self.graph, options))
         return node
 
     def add(self, name: str, node: str = "n", **more: Any) -> DirtyBitmap:

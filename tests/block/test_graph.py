@@ -6,15 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from qmpd.block.change.drain import drain_all_begin, drain_all_end
+from qmpd.block.change.edges import attach_child
 from qmpd.block.drivers.protocols.file import File
 from qmpd.block.images import OverlayStorage
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.backends import backend_of_device
 from qmpd.block.io.device_ops import BlockDevOps
-from qmpd.block.io.stats import query_blockstats
+from qmpd.block.io.resize import block_resize
 from qmpd.block.model.blockers import Blocker, Op
 from qmpd.block.model.filename import filename
 from qmpd.block.permission_bits import NO_ROLE
 from qmpd.block.query.info import query_block, query_named_block_nodes
+from qmpd.block.query.stats import query_blockstats
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.loop.clock import Task
 from tests.block.world import World
@@ -73,7 +77,7 @@ def test_a_cycle_is_refused(world: World) -> None:
     bottom = world.add("null-co", "n")
     top = world.add("raw", "r", file="n")
     with pytest.raises(GenericError) as caught:
-        bottom.attach("backing", top, NO_ROLE)
+        attach_child(bottom, "backing", top, NO_ROLE)
     assert caught.value.desc == "Making 'r' a backing child of 'n' would create a cycle"
 
 
@@ -102,7 +106,7 @@ def test_a_drain_waits_for_requests_and_holds_new_ones(world: World) -> None:
         order.append(name)
 
     async def drain() -> None:
-        await world.graph.drain_all_begin()
+        await drain_all_begin(world.graph)
         order.append("drained")
 
     tasks: list[Task] = [world.clock.enter(write("first"), "w")]
@@ -111,7 +115,7 @@ def test_a_drain_waits_for_requests_and_holds_new_ones(world: World) -> None:
     tasks.append(world.clock.enter(write("second"), "w"))
     world.clock.advance(5000)
     assert order == ["first", "drained"]
-    world.graph.drain_all_end()
+    drain_all_end(world.graph)
     world.clock.advance(5000)
     assert order == ["first", "drained", "second"]
     assert all(task.done for task in tasks)
@@ -121,7 +125,7 @@ def test_a_drain_waits_for_requests_and_holds_new_ones(world: World) -> None:
 def test_resizing_waits_for_requests(world: World) -> None:
     world.file("a", 4096)
     node = world.add("file", "f", filename="a")
-    world.run(world.graph.block_resize(node, 8192))
+    world.run(block_resize(node, 8192))
     assert node.length == 8192
     assert world.graph.all_backends == []
 
@@ -169,7 +173,7 @@ def test_queries_tell_of_devices(world: World) -> None:
         "tray_open": False,
         "io-status": "ok",
     }
-    assert world.graph.backend_of_device("hd0") is backend
+    assert backend_of_device(world.graph, "hd0") is backend
     backend.detach_device()
     assert world.run(query_block(world.graph)) == []
     assert query_blockstats(world.graph, query_nodes=False) == []
@@ -213,11 +217,11 @@ def test_nodes_of_one_file_lock_each_other_out(world: World) -> None:
     other = world.add("raw", "x", file=inline)
     BlockBackend(world.graph, "", other).require_write()
     with pytest.raises(BlockIOError) as caught:
-        world.run(world.graph.block_resize(other, 512))
+        world.run(block_resize(other, 512))
     assert caught.value.desc == 'Failed to get "resize" lock'
     assert caught.value.hint == "Is another process using the image [a]?"
     world.delete("w")
-    world.run(world.graph.block_resize(other, 512))
+    world.run(block_resize(other, 512))
 
 
 def test_a_thousand_nodes_are_listed_quickly(world: World) -> None:

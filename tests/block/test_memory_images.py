@@ -97,7 +97,7 @@ def test_a_thousand_disks_need_no_descriptors() -> None:
     for image in images:
         image.truncate(1 << 44)
         image.new_locks()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
     assert sum(image.allocated() for image in images) == 0
 
 

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.change.blockdev import blockdev_add
+from qmpd.block.change.closing import close_all
 from qmpd.block.images import HostStorage, MemoryStorage, OverlayStorage, Storage
+from qmpd.block.io.resize import block_resize
 from qmpd.errors import BlockIOError
 from tests.block.world import World
 
@@ -106,7 +109,7 @@ class Disk(RuleBasedStateMachine):
 
     @rule(size=st.integers(0, WINDOW // 500).map(lambda n: n * 500))
     def resize(self, size: int) -> None:
-        self.world.run(self.world.graph.block_resize(self.node, size))
+        self.world.run(block_resize(self.node, size))
         whole = -(-(size + self.offset) // 512) * 512 - self.offset
         del self.model[size:]
         self.model.extend(bytes(whole - len(self.model)))
@@ -132,7 +135,7 @@ class Disk(RuleBasedStateMachine):
     def close_and_open(self) -> None:
         options = dict(self.node.options)
         self.world.delete("disk")
-        self.node = self.world.run(self.world.graph.blockdev_add(options))
+        self.node = self.world.run(blockdev_add(self.world.graph, options))
         self.node.bitmaps.append(self.bitmap)
 
     @invariant()
@@ -146,7 +149,7 @@ class Disk(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "node"):
             assert self.world.run(self.node.pread(0, len(self.model))) == bytes(self.model)
-            self.world.run(self.world.graph.close())
+            self.world.run(close_all(self.world.graph))
             assert self.world.names() == []
             if self.storage is OverlayStorage:
                 assert Path(self.path).read_bytes() == self.before

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from qmpd.block.change.blockdev import blockdev_add
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.latency import LatencyHistogram
 from qmpd.block.io.stats import BlockAcctStats
-from qmpd.block.io.throttle_limits import ThrottleConfig
 from qmpd.block.io.timed_average import TimedAverage
+from qmpd.block.throttle.limits import ThrottleConfig
 from qmpd.loop.clock import NANOSECONDS, VirtualClock
 from tests.drivers.pair import SIDES, Drivers
 from tests.support.programs import QMPD_SYSTEM, qemu_missing
@@ -170,7 +171,7 @@ def test_same_complaints(text: str) -> None:
 def test_limits_follow_the_harness() -> None:
     clock, harness = VirtualClock(), VirtualClock()
     graph = bare_machine(clock, harness=harness).graph
-    node = clock.run(graph.blockdev_add({"driver": "null-co", "node-name": "n", "size": 1 << 20}))
+    node = clock.run(blockdev_add(graph, {"driver": "null-co", "node-name": "n", "size": 1 << 20}))
     backend = BlockBackend(graph, "d", node)
     config = ThrottleConfig()
     config.update({"iops-total": 1})

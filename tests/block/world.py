@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from qmpd.block.change.blockdev import blockdev_add, blockdev_del
 from qmpd.block.images import MemoryStorage, Storage
 from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
@@ -40,12 +41,12 @@ class World:
     def add(self, driver: str, node_name: str, **options: Any) -> Node:
         named = {name.replace("_", "-"): value for name, value in options.items()}
         node: Node = self.run(
-            self.graph.blockdev_add({"driver": driver, "node-name": node_name, **named})
+            blockdev_add(self.graph, {"driver": driver, "node-name": node_name, **named})
         )
         return node
 
     def delete(self, name: str) -> None:
-        self.run(self.graph.blockdev_del(name))
+        self.run(blockdev_del(self.graph, name))
 
     def names(self) -> list[str]:
         return [node.node_name for node in self.graph.nodes()]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from qmpd.block.change.blockdev import blockdev_add, blockdev_del
 from qmpd.errors import GenericError, NotServed
 from qmpd.export.add import add_export
 from tests.support.machines import TestMachine
@@ -24,9 +25,9 @@ def test_a_machine_without_server(kind: str) -> None:
     box = TestMachine()
     clock, machine = box.clock, box.machine
     null = {"driver": "null-co", "node-name": "n", "size": 1 << 20}
-    clock.run(machine.graph.blockdev_add(null))
+    clock.run(blockdev_add(machine.graph, null))
     with pytest.raises(GenericError, match=text) as caught:
         clock.run(add_export(machine, {"type": kind, "id": "e", "node-name": "n", **options}))
     assert isinstance(caught.value, NotServed) == (kind == "vhost-user-blk")
     assert machine.exports.query() == []
-    clock.run(machine.graph.blockdev_del("n"))
+    clock.run(blockdev_del(machine.graph, "n"))

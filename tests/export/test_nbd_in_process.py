@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from qmpd.block.change.blockdev import blockdev_add
 from qmpd.export.host import Connect, Connection, Listener
 from qmpd.export.nbd.connection import FAIR, READ_AHEAD
 from qmpd.export.nbd.protocol import (
@@ -105,7 +106,7 @@ class World:
         self.host = ListeningHost()
         self.machine = bare_machine(self.clock, host=self.host)
         node = {"driver": "null-co", "node-name": "n", "size": 1 << 20, "read-zeroes": True}
-        self.node = self.clock.run(self.machine.graph.blockdev_add(node))
+        self.node = self.clock.run(blockdev_add(self.machine.graph, node))
         self.machine.nbd.start({"addr": {"type": "unix", "path": "/x"}, **options})
         self.export()
 

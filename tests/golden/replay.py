@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qmpd.block.change.blockdev import blockdev_add
+from qmpd.block.change.closing import close_all
 from qmpd.block.images import HostStorage
 from qmpd.block.model.graph import Graph
 from qmpd.loop.clock import VirtualClock
@@ -97,9 +99,9 @@ def _create(words: list[str], scratch: Path) -> None:
 
         path = str(scratch / name)
         await find_driver("file").create(graph, {"filename": path, "size": 0})
-        await graph.blockdev_add({"driver": "file", "node-name": "file", "filename": path})
+        await blockdev_add(graph, {"driver": "file", "node-name": "file", "filename": path})
         await find_driver("qcow2").create(graph, arguments)
-        await graph.close()
+        await close_all(graph)
 
     clock.run(make())
 

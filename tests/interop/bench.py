@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from qmpd.block.change.blockdev import blockdev_add, blockdev_del
+from qmpd.block.change.closing import close_all
 from qmpd.block.images import HostStorage
 from qmpd.block.model.driver_table import find_driver
 from qmpd.block.model.graph import Graph
@@ -71,24 +73,25 @@ class ImageBench:
     def open(self, path: Path, **options: Any) -> Node:
         """Open a qcow2 image as node ``disk``."""
         node: Node = self.run(
-            self.graph.blockdev_add(
+            blockdev_add(
+                self.graph,
                 {
                     "driver": "qcow2",
                     "node-name": "disk",
                     "discard": "unmap",
                     "file": {"driver": "file", "filename": str(path), "discard": "unmap"},
                     **options,
-                }
+                },
             )
         )
         return node
 
     def shut(self) -> None:
         """Close node ``disk``."""
-        self.run(self.graph.blockdev_del("disk"))
+        self.run(blockdev_del(self.graph, "disk"))
 
     def close(self) -> None:
-        self.run(self.graph.close())
+        self.run(close_all(self.graph))
 
 
 Areas = dict[int, tuple[int, bool, bool]]

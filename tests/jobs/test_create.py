@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from qmpd.block.change.blockdev import blockdev_add
 from qmpd.errors import DeviceNotActive, GenericError
 from qmpd.jobs.image.create import CreateJob
 from tests.jobs.fake import JobWorld
@@ -51,7 +52,7 @@ def test_success_comes_after_the_answer(world: JobWorld) -> None:
     ]
     assert world.jobs.query_block_jobs() == []
     node = world.run(
-        world.graph.blockdev_add({"driver": "file", "node-name": "f", "filename": "/img"})
+        blockdev_add(world.graph, {"driver": "file", "node-name": "f", "filename": "/img"})
     )
     assert node.length == 1 << 20
 

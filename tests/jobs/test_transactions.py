@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from qmpd.block.change.drain import drain_all
 from qmpd.errors import GenericError, QmpError
 from qmpd.jobs.core.block_job import OnError
 from qmpd.jobs.core.job_txn import JobTxn
@@ -245,7 +246,7 @@ class AnyVerbs(RuleBasedStateMachine):
 
     @rule()
     def drain(self) -> None:
-        self.world.run(self.world.graph.drain_all())
+        self.world.run(drain_all(self.world.graph))
 
     @invariant()
     def is_consistent(self) -> None:

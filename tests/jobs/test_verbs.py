@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+from qmpd.block.change.drain import drain_all, drain_all_begin, drain_all_end
 from qmpd.errors import DeviceNotActive, GenericError, QmpError
 from qmpd.jobs.core.block_job import ERROR_ACTIONS, OnError
 from qmpd.jobs.core.states import JobStatus
@@ -376,11 +377,11 @@ def test_drains_pause_and_resume_every_block_job(world: JobWorld) -> None:
     _pass(world, 1)
     world.run(paused.user_pause())
     assert world.seen() == ["paused b"]
-    world.run(world.graph.drain_all())
+    world.run(drain_all(world.graph))
     assert world.seen() == ["paused a", "running a"]
-    world.run(world.graph.drain_all_begin())
+    world.run(drain_all_begin(world.graph))
     late = Copy(world, "c")
-    world.graph.drain_all_end()
+    drain_all_end(world.graph)
     assert late.pause_count == 1
     assert world.seen() == ["paused a", "created c", "running a"]
 
@@ -395,7 +396,7 @@ def test_a_drain_waits_for_a_job_at_work(world: JobWorld) -> None:
     job = Busy(world)
     job.start()
     before = world.clock.now()
-    world.run(world.graph.drain_all())
+    world.run(drain_all(world.graph))
     assert world.clock.now() == before + NANOSECONDS
     assert world.seen() == [*BEGIN, "paused j", "running j"]
     assert _pass(world, 2) == END

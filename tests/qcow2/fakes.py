@@ -18,7 +18,7 @@ from qmpd.block.drivers.formats.qcow2.creation.options import check_create_optio
 from qmpd.block.drivers.formats.qcow2.opening import open_image
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.entries import READS_AS_ZERO, UNALLOCATED
-from qmpd.block.model.driver import BlockStatus
+from qmpd.block.model.data import BlockStatus
 from qmpd.errors import BlockIOError
 
 

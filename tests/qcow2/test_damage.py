@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qmpd.block.bits.rules import add
+from qmpd.block.change.blockdev import blockdev_add, blockdev_del
+from qmpd.block.change.closing import close_all
 from qmpd.block.images import MemoryStorage
 from qmpd.block.images.memory import MemoryImage
 from qmpd.block.model.driver_table import find_driver
@@ -50,8 +52,9 @@ class World:
     def open(self, **more: Any) -> Node:
         file = {"driver": "file", "filename": "/i"}
         node: Node = self.run(
-            self.graph.blockdev_add(
-                {"driver": "qcow2", "node-name": "n", "file": file, "discard": "unmap", **more}
+            blockdev_add(
+                self.graph,
+                {"driver": "qcow2", "node-name": "n", "file": file, "discard": "unmap", **more},
             )
         )
         return node
@@ -86,7 +89,7 @@ def pristine(kind: int) -> tuple[bytes, tuple[tuple[int, int], ...]]:
     places |= {entry for entry in state.refcount_table if entry}
     if state.header.snapshots_offset:
         places.add(state.header.snapshots_offset)
-    world.run(world.graph.blockdev_del("n"))
+    world.run(blockdev_del(world.graph, "n"))
     image = world.storage.open("/i", read_only=True)
     data = image.pread(0, image.length())
     image.close()
@@ -95,7 +98,7 @@ def pristine(kind: int) -> tuple[bytes, tuple[tuple[int, int], ...]]:
     directory = getattr(getattr(header, "bitmaps", None), "directory_offset", 0)
     if directory:
         places.add(directory)
-    world.run(world.graph.close())
+    world.run(close_all(world.graph))
     # The header's own fields are few: they get a share of their own.
     areas = [(0, 128)] * 4 + [(place, min(cluster, 2048)) for place in sorted(places)]
     return data, tuple(areas)
@@ -173,10 +176,10 @@ def use(world: World) -> None:
         lambda: node.driver.remove_persistent_bitmap("b"),
         lambda: node.truncate(length + 65536, exact=True),
         lambda: node.flush(),
-        lambda: world.graph.blockdev_del("n"),
+        lambda: blockdev_del(world.graph, "n"),
     ):
         try:
             world.run(work())
         except QmpError:
             continue
-    world.run(world.graph.close())
+    world.run(close_all(world.graph))

@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 
 from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.change.blockdev import blockdev_add, blockdev_del
+from qmpd.block.change.closing import close_all
+from qmpd.block.change.reopen import set_read_only
 from qmpd.block.drivers.formats.qcow2 import Qcow2
 from qmpd.block.images import HostStorage
+from qmpd.block.io.resize import block_resize
 from qmpd.block.model.filename import filename
 from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
@@ -45,8 +49,9 @@ class Bench:
 
     def add(self, name: str, file: str, **options: Any) -> Node:
         node: Node = self.run(
-            self.graph.blockdev_add(
-                {"driver": "qcow2", "node-name": name, "file": self.file(file), **options}
+            blockdev_add(
+                self.graph,
+                {"driver": "qcow2", "node-name": name, "file": self.file(file), **options},
             )
         )
         return node
@@ -61,7 +66,7 @@ class Bench:
         return path
 
     def close(self) -> None:
-        self.run(self.graph.close())
+        self.run(close_all(self.graph))
 
 
 @pytest.fixture
@@ -112,7 +117,7 @@ def test_backing_files(bench: Bench) -> None:
     bench.create("ov.qcow2", 1 << 20, backing_file="base.qcow2", backing_fmt="qcow2")
     base = bench.add("base", "base.qcow2")
     bench.run(base.pwrite(0, b"b" * 1000))
-    bench.run(bench.graph.blockdev_del("base"))
+    bench.run(blockdev_del(bench.graph, "base"))
     ways: list[Options] = [
         {},
         {"backing": {"driver": "qcow2", "file": bench.file("base.qcow2")}},
@@ -128,7 +133,7 @@ def test_backing_files(bench: Bench) -> None:
             assert node.backing is not None
             assert node.backing.read_only
             assert data == b"b" * 1000
-        bench.run(bench.graph.blockdev_del("ov"))
+        bench.run(blockdev_del(bench.graph, "ov"))
         assert not list(bench.graph.nodes())
     base = bench.add("base", "base.qcow2", **{"read-only": True})
     node = bench.add("ov", "ov.qcow2", backing="base")
@@ -187,7 +192,7 @@ def test_long_chains(bench: Bench) -> None:
     bench.create("0")
     node = bench.add("q", "0")
     bench.run(node.pwrite(5000, b"deep"))
-    bench.run(bench.graph.blockdev_del("q"))
+    bench.run(blockdev_del(bench.graph, "q"))
     for number in range(1, 201):
         bench.create(str(number), backing_file=str(number - 1), backing_fmt="qcow2")
     node = bench.add("q", "200")
@@ -196,7 +201,7 @@ def test_long_chains(bench: Bench) -> None:
     bench.run(node.pwrite(5004, b"er"))
     assert bench.run(node.pread(4999, 8)) == b"\0deeper\0"
     assert filename(node) == str(bench.where / "200")
-    bench.run(bench.graph.blockdev_del("q"))
+    bench.run(blockdev_del(bench.graph, "q"))
     assert not list(bench.graph.nodes())
     (bench.where / "150").unlink()
     with pytest.raises(QmpError) as caught:
@@ -210,7 +215,7 @@ def _chain(bench: Bench, bottom: Options, *sizes: int) -> list[Node]:
     """A node of options `bottom` and images of these sizes on it, the lowest first."""
     for number, size in enumerate(sizes, 1):
         bench.create(f"i{number}", size)
-    chain = [bench.run(bench.graph.blockdev_add({"node-name": "n0", **bottom}))]
+    chain = [bench.run(blockdev_add(bench.graph, {"node-name": "n0", **bottom}))]
     for number in range(1, len(sizes) + 1):
         chain.append(bench.add(f"n{number}", f"i{number}", backing=f"n{number - 1}"))
     for node in chain:
@@ -327,7 +332,7 @@ def test_block_status_is_the_map_of_qemu_img(bench: Bench) -> None:
     bench.create("base.qcow2", 1 << 20, cluster_size=4096)
     base = bench.add("base", "base.qcow2")
     bench.run(base.pwrite(0, b"b" * 100_000))
-    bench.run(bench.graph.blockdev_del("base"))
+    bench.run(blockdev_del(bench.graph, "base"))
     path = bench.create(
         "a.qcow2",
         2 << 20,
@@ -361,10 +366,10 @@ def test_growing_over_a_longer_backing_file_reads_zeroes(bench: Bench) -> None:
     (bench.where / "base.raw").write_bytes(b"r" * (1 << 20))
     path = bench.create("a.qcow2", 512, backing_file="base.raw", backing_fmt="raw")
     node = bench.add("q", "a.qcow2")
-    bench.run(bench.graph.block_resize(node, 1 << 20))
+    bench.run(block_resize(node, 1 << 20))
     assert bench.run(node.pread(0, 1 << 20)) == (b"r" * 512).ljust(1 << 20, b"\0")
     with pytest.raises(QmpError, match="The new size must be a multiple of 512"):
-        bench.run(bench.graph.block_resize(node, 1000))
+        bench.run(block_resize(node, 1000))
     bench.close()
     check(path)
 
@@ -377,25 +382,25 @@ def test_bitmaps_follow_the_node(bench: Bench) -> None:
     bitmap = DirtyBitmap(node.length, 65536, "b", persistent=True)
     node.bitmaps.insert(0, bitmap)
     bench.run(node.pwrite(70_000, b"x"))
-    bench.run(node.set_read_only(True))
+    bench.run(set_read_only(node, True))
     stored = json.loads(qemu_img("info", "--output=json", path).stdout)
     assert stored["format-specific"]["data"]["bitmaps"] == [
         {"flags": ["auto"], "name": "b", "granularity": 65536}
     ]
     with pytest.raises(QmpError):
         bench.run(node.pwrite(0, b"x"))
-    bench.run(node.set_read_only(False))
+    bench.run(set_read_only(node, False))
     bench.run(node.pwrite(0, b"x"))
-    bench.run(bench.graph.blockdev_del("q"))
+    bench.run(blockdev_del(bench.graph, "q"))
     assert not node.bitmaps
     check(path)
     node = bench.add("q", "a.qcow2")
     assert [b.count for b in node.bitmaps] == [131072]
-    bench.run(bench.graph.block_resize(node, 2 << 20))
+    bench.run(block_resize(node, 2 << 20))
     assert node.bitmaps[0].size == 2 << 20
     node.bitmaps[0].busy = True
     with pytest.raises(QmpError) as caught:
-        bench.run(bench.graph.block_resize(node, 1 << 20))
+        bench.run(block_resize(node, 1 << 20))
     busy = "Bitmap 'b' is currently in use by another operation and cannot be used"
     assert caught.value.desc == busy
     node.bitmaps[0].busy = False
@@ -439,7 +444,7 @@ def test_going_back_to_a_snapshot(bench: Bench) -> None:
 def test_raw_has_no_persistent_bitmaps(bench: Bench) -> None:
     (bench.where / "a.raw").write_bytes(bytes(512))
     options = {"driver": "raw", "node-name": "r", "file": bench.file("a.raw")}
-    node = bench.run(bench.graph.blockdev_add(options))
+    node = bench.run(blockdev_add(bench.graph, options))
     with pytest.raises(GenericError, match="Can't store persistent bitmaps to r"):
         node.driver.check_can_store_bitmap("b", 65536)
     bench.close()

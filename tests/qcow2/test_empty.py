@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from qmpd.block.change.blockdev import blockdev_add, blockdev_del
 from qmpd.errors import BlockIOError
 from tests.block.files import Files
 from tests.support.programs import qemu_missing
@@ -80,7 +81,7 @@ def test_an_image_left_halfway_is_given_up_and_repaired_when_opened(
     options = {"driver": "qcow2", "node-name": "t"}
     image = bench.file("t.qcow2")
     debugged = {"driver": "blkdebug", "image": image, "inject-error": [fault], "set-state": [state]}
-    node = bench.run(bench.graph.blockdev_add(options | {"file": debugged}))
+    node = bench.run(blockdev_add(bench.graph, options | {"file": debugged}))
     bench.run(node.pwrite(0, b"\5" * (1 << 20)))
     bench.run(node.flush())
     with pytest.raises(BlockIOError) as failed:
@@ -89,8 +90,8 @@ def test_an_image_left_halfway_is_given_up_and_repaired_when_opened(
     with pytest.raises(BlockIOError) as refused:
         bench.run(node.pread(0, 512))
     assert refused.value.errno == errno.ENOMEDIUM
-    bench.run(bench.graph.blockdev_del("t"))
-    node = bench.run(bench.graph.blockdev_add(options | {"file": image}))
+    bench.run(blockdev_del(bench.graph, "t"))
+    node = bench.run(blockdev_add(bench.graph, options | {"file": image}))
     bench.run(node.pwrite(0, b"\6" * 65536))
     assert bench.run(node.pread(0, 65536)) == b"\6" * 65536
     bench.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qmpd.block.change.blockdev import blockdev_del
 from qmpd.block.drivers.formats.qcow2.header.layout import INCOMPAT_DIRTY
 
 from .test_driver import Bench
@@ -43,14 +44,14 @@ def test_lost_refcounts(tmp_path: Path, cluster_size: int, refcount_bits: int, w
     written = {0: b"\1" * 100_000, 3 << 20: b"\2" * (1 << 20), SIZE - 512: b"\3" * 512}
     for offset, data in written.items():
         bench.run(node.pwrite(offset, data))
-    bench.run(bench.graph.blockdev_del("q"))
+    bench.run(blockdev_del(bench.graph, "q"))
     _lose(path, what, cluster_size)
     node = bench.add("q", "a.qcow2")
     for offset, data in written.items():
         assert bench.run(node.pread(offset, len(data))) == data
     written[5 << 20] = b"\4" * (1 << 20)
     bench.run(node.pwrite(5 << 20, written[5 << 20]))
-    bench.run(bench.graph.blockdev_del("q"))
+    bench.run(blockdev_del(bench.graph, "q"))
     if shutil.which("qemu-img") is not None:
         check(path)
     node = bench.add("q", "a.qcow2")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from qmpd.block.change.blockdev import blockdev_del
 from qmpd.errors import QmpError
 
 from .fakes import host_file, open_node
@@ -158,6 +159,6 @@ def test_same_option_errors(tmp_path: Path, version: str) -> None:
             ours.append(error.desc)
         else:
             ours.append(None)
-            bench.run(bench.graph.blockdev_del("q"))
+            bench.run(blockdev_del(bench.graph, "q"))
     different = [case for case in zip(OPTIONS, ours, theirs, strict=True) if case[1] != case[2]]
     assert not different

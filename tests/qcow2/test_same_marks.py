@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.change.blockdev import blockdev_add
 
 from .test_driver import Bench
 from .test_image import check
@@ -87,7 +88,7 @@ def test_same_marks(tmp_path: Path, seed: int) -> None:
     options = {"driver": "qcow2", "node-name": "q", "discard": "unmap"}
     file = {"node-name": "f", "discard": "unmap"}
     theirs = marks_of_qemu({**options, "file": bench.file("theirs", **file)}, script)
-    node = bench.run(bench.graph.blockdev_add({**options, "file": bench.file("ours", **file)}))
+    node = bench.run(blockdev_add(bench.graph, {**options, "file": bench.file("ours", **file)}))
     assert node.file is not None
     bitmap = DirtyBitmap(node.file.length, GRANULARITY, "b")
     node.file.bitmaps.append(bitmap)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
-from qmpd.block.model.edge import Edge
+from qmpd.block.change.edges import add_parent
+from qmpd.block.model.node import Edge
+from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
 from qmpd.transaction import (
     ACTIONS,
@@ -144,9 +146,6 @@ def test_the_graph_is_drained_first_even_if_the_transaction_fails() -> None:
     calls: list[str] = []
 
     class Drained:
-        is_node: ClassVar[bool] = False
-        is_backend: ClassVar[bool] = False
-        stays_at_node: ClassVar[bool] = False
         name = user_description = ""
 
         def node_activated(self) -> None:
@@ -167,7 +166,7 @@ def test_the_graph_is_drained_first_even_if_the_transaction_fails() -> None:
         def drained_end(self) -> None:
             calls.append("end")
 
-    world.node.add_parent(Edge("x", Drained(), world.node))
+    add_parent(Edge("x", CHILD_ROOT, world.node, user=Drained()))
     with pytest.raises(GenericError, match="Transaction aborted using Abort action"):
         world.run(run_transaction(world, [ActionRequest("abort", SimpleNamespace())]))
     assert calls == ["begin", "poll", "end"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from qmpd.block.bits.bitmap import (
     DEFAULT_GRANULARITY,
@@ -19,10 +19,6 @@ from qmpd.block.bits.bitmap import (
     Saved,
 )
 from qmpd.errors import GenericError
-
-if TYPE_CHECKING:
-    from qmpd.block.model.graph import Graph
-    from qmpd.block.model.node import Node
 
 _SMALLEST_DEFAULT: Final = 4096
 
@@ -67,6 +63,34 @@ class External(Protocol):
         """The bitmap."""
 
 
+class _Driver(Protocol):
+    def cluster_size(self) -> int | None: ...
+    def check_can_store_bitmap(self, name: str, granularity: int) -> None: ...
+    async def remove_persistent_bitmap(self, name: str) -> None: ...
+
+
+class Holder(Protocol):
+    """A node, as far as its bitmaps are concerned."""
+
+    length: int
+    bitmaps: list[DirtyBitmap]
+
+    @property
+    def driver(self) -> _Driver:
+        """What may store bitmaps."""
+
+
+HolderT = TypeVar("HolderT", bound=Holder)
+HolderT_co = TypeVar("HolderT_co", bound=Holder, covariant=True)
+
+
+class Graph(Protocol[HolderT_co]):
+    """A graph, as far as nodes are found in it."""
+
+    def lookup(self, name: str, /) -> HolderT_co:
+        """The root of the backend called `name`, or the node called so."""
+
+
 def check(bitmap: DirtyBitmap, use: str) -> None:
     """Refuse `use` (a key of `REFUSED`) of a bitmap that is not fit for it.
 
@@ -77,12 +101,12 @@ def check(bitmap: DirtyBitmap, use: str) -> None:
             raise GenericError(f"Bitmap '{bitmap.name}' is {obstacle.value}")
 
 
-def find(node: Node, name: str) -> DirtyBitmap | None:
+def find(node: Holder, name: str) -> DirtyBitmap | None:
     """Bitmap `name` of `node`."""
     return next((bitmap for bitmap in node.bitmaps if bitmap.name == name), None)
 
 
-def lookup(graph: Graph, node_name: str, name: str) -> tuple[Node, DirtyBitmap]:
+def lookup(graph: Graph[HolderT], node_name: str, name: str) -> tuple[HolderT, DirtyBitmap]:
     """The node (or root of the backend) `node_name`, and its bitmap `name`.
 
     :raises GenericError: one of them is not there
@@ -94,14 +118,14 @@ def lookup(graph: Graph, node_name: str, name: str) -> tuple[Node, DirtyBitmap]:
     return node, _of(node, name)
 
 
-def _of(node: Node, name: str) -> DirtyBitmap:
+def _of(node: Holder, name: str) -> DirtyBitmap:
     bitmap = find(node, name)
     if bitmap is None:
         raise GenericError(f"Dirty bitmap '{name}' not found")
     return bitmap
 
 
-def default_granularity(node: Node) -> int:
+def default_granularity(node: Holder) -> int:
     """The node's cluster size, within 4 KiB and 64 KiB; 64 KiB where it has none. Bytes."""
     cluster = node.driver.cluster_size()
     if not cluster:
@@ -110,14 +134,14 @@ def default_granularity(node: Node) -> int:
 
 
 def add(
-    graph: Graph,
+    graph: Graph[HolderT],
     node_name: str,
     name: str,
     *,
     granularity: int | None = None,
     persistent: bool = False,
     disabled: bool = False,
-) -> tuple[Node, DirtyBitmap]:
+) -> tuple[HolderT, DirtyBitmap]:
     """Make an empty bitmap.
 
     :param granularity: bytes per bit; the node's default if absent
@@ -145,7 +169,9 @@ def add(
     return node, bitmap
 
 
-async def begin_remove(graph: Graph, node_name: str, name: str) -> tuple[Node, DirtyBitmap]:
+async def begin_remove(
+    graph: Graph[HolderT], node_name: str, name: str
+) -> tuple[HolderT, DirtyBitmap]:
     """Check a removal and delete the stored copy of a persistent bitmap.
 
     :raises GenericError: it is refused, or the image cannot be changed
@@ -157,7 +183,7 @@ async def begin_remove(graph: Graph, node_name: str, name: str) -> tuple[Node, D
     return node, bitmap
 
 
-def clear(graph: Graph, node_name: str, name: str) -> tuple[DirtyBitmap, Saved]:
+def clear(graph: Graph[Holder], node_name: str, name: str) -> tuple[DirtyBitmap, Saved]:
     """Clear all bits; returns them for undo."""
     _, bitmap = lookup(graph, node_name, name)
     check(bitmap, "clear")
@@ -165,7 +191,7 @@ def clear(graph: Graph, node_name: str, name: str) -> tuple[DirtyBitmap, Saved]:
 
 
 def set_enabled(
-    graph: Graph, node_name: str, name: str, *, enabled: bool
+    graph: Graph[Holder], node_name: str, name: str, *, enabled: bool
 ) -> tuple[DirtyBitmap, bool]:
     """Let a bitmap record, or not; returns what it did before."""
     _, bitmap = lookup(graph, node_name, name)
@@ -176,7 +202,7 @@ def set_enabled(
 
 
 def merge(
-    graph: Graph, node_name: str, target: str, sources: Sequence[str | External]
+    graph: Graph[Holder], node_name: str, target: str, sources: Sequence[str | External]
 ) -> tuple[DirtyBitmap, Saved]:
     """Set in `target` every bit that is set in a source; returns the target's bits for undo.
 
@@ -216,7 +242,7 @@ def merge_one(bitmap: DirtyBitmap, source: DirtyBitmap) -> None:
     bitmap.merge_from(source)
 
 
-def sha256(graph: Graph, node_name: str, name: str) -> str:
+def sha256(graph: Graph[Holder], node_name: str, name: str) -> str:
     """Hash over the bits, in hex; see `DirtyBitmap.sha256`."""
     _, bitmap = lookup(graph, node_name, name)
     return bitmap.sha256()

@@ -6,6 +6,8 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.drain import drained
+from qmpd.block.change.permissions import refresh_permissions
 from qmpd.block.permission_bits import WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
@@ -65,12 +67,12 @@ async def activate(node: Node) -> None:
         await activate(edge.node)
     node.active = True
     try:
-        node.refresh_permissions()
+        refresh_permissions(node)
         await node.driver.activate()
         node.refresh_length()
     except BaseException:
         node.active = False
-        node.refresh_permissions()
+        refresh_permissions(node)
         raise
     for edge in node.parents:
         if (user := edge.user) is not None:
@@ -97,7 +99,7 @@ def _failed(what: str, error: QmpError) -> GenericError:
 
 async def _inactivate(node: Node) -> None:
     if node.active:
-        await node.graph.drained([node], _give_up(node))
+        await drained(node.graph, [node], _give_up(node))
 
 
 async def _give_up(node: Node) -> None:
@@ -109,7 +111,7 @@ async def _give_up(node: Node) -> None:
     if perm & (WRITE | WRITE_UNCHANGED):
         raise BlockIOError(errno.EPERM)
     node.active = False
-    node.refresh_permissions()
+    refresh_permissions(node)
     for edge in list(node.children.values()):
         if not _has_active_parent(edge.node):
             await _inactivate(edge.node)

@@ -7,7 +7,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.closing import release
+from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.probe import has_protocol
+from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import GraphChange
 from qmpd.block.model.filename import backing_overridden, filename
 from qmpd.errors import BlockIOError, QmpError
@@ -70,13 +73,13 @@ async def drop_intermediate(
     """
     name = filename(base) if backing_file is None else backing_file
     overlays = [edge.parent_node for edge in top.parents]
-    await graph.drained_begin(top, base)
+    await drained_begin(top, base)
     top.hold()
     base.hold()
     try:
-        change = GraphChange(graph)
+        change = GraphChange()
         for edge in list(top.parents):
-            if not edge.parent.stays_at_node:
+            if not edge.kind.stays_at_node:
                 change.move(edge, base)
         change.settle()
         for overlay in overlays:
@@ -84,9 +87,9 @@ async def drop_intermediate(
                 await _rename(overlay, name, base, mask_protocol)
         await change.commit()
     finally:
-        graph.drained_end(top, base)
-        await graph.release(top)
-        await graph.release(base)
+        drained_end(top, base)
+        await release(top)
+        await release(base)
 
 
 async def _rename(overlay: Node, name: str, base: Node, mask_protocol: bool) -> None:
@@ -94,13 +97,13 @@ async def _rename(overlay: Node, name: str, base: Node, mask_protocol: bool) -> 
     was_read_only = overlay.read_only
     try:
         if was_read_only:
-            await overlay.set_read_only(False)
+            await set_read_only(overlay, False)
         await change_backing_name(overlay, name, base, mask_protocol=mask_protocol)
     except QmpError as error:
         overlay.services.say.report(f"Could not update backing file link: {error.desc}")
     if was_read_only:
         with suppress(QmpError):
-            await overlay.set_read_only(True)
+            await set_read_only(overlay, True)
 
 
 async def change_backing_name(

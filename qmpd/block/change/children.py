@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.closing import unref
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ async def change_children(graph: Graph, parent: str, child: str | None, node: st
             raise GenericError(
                 f"The node {parent_node.device_or_node_name} does not support removing a child"
             )
-        await graph.unref(driver.del_child(edge))
+        await unref(driver.del_child(edge))
         return
     assert node is not None
     new = graph.find_node(node)

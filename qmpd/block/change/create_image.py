@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.change.closing import unref
+from qmpd.block.change.opening import open_node
 from qmpd.block.change.probe import find_format, probe_node, protocol_options, warn_of_guess
 from qmpd.block.model.driver_table import find_driver
 from qmpd.errors import GenericError
@@ -101,7 +103,7 @@ async def open_image(
     if like is not None:
         options["cache"] = {"direct": like.cache.direct, "no-flush": like.cache.no_flush}
         options["discard"] = "unmap" if like.unmap else "ignore"
-    node = await graph.open(options | dict(more or {}), probed=probed)
+    node = await open_node(graph, options | dict(more or {}), probed=probed)
     warn_of_guess(node)
     node.options.pop("backing", None)
     node.hold()
@@ -110,11 +112,11 @@ async def open_image(
 
 async def _probe(graph: Graph, options: Mapping[str, Any]) -> str:
     """The format of what a file that is opened so holds."""
-    file = await graph.open({**options, "read-only": True})
+    file = await open_node(graph, {**options, "read-only": True})
     try:
         return await probe_node(file)
     finally:
-        await graph.unref(file)
+        await unref(file)
 
 
 async def _probe_child(graph: Graph, options: Mapping[str, Any]) -> str:

@@ -6,13 +6,15 @@ they have under way has ended.  What becomes a parent meanwhile is told, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Edge, Node
+    from qmpd.block.model.parent import Parent
 
-    from qmpd.block.model.edge import Edge, Parent
-    from qmpd.block.model.node import Node
+T = TypeVar("T")
 
 
 def quiesce(nodes: Iterable[Node]) -> None:
@@ -107,3 +109,64 @@ def _tell(edge: Edge, stack: list[Node]) -> None:
         stack.append(parent)
     elif (user := edge.user) is not None:
         user.drained_begin()
+
+
+# Whole sections
+
+
+async def drained_begin(*nodes: Node) -> None:
+    """Have nothing start on `nodes` until `drained_end`, and wait for what is under way."""
+    quiesce(nodes)
+    await wait_quiet(nodes)
+
+
+def drained_end(*nodes: Node) -> None:
+    """Undo one `drained_begin`."""
+    resume(nodes)
+
+
+async def drain_all_begin(graph: Graph) -> None:
+    """Drain all nodes; those that are made meanwhile belong to the section."""
+    graph.drains += 1
+    nodes = graph.oldest_first()
+    quiesce(nodes)
+    await wait_quiet(nodes)
+
+
+def drain_all_end(graph: Graph) -> None:
+    """Undo one `drain_all_begin`."""
+    graph.drains -= 1
+    resume(graph.oldest_first())
+
+
+async def drain_all(graph: Graph) -> None:
+    """Let all requests under way end."""
+    await drain_all_begin(graph)
+    drain_all_end(graph)
+
+
+def stir_all(graph: Graph) -> None:
+    """A drained section of all nodes that waits for nothing: jobs pause, or go on."""
+    nodes = graph.oldest_first()
+    quiesce(nodes)
+    resume(nodes)
+
+
+async def drained(graph: Graph, nodes: Iterable[Node] | None, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` in a drained section of `nodes`; None for all."""
+    section = None if nodes is None else list(nodes)
+    try:
+        if section is None:
+            await drain_all_begin(graph)
+        else:
+            await drained_begin(*section)
+    except BaseException:
+        work.close()
+        raise
+    try:
+        return await work
+    finally:
+        if section is None:
+            drain_all_end(graph)
+        else:
+            drained_end(*section)

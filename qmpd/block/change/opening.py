@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd.base.qdict import member_order
+from qmpd.block.change.closing import dismantle, unref
+from qmpd.block.change.drain import quiesce
+from qmpd.block.change.edges import attach_child
 from qmpd.block.model.driver_table import find_driver
-from qmpd.block.model.node import Node, check_detect_zeroes
+from qmpd.block.model.node import Node
+from qmpd.block.permission_bits import COW, DATA
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.change.reopen import NodeFlags
     from qmpd.block.model.driver import BlockDriver
+    from qmpd.block.model.flags import NodeFlags
     from qmpd.block.model.graph import Graph
+    from qmpd.block.permission_bits import Role
 
 
 _CONTAINERS: Final = (
@@ -98,13 +103,15 @@ async def open_node(
         node.active = active
         if "file" not in options:
             raise GenericError('A block device must be specified for "file"')
-        file = await graph.open_reference(options["file"], node)
+        file = await open_reference(graph, options["file"], node)
         node.active = options.get("active", active)
     try:
         _read_common_options(node, options, driver.needs_filename)
         graph.register(node, options.get("node-name"))
+        for _ in range(graph.drains):
+            quiesce([node])
         if file is not None:
-            node.attach("file", file, driver.file_role(options))
+            attach_child(node, "file", file, driver.file_role(options))
         node.driver = await driver.open(node, options)
         try:
             node.refresh_length()
@@ -114,13 +121,58 @@ async def open_node(
             await node.driver.close()
             raise
     except BaseException:
-        children = graph.dismantle(node)
+        children = dismantle(node)
         for child in children:
-            await graph.unref(child)
+            await unref(child)
         if file is not None and file not in children:
-            await graph.unref(file)
+            await unref(file)
         raise
     return node
+
+
+async def open_reference(
+    graph: Graph,
+    reference: str | Mapping[str, Any],
+    parent: Node,
+    *,
+    backing: bool = False,
+    probed: bool = False,
+) -> Node:
+    """A child for `parent`: the node named, or a new one from its options.
+
+    :param backing: it is to be a backing file
+    :param probed: whether the driver among its options is but a guess
+    :raises QmpError: QEMU's texts; nothing is left open then
+    """
+    if isinstance(reference, str):
+        return graph.lookup_device_or_node(reference, reference)
+    options = child_options(reference, parent, backing=backing)
+    child = await open_node(graph, options, active=parent.active, given=reference, probed=probed)
+    child.inherits_from = parent
+    child.explicit = reference
+    return child
+
+
+async def open_child(
+    node: Node,
+    name: str,
+    reference: str | Mapping[str, Any],
+    *,
+    role: Role = DATA,
+) -> Node:
+    """Give `node` a child: an existing node by name, or a new one from its options.
+
+    :param role: what it holds, see `qmpd.block.permission_bits`
+    :raises QmpError: it cannot be opened, or its other parents object
+    """
+    child = await open_reference(node.graph, reference, node, backing=bool(role & COW))
+    try:
+        attach_child(node, name, child, role)
+    except BaseException:
+        if child is not node:
+            await unref(child)
+        raise
+    return child
 
 
 def _check_all_used(driver: type[BlockDriver], given: Mapping[str, Any]) -> None:
@@ -157,3 +209,20 @@ def _read_common_options(node: Node, options: Mapping[str, Any], needs_filename:
         raise GenericError(f"The '{driver}' block driver requires a file name")
     node.detect_zeroes = options.get("detect-zeroes", "off")
     check_detect_zeroes(node)
+
+
+class _DetectsZeroes(Protocol):
+    detect_zeroes: str
+    unmap: bool
+
+
+def check_detect_zeroes(node: _DetectsZeroes) -> None:
+    """detect-zeroes=unmap needs discard=unmap.
+
+    :raises GenericError: if discard is not "unmap"
+    """
+    if node.detect_zeroes == "unmap" and not node.unmap:
+        raise GenericError(
+            "setting detect-zeroes to unmap is not allowed without setting discard operation"
+            " to unmap"
+        )

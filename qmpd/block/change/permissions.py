@@ -14,8 +14,7 @@ from qmpd.block.permission_bits import RESIZE, WRITE, WRITE_UNCHANGED, Perm, per
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.model.edge import Edge
-    from qmpd.block.model.node import Node
+    from qmpd.block.model.node import Edge, Node
 
 
 def refresh_permissions(*roots: Node) -> None:
@@ -128,7 +127,7 @@ def _check_parents(node: Node) -> None:
 
 
 def _use(edge: Edge) -> str:
-    user = edge.parent.user_description
+    user = edge.parent_description
     return f"{user} (uses node '{edge.node.node_name}' as '{edge.name}' child)"
 
 

@@ -7,15 +7,17 @@ that were defined inside another one follow it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.qdict import member_order
-from qmpd.block.change.opening import child_options
+from qmpd.block.change.drain import drained
+from qmpd.block.change.opening import check_detect_zeroes, child_options
 from qmpd.block.change.replace import GraphChange
+from qmpd.block.model.data import CacheMode
 from qmpd.block.model.filename import flat_options
-from qmpd.block.model.node import check_detect_zeroes
-from qmpd.block.model.node_io import CacheMode
+from qmpd.block.model.flags import NodeFlags, ReopenState
 from qmpd.block.permission_bits import COW, DATA, FILTERED, PRIMARY, Role
 from qmpd.errors import GenericError
 
@@ -32,67 +34,37 @@ COMMON: Final = frozenset(
 """Options of all nodes that can be changed, or get their default again."""
 
 
-@dataclass
-class NodeFlags:
-    """What the common options say of a node."""
-
-    read_only: bool
-    auto_read_only: bool
-    force_share: bool
-    unmap: bool
-    detect_zeroes: str
-    cache: CacheMode
-    active: bool
-
-    @classmethod
-    def of_options(cls, options: Mapping[str, Any]) -> NodeFlags:
-        """Those that `options` ask for."""
-        cache = options.get("cache", {})
-        return cls(
-            options.get("read-only", False),
-            options.get("auto-read-only", False),
-            options.get("force-share", False),
-            options.get("discard", "ignore") == "unmap",
-            options.get("detect-zeroes", "off"),
-            CacheMode(cache.get("direct", False), cache.get("no-flush", False)),
-            options.get("active", True),
-        )
-
-    @classmethod
-    def of_node(cls, node: Node) -> NodeFlags:
-        """Those that a node has."""
-        return cls(
-            node.read_only,
-            node.auto_read_only,
-            node.force_share,
-            node.unmap,
-            node.detect_zeroes,
-            CacheMode(node.cache.direct, node.cache.no_flush),
-            node.active,
-        )
-
-    def apply(self, node: Node) -> None:
-        """Give them to a node."""
-        node.read_only = self.read_only
-        node.auto_read_only = self.auto_read_only
-        node.force_share = self.force_share
-        node.unmap = self.unmap
-        node.detect_zeroes = self.detect_zeroes
-        node.cache = self.cache
-        node.active = self.active
-
-
-@dataclass
-class ReopenState:
-    """One node on its way to other options; `data` is its driver's own."""
+@dataclass(kw_only=True)
+class _Step(ReopenState):
+    """One node in the queue."""
 
     node: Node
-    options: dict[str, Any]
-    flags: NodeFlags
-    before: NodeFlags
     backing_missing: bool
     explicit: Mapping[str, Any]
-    data: Any = field(default=None)
+
+
+def _flags_of(node: Node) -> NodeFlags:
+    """Those that a node has."""
+    return NodeFlags(
+        node.read_only,
+        node.auto_read_only,
+        node.force_share,
+        node.unmap,
+        node.detect_zeroes,
+        CacheMode(node.cache.direct, node.cache.no_flush),
+        node.active,
+    )
+
+
+def _apply(flags: NodeFlags, node: Node) -> None:
+    """Give them to a node."""
+    node.read_only = flags.read_only
+    node.auto_read_only = flags.auto_read_only
+    node.force_share = flags.force_share
+    node.unmap = flags.unmap
+    node.detect_zeroes = flags.detect_zeroes
+    node.cache = flags.cache
+    node.active = flags.active
 
 
 async def blockdev_reopen(graph: Graph, given: Sequence[Mapping[str, Any]]) -> None:
@@ -101,7 +73,7 @@ async def blockdev_reopen(graph: Graph, given: Sequence[Mapping[str, Any]]) -> N
     :param given: the options of each node, as blockdev-add takes them
     :raises QmpError: QEMU's texts; nothing has changed then
     """
-    queue: list[ReopenState] = []
+    queue: list[_Step] = []
     for options in given:
         name = options.get("node-name")
         if name is None:
@@ -110,21 +82,24 @@ async def blockdev_reopen(graph: Graph, given: Sequence[Mapping[str, Any]]) -> N
         if node is None:
             raise GenericError(f"Failed to find node with node-name='{name}'")
         _enqueue(queue, node, dict(options))
-    await graph.drained(None, reopen_nodes(graph, queue))
+    await drained(graph, None, reopen_nodes(graph, queue))
 
 
-async def reopen_read_only(graph: Graph, node: Node, read_only: bool) -> None:
-    """Make a node read-only or writable, with all else as it is.
+async def set_read_only(node: Node, read_only: bool) -> None:
+    """Make a node read-only, or writable; children that took its mode follow.
 
-    :raises QmpError: it cannot be
+    :raises QmpError: the driver cannot, or somebody needs to write
     """
-    queue: list[ReopenState] = []
+    if read_only == node.read_only:
+        return
+    graph = node.graph
+    queue: list[_Step] = []
     _enqueue(queue, node, {"read-only": read_only}, keep_old=True)
-    await graph.drained(None, reopen_nodes(graph, queue, keep_old=True))
+    await drained(graph, None, reopen_nodes(graph, queue, keep_old=True))
 
 
 def _enqueue(
-    queue: list[ReopenState],
+    queue: list[_Step],
     node: Node,
     options: dict[str, Any],
     *,
@@ -135,11 +110,11 @@ def _enqueue(
         children = {"backing", *node.children}
         old = {name: value for name, value in node.options.items() if name not in children}
         options = old | options
-    state = ReopenState(
-        node,
-        options,
-        NodeFlags.of_options(options),
-        NodeFlags.of_node(node),
+    state = _Step(
+        node=node,
+        options=options,
+        flags=NodeFlags.of_options(options),
+        before=_flags_of(node),
         backing_missing=(node.backing is not None or bool(node.driver.auto_backing_file))
         and "backing" not in options
         and not keep_old,
@@ -193,24 +168,22 @@ def _kept_options(child: Node, parent: Mapping[str, Any], *, backing: bool) -> d
     return kept
 
 
-async def reopen_nodes(
-    graph: Graph, queue: Sequence[ReopenState], *, keep_old: bool = False
-) -> None:
+async def reopen_nodes(graph: Graph, queue: Sequence[_Step], *, keep_old: bool = False) -> None:
     """Change what is in the queue, all or nothing.
 
     :param keep_old: the options are the old ones, but for the mode
     :raises QmpError: QEMU's texts; nothing has changed then
     """
-    change = GraphChange(graph)
-    prepared: list[ReopenState] = []
+    change = GraphChange()
+    prepared: list[_Step] = []
     try:
         for state in queue:
             prepared.append(state)
             await _prepare(graph, state, change)
         for state in queue:
             state.node.reopening = state.node.writable
-            state.flags.apply(state.node)
-            change.undo_with(lambda state=state: state.before.apply(state.node))  # type: ignore[misc]
+            _apply(state.flags, state.node)
+            change.undo_with(partial(_apply, state.before, state.node))
             change.touch(state.node)
         change.settle()
     except BaseException:
@@ -234,7 +207,7 @@ async def reopen_nodes(
     await change.commit()
 
 
-async def _prepare(graph: Graph, state: ReopenState, change: GraphChange) -> None:
+async def _prepare(graph: Graph, state: _Step, change: GraphChange) -> None:
     node, options = state.node, state.options
     _check_flags(state)
     driver = node.driver
@@ -254,7 +227,7 @@ async def _prepare(graph: Graph, state: ReopenState, change: GraphChange) -> Non
         _check_unchanged(node, name, flat[name], old.get(name))
 
 
-def _check_flags(state: ReopenState) -> None:
+def _check_flags(state: _Step) -> None:
     flags, node = state.flags, state.node
     if flags.detect_zeroes == "unmap" and not flags.unmap:
         check_detect_zeroes(flags)
@@ -262,7 +235,7 @@ def _check_flags(state: ReopenState) -> None:
         raise GenericError(f"Can't set node '{node.node_name}' to r/o with copy-on-read enabled")
 
 
-def _check_reset(state: ReopenState) -> None:
+def _check_reset(state: _Step) -> None:
     node = state.node
     given = _flattened(node, state.options, changed=True)
     for name in member_order(_flattened(node, node.options)):
@@ -274,7 +247,7 @@ def _check_reset(state: ReopenState) -> None:
             raise GenericError(f"Option '{name}' cannot be reset to its default value")
 
 
-def _change_child(graph: Graph, state: ReopenState, name: str, change: GraphChange) -> None:
+def _change_child(graph: Graph, state: _Step, name: str, change: GraphChange) -> None:
     """Replace a child by another node, where the options say so."""
     node = state.node
     if name not in state.options or isinstance(state.options[name], Mapping):

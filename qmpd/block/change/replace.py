@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.closing import release
+from qmpd.block.change.edges import add_parent, check_child, link, remove_parent, unlink
 from qmpd.block.change.permissions import refresh_permissions
-from qmpd.block.model.edge import Edge
+from qmpd.block.model.node import Edge
 from qmpd.block.permission_bits import COW, FILTERED, PRIMARY, Role
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
 
 
 class GraphChange:
     """Steps that were taken and can be undone."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    def __init__(self) -> None:
         self._undo: list[Callable[[], None]] = []
         self._touched: dict[Node, None] = {}
         self._left: dict[Node, None] = {}
@@ -34,10 +34,10 @@ class GraphChange:
 
         :raises GenericError: that would be a cycle, or the child is inactive
         """
-        parent.check_child(name, child)
-        edge = Edge(name, parent, child, role)
-        parent.link(edge)
-        self._undo.append(lambda: parent.unlink(edge))
+        check_child(parent, name, child)
+        edge = Edge.child(name, parent, child, role)
+        link(parent, edge)
+        self._undo.append(lambda: unlink(parent, edge))
         self._touch(parent, child)
         return edge
 
@@ -45,11 +45,11 @@ class GraphChange:
         """Take a child from its parent, a node."""
         parent, child = edge.parent_node, edge.node
         assert parent is not None
-        parent.unlink(edge)
+        unlink(parent, edge)
         child.hold()
 
         def undo() -> None:
-            parent.link(edge)
+            link(parent, edge)
             child.unhold()
 
         self._undo.append(undo)
@@ -93,7 +93,7 @@ class GraphChange:
         self._undo.clear()
         left, self._left = self._left, {}
         for node in left:
-            await self._graph.release(node)
+            await release(node)
 
     def touch(self, node: Node) -> None:
         """Have the permissions of `node` worked out anew, too."""
@@ -118,13 +118,13 @@ def _move(edge: Edge, node: Node) -> None:
     parent = edge.parent_node
     if parent is not None:
         # The child counts as the parent's newest then.
-        parent.unlink(edge)
+        unlink(parent, edge)
         edge.node = node
-        parent.link(edge)
+        link(parent, edge)
         return
-    edge.node.remove_parent(edge)
+    remove_parent(edge)
     edge.node = node
-    node.add_parent(edge)
+    add_parent(edge)
 
 
 def replace_parents(change: GraphChange, old: Node, new: Node) -> None:
@@ -134,7 +134,7 @@ def replace_parents(change: GraphChange, old: Node, new: Node) -> None:
     """
     own = set(_edges_below(new))
     for edge in list(old.parents):
-        if edge.parent.stays_at_node or edge in own:
+        if edge.kind.stays_at_node or edge in own:
             continue
         if edge.frozen:
             raise GenericError(f"Cannot change '{edge.name}' link to '{old.node_name}'")
@@ -151,12 +151,12 @@ def _edges_below(node: Node) -> Iterator[Edge]:
                 stack.append(edge.node)
 
 
-def replace_node(graph: Graph, old: Node, new: Node) -> GraphChange:
+def replace_node(old: Node, new: Node) -> GraphChange:
     """`new` takes the place of `old` (bdrv_replace_node).
 
     :raises QmpError: somebody objects; nothing has changed then
     """
-    change = GraphChange(graph)
+    change = GraphChange()
     try:
         replace_parents(change, old, new)
     except BaseException:
@@ -165,12 +165,12 @@ def replace_node(graph: Graph, old: Node, new: Node) -> GraphChange:
     return change.settle()
 
 
-def append(graph: Graph, new: Node, old: Node) -> GraphChange:
+def append(new: Node, old: Node) -> GraphChange:
     """`new` takes the place of `old` and has it as its backing or filtered child (bdrv_append).
 
     :raises QmpError: somebody objects; nothing has changed then
     """
-    change = GraphChange(graph)
+    change = GraphChange()
     is_filter = new.driver_class.is_filter
     name = "file" if is_filter and not new.driver_class.filtered_child_is_backing else "backing"
     try:
@@ -184,12 +184,12 @@ def append(graph: Graph, new: Node, old: Node) -> GraphChange:
     return change.settle()
 
 
-def set_backing(graph: Graph, node: Node, backing: Node | None) -> GraphChange:
+def set_backing(node: Node, backing: Node | None) -> GraphChange:
     """Give `node` another backing file, or none (bdrv_set_backing_hd).
 
     :raises QmpError: it cannot have one, a job relies on the link, or somebody objects
     """
-    change = GraphChange(graph)
+    change = GraphChange()
     present = node.children.get("backing")
     try:
         if present is not None and present.frozen:
@@ -213,12 +213,12 @@ def set_backing(graph: Graph, node: Node, backing: Node | None) -> GraphChange:
     return change.settle()
 
 
-def remove_filter(graph: Graph, node: Node) -> GraphChange:
+def remove_filter(node: Node) -> GraphChange:
     """What a filter filters takes its place again (bdrv_drop_filter).
 
     :raises QmpError: somebody objects
     """
-    change = GraphChange(graph)
+    change = GraphChange()
     edge = next(e for e in node.children.values() if e.role & (FILTERED | COW))
     try:
         replace_parents(change, node, edge.node)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import string
 from typing import TYPE_CHECKING, Final
 
+from qmpd.block.change.opening import open_node
+from qmpd.block.change.reopen import set_read_only
+from qmpd.block.change.replace import append
 from qmpd.block.model.driver_table import find_driver
 
 if TYPE_CHECKING:
@@ -35,9 +38,9 @@ async def add_temporary_overlay(graph: Graph, node: Node, *, read_only: bool) ->
             graph, {"driver": "qcow2", "file": file, "size": node.length}
         )
         options = {"driver": "qcow2", "file": file, "backing": None, "cache": {"no-flush": True}}
-        overlay = await graph.open(options)
+        overlay = await open_node(graph, options)
         if read_only:
-            await overlay.set_read_only(True)
+            await set_read_only(overlay, True)
     overlay.options.pop("backing", None)
-    await graph.append(overlay, node).commit()
+    await append(overlay, node).commit()
     return overlay

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from qmpd.block.change.closing import unref
+from qmpd.block.change.drain import drained
+from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.permissions import refresh_permissions
-from qmpd.block.io.throttle_group import ThrottleMember
-from qmpd.block.io.throttle_limits import ThrottleConfig
-from qmpd.block.model.edge import Edge
-from qmpd.block.model.node import Node
+from qmpd.block.io.stats import HARNESS_LATENCY, BlockAcctStats
+from qmpd.block.model.node import Edge, Node
+from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.block.permission_bits import ALL, NOTHING, PRIMARY, WRITE, WRITE_UNCHANGED, Perm
+from qmpd.block.throttle.group import ThrottleMember
+from qmpd.block.throttle.limits import ThrottleConfig
 from qmpd.errors import BlockIOError
 from qmpd.loop.clock import Waiter
 
@@ -37,10 +41,6 @@ class BlockBackend:
         pauses once they have ended
     :raises GenericError: the node's other parents object
     """
-
-    is_node: ClassVar[bool] = False
-    is_backend: ClassVar[bool] = True
-    stays_at_node: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -67,7 +67,10 @@ class BlockBackend:
         """What the device does about requests that fail: report, ignore, stop or enospc."""
         self._keeps_io_status = False
         self._io_status = "ok"
-        self.stats = graph.new_stats()
+        clocks = graph.services.clocks
+        self.stats = BlockAcctStats(
+            clocks.accounting.now, None if clocks.harness is None else HARNESS_LATENCY
+        )
         self.root: Edge | None = None
         self.perm = perm
         self.shared = shared
@@ -104,12 +107,14 @@ class BlockBackend:
 
         :raises GenericError: the node's other parents object
         """
-        root = Edge("root", self, node, PRIMARY, self.perm, self.shared)
-        node.add_parent(root)
+        root = Edge(
+            "root", CHILD_ROOT, node, user=self, role=PRIMARY, perm=self.perm, shared=self.shared
+        )
+        add_parent(root)
         try:
             refresh_permissions(node)
         except BaseException:
-            node.remove_parent(root)
+            remove_parent(root)
             raise
         self.root = root
 
@@ -118,7 +123,7 @@ class BlockBackend:
         if self.root is None:
             return None
         node = self.root.node
-        node.remove_parent(self.root)
+        remove_parent(self.root)
         self.root = None
         refresh_permissions(node)
         return node
@@ -129,7 +134,7 @@ class BlockBackend:
         node = self.remove_node()
         self.graph.forget_backend(self)
         if node is not None:
-            await self.graph.unref(node)
+            await unref(node)
 
     # Its device
 
@@ -274,7 +279,7 @@ class BlockBackend:
 
     async def drained(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` while no other request is under way in the graph."""
-        return await self.graph.drained(None, work)
+        return await drained(self.graph, None, work)
 
     # Limits
 

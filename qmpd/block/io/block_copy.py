@@ -18,7 +18,7 @@ from qmpd.loop.clock import Waiter
 from qmpd.loop.request_time import request_time
 
 if TYPE_CHECKING:
-    from qmpd.block.model.driver import BlockStatus
+    from qmpd.block.model.data import BlockStatus
     from qmpd.block.model.node import Node
 
 DEFAULT_CLUSTER: Final = 65536

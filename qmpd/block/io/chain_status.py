@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qmpd.block.model.driver import BlockStatus
+from qmpd.block.model.data import BlockStatus
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node

@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from qmpd.block.change.closing import release
+from qmpd.block.change.insert import drop_filter, insert_filter
+from qmpd.block.change.reopen import set_read_only
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.blockers import Op
 from qmpd.block.permission_bits import ALL, RESIZE, WRITE, Perm
@@ -34,7 +37,7 @@ async def commit_image(node: Node) -> None:
     was_read_only = backing.read_only
     if was_read_only:
         try:
-            await backing.set_read_only(False)
+            await set_read_only(backing, False)
         except QmpError:
             raise BlockIOError(errno.EACCES) from None
     try:
@@ -42,7 +45,7 @@ async def commit_image(node: Node) -> None:
     finally:
         if was_read_only:
             with suppress(QmpError):
-                await backing.set_read_only(True)
+                await set_read_only(backing, True)
 
 
 async def _commit(node: Node, backing: Node) -> None:
@@ -86,16 +89,15 @@ async def _using(node: Node, perm: Perm) -> AsyncIterator[BlockBackend]:
 @asynccontextmanager
 async def _filtered(backing: Node) -> AsyncIterator[None]:
     """Let the images over `backing` not mind that it is written to."""
-    graph = backing.graph
     backing.hold()
     try:
-        above = await graph.insert_filter(backing, {"driver": "commit_top"})
+        above = await insert_filter(backing, {"driver": "commit_top"})
         above.hold()
         above.implicit = True
         try:
             yield
         finally:
-            await graph.drop_filter(above)
-            await graph.release(above)
+            await drop_filter(above)
+            await release(above)
     finally:
         backing.unhold()

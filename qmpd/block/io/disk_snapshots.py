@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.block.permission_bits import DATA, FILTERED, METADATA
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
@@ -63,7 +64,7 @@ def takes_part(node: Node) -> bool:
     """Whether a disk that nobody named has to have a snapshot for it to be complete."""
     if node.read_only:
         return False
-    return not node.parents or any(edge.parent.is_backend for edge in node.parents)
+    return not node.parents or any(edge.kind is CHILD_ROOT for edge in node.parents)
 
 
 class SnapshotGroup:

@@ -6,8 +6,11 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.change.drain import drained
+from qmpd.block.change.reopen import set_read_only
 from qmpd.block.io.disk_snapshots import snapshot_holder, snapshot_list
 from qmpd.block.model.blockers import Op
+from qmpd.block.model.graph import lookup_root
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ async def delete_internal(
 
     :raises QmpError: QEMU's texts
     """
-    node = graph.lookup_root(device)
+    node = lookup_root(graph, device)
     if ident is None and name is None:
         raise GenericError("Name or id must be provided")
     node.check_operation(Op.INTERNAL_SNAPSHOT_DELETE)
@@ -42,7 +45,7 @@ async def delete_internal(
             f"Snapshot with id '{'null' if ident is None else ident}' and name"
             f" '{'null' if name is None else name}' does not exist on device '{device}'"
         )
-    await graph.drained([node], holder.driver.snapshot_delete(ident, name))
+    await drained(graph, [node], holder.driver.snapshot_delete(ident, name))
     return found
 
 
@@ -53,7 +56,7 @@ async def change_backing_file(
 
     :raises QmpError: QEMU's texts
     """
-    node = graph.lookup_root(device)
+    node = lookup_root(graph, device)
     image = graph.lookup_device_or_node(None, image_node_name)
     if image.backing_chain_next is None:
         raise GenericError("not allowing backing file change on an image without a backing file")
@@ -62,13 +65,13 @@ async def change_backing_file(
         raise GenericError(f"'{device}' and image file are not in the same chain")
     was_read_only = image.read_only
     if was_read_only:
-        await image.set_read_only(False)
+        await set_read_only(image, False)
     failure: BlockIOError | None = None
     try:
         await image.driver.change_backing_file(backing_file, image.driver.format_name)
     except BlockIOError as error:
         failure = error
     if was_read_only:
-        await image.set_read_only(True)
+        await set_read_only(image, True)
     if failure is not None:
         raise failure.prefixed(f"Could not change backing file to '{backing_file}': ")

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
-
-from qmpd.errors import GenericError
-
-if TYPE_CHECKING:
-    from qmpd.block.io.stats import BlockAcctStats
+from collections.abc import Sequence
+from typing import Any, Final
 
 HISTOGRAMS: Final = (
     ("rd", "boundaries-read", "read"),
@@ -43,23 +38,3 @@ class LatencyHistogram:
     def info(self) -> dict[str, Any]:
         """BlockLatencyHistogramInfo."""
         return {"boundaries": self.boundaries, "bins": self.bins}
-
-
-def set_histograms(stats: BlockAcctStats, arguments: Mapping[str, Any]) -> None:
-    """Command block-latency-histogram-set; without boundaries nothing is collected any more.
-
-    :param arguments: as they came
-    :raises GenericError: boundaries do not rise; those set before it are kept
-    """
-    if not any(name.startswith("boundaries") for name in arguments):
-        stats.histograms.clear()
-        return
-    common = arguments.get("boundaries")
-    for kind, argument, what in HISTOGRAMS:
-        boundaries = arguments.get(argument, common)
-        if boundaries is None:
-            continue
-        try:
-            stats.histograms[kind] = LatencyHistogram(boundaries)
-        except ValueError:
-            raise GenericError(f"Device '{arguments['id']}' set {what} boundaries fail") from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.closing import unref
+from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError
 
@@ -80,11 +82,11 @@ async def remove_medium(backend: BlockBackend, name: str) -> None:
     if node is None:
         return
     node.check_operation(Op.EJECT)
-    await backend.graph.drained_begin(node)
+    await drained_begin(node)
     backend.read_only = node.read_only
     backend.remove_node()
-    backend.graph.drained_end(node)
-    await backend.graph.unref(node)
+    drained_end(node)
+    await unref(node)
     if not backend.has_tray:
         change_media(backend, load=False)
 

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from qmpd.errors import BlockIOError
 
-if TYPE_CHECKING:
-    from qmpd.block.model.node import Node
+
+class _Driver(Protocol):
+    @property
+    def can_write_zeroes(self) -> bool: ...
+    async def pread(self, offset: int, length: int) -> bytes: ...
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None: ...
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None: ...
 
 
-async def read_copying(node: Node, offset: int, length: int, *, prefetch: bool = False) -> bytes:
+class Copying(Protocol):
+    """A node, as far as it is needed here."""
+
+    length: int
+
+    @property
+    def driver(self) -> _Driver: ...
+    def round_to_subclusters(self, offset: int, length: int) -> tuple[int, int]: ...
+    def debug_event(self, name: str) -> None: ...
+    async def is_allocated(self, offset: int, length: int) -> tuple[bool, int]: ...
+
+
+async def read_copying(node: Copying, offset: int, length: int, *, prefetch: bool = False) -> bytes:
     """Read an area of `node`; what it has not got itself is written to it on the way.
 
     The disk stays what it was: dirty bitmaps are not marked.
@@ -41,7 +58,7 @@ async def read_copying(node: Node, offset: int, length: int, *, prefetch: bool =
     return data + bytes(length - len(data))
 
 
-async def _copy_up(node: Node, offset: int, length: int) -> bytes:
+async def _copy_up(node: Copying, offset: int, length: int) -> bytes:
     data = await node.driver.pread(offset, length)
     node.debug_event("cor_write")
     if node.driver.can_write_zeroes and data.count(0) == length:

@@ -74,7 +74,7 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
             options |= {key: flat[key] for key in _kept_order(node, flat)}
     overridden = backing_overridden(node, names)
     if driver.lists_children:
-        children = [full_options(edge.node, names) for edge in driver.listed_children()]
+        children = [full_options(child, names) for child in driver.listed_children()]
         return options | {"children": children}
     for name, edge in node.children.items():
         if name != "backing" or overridden or driver.filtered_child_is_backing:

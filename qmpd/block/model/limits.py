@@ -8,14 +8,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from qmpd.base.sizes import REQUEST_MAX_BYTES
 from qmpd.errors import BlockIOError
 from qmpd.loop.clock import Waiter
-
-if TYPE_CHECKING:
-    from qmpd.block.model.node_io import NodeIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,30 @@ class RequestTracker:
         area[2].wake()
 
 
+class _Driver(Protocol):
+    def zeroes_without_fallback(self) -> bool: ...
+    async def pread(self, offset: int, length: int) -> bytes: ...
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None: ...
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None: ...
+    async def pdiscard(self, offset: int, length: int) -> None: ...
+
+
+class Limited(Protocol):
+    """A node, as far as it is needed here."""
+
+    tracker: RequestTracker
+
+    @property
+    def driver(self) -> _Driver: ...
+    def debug_event(self, name: str) -> None: ...
+    async def pass_write(
+        self, offset: int, data: bytes | memoryview, most: int, *, fua: bool
+    ) -> None: ...
+    async def pass_zeroes(
+        self, offset: int, length: int, may_unmap: bool, no_fallback: bool
+    ) -> None: ...
+
+
 def _chain(before: Waiter, after: Waiter) -> None:
     """Wake `after`, and whoever was to be woken already, when `before` is."""
     earlier = before.callback
@@ -82,7 +103,7 @@ def _pieces(offset: int, length: int, most: int) -> Iterator[tuple[int, int]]:
         offset, length = offset + size, length - size
 
 
-async def read(node: NodeIO, limits: BlockLimits, offset: int, length: int) -> bytes:
+async def read(node: Limited, limits: BlockLimits, offset: int, length: int) -> bytes:
     """Read an area of any alignment, in as many requests as it takes."""
     align = limits.request_alignment
     start = offset // align * align
@@ -94,7 +115,7 @@ async def read(node: NodeIO, limits: BlockLimits, offset: int, length: int) -> b
 
 
 async def write(
-    node: NodeIO, limits: BlockLimits, offset: int, data: bytes | memoryview, *, fua: bool
+    node: Limited, limits: BlockLimits, offset: int, data: bytes | memoryview, *, fua: bool
 ) -> None:
     """Write an area of any alignment: what surrounds it is read and written again."""
     align = limits.request_alignment
@@ -111,7 +132,7 @@ async def write(
 
 
 async def _around(
-    node: NodeIO, limits: BlockLimits, start: int, end: int, offset: int, length: int
+    node: Limited, limits: BlockLimits, start: int, end: int, offset: int, length: int
 ) -> tuple[bytes, bytes]:
     """What is around an area in its first and its last block; one read does if these are all."""
     align = limits.request_alignment
@@ -134,7 +155,7 @@ async def _around(
     return before, behind
 
 
-def _tell(node: NodeIO, first: str, has_first: bool, second: str, has_second: bool) -> None:
+def _tell(node: Limited, first: str, has_first: bool, second: str, has_second: bool) -> None:
     if has_first:
         node.debug_event(first)
     if has_second:
@@ -142,7 +163,7 @@ def _tell(node: NodeIO, first: str, has_first: bool, second: str, has_second: bo
 
 
 async def write_zeroes(
-    node: NodeIO,
+    node: Limited,
     limits: BlockLimits,
     offset: int,
     length: int,
@@ -176,7 +197,7 @@ async def write_zeroes(
 
 
 async def write_aligned_zeroes(
-    node: NodeIO,
+    node: Limited,
     limits: BlockLimits,
     offset: int,
     length: int,
@@ -211,7 +232,7 @@ async def write_aligned_zeroes(
         offset += size
 
 
-async def discard(node: NodeIO, limits: BlockLimits, offset: int, length: int) -> None:
+async def discard(node: Limited, limits: BlockLimits, offset: int, length: int) -> None:
     """Discard an area, cut where the driver wants it; parts that it cannot discard stay.
 
     :raises BlockIOError: the driver fails

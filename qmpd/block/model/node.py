@@ -1,48 +1,86 @@
-"""A node of the block graph (QEMU's BlockDriverState): where it stands, and its state."""
+"""A node of the block graph (QEMU's BlockDriverState) and the edges between nodes (BdrvChild)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from qmpd.block.change import drain
-from qmpd.block.change.permissions import refresh_permissions
-from qmpd.block.model.blockers import BACKING_ALLOWS, Blocker, Blockers, Op
-from qmpd.block.model.edge import Edge
-from qmpd.block.model.node_io import MAXIMUM_LENGTH, CacheMode, NodeIO
+from qmpd.block.model.blockers import Blocker, Blockers, Op
+from qmpd.block.model.node_io import NodeIO
+from qmpd.block.model.parent import CHILD_OF_BDS, ChildClass, Parent
 from qmpd.block.permission_bits import (
     ALL,
     COW,
-    DATA,
     FILTERED,
+    NO_ROLE,
     NOTHING,
     PRIMARY,
     Perm,
     Permissions,
     Role,
 )
-from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.model.driver import BlockDriver
-    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.interface import DriverInterface
+    from qmpd.block.model.table import NodeTable
+
+
+@dataclass(slots=True, eq=False)
+class Edge:
+    """A parent's hold on a node.
+
+    `name` is the child's name there, `kind` says who the parent is: a node (`parent_node`) or a
+    backend or job (`user`).  `role` is what the child holds for a parent node, `perm` and
+    `shared` what the parent does and lets others do.  `frozen`: a job relies on the link.
+    `quiesced`: the parent was told of a drained section.
+    """
+
+    name: str
+    kind: ChildClass
+    node: Node
+    parent_node: Node | None = None
+    user: Parent | None = None
+    role: Role = NO_ROLE
+    perm: Perm = NOTHING
+    shared: Perm = ALL
+    frozen: bool = False
+    quiesced: bool = False
+
+    @classmethod
+    def child(cls, name: str, parent: Node, node: Node, role: Role) -> Edge:
+        """A child of another node."""
+        return cls(name, CHILD_OF_BDS, node, parent_node=parent, role=role)
+
+    @property
+    def parent(self) -> object:
+        """Whoever holds the node."""
+        return self.user if self.parent_node is None else self.parent_node
+
+    @property
+    def parent_description(self) -> str:
+        """How permission conflicts call the parent (``get_parent_desc``)."""
+        if self.parent_node is not None:
+            return f"node '{self.parent_node.node_name}'"
+        return "" if self.user is None else self.user.user_description
 
 
 class Node(NodeIO):
-    """One node. Made by `Graph.open`; reading and writing are in `NodeIO`.
+    """One node, made by `qmpd.block.change.opening`; reading and writing are in `NodeIO`.
 
     :param driver_class: what serves it
     :param options: all its options, as blockdev-add takes them
     """
 
-    is_node: ClassVar[bool] = True
-    is_backend: ClassVar[bool] = False
-    stays_at_node: ClassVar[bool] = False
-
     def __init__(
-        self, graph: Graph, driver_class: type[BlockDriver], options: Mapping[str, Any]
+        self,
+        graph: NodeTable[Node],
+        driver_class: type[DriverInterface[Node]],
+        options: Mapping[str, Any],
     ) -> None:
-        super().__init__(graph)
+        super().__init__(graph.services)
+        self.graph = graph
+        self.driver: DriverInterface[Node] = None  # type: ignore[assignment]  # set while opened
         self.node_name = ""
         self.options = dict(options)
         self.explicit: Mapping[str, Any] = self.options
@@ -68,7 +106,8 @@ class Node(NodeIO):
         """The node inside whose options this one was defined."""
         self._holds = 0
         self.blockers = Blockers()
-        self._backing_blocker: Blocker | None = None
+        self.backing_blocker: Blocker | None = None
+        """What keeps its backing file from being used otherwise."""
 
     def __repr__(self) -> str:
         return f"<Node {self.node_name!r}>"
@@ -124,11 +163,6 @@ class Node(NodeIO):
         return self.device_name or self.node_name
 
     @property
-    def user_description(self) -> str:
-        """How permission conflicts call this node as somebody's parent."""
-        return f"node '{self.node_name}'"
-
-    @property
     def writable(self) -> bool:
         """Whether it may be written: neither read-only nor inactive."""
         return not self.read_only and self.active
@@ -138,7 +172,7 @@ class Node(NodeIO):
         return bool(self.parents) or self.monitor_owned or self._holds > 0
 
     def hold(self) -> None:
-        """Keep it open for a while; `Graph.release` is the end of that."""
+        """Keep it open for a while; `qmpd.block.change.closing.release` is the end of that."""
         self._holds += 1
 
     @property
@@ -165,115 +199,7 @@ class Node(NodeIO):
         wanted = self.driver_class.child_permissions(self, edge.role, perm, shared)
         return (wanted[0], ALL) if edge.node.force_share else wanted
 
-    # Children
-
-    async def open_child(
-        self,
-        name: str,
-        reference: str | Mapping[str, Any],
-        *,
-        backing: bool = False,
-        role: Role | None = None,
-    ) -> Node:
-        """Attach a child: an existing node by name, or a new one from its options.
-
-        :param backing: it is a backing child: read-only unless it says otherwise
-        :param role: what it holds, see `qmpd.block.permission_bits`; data if absent
-        :raises QmpError: it cannot be opened, or its other parents object
-        """
-        if role is None:
-            role = COW if backing else DATA
-        child = await self.graph.open_reference(reference, self, backing=bool(role & COW))
-        try:
-            self.attach(name, child, role)
-        except BaseException:
-            if child is not self:
-                await self.graph.unref(child)
-            raise
-        return child
-
-    def attach(self, name: str, child: Node, role: Role) -> Edge:
-        """Make `child` this node's child called `name`.
-
-        :raises GenericError: that is a cycle, the child is inactive, or its parents object
-        """
-        self.check_child(name, child)
-        edge = Edge(name, self, child, role)
-        self.link(edge)
-        try:
-            refresh_permissions(*_concerned(self, child))
-        except BaseException:
-            self.unlink(edge)
-            raise
-        return edge
-
-    def check_child(self, name: str, child: Node) -> None:
-        """Whether `child` could be a child, as far as the two of them are concerned.
-
-        :raises GenericError: that is a cycle, or the child is inactive
-        """
-        if self.is_below(child):
-            raise GenericError(
-                f"Making '{child.node_name}' a {name} child of '{self.node_name}'"
-                " would create a cycle"
-            )
-        if self.active and not child.active:
-            raise GenericError(
-                f"Inactive '{child.node_name}' can't be a {name} child of active '{self.node_name}'"
-            )
-
-    def link(self, edge: Edge) -> None:
-        """Make the node of `edge` a child, without a look at permissions."""
-        self.children[edge.name] = edge
-        edge.node.add_parent(edge)
-        if edge.role & COW:
-            self._backing_blocker = Blocker(
-                f"node is used as backing hd of '{self.device_or_node_name}'", BACKING_ALLOWS
-            )
-            edge.node.blockers.add(self._backing_blocker)
-
-    def unlink(self, edge: Edge) -> None:
-        """Undo `link`."""
-        del self.children[edge.name]
-        edge.node.remove_parent(edge)
-        if edge.role & COW and self._backing_blocker is not None:
-            edge.node.blockers.remove(self._backing_blocker)
-            self._backing_blocker = None
-
-    def add_parent(self, edge: Edge) -> None:
-        """Let `edge` hold this node, without a look at permissions."""
-        self.parents.insert(0, edge)
-        drain.joined(edge)
-
-    def remove_parent(self, edge: Edge) -> None:
-        """Undo `add_parent`."""
-        self.parents.remove(edge)
-        drain.left(edge)
-
-    def refresh_permissions(self) -> None:
-        """Work out anew what is asked of the children.
-
-        :raises QmpError: somebody objects; nothing has changed then
-        """
-        refresh_permissions(self)
-
-    def release(self, name: str) -> Node:
-        """Let go of child `name`, without closing it; returns it."""
-        edge = self.children[name]
-        self.unlink(edge)
-        refresh_permissions(edge.node)
-        return edge.node
-
-    async def detach(self, name: str) -> None:
-        """Let go of child `name`; it is closed if nothing else holds it."""
-        await self.graph.unref(self.release(name))
-
     # The chain below
-
-    @property
-    def name(self) -> str:
-        """A node is no backend, and has no name as one."""
-        return ""
 
     @property
     def backing_chain_next(self) -> Node | None:
@@ -352,12 +278,6 @@ class Node(NodeIO):
         """Whether zeroes may be written by giving space back."""
         return self.unmap and self.driver.zeroes_may_unmap()
 
-    def round_to_subclusters(self, offset: int, length: int) -> tuple[int, int]:
-        """The area grown to whole units of allocation."""
-        size = self.driver.subcluster_size() or 1
-        start = offset // size * size
-        return start, -(-(offset + length) // size) * size - start
-
     def is_below(self, node: Node) -> bool:
         """Whether this node is `node`, or stands somewhere below it."""
         seen, stack = {node}, [node]
@@ -371,17 +291,7 @@ class Node(NodeIO):
                     stack.append(edge.node)
         return False
 
-    # State
-
-    async def set_read_only(self, read_only: bool) -> None:
-        """Make the node read-only, or writable; children that took its mode follow.
-
-        :raises QmpError: the driver cannot, or somebody needs to write
-        """
-        from qmpd.block.change.reopen import reopen_read_only
-
-        if read_only != self.read_only:
-            await reopen_read_only(self.graph, self, read_only)
+    # Use
 
     def check_operation(self, operation: Op) -> None:
         """Whether an operation may be done now.
@@ -389,28 +299,3 @@ class Node(NodeIO):
         :raises GenericError: something blocks it
         """
         self.blockers.check(operation, self.device_or_node_name)
-
-
-def _concerned(parent: Node, child: Node) -> tuple[Node, ...]:
-    """The nodes whose permissions a new edge between them may change."""
-    return (parent, child) if child.driver_class.depends_on_parents else (parent,)
-
-
-class _DetectsZeroes(Protocol):
-    detect_zeroes: str
-    unmap: bool
-
-
-def check_detect_zeroes(node: _DetectsZeroes) -> None:
-    """detect-zeroes=unmap needs discard=unmap.
-
-    :raises GenericError: where it has it not
-    """
-    if node.detect_zeroes == "unmap" and not node.unmap:
-        raise GenericError(
-            "setting detect-zeroes to unmap is not allowed without setting discard operation"
-            " to unmap"
-        )
-
-
-__all__ = ["MAXIMUM_LENGTH", "CacheMode", "Node", "check_detect_zeroes"]

@@ -7,13 +7,13 @@ bitmaps, whether it succeeded or not.  Nothing here suspends unless the driver d
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from qmpd.base.sizes import SECTOR
 from qmpd.block.model import limits
 from qmpd.block.model.copy_on_read import read_copying
-from qmpd.block.model.driver import BlockStatus
+from qmpd.block.model.data import BlockStatus, CacheMode
 from qmpd.block.model.limits import BlockLimits, RequestTracker
 from qmpd.block.permission_bits import COW, DATA, FILTERED, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError
@@ -21,10 +21,8 @@ from qmpd.loop.clock import Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.bits.bitmap import DirtyBitmap
-    from qmpd.block.model.driver import BlockDriver
-    from qmpd.block.model.edge import Edge
-    from qmpd.block.model.graph import Graph
-    from qmpd.block.model.node import Node
+    from qmpd.block.model.data import Above, Below, Data
+    from qmpd.block.model.services import Services
 
 MAXIMUM_LENGTH: Final = (2**63 - 1) & ~((1 << 30) - 1)
 """Longest node, bytes (QEMU's BDRV_MAX_LENGTH)."""
@@ -34,25 +32,16 @@ _BOUNCE: Final = 1 << 20
 _ZEROES: Final = memoryview(bytes(_BOUNCE))
 
 
-@dataclass(slots=True)
-class CacheMode:
-    """How host caches are used: `direct` bypasses them, `no_flush` ignores flushes."""
-
-    direct: bool = False
-    no_flush: bool = False
-
-
 class NodeIO:
     """What a node needs to be read and written; `Node` adds its place in the graph."""
 
-    children: dict[str, Edge]
-    parents: list[Edge]
+    driver: Data
+    children: Mapping[str, Below]
+    parents: Sequence[Above]
     node_name: str
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.services = graph.services
-        self.driver: BlockDriver = None  # type: ignore[assignment]  # set while it is opened
+    def __init__(self, services: Services) -> None:
+        self.services = services
         self.bitmaps: list[DirtyBitmap] = []
         """Its dirty bitmaps, the newest first."""
         self.read_only = False
@@ -112,7 +101,7 @@ class NodeIO:
 
     async def _read_specially(self, offset: int, length: int) -> bytes:
         if self.copy_on_read:
-            return await read_copying(cast("Node", self), offset, length)
+            return await read_copying(self, offset, length)
         assert self.limits is not None
         return await limits.read(self, self.limits, offset, length)
 
@@ -121,7 +110,7 @@ class NodeIO:
         _check_request(offset, length)
         self.in_flight += 1
         try:
-            return await read_copying(cast("Node", self), offset, length, prefetch=prefetch)
+            return await read_copying(self, offset, length, prefetch=prefetch)
         finally:
             self.request_ended()
 
@@ -135,6 +124,12 @@ class NodeIO:
         """Whether this node, not its backing, holds the area, and for how many bytes."""
         status = await self.block_status(offset, length)
         return status.allocated, status.length
+
+    def round_to_subclusters(self, offset: int, length: int) -> tuple[int, int]:
+        """The area grown to whole units of allocation."""
+        size = self.driver.subcluster_size() or 1
+        start = offset // size * size
+        return start, -(-(offset + length) // size) * size - start
 
     # Writing
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.io.backends import backends
 from qmpd.block.permission_bits import NAMES
 
 if TYPE_CHECKING:
-    from qmpd.block.model.edge import Edge
     from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Edge
 
 
 def _names(permissions: int) -> list[str]:
@@ -53,7 +54,7 @@ def debug_graph(graph: Graph, jobs: Iterable[tuple[str, list[Edge], object]]) ->
     :param jobs: id, edges from the newest on, and the job itself, the newest job first
     """
     listing = _Listing()
-    for backend in graph.all_backends:
+    for backend in backends(graph):
         name = backend.name or backend.device_id or ""
         listing.add_node(backend, "block-backend", name)
         if backend.root is not None:

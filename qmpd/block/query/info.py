@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.io.backends import shown_backends
 from qmpd.block.io.disk_snapshots import snapshot_list
-from qmpd.block.io.throttle_limits import BUCKETS
 from qmpd.block.model.filename import Names, filename
+from qmpd.block.throttle.limits import BUCKETS
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
@@ -149,7 +150,7 @@ async def block_info(backend: BlockBackend) -> dict[str, Any]:
 
 async def query_block(graph: Graph) -> list[dict[str, Any]]:
     """Command query-block: every backend with a name or a device, in the order they were made."""
-    return [await block_info(backend) for backend in graph.shown_backends()]
+    return [await block_info(backend) for backend in shown_backends(graph)]
 
 
 async def query_named_block_nodes(graph: Graph, *, flat: bool) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.bits.successor import abdicate, reclaim
+from qmpd.block.change.closing import release
+from qmpd.block.change.insert import drop_filter
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
 from qmpd.block.io.block_copy import MAX_WORKERS, BlockCopyState, CopyFailed
 from qmpd.errors import BlockIOError
@@ -265,10 +267,10 @@ class BackupJob(BlockJob):
 
     async def clean(self) -> None:
         """See `Job.clean`: the filter goes."""
-        graph, top = self.top.graph, self.top
+        top = self.top
         self.copy.on_progress = self.copy.on_remaining = None
         top.hold()
         await self.let_others_on()
         await self.free_nodes()
-        await graph.drop_filter(top)
-        await graph.release(top)
+        await drop_filter(top)
+        await release(top)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qmpd.base.sizes import INT_MAX
 from qmpd.block.bits.rules import check, find
 from qmpd.block.bits.successor import create_successor, reclaim
+from qmpd.block.change.insert import drop_filter, insert_node
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
 from qmpd.block.model.blockers import Op
 from qmpd.block.permission_bits import ALL, NOTHING
@@ -134,7 +135,6 @@ async def _create(
     plan: BackupPlan,
     txn: JobTxn | None,
 ) -> BackupJob:
-    graph = source.graph
     top = await _insert_filter(source, target, options)
     try:
         assert isinstance(top.driver, CopyBeforeWrite)
@@ -152,7 +152,7 @@ async def _create(
             job.fail_creation()
             raise
     except BaseException:
-        await graph.drop_filter(top)
+        await drop_filter(top)
         raise
     return job
 
@@ -168,4 +168,4 @@ async def _insert_filter(source: Node, target: Node, options: BackupOptions) -> 
     }
     if options.job.filter_node_name is not None:
         given["node-name"] = options.job.filter_node_name
-    return await source.graph.insert_node(source, given)
+    return await insert_node(source, given)

@@ -8,9 +8,14 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from qmpd.block.change.closing import release, unref
+from qmpd.block.change.drain import stir_all
+from qmpd.block.change.edges import add_parent, remove_parent
+from qmpd.block.change.permissions import refresh_permissions
 from qmpd.block.model.blockers import Blocker
-from qmpd.block.model.edge import Edge
-from qmpd.block.permission_bits import ALL, NO_ROLE, NOTHING, Perm
+from qmpd.block.model.node import Edge
+from qmpd.block.model.parent import CHILD_JOB
+from qmpd.block.permission_bits import ALL, NOTHING, Perm
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job import Job
 from qmpd.jobs.core.states import JobVerb
@@ -66,9 +71,6 @@ class BlockJob(Job):
     """
 
     is_block_job = True
-    is_node: ClassVar[bool] = False
-    is_backend: ClassVar[bool] = False
-    stays_at_node: ClassVar[bool] = True
     name: ClassVar[str] = ""
     can_change: ClassVar[bool] = False
     """Whether verb change means something for this type."""
@@ -121,12 +123,12 @@ class BlockJob(Job):
         :param name: what the node is for the job
         :raises GenericError: the node's other parents object
         """
-        edge = Edge(name, self, node, NO_ROLE, perm, shared)
-        node.add_parent(edge)
+        edge = Edge(name, CHILD_JOB, node, user=self, perm=perm, shared=shared)
+        add_parent(edge)
         try:
-            node.refresh_permissions()
+            refresh_permissions(node)
         except BaseException:
-            node.remove_parent(edge)
+            remove_parent(edge)
             raise
         self.edges.append(edge)
         node.blockers.add(self._blocker)
@@ -136,16 +138,16 @@ class BlockJob(Job):
         edges, self.edges = self.edges, []
         for edge in edges:
             edge.node.blockers.remove(self._blocker)
-            edge.node.remove_parent(edge)
+            remove_parent(edge)
         for edge in edges:
-            edge.node.refresh_permissions()
+            refresh_permissions(edge.node)
 
     async def free_nodes(self) -> None:
         """Let all nodes go; those that nothing else holds are closed."""
         nodes = [edge.node for edge in self.edges]
         self.remove_nodes()
         for node in nodes:
-            await node.graph.unref(node)
+            await unref(node)
 
     @asynccontextmanager
     async def nodes_let_go(self) -> AsyncIterator[None]:
@@ -158,7 +160,7 @@ class BlockJob(Job):
             yield
         finally:
             for node in nodes:
-                await node.graph.release(node)
+                await release(node)
 
     async def let_others_on(self) -> None:
         """Have the other jobs pause for a moment, before the graph is changed.
@@ -168,7 +170,7 @@ class BlockJob(Job):
         """
         if len(self.table.jobs) > 1:
             before = self.table.ending
-            self.node.graph.stir_all()
+            stir_all(self.node.graph)
             await self.table.clock.turns(2)
             while self.table.ending > before:
                 await self.table.clock.turns(1)

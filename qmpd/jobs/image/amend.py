@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.change.closing import release
 from qmpd.block.model.driver_table import find_image_driver
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job import Job
@@ -46,4 +47,4 @@ class AmendJob(Job):
 
     def forgotten(self) -> None:
         """See `Job.forgotten`."""
-        self.table.clock.enter(self._node.graph.release(self._node), "end of an amend job")
+        self.table.clock.enter(release(self._node), "end of an amend job")

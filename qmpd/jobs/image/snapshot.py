@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from qmpd.base.run_state import RunState
+from qmpd.block.change.drain import drained
 from qmpd.block.io.disk_snapshots import SnapshotGroup, find_snapshot, snapshot_holder
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job import Job
@@ -102,7 +103,7 @@ class SnapshotSave(SnapshotJob):
         before = self.guest.run_state
         await self.guest.stop_for(RunState.SAVE_VM)
         try:
-            await self.graph.drained(None, self.group.create(self.tag, vmstate))
+            await drained(self.graph, None, self.group.create(self.tag, vmstate))
         finally:
             self.guest.go_on(before)
 
@@ -125,7 +126,7 @@ class SnapshotLoad(SnapshotJob):
         assert holder is not None
         if holder.driver.is_disk_only(self.tag):
             raise GenericError("This is a disk-only snapshot. Revert to it  offline using qemu-img")
-        await self.graph.drained(None, self.group.go_to(self.tag))
+        await drained(self.graph, None, self.group.go_to(self.tag))
         self.guest.restart()
         clock = found["vm-clock-sec"] * NANOSECONDS + found["vm-clock-nsec"]
         self.graph.services.clocks.virtual.set(clock)
@@ -140,4 +141,4 @@ class SnapshotDelete(SnapshotJob):
     async def work(self) -> None:
         """See `SnapshotJob.work`."""
         self.group.check()
-        await self.graph.drained(None, self.group.delete(self.tag))
+        await drained(self.graph, None, self.group.delete(self.tag))

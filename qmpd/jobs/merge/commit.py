@@ -10,6 +10,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.chain import drop_intermediate
+from qmpd.block.change.closing import release
+from qmpd.block.change.insert import drop_filter, insert_filter
+from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
@@ -62,11 +65,11 @@ class CommitJob(BlockJob):
         top, base = self.top, self.base
         self.base_was_read_only = base.read_only
         if base.read_only:
-            await base.set_read_only(False)
+            await set_read_only(base, False)
         filter_node_name = self.options.job.filter_node_name
         name = {} if filter_node_name is None else {"node-name": filter_node_name}
         options = {"driver": "commit_top", "read-only": True, **name}
-        self.filter = await self.graph.insert_filter(top, options)
+        self.filter = await insert_filter(top, options)
         self.filter.hold()
         self.filter.implicit = filter_node_name is None
         shared = WRITE_UNCHANGED | WRITE
@@ -155,8 +158,8 @@ class CommitJob(BlockJob):
             )
         finally:
             dropped, self.filter = self.filter, None
-            await self.graph.release(dropped)
-            await self.graph.release(self.base)
+            await release(dropped)
+            await release(self.base)
 
     async def _drop_reader(self) -> None:
         if self._reader is not None:
@@ -173,14 +176,14 @@ class CommitJob(BlockJob):
         async with self.nodes_let_go():
             if self.filter is not None:
                 dropped, self.filter = self.filter, None
-                await self.graph.drop_filter(dropped)
-                await self.graph.release(dropped)
+                await drop_filter(dropped)
+                await release(dropped)
 
     async def clean(self) -> None:
         """See `Job.clean`: the base is as read-only as before."""
         if self.base_was_read_only and self.graph.find_node(self.base.node_name) is self.base:
             with suppress(QmpError):
-                await self.base.set_read_only(True)
+                await set_read_only(self.base, True)
         await self._drop_reader()
         await self.let_others_on()
 
@@ -209,7 +212,7 @@ async def start_commit(
         await job.tear_down()
         if job.base_was_read_only:
             with suppress(QmpError):
-                await base.set_read_only(True)
+                await set_read_only(base, True)
         job.fail_creation()
         raise
     job.start()

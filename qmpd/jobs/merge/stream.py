@@ -7,6 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.chain import change_backing_name
+from qmpd.block.change.closing import release
+from qmpd.block.change.insert import drop_filter, insert_node
+from qmpd.block.change.reopen import set_read_only
+from qmpd.block.change.replace import set_backing
 from qmpd.block.drivers.filters.copy_on_read import CopyOnRead
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
@@ -142,7 +146,7 @@ class StreamJob(BlockJob):
             name = filename(image) if given is None else given
         failure: QmpError | None = None
         try:
-            await self.graph.set_backing(node, base).commit()
+            await set_backing(node, base).commit()
         except QmpError as error:
             self.graph.services.say.report(error.desc)
             failure = BlockIOError(errno.EPERM)
@@ -162,8 +166,8 @@ class StreamJob(BlockJob):
             await self._close_filter()
             if self.was_read_only:
                 with suppress(QmpError):
-                    await self.target.set_read_only(True)
-        await self.graph.release(self.target)
+                    await set_read_only(self.target, True)
+        await release(self.target)
 
 
 async def start_stream(
@@ -180,7 +184,7 @@ async def start_stream(
     overlay, above = _find_overlay(node, base, bottom)
     was_read_only = node.read_only
     if was_read_only:
-        await node.set_read_only(False)
+        await set_read_only(node, False)
     job: StreamJob | None = None
     top: Node | None = None
     try:
@@ -195,7 +199,7 @@ async def start_stream(
         elif top is not None:
             await _drop_filter(top)
         if was_read_only and job is None:
-            await node.set_read_only(True)
+            await set_read_only(node, True)
         raise
     job.start()
     await job.settle()
@@ -219,7 +223,7 @@ async def _insert_filter(node: Node, bottom: Node, name: str | None) -> Node:
     options = {"driver": "copy-on-read", "file": node.node_name, "bottom": bottom.node_name}
     if name is not None:
         options["node-name"] = name
-    top = await node.graph.insert_node(node, options)
+    top = await insert_node(node, options)
     top.hold()
     top.implicit = name is None
     return top
@@ -228,5 +232,5 @@ async def _insert_filter(node: Node, bottom: Node, name: str | None) -> Node:
 async def _drop_filter(top: Node) -> None:
     assert isinstance(top.driver, CopyOnRead)
     top.driver.release_bottom()
-    await top.graph.drop_filter(top)
-    await top.graph.release(top)
+    await drop_filter(top)
+    await release(top)

@@ -6,7 +6,11 @@ import errno
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from qmpd.block.change.replace import unfreeze_chain
+from qmpd.block.change.closing import release
+from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.permissions import refresh_permissions
+from qmpd.block.change.reopen import set_read_only
+from qmpd.block.change.replace import replace_node, set_backing, unfreeze_chain
 from qmpd.block.model.blockers import Blocker
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.mirror.mirror import MirrorJob as MirrorWork
@@ -86,18 +90,18 @@ class MirrorJob(MirrorWork):
         failure: QmpError | None = None
         # Who still writes to the target must go before it can stand where the source stood.
         await self.target.close()
-        await graph.drained_begin(top)
-        await graph.drained_begin(target)
+        await drained_begin(top)
+        await drained_begin(target)
         self.filter.job = None
         self.filter.stopped = True
-        top.refresh_permissions()
+        refresh_permissions(top)
         try:
             if not aborting:
                 await self._set_backing(source, target)
                 if self.completing:
                     await self._replace(source, target)
             elif self.target_was_read_only and not target.read_only:
-                await target.set_read_only(True)
+                await set_read_only(target, True)
         except QmpError as error:
             graph.services.say.report(error.desc)
             failure = BlockIOError(errno.EPERM)
@@ -106,14 +110,14 @@ class MirrorJob(MirrorWork):
             held.append(self._to_replace)
         self.remove_nodes()
         # What stands below the filter now, which may be the target.
-        await graph.replace_node(top, self.filter.source).commit()
-        graph.drained_end(target)
-        graph.drained_end(top)
+        await replace_node(top, self.filter.source).commit()
+        drained_end(target)
+        drained_end(top)
         if self.in_drain:
-            graph.drained_end(source)
+            drained_end(source)
             self.in_drain = False
         for node in held:
-            await graph.release(node)
+            await release(node)
         if failure is not None:
             raise failure
 
@@ -122,25 +126,25 @@ class MirrorJob(MirrorWork):
         if self.backing_at_end is Backing.SOURCE:
             backing = source if self.plan.none else self.plan.base
             if unfiltered.backing is not backing:
-                await self.graph.set_backing(unfiltered, backing).commit()
+                await set_backing(unfiltered, backing).commit()
         elif self.backing_at_end is Backing.OPEN:
             await unfiltered.driver.open_backing()
 
     async def _replace(self, source: Node, target: Node) -> None:
         replaced = source if self._to_replace is None else self._to_replace
         if replaced.read_only != target.read_only:
-            await target.set_read_only(replaced.read_only)
+            await set_read_only(target, replaced.read_only)
         if not source.can_replace(replaced):
             raise GenericError(
                 f"Can no longer replace '{replaced.node_name}' by '{target.node_name}', because"
                 " it can no longer be guaranteed that doing so would not lead to an abrupt change"
                 " of visible data"
             )
-        await self.graph.drained_begin(replaced)
+        await drained_begin(replaced)
         try:
-            await self.graph.replace_node(replaced, target).commit()
+            await replace_node(replaced, target).commit()
         finally:
-            self.graph.drained_end(replaced)
+            drained_end(replaced)
 
 
 class ActiveCommitJob(MirrorJob):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.sizes import INT_MAX
 from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.drivers.filters.mirror_top import Change
 from qmpd.block.io.chain_status import is_allocated_above
 from qmpd.block.permission_bits import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
@@ -177,7 +178,7 @@ class MirrorJob(BlockJob):
         """Keep guests from writing until the graph has been changed."""
         self.in_drain = True
         await self.turn()
-        await self.graph.drained_begin(self.source)
+        await drained_begin(self.source)
 
     async def _mirror(self) -> None:
         await self._check_lengths()
@@ -303,7 +304,7 @@ class MirrorJob(BlockJob):
         """Stop the guests' writes; returns whether none has come in between."""
         await self._drain()
         if self.bitmap.count or not await self._flush():
-            self.graph.drained_end(self.source)
+            drained_end(self.source)
             self.in_drain = False
             return False
         return True

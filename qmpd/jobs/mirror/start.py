@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.insert import drop_filter, insert_filter
+from qmpd.block.change.permissions import refresh_permissions
+from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import freeze_chain
 from qmpd.block.drivers.filters.mirror_top import MirrorTop
 from qmpd.block.io.backend import BlockBackend
@@ -106,13 +109,13 @@ async def start_active_commit(
     """
     was_read_only = base.read_only
     if was_read_only:
-        await base.set_read_only(False)
+        await set_read_only(base, False)
     plan = MirrorPlan(0, 0, base=base, on_source_error=on_error, on_target_error=on_error)
     try:
         job = await _start(jobs, ActiveCommitJob, top, base, options, plan, backing=Backing.LEAVE)
     except BaseException:
         if was_read_only:
-            await base.set_read_only(True)
+            await set_read_only(base, True)
         raise
     job.target_was_read_only = was_read_only
     return job
@@ -183,7 +186,7 @@ async def _insert_filter(graph: Graph, source: Node, name: str | None, is_commit
         assert isinstance(top.driver, MirrorTop)
         top.driver.is_commit = is_commit
 
-    return await graph.insert_filter(source, options, set_up)
+    return await insert_filter(source, options, set_up)
 
 
 def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:
@@ -226,5 +229,5 @@ async def _give_up(graph: Graph, top: Node, job: MirrorJob | None) -> None:
     driver.stopped = True
     if job is not None:
         await job.give_up()
-    top.refresh_permissions()
-    await graph.drop_filter(top)
+    refresh_permissions(top)
+    await drop_filter(top)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.base.override import override
+from qmpd.block.change.closing import unref
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.backends import find_backend
 from qmpd.block.io.device_ops import BlockDevOps
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import GenericError
@@ -36,7 +38,7 @@ def set_drive(device: Device, drive: str, graph: Graph) -> None:
 
 
 def _find(device: Device, drive: str, graph: Graph) -> BlockBackend:
-    backend = graph.backends.get(drive)
+    backend = find_backend(graph, drive)
     if backend is None:
         node = graph.find_node(drive)
         if node is None:
@@ -83,7 +85,7 @@ def _replace(backend: BlockBackend, drive: str) -> None:
             backend.insert_node(before)
         raise
     if before is not None:
-        graph.services.loop.spawn(graph.unref(before), "device")
+        graph.services.loop.spawn(unref(before), "device")
 
 
 def require_drive(device: Device, text: str = "drive property not set") -> BlockBackend:
@@ -209,7 +211,7 @@ def give_back(device: Device) -> None:
     graph = backend.graph
     graph.forget_backend(backend)
     if node is not None:
-        graph.services.loop.spawn(graph.unref(node), "device")
+        graph.services.loop.spawn(unref(node), "device")
 
 
 async def release(device: Device) -> None:

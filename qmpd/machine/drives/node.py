@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.change.opening import open_node
 from qmpd.block.change.probe import PROBE_SIZE, probe, protocol_options, warn_of_guess
 from qmpd.block.model.driver_table import find_driver
 from qmpd.errors import GenericError, QmpError
@@ -54,7 +55,7 @@ async def open_drive_node(
     tree = _unflatten(options)
     format_guessed = _complete(graph, tree, filename)
     _set_aio(tree, aio)
-    node = await graph.open(_read(profile, tree), probed=format_guessed)
+    node = await open_node(graph, _read(profile, tree), probed=format_guessed)
     _keep_texts(node, tree)
     warn_of_guess(node)
     return node

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.temporary import add_temporary_overlay
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.backends import backends
 from qmpd.block.io.device_ops import DriveInfo
-from qmpd.block.io.throttle_limits import LIMIT_NAMES, ThrottleConfig
 from qmpd.block.permission_bits import CONSISTENT_READ
+from qmpd.block.throttle.limits import LIMIT_NAMES, ThrottleConfig
 from qmpd.errors import GenericError
 from qmpd.machine.devices.board import IDE_UNITS
 from qmpd.machine.drives.board import Drive
@@ -118,7 +119,7 @@ class Drives:
 
     def __iter__(self) -> Iterator[Drive]:
         """All drives, the oldest first."""
-        for backend in self.graph.all_backends:
+        for backend in backends(self.graph):
             if backend.drive_info is not None:
                 yield backend.drive_info, backend
 

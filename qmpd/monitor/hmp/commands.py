@@ -6,7 +6,10 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
+from qmpd.block.change.drain import drain_all, drained_begin, drained_end
+from qmpd.block.io import resize
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.backends import backend_of_device, find_backend, named_backends
 from qmpd.block.io.commit_image import commit_image
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.jobs.core.job_list import JobTable
@@ -25,41 +28,41 @@ async def qemu_io(machine: Machine, arguments: Arguments) -> str:
     """Run a qemu-io command on a backend, or on a node through a backend of its own."""
     name = arguments["device"]
     if "qdev" in arguments:
-        backend = machine.graph.backend_of_device(name)
+        backend = backend_of_device(machine.graph, name)
         if backend is None:
             machine.devices.find(name)
             raise GenericError("Device does not have a block device backend")
         return await io.run(machine, backend, arguments["command"])
-    backend = machine.graph.backends.get(name)
+    backend = find_backend(machine.graph, name)
     if backend is not None:
         return await io.run(machine, backend, arguments["command"])
     graph = machine.graph
     node = graph.lookup_device_or_node(None, name)
     # All is quiet for a moment when a backend comes and when it goes; before, its node is.
-    await graph.drain_all()
+    await drain_all(graph)
     backend = BlockBackend(graph, "", node)
     try:
         return await io.run(machine, backend, arguments["command"])
     finally:
         for _ in range(2):
-            await graph.drained_begin(node)
-            graph.drained_end(node)
+            await drained_begin(node)
+            drained_end(node)
         await backend.close()
-        await graph.drain_all()
+        await drain_all(graph)
 
 
 async def commit(machine: Machine, arguments: Arguments) -> str:
     """Write what an image holds over its backing file back into that file."""
     name = arguments["device"]
     if name == "all":
-        for backend in list(machine.graph.backends.values()):
+        for backend in named_backends(machine.graph):
             node = backend.node
             if node is None or node.skip_implicit_filters().backing is None:
                 continue
             if text := await _commit(backend, "all"):
                 return text
         return ""
-    found = machine.graph.backends.get(name)
+    found = find_backend(machine.graph, name)
     if found is None:
         return f"Device '{name}' not found\n"
     return await _commit(found, name)
@@ -109,7 +112,7 @@ async def system_powerdown(machine: Machine, _: Arguments) -> str:
 async def block_resize(machine: Machine, arguments: Arguments) -> str:
     """Resize the image under a device."""
     node = machine.graph.lookup_device_or_node(arguments["device"], None)
-    await machine.graph.block_resize(node, arguments["size"])
+    await resize.block_resize(node, arguments["size"])
     return ""
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.run_state import RunState
-from qmpd.block.io.stats import query_blockstats
 from qmpd.block.query.info import query_block, query_named_block_nodes
+from qmpd.block.query.stats import query_blockstats
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, by_name
 from qmpd.monitor.hmp.image_info import dump_image_info
 from qmpd.monitor.hmp.line import Kind, Parameter

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from qmpd.block.change.blockdev import blockdev_del
+from qmpd.block.change.closing import unref
+from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.io.backends import find_backend
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.machine.drives.hot import add_drive, add_drive_node
@@ -69,9 +73,9 @@ async def drive_del(machine: Machine, arguments: Arguments) -> str:
     graph = machine.graph
     try:
         if graph.find_node(name) is not None:
-            await graph.blockdev_del(name)
+            await blockdev_del(graph, name)
             return ""
-        backend = graph.backends.get(name)
+        backend = find_backend(graph, name)
         if backend is None:
             raise GenericError(f"Device '{name}' not found")
         if backend.node is not None:
@@ -89,10 +93,10 @@ async def _remove(backend: BlockBackend) -> None:
         return
     node = backend.node
     if node is not None:
-        await graph.drained_begin(node)
+        await drained_begin(node)
         backend.remove_node()
-        graph.drained_end(node)
-        await graph.unref(node)
+        drained_end(node)
+        await unref(node)
     graph.make_anonymous(backend)
     # What its device asks for from now on fails, and must not stop the guest.
     backend.set_on_error("report", "report")

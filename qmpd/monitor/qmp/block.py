@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import open_image
 from qmpd.block.io import medium
-from qmpd.block.io.latency import set_histograms
-from qmpd.block.io.throttle_limits import BUCKETS, ThrottleConfig
+from qmpd.block.io.backends import backend_of_device, find_backend
+from qmpd.block.io.stats import set_histograms
+from qmpd.block.model.parent import CHILD_ROOT
+from qmpd.block.throttle.limits import BUCKETS, ThrottleConfig
 from qmpd.errors import DeviceNotFound, GenericError
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
@@ -39,7 +42,7 @@ def _backend(context: Context, device: str | None, qdev_id: str | None) -> Block
     if (device is None) == (qdev_id is None):
         raise GenericError("Need exactly one of 'device' and 'id'")
     graph = context.machine.graph
-    found = graph.backend_of_device(qdev_id) if qdev_id else graph.backends.get(device or "")
+    found = backend_of_device(graph, qdev_id) if qdev_id else find_backend(graph, device or "")
     if found is None and qdev_id:
         context.machine.devices.find(qdev_id)
         raise GenericError("Device does not have a block device backend")
@@ -83,7 +86,7 @@ def blockdev_insert_medium(context: Context, arguments: BlockdevInsertMediumArgu
     node = context.machine.graph.find_node(arguments.node_name)
     if node is None:
         raise GenericError(f"Node '{arguments.node_name}' not found")
-    if any(edge.parent.is_backend for edge in node.parents):
+    if any(edge.kind is CHILD_ROOT for edge in node.parents):
         raise GenericError(f"Node '{arguments.node_name}' is already in use")
     medium.insert_medium(backend, node)
 
@@ -112,7 +115,7 @@ async def blockdev_change_medium(
         medium.insert_medium(backend, node)
         medium.close_tray(backend, name)
     finally:
-        await graph.release(node)
+        await release(node)
 
 
 def block_set_io_throttle(context: Context, arguments: BlockIOThrottle) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.change import blockdev
 from qmpd.block.change.activation import set_active
 from qmpd.block.change.children import change_children
 from qmpd.block.change.reopen import blockdev_reopen
-from qmpd.block.io.stats import query_blockstats as block_stats
+from qmpd.block.io import resize
 from qmpd.block.query.debug_graph import debug_graph
 from qmpd.block.query.info import query_block as block_infos
 from qmpd.block.query.info import query_named_block_nodes as node_infos
+from qmpd.block.query.stats import query_blockstats as block_stats
 from qmpd.jobs.core.block_job import BlockJob
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
@@ -66,12 +68,12 @@ async def x_blockdev_change(context: Context, arguments: XBlockdevChangeArgument
 
 async def blockdev_add(context: Context, _: object) -> None:
     """Open a node and what it stands on."""
-    await context.machine.graph.blockdev_add(context.raw)
+    await blockdev.blockdev_add(context.machine.graph, context.raw)
 
 
 async def blockdev_del(context: Context, arguments: BlockdevDelArguments) -> None:
     """Let go of a node that blockdev-add opened."""
-    await context.machine.graph.blockdev_del(arguments.node_name)
+    await blockdev.blockdev_del(context.machine.graph, arguments.node_name)
 
 
 async def blockdev_set_active(context: Context, arguments: BlockdevSetActiveArguments) -> None:
@@ -88,12 +90,14 @@ async def block_resize(context: Context, arguments: BlockResizeArguments) -> Non
     """Change the length of a node (bytes)."""
     graph = context.machine.graph
     node = graph.lookup_device_or_node(arguments.device, arguments.node_name)
-    await graph.block_resize(node, arguments.size)
+    await resize.block_resize(node, arguments.size)
 
 
 def block_set_write_threshold(context: Context, arguments: BlockSetWriteThresholdArguments) -> None:
     """Have an event when a write reaches beyond a byte of the node."""
-    context.machine.graph.set_write_threshold(arguments.node_name, arguments.write_threshold)
+    blockdev.set_write_threshold(
+        context.machine.graph, arguments.node_name, arguments.write_threshold
+    )
 
 
 HANDLERS: Final[Handlers] = {

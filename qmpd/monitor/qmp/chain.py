@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from qmpd.block.change.chain import find_backing_image, find_base
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.filename import filename
+from qmpd.block.model.graph import lookup_root
 from qmpd.block.permission_bits import WRITE
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
 from qmpd.jobs.core.block_job import OnError
@@ -35,7 +36,7 @@ def _merge_options(arguments: BlockCommitArguments | BlockStreamArguments) -> Me
 def _commit_root(graph: Graph, device: str) -> Node:
     """The active layer; clients probe for the class of the error."""
     try:
-        return graph.lookup_root(device)
+        return lookup_root(graph, device)
     except QmpError:
         try:
             graph.lookup(device)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import create_image, open_image
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.filename import filename
+from qmpd.block.model.graph import lookup_root
 from qmpd.errors import GenericError
 from qmpd.jobs.core.block_job import OnError
 from qmpd.jobs.core.options import JobOptions
@@ -36,7 +38,7 @@ def _options(arguments: Any, *, unmap: bool) -> MirrorOptions:
 async def blockdev_mirror(context: Context, arguments: BlockdevMirrorArguments) -> None:
     """Bring a node up to date with a device, and keep it so."""
     machine = context.machine
-    source = machine.graph.lookup_root(arguments.device)
+    source = lookup_root(machine.graph, arguments.device)
     target = machine.graph.lookup(arguments.target)
     await start_mirror(
         machine.jobs,
@@ -52,7 +54,7 @@ async def drive_mirror(context: Context, arguments: DriveMirror) -> None:
     """Mirror a device to an image that is made, or opened, for it."""
     machine = context.machine
     graph = machine.graph
-    source = graph.lookup_root(arguments.device)
+    source = lookup_root(graph, arguments.device)
     source.check_operation(Op.MIRROR_SOURCE)
     existing = arguments.mode == "existing"
     below = source.backing_chain_next
@@ -90,7 +92,7 @@ async def drive_mirror(context: Context, arguments: DriveMirror) -> None:
             zero_target=sync == "full" and (existing or not target.driver.has_zero_init),
         )
     finally:
-        await graph.release(target)
+        await release(target)
 
 
 HANDLERS: Final[Handlers] = {

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.sizes import INT_MAX, INT_MIN
+from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.filters.blkdebug_rules import Rules, read_rules
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.drivers.protocols.null import UNREAD
-from qmpd.block.model.driver import BlockStatus, check_sizes
+from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.driver import check_sizes
 from qmpd.block.model.filename import exact_filename
 from qmpd.block.model.limits import BlockLimits
 from qmpd.block.permission_bits import FILTERED, PERMISSION_BITS, PRIMARY, Perm, Permissions, Role
@@ -63,7 +65,7 @@ class BlkDebug(Filter):
         driver = cls(node, options, read_rules(text, options))
         # Asked for the permissions of its child before it is open.
         node.driver = driver
-        await node.open_child("image", options["image"], role=FILTERED | PRIMARY)
+        await open_child(node, "image", options["image"], role=FILTERED | PRIMARY)
         driver._limits = driver._read_limits(options)
         driver.debug_event("none")
         return driver

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.filename import filename
 from qmpd.block.permission_bits import ALL, NOTHING, Perm, Permissions, Role
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import lookup
+from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.io.block_copy import BlockCopyState, CopyFailed
-from qmpd.block.model.driver import BlockStatus
+from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.filename import filename
 from qmpd.block.permission_bits import (
     ALL,
@@ -56,7 +57,7 @@ class CopyBeforeWrite(Filter):
         driver = cls(node)
         node.driver = driver
         driver.discard_source = options.get("discard-source", False)
-        target = await node.open_child("target", options["target"], role=DATA)
+        target = await open_child(node, "target", options["target"], role=DATA)
         bitmap = None
         if (named := options.get("bitmap")) is not None:
             _, bitmap = lookup(node.graph, named["node"], named["name"])

@@ -6,7 +6,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.filename import filename
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, WRITE, Perm, Permissions, Role
 

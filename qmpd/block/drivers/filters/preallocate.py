@@ -13,7 +13,7 @@ from qmpd.block.permission_bits import RESIZE, WRITE, Perm, Permissions, Role
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.change.reopen import ReopenState
+    from qmpd.block.model.flags import ReopenState
     from qmpd.block.model.node import Node
 
 _DEFAULT_ALIGN = 1 << 20

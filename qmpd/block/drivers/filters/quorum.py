@@ -9,9 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.sizes import SECTOR
+from qmpd.block.change.edges import attach_child, release_child
+from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.filters.quorum_vote import Votes
 from qmpd.block.io.chain_status import block_status_above
-from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.driver import BlockDriver
 from qmpd.block.permission_bits import (
     ALL,
     CONSISTENT_READ,
@@ -25,8 +28,7 @@ from qmpd.block.permission_bits import (
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.model.edge import Edge
-    from qmpd.block.model.node import Node
+    from qmpd.block.model.node import Edge, Node
 
 
 class Quorum(BlockDriver):
@@ -58,7 +60,7 @@ class Quorum(BlockDriver):
         node.driver = driver
         driver._check(options["children"])
         for reference in options["children"]:
-            await node.open_child(driver._next_name(), reference, role=DATA)
+            await open_child(node, driver._next_name(), reference, role=DATA)
         return driver
 
     def _check(self, children: list[Any]) -> None:
@@ -91,11 +93,12 @@ class Quorum(BlockDriver):
     @property
     def voters(self) -> list[Node]:
         """The children, in their order."""
-        return [edge.node for edge in self.listed_children()]
+        return self.listed_children()
 
-    def listed_children(self) -> list[Edge]:
-        """See `BlockDriver.listed_children`: by the numbers in their names."""
-        return sorted(self.node.children.values(), key=lambda e: int(e.name.partition(".")[2]))
+    def listed_children(self) -> list[Node]:
+        """The children by the numbers in their names."""
+        edges = self.node.children.values()
+        return [e.node for e in sorted(edges, key=lambda e: int(e.name.partition(".")[2]))]
 
     @staticmethod
     def may_replace(node: Node, other: Node) -> bool:  # type: ignore[override]
@@ -285,7 +288,7 @@ class Quorum(BlockDriver):
         """See `BlockDriver.add_child`."""
         name = self._next_name()
         try:
-            self.node.attach(name, child, DATA)
+            attach_child(self.node, name, child, DATA)
         except BaseException:
             self._next_index -= 1
             raise
@@ -298,7 +301,7 @@ class Quorum(BlockDriver):
             )
         if edge.name == f"children.{self._next_index - 1}":
             self._next_index -= 1
-        return self.node.release(edge.name)
+        return release_child(self.node, edge.name)
 
 
 def _sectors(offset: int, length: int) -> tuple[int, int]:

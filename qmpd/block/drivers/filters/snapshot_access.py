@@ -6,7 +6,8 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
-from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.filename import filename
 from qmpd.block.permission_bits import ALL, DATA, NOTHING, PRIMARY, Perm, Permissions, Role
 from qmpd.errors import BlockIOError

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.block.drivers.filters.filter import Filter
-from qmpd.block.io.throttle_group import ThrottleGroup, ThrottleMember
+from qmpd.block.throttle.group import ThrottleGroup, ThrottleMember
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.change.reopen import ReopenState
+    from qmpd.block.model.flags import ReopenState
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.block.change.probe import PROBE_SIZE, probe
-from qmpd.block.model.driver import BlockDriver, BlockStatus, check_sizes
+from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.driver import BlockDriver, check_sizes
 from qmpd.block.model.limits import BlockLimits
 from qmpd.block.permission_bits import (
     DATA,
@@ -22,7 +23,7 @@ from qmpd.block.permission_bits import (
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.change.reopen import ReopenState
+    from qmpd.block.model.flags import ReopenState
     from qmpd.block.model.node import Node
 
 

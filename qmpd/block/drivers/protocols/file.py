@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.block.images import Image
 from qmpd.block.images.locks import AVAILABLE
-from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.driver import BlockDriver
 from qmpd.block.permission_bits import (
     ALL,
     NOTHING,
@@ -22,7 +23,7 @@ from qmpd.errors import BlockIOError, GenericError, NotServed
 from qmpd.loop.request_time import REQUEST_TIME
 
 if TYPE_CHECKING:
-    from qmpd.block.change.reopen import ReopenState
+    from qmpd.block.model.flags import ReopenState
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
 

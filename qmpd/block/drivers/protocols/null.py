@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
-from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.driver import BlockDriver
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.sizes import SECTOR
+from qmpd.block.change.reopen import set_read_only
 from qmpd.errors import BlockIOError, QmpError
 from qmpd.monitor.hmp.line import UsageError
 from qmpd.monitor.hmp.qemu_io.base import Usage, read_length
@@ -149,7 +150,7 @@ async def reopen(io: QemuIo, words: list[str]) -> None:
     if "c" in options or "o" in options:
         raise QmpError("qmpd does not change a node's options by qemu-io reopen")
     if io.backend.node is not None and ("r" in options or "w" in options):
-        await io.backend.node.set_read_only("r" in options)
+        await set_read_only(io.backend.node, "r" in options)
 
 
 async def sleep(io: QemuIo, words: list[str]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from qmpd.block.change.opening import check_named_backing
+from qmpd.block.change.closing import unref
+from qmpd.block.change.edges import attach_child
+from qmpd.block.change.opening import check_named_backing, open_node, open_reference
 from qmpd.block.change.probe import has_protocol, probe_node, protocol_options
 from qmpd.block.drivers.formats.qcow2.info import text
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
@@ -87,14 +89,14 @@ async def _open(
     try:
         if named and not isinstance(reference, str):
             check_named_backing(reference)
-        child = await s.node.graph.open_reference(reference, s.node, backing=True, probed=probed)
+        child = await open_reference(s.node.graph, reference, s.node, backing=True, probed=probed)
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     try:
-        s.node.attach("backing", child, COW)
+        attach_child(s.node, "backing", child, COW)
     except BaseException:
         if child is not s.node:
-            await s.node.graph.unref(child)
+            await unref(child)
         raise
 
 
@@ -144,11 +146,11 @@ async def _open_probed(
     """Open a backing file without a named format by what is in it."""
     graph = s.node.graph
     try:
-        file = await graph.open({"read-only": True, **child})
+        file = await open_node(graph, {"read-only": True, **child})
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     try:
         found = await probe_node(file)
     finally:
-        await graph.unref(file)
+        await unref(file)
     await _open_image(s, found, child, more, probed=True)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.sizes import INT_MAX
+from qmpd.block.change.closing import unref
+from qmpd.block.change.opening import open_node
 from qmpd.block.drivers.formats.qcow2 import info
 from qmpd.block.drivers.formats.qcow2.backing import (
     absolute_filename,
@@ -31,14 +33,15 @@ from qmpd.block.drivers.formats.qcow2.snapshots import snapshots
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.entries import HAS_OFFSET, READS_AS_ZERO, UNALLOCATED
 from qmpd.block.io.backend import BlockBackend
-from qmpd.block.model.driver import BlockDriver, BlockStatus
+from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.filename import filename
 from qmpd.block.permission_bits import ALL, NOTHING, RESIZE, WRITE
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.loop.clock import NANOSECONDS
 
 if TYPE_CHECKING:
-    from qmpd.block.change.reopen import ReopenState
+    from qmpd.block.model.flags import ReopenState
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
 
@@ -428,18 +431,18 @@ class Qcow2(BlockDriver):
         if data_file is not None and data_file.node is not None:
             options["data-file"] = data_file.node.node_name
             name = filename(data_file.node)
-        node = await graph.open({**options, "cache": {"no-flush": True}})
+        node = await open_node(graph, {**options, "cache": {"no-flush": True}})
         try:
             assert isinstance(node.driver, cls)
             await creation.complete_image(node.driver.state, checked, name)
         finally:
-            await graph.unref(node)
+            await unref(node)
         # Once more, to flush what was written without.
-        await graph.unref(await graph.open({**options, "backing": None}))
+        await unref(await open_node(graph, {**options, "backing": None}))
 
 
 async def _hold(graph: Graph, reference: str | Mapping[str, Any]) -> BlockBackend:
     """The node that a BlockdevRef names or defines, held until the backend is closed."""
     if isinstance(reference, str):
         return BlockBackend(graph, "", graph.lookup_device_or_node(reference, reference))
-    return BlockBackend(graph, "", await graph.open(reference))
+    return BlockBackend(graph, "", await open_node(graph, reference))

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.formats.qcow2.bitmaps.load import load_bitmaps
 from qmpd.block.drivers.formats.qcow2.clusters.compress import zstd_available
 from qmpd.block.drivers.formats.qcow2.header.extensions import read_extensions, read_feature_table
@@ -147,13 +148,13 @@ async def open_data_file(s: Qcow2State, reference: str | Mapping[str, Any] | Non
         s.use_data_file()
         return
     if reference is not None:
-        await s.node.open_child("data-file", reference)
+        await open_child(s.node, "data-file", reference)
     if header.incompatible & INCOMPAT_DATA_FILE:
         if reference is None:
             if header.data_file is None:
                 raise BlockIOError(errno.EINVAL, "'data-file' is required for this image")
             name = header.data_file.decode("utf-8", "surrogateescape")
-            await s.node.open_child("data-file", {"driver": "file", "filename": name})
+            await open_child(s.node, "data-file", {"driver": "file", "filename": name})
         s.use_data_file()
         return
     if reference is not None:

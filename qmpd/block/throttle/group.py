@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from qmpd.block.io.throttle_limits import ThrottleConfig
-from qmpd.block.io.throttle_state import READ, WRITE, ThrottleState
+from qmpd.block.throttle.limits import ThrottleConfig
+from qmpd.block.throttle.state import READ, WRITE, ThrottleState
 from qmpd.loop.clock import Waiter
 
 if TYPE_CHECKING:

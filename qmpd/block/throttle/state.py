@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from qmpd.block.io.throttle_limits import BUCKETS, Bucket, ThrottleConfig
+from qmpd.block.throttle.limits import BUCKETS, Bucket, ThrottleConfig
 from qmpd.loop.clock import NANOSECONDS
 
 READ: Final = False

@@ -1,0 +1,52 @@
+"""Closing nodes that nothing holds any more (``bdrv_unref``)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from qmpd.block.change.edges import release_child
+from qmpd.errors import BlockIOError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+
+
+async def unref(node: Node) -> None:
+    """Close `node`, and what it alone holds, unless something still holds it."""
+    closing = [node]
+    closed: set[Node] = set()
+    while closing:
+        current = closing.pop()
+        if current.is_held() or current in closed:
+            continue
+        closed.add(current)
+        # What cannot be written is lost: closing a node has no way to fail.
+        with suppress(BlockIOError):
+            await current.flush()
+        await current.driver.close()
+        closing += reversed(dismantle(current))
+
+
+def dismantle(node: Node) -> list[Node]:
+    """Take a closed node out of the graph; returns its former children."""
+    node.graph.forget(node)
+    return [release_child(node, name) for name in list(node.children)]
+
+
+async def release(node: Node) -> None:
+    """Take back one `Node.hold`; the node is closed if nothing else holds it."""
+    node.unhold()
+    await unref(node)
+
+
+async def close_all(graph: Graph) -> None:
+    """Close everything, parents before children (``bdrv_close_all``)."""
+    for backend in list(graph.all_backends):
+        await backend.close()
+    for node in list(graph.nodes()):
+        node.monitor_owned = False
+    for node in list(graph.nodes()):
+        if graph.holds(node):
+            await unref(node)

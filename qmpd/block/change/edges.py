@@ -1,0 +1,95 @@
+"""Edges that come and go: what a node gets and loses with them.
+
+`link` and `unlink` do what QEMU's ``bdrv_replace_child_noperm`` does, without a look at
+permissions; `attach_child` is ``bdrv_attach_child``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.block.change.drain import joined, left
+from qmpd.block.change.permissions import refresh_permissions
+from qmpd.block.model.blockers import BACKING_ALLOWS, Blocker
+from qmpd.block.model.node import Edge
+from qmpd.block.permission_bits import COW
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+    from qmpd.block.permission_bits import Role
+
+
+def attach_child(parent: Node, name: str, child: Node, role: Role) -> Edge:
+    """Make `child` a child of `parent`.
+
+    :param name: what the child is called there
+    :raises GenericError: that is a cycle, the child is inactive, or its parents object
+    """
+    check_child(parent, name, child)
+    edge = Edge.child(name, parent, child, role)
+    link(parent, edge)
+    try:
+        # Some nodes ask for something only where they have parents at all.
+        concerned = (parent, child) if child.driver_class.depends_on_parents else (parent,)
+        refresh_permissions(*concerned)
+    except BaseException:
+        unlink(parent, edge)
+        raise
+    return edge
+
+
+def check_child(parent: Node, name: str, child: Node) -> None:
+    """Whether `child` could be a child, as far as the two of them are concerned.
+
+    :raises GenericError: that is a cycle, or the child is inactive
+    """
+    if parent.is_below(child):
+        raise GenericError(
+            f"Making '{child.node_name}' a {name} child of '{parent.node_name}'"
+            " would create a cycle"
+        )
+    if parent.active and not child.active:
+        raise GenericError(
+            f"Inactive '{child.node_name}' can't be a {name} child of active '{parent.node_name}'"
+        )
+
+
+def link(parent: Node, edge: Edge) -> None:
+    """Make the node of `edge` a child of `parent`, without a look at permissions."""
+    parent.children[edge.name] = edge
+    add_parent(edge)
+    if edge.role & COW:
+        parent.backing_blocker = Blocker(
+            f"node is used as backing hd of '{parent.device_or_node_name}'", BACKING_ALLOWS
+        )
+        edge.node.blockers.add(parent.backing_blocker)
+
+
+def unlink(parent: Node, edge: Edge) -> None:
+    """Undo `link`."""
+    del parent.children[edge.name]
+    remove_parent(edge)
+    if edge.role & COW and parent.backing_blocker is not None:
+        edge.node.blockers.remove(parent.backing_blocker)
+        parent.backing_blocker = None
+
+
+def add_parent(edge: Edge) -> None:
+    """Let `edge` hold its node, without a look at permissions."""
+    edge.node.parents.insert(0, edge)
+    joined(edge)
+
+
+def remove_parent(edge: Edge) -> None:
+    """Undo `add_parent`."""
+    edge.node.parents.remove(edge)
+    left(edge)
+
+
+def release_child(parent: Node, name: str) -> Node:
+    """Let go of child `name`, without closing it; returns it."""
+    edge = parent.children[name]
+    unlink(parent, edge)
+    refresh_permissions(edge.node)
+    return edge.node

@@ -1,0 +1,75 @@
+"""Nodes that are put above others, and taken out again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.change.closing import release, unref
+from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.opening import open_node
+from qmpd.block.change.replace import GraphChange, append, remove_filter, replace_node
+from qmpd.errors import QmpError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+
+
+async def insert_node(node: Node, options: Mapping[str, Any]) -> Node:
+    """Open a node that stands on `node`, and let it take its place (``bdrv_insert_node``).
+
+    :raises QmpError: it cannot be opened, or somebody objects; nothing has changed then
+    """
+    try:
+        new = await open_node(node.graph, options)
+    except QmpError as error:
+        raise error.prefixed("Could not create node: ") from None
+    try:
+        await _put_in_place(new, node, replace_node)
+    except QmpError as error:
+        raise error.prefixed("Could not replace node: ") from None
+    return new
+
+
+async def insert_filter(
+    node: Node, options: Mapping[str, Any], set_up: Callable[[Node], None] | None = None
+) -> Node:
+    """Open a filter and put it above `node` (``bdrv_append``).
+
+    :param options: the filter's, its child left out
+    :param set_up: called with the filter before it is put there
+    :raises QmpError: it cannot be opened, or somebody objects; nothing has changed then
+    """
+    new = await open_node(node.graph, options)
+    if set_up is not None:
+        set_up(new)
+    await _put_in_place(new, node, lambda old, new: append(new, old))
+    return new
+
+
+async def _put_in_place(new: Node, old: Node, change: Callable[[Node, Node], GraphChange]) -> None:
+    """Let `new` take the place of `old`, or close it if somebody objects."""
+    await drained_begin(old)
+    try:
+        await change(old, new).commit()
+    except BaseException:
+        await unref(new)
+        raise
+    finally:
+        drained_end(old)
+
+
+async def drop_filter(node: Node) -> None:
+    """Take a filter out; it is closed unless something else holds it (``bdrv_drop_filter``)."""
+    below = node.filter_or_backing
+    assert below is not None
+    await drained_begin(below)
+    try:
+        node.hold()
+        change = remove_filter(node)
+        below.hold()
+        await change.commit()
+    finally:
+        drained_end(below)
+    await release(node)
+    await release(below)

@@ -1,0 +1,89 @@
+"""What requests to a node are made of: the answers, and what is needed of its surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from qmpd.block.model.limits import BlockLimits
+    from qmpd.block.model.parent import Parent
+    from qmpd.block.permission_bits import Perm, Role
+
+
+@dataclass(slots=True)
+class CacheMode:
+    """How host caches are used: `direct` bypasses them, `no_flush` ignores flushes."""
+
+    direct: bool = False
+    no_flush: bool = False
+
+
+class BlockStatus(NamedTuple):
+    """What an area of a node holds; the same for all of its `length` bytes.
+
+    `data`: reads come from somewhere.  `zero`: it reads as zeroes.  `allocated`:
+    this node decides, not its backing.  `offset`: where it lies in `file`.
+    """
+
+    length: int
+    data: bool
+    zero: bool
+    allocated: bool
+    offset: int | None = None
+    file: object | None = None
+
+
+class Data(Protocol):
+    """What a node's driver does with its data; see `DriverInterface`, which says more of each."""
+
+    @property
+    def can_write_zeroes(self) -> bool: ...
+    @property
+    def can_write_compressed(self) -> bool: ...
+    @property
+    def can_discard(self) -> bool: ...
+    @property
+    def flushes_children(self) -> bool: ...
+    @property
+    def hears_events(self) -> bool: ...
+    def get_length(self) -> int: ...
+    def limits(self) -> BlockLimits | None: ...
+    def debug_event(self, event: str) -> None: ...
+    def zeroes_without_fallback(self) -> bool: ...
+    def subcluster_size(self) -> int | None: ...
+    async def pread(self, offset: int, length: int) -> bytes: ...
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None: ...
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None: ...
+    async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None: ...
+    async def pdiscard(self, offset: int, length: int) -> None: ...
+    async def flush(self) -> None: ...
+    async def flush_to_disk(self) -> None: ...
+    async def block_status(self, offset: int, length: int) -> BlockStatus: ...
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None: ...
+
+
+class Beneath(Protocol):
+    """A child, as far as its parent's requests are concerned."""
+
+    limits: BlockLimits | None
+
+    async def flush(self) -> None: ...
+
+
+class Below(Protocol):
+    """An edge to a child, as far as requests are concerned."""
+
+    @property
+    def node(self) -> Beneath: ...
+    @property
+    def role(self) -> Role: ...
+    @property
+    def perm(self) -> Perm: ...
+
+
+class Above(Protocol):
+    """An edge to a parent, as far as requests are concerned."""
+
+    @property
+    def user(self) -> Parent | None: ...

@@ -1,0 +1,361 @@
+"""What a node expects of its driver (QEMU's BlockDriver): one instance serves one node.
+
+The methods here describe a driver without any optional feature.  Drivers themselves derive from
+`qmpd.block.model.driver.BlockDriver`, which knows what a node is.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.table import Named
+from qmpd.block.permission_bits import IMAGE, Perm, Permissions, Role
+from qmpd.errors import BlockIOError, GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.model.flags import ReopenState
+    from qmpd.block.model.layer import Layer
+    from qmpd.block.model.limits import BlockLimits
+    from qmpd.block.model.table import NodeTable
+
+NodeT = TypeVar("NodeT", bound=Named)
+
+
+class DriverInterface(Generic[NodeT]):
+    """A driver, as seen from its node."""
+
+    format_name: ClassVar[str]
+    is_protocol: ClassVar[bool] = False
+    has_protocol_name: ClassVar[bool] = False
+    """Whether file names can begin with its name, though it stands on another node."""
+    is_filter: ClassVar[bool] = False
+    supports_backing: ClassVar[bool] = False
+    supports_internal_snapshots: ClassVar[bool] = False
+    needs_filename: ClassVar[bool] = False
+    can_write_zeroes: ClassVar[bool] = False
+    can_discard: ClassVar[bool] = False
+    can_truncate: ClassVar[bool] = False
+    can_write_compressed: ClassVar[bool] = False
+    hears_events: ClassVar[bool] = False
+    """Whether `debug_event` does anything."""
+    has_info: ClassVar[bool] = False
+    """Whether QEMU's driver answers bdrv_get_info (queries show more then)."""
+    has_allocated_size: ClassVar[bool] = True
+    file_child: ClassVar[bool] = False
+    """Whether the driver sits on a `file` child, opened before the node is named."""
+    filtered_child_is_backing: ClassVar[bool] = False
+    """Whether a filter calls the child it filters `backing`."""
+    never_freeze: ClassVar[bool] = False
+    """Whether no job may rely on links to its nodes."""
+    io_waits: ClassVar[bool] = False
+    """Whether requests take time in QEMU: a thread works at them."""
+    has_zero_init: ClassVar[bool] = False
+    """Whether a new image of it reads as zeroes."""
+    may_replace: ClassVar[Callable[[Any, Any], bool] | None] = None
+    """Whether a node that such a one shows may be replaced by its copy, where that is special."""
+    creates_images: ClassVar[bool] = False
+    """Whether images of it can be made by file name."""
+    can_amend: ClassVar[bool] = False
+    """Whether x-blockdev-amend can change options of its images."""
+    can_reopen: ClassVar[bool] = False
+    """Whether blockdev-reopen can change options of its nodes."""
+    mutable_options: ClassVar[tuple[str, ...]] = ()
+    """Its own options that can be changed so, and get their default where they are left out."""
+    needed_options: ClassVar[tuple[str, ...]] = ()
+    """Its own options that can be changed so, but not left out."""
+    depends_on_parents: ClassVar[bool] = False
+    """Whether what it asks of its children depends on there being parents."""
+    flushes_children: ClassVar[bool] = False
+    """Whether `flush` does all there is to do, children included."""
+    lists_children: ClassVar[bool] = False
+    """Whether the options of its children are one list, `children`."""
+    add_child: ClassVar[Callable[..., None] | None] = None
+    """Takes a new child in, where children may come: it is given the node."""
+    del_child: ClassVar[Callable[..., Any] | None] = None
+    """Lets a child go, where that may be: it is given the edge, and returns the node."""
+    strong_options: ClassVar[tuple[str, ...]] = ()
+    """Options that change the data a guest sees: a ``json:`` file name repeats them."""
+
+    auto_backing_file = ""
+    """Name of the backing file that the image itself leads to, as it was opened."""
+
+    layer: Layer | None = None
+    """The open image, where the driver has backing files and can be read through in a loop."""
+
+    def __init__(self, node: NodeT) -> None:
+        self.node = node
+
+    @classmethod
+    async def open(cls, node: NodeT, options: Mapping[str, Any]) -> Self:
+        """Open the driver for `node`, whose `file` child is there already.
+
+        :param options: the node's options as of BlockdevOptions, plain JSON values
+        :raises QmpError: QEMU's text
+        """
+        return cls(node)
+
+    @classmethod
+    def file_role(cls, options: Mapping[str, Any]) -> Role:
+        """What the `file` child holds, asked before it is attached.
+
+        :raises GenericError: an option that shapes it is malformed
+        """
+        return IMAGE
+
+    @classmethod
+    def child_permissions(cls, node: NodeT, role: Role, perm: Perm, shared: Perm) -> Permissions:
+        """What is asked of a child in `role` when the node's parents use `perm`, share `shared`.
+
+        :returns: permissions used and shared
+        """
+        raise NotImplementedError
+
+    def prepare_permissions(self, perm: Perm, shared: Perm) -> None:
+        """The node's parents are about to use `perm` and share `shared`.
+
+        `commit_permissions` or `abort_permissions` follows.
+
+        :raises QmpError: that is not possible (somebody else holds the file)
+        """
+
+    def commit_permissions(self) -> None:
+        """What was prepared last holds now."""
+
+    def abort_permissions(self) -> None:
+        """What was prepared last does not come."""
+
+    async def close(self) -> None:
+        """Give everything back; the children are released by the node."""
+
+    def limits(self) -> BlockLimits | None:
+        """What it can take in one request; None for anything."""
+        return None
+
+    async def inactivate(self) -> None:
+        """The node is given up to another process: nothing may be kept back.
+
+        :raises QmpError: it cannot be
+        """
+
+    async def activate(self) -> None:
+        """The node is taken back: what is known of the image may be out of date.
+
+        :raises QmpError: it cannot be read
+        """
+
+    async def reopen_prepare(self, state: ReopenState) -> None:
+        """Check and prepare other options; `reopen_commit` or `reopen_abort` follows.
+
+        :raises QmpError: they cannot be
+        """
+
+    async def reopen_commit(self, state: ReopenState) -> None:
+        """What was prepared holds now."""
+
+    async def reopen_abort(self, state: ReopenState) -> None:
+        """What was prepared does not come."""
+
+    def check_add_child(self) -> None:
+        """Whether a child may be added now.
+
+        :raises GenericError: why not
+        """
+
+    def drained_begin(self) -> None:
+        """The node is being drained: let requests that are held up go."""
+
+    def drained_end(self) -> None:
+        """The node is drained no longer."""
+
+    def debug_event(self, event: str) -> None:
+        """A driver above, or the node, has come to a point of interest (see blkdebug)."""
+
+    def get_length(self) -> int:
+        """Length in bytes."""
+        raise NotImplementedError
+
+    async def pread(self, offset: int, length: int) -> bytes:
+        """Read exactly `length` bytes.
+
+        :raises BlockIOError: the read fails
+        """
+        raise NotImplementedError
+
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        """Write `data`; with `fua` it is stable when this returns."""
+        raise NotImplementedError
+
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        """Make an area read as zeroes, perhaps by giving its space back.
+
+        :raises BlockIOError: ENOTSUP to have the node write zeroes itself
+        """
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
+        """Write `data` compressed."""
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """Say that the area's contents are no longer needed."""
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def make_empty(self) -> None:
+        """Drop all that hides the backing file."""
+        raise BlockIOError(errno.ENOTSUP)
+
+    def zeroes_without_fallback(self) -> bool:
+        """Whether `pwrite_zeroes` is always better than writing zeroes."""
+        return False
+
+    def zeroes_may_unmap(self) -> bool:
+        """Whether `pwrite_zeroes` may give space back."""
+        return False
+
+    def subcluster_size(self) -> int | None:
+        """Bytes of the smallest unit of allocation; None where the driver reports none."""
+        return self.cluster_size()
+
+    async def flush(self) -> None:
+        """Hand what only the driver holds on to its children; the node flushes those."""
+
+    async def flush_to_disk(self) -> None:
+        """Make what was written stable; not called where flushes are to be ignored."""
+
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        """What the area from `offset` holds, as far as it is uniform."""
+        return BlockStatus(length, data=True, zero=False, allocated=True)
+
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        """Change the length to `size` bytes."""
+        raise BlockIOError(errno.ENOTSUP, "Image format driver does not support resize")
+
+    def cluster_size(self) -> int | None:
+        """Bytes that are allocated together; None where the driver reports none."""
+        return None
+
+    def vm_state_offset(self) -> int:
+        """Where a guest's state would be saved, bytes."""
+        return 0
+
+    async def info_members(self) -> dict[str, Any]:
+        """Further members of ImageInfo: cluster-size, dirty-flag, format-specific..."""
+        return {}
+
+    def specific_stats(self) -> dict[str, Any] | None:
+        """BlockStatsSpecific of the node."""
+        return None
+
+    def allocated_size(self) -> int | None:
+        """Bytes in use where the node's own data lies: the sum over such children."""
+        raise NotImplementedError
+
+    def listed_children(self) -> list[NodeT]:
+        """The children, in the order of the list that their options are (`lists_children`)."""
+        raise NotImplementedError
+
+    def exact_filename(self) -> str | None:
+        """A plain file name that says all there is to say of this node; None if there is none."""
+        return None
+
+    @classmethod
+    def creation_line(
+        cls, name: str, size: int, backing_file: str | None, backing_format: str | None
+    ) -> str:
+        """What is printed when an image is made by file name."""
+        return f"Formatting '{name}', fmt={cls.format_name} size={size}\n"
+
+    # Internal snapshots (`supports_internal_snapshots` drivers only)
+
+    def snapshot_list(self) -> list[dict[str, Any]]:
+        """The SnapshotInfo of every internal snapshot."""
+        return []
+
+    def is_disk_only(self, name: str) -> bool:
+        """Whether a snapshot, the first of its name, is known to lack the state of the guest."""
+        return False
+
+    async def snapshot_create(
+        self, name: str, date: int, vm_clock: int, *, disk_only: bool = True
+    ) -> str:
+        """Keep the disk as an internal snapshot; returns its id.
+
+        :param date: nanoseconds since 1970
+        :param vm_clock: nanoseconds the guest has run
+        :param disk_only: the state of the guest is not kept with it
+        :raises BlockIOError: it failed
+        """
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def snapshot_delete(self, ident: str | None, name: str | None) -> dict[str, Any]:
+        """Delete an internal snapshot; returns its SnapshotInfo.
+
+        :raises BlockIOError: it failed
+        """
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def snapshot_goto(self, ident: str) -> None:
+        """Let the disk be what it was at a snapshot, found by its id, else by its name.
+
+        :raises BlockIOError: it failed
+        """
+        raise BlockIOError(errno.ENOTSUP)
+
+    async def change_backing_file(self, name: str | None, backing_format: str | None) -> None:
+        """Write another backing file name and format into the header.
+
+        :raises BlockIOError: it has no such, or that failed
+        """
+        raise BlockIOError(errno.ENOTSUP)
+
+    @property
+    def named_backing_file(self) -> str:
+        """The backing file's name as the image itself has it now; empty if there is none."""
+        return ""
+
+    def absolute_filename(self, name: str) -> str:
+        """`name`, if it is relative to the image's directory, seen from where the program is.
+
+        :raises GenericError: the image is in something without directories
+        """
+        return name
+
+    async def open_backing(self) -> None:
+        """Open the backing file that the image itself names.
+
+        :raises QmpError: it cannot be opened
+        """
+
+    def check_can_store_bitmap(self, name: str, granularity: int) -> None:
+        """Whether a new persistent bitmap could be stored.
+
+        :raises GenericError: why not
+        """
+        raise NotImplementedError
+
+    async def remove_persistent_bitmap(self, name: str) -> None:
+        """Remove the stored copy of a persistent bitmap, if there is one."""
+
+    @classmethod
+    def check_create(cls, options: Mapping[str, Any]) -> None:
+        """Whether blockdev-create knows this driver.
+
+        :raises GenericError: it does not
+        """
+        raise GenericError("Driver does not support blockdev-create")
+
+    @classmethod
+    async def create(cls, graph: NodeTable[NodeT], options: Mapping[str, Any]) -> None:
+        """Make an image (blockdev-create); `options` as of BlockdevCreateOptions."""
+        raise GenericError("Driver does not support blockdev-create")
+
+    async def amend(self, options: Mapping[str, Any]) -> None:
+        """Change options of the image (x-blockdev-amend; `can_amend` drivers only).
+
+        :param options: as of BlockdevAmendOptions, plain JSON values
+        :raises QmpError: it cannot be done
+        """
+        raise NotImplementedError
