@@ -39,7 +39,11 @@ def _machines(disks: dict[str, str]) -> float:
 
 
 _MEMORY: Final = """
-import gc, qmpd
+import gc
+from pathlib import Path
+
+import qmpd
+
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 warm = [qmpd.Machine(disks={disks}) for _ in range(10)]

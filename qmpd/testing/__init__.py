@@ -1,1 +1,11 @@
-"""Machines for tests, of clients in any language."""
+"""Machines for tests.
+
+`Server` is a daemon behind a unix socket, for clients in any language.  A test in Python that
+wants to hold a machine itself has `qmpd.Machine`, and need not look here.
+"""
+
+from __future__ import annotations
+
+from qmpd.testing.server import Server
+
+__all__ = ["Server"]
