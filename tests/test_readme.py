@@ -56,7 +56,15 @@ def test_every_block_of_the_tour_runs(tmp_path: Path) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, output
-    for expected in ("131072", "Dirty bitmap 'nope' not found", "backup1 0", "backup0 0"):
+    for expected in (
+        "[(1048576, 16777216)]",
+        "null None",
+        "qmp-shell /",
+        "131072",
+        "Dirty bitmap 'nope' not found",
+        "backup1 0",
+        "backup0 0",
+    ):
         assert expected in output, output
     assert '{"return": []}' in output
     assert "block-dirty-bitmap-add" in output

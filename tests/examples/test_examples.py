@@ -56,3 +56,28 @@ def test_raw_lines(socket_path: Path) -> None:
     assert "QMP" in messages[0]
     assert [message.get("id") for message in messages[2:]] == [1, 2, {"any": ["JSON", "value"]}]
     assert messages[4]["error"]["class"] == "CommandNotFound"
+
+
+def test_in_process() -> None:
+    output = _run([sys.executable, str(EXAMPLES / "in_process.py")])
+    assert output.splitlines() == [
+        "full: 16384 KiB, error: None",
+        "differences: []",
+        "changes: [(196608, 65536), (589824, 65536)]",
+        "differences: [196608, 589824]",
+        "incremental: 128 KiB, error: None",
+        "differences: []",
+        "changes: []",
+        "event: BLOCK_JOB_COMPLETED 131072",
+        "the machine took 1.0 seconds of its own time",
+    ]
+
+
+def test_held_time() -> None:
+    output = _run([sys.executable, str(EXAMPLES / "held_time.py")])
+    assert output.splitlines() == [
+        "at the start: 1 of 16 MiB",
+        "a while later: 1 of 16 MiB",
+        "at 4.5 s: 5 of 16 MiB",
+        "completed: copy - gone",
+    ]
