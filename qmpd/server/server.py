@@ -153,9 +153,13 @@ class Server:
     # What the program does with it
 
     def may_linger(self) -> bool:
-        """Whether nothing but the next request is to be expected: see `Stream`."""
-        idle = self.monitors.dispatcher.idle and self.machine.clock.idle
-        return self._several_cpus and idle
+        """Whether nothing but the next request is to be expected: see `Stream`.
+
+        The loop stands still meanwhile, so nobody may use an export of this process.
+        """
+        if not self._several_cpus or self.machine.exports.exports:
+            return False
+        return self.monitors.dispatcher.idle and self.machine.clock.idle
 
     def add_qmp(self, chardev: Chardev, *, pretty: bool = False, oob: bool = True) -> QmpMonitor:
         """Serve QMP on `chardev`; see `Monitors.add_qmp`.

@@ -52,9 +52,12 @@ class Stream:
     :param read_fd: where bytes come from
     :param write_fd: where bytes go; the same for a socket
     :param close: gives the descriptors back
-    :param may_linger: whether nothing else is to be done now.  With it, a stream whose peer
-        has just answered within `LINGER` does not sleep at once when it has been served: to be
-        woken costs several times what a small command does.  (QEMU's I/O threads poll so, too.)
+    :param may_linger: tells whether nothing else is to be done now; such a stream looks out for
+        the next request of a client that has just answered within `LINGER`, for up to
+        `LINGER_ROUNDS` requests, and the event loop waits.  To be woken costs more than a small
+        command does: on an idle machine of two CPUs a closed loop of query-version takes 45 us
+        with it and 75 to 90 us without.  (QEMU's I/O threads poll in the same way,
+        ``poll-max-ns``.)  Without it a stream never holds up the loop
     """
 
     def __init__(
