@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from qmpd.base.identifiers import check_id
-from qmpd.base.qdict import member_order
+from qmpd.base.qdict import QDict
 from qmpd.errors import GenericError
 from qmpd.options.qemu_opts import parse_option_bool, parse_option_number
 
@@ -51,10 +51,10 @@ def parse_config(
 
 def _typed(options: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, Any]:
     typed = {}
-    for name in member_order(options):
+    for name, text in QDict(options).items():
         if name not in kinds:
             raise GenericError(f"Invalid parameter '{name}'")
-        typed[name] = _value(name, options[name], kinds[name])
+        typed[name] = _value(name, text, kinds[name])
     return typed
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.model.graph import Graph
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job_list import JobTable
@@ -86,10 +87,10 @@ async def run_phases(actions: Sequence[Action]) -> None:
 
     :raises QmpError: the first that `prepare` raised
     """
-    begun: list[Action] = []
+    begun: NewestFirst[Action] = NewestFirst()
     try:
         for action in actions:
-            begun.insert(0, action)
+            begun.add(action)
             await action.prepare()
     except BaseException:
         for action in begun:
@@ -101,5 +102,5 @@ async def run_phases(actions: Sequence[Action]) -> None:
     finally:
         for action in begun:
             await action.clean()
-        for action in reversed(begun):
+        for action in begun.oldest_first():
             await action.settle()

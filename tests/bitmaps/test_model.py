@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.bits.bitmap import DirtyBitmap, Saved
 from qmpd.block.bits.successor import abdicate, create_successor, reclaim
 
@@ -26,7 +27,7 @@ SIZES = (0, 512, 65536, 3 * 65536 + 512, 5 << 20, (1 << 26) + 512)
 class FakeNode:
     """What carries the bitmaps."""
 
-    bitmaps: list[DirtyBitmap] = field(default_factory=list)
+    bitmaps: NewestFirst[DirtyBitmap] = field(default_factory=NewestFirst)
 
 
 @dataclass(eq=False)

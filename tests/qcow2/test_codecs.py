@@ -184,7 +184,8 @@ def test_other_files_are_refused() -> None:
 
 def test_a_header_survives() -> None:
     header = Header(size=1 << 30, l1_size=2, backing_file=b"base", backing_format=b"raw")
-    header.unknown_extensions = [Extension(0x1234, b"abcde"), Extension(0x99, b"")]
+    for extension in (Extension(0x99, b""), Extension(0x1234, b"abcde")):
+        header.unknown_extensions.add(extension)
     header.bitmaps = BitmapsExtension(1, 32, 0x70000)
     header.autoclear = 1
     cluster = encode_header(header)

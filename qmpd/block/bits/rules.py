@@ -11,6 +11,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.bits.bitmap import (
     DEFAULT_GRANULARITY,
     MAXIMUM_NAME_BYTES,
@@ -73,7 +74,7 @@ class Holder(Protocol):
     """A node, as far as its bitmaps are concerned."""
 
     length: int
-    bitmaps: list[DirtyBitmap]
+    bitmaps: NewestFirst[DirtyBitmap]
 
     @property
     def driver(self) -> _Driver:
@@ -165,7 +166,7 @@ def add(
     bitmap = DirtyBitmap(
         node.length, granularity, name, enabled=not disabled, persistent=persistent
     )
-    node.bitmaps.insert(0, bitmap)
+    node.bitmaps.add(bitmap)
     return node, bitmap
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import check
 
@@ -17,7 +18,7 @@ from qmpd.block.bits.rules import check
 class BitmapHolder(Protocol):
     """What carries bitmaps: a node."""
 
-    bitmaps: list[DirtyBitmap]
+    bitmaps: NewestFirst[DirtyBitmap]
     """The newest first."""
 
 
@@ -31,7 +32,7 @@ def create_successor(node: BitmapHolder, bitmap: DirtyBitmap) -> DirtyBitmap:
     """
     check(bitmap, "successor")
     successor = DirtyBitmap(bitmap.size, bitmap.granularity, enabled=bitmap.enabled)
-    node.bitmaps.insert(0, successor)
+    node.bitmaps.add(successor)
     bitmap.enabled = False
     bitmap.busy = True
     bitmap.successor = successor

@@ -47,7 +47,7 @@ async def _set_all(graph: Graph, active: bool) -> None:
 def _all(graph: Graph) -> list[Node]:
     """What QEMU takes for all nodes: those that backends hold, then the monitor's others."""
     nodes = [backend.node for backend in graph.all_backends if backend.node is not None]
-    nodes += [node for node in reversed(list(graph.nodes())) if node.monitor_owned]
+    nodes += [node for node in graph.nodes() if node.monitor_owned]
     return list(dict.fromkeys(nodes))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.change.edges import release_child
 from qmpd.errors import BlockIOError
 
@@ -45,8 +46,8 @@ async def close_all(graph: Graph) -> None:
     """Close everything, parents before children (``bdrv_close_all``)."""
     for backend in list(graph.all_backends):
         await backend.close()
-    for node in list(graph.nodes()):
+    for node in NewestFirst(graph.nodes()):
         node.monitor_owned = False
-    for node in list(graph.nodes()):
+    for node in NewestFirst(graph.nodes()):
         if graph.holds(node):
             await unref(node)

@@ -128,7 +128,7 @@ def drained_end(*nodes: Node) -> None:
 async def drain_all_begin(graph: Graph) -> None:
     """Drain all nodes; those that are made meanwhile belong to the section."""
     graph.drains += 1
-    nodes = graph.oldest_first()
+    nodes = graph.nodes()
     quiesce(nodes)
     await wait_quiet(nodes)
 
@@ -136,7 +136,7 @@ async def drain_all_begin(graph: Graph) -> None:
 def drain_all_end(graph: Graph) -> None:
     """Undo one `drain_all_begin`."""
     graph.drains -= 1
-    resume(graph.oldest_first())
+    resume(graph.nodes())
 
 
 async def drain_all(graph: Graph) -> None:
@@ -147,7 +147,7 @@ async def drain_all(graph: Graph) -> None:
 
 def stir_all(graph: Graph) -> None:
     """A drained section of all nodes that waits for nothing: jobs pause, or go on."""
-    nodes = graph.oldest_first()
+    nodes = graph.nodes()
     quiesce(nodes)
     resume(nodes)
 

@@ -77,7 +77,7 @@ def unlink(parent: Node, edge: Edge) -> None:
 
 def add_parent(edge: Edge) -> None:
     """Let `edge` hold its node, without a look at permissions."""
-    edge.node.parents.insert(0, edge)
+    edge.node.parents.add(edge)
     joined(edge)
 
 

@@ -57,7 +57,7 @@ def all_disks(graph: Graph) -> list[Node]:
     roots = dict.fromkeys(backend.node for backend in graph.all_backends if backend.node)
     if roots:
         return list(roots)
-    return [node for node in reversed(list(graph.nodes())) if node.monitor_owned]
+    return [node for node in graph.nodes() if node.monitor_owned]
 
 
 def takes_part(node: Node) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.errors import GenericError
 
 
@@ -51,14 +52,14 @@ class Blocker:
 
 
 class Blockers:
-    """The blockers of one node, the newest first."""
+    """The blockers of one node."""
 
     def __init__(self) -> None:
-        self._blockers: list[Blocker] = []
+        self._blockers: NewestFirst[Blocker] = NewestFirst()
 
     def add(self, blocker: Blocker) -> None:
         """Refuse from now on."""
-        self._blockers.insert(0, blocker)
+        self._blockers.add(blocker)
 
     def remove(self, blocker: Blocker) -> None:
         """Take one blocker away."""

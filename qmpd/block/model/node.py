@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.model.blockers import Blocker, Blockers, Op
 from qmpd.block.model.node_io import NodeIO
 from qmpd.block.model.parent import CHILD_OF_BDS, ChildClass, Parent
@@ -91,7 +92,7 @@ class Node(NodeIO):
         """Options as a command line had them, where they are shown like that."""
         self.driver_class = driver_class
         self.children: dict[str, Edge] = {}
-        self.parents: list[Edge] = []
+        self.parents: NewestFirst[Edge] = NewestFirst()
         """The edges that hold it, the newest first."""
         self.force_share = False
         self.auto_read_only = False

@@ -10,6 +10,7 @@ import errno
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.base.sizes import SECTOR
 from qmpd.block.model import limits
 from qmpd.block.model.copy_on_read import read_copying
@@ -42,7 +43,7 @@ class NodeIO:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.bitmaps: list[DirtyBitmap] = []
+        self.bitmaps: NewestFirst[DirtyBitmap] = NewestFirst()
         """Its dirty bitmaps, the newest first."""
         self.read_only = False
         self.active = True

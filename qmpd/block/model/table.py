@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from qmpd.base.identifiers import NameGenerator, check_node_name
@@ -58,12 +57,8 @@ class NodeTable(Generic[NodeT]):
 
     # Looking up
 
-    def nodes(self) -> Iterator[NodeT]:
-        """All nodes, the newest first."""
-        return iter(reversed(self._by_name.values()))
-
-    def oldest_first(self) -> list[NodeT]:
-        """All nodes, the oldest first."""
+    def nodes(self) -> list[NodeT]:
+        """All nodes, the oldest first (``graph_bdrv_states``)."""
         return list(self._by_name.values())
 
     def find_node(self, name: str) -> NodeT | None:

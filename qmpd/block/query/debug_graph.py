@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.io.backends import backends
 from qmpd.block.permission_bits import NAMES
 
@@ -23,8 +24,8 @@ class _Listing:
 
     def __init__(self) -> None:
         self._ids: dict[object, int] = {}
-        self.nodes: list[dict[str, Any]] = []
-        self.edges: list[dict[str, Any]] = []
+        self.nodes: NewestFirst[dict[str, Any]] = NewestFirst()
+        self.edges: NewestFirst[dict[str, Any]] = NewestFirst()
 
     def identify(self, thing: object) -> int:
         """The id of `thing`, a new one where it has none."""
@@ -32,12 +33,11 @@ class _Listing:
 
     def add_node(self, thing: object, kind: str, name: str) -> None:
         """List a node, a backend or a job."""
-        self.nodes.insert(0, {"id": self.identify(thing), "type": kind, "name": name})
+        self.nodes.add({"id": self.identify(thing), "type": kind, "name": name})
 
     def add_edge(self, edge: Edge) -> None:
         """List who holds whom."""
-        self.edges.insert(
-            0,
+        self.edges.add(
             {
                 "parent": self.identify(edge.parent),
                 "child": self.identify(edge.node),
@@ -63,7 +63,7 @@ def debug_graph(graph: Graph, jobs: Iterable[tuple[str, list[Edge], object]]) ->
         listing.add_node(job, "block-job", job_id)
         for edge in edges:
             listing.add_edge(edge)
-    for node in reversed(list(graph.nodes())):
+    for node in graph.nodes():
         listing.add_node(node, "block-driver", node.node_name)
         for edge in reversed(node.children.values()):
             listing.add_edge(edge)

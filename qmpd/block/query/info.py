@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.io.backends import shown_backends
 from qmpd.block.io.disk_snapshots import snapshot_list
 from qmpd.block.model.filename import Names, filename
@@ -156,4 +157,5 @@ async def query_block(graph: Graph) -> list[dict[str, Any]]:
 async def query_named_block_nodes(graph: Graph, *, flat: bool) -> list[dict[str, Any]]:
     """Command query-named-block-nodes: every node, the newest first."""
     names: Names = {}
-    return [await block_device_info(node, flat=flat, names=names) for node in graph.nodes()]
+    nodes = NewestFirst(graph.nodes())
+    return [await block_device_info(node, flat=flat, names=names) for node in nodes]

@@ -69,5 +69,5 @@ def _backend_stats(backend: BlockBackend) -> dict[str, Any]:
 def query_blockstats(graph: Graph, *, query_nodes: bool) -> list[dict[str, Any]]:
     """Command query-blockstats: all backends with a name or device, or all nodes; oldest first."""
     if query_nodes:
-        return [_node_stats(node, chain=False) for node in graph.oldest_first()]
+        return [_node_stats(node, chain=False) for node in graph.nodes()]
     return [_backend_stats(backend) for backend in shown_backends(graph)]

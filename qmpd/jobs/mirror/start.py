@@ -172,7 +172,7 @@ async def _start(
     except BaseException:
         await _give_up(graph, top, job)
         raise
-    top.bitmaps.insert(0, job.bitmap)
+    top.bitmaps.add(job.bitmap)
     job.start()
     await job.settle()
     return job

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from itertools import count
 from typing import Final
 
-from qmpd.base.qdict import member_order
+from qmpd.base.qdict import QDict
 from qmpd.errors import GenericError
 
 INTERVALS: Final = "stats-intervals."
@@ -38,7 +38,7 @@ def split_intervals(values: Mapping[str, str]) -> list[str | None]:
         for name in deeper:
             del left[name]
     if left:
-        raise GenericError(f"Invalid option {INTERVALS}{member_order(left)[0]}")
+        raise GenericError(f"Invalid option {INTERVALS}{next(iter(QDict(left)))}")
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.base.sizes import SECTOR
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.loop.clock import Waiter
@@ -81,14 +82,14 @@ class Rules:
 
     def __init__(self) -> None:
         self.state = 1
-        self._rules: dict[str, list[Rule]] = {}
-        self._active: list[InjectError] = []
-        self._suspended: list[Suspended] = []
+        self._rules: dict[str, NewestFirst[Rule]] = {}
+        self._active: NewestFirst[InjectError] = NewestFirst()
+        self._suspended: NewestFirst[Suspended] = NewestFirst()
         self._watchers: list[Waiter] = []
 
     def add(self, rule: Rule) -> None:
-        """Take in a rule; the newest is looked at first."""
-        self._rules.setdefault(rule.event, []).insert(0, rule)
+        """Take in a rule."""
+        self._rules.setdefault(rule.event, NewestFirst()).add(rule)
 
     def process(self, event: str) -> list[Suspended]:
         """Do what the rules for `event` say; returns the requests that are to stand still."""
@@ -96,19 +97,19 @@ class Rules:
         if not rules:
             return []
         state = self.state
-        active: list[InjectError] = []
+        active: NewestFirst[InjectError] = NewestFirst()
         held: list[Suspended] = []
         for rule in list(rules):
             if rule.state not in (0, self.state):
                 continue
             if isinstance(rule, InjectError):
-                active.insert(0, rule)
+                active.add(rule)
             elif isinstance(rule, SetState):
                 state = rule.new_state
             elif isinstance(rule, Breakpoint):
                 rules.remove(rule)
                 request = Suspended(rule.tag, Waiter())
-                self._suspended.insert(0, request)
+                self._suspended.add(request)
                 held.append(request)
                 self._tell()
         if active:
@@ -175,7 +176,7 @@ class Rules:
 
     def resume_all(self) -> None:
         """Let everything go."""
-        suspended, self._suspended = self._suspended, []
+        suspended, self._suspended = self._suspended, NewestFirst()
         for request in suspended:
             request.waiter.wake()
 

@@ -76,14 +76,15 @@ class CopyBeforeWrite(Filter):
         driver.done = DirtyBitmap(file.length, size, enabled=False)
         driver.access = DirtyBitmap(file.length, size, enabled=False)
         driver.access.merge_from(driver.copy.copy_bitmap)
-        node.bitmaps = [driver.access, driver.done, driver.copy.copy_bitmap, *node.bitmaps]
+        for bitmap in (driver.copy.copy_bitmap, driver.done, driver.access):
+            node.bitmaps.add(bitmap)
         return driver
 
     async def close(self) -> None:
         """See `BlockDriver.close`."""
-        self.node.bitmaps = [
-            b for b in self.node.bitmaps if b not in (self.access, self.done, self.copy.copy_bitmap)
-        ]
+        for bitmap in (self.access, self.done, self.copy.copy_bitmap):
+            if bitmap in self.node.bitmaps:
+                self.node.bitmaps.remove(bitmap)
 
     @property
     def target(self) -> Node:

@@ -6,6 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from qmpd.base.newest_first import NewestFirst
+
 V = TypeVar("V", bound=Hashable)
 
 
@@ -14,22 +16,22 @@ class Version(Generic[V]):
     """A value, and who voted for it, the last one first."""
 
     value: V
-    voters: list[int] = field(default_factory=list)
+    voters: NewestFirst[int] = field(default_factory=NewestFirst)
 
 
 class Votes(Generic[V]):
-    """Votes under way; `versions` has the value met last first."""
+    """Votes under way."""
 
     def __init__(self) -> None:
-        self.versions: list[Version[V]] = []
+        self.versions: NewestFirst[Version[V]] = NewestFirst()
 
     def add(self, value: V, voter: int) -> None:
         """Voter number `voter` has `value`."""
         found = next((v for v in self.versions if v.value == value), None)
         if found is None:
             found = Version(value)
-            self.versions.insert(0, found)
-        found.voters.insert(0, voter)
+            self.versions.add(found)
+        found.voters.add(voter)
 
     def winner(self) -> Version[V]:
         """The value with most votes; of equally many the one met last."""

@@ -41,7 +41,7 @@ async def load_bitmaps(s: Qcow2State) -> bool:
             if in_use and find_bitmap(s, name_text(entry.name)) is not None:
                 continue
             bitmap = await _load_bitmap(s, entry)
-            s.node.bitmaps.insert(0, bitmap)
+            s.node.bitmaps.add(bitmap)
             loaded.append(bitmap)
             bitmap.inconsistent = in_use
             if not in_use:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.base.sizes import REQUEST_MAX_BYTES
 from qmpd.block.drivers.formats.qcow2.clusters.link import release
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_cluster_table, slice_index
@@ -40,7 +41,7 @@ async def alloc_host_offset(
         were made are freed.
     """
     while True:
-        metas: list[L2Meta] = []
+        metas: NewestFirst[L2Meta] = NewestFirst()
         try:
             done = await _gather(s, offset, length, metas)
         except BaseException:
@@ -51,7 +52,7 @@ async def alloc_host_offset(
 
 
 async def _gather(
-    s: Qcow2State, offset: int, length: int, metas: list[L2Meta]
+    s: Qcow2State, offset: int, length: int, metas: NewestFirst[L2Meta]
 ) -> tuple[int, int] | None:
     """One attempt at `alloc_host_offset`; None when it had to wait and must start anew."""
     host_offset: int | None = None
@@ -143,7 +144,7 @@ def _count_single_write(
 
 
 async def _handle_copied(
-    s: Qcow2State, start: int, length: int, next_host: int | None, metas: list[L2Meta]
+    s: Qcow2State, start: int, length: int, next_host: int | None, metas: NewestFirst[L2Meta]
 ) -> tuple[int, int] | None:
     """Use clusters that can be written in place.
 
@@ -177,7 +178,7 @@ async def _handle_copied(
 
 
 async def _handle_alloc(
-    s: Qcow2State, start: int, length: int, next_host: int | None, metas: list[L2Meta]
+    s: Qcow2State, start: int, length: int, next_host: int | None, metas: NewestFirst[L2Meta]
 ) -> tuple[int, int]:
     """Allocate clusters for a run; like `_handle_copied`, 0 bytes if not possible there."""
     geometry = s.geometry
@@ -208,7 +209,7 @@ async def _calculate_l2_meta(
     start: int,
     length: int,
     table: Table,
-    metas: list[L2Meta],
+    metas: NewestFirst[L2Meta],
     *,
     keep_old: bool,
 ) -> None:
@@ -242,7 +243,7 @@ async def _calculate_l2_meta(
         cow_end=cow_end,
         keep_old=keep_old,
     )
-    metas.insert(0, meta)
+    metas.add(meta)
     s.cluster_allocs.appendleft(meta)
 
 

@@ -112,7 +112,7 @@ def read_extensions(header: Header, cluster: bytes) -> bool:
         elif extension.magic == DATA_FILE:
             header.data_file = data.split(b"\0", 1)[0]
         else:
-            header.unknown_extensions.insert(0, extension)
+            header.unknown_extensions.add(extension)
     return rewrite
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.drivers.formats.qcow2.header.layout import INCOMPAT_EXTL2, Geometry
 
 V2_LENGTH = 72
@@ -59,7 +60,7 @@ class Header:
     backing_format: bytes | None = None
     data_file: bytes | None = None
     bitmaps: BitmapsExtension | None = None
-    unknown_extensions: list[Extension] = field(default_factory=list)
+    unknown_extensions: NewestFirst[Extension] = field(default_factory=NewestFirst)
 
     @property
     def extensions_end(self) -> int:
