@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +14,6 @@ from qmpd.qapi.runtime.visitor import InputVisitor
 
 if TYPE_CHECKING:
     from qmpd.qapi.runtime.types import ModelBuilder, Validate
-
-
-_DEEPEST = 1024 * 6
-"""Python frames that the visitor takes for the deepest JSON value there can be."""
 
 
 class Reader:
@@ -85,15 +80,11 @@ class Reader:
     def _deep_error(
         self, name: str, value: object, keyval: bool, policy: CompatPolicy | None
     ) -> GenericError:
-        """What is wrong with a value that is nested deeper than Python's stack."""
-        limit = sys.getrecursionlimit()
-        sys.setrecursionlimit(limit + _DEEPEST)
+        """What is wrong with a value that is nested deeper than pydantic validates."""
         try:
             self._visited(name, value, keyval, policy)
         except GenericError as error:
             return error
-        finally:
-            sys.setrecursionlimit(limit)
         return GenericError("The arguments are nested too deeply")
 
     def arguments(

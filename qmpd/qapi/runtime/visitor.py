@@ -10,7 +10,7 @@ options, and values that QEMU accepts in more than one form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 from qmpd.base import scalars
@@ -19,7 +19,6 @@ from qmpd.errors import GenericError
 from qmpd.qapi.runtime.policy import CompatPolicy
 from qmpd.qapi.runtime.type_table import (
     INT_RANGES,
-    AlternateInfo,
     EnumInfo,
     ObjectInfo,
     TypeTable,
@@ -43,6 +42,25 @@ _KEYVAL_SCALARS: Mapping[str, tuple[Callable[[str], object], str]] = {
     "unsigned": (scalars.parse_uint64, "Parameter '{}' expects integer"),
 }
 """Type -> its parser, and the error, for ``key=value`` options."""
+
+
+Visit = Generator["Visit", Any, Any]
+"""The visit of a value: yields the visits of its parts, and is sent what they return."""
+
+
+def _finish(visit: Visit) -> Any:
+    """Run a visit and those of all parts, however deep they are nested: without recursion."""
+    open_visits = [visit]
+    value = None
+    while open_visits:
+        try:
+            open_visits.append(open_visits[-1].send(value))
+        except StopIteration as end:
+            open_visits.pop()
+            value = end.value
+        else:
+            value = None
+    return value
 
 
 class InputVisitor:
@@ -72,20 +90,24 @@ class InputVisitor:
         """
         if name is not None:
             self._path.append(f".{name}")
-        return self._visit(type_name, name, value)
+        return _finish(self._visit(type_name, name, value))
 
-    def _visit(self, type_name: str, name: str | None, value: object) -> Any:
+    def _visit(self, type_name: str, name: str | None, value: object) -> Visit:
         element = array_element(type_name)
         if element is not None:
-            return self._list(element, value)
+            return (yield self._list(element, value))
         if type_name not in self._table:
             return self._builtin(type_name, name, value)
         info = self._table[type_name]
         if isinstance(info, ObjectInfo):
-            return self._object(info, value)
+            return (yield self._object(info, value))
         if isinstance(info, EnumInfo):
             return self._enum(info, name, value)
-        return self._alternate(info, name, value)
+        reference = info.by_kind.get(json_kind(value))
+        if reference is None:
+            last = "null" if name is None else name
+            raise GenericError(f"Invalid parameter type for '{last}', expected: {info.name}")
+        return (yield self._visit(reference, name, value))
 
     def _full_name(self, *more: str) -> str:
         return "".join([*self._path, *more]).removeprefix(".") or "<anonymous>"
@@ -95,42 +117,43 @@ class InputVisitor:
             f"Invalid parameter type for '{self._full_name()}', expected: {expected}"
         )
 
-    def _list(self, element: str, value: object) -> list[Any]:
+    def _list(self, element: str, value: object) -> Visit:
         if type(value) is not list:
             raise self._wrong_type("array")
         result = []
         form = ".{}" if self._keyval else "[{}]"
         for index, item in enumerate(value):
             self._path.append(form.format(index))
-            result.append(self._visit(element, None, item))
+            result.append((yield self._visit(element, None, item)))
             self._path.pop()
         return result
 
-    def _object(self, info: ObjectInfo, value: object) -> dict[str, Any]:
+    def _object(self, info: ObjectInfo, value: object) -> Visit:
         if type(value) is not dict:
             raise self._wrong_type("object")
         result: dict[str, Any] = {}
-        self._members(info, value, result)
+        yield self._members(info, value, result)
         if len(result) != len(value):
             name = first_unexpected(value, list(result))
             raise GenericError(f"Parameter '{self._full_name(f'.{name}')}' is unexpected")
         return result
 
-    def _members(self, info: ObjectInfo, value: dict[str, Any], result: dict[str, Any]) -> None:
+    def _members(self, info: ObjectInfo, value: dict[str, Any], result: dict[str, Any]) -> Visit:
         """Visit the members of `info` and of the branch that the discriminator selects."""
         for member in info.members:
             self._path.append(f".{member.name}")
             if member.name in value:
                 if self._policy is not None:
                     self._policy.check_input("parameter", member.name, member.features)
-                result[member.name] = self._visit(member.type, member.name, value[member.name])
+                visit = self._visit(member.type, member.name, value[member.name])
+                result[member.name] = yield visit
             elif not member.optional:
                 raise GenericError(f"Parameter '{self._full_name()}' is missing")
             self._path.pop()
         if info.tag is not None:
             branch = info.branches.get(result[info.tag])
             if branch is not None:
-                self._members(self._table.object(branch), value, result)
+                yield self._members(self._table.object(branch), value, result)
 
     def _enum(self, info: EnumInfo, name: str | None, value: object) -> str:
         text: str = self._builtin("str", name, value)
@@ -141,13 +164,6 @@ class InputVisitor:
         if self._policy is not None:
             self._policy.check_input("value", text, features)
         return text
-
-    def _alternate(self, info: AlternateInfo, name: str | None, value: object) -> Any:
-        reference = info.by_kind.get(json_kind(value))
-        if reference is None:
-            last = "null" if name is None else name
-            raise GenericError(f"Invalid parameter type for '{last}', expected: {info.name}")
-        return self._visit(reference, name, value)
 
     def _builtin(self, type_name: str, name: str | None, value: object) -> Any:
         if type_name == "any":
