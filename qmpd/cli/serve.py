@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from qmpd.cli.host import STORAGES, Host, Hosting, run_program
+from qmpd.cli.process import STORAGES, Process, ProcessOptions, run_program
 from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.errors import GenericError, QmpError
 from qmpd.machine.disks import CREATE_KEYS, Disk, add_disk, read_disk, read_image
@@ -113,8 +113,10 @@ def main(argv: Sequence[str]) -> int:
 def _serve(program: Program, arguments: argparse.Namespace) -> int:
     disks = [_read_disk(text) for text in arguments.disk]
     disks += [_read_image(text, number) for number, text in enumerate(arguments.image)]
-    host = Host(program, Hosting(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd))
-    host.begin()
+    process = Process(
+        program, ProcessOptions(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd)
+    )
+    process.begin()
     from qmpd.machine.machine import MachineConfig
 
     config = MachineConfig(
@@ -127,18 +129,18 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
     )
     if arguments.uuid is not None:
         config = replace(config, uuid=_read_uuid(arguments.uuid))
-    host.build(arguments.storage, config, arguments.log_qmp)
+    process.build(arguments.storage, config, arguments.log_qmp)
     try:
         for disk in disks:
             # these bytes live in memory, wherever those of image files do
             private = disk.path is None and arguments.storage != "memory"
-            _add_disk(host.server, disk, private=private)
+            _add_disk(process.server, disk, private=private)
         for number, text in enumerate(arguments.qmp):
-            _add_monitor(host.server, f"monitor{number}", text)
+            _add_monitor(process.server, f"monitor{number}", text)
     except QmpError:
-        host.abandon()
+        process.abandon()
         raise
-    return host.serve()
+    return process.serve()
 
 
 def _read_uuid(text: str) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qmpd.monitor.qmp_monitor import QmpMonitor
     from qmpd.server.address import SocketAddress
     from qmpd.server.listener import SocketListener
-    from qmpd.server.vhost_user_listener import VhostUserListener
+    from qmpd.server.vhost_user_socket import VhostUserSocket
 
 LOG = logging.getLogger("qmpd.server")
 
@@ -108,14 +108,14 @@ class Server:
 
     def listen_vhost_user(
         self, address: Mapping[str, Any], make_device: MakeDevice, report: Callable[[str], None]
-    ) -> VhostUserListener:
+    ) -> VhostUserSocket:
         """Listen for vhost-user clients at `address`.
 
         :raises GenericError: it cannot listen there
         """
-        from qmpd.server.vhost_user_listener import VhostUserListener
+        from qmpd.server.vhost_user_socket import VhostUserSocket
 
-        return VhostUserListener(
+        return VhostUserSocket(
             self.loop, self.machine.clock, self._address(address), make_device, report
         )
 

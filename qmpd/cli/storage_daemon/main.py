@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except QmpError as error:
         program.complain(error)
         return 1
-    from qmpd.cli.host import run_program
+    from qmpd.cli.process import run_program
 
     return run_program(program, lambda _: _run(program, options))
 
@@ -66,37 +66,37 @@ def _answer_probe(program: Program, option: Option) -> None:
 
 
 def _run(program: Program, options: list[Option]) -> int:
-    from qmpd.cli.host import JOURNAL_VARIABLE, STORAGE_VARIABLE, Host, Hosting
+    from qmpd.cli.process import JOURNAL_VARIABLE, STORAGE_VARIABLE, Process, ProcessOptions
     from qmpd.cli.storage_daemon.options import StorageDaemonOptions
     from qmpd.machine.machine import MachineConfig
     from qmpd.profile.personality import Personality
 
     pid_file = next((o.argument for o in reversed(options) if o.name == "pidfile"), None)
-    host = Host(
+    process = Process(
         program,
-        Hosting(
+        ProcessOptions(
             pid_file=pid_file,
             pid_file_last=True,
             daemonize=any(o.name == "daemonize" for o in options),
         ),
     )
-    host.begin()
-    host.build(
+    process.begin()
+    process.build(
         os.environ.get(STORAGE_VARIABLE, "host"),
         MachineConfig(personality=Personality.STORAGE_DAEMON),
         os.environ.get(JOURNAL_VARIABLE),
     )
-    setup = StorageDaemonOptions(host)
+    setup = StorageDaemonOptions(process)
     try:
         for option in options:
             setup.apply(option)
-        return host.serve()
+        return process.serve()
     except QmpError:
-        host.abandon()
+        process.abandon()
         raise
 
 
 if __name__ == "__main__":
-    from qmpd.cli.host import finish
+    from qmpd.cli.process import finish
 
     finish(main())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qmpd.cli.host import add_node
 from qmpd.cli.options.chardev import BACKENDS, ChardevFactory, parse_chardev
 from qmpd.cli.options.monitor import add_monitor, read_tree
 from qmpd.cli.options.object import add_object, object_help
+from qmpd.cli.process import add_node
 from qmpd.cli.report import CommandLineError, Probe, located
 from qmpd.errors import QmpError
 from qmpd.options.block_tree import read_nbd_server, read_option_value
@@ -17,19 +17,19 @@ from qmpd.options.qemu_opts import help_text
 from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
-    from qmpd.cli.host import Host
+    from qmpd.cli.process import Process
 
 
 class StorageDaemonOptions:
-    """Applies options to a host, one by one.
+    """Applies options to a process, one by one.
 
-    :param host: with its machine built
+    :param process: with its machine built
     """
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._program = host.program
-        self._factory = ChardevFactory(host.server, Personality.STORAGE_DAEMON, self._inform)
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._program = process.program
+        self._factory = ChardevFactory(process.server, Personality.STORAGE_DAEMON, self._inform)
         self._location = ""
         self._actions = {
             "blockdev": self._blockdev,
@@ -65,11 +65,11 @@ class StorageDaemonOptions:
         self._program.warn(text, self._location, hint)
 
     def _read(self, type_name: str, text: str, implied_key: str) -> dict[str, Any]:
-        reader = self._host.server.machine.profile.reader
+        reader = self._process.server.machine.profile.reader
         return read_option_value(reader, type_name, text, implied_key)
 
     def _blockdev(self, text: str) -> None:
-        add_node(self._host.server, self._read("BlockdevOptions", text, "driver"))
+        add_node(self._process.server, self._read("BlockdevOptions", text, "driver"))
 
     def _chardev(self, text: str) -> None:
         if text in ("help", "?"):
@@ -85,23 +85,23 @@ class StorageDaemonOptions:
 
         tree = parse_tree(text, "chardev")
         options = read_tree(tree, self._location)
-        add_monitor(self._host.server, self._factory, options, human=False)
+        add_monitor(self._process.server, self._factory, options, human=False)
 
     def _object(self, text: str) -> None:
         printed = object_help(text, Personality.STORAGE_DAEMON)
         if printed is not None:
             raise Probe(printed)
-        add_object(self._host.server.machine, text)
+        add_object(self._process.server.machine, text)
 
     def _export(self, text: str) -> None:
         from qmpd.export.add import add_export
 
-        server = self._host.server
+        server = self._process.server
         options = self._read("BlockExportOptions", text, "type")
         server.run_now(add_export(server.machine, options))
 
     def _nbd_server(self, text: str) -> None:
-        machine = self._host.server.machine
+        machine = self._process.server.machine
         machine.nbd.start(read_nbd_server(machine.profile.reader, text))
 
     def _trace(self, text: str) -> None:

@@ -51,31 +51,31 @@ def _main(program: Program, options: list[Option]) -> int:
         reader.read(option)
     run_probes(program, reader.config, profile)
     reader.config.machine.check()
-    from qmpd.cli.host import run_program
+    from qmpd.cli.process import run_program
 
     return run_program(program, lambda _: _run(program, profile, reader.config))
 
 
 def _run(program: Program, profile: Profile, config: SystemConfig) -> int:
-    from qmpd.cli.host import JOURNAL_VARIABLE, STORAGE_VARIABLE, Host, Hosting
+    from qmpd.cli.process import JOURNAL_VARIABLE, STORAGE_VARIABLE, Process, ProcessOptions
     from qmpd.cli.system.board_options import board_of
     from qmpd.cli.system.setup import SystemSetup
     from qmpd.machine.machine import MachineConfig
     from qmpd.profile.personality import Personality
     from qmpd.qapi.runtime.policy import CompatPolicy
 
-    host = Host(
+    process = Process(
         program,
-        Hosting(pid_file=config.pid_file, daemonize=config.daemonize, announce_signals=True),
+        ProcessOptions(pid_file=config.pid_file, daemonize=config.daemonize, announce_signals=True),
     )
-    host.begin()
+    process.begin()
     harness = None
     if config.machine.qtest:
         from qmpd.loop.clock import VirtualClock
 
         harness = VirtualClock()
     policy = {name.replace("-", "_"): value for name, value in config.compat.items()}
-    host.build(
+    process.build(
         os.environ.get(STORAGE_VARIABLE, "host"),
         MachineConfig(
             profile=profile,
@@ -92,14 +92,14 @@ def _run(program: Program, profile: Profile, config: SystemConfig) -> int:
         harness=harness,
     )
     try:
-        SystemSetup(host, config).run()
+        SystemSetup(process, config).run()
     except QmpError:
-        host.abandon()
+        process.abandon()
         raise
-    return host.serve()
+    return process.serve()
 
 
 if __name__ == "__main__":
-    from qmpd.cli.host import finish
+    from qmpd.cli.process import finish
 
     finish(main())

@@ -6,10 +6,10 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qmpd.cli.host import add_node
 from qmpd.cli.options.chardev import ChardevFactory, parse_short_form
 from qmpd.cli.options.monitor import MonitorOptions, add_monitor
 from qmpd.cli.options.object import add_object_of
+from qmpd.cli.process import add_node
 from qmpd.cli.report import CommandLineError, located
 from qmpd.cli.system.board_options import default_drives
 from qmpd.cli.system.config import Located
@@ -22,7 +22,7 @@ from qmpd.profile.personality import Personality
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qmpd.cli.host import Host
+    from qmpd.cli.process import Process
     from qmpd.cli.system.config import SystemConfig
     from qmpd.machine.drives.board import Drive
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 class SystemSetup:
     """Brings the machine into the state that `config` describes.
 
-    :param host: with its machine built
+    :param process: with its machine built
     """
 
-    def __init__(self, host: Host, config: SystemConfig) -> None:
-        self._host = host
+    def __init__(self, process: Process, config: SystemConfig) -> None:
+        self._process = process
         self._config = config
-        self._server = host.server
+        self._server = process.server
         self._location = ""
         self._factory = ChardevFactory(
-            host.server, Personality.SYSTEM, self._inform, escape=config.escape
+            process.server, Personality.SYSTEM, self._inform, escape=config.escape
         )
 
     def run(self) -> None:
@@ -84,7 +84,7 @@ class SystemSetup:
             raise located(error, thing.location) from None
 
     def _inform(self, text: str) -> None:
-        self._host.program.message(f"info: {text}", self._location)
+        self._process.program.message(f"info: {text}", self._location)
 
     def _add_default_devices(self) -> None:
         """The monitor and serial port that a user on a terminal expects."""
@@ -123,13 +123,13 @@ class SystemSetup:
         drives = self._server.machine.drives
         added = self._server.run_now(drives.add(opts, self._location, is_default=is_default))
         if added.disabled is not None:
-            self._host.program.warn(added.disabled, self._location)
+            self._process.program.warn(added.disabled, self._location)
         if added.device is not None:
             properties = {"driver": added.device, "drive": added.backend.name}
             self._config.devices.append(Located(properties, self._location))
 
     def _attach(self, drives: list[Drive]) -> None:
-        attach_drives(self._server.machine.devices, drives, self._host.program.message)
+        attach_drives(self._server.machine.devices, drives, self._process.program.message)
 
     def _check_orphans(self) -> None:
         """Complain about drives without a device.
@@ -139,7 +139,7 @@ class SystemSetup:
         last: CommandLineError | None = None
         for text, location in orphan_complaints(list(self._server.machine.drives)):
             if last is not None:
-                self._host.program.complain(last)
+                self._process.program.complain(last)
             last = CommandLineError(text, location=location)
         if last is not None:
             raise last
@@ -152,7 +152,7 @@ class SystemSetup:
             opts = parse_short_form(label, text)
         except GenericError as error:
             if error.desc:
-                self._host.program.message(error.desc, self._location, error.hint)
+                self._process.program.message(error.desc, self._location, error.hint)
             raise CommandLineError(
                 f"could not connect serial device to character backend '{text}'"
             ) from None
@@ -179,7 +179,7 @@ class SystemSetup:
                 opts = parse_short_form("qtest", text)
             except GenericError as error:
                 if error.desc:
-                    self._host.program.message(error.desc, None, error.hint)
+                    self._process.program.message(error.desc, None, error.hint)
                 chardev = None
             else:
                 chardev = self._factory.create(opts)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qmpd.server.address import SocketAddress
 
 
-class VhostUserListener:
+class VhostUserSocket:
     """A listening socket (`qmpd.export.host.VhostUserListener`).
 
     :param address: where it listens
@@ -82,7 +82,7 @@ class VhostUserListener:
 class _Connection:
     """A client; it is gone when its requests are done."""
 
-    def __init__(self, listener: VhostUserListener, sock: socket.socket) -> None:
+    def __init__(self, listener: VhostUserSocket, sock: socket.socket) -> None:
         self._listener = listener
         self._loop = listener.loop
         self._sock = sock

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from qmpd.block.images import Storage
     from qmpd.loop.clock import VirtualClock
-    from qmpd.machine.host import Host as MachineHost
+    from qmpd.machine.host import Host
     from qmpd.machine.machine import Machine, MachineConfig
     from qmpd.server.lifecycle import Daemon, PidFile
     from qmpd.server.server import Server
@@ -64,7 +64,7 @@ def add_node(server: Server, options: Mapping[str, Any]) -> None:
 
 
 @dataclass
-class Hosting:
+class ProcessOptions:
     """How a process is to run.
 
     :param pid_file: path for the process's id; None: none
@@ -81,15 +81,15 @@ class Hosting:
     announce_signals: bool = False
 
 
-class Host:
+class Process:
     """A process that hosts one machine.
 
     Use: `begin` (forks where asked), `build`, more set-up, `serve`.
     """
 
-    def __init__(self, program: Program, hosting: Hosting) -> None:
+    def __init__(self, program: Program, options: ProcessOptions) -> None:
         self.program = program
-        self._hosting = hosting
+        self._options = options
         self._daemon: Daemon | None = None
         self._pid_file: PidFile | None = None
         self._loop: AbstractEventLoop | None = None
@@ -100,20 +100,20 @@ class Host:
 
         :raises CommandLineError: the pid file cannot be written
         """
-        if self._hosting.daemonize:
+        if self._options.daemonize:
             from qmpd.server.lifecycle import Daemon
 
             self._daemon = Daemon()
             self._daemon.fork()
-        if not self._hosting.pid_file_last:
+        if not self._options.pid_file_last:
             self._write_pid_file()
 
     def _write_pid_file(self) -> None:
-        if self._hosting.pid_file is not None:
+        if self._options.pid_file is not None:
             from qmpd.server.lifecycle import PidFile
 
             try:
-                self._pid_file = PidFile(self._hosting.pid_file)
+                self._pid_file = PidFile(self._options.pid_file)
             except GenericError as error:
                 raise located(error, None) from None
 
@@ -150,7 +150,7 @@ class Host:
             except OSError as error:
                 raise CommandLineError(f"Could not open '{journal}': {error.strerror}") from None
 
-        def make_machine(host: MachineHost) -> Machine:
+        def make_machine(host: Host) -> Machine:
             has_guest = config.personality is Personality.SYSTEM
             clocks = Clocks.of(LoopClock(loop), harness=harness, has_guest=has_guest)
             thread_id = threading.get_native_id()
@@ -168,7 +168,7 @@ class Host:
 
         assert self._loop is not None
         loop = self._loop
-        if self._hosting.pid_file_last:
+        if self._options.pid_file_last:
             self._write_pid_file()
 
         def told(number: int, sender: int) -> None:
@@ -178,8 +178,8 @@ class Host:
         self.server.start()
         if self._daemon is not None:
             self._daemon.ready()
-        if self._hosting.ready_fd is not None:
-            lifecycle.write_ready(self._hosting.ready_fd)
+        if self._options.ready_fd is not None:
+            lifecycle.write_ready(self._options.ready_fd)
         lifecycle.notify("READY=1")
         try:
             self.server.run()
@@ -190,7 +190,7 @@ class Host:
         return 0
 
     def _signalled(self, number: int, sender: int) -> None:
-        if self._hosting.announce_signals:
+        if self._options.announce_signals:
             from qmpd.server.lifecycle import process_name
 
             text = f"terminating on signal {number}"
