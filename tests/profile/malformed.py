@@ -68,8 +68,10 @@ class Malformed:
         return self._shuffled(members)
 
     def _fresh_key(self, members: dict[str, Any]) -> str:
-        """A key that no schema has: it ends in an equals sign."""
-        length = self._random.choice((0, 1, 2, 3, 8))
+        """A key that no schema has: it is empty or ends in an equals sign."""
+        length = self._random.choice((None, 0, 1, 2, 3, 8))
+        if length is None:
+            return ""
         return "".join(self._random.choices(_LETTERS, k=length)) + "="
 
     def _shuffled(self, members: dict[str, Any]) -> dict[str, Any]:

@@ -152,3 +152,40 @@ def test_sizes_are_the_same(system: Negotiated, text: str) -> None:
     )
 
     assert options.size == theirs
+
+
+_UNNAMED = (
+    ("query-status", {"": 1}),
+    ("block-dirty-bitmap-add", {"node": "n", "name": "b", "": 1}),
+    ("block-dirty-bitmap-add", {"": {"": 1}}),
+    ("blockdev-add", {"driver": "null-co", "node-name": "n", "": None}),
+    ("blockdev-add", {"driver": "raw", "file": {"driver": "null-co", "": None}}),
+    ("blockdev-add", {"driver": "raw", "file": {"driver": "raw", "": 1, "file": {"": 1}}}),
+    ("blockdev-reopen", {"options": [{"driver": "null-co", "": ""}]}),
+    ("transaction", {"actions": [{"type": "abort", "data": {"": 1}}]}),
+    ("transaction", {"actions": [{"type": "abort", "data": {}, "": 1}]}),
+    ("transaction", {"actions": [], "properties": {"": 1}}),
+    ("object-add", {"qom-type": "iothread", "id": "o", "": 1}),
+)
+"""Requests whose wrong member has an empty name."""
+
+
+@pytest.mark.parametrize(("name", "arguments"), _UNNAMED)
+def test_a_member_may_have_an_empty_name(
+    system: Negotiated, name: str, arguments: dict[str, Any]
+) -> None:
+    theirs = system.ask(name, **arguments)
+
+    assert _our_error(name, arguments, None) == theirs
+
+
+@pytest.mark.parametrize(("name", "arguments"), _UNNAMED)
+def test_a_member_may_have_an_empty_name_under_a_policy(
+    name: str, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    """The visitor reads the arguments first where parts of them may be refused."""
+    program = Negotiated([*SYSTEM, "-compat", "deprecated-input=reject"], tmp_path, None)
+    theirs = program.ask(name, **arguments)
+    program.close()
+
+    assert _our_error(name, arguments, CompatPolicy(deprecated_input="reject")) == theirs

@@ -110,7 +110,15 @@ class InputVisitor:
         return (yield self._visit(reference, name, value))
 
     def _full_name(self, *more: str) -> str:
-        return "".join([*self._path, *more]).removeprefix(".") or "<anonymous>"
+        """The name of the value being visited (`full_name_nth`).
+
+        A member's own name may be empty; only the outermost value, unless it is a property, has
+        no name at all.
+
+        :param more: what follows the path, such as ``.name`` for a member that is not visited
+        """
+        path = "".join([*self._path, *more])
+        return path.removeprefix(".") if path else "<anonymous>"
 
     def _wrong_type(self, expected: str) -> GenericError:
         return GenericError(
