@@ -103,7 +103,7 @@ class ExportHost(Protocol):
 class Objects(Protocol):
     """The objects that object-add has made."""
 
-    def is_a(self, object_id: str, qom_type: str) -> bool:
+    def is_a(self, path: str, qom_type: str) -> bool:
         """Whether there is one of this id and type."""
 
 

@@ -127,9 +127,9 @@ class Machine:
         )
         self.graph = Graph(self.services)
         self.exports = BlockExports(self.graph, emit=self.events.emit)
-        self.nbd = NbdControl(clocks.realtime, self.exports, self.host)
-        self.jobs = JobTable(emit=self.events.emit, clock=clocks.realtime)
         self.objects = ObjectContainer(self.graph.throttle_groups, thread_id, config.profile)
+        self.nbd = NbdControl(clocks.realtime, self.exports, self.host, self.objects.objects)
+        self.jobs = JobTable(emit=self.events.emit, clock=clocks.realtime)
         self.devices = DeviceTree(self, config.board)
         self.drives = Drives(self.graph, config.board, config.profile)
         self.in_preconfig = config.preconfig

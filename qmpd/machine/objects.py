@@ -246,10 +246,25 @@ class ObjectContainer:
         del self.objects[object_id]
         found.removed()
 
-    def is_a(self, object_id: str, qom_type: str) -> bool:
-        """Whether there is an object of this id and QOM type."""
-        found = self.objects.get(object_id)
-        return found is not None and found.qom_type == qom_type
+    def resolve(self, path: str, qom_type: str) -> list[UserObject]:
+        """The objects of QOM type `qom_type` that `path` may mean (`object_resolve_path_type`).
+
+        :param path: a whole path, or the end of one: an id, or nothing for any object of the type
+        """
+        parts = [part for part in path.split("/") if part]
+        return [
+            entry
+            for entry in self.objects.values()
+            if entry.qom_type == qom_type
+            and (
+                parts == ["objects", entry.id]
+                or (parts in ([], [entry.id]) and not path.startswith("/"))
+            )
+        ]
+
+    def is_a(self, path: str, qom_type: str) -> bool:
+        """Whether `path` means one object, of this QOM type."""
+        return len(self.resolve(path, qom_type)) == 1
 
     def of_type(self, cls: type[ObjectT]) -> list[ObjectT]:
         """All objects of class `cls` (``object_child_foreach``)."""

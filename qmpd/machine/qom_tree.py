@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from qmpd.base.ghash import GHashTable
 from qmpd.base.newest_first import NewestFirst
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.machine.devices.access import get_property, set_property
-from qmpd.machine.devices.board import PERIPHERAL, PERIPHERAL_ANON, UNATTACHED
+from qmpd.machine.devices.board import CONTAINERS, PERIPHERAL, PERIPHERAL_ANON, UNATTACHED
 from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.objects import UserObject
 
@@ -23,15 +23,6 @@ Thing = UserObject | Device | Bus | str
 """What may be at a path: the path itself for a container."""
 
 _TYPE: Entry = ("type", "string")
-
-_CONTAINERS: Final = (
-    "/",
-    "/objects",
-    "/machine",
-    PERIPHERAL,
-    PERIPHERAL_ANON,
-    UNATTACHED,
-)
 
 
 def _children(models: Mapping[str, str]) -> list[Entry]:
@@ -70,7 +61,7 @@ def _device(device: Device) -> list[Entry]:
 
 def _things(machine: Machine) -> dict[str, Thing]:
     """Everything in the tree by its path."""
-    things: dict[str, Thing] = {path: path for path in _CONTAINERS}
+    things: dict[str, Thing] = {path: path for path in CONTAINERS}
     for name, made in machine.objects.objects.items():
         things[f"/objects/{name}"] = made
     for device in machine.devices.parts():

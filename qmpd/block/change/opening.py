@@ -27,6 +27,9 @@ _CONTAINERS: Final = (
 """Options that are objects or lists, and only known by their members."""
 
 
+_EMPTY_BACKING: Final = 'warning: Use of "backing": "" is deprecated; use "backing": null instead'
+
+
 def child_options(
     options: Mapping[str, Any], parent: Node | NodeFlags, *, backing: bool = False
 ) -> dict[str, Any]:
@@ -93,6 +96,9 @@ async def open_node(
     :raises QmpError: QEMU's texts; nothing is left open then
     """
     driver = find_driver(options["driver"])
+    if options.get("backing") == "":
+        graph.services.say.report(_EMPTY_BACKING)
+        options = {**options, "backing": None}
     node = Node(graph, driver, options)
     node.probed = probed
     _read_flags(node, options)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qmpd.errors import GenericError, NotServed
+from qmpd.errors import GenericError
 from qmpd.export.nbd.export import NbdExport, check_names, find_bitmaps
 
 if TYPE_CHECKING:
@@ -23,12 +23,16 @@ class NbdControl:
     :param clock: what its connections run on
     :param exports: all exports of the machine
     :param host: the process, which listens
+    :param objects: the ids of the objects that object-add has made
     """
 
-    def __init__(self, clock: Clock, exports: BlockExports, host: ExportHost) -> None:
+    def __init__(
+        self, clock: Clock, exports: BlockExports, host: ExportHost, objects: Container[str]
+    ) -> None:
         self._clock = clock
         self._exports = exports
         self._host = host
+        self._objects = objects
         self._server: NbdServer | None = None
 
     @property
@@ -49,9 +53,6 @@ class NbdControl:
         """
         if self._server is not None:
             raise GenericError("NBD server already running")
-        for name in ("tls-creds", "tls-authz"):
-            if name in options:
-                raise NotServed(f"Option '{name}' of the NBD server is not served by qmpd")
         # loaded once it is wanted: a daemon greets before
         from qmpd.export.nbd.server import NbdServer
 
@@ -62,7 +63,19 @@ class NbdControl:
             handshake_seconds=options.get("handshake-max-seconds", 10),
         )
         server.listener = self._host.listen(options["addr"], server.connect)
+        if "tls-creds" in options:
+            server.listener.close()
+            raise self._no_credentials(options["tls-creds"])
         self._server = server
+
+    def _no_credentials(self, object_id: str) -> GenericError:
+        """Why an object is not TLS credentials (`nbd_get_tls_creds`): object-add makes none.
+
+        `tls-authz` says who may connect by TLS, so that without credentials it has no effect.
+        """
+        if object_id in self._objects:
+            return GenericError(f"Object with id '{object_id}' is not TLS credentials")
+        return GenericError(f"No TLS credentials with id '{object_id}'")
 
     async def stop(self) -> None:
         """Take all NBD exports away, and stop the server.

@@ -86,7 +86,7 @@ def _plan(options: BackupOptions, bitmap: DirtyBitmap | None, sync: str, mode: s
 def _check_bitmap(source: Node, options: BackupOptions) -> tuple[DirtyBitmap | None, str, str]:
     """The bitmap, how it is used, and the sync mode that this comes to."""
     sync, mode, name = options.sync, options.bitmap_mode, options.bitmap
-    if sync in ("bitmap", "incremental") and not name:
+    if sync in ("bitmap", "incremental") and name is None:
         raise GenericError(f"must provide a valid bitmap name for '{sync}' sync mode")
     if sync == "incremental":
         if mode not in (None, "on-success"):
@@ -94,7 +94,7 @@ def _check_bitmap(source: Node, options: BackupOptions) -> tuple[DirtyBitmap | N
                 f"Bitmap sync mode must be 'on-success' when using sync mode '{sync}'"
             )
         sync, mode = "bitmap", "on-success"
-    if not name:
+    if name is None:
         if mode is not None:
             raise GenericError("Cannot specify bitmap sync mode without a bitmap")
         return None, sync, NEVER

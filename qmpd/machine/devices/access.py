@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.machine.devices import drives
 from qmpd.machine.devices.properties import read_property, read_text
-from qmpd.machine.objects import IOThread
 
 if TYPE_CHECKING:
     from qmpd.machine.devices.chassis import Devices
@@ -81,9 +80,12 @@ def _link(name: str, type_name: str, value: str, tree: Devices) -> str:
     """
     if not value:
         return ""
+    right = tree.chassis.objects.resolve(value, type_name)
+    if len(right) > 1:
+        raise GenericError(f"Path '{value}' does not uniquely identify an object")
+    if right:
+        return f"/objects/{right[0].id}"
     found = tree.chassis.objects.objects.get(value.removeprefix("/objects/"))
-    if type_name == "iothread" and isinstance(found, IOThread):
-        return f"/objects/{found.id}"
     if found is None and not any(value in (d.id, d.path) for d in tree):
         raise DeviceNotFound(f"Device '{value}' not found")
     raise GenericError(f"Invalid parameter type for '{name}', expected: {type_name}")

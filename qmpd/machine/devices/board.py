@@ -17,6 +17,9 @@ PERIPHERAL_ANON: Final = "/machine/peripheral-anon"
 UNATTACHED: Final = "/machine/unattached"
 """Where it has the devices of the board."""
 
+CONTAINERS: Final = ("/", "/objects", "/machine", PERIPHERAL, PERIPHERAL_ANON, UNATTACHED)
+"""The objects of the QOM tree that only hold others."""
+
 PCI_HOSTS: Final = {"pc": ("pci.0", "PCI", "i440fx", True), "q35": ("pcie.0", "PCIE", "q35", False)}
 """The first PCI bus of a board: name, type, name of its host bridge, hotplug."""
 

@@ -10,7 +10,14 @@ from qmpd.base.qdict import QDict
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.machine.devices import drives
 from qmpd.machine.devices.access import set_property
-from qmpd.machine.devices.board import PERIPHERAL, PERIPHERAL_ANON, UNATTACHED, Board, build
+from qmpd.machine.devices.board import (
+    CONTAINERS,
+    PERIPHERAL,
+    PERIPHERAL_ANON,
+    UNATTACHED,
+    Board,
+    build,
+)
 from qmpd.machine.devices.bus import bus_at, buses_below, find_bus
 from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.devices.kinds import ALIASES, KINDS, Kind
@@ -58,16 +65,36 @@ class DeviceTree:
             yield from device.parts
 
     def find(self, name: str) -> Device:
-        """The device called `name`, its id or path.
+        """The device called `name` (`find_device_state`).
 
-        :raises DeviceNotFound: there is none
+        :param name: its path, the one below ``/machine/peripheral``, or its id
+        :raises GenericError: what is called so is not a device
+        :raises DeviceNotFound: nothing is called so
         """
         found = self.peripheral.get(name)
-        if found is None:
-            found = next((device for device in self.parts() if device.path == name), None)
-        if found is None:
-            raise DeviceNotFound(f"Device '{name}' not found")
-        return found
+        if found is not None:
+            return found
+        whole = name if name.startswith("/") else f"{PERIPHERAL}/{name}"
+        path = "/" + "/".join(part for part in whole.split("/") if part)
+        for device in self.parts():
+            if device.path == path:
+                return device
+            if any(bus.path == path for bus in device.buses):
+                raise GenericError(f"{name} is not a device")
+        objects = self.chassis.objects.objects
+        if path in CONTAINERS or path in (f"/objects/{each}" for each in objects):
+            raise GenericError(f"{name} is not a device")
+        raise DeviceNotFound(f"Device '{name}' not found")
+
+    def backend_of(self, name: str) -> BlockBackend:
+        """The backend of the device called `name` (`blk_by_qdev_id`).
+
+        :raises QmpError: there is no such device, or it has no backend
+        """
+        backend = self.find(name).backend
+        if backend is None:
+            raise GenericError("Device does not have a block device backend")
+        return backend
 
     def bus_name(self, stem: str) -> str:
         """The name of a new bus whose device has no id."""
@@ -183,11 +210,11 @@ class DeviceTree:
 
         :raises QmpError: there is none, or its bus does not let it go
         """
-        if name in ("/", "/machine", "/objects", UNATTACHED):
-            raise GenericError(f"{name} is not a device")
         device = self.find(name)
         if device.unplugging:
             raise GenericError(f"Device {name} is already in the process of unplug")
+        if device.kind.bus == "virtio-bus":
+            raise GenericError("Bus 'virtio-bus' does not support hotplugging")
         if device.bus is not None and not device.bus.hotplug:
             raise GenericError(f"Bus '{device.bus.name}' does not support hotplugging")
         if device.kind.asks_guest:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from qmpd.block.change.drain import drain_all, drained_begin, drained_end
 from qmpd.block.io import resize
 from qmpd.block.io.backend import BlockBackend
-from qmpd.block.io.backends import backend_of_device, find_backend, named_backends
+from qmpd.block.io.backends import find_backend, named_backends
 from qmpd.block.io.commit_image import commit_image
-from qmpd.errors import BlockIOError, GenericError
+from qmpd.errors import BlockIOError
 from qmpd.jobs.core.job_list import JobTable
 from qmpd.monitor.hmp import qemu_io as io
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name
@@ -28,11 +28,8 @@ async def qemu_io(machine: Machine, arguments: Arguments) -> str:
     """Run a qemu-io command on a backend, or on a node through a backend of its own."""
     name = arguments["device"]
     if "qdev" in arguments:
-        backend = backend_of_device(machine.graph, name)
-        if backend is None:
-            machine.devices.find(name)
-            raise GenericError("Device does not have a block device backend")
-        return await io.run(machine, backend, arguments["command"])
+        owner = machine.devices.backend_of(name)
+        return await io.run(machine, owner, arguments["command"])
     backend = find_backend(machine.graph, name)
     if backend is not None:
         return await io.run(machine, backend, arguments["command"])

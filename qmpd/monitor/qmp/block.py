@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import open_image
 from qmpd.block.io import medium
-from qmpd.block.io.backends import backend_of_device, find_backend
+from qmpd.block.io.backends import find_backend
 from qmpd.block.io.stats import set_histograms
 from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.block.throttle.limits import BUCKETS, ThrottleConfig
@@ -34,27 +34,33 @@ _LIMITS: Final = dict(
 
 
 def _backend(context: Context, device: str | None, qdev_id: str | None) -> BlockBackend:
-    """The backend that a `device`/`id` pair means.
+    """The backend that a `device`/`id` pair means (`qmp_get_blk`).
 
     :raises GenericError: not exactly one of them is given, or the device has none
     :raises DeviceNotFound: there is none
     """
     if (device is None) == (qdev_id is None):
         raise GenericError("Need exactly one of 'device' and 'id'")
-    graph = context.machine.graph
-    found = backend_of_device(graph, qdev_id) if qdev_id else find_backend(graph, device or "")
-    if found is None and qdev_id:
-        context.machine.devices.find(qdev_id)
-        raise GenericError("Device does not have a block device backend")
+    if qdev_id is not None:
+        return context.machine.devices.backend_of(qdev_id)
+    assert device is not None
+    found = find_backend(context.machine.graph, device)
     if found is None:
-        raise DeviceNotFound(f"Device '{device or ''}' not found")
+        raise DeviceNotFound(f"Device '{device}' not found")
     return found
+
+
+def _name(arguments: Any) -> str:
+    """How messages call a device: as the command did."""
+    device, qdev_id = arguments.device, arguments.id
+    name: str = qdev_id if device is None else device
+    return name
 
 
 async def eject(context: Context, arguments: EjectArguments) -> None:
     """Open the tray, if there is one, and take the medium out."""
     backend = _backend(context, arguments.device, arguments.id)
-    name = arguments.device or arguments.id or ""
+    name = _name(arguments)
     medium.open_tray(backend, name, force=bool(arguments.force))
     await medium.remove_medium(backend, name)
 
@@ -62,14 +68,14 @@ async def eject(context: Context, arguments: EjectArguments) -> None:
 def blockdev_open_tray(context: Context, arguments: BlockdevOpenTrayArguments) -> None:
     """Open the tray."""
     backend = _backend(context, arguments.device, arguments.id)
-    name = arguments.device or arguments.id or ""
+    name = _name(arguments)
     medium.open_tray(backend, name, force=bool(arguments.force))
 
 
 def blockdev_close_tray(context: Context, arguments: BlockdevCloseTrayArguments) -> None:
     """Close the tray."""
     backend = _backend(context, arguments.device, arguments.id)
-    medium.close_tray(backend, arguments.device or arguments.id or "")
+    medium.close_tray(backend, _name(arguments))
 
 
 async def blockdev_remove_medium(
@@ -96,7 +102,7 @@ async def blockdev_change_medium(
 ) -> None:
     """Open an image, and have it take the place of the medium."""
     backend = _backend(context, arguments.device, arguments.id)
-    name = arguments.device or arguments.id or ""
+    name = _name(arguments)
     graph = context.machine.graph
     mode = arguments.read_only_mode or "retain"
     before = backend.node
@@ -121,7 +127,7 @@ async def blockdev_change_medium(
 def block_set_io_throttle(context: Context, arguments: BlockIOThrottle) -> None:
     """Limit a drive's I/O; nothing but zeroes lifts the limits."""
     backend = _backend(context, arguments.device, arguments.id)
-    name = arguments.device or arguments.id or ""
+    name = _name(arguments)
     if backend.node is None:
         raise GenericError("Device has no medium")
     config = ThrottleConfig()
