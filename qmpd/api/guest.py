@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.backends import backend_of_device, find_backend
 from qmpd.block.permission_bits import ALL, NOTHING, WRITE, Perm
 from qmpd.errors import GenericError
+from qmpd.machine.devices.guest_io import guest_request
 
 if TYPE_CHECKING:
     from qmpd.api.core import Core
     from qmpd.block.model.node import Node
+
+
+T = TypeVar("T")
 
 
 class MapEntry(NamedTuple):
@@ -65,13 +69,31 @@ class Guest:
         finally:
             await backend.close()
 
+    async def _request(
+        self,
+        backend: BlockBackend,
+        kind: str,
+        length: int,
+        request: Callable[[BlockBackend], Coroutine[Any, Any, T]],
+    ) -> T | None:
+        """Do a request; where a device is on the backend, by its error policy (`rerror`, `werror`).
+
+        :returns: its result; None for a failure that the device ignores
+        """
+        machine = self._core.machine
+        for device in machine.devices.parts():
+            if device.backend is backend:
+                return await guest_request(machine, device, kind, length, request)
+        return await backend.counted(kind, length, request(backend))
+
     async def read(self, offset: int, length: int) -> bytes:
         """Read bytes.
 
         :raises BlockIOError: the read fails, or goes beyond the end (EIO)
         """
         async with self._backend() as backend:
-            return await backend.counted("rd", length, backend.pread(offset, length))
+            data = await self._request(backend, "rd", length, lambda b: b.pread(offset, length))
+            return bytes(length) if data is None else data
 
     async def write(self, offset: int, data: bytes, *, fua: bool) -> None:
         """Write bytes.
@@ -80,7 +102,7 @@ class Guest:
         :raises BlockIOError: the write fails, or goes beyond the end (EIO)
         """
         async with self._backend(WRITE) as backend:
-            await backend.counted("wr", len(data), backend.pwrite(offset, data, fua=fua))
+            await self._request(backend, "wr", len(data), lambda b: b.pwrite(offset, data, fua=fua))
 
     async def write_zeroes(self, offset: int, length: int, *, unmap: bool) -> None:
         """Write zeroes without sending them.
@@ -88,18 +110,19 @@ class Guest:
         :param unmap: whether their storage may be freed
         """
         async with self._backend(WRITE) as backend:
-            work = backend.pwrite_zeroes(offset, length, may_unmap=unmap)
-            await backend.counted("wr", length, work)
+            await self._request(
+                backend, "wr", length, lambda b: b.pwrite_zeroes(offset, length, may_unmap=unmap)
+            )
 
     async def discard(self, offset: int, length: int) -> None:
         """Say that the content of an area is no longer needed."""
         async with self._backend(WRITE) as backend:
-            await backend.counted("unmap", length, backend.pdiscard(offset, length))
+            await self._request(backend, "unmap", length, lambda b: b.pdiscard(offset, length))
 
     async def flush(self) -> None:
         """Make everything written so far durable."""
         async with self._backend() as backend:
-            await backend.counted("flush", 0, backend.flush())
+            await self._request(backend, "flush", 0, lambda b: b.flush())
 
     def _node(self) -> Node:
         graph = self._core.machine.graph

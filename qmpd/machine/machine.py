@@ -177,7 +177,7 @@ class Machine:
     def _run(self) -> None:
         self.run_state = RunState.RUNNING
         self.events.emit("RESUME")
-        for device in self.devices:
+        for device in self.devices.parts():
             resume(device)
 
     async def stop_for(self, state: RunState) -> None:

@@ -192,9 +192,6 @@ class ThrottleGroupObject(UserObject):
 
 ObjectT = TypeVar("ObjectT", bound=UserObject)
 
-OBJECT_TYPES: Final = ("iothread", "throttle-group")
-"""What object-add can make; the schema's other types are refused as not served."""
-
 
 class ObjectContainer:
     """The objects of one machine, ``/objects`` of its QOM tree, in the order of QOM's table.

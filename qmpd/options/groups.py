@@ -36,12 +36,10 @@ OVERCOMMIT: Final = _group("overcommit", None, "mem-lock cpu-pm:b")
 SANDBOX: Final = _group(
     "sandbox", "enable", "enable:b obsolete elevateprivileges spawn resourcecontrol"
 )
-ADD_FD: Final = _group("add-fd", None, "fd:n set:n opaque")
 RUN_WITH: Final = _group("run-with", None, "async-teardown:b chroot user")
 ICOUNT: Final = _group("icount", "shift", "shift align:b sleep:b rr rrfile rrsnapshot", merge=True)
 GLOBAL: Final = _group("global", None, "driver property value")
 FW_CFG: Final = _group("fw_cfg", "name", "name file string gen_id")
-OPTION_ROM: Final = _group("option-rom", "romfile", "bootindex:n romfile")
 TRACE: Final = _group("trace", "enable", "enable events file")
 ISCSI: Final = _group(
     "iscsi", None, "user password password-secret header-digest initiator-name timeout:n"
@@ -61,4 +59,3 @@ SMP: Final = _group(
 DRIVE: Final = OptionGroup("drive", None, None)
 DEVICE: Final = OptionGroup("device", "driver", None)
 OBJECT: Final = OptionGroup("object", "qom-type", None)
-TPMDEV: Final = OptionGroup("tpmdev", "type", None)

@@ -15,6 +15,8 @@ from qmpd.errors import GenericError
 Warn = Callable[[str, str | None], None]
 """Takes the text of a warning, and its hint: further lines without the last newline."""
 
+_BEFORE_VALUE: Final = re.compile("[=,]")
+
 SIZE_HINT: Final = (
     "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
     "and exabytes, respectively."
@@ -167,11 +169,15 @@ def value_until_comma(text: str) -> tuple[str, str]:
     return value + text[position:], ""
 
 
+def _silent(_text: str, _hint: str | None) -> None:
+    """Warn of nothing: the parameters are read a second time."""
+
+
 def _pairs(text: str, implied: str | None, warn: Warn) -> Iterator[tuple[str, str] | None]:
     """The parameters of `text`; None where help is asked for."""
     rest = text
     while rest:
-        end = len(re.match(r"[^=,]*", rest).group())  # type: ignore[union-attr]
+        end = len(_BEFORE_VALUE.split(rest, maxsplit=1)[0])
         if rest[end : end + 1] == "=":
             name = rest[:end]
             value, rest = value_until_comma(rest[end + 1 :])
@@ -217,8 +223,7 @@ def parse_opts(
     """
     opts = Opts(group) if into is None else into
     first = group.implied if implied else None
-    silent: Warn = lambda _text, _hint: None  # noqa: E731
-    for pair in _pairs(text, first, silent):
+    for pair in _pairs(text, first, _silent):
         if pair is not None and pair[0] == "id":
             if group.merge:
                 raise GenericError("Invalid parameter 'id'")

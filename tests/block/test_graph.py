@@ -16,7 +16,7 @@ from qmpd.block.io.device_ops import BlockDevOps
 from qmpd.block.io.resize import block_resize
 from qmpd.block.model.blockers import Blocker, Op
 from qmpd.block.model.filename import filename
-from qmpd.block.permission_bits import NO_ROLE
+from qmpd.block.permission_bits import NO_ROLE, WRITE
 from qmpd.block.query.info import query_block, query_named_block_nodes
 from qmpd.block.query.stats import query_blockstats
 from qmpd.errors import BlockIOError, GenericError, QmpError
@@ -204,7 +204,7 @@ def test_auto_read_only_opens_for_writing_when_somebody_writes(world: World) -> 
     node = world.add("file", "f", filename="a", auto_read_only=True)
     assert node.driver.image.read_only  # type: ignore[attr-defined]
     backend = BlockBackend(world.graph, "", node)
-    backend.require_write()
+    backend.require(WRITE)
     world.run(backend.pwrite(0, bytes(512)))
     world.run(backend.close())
     assert node.driver.image.read_only  # type: ignore[attr-defined]
@@ -215,7 +215,7 @@ def test_nodes_of_one_file_lock_each_other_out(world: World) -> None:
     inline = {"driver": "file", "filename": "a"}
     world.add("raw", "w", offset=512, file=inline)
     other = world.add("raw", "x", file=inline)
-    BlockBackend(world.graph, "", other).require_write()
+    BlockBackend(world.graph, "", other).require(WRITE)
     with pytest.raises(BlockIOError) as caught:
         world.run(block_resize(other, 512))
     assert caught.value.desc == 'Failed to get "resize" lock'

@@ -75,10 +75,10 @@ def test_a_conflict_names_both_and_changes_nothing() -> None:
     assert world.graph.all_backends == [holder]
     other = BlockBackend(world.graph, "", node)
     with pytest.raises(GenericError, match="Permission conflict"):
-        other.require_write()
+        other.require(WRITE)
     assert (other.perm, other.root.perm if other.root else None) == (0, 0)
     holder.set_permissions(NOTHING, ALL)
-    other.require_write()
+    other.require(WRITE)
     with pytest.raises(GenericError, match=r"required by an unnamed block device .* by block"):
         holder.set_permissions(NOTHING, NOTHING)
     assert holder.shared == ALL
@@ -91,7 +91,7 @@ def test_writers_are_kept_from_what_is_read_only() -> None:
     for node in (below, above):
         backend = BlockBackend(world.graph, "", node)
         with pytest.raises(GenericError, match="Block node is read-only"):
-            backend.require_write()
+            backend.require(WRITE)
         assert below.cumulative_permissions() == (0, ALL)
         world.run(backend.close())
 

@@ -228,10 +228,6 @@ class BlockBackend:
         if perm & ~self.perm:
             self.set_permissions(self.perm | perm, self.shared)
 
-    def require_write(self) -> None:
-        """Be allowed to write, from now on; see `require`."""
-        self.require(WRITE)
-
     def await_activation(self, perm: Perm) -> None:
         """Use `perm` once the node, which is inactive, is active."""
         self.perm = perm

@@ -46,20 +46,25 @@ def yank(context: Context, arguments: YankArguments) -> None:
 
 async def snapshot_save(context: Context, arguments: SnapshotSaveArguments) -> None:
     """Start a job that takes a snapshot of several disks at one instant."""
-    a = arguments
-    await _run(SnapshotSave(context.machine, a.job_id, a.tag, a.devices, a.vmstate))
+    await _run(
+        SnapshotSave(
+            context.machine, arguments.job_id, arguments.tag, arguments.devices, arguments.vmstate
+        )
+    )
 
 
 async def snapshot_load(context: Context, arguments: SnapshotLoadArguments) -> None:
     """Start a job that brings several disks back to a snapshot."""
-    a = arguments
-    await _run(SnapshotLoad(context.machine, a.job_id, a.tag, a.devices, a.vmstate))
+    await _run(
+        SnapshotLoad(
+            context.machine, arguments.job_id, arguments.tag, arguments.devices, arguments.vmstate
+        )
+    )
 
 
 async def snapshot_delete(context: Context, arguments: SnapshotDeleteArguments) -> None:
     """Start a job that deletes a snapshot from several disks."""
-    a = arguments
-    await _run(SnapshotDelete(context.machine, a.job_id, a.tag, a.devices))
+    await _run(SnapshotDelete(context.machine, arguments.job_id, arguments.tag, arguments.devices))
 
 
 async def _run(job: SnapshotJob) -> None:

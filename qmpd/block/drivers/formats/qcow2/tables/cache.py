@@ -90,10 +90,6 @@ class TableCache:
         self._write_event = write_event
         self._tables: OrderedDict[int, Table] = OrderedDict()
 
-    def peek(self, offset: int) -> Table | None:
-        """The table at `offset` if it is cached; neither its users nor its age change."""
-        return self._tables.get(offset)
-
     async def get(self, offset: int) -> Table:
         """The table at file offset `offset`, read if need be; `put` it back after use.
 
