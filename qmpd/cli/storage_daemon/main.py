@@ -56,7 +56,7 @@ def _answer_probe(program: Program, option: Option) -> None:
     :raises Probe: the answer
     """
     if option.name == "help":
-        from qmpd.cli.help_text import storage_daemon_help
+        from qmpd.cli.storage_daemon.help import storage_daemon_help
 
         raise Probe(storage_daemon_help(program.name))
     if option.name == "version":

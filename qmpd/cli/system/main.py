@@ -39,7 +39,7 @@ def _main(program: Program, options: list[Option]) -> int:
 
             raise Probe(version("QEMU emulator"))
         if option.name in ("h", "help"):
-            from qmpd.cli.help_text import system_help
+            from qmpd.cli.system.help import system_help
 
             raise Probe(system_help(program.name))
     from qmpd.cli.system.config import ConfigReader
