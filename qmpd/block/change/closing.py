@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmpd.base.newest_first import NewestFirst
-from qmpd.block.change.edges import release_child
+from qmpd.block.change.edges import unlink
+from qmpd.block.change.permissions import refresh_permissions
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -31,9 +32,19 @@ async def unref(node: Node) -> None:
 
 
 def dismantle(node: Node) -> list[Node]:
-    """Take a closed node out of the graph; returns its former children."""
+    """Take a closed node out of the graph; returns its former children.
+
+    Those that nothing holds any more are for the caller to close.
+    """
     node.graph.forget(node)
-    return [release_child(node, name) for name in list(node.children)]
+    children = []
+    for edge in list(node.children.values()):
+        unlink(node, edge)
+        # What is closed next gives up all there is by that.
+        if edge.node.is_held():
+            refresh_permissions(edge.node)
+        children.append(edge.node)
+    return children
 
 
 async def release(node: Node) -> None:

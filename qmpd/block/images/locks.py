@@ -13,6 +13,7 @@ import fcntl
 import os
 import struct
 from abc import ABC, abstractmethod
+from functools import cache
 from typing import Final
 
 from qmpd.block.permission_bits import NAMES, Perm
@@ -27,6 +28,7 @@ AVAILABLE: Final = hasattr(fcntl, "F_OFD_SETLK")
 _FLOCK: Final = "hhqqi4x"
 
 
+@cache
 def _flock(kind: int, byte: int) -> bytes:
     return struct.pack(_FLOCK, kind, os.SEEK_SET, byte, 1, 0)
 
@@ -49,7 +51,7 @@ class Locks(ABC):
 
     def unlock_others(self, perm: Perm, unshared: Perm) -> None:
         """Unlock all bytes but those of these permissions."""
-        for byte in self.locked - set(_bytes(perm, unshared)):
+        for byte in self.locked.difference(_bytes(perm, unshared)):
             self._give(byte)
             self.locked.discard(byte)
 
@@ -107,6 +109,8 @@ class FileLocks(Locks):
         return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
 
 
-def _bytes(perm: Perm, unshared: Perm) -> list[int]:
+@cache
+def _bytes(perm: Perm, unshared: Perm) -> tuple[int, ...]:
     used = [PERMISSION_BASE + bit.bit_length() - 1 for bit, _ in NAMES if perm & bit]
-    return used + [UNSHARED_BASE + bit.bit_length() - 1 for bit, _ in NAMES if unshared & bit]
+    used += [UNSHARED_BASE + bit.bit_length() - 1 for bit, _ in NAMES if unshared & bit]
+    return tuple(used)

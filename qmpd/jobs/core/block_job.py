@@ -134,13 +134,14 @@ class BlockJob(Job):
         node.blockers.add(self._blocker)
 
     def remove_nodes(self) -> None:
-        """Let all nodes go, without closing them."""
+        """Let all nodes go; those that nothing holds any more are for the caller to close."""
         edges, self.edges = self.edges, []
         for edge in edges:
             edge.node.blockers.remove(self._blocker)
             remove_parent(edge)
         for edge in edges:
-            refresh_permissions(edge.node)
+            if edge.node.is_held():
+                refresh_permissions(edge.node)
 
     async def free_nodes(self) -> None:
         """Let all nodes go; those that nothing else holds are closed."""

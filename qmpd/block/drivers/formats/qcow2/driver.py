@@ -19,7 +19,7 @@ from qmpd.block.drivers.formats.qcow2.bitmaps import bitmaps
 from qmpd.block.drivers.formats.qcow2.bitmaps.reopen import reopen_bitmaps_ro, reopen_bitmaps_rw
 from qmpd.block.drivers.formats.qcow2.bitmaps.store import store_bitmaps
 from qmpd.block.drivers.formats.qcow2.clusters.empty import make_empty
-from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset
+from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset, without_table
 from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
 from qmpd.block.drivers.formats.qcow2.clusters.resize import detect_metadata_preallocation, truncate
 from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters, write_compressed
@@ -197,6 +197,10 @@ class Qcow2(BlockDriver):
                 s.metadata_preallocation = allocated is not None and (
                     await detect_metadata_preallocation(s, allocated)
                 )
+            count = without_table(s, offset, min(length, INT_MAX))
+            if count:
+                zero = s.backing is None or offset >= s.backing.length
+                return BlockStatus(count, data=False, zero=zero, allocated=False)
             kind, host, count = await get_host_offset(s, offset, min(length, INT_MAX))
         zero = kind in READS_AS_ZERO
         data = not zero and kind not in UNALLOCATED

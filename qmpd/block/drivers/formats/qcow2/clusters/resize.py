@@ -28,6 +28,7 @@ from qmpd.block.drivers.formats.qcow2.refcounts.allocation import (
 from qmpd.block.drivers.formats.qcow2.refcounts.codec import last_used
 from qmpd.block.drivers.formats.qcow2.refcounts.counts import (
     Discard,
+    block_offset,
     get_refcount,
     process_discards,
     queue_discard,
@@ -342,8 +343,14 @@ async def detect_metadata_preallocation(s: Qcow2State, allocated: int) -> bool:
     geometry = s.geometry
     real = allocated >> geometry.cluster_bits
     threshold = max(real * 10 // 9, real + 2)
+    clusters = geometry.clusters(s.file.length)
+    if clusters < threshold and not s.file.driver.hears_events:
+        # Without a look at the counts: most new images are that small.
+        for index in range(-(-clusters // geometry.refcount_block_size)):
+            await block_offset(s, index)
+        return False
     count = 0
-    for index in range(geometry.clusters(s.file.length)):
+    for index in range(clusters):
         if count >= threshold:
             break
         count += bool(await get_refcount(s, index))
