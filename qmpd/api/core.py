@@ -188,6 +188,9 @@ class Core:
         if record.status not in ends:
             watch = self.events.watch(lambda _: record.status in ends, takes=False)
             await self._see(watch, timeout, f"job '{job_id}', which is {record.status}")
+        if record.status == "concluded" and not self.closed:
+            # one that does not stay has gone by the time of an answer
+            await self.qmp("query-jobs", None)
         return record.status
 
     def call_after_clock(self, seconds: float, callback: Callable[[], None]) -> Handle:

@@ -5,9 +5,9 @@ A handle is a name and nothing else: it stands for whatever has that name when i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.api import views
 from qmpd.api.core import WAIT
@@ -15,6 +15,7 @@ from qmpd.api.guest import Guest, MapEntry
 from qmpd.loop.clock import NANOSECONDS
 
 if TYPE_CHECKING:
+    from qmpd.api.jobs import JobRecords
     from qmpd.api.machine import Machine
 
 
@@ -82,6 +83,20 @@ class Disk:
         return self._machine._driver.run(self._guest.map(), f"a map of {self.name}")
 
 
+class HasJobs(Protocol):
+    """What has jobs: a machine here or elsewhere."""
+
+    def cmd(self, cmd: str, /) -> Any:
+        """Run a command without arguments."""
+
+    @property
+    def job_records(self) -> JobRecords:
+        """What events have told of jobs."""
+
+    def job_wait(self, job_id: str, statuses: Iterable[str], timeout: float | None) -> str:
+        """Wait for a job: see `Job.wait`."""
+
+
 class Job:
     """A job, which may have gone already: the machine remembers how it ended.
 
@@ -97,24 +112,24 @@ class Job:
     :raises LookupError: there never was a job of this id (raised by everything that is asked)
     """
 
-    def __init__(self, machine: Machine, job_id: str) -> None:
+    def __init__(self, machine: HasJobs, job_id: str) -> None:
         self._machine = machine
         self.id = job_id
 
     @property
     def status(self) -> str:
         """The job's status, as in query-jobs; ``null`` when it has gone."""
-        return views.job_status(self._query(), self._machine._core.jobs, self.id)
+        return views.job_status(self._query(), self._machine.job_records, self.id)
 
     @property
     def progress(self) -> tuple[int, int]:
         """How far the job has come and how far there is to go, both in the job's units (bytes)."""
-        return views.job_progress(self._query(), self._machine._core.jobs, self.id)
+        return views.job_progress(self._query(), self._machine.job_records, self.id)
 
     @property
     def error(self) -> str | None:
         """Why the job failed; None if it has not."""
-        return views.job_error(self._query(), self._machine._core.jobs, self.id)
+        return views.job_error(self._query(), self._machine.job_records, self.id)
 
     def wait(self, *statuses: str, timeout: float | None = WAIT) -> str:
         """Wait until the job has one of `statuses`, or has ended.
@@ -129,8 +144,7 @@ class Job:
         :raises TimeoutError: it takes longer
         :raises qmpd.errors.WaitsForever: it waits for a command, or the clock is held
         """
-        work = self._machine._core.job_wait(self.id, statuses, timeout)
-        return self._machine._driver.run(work, f"job '{self.id}'")
+        return self._machine.job_wait(self.id, statuses, timeout)
 
     def _query(self) -> list[dict[str, Any]]:
         jobs: list[dict[str, Any]] = self._machine.cmd("query-jobs")

@@ -6,7 +6,7 @@ and the machine has nothing left to do that takes no time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -22,6 +22,7 @@ from qmpd.loop.paced_clock import Pace
 if TYPE_CHECKING:
     import os
 
+    from qmpd.api.jobs import JobRecords
     from qmpd.block.images import Storage
     from qmpd.profile import Profile
 
@@ -267,7 +268,7 @@ class Machine:
 
     def job(self, job_id: str) -> Job:
         """The job of an id, running or gone."""
-        return Job(self, job_id)
+        return Job(_Jobs(self), job_id)
 
     def bitmap(self, node: str, name: str) -> Bitmap:
         """A dirty bitmap.
@@ -328,3 +329,21 @@ class Machine:
         from qmpd.api import serving
 
         return serving.serve(self, unix, tcp)
+
+
+class _Jobs:
+    """The jobs of a machine, for `Job`."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def cmd(self, cmd: str) -> Any:
+        return self._machine.cmd(cmd)
+
+    @property
+    def job_records(self) -> JobRecords:
+        return self._machine._core.jobs
+
+    def job_wait(self, job_id: str, statuses: Iterable[str], timeout: float | None) -> str:
+        work = self._machine._core.job_wait(job_id, statuses, timeout)
+        return self._machine._driver.run(work, f"job '{job_id}'")

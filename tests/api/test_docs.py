@@ -11,7 +11,7 @@ import pytest
 import qmpd
 
 MODULES = (
-    *("qmpd", "qmpd.aio", "qmpd.errors", "qmpd.testing.server"),
+    *("qmpd", "qmpd.aio", "qmpd.errors", "qmpd.testing.server", "qmpd.testing.remote"),
     *("qmpd.api.machine", "qmpd.api.handles", "qmpd.api.aio", "qmpd.api.events"),
 )
 
