@@ -110,7 +110,7 @@ class Machine:
             raise
 
     async def close(self) -> None:
-        """See `qmpd.Machine.close`."""
+        """End jobs and exports and close all images, as `qmpd.Machine.close` does."""
         if self._core.clock.pace is Pace.HELD:
             self._core.clock.pace = Pace.VIRTUAL
         await self._run(self._core.close(), "the end of the machine")

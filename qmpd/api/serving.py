@@ -79,7 +79,7 @@ def socket_address(
 def serve(
     machine: Machine, unix: str | os.PathLike[str] | None, tcp: tuple[str, int] | None
 ) -> Iterator[Any]:
-    """See `Machine.serve`."""
+    """Serve `machine` on a socket, in a thread of its own: `qmpd.Machine.serve`."""
     machine._core.require_open()
     with socket_address(unix, tcp) as address:
         thread = _Thread(machine._core, address)

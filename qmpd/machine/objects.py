@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from qmpd.base.ghash import GHashTable
 from qmpd.base.identifiers import check_id
+from qmpd.base.override import override
 from qmpd.base.qdict import QDict
 from qmpd.block.throttle.group import ThrottleGroup, ThrottleGroups
 from qmpd.block.throttle.limits import BURST_LENGTH_MAX, LIMIT_NAMES, ThrottleConfig, limits_of
@@ -95,8 +96,8 @@ class IOThread(UserObject):
         self.parameters = self.Parameters()
         self.thread_id = thread_id
 
+    @override
     def configure(self, properties: Mapping[str, Any]) -> None:
-        """See `UserObject.configure`."""
         for name, value in properties.items():
             if not 0 <= value <= _INT64_MAX:
                 raise GenericError(f"{name} value must be in range [0, {_INT64_MAX}]")
@@ -128,8 +129,8 @@ class ThrottleGroupObject(UserObject):
         """The limits."""
         return self._config if self._group is None else self._group.config
 
+    @override
     def configure(self, properties: Mapping[str, Any]) -> None:
-        """See `UserObject.configure`."""
         config = ThrottleConfig()
         for name, value in QDict(properties).items():
             if name == "limits":
@@ -145,8 +146,9 @@ class ThrottleGroupObject(UserObject):
         config.check()
         self._config = config
 
+    @override
     def added(self) -> None:
-        """See `UserObject.added`.
+        """Make the group.
 
         :raises GenericError: a drive has made a group of this name
         """
@@ -156,26 +158,28 @@ class ThrottleGroupObject(UserObject):
         self._group.is_object = True
         self._group.configure(self._config)
 
+    @override
     def removed(self) -> None:
-        """See `UserObject.removed`."""
         self._groups.drop(self.id)
 
+    @override
     def property_types(self) -> Mapping[str, str]:
-        """See `UserObject.property_types`."""
         limits = sorted(LIMIT_NAMES, key=lambda name: (name == "iops-size", name[:3] == "bps"))
         types = {f"x-{name}": "int" for name in limits}
         return GHashTable(types | {"limits": "ThrottleLimits"})
 
+    @override
     def get_property(self, name: str) -> tuple[Any, str]:
-        """See `UserObject.get_property`: the limits."""
+        """The limits."""
         if name == "limits":
             return limits_of(self.config), "ThrottleLimits"
         if name.removeprefix("x-") in LIMIT_NAMES and name.startswith("x-"):
             return limits_of(self.config)[name[2:]], "int"
         return super().get_property(name)
 
+    @override
     def set_property(self, name: str, value: Any) -> None:
-        """See `UserObject.set_property`: the limits, for those under them too."""
+        """The limits, for those under them too."""
         if name == "limits":
             config = copy.deepcopy(self.config)
             config.update(self._profile.reader.read_property("ThrottleLimits", "limits", value))

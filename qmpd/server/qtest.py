@@ -37,7 +37,7 @@ class QtestChannel:
         self._write_log(f"[I +{self._elapsed():.6f}] CLOSED")
 
     def drained(self) -> None:
-        """See `Frontend`."""
+        """Output has room again: nothing waits for that."""
 
     def feed(self, data: bytes) -> None:
         """Commands, or parts of them."""

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.override import override
+from qmpd.export.vhost_user.link import Link
 from qmpd.export.vhost_user.protocol import HEADER, MAX_FDS, MAX_PAYLOAD, Message
 from qmpd.loop.clock import Waiter
 from qmpd.server import address as addresses
@@ -79,7 +81,7 @@ class VhostUserSocket:
             await self._client.close()
 
 
-class _Connection:
+class _Connection(Link):
     """A client; it is gone when its requests are done."""
 
     def __init__(self, listener: VhostUserSocket, sock: socket.socket) -> None:
@@ -99,25 +101,25 @@ class _Connection:
 
     # What the device needs (`Link`)
 
+    @override
     def watch(self, fd: int, callback: Callable[[], None]) -> None:
-        """See `Link.watch`."""
         self._loop.add_reader(fd, callback)
 
+    @override
     def unwatch(self, fd: int) -> None:
-        """See `Link.unwatch`."""
         self._loop.remove_reader(fd)
 
+    @override
     def later(self, callback: Callable[[], None]) -> None:
-        """See `Link.later`."""
         self._listener.clock.call_soon(callback)
 
+    @override
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """See `Link.start`."""
         self._requests += 1
         self._listener.clock.enter(work, "vhost-user request", self._request_done)
 
+    @override
     def cut(self) -> None:
-        """See `Link.cut`."""
         if self._ending:
             return
         self._ending = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qmpd.base.override import override
 from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import create_image, open_image
 from qmpd.block.change.drain import drained_begin, drained_end
@@ -58,24 +59,24 @@ class _Backup(Action):
             self.jobs, source, target, _options(self.data, sync), txn=self.job_txn
         )
 
+    @override
     async def commit(self) -> None:
-        """See `Action.commit`."""
         assert self._job is not None
         self._job.start()
 
+    @override
     async def abort(self) -> None:
-        """See `Action.abort`."""
         if self._job is not None:
             await self._job.cancel_and_wait()
 
+    @override
     async def clean(self) -> None:
-        """See `Action.clean`."""
         if self._source is not None:
             drained_end(self._source)
             await release(self._source)
 
+    @override
     async def settle(self) -> None:
-        """See `Action.settle`."""
         if self._job is not None and self._job.started:
             await self._job.end_if_done()
 
@@ -83,8 +84,8 @@ class _Backup(Action):
 class Backup(_Backup):
     """blockdev-backup."""
 
+    @override
     async def prepare(self) -> None:
-        """See `Action.prepare`."""
         source = self.graph.lookup(self.data.device)
         target = self.graph.lookup(self.data.target)
         await self.drain(source)
@@ -94,8 +95,8 @@ class Backup(_Backup):
 class DriveBackup(_Backup):
     """drive-backup: the target is made, or opened, and goes with the job."""
 
+    @override
     async def prepare(self) -> None:
-        """See `Action.prepare`."""
         data = self.data
         source = self.graph.lookup(data.device)
         await self.drain(source)

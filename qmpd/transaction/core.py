@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from qmpd.base.newest_first import NewestFirst
+from qmpd.base.override import override
 from qmpd.block.model.graph import Graph
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job_list import JobTable
@@ -77,8 +78,8 @@ class Action:
 class Abort(Action):
     """Fails, so that the transaction does."""
 
+    @override
     async def prepare(self) -> None:
-        """See `Action.prepare`."""
         raise GenericError("Transaction aborted using Abort action")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from qmpd.base.override import override
 from qmpd.block.change.drain import drain_all
 from qmpd.block.change.probe import find_format, protocol_options
 from qmpd.block.model.blockers import Op
@@ -56,8 +57,8 @@ class _Arguments(NamedTuple):
 class _GroupSnapshot(SnapshotSync):
     """blockdev-snapshot-sync with the error classes of 2012."""
 
+    @override
     def look_up(self) -> Node:
-        """See `SnapshotSync.look_up`."""
         device = self.data.device
         if device not in self.graph.backends:
             raise DeviceNotFound(f"Device '{device}' not found")
@@ -68,8 +69,8 @@ class _GroupSnapshot(SnapshotSync):
             raise DeviceInUse(f"Device '{device}' is in use") from None
         return node
 
+    @override
     async def open_overlay(self, old: Node) -> Node:
-        """See `SnapshotSync.open_overlay`."""
         file, image_format = self.data.snapshot_file, self.data.format
         try:
             find_format(image_format)

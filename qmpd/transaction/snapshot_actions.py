@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from qmpd.base.override import override
 from qmpd.block.change.activation import inactivate
 from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import create_image, open_image
@@ -40,8 +41,8 @@ class _External(Action):
         """The overlay, held once more."""
         raise NotImplementedError
 
+    @override
     async def prepare(self) -> None:
-        """See `Action.prepare`."""
         old = self.look_up()
         await drained_begin(old)
         self._old = old
@@ -68,8 +69,9 @@ class _External(Action):
             await inactivate(new)
         self._change = append(new, old)
 
+    @override
     async def commit(self) -> None:
-        """See `Action.commit`: the old image is not written any more."""
+        """The old image is not written any more."""
         assert self._change is not None
         assert self._old is not None
         await self._change.commit()
@@ -77,13 +79,14 @@ class _External(Action):
             with suppress(QmpError):
                 await set_read_only(self._old, True)
 
+    @override
     async def abort(self) -> None:
-        """See `Action.abort`; a file that was made stays."""
+        """A file that was made stays."""
         if self._change is not None:
             self._change.abort()
 
+    @override
     async def clean(self) -> None:
-        """See `Action.clean`."""
         if self._old is not None:
             drained_end(self._old)
             await release(self._old)
@@ -94,12 +97,12 @@ class _External(Action):
 class Snapshot(_External):
     """blockdev-snapshot: the overlay is there already."""
 
+    @override
     def look_up(self) -> Node:
-        """See `_External.look_up`."""
         return self.graph.lookup(self.data.node)
 
+    @override
     async def open_overlay(self, old: Node) -> Node:
-        """See `_External.open_overlay`."""
         new = self.graph.lookup(self.data.overlay)
         new.hold()
         return new
@@ -108,12 +111,12 @@ class Snapshot(_External):
 class SnapshotSync(_External):
     """blockdev-snapshot-sync: the overlay is made, or opened, here."""
 
+    @override
     def look_up(self) -> Node:
-        """See `_External.look_up`."""
         return self.graph.lookup_device_or_node(self.data.device, self.data.node_name)
 
+    @override
     async def open_overlay(self, old: Node) -> Node:
-        """See `_External.open_overlay`."""
         data: Any = self.data
         image_format = "qcow2" if data.format is None else data.format
         name = data.snapshot_node_name
@@ -149,8 +152,8 @@ class SnapshotInternalSync(Action):
     _holder: Node | None = None
     _made: str | None = None
 
+    @override
     async def prepare(self) -> None:
-        """See `Action.prepare`."""
         device, name = self.data.device, self.data.name
         node = lookup_root(self.graph, device)
         await drained_begin(node)
@@ -179,8 +182,8 @@ class SnapshotInternalSync(Action):
             ) from None
         self._holder, self._made = holder, made
 
+    @override
     async def abort(self) -> None:
-        """See `Action.abort`."""
         if self._holder is not None and self._made is not None:
             try:
                 await self._holder.driver.snapshot_delete(self._made, self.data.name)
@@ -190,8 +193,8 @@ class SnapshotInternalSync(Action):
                     f" '{self.data.name}' on device '{self.data.device}' in abort: {error.desc}"
                 )
 
+    @override
     async def clean(self) -> None:
-        """See `Action.clean`."""
         if self._node is not None:
             drained_end(self._node)
             await release(self._node)

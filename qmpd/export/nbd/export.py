@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
+from qmpd.base.override import override
 from qmpd.block.bits.rules import check, find, lookup
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.block.permission_bits import ALL, RESIZE
@@ -48,28 +49,28 @@ class Context(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class BaseAllocation:
+class BaseAllocation(Context):
     """``base:allocation``: holes and zeroes."""
 
     node: Node
     name: str = "base:allocation"
 
+    @override
     async def extent(self, offset: int, length: int) -> Extent:
-        """See `Context.extent`."""
         status = await block_status_above(self.node, None, offset, length)
         state = 0 if status.data else STATE_HOLE
         return Extent(status.length, state | (STATE_ZERO if status.zero else 0))
 
 
 @dataclass(frozen=True, slots=True)
-class AllocationDepth:
+class AllocationDepth(Context):
     """``qemu:allocation-depth``: how far down the chain the data is, 1 for the top, 0 nowhere."""
 
     node: Node
     name: str = "qemu:allocation-depth"
 
+    @override
     async def extent(self, offset: int, length: int) -> Extent:
-        """See `Context.extent`."""
         depth, current = 1, self.node
         while True:
             status = await current.block_status(offset, length)
@@ -83,18 +84,18 @@ class AllocationDepth:
 
 
 @dataclass(frozen=True, slots=True)
-class DirtyBits:
+class DirtyBits(Context):
     """``qemu:dirty-bitmap:NAME``: what a bitmap has dirty."""
 
     bitmap: DirtyBitmap
 
     @property
+    @override
     def name(self) -> str:
-        """See `Context.name`."""
         return f"{_BITMAP_PREFIX}{self.bitmap.name}"
 
+    @override
     async def extent(self, offset: int, length: int) -> Extent:
-        """See `Context.extent`."""
         dirty = self.bitmap.is_dirty(offset)
         end = self.bitmap.next_clean(offset) if dirty else self.bitmap.next_dirty(offset)
         return Extent(length if end is None else min(length, end - offset), int(dirty))
@@ -156,17 +157,17 @@ class NbdExport(BlockExport):
         return node
 
     @property
+    @override
     def in_use(self) -> bool:
-        """See `BlockExport.in_use`."""
         return bool(self.clients)
 
+    @override
     async def close_clients(self) -> None:
-        """See `BlockExport.close_clients`."""
         for client in list(self.clients):
             await client.close()
 
+    @override
     def deleted(self) -> None:
-        """See `BlockExport.deleted`."""
         for bitmap in self._bitmaps:
             bitmap.busy = False
 

@@ -47,17 +47,19 @@ class VhostUserBlkExport(BlockExport):
         backend.set_dev_ops(_TellsOfSizes(listener))
 
     @property
+    @override
     def in_use(self) -> bool:
-        """See `BlockExport.in_use`: a client of this type does not keep its export."""
+        """False: a client of this type does not keep its export from being deleted."""
         return False
 
+    @override
     async def close_clients(self) -> None:
-        """See `BlockExport.close_clients`."""
         self.backend.set_dev_ops(None)
         await self._listener.close()
 
+    @override
     def deleted(self) -> None:
-        """See `BlockExport.deleted`."""
+        pass
 
 
 def create_vhost_user(

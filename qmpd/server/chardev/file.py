@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from qmpd.base.override import override
 from qmpd.errors import GenericError
 from qmpd.server.chardev.chardev import Chardev
 
@@ -30,10 +31,10 @@ class FileChardev(Chardev):
         """As QEMU names it."""
         return "file"
 
+    @override
     def write(self, data: bytes) -> None:
-        """See `Chardev.write`."""
         self._file.write(data)
 
+    @override
     def close(self) -> None:
-        """See `Chardev.close`."""
         self._file.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from qmpd.base.override import override
 from qmpd.server.chardev.chardev import Chardev, Frontend
 
 ESCAPE: Final = 0x01
@@ -41,13 +42,13 @@ class MuxPort(Chardev):
         return self._mux.base.filename
 
     @property
+    @override
     def backlog(self) -> int:
-        """See `Chardev.backlog`."""
         return self._mux.base.backlog
 
     @property
+    @override
     def congested(self) -> bool:
-        """See `Chardev.congested`."""
         return self._mux.base.congested
 
     def tell(self, what: str) -> None:
@@ -56,24 +57,26 @@ class MuxPort(Chardev):
         if method is not None:
             method()
 
+    @override
     def write(self, data: bytes) -> None:
-        """See `Chardev.write`; the output of all frontends is mixed."""
+        """Write to the backend, where the output of all frontends is mixed."""
         self._mux.base.write(data)
 
+    @override
     def pause_input(self) -> None:
-        """See `Chardev.pause_input`."""
         if self._mux.focus is self:
             self._mux.base.pause_input()
 
+    @override
     def resume_input(self) -> None:
-        """See `Chardev.resume_input`."""
         self._mux.base.resume_input()
 
+    @override
     def start(self) -> None:
-        """See `Chardev.start`: the backend has a life of its own."""
+        """Do nothing: the backend is started by itself."""
 
 
-class MuxChardev:
+class MuxChardev(Frontend):
     """A backend whose input goes to one of several frontends.
 
     A port tells its frontend that it is open when it gets the focus first.
@@ -116,26 +119,27 @@ class MuxChardev:
             port.is_open = True
             port.tell("opened")
 
+    @override
     def opened(self) -> None:
-        """See `Frontend`."""
         if self.focus is not None:
             self._focus_on(self.focus)
 
+    @override
     def closed(self) -> None:
-        """See `Frontend`."""
         for port in self._ports:
             was_open, port.is_open = port.is_open, False
             if was_open and port.frontend is not None:
                 port.frontend.closed()
 
+    @override
     def drained(self) -> None:
-        """See `Frontend`."""
         for port in self._ports:
             if port.frontend is not None:
                 port.frontend.drained()
 
+    @override
     def feed(self, data: bytes) -> None:
-        """See `Frontend`: sort out the commands, pass on the rest."""
+        """Carry out the commands in the input, and pass the rest to the frontend in focus."""
         plain = bytearray()
         for byte in data:
             if not self._got_escape:
@@ -168,17 +172,21 @@ class MuxChardev:
             self._focus_on(self._ports[(self._ports.index(self.focus) + 1) % len(self._ports)])
 
 
-class SilentConsole:
+class SilentConsole(Frontend):
     """The frontend where a guest's serial port would be: it says nothing and takes all."""
 
+    @override
     def opened(self) -> None:
-        """See `Frontend`."""
+        pass
 
+    @override
     def closed(self) -> None:
-        """See `Frontend`."""
+        pass
 
+    @override
     def drained(self) -> None:
-        """See `Frontend`."""
+        pass
 
+    @override
     def feed(self, data: bytes) -> None:
-        """See `Frontend`."""
+        pass

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from qmpd.base.override import override
 from qmpd.server.chardev.chardev import Chardev
-from qmpd.server.chardev.stream import Stream
+from qmpd.server.chardev.stream import Stream, StreamUser
 
 
-class StreamChardev(Chardev):
+class StreamChardev(Chardev, StreamUser):
     """A backend whose peer, while there is one, is at the other end of a `Stream`."""
 
     def __init__(self, label: str) -> None:
@@ -14,36 +15,36 @@ class StreamChardev(Chardev):
         self._stream: Stream | None = None
 
     @property
+    @override
     def backlog(self) -> int:
-        """See `Chardev.backlog`."""
         return 0 if self._stream is None else self._stream.backlog
 
     @property
+    @override
     def congested(self) -> bool:
-        """See `Chardev.congested`."""
         return self._stream is not None and self._stream.congested
 
+    @override
     def stream_received(self, data: bytes) -> None:
-        """See `StreamUser`."""
         if self.frontend is not None:
             self.frontend.feed(data)
 
+    @override
     def stream_drained(self) -> None:
-        """See `StreamUser`."""
         if self.frontend is not None:
             self.frontend.drained()
 
+    @override
     def write(self, data: bytes) -> None:
-        """See `Chardev.write`."""
         if self._stream is not None:
             self._stream.write(data)
 
+    @override
     def pause_input(self) -> None:
-        """See `Chardev.pause_input`."""
         if self._stream is not None:
             self._stream.pause()
 
+    @override
     def resume_input(self) -> None:
-        """See `Chardev.resume_input`."""
         if self._stream is not None:
             self._stream.resume()

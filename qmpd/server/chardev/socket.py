@@ -10,6 +10,7 @@ from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 from typing import Final
 
+from qmpd.base.override import override
 from qmpd.errors import GenericError
 from qmpd.server import address as addresses
 from qmpd.server.address import FdAddress, InetAddress, SocketAddress
@@ -119,8 +120,8 @@ class SocketChardev(StreamChardev):
             self._listeners[0].setblocking(True)
             self._open(self._listeners[0].accept()[0])
 
+    @override
     def start(self) -> None:
-        """See `Chardev.start`."""
         self._started = True
         if self._stream is not None:
             self._stream.start()
@@ -162,12 +163,13 @@ class SocketChardev(StreamChardev):
         if self._started and self._stream is not None:
             self._stream.start()
 
+    @override
     def stream_ended(self) -> None:
-        """See `StreamUser`: the next client may come."""
+        """Wait for the next client, or connect again."""
         self.disconnect()
 
+    @override
     def disconnect(self) -> None:
-        """See `Chardev.disconnect`."""
         if self._stream is None:
             return
         self._stream.close()
@@ -180,8 +182,9 @@ class SocketChardev(StreamChardev):
         else:
             self._listen()
 
+    @override
     def close(self) -> None:
-        """See `Chardev.close`; a listening unix socket's file is removed."""
+        """Close the socket, and remove the file of a listening unix socket."""
         if self._retry is not None:
             self._retry.cancel()
         self._reconnect = 0.0

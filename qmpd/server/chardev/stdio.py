@@ -7,6 +7,7 @@ import sys
 from asyncio import AbstractEventLoop
 from typing import Any, Final
 
+from qmpd.base.override import override
 from qmpd.server.chardev.on_stream import StreamChardev
 from qmpd.server.chardev.stream import Stream
 
@@ -37,22 +38,24 @@ class StdioChardev(StreamChardev):
         return "stdio"
 
     @property
+    @override
     def outlives_input(self) -> bool:
-        """See `Chardev.outlives_input`: standard output is another file than standard input."""
+        """True: standard output is another file than standard input."""
         return True
 
+    @override
     def start(self) -> None:
-        """See `Chardev.start`."""
         self._stream.start()
 
+    @override
     def stream_ended(self) -> None:
-        """See `StreamUser`: the end of standard input does not end the process."""
+        """Tell the frontend; the end of standard input does not end the process."""
         self.is_open = False
         if self.frontend is not None:
             self.frontend.closed()
 
+    @override
     def close(self) -> None:
-        """See `Chardev.close`."""
         self._stream.close(flush_seconds=FAREWELL_SECONDS)
         self.is_open = False
 
