@@ -168,7 +168,7 @@ async def _map_at(node: Node, start: int, length: int) -> MapEntry:
             offset = status.offset if status.data else None
             present = status.allocated
             return MapEntry(start, length, depth, present, status.zero, status.data, offset)
-        if not node.driver_class.is_filter:
+        if not node.driver_class.shape.is_filter:
             depth += 1
         node = below
 

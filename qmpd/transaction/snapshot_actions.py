@@ -58,11 +58,11 @@ class _External(Action):
         self._new = new
         if new.cumulative_permissions()[0] & CONSISTENT_READ:
             raise GenericError("The overlay is already in use")
-        if new.driver.is_filter:
+        if new.driver.shape.is_filter:
             raise GenericError("Filters cannot be used as overlays")
         if new.backing is not None:
             raise GenericError("The overlay already has a backing image")
-        if not new.driver.supports_backing:
+        if not new.driver.capabilities.backing:
             raise GenericError("The overlay does not support backing images")
         if not old.active and new.active:
             # Images of a guest that has been migrated to a file may still get overlays.

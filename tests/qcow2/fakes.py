@@ -19,6 +19,7 @@ from qmpd.block.drivers.formats.qcow2.opening import open_image
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.entries import READS_AS_ZERO, UNALLOCATED
 from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.traits import Capabilities
 from qmpd.errors import BlockIOError
 
 
@@ -32,8 +33,7 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 class FileDriver:
-    can_write_zeroes = True
-    hears_events = False
+    capabilities = Capabilities(write_zeroes=True)
 
 
 class FileNode:

@@ -114,10 +114,10 @@ async def change_backing_name(
     :raises BlockIOError: it failed
     """
     backing_format = None if base is None else base.driver.format_name
-    if base is not None and base.driver.is_protocol and mask_protocol:
+    if base is not None and base.driver.shape.is_protocol and mask_protocol:
         backing_format = "raw"
     try:
         await node.driver.change_backing_file(name, backing_format)
     except BlockIOError as error:
-        if error.errno != errno.ENOTSUP or node.driver.supports_backing:
+        if error.errno != errno.ENOTSUP or node.driver.capabilities.backing:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.closing import unref
+from qmpd.block.model.child_list import ChildList
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ async def change_children(graph: Graph, parent: str, child: str | None, node: st
         edge = parent_node.children.get(child)
         if edge is None:
             raise GenericError(f"Node '{parent}' does not have child '{child}'")
-        if driver.del_child is None:
+        if not isinstance(driver, ChildList):
             raise GenericError(
                 f"The node {parent_node.device_or_node_name} does not support removing a child"
             )
@@ -38,7 +39,7 @@ async def change_children(graph: Graph, parent: str, child: str | None, node: st
     new = graph.find_node(node)
     if new is None:
         raise GenericError(f"Node '{node}' not found")
-    if driver.add_child is None:
+    if not isinstance(driver, ChildList):
         raise GenericError(
             f"The node {parent_node.device_or_node_name} does not support adding a child"
         )

@@ -35,21 +35,21 @@ async def create_image(
     if name.startswith("json:"):
         raise GenericError("Unknown protocol 'json'")
     file_options = protocol_options(name)
-    if not driver.creates_images:
+    if not driver.capabilities.creates_images:
         raise GenericError(f"Format driver '{image_format}' does not support image creation")
     protocol = find_driver(file_options["driver"])
-    if not protocol.creates_images:
+    if not protocol.capabilities.creates_images:
         raise GenericError(
             f"Protocol driver '{protocol.format_name}' does not support image creation"
         )
-    if backing_file is not None and not driver.supports_backing:
+    if backing_file is not None and not driver.capabilities.backing:
         raise GenericError(f"Backing file not supported for file format '{image_format}'")
     if backing_file == name:
         raise GenericError(
             "Error: Trying to create an image with the same filename as the backing file"
         )
     graph.services.say.print(driver.creation_line(name, size, backing_file, backing_format))
-    if driver.is_protocol or image_format == "raw":
+    if driver.shape.is_protocol or image_format == "raw":
         await protocol.create(graph, {**file_options, "size": size})
         return
     await protocol.create(graph, {**file_options, "size": 0})
@@ -92,13 +92,13 @@ async def open_image(
     elif image_format is not None or options["driver"] in ("file", "nbd"):
         if image_format is None:
             image_format = await _probe(graph, options)
-        if not find_driver(image_format).is_protocol:
+        if not find_driver(image_format).shape.is_protocol:
             options = {"driver": image_format, "file": options}
     if read_only:
         options["read-only"] = True
     if node_name is not None:
         options["node-name"] = node_name
-    if not backing and find_driver(options["driver"]).supports_backing:
+    if not backing and find_driver(options["driver"]).capabilities.backing:
         options["backing"] = None
     if like is not None:
         options["cache"] = {"direct": like.cache.direct, "no-flush": like.cache.no_flush}

@@ -31,7 +31,7 @@ def attach_child(parent: Node, name: str, child: Node, role: Role) -> Edge:
     link(parent, edge)
     try:
         # Some nodes ask for something only where they have parents at all.
-        concerned = (parent, child) if child.driver_class.depends_on_parents else (parent,)
+        concerned = (parent, child) if child.driver_class.shape.depends_on_parents else (parent,)
         refresh_permissions(*concerned)
     except BaseException:
         unlink(parent, edge)

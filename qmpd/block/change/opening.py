@@ -64,9 +64,9 @@ def check_named_backing(options: Mapping[str, Any]) -> None:
         return
     while True:
         driver = find_driver(options["driver"])
-        if driver.needs_filename:
+        if driver.shape.needs_filename:
             raise GenericError("Can't specify 'file' and 'filename' options at the same time")
-        if not driver.file_child:
+        if not driver.shape.file_child:
             raise GenericError(
                 f"The only allowed filename for this driver is '{driver.format_name}://'"
             )
@@ -104,7 +104,7 @@ async def open_node(
     _read_flags(node, options)
     node.active = options.get("active", active)
     file: Node | None = None
-    if driver.file_child:
+    if driver.shape.file_child:
         # What the options say of it is not known yet when QEMU opens the file.
         node.active = active
         if "file" not in options:
@@ -112,7 +112,7 @@ async def open_node(
         file = await open_reference(graph, options["file"], node)
         node.active = options.get("active", active)
     try:
-        _read_common_options(node, options, driver.needs_filename)
+        _read_common_options(node, options, driver.shape.needs_filename)
         graph.register(node, options.get("node-name"))
         for _ in range(graph.drains):
             quiesce([node])
@@ -188,7 +188,7 @@ def _check_all_used(driver: type[BlockDriver], given: Mapping[str, Any]) -> None
     """
     for name in member_order(given):
         if name in _CONTAINERS and not given[name]:
-            if driver.is_protocol:
+            if driver.shape.is_protocol:
                 raise GenericError(
                     f"Block protocol '{driver.format_name}' doesn't support the option '{name}'"
                 )

@@ -211,14 +211,14 @@ async def _prepare(graph: Graph, state: _Step, change: GraphChange) -> None:
     node, options = state.node, state.options
     _check_flags(state)
     driver = node.driver
-    if not driver.can_reopen:
+    if not driver.capabilities.reopen:
         raise GenericError(
             f"Block format '{driver.format_name}' used by node '{node.node_name}' does not support"
             " reopening files"
         )
     _check_reset(state)
     await driver.reopen_prepare(state)
-    if driver.supports_backing and state.backing_missing:
+    if driver.capabilities.backing and state.backing_missing:
         raise GenericError(f"backing is missing for '{node.node_name}'")
     _change_child(graph, state, "backing", change)
     _change_child(graph, state, "file", change)
@@ -243,7 +243,7 @@ def _check_reset(state: _Step) -> None:
         known = name in given or name in state.options or name in COMMON or name in node.children
         if known and name != "active":
             continue
-        if name not in ("backing", *node.driver.mutable_options):
+        if name not in ("backing", *node.driver.shape.mutable_options):
             raise GenericError(f"Option '{name}' cannot be reset to its default value")
 
 
@@ -263,12 +263,12 @@ def _change_child(graph: Graph, state: _Step, name: str, change: GraphChange) ->
             return
         if old.implicit:
             raise GenericError(f"Cannot replace implicit {name} child of {node.node_name}")
-    if node.driver.is_filter and old is None:
+    if node.driver.shape.is_filter and old is None:
         raise GenericError(
             f"'{node.node_name}' is a {node.driver.format_name} filter node that does not support"
             f" a {name} child"
         )
-    if name == "backing" and not (node.driver.supports_backing or node.driver.is_filter):
+    if name == "backing" and not (node.driver.capabilities.backing or node.driver.shape.is_filter):
         raise GenericError(
             f"Driver '{node.driver.format_name}' of node '{node.node_name}' does not support"
             " backing files"
@@ -288,7 +288,7 @@ def _change_child(graph: Graph, state: _Step, name: str, change: GraphChange) ->
 
 def _role(node: Node, name: str) -> Role:
     if name == "backing":
-        return FILTERED | PRIMARY if node.driver.is_filter else COW
+        return FILTERED | PRIMARY if node.driver.shape.is_filter else COW
     return DATA | PRIMARY
 
 
@@ -318,7 +318,7 @@ def _check_unchanged(node: Node, name: str, value: Any, old: Any) -> None:
         raise GenericError("Cannot change the option 'cache'")
     if name in COMMON or name in ("file", "backing", "active"):
         return
-    if name in driver.mutable_options or name in driver.needed_options:
+    if name in driver.shape.mutable_options or name in driver.shape.needed_options:
         return
     edge = node.children.get(name)
     if edge is not None and (value == edge.node.node_name or isinstance(value, Mapping)):

@@ -171,8 +171,10 @@ def append(new: Node, old: Node) -> GraphChange:
     :raises QmpError: somebody objects; nothing has changed then
     """
     change = GraphChange()
-    is_filter = new.driver_class.is_filter
-    name = "file" if is_filter and not new.driver_class.filtered_child_is_backing else "backing"
+    is_filter = new.driver_class.shape.is_filter
+    name = (
+        "file" if is_filter and not new.driver_class.shape.filtered_child_is_backing else "backing"
+    )
     try:
         change.attach(new, name, old, FILTERED | PRIMARY if is_filter else COW)
         replace_parents(change, old, new)
@@ -198,7 +200,7 @@ def set_backing(node: Node, backing: Node | None) -> GraphChange:
                 f" to '{present.node.node_name}'"
             )
         driver = node.driver_class
-        if not driver.is_filter and not driver.supports_backing:
+        if not driver.shape.is_filter and not driver.capabilities.backing:
             raise GenericError(
                 f"Driver '{driver.format_name}' of node '{node.node_name}' does not support"
                 " backing files"
@@ -238,7 +240,7 @@ def freeze_chain(top: Node, base: Node) -> None:
     for edge in edges:
         if edge.frozen:
             raise GenericError(_frozen(edge))
-        if edge.node.driver_class.never_freeze:
+        if edge.node.driver_class.shape.never_freeze:
             raise GenericError(f"Cannot freeze '{edge.name}' link to '{edge.node.node_name}'")
     for edge in edges:
         edge.frozen = True

@@ -394,7 +394,7 @@ def copy_cluster_size(target: Node, minimum: int) -> int:
         raise GenericError(f"min-cluster-size too large: {minimum} > {_INT64_MAX}")
     if minimum & (minimum - 1):
         raise GenericError("min-cluster-size needs to be a power of 2")
-    if not target.driver.has_info:
+    if not target.driver.has_info():
         if target.backing_chain_next is None:
             target.services.say.report(
                 "warning: The target block device doesn't provide information about the block size"

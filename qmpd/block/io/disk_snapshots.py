@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def snapshot_holder(node: Node) -> Node | None:
     """The node whose image has the snapshots of `node`; None where there can be none."""
-    while not node.driver.supports_internal_snapshots:
+    while not node.driver.capabilities.snapshots:
         primary = node.primary
         if primary is None:
             return None
@@ -175,7 +175,7 @@ class SnapshotGroup:
 async def _go_to(node: Node, name: str) -> None:
     if node.bitmaps:
         raise GenericError("Device has active dirty bitmaps")
-    if node.driver.supports_internal_snapshots:
+    if node.driver.capabilities.snapshots:
         try:
             await node.driver.snapshot_goto(name)
         except BlockIOError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from qmpd.block.model.traits import Capabilities
 from qmpd.errors import BlockIOError
 
 
 class _Driver(Protocol):
     @property
-    def can_write_zeroes(self) -> bool: ...
+    def capabilities(self) -> Capabilities: ...
     async def pread(self, offset: int, length: int) -> bytes: ...
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None: ...
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None: ...
@@ -61,7 +62,7 @@ async def read_copying(node: Copying, offset: int, length: int, *, prefetch: boo
 async def _copy_up(node: Copying, offset: int, length: int) -> bytes:
     data = await node.driver.pread(offset, length)
     node.debug_event("cor_write")
-    if node.driver.can_write_zeroes and data.count(0) == length:
+    if node.driver.capabilities.write_zeroes and data.count(0) == length:
         try:
             await node.driver.pwrite_zeroes(offset, length)
         except BlockIOError as error:

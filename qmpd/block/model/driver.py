@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from qmpd.base.override import override
 from qmpd.base.qdict import member_order
 from qmpd.block.model.interface import DriverInterface
 from qmpd.block.model.node import Node
@@ -24,13 +25,15 @@ class BlockDriver(DriverInterface[Node]):
     """Base class of block drivers, with what most of them do by way of their node's children."""
 
     @classmethod
+    @override
     def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
         return default_child_permissions(
             role, perm, shared, writable=node.writable, active=node.active
         )
 
+    @override
     def allocated_size(self) -> int | None:
-        if not self.has_allocated_size:
+        if not self.capabilities.allocated_size:
             return None
         total = 0
         for edge in self.node.children.values():
@@ -41,9 +44,11 @@ class BlockDriver(DriverInterface[Node]):
                 total += size
         return total
 
+    @override
     def listed_children(self) -> list[Node]:
         return [edge.node for edge in self.node.children.values()]
 
+    @override
     def check_can_store_bitmap(self, name: str, granularity: int) -> None:
         raise GenericError(
             f"Can't store persistent bitmaps to {self.node.device_or_node_name}:"

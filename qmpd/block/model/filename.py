@@ -48,14 +48,14 @@ def exact_filename(node: Node, names: Names | None = None) -> str | None:
         # What a job has put there by itself is called as what it filters.
         return exact_filename(node.primary, names)
     own = driver.exact_filename()
-    if own is not None or driver.is_protocol:
+    if own is not None or driver.shape.is_protocol:
         return own
     below = node.primary
-    if below is None or driver.is_filter:
+    if below is None or driver.shape.is_filter:
         return None
-    if not below.driver.is_protocol and not below.driver.has_protocol_name:
+    if not below.driver.shape.is_protocol and not below.driver.shape.has_protocol_name:
         return None
-    if not node.options.keys().isdisjoint(driver.strong_options):
+    if not node.options.keys().isdisjoint(driver.shape.strong_options):
         return None
     if backing_overridden(node, names):
         return None
@@ -68,16 +68,16 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     if node.implicit and node.primary is not None:
         return full_options(node.primary, names)
     options: dict[str, Any] = {"driver": driver.format_name}
-    for name in driver.strong_options:
+    for name in driver.shape.strong_options:
         if name in node.options:
             flat = flat_options(name, node.texts.get(name, node.options[name]))
             options |= {key: flat[key] for key in _kept_order(node, flat)}
     overridden = backing_overridden(node, names)
-    if driver.lists_children:
+    if driver.shape.lists_children:
         children = [full_options(child, names) for child in driver.listed_children()]
         return options | {"children": children}
     for name, edge in node.children.items():
-        if name != "backing" or overridden or driver.filtered_child_is_backing:
+        if name != "backing" or overridden or driver.shape.filtered_child_is_backing:
             options[name] = full_options(edge.node, names)
     if overridden and node.backing is None:
         options["backing"] = None
@@ -108,7 +108,7 @@ def _kept_order(node: Node, names: Collection[str]) -> list[str]:
 
 def backing_overridden(node: Node, names: Names | None = None) -> bool:
     """Whether the backing node is another than the one the image itself names."""
-    if not node.driver.supports_backing:
+    if not node.driver.capabilities.backing:
         return False
     named: str = node.driver.auto_backing_file
     backing = node.backing

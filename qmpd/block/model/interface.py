@@ -7,11 +7,12 @@ The methods here describe a driver without any optional feature.  Drivers themse
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.table import Named
+from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import IMAGE, Perm, Permissions, Role
 from qmpd.errors import BlockIOError, GenericError
 
@@ -28,56 +29,8 @@ class DriverInterface(Generic[NodeT]):
     """A driver, as seen from its node."""
 
     format_name: ClassVar[str]
-    is_protocol: ClassVar[bool] = False
-    has_protocol_name: ClassVar[bool] = False
-    """Whether file names can begin with its name, though it stands on another node."""
-    is_filter: ClassVar[bool] = False
-    supports_backing: ClassVar[bool] = False
-    supports_internal_snapshots: ClassVar[bool] = False
-    needs_filename: ClassVar[bool] = False
-    can_write_zeroes: ClassVar[bool] = False
-    can_discard: ClassVar[bool] = False
-    can_truncate: ClassVar[bool] = False
-    can_write_compressed: ClassVar[bool] = False
-    hears_events: ClassVar[bool] = False
-    """Whether `debug_event` does anything."""
-    has_info: ClassVar[bool] = False
-    """Whether QEMU's driver answers bdrv_get_info (queries show more then)."""
-    has_allocated_size: ClassVar[bool] = True
-    file_child: ClassVar[bool] = False
-    """Whether the driver sits on a `file` child, opened before the node is named."""
-    filtered_child_is_backing: ClassVar[bool] = False
-    """Whether a filter calls the child it filters `backing`."""
-    never_freeze: ClassVar[bool] = False
-    """Whether no job may rely on links to its nodes."""
-    io_waits: ClassVar[bool] = False
-    """Whether requests take time in QEMU: a thread works at them."""
-    has_zero_init: ClassVar[bool] = False
-    """Whether a new image of it reads as zeroes."""
-    may_replace: ClassVar[Callable[[Any, Any], bool] | None] = None
-    """Whether a node that such a one shows may be replaced by its copy, where that is special."""
-    creates_images: ClassVar[bool] = False
-    """Whether images of it can be made by file name."""
-    can_amend: ClassVar[bool] = False
-    """Whether x-blockdev-amend can change options of its images."""
-    can_reopen: ClassVar[bool] = False
-    """Whether blockdev-reopen can change options of its nodes."""
-    mutable_options: ClassVar[tuple[str, ...]] = ()
-    """Its own options that can be changed so, and get their default where they are left out."""
-    needed_options: ClassVar[tuple[str, ...]] = ()
-    """Its own options that can be changed so, but not left out."""
-    depends_on_parents: ClassVar[bool] = False
-    """Whether what it asks of its children depends on there being parents."""
-    flushes_children: ClassVar[bool] = False
-    """Whether `flush` does all there is to do, children included."""
-    lists_children: ClassVar[bool] = False
-    """Whether the options of its children are one list, `children`."""
-    add_child: ClassVar[Callable[..., None] | None] = None
-    """Takes a new child in, where children may come: it is given the node."""
-    del_child: ClassVar[Callable[..., Any] | None] = None
-    """Lets a child go, where that may be: it is given the edge, and returns the node."""
-    strong_options: ClassVar[tuple[str, ...]] = ()
-    """Options that change the data a guest sees: a ``json:`` file name repeats them."""
+    shape: ClassVar[Shape] = Shape()
+    capabilities: ClassVar[Capabilities] = Capabilities()
 
     auto_backing_file = ""
     """Name of the backing file that the image itself leads to, as it was opened."""
@@ -158,11 +111,12 @@ class DriverInterface(Generic[NodeT]):
     async def reopen_abort(self, state: ReopenState) -> None:
         """What was prepared does not come."""
 
-    def check_add_child(self) -> None:
-        """Whether a child may be added now.
+    def can_replace(self, node: NodeT) -> bool | None:
+        """Whether `node`, which this one shows, may be replaced by a copy of what this one shows.
 
-        :raises GenericError: why not
+        :returns: None for what holds of filters in general
         """
+        return None
 
     def drained_begin(self) -> None:
         """The node is being drained: let requests that are held up go."""
@@ -206,6 +160,18 @@ class DriverInterface(Generic[NodeT]):
     async def make_empty(self) -> None:
         """Drop all that hides the backing file."""
         raise BlockIOError(errno.ENOTSUP)
+
+    def can_write_compressed(self) -> bool:
+        """Whether `pwrite_compressed` can be used on the node."""
+        return self.capabilities.write_compressed
+
+    def has_info(self) -> bool:
+        """Whether QEMU's driver would answer ``bdrv_get_info``."""
+        return self.capabilities.info
+
+    def has_zero_init(self) -> bool:
+        """Whether an image that was just made reads as zeroes (``bdrv_has_zero_init``)."""
+        return self.capabilities.zero_init
 
     def zeroes_without_fallback(self) -> bool:
         """Whether `pwrite_zeroes` is always better than writing zeroes."""
@@ -268,7 +234,7 @@ class DriverInterface(Generic[NodeT]):
         """What is printed when an image is made by file name."""
         return f"Formatting '{name}', fmt={cls.format_name} size={size}\n"
 
-    # Internal snapshots (`supports_internal_snapshots` drivers only)
+    # Internal snapshots (`Capabilities.snapshots` only)
 
     def snapshot_list(self) -> list[dict[str, Any]]:
         """The SnapshotInfo of every internal snapshot."""
@@ -353,7 +319,7 @@ class DriverInterface(Generic[NodeT]):
         raise GenericError("Driver does not support blockdev-create")
 
     async def amend(self, options: Mapping[str, Any]) -> None:
-        """Change options of the image (x-blockdev-amend; `can_amend` drivers only).
+        """Change options of the image (x-blockdev-amend; `Capabilities.amend`).
 
         :param options: as of BlockdevAmendOptions, plain JSON values
         :raises QmpError: it cannot be done

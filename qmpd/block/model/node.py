@@ -145,7 +145,7 @@ class Node(NodeIO):
     def filter_or_backing_edge(self) -> Edge | None:
         """The edge to `filter_or_backing`."""
         for edge in self.children.values():
-            if edge.role & COW or (self.driver_class.is_filter and edge.role & FILTERED):
+            if edge.role & COW or (self.driver_class.shape.is_filter and edge.role & FILTERED):
                 return edge
         return None
 
@@ -211,7 +211,7 @@ class Node(NodeIO):
     def skip_filters(self) -> Node:
         """The first node from here downwards that is no filter."""
         node = self
-        while node.driver is not None and node.driver.is_filter:
+        while node.driver is not None and node.driver.shape.is_filter:
             below = node.filter_or_backing
             if below is None:
                 break
@@ -251,13 +251,14 @@ class Node(NodeIO):
 
     def can_replace(self, node: Node) -> bool:
         """Whether `node`, which this one shows, may be replaced by a copy of this one."""
-        if self.driver_class.may_replace is not None:
-            return self.driver_class.may_replace(self, node)
+        special = self.driver.can_replace(node)
+        if special is not None:
+            return special
         current: Node | None = self
         while current is not None:
             if current is node:
                 return True
-            current = current.filter_or_backing if current.driver.is_filter else None
+            current = current.filter_or_backing if current.driver.shape.is_filter else None
         return False
 
     @property
@@ -266,7 +267,7 @@ class Node(NodeIO):
         seen, stack = {self}, [self]
         while stack:
             current = stack.pop()
-            if current.driver.io_waits:
+            if current.driver.capabilities.io_waits:
                 return True
             for edge in current.children.values():
                 if edge.node not in seen:

@@ -157,7 +157,7 @@ class NodeIO:
         length = len(data)
         if (
             self.detect_zeroes != "off"
-            and self.driver.can_write_zeroes
+            and self.driver.capabilities.write_zeroes
             and bytes(data) == bytes(length)
         ):
             await self.pass_zeroes(offset, length, self.detect_zeroes == "unmap", False)
@@ -190,7 +190,7 @@ class NodeIO:
         self._begin_area(offset, len(data))
         done = False
         try:
-            if not self.driver.can_write_compressed:
+            if not self.driver.can_write_compressed():
                 raise BlockIOError(errno.ENOTSUP)
             await self.driver.pwrite_compressed(offset, data)
             done = True
@@ -274,7 +274,7 @@ class NodeIO:
         if self.bitmaps and any(bitmap.readonly for bitmap in self.bitmaps):
             raise BlockIOError(errno.EPERM)
         _check_request(offset, length)
-        if not self.unmap or not self.driver.can_discard or not length:
+        if not self.unmap or not self.driver.capabilities.discard or not length:
             return
         self._check_write(offset, length)
         self.in_flight += 1
@@ -307,7 +307,7 @@ class NodeIO:
 
     async def _flush_own(self) -> None:
         await self.driver.flush()
-        if self.driver.flushes_children:
+        if self.driver.capabilities.flushes_children:
             return
         generation = self._write_generation
         if not self.cache.no_flush and self._flushed_generation != generation:
@@ -403,11 +403,11 @@ class NodeIO:
                     "write-threshold": threshold,
                 },
             )
-        if event is not None and self.driver.hears_events:
+        if event is not None and self.driver.capabilities.hears_events:
             self.driver.debug_event(event)
 
     def _end_area(self, offset: int, length: int, done: bool) -> None:
-        if self.driver.hears_events:
+        if self.driver.capabilities.hears_events:
             self.driver.debug_event("pwritev_done")
         self._write_generation += 1
         end = offset + length

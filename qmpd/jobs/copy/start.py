@@ -117,7 +117,7 @@ def _check_bitmap(source: Node, options: BackupOptions) -> tuple[DirtyBitmap | N
 def _check_nodes(source: Node, target: Node, options: BackupOptions) -> None:
     if source is target:
         raise GenericError("Source and target cannot be the same")
-    if options.compress and not target.driver.can_write_compressed:
+    if options.compress and not target.driver.can_write_compressed():
         raise GenericError(f"Compression is not supported for this drive {target.device_name}")
     source.check_operation(Op.BACKUP_SOURCE)
     target.check_operation(Op.BACKUP_TARGET)

@@ -30,7 +30,7 @@ class AmendJob(Job):
     ) -> None:
         if find_image_driver(options["driver"]).format_name != node.driver.format_name:
             raise GenericError("x-blockdev-amend doesn't support changing the block driver")
-        if not node.driver.can_amend:
+        if not node.driver.capabilities.amend:
             raise GenericError("Driver does not support x-blockdev-amend")
         super().__init__(table, job_id, auto_dismiss=False)
         self._node = node

@@ -35,7 +35,7 @@ class CreateJob(Job):
         """See `Job.run`; there is one step of progress, even when it fails."""
         self.progress_total = 1
         try:
-            if not self._driver.is_protocol:
+            if not self._driver.shape.is_protocol:
                 # QEMU waits here for the node that it is to write to.
                 await self.turn()
             await self._driver.create(self._graph, self._options)

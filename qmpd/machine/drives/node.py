@@ -75,7 +75,7 @@ def _complete(graph: Graph, tree: Tree, filename: str | None) -> bool:
         tree.update(_json_options(filename) | tree)
         filename = None
     driver = tree.get("driver")
-    if driver is not None and find_driver(driver).is_protocol:
+    if driver is not None and find_driver(driver).shape.is_protocol:
         _complete_protocol(graph, tree, filename)
         return False
     child = tree.get("file")
@@ -118,7 +118,7 @@ def _complete_file(graph: Graph, tree: Tree, filename: str | None) -> None:
             raise GenericError("Must specify either driver or file")
         named = protocol_options(filename) if filename is not None else {"driver": "file"}
         tree.update(named | tree)
-    elif find_driver(driver).is_protocol:
+    elif find_driver(driver).shape.is_protocol:
         _complete_protocol(graph, tree, filename)
     else:
         _complete(graph, tree, filename)
@@ -131,7 +131,7 @@ def _complete_protocol(graph: Graph, tree: Tree, filename: str | None) -> None:
     if isinstance(image, dict):
         tree["image"] = image = dict(image)
         _complete_file(graph, image, None)
-    if find_driver(driver).needs_filename:
+    if find_driver(driver).shape.needs_filename:
         if filename is not None:
             if "filename" in tree:
                 raise _both_names()
@@ -179,7 +179,7 @@ def _read(profile: Profile, tree: Tree) -> dict[str, Any]:
     :raises GenericError: with the texts of the older options
     """
     backing = tree.get("backing")
-    if backing is not None and not find_driver(tree["driver"]).supports_backing:
+    if backing is not None and not find_driver(tree["driver"]).capabilities.backing:
         raise GenericError("Driver doesn't support backing files")
     whole = dict(tree)
     partial = _take_partial_backing(profile, whole)
@@ -239,7 +239,7 @@ def _reworded(error: GenericError, tree: Tree) -> GenericError:
             path.append(next(iter(rest)))
             rest = rest[path[-1]]
         name = ".".join(path)
-        if find_driver(driver).is_protocol:
+        if find_driver(driver).shape.is_protocol:
             text = f"Block protocol '{driver}' doesn't support the option '{name}'"
         else:
             text = f"Block format '{driver}' does not support the option '{name}'"
@@ -250,7 +250,7 @@ def _reworded(error: GenericError, tree: Tree) -> GenericError:
 
 def _keep_texts(node: Node, tree: Tree) -> None:
     """Have the node shown with its options as they were written."""
-    strong = node.driver.strong_options
+    strong = node.driver.shape.strong_options
     node.texts = {name: tree[name] for name in strong if isinstance(tree.get(name), str)}
     for name, edge in node.children.items():
         below = tree.get(name)

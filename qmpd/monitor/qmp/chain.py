@@ -129,7 +129,7 @@ def _stream_ends(
     if arguments.bottom is None:
         return base, None
     bottom = graph.lookup_device_or_node(None, arguments.bottom)
-    if bottom.driver.is_filter:
+    if bottom.driver.shape.is_filter:
         raise GenericError(
             f"Node '{arguments.bottom}' is a filter, use a non-filter node as 'bottom'"
         )

@@ -89,7 +89,7 @@ async def drive_mirror(context: Context, arguments: DriveMirror) -> None:
             target,
             _options(arguments, unmap=arguments.unmap is not False),
             backing=Backing.OPEN if existing else Backing.SOURCE,
-            zero_target=sync == "full" and (existing or not target.driver.has_zero_init),
+            zero_target=sync == "full" and (existing or not target.driver.has_zero_init()),
         )
     finally:
         await release(target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.sizes import INT_MAX, INT_MIN
@@ -35,13 +36,16 @@ class BlkDebug(Filter):
     """
 
     format_name = "blkdebug"
-    is_protocol = True
-    hears_events = True
-    file_child = False
-    has_allocated_size = False
-    has_protocol_name = True
-    can_reopen = True
-    strong_options = ("config", "inject-error", "set-state", *_SIZES)
+    shape = replace(
+        Filter.shape,
+        is_protocol=True,
+        has_protocol_name=True,
+        file_child=False,
+        strong_options=("config", "inject-error", "set-state", *_SIZES),
+    )
+    capabilities = replace(
+        Filter.capabilities, hears_events=True, reopen=True, allocated_size=False
+    )
 
     def __init__(self, node: Node, options: Mapping[str, Any], rules: Rules) -> None:
         super().__init__(node)
@@ -119,7 +123,7 @@ class BlkDebug(Filter):
 
     def exact_filename(self) -> str | None:
         """``blkdebug:CONFIG:IMAGE``, where no rule is given otherwise."""
-        if any(name in self.node.options for name in self.strong_options if name != "config"):
+        if any(name in self.node.options for name in self.shape.strong_options if name != "config"):
             return None
         below = exact_filename(self.filtered)
         return None if below is None else f"blkdebug:{self.config or ''}:{below}"

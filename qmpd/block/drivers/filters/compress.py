@@ -23,7 +23,7 @@ class Compress(Filter):
         """See `BlockDriver.open`."""
         driver = cls(node)
         below = driver.filtered.driver
-        if not below.can_write_compressed:
+        if not below.can_write_compressed():
             raise GenericError(
                 f"Compression is not supported for underlying format: {below.format_name}"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.block.bits.bitmap import DirtyBitmap
@@ -38,7 +39,7 @@ class CopyBeforeWrite(Filter):
     """
 
     format_name = "copy-before-write"
-    depends_on_parents = True
+    shape = replace(Filter.shape, depends_on_parents=True)
     discard_source = False
 
     def __init__(self, node: Node) -> None:

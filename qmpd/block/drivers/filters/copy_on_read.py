@@ -44,7 +44,7 @@ class CopyOnRead(Filter):
             bottom = node.graph.find_node(name)
             if bottom is None:
                 raise GenericError(f"Bottom node '{name}' not found")
-            if bottom.driver_class.is_filter:
+            if bottom.driver_class.shape.is_filter:
                 raise GenericError(f"Bottom node '{name}' is a filter")
             freeze_chain(node, bottom)
         return cls(node, bottom)
@@ -100,10 +100,9 @@ class CopyOnRead(Filter):
             length -= count
         return b"".join(pieces)
 
-    @property
-    def can_write_compressed(self) -> bool:  # type: ignore[override]
+    def can_write_compressed(self) -> bool:
         """As the file can."""
-        return self.filtered.driver.can_write_compressed
+        return self.filtered.driver.can_write_compressed()
 
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
         """See `BlockDriver.pwrite_compressed`."""

@@ -1,11 +1,14 @@
-"""What filters have in common: everything goes to the child they filter."""
+"""What filters have in common: what they do not do themselves goes to the child they filter."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.base.override import override
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.filename import filename
+from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import FILTERED, PRIMARY, Role
 
 if TYPE_CHECKING:
@@ -15,19 +18,8 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Node
 
 
-class Filter(BlockDriver):
-    """A filter above its `file` child, or whatever that child is called."""
-
-    is_filter = True
-    file_child = True
-    can_write_zeroes = True
-    can_discard = True
-    can_truncate = True
-
-    @classmethod
-    def file_role(cls, options: Mapping[str, Any]) -> Role:
-        """See `BlockDriver.file_role`."""
-        return FILTERED | PRIMARY
+class PassThrough(BlockDriver):
+    """A driver that shows what its filtered child holds."""
 
     @property
     def filtered(self) -> Node:
@@ -36,64 +28,92 @@ class Filter(BlockDriver):
         assert below is not None
         return below
 
-    @property
-    def has_info(self) -> bool:  # type: ignore[override]
-        """QEMU asks the filtered child."""
-        return self.filtered.driver.has_info
+    @override
+    def has_info(self) -> bool:
+        return self.filtered.driver.has_info()
 
+    @override
     def get_length(self) -> int:
-        """See `BlockDriver.get_length`."""
         return self.filtered.length
 
+    @override
     def cluster_size(self) -> int | None:
-        """As the child has."""
         return self.filtered.driver.cluster_size()
-
-    def subcluster_size(self) -> int | None:
-        """As the child has."""
-        return self.filtered.driver.subcluster_size()
-
-    def vm_state_offset(self) -> int:
-        """As the child has."""
-        return self.filtered.driver.vm_state_offset()
-
-    def zeroes_without_fallback(self) -> bool:
-        """As the child can."""
-        return self.filtered.driver.zeroes_without_fallback()
-
-    def zeroes_may_unmap(self) -> bool:
-        """As the child can."""
-        return self.filtered.driver.zeroes_may_unmap()
-
-    def allocated_size(self) -> int | None:
-        """As the child has, whatever others there are."""
-        return self.filtered.driver.allocated_size() if self.has_allocated_size else None
-
-    async def pread(self, offset: int, length: int) -> bytes:
-        """See `BlockDriver.pread`."""
-        return await self.filtered.pread(offset, length)
-
-    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """See `BlockDriver.pwrite`."""
-        await self.filtered.pwrite(offset, data, fua=fua)
-
-    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        """See `BlockDriver.pwrite_zeroes`."""
-        await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
-
-    async def pdiscard(self, offset: int, length: int) -> None:
-        """See `BlockDriver.pdiscard`."""
-        await self.filtered.pdiscard(offset, length)
-
-    async def block_status(self, offset: int, length: int) -> BlockStatus:
-        """The child's."""
-        return await self.filtered.block_status(offset, length)
-
-    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
-        """Resize the child."""
-        await self.filtered.truncate(size, exact=exact, prealloc=prealloc)
 
     async def info_members(self) -> dict[str, Any]:
         """What the child tells of its clusters."""
         members = await self.filtered.driver.info_members()
         return {name: members[name] for name in ("cluster-size", "dirty-flag") if name in members}
+
+    @override
+    async def pread(self, offset: int, length: int) -> bytes:
+        return await self.filtered.pread(offset, length)
+
+    @override
+    async def block_status(self, offset: int, length: int) -> BlockStatus:
+        return await self.filtered.block_status(offset, length)
+
+
+class JobFilter(PassThrough):
+    """A filter that a job puts above its nodes, with the child it filters as `backing`.
+
+    It is made without a child, and has a length only once it stands above one.
+    """
+
+    shape = Shape(is_filter=True, filtered_child_is_backing=True, never_freeze=True)
+
+    @override
+    def get_length(self) -> int:
+        return self.filtered.length if "backing" in self.node.children else 0
+
+    def exact_filename(self) -> str | None:
+        """The name of the child, even if that is a ``json:`` one."""
+        return filename(self.filtered)
+
+
+class Filter(PassThrough):
+    """A filter above its `file` child, or whatever that child is called."""
+
+    shape = Shape(is_filter=True, file_child=True)
+    capabilities = Capabilities(write_zeroes=True, discard=True)
+
+    @classmethod
+    @override
+    def file_role(cls, options: Mapping[str, Any]) -> Role:
+        return FILTERED | PRIMARY
+
+    @override
+    def subcluster_size(self) -> int | None:
+        return self.filtered.driver.subcluster_size()
+
+    @override
+    def vm_state_offset(self) -> int:
+        return self.filtered.driver.vm_state_offset()
+
+    @override
+    def zeroes_without_fallback(self) -> bool:
+        return self.filtered.driver.zeroes_without_fallback()
+
+    @override
+    def zeroes_may_unmap(self) -> bool:
+        return self.filtered.driver.zeroes_may_unmap()
+
+    def allocated_size(self) -> int | None:
+        """That of the filtered child, whatever other children there are."""
+        return self.filtered.driver.allocated_size() if self.capabilities.allocated_size else None
+
+    @override
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        await self.filtered.pwrite(offset, data, fua=fua)
+
+    @override
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
+
+    @override
+    async def pdiscard(self, offset: int, length: int) -> None:
+        await self.filtered.pdiscard(offset, length)
+
+    @override
+    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
+        await self.filtered.truncate(size, exact=exact, prealloc=prealloc)

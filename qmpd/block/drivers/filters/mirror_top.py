@@ -6,9 +6,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qmpd.block.model.data import BlockStatus
-from qmpd.block.model.driver import BlockDriver
-from qmpd.block.model.filename import filename
+from qmpd.block.drivers.filters.filter import JobFilter
+from qmpd.block.model.traits import Capabilities
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, WRITE, Perm, Permissions, Role
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Mirroring(Protocol):
         """
 
 
-class MirrorTop(BlockDriver):
+class MirrorTop(JobFilter):
     """Passes everything on to its `backing` child, and tells the job of changes.
 
     `stopped`: the job is at its end and nothing is asked of the child any more.  `is_commit`:
@@ -76,11 +75,7 @@ class MirrorTop(BlockDriver):
     """
 
     format_name = "mirror_top"
-    is_filter = True
-    filtered_child_is_backing = True
-    never_freeze = True
-    can_write_zeroes = True
-    can_discard = True
+    capabilities = Capabilities(write_zeroes=True, discard=True)
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
@@ -104,37 +99,11 @@ class MirrorTop(BlockDriver):
     @property
     def source(self) -> Node:
         """What it filters."""
-        return self.node.children["backing"].node
-
-    def get_length(self) -> int:
-        """See `BlockDriver.get_length`."""
-        return self.source.length if "backing" in self.node.children else 0
-
-    def exact_filename(self) -> str | None:
-        """The name of the source, whatever it is."""
-        return filename(self.source)
-
-    @property
-    def has_info(self) -> bool:  # type: ignore[override]
-        """QEMU asks the filtered child."""
-        return self.source.driver.has_info
-
-    def cluster_size(self) -> int | None:
-        """As the source has."""
-        return self.source.driver.cluster_size()
-
-    async def info_members(self) -> dict[str, Any]:
-        """What the source tells of its clusters."""
-        members = await self.source.driver.info_members()
-        return {name: members[name] for name in ("cluster-size", "dirty-flag") if name in members}
+        return self.filtered
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
         """Resize the source."""
         await self.source.truncate(size, exact=exact, prealloc=prealloc)
-
-    async def pread(self, offset: int, length: int) -> bytes:
-        """See `BlockDriver.pread`."""
-        return await self.source.pread(offset, length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """See `BlockDriver.pwrite`."""
@@ -166,7 +135,3 @@ class MirrorTop(BlockDriver):
         finally:
             if self.job is not None:
                 self.job.missed(change.offset, change.length)
-
-    async def block_status(self, offset: int, length: int) -> BlockStatus:
-        """That of the source."""
-        return await self.source.block_status(offset, length)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.sizes import SECTOR
@@ -31,8 +32,8 @@ class Preallocate(Filter):
     """
 
     format_name = "preallocate"
-    can_reopen = True
-    needed_options = ("prealloc-align", "prealloc-size")
+    shape = replace(Filter.shape, needed_options=("prealloc-align", "prealloc-size"))
+    capabilities = replace(Filter.capabilities, reopen=True)
 
     def __init__(self, node: Node, align: int, size: int) -> None:
         super().__init__(node)
@@ -187,7 +188,7 @@ def _read(file: Node, options: Mapping[str, Any]) -> tuple[int, int]:
 
     :raises GenericError: the alignment cannot be
     """
-    check_sizes(options, Preallocate.needed_options)
+    check_sizes(options, Preallocate.shape.needed_options)
     align = options.get("prealloc-align", _DEFAULT_ALIGN)
     if align % SECTOR:
         raise GenericError(

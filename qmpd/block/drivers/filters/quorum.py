@@ -13,8 +13,10 @@ from qmpd.block.change.edges import attach_child, release_child
 from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.filters.quorum_vote import Votes
 from qmpd.block.io.chain_status import block_status_above
+from qmpd.block.model.child_list import ChildList
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import (
     ALL,
     CONSISTENT_READ,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Edge, Node
 
 
-class Quorum(BlockDriver):
+class Quorum(BlockDriver, ChildList):
     """What at least `threshold` children agree on is what is read.
 
     `fifo`: the first child that can be read is enough.  `blkverify`: two children that must
@@ -39,10 +41,11 @@ class Quorum(BlockDriver):
     """
 
     format_name = "quorum"
-    can_write_zeroes = True
-    flushes_children = True
-    lists_children = True
-    strong_options = ("vote-threshold", "blkverify", "rewrite-corrupted", "read-pattern")
+    shape = Shape(
+        lists_children=True,
+        strong_options=("vote-threshold", "blkverify", "rewrite-corrupted", "read-pattern"),
+    )
+    capabilities = Capabilities(write_zeroes=True, flushes_children=True)
 
     def __init__(self, node: Node, options: Mapping[str, Any]) -> None:
         super().__init__(node)
@@ -100,10 +103,9 @@ class Quorum(BlockDriver):
         edges = self.node.children.values()
         return [e.node for e in sorted(edges, key=lambda e: int(e.name.partition(".")[2]))]
 
-    @staticmethod
-    def may_replace(node: Node, other: Node) -> bool:  # type: ignore[override]
+    def can_replace(self, node: Node) -> bool | None:
         """A copy of the quorum may replace any child: what is read does not change."""
-        return other is node or any(edge.node is other for edge in node.children.values())
+        return node is self.node or node in self.listed_children()
 
     def get_length(self) -> int:
         """That of the children, which must be the same.

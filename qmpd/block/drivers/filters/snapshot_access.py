@@ -9,6 +9,7 @@ from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.filename import filename
+from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import ALL, DATA, NOTHING, PRIMARY, Perm, Permissions, Role
 from qmpd.errors import BlockIOError
 
@@ -22,9 +23,8 @@ class SnapshotAccess(BlockDriver):
     """Reads, and discards, of the snapshot; it cannot be written."""
 
     format_name = "snapshot-access"
-    file_child = True
-    can_write_zeroes = True
-    can_discard = True
+    shape = Shape(file_child=True)
+    capabilities = Capabilities(write_zeroes=True, discard=True)
 
     @classmethod
     def file_role(cls, options: Mapping[str, Any]) -> Role:

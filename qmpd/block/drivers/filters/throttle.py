@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.block.drivers.filters.filter import Filter
@@ -19,9 +20,10 @@ class Throttle(Filter):
     """Holds requests up as the group says."""
 
     format_name = "throttle"
-    strong_options = ("throttle-group",)
-    can_reopen = True
-    needed_options = ("throttle-group",)
+    shape = replace(
+        Filter.shape, strong_options=("throttle-group",), needed_options=("throttle-group",)
+    )
+    capabilities = replace(Filter.capabilities, reopen=True)
 
     def __init__(self, node: Node, group: ThrottleGroup) -> None:
         super().__init__(node)
@@ -74,10 +76,9 @@ class Throttle(Filter):
         await self.member.intercept(length, is_write=True)
         await self.filtered.pdiscard(offset, length)
 
-    @property
-    def can_write_compressed(self) -> bool:  # type: ignore[override]
+    def can_write_compressed(self) -> bool:
         """As the file can."""
-        return self.filtered.driver.can_write_compressed
+        return self.filtered.driver.can_write_compressed()
 
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
         """See `BlockDriver.pwrite_compressed`."""

@@ -10,6 +10,7 @@ from qmpd.block.change.probe import PROBE_SIZE, probe
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver, check_sizes
 from qmpd.block.model.limits import BlockLimits
+from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import (
     DATA,
     FILTERED,
@@ -31,14 +32,10 @@ class Raw(BlockDriver):
     """A window of `size` bytes from `offset` on; without a size, up to the end."""
 
     format_name = "raw"
-    file_child = True
-    creates_images = True
-    can_reopen = True
-    mutable_options = ("offset", "size")
-    can_write_zeroes = True
-    can_discard = True
-    can_truncate = True
-    strong_options = ("offset", "size")
+    shape = Shape(
+        file_child=True, strong_options=("offset", "size"), mutable_options=("offset", "size")
+    )
+    capabilities = Capabilities(write_zeroes=True, discard=True, creates_images=True, reopen=True)
 
     def __init__(self, node: Node, offset: int, size: int | None) -> None:
         super().__init__(node)
@@ -81,15 +78,13 @@ class Raw(BlockDriver):
         """See `BlockDriver.reopen_commit`."""
         self.offset, self.size = state.data
 
-    @property
-    def has_info(self) -> bool:  # type: ignore[override]
+    def has_info(self) -> bool:
         """As the file has."""
-        return self.file.driver.has_info
+        return self.file.driver.has_info()
 
-    @property
-    def has_zero_init(self) -> bool:  # type: ignore[override]
+    def has_zero_init(self) -> bool:
         """As the file has."""
-        return self.file.driver.has_zero_init
+        return self.file.driver.has_zero_init()
 
     def get_length(self) -> int:
         """The window's: its size, or what the file has behind the offset."""
@@ -109,7 +104,7 @@ class Raw(BlockDriver):
     async def pread(self, offset: int, length: int) -> bytes:
         """See `BlockDriver.pread`."""
         file = self.file
-        if file.driver.hears_events:
+        if file.driver.capabilities.hears_events:
             file.debug_event("read_aio")
         return await file.pread(self.offset + offset, length)
 
@@ -118,7 +113,7 @@ class Raw(BlockDriver):
         if offset < PROBE_SIZE and self.node.probed and probe(bytes(data[:PROBE_SIZE])) != "raw":
             raise BlockIOError(errno.EPERM)
         file, start = self.file, self._check(offset, len(data))
-        if file.driver.hears_events:
+        if file.driver.capabilities.hears_events:
             file.debug_event("write_aio")
         await file.pwrite(start, data, fua=fua)
 

@@ -10,6 +10,7 @@ from qmpd.block.images import Image
 from qmpd.block.images.locks import AVAILABLE
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import (
     ALL,
     NOTHING,
@@ -41,18 +42,21 @@ class File(BlockDriver):
     """
 
     format_name = "file"
-    is_protocol = True
-    needs_filename = True
-    can_write_zeroes = True
-    can_discard = True
-    can_truncate = True
-    has_info = True
-    creates_images = True
-    can_reopen = True
-    mutable_options = ("x-check-cache-dropped",)
-    io_waits = True
-    has_zero_init = True
-    strong_options = ("filename",)
+    shape = Shape(
+        is_protocol=True,
+        needs_filename=True,
+        strong_options=("filename",),
+        mutable_options=("x-check-cache-dropped",),
+    )
+    capabilities = Capabilities(
+        write_zeroes=True,
+        discard=True,
+        creates_images=True,
+        reopen=True,
+        io_waits=True,
+        info=True,
+        zero_init=True,
+    )
 
     def __init__(self, node: Node, image: Image, filename: str, *, locking: bool) -> None:
         super().__init__(node)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.traits import Shape
 from qmpd.errors import GenericError, NotServed
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class Nbd(BlockDriver):
     """Tells as QEMU does when there is no socket to connect to; what follows is not served."""
 
     format_name = "nbd"
-    is_protocol = True
+    shape = Shape(is_protocol=True)
 
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -23,9 +24,8 @@ class NullCo(BlockDriver):
     """Takes writes and forgets them; reads as zeroes, and says so with `read-zeroes`."""
 
     format_name: ClassVar[str] = "null-co"
-    is_protocol = True
-    can_reopen = True
-    strong_options = ("size", "read-zeroes")
+    shape = Shape(is_protocol=True, strong_options=("size", "read-zeroes"))
+    capabilities = Capabilities(reopen=True)
 
     def __init__(self, node: Node, size: int, latency: int, *, read_zeroes: bool) -> None:
         super().__init__(node)
@@ -77,7 +77,7 @@ class NullCo(BlockDriver):
 
     def exact_filename(self) -> str | None:
         """``null-co://``, unless an option shapes the data."""
-        if not self.node.options.keys().isdisjoint(self.strong_options):
+        if not self.node.options.keys().isdisjoint(self.shape.strong_options):
             return None
         return f"{self.format_name}://"
 

@@ -79,9 +79,9 @@ async def info(io: QemuIo, words: list[str]) -> None:
         return
     driver = node.driver
     io.out(f"format name: {driver.format_name}\n")
-    if driver.is_protocol:
+    if driver.shape.is_protocol:
         io.out(f"format name: {driver.format_name}\n")
-    if not driver.has_info:
+    if not driver.has_info():
         return
     io.out(f"cluster size: {quantity(driver.cluster_size() or 0)}\n")
     io.out(f"vm state offset: {quantity(driver.vm_state_offset())}\n")

@@ -36,6 +36,7 @@ from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.filename import filename
+from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import ALL, NOTHING, RESIZE, WRITE
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.loop.clock import NANOSECONDS
@@ -55,23 +56,31 @@ class Qcow2(BlockDriver):
     """
 
     format_name = "qcow2"
-    supports_internal_snapshots = True
-    supports_backing = True
-    file_child = True
-    can_write_zeroes = True
-    can_discard = True
-    can_truncate = True
-    can_write_compressed = True
-    has_info = True
-    has_zero_init = True
-    creates_images = True
-    can_amend = True
-    can_reopen = True
-    mutable_options = (
-        *("lazy-refcounts", "pass-discard-request", "pass-discard-snapshot"),
-        *("pass-discard-other", "discard-no-unref", "overlap-check", "cache-size"),
-        *("l2-cache-size", "l2-cache-entry-size", "refcount-cache-size", "cache-clean-interval"),
-        "encrypt",
+    shape = Shape(
+        file_child=True,
+        mutable_options=(
+            *("lazy-refcounts", "pass-discard-request", "pass-discard-snapshot"),
+            *("pass-discard-other", "discard-no-unref", "overlap-check", "cache-size"),
+            *(
+                "l2-cache-size",
+                "l2-cache-entry-size",
+                "refcount-cache-size",
+                "cache-clean-interval",
+            ),
+            "encrypt",
+        ),
+    )
+    capabilities = Capabilities(
+        write_zeroes=True,
+        discard=True,
+        backing=True,
+        snapshots=True,
+        creates_images=True,
+        amend=True,
+        reopen=True,
+        info=True,
+        zero_init=True,
+        write_compressed=True,
     )
 
     def __init__(self, node: Node, state: Qcow2State, options: Mapping[str, Any]) -> None:

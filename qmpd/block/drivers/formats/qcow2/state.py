@@ -124,7 +124,7 @@ class Qcow2State(Layer):
     def event(self, name: str) -> None:
         """Tell the file node's driver where in its work the image is (QEMU's BLKDBG_EVENT)."""
         driver = self.node.children["file"].node.driver
-        if driver.hears_events:
+        if driver.capabilities.hears_events:
             driver.debug_event(name)
 
     # Sets of cluster offsets of L2 tables and refcount blocks, for overlap checks: they

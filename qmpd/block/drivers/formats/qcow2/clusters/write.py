@@ -69,7 +69,7 @@ async def _write_run(
 
 async def _zero_new_space(s: Qcow2State, metas: list[L2Meta]) -> None:
     """Where everything around the data reads as zeroes, let the file make zeroes cheaply."""
-    if not s.data_file.driver.can_write_zeroes:
+    if not s.data_file.driver.capabilities.write_zeroes:
         return
     for meta in metas:
         if not meta.has_cow:
