@@ -344,7 +344,7 @@ async def detect_metadata_preallocation(s: Qcow2State, allocated: int) -> bool:
     real = allocated >> geometry.cluster_bits
     threshold = max(real * 10 // 9, real + 2)
     clusters = geometry.clusters(s.file.length)
-    if clusters < threshold and not s.file.driver.hears_events:
+    if clusters < threshold and not s.file.driver.capabilities.hears_events:
         # Without a look at the counts: most new images are that small.
         for index in range(-(-clusters // geometry.refcount_block_size)):
             await block_offset(s, index)
