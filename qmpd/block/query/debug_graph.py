@@ -67,4 +67,4 @@ def debug_graph(graph: Graph, jobs: Iterable[tuple[str, list[Edge], object]]) ->
         listing.add_node(node, "block-driver", node.node_name)
         for edge in reversed(node.children.values()):
             listing.add_edge(edge)
-    return {"nodes": listing.nodes, "edges": listing.edges}
+    return {"nodes": [*listing.nodes], "edges": [*listing.edges]}
