@@ -56,7 +56,7 @@ class ProgramHost(NoHost):
         return listener
 
     def leave_loop(self) -> None:
-        """The event loop runs the machine no longer: listen no more."""
+        """The event loop runs the machine no longer: listen no more, and cut off NBD clients."""
         while self._listeners:
-            self._listeners.pop().close()
+            self._listeners.pop().leave_loop()
         self.loop = None

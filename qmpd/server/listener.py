@@ -12,6 +12,7 @@ from qmpd.server import address as addresses
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
+    from collections.abc import Callable
 
     from qmpd.export.host import Connect, Connection
     from qmpd.server.address import SocketAddress
@@ -35,6 +36,7 @@ class SocketListener:
         self._connect = connect
         self._address = address
         self._accepting = False
+        self._peers: set[SocketPeer] = set()
         self._sockets = addresses.listen(address)
         for listener in self._sockets:
             listener.setblocking(False)
@@ -64,7 +66,7 @@ class SocketListener:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        SocketPeer(self._loop, sock, self._connect)
+        self._peers.add(SocketPeer(self._loop, sock, self._connect, self._peers.discard))
 
     def close(self) -> None:
         """Let nobody in any more; the socket's file goes."""
@@ -75,15 +77,29 @@ class SocketListener:
         if sockets:
             addresses.remove_socket_file(self._address)
 
+    def leave_loop(self) -> None:
+        """Close, and cut off all peers: the event loop is about to end, the machine is not."""
+        self.close()
+        for peer in list(self._peers):
+            peer.cut()
+
 
 class SocketPeer:
     """A connected socket (`qmpd.export.host.Peer`).
 
     :param connect: makes what it is connected to
+    :param left: called when it has been closed
     """
 
-    def __init__(self, loop: AbstractEventLoop, sock: socket.socket, connect: Connect) -> None:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        sock: socket.socket,
+        connect: Connect,
+        left: Callable[[SocketPeer], None],
+    ) -> None:
         self._loop = loop
+        self._left = left
         self._sock = sock
         self._fd = sock.fileno()
         self._unsent: memoryview | bytes = b""
@@ -161,3 +177,9 @@ class SocketPeer:
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
+        self._left(self)
+
+    def cut(self) -> None:
+        """Let the connection end, as when the peer leaves."""
+        self.close()
+        self._connection.closed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -162,3 +163,19 @@ def test_nbd_while_a_loop_runs_the_machine(tmp_path: Path) -> None:
             )
             assert shown.returncode == 0, shown.stderr
             assert json.loads(shown.stdout)[0]["length"] == 4096
+
+
+def test_the_end_of_serving_cuts_off_nbd_clients(tmp_path: Path) -> None:
+    path = str(tmp_path / "nbd.sock")
+    with qmpd.Machine(disks={"a": MIB}, clock="held") as vm:
+        with vm.serve(), socket.socket(socket.AF_UNIX) as client:
+            vm.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": path}})
+            client.connect(path)
+            assert client.recv(8) == b"NBDMAGIC"
+            other = client.dup()
+        with other:
+            other.settimeout(10)
+            while other.recv(1024):
+                pass
+        assert not os.path.exists(path)
+        vm.cmd("nbd-server-stop")
