@@ -14,7 +14,7 @@ import pytest
 from qmpd.errors import NotServed, QmpError
 from qmpd.qapi.runtime.policy import CompatPolicy
 from tests.support.machines import TestMachine
-from tests.support.programs import QMPD_STORAGE_DAEMON, QMPD_SYSTEM
+from tests.support.programs import QMPD_STORAGE_DAEMON, QMPD_SYSTEM, qemu_missing
 from tests.support.stdio import StdioProgram
 
 NBD = {"addr": {"type": "unix", "data": {"path": "/nowhere/x"}}}
@@ -116,3 +116,18 @@ def test_signals_end_a_program_without_standard_streams(closed: str, tmp_path: P
                     assert "served" in lines.readline()
                 process.terminate()
                 assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("program", ["qmpd", "QEMU"])
+def test_a_monitor_on_a_full_disk_holds_up_nobody(program: str, tmp_path: Path) -> None:
+    if program == "QEMU" and (missing := qemu_missing()):
+        pytest.skip(missing)
+    argv = ["qemu-system-x86_64"] if program == "QEMU" else QMPD_SYSTEM
+    options = "-M none -nodefaults -display none -chardev file,id=c,path=/dev/full"
+    options += " -mon c,mode=control -qmp stdio"
+    running = StdioProgram([*argv, *options.split(" ")], tmp_path)
+    running.message()
+    running.execute({"execute": "qmp_capabilities"})
+    names = [message.get("event", "answer") for message in running.execute({"execute": "stop"})]
+    assert names == ["STOP", "answer"]
+    assert running.close() == 0

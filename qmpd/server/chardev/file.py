@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from qmpd.base.override import override
 from qmpd.errors import GenericError
@@ -33,7 +34,10 @@ class FileChardev(Chardev):
 
     @override
     def write(self, data: bytes) -> None:
-        self._file.write(data)
+        # what a full disk does not take is lost, as in QEMU (qemu_chr_write_buffer)
+        with suppress(OSError):
+            while data:
+                data = data[self._file.write(data) or 0 :]
 
     @override
     def close(self) -> None:
