@@ -40,7 +40,7 @@ async def add_export(machine: ExportingMachine, options: Mapping[str, Any]) -> N
         raise GenericError("Export type does not support inactive exports")
     if not allow_inactive:
         await activate(node)
-    backend = exports.open_backend(
+    backend = await exports.open_backend(
         node,
         writable=writable,
         writethrough=options.get("writethrough", False),

@@ -66,7 +66,7 @@ class BlockExports:
         self._emit = emit
         self.exports: NewestFirst[BlockExport] = NewestFirst()
 
-    def open_backend(
+    async def open_backend(
         self, node: Node, *, writable: bool, writethrough: bool, allow_inactive: bool
     ) -> BlockBackend:
         """What a new export of `node` works with.
@@ -75,9 +75,7 @@ class BlockExports:
         :raises GenericError: the node may not be used so
         """
         perm = CONSISTENT_READ | (WRITE if writable else NOTHING)
-        backend = BlockBackend(
-            self.graph,
-            "",
+        backend = await BlockBackend.on(
             node,
             perm=perm if node.active else NOTHING,
             shared=ALL,

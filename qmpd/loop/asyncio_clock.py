@@ -21,6 +21,7 @@ class LoopClock(Clock):
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        super().__init__()
         self._loop = asyncio.get_running_loop() if loop is None else loop
         self._ready: deque[Callback] = deque()
         self._scheduled = False

@@ -23,6 +23,9 @@ NANOSECONDS = 1_000_000_000
 
 Callback = Callable[[], None]
 
+BottomHalf = Callable[[], "Task | None"]
+"""What `Clock.schedule_bh` takes."""
+
 
 class Handle(Protocol):
     """A timer that can be called off."""
@@ -81,7 +84,17 @@ class Task:
     :param on_done: called with the task when it has ended
     """
 
-    __slots__ = ("_clock", "_coroutine", "_on_done", "_waiter", "done", "error", "name", "result")
+    __slots__ = (
+        "_clock",
+        "_coroutine",
+        "_on_done",
+        "_waiter",
+        "_waiting",
+        "done",
+        "error",
+        "name",
+        "result",
+    )
 
     def __init__(
         self,
@@ -94,6 +107,7 @@ class Task:
         self._coroutine = coroutine
         self._on_done = on_done
         self._waiter: Waiter | None = None
+        self._waiting: list[Waiter] = []
         self.name = name
         self.done = False
         self.result: Any = None
@@ -131,8 +145,17 @@ class Task:
         else:
             self._wait(waiter)
 
+    async def ended(self) -> None:
+        """Wait until it has ended; a result or an error is left to others."""
+        if not self.done:
+            waiter = Waiter()
+            self._waiting.append(waiter)
+            await waiter
+
     def _ended(self, how: BaseException) -> None:
         self.done = True
+        for waiter in self._waiting:
+            waiter.wake()
         if isinstance(how, StopIteration):
             self.result = how.value
         else:
@@ -145,6 +168,9 @@ class Task:
 
 class Clock(ABC):
     """The time of one machine, and the tasks that run in it."""
+
+    def __init__(self) -> None:
+        self._bottom_halves: list[BottomHalf] = []
 
     @abstractmethod
     def now(self) -> int:
@@ -166,6 +192,34 @@ class Clock(ABC):
     @abstractmethod
     def idle(self) -> bool:
         """Whether nothing is due now."""
+
+    def schedule_bh(self, callback: BottomHalf) -> None:
+        """Run a bottom half soon (aio_bh_schedule_oneshot).
+
+        :param callback: returns the task that it started and that is part of it, or None
+        """
+        self._bottom_halves.append(callback)
+        if len(self._bottom_halves) == 1:
+            self.call_soon(self._run_bottom_halves)
+
+    def _run_bottom_halves(self) -> None:
+        self._poll_bottom_halves()
+
+    def _poll_bottom_halves(self) -> list[Task]:
+        """Run those that are scheduled now, the newest first; returns the tasks that go on."""
+        due, self._bottom_halves = self._bottom_halves, []
+        tasks = [callback() for callback in reversed(due)]
+        return [task for task in tasks if task is not None and not task.done]
+
+    @property
+    def has_bottom_halves(self) -> bool:
+        """Whether any is scheduled."""
+        return bool(self._bottom_halves)
+
+    async def poll_bottom_halves(self) -> None:
+        """Run the bottom halves that are scheduled now, to their ends (aio_bh_poll)."""
+        for task in self._poll_bottom_halves():
+            await task.ended()
 
     def task_failed(self, task: Task) -> None:
         """A task nobody waits for ended with an error: raise it where it is seen."""
@@ -238,6 +292,7 @@ class VirtualClock(Clock):
     """
 
     def __init__(self, start: int = 0, date: int | None = None) -> None:
+        super().__init__()
         self._now = start
         self._epoch = (time.time_ns() if date is None else date) - start
         self._ready: deque[Callback] = deque()

@@ -8,14 +8,14 @@ from qmpd.base.override import override
 from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import create_image, open_image
 from qmpd.block.change.drain import drained_begin, drained_end
-from qmpd.block.change.replace import set_backing
+from qmpd.block.change.insert import change_backing
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.filename import filename
 from qmpd.block.model.node import Node
 from qmpd.jobs.copy.backup import BackupJob
 from qmpd.jobs.copy.start import BackupOptions, create_backup
-from qmpd.jobs.core.block_job import OnError
 from qmpd.jobs.core.options import JobOptions
+from qmpd.jobs.core.states import OnError
 from qmpd.transaction.core import Action
 
 
@@ -132,7 +132,7 @@ class DriveBackup(_Backup):
         )
         try:
             if sync == "none":
-                await set_backing(target, source).commit()
+                await change_backing(target, source)
             await self.create(source, target, sync)
         finally:
             await release(target)

@@ -14,6 +14,7 @@ from qmpd.block.change.activation import inactivate
 from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import create_image, open_image
 from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import GraphChange, append
 from qmpd.block.io.disk_snapshots import can_snapshot, find_snapshot, snapshot_holder
@@ -67,7 +68,8 @@ class _External(Action):
         if not old.active and new.active:
             # Images of a guest that has been migrated to a file may still get overlays.
             await inactivate(new)
-        self._change = append(new, old)
+        async with write_lock(self.graph):
+            self._change = append(new, old)
 
     @override
     async def commit(self) -> None:
@@ -83,7 +85,8 @@ class _External(Action):
     async def abort(self) -> None:
         """A file that was made stays."""
         if self._change is not None:
-            self._change.abort()
+            async with write_lock(self.graph):
+                self._change.abort()
 
     @override
     async def clean(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from qmpd.errors import BlockIOError
-from qmpd.jobs.core.block_job import BlockJob, ErrorAction, OnError
+from qmpd.errors import BlockIOError, QmpError
+from qmpd.jobs.core.block_job import BlockJob
 from qmpd.jobs.core.job_txn import JobTxn
 from qmpd.jobs.core.options import JobOptions
+from qmpd.jobs.core.states import ErrorAction, OnError
 from tests.bitmaps.world import World
 
 CHUNK = 65536
@@ -42,6 +43,11 @@ class Copy(BlockJob):
         self.on_error = on_error
         self.fail_prepare = fail_prepare
         self.log: list[str] = []
+        try:
+            self.take_main_node()
+        except QmpError:
+            world.run(self.fail_creation())
+            raise
 
     async def run(self) -> None:
         self.progress_total = self.chunks * CHUNK
@@ -76,7 +82,7 @@ class Copy(BlockJob):
 
     async def clean(self) -> None:
         self.log.append("clean")
-        await super().clean()
+        await self.free_nodes()
 
 
 class Mirror(Copy):

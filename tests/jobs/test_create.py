@@ -65,7 +65,7 @@ def test_it_stays_until_it_is_dismissed(world: JobWorld) -> None:
         _create(world, options)
     with pytest.raises(DeviceNotActive, match=r"^Block job 'j' not found$"):
         world.jobs.find_block_job("j")
-    world.jobs.find("j").user_dismiss()
+    world.run(world.jobs.find("j").user_dismiss())
     assert world.seen() == ["null j"]
 
 

@@ -74,8 +74,7 @@ def _use(job: Mirror, verb: str, world: JobWorld) -> Any:
         return world.run(job.change(SimpleNamespace()))
     if verb == "resume":
         job.user_paused, job.pause_count = True, 1
-    result = getattr(job, f"user_{verb}")()
-    return result if verb == "dismiss" else world.run(result)
+    return world.run(getattr(job, f"user_{verb}")())
 
 
 @pytest.mark.parametrize(("verb", "state", "accepted"), _cells(ACCEPTED))

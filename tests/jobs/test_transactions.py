@@ -12,9 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from qmpd.block.change.drain import drain_all
 from qmpd.errors import GenericError, QmpError
-from qmpd.jobs.core.block_job import OnError
 from qmpd.jobs.core.job_txn import JobTxn
-from qmpd.jobs.core.states import JobStatus
+from qmpd.jobs.core.states import JobStatus, OnError
 from qmpd.loop.clock import NANOSECONDS
 from tests.jobs.fake import Copy, JobWorld, Mirror
 
@@ -216,8 +215,8 @@ class AnyVerbs(RuleBasedStateMachine):
 
     @rule()
     def start_group(self) -> None:
-        for job in list(self.txn.jobs):
-            if not job.started and job.status is JobStatus.CREATED:
+        for job in reversed(self.made):
+            if job.txn is self.txn and not job.started and job.status is JobStatus.CREATED:
                 job.start()
         self.txn = JobTxn()
 

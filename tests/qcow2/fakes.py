@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,11 @@ class Services:
         self.events.append((name, data))
 
 
+class Graph:
+    def write_lock(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+
 class ImageNode:
     """What the image code needs of its own node, and what a node does around a driver."""
 
@@ -116,6 +122,7 @@ class ImageNode:
         self.children = {"file": Edge(file)}
         if backing is not None:
             self.children["backing"] = Edge(backing)
+        self.graph = Graph()
         self.services = Services()
         self.read_only = read_only
         self.active = True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.change.closing import release
 from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.probe import has_protocol
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import GraphChange
@@ -77,11 +78,12 @@ async def drop_intermediate(
     top.hold()
     base.hold()
     try:
-        change = GraphChange()
-        for edge in list(top.parents):
-            if not edge.kind.stays_at_node:
-                change.move(edge, base)
-        change.settle()
+        async with write_lock(graph):
+            change = GraphChange()
+            for edge in list(top.parents):
+                if not edge.kind.stays_at_node:
+                    change.move(edge, base)
+            change.settle()
         for overlay in overlays:
             if overlay is not None:
                 await _rename(overlay, name, base, mask_protocol)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.closing import unref
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.model.child_list import ChildList
 from qmpd.errors import GenericError
 
@@ -33,7 +34,9 @@ async def change_children(graph: Graph, parent: str, child: str | None, node: st
             raise GenericError(
                 f"The node {parent_node.device_or_node_name} does not support removing a child"
             )
-        await unref(driver.del_child(edge))
+        async with write_lock(graph):
+            former = driver.del_child(edge)
+        await unref(former)
         return
     assert node is not None
     new = graph.find_node(node)
@@ -46,4 +49,5 @@ async def change_children(graph: Graph, parent: str, child: str | None, node: st
     if new.parents:
         raise GenericError(f"The node {new.node_name} already has a parent")
     driver.check_add_child()
-    driver.add_child(new)
+    async with write_lock(graph):
+        driver.add_child(new)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.base.newest_first import NewestFirst
 from qmpd.block.change.edges import unlink
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.permissions import refresh_permissions
 from qmpd.errors import BlockIOError
 
@@ -28,22 +29,29 @@ async def unref(node: Node) -> None:
         with suppress(BlockIOError):
             await current.flush()
         await current.driver.close()
-        closing += reversed(dismantle(current))
+        closing += reversed(await _dismantle(current))
 
 
-def dismantle(node: Node) -> list[Node]:
-    """Take a closed node out of the graph; returns its former children.
+async def close_unopened(node: Node) -> None:
+    """Close a node that could not be opened, and what it alone holds."""
+    for child in await _dismantle(node):
+        await unref(child)
+
+
+async def _dismantle(node: Node) -> list[Node]:
+    """Take a closed node out of the graph; returns its former children (``bdrv_close``).
 
     Those that nothing holds any more are for the caller to close.
     """
-    node.graph.forget(node)
     children = []
-    for edge in list(node.children.values()):
-        unlink(node, edge)
-        # What is closed next gives up all there is by that.
-        if edge.node.is_held():
-            refresh_permissions(edge.node)
-        children.append(edge.node)
+    async with write_lock(node.graph):
+        node.graph.forget(node)
+        for edge in list(node.children.values()):
+            unlink(node, edge)
+            # What is closed next gives up all there is by that.
+            if edge.node.is_held():
+                refresh_permissions(edge.node)
+            children.append(edge.node)
     return children
 
 

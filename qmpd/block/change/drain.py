@@ -127,10 +127,15 @@ def drained_end(*nodes: Node) -> None:
 
 async def drain_all_begin(graph: Graph) -> None:
     """Drain all nodes; those that are made meanwhile belong to the section."""
+    await wait_quiet(quiesce_all(graph))
+
+
+def quiesce_all(graph: Graph) -> list[Node]:
+    """Begin a section of all nodes, which are returned, without waiting."""
     graph.drains += 1
     nodes = graph.nodes()
     quiesce(nodes)
-    await wait_quiet(nodes)
+    return nodes
 
 
 def drain_all_end(graph: Graph) -> None:
@@ -143,13 +148,6 @@ async def drain_all(graph: Graph) -> None:
     """Let all requests under way end."""
     await drain_all_begin(graph)
     drain_all_end(graph)
-
-
-def stir_all(graph: Graph) -> None:
-    """A drained section of all nodes that waits for nothing: jobs pause, or go on."""
-    nodes = graph.nodes()
-    quiesce(nodes)
-    resume(nodes)
 
 
 async def drained(graph: Graph, nodes: Iterable[Node] | None, work: Coroutine[Any, Any, T]) -> T:

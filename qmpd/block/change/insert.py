@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.block.change.closing import release, unref
 from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.opening import open_node
-from qmpd.block.change.replace import GraphChange, append, remove_filter, replace_node
+from qmpd.block.change.replace import GraphChange, append, remove_filter, replace_node, set_backing
 from qmpd.errors import QmpError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ async def insert_node(node: Node, options: Mapping[str, Any]) -> Node:
     :raises QmpError: it cannot be opened, or somebody objects; nothing has changed then
     """
     try:
-        new = await open_node(node.graph, options)
+        new = await open_node(node.graph, options, whole=False)
     except QmpError as error:
         raise error.prefixed("Could not create node: ") from None
     try:
@@ -40,7 +41,7 @@ async def insert_filter(
     :param set_up: called with the filter before it is put there
     :raises QmpError: it cannot be opened, or somebody objects; nothing has changed then
     """
-    new = await open_node(node.graph, options)
+    new = await open_node(node.graph, options, whole=False)
     if set_up is not None:
         set_up(new)
     await _put_in_place(new, node, lambda old, new: append(new, old))
@@ -51,7 +52,9 @@ async def _put_in_place(new: Node, old: Node, change: Callable[[Node, Node], Gra
     """Let `new` take the place of `old`, or close it if somebody objects."""
     await drained_begin(old)
     try:
-        await change(old, new).commit()
+        async with write_lock(old.graph):
+            done = change(old, new)
+        await done.commit()
     except BaseException:
         await unref(new)
         raise
@@ -66,10 +69,21 @@ async def drop_filter(node: Node) -> None:
     await drained_begin(below)
     try:
         node.hold()
-        change = remove_filter(node)
+        async with write_lock(node.graph):
+            change = remove_filter(node)
         below.hold()
         await change.commit()
     finally:
         drained_end(below)
     await release(node)
     await release(below)
+
+
+async def change_backing(node: Node, backing: Node | None) -> None:
+    """Give `node` another backing file, or none (``bdrv_set_backing_hd``).
+
+    :raises QmpError: it cannot have one, a job relies on the link, or somebody objects
+    """
+    async with write_lock(node.graph):
+        change = set_backing(node, backing)
+    await change.commit()

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd.base.qdict import member_order
-from qmpd.block.change.closing import dismantle, unref
+from qmpd.block.change.closing import close_unopened, unref
 from qmpd.block.change.drain import quiesce
-from qmpd.block.change.edges import attach_child
+from qmpd.block.change.edges import attach_child, release_child
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.model.driver_table import find_driver
 from qmpd.block.model.node import Node
 from qmpd.block.permission_bits import COW, DATA
@@ -86,6 +87,7 @@ async def open_node(
     active: bool = True,
     given: Mapping[str, Any] | None = None,
     probed: bool = False,
+    whole: bool = True,
 ) -> Node:
     """Open a node with all it stands on, in QEMU's order: file, options, name, driver.
 
@@ -93,6 +95,8 @@ async def open_node(
     :param active: whether it is active where the options do not say
     :param given: what of the options was given, where some come from a parent
     :param probed: whether the driver is but a guess
+    :param whole: as bdrv_open does it, which holds the file by a backend of its own meanwhile;
+        not so bdrv_new_open_driver_opts
     :raises QmpError: QEMU's texts; nothing is left open then
     """
     driver = find_driver(options["driver"])
@@ -104,36 +108,65 @@ async def open_node(
     _read_flags(node, options)
     node.active = options.get("active", active)
     file: Node | None = None
-    if driver.shape.file_child:
-        # What the options say of it is not known yet when QEMU opens the file.
-        node.active = active
-        if "file" not in options:
-            raise GenericError('A block device must be specified for "file"')
-        file = await open_reference(graph, options["file"], node)
-        node.active = options.get("active", active)
     try:
-        _read_common_options(node, options, driver.shape.needs_filename)
-        graph.register(node, options.get("node-name"))
-        for _ in range(graph.drains):
-            quiesce([node])
+        if driver.shape.file_child and "file" in options:
+            # What the options say of it is not known yet when QEMU opens the file.
+            node.active = active
+            file = await open_reference(graph, options["file"], node)
+            node.active = options.get("active", active)
+            if whole:
+                await _file_backend_changes(graph)
+        await _open_driver(node, file, options)
+    except BaseException:
         if file is not None:
-            attach_child(node, "file", file, driver.file_role(options))
+            if whole:
+                await _file_backend_changes(graph)
+            await unref(file)
+        await close_unopened(node)
+        raise
+    try:
+        if file is not None and whole:
+            await _file_backend_changes(graph)
+        await node.driver.open_backing(options)
+        _check_all_used(driver, options if given is None else given)
+    except BaseException:
+        await node.driver.close()
+        await close_unopened(node)
+        raise
+    return node
+
+
+async def _file_backend_changes(graph: Graph) -> None:
+    """The backend by which bdrv_open holds the file while it opens the driver comes, or goes."""
+    async with write_lock(graph):
+        pass
+
+
+async def _open_driver(node: Node, file: Node | None, options: Mapping[str, Any]) -> None:
+    """What remains to be done once the file is open (bdrv_open_common)."""
+    graph, driver = node.graph, node.driver_class
+    _read_common_options(node, options, driver.shape.needs_filename)
+    graph.register(node, options.get("node-name"))
+    for _ in range(graph.drains):
+        quiesce([node])
+    try:
+        if driver.shape.file_child:
+            if file is None:
+                raise GenericError('A block device must be specified for "file"')
+            async with write_lock(graph):
+                attach_child(node, "file", file, driver.file_role(options))
         node.driver = await driver.open(node, options)
         try:
             node.refresh_length()
             node.refresh_limits()
-            _check_all_used(driver, options if given is None else given)
         except BaseException:
             await node.driver.close()
             raise
     except BaseException:
-        children = dismantle(node)
-        for child in children:
-            await unref(child)
-        if file is not None and file not in children:
-            await unref(file)
+        async with write_lock(graph):
+            if "file" in node.children:
+                release_child(node, "file")
         raise
-    return node
 
 
 async def open_reference(
@@ -173,7 +206,8 @@ async def open_child(
     """
     child = await open_reference(node.graph, reference, node, backing=bool(role & COW))
     try:
-        attach_child(node, name, child, role)
+        async with write_lock(node.graph):
+            attach_child(node, name, child, role)
     except BaseException:
         if child is not node:
             await unref(child)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from typing import TYPE_CHECKING, Final
 
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.opening import open_node
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import append
@@ -42,5 +43,7 @@ async def add_temporary_overlay(graph: Graph, node: Node, *, read_only: bool) ->
         if read_only:
             await set_read_only(overlay, True)
     overlay.options.pop("backing", None)
-    await append(overlay, node).commit()
+    async with write_lock(graph):
+        change = append(overlay, node)
+    await change.commit()
     return overlay

@@ -8,8 +8,9 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qmpd.block.change.closing import unref
-from qmpd.block.change.drain import drained
+from qmpd.block.change.drain import drained, drained_begin, drained_end
 from qmpd.block.change.edges import add_parent, remove_parent
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.permissions import refresh_permissions
 from qmpd.block.io.stats import HARNESS_LATENCY, BlockAcctStats
 from qmpd.block.model.node import Edge, Node
@@ -91,6 +92,31 @@ class BlockBackend:
                 graph.forget_backend(self)
                 raise
 
+    @classmethod
+    async def on(
+        cls,
+        node: Node,
+        *,
+        perm: Perm = NOTHING,
+        shared: Perm = ALL,
+        queues: bool = True,
+        stays_active: bool = False,
+    ) -> BlockBackend:
+        """A nameless backend on `node` (blk_new_with_bs); parameters as of the constructor.
+
+        :raises GenericError: the node's other parents object
+        """
+        async with write_lock(node.graph):
+            return cls(
+                node.graph,
+                "",
+                node,
+                perm=perm,
+                shared=shared,
+                queues=queues,
+                stays_active=stays_active,
+            )
+
     @property
     def node(self) -> Node | None:
         """The root node."""
@@ -131,10 +157,24 @@ class BlockBackend:
     async def close(self) -> None:
         """Take the root out, close it if nothing else holds it; the graph forgets the backend."""
         self.lift_io_limits()
-        node = self.remove_node()
+        if self.root is None:
+            self.graph.forget_backend(self)
+            return
+        # blk_unref, and blk_remove_bs after it.
+        await self._drain()
+        await self._drain()
+        async with write_lock(self.graph):
+            node = self.remove_node()
         self.graph.forget_backend(self)
         if node is not None:
             await unref(node)
+
+    async def _drain(self) -> None:
+        """Let all requests under way end (``blk_drain``)."""
+        if self.root is not None:
+            node = self.root.node
+            await drained_begin(node)
+            drained_end(node)
 
     # Its device
 

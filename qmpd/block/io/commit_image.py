@@ -73,7 +73,7 @@ async def _using(node: Node, perm: Perm) -> AsyncIterator[BlockBackend]:
     node.hold()
     try:
         try:
-            backend = BlockBackend(node.graph, "", node, perm=perm, shared=ALL)
+            backend = await BlockBackend.on(node, perm=perm, shared=ALL)
         except QmpError as error:
             refused = BlockIOError(errno.EPERM)
             refused.hint = error.desc

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.change.closing import unref
 from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError
 
@@ -84,7 +85,8 @@ async def remove_medium(backend: BlockBackend, name: str) -> None:
     node.check_operation(Op.EJECT)
     await drained_begin(node)
     backend.read_only = node.read_only
-    backend.remove_node()
+    async with write_lock(backend.graph):
+        backend.remove_node()
     drained_end(node)
     await unref(node)
     if not backend.has_tray:

@@ -289,8 +289,8 @@ class DriverInterface(Generic[NodeT]):
         """
         return name
 
-    async def open_backing(self) -> None:
-        """Open the backing file that the image itself names.
+    async def open_backing(self, options: Mapping[str, Any]) -> None:
+        """Open the backing file that the options name, or else the image itself.
 
         :raises QmpError: it cannot be opened
         """

@@ -54,3 +54,14 @@ class Parent(Protocol):
 
     def drained_end(self) -> None:
         """Take back one `drained_begin`."""
+
+
+class Reader(Protocol):
+    """Who reads the graph again and again, and stops for the write lock: a block job."""
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it would stop."""
+
+    def reading(self) -> Waiter | None:
+        """Something to wait for while it is in the middle of a request, None when it is not."""

@@ -9,6 +9,7 @@ from qmpd.block.throttle.group import ThrottleGroups
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
+    from qmpd.block.model.parent import Reader
     from qmpd.block.model.services import Services
 
 
@@ -50,6 +51,8 @@ class NodeTable(Generic[NodeT]):
         """All backends, nameless ones too, the oldest first."""
         self.file_requests = 0
         """How many requests there were to real files."""
+        self.readers: dict[Reader, None] = {}
+        """Who stops when the graph is to be changed, the oldest first."""
         self.drains = 0
         """How many drained sections of all nodes there are; new nodes belong to them."""
         self._by_name: dict[str, NodeT] = {}

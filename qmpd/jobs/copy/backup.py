@@ -15,16 +15,17 @@ from qmpd.block.change.insert import drop_filter
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
 from qmpd.block.io.block_copy import MAX_WORKERS, BlockCopyState, CopyFailed
 from qmpd.errors import BlockIOError
-from qmpd.jobs.core.block_job import BlockJob, ErrorAction, OnError
+from qmpd.jobs.core.block_job import BlockJob
+from qmpd.jobs.core.states import ErrorAction, OnError
 from qmpd.loop.clock import Task, Waiter
 from qmpd.loop.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from qmpd.block.bits.bitmap import DirtyBitmap
     from qmpd.block.model.node import Node
-    from qmpd.jobs.core.job_list import JobTable
     from qmpd.jobs.core.job_txn import JobTxn
     from qmpd.jobs.core.options import JobOptions
+    from qmpd.jobs.core.protocols import Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class BackupJob(BlockJob):
 
     def __init__(
         self,
-        table: JobTable,
+        table: Listing,
         top: Node,
         source: Node,
         options: JobOptions,
@@ -270,7 +271,6 @@ class BackupJob(BlockJob):
         top = self.top
         self.copy.on_progress = self.copy.on_remaining = None
         top.hold()
-        await self.let_others_on()
         await self.free_nodes()
         await drop_filter(top)
         await release(top)

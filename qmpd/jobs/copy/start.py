@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING
 from qmpd.base.sizes import INT_MAX
 from qmpd.block.bits.rules import check, find
 from qmpd.block.bits.successor import create_successor, reclaim
+from qmpd.block.change.closing import release
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.insert import drop_filter, insert_node
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
 from qmpd.block.model.blockers import Op
 from qmpd.block.permission_bits import ALL, NOTHING
 from qmpd.errors import GenericError
 from qmpd.jobs.copy.backup import NEVER, BackupJob, BackupPlan
-from qmpd.jobs.core.block_job import OnError
+from qmpd.jobs.core.states import OnError
 
 if TYPE_CHECKING:
     from qmpd.block.bits.bitmap import DirtyBitmap
     from qmpd.block.model.node import Node
-    from qmpd.jobs.core.job_list import JobTable
     from qmpd.jobs.core.job_txn import JobTxn
     from qmpd.jobs.core.options import JobOptions
+    from qmpd.jobs.core.protocols import Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class BackupOptions:
 
 
 async def create_backup(
-    jobs: JobTable,
+    jobs: Listing,
     source: Node,
     target: Node,
     options: BackupOptions,
@@ -128,14 +130,16 @@ def _check_nodes(source: Node, target: Node, options: BackupOptions) -> None:
 
 
 async def _create(
-    jobs: JobTable,
+    jobs: Listing,
     source: Node,
     target: Node,
     options: BackupOptions,
     plan: BackupPlan,
     txn: JobTxn | None,
 ) -> BackupJob:
+    graph = source.graph
     top = await _insert_filter(source, target, options)
+    top.hold()
     try:
         assert isinstance(top.driver, CopyBeforeWrite)
         cluster = top.driver.copy.cluster_size
@@ -144,16 +148,18 @@ async def _create(
                 f"Required max-chunk ({options.max_chunk}) is less than backup cluster size"
                 f" ({cluster})"
             )
-        job = BackupJob(jobs, top, source, options.job, plan, txn=txn)
+        job = await BackupJob.create(graph, jobs, top, source, options.job, plan, txn=txn)
         try:
-            job.add_node("target", target, NOTHING, ALL)
+            async with write_lock(graph):
+                job.add_node("target", target, NOTHING, ALL)
         except BaseException:
-            job.remove_nodes()
-            job.fail_creation()
+            await job.fail_creation()
             raise
     except BaseException:
         await drop_filter(top)
+        await release(top)
         raise
+    top.unhold()
     return job
 
 

@@ -5,58 +5,30 @@ from __future__ import annotations
 import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from qmpd.block.change.closing import release, unref
-from qmpd.block.change.drain import stir_all
 from qmpd.block.change.edges import add_parent, remove_parent
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.permissions import refresh_permissions
 from qmpd.block.model.blockers import Blocker
 from qmpd.block.model.node import Edge
 from qmpd.block.model.parent import CHILD_JOB
 from qmpd.block.permission_bits import ALL, NOTHING, Perm
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, QmpError
 from qmpd.jobs.core.job import Job
-from qmpd.jobs.core.states import JobVerb
+from qmpd.jobs.core.states import ERROR_ACTIONS, ErrorAction, JobVerb, OnError
 from qmpd.loop.rate_limit import RateLimit
 
 if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
-    from qmpd.jobs.core.job_list import JobTable
     from qmpd.jobs.core.job_txn import JobTxn
     from qmpd.jobs.core.options import JobOptions
+    from qmpd.jobs.core.protocols import Listing
     from qmpd.loop.clock import Waiter
 
 _SPEED_NEGATIVE = "Parameter 'speed' expects a non-negative value"
-
-
-class OnError(Enum):
-    """What a job does about a failed request (QAPI enum BlockdevOnError)."""
-
-    REPORT = "report"
-    IGNORE = "ignore"
-    ENOSPC = "enospc"
-    STOP = "stop"
-    AUTO = "auto"
-
-
-class ErrorAction(Enum):
-    """What was decided for one failed request (QAPI enum BlockErrorAction)."""
-
-    IGNORE = "ignore"
-    REPORT = "report"
-    STOP = "stop"
-
-
-ERROR_ACTIONS = {
-    # policy: (for ENOSPC, for any other errno)
-    OnError.REPORT: (ErrorAction.REPORT, ErrorAction.REPORT),
-    OnError.IGNORE: (ErrorAction.IGNORE, ErrorAction.IGNORE),
-    OnError.ENOSPC: (ErrorAction.STOP, ErrorAction.REPORT),
-    OnError.STOP: (ErrorAction.STOP, ErrorAction.STOP),
-    OnError.AUTO: (ErrorAction.STOP, ErrorAction.REPORT),
-}
 
 
 class BlockJob(Job):
@@ -77,7 +49,7 @@ class BlockJob(Job):
 
     def __init__(
         self,
-        table: JobTable,
+        table: Listing,
         node: Node,
         options: JobOptions,
         *,
@@ -93,22 +65,46 @@ class BlockJob(Job):
             auto_dismiss=options.auto_dismiss,
         )
         self.node = node
+        self._graph = node.graph
+        self._hold = (perm, shared)
+        self._first_speed = options.speed
         self.speed = 0
         self.io_status = "ok"
         self.limit = RateLimit()
         self.edges: list[Edge] = []
         """Its holds on nodes, the oldest first."""
         self._blocker = Blocker(f"block device is in use by block job: {self.job_type}")
-        try:
-            self.add_node("main node", node, perm, shared)
-            if options.speed < 0:
-                raise GenericError(_SPEED_NEGATIVE)
-        except BaseException:
-            self.remove_nodes()
-            self.fail_creation()
-            raise
-        if options.speed:
-            self.set_speed(options.speed)
+
+    @classmethod
+    async def create(cls, graph: Graph, *arguments: Any, **more: Any) -> Self:
+        """A new job that holds its main node (block_job_create).
+
+        :param graph: that of the node
+        :param arguments: those of the constructor
+        :raises GenericError: the id is malformed or in use, the speed is negative, or the node's
+            other parents object
+        """
+        async with write_lock(graph):
+            job = cls(*arguments, **more)
+            try:
+                job.take_main_node()
+            except QmpError as error:
+                failure = error
+            else:
+                return job
+        await job.fail_creation()
+        raise failure
+
+    def take_main_node(self) -> None:
+        """Hold the main node, and go at the speed wanted; `create` does so.
+
+        :raises GenericError: the node's other parents object, or the speed is negative
+        """
+        self.add_node("main node", self.node, *self._hold)
+        if self._first_speed < 0:
+            raise GenericError(_SPEED_NEGATIVE)
+        if self._first_speed:
+            self.set_speed(self._first_speed)
 
     # The nodes it works on
 
@@ -132,10 +128,11 @@ class BlockJob(Job):
             raise
         self.edges.append(edge)
         node.blockers.add(self._blocker)
+        self._graph.readers[self] = None
 
-    def remove_nodes(self) -> None:
-        """Let all nodes go; those that nothing holds any more are for the caller to close."""
+    def _remove_nodes(self) -> None:
         edges, self.edges = self.edges, []
+        self._graph.readers.pop(self, None)
         for edge in edges:
             edge.node.blockers.remove(self._blocker)
             remove_parent(edge)
@@ -143,12 +140,21 @@ class BlockJob(Job):
             if edge.node.is_held():
                 refresh_permissions(edge.node)
 
+    async def remove_nodes(self) -> None:
+        """Let all nodes go; those that nothing holds any more are for the caller to close."""
+        async with write_lock(self._graph):
+            self._remove_nodes()
+
     async def free_nodes(self) -> None:
-        """Let all nodes go; those that nothing else holds are closed."""
+        """Let all nodes go; what nothing else holds is closed (block_job_remove_all_bdrv)."""
         nodes = [edge.node for edge in self.edges]
-        self.remove_nodes()
+        await self.remove_nodes()
         for node in nodes:
             await unref(node)
+
+    async def free(self) -> None:
+        """See `Job.free`."""
+        await self.free_nodes()
 
     @asynccontextmanager
     async def nodes_let_go(self) -> AsyncIterator[None]:
@@ -156,25 +162,12 @@ class BlockJob(Job):
         nodes = [edge.node for edge in self.edges]
         for node in nodes:
             node.hold()
-        self.remove_nodes()
+        await self.remove_nodes()
         try:
             yield
         finally:
             for node in nodes:
                 await release(node)
-
-    async def let_others_on(self) -> None:
-        """Have the other jobs pause for a moment, before the graph is changed.
-
-        QEMU stops all requests then, and a job that has nothing more to do meanwhile comes to
-        its end before this one is through.
-        """
-        if len(self.table.jobs) > 1:
-            before = self.table.ending
-            stir_all(self.node.graph)
-            await self.table.clock.turns(2)
-            while self.table.ending > before:
-                await self.table.clock.turns(1)
 
     # Verbs of block jobs alone
 
@@ -275,6 +268,16 @@ class BlockJob(Job):
         """Take back one `drained_begin`."""
         self.resume()
 
+    @property
+    def at_work(self) -> bool:
+        """See `Reader.at_work`."""
+        stands_still = self.paused and self.pause_count > 0
+        return self.started and not stands_still and not self.work_ended
+
+    def reading(self) -> Waiter | None:
+        """See `Reader.reading`: while it is at work, unless that has ended."""
+        return None if self.work_ended else self.drained_poll()
+
     # What is seen of it
 
     def block_info(self) -> dict[str, Any]:
@@ -301,11 +304,6 @@ class BlockJob(Job):
     def more_info(self) -> dict[str, Any]:
         """Members of BlockJobInfo that only this type has."""
         return {}
-
-    async def clean(self) -> None:
-        """See `Job.clean`."""
-        await self.let_others_on()
-        await self.free_nodes()
 
     def emit_pending(self) -> None:
         """See `Job.emit_pending`."""

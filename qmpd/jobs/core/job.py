@@ -20,7 +20,7 @@ from qmpd.jobs.core.states import COMPLETED, READY, TRANSITIONS, VERBS, JobStatu
 from qmpd.loop.clock import Task, Waiter
 
 if TYPE_CHECKING:
-    from qmpd.jobs.core.job_list import JobTable
+    from qmpd.jobs.core.protocols import Listing
     from qmpd.loop.clock import Handle
 
 
@@ -42,7 +42,7 @@ class Job:
 
     def __init__(
         self,
-        table: JobTable,
+        table: Listing,
         job_id: str,
         *,
         txn: JobTxn | None = None,
@@ -108,7 +108,7 @@ class Job:
     async def clean(self) -> None:
         """After commit or abort: give back what is held."""
 
-    def forgotten(self) -> None:
+    async def free(self) -> None:
         """The job is no longer listed: give back what it kept until now."""
 
     def on_cancel(self, force: bool) -> bool:
@@ -298,10 +298,10 @@ class Job:
         self.check_verb(JobVerb.FINALIZE)
         await self.txn.finalize(self)
 
-    def user_dismiss(self) -> None:
+    async def user_dismiss(self) -> None:
         """Verb dismiss: a concluded job is forgotten."""
         self.check_verb(JobVerb.DISMISS)
-        self._forget()
+        await self._forget()
 
     # Beginning and end
 
@@ -320,20 +320,22 @@ class Job:
 
     def _on_work_ended(self, task: Task) -> None:
         self._work_ended = True
+        self._notify()
         defect = task.error is not None and not isinstance(task.error, QmpError)
         if isinstance(task.error, QmpError):
             self.error = task.error
         elif defect:
             self.error = BlockIOError(errno.EIO)
         # Not now: whoever entered the job goes on first, and may wait for `settle`.
-        self.table.exit_soon(self)
+        self.table.clock.schedule_bh(self.begin_exit)
         if defect:
             self.table.clock.task_failed(task)
 
-    def begin_exit(self) -> None:
-        """The work has ended: let the job come to its end, if it has not yet."""
-        if not self._exited:
-            self.table.clock.enter(self._exit(), f"end of job {self.id}")
+    def begin_exit(self) -> Task | None:
+        """The work has ended: let the job come to its end, if it has not yet (job_exit)."""
+        return (
+            None if self._exited else self.table.clock.enter(self._exit(), f"end of job {self.id}")
+        )
 
     @property
     def work_ended(self) -> bool:
@@ -406,7 +408,7 @@ class Job:
         """Cancel the job in whatever state; a concluded one is forgotten."""
         await self.txn.settled()
         if self.status is JobStatus.CONCLUDED:
-            self._forget()
+            await self._forget()
             return
         self.request_cancel(force=force)
         if not self.started:
@@ -469,14 +471,14 @@ class Job:
         self.txn.jobs.remove(self)
         self.move(JobStatus.CONCLUDED)
         if self.auto_dismiss or not self.started:
-            self._forget()
+            await self._forget()
 
-    def fail_creation(self) -> None:
-        """Forget a job whose creation failed after it was listed."""
+    async def fail_creation(self) -> None:
+        """Forget a job whose creation failed after it was listed (job_early_fail)."""
         self.txn.jobs.remove(self)
-        self._forget()
+        await self._forget()
 
-    def _forget(self) -> None:
+    async def _forget(self) -> None:
         self.move(JobStatus.NULL)
         del self.table.jobs[self.id]
-        self.forgotten()
+        await self.free()

@@ -26,25 +26,6 @@ class JobTable:
         self.jobs: dict[str, Job] = {}
         self.ending = 0
         """How many jobs are between the end of their work and their own."""
-        self._cancelled: list[Job] = []
-
-    def exit_soon(self, job: Job) -> None:
-        """Have `job`, whose work has ended, come to its end when what runs now has returned.
-
-        Cancelled members of a transaction, woken together, go in the reverse of the order in
-        which they were woken, as in QEMU's main loop.
-        """
-        if not job.cancelled:
-            self.clock.call_soon(job.begin_exit)
-            return
-        self._cancelled.append(job)
-        if len(self._cancelled) == 1:
-            self.clock.call_soon(self._exit_cancelled)
-
-    def _exit_cancelled(self) -> None:
-        jobs, self._cancelled = self._cancelled, []
-        for job in reversed(jobs):
-            job.begin_exit()
 
     def find(self, job_id: str) -> Job:
         """The job that a job-* command means.

@@ -16,7 +16,7 @@ from qmpd.jobs.core.states import JobStatus
 from qmpd.loop.clock import Waiter
 
 if TYPE_CHECKING:
-    from qmpd.jobs.core.job import Job
+    from qmpd.jobs.core.protocols import Member
 
 
 class JobTxn:
@@ -26,12 +26,12 @@ class JobTxn:
     """
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[Member] = []
         self._aborting = False
         self._sweeps = 0
         self._settling: list[Waiter] = []
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Member) -> None:
         """Let a new job take part; not when the others are being ended."""
         assert not self._aborting
         self.jobs.insert(0, job)
@@ -43,7 +43,7 @@ class JobTxn:
             self._settling.append(waiter)
             await waiter
 
-    async def succeeded(self, job: Job) -> None:
+    async def succeeded(self, job: Member) -> None:
         """`job` has finished its work: wait for the others, or go on with all of them."""
         job.move(JobStatus.WAITING)
         if any(not other.completed for other in self.jobs):
@@ -55,7 +55,7 @@ class JobTxn:
         if all(other.auto_finalize for other in self.jobs):
             await self.finalize(job)
 
-    async def finalize(self, job: Job) -> None:
+    async def finalize(self, job: Member) -> None:
         """End all members; `job` is the one that was told to.
 
         When one of them fails even now, all are aborted.
@@ -68,7 +68,7 @@ class JobTxn:
             for other in list(self.jobs):
                 await other.end()
 
-    async def abort(self, job: Job) -> None:
+    async def abort(self, job: Member) -> None:
         """`job` has failed or was cancelled: cancel all others, and end all."""
         if self._aborting:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
-from qmpd.jobs.core.block_job import OnError
+from qmpd.jobs.core.states import OnError
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,3 +76,34 @@ READY: Final = frozenset({_S.READY, _S.STANDBY})
 
 COMPLETED: Final = frozenset({_S.WAITING, _S.PENDING, _S.ABORTING, _S.CONCLUDED, _S.NULL})
 """The states in which the work has ended."""
+
+
+class OnError(Enum):
+    """What a job does about a failed request (QAPI enum BlockdevOnError)."""
+
+    REPORT = "report"
+    IGNORE = "ignore"
+    ENOSPC = "enospc"
+    STOP = "stop"
+    AUTO = "auto"
+
+
+class ErrorAction(Enum):
+    """What was decided for one failed request (QAPI enum BlockErrorAction)."""
+
+    IGNORE = "ignore"
+    REPORT = "report"
+    STOP = "stop"
+
+
+ERROR_ACTIONS: Final = MappingProxyType(
+    {
+        # policy: (for ENOSPC, for any other errno)
+        OnError.REPORT: (ErrorAction.REPORT, ErrorAction.REPORT),
+        OnError.IGNORE: (ErrorAction.IGNORE, ErrorAction.IGNORE),
+        OnError.ENOSPC: (ErrorAction.STOP, ErrorAction.REPORT),
+        OnError.STOP: (ErrorAction.STOP, ErrorAction.STOP),
+        OnError.AUTO: (ErrorAction.STOP, ErrorAction.REPORT),
+    }
+)
+"""What a policy comes to for a failed request (block_job_error_action)."""

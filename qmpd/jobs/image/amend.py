@@ -12,7 +12,7 @@ from qmpd.jobs.core.job import Job
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
-    from qmpd.jobs.core.job_list import JobTable
+    from qmpd.jobs.core.protocols import Listing
 
 
 class AmendJob(Job):
@@ -25,9 +25,7 @@ class AmendJob(Job):
 
     job_type = "amend"
 
-    def __init__(
-        self, table: JobTable, job_id: str, node: Node, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, table: Listing, job_id: str, node: Node, options: Mapping[str, Any]) -> None:
         if find_image_driver(options["driver"]).format_name != node.driver.format_name:
             raise GenericError("x-blockdev-amend doesn't support changing the block driver")
         if not node.driver.capabilities.amend:
@@ -45,6 +43,6 @@ class AmendJob(Job):
         finally:
             self.progress_current = 1
 
-    def forgotten(self) -> None:
-        """See `Job.forgotten`."""
-        self.table.clock.enter(release(self._node), "end of an amend job")
+    async def free(self) -> None:
+        """See `Job.free`."""
+        await release(self._node)

@@ -10,7 +10,7 @@ from qmpd.jobs.core.job import Job
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
-    from qmpd.jobs.core.job_list import JobTable
+    from qmpd.jobs.core.protocols import Listing
 
 
 class CreateJob(Job):
@@ -23,7 +23,7 @@ class CreateJob(Job):
     job_type = "create"
 
     def __init__(
-        self, table: JobTable, job_id: str, graph: Graph, options: Mapping[str, Any]
+        self, table: Listing, job_id: str, graph: Graph, options: Mapping[str, Any]
     ) -> None:
         self._driver = find_image_driver(options["driver"])
         self._driver.check_create(options)

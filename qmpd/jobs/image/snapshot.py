@@ -18,7 +18,7 @@ from qmpd.loop.clock import NANOSECONDS, Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
-    from qmpd.jobs.core.job_list import JobTable
+    from qmpd.jobs.core.protocols import Listing
 
 
 class Guest(Protocol):
@@ -29,7 +29,7 @@ class Guest(Protocol):
         """Its block graph."""
 
     @property
-    def jobs(self) -> JobTable:
+    def jobs(self) -> Listing:
         """Its jobs."""
 
     @property

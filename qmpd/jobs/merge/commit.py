@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.chain import drop_intermediate
 from qmpd.block.change.closing import release
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.insert import drop_filter, insert_filter
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
@@ -18,13 +19,14 @@ from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
-from qmpd.jobs.core.block_job import BlockJob, ErrorAction
+from qmpd.jobs.core.block_job import BlockJob
+from qmpd.jobs.core.states import ErrorAction
 from qmpd.loop.request_time import request_time
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
-    from qmpd.jobs.core.job_list import JobTable
     from qmpd.jobs.core.options import MergeOptions
+    from qmpd.jobs.core.protocols import Listing
 
 _CHUNK: Final = 512 << 10
 
@@ -39,7 +41,7 @@ class CommitJob(BlockJob):
 
     def __init__(
         self,
-        table: JobTable,
+        table: Listing,
         node: Node,
         top: Node,
         base: Node,
@@ -76,19 +78,20 @@ class CommitJob(BlockJob):
         overlay = self.base_overlay
         filtered_base = None if overlay is None else overlay.backing
         node: Node | None = top
-        while node is not None and node is not base:
-            if node is filtered_base:
-                shared |= CONSISTENT_READ
-            self.add_node("intermediate node", node, NOTHING, shared)
-            node = node.filter_or_backing
-        freeze_chain(self.filter, base)
-        self.frozen = True
-        self.add_node("base", base, NOTHING, ALL)
+        async with write_lock(self.graph):
+            while node is not None and node is not base:
+                if node is filtered_base:
+                    shared |= CONSISTENT_READ
+                self.add_node("intermediate node", node, NOTHING, shared)
+                node = node.filter_or_backing
+            freeze_chain(self.filter, base)
+            self.frozen = True
+            self.add_node("base", base, NOTHING, ALL)
         perm = CONSISTENT_READ | WRITE | (RESIZE if base.length < top.length else NOTHING)
-        self._target = BlockBackend(
-            self.graph, "", base, perm=perm, shared=CONSISTENT_READ | WRITE_UNCHANGED, queues=False
+        self._target = await BlockBackend.on(
+            base, perm=perm, shared=CONSISTENT_READ | WRITE_UNCHANGED, queues=False
         )
-        self._reader = BlockBackend(self.graph, "", top)
+        self._reader = await BlockBackend.on(top)
 
     async def run(self) -> None:
         """See `Job.run`."""
@@ -185,15 +188,10 @@ class CommitJob(BlockJob):
             with suppress(QmpError):
                 await set_read_only(self.base, True)
         await self._drop_reader()
-        await self.let_others_on()
-
-    def forgotten(self) -> None:
-        """See `Job.forgotten`: as long as it is listed, nobody else may work on the images."""
-        self.table.clock.enter(self.free_nodes(), f"images of job {self.id}")
 
 
 async def start_commit(
-    table: JobTable,
+    table: Listing,
     node: Node,
     top: Node,
     base: Node,
@@ -205,7 +203,7 @@ async def start_commit(
     """
     if top.skip_filters() is base.skip_filters():
         raise GenericError("Invalid files for merge: top and base are the same")
-    job = CommitJob(table, node, top, base, options)
+    job = await CommitJob.create(node.graph, table, node, top, base, options)
     try:
         await job.set_up()
     except BaseException:
@@ -213,7 +211,7 @@ async def start_commit(
         if job.base_was_read_only:
             with suppress(QmpError):
                 await set_read_only(base, True)
-        job.fail_creation()
+        await job.fail_creation()
         raise
     job.start()
     await job.settle()

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.chain import change_backing_name
 from qmpd.block.change.closing import release
-from qmpd.block.change.insert import drop_filter, insert_node
+from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.insert import change_backing, drop_filter, insert_node
 from qmpd.block.change.reopen import set_read_only
-from qmpd.block.change.replace import set_backing
 from qmpd.block.drivers.filters.copy_on_read import CopyOnRead
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
 from qmpd.block.model.filename import filename
 from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
-from qmpd.jobs.core.block_job import BlockJob, ErrorAction
+from qmpd.jobs.core.block_job import BlockJob
+from qmpd.jobs.core.states import ErrorAction
 from qmpd.loop.request_time import request_time
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
-    from qmpd.jobs.core.job_list import JobTable
     from qmpd.jobs.core.options import MergeOptions
+    from qmpd.jobs.core.protocols import Listing
 
 _CHUNK: Final = 512 << 10
 _BASIC: Final = CONSISTENT_READ | WRITE_UNCHANGED
@@ -40,7 +41,7 @@ class StreamJob(BlockJob):
 
     def __init__(
         self,
-        table: JobTable,
+        table: Listing,
         top: Node,
         node: Node,
         base_overlay: Node,
@@ -57,20 +58,21 @@ class StreamJob(BlockJob):
         self.was_read_only = False
         self._reader: BlockBackend | None = None
 
-    def take_nodes(self, base: Node | None) -> None:
+    async def take_nodes(self, base: Node | None) -> None:
         """Keep others off the images.
 
         :raises GenericError: somebody objects
         """
         assert self.filter is not None
-        self._reader = BlockBackend(
-            self.graph, "", self.filter, perm=CONSISTENT_READ, shared=_BASIC | WRITE, queues=False
+        self._reader = await BlockBackend.on(
+            self.filter, perm=CONSISTENT_READ, shared=_BASIC | WRITE, queues=False
         )
-        self.add_node("active node", self.target, NOTHING, _BASIC | WRITE)
-        below = self.target.filter_or_backing
-        while below is not None and below is not base:
-            self.add_node("intermediate node", below, NOTHING, _BASIC)
-            below = below.filter_or_backing
+        async with write_lock(self.graph):
+            self.add_node("active node", self.target, NOTHING, _BASIC | WRITE)
+            below = self.target.filter_or_backing
+            while below is not None and below is not base:
+                self.add_node("intermediate node", below, NOTHING, _BASIC)
+                below = below.filter_or_backing
 
     async def run(self) -> None:
         """See `Job.run`."""
@@ -121,21 +123,17 @@ class StreamJob(BlockJob):
 
     # Its end
 
-    async def _close_filter(self) -> None:
-        if self._reader is not None:
-            reader, self._reader = self._reader, None
-            await reader.close()
+    async def _drop_filter(self) -> None:
         if self.filter is not None:
             dropped, self.filter = self.filter, None
             await _drop_filter(dropped)
 
     async def prepare(self) -> None:
         """See `Job.prepare`: the image gets its new backing file, or none."""
-        async with self.nodes_let_go():
-            await self._close_filter()
-            unfiltered = self.target.skip_filters()
-            if unfiltered.backing is not None:
-                await self._change_backing(unfiltered)
+        await self._drop_filter()
+        unfiltered = self.target.skip_filters()
+        if unfiltered.backing is not None:
+            await self._change_backing(unfiltered)
 
     async def _change_backing(self, node: Node) -> None:
         base = self.above_base.filter_or_backing
@@ -146,7 +144,7 @@ class StreamJob(BlockJob):
             name = filename(image) if given is None else given
         failure: QmpError | None = None
         try:
-            await set_backing(node, base).commit()
+            await change_backing(node, base)
         except QmpError as error:
             self.graph.services.say.report(error.desc)
             failure = BlockIOError(errno.EPERM)
@@ -160,18 +158,21 @@ class StreamJob(BlockJob):
         await self.tear_down()
 
     async def tear_down(self) -> None:
-        """The filter goes, and the image is as read-only as before."""
-        self.target.hold()
-        async with self.nodes_let_go():
-            await self._close_filter()
-            if self.was_read_only:
-                with suppress(QmpError):
-                    await set_read_only(self.target, True)
-        await release(self.target)
+        """The filter goes, and the image is as read-only as before.
+
+        The nodes are let go when the job is forgotten: even the filter stays open until then.
+        """
+        await self._drop_filter()
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            await reader.close()
+        if self.was_read_only:
+            with suppress(QmpError):
+                await set_read_only(self.target, True)
 
 
 async def start_stream(
-    table: JobTable,
+    table: Listing,
     node: Node,
     base: Node | None,
     bottom: Node | None,
@@ -189,13 +190,13 @@ async def start_stream(
     top: Node | None = None
     try:
         top = await _insert_filter(node, overlay, options.job.filter_node_name)
-        job = StreamJob(table, top, node, overlay, above, options)
+        job = await StreamJob.create(node.graph, table, top, node, overlay, above, options)
         job.was_read_only = was_read_only
-        job.take_nodes(base if bottom is None else bottom.filter_or_backing)
+        await job.take_nodes(base if bottom is None else bottom.filter_or_backing)
     except BaseException:
         if job is not None:
             await job.tear_down()
-            job.fail_creation()
+            await job.fail_creation()
         elif top is not None:
             await _drop_filter(top)
         if was_read_only and job is None:

@@ -6,32 +6,37 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.filters.mirror_top import Change
 from qmpd.errors import BlockIOError
-from qmpd.jobs.core.block_job import ErrorAction
+from qmpd.jobs.core.states import ErrorAction
 from qmpd.jobs.mirror.ops import MirrorOp
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
-    from qmpd.jobs.mirror.mirror import MirrorJob
+    from qmpd.jobs.mirror.state import MirrorOwner, MirrorState
 
 
 class GuestWrites:
-    """What mirror `job` does about writes to its source; see `Mirroring`."""
+    """What a mirror does about writes to its source; see `Mirroring`.
 
-    def __init__(self, job: MirrorJob) -> None:
+    :param state: what the mirror knows
+    :param job: the mirror
+    """
+
+    def __init__(self, state: MirrorState, job: MirrorOwner) -> None:
+        self.state = state
         self.job = job
-        self._in_flight = job.copier.in_flight
+        self._in_flight = state.in_flight
 
     @property
     def copies_writes(self) -> bool:
         """See `Mirroring.copies_writes`."""
-        return self.job.write_blocking and self.job.failure is None and not self.job.cancelled
+        return self.state.write_blocking and self.state.failure is None and not self.job.cancelled
 
     def missed(self, offset: int, length: int) -> None:
         """See `Mirroring.missed`."""
-        self.job.actively_synced = False
-        self.job.bitmap.set(offset, length)
+        self.state.actively_synced = False
+        self.state.bitmap.set(offset, length)
 
     async def write_both(self, change: Change, on_source: Coroutine[Any, Any, None]) -> None:
         """See `Mirroring.write_both`."""
@@ -39,7 +44,7 @@ class GuestWrites:
         self._in_flight.add(op)
         try:
             await self._in_flight.wait_on_conflicts(
-                op.offset, op.length, op=op, given_up=lambda: self.job.failure is not None
+                op.offset, op.length, op=op, given_up=lambda: self.state.failure is not None
             )
             self._in_flight.claim(op.offset, op.length)
             await on_source
@@ -52,22 +57,22 @@ class GuestWrites:
         if area is None:
             return
         offset, length = area
-        step = self.job.granularity
+        step = self.state.granularity
         first, end = -(-offset // step) * step, (offset + length) // step * step
         if first < end:
-            self.job.bitmap.reset(first, end - first)
+            self.state.bitmap.reset(first, end - first)
         self.job.progress_total += length
         self._in_flight.active_length += length
         try:
-            await change.narrowed(offset, length).apply(self.job.target)
+            await change.narrowed(offset, length).apply(self.state.target)
         except BlockIOError as error:
             first, end = offset // step * step, -(-(offset + length) // step) * step
-            self.job.bitmap.set(first, end - first)
+            self.state.bitmap.set(first, end - first)
             if (
                 self.job.request_failed(error, read=False) is ErrorAction.REPORT
-                and self.job.failure is None
+                and self.state.failure is None
             ):
-                self.job.failure = BlockIOError(error.errno)
+                self.state.failure = BlockIOError(error.errno)
         else:
             self.job.progress_current += length
         finally:
@@ -75,13 +80,13 @@ class GuestWrites:
 
     def _clean_part(self, offset: int, length: int) -> tuple[int, int] | None:
         """The area without chunks at its ends that it covers in part and that are dirty anyway."""
-        step = self.job.granularity
-        if offset % step and self.job.bitmap.is_dirty(offset):
+        step = self.state.granularity
+        if offset % step and self.state.bitmap.is_dirty(offset):
             skipped = step - offset % step
             if length <= skipped:
                 return None
             offset, length = offset + skipped, length - skipped
-        if (offset + length) % step and self.job.bitmap.is_dirty(offset + length - 1):
+        if (offset + length) % step and self.state.bitmap.is_dirty(offset + length - 1):
             tail = (offset + length) % step
             if length <= tail:
                 return None

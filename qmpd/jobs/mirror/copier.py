@@ -9,12 +9,12 @@ from pyroaring import BitMap64
 from qmpd.block.drivers.filters.mirror_top import Change
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.errors import BlockIOError
-from qmpd.jobs.core.block_job import ErrorAction
-from qmpd.jobs.mirror.ops import InFlight, MirrorOp
+from qmpd.jobs.core.states import ErrorAction
+from qmpd.jobs.mirror.ops import MirrorOp
 from qmpd.loop.request_time import FileRequests, request_time
 
 if TYPE_CHECKING:
-    from qmpd.jobs.mirror.mirror import MirrorJob
+    from qmpd.jobs.mirror.state import MirrorOwner, MirrorState
 
 MAX_IN_FLIGHT: Final = 16
 MAX_IO: Final = 1 << 20
@@ -24,15 +24,16 @@ _MAX_IOV: Final = 1024
 class MirrorCopier:
     """The requests of one mirror.
 
-    :param job: whose bitmap says what is to copy
-    :param buffer: bytes that may be in memory at a time
+    :param state: what the mirror knows; its bitmap says what is to copy
+    :param job: the mirror
     """
 
-    def __init__(self, job: MirrorJob, buffer: int) -> None:
+    def __init__(self, state: MirrorState, job: MirrorOwner) -> None:
+        self.state = state
         self.job = job
-        self.granularity = job.granularity
-        self._buffer = -(-buffer // self.granularity) * self.granularity
-        self.in_flight = InFlight(self.granularity, self._buffer // self.granularity)
+        self.granularity = state.granularity
+        self.in_flight = state.in_flight
+        self._buffer = state.buffer
         self.zeroing = False
         """Whether the target is being zeroed, which is no progress."""
         self._cursor = 0
@@ -46,7 +47,7 @@ class MirrorCopier:
 
     def prepare(self) -> None:
         """Without its backing file the target cannot fill up the clusters it is to allocate."""
-        target = self.job.target_node
+        target = self.state.target_node
         self._target_cluster = target.driver.cluster_size() or 512
         if (
             target.driver.auto_backing_file
@@ -58,18 +59,18 @@ class MirrorCopier:
 
     async def copy_dirty(self) -> None:
         """Start copying the next dirty area, as far as the buffer goes."""
-        offset = self.job.bitmap.next_dirty(self._cursor)
+        offset = self.state.bitmap.next_dirty(self._cursor)
         if offset is None:
-            offset = self.job.bitmap.next_dirty(0)
+            offset = self.state.bitmap.next_dirty(0)
             assert offset is not None
         await self.in_flight.wait_on_conflicts(
-            offset, 1, given_up=lambda: self.job.failure is not None
+            offset, 1, given_up=lambda: self.state.failure is not None
         )
         await self.job.pause_point()
         length = self._dirty_length(offset)
         self._cursor = offset + length
         # Before anything is awaited: what is written from now on has to be copied again.
-        self.job.bitmap.reset(offset, length)
+        self.state.bitmap.reset(offset, length)
         pseudo = MirrorOp(offset, length, is_pseudo=True)
         self.in_flight.add(pseudo)
         self.in_flight.claim(offset, length)
@@ -82,7 +83,7 @@ class MirrorCopier:
         length = self.granularity
         while length < self._buffer:
             after = offset + length
-            if after >= self.job.source.length or not self.job.bitmap.is_dirty(after):
+            if after >= self.state.source.length or not self.state.bitmap.is_dirty(after):
                 break
             if self.in_flight.is_claimed(after):
                 break
@@ -90,38 +91,41 @@ class MirrorCopier:
         return length
 
     async def _copy(self, offset: int, end: int) -> None:
-        end = min(end, -(-self.job.source.length // self.granularity) * self.granularity)
+        end = min(end, -(-self.state.source.length // self.granularity) * self.granularity)
         most = max(self._buffer // MAX_IN_FLIGHT, MAX_IO)
         while offset < end:
             change, size = await self._method(offset, end - offset, most)
             while self.in_flight.count >= MAX_IN_FLIGHT:
                 await self.in_flight.wait_for_slot()
-            if self.job.failure is not None:
+            if self.state.failure is not None:
                 return
-            size = min(size, self.job.source.length - offset)
+            size = min(size, self.state.source.length - offset)
             if change is None:
                 handled = await self._start_copy(offset, size)
             else:
                 handled = size
                 self.start(change.narrowed(offset, size))
-            free = change is not None and self.job.target_node.can_write_zeroes_with_unmap
+            free = change is not None and self.state.target_node.can_write_zeroes_with_unmap
             self.job.processed(0 if free else handled)
             offset += self.in_flight.chunks_of(handled) * self.granularity
 
     async def _method(self, offset: int, length: int, most: int) -> tuple[Change | None, int]:
         """What to do about an area: copy it (None), or a change that reads nothing."""
         try:
-            status = await block_status_above(self.job.source, None, offset, length)
+            status = await block_status_above(self.state.source, None, offset, length)
         except BlockIOError:
             return None, max(self.granularity, min(length, most))
         size = min(status.length, most) if status.data else status.length
         size -= size % self.granularity
         if size < self.granularity:
             return None, self.granularity
-        if status.data or self.job.target_node.round_to_subclusters(offset, size) != (offset, size):
+        if status.data or self.state.target_node.round_to_subclusters(offset, size) != (
+            offset,
+            size,
+        ):
             return None, size
         return (
-            Change(offset, size, discard=not status.zero, may_unmap=self.job.plan.unmap),
+            Change(offset, size, discard=not status.zero, may_unmap=self.state.plan.unmap),
             size,
         )
 
@@ -130,13 +134,13 @@ class MirrorCopier:
         op = MirrorOp(change.offset, change.length)
         self.in_flight.add(op)
         self.in_flight.begin(op)
-        self.job.table.clock.enter(self._change_target(op, change), f"job {self.job.id}: zeroes")
+        self.job.begin(self._change_target(op, change), "zeroes")
 
     async def _change_target(self, op: MirrorOp, change: Change) -> None:
         failure: BlockIOError | None = None
         try:
-            requests = FileRequests(self.job.target_node)
-            await change.apply(self.job.target)
+            requests = FileRequests(self.state.target_node)
+            await change.apply(self.state.target)
             await requests.time()
         except BlockIOError as error:
             failure = error
@@ -155,7 +159,7 @@ class MirrorCopier:
         op = MirrorOp(start, size)
         self.in_flight.add(op)
         self.in_flight.begin(op)
-        self.job.table.clock.enter(self._read_and_write(op, buffers), f"job {self.job.id}: copy")
+        self.job.begin(self._read_and_write(op, buffers), "copy")
         return start + size - offset
 
     def _align(self, offset: int, length: int) -> tuple[int, int]:
@@ -164,21 +168,21 @@ class MirrorCopier:
         first, last = offset // self.granularity, (offset + length - 1) // self.granularity
         new = first not in self._aligned or last not in self._aligned
         if new:
-            offset, length = self.job.target_node.round_to_subclusters(offset, length)
+            offset, length = self.state.target_node.round_to_subclusters(offset, length)
         most = self.granularity * _MAX_IOV
         if length > most:
             length = most // self._target_cluster * self._target_cluster if new else most
-        return offset, min(length, self.job.source.length - offset)
+        return offset, min(length, self.state.source.length - offset)
 
     async def _read_and_write(self, op: MirrorOp, buffers: int) -> None:
         failure: BlockIOError | None = None
         read = True
         try:
-            data = await self.job.source.pread(op.offset, op.length)
-            await request_time(self.job.source)
+            data = await self.state.source.pread(op.offset, op.length)
+            await request_time(self.state.source)
             read = False
-            await self.job.target.pwrite(op.offset, data)
-            await request_time(self.job.target_node)
+            await self.state.target.pwrite(op.offset, data)
+            await request_time(self.state.target_node)
         except BlockIOError as error:
             failure = error
         self._op_ended(op, failure, read=read, buffers=buffers)
@@ -187,10 +191,10 @@ class MirrorCopier:
         self, op: MirrorOp, failure: BlockIOError | None, *, read: bool, buffers: int
     ) -> None:
         if failure is not None:
-            self.job.bitmap.set(op.offset, op.length)
+            self.state.bitmap.set(op.offset, op.length)
             action = self.job.request_failed(failure, read=read)
-            if action is ErrorAction.REPORT and self.job.failure is None:
-                self.job.failure = BlockIOError(failure.errno)
+            if action is ErrorAction.REPORT and self.state.failure is None:
+                self.state.failure = BlockIOError(failure.errno)
         self.in_flight.finish(op, buffers)
         if failure is None:
             if self._aligned is not None:

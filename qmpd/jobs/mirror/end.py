@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.change.closing import release
 from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.insert import change_backing
 from qmpd.block.change.permissions import refresh_permissions
 from qmpd.block.change.reopen import set_read_only
-from qmpd.block.change.replace import replace_node, set_backing, unfreeze_chain
+from qmpd.block.change.replace import replace_node, unfreeze_chain
 from qmpd.block.model.blockers import Blocker
 from qmpd.errors import BlockIOError, GenericError, QmpError
-from qmpd.jobs.mirror.mirror import MirrorJob as MirrorWork
+from qmpd.jobs.mirror.mirror import MirrorWork
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
@@ -69,10 +71,9 @@ class MirrorJob(MirrorWork):
 
     async def give_up(self) -> None:
         """The job could not be started: give back what it has."""
-        if self._target is not None:
+        if self.state.backend is not None:
             await self.target.close()
-        self.remove_nodes()
-        self.fail_creation()
+        await self.fail_creation()
 
     async def _leave(self) -> None:
         if self._left:
@@ -108,9 +109,11 @@ class MirrorJob(MirrorWork):
         if self._to_replace is not None and self._replace_blocker is not None:
             self._to_replace.blockers.remove(self._replace_blocker)
             held.append(self._to_replace)
-        self.remove_nodes()
+        await self.remove_nodes()
         # What stands below the filter now, which may be the target.
-        await replace_node(top, self.filter.source).commit()
+        async with write_lock(graph):
+            change = replace_node(top, self.filter.source)
+        await change.commit()
         drained_end(target)
         drained_end(top)
         if self.in_drain:
@@ -126,9 +129,9 @@ class MirrorJob(MirrorWork):
         if self.backing_at_end is Backing.SOURCE:
             backing = source if self.plan.none else self.plan.base
             if unfiltered.backing is not backing:
-                await set_backing(unfiltered, backing).commit()
+                await change_backing(unfiltered, backing)
         elif self.backing_at_end is Backing.OPEN:
-            await unfiltered.driver.open_backing()
+            await unfiltered.driver.open_backing({})
 
     async def _replace(self, source: Node, target: Node) -> None:
         replaced = source if self._to_replace is None else self._to_replace
@@ -142,7 +145,9 @@ class MirrorJob(MirrorWork):
             )
         await drained_begin(replaced)
         try:
-            await replace_node(replaced, target).commit()
+            async with write_lock(self.graph):
+                change = replace_node(replaced, target)
+            await change.commit()
         finally:
             drained_end(replaced)
 

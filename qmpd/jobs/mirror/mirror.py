@@ -7,55 +7,34 @@ Once nothing is dirty the job is ready; from then on the target may take the sou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.sizes import INT_MAX
-from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.change.drain import drained_begin, drained_end
-from qmpd.block.drivers.filters.mirror_top import Change
+from qmpd.block.drivers.filters.mirror_top import Change, MirrorTop
 from qmpd.block.io.chain_status import is_allocated_above
 from qmpd.block.permission_bits import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError
-from qmpd.jobs.core.block_job import BlockJob, ErrorAction, OnError
+from qmpd.jobs.core.block_job import BlockJob
+from qmpd.jobs.core.states import ErrorAction
 from qmpd.jobs.mirror.active import GuestWrites
 from qmpd.jobs.mirror.copier import MAX_IN_FLIGHT, MAX_IO, MirrorCopier
+from qmpd.jobs.mirror.state import MirrorPlan, MirrorState
 from qmpd.loop.rate_limit import SLICE
 from qmpd.loop.request_time import FileRequests
 
 if TYPE_CHECKING:
-    from qmpd.block.drivers.filters.mirror_top import MirrorTop
     from qmpd.block.io.backend import BlockBackend
     from qmpd.block.model.node import Node
-    from qmpd.jobs.core.job_list import JobTable
     from qmpd.jobs.core.options import JobOptions
+    from qmpd.jobs.core.protocols import Listing
 
 DEFAULT_BUFFER: Final = MAX_IN_FLIGHT * MAX_IO
 
 
-@dataclass(frozen=True, slots=True)
-class MirrorPlan:
-    """How a mirror copies.
-
-    `granularity`: bytes of a bit of its bitmap.  `buffer`: bytes it may hold at a time.  `base`:
-    what lies there and below is not copied, nor anything with `none`.  `zero_target`: the target
-    may hold anything, areas that read as zeroes must be written.  `unmap`: and may be given back.
-    `write_blocking`: guests wait until their writes have reached the target.
-    """
-
-    granularity: int
-    buffer: int
-    base: Node | None = None
-    none: bool = False
-    zero_target: bool = False
-    unmap: bool = True
-    write_blocking: bool = False
-    on_source_error: OnError = OnError.REPORT
-    on_target_error: OnError = OnError.REPORT
-
-
-class MirrorJob(BlockJob):
-    """A mirror of what lies below filter `top`; see `qmpd.jobs.mirror.start`.
+class MirrorWork(BlockJob):
+    """What a mirror of what lies below filter `top` does until its end; see `MirrorJob` for that.
 
     :param top: the node of the filter
     :param plan: how it copies
@@ -69,7 +48,7 @@ class MirrorJob(BlockJob):
 
     def __init__(
         self,
-        table: JobTable,
+        table: Listing,
         top: Node,
         options: JobOptions,
         plan: MirrorPlan,
@@ -81,43 +60,33 @@ class MirrorJob(BlockJob):
             perm=CONSISTENT_READ,
             shared=CONSISTENT_READ | WRITE_UNCHANGED | WRITE,
         )
-        assert top.driver.format_name == "mirror_top"
+        assert isinstance(top.driver, MirrorTop)
         self.graph = top.graph
         self.top = top
-        self.filter: MirrorTop = top.driver  # type: ignore[assignment]
+        self.filter = top.driver
         self.plan = plan
+        self.state = MirrorState(top.driver, plan)
+        self.bitmap = self.state.bitmap
         self.granularity = plan.granularity
-        self.write_blocking = plan.write_blocking
-        self.actively_synced = False
         self.completing = False
         self.in_drain = False
-        self.failure: BlockIOError | None = None
-        self.bitmap = DirtyBitmap(self.source.length, plan.granularity, enabled=False)
-        self.copier = MirrorCopier(self, plan.buffer)
-        self._target: BlockBackend | None = None
+        self.copier = MirrorCopier(self.state, self)
         self._last_pause = 0
 
     @property
     def source(self) -> Node:
         """What is copied."""
-        return self.filter.source
+        return self.state.source
 
     @property
     def target(self) -> BlockBackend:
         """What it is copied to."""
-        assert self._target is not None
-        return self._target
-
-    @target.setter
-    def target(self, backend: BlockBackend) -> None:
-        self._target = backend
+        return self.state.target
 
     @property
     def target_node(self) -> Node:
         """The node at the root of `target`."""
-        node = self.target.node
-        assert node is not None
-        return node
+        return self.state.target_node
 
     # Verbs
 
@@ -134,16 +103,16 @@ class MirrorJob(BlockJob):
     async def change_work(self, options: Any) -> None:
         """See `BlockJob.change_work`: copy mode background may become write-blocking."""
         mode = getattr(options, "copy_mode", "background")
-        current = "write-blocking" if self.write_blocking else "background"
+        current = "write-blocking" if self.state.write_blocking else "background"
         if mode == current:
             return
         if mode != "write-blocking":
             raise GenericError(f"Change to copy mode '{mode}' is not implemented")
-        self.write_blocking = True
+        self.state.write_blocking = True
 
     def more_info(self) -> dict[str, Any]:
         """See `BlockJob.more_info`."""
-        return {"actively-synced": self.actively_synced}
+        return {"actively-synced": self.state.actively_synced}
 
     def drained_poll(self) -> Any:
         """See `BlockJob.drained_poll`; the drain at its own end does not wait for it."""
@@ -154,7 +123,7 @@ class MirrorJob(BlockJob):
     async def pause_point(self) -> None:
         """See `Job.pause_point`; it stands still with nothing under way."""
         if self.pause_count and not self.cancelled:
-            await self.copier.in_flight.wait_for_all()
+            await self.state.in_flight.wait_for_all()
         await super().pause_point()
 
     # The work
@@ -170,7 +139,7 @@ class MirrorJob(BlockJob):
         await self._end_quietly()
 
     async def _end_quietly(self) -> None:
-        await self.copier.in_flight.wait_for_all()
+        await self.state.in_flight.wait_for_all()
         if not self.in_drain:
             await self._drain()
 
@@ -185,7 +154,7 @@ class MirrorJob(BlockJob):
         self._last_pause = self.table.clock.now()
         if not self.source.length:
             self.become_ready()
-            self.actively_synced = True
+            self.state.actively_synced = True
             while not (self.cancel_requested or self.completing):
                 await self.idle()
             return
@@ -194,7 +163,7 @@ class MirrorJob(BlockJob):
             await self._mark_what_is_to_copy()
             if self.cancelled:
                 return
-        self.filter.job = GuestWrites(self)
+        self.filter.job = GuestWrites(self.state, self)
         while not await self._turn():
             pass
 
@@ -246,13 +215,13 @@ class MirrorJob(BlockJob):
                 await self._throttle()
                 if self.cancelled:
                     return
-                if self.copier.in_flight.count >= MAX_IN_FLIGHT:
-                    await self.copier.in_flight.wait_for_slot()
+                if self.state.in_flight.count >= MAX_IN_FLIGHT:
+                    await self.state.in_flight.wait_for_slot()
                     continue
                 size = min(length - offset, step)
                 self.copier.start(Change(offset, size, may_unmap=self.plan.unmap))
                 offset += size
-            await self.copier.in_flight.wait_for_all()
+            await self.state.in_flight.wait_for_all()
         finally:
             self.copier.zeroing = False
 
@@ -267,35 +236,35 @@ class MirrorJob(BlockJob):
 
     async def _turn(self) -> bool:
         """Copy some, or see that there is nothing to copy; returns whether this is the end."""
-        if self.failure is not None:
-            raise self.failure
+        if self.state.failure is not None:
+            raise self.state.failure
         await self.pause_point()
         if self.cancelled:
             return True
         dirty = self.bitmap.count
-        under_way = self.copier.in_flight.length + self.copier.in_flight.active_length
+        under_way = self.state.in_flight.length + self.state.in_flight.active_length
         self.progress_total = self.progress_current + under_way + dirty
         if self.table.clock.now() - self._last_pause < SLICE and self.io_status == "ok":
-            if self.copier.full or (not dirty and self.copier.in_flight.count):
-                await self.copier.in_flight.wait_for_slot()
+            if self.copier.full or (not dirty and self.state.in_flight.count):
+                await self.state.in_flight.wait_for_slot()
                 return False
             if dirty:
                 await self.copier.copy_dirty()
         ending = False
-        if not self.copier.in_flight.count and not dirty:
+        if not self.state.in_flight.count and not dirty:
             if not self.ready:
                 if not await self._flush():
                     return False
                 self.become_ready()
-            if self.write_blocking:
-                self.actively_synced = True
+            if self.state.write_blocking:
+                self.state.actively_synced = True
             ending = self.completing or self.cancel_requested
             dirty = self.bitmap.count
         if ending and not dirty:
             return await self._try_to_end()
         if not self.ready or ending:
             await self.limit_speed()
-        elif not self.copier.in_flight.count and not dirty:
+        elif not self.state.in_flight.count and not dirty:
             await self.sleep(SLICE)
         self._last_pause = self.table.clock.now()
         return False
@@ -314,12 +283,16 @@ class MirrorJob(BlockJob):
             await self.target.flush()
         except BlockIOError as error:
             if self.request_failed(error, read=False) is ErrorAction.REPORT:
-                self.failure = error
+                self.state.failure = error
             return False
         return True
 
+    def begin(self, request: Coroutine[Any, Any, None], what: str) -> None:
+        """Start a request, which runs beside the job."""
+        self.table.clock.enter(request, f"job {self.id}: {what}")
+
     def request_failed(self, error: BlockIOError, *, read: bool) -> ErrorAction:
         """A request has failed: say so, and decide; the target is behind now."""
-        self.actively_synced = False
+        self.state.actively_synced = False
         policy = self.plan.on_source_error if read else self.plan.on_target_error
         return self.io_failed(policy, error.errno, read=read)

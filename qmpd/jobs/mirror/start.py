@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.closing import release
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.insert import drop_filter, insert_filter
 from qmpd.block.change.permissions import refresh_permissions
 from qmpd.block.change.reopen import set_read_only
@@ -15,14 +17,15 @@ from qmpd.block.model.blockers import Op
 from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import GenericError
 from qmpd.jobs.mirror.end import ActiveCommitJob, Backing, MirrorJob
-from qmpd.jobs.mirror.mirror import DEFAULT_BUFFER, MirrorPlan
+from qmpd.jobs.mirror.mirror import DEFAULT_BUFFER
+from qmpd.jobs.mirror.state import MirrorPlan
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
-    from qmpd.jobs.core.block_job import OnError
-    from qmpd.jobs.core.job_list import JobTable
     from qmpd.jobs.core.options import JobOptions
+    from qmpd.jobs.core.protocols import Listing
+    from qmpd.jobs.core.states import OnError
 
 _MINIMUM, _MAXIMUM = 512, 64 << 20
 
@@ -52,7 +55,7 @@ def default_granularity(node: Node) -> int:
 
 
 async def start_mirror(
-    jobs: JobTable,
+    jobs: Listing,
     source: Node,
     target: Node,
     options: MirrorOptions,
@@ -101,7 +104,7 @@ async def start_mirror(
 
 
 async def start_active_commit(
-    jobs: JobTable, top: Node, base: Node, options: JobOptions, on_error: OnError
+    jobs: Listing, top: Node, base: Node, options: JobOptions, on_error: OnError
 ) -> MirrorJob:
     """Start to commit the active layer `top` into `base`, which takes its place in the end.
 
@@ -140,7 +143,7 @@ def find_replaced(source: Node, name: str) -> Node:
 
 
 async def _start(
-    jobs: JobTable,
+    jobs: Listing,
     kind: type[MirrorJob],
     source: Node,
     target: Node,
@@ -162,16 +165,19 @@ async def _start(
     graph = source.graph
     is_commit = source.chain_contains(target)
     top = await _insert_filter(graph, source, options.filter_node_name, is_commit)
+    top.hold()
     job: MirrorJob | None = None
     try:
         # The source is not to be resized meanwhile.
-        job = kind(jobs, top, options, plan)
+        job = await kind.create(graph, jobs, top, options, plan)
         job.backing_at_end, job.replaces = backing, replaces
-        _take_target(job, target, is_commit)
-        _take_nodes(job, target, is_commit)
+        await _take_target(job, target, is_commit)
+        async with write_lock(graph):
+            _take_nodes(job, target, is_commit)
     except BaseException:
         await _give_up(graph, top, job)
         raise
+    top.unhold()
     top.bitmaps.add(job.bitmap)
     job.start()
     await job.settle()
@@ -189,7 +195,7 @@ async def _insert_filter(graph: Graph, source: Node, name: str | None, is_commit
     return await insert_filter(source, options, set_up)
 
 
-def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:
+async def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:
     perm, shared = WRITE, WRITE_UNCHANGED
     if is_commit:
         if target.length < job.source.length:
@@ -199,7 +205,7 @@ def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:
         raise GenericError(
             "Cannot mirror to a filter on top of a node in the source's backing chain"
         )
-    job.target = BlockBackend(job.graph, "", target, perm=perm, shared=shared, queues=False)
+    job.state.backend = await BlockBackend.on(target, perm=perm, shared=shared, queues=False)
 
 
 def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:
@@ -231,3 +237,4 @@ async def _give_up(graph: Graph, top: Node, job: MirrorJob | None) -> None:
         await job.give_up()
     refresh_permissions(top)
     await drop_filter(top)
+    await release(top)

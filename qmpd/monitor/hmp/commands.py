@@ -6,7 +6,6 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
-from qmpd.block.change.drain import drain_all, drained_begin, drained_end
 from qmpd.block.io import resize
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.backends import find_backend, named_backends
@@ -35,17 +34,11 @@ async def qemu_io(machine: Machine, arguments: Arguments) -> str:
         return await io.run(machine, backend, arguments["command"])
     graph = machine.graph
     node = graph.lookup_device_or_node(None, name)
-    # All is quiet for a moment when a backend comes and when it goes; before, its node is.
-    await drain_all(graph)
-    backend = BlockBackend(graph, "", node)
+    backend = await BlockBackend.on(node)
     try:
         return await io.run(machine, backend, arguments["command"])
     finally:
-        for _ in range(2):
-            await drained_begin(node)
-            drained_end(node)
         await backend.close()
-        await drain_all(graph)
 
 
 async def commit(machine: Machine, arguments: Arguments) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from qmpd.block.change.blockdev import blockdev_del
 from qmpd.block.change.closing import unref
 from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.io.backends import find_backend
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, NotServed, QmpError
@@ -94,7 +95,8 @@ async def _remove(backend: BlockBackend) -> None:
     node = backend.node
     if node is not None:
         await drained_begin(node)
-        backend.remove_node()
+        async with write_lock(graph):
+            backend.remove_node()
         drained_end(node)
         await unref(node)
     graph.make_anonymous(backend)

@@ -11,8 +11,8 @@ from qmpd.block.model.filename import filename
 from qmpd.block.model.graph import lookup_root
 from qmpd.block.permission_bits import WRITE
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
-from qmpd.jobs.core.block_job import OnError
 from qmpd.jobs.core.options import JobOptions, MergeOptions
+from qmpd.jobs.core.states import OnError
 from qmpd.jobs.merge.commit import start_commit
 from qmpd.jobs.merge.stream import start_stream
 from qmpd.jobs.mirror.start import start_active_commit

@@ -10,8 +10,8 @@ from qmpd.block.model.blockers import Op
 from qmpd.block.model.filename import filename
 from qmpd.block.model.graph import lookup_root
 from qmpd.errors import GenericError
-from qmpd.jobs.core.block_job import OnError
 from qmpd.jobs.core.options import JobOptions
+from qmpd.jobs.core.states import OnError
 from qmpd.jobs.mirror.end import Backing
 from qmpd.jobs.mirror.start import MirrorOptions, start_mirror
 from qmpd.monitor.qmp.handlers import Context, Handlers

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.sizes import SECTOR
 from qmpd.block.change.edges import attach_child, release_child
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.filters.quorum_vote import Votes
 from qmpd.block.io.chain_status import block_status_above
@@ -65,6 +66,11 @@ class Quorum(BlockDriver, ChildList):
         for reference in options["children"]:
             await open_child(node, driver._next_name(), reference, role=DATA)
         return driver
+
+    async def close(self) -> None:
+        """See `BlockDriver.close`: quorum_close takes the graph's lock to let its children go."""
+        async with write_lock(self.node.graph):
+            pass
 
     def _check(self, children: list[Any]) -> None:
         if not children:

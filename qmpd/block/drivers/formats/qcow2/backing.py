@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from qmpd.block.change.closing import unref
 from qmpd.block.change.edges import attach_child
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.opening import check_named_backing, open_node, open_reference
 from qmpd.block.change.probe import has_protocol, probe_node, protocol_options
 from qmpd.block.drivers.formats.qcow2.info import text
@@ -93,7 +94,8 @@ async def _open(
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     try:
-        attach_child(s.node, "backing", child, COW)
+        async with write_lock(s.node.graph):
+            attach_child(s.node, "backing", child, COW)
     except BaseException:
         if child is not s.node:
             await unref(child)

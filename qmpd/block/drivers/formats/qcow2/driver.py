@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.sizes import INT_MAX
-from qmpd.block.change.closing import unref
 from qmpd.block.change.opening import open_node
 from qmpd.block.drivers.formats.qcow2 import info
 from qmpd.block.drivers.formats.qcow2.backing import (
@@ -91,20 +90,13 @@ class Qcow2(BlockDriver):
 
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """Open the image and its backing file.
+        """Open the image.
 
         :raises QmpError: QEMU's texts
         """
         state = await open_image(node, options, unmap=node.unmap, load=node.active)
-        driver = cls(node, state, options)
         node.length = state.size
-        try:
-            node.driver = driver
-            await open_backing(state, options)
-        except BaseException:
-            await driver.close()
-            raise
-        return driver
+        return cls(node, state, options)
 
     async def close(self) -> None:
         """Store the bitmaps and write out the metadata, as far as that is possible."""
@@ -337,9 +329,11 @@ class Qcow2(BlockDriver):
         """See `BlockDriver.absolute_filename`."""
         return absolute_filename(self.state, name)
 
-    async def open_backing(self) -> None:
+    async def open_backing(self, options: Mapping[str, Any]) -> None:
         """See `BlockDriver.open_backing`."""
-        await open_backing(self.state, {})
+        await open_backing(self.state, options)
+        if self.node.backing is not None:
+            self.node.refresh_limits()
 
     async def change_backing_file(self, name: str | None, backing_format: str | None) -> None:
         """Write another backing file name and format into the header.
@@ -444,18 +438,19 @@ class Qcow2(BlockDriver):
         if data_file is not None and data_file.node is not None:
             options["data-file"] = data_file.node.node_name
             name = filename(data_file.node)
-        node = await open_node(graph, {**options, "cache": {"no-flush": True}})
+        image = await _hold(graph, {**options, "cache": {"no-flush": True}})
         try:
-            assert isinstance(node.driver, cls)
-            await creation.complete_image(node.driver.state, checked, name)
+            assert image.node is not None
+            assert isinstance(image.node.driver, cls)
+            await creation.complete_image(image.node.driver.state, checked, name)
         finally:
-            await unref(node)
+            await image.close()
         # Once more, to flush what was written without.
-        await unref(await open_node(graph, {**options, "backing": None}))
+        await (await _hold(graph, {**options, "backing": None})).close()
 
 
 async def _hold(graph: Graph, reference: str | Mapping[str, Any]) -> BlockBackend:
     """The node that a BlockdevRef names or defines, held until the backend is closed."""
     if isinstance(reference, str):
-        return BlockBackend(graph, "", graph.lookup_device_or_node(reference, reference))
-    return BlockBackend(graph, "", await open_node(graph, reference))
+        return await BlockBackend.on(graph.lookup_device_or_node(reference, reference))
+    return await BlockBackend.on(await open_node(graph, reference))

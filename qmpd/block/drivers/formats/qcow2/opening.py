@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.formats.qcow2.bitmaps.load import load_bitmaps
 from qmpd.block.drivers.formats.qcow2.clusters.compress import zstd_available
@@ -60,6 +61,24 @@ async def open_image(
     :param load: whether to load bitmaps (not for a node that is inactive)
     :raises QmpError: QEMU's texts
     """
+    s: Qcow2State | None = None
+    try:
+        s, cluster = await _read_image(node, options, unmap=unmap)
+        await _read_rest(s, options, cluster)
+        await _make_writable(s, load=load)
+    except BaseException:
+        if s is None or not s.knows_data_file or s.has_data_file:
+            # The image's data file, which may not be known yet, goes (bdrv_co_unref_child).
+            async with write_lock(node.graph):
+                pass
+        raise
+    return s
+
+
+async def _read_image(
+    node: Node, options: Mapping[str, Any], *, unmap: bool
+) -> tuple[Qcow2State, bytes]:
+    """Read the header, whose whole cluster is returned, too, and the L1 table."""
     file = node.children["file"].node
     raw = await _read(file, 0, FULL_LENGTH, "Could not read qcow2 header")
     header = decode_header(raw)
@@ -75,7 +94,12 @@ async def open_image(
     )
     s.set_l1(decode_entries(l1))
     set_options(s, read_options(options, header, geometry, s.size, unmap=unmap))
-    await _read_rest(s, options, cluster)
+    return s, cluster
+
+
+async def _make_writable(s: Qcow2State, *, load: bool) -> None:
+    """Load the bitmaps, and mend what an older program has left behind."""
+    header = s.header
     update = bool(header.autoclear & ~AUTOCLEAR_MASK) or s.bitmaps_void
     update = update and s.writable
     if update:
@@ -91,7 +115,6 @@ async def open_image(
         await repair_dirty(s)
     if s.size > MAX_LENGTH:
         raise BlockIOError(errno.EFBIG, "Could not refresh total sector count: File too large")
-    return s
 
 
 async def _read(file: Node, offset: int, length: int, what: str) -> bytes:
@@ -128,6 +151,7 @@ async def _read_rest(s: Qcow2State, options: Mapping[str, Any], cluster: bytes) 
             " considered inconsistent"
         )
     await open_data_file(s, options.get("data-file"))
+    s.knows_data_file = True
     if header.backing_file_offset:
         length = header.backing_file_size
         room = s.geometry.cluster_size - header.backing_file_offset

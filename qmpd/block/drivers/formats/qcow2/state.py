@@ -58,6 +58,7 @@ class Qcow2State(Layer):
         self.header = header
         self.geometry = geometry
         self.size = header.size // SECTOR * SECTOR
+        self.knows_data_file = False
         self.has_data_file = False
         self.rules = EntryRules(extended_l2=geometry.extended_l2, data_file=False)
         self.l1: array[int] = array("Q")

@@ -1,0 +1,49 @@
+"""The graph's write lock: whoever changes who holds whom first stops those who read the graph.
+
+Block jobs read it all the time.  So, before nodes or holders come or go, every running job is
+brought to its next pause point and let go again, which its clients see as a pair of
+JOB_STATUS_CHANGE events (paused and running, or standby and ready).  QEMU's ``bdrv_graph_wrlock``
+does so by a drained section of all nodes that ends before the change is made.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from qmpd.block.change.drain import drain_all_end, quiesce_all
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
+
+
+@asynccontextmanager
+async def write_lock(graph: Graph) -> AsyncIterator[None]:
+    """Within, who holds whom may be changed; nobody is in the middle of a request when it begins.
+
+    The jobs that were stopped have gone on before the change is made.  What they leave to do when
+    it is over, as those do that have come to the end of their work, is done at once
+    (``bdrv_graph_wrunlock``).
+    """
+    if not graph.drains and any(reader.at_work for reader in graph.readers):
+        await _until_nobody_reads(graph, quiesce_all(graph))
+        drain_all_end(graph)
+    try:
+        yield
+    finally:
+        if graph.services.loop.has_bottom_halves:
+            await graph.services.loop.poll_bottom_halves()
+
+
+async def _until_nobody_reads(graph: Graph, nodes: Iterable[Node]) -> None:
+    while True:
+        reading = (waiter for reader in graph.readers if (waiter := reader.reading()) is not None)
+        if (waiter := next(reading, None)) is not None:
+            await waiter
+        elif (node := next((node for node in nodes if node.in_flight), None)) is not None:
+            await node.wait_idle()
+        else:
+            return

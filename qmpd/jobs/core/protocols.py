@@ -1,0 +1,54 @@
+"""What the parts of the job core know of each other."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from qmpd.jobs.core.states import JobStatus
+    from qmpd.loop.clock import Clock
+    from qmpd.loop.events import Emit
+
+
+class Listing(Protocol):
+    """Where a job is listed."""
+
+    emit: Emit
+    """Takes events."""
+    clock: Clock
+    """Runs the work."""
+    ending: int
+    """How many jobs are between the end of their work and their own."""
+
+    @property
+    def jobs(self) -> MutableMapping[str, Any]:
+        """All jobs by id."""
+
+
+class Member(Protocol):
+    """A job, as those see it that complete together with it."""
+
+    auto_finalize: bool
+
+    @property
+    def completed(self) -> bool:
+        """Whether its work has ended."""
+
+    def move(self, status: JobStatus) -> None:
+        """Change its state."""
+
+    def emit_pending(self) -> None:
+        """Tell that it waits for verb finalize."""
+
+    def request_cancel(self, *, force: bool) -> None:
+        """Note that it is to be cancelled."""
+
+    async def until_completed(self) -> None:
+        """Wait until its work has ended, once it was cancelled."""
+
+    async def prepare_end(self) -> bool:
+        """Do the last that may fail; returns whether all is well."""
+
+    async def end(self) -> None:
+        """Commit or abort, and conclude."""

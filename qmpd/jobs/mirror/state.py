@@ -1,0 +1,100 @@
+"""What a mirror knows, which its parts share."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.jobs.core.states import OnError
+from qmpd.jobs.mirror.ops import InFlight
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.filters.mirror_top import MirrorTop
+    from qmpd.block.io.backend import BlockBackend
+    from qmpd.block.model.node import Node
+    from qmpd.errors import BlockIOError
+    from qmpd.jobs.core.states import ErrorAction
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPlan:
+    """How a mirror copies.
+
+    `granularity`: bytes of a bit of its bitmap.  `buffer`: bytes it may hold at a time.  `base`:
+    what lies there and below is not copied, nor anything with `none`.  `zero_target`: the target
+    may hold anything, areas that read as zeroes must be written.  `unmap`: and may be given back.
+    `write_blocking`: guests wait until their writes have reached the target.
+    """
+
+    granularity: int
+    buffer: int
+    base: Node | None = None
+    none: bool = False
+    zero_target: bool = False
+    unmap: bool = True
+    write_blocking: bool = False
+    on_source_error: OnError = OnError.REPORT
+    on_target_error: OnError = OnError.REPORT
+
+
+class MirrorState:
+    """What is to be copied from where to where, and how far that has come.
+
+    :param top: the filter above the source
+    :param plan: how the mirror copies
+    """
+
+    def __init__(self, top: MirrorTop, plan: MirrorPlan) -> None:
+        self.filter = top
+        self.plan = plan
+        self.granularity = plan.granularity
+        self.buffer = -(-plan.buffer // plan.granularity) * plan.granularity
+        """Bytes that may be in memory at a time."""
+        self.in_flight = InFlight(plan.granularity, self.buffer // plan.granularity)
+        self.bitmap = DirtyBitmap(self.source.length, plan.granularity, enabled=False)
+        """What is to be copied."""
+        self.write_blocking = plan.write_blocking
+        self.actively_synced = False
+        self.failure: BlockIOError | None = None
+        """Why the job is going to fail."""
+        self.backend: BlockBackend | None = None
+
+    @property
+    def source(self) -> Node:
+        """What is copied."""
+        return self.filter.source
+
+    @property
+    def target(self) -> BlockBackend:
+        """What it is copied to."""
+        assert self.backend is not None
+        return self.backend
+
+    @property
+    def target_node(self) -> Node:
+        """The node at the root of `target`."""
+        node = self.target.node
+        assert node is not None
+        return node
+
+
+class MirrorOwner(Protocol):
+    """The job, as its parts see it."""
+
+    cancelled: bool
+    progress_current: int
+    progress_total: int
+
+    def request_failed(self, error: BlockIOError, *, read: bool) -> ErrorAction:
+        """Tell that a request has failed; returns what is to be done about it."""
+
+    def processed(self, length: int) -> None:
+        """Account for bytes that were copied, for the speed limit."""
+
+    async def pause_point(self) -> None:
+        """Stand still here while the job is to pause."""
+
+    def begin(self, request: Coroutine[Any, Any, None], what: str) -> None:
+        """Start a request, which runs beside the job."""
