@@ -9,6 +9,7 @@ give any function that takes an `Entry`.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TextIO
@@ -114,11 +115,15 @@ class JournalFile:
 
     @classmethod
     def open(cls, path: str) -> JournalFile:
-        """Append to the file at `path`.
+        """Append to the file at `path`; a new one can be read by its owner only.
 
         :raises OSError: it cannot be opened
         """
-        return cls(open(path, "a", encoding="utf-8"))
+
+        def opener(name: str, flags: int) -> int:
+            return os.open(name, flags | os.O_CLOEXEC, 0o600)
+
+        return cls(open(path, "a", encoding="utf-8", opener=opener))
 
     def __call__(self, entry: Entry) -> None:
         """Write one line."""

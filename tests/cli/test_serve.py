@@ -67,6 +67,7 @@ def test_disks_journal_log_and_pid_file(tmp_path: Path) -> None:
     assert not qmp.exists()
     assert not pid.exists()
     assert 'level=info logger=qmpd.server monitor=monitor0 msg="client connected"' in log
+    assert journal.stat().st_mode & 0o777 == 0o600
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     assert {line["direction"] for line in lines} == {"in", "out"}
     assert lines[0]["message"]["QMP"]

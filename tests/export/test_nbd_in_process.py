@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -223,3 +225,22 @@ def test_an_export_cuts_off_its_clients(congested: bool) -> None:
     world.clock.run(world.machine.nbd.stop())
     assert other.cut
     assert not world.host.place.exists
+
+
+def test_what_a_client_leaves_behind_is_given_back_at_once() -> None:
+    """Half an option of 8 MiB, without the help of the collector of cycles."""
+    client = World().client()
+    client.take()
+    client.connection.feed(struct.pack(">I", FIXED_NEWSTYLE | NO_ZEROES))
+    gc.disable()
+    tracemalloc.start()
+    try:
+        client.connection.feed(OPTION_HEADER.pack(OPTION_MAGIC, 99, 8 << 20))
+        for _ in range(7):
+            client.connection.feed(bytes(1 << 20))
+        client.connection.closed()
+        assert client.cut
+        assert tracemalloc.get_traced_memory()[0] < 1 << 20
+    finally:
+        tracemalloc.stop()
+        gc.enable()

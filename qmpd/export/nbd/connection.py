@@ -179,13 +179,19 @@ class NbdConnection:
 
     def _cut(self) -> None:
         self._is_cut = True
-        self._have = 0
-        self._input, self._offset = b"", 0
-        self._more = []
+        self._drop_input()
         self._peer.close()
         self.closed()
 
+    def _drop_input(self) -> None:
+        self._have = self._offset = 0
+        self._input = b""
+        self._more = []
+
     def _done(self, _: Task) -> None:
+        # peer and connection know each other: what a client has left behind must not wait for
+        # the collector of cycles
+        self._drop_input()
         self._forget_limit()
         if self._export is not None:
             self._export.clients.remove(self)
