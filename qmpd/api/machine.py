@@ -90,14 +90,20 @@ class Machine:
             uuid,
             paused,
         )
+        self._begin(setup)
+
+    def _begin(self, setup: Setup) -> None:
         self._core = Core(setup)
         self._by_hand = ByHand(self._core)
         self._driver: Driver = self._by_hand
-        self._run_start()
-
-    def _run_start(self) -> None:
-        """Make the disks; the time that this takes is not the guest's."""
         self._driver.run(self._core.start(), "the start of the machine")
+
+    @classmethod
+    def _of(cls, setup: Setup) -> Self:
+        """A machine made of what tests of qmpd itself want."""
+        machine = cls.__new__(cls)
+        machine._begin(setup)
+        return machine
 
     def __enter__(self) -> Self:
         return self

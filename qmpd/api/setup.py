@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from qmpd.block.images import HostStorage, MemoryStorage, OverlayStorage, Storage
 from qmpd.errors import GenericError
@@ -52,16 +52,18 @@ class Setup:
     :raises GenericError: a disk or an image that is not described as it should be
     """
 
-    disks: Disks
-    images: Images
-    storage: StorageName | Storage
-    version: str | Profile
-    clock: ClockName
-    seed: int | None
-    personality: PersonalityName
+    disks: Disks = field(default_factory=dict)
+    images: Images = field(default_factory=dict)
+    storage: StorageName | Storage = "memory"
+    version: str | Profile = "10.0"
+    clock: ClockName = "virtual"
+    seed: int | None = None
+    personality: PersonalityName = "system"
     name: str | None = None
     uuid: str = "00000000-0000-0000-0000-000000000000"
     paused: bool = False
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields of `MachineConfig`, for tests of qmpd itself."""
 
     def make_clock(self) -> PacedClock:
         """The machine's clock; it begins at a fixed date where there is a seed."""
@@ -79,16 +81,17 @@ class Setup:
         storage = self.storage
         if isinstance(storage, str):
             storage = _choose("storage", storage, STORAGES)()
-        config = MachineConfig(
-            profile=profile,
-            personality=personality,
-            name=self.name,
-            uuid=self.uuid,
-            paused=self.paused,
-            cpus=1,
-        )
+        options: dict[str, Any] = {
+            "profile": profile,
+            "personality": personality,
+            "name": self.name,
+            "uuid": self.uuid,
+            "paused": self.paused,
+            "cpus": 1,
+        }
+        config = MachineConfig(**{**options, **self.more})
         return Machine(
-            Clocks.of(clock, has_guest=personality is Personality.SYSTEM),
+            Clocks.of(clock, has_guest=config.personality is Personality.SYSTEM),
             storage,
             config,
             host=host,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from qmpd import profile
-from qmpd.errors import CommandNotFound, GenericError, NotServed
+from qmpd.errors import CommandNotFound, GenericError
 from qmpd.monitor.qmp.served import MODULES, SERVED
 from qmpd.profile import Personality
 from qmpd.qapi.runtime.policy import CompatPolicy
@@ -83,7 +83,7 @@ def test_commands_that_are_not_served_say_so(name: str) -> None:
     with pytest.raises(GenericError) as caught:
         test.execute(name)
     if COMMANDS[name].arguments is None:
-        assert isinstance(caught.value, NotServed)
+        assert "is not served by qmpd" in caught.value.desc
         assert caught.value.desc == f"The command {name} is not served by qmpd yet"
 
 
@@ -122,10 +122,11 @@ def test_policy_comes_before_arguments() -> None:
 def test_run_states() -> None:
     test = TestMachine(paused=True)
     states = [test.execute("query-status")["status"]]
-    for command in ("stop", "cont", "cont", "stop", "stop", "system_reset", "cont", "quit", "quit"):
+    for command in ("stop", "cont", "cont", "stop", "stop", "system_reset", "cont"):
         test.execute(command)
         states.append(test.execute("query-status")["status"])
-    assert states[:8] == [
+    test.execute("quit")
+    assert states == [
         *("prelaunch", "prelaunch", "running", "running", "paused", "paused", "prelaunch"),
         "running",
     ]

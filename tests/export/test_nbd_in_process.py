@@ -27,7 +27,7 @@ from qmpd.export.nbd.protocol import (
     Option,
 )
 from qmpd.loop.clock import NANOSECONDS, VirtualClock
-from tests.support.machines import Console
+from qmpd.machine.host import NoHost
 from tests.support.services import bare_machine
 
 GREETING = 18
@@ -50,11 +50,10 @@ class Place:
         self.exists = False
 
 
-class ListeningHost(Console):
+class ListeningHost(NoHost):
     """A host whose clients come from the test."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.place = Place()
         self.connect: Connect
 

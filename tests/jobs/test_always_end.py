@@ -14,9 +14,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, QmpError
 from qmpd.loop.clock import NANOSECONDS
-from qmpd.monitor.qmp.dispatch import dispatch
-from qmpd.monitor.qmp.served import SERVED
-from qmpd.wire.session import NO_ID, Request
 from tests.support.machines import TestMachine
 
 CLUSTER = 65536
@@ -254,11 +251,8 @@ def test_the_machine_ends_at_any_moment(start: str) -> None:
         world = TestMachine()
         chain = Chain(world, "c", [[]] * 4)
         command, arguments = chain.start("j", start, {"on-target-error": "report"})
-        request = Request(command, arguments, False, NO_ID)
         clock = world.clock
-        clock.enter(
-            dispatch(world.machine, SERVED, world.session, request), command, lambda task: None
-        )
+        clock.enter(world.vm._core.qmp(command, arguments), command, lambda task: None)
         for _ in range(steps):
             if clock.step():
                 continue

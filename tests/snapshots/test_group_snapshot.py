@@ -133,7 +133,7 @@ def test_it_is_listed_last(personality: Personality) -> None:
     test = TestMachine(personality=personality)
 
     assert [info["name"] for info in test.execute("query-commands")][-1:] == list(load().beyond)
-    schema = test.execute("query-qmp-schema").value
+    schema = test.execute("query-qmp-schema")
     [info] = [info for info in schema if info["name"] == COMMAND]
     assert info["features"] == ["deprecated"]
 
