@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.activation import activate
 from qmpd.errors import GenericError, NotServed
-from qmpd.export.nbd.control import create_nbd
+from qmpd.export.nbd.create import create_nbd
 from qmpd.export.vhost_user.export import MIN_BLOCK, check_block_size, create_vhost_user
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.export.exports import BlockExport
-    from qmpd.export.host import ExportingMachine
+    from qmpd.export.machine import ExportingMachine
 
     Create = Callable[[ExportingMachine, BlockBackend, Mapping[str, Any]], BlockExport]
 

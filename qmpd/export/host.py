@@ -1,4 +1,4 @@
-"""What exports need of the machine they belong to, and of the process that it lives in."""
+"""What exports need of the process that their machine lives in: peers, and places to meet them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from qmpd.block.model.graph import Graph
-    from qmpd.export.exports import BlockExports
-    from qmpd.export.nbd.control import NbdControl
     from qmpd.export.vhost_user.device import MakeDevice
 
 
@@ -98,34 +95,3 @@ class ExportHost(Protocol):
         :raises GenericError: it cannot listen there
         :raises NotServed: the process does not listen for anybody
         """
-
-
-class Objects(Protocol):
-    """The objects that object-add has made."""
-
-    def is_a(self, path: str, qom_type: str) -> bool:
-        """Whether there is one of this id and type."""
-
-
-class ExportingMachine(Protocol):
-    """A machine, as far as exports go."""
-
-    @property
-    def graph(self) -> Graph:
-        """The block graph."""
-
-    @property
-    def exports(self) -> BlockExports:
-        """The exports there are."""
-
-    @property
-    def nbd(self) -> NbdControl:
-        """What starts and stops its NBD server."""
-
-    @property
-    def objects(self) -> Objects:
-        """Objects, iothreads among them."""
-
-    @property
-    def host(self) -> ExportHost:
-        """The process that it lives in."""

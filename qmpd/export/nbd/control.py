@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import GenericError
-from qmpd.export.nbd.export import NbdExport, check_names, find_bitmaps
+from qmpd.export.nbd.export import NbdExport
 
 if TYPE_CHECKING:
-    from qmpd.block.io.backend import BlockBackend
     from qmpd.export.exports import BlockExports
-    from qmpd.export.host import ExportHost, ExportingMachine
+    from qmpd.export.host import ExportHost
     from qmpd.export.nbd.server import NbdServer
     from qmpd.loop.clock import Clock
 
@@ -101,33 +100,3 @@ def nbd_exports(exports: BlockExports) -> list[NbdExport]:
         for export in exports.exports.oldest_first()
         if isinstance(export, NbdExport) and not export.shutting_down
     ]
-
-
-def create_nbd(
-    machine: ExportingMachine, backend: BlockBackend, options: Mapping[str, Any]
-) -> NbdExport:
-    """An export by the NBD server.
-
-    :param backend: what it is read and written by
-    :param options: BlockExportOptions of type nbd, plain JSON values
-    :raises GenericError: QEMU's texts
-    """
-    server = machine.nbd.server
-    name = options.get("name", options["node-name"])
-    check_names(name, options.get("description"))
-    if any(export.name == name for export in nbd_exports(machine.exports)):
-        raise GenericError(f"NBD server already has export named '{name}'")
-    node = backend.node
-    assert node is not None
-    writable = options.get("writable", False)
-    bitmaps: Sequence[str | Mapping[str, Any]] = options.get("bitmaps", ())
-    return NbdExport(
-        options["id"],
-        backend,
-        name,
-        description=options.get("description"),
-        bitmaps=find_bitmaps(node, bitmaps, writable=writable),
-        allocation_depth=options.get("allocation-depth", False),
-        writable=writable,
-        multi_conn=server.max_connections != 1,
-    )

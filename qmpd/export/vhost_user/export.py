@@ -15,7 +15,8 @@ from qmpd.export.vhost_user.virtio_blk import VirtioBlk
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
-    from qmpd.export.host import ExportingMachine, VhostUserListener
+    from qmpd.export.host import VhostUserListener
+    from qmpd.export.machine import ExportingMachine
 
 MIN_BLOCK: Final = 512
 MAX_BLOCK: Final = 2 << 20
