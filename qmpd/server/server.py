@@ -14,6 +14,7 @@ from qmpd.errors import GenericError
 from qmpd.monitor.monitors import Monitors
 from qmpd.profile.personality import Personality
 from qmpd.server.address import FdAddress, read_address
+from qmpd.server.ahead import load_ahead
 from qmpd.server.chardev.chardev import Chardev, ChardevTable
 from qmpd.server.chardev.stdio import StdioChardev
 
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     from qmpd.server.vhost_user_socket import VhostUserSocket
 
 LOG = logging.getLogger("qmpd.server")
+
+LOAD_AFTER = 0.25
+"""Seconds until the first step of `load_ahead`."""
+LOAD_EVERY = 0.01
+"""Seconds from one step to the next."""
 
 
 def new_event_loop() -> AbstractEventLoop:
@@ -71,6 +77,7 @@ class Server:
         self._journal = journal
         self.machine = make_machine(self)
         self.monitors = Monitors(self.machine, journal)
+        self._ahead = load_ahead(self.machine)
 
     # What the machine asks of it (`Host`)
 
@@ -214,10 +221,18 @@ class Server:
     def run(self) -> None:
         """Serve (after `start`) until the machine ends, then give everything back."""
         self.on_ended = self.loop.stop
+        self.loop.call_later(LOAD_AFTER, self._load_ahead)
         try:
             self.loop.run_forever()
         finally:
             self.close()
+
+    def _load_ahead(self) -> None:
+        """Do a bit of what the first commands would have to wait for, if nobody is waiting."""
+        if self.monitors.dispatcher.idle and next(self._ahead, self) is self:
+            return
+        if not self._ending:
+            self.loop.call_later(LOAD_EVERY, self._load_ahead)
 
     def terminate(self, number: int, sender: int) -> None:
         """End because signal `number` came from process `sender`."""

@@ -63,6 +63,14 @@ class LazyHandlers(Handlers):
             self._imported.update(module.HANDLERS)
         return self._imported[command]
 
+    def import_next(self) -> bool:
+        """Import a module that no command has asked for yet; False when there is none left."""
+        for command in self._modules:
+            if command not in self._imported:
+                self[command]
+                return True
+        return False
+
     def __contains__(self, command: object) -> bool:
         return command in self._modules
 

@@ -57,9 +57,7 @@ class Reader:
         :raises GenericError: the value is not of the type, or `policy` refuses a part;
             the text is QEMU's
         """
-        validate = self._validators.get(name)
-        if validate is None:
-            validate = self._validators[name] = self._models.validator(name)
+        validate = self._validators.get(name) or self.prepare(name)
         try:
             if keyval or (policy is not None and policy.restricts_input):
                 value = self._visited(name, value, keyval, policy)
@@ -86,6 +84,11 @@ class Reader:
         except GenericError as error:
             return error
         return GenericError("The arguments are nested too deeply")
+
+    def prepare(self, name: str) -> Validate:
+        """Make the model of type `name` ready, before a value has to wait for it."""
+        validate = self._validators[name] = self._models.validator(name)
+        return validate
 
     def arguments(
         self,
