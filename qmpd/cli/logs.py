@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 EXTRAS: Final = ("monitor",)
-"""Attributes of records that lines show."""
+"""Further attributes of records, which lines show where they are set."""
 
 
 class KeyValueFormatter(logging.Formatter):

@@ -1,4 +1,4 @@
-"""What all the programs have in common: a machine, its server, and their life as a process."""
+"""The part that all programs share: a machine, its server, and the life of the process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ JOURNAL_VARIABLE: Final = "QMPD_LOG_QMP"
 def make_storage(name: str) -> Storage:
     """The storage called `name`.
 
-    :raises CommandLineError: there is none of this name
+    :raises CommandLineError: there is no storage of this name
     """
     from qmpd.block.images import HostStorage, MemoryStorage, OverlayStorage
 
@@ -200,7 +200,7 @@ class Process:
         self.server.terminate(number, sender)
 
     def abandon(self) -> None:
-        """Give back what was taken, when the set-up has failed."""
+        """Close the server and remove the pid file after the set-up has failed."""
         if hasattr(self, "server"):
             self.server.close()
         if self._pid_file is not None:
@@ -208,7 +208,7 @@ class Process:
 
 
 def run_program(program: Program, main: Callable[[Program], int]) -> int:
-    """Run `main` with the endings that are the same for all programs; returns the status."""
+    """Run `main`, print the error that it ends with, and return the status of the process."""
     _fill_standard_descriptors()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     logging_handler = _PlainHandler(program)
@@ -232,7 +232,7 @@ def _fill_standard_descriptors() -> None:
 
 
 class _PlainHandler(logging.Handler):
-    """Prints what went wrong as QEMU's programs print it."""
+    """Prints log records as QEMU's programs print errors."""
 
     def __init__(self, program: Program) -> None:
         super().__init__(logging.WARNING)

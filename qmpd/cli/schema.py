@@ -114,7 +114,7 @@ def _show(schema_file: str | None, name: str) -> int:
 
 
 def _compile(file: str | None) -> Schema | None:
-    """The schema in `file`; None, and the error told, when it is faulty."""
+    """The schema in `file`; None, after printing the error, if it is faulty."""
     try:
         return compile_schema(schema_path() if file is None else file)
     except (QapiError, FileNotFoundError) as error:
@@ -123,7 +123,7 @@ def _compile(file: str | None) -> Schema | None:
 
 
 def _hint(schema: Schema, name: str) -> str:
-    """Names like `name`, case aside."""
+    """A suggestion of names similar to `name`, ignoring case."""
     known = {entity.lower(): entity for entity in schema.entities if not entity.startswith("q_")}
     close = [known[match] for match in difflib.get_close_matches(name.lower(), known)]
     return f"; did you mean {' or '.join(close)}?" if close else ""

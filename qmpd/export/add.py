@@ -1,4 +1,4 @@
-"""Adding exports of any type (QEMU's blk_exp_add): what all types check, and in which order."""
+"""Adding exports of any type: the checks that all types share (``blk_exp_add``)."""
 
 from __future__ import annotations
 
@@ -90,4 +90,4 @@ _CREATE: Final[Mapping[str, Create]] = MappingProxyType(
         "vduse-blk": _create_vduse,
     }
 )
-"""What makes an export of each type, or says why there is none."""
+"""The function that makes an export, by type."""

@@ -21,7 +21,7 @@ class BlockExport(ABC):
     """A node made available to others.
 
     :param export_id: its id, unique among exports
-    :param backend: what it is read and written by
+    :param backend: the backend that it reads and writes
     """
 
     export_type: ClassVar[str]
@@ -44,15 +44,15 @@ class BlockExport(ABC):
     @property
     @abstractmethod
     def in_use(self) -> bool:
-        """Whether a client uses it."""
+        """Whether a client uses it, so that block-export-del needs mode=hard."""
 
     @abstractmethod
     async def close_clients(self) -> None:
-        """Cut its clients off, and wait until nothing of theirs is under way."""
+        """Disconnect its clients, and wait for their requests to end."""
 
     @abstractmethod
     def deleted(self) -> None:
-        """It is gone: give back what it held beside the backend."""
+        """Called when it has been deleted: release everything but the backend."""
 
 
 class BlockExports:
@@ -69,10 +69,10 @@ class BlockExports:
     async def open_backend(
         self, node: Node, *, writable: bool, writethrough: bool, allow_inactive: bool
     ) -> BlockBackend:
-        """What a new export of `node` works with.
+        """The backend of a new export of `node`.
 
-        :param allow_inactive: the node may be inactive, now or later
-        :raises GenericError: the node may not be used so
+        :param allow_inactive: whether the node may be inactive, now or later
+        :raises GenericError: the permissions conflict with other users of the node
         """
         perm = CONSISTENT_READ | (WRITE if writable else NOTHING)
         backend = await BlockBackend.on(
@@ -87,7 +87,7 @@ class BlockExports:
         return backend
 
     def check_id(self, export_id: str) -> None:
-        """Whether a new export may have this id.
+        """Check the id of a new export.
 
         :raises GenericError: it is malformed or taken
         """
@@ -97,7 +97,7 @@ class BlockExports:
             raise GenericError(f"Block export id '{export_id}' is already in use")
 
     def add(self, export: BlockExport) -> None:
-        """List an export."""
+        """Add an export to the list."""
         self.exports.add(export)
 
     def get(self, export_id: str) -> BlockExport | None:
@@ -107,7 +107,7 @@ class BlockExports:
     def find(self, export_id: str) -> BlockExport:
         """The export of this id.
 
-        :raises GenericError: there is none, or it is on its way out
+        :raises GenericError: there is none, or it is being closed
         """
         export = self.get(export_id)
         if export is None or export.shutting_down:
@@ -117,7 +117,7 @@ class BlockExports:
     async def delete(self, export_id: str, *, hard: bool) -> None:
         """Command block-export-del.
 
-        :param hard: cut off clients, instead of refusing while there are any
+        :param hard: disconnect clients, instead of failing if there are any
         :raises GenericError: there is no such export, or it is in use
         """
         export = self.find(export_id)
@@ -128,7 +128,7 @@ class BlockExports:
         await self.close(export)
 
     async def close(self, export: BlockExport) -> None:
-        """Take an export away."""
+        """Close and delete an export."""
         export.shutting_down = True
         await export.close_clients()
         await export.backend.close()
@@ -137,7 +137,7 @@ class BlockExports:
         self._emit("BLOCK_EXPORT_DELETED", {"id": export.id})
 
     async def close_all(self, export_type: str | None = None) -> None:
-        """Take all exports away, or those of one type (``blk_exp_close_all_type``)."""
+        """Close all exports, or those of one type (``blk_exp_close_all_type``)."""
         for export in list(self.exports):
             if export_type in (None, export.export_type):
                 await self.close(export)

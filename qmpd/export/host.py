@@ -14,19 +14,19 @@ class Peer(Protocol):
 
     @property
     def congested(self) -> bool:
-        """Whether the last `write` has not left altogether; `Connection.drained` follows."""
+        """Whether output of the last `write` is still buffered; `Connection.drained` follows."""
 
     def write(self, data: bytes) -> None:
-        """Send `data`, in part at once and the rest as soon as it is taken."""
+        """Send `data`; what cannot be sent at once is buffered."""
 
     def pause_input(self) -> None:
-        """Feed the connection nothing more until `resume_input`, if that can be helped."""
+        """Stop feeding the connection until `resume_input`; a little more may still come."""
 
     def resume_input(self) -> None:
-        """Feed it again."""
+        """Feed the connection again."""
 
     def close(self) -> None:
-        """Cut the peer off; what it has not taken is lost."""
+        """Disconnect the peer; buffered output is lost."""
 
 
 class Connection(Protocol):
@@ -40,37 +40,37 @@ class Connection(Protocol):
         """Take bytes that the peer has sent."""
 
     def drained(self) -> None:
-        """All that was written has left."""
+        """All output has been sent."""
 
     def closed(self) -> None:
         """The peer has gone."""
 
 
 Connect = Callable[[Peer], Connection]
-"""Takes a new peer; returns what it is to be connected to."""
+"""Takes a new peer; returns the near end of the connection."""
 
 
 class Listener(Protocol):
     """A place where peers arrive."""
 
     def pause(self) -> None:
-        """Let further peers wait."""
+        """Keep new peers waiting."""
 
     def resume(self) -> None:
-        """Let them in again."""
+        """Accept peers again."""
 
     def close(self) -> None:
-        """Let nobody in any more, and take the place away."""
+        """Stop listening."""
 
 
 class VhostUserListener(Protocol):
     """A place where the clients of a vhost-user export arrive, one at a time."""
 
     def config_changed(self) -> None:
-        """Tell the client that the device's configuration is another one."""
+        """Tell the client that the device's configuration has changed."""
 
     async def close(self) -> None:
-        """Let nobody in any more, and cut off the client once its requests are done."""
+        """Stop listening, and disconnect the client once its requests have ended."""
 
 
 class ExportHost(Protocol):
@@ -81,7 +81,7 @@ class ExportHost(Protocol):
 
         :param address: SocketAddress, plain JSON values
         :raises GenericError: it cannot listen there
-        :raises NotServed: the process does not listen for anybody
+        :raises NotServed: this host does not listen
         """
 
     def listen_vhost_user(
@@ -93,5 +93,5 @@ class ExportHost(Protocol):
         :param make_device: makes the device that serves a client
         :param report: takes complaints about clients
         :raises GenericError: it cannot listen there
-        :raises NotServed: the process does not listen for anybody
+        :raises NotServed: this host does not listen
         """

@@ -1,4 +1,4 @@
-"""Disks in a few words: a node on an image, and a block backend of the same name.
+"""Disks described in a few words: a node on an image, and a block backend of the same name.
 
 QEMU has no such thing.  ``qmpd serve --disk`` and ``qmpd.Machine(disks=...)`` make machines with
 disks this way, so that nobody has to write ``-blockdev`` options for a test.
@@ -60,7 +60,7 @@ def read_disk(name: str, size: str) -> Disk:
     """A new disk in memory.
 
     :param size: bytes, or a number with a suffix: ``64M``
-    :raises GenericError: no name for a disk, or no size
+    :raises GenericError: the name or the size is malformed
     """
     return Disk(_checked_name(name), _checked_size(size))
 
@@ -69,7 +69,7 @@ def read_image(text: str, name: str) -> Disk:
     """The disk described by ``PATH[,KEY=VALUE...]``.
 
     :param name: of the disk, where the text has no key ``name``
-    :raises GenericError: a key that there is not, or a wrong value
+    :raises GenericError: an unknown key, or a wrong value
     """
     path, _, rest = text.partition(",")
     keys = {key: str(value) for key, value in parse_keyval(rest).tree.items()}
@@ -77,9 +77,9 @@ def read_image(text: str, name: str) -> Disk:
 
 
 def read_image_keys(path: str, keys: Mapping[str, str], name: str) -> Disk:
-    """The same for keys that are apart already.
+    """The disk described by a path and keys.
 
-    :raises GenericError: a key that there is not, or a wrong value
+    :raises GenericError: an unknown key, or a wrong value
     """
     rest = dict(keys)
     read_only = parse_option_bool("read-only", rest.pop("read-only", "off"))
@@ -117,7 +117,7 @@ def _checked_size(text: str) -> int:
 
 
 async def add_disk(machine: Machine, disk: Disk, *, private: bool) -> None:
-    """Make the disk's image where it has a size, and open it.
+    """Open the disk's image, after making it if the disk has a size.
 
     :param private: keep the bytes in memory, wherever the machine's other images live
     :raises QmpError: it cannot be made or opened

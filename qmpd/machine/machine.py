@@ -181,9 +181,9 @@ class Machine:
             resume(device)
 
     async def stop_for(self, state: RunState) -> None:
-        """Let the guest stand still, in `state` if it runs; its writes are done and flushed then.
+        """Stop the guest, and drain and flush its disks (``vm_stop``).
 
-        :param state: why it stands still
+        :param state: the run state, if it was running
         """
         if self.running:
             self.run_state = state
@@ -195,18 +195,18 @@ class Machine:
                     await node.flush()
 
     def go_on(self, state: RunState) -> None:
-        """Let the guest be in `state` again after `stop_for`."""
+        """Return to `state` after `stop_for` (``vm_resume``)."""
         if state is not RunState.RUNNING:
             self.run_state = state
         elif not self.running:
             self._run()
 
     def restart(self) -> None:
-        """Reset the guest's devices without a word, as when a snapshot is loaded."""
+        """Reset the guest's devices without an event, as loading a snapshot does."""
         self._forget_io_errors()
 
     def stop_for_io_error(self) -> None:
-        """A device cannot go on: pause the guest until `cont`."""
+        """Pause the guest until `cont` because of an I/O error."""
         if self.running:
             self.run_state = RunState.IO_ERROR
             self.events.emit("STOP")
@@ -216,7 +216,7 @@ class Machine:
             backend.reset_io_status()
 
     def reset(self, reason: str) -> None:
-        """Reset the guest; one that is stopped is then as before its first start."""
+        """Reset the guest; if it is stopped, its run state becomes prelaunch."""
         self._forget_io_errors()
         self.events.emit("RESET", {"guest": False, "reason": reason})
         self.devices.reset()
@@ -247,9 +247,9 @@ class Machine:
         self.host.shut_down(reason)
 
     async def end_jobs(self) -> None:
-        """End exports, let all requests under way end, and cancel every job; nothing moves then.
+        """Close exports, drain all requests, and cancel every job.
 
-        As in QEMU the drained section has no end: limits of speed must not hold up the jobs.
+        The drained section does not end, as in ``qemu_cleanup``: speed limits must not delay jobs.
         """
         await self.exports.close_all()
         await self.nbd.close()

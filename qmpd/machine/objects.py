@@ -23,33 +23,33 @@ _INT64_MAX: Final = 2**63 - 1
 
 
 class UserObject(ABC):
-    """One object of the container; `id` is its name there."""
+    """A user-creatable object; `id` is its name in the container."""
 
     qom_type: ClassVar[str]
 
     def __init__(self, object_id: str) -> None:
         self.id = object_id
         self.users = 0
-        """How many exports or devices hold on to it."""
+        """Number of exports and devices that use it."""
 
     @property
     def in_use(self) -> bool:
-        """Whether anything holds on to it."""
+        """Whether anything uses it."""
         return self.users > 0
 
     def added(self) -> None:  # noqa: B027 (most have nothing to do)
-        """It is in the container now.
+        """Called when it has been added to the container.
 
-        :raises GenericError: it cannot be put to use
+        :raises GenericError: it cannot be used
         """
 
     def removed(self) -> None:  # noqa: B027 (most have nothing to do)
-        """It has been taken out of the container."""
+        """Called when it has been removed from the container."""
 
     def get_property(self, name: str) -> tuple[Any, str]:
-        """A property and its QOM type.
+        """The value of a property and its QOM type.
 
-        :raises GenericError: there is none of this name
+        :raises GenericError: there is no such property
         """
         if name == "type":
             return self.qom_type, "string"
@@ -62,27 +62,27 @@ class UserObject(ABC):
     def set_property(self, name: str, value: Any) -> None:
         """Set a property.
 
-        :raises GenericError: there is none of this name, or it refuses the value
+        :raises GenericError: there is no such property, or it refuses the value
         """
         self.get_property(name)
         raise GenericError(f"Property '{self.qom_type}.{name}' is not writable")
 
     @abstractmethod
     def configure(self, properties: Mapping[str, Any]) -> None:
-        """Set what object-add was given (JSON values, `qom-type` and `id` left out).
+        """Set the properties of object-add, without `qom-type` and `id`.
 
         :raises GenericError: QEMU's text for a value it refuses
         """
 
 
 class IOThread(UserObject):
-    """A thread for I/O, in name: it has QEMU's parameters, the work is done elsewhere."""
+    """An iothread: it has QEMU's parameters, but does not run anything."""
 
     qom_type = "iothread"
 
     @dataclass(frozen=True)
     class Parameters:
-        """In the order in which they are read; times in nanoseconds."""
+        """Parameters in the order in which they are checked; times in nanoseconds."""
 
         aio_max_batch: int = 0
         thread_pool_min: int = 0
@@ -108,7 +108,7 @@ class IOThread(UserObject):
 
 
 class ThrottleGroupObject(UserObject):
-    """Limits that the nodes of a group share."""
+    """A throttle group: limits that its members share."""
 
     qom_type = "throttle-group"
 
@@ -179,7 +179,7 @@ class ThrottleGroupObject(UserObject):
 
     @override
     def set_property(self, name: str, value: Any) -> None:
-        """The limits, for those under them too."""
+        """Change the limits, for the members of the group too."""
         if name == "limits":
             config = copy.deepcopy(self.config)
             config.update(self._profile.reader.read_property("ThrottleLimits", "limits", value))
@@ -200,8 +200,8 @@ ObjectT = TypeVar("ObjectT", bound=UserObject)
 class ObjectContainer:
     """The objects of one machine, ``/objects`` of its QOM tree, in the order of QOM's table.
 
-    :param throttle_groups: where throttle groups are put to use
-    :param thread_id: what an iothread tells as the id of its thread
+    :param throttle_groups: the groups that throttle-group objects configure
+    :param thread_id: the thread id that iothreads report
     :param profile: whose types the properties have
     """
 
@@ -237,7 +237,7 @@ class ObjectContainer:
     def remove(self, object_id: str) -> None:
         """Command object-del.
 
-        :raises GenericError: there is none of this id, or it is in use
+        :raises GenericError: there is no such object, or it is in use
         """
         found = self.objects.get(object_id)
         if found is None:

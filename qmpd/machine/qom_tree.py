@@ -1,4 +1,4 @@
-"""The QOM tree as far as clients of block devices walk it: objects and devices by their paths."""
+"""The part of the QOM tree that clients of block devices use: objects and devices by path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Entry = tuple[str, str]
 """Name and type of a property."""
 
 Thing = UserObject | Device | Bus | str
-"""What may be at a path: the path itself for a container."""
+"""What may be at a path; a container is represented by its path."""
 
 _TYPE: Entry = ("type", "string")
 
@@ -28,7 +28,7 @@ _TYPE: Entry = ("type", "string")
 def _children(models: Mapping[str, str]) -> list[Entry]:
     """The properties of a container.
 
-    :param models: the types of what is in it, in the order of its table
+    :param models: the types of its children, in the order of its table
     """
     return [_TYPE, *NewestFirst((name, f"child<{model}>") for name, model in models.items())]
 
@@ -60,7 +60,7 @@ def _device(device: Device) -> list[Entry]:
 
 
 def _things(machine: Machine) -> dict[str, Thing]:
-    """Everything in the tree by its path."""
+    """Everything in the tree, by path."""
     things: dict[str, Thing] = {path: path for path in CONTAINERS}
     for name, made in machine.objects.objects.items():
         things[f"/objects/{name}"] = made
@@ -71,10 +71,10 @@ def _things(machine: Machine) -> dict[str, Thing]:
 
 
 def _find(machine: Machine, path: str, *, listing: bool = False) -> Thing:
-    """What a path means: a whole one, or the end of one that nothing else has.
+    """Resolve a path, absolute or partial (``object_resolve_path``).
 
-    :param listing: whether the command tells nothing from several things
-    :raises QmpError: nothing, or several things
+    :param listing: whether an ambiguous path has an error of its own
+    :raises QmpError: there is nothing at the path, or it is ambiguous
     """
     things = _things(machine)
     parts = [part for part in path.split("/") if part]

@@ -1,1 +1,1 @@
-"""Option text to trees, in QEMU's words: QemuOpts, keyval, getopt."""
+"""Parsers of option text, with QEMU's syntax and messages: QemuOpts, keyval, getopt."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def parse_tree(text: str, implied_key: str | None) -> dict[str, Any]:
-    """`text` as a tree of JSON values (strings only where it is no JSON).
+    """Parse JSON or dotted keys into a tree of JSON values; dotted keys have only strings.
 
     :raises GenericError: with QEMU's text
     """
@@ -38,7 +38,7 @@ def read_option_value(
 ) -> dict[str, Any]:
     """Read `text` as a value of QAPI type `type_name`; plain JSON values.
 
-    :param reader: knows the types
+    :param reader: has the types of the schema
     :raises GenericError: a syntax error, or it does not fit the type
     """
     tree = parse_tree(text, implied_key)
@@ -48,10 +48,10 @@ def read_option_value(
 def read_tree_value(
     reader: Reader, type_name: str, tree: dict[str, Any], *, keyval: bool
 ) -> dict[str, Any]:
-    """The same for what is parsed already.
+    """Read a tree that has been parsed already.
 
-    :param reader: knows the types
-    :param keyval: all scalars are strings, to be read as what the type wants
+    :param reader: has the types of the schema
+    :param keyval: whether all scalars are strings, to be converted to the types of the schema
     :raises GenericError: it does not fit the type
     """
     model = reader.read(type_name, tree, keyval=keyval)
@@ -62,7 +62,7 @@ def read_tree_value(
 
 
 def read_nbd_server(reader: Reader, text: str) -> dict[str, Any]:
-    """The parameters of the storage daemon's ``--nbd-server``, as of NbdServerOptions.
+    """Read the parameters of the storage daemon's ``--nbd-server`` as NbdServerOptions.
 
     :raises GenericError: a syntax error, or they do not fit
     """

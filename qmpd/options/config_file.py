@@ -1,7 +1,7 @@
 """QEMU's configuration files: sections of options (``qemu_config_parse``).
 
-A line is read as far as it makes sense, and the rest of it is ignored; what makes no sense as an
-option is the name of one without a value.
+The rest of a line after a section header or an option is ignored.  A line that is neither is taken
+for the name of an option with an empty value.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Section = tuple[str, str | None, dict[str, str]]
 def parse_config(
     text: str, groups: Mapping[str, Mapping[str, type]]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """The sections of a file, in their order, each with its group and options.
+    """Parse a file into its sections: group and options of each, in their order.
 
-    :param groups: the options of every group there may be, with their types
+    :param groups: the known groups, with the types of their options
     :raises GenericError: with QEMU's text
     """
     sections: list[tuple[str, dict[str, Any]]] = []

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 
 class GetoptError(Exception):
-    """An option that is not known, or lacks its argument, in glibc's words."""
+    """An option is unknown or lacks its argument; the text is glibc's."""
 
 
 def getopt(words: Sequence[str], letters: str) -> tuple[dict[str, str], list[str]]:
-    """Sort `words` into options and operands.
+    """Separate `words` into options and operands.
 
-    :param letters: known letters; one that takes an argument has a colon behind it
+    :param letters: the known options; a colon follows those that take an argument
     :returns: argument ("" for none) by letter, and the operands in their order
     :raises GetoptError: for the first wrong option
     """

@@ -13,11 +13,11 @@ from qmpd.errors import GenericError
 from qmpd.options.command_line import Option
 
 STRAY: Final = ""
-"""Name of the option that a word stands for which belongs to no option."""
+"""Name of the `Option` for a word that is neither an option nor the argument of one."""
 
 
 class Getopt:
-    """A set of options.
+    """Parses command lines with a given set of options.
 
     :param long: long options; True: takes an argument
     :param short: short options and the long ones they stand for
@@ -30,7 +30,7 @@ class Getopt:
     def parse(self, words: Sequence[str]) -> Iterator[Option]:
         """Cut a command line into options, one after the other; ``--`` ends it.
 
-        :raises GenericError: in the words of the C library, when it comes to that option
+        :raises GenericError: at the first wrong option, with glibc's text
         """
         rest = list(words)
         while rest and (word := rest.pop(0)) != "--":

@@ -1,4 +1,4 @@
-"""The parameters of QEMU 10.0.2's options, group by group."""
+"""The parameters of QEMU 10.0.2's options, group by group (``QemuOptsList``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qmpd.options.qemu_opts import Kind, OptionGroup
 
 
 def _group(name: str, implied: str | None, parameters: str, *, merge: bool = False) -> OptionGroup:
-    """Read ``name name:b name:n name:s``: strings, booleans, numbers and sizes."""
+    """Make a group from ``name name:b name:n name:s``: string, bool, number and size parameters."""
     letters = {"": Kind.STRING, "b": Kind.BOOL, "n": Kind.NUMBER, "s": Kind.SIZE}
     kinds = {}
     for word in parameters.split():

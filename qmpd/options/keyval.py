@@ -1,8 +1,7 @@
-"""QEMU's ``key=value,...`` syntax with dotted keys, which makes a tree.
+"""QEMU's ``key=value,...`` syntax with dotted keys, parsed into a tree (util/keyval.c).
 
-``a.b=1,a.c.0=x,a.c.1=y`` is ``{"a": {"b": "1", "c": ["x", "y"]}}``: objects by
-name, arrays by index.  All scalars are strings; reading them as what they mean
-is the schema's business.
+``a.b=1,a.c.0=x,a.c.1=y`` is ``{"a": {"b": "1", "c": ["x", "y"]}}``: names make objects, indices
+make arrays.  All scalars stay strings; the schema gives them their types.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ _INDEX = re.compile(r"[0-9]+")
 
 @dataclass
 class KeyvalOptions:
-    """What a parsed string holds.
+    """The result of parsing a string.
 
     :param tree: the values
-    :param wants_help: whether ``help`` or ``?`` stood where a parameter may stand
+    :param wants_help: whether there was a ``help`` or ``?`` in the place of a parameter
     """
 
     tree: Tree = field(default_factory=dict)
@@ -36,9 +35,9 @@ class KeyvalOptions:
 
 
 def parse_keyval(text: str, implied_key: str | None = None) -> KeyvalOptions:
-    """Parse `text`.
+    """Parse `text` (``keyval_parse``).
 
-    :param implied_key: key of a first value that is given without one
+    :param implied_key: the key of a first value without a key
     :raises GenericError: with QEMU's text
     """
     result = KeyvalOptions()
@@ -52,7 +51,7 @@ def parse_keyval(text: str, implied_key: str | None = None) -> KeyvalOptions:
 
 
 def _parse_one(result: KeyvalOptions, text: str, implied_key: str | None) -> str:
-    """Take one parameter off `text`; returns what follows it."""
+    """Parse the first parameter of `text`; returns the rest."""
     match = re.match(r"[^=,]*", text)
     assert match is not None
     end = match.end()
@@ -109,7 +108,7 @@ def _value(text: str) -> tuple[str, str]:
 
 
 def _put_path(tree: Tree, names: list[str], key: str, value: str) -> None:
-    """Set a value; given twice, the last counts."""
+    """Set a value; the last one of a repeated key counts."""
     here = tree
     for depth, name in enumerate(names[:-1], 1):
         inner = here.setdefault(name, {})
@@ -129,7 +128,7 @@ def _listify_members(tree: Tree, prefix: str) -> None:
 
 
 def _listify(tree: Tree, prefix: str) -> Tree | list[Value]:
-    """Make a list of an object whose members are all indices."""
+    """Turn an object whose members are all indices into a list (``keyval_listify``)."""
     _listify_members(tree, prefix)
     indices = [name for name in tree if name.isdigit()]
     if not indices:

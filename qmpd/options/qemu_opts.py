@@ -1,4 +1,4 @@
-"""QEMU's older option syntax, ``value,key=value,flag,noflag``: flat, typed by tables."""
+"""QemuOpts: ``value,key=value,flag,noflag``, flat, with types from tables (util/qemu-option.c)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZE_HINT: Final = (
 
 
 class Kind(Enum):
-    """What the value of a parameter is; the values are the words of QEMU's help."""
+    """The type of a parameter; the values are the words of QEMU's help."""
 
     STRING = "str"
     BOOL = "bool (on/off)"
@@ -37,9 +37,9 @@ class OptionGroup:
     """The parameters of one option (``-chardev``, ``-mon``, ...).
 
     :param name: QEMU's name of the group, used in messages
-    :param implied: key of a first value without one
-    :param kinds: parameters; None: any name, all strings
-    :param merge: repeated options add up to one (and have no id)
+    :param implied: the key of a first value without a key
+    :param kinds: the parameters; None accepts any name, with string values
+    :param merge: whether repeated options are merged into one, which then has no id
     """
 
     name: str
@@ -50,7 +50,7 @@ class OptionGroup:
 
 @dataclass
 class Opts:
-    """One use of an option.
+    """The parameters of one use of an option (``QemuOpts``).
 
     :param values: parameters in the order given; a repeated one appears repeatedly
     """
@@ -61,7 +61,7 @@ class Opts:
     wants_help: bool = False
 
     def get(self, name: str) -> str | None:
-        """The last value of a parameter."""
+        """The last value given for a parameter, None without one."""
         for key, value in reversed(self.values):
             if key == name:
                 return value
@@ -85,7 +85,7 @@ class Opts:
     def set(self, name: str, value: str) -> None:
         """Add a parameter.
 
-        :raises GenericError: the group does not have it, or not with such a value
+        :raises GenericError: the group lacks the parameter, or the value is wrong
         """
         kinds = self.group.kinds
         if kinds is not None:
@@ -106,7 +106,7 @@ class Opts:
 def parse_option_bool(name: str, value: str) -> bool:
     """Read on or off (and their synonyms).
 
-    :raises GenericError: it is neither
+    :raises GenericError: it is neither on nor off on nor off
     """
     try:
         return scalars.parse_bool(value)
@@ -117,7 +117,7 @@ def parse_option_bool(name: str, value: str) -> bool:
 def parse_option_number(name: str, value: str) -> int:
     """Read an unsigned 64-bit number, decimal, octal or hexadecimal.
 
-    :raises GenericError: it is none
+    :raises GenericError: it is not a number
     """
     try:
         return scalars.parse_uint64(value)
@@ -131,7 +131,7 @@ def parse_option_number(name: str, value: str) -> int:
 def parse_option_size(name: str, value: str) -> int:
     """Read a number of bytes with an optional suffix.
 
-    :raises GenericError: it is none
+    :raises GenericError: it is not a size
     """
     try:
         return scalars.parse_size(value)
@@ -217,8 +217,8 @@ def parse_opts(
     """Parse one use of an option (``qemu_opts_parse_noisily``).
 
     :param implied: whether a first value may stand without its key
-    :param into: add to this earlier use (a group that merges)
-    :param ids: those of the uses that there are
+    :param into: merge with this earlier use
+    :param ids: the ids of earlier uses
     :raises GenericError: with QEMU's text
     """
     opts = Opts(group) if into is None else into
@@ -241,7 +241,7 @@ def parse_opts(
 
 
 def help_text(group: OptionGroup) -> str:
-    """What ``help`` among the parameters prints."""
+    """The list of parameters that ``help`` prints (``qemu_opts_print_help``)."""
     lines = [f"{group.name} options:"]
     lines += [f"  {name}=<{kind.value}>" for name, kind in sorted((group.kinds or {}).items())]
     return "\n".join(lines) + "\n"

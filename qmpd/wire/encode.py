@@ -1,8 +1,8 @@
 """From values to QEMU's JSON text: its member order, escapes, numbers and layout.
 
-Objects of one set of members come again and again, so each such shape is compiled once:
-the member order, and a format string for the whole object.  Long arrays of objects, such as
-the reply of query-named-block-nodes, are encoded member by member.
+Objects with the same set of members come again and again, so each such shape is compiled once: the
+member order, and a format string for the whole object.  Long arrays of objects, such as the reply
+of query-named-block-nodes, are encoded member by member.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from qmpd.base.qdict import member_order
 from qmpd.wire.unicode import is_character
 
 _SHAPES: Final = 1024
-"""Shapes of objects that are kept; a client's ids can make up any number."""
+"""Number of shapes that are cached: ids of clients can have any shape."""
 
 _LONGEST_SHAPE: Final = 64
-"""Members of an object whose shape is kept."""
+"""Largest number of members of an object whose shape is cached."""
 
 _LONG: Final = 16
-"""Elements of an array that are worth a look at what they have in common."""
+"""Number of elements from which an array is encoded member by member."""
 
 _PLAIN_KINDS: Final = frozenset({str, int, bool, type(None)})
 """Types whose equal values have the same text."""
@@ -58,7 +58,7 @@ class Raw:
         return self._plain
 
     def pretty(self, level: int) -> str:
-        """Its text where the value is within `level` containers."""
+        """Its indented text inside `level` containers."""
         if self._pretty is None:
             self._pretty = dumps(self.value, pretty=True).decode()
         return self._pretty.replace("\r\n", _newline(level))
@@ -85,7 +85,7 @@ def plain(value: object) -> str:
 
 
 def _correct(escape: re.Match[str]) -> str:
-    """QEMU's form of one escape of Python's: upper case, and U+FFFD for what is no character."""
+    """QEMU's form of an escape of Python's: upper case, and U+FFFD for noncharacters."""
     leading, trailing, single = escape.groups()
     if leading is not None:
         code = 0x10000 + ((int(leading, 16) & 0x3FF) << 10) + (int(trailing, 16) & 0x3FF)
@@ -147,7 +147,7 @@ def _array(value: Sequence[Any]) -> str:
 
 
 def _objects(values: Sequence[Mapping[str, object]]) -> list[str]:
-    """The text of each of many objects; those with the same members are done together."""
+    """The texts of many objects; those with the same members are encoded together."""
     alike: dict[tuple[str, ...], list[int]] = {}
     for place, names in enumerate(map(tuple, values)):
         alike.setdefault(names, []).append(place)
@@ -165,10 +165,10 @@ def _objects(values: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _alike(names: tuple[str, ...], values: Sequence[Mapping[str, object]]) -> str | list[str]:
-    """The text of each of many objects with members `names`; one text if it is that of all.
+    """The texts of many objects with members `names`; a single text if they are all equal.
 
-    They are done member by member: most members are of one type in all of them, and many are
-    the same, so that little is left to do for each object.
+    They are encoded member by member: most members have one type in all objects, and many have one
+    value, so that little is left to do for each object.
     """
     ordered, take, _ = _shape(names)
     pieces: list[str | list[str]] = []
@@ -190,7 +190,7 @@ def _alike(names: tuple[str, ...], values: Sequence[Mapping[str, object]]) -> st
 
 
 def _column(values: tuple[Any, ...]) -> str | list[str]:
-    """The text of each of many values; one text if it is that of all."""
+    """The texts of many values; a single text if they are all equal."""
     kinds = set(map(type, values))
     if len(kinds) > 1:
         encoders = ENCODERS

@@ -15,11 +15,11 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 TOKEN_LIMIT: Final = 64 << 20
-"""Bytes that a single token may have."""
+"""Largest token, bytes (``MAX_TOKEN_SIZE``)."""
 
 
 class State(IntEnum):
-    """Where in a token the lexer is."""
+    """States of the lexer."""
 
     START = auto()
     DOUBLE_QUOTED = auto()
@@ -39,7 +39,7 @@ class State(IntEnum):
 
 
 class Token(IntEnum):
-    """What a token is."""
+    """Kinds of tokens."""
 
     LEFT_CURLY = auto()
     RIGHT_CURLY = auto()
@@ -52,13 +52,13 @@ class Token(IntEnum):
     FLOAT = auto()
     KEYWORD = auto()
     STRAY = auto()
-    """Bytes that are no token, the offending one included."""
+    """Bytes that are not a token, up to and including the first wrong one."""
     OVERLONG = auto()
     """The first `TOKEN_LIMIT` + 1 bytes of something longer."""
 
 
 class Ahead(NamedTuple):
-    """The byte belongs to what follows: it is read again, in state START."""
+    """The byte belongs to the next token: it is read again, in state START."""
 
     token: Token | None = None
     """The token that has ended before it."""
@@ -136,12 +136,12 @@ TRANSITIONS: Final[Mapping[State, tuple[Rule, ...]]] = MappingProxyType(
         ),
     }
 )
-"""For each state, what each byte leads to; of several rules the last one counts,
-and a byte that no rule names makes the token a stray one."""
+"""The next state for each state and byte; the last matching rule counts, and a byte without a rule
+makes the token a stray one."""
 
 
 class _Row(NamedTuple):
-    """A state's rules, ready for walking."""
+    """The rules of a state, compiled."""
 
     targets: tuple[Target, ...]
     stay: re.Pattern[bytes]
@@ -160,11 +160,11 @@ def _row(state: State) -> _Row:
 _ROWS: Final[Mapping[State, _Row]] = MappingProxyType({state: _row(state) for state in State})
 
 _TEXTLESS: Final = frozenset((State.START, State.RECOVERY))
-"""States whose bytes (white space, skipped ones) belong to no token."""
+"""States whose bytes (white space, or skipped) do not belong to a token."""
 
 
 class Lexer:
-    """The lexer of one stream; it keeps a token that has only begun."""
+    """The lexer of one stream; it keeps the beginning of an incomplete token."""
 
     def __init__(self) -> None:
         self._state = State.START
@@ -212,7 +212,7 @@ class Lexer:
         return None, b"", index
 
     def end(self) -> tuple[Token | None, bytes]:
-        """End the input: the token that was begun, a stray one where it is unfinished."""
+        """End the input; returns the last token, a stray one if it is incomplete."""
         target = _ROWS[self._state].targets[0]
         if self._state in _TEXTLESS:
             self._state = State.START

@@ -18,16 +18,16 @@ from qmpd.wire.json_lexer import Token
 from qmpd.wire.unicode import decode_lossy, decode_strict, is_character
 
 SIZE_LIMIT: Final = 64 << 20
-"""What the bytes of all tokens of a message must stay below."""
+"""Limit on the bytes of all tokens of a message (``MAX_TOKEN_SIZE``)."""
 
 COUNT_LIMIT: Final = 2 << 20
-"""Tokens that a message may have."""
+"""Limit on the tokens of a message (``MAX_TOKEN_COUNT``)."""
 
 NESTING_LIMIT: Final = 1 << 10
-"""Brackets of both kinds that may be open."""
+"""Limit on open brackets of both kinds (``MAX_NESTING``)."""
 
 _MESSAGE_BYTES: Final = 1023
-"""Where QEMU cuts the text of a parse error off."""
+"""Length at which QEMU truncates the text of a parse error."""
 
 
 class Want(IntEnum):
@@ -59,7 +59,7 @@ _STEPS: Final[Mapping[tuple[Want, Token], Want | None]] = MappingProxyType(
         (Want.DICT_SEPARATOR, Token.RIGHT_CURLY): None,
     }
 )
-"""What punctuation leads to; None ends the container."""
+"""The next state after punctuation; None ends the container."""
 
 _MISSING: Final[Mapping[Want, str]] = MappingProxyType(
     {
@@ -88,7 +88,7 @@ _PLAIN: Final = re.compile(rb"[^\\]+")
 class ParseError(Exception):
     """A message is not JSON.
 
-    :param reason: what follows `JSON parse error, `
+    :param reason: the text after ``JSON parse error, ``
     """
 
     def __init__(self, reason: str) -> None:
@@ -97,7 +97,7 @@ class ParseError(Exception):
 
 
 def parse_error(reason: str) -> GenericError:
-    """The error that a client is told."""
+    """The error that is reported to the client."""
     return GenericError(f"JSON parse error, {reason}")
 
 
@@ -141,7 +141,7 @@ def read_string(text: bytes) -> str:
 
 
 def _read_unicode_escape(text: bytes, start: int) -> tuple[str, int]:
-    r"""Read the ``\uXXXX`` at `start`, and its second half where there are two.
+    r"""Read the ``\uXXXX`` at `start`, and the second half of a surrogate pair.
 
     QEMU takes the four bytes after the ``u`` unseen, the closing quote may be among them.
     """
@@ -162,7 +162,7 @@ def _read_unicode_escape(text: bytes, start: int) -> tuple[str, int]:
 
 
 class MessageParser:
-    """Takes the tokens of a stream and finds the values in them."""
+    """Parses the tokens of a stream into values."""
 
     def __init__(self) -> None:
         self._curly = 0
@@ -213,7 +213,7 @@ class MessageParser:
         return None
 
     def end(self) -> GenericError | None:
-        """End the input: the error where a message has begun."""
+        """End the input; returns an error if a message is incomplete."""
         if self.idle:
             return None
         reason = self._error or "premature EOI"
@@ -235,7 +235,7 @@ class MessageParser:
         return None
 
     def _fail(self, reason: str) -> None:
-        """Keep the error, drop what was read; the rest of the message is only counted."""
+        """Keep the error and discard what was read; the rest of the message is only counted."""
         self._error = reason[:_MESSAGE_BYTES]
         self._containers.clear()
         self._keys.clear()
@@ -261,7 +261,7 @@ class MessageParser:
             self._completed(_read_scalar(token, text))
 
     def _completed(self, value: object) -> None:
-        """Put a complete value to where it was wanted."""
+        """Put a complete value into its container, or make it the result."""
         if self._want is Want.VALUE:
             self._value = value
             return

@@ -1,9 +1,8 @@
 """QEMU's streaming JSON: bytes in, values and errors out, one at a time.
 
-Two ways lead through it.  The fast one is the C scanner of the standard library, for
-an object that is whole in the chunk at hand and means the same to both.  Whatever
-else there is takes the exact one, `Lexer` and `MessageParser`, which reads every
-byte once, however small the pieces are.
+There are two paths.  The fast one is the C scanner of the standard library, for objects that are
+complete in one chunk and that both parsers read alike.  Everything else takes the exact path,
+`Lexer` and `MessageParser`, which reads every byte once, however small the chunks are.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ NEED_MORE: Final = _NeedMore.NEED_MORE
 """What `JsonStream.next` returns when no message is complete."""
 
 _FAST_FAILURES: Final = 16
-"""Vain attempts per chunk, so that a chunk of oddities is not scanned again and again."""
+"""Failures of the fast path after which the rest of a chunk takes the exact one."""
 
 _FAST_SIZE: Final = COUNT_LIMIT
-"""Longest message of the fast path: too short to exceed a limit on tokens."""
+"""Longest message of the fast path, which is too short to exceed the limit on tokens."""
 
 _BLANK: Final = re.compile(r"[ \t\r\n]*")
 
 _ODD_ESCAPE: Final = re.compile(r"\\u(?:d[89a-f]|fd[de]|fff[ef])", re.IGNORECASE)
-"""Escapes of surrogates and noncharacters (and more: the exact path sorts it out)."""
+"""Escapes of surrogates and noncharacters, and some others; the exact path reads them."""
 
 _EXPONENT_OF_ZERO: Final = re.compile(r"-?0[eE]")
 
 
 class _Unusual(Exception):
-    """The fast path leaves this message to the exact one."""
+    """The message needs the exact path."""
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -77,15 +76,15 @@ _SCAN: Final[Callable[[str, int], tuple[object, int]]] = make_scanner(_DECODER)
 
 
 def _excessive(text: str, start: int, end: int) -> bool:
-    """Whether a message may exceed a limit (brackets in strings count, too)."""
+    """Whether a message might exceed a limit; brackets in strings are counted too."""
     brackets = text.count("{", start, end) + text.count("[", start, end)
     return end - start > _FAST_SIZE or brackets > NESTING_LIMIT
 
 
 def _rescan(data: bytes, value: object) -> object:
-    """The value of `data`, which was read as Latin-1 so far.
+    """The value of `data`, decoded as UTF-8 instead of Latin-1.
 
-    :raises ValueError: where it is not UTF-8
+    :raises ValueError: it is not valid UTF-8
     """
     if data.isascii():
         return value

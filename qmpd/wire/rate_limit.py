@@ -1,8 +1,8 @@
-"""How often an event may be sent: at most once per period and key, as QEMU limits them.
+"""Rate limits of events: at most one per period and key (monitor/monitor.c).
 
 Of a burst the first event goes out at once and of the rest only the last, when the
-period is over, with the time of its own occurrence.  No timers here: who uses a
-`RateLimiter` asks it when it wants to be called again.
+period is over, with the time of its own occurrence.  There are no timers here: the
+user of a `RateLimiter` asks it when to call it again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SECOND: Final = 1_000_000_000
 class Limit(NamedTuple):
     """How an event is limited.
 
-    :param member: member of its data that tells apart what is limited separately
+    :param member: member of the data whose values are limited separately
     :param period: nanoseconds between two
     """
 
@@ -53,7 +53,7 @@ _Key = tuple[str, object]
 
 
 class _Period(Generic[E]):
-    """A period that runs."""
+    """A period that has not ended."""
 
     __slots__ = ("end", "held")
 

@@ -28,7 +28,7 @@ NO_ID: Final = _NoId.NO_ID
 
 
 class SessionState(Enum):
-    """What a session is at."""
+    """States of a session."""
 
     NEGOTIATING = "negotiating"
     COMMANDS = "commands"
@@ -36,7 +36,7 @@ class SessionState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StateRule:
-    """What a state allows.
+    """The rules of a state.
 
     :param refused: why a command other than qmp_capabilities is not found
     :param negotiation_refused: why qmp_capabilities is not found
@@ -71,7 +71,7 @@ class Request:
 
     :param command: name of the command, known or not
     :param arguments: None where absent
-    :param oob: whether it came as ``exec-oob``, to be run ahead of those that wait
+    :param oob: whether it came as ``exec-oob``, which runs before waiting requests
     :param id: any JSON value, `NO_ID` where absent
     """
 
@@ -83,11 +83,11 @@ class Request:
 
 @dataclass(slots=True)
 class BadRequest:
-    """Input to be answered with an error at once.
+    """Input that is answered with an error at once.
 
     :param error: what the client is told
-    :param id: the request's id where it has one
-    :param oob: whether it would have been out-of-band: its answer does not wait, either
+    :param id: the request's id, if it has one
+    :param oob: whether it was out-of-band, so that the answer does not wait
     """
 
     error: QmpError
@@ -125,21 +125,21 @@ class Session:
         self._rule = RULES[state]
 
     def greeting(self) -> bytes:
-        """What the client is sent first."""
+        """The greeting, which the client is sent first."""
         major, minor, micro = self._version
         qemu = {"major": major, "minor": minor, "micro": micro}
         version = {"qemu": qemu, "package": self._package}
         return self._line({"QMP": {"version": version, "capabilities": list(self._offered)}})
 
     def feed(self, data: bytes) -> None:
-        """Take bytes from the client, any number of them; `next_request` reads them."""
+        """Add bytes from the client; `next_request` parses them."""
         self._stream.feed(data)
 
     def next_request(self) -> Request | BadRequest | None:
-        """The next request, or what is to be said of wrong input; None: more bytes are needed.
+        """Parse the next request; None if more bytes are needed.
 
-        Ask for the next one only when the present one has been answered, unless
-        `oob_enabled`: negotiation decides what a request may be.
+        Call it again only when the request has been answered, unless `oob_enabled`: negotiation
+        decides what a request may contain.
         """
         result = self._stream.next()
         if result is NEED_MORE:
@@ -161,7 +161,7 @@ class Session:
         return self._check_members(members)
 
     def _check_members(self, members: dict[str, object]) -> Request | BadRequest:
-        """The whole check, in QEMU's order: the first wrong member counts."""
+        """Check a request (``qmp_dispatch_check_obj``): the first wrong member is reported."""
         identity = members.get("id", NO_ID)
         oob = "exec-oob" in members and "execute" not in members
         executes = ("execute", "exec-oob") if self.oob_enabled else ("execute",)
@@ -193,7 +193,7 @@ class Session:
     def check_command(self, name: str) -> None:
         """Check that the state allows command `name`, before it is looked up.
 
-        :raises CommandNotFound: it does not (and then QEMU does not say whether it exists)
+        :raises CommandNotFound: it does not, whether the command exists or not
         """
         refused = self._rule.refused
         if refused is not None and name != "qmp_capabilities":

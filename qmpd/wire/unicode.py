@@ -1,7 +1,7 @@
-"""QEMU's modified UTF-8: which bytes are which characters, and which are none.
+"""QEMU's modified UTF-8 (``mod_utf8_codepoint``).
 
-It differs from UTF-8 in that U+0000 is the two bytes C0 80 (QEMU's strings end at
-the first zero byte), and that the 66 noncharacters of Unicode count as invalid.
+It differs from UTF-8 in two points: U+0000 is the two bytes C0 80, because C strings end at a zero
+byte, and the 66 noncharacters of Unicode are invalid.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import Final
 
 INVALID: Final = -1
-"""What `decode_one` returns for bytes that are no character."""
+"""The code point that `decode_one` returns for an invalid sequence."""
 
 REPLACEMENT: Final = "\ufffd"
 
@@ -25,7 +25,7 @@ NONCHARACTER: Final = re.compile(
 
 
 def is_character(code: int) -> bool:
-    """Whether `code` is a code point that QEMU lets into a string."""
+    """Whether `code` is valid in a string of QEMU."""
     return (
         0 <= code <= 0x10FFFF
         and not 0xD800 <= code <= 0xDFFF
@@ -58,7 +58,7 @@ def decode_one(data: bytes, start: int) -> tuple[int, int]:
 
 
 def decode_strict(data: bytes) -> str | None:
-    """The string in `data`, or None where a sequence is invalid."""
+    """Decode `data`; None if a sequence is invalid."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -68,7 +68,7 @@ def decode_strict(data: bytes) -> str | None:
 
 
 def decode_lossy(data: bytes) -> str:
-    """The string in `data`, U+FFFD for each invalid sequence, as QEMU prints it."""
+    """Decode `data`, with U+FFFD for each invalid sequence."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -77,7 +77,7 @@ def decode_lossy(data: bytes) -> str:
 
 
 def encode(text: str) -> bytes:
-    """The bytes of `text` as QEMU stores it; what is no character becomes U+FFFD."""
+    """Encode `text`; noncharacters become U+FFFD."""
     return text.encode(errors="replace").replace(b"\0", b"\xc0\x80")
 
 

@@ -44,14 +44,16 @@ MILLISECOND: Final = 0.001
 
 
 def _ignore(_text: str, _hint: str | None) -> None:
-    """Short forms have always had bare flags: no warning for them."""
+    """Ignore warnings: QEMU does not warn about bare flags in short forms."""
 
 
 def parse_short_form(label: str, text: str) -> Opts:
-    """``unix:PATH,server=on``, ``tcp:HOST:PORT``, ``stdio``, ``null``, ``mon:stdio``, ...
+    """Parse ``unix:PATH,server=on``, ``tcp:HOST:PORT``, ``stdio``, ``mon:stdio``, ...
+
+    These are the forms that ``qemu_chr_parse_compat`` reads.
 
     :param label: id of the new character device
-    :raises CommandLineError: an empty text for what QEMU leaves to its caller to say
+    :raises CommandLineError: with an empty text where QEMU leaves the message to its caller
     """
     opts = Opts(CHARDEV, label)
     mux = text.startswith("mon:")
@@ -112,7 +114,6 @@ def _parameters(opts: Opts, rest: list[str]) -> None:
 class ChardevFactory:
     """Makes character devices for one server.
 
-    :param warn: takes remarks that are no errors: text and further lines
     :param inform: takes QEMU's line about waiting for a client
     :param escape: byte that starts the commands of a multiplexed device
     """
@@ -134,7 +135,7 @@ class ChardevFactory:
         self.muxes: dict[str, MuxChardev] = {}
 
     def create(self, opts: Opts) -> Chardev:
-        """Open the character device that `opts` describe, and enter it into the server's.
+        """Open the character device that `opts` describe, and add it to the server's table.
 
         :raises CommandLineError: the parameters do not fit
         :raises GenericError: it cannot be opened
@@ -158,7 +159,10 @@ class ChardevFactory:
         return chardev
 
     def frontend_place(self, label: str) -> tuple[Chardev, bool] | None:
-        """Where to attach a frontend to chardev `label`, and whether it is multiplexed."""
+        """The device that a frontend of chardev `label` attaches to, and whether it is multiplexed.
+
+        :returns: None if there is no such chardev
+        """
         if label in self.muxes:
             return self.muxes[label].add_port(), True
         chardev = self._server.chardevs.find(label)

@@ -1,4 +1,4 @@
-"""``-mon``, ``-qmp``, ``-monitor``, ``--monitor``: which monitors there are, and on what."""
+"""The monitors that ``-mon``, ``-qmp``, ``-monitor`` and ``--monitor`` ask for."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class MonitorOptions:
     """One monitor to make.
 
     :param chardev: id of its character device
-    :param control: QMP, not the human monitor
-    :param pretty: indented replies
-    :param location: what messages about it begin with
+    :param control: whether it is QMP rather than the human monitor
+    :param pretty: whether replies are indented
+    :param location: the option, which messages about it begin with
     """
 
     chardev: str
@@ -67,7 +67,7 @@ def read_tree(tree: Tree, location: str) -> MonitorOptions:
 
 
 def read_values(values: dict[str, str], default_mode: str, location: str) -> MonitorOptions:
-    """Read parameters, in the order in which QEMU looks at them.
+    """Read parameters in the order in which QEMU checks them (``monitor_init``).
 
     :raises CommandLineError: with QEMU's text
     """

@@ -1,4 +1,4 @@
-"""``-object``: user-creatable objects, and what may be asked about them."""
+"""``-object``: user-creatable objects, and the help about them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ PROPERTIES: Final = {
 
 
 def object_help(text: str, personality: Personality) -> str | None:
-    """What `text` asks to print; None when it defines an object.
+    """The help that `text` asks for; None if it defines an object.
 
     :raises CommandLineError: the type is not known
     """
@@ -76,7 +76,7 @@ def object_help(text: str, personality: Personality) -> str | None:
 
 
 def read_flat_object(reader: Reader, opts: Opts) -> dict[str, Any]:
-    """Properties of an object of the system emulator, whose syntax knows no nested values.
+    """Read the properties of an object from QemuOpts syntax, which has no nested values.
 
     :raises CommandLineError: with QEMU's text
     """

@@ -1,4 +1,4 @@
-"""What board a command line asks for, and which drives it has without being asked."""
+"""The board that a command line asks for, and the default drives of QEMU's machines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REPLACED_DEFAULTS: Final = {
         "vga",
     ),
 }
-"""The default device that is left out where a ``-device`` is of this model."""
+"""The default device that a ``-device`` of this model replaces (``default_list``)."""
 
 MAX_SERIALS: Final = 4
 MAX_PARALLELS: Final = 3
@@ -88,7 +88,7 @@ def board_of(config: SystemConfig) -> Board:
 
 
 def default_drives(config: SystemConfig) -> list[dict[str, str]]:
-    """The drives that the machine gets where nothing else is in their places: their options."""
+    """Options of the drives that the machine gets unless their places are taken."""
     defaults = wanted_defaults(config)
     drives: list[dict[str, str]] = []
     if config.machine.has_hardware and "cdrom" in defaults:

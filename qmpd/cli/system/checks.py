@@ -1,8 +1,8 @@
-"""Options about a guest's hardware and surroundings: checked, and then of no consequence.
+"""Options about a guest's hardware and surroundings, which are checked and then ignored.
 
-A machine without a guest has no use for them.  They are taken so that the
-command lines of scripts work; what would be wrong for QEMU is wrong here.
-Options whose effect a client could miss are refused (`UNSERVED`).
+A machine without a guest has no use for them.  They are accepted so that the command lines of
+scripts work, and refused where QEMU would refuse them.  Options whose absence a client could
+notice are refused altogether (`UNSERVED`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ UNSERVED: Final = {
     "plugin": "TCG plugins (-plugin) are",
     "spice": "SPICE (-spice) is",
 }
-"""Options whose absence could go unnoticed, and what is not served."""
+"""Options that are refused because a client could rely on their effect."""
 
 COMPAT_VALUES: Final = {
     "deprecated-input": ("accept", "reject", "crash"),
@@ -64,7 +64,7 @@ DISPLAYS: Final = {
     "spice-app": (),
     "dbus": ("rendernode", "addr", "p2p", "audiodev"),
 }
-"""Display types and their own parameters."""
+"""Display types, and the parameters that only they have."""
 
 _COMMON_DISPLAY: Final = ("type", "full-screen", "window-close", "show-cursor", "gl")
 

@@ -1,4 +1,4 @@
-"""The command line of the system emulator, read: what is asked for, in what order."""
+"""Reading the command line of the system emulator into a `SystemConfig`."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ DRIVES: Final = {
     "pflash": ("pflash", None, None),
     DISK_IMAGE: ("", 0, "disk"),
 }
-"""Options that are short for ``-drive``: its if, index and media."""
+"""Options that are short for ``-drive``, with the if, index and media that they stand for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A piece of the command line to be dealt with later.
+    """A value from the command line that is used later.
 
-    :param location: what messages about it begin with
+    :param location: the option, which messages about it begin with
     """
 
     what: Any
@@ -87,7 +87,7 @@ class SystemConfig:
 class ConfigReader:
     """Reads options, one after the other, into a `SystemConfig`.
 
-    :param profile: of the machine to come
+    :param profile: of the machine that will be made
     """
 
     def __init__(self, program: Program, profile: Profile) -> None:
@@ -132,7 +132,7 @@ class ConfigReader:
         }
 
     def read(self, option: Option) -> None:
-        """Take one option.
+        """Read one option.
 
         :raises CommandLineError: with QEMU's text
         """

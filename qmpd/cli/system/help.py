@@ -33,7 +33,7 @@ SYSTEM: Final = (
 
 
 def system_help(name: str) -> str:
-    """The help of a system emulator called `name`: what has an effect, then all it takes."""
+    """The help of a system emulator called `name`: options with an effect, then all options."""
     every = sorted((WITH_ARGUMENT | WITHOUT_ARGUMENT) - OTHER_TARGETS, key=str.lower)
     lines = [f"-{option} ARGUMENT" if option in WITH_ARGUMENT else f"-{option}" for option in every]
     return (

@@ -1,4 +1,4 @@
-"""``-machine``, ``-accel``, ``-cpu`` and ``-smp``: the computer to pass for."""
+"""``-machine``, ``-accel``, ``-cpu`` and ``-smp``: the computer to emulate, by name only."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _CPU_FLAGS: Final = re.compile(r"[+-]?[A-Za-z0-9_.-]+(=.*)?")
 
 @dataclass
 class MachineOptions:
-    """What the computer is said to be.
+    """The computer that the options describe.
 
     :param type: machine type as given, maybe an alias
     :param accelerators: in the order of preference
@@ -67,14 +67,14 @@ class MachineOptions:
 
     @property
     def buses(self) -> str:
-        """What buses it has: none, pc or q35."""
+        """The kind of its board: none, pc or q35."""
         if self.name == "none":
             return "none"
         return "q35" if "q35" in self.name else "pc"
 
     @property
     def has_hardware(self) -> bool:
-        """Whether it has buses and a serial port: machine type none has nothing."""
+        """Whether it has buses and a serial port, which machine type none lacks."""
         return self.name != "none"
 
     @property
@@ -88,7 +88,7 @@ class MachineOptions:
         return self.accelerators[:1] == ["qtest"]
 
     def read_machine(self, text: str) -> None:
-        """Take one ``-machine``; later ones override earlier ones property by property."""
+        """Read one ``-machine``; later ones override earlier ones property by property."""
         parsed = parse_keyval(text, "type")
         tree = dict(parsed.tree)
         if tree.get("type") is not None:
@@ -102,7 +102,7 @@ class MachineOptions:
             self.properties[name] = str(value)
 
     def read_accel(self, text: str) -> None:
-        """Take one ``-accel``; the first of them is preferred."""
+        """Read one ``-accel``; the first one is preferred."""
         name, _, rest = text.partition(",")
         name = name.removeprefix("accel=")
         if name in ("help", "?"):
@@ -116,16 +116,16 @@ class MachineOptions:
         self.accelerators.append(name)
 
     def read_cpu(self, text: str) -> None:
-        """Take ``-cpu``; the last one counts."""
+        """Read one ``-cpu``; the last one counts."""
         self.cpu = text
 
     def read_smp(self, text: str) -> None:
-        """Take one ``-smp``; they add up."""
+        """Read one ``-smp``; the parameters of all are combined."""
         parsed = parse_keyval(text, "cpus")
         self.smp.update({name: str(value) for name, value in parsed.tree.items()})
 
     def check(self) -> None:
-        """See that there is such a computer.
+        """Check that QEMU knows such a computer.
 
         :raises CommandLineError: with QEMU's text
         """

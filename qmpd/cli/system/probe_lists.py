@@ -1,7 +1,6 @@
 """Names that QEMU 10.0.2 for x86_64 knows: machine types and CPU models.
 
-They are data for the probes of scripts that ask a binary what it has, and
-for telling a wrong name from a right one.
+Scripts probe a binary for them, and a name that is not among them is an error.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _FAMILIES: Final = (
     ("pc-i440fx", "pc", "Standard PC (i440FX + PIIX, 1996)", "4.0.1"),
     ("pc-q35", "q35", "Standard PC (Q35 + ICH9, 2009)", None),
 )
-"""Versioned types: name, alias, description, a version it does not have."""
+"""Versioned types: name, alias, description, and a version that the type lacks."""
 
 _FIRST_CURRENT: Final = (7, 1)
 """Older versioned types are deprecated."""
@@ -70,7 +69,7 @@ def _lines(name: str) -> list[str]:
 
 @cache
 def cpu_models() -> dict[str, str | None]:
-    """CPU models; the value is the model that the name is an alias of."""
+    """CPU models by name; the value is the model that an alias stands for, else None."""
     models: dict[str, str | None] = {}
     for line in _lines("cpus.txt"):
         name, _, alias_of = line.partition(" ")

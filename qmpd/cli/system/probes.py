@@ -1,4 +1,4 @@
-"""The probes of a command line: options that ask what there is, which end the program."""
+"""Probes: options such as ``-machine help``, which print something and end the program."""
 
 from __future__ import annotations
 

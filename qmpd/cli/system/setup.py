@@ -1,4 +1,4 @@
-"""Making what a command line of the system emulator asks for, in QEMU's order."""
+"""Building what the command line asks for, in the order of ``qemu_init`` (system/vl.c)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SystemSetup:
         )
 
     def run(self) -> None:
-        """Do it.
+        """Make objects, character devices, nodes, drives, monitors and devices.
 
         :raises CommandLineError: with QEMU's text
         """
@@ -87,7 +87,7 @@ class SystemSetup:
         self._process.program.message(f"info: {text}", self._location)
 
     def _add_default_devices(self) -> None:
-        """The monitor and serial port that a user on a terminal expects."""
+        """Add QEMU's default monitor and serial port unless others were asked for."""
         config = self._config
         serial = config.defaults and config.default_serial and config.machine.has_hardware
         monitor = config.defaults and config.default_monitor

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("qmpd.nbd")
 
 READ_AHEAD: Final = 1 << 18
-"""Bytes that are taken from a client whose request is still at work."""
+"""Bytes read ahead from a client while a request of it is running."""
 
 FAIR: Final = 64
-"""Reads that are served from what is there already before others have their turn."""
+"""Reads served from buffered input before other tasks get their turn."""
 
 
 class NbdConnection:
@@ -30,8 +30,8 @@ class NbdConnection:
     One task of the machine's clock reads requests and answers them, one after the other.
 
     :param peer: the client
-    :param exports: what can be chosen, asked for anew each time
-    :param left: called when nothing of the client is under way any more
+    :param exports: returns the exports that clients can choose
+    :param left: called when the client is gone and its requests have ended
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class NbdConnection:
     def start(self, handshake_seconds: int) -> None:
         """Greet the client.
 
-        :param handshake_seconds: cut it off if it has not chosen an export by then; 0: never
+        :param handshake_seconds: disconnect it if it has not chosen an export by then; 0: never
         """
         if handshake_seconds:
             limit = handshake_seconds * NANOSECONDS
@@ -91,7 +91,7 @@ class NbdConnection:
             self._room.wake()
 
     def closed(self) -> None:
-        """Answer the requests that are here, and end then: no more will come."""
+        """The peer has gone: answer the requests that have arrived, then end."""
         self._at_end = True
         for waiter in (self._arrived, self._room):
             if waiter is not None:
@@ -102,7 +102,7 @@ class NbdConnection:
     async def read(self, length: int) -> bytes:
         """Wait for `length` bytes.
 
-        :raises Disconnected: there are no more
+        :raises Disconnected: the input ends before
         """
         if self._have < length:
             await self._fill(length)
@@ -113,7 +113,7 @@ class NbdConnection:
         return self._take(length)
 
     def _take(self, length: int) -> bytes:
-        """Take `length` bytes out, all of which are there; copies no more than it must."""
+        """Take `length` bytes out of the buffer, which has them, copying as little as possible."""
         self._have -= length
         if self._offset + length > len(self._input):
             rest = self._input[self._offset :]
@@ -143,9 +143,9 @@ class NbdConnection:
         self.wanted = 0
 
     async def write(self, data: bytes) -> None:
-        """Send `data`, and wait until it has left.
+        """Send `data`, and wait until it has been sent.
 
-        :raises Disconnected: the client has been cut off
+        :raises Disconnected: the client has been disconnected
         """
         if self._is_cut:
             raise Disconnected
@@ -200,6 +200,6 @@ class NbdConnection:
         self._gone.wake()
 
     async def close(self) -> None:
-        """Cut the client off, and wait until its request has come to its end."""
+        """Disconnect the client, and wait for its request to end."""
         self._cut()
         await self._gone

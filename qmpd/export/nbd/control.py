@@ -1,4 +1,4 @@
-"""Starting and stopping the NBD server of a machine (QEMU's blockdev-nbd.c)."""
+"""Starting and stopping the NBD server of a machine (blockdev-nbd.c)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NbdControl:
     def server(self) -> NbdServer:
         """The running server.
 
-        :raises GenericError: it does not run
+        :raises GenericError: it is not running
         """
         if self._server is None:
             raise GenericError("NBD server not running")
@@ -77,9 +77,9 @@ class NbdControl:
         return GenericError(f"No TLS credentials with id '{object_id}'")
 
     async def stop(self) -> None:
-        """Take all NBD exports away, and stop the server.
+        """Delete all NBD exports, and stop the server.
 
-        :raises GenericError: it does not run
+        :raises GenericError: it is not running
         """
         server = self.server
         await self._exports.close_all(NbdExport.export_type)
@@ -87,7 +87,7 @@ class NbdControl:
         self._server = None
 
     async def close(self) -> None:
-        """Stop the server if it runs: the machine ends."""
+        """Stop the server if it runs, because the machine ends."""
         if self._server is not None:
             server, self._server = self._server, None
             await server.close()

@@ -1,4 +1,4 @@
-"""Exports by the NBD server, and what clients can ask about them."""
+"""NBD exports and their metadata contexts."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Client(Protocol):
     """A connection, as an export sees it."""
 
     async def close(self) -> None:
-        """Cut it off, and wait for what it has under way."""
+        """Disconnect it, and wait for its request to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """An area with a state, as block status tells of it."""
+    """An area with one status: its length in bytes, and the status of the context."""
 
     length: int
     state: int
@@ -45,7 +45,7 @@ class Context(Protocol):
         """Its name on the wire."""
 
     async def extent(self, offset: int, length: int) -> Extent:
-        """What is at `offset`, for at most `length` bytes."""
+        """The status at `offset`, for at most `length` bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class BaseAllocation(Context):
 
 @dataclass(frozen=True, slots=True)
 class AllocationDepth(Context):
-    """``qemu:allocation-depth``: how far down the chain the data is, 1 for the top, 0 nowhere."""
+    """``qemu:allocation-depth``: the layer that has the data: 1 for the top, 0 for none."""
 
     node: Node
     name: str = "qemu:allocation-depth"
@@ -85,7 +85,7 @@ class AllocationDepth(Context):
 
 @dataclass(frozen=True, slots=True)
 class DirtyBits(Context):
-    """``qemu:dirty-bitmap:NAME``: what a bitmap has dirty."""
+    """``qemu:dirty-bitmap:NAME``: the dirty areas of a bitmap."""
 
     bitmap: DirtyBitmap
 
@@ -105,8 +105,8 @@ class NbdExport(BlockExport):
     """A node that NBD clients can read, and write if it is writable.
 
     :param name: what clients call it; unique among NBD exports
-    :param bitmaps: what clients may see as metadata; they are busy as long as it is exported
-    :param multi_conn: whether several connections at a time see the same
+    :param bitmaps: exported as metadata contexts; they are busy while it exists
+    :param multi_conn: whether clients may use several connections at a time
     """
 
     export_type: ClassVar[str] = "nbd"
@@ -172,7 +172,7 @@ class NbdExport(BlockExport):
             bitmap.busy = False
 
     def contexts(self) -> Iterator[tuple[int, Context]]:
-        """Every metadata context, with its number on the wire."""
+        """All metadata contexts with their ids."""
         yield 0, BaseAllocation(self.node)
         if self._allocation_depth:
             yield 1, AllocationDepth(self.node)
@@ -180,7 +180,7 @@ class NbdExport(BlockExport):
             yield number, DirtyBits(bitmap)
 
     def matching(self, query: str, *, listing: bool) -> list[tuple[int, Context]]:
-        """The contexts that a query means; a listing takes the beginning of names as well."""
+        """The contexts that match a query; in a listing, a namespace matches all its contexts."""
         found = []
         for number, context in self.contexts():
             wide = query in ("base:", "qemu:", _BITMAP_PREFIX) and context.name.startswith(query)
@@ -190,9 +190,9 @@ class NbdExport(BlockExport):
 
 
 def check_names(name: str, description: str | None) -> None:
-    """Whether an export may be called so.
+    """Check the name and description of an export.
 
-    :raises GenericError: its name or description is too long
+    :raises GenericError: one of them is too long
     """
     if len(name.encode()) > MAX_STRING:
         raise GenericError(f"export name '{name}' too long")
@@ -203,10 +203,10 @@ def check_names(name: str, description: str | None) -> None:
 def find_bitmaps(
     node: Node, wanted: Sequence[str | Mapping[str, Any]], *, writable: bool
 ) -> list[DirtyBitmap]:
-    """The bitmaps that an export is to show.
+    """Find the bitmaps of an export.
 
     :param wanted: names, looked for from `node` downwards, or a node and a name
-    :raises GenericError: one is not there, is in use, or would change while it is read
+    :raises GenericError: one does not exist, is busy, or would change while it is read
     """
     found = []
     for one in wanted:

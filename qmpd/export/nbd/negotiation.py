@@ -1,4 +1,4 @@
-"""The handshake of an NBD connection: fixed newstyle, as QEMU's server speaks it."""
+"""The handshake of an NBD connection: fixed newstyle (``nbd_negotiate``)."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ class Channel(Protocol):
     """A connection."""
 
     async def read(self, length: int) -> bytes:
-        """Exactly `length` bytes.
+        """Read exactly `length` bytes.
 
-        :raises Disconnected: there are no more
+        :raises Disconnected: the input ends before
         """
 
     async def write(self, data: bytes) -> None:
         """Send bytes.
 
-        :raises Disconnected: the client has been cut off
+        :raises Disconnected: the client has been disconnected
         """
 
     def attach(self, export: NbdExport) -> None:
-        """The client uses an export from now on."""
+        """Register the client as a user of an export."""
 
 
 @dataclass(slots=True)
 class Negotiated:
-    """What a handshake has come to."""
+    """The result of a handshake."""
 
     export: NbdExport
     mode: Mode
@@ -60,13 +60,13 @@ class Negotiated:
 
 
 class _Malformed(Exception):
-    """An option's data is not what it should be; `args` has what is told."""
+    """The data of an option is malformed; the text goes to the client."""
 
 
 class Negotiation:
     """One handshake.
 
-    :param exports: the exports there are, asked for anew each time
+    :param exports: returns the exports that there are
     """
 
     def __init__(self, channel: Channel, exports: Callable[[], Iterable[NbdExport]]) -> None:
@@ -265,7 +265,7 @@ def _inconsistent(option: int) -> _Malformed:
 
 
 def _string(option: int, data: bytes) -> tuple[bytes, bytes]:
-    """A string with its length in front, and what comes after it."""
+    """Split off a string that is preceded by its length; returns it and the rest."""
     if len(data) < 4:
         raise _inconsistent(option)
     (length,) = struct.unpack(">I", data[:4])

@@ -39,7 +39,7 @@ EXTENDED_CHUNK: Final = struct.Struct(">IHHQQQ")
 
 
 class Mode(IntEnum):
-    """Which headers requests and replies have."""
+    """Layouts of the headers of requests and replies."""
 
     SIMPLE = 0
     STRUCTURED = 1
@@ -77,7 +77,7 @@ class OptionReply(IntEnum):
 
 
 class Info(IntEnum):
-    """What options info and go tell of an export."""
+    """Information about an export in replies to options info and go."""
 
     EXPORT = 0
     NAME = 1

@@ -17,8 +17,8 @@ class NbdServer:
     """A running server (``nbd_server`` in QEMU's blockdev-nbd.c).
 
     :param clock: runs the connections, and ends handshakes that take too long
-    :param exports: what it exports, asked for anew each time
-    :param max_connections: clients at a time, 0 for any number; more wait to be let in
+    :param exports: returns its exports
+    :param max_connections: clients at a time, 0 for any number; others wait to be accepted
     :param handshake_seconds: how long a client may take to choose an export, 0 for ever
     """
 
@@ -54,7 +54,7 @@ class NbdServer:
             self.listener.resume()
 
     async def close(self) -> None:
-        """Let nobody in any more, cut off all clients, and wait for their last requests."""
+        """Stop listening, disconnect all clients, and wait for their requests to end."""
         if self.listener is not None:
             self.listener.close()
             self.listener = None

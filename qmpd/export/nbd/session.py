@@ -36,7 +36,7 @@ from qmpd.export.nbd.protocol import (
 
 
 class _Refused(Exception):
-    """A request cannot be done: an errno and a text for people."""
+    """A request is refused: an errno and a text."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -71,7 +71,7 @@ class NbdSession:
     async def run(self) -> None:
         """Serve until the client leaves.
 
-        :raises Disconnected: it did without a word, or broke the protocol
+        :raises Disconnected: it left without a disconnect request, or broke the protocol
         """
         while True:
             fields = self._request.unpack(await self._channel.read(self._request.size))
@@ -94,7 +94,7 @@ class NbdSession:
                 await self._fail(request, error.errno, error.desc)
 
     async def _payload(self, request: _Request) -> bytes:
-        """What comes after a request."""
+        """Read the payload of a request."""
         has_length = self._mode is Mode.EXTENDED and request.flags & CommandFlag.PAYLOAD_LEN
         if request.command != Command.WRITE and not has_length:
             return b""
@@ -107,7 +107,7 @@ class NbdSession:
         return payload
 
     def _chosen(self, request: _Request, payload: bytes) -> list[tuple[int, Context]]:
-        """The contexts that a block status request asks for; its length is in the payload."""
+        """The contexts that the payload of a block status request selects."""
         if len(payload) < 8 or len(payload) % 4:
             raise _Refused(errno.EINVAL, "CMD_BLOCK_STATUS payload not valid")
         request.length, *wanted = struct.unpack(f">Q{(len(payload) - 8) // 4}I", payload)
@@ -157,7 +157,7 @@ class NbdSession:
             await self._channel.write(SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, 0, request.cookie))
 
     async def _change(self, request: _Request, payload: bytes) -> None:
-        """What has no answer but that it is done."""
+        """Do a request whose reply has no data."""
         backend = self._backend
         flags, command = request.flags, request.command
         offset, length = request.offset, request.length
@@ -246,7 +246,7 @@ class NbdSession:
 
 
 async def _extents(context: Context, request: _Request) -> list[list[int]]:
-    """Lengths and states of an area; equal neighbours are one."""
+    """The extents of an area; adjacent extents with the same status are merged."""
     most = 1 if request.flags & CommandFlag.REQ_ONE else MAX_EXTENTS
     found: list[list[int]] = []
     offset = request.offset

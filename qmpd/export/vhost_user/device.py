@@ -1,7 +1,7 @@
 """A vhost-user back-end for one client: what each message does, and what a kick starts.
 
-Answers, and what ends a connection, are those of QEMU's libvhost-user; where it would crash on a
-client's nonsense, the client's connection ends instead.
+Answers, and the errors that end a connection, are those of QEMU's libvhost-user.  Where that would
+crash on invalid input, the connection ends instead.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 class VhostUserDevice:
     """The state of one connection.
 
-    :param blk: the device it is about
+    :param blk: the device
     :param report: takes complaints about the client
     """
 
@@ -59,7 +59,7 @@ class VhostUserDevice:
         """Whether the client has broken the protocol: nothing more is read from it."""
 
     def handle(self, message: Message) -> Message | None:
-        """Do what a message says; returns the answer if there is to be one."""
+        """Handle a message; returns the reply if there is one (``vu_process_message``)."""
         reply = None
         handler = _HANDLERS.get(message.request)
         try:
@@ -75,7 +75,7 @@ class VhostUserDevice:
         return reply
 
     def close(self) -> None:
-        """Give back memory and descriptors; no request is under way any more."""
+        """Release memory and descriptors, when all requests have ended."""
         for queue in self._queues.values():
             queue.unbind()
             self._drop_kick(queue)
@@ -86,12 +86,12 @@ class VhostUserDevice:
         self._request_fd = None
 
     def stop(self) -> None:
-        """Take no more requests."""
+        """Stop taking requests from the queues."""
         for queue in self._queues.values():
             self._drop_kick(queue)
 
     def config_changed(self) -> None:
-        """Tell the client, if it wants to know, that the configuration is another one."""
+        """Tell the client that the configuration has changed, if it wants such messages."""
         if self._request_fd is not None:
             try:
                 os.write(self._request_fd, Message(CONFIG_CHANGE).encode())
@@ -109,7 +109,7 @@ class VhostUserDevice:
         self._report("vu_panic: disconnect")
 
     def _nothing(self, _: Message) -> None:
-        """Owners have no meaning, and queues are served once they are kicked."""
+        """SET_OWNER, RESET_OWNER and the like need no action here."""
 
     def _get_features(self, message: Message) -> Message:
         return message.reply(U64.pack(self._blk.features))
@@ -303,7 +303,7 @@ class VhostUserDevice:
             self._process(queue)
 
     def _process(self, queue: Virtqueue) -> None:
-        """Start the requests there are, as many at a time as the queue has entries."""
+        """Start the requests in a queue, at most as many at a time as it has entries."""
         try:
             self._memory.check()
             for _ in range(max(queue.size, 1)):
@@ -380,7 +380,7 @@ _HANDLERS: Final = MappingProxyType[int, _Handler](
         Request.REM_MEM_REG: VhostUserDevice._rem_mem_reg,
     }
 )
-"""What each message does.  Messages of features that are not offered are not known."""
+"""The handlers of messages; those of features that are not offered are unknown."""
 
 
 MakeDevice = Callable[["Link"], VhostUserDevice]

@@ -37,7 +37,7 @@ class _TellsOfSizes(BlockDevOps):
 class VhostUserBlkExport(BlockExport):
     """A node behind a socket to which one client at a time can connect.
 
-    :param listener: what listens there
+    :param listener: listens for the client
     """
 
     export_type: ClassVar[str] = "vhost-user-blk"
@@ -68,10 +68,10 @@ def create_vhost_user(
 ) -> VhostUserBlkExport:
     """An export of type vhost-user-blk, listening.
 
-    :param backend: what it is read and written by
+    :param backend: the backend that it reads and writes
     :param options: BlockExportOptions of this type, plain JSON values
     :raises GenericError: QEMU's texts
-    :raises NotServed: the machine's process listens for nobody
+    :raises NotServed: the machine's host does not listen
     """
     block_size = options.get("logical-block-size", MIN_BLOCK)
     check_block_size(block_size)
@@ -90,9 +90,9 @@ def create_vhost_user(
 
 
 def check_block_size(size: int) -> None:
-    """Whether a logical block may have this size; 0 passes, as in QEMU.
+    """Check the size of a logical block; 0 is accepted (``check_block_size``).
 
-    :raises GenericError: it is no power of two, too small or too large
+    :raises GenericError: it is not a power of two, or too small or too large
     """
     if size & (size - 1) or (size and not MIN_BLOCK <= size <= MAX_BLOCK):
         raise GenericError(

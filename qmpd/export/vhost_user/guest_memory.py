@@ -1,8 +1,7 @@
-"""The memory of a vhost-user front-end, as far as it shares it.
+"""The memory that a vhost-user front-end shares.
 
-The client may do to its files what it likes: nothing outside of the regions is touched, and a
-file that got shorter than its region is noticed before it is used again, for to touch what is
-behind its end would kill the process.
+The client may do anything to its files, even truncate them; access beyond the end of a file would
+kill the process, so the length is checked before each use.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ PAGE: Final = 4096
 class Region:
     """An area of guest memory.
 
-    `start` is its guest address, `user` its address in the client, `position` where it begins
-    in `map`, `needed` how long the file has to be, 0 for a device.
+    `start` is its guest address, `user` its address in the client, `position` its offset in `map`,
+    and `needed` the length that the file must have, 0 for a device.
     """
 
     start: int
@@ -39,11 +38,11 @@ class Region:
 
     @property
     def end(self) -> int:
-        """The first guest address behind it."""
+        """The guest address after its end."""
         return self.start + self.size
 
     def check(self) -> None:
-        """Whether its file is still there in full length.
+        """Check that its file is still long enough.
 
         :raises Panic: it is not
         """
@@ -52,7 +51,7 @@ class Region:
 
 
 def _map(fd: int, size: int, offset: int) -> tuple[mmap.mmap, int]:
-    """A mapping, and the place in it of what is at `offset` in the file."""
+    """Map a file; returns the mapping and the position of `offset` in it."""
     if not size or offset % mmap.PAGESIZE:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     try:
@@ -65,14 +64,14 @@ def _map(fd: int, size: int, offset: int) -> tuple[mmap.mmap, int]:
 
 
 class GuestMemory:
-    """The regions that a client has told of."""
+    """The regions of memory that a client shares."""
 
     def __init__(self) -> None:
         self._regions: list[Region] = []
         self._fence = threading.Lock()
         self.log: DirtyLog | None = None
         self.log_fd: int | None = None
-        """Told of every change of the log."""
+        """An eventfd that is signalled for every change of the log."""
 
     def add(self, region: tuple[int, int, int, int], fd: int) -> None:
         """Map a region.
@@ -100,9 +99,9 @@ class GuestMemory:
         self._regions.append(Region(start, size, user, mapping, position, needed))
 
     def remove(self, start: int, size: int, user: int) -> None:
-        """Take a region away; nothing of it is in use.
+        """Unmap a region, which is not in use.
 
-        :raises Panic: there is none like that
+        :raises Panic: there is no such region
         """
         wanted = (start, size, user)
         found = [one for one in self._regions if (one.start, one.size, one.user) == wanted]
@@ -113,12 +112,12 @@ class GuestMemory:
             region.map.close()
 
     def clear(self) -> None:
-        """Take all regions away."""
+        """Unmap all regions."""
         while self._regions:
             self._regions.pop().map.close()
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release everything."""
         self.clear()
         if self.log is not None:
             self.log.close()
@@ -128,7 +127,7 @@ class GuestMemory:
             self.log_fd = None
 
     def check(self) -> None:
-        """Whether all regions are still there.
+        """Check that all files are still long enough.
 
         :raises Panic: one is not
         """
@@ -136,14 +135,14 @@ class GuestMemory:
             region.check()
 
     def fence(self) -> None:
-        """Let what was written be seen before what is read from now on: a lock does that."""
+        """A memory barrier, by taking a lock: earlier writes are visible before later reads."""
         with self._fence:
             pass
 
     def at_user_address(self, user: int, length: int = 1) -> memoryview:
-        """What is at an address of the client, within one region.
+        """A view of memory at an address of the client, within one region.
 
-        :raises Panic: it is not all there
+        :raises Panic: the area is not within a region
         """
         for region in self._regions:
             begin = user - region.user
@@ -155,7 +154,7 @@ class GuestMemory:
     def pieces(self, address: int, length: int) -> Iterator[tuple[Region, int, int]]:
         """The parts of an area of guest addresses: region, place in its map, and length.
 
-        :raises Panic: some of it is nowhere, or no longer there
+        :raises Panic: some of it is in no region, or its file was truncated
         """
         while length:
             for region in self._regions:
@@ -169,9 +168,9 @@ class GuestMemory:
             address, length = address + size, length - size
 
     def read(self, address: int, length: int) -> bytes:
-        """Bytes of the guest.
+        """Read guest memory.
 
-        :raises Panic: some are nowhere
+        :raises Panic: some of it is in no region
         """
         parts = [
             region.map[place : place + size] for region, place, size in self.pieces(address, length)
@@ -179,9 +178,9 @@ class GuestMemory:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def write(self, address: int, data: bytes | memoryview) -> None:
-        """Change bytes of the guest.
+        """Write guest memory.
 
-        :raises Panic: some are nowhere
+        :raises Panic: some of it is in no region
         """
         self.mark(address, len(data))
         done = 0
@@ -190,9 +189,9 @@ class GuestMemory:
             done += size
 
     def mark(self, address: int, length: int) -> None:
-        """Note in the log, if there is one, that guest memory was written.
+        """Mark guest memory as written in the log, if there is one.
 
-        :raises Panic: the log does not reach that far, or cannot be told of
+        :raises Panic: the log is too short, or its eventfd cannot be signalled
         """
         if self.log is not None and self.log.mark(address, length) and self.log_fd is not None:
             try:
@@ -204,7 +203,7 @@ class GuestMemory:
 
 
 class DirtyLog:
-    """A map of the pages that were written, for migration: one bit a page.
+    """A bitmap of the pages that were written, for migration: one bit a page.
 
     :param fd: its file
     :raises OSError: it cannot be mapped
@@ -219,9 +218,9 @@ class DirtyLog:
         """Whether the client has the feature on: only then is anything logged."""
 
     def mark(self, address: int, length: int) -> bool:
-        """Mark an area as written; returns whether that was done.
+        """Mark an area as written; returns whether logging is enabled.
 
-        :raises Panic: the log does not reach that far
+        :raises Panic: the log is too short
         """
         if not self.enabled or not length:
             return False
@@ -233,5 +232,5 @@ class DirtyLog:
         return True
 
     def close(self) -> None:
-        """Give it back."""
+        """Unmap it."""
         self._map.close()

@@ -12,14 +12,14 @@ class Link(Protocol):
     def watch(self, fd: int, callback: Callable[[], None]) -> None:
         """Call `callback` whenever `fd` can be read.
 
-        :raises OSError: it cannot be waited for
+        :raises OSError: the descriptor cannot be polled
         """
 
     def unwatch(self, fd: int) -> None:
         """Stop watching `fd`."""
 
     def later(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when others have had their turn."""
+        """Call `callback` after other callbacks that are ready."""
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a request; the connection outlives it."""

@@ -39,11 +39,11 @@ MAX_SLOTS: Final = 509
 
 QUEUE_MASK: Final = 0xFF
 NO_FD: Final = 0x100
-"""What a message with a queue's descriptor says: the queue, and whether there is none."""
+"""Flag in the payload of a message with a queue's descriptor: there is no descriptor."""
 
 
 class Request(IntEnum):
-    """Messages of the front-end: those that QEMU's own back-end for disks has a use for."""
+    """Messages of the front-end that QEMU's back-end for disks handles."""
 
     NONE = 0
     GET_FEATURES = 1
@@ -77,7 +77,7 @@ CONFIG_CHANGE: Final = 2
 
 
 class Feature(IntFlag):
-    """Features that are not a device's own: of virtqueues and of vhost."""
+    """Features of virtqueues and of vhost, which do not depend on the device."""
 
     NOTIFY_ON_EMPTY = 1 << 24
     LOG_ALL = 1 << 26
@@ -95,7 +95,7 @@ QUEUE_FEATURES: Final = (
     | Feature.PROTOCOL_FEATURES
     | Feature.VERSION_1
 )
-"""What every back-end of QEMU offers."""
+"""Features that every back-end of QEMU offers."""
 
 
 class ProtocolFeature(IntFlag):
@@ -122,19 +122,19 @@ OFFERED: Final = (
     | ProtocolFeature.HOST_NOTIFIER
     | ProtocolFeature.CONFIGURE_MEM_SLOTS
 )
-"""What QEMU's back-end offers for disks, but for PAGEFAULT (postcopy migration), which it has
-where userfaultfd may be used."""
+"""Features that QEMU's back-end offers for disks, without PAGEFAULT (postcopy migration), which
+depends on userfaultfd."""
 
 
 class Panic(Exception):
-    """The front-end broke the protocol, and its connection ends; QEMU's text for people."""
+    """The front-end broke the protocol, and its connection ends; the text is QEMU's."""
 
 
 @dataclass(slots=True)
 class Message:
     """A message.
 
-    :param fds: descriptors that came or go with it; those that nobody takes are closed
+    :param fds: its descriptors; those that are not taken are closed
     """
 
     request: int
@@ -143,12 +143,12 @@ class Message:
     fds: list[int] = field(default_factory=list)
 
     def read(self, layout: struct.Struct, offset: int = 0) -> tuple[Any, ...]:
-        """Fields at `offset`; what a short payload lacks is zero, as in QEMU."""
+        """Fields at `offset` of the payload; the missing part of a short payload is zero."""
         part = self.payload[offset : offset + layout.size]
         return layout.unpack(part.ljust(layout.size, b"\0"))
 
     def take_fd(self) -> int:
-        """The first descriptor, which is the caller's from now on."""
+        """Take the first descriptor, which the caller then owns."""
         return self.fds.pop(0)
 
     def close_fds(self) -> None:
@@ -161,7 +161,7 @@ class Message:
         return Message(self.request, self.flags & ~VERSION_MASK | VERSION | REPLY, payload)
 
     def reply_number(self, value: int) -> Message:
-        """A number as the answer; of the flags nothing is kept."""
+        """A reply with a number, without the flags of the request."""
         return Message(self.request, VERSION | REPLY, U64.pack(value))
 
     def encode(self) -> bytes:

@@ -1,6 +1,6 @@
 """A virtio block device on a block backend: its configuration and its requests (virtio 1.2, 5.2).
 
-What it refuses, and with which status, is what QEMU's virtio-blk handler of exports does.
+Which requests it refuses, and with which status, follows block/export/virtio-blk-handler.c.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_REQUEST: Final = REQUEST_MAX_BYTES
 UNMAP: Final = 1
 """Flag of a zero write: it may unmap."""
 BARRIER: Final = 1 << 31
-"""Bit of a request's type that means nothing any more."""
+"""Bit of a request's type that is ignored (VIRTIO_BLK_T_BARRIER)."""
 
 _HEADER: Final = struct.Struct("<IIQ")
 """Type, priority, sector."""
@@ -35,7 +35,7 @@ _RANGE: Final = struct.Struct("<QII")
 """Sector, number of sectors, flags."""
 _CONFIG: Final = struct.Struct("<QIIHBBIBBHIBxHIIIIIBxxx36x")
 WCE_OFFSET: Final = 32
-"""Where in the configuration it says whether the write cache is on."""
+"""Offset in the configuration space of the byte that enables the write cache."""
 
 
 class BlockFeature(IntFlag):
@@ -77,13 +77,13 @@ CHANGING: Final = frozenset({RequestType.OUT, RequestType.DISCARD, RequestType.W
 
 
 class Malformed(Exception):
-    """A request that nothing can be said to: it has no room for a header or a status."""
+    """A request too short for a header or a status byte: it cannot be answered."""
 
 
 class VirtioBlk:
     """A device.
 
-    :param backend: what it reads and writes
+    :param backend: the backend that it reads and writes
     :param block_size: bytes of a logical block
     :param queues: how many queues for requests it has
     """
@@ -99,7 +99,7 @@ class VirtioBlk:
 
     @property
     def features(self) -> int:
-        """The features that it offers, those of its queues included."""
+        """The features that it offers, including those of its queues."""
         features = (
             BlockFeature.SIZE_MAX
             | BlockFeature.SEG_MAX
@@ -125,17 +125,17 @@ class VirtioBlk:
         )
 
     def set_wce(self, value: int) -> None:
-        """Switch the write cache: without it a write is stable when it is done."""
+        """Enable or disable the write cache; without it, a write is stable when it completes."""
         self._wce = value
         self._backend.enable_write_cache = bool(value)
 
     async def process(self, memory: GuestMemory, element: Element) -> int:
-        """Do a request; returns the bytes that a driver is told were written.
+        """Do a request; returns the number of bytes written to the driver's buffers.
 
         :param memory: of the driver
         :param element: the request: header and data, then data and status
         :raises Malformed: there is no header, or no status
-        :raises Panic: the memory is no longer there
+        :raises Panic: the memory was taken away
         """
         if not element.readable or not element.writable:
             raise Malformed("virtio-blk request missing headers")
@@ -210,7 +210,7 @@ class VirtioBlk:
 
 
 def _gather(memory: GuestMemory, buffers: list[tuple[int, int]], skip: int, length: int) -> bytes:
-    """Bytes of buffers, put together."""
+    """The concatenated bytes of buffers."""
     parts = []
     for address, size in buffers:
         if skip >= size:
@@ -225,7 +225,7 @@ def _gather(memory: GuestMemory, buffers: list[tuple[int, int]], skip: int, leng
 
 
 def _scatter(memory: GuestMemory, element: Element, data: bytes) -> None:
-    """Put bytes into the buffers that may be written, in front of the status."""
+    """Write bytes into the writable buffers, before the status byte."""
     view = memoryview(data)
     for address, size in element.writable:
         if not view:

@@ -28,7 +28,7 @@ MAX_SIZE: Final = 1 << 15
 
 
 def _swap(value: int) -> int:
-    """A 16 bit number between the ring's byte order and the host's."""
+    """Convert a 16-bit number between the byte order of the ring and of the host."""
     if sys.byteorder == "little":
         return value
     return (value & 0xFF) << 8 | value >> 8
@@ -36,7 +36,7 @@ def _swap(value: int) -> int:
 
 @dataclass(slots=True)
 class Element:
-    """A chain of buffers, as guest addresses with lengths: first those the device reads."""
+    """A chain of buffers, guest addresses with lengths: readable ones first."""
 
     head: int
     readable: list[tuple[int, int]]
@@ -46,7 +46,7 @@ class Element:
 class _Rings:
     """The shared memory of a queue.
 
-    Indices are read and written as whole 16 bit numbers, which the other side relies on.
+    Indices are accessed as whole 16-bit numbers, because the driver relies on atomic access.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class _Rings:
         self.available16 = self._available.cast("H")
 
     def release(self) -> None:
-        """Let go of the memory."""
+        """Release the memory."""
         for view in (self.used16, self.used, self._used, self.available16, self._available):
             view.release()
         self.desc.release()
@@ -69,7 +69,7 @@ class _Rings:
 class Virtqueue:
     """A queue.
 
-    :param memory: where its rings and buffers are
+    :param memory: the memory with its rings and buffers
     """
 
     def __init__(self, memory: GuestMemory) -> None:
@@ -101,7 +101,7 @@ class Virtqueue:
     def set_addresses(self, desc: int, used: int, available: int, log: int) -> None:
         """Set user addresses of the rings.
 
-        :param log: what writes to the used ring are logged as, a guest address
+        :param log: the guest address that writes to the used ring are logged at
 
         :raises Panic: they are not in the client's memory
         """
@@ -115,15 +115,15 @@ class Virtqueue:
         self._signalled = None
 
     def unbind(self) -> None:
-        """Let go of the memory, until the queue is used again."""
+        """Release the memory until the queue is used again."""
         if self._rings is not None:
             self._rings.release()
             self._rings = None
 
     def _bound(self) -> _Rings | None:
-        """The rings; None before the client has told of them.
+        """The rings; None before the client has set their addresses.
 
-        :raises Panic: they are not all in the client's memory
+        :raises Panic: they are not in the client's memory
         """
         if self._rings is None and self._addresses is not None:
             if not 0 < self._size <= MAX_SIZE:
@@ -193,7 +193,7 @@ class Virtqueue:
     def _add(
         self, element: Element, address: int, length: int, into: list[tuple[int, int]] | None
     ) -> None:
-        """Add a buffer, cut where the client's regions are."""
+        """Add a buffer, split at the boundaries of the client's regions."""
         if not length:
             raise Panic("virtio: zero sized buffers are not allowed")
         parts = element.readable if into is None else into
@@ -204,10 +204,10 @@ class Virtqueue:
             address += size
 
     def push(self, element: Element, length: int) -> None:
-        """Give a chain back to the driver.
+        """Return a chain to the driver.
 
         :param length: bytes that were written to it
-        :raises Panic: the rings are no longer there
+        :raises Panic: the memory of the rings was taken away
         """
         self._in_use -= 1
         rings = self._bound()
@@ -225,7 +225,7 @@ class Virtqueue:
         self._memory.mark(self._log_address + 2, 2)
 
     def wants_call(self, features: int) -> bool:
-        """Whether the driver is to be told of the chains that were given back."""
+        """Whether the driver wants a notification about the chains that were returned."""
         rings = self._bound()
         if rings is None:
             return False

@@ -1,4 +1,4 @@
-"""Properties of devices as device_add, qom-get and qom-set reach them."""
+"""Properties of devices, as device_add, qom-get and qom-set access them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMON: Final = ("type", "parent_bus", "realized", "hotplugged", "hotpluggable")
 
 
 def _owner(device: Device, name: str) -> Device:
-    """The part of `device` that has property `name`: what stands in front passes it on."""
+    """The part of `device` that has property `name`: a PCI proxy passes it to the device behind."""
     behind = device.behind
     if behind is not None and name not in COMMON and name in behind.properties:
         return behind
@@ -74,7 +74,7 @@ def _set_boot_index(device: Device, index: int, tree: Devices) -> None:
 
 
 def _link(name: str, type_name: str, value: str, tree: Devices) -> str:
-    """The path of the object that a link is to lead to; "" for none.
+    """The path of the object that a link points to; "" for none.
 
     :raises QmpError: there is no such object, or it is of another type
     """
@@ -92,9 +92,9 @@ def _link(name: str, type_name: str, value: str, tree: Devices) -> str:
 
 
 def get_property(device: Device, name: str) -> Any:
-    """What a property says.
+    """The value of a property.
 
-    :raises GenericError: there is none of this name, or it cannot be read
+    :raises GenericError: there is no such property, or it cannot be read
     :raises NotServed: qmpd does not keep it
     """
     device = _owner(device, name)

@@ -69,7 +69,7 @@ ORDER: Final = {
 
 @dataclass(frozen=True)
 class Board:
-    """What a machine is made of.
+    """The hardware that a machine has from the start.
 
     :param type: none, pc or q35
     :param model: full name of the machine type
@@ -87,7 +87,7 @@ class Board:
     hpet: bool = True
 
     def numbers(self, ide: int, floppies: int) -> dict[str, int]:
-        """The numbers that devices have in ``/machine/unattached``, of several the first's.
+        """Numbers of devices in ``/machine/unattached``; for several devices, that of the first.
 
         :param ide: how many drives there are on its IDE buses
         :param floppies: how many floppy drives
@@ -111,7 +111,7 @@ class Board:
 
 
 def build(board: Board, ide: int, floppies: int) -> Bus:
-    """The buses that a board has from the start: the root of them.
+    """Build the buses of a board; returns the main system bus, the root of all.
 
     :param ide: how many drives it gets on its IDE buses
     :param floppies: how many floppy drives

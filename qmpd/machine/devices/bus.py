@@ -10,7 +10,7 @@ from qmpd.machine.devices.kinds import ALIASES
 
 
 def buses_below(start: Bus) -> Iterator[Bus]:
-    """`start` and all buses below it, newer ones before older ones."""
+    """`start` and all buses below it, depth first, newer ones before older ones."""
     yield start
     for device in start.devices:
         for bus in device.buses:
@@ -37,7 +37,7 @@ def find_bus(start: Bus, name: str | None, kind: str | None = None) -> Bus | Non
 
 
 def bus_at(root: Bus, path: str) -> Bus:
-    """The bus that `bus=` means: names of buses and of devices on them in turn.
+    """The bus at a path of names of buses and devices in turn (``qbus_find``).
 
     :raises QmpError: there is none, or it is full
     """
@@ -67,7 +67,7 @@ def _device_on(bus: Bus, name: str) -> Device | BoardDevice:
 
 
 def _below(name: str, device: Device | BoardDevice, parts: list[str]) -> Bus:
-    """The bus of device `name` that comes next in a path; its only one where the path ends."""
+    """The bus of device `name` that the path continues with, or its only one at the end."""
     if parts:
         wanted = parts.pop(0)
         found = next((bus for bus in device.buses if bus.name == wanted), None)

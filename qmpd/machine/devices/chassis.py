@@ -17,7 +17,7 @@ class Chassis(Protocol):
 
     @property
     def graph(self) -> Graph:
-        """The nodes and backends, and by them events and the loop."""
+        """The nodes and backends, and the machine's services."""
 
     @property
     def objects(self) -> ObjectContainer:
@@ -29,7 +29,7 @@ class Chassis(Protocol):
 
     @property
     def cpus(self) -> int:
-        """How many CPUs there are: devices have as many queues."""
+        """Number of CPUs; virtio devices have as many queues by default."""
 
     def stop_for_io_error(self) -> None:
         """Pause the guest until `cont`."""
@@ -43,10 +43,10 @@ class Devices(Protocol):
         """The machine that they are in."""
 
     def __iter__(self) -> Iterator[Device]:
-        """Those that were asked for, and those that the board has made for drives."""
+        """The devices that were plugged in, and those that the board made for drives."""
 
     def parts(self) -> Iterator[Device]:
-        """The same with all that they are made of."""
+        """All devices, with the parts that they are made of."""
 
     def bus_name(self, stem: str) -> str:
         """The name of a new bus whose device has no id: ``STEM.0``, ``STEM.1``, ..."""

@@ -1,7 +1,8 @@
-"""Devices and buses: what stands between a guest and a block backend, as data.
+"""Devices and buses as data: what stands between a guest and a block backend.
 
-What happens to them is elsewhere: `bus` finds buses, `access` reads and sets properties, `realize`
-builds devices, `drives` gives them backends, `guest_io` does requests, `tree` holds them all.
+The code that works on them is elsewhere: `bus` finds buses, `access` reads and sets properties,
+`realize` builds devices, `drives` gives them backends, `guest_io` does requests, and `tree` holds
+them all.
 """
 
 from __future__ import annotations
@@ -103,16 +104,16 @@ class Device:
     tables: DeviceTables
     hotplugged: bool = False
     values: dict[str, Any] = field(default_factory=dict)
-    """The properties that were set, and those that were settled when it was plugged in."""
+    """Values of properties that were set, or determined when the device was realized."""
     realized: bool = False
     bus: Bus | None = None
     buses: NewestFirst[Bus] = field(default_factory=NewestFirst)
     """The buses that it brings."""
     behind: Device | None = None
-    """The device proper, where this one only stands in front."""
+    """The virtio device behind a PCI proxy, where this device is one."""
     backend: BlockBackend | None = None
     owns_backend: bool = False
-    """Whether the backend goes with it."""
+    """Whether the backend was made for the device, and ends with it."""
     unplugging: bool = False
     """Whether the guest has been asked to let go of it."""
     held: list[Waiter] = field(default_factory=list)
@@ -147,7 +148,7 @@ class Device:
 
     @property
     def parts(self) -> Iterator[Device]:
-        """Itself and all that it is made of."""
+        """The device and the parts that it is made of."""
         yield self
         if self.behind is not None:
             yield self.behind
@@ -157,7 +158,7 @@ class Device:
 
     @property
     def disk(self) -> Device:
-        """The part of it that has the block backend: where a guest reads and writes."""
+        """The part that has the block backend."""
         return next((part for part in self.parts if part.backend is not None), self)
 
     @property
@@ -171,7 +172,7 @@ class Device:
         return self.kind.removable or bool(self.values.get("removable"))
 
     def get(self, name: str, default: Any = None) -> Any:
-        """What a property of its own says; `default` where it has none of this name."""
+        """The value of one of its own properties; `default` if it has no such property."""
         if name in self.values:
             return self.values[name]
         known = self.properties.get(name)

@@ -1,4 +1,4 @@
-"""What a device does with its block backend: property `drive`, permissions, giving it back."""
+"""Block backends of devices: property `drive`, permissions, options and release."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def drive_name(device: Device) -> str:
-    """What property `drive` says: the name of the backend, else of the node."""
+    """The value of property `drive`: the name of the backend, else of the node."""
     backend = device.backend
     if backend is None:
         return ""
@@ -27,7 +27,7 @@ def drive_name(device: Device) -> str:
 
 
 def set_drive(device: Device, drive: str, graph: Graph) -> None:
-    """Set property `drive`: of a device that is there, another node replaces the medium.
+    """Set property `drive` (``set_drive_helper``); for a realized device, replace the medium.
 
     :raises GenericError: there is no such backend or node, it is taken, or its parents object
     """
@@ -57,13 +57,13 @@ def _find(device: Device, drive: str, graph: Graph) -> BlockBackend:
 
 
 def take(device: Device, backend: BlockBackend) -> None:
-    """Have `backend` for the device's drive."""
+    """Make `backend` the device's drive."""
     device.backend = backend
     backend.attach_device(device.attached_name)
 
 
 def take_empty(device: Device, graph: Graph) -> BlockBackend:
-    """Have an empty drive of the device's own."""
+    """Give the device an empty drive of its own."""
     device.owns_backend = True
     backend = BlockBackend(graph, "", read_only=True)
     take(device, backend)
@@ -89,9 +89,9 @@ def _replace(backend: BlockBackend, drive: str) -> None:
 
 
 def require_drive(device: Device, text: str = "drive property not set") -> BlockBackend:
-    """The backend.
+    """The device's backend.
 
-    :raises GenericError: none was given
+    :raises GenericError: it has none
     """
     if device.backend is None:
         raise GenericError(text)
@@ -108,7 +108,7 @@ def require_medium(backend: BlockBackend) -> None:
 
 
 def is_read_only(backend: BlockBackend) -> bool:
-    """Whether a guest cannot write: what is put into an empty drive later counts there."""
+    """Whether the medium is read-only; for an empty drive, whether the next one will be."""
     return backend.read_only if backend.node is None else backend.node.read_only
 
 
@@ -140,7 +140,7 @@ def apply_backend_options(
 
 
 def put_to_use(device: Device, backend: BlockBackend, *, read_only: bool, resizable: bool) -> None:
-    """Let the device work with its backend.
+    """Connect a device that is being realized with its backend.
 
     :param resizable: whether others may resize the medium
     :raises GenericError: the medium's other users object, or it is read-only
@@ -199,7 +199,7 @@ class FloppyOps(DiskOps):
 
 
 def give_back(device: Device) -> None:
-    """Give up the backend of a device that could not be built."""
+    """Release the backend of a device that could not be realized."""
     backend, device.backend = device.backend, None
     if backend is None:
         return
@@ -215,7 +215,7 @@ def give_back(device: Device) -> None:
 
 
 async def release(device: Device) -> None:
-    """Give up the backend of a device that is gone, and close it where it goes with it."""
+    """Release the backend of an unplugged device, and close it if it ends with the device."""
     backend, device.backend = device.backend, None
     if backend is None:
         return

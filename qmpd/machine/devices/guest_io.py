@@ -25,10 +25,10 @@ async def guest_request(
     length: int,
     request: Callable[[BlockBackend], Coroutine[Any, Any, T]],
 ) -> T | None:
-    """Do a request of the guest; one that fails is reported, ignored, or done again at `cont`.
+    """Do a request of the guest; if it fails, report it, ignore it, or retry it at `cont`.
 
     :param device: the disk
-    :param kind: what it is counted as: rd, wr, flush or unmap
+    :param kind: how it is accounted: rd, wr, flush or unmap
     :param length: bytes
     :param request: makes the coroutine that does it
     :returns: its result; None for a failure that is ignored
@@ -70,7 +70,7 @@ def _report(device: Device, backend: BlockBackend, operation: str, action: str, 
 
 
 def _error_action(backend: BlockBackend, operation: str, code: int) -> str:
-    """What becomes of a failed request (``blk_get_error_action``): report, ignore or stop.
+    """How a failed request is handled (``blk_get_error_action``): report, ignore or stop.
 
     :param code: errno of the failure
     """
@@ -81,7 +81,7 @@ def _error_action(backend: BlockBackend, operation: str, code: int) -> str:
 
 
 def resume(device: Device) -> None:
-    """The guest runs again: do what was held once more."""
+    """Retry the requests that waited for the guest to run again."""
     held, device.held = device.held, []
     for waiter in held:
         waiter.wake()

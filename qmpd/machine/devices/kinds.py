@@ -1,4 +1,4 @@
-"""The device models that qmpd has: where they go and what they are made of."""
+"""The device models that qmpd has, and how they differ."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class Kind:
 
     :param name: its name
     :param bus: the type of bus it goes on
-    :param behind: the model of the device proper, which it stands in front of
-    :param is_cd: whether it is for media that it never writes
+    :param behind: for a virtio PCI proxy, the model of the virtio device behind it
+    :param is_cd: whether it is a CD-ROM drive, which never writes
     :param removable: whether its medium can always be taken out
     :param has_tray: whether a removable medium lies in a tray
-    :param keeps_io_status: whether it tells that a request failed for which the guest was stopped
-    :param tells_its_end: whether there is an event when it has been unplugged
-    :param keeps_drive: whether the drive of a ``-drive`` is left behind when it is unplugged
-    :param makes_disk: whether it makes a SCSI disk for its drive, which is a part of it
-    :param late_properties: properties that QOM lists after those of its class
-    :param links_host: whether it has a link to itself, as the host controller of a bridge has
-    :param auto: what properties left to the device (``auto``) are settled to
+    :param keeps_io_status: whether query-block shows an io-status for it
+    :param tells_its_end: whether DEVICE_DELETED is emitted when it has been unplugged
+    :param keeps_drive: whether a drive made by ``-drive`` remains when it is unplugged
+    :param makes_disk: whether it has a SCSI disk of its own for its drive
+    :param late_properties: properties of the instance, which QOM lists after those of the class
+    :param links_host: whether its link `host` points to itself
+    :param auto: the values of properties whose value ``auto`` leaves them to the device
     """
 
     name: str
@@ -43,7 +43,7 @@ class Kind:
 
     @property
     def asks_guest(self) -> bool:
-        """Whether it is unplugged by the guest, which qmpd's never does before a reset."""
+        """Whether unplugging needs the guest, which in qmpd only lets go at a reset."""
         return self.bus == "PCI"
 
 

@@ -15,7 +15,7 @@ FLOPPIES: Final = 2
 
 
 def take_pci_function(device: Device, bus: Bus) -> None:
-    """Settle slot and function of a PCI device.
+    """Determine slot and function of a PCI device (``do_pci_register_device``).
 
     :raises GenericError: there is no free one, or the one asked for is taken
     """
@@ -50,7 +50,7 @@ def _free_slot(name: str, taken: dict[int, Device | BoardDevice]) -> int:
 
 
 def _check_functions(device: Device, devfn: int, taken: dict[int, Device | BoardDevice]) -> None:
-    """A slot has several functions only where its first one says so."""
+    """Check that function 0 of a slot with several functions is marked as multifunction."""
     slot, function = divmod(devfn, 8)
     if function:
         first = taken.get(slot * 8)
@@ -68,7 +68,7 @@ def _check_functions(device: Device, devfn: int, taken: dict[int, Device | Board
 
 
 def take_scsi_address(device: Device, bus: Bus) -> None:
-    """Settle channel, target and unit of a SCSI device.
+    """Determine channel, target and unit of a SCSI device (``scsi_bus_check_address``).
 
     :raises GenericError: there is no such address, or it is taken
     """
@@ -107,7 +107,7 @@ def _minus_one(value: int) -> int:
 
 
 def take_ide_unit(device: Device, bus: Bus) -> None:
-    """Settle whether a drive is master or slave.
+    """Determine whether an IDE drive is master or slave.
 
     :raises GenericError: there is no such unit, or it is taken
     """
@@ -123,7 +123,7 @@ def take_ide_unit(device: Device, bus: Bus) -> None:
 
 
 def take_floppy_unit(device: Device, bus: Bus) -> None:
-    """Settle which of the two floppy drives it is.
+    """Determine the unit of a floppy drive.
 
     :raises GenericError: there is no such drive, or it is taken
     """

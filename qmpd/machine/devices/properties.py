@@ -25,7 +25,7 @@ DEFAULTS: Final = {
     "busnr": 0,
     "IOThreadVirtQueueMappingList": (),
 } | dict.fromkeys(UNSIGNED, 0)
-"""What properties without a default say; "" where the type is not here."""
+"""Values of properties without a default, by type; "" for other types."""
 
 POWERS_OF_TWO: Final = ("logical_block_size", "physical_block_size")
 LIMITED: Final = ("min_io_size", "opt_io_size", "discard_granularity")
@@ -40,11 +40,11 @@ _ADDRESS: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)(?:\.(?:0[xX])?([0-9a-fA-
 
 
 def read_property(model: str, name: str, type_name: str, value: Any, *, keyval: bool) -> Any:
-    """`value` as a property takes it.
+    """Convert `value` to the type of a property.
 
-    :param model: whose property it is
+    :param model: the device model, for messages
     :param value: a JSON value; where `keyval`, the text of a command line
-    :raises GenericError: it is not of the property's type
+    :raises GenericError: it does not have the property's type
     :raises NotServed: properties of this type cannot be set
     """
     if name == "addr":
@@ -67,9 +67,9 @@ def read_property(model: str, name: str, type_name: str, value: Any, *, keyval: 
 
 
 def read_text(name: str, value: Any) -> str:
-    """A value that has to be a string.
+    """Check that a value is a string.
 
-    :raises GenericError: it is not
+    :raises GenericError: it is not a string
     """
     if not isinstance(value, str):
         raise _wrong_type(name, "string")

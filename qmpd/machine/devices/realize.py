@@ -1,4 +1,4 @@
-"""Building devices once their properties are set: what each model checks, in QEMU's order."""
+"""Realizing devices: the checks of each model, in the order of its ``realize`` function."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from qmpd.machine.devices.chassis import Devices
 
 AUTO_QUEUES: Final = {"num-queues": 0xFFFF, "num_queues": UNSET}
-"""Numbers of queues that leave the number to the device."""
+"""Values of properties that leave the number of queues to the device."""
 
 MAX_QUEUES: Final = 1024
 _SMALL_DISK: Final = 4096
 
 
 def realize(device: Device, bus: Bus, tree: Devices) -> None:
-    """Build a device that is to go on `bus`; the bus is left as it is.
+    """Realize a device that is to be plugged into `bus`; the bus is not changed.
 
     :param tree: all devices of the machine
     :raises QmpError: QEMU's texts
@@ -49,7 +49,7 @@ def realize(device: Device, bus: Bus, tree: Devices) -> None:
 def _add_bus(
     device: Device, tree: Devices, kind: str, stem: str, owner_id: str | None, **more: Any
 ) -> Bus:
-    """Give a device a bus, named after it or else numbered among those of its type.
+    """Add a bus to a device, named after the device's id, or numbered if it has none.
 
     :param more: further attributes of the bus
     """
@@ -63,7 +63,7 @@ def _add_bus(
 
 
 def _put_in_front(device: Device, bus: Bus, cpus: int, queues: str, fixed: int) -> Device:
-    """Plug the device proper into the bus of the PCI function in front of it."""
+    """Plug a virtio device into the bus of its PCI proxy."""
     behind = device.behind
     assert behind is not None
     between = Bus("virtio-bus", "virtio-pci-bus", f"{device.path}/virtio-bus", capacity=1)
@@ -216,7 +216,7 @@ def _floppy(device: Device, bus: Bus, tree: Devices) -> None:
 
 
 def _usb_storage(device: Device, _: Bus, tree: Devices) -> None:
-    """Its drive goes to a SCSI disk that it makes on a bus of its own."""
+    """Realize a usb-storage, which passes its drive to a SCSI disk on a bus of its own."""
     backend = require_drive(device)
     given = dict(device.values)
     check_block_sizes(device)

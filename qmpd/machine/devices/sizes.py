@@ -1,4 +1,4 @@
-"""Sizes and geometry of block devices: what was given, and what is worked out for the rest."""
+"""Block sizes and geometry of disks: given by properties, or computed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from qmpd.machine.devices.device import Device
 
 UNSET: Final = 0xFFFFFFFF
-"""What a 32-bit property says that nobody has set: minus one."""
+"""The value of a 32-bit property that is not set: -1."""
 
 _GEOMETRY: Final = ("cyls", "heads", "secs")
 _UNITS_OF_16_BITS: Final = 0xFFFF
 
 
 def check_block_sizes(device: Device) -> None:
-    """Settle the sizes of blocks.
+    """Set and check the block sizes (``blkconf_blocksizes``).
 
-    :raises GenericError: they do not go together
+    :raises GenericError: they contradict each other
     """
     values = device.values
     logical = values.get("logical_block_size") or 512
@@ -40,7 +40,9 @@ def check_block_sizes(device: Device) -> None:
 
 
 def settle_geometry(device: Device, length: int, *limits: int) -> None:
-    """Settle cylinders, heads and sectors of a disk of `length` bytes.
+    """Set and check cylinders, heads and sectors of a disk (``blkconf_geometry``).
+
+    :param length: of the disk, in bytes
 
     :param limits: the largest number of each
     :raises GenericError: what was given is out of bounds

@@ -1,4 +1,4 @@
-"""All devices of a machine: plugging, unplugging, finding them."""
+"""All devices of a machine: plugging, unplugging and finding them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 UNPLUG_DELAY: Final = 50_000_000
 RESET_DELAY: Final = 5_000_000
-"""Nanoseconds until a device that needs no guest, or is let go at a reset, is gone."""
+"""Nanoseconds until an unplugged device is gone: without the guest, or at a reset."""
 
 
 class DeviceTree:
     """The devices of a machine.
 
     :param chassis: the machine
-    :param board: what it has from the start
+    :param board: its hardware from the start
     """
 
     def __init__(self, chassis: Chassis, board: Board) -> None:
@@ -60,7 +60,7 @@ class DeviceTree:
             yield from container.values()
 
     def parts(self) -> Iterator[Device]:
-        """All devices and what they are made of."""
+        """All devices, with the parts that they are made of."""
         for device in self:
             yield from device.parts
 
@@ -68,8 +68,8 @@ class DeviceTree:
         """The device called `name` (`find_device_state`).
 
         :param name: its path, the one below ``/machine/peripheral``, or its id
-        :raises GenericError: what is called so is not a device
-        :raises DeviceNotFound: nothing is called so
+        :raises GenericError: the path leads to something else than a device
+        :raises DeviceNotFound: there is nothing at the path
         """
         found = self.peripheral.get(name)
         if found is not None:
@@ -107,7 +107,7 @@ class DeviceTree:
     def add(self, options: Mapping[str, Any], *, keyval: bool = False) -> Device:
         """Command device_add, and -device.
 
-        :param options: driver, id, bus and properties: JSON, or texts where `keyval`
+        :param options: driver, id, bus and properties: JSON values, or strings if `keyval`
         :raises QmpError: QEMU's texts
         """
         kind, bus = self._place(_text(options, "driver"), _text(options, "bus"))
@@ -130,7 +130,7 @@ class DeviceTree:
         return device
 
     def lay_out(self, ide: int, floppies: int) -> dict[str, int]:
-        """Prepare the board for drives; returns the numbers that devices have, see `Board`.
+        """Prepare the board for drives; returns the numbers of devices (`Board.numbers`).
 
         :param ide: how many there are on its IDE buses
         :param floppies: how many floppy drives
@@ -139,7 +139,7 @@ class DeviceTree:
         return self.board.numbers(ide, floppies)
 
     def _container_of(self, device: Device) -> tuple[GHashTable[Device], str]:
-        """The container that a device is in, and its name there."""
+        """The container of the QOM tree that a device is in, and its name there."""
         parent, _, name = device.path.rpartition("/")
         if parent == UNATTACHED:
             return self.unattached, name
@@ -148,7 +148,7 @@ class DeviceTree:
     def add_for_drive(
         self, model: str, number: int, bus: str, unit: int, backend: BlockBackend
     ) -> None:
-        """Make the device that the board has for a drive.
+        """Make the board's device for a drive.
 
         :param number: its number in ``/machine/unattached``
         :raises QmpError: QEMU's texts
@@ -176,7 +176,7 @@ class DeviceTree:
         bus.devices.add(device)
 
     def _place(self, name: str | None, bus_path: str | None) -> tuple[Kind, Bus]:
-        """The model called `name`, and the bus for a device of it."""
+        """Find the model called `name`, and a bus for a device of it."""
         if name is None:
             raise GenericError("Parameter 'driver' is missing")
         kind = KINDS.get(ALIASES.get(name, name))
@@ -206,9 +206,9 @@ class DeviceTree:
     # Unplugging
 
     def remove(self, name: str) -> None:
-        """Command device_del: what needs a guest's consent waits for it.
+        """Command device_del; a PCI device waits for the guest to let go of it.
 
-        :raises QmpError: there is none, or its bus does not let it go
+        :raises QmpError: there is no such device, or its bus does not support hotplugging
         """
         device = self.find(name)
         if device.unplugging:
@@ -232,7 +232,7 @@ class DeviceTree:
         clock.call_later(delay, end)
 
     def _take_off(self, device: Device) -> None:
-        """Take a device, and with it those on its buses, out of the tree."""
+        """Remove a device, and those on its buses, from the tree."""
         for below in self._below(device):
             container, name = self._container_of(below)
             if container.get(name) is below:
@@ -241,7 +241,7 @@ class DeviceTree:
             device.bus.devices.remove(device)
 
     def _below(self, device: Device) -> list[Device]:
-        """All devices on the buses of `device`, the newest first, and then itself."""
+        """All devices on the buses of `device`, the newest first, and finally `device`."""
         found: list[Device] = []
         for bus in device.buses:
             for child in bus.plugged:
@@ -249,7 +249,7 @@ class DeviceTree:
         return [*found, device]
 
     async def _end(self, device: Device) -> None:
-        """Everything of a device is gone, which is said in events."""
+        """Release what a device and those on its buses hold, and emit DEVICE_DELETED."""
         for part in self._below(device):
             await drives.release(part)
             if part.kind.tells_its_end:
@@ -257,12 +257,12 @@ class DeviceTree:
                 self.chassis.graph.services.emit("DEVICE_DELETED", {**data, "path": part.path})
 
     async def unplug(self, device: Device) -> None:
-        """The guest lets go of a device: it is gone."""
+        """Remove a device that the guest has let go of."""
         self._take_off(device)
         await self._end(device)
 
     def reset(self) -> None:
-        """The machine is reset: what the guest was asked to let go of is gone, slot by slot."""
+        """Reset the machine: devices that were to be unplugged are removed, slot by slot."""
         for bus in list(buses_below(self.root)):
             asked = {device.devfn // 8 for device in bus.plugged if device.unplugging}
             for slot in sorted(asked):
@@ -276,6 +276,6 @@ _OWN: Final = ("driver", "id", "bus")
 
 
 def _text(options: Mapping[str, Any], name: str) -> str | None:
-    """A member that counts only where it is a string."""
+    """A member if it is a string, else None."""
     value = options.get(name)
     return value if isinstance(value, str) else None

@@ -25,13 +25,13 @@ MAX_FIRMWARE: Final = 8 << 20
 
 
 Drive = tuple["DriveInfo", "BlockBackend"]
-"""A drive as ``-drive`` has made it."""
+"""A drive: what ``-drive`` said, and the backend that it made."""
 
 
 def attach_drives(
     devices: DeviceTree, drives: Sequence[Drive], report: Callable[[str], None]
 ) -> None:
-    """Make the devices that the board has for `drives`.
+    """Make the board's devices for `drives`.
 
     :param report: takes complaints that come before the error that is raised
     :raises GenericError: with QEMU's text
@@ -64,7 +64,7 @@ def _at(drives: Sequence[Drive], interface: str, buses: int, units: int) -> list
 
 
 def _attach_flash(drives: Sequence[Drive], report: Callable[[str], None]) -> None:
-    """Have firmware in the flash of the board (``pc_system_flash_map``).
+    """Attach the firmware in the board's flash (``pc_system_flash_map``).
 
     :raises GenericError: it does not fit
     """
@@ -90,7 +90,7 @@ def _attach_flash(drives: Sequence[Drive], report: Callable[[str], None]) -> Non
 
 
 def orphan_complaints(drives: Sequence[Drive]) -> Iterator[tuple[str, str]]:
-    """What is wrong with the drives that the machine has no device for.
+    """Complaints about the drives that the machine has no device for.
 
     :returns: QEMU's text (``drive_check_orphaned``) and the option, for each of them
     """

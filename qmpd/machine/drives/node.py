@@ -1,4 +1,4 @@
-"""The node of a ``-drive``: what its file name and options mean, as QEMU's older syntax has it."""
+"""The node of a ``-drive``, from its file name and options (``bdrv_fill_options``)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from qmpd.profile import Profile
 
 Tree = dict[str, Any]
-"""Options of a node, its children's inside; all scalars are texts."""
+"""Options of a node, with those of its children inside; all scalars are strings."""
 
 SIZES: Final = frozenset(
     "size offset l2-cache-size l2-cache-entry-size refcount-cache-size cache-size align"
     " max-transfer opt-write-zero max-write-zero opt-discard max-discard prealloc-align"
     " prealloc-size".split(" ")
 )
-"""Options that take a unit behind the number."""
+"""Options that accept a unit after the number."""
 
 _MISSING: Final = {
     "file": 'A block device must be specified for "file"',
@@ -34,10 +34,10 @@ _MISSING: Final = {
     "children": "Number of provided children must be 1 or more",
     "throttle-group": "Please specify a throttle group",
 }
-"""What drivers themselves say of options that are not there."""
+"""Messages of drivers about options that are missing."""
 
 _SHOWN_THROUGH: Final = frozenset({"blkdebug", "throttle", "copy-on-read", "compress"})
-"""Drivers whose nodes hold the same bytes as what they stand on."""
+"""Drivers whose nodes have the same content as their child."""
 
 
 async def open_drive_node(
@@ -48,7 +48,7 @@ async def open_drive_node(
     :param profile: whose types the options have
     :param filename: what `file` says
     :param options: all others, by their dotted names
-    :param aio: how the file is to be read and written
+    :param aio: the asynchronous I/O of the file, as `aio` says
     :raises GenericError: with QEMU's text
     :raises QmpError: it cannot be opened
     """
@@ -67,7 +67,7 @@ def _unflatten(values: dict[str, str]) -> Tree:
 
 
 def _complete(graph: Graph, tree: Tree, filename: str | None) -> bool:
-    """Add driver and file to the options; returns whether the format is but a guess.
+    """Add driver and file to the options; returns whether the format was guessed.
 
     :raises QmpError: the options cannot be right
     """
@@ -107,7 +107,7 @@ def _json_options(filename: str) -> Tree:
 
 
 def _complete_file(graph: Graph, tree: Tree, filename: str | None) -> None:
-    """The same for the child `file`, which is where the data is."""
+    """Add the driver to the options of the child `file`."""
     driver = tree.get("driver")
     if filename is not None and filename.startswith("json:"):
         _complete(graph, tree, filename)
@@ -125,7 +125,7 @@ def _complete_file(graph: Graph, tree: Tree, filename: str | None) -> None:
 
 
 def _complete_protocol(graph: Graph, tree: Tree, filename: str | None) -> None:
-    """Give the file name to the protocol driver that is chosen already."""
+    """Add the file name to the options of a protocol driver."""
     driver = tree["driver"]
     image = tree.get("image")
     if isinstance(image, dict):
@@ -147,7 +147,7 @@ def _both_names() -> GenericError:
 
 
 def _guess_format(graph: Graph, file: Tree | str | None) -> str:
-    """The format of what is in a file."""
+    """Probe the format of a file."""
     while isinstance(file, dict) and file["driver"] in _SHOWN_THROUGH:
         file = file.get("image", file.get("file"))
     if not isinstance(file, dict) or file["driver"] != "file":
@@ -160,7 +160,7 @@ def _guess_format(graph: Graph, file: Tree | str | None) -> str:
 
 
 def _set_aio(tree: Tree, aio: str | None) -> None:
-    """Have `aio` for the files that the options name."""
+    """Set `aio` for the files among the options."""
     if aio is None:
         return
     if tree.get("driver") == "file":
@@ -174,9 +174,9 @@ def _set_aio(tree: Tree, aio: str | None) -> None:
 
 
 def _read(profile: Profile, tree: Tree) -> dict[str, Any]:
-    """The options as the schema has them.
+    """Convert the options to BlockdevOptions.
 
-    :raises GenericError: with the texts of the older options
+    :raises GenericError: with the texts that ``-drive`` has for wrong options
     """
     backing = tree.get("backing")
     if backing is not None and not find_driver(tree["driver"]).capabilities.backing:
@@ -194,7 +194,7 @@ def _read(profile: Profile, tree: Tree) -> dict[str, Any]:
 
 
 def _plain(tree: Any, name: str = "") -> Any:
-    """Texts as the schema's visitor reads them: sizes without a unit."""
+    """Strings as the keyval visitor reads them; sizes become numbers without a unit."""
     if isinstance(tree, dict):
         return {key: _plain(value, key) for key, value in tree.items()}
     if isinstance(tree, bool):
@@ -207,7 +207,7 @@ def _plain(tree: Any, name: str = "") -> Any:
 
 
 def _take_partial_backing(profile: Profile, tree: Tree) -> dict[str, Any] | None:
-    """Take options of the backing file that leave its driver and file to the image out of `tree`.
+    """Take the options of the backing file out of `tree` if they do not name its driver.
 
     :raises GenericError: they are malformed
     """
@@ -225,7 +225,7 @@ def _take_partial_backing(profile: Profile, tree: Tree) -> dict[str, Any] | None
 
 
 def _reworded(error: GenericError, tree: Tree) -> GenericError:
-    """What the older option says of what the schema refuses."""
+    """The error that ``-drive`` reports where the schema refuses an option."""
     text = error.desc
     if text.endswith("' is missing"):
         name = text.split("'")[1].rpartition(".")[2]
@@ -249,7 +249,7 @@ def _reworded(error: GenericError, tree: Tree) -> GenericError:
 
 
 def _keep_texts(node: Node, tree: Tree) -> None:
-    """Have the node shown with its options as they were written."""
+    """Keep the options as they were written, which query replies show."""
     strong = node.driver.shape.strong_options
     node.texts = {name: tree[name] for name in strong if isinstance(tree.get(name), str)}
     for name, edge in node.children.items():

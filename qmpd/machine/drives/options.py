@@ -1,4 +1,4 @@
-"""``-drive``: a node and the backend that a device or QMP finds it by."""
+"""``-drive``: a block backend, and the node in it (``drive_new``, ``blockdev_init``)."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ _THROTTLING: Final = {"throttling.group", *(f"throttling.{name}" for name in LIM
 
 @dataclass
 class Added:
-    """What making a drive has led to.
+    """A drive that was made, and what follows from it.
 
     :param device: model of the device that is to be made for it as if ``-device`` asked for it
-    :param disabled: what it was asked for and does not get
+    :param disabled: a warning about an option that was ignored
     """
 
     info: DriveInfo
@@ -106,7 +106,7 @@ _DEVICES: Final = {"virtio": "virtio-blk-pci", "xen": "xen-disk"}
 class Drives:
     """The drives of one machine, as ``-drive`` and HMP's drive_add make them.
 
-    A drive is a backend with a `DriveInfo`, and is gone with it.
+    A drive is a backend with a `DriveInfo`; it ends with the backend.
 
     :param profile: whose types their options have
     """
@@ -124,7 +124,7 @@ class Drives:
                 yield backend.drive_info, backend
 
     def find(self, interface: str, index: int) -> BlockBackend | None:
-        """The drive of this kind at a place that is told by one number."""
+        """The drive of an interface at an `index` (``drive_get_by_index``)."""
         bus, unit = self._split(interface, index)
         return self._at(interface, bus, unit)
 
@@ -140,7 +140,7 @@ class Drives:
         """Make the drive that `opts` describe (``drive_new``); nothing is left of one that fails.
 
         :param location: the option, as messages begin with it
-        :param is_default: whether nobody has asked for it
+        :param is_default: whether it is one of the machine's default drives
         :raises QmpError: with QEMU's text
         """
         values = _rename(opts)
@@ -186,7 +186,7 @@ class Drives:
     async def _open(
         self, backend: BlockBackend, values: dict[str, str], options: dict[str, str], added: Added
     ) -> None:
-        """Put the node that the options describe into the drive."""
+        """Open the node that the options describe, and insert it into the drive."""
         graph = self.graph
         read_only = options["read-only"]
         snapshot = parse_option_bool("snapshot", values.get("snapshot", "off"))
@@ -207,7 +207,7 @@ class Drives:
                 node.copy_on_read += 1
 
     def _place(self, values: dict[str, str]) -> tuple[str, int, int]:
-        """Kind, bus and unit of the drive.
+        """Interface, bus and unit of the drive.
 
         :raises GenericError: the place is taken, or does not exist
         """
@@ -241,7 +241,7 @@ class Drives:
         return interface, bus, unit
 
     def _name(self, interface: str, bus: int, unit: int, media: str) -> str:
-        """The name of a drive that nobody has named."""
+        """The name of a drive without an id."""
         kind = ("-cd" if media == "cdrom" else "-hd") if interface in ("ide", "scsi") else ""
         return (
             f"{interface}{bus}{kind}{unit}"
@@ -285,9 +285,9 @@ def _check_actions(values: dict[str, str]) -> None:
 def _set_up_stats(
     stats: BlockAcctStats, values: dict[str, str], intervals: list[str | None]
 ) -> None:
-    """Count as the drive asks for; an empty drive does not come here, and counts everything.
+    """Set up accounting; an empty drive keeps the defaults.
 
-    :raises GenericError: an interval is no number of seconds
+    :raises GenericError: an interval is not a number of seconds
     """
     for how in ("invalid", "failed"):
         name = f"stats-account-{how}"
@@ -297,10 +297,9 @@ def _set_up_stats(
 
 
 def _limits(values: dict[str, str]) -> ThrottleConfig | None:
-    """The limits that the drive asks for.
+    """The I/O limits among the options.
 
-    :raises GenericError: a limit is no number
-    :raises GenericError: they contradict each other
+    :raises GenericError: a limit is not a number, or they contradict each other
     """
     prefix = "throttling."
     given = {
@@ -317,7 +316,7 @@ def _limits(values: dict[str, str]) -> ThrottleConfig | None:
 
 
 def _cache_options(values: dict[str, str]) -> tuple[dict[str, str], bool]:
-    """cache=, and what overrides parts of it: options of the node, and whether it writes back."""
+    """Read `cache` and `cache.*`: options of the node, and whether the write cache is on."""
     mode = values.get("cache", "writeback")
     if mode not in CACHE_MODES:
         raise GenericError("invalid cache option")
@@ -330,7 +329,7 @@ def _cache_options(values: dict[str, str]) -> tuple[dict[str, str], bool]:
 
 
 def _options_of_node(values: dict[str, str], cache: dict[str, str]) -> dict[str, str]:
-    """What is left for the node, under the names of its options."""
+    """The options that are left for the node."""
     parse_option_bool("read-only", values.get("read-only", "off"))
     given_format, driver = values.get("format"), values.get("driver")
     if given_format is not None and driver is not None:

@@ -1,4 +1,4 @@
-"""``-drive stats-intervals.N=``: of which last seconds query-blockstats tells."""
+"""``-drive stats-intervals.N=``: the intervals for which query-blockstats has statistics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qmpd.base.qdict import QDict
 from qmpd.errors import GenericError
 
 INTERVALS: Final = "stats-intervals."
-"""How the parameters begin."""
+"""Prefix of the parameters."""
 
 _SECONDS: Final = re.compile(r"[ \t\n\v\f\r]*\+?([0-9]+)\Z")
 _MAX_SECONDS: Final = (1 << 32) - 1
@@ -21,8 +21,8 @@ def split_intervals(values: Mapping[str, str]) -> list[str | None]:
     """The intervals among the parameters of a drive, as they are written.
 
     :param values: all its parameters, in the order given
-    :returns: those from 0 upwards; None for one that is not a single value
-    :raises GenericError: a parameter is no element of the list
+    :returns: the elements of the list; None for one that is not a scalar
+    :raises GenericError: a parameter is not an element of the list
     """
     left = {
         name.removeprefix(INTERVALS): value
@@ -43,9 +43,9 @@ def split_intervals(values: Mapping[str, str]) -> list[str | None]:
 
 
 def interval_seconds(text: str | None) -> int:
-    """The length of an interval.
+    """The length of an interval in seconds.
 
-    :raises GenericError: it is not one of 1 to 2^32 - 1 seconds
+    :raises GenericError: it is not between 1 and 2^32 - 1 seconds
     """
     if text is None:
         raise GenericError("The specification of stats-intervals is invalid")

@@ -1,8 +1,8 @@
 """HMP, the human monitor: one line in, text out.
 
-Serves QMP's human-monitor-command and the interactive monitors alike.  What
-QEMU prints in the monitor is returned; what its qemu-io prints on the
-process's own standard output or error goes to the machine's host.
+It serves both QMP's human-monitor-command and interactive monitors.  What QEMU prints in the
+monitor is returned; what its qemu-io prints on the process's standard output or error goes to the
+machine's host.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the tables of HMP commands hold."""
+"""The entries of the tables of HMP commands."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Ask = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 class HmpCommand:
     """One command.
 
-    :param name: its name, and its short one after a ``|``
-    :param handler: returns what it shows; None where it stands for a QMP command
+    :param name: its name, with a short name after a ``|``
+    :param handler: returns the text to show; None if it stands for a QMP command
     :param parameters: how its arguments are read
-    :param summary: how help shows the arguments, and what it does
+    :param summary: what help shows
     :param request: the QMP command that it stands for, and its arguments
     """
 
@@ -38,5 +38,5 @@ class HmpCommand:
 
 
 def by_name(*commands: HmpCommand) -> dict[str, HmpCommand]:
-    """`commands` under each of their names."""
+    """A table of `commands` by name and short name."""
     return {name: command for command in commands for name in command.name.split("|")}

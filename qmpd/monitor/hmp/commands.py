@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def qemu_io(machine: Machine, arguments: Arguments) -> str:
-    """Run a qemu-io command on a backend, or on a node through a backend of its own."""
+    """Run a qemu-io command on a backend, or on a node through a temporary backend."""
     name = arguments["device"]
     if "qdev" in arguments:
         owner = machine.devices.backend_of(name)
@@ -42,7 +42,7 @@ async def qemu_io(machine: Machine, arguments: Arguments) -> str:
 
 
 async def commit(machine: Machine, arguments: Arguments) -> str:
-    """Write what an image holds over its backing file back into that file."""
+    """Commit an image, or all images, into the backing file (``hmp_commit``)."""
     name = arguments["device"]
     if name == "all":
         for backend in named_backends(machine.graph):
@@ -115,7 +115,7 @@ def _block_job(verb: Callable[[JobTable, str], Awaitable[None]]) -> HmpHandler:
 
 
 async def help_(machine: Machine, arguments: Arguments) -> str:
-    """One line for each command that is served, or for the one named."""
+    """List all commands that are served, or show the one named."""
     name = arguments.get("name")
     if name == "info":
         return "".join(f"info {_help_line(command)}" for command in INFO.values())
@@ -131,7 +131,7 @@ def _help_line(command: HmpCommand) -> str:
 
 
 async def info_list(machine: Machine, arguments: Arguments) -> str:
-    """All that info can show."""
+    """List what info can show."""
     return await help_(machine, {"name": "info"})
 
 
@@ -203,4 +203,4 @@ UNSERVED: Final = frozenset(
     x_colo_lost_heartbeat    xen-event-inject xen-event-list xp
     """.split()
 )
-"""Commands of QEMU's human monitor that qmpd has not."""
+"""Commands of QEMU's human monitor that qmpd lacks."""

@@ -1,4 +1,4 @@
-"""Numbers in HMP lines, which may be sums, products and the like of 64-bit integers."""
+"""Integer arguments of HMP commands, which may be expressions (``get_expr``)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 _BLANKS: Final = " \t\n\v\f\r"
 _LEVELS: Final = ("+-", "&|^", "*/%")
-"""Operators, those that bind least first."""
+"""Operators by precedence, the lowest first."""
 
 
 class ExpressionError(Exception):
-    """It cannot be evaluated; the text says why."""
+    """The expression is malformed; the text is QEMU's."""
 
 
 class Expression:
-    """Evaluates what stands at a place of `text`.
+    """Evaluates the expression at a position in `text`.
 
-    :param position: where it begins; afterwards, where it ends
+    :param position: where it begins; after `evaluate`, where it ends
     """
 
     def __init__(self, text: str, position: int) -> None:

@@ -1,4 +1,4 @@
-"""An ImageInfo as text, the way `qemu-img info` and `info block -v` show it."""
+"""An ImageInfo as text, as ``info block -v`` shows it (``bdrv_image_info_dump``)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _backing(image: Mapping[str, Any]) -> str:
 
 
 def dump_specific(value: Mapping[str, Any] | list[Any], level: int) -> str:
-    """Nested data, four blanks a level, members in the order of QEMU's hash table."""
+    """Lines for nested data, indented by four blanks a level (``dump_qdict``)."""
     indent = "    " * level
     if isinstance(value, list):
         items = [(f"[{number}]", item) for number, item in enumerate(value)]

@@ -37,7 +37,7 @@ _THROTTLE_SHOWN: Final = (
 
 
 async def info_block(machine: Machine, arguments: Arguments) -> str:
-    """Backends with what is in them, or with ``-n`` the named nodes."""
+    """Backends with their media, or with ``-n`` the named nodes."""
     wanted, verbose = arguments.get("device"), "verbose" in arguments
     parts: list[str] = []
     if "nodes" in arguments:
@@ -194,4 +194,4 @@ UNSERVED_INFO: Final = frozenset(
     vm-generation-id vnc
     """.split()
 )
-"""What QEMU's info can show and this one cannot."""
+"""Subcommands of QEMU's info that qmpd lacks."""

@@ -1,4 +1,4 @@
-"""Reading one line of HMP: the command's name, then arguments as its parameters say."""
+"""Parsing a line of HMP: a command name and its arguments (``monitor_parse_arguments``)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 
 
 class UsageError(Exception):
-    """A line that cannot be read; `text` is what the monitor shows.
+    """A line cannot be parsed; `text` is what the monitor shows.
 
-    :param bare: whether the command's name is not shown with it
+    :param bare: whether it is shown without the command's name
     """
 
     def __init__(self, text: str, *, bare: bool = False) -> None:
@@ -28,7 +28,7 @@ class UsageError(Exception):
 
 
 class Kind(Enum):
-    """How an argument is read; the value is what is missed when it is not there."""
+    """How an argument is read; the value is the message shown when the argument is missing."""
 
     FILENAME = "filename expected"
     BLOCK_DEVICE = "block device name expected"
@@ -41,7 +41,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter; a flag is the letter after its dash, and may itself take a value."""
+    """A parameter of a command; `flag` is the letter after the dash."""
 
     name: str
     kind: Kind
@@ -52,7 +52,7 @@ class Parameter:
 class Line:
     """A line of input and how far it has been read.
 
-    :param stdout: takes what QEMU's reader complains of on standard output
+    :param stdout: takes the complaints that QEMU prints on standard output
     """
 
     def __init__(self, text: str, stdout: Callable[[str], None]) -> None:
@@ -67,7 +67,7 @@ class Line:
         return self._position >= len(self._text)
 
     def rest(self) -> str:
-        """What has not been read."""
+        """The part that has not been read."""
         return self._text[self._position :]
 
     def command_name(self) -> str:
@@ -83,7 +83,7 @@ class Line:
     def arguments(self, parameters: Sequence[Parameter]) -> dict[str, Any]:
         """Read all arguments of a command; absent optional ones are left out.
 
-        :raises UsageError: an argument is missing or malformed, or too much is there
+        :raises UsageError: an argument is missing or malformed, or there are too many
         """
         found: dict[str, Any] = {}
         for number, parameter in enumerate(parameters):
@@ -103,7 +103,7 @@ class Line:
             self._position += 1
 
     def _flag(self, letter: str, known: set[str]) -> bool:
-        """Read flag `letter`; others that are `known` stay, for the parameters behind it."""
+        """Read flag `letter` if it is next; other `known` flags are left for later parameters."""
         self._skip_blanks()
         if not self.rest().startswith("-"):
             return False

@@ -1,4 +1,4 @@
-"""HMP commands that plug devices in, and take drives away from under them."""
+"""HMP commands that plug in devices, and add and remove drives."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def drive_add(machine: Machine, arguments: Arguments) -> str:
 
 
 async def drive_del(machine: Machine, arguments: Arguments) -> str:
-    """Take a drive away, or a node; a device on the drive is left without a medium."""
+    """Remove a drive or a node (``hmp_drive_del``); a device on the drive keeps an empty drive."""
     name = arguments["id"]
     graph = machine.graph
     try:

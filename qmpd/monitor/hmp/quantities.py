@@ -14,7 +14,7 @@ _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 def cvtnum(text: str) -> int:
     """A size or offset in bytes: decimal or hex, with a suffix from B to E of 1024s (``cvtnum``).
 
-    :raises UsageError: QEMU's words for what is no size, or too large
+    :raises UsageError: it is not a size, or too large
     """
     too_large = UsageError(f"Parsing error: argument too large -- {text}\n")
     try:
@@ -33,7 +33,7 @@ def cvtnum(text: str) -> int:
 def parse_pattern(text: str) -> int:
     """A byte: decimal, octal (0...) or hex (0x...).
 
-    :raises UsageError: when it is none
+    :raises UsageError: it is not a byte
     """
     match = re.match(r"\s*[+-]?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)\Z", text)
     if match is not None:

@@ -1,4 +1,4 @@
-"""HMP commands that do what a QMP command does, and what each of them asks for."""
+"""HMP commands that run a QMP command, and its arguments."""
 
 from __future__ import annotations
 
@@ -194,4 +194,4 @@ REQUESTS: Final = (
         "unplug a device",
     ),
 )
-"""The commands, each with the QMP command that it stands for."""
+"""The commands, each with the QMP command that it runs."""

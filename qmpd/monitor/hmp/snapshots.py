@@ -26,7 +26,7 @@ def _line(ident: str, tag: str, size: str, date: str, clock: str, icount: str) -
 
 
 def _padded(text: str, width: int) -> str:
-    """`text` with blanks after it; as in QEMU it is bytes that count."""
+    """`text` padded with blanks to a width in bytes, as ``printf("%-*s")`` does."""
     return text + " " * (width - len(text.encode("utf-8", "surrogateescape")))
 
 

@@ -1,7 +1,7 @@
-"""HMP qemu-io: I/O on a block backend as a guest would do it, for tests.
+"""HMP qemu-io: I/O on a block backend, for tests.
 
-Commands, options and texts are those of QEMU's qemu-io.  Results go to the
-machine's standard output; what QEMU reports as an error is the monitor's.
+Commands, options and texts are those of QEMU's qemu-io-cmds.c.  Results are printed on the standard
+output of the machine's host; errors are shown in the monitor.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["IO_COMMANDS", "run"]
 async def run(machine: Machine, backend: BlockBackend, line: str) -> str:
     """Run one command; returns what the monitor shows.
 
-    :param backend: what is read and written
+    :param backend: the backend to read and write
     """
     io = QemuIo(machine, backend)
     words = [word for word in line.split(" ") if word]

@@ -1,4 +1,4 @@
-"""What all of qemu-io's commands have in common: their table's rows, options, reports."""
+"""What the commands of qemu-io share: entries of their table, options, reports."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Transfer:
 class QemuIo:
     """qemu-io on one backend.
 
-    :param backend: what is read and written
+    :param backend: the backend to read and write
     """
 
     def __init__(self, machine: Machine, backend: BlockBackend) -> None:
@@ -57,13 +57,16 @@ class QemuIo:
         self.backend = backend
 
     def out(self, text: str) -> None:
-        """Print to the machine's standard output."""
+        """Print on the standard output of the machine's host."""
         self.machine.host.print(text)
 
     def report(
         self, verb: str, offset: int, count: int, total: int, began: int, terse: bool
     ) -> None:
-        """Print what was done and how fast; `began` is a moment of the machine's clock."""
+        """Print what was done and how fast.
+
+        :param began: the time on the machine's clock when it began, nanoseconds
+        """
         seconds = max(self.machine.clock.now() - began, 1000) / 1e9
         minutes, rest = divmod(seconds, 60)
         hours, minutes = divmod(minutes, 60)
@@ -93,7 +96,10 @@ def read_transfer(words: list[str], letters: str, *, exactly: int | None) -> Tra
 
 
 def read_length(text: str, *, unlimited: bool = False) -> int:
-    """A number of bytes that one request may have."""
+    """Read the length of one request, in bytes.
+
+    :raises UsageError: it is not a size, or longer than a request may be
+    """
     count = cvtnum(text)
     if count > REQUEST_MAX_BYTES and not unlimited:
         raise UsageError(f"length cannot exceed {REQUEST_MAX_BYTES}, given {text}\n")
@@ -101,7 +107,7 @@ def read_length(text: str, *, unlimited: bool = False) -> int:
 
 
 def read_lengths(texts: Sequence[str]) -> list[int]:
-    """The lengths of a vector, which together make one request."""
+    """Read the lengths of a vector, which together make one request."""
     lengths = [read_length(text) for text in texts]
     if sum(lengths) > REQUEST_MAX_BYTES:
         raise UsageError("The total number of bytes exceed the maximum size\n")
@@ -109,6 +115,6 @@ def read_lengths(texts: Sequence[str]) -> list[int]:
 
 
 def check_sector_aligned(name: str, value: int) -> None:
-    """Refuse what is not a multiple of 512."""
+    """Refuse a value that is not a multiple of 512."""
     if value % SECTOR:
         raise UsageError(f"{value} is not a sector-aligned value for '{name}'\n")

@@ -30,7 +30,7 @@ def _debugger(io: QemuIo, failed: str) -> BlkDebug:
 
 
 async def set_break(io: QemuIo, words: list[str]) -> None:
-    """break: hold up the next request at an event."""
+    """break: suspend the next request at an event."""
     driver = _debugger(io, "Could not set breakpoint")
     try:
         driver.set_breakpoint(words[0], words[1])
@@ -39,7 +39,7 @@ async def set_break(io: QemuIo, words: list[str]) -> None:
 
 
 async def remove_break(io: QemuIo, words: list[str]) -> None:
-    """remove_break: take a breakpoint away, and let go what it holds."""
+    """remove_break: remove a breakpoint, and resume the requests that it suspended."""
     failed = f"Could not remove breakpoint {words[0]}"
     driver = _debugger(io, failed)
     try:
@@ -49,7 +49,7 @@ async def remove_break(io: QemuIo, words: list[str]) -> None:
 
 
 async def resume(io: QemuIo, words: list[str]) -> None:
-    """resume: let a request that is held go on."""
+    """resume: resume a suspended request."""
     driver = _debugger(io, "Could not resume request")
     try:
         driver.resume(words[0])
@@ -58,7 +58,7 @@ async def resume(io: QemuIo, words: list[str]) -> None:
 
 
 async def wait_break(io: QemuIo, words: list[str]) -> None:
-    """wait_break: wait until a request is held."""
+    """wait_break: wait until a request is suspended."""
     driver = _debugger(io, "Could not wait for request")
     while not driver.is_suspended(words[0]):
         waiter = Waiter()

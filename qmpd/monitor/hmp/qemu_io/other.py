@@ -24,18 +24,18 @@ _CACHE_MODES: Final = ("none", "off", "directsync", "writeback", "unsafe", "writ
 
 
 async def aio_flush(io: QemuIo, words: list[str]) -> None:
-    """Every request has ended when its command returns: nothing is left to wait for."""
+    """aio_flush: return at once, because every request has ended with its command."""
 
 
 async def flush(io: QemuIo, words: list[str]) -> None:
-    """flush; like QEMU's, it does not tell of a failure."""
+    """flush: a failure is not reported (``flush_f``)."""
     if io.backend.node is not None:
         with suppress(BlockIOError):
             await io.backend.flush()
 
 
 async def discard(io: QemuIo, words: list[str]) -> None:
-    """discard."""
+    """discard: discard an area."""
     options, operands = getopt(words, "Cq")
     if len(operands) != 2:
         raise Usage
@@ -51,7 +51,7 @@ async def discard(io: QemuIo, words: list[str]) -> None:
 
 
 async def truncate(io: QemuIo, words: list[str]) -> None:
-    """truncate."""
+    """truncate: change the length."""
     options, operands = getopt(words, "m:")
     if not operands:
         raise Usage
@@ -63,7 +63,7 @@ async def truncate(io: QemuIo, words: list[str]) -> None:
 
 
 async def length_of(io: QemuIo, words: list[str]) -> None:
-    """length."""
+    """length: print the length."""
     try:
         io.out(f"{quantity(io.backend.length())}\n")
     except BlockIOError as error:
@@ -71,7 +71,7 @@ async def length_of(io: QemuIo, words: list[str]) -> None:
 
 
 async def info(io: QemuIo, words: list[str]) -> None:
-    """info: format, clusters, what is special."""
+    """info: format, cluster size, and data specific to the format."""
     from qmpd.monitor.hmp.image_info import dump_specific
 
     node = io.backend.node
@@ -154,19 +154,19 @@ async def reopen(io: QemuIo, words: list[str]) -> None:
 
 
 async def sleep(io: QemuIo, words: list[str]) -> None:
-    """sleep: milliseconds."""
+    """sleep: wait for a number of milliseconds."""
     if not words[0].isdigit():
         raise UsageError(f"{words[0]} is not a valid number\n")
     await io.machine.clock.sleep(int(words[0]) * 1_000_000)
 
 
 async def abort(io: QemuIo, words: list[str]) -> None:
-    """abort: have the process end as a crash would."""
+    """abort: ask the host to abort the process."""
     io.machine.host.abort()
 
 
 async def sigraise(io: QemuIo, words: list[str]) -> None:
-    """sigraise: have the process sent a signal."""
+    """sigraise: ask the host to send the process a signal."""
     number = cvtnum(words[0])
     if number not in set(signal.Signals):
         return
@@ -174,7 +174,7 @@ async def sigraise(io: QemuIo, words: list[str]) -> None:
 
 
 def unsupported(format_text: str) -> Callable[[QemuIo, list[str]], Awaitable[None]]:
-    """A command that no driver here supports; it says so, beginning with `format_text`."""
+    """A command that no driver supports: it prints ENOTSUP after `format_text`."""
 
     async def handler(io: QemuIo, words: list[str]) -> None:
         # only blkdebug nodes have breakpoints, only zoned devices have zones

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 async def read(io: QemuIo, words: list[str]) -> None:
-    """read: bytes, verified or shown where asked."""
+    """read: read an area; verify or show the bytes if asked to."""
     request = read_transfer(words, "bCl:pP:qrs:v", exactly=2)
     if "b" in request and "p" in request:
         raise UsageError("-b and -p cannot be specified at the same time\n")
@@ -69,13 +69,13 @@ async def _pread(io: QemuIo, offset: int, count: int, what: str) -> bytes:
 
 
 async def readv(io: QemuIo, words: list[str]) -> None:
-    """readv: into a vector of buffers."""
+    """readv: read into a vector of buffers."""
     request = read_transfer(words, "CP:qrv", exactly=None)
     await _vector_read(io, request, "readv", account=False)
 
 
 async def aio_read(io: QemuIo, words: list[str]) -> None:
-    """aio_read: with accounting, as a device would."""
+    """aio_read: read with accounting, as a device does."""
     request = read_transfer(words, "CP:iqrv", exactly=None)
     if "i" in request:
         io.backend.account_invalid("rd")

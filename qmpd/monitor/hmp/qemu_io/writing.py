@@ -37,7 +37,7 @@ def _check_write(request: Transfer) -> None:
 
 
 async def write(io: QemuIo, words: list[str]) -> None:
-    """write: a pattern, a file, or zeroes."""
+    """write: write a pattern, a file, or zeroes."""
     request = read_transfer(words, "bcCfnpP:qrs:uz", exactly=2)
     _check_write(request)
     offset = cvtnum(request.operands[0])
@@ -86,7 +86,7 @@ def _buffer(request: Transfer, count: int) -> bytes:
 
 
 async def writev(io: QemuIo, words: list[str]) -> None:
-    """writev: from a vector of buffers."""
+    """writev: write from a vector of buffers."""
     request = read_transfer(words, "CfqrP:", exactly=None)
     offset = cvtnum(request.operands[0])
     count = sum(read_lengths(request.operands[1:]))
@@ -100,7 +100,7 @@ async def writev(io: QemuIo, words: list[str]) -> None:
 
 
 async def aio_write(io: QemuIo, words: list[str]) -> None:
-    """aio_write: with accounting, as a device would."""
+    """aio_write: write with accounting, as a device does."""
     request = read_transfer(words, "CfiP:qruz", exactly=None)
     if "z" in request and len(request.operands) != 2:
         raise UsageError("-z supports only a single length parameter\n")
