@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from qmpd.errors import GenericError
+from qmpd.monitor.transport import Transport
 
 
 class Frontend(Protocol):
@@ -30,8 +31,10 @@ class Frontend(Protocol):
         """Output that was congested has room again."""
 
 
-class Chardev:
-    """One backend; this class itself is the base of those that do something.
+class Chardev(Transport):
+    """Base of all backends; its defaults describe one that has no peer and swallows output.
+
+    A backend is what a monitor writes to (its `Transport`) and is fed by.
 
     :param label: its id
     """
