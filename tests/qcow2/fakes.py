@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.drivers.formats.qcow2.bitmaps.store import store_bitmaps
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset
@@ -20,6 +21,7 @@ from qmpd.block.drivers.formats.qcow2.opening import open_image
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.entries import READS_AS_ZERO, UNALLOCATED
 from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.flags import NodeFlags
 from qmpd.block.model.traits import Capabilities
 from qmpd.errors import BlockIOError
 
@@ -124,15 +126,19 @@ class ImageNode:
             self.children["backing"] = Edge(backing)
         self.graph = Graph()
         self.services = Services()
-        self.read_only = read_only
+        self.flags = NodeFlags(read_only=read_only)
         self.active = True
         self.node_name = "img"
         self.device_name = ""
         self.device_or_node_name = "img"
         self.filename = "img.qcow2"
-        self.bitmaps: list[DirtyBitmap] = []
+        self.bitmaps: NewestFirst[DirtyBitmap] = NewestFirst()
         self.state: Qcow2State | None = None
         self.layer = None
+
+    @property
+    def read_only(self) -> bool:
+        return self.flags.read_only
 
     @property
     def driver(self) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,7 @@ def _chain(bench: Bench, bottom: Options, *sizes: int) -> list[Node]:
     for number in range(1, len(sizes) + 1):
         chain.append(bench.add(f"n{number}", f"i{number}", backing=f"n{number - 1}"))
     for node in chain:
-        node.read_only = False
+        node.flags = replace(node.flags, read_only=False)
     return chain
 
 

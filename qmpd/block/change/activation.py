@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.drain import drained
@@ -65,13 +66,13 @@ async def activate(node: Node) -> None:
         return
     for edge in list(node.children.values()):
         await activate(edge.node)
-    node.active = True
+    node.flags = replace(node.flags, active=True)
     try:
         refresh_permissions(node)
         await node.driver.activate()
         node.refresh_length()
     except BaseException:
-        node.active = False
+        node.flags = replace(node.flags, active=False)
         refresh_permissions(node)
         raise
     for edge in node.parents:
@@ -110,7 +111,7 @@ async def _give_up(node: Node) -> None:
     perm, _ = node.cumulative_permissions()
     if perm & (WRITE | WRITE_UNCHANGED):
         raise BlockIOError(errno.EPERM)
-    node.active = False
+    node.flags = replace(node.flags, active=False)
     refresh_permissions(node)
     for edge in list(node.children.values()):
         if not _has_active_parent(edge.node):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.qdict import member_order
 from qmpd.block.change.closing import close_unopened, unref
@@ -11,13 +12,13 @@ from qmpd.block.change.drain import quiesce
 from qmpd.block.change.edges import attach_child, release_child
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.model.driver_table import find_driver
+from qmpd.block.model.flags import NodeFlags
 from qmpd.block.model.node import Node
 from qmpd.block.permission_bits import COW, DATA
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.model.driver import BlockDriver
-    from qmpd.block.model.flags import NodeFlags
     from qmpd.block.model.graph import Graph
     from qmpd.block.permission_bits import Role
 
@@ -103,17 +104,16 @@ async def open_node(
     if options.get("backing") == "":
         graph.services.say.report(_EMPTY_BACKING)
         options = {**options, "backing": None}
-    node = Node(graph, driver, options)
+    flags = NodeFlags.of_options(options, active=active)
+    node = Node(graph, driver, options, flags)
     node.probed = probed
-    _read_flags(node, options)
-    node.active = options.get("active", active)
     file: Node | None = None
     try:
         if driver.shape.file_child and "file" in options:
             # What the options say of it is not known yet when QEMU opens the file.
-            node.active = active
+            node.flags = replace(flags, active=active)
             file = await open_reference(graph, options["file"], node)
-            node.active = options.get("active", active)
+            node.flags = flags
             if whole:
                 await _file_backend_changes(graph)
         await _open_driver(node, file, options)
@@ -231,37 +231,21 @@ def _check_all_used(driver: type[BlockDriver], given: Mapping[str, Any]) -> None
             )
 
 
-def _read_flags(node: Node, options: Mapping[str, Any]) -> None:
-    node.read_only = options.get("read-only", False)
-    node.auto_read_only = options.get("auto-read-only", False)
-    node.force_share = options.get("force-share", False)
-    cache = options.get("cache", {})
-    node.cache.direct = cache.get("direct", False)
-    node.cache.no_flush = cache.get("no-flush", False)
-    node.unmap = options.get("discard", "ignore") == "unmap"
-
-
 def _read_common_options(node: Node, options: Mapping[str, Any], needs_filename: bool) -> None:
     if node.force_share and not node.read_only:
         raise GenericError("force-share=on can only be used with read-only images")
     if needs_filename and not options.get("filename"):
         driver = options["driver"]
         raise GenericError(f"The '{driver}' block driver requires a file name")
-    node.detect_zeroes = options.get("detect-zeroes", "off")
-    check_detect_zeroes(node)
+    check_detect_zeroes(node.flags)
 
 
-class _DetectsZeroes(Protocol):
-    detect_zeroes: str
-    unmap: bool
-
-
-def check_detect_zeroes(node: _DetectsZeroes) -> None:
+def check_detect_zeroes(flags: NodeFlags) -> None:
     """detect-zeroes=unmap needs discard=unmap.
 
     :raises GenericError: if discard is not "unmap"
     """
-    if node.detect_zeroes == "unmap" and not node.unmap:
+    if flags.detect_zeroes == "unmap" and not flags.unmap:
         raise GenericError(
             "setting detect-zeroes to unmap is not allowed without setting discard operation"
             " to unmap"

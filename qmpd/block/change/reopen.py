@@ -15,7 +15,6 @@ from qmpd.base.qdict import member_order
 from qmpd.block.change.drain import drained
 from qmpd.block.change.opening import check_detect_zeroes, child_options
 from qmpd.block.change.replace import GraphChange
-from qmpd.block.model.data import CacheMode
 from qmpd.block.model.filename import flat_options
 from qmpd.block.model.flags import NodeFlags, ReopenState
 from qmpd.block.permission_bits import COW, DATA, FILTERED, PRIMARY, Role
@@ -43,28 +42,8 @@ class _Step(ReopenState):
     explicit: Mapping[str, Any]
 
 
-def _flags_of(node: Node) -> NodeFlags:
-    """Those that a node has."""
-    return NodeFlags(
-        node.read_only,
-        node.auto_read_only,
-        node.force_share,
-        node.unmap,
-        node.detect_zeroes,
-        CacheMode(node.cache.direct, node.cache.no_flush),
-        node.active,
-    )
-
-
-def _apply(flags: NodeFlags, node: Node) -> None:
-    """Give them to a node."""
-    node.read_only = flags.read_only
-    node.auto_read_only = flags.auto_read_only
-    node.force_share = flags.force_share
-    node.unmap = flags.unmap
-    node.detect_zeroes = flags.detect_zeroes
-    node.cache = flags.cache
-    node.active = flags.active
+def _set_flags(node: Node, flags: NodeFlags) -> None:
+    node.flags = flags
 
 
 async def blockdev_reopen(graph: Graph, given: Sequence[Mapping[str, Any]]) -> None:
@@ -113,18 +92,18 @@ def _enqueue(
     state = _Step(
         node=node,
         options=options,
-        flags=NodeFlags.of_options(options),
-        before=_flags_of(node),
+        flags=NodeFlags.of_options(
+            options,
+            active=node.active if keep_old else True,
+            # The one option that QEMU leaves as it is.
+            unmap=node.unmap,
+        ),
+        before=node.flags,
         backing_missing=(node.backing is not None or bool(node.driver.auto_backing_file))
         and "backing" not in options
         and not keep_old,
         explicit=node.explicit if keep_old else options,
     )
-    if keep_old and "active" not in options:
-        state.flags.active = node.active
-    if "discard" not in options:
-        # The one option that QEMU leaves as it is.
-        state.flags.unmap = node.unmap
     present = next((i for i, other in enumerate(queue) if other.node is node), None)
     if present is None:
         queue.append(state)
@@ -182,8 +161,8 @@ async def reopen_nodes(graph: Graph, queue: Sequence[_Step], *, keep_old: bool =
             await _prepare(graph, state, change)
         for state in queue:
             state.node.reopening = state.node.writable
-            _apply(state.flags, state.node)
-            change.undo_with(partial(_apply, state.before, state.node))
+            _set_flags(state.node, state.flags)
+            change.undo_with(partial(_set_flags, state.node, state.before))
             change.touch(state.node)
         change.settle()
     except BaseException:
@@ -229,8 +208,7 @@ async def _prepare(graph: Graph, state: _Step, change: GraphChange) -> None:
 
 def _check_flags(state: _Step) -> None:
     flags, node = state.flags, state.node
-    if flags.detect_zeroes == "unmap" and not flags.unmap:
-        check_detect_zeroes(flags)
+    check_detect_zeroes(flags)
     if node.copy_on_read and flags.read_only:
         raise GenericError(f"Can't set node '{node.node_name}' to r/o with copy-on-read enabled")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from qmpd.block.model.traits import Capabilities
@@ -11,14 +10,6 @@ if TYPE_CHECKING:
     from qmpd.block.model.limits import BlockLimits
     from qmpd.block.model.parent import Parent
     from qmpd.block.permission_bits import Perm, Role
-
-
-@dataclass(slots=True)
-class CacheMode:
-    """How host caches are used: `direct` bypasses them, `no_flush` ignores flushes."""
-
-    direct: bool = False
-    no_flush: bool = False
 
 
 class BlockStatus(NamedTuple):

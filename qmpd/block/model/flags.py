@@ -6,33 +6,47 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from qmpd.block.model.data import CacheMode
+
+@dataclass(frozen=True, slots=True)
+class CacheMode:
+    """How host caches are used: `direct` bypasses them, `no_flush` ignores flushes."""
+
+    direct: bool = False
+    no_flush: bool = False
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFlags:
-    """The options of all nodes, read."""
+    """The options that all nodes have, read (QEMU keeps them in ``open_flags``)."""
 
-    read_only: bool
-    auto_read_only: bool
-    force_share: bool
-    unmap: bool
-    detect_zeroes: str
-    cache: CacheMode
-    active: bool
+    read_only: bool = False
+    auto_read_only: bool = False
+    force_share: bool = False
+    unmap: bool = False
+    """Whether discards are passed on (discard=unmap)."""
+    detect_zeroes: str = "off"
+    """What is done about writes of zeroes: off, on or unmap."""
+    cache: CacheMode = CacheMode()
+    active: bool = True
 
     @classmethod
-    def of_options(cls, options: Mapping[str, Any]) -> NodeFlags:
-        """Those that `options` ask for."""
+    def of_options(
+        cls, options: Mapping[str, Any], *, active: bool = True, unmap: bool = False
+    ) -> NodeFlags:
+        """Those that `options` ask for.
+
+        :param active: what holds where the options do not say
+        :param unmap: what holds where the options say nothing of discards
+        """
         cache = options.get("cache", {})
         return cls(
-            options.get("read-only", False),
-            options.get("auto-read-only", False),
-            options.get("force-share", False),
-            options.get("discard", "ignore") == "unmap",
-            options.get("detect-zeroes", "off"),
-            CacheMode(cache.get("direct", False), cache.get("no-flush", False)),
-            options.get("active", True),
+            read_only=options.get("read-only", False),
+            auto_read_only=options.get("auto-read-only", False),
+            force_share=options.get("force-share", False),
+            unmap=options["discard"] == "unmap" if "discard" in options else unmap,
+            detect_zeroes=options.get("detect-zeroes", "off"),
+            cache=CacheMode(cache.get("direct", False), cache.get("no-flush", False)),
+            active=options.get("active", active),
         )
 
 

@@ -23,6 +23,7 @@ from qmpd.block.permission_bits import (
 )
 
 if TYPE_CHECKING:
+    from qmpd.block.model.flags import NodeFlags
     from qmpd.block.model.interface import DriverInterface
     from qmpd.block.model.table import NodeTable
 
@@ -71,6 +72,7 @@ class Node(NodeIO):
 
     :param driver_class: what serves it
     :param options: all its options, as blockdev-add takes them
+    :param flags: what the common ones among them say
     """
 
     def __init__(
@@ -78,8 +80,9 @@ class Node(NodeIO):
         graph: NodeTable[Node],
         driver_class: type[DriverInterface[Node]],
         options: Mapping[str, Any],
+        flags: NodeFlags,
     ) -> None:
-        super().__init__(graph.services)
+        super().__init__(graph.services, flags)
         self.graph = graph
         self.driver: DriverInterface[Node] = None  # type: ignore[assignment]  # set while opened
         self.node_name = ""
@@ -94,8 +97,6 @@ class Node(NodeIO):
         self.children: dict[str, Edge] = {}
         self.parents: NewestFirst[Edge] = NewestFirst()
         """The edges that hold it, the newest first."""
-        self.force_share = False
-        self.auto_read_only = False
         self.reopening = False
         """Whether it was writable, and is being given other options."""
         self.monitor_owned = False
@@ -162,6 +163,16 @@ class Node(NodeIO):
     def device_or_node_name(self) -> str:
         """Name of its backend, else its own: how most messages call it."""
         return self.device_name or self.node_name
+
+    @property
+    def force_share(self) -> bool:
+        """Whether others may do what they like with what it stands on."""
+        return self.flags.force_share
+
+    @property
+    def auto_read_only(self) -> bool:
+        """Whether its file is opened for writing only when somebody needs to write."""
+        return self.flags.auto_read_only
 
     @property
     def writable(self) -> bool:

@@ -14,7 +14,7 @@ from qmpd.base.newest_first import NewestFirst
 from qmpd.base.sizes import SECTOR
 from qmpd.block.model import limits
 from qmpd.block.model.copy_on_read import read_copying
-from qmpd.block.model.data import BlockStatus, CacheMode
+from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.limits import BlockLimits, RequestTracker
 from qmpd.block.permission_bits import COW, DATA, FILTERED, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError
@@ -23,6 +23,7 @@ from qmpd.loop.clock import Waiter
 if TYPE_CHECKING:
     from qmpd.block.bits.bitmap import DirtyBitmap
     from qmpd.block.model.data import Above, Below, Data
+    from qmpd.block.model.flags import CacheMode, NodeFlags
     from qmpd.block.model.services import Services
 
 MAXIMUM_LENGTH: Final = (2**63 - 1) & ~((1 << 30) - 1)
@@ -41,15 +42,11 @@ class NodeIO:
     parents: Sequence[Above]
     node_name: str
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, flags: NodeFlags) -> None:
         self.services = services
         self.bitmaps: NewestFirst[DirtyBitmap] = NewestFirst()
         """Its dirty bitmaps, the newest first."""
-        self.read_only = False
-        self.active = True
-        self.detect_zeroes = "off"
-        self.unmap = False
-        self.cache = CacheMode()
+        self.flags = flags
         self.length = 0
         self.write_threshold = 0
         self.wr_highest_offset = 0
@@ -63,6 +60,33 @@ class NodeIO:
         self.tracker = RequestTracker()
         self.copy_on_read = 0
         """How many want what is read from below to be kept here."""
+
+    # Its flags
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it may not be written."""
+        return self.flags.read_only
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not been given up to another process (blockdev-set-active)."""
+        return self.flags.active
+
+    @property
+    def unmap(self) -> bool:
+        """Whether discards are passed on (discard=unmap)."""
+        return self.flags.unmap
+
+    @property
+    def detect_zeroes(self) -> str:
+        """What is done about writes of zeroes: off, on or unmap."""
+        return self.flags.detect_zeroes
+
+    @property
+    def cache(self) -> CacheMode:
+        """How host caches are used."""
+        return self.flags.cache
 
     # Reading
 
@@ -156,7 +180,7 @@ class NodeIO:
         """Have the driver write `data`, up to `most` bytes at a time; the last with `fua`."""
         length = len(data)
         if (
-            self.detect_zeroes != "off"
+            self.flags.detect_zeroes != "off"
             and self.driver.capabilities.write_zeroes
             and bytes(data) == bytes(length)
         ):
@@ -387,7 +411,8 @@ class NodeIO:
         _check_request(offset, length)
         if self.bitmaps and any(bitmap.readonly for bitmap in self.bitmaps):
             raise BlockIOError(errno.EPERM)
-        if self.read_only or not self.active:
+        flags = self.flags
+        if flags.read_only or not flags.active:
             raise BlockIOError(errno.EPERM)
 
     def _begin_area(self, offset: int, length: int, event: str | None = None) -> None:

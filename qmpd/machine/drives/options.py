@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.temporary import add_temporary_overlay
@@ -199,7 +199,7 @@ class Drives:
             node = await add_temporary_overlay(
                 graph, node, read_only=parse_option_bool("", read_only)
             )
-        node.detect_zeroes = values.get("detect-zeroes", "off")
+        node.flags = replace(node.flags, detect_zeroes=values.get("detect-zeroes", "off"))
         if parse_option_bool("copy-on-read", values.get("copy-on-read", "off")):
             if parse_option_bool("", read_only):
                 added.disabled = "disabling copy-on-read on read-only drive"
