@@ -5,29 +5,16 @@ A process may hold any number of machines; a monitor belongs to one.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qmpd.base.run_state import RunState
-from qmpd.block.change.closing import close_all
-from qmpd.block.change.drain import drain_all, drain_all_begin
-from qmpd.block.images import Storages
-from qmpd.block.io.backends import backends
-from qmpd.block.io.disk_snapshots import all_disks
-from qmpd.block.model.graph import Graph
+from qmpd.block.images.storage import Storages
 from qmpd.block.model.services import Say, Services
-from qmpd.errors import BlockIOError, GenericError
-from qmpd.export.exports import BlockExports
-from qmpd.export.nbd.control import NbdControl
-from qmpd.jobs.core.job_list import JobTable
+from qmpd.errors import GenericError
 from qmpd.loop.events import EventBus, EventRecord, Filter
-from qmpd.machine.devices.board import Board
-from qmpd.machine.devices.guest_io import resume
-from qmpd.machine.devices.tree import DeviceTree
-from qmpd.machine.drives.options import Drives
 from qmpd.machine.host import NoHost
-from qmpd.machine.objects import ObjectContainer
 from qmpd.profile import Personality, Profile, load
 from qmpd.qapi.runtime.policy import CompatPolicy
 
@@ -35,8 +22,17 @@ if TYPE_CHECKING:
     from random import Random
 
     from qmpd.block.images import Storage
+    from qmpd.block.model.graph import Graph
+    from qmpd.export.exports import BlockExports
+    from qmpd.export.nbd.control import NbdControl
+    from qmpd.jobs.core.job_list import JobTable
     from qmpd.loop.clocks import Clocks
+    from qmpd.machine.devices.board import Board
+    from qmpd.machine.devices.tree import DeviceTree
+    from qmpd.machine.drives.options import Drives
     from qmpd.machine.host import Host
+    from qmpd.machine.objects import ObjectContainer
+    from qmpd.machine.parts import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,7 @@ class MachineConfig:
     :param paused: wait in state prelaunch for `cont` (``-S``)
     :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
     :param cpus: how many CPUs it passes for having; machine type none has no CPU
-    :param board: the buses and devices that it has from the start
+    :param board: the buses and devices that it has from the start; None: none
     """
 
     profile: Profile = field(default_factory=load)
@@ -62,7 +58,7 @@ class MachineConfig:
     paused: bool = False
     preconfig: bool = False
     cpus: int = 0
-    board: Board = field(default_factory=Board)
+    board: Board | None = None
 
 
 def _shown_events(config: MachineConfig) -> Filter | None:
@@ -125,20 +121,55 @@ class Machine:
             say=Say(self.host.print, self._report_line),
             thread_id=thread_id,
         )
-        self.graph = Graph(self.services)
-        self.exports = BlockExports(self.graph, emit=self.events.emit)
-        self.objects = ObjectContainer(self.graph.throttle_groups, thread_id, config.profile)
-        self.nbd = NbdControl(clocks.realtime, self.exports, self.host, self.objects.objects)
-        self.jobs = JobTable(emit=self.events.emit, clock=clocks.realtime)
-        self.devices = DeviceTree(self, config.board)
-        self.drives = Drives(self.graph, config.board, config.profile)
+        self._board = config.board
         self.in_preconfig = config.preconfig
         self._autostart = not config.paused
         self.run_state = RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
-        self._jobs_ended = False
         if self._autostart and not config.preconfig:
             self.run_state = RunState.RUNNING
+
+    @cached_property
+    def parts(self) -> Parts:
+        """What it is made of, built when something first asks for it."""
+        from qmpd.machine.parts import Parts
+
+        return Parts(self, self.services, self.host, self._board)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Its nodes and backends."""
+        return self.parts.graph
+
+    @cached_property
+    def exports(self) -> BlockExports:
+        """Its block exports."""
+        return self.parts.exports
+
+    @cached_property
+    def nbd(self) -> NbdControl:
+        """Its NBD server."""
+        return self.parts.nbd
+
+    @cached_property
+    def jobs(self) -> JobTable:
+        """Its jobs."""
+        return self.parts.jobs
+
+    @cached_property
+    def objects(self) -> ObjectContainer:
+        """Its user-creatable objects."""
+        return self.parts.objects
+
+    @cached_property
+    def devices(self) -> DeviceTree:
+        """Its devices."""
+        return self.parts.devices
+
+    @cached_property
+    def drives(self) -> Drives:
+        """Its drives."""
+        return self.parts.drives
 
     def _report_line(self, complaint: str) -> None:
         self.host.report(f"{complaint}\n")
@@ -171,14 +202,13 @@ class Machine:
     def cont(self) -> None:
         """Command cont: let a stopped guest run."""
         if not self.running:
-            self._forget_io_errors()
+            self.parts.forget_io_errors()
             self._run()
 
     def _run(self) -> None:
         self.run_state = RunState.RUNNING
         self.events.emit("RESUME")
-        for device in self.devices.parts():
-            resume(device)
+        self.parts.resume_devices()
 
     async def stop_for(self, state: RunState) -> None:
         """Stop the guest, and drain and flush its disks (``vm_stop``).
@@ -188,11 +218,7 @@ class Machine:
         if self.running:
             self.run_state = state
             self.events.emit("STOP")
-        await drain_all(self.graph)
-        for node in all_disks(self.graph):
-            if not node.read_only:
-                with suppress(BlockIOError):
-                    await node.flush()
+        await self.parts.flush_disks()
 
     def go_on(self, state: RunState) -> None:
         """Return to `state` after `stop_for` (``vm_resume``)."""
@@ -203,7 +229,7 @@ class Machine:
 
     def restart(self) -> None:
         """Reset the guest's devices without an event, as loading a snapshot does."""
-        self._forget_io_errors()
+        self.parts.forget_io_errors()
 
     def stop_for_io_error(self) -> None:
         """Pause the guest until `cont` because of an I/O error."""
@@ -211,13 +237,9 @@ class Machine:
             self.run_state = RunState.IO_ERROR
             self.events.emit("STOP")
 
-    def _forget_io_errors(self) -> None:
-        for backend in backends(self.graph):
-            backend.reset_io_status()
-
     def reset(self, reason: str) -> None:
         """Reset the guest; if it is stopped, its run state becomes prelaunch."""
-        self._forget_io_errors()
+        self.parts.forget_io_errors()
         self.events.emit("RESET", {"guest": False, "reason": reason})
         self.devices.reset()
         if not self.running:
@@ -247,21 +269,11 @@ class Machine:
         self.host.shut_down(reason)
 
     async def end_jobs(self) -> None:
-        """Close exports, drain all requests, and cancel every job.
-
-        The drained section does not end, as in ``qemu_cleanup``: speed limits must not delay jobs.
-        """
-        await self.exports.close_all()
-        await self.nbd.close()
-        if not self._jobs_ended:
-            self._jobs_ended = True
-            if self.personality is Personality.SYSTEM:
-                # the guest's end is a section of its own, after which jobs take one more step
-                await drain_all(self.graph)
-            await drain_all_begin(self.graph)
-        await self.jobs.cancel_all()
+        """Close exports and end all jobs, see `Parts.end_jobs`."""
+        await self.parts.end_jobs(has_guest=self.personality is Personality.SYSTEM)
 
     async def close(self) -> None:
         """End exports and jobs, then close all nodes: images are flushed, bitmaps stored."""
-        await self.end_jobs()
-        await close_all(self.graph)
+        if "parts" in self.__dict__:
+            await self.end_jobs()
+            await self.parts.close()

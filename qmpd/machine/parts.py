@@ -1,0 +1,93 @@
+"""What a machine is made of below its monitors: graph, exports, jobs, objects, devices, drives.
+
+All of it is built at once, when something first asks for a part: a machine that has only been
+made imports none of these modules, so that a daemon greets its first client early.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from qmpd.block.change.closing import close_all
+from qmpd.block.change.drain import drain_all, drain_all_begin
+from qmpd.block.io.backends import backends
+from qmpd.block.io.disk_snapshots import all_disks
+from qmpd.block.model.graph import Graph
+from qmpd.errors import BlockIOError
+from qmpd.export.exports import BlockExports
+from qmpd.export.nbd.control import NbdControl
+from qmpd.jobs.core.job_list import JobTable
+from qmpd.machine.devices.board import Board
+from qmpd.machine.devices.guest_io import resume
+from qmpd.machine.devices.tree import DeviceTree
+from qmpd.machine.drives.options import Drives
+from qmpd.machine.objects import ObjectContainer
+
+if TYPE_CHECKING:
+    from qmpd.block.model.services import Services
+    from qmpd.machine.devices.chassis import Chassis
+    from qmpd.machine.host import Host
+
+
+class Parts:
+    """The parts of one machine, and what is done with all of them.
+
+    :param chassis: the machine, as its devices see it
+    :param services: the surroundings of its graph
+    :param host: the process that it lives in
+    :param board: the buses and devices that it has from the start; None: none
+    """
+
+    def __init__(
+        self, chassis: Chassis, services: Services, host: Host, board: Board | None
+    ) -> None:
+        board = Board() if board is None else board
+        emit, loop, profile = services.emit, services.clocks.realtime, chassis.profile
+        self.graph = Graph(services)
+        self.exports = BlockExports(self.graph, emit=emit)
+        self.objects = ObjectContainer(self.graph.throttle_groups, services.thread_id, profile)
+        self.nbd = NbdControl(loop, self.exports, host, self.objects.objects)
+        self.jobs = JobTable(emit=emit, clock=loop)
+        self.devices = DeviceTree(chassis, board)
+        self.drives = Drives(self.graph, board, profile)
+        self._jobs_ended = False
+
+    def resume_devices(self) -> None:
+        """The guest runs: devices do again what it waited for."""
+        for device in self.devices.parts():
+            resume(device)
+
+    def forget_io_errors(self) -> None:
+        """Every device is as if no request had failed."""
+        for backend in backends(self.graph):
+            backend.reset_io_status()
+
+    async def flush_disks(self) -> None:
+        """Let all requests under way end, and write out what disks keep back (`bdrv_flush_all`)."""
+        await drain_all(self.graph)
+        for node in all_disks(self.graph):
+            if not node.read_only:
+                with suppress(BlockIOError):
+                    await node.flush()
+
+    async def end_jobs(self, *, has_guest: bool) -> None:
+        """Close exports, drain all requests, and cancel every job.
+
+        The drained section does not end, as in ``qemu_cleanup``: speed limits must not delay jobs.
+
+        :param has_guest: whether a guest ends, too
+        """
+        await self.exports.close_all()
+        await self.nbd.close()
+        if not self._jobs_ended:
+            self._jobs_ended = True
+            if has_guest:
+                # the guest's end is a section of its own, after which jobs take one more step
+                await drain_all(self.graph)
+            await drain_all_begin(self.graph)
+        await self.jobs.cancel_all()
+
+    async def close(self) -> None:
+        """Close all nodes: images are flushed, bitmaps stored."""
+        await close_all(self.graph)
