@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.console import write
-from qmpd.block.change.blockdev import blockdev_add
 from qmpd.cli.report import CommandLineError, Probe, Program, located
 from qmpd.errors import GenericError, QmpError
 from qmpd.profile.personality import Personality
@@ -60,6 +59,8 @@ def add_node(server: Server, options: Mapping[str, Any]) -> None:
     """
     if "node-name" not in options:
         raise GenericError("'node-name' must be specified for the root node")
+    from qmpd.block.change.blockdev import blockdev_add
+
     server.run_now(blockdev_add(server.machine.graph, options))
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qmpd.base.run_state import RunState
-from qmpd.block.images.storage import Storages
+from qmpd.block.images.storages import Storages
 from qmpd.block.model.services import Say, Services
 from qmpd.errors import GenericError
 from qmpd.loop.events import EventBus, EventRecord, Filter
@@ -66,6 +66,7 @@ def _shown_events(config: MachineConfig) -> Filter | None:
     policy, profile = config.compat, config.profile
     if not policy.restricts_output:
         return None
+    from qmpd.qapi.runtime.hiding import hide_output
 
     def shown(event: EventRecord) -> EventRecord | None:
         info = profile.entry_points.events.get(event.name)
@@ -75,7 +76,7 @@ def _shown_events(config: MachineConfig) -> Filter | None:
             return None
         if info.arguments is None or event.data is None:
             return event
-        data = policy.hide_output(info.arguments, event.data, profile.types)
+        data = hide_output(policy, profile.types, info.arguments, event.data)
         return event._replace(data=data)
 
     return shown

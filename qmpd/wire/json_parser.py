@@ -15,16 +15,8 @@ from typing import Any, Final
 
 from qmpd.errors import GenericError
 from qmpd.wire.json_lexer import Token
+from qmpd.wire.limits import COUNT_LIMIT, NESTING_LIMIT, SIZE_LIMIT
 from qmpd.wire.unicode import decode_lossy, decode_strict, is_character
-
-SIZE_LIMIT: Final = 64 << 20
-"""Limit on the bytes of all tokens of a message (``MAX_TOKEN_SIZE``)."""
-
-COUNT_LIMIT: Final = 2 << 20
-"""Limit on the tokens of a message (``MAX_TOKEN_COUNT``)."""
-
-NESTING_LIMIT: Final = 1 << 10
-"""Limit on open brackets of both kinds (``MAX_NESTING``)."""
 
 _MESSAGE_BYTES: Final = 1023
 """Length at which QEMU truncates the text of a parse error."""

@@ -12,13 +12,17 @@ import re
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
+from functools import cached_property
 from json.scanner import make_scanner
-from typing import Any, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from qmpd.errors import GenericError, QmpError
-from qmpd.wire.json_lexer import Lexer
-from qmpd.wire.json_parser import COUNT_LIMIT, NESTING_LIMIT, MessageParser
+from qmpd.wire.limits import COUNT_LIMIT, NESTING_LIMIT
 from qmpd.wire.unicode import NONCHARACTER
+
+if TYPE_CHECKING:
+    from qmpd.wire.json_lexer import Lexer
+    from qmpd.wire.json_parser import MessageParser
 
 
 class _NeedMore(Enum):
@@ -107,8 +111,14 @@ class JsonStream:
         self._begin(b"")
         self._between = True
         """Whether no message has begun: the fast path is open."""
-        self._lexer = Lexer()
-        self._parser = MessageParser()
+
+    @cached_property
+    def _exact(self) -> tuple[Lexer, MessageParser]:
+        """The exact path; most connections never need it, nor its tables."""
+        from qmpd.wire.json_lexer import Lexer
+        from qmpd.wire.json_parser import MessageParser
+
+        return Lexer(), MessageParser()
 
     def _begin(self, data: bytes) -> None:
         """Go on to the next chunk."""
@@ -138,8 +148,11 @@ class JsonStream:
                 if not self._later:
                     return NEED_MORE
                 self._begin(self._later.popleft())
-            if self._between and (value := self._scan()) is not None:
-                return value
+            if self._between:
+                if (value := self._scan()) is not None:
+                    return value
+                if self._index == len(self._data):
+                    continue
             if (result := self._read()) is not None:
                 return result
 
@@ -170,7 +183,7 @@ class JsonStream:
     def _read(self) -> tuple[object] | QmpError | None:
         """The exact path: read until a message ends, or the chunk."""
         data, index = self._data, self._index
-        lexer, parser = self._lexer, self._parser
+        lexer, parser = self._exact
         result = None
         while index < len(data) and result is None:
             token, text, index = lexer.next_token(data, index)
@@ -185,10 +198,11 @@ class JsonStream:
 
         Call it again until it returns None.  (QEMU does not do this on a monitor.)
         """
-        token, text = self._lexer.end()
-        if token is not None and (result := self._parser.take(token, text)) is not None:
+        lexer, parser = self._exact
+        token, text = lexer.end()
+        if token is not None and (result := parser.take(token, text)) is not None:
             return result
-        return self._parser.end()
+        return parser.end()
 
 
 def parse_json(text: str) -> object:

@@ -9,6 +9,7 @@ import pytest
 from qmpd import profile
 from qmpd.errors import CommandNotFound
 from qmpd.qapi.runtime.entry_points import EventInfo
+from qmpd.qapi.runtime.hiding import hide_output
 from qmpd.qapi.runtime.policy import CompatPolicy, Crash
 from tests.profile.schema_samples import MODERN, table
 
@@ -54,12 +55,12 @@ def test_members_are_hidden_at_any_depth() -> None:
     ]
     policy = CompatPolicy(unstable_output="hide")
 
-    hidden = policy.hide_output("DerivedList", value, table(MODERN))
+    hidden = hide_output(policy, table(MODERN), "DerivedList", value)
 
     assert hidden == [{"name": "a", "list": [{"size": 1}]}, {"name": "b"}]
     assert value[0]["x-new"] == {"size": 2}
-    assert CompatPolicy(deprecated_output="hide").hide_output("DerivedList", value, table(MODERN))
-    assert CompatPolicy().hide_output("DerivedList", value, table(MODERN)) is value
+    assert hide_output(CompatPolicy(deprecated_output="hide"), table(MODERN), "DerivedList", value)
+    assert hide_output(CompatPolicy(), table(MODERN), "DerivedList", value) is value
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_members_are_hidden_at_any_depth() -> None:
 def test_branches_of_unions_are_kept(value: dict[str, Any]) -> None:
     policy = CompatPolicy(unstable_output="hide", deprecated_output="hide")
 
-    assert policy.hide_output("Options", value, table(MODERN)) == value
+    assert hide_output(policy, table(MODERN), "Options", value) == value
 
 
 def test_events_are_hidden() -> None:

@@ -1,13 +1,34 @@
 """Where the bytes of images live: storages that open images by file name.
 
 An `Image` is an open handle on a file in memory, on a file of the host, or on memory that
-covers a file of the host.
+covers a file of the host.  The classes are imported when they are first used: a program that
+serves files of the host need not know how they are kept in memory.
 """
 
 from __future__ import annotations
 
-from qmpd.block.images.image import Image
-from qmpd.block.images.overlay import OverlayStorage
-from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage, Storages
+from typing import TYPE_CHECKING
+
+from qmpd.base.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from qmpd.block.images.host_storage import HostStorage
+    from qmpd.block.images.image import Image
+    from qmpd.block.images.memory_storage import MemoryStorage
+    from qmpd.block.images.overlay import OverlayStorage
+    from qmpd.block.images.storage import Storage
+    from qmpd.block.images.storages import Storages
 
 __all__ = ["HostStorage", "Image", "MemoryStorage", "OverlayStorage", "Storage", "Storages"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "HostStorage": "host_storage",
+        "Image": "image",
+        "MemoryStorage": "memory_storage",
+        "OverlayStorage": "overlay",
+        "Storage": "storage",
+        "Storages": "storages",
+    },
+)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import errno
 import os
+from collections.abc import Callable
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from qmpd.block.images.hints import set_extent_size, set_nocow
 from qmpd.block.images.image import Image
@@ -20,10 +19,18 @@ _ZERO_RANGE: Final = 16
 
 
 @cache
-def _libc() -> Any:
-    library = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-    library.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    return library
+def _fallocate() -> Callable[[int, int, int, int], int]:
+    """fallocate(2), which the standard library lacks: returns 0, or what went wrong as errno."""
+    # not imported before it is needed: a program starts sooner without
+    import ctypes
+
+    function = ctypes.CDLL(None, use_errno=True).fallocate
+    function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+    def fallocate(fd: int, mode: int, offset: int, length: int) -> int:
+        return ctypes.get_errno() if function(fd, mode, offset, length) else 0
+
+    return fallocate
 
 
 class HostImage(Image):
@@ -135,8 +142,8 @@ class HostImage(Image):
 
     def _fallocate(self, mode: int, offset: int, length: int) -> None:
         self._data = range(0)
-        if length and _libc().fallocate(self.fd, mode, offset, length) != 0:
-            code = ctypes.get_errno()
+        code = _fallocate()(self.fd, mode, offset, length) if length else 0
+        if code:
             raise BlockIOError(errno.ENOTSUP if code == errno.EOPNOTSUPP else code)
 
 

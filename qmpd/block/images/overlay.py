@@ -8,9 +8,11 @@ from typing import Final
 
 from pyroaring import BitMap64
 
+from qmpd.block.images.host_storage import HostStorage
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import MemoryFile, MemoryImage
-from qmpd.block.images.storage import HostStorage, MemoryStorage, Storage, could_not
+from qmpd.block.images.memory_storage import MemoryStorage
+from qmpd.block.images.storage import Storage, could_not
 from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, RESIZE, WRITE, Perm, Permissions
 from qmpd.errors import BlockIOError
 

@@ -52,7 +52,9 @@ async def dispatch(machine: Machine, handlers: Handlers, session: Session, reque
     if value is None:
         return {}
     if machine.compat.restricts_output and info.returns is not None and not isinstance(value, Raw):
-        return machine.compat.hide_output(info.returns, value, profile.types)
+        from qmpd.qapi.runtime.hiding import hide_output
+
+        return hide_output(machine.compat, profile.types, info.returns, value)
     return value
 
 

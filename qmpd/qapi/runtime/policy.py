@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from qmpd.errors import CommandNotFound, GenericError, QmpError
-from qmpd.qapi.runtime.entry_points import CommandInfo, EventInfo
-from qmpd.qapi.runtime.type_table import (
-    AlternateInfo,
-    ObjectInfo,
-    TypeTable,
-    array_element,
-    json_kind,
-)
+
+if TYPE_CHECKING:
+    from qmpd.qapi.runtime.entry_points import CommandInfo, EventInfo
 
 InputPolicy = Literal["accept", "reject", "crash"]
 OutputPolicy = Literal["accept", "hide"]
@@ -92,40 +87,3 @@ class CompatPolicy:
     def hides_event(self, info: EventInfo) -> bool:
         """Whether the event is not sent at all."""
         return self.restricts_output and self.hides(info.features)
-
-    def hide_output(self, type_name: str, value: Any, table: TypeTable) -> Any:
-        """`value`, a reply or an event's data, without the members that the policy hides.
-
-        :param type_name: QAPI name of its type
-        :param table: the types
-        """
-        if not self.restricts_output:
-            return value
-        return self._strip(table, table.reference(type_name), value)
-
-    def _strip(self, table: TypeTable, type_name: str, value: Any) -> Any:
-        element = array_element(type_name)
-        if element is not None:
-            return [self._strip(table, element, item) for item in value]
-        if type_name not in table:
-            return value
-        info = table[type_name]
-        if isinstance(info, ObjectInfo):
-            return self._strip_members(table, info, value)
-        if isinstance(info, AlternateInfo):
-            return self._strip(table, info.by_kind[json_kind(value)], value)
-        return value
-
-    def _strip_members(
-        self, table: TypeTable, info: ObjectInfo, value: dict[str, Any]
-    ) -> dict[str, Any]:
-        result = {
-            member.name: self._strip(table, member.type, value[member.name])
-            for member in info.members
-            if member.name in value and not self.hides(member.features)
-        }
-        if info.tag is not None:
-            branch = info.branches.get(value[info.tag])
-            if branch is not None:
-                result.update(self._strip_members(table, table.object(branch), value))
-        return result

@@ -1,0 +1,38 @@
+"""The memory storage: image files are sparse files in memory."""
+
+from __future__ import annotations
+
+import errno
+
+from qmpd.block.images.image import Image
+from qmpd.block.images.memory import MemoryFile, MemoryImage
+from qmpd.block.images.storage import Storage, could_not
+
+
+class MemoryStorage(Storage):
+    """Sparse files in memory, one for each file name; nothing on disk is touched.
+
+    They need no file descriptors and go with the storage: nobody has to close a machine that is
+    no longer used.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[str, MemoryFile] = {}
+
+    def open(self, filename: str, *, read_only: bool = False) -> Image:
+        file = self._files.get(filename)
+        if file is None:
+            raise could_not("open", filename, errno.ENOENT)
+        return MemoryImage(file, read_only=read_only)
+
+    def create(self, filename: str) -> Image:
+        file = self._files.get(filename)
+        if file is None:
+            file = self._files[filename] = MemoryFile()
+        return MemoryImage(file, read_only=False)
+
+    def __contains__(self, filename: str) -> bool:
+        return filename in self._files
+
+    def close(self) -> None:
+        self._files.clear()

@@ -1,0 +1,55 @@
+"""The storage of a machine, put together from others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from qmpd.block.images.image import Image
+from qmpd.block.images.memory_storage import MemoryStorage
+from qmpd.block.images.storage import Storage
+from qmpd.block.permission_bits import Perm
+
+
+class Storages(Storage):
+    """The storage of a machine, where single file names may have another for a while.
+
+    :param usual: where all other names live; not closed with this one
+    """
+
+    def __init__(self, usual: Storage) -> None:
+        self._usual = usual
+        self._private: dict[str, Storage] = {}
+
+    def of(self, filename: str) -> Storage:
+        """The storage that has the bytes of `filename`."""
+        return self._private.get(filename, self._usual)
+
+    @contextmanager
+    def private(self, filename: str) -> Iterator[None]:
+        """Let `filename` live in memory, in a storage of its own.
+
+        A node that opens the file meanwhile keeps to that storage until it is closed; to all
+        others the name means afterwards what it meant before.
+        """
+        self._private[filename] = MemoryStorage()
+        try:
+            yield
+        finally:
+            del self._private[filename]
+
+    def open(self, filename: str, *, read_only: bool = False) -> Image:
+        """Open an image where its name lives."""
+        return self.of(filename).open(filename, read_only=read_only)
+
+    def create(self, filename: str) -> Image:
+        """Make an image where its name lives."""
+        return self.of(filename).create(filename)
+
+    def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:
+        """Have other programs respect what is done with `filename`."""
+        self.of(filename).hold(filename, perm, unshared)
+
+    def read_text(self, filename: str) -> str:
+        """The contents of a small file."""
+        return self.of(filename).read_text(filename)
