@@ -219,3 +219,11 @@ class InThread:
             return function()
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
+
+
+class Driven(Protocol):
+    """A machine with who runs it, as its disks, its jobs, its clock and its sockets see it."""
+
+    _core: Core
+    _driver: Driver
+    _by_hand: ByHand

@@ -15,8 +15,8 @@ from qmpd.api.guest import Guest, MapEntry
 from qmpd.loop.clock import NANOSECONDS
 
 if TYPE_CHECKING:
+    from qmpd.api.drivers import Driven
     from qmpd.api.jobs import JobRecords
-    from qmpd.api.machine import Machine
 
 
 class Disk:
@@ -27,7 +27,7 @@ class Disk:
     when there is no such disk.
     """
 
-    def __init__(self, machine: Machine, name: str) -> None:
+    def __init__(self, machine: Driven, name: str) -> None:
         self._machine = machine
         self._guest = Guest(machine._core, name)
         self.name = name
@@ -165,7 +165,7 @@ class Bitmap:
     :raises LookupError: there is no such bitmap (raised by everything that is asked)
     """
 
-    def __init__(self, machine: Machine, node: str, name: str) -> None:
+    def __init__(self, machine: Driven, node: str, name: str) -> None:
         self._machine = machine
         self.node = node
         self.name = name
@@ -218,7 +218,7 @@ class Bitmap:
 class Clock:
     """The machine's time."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Driven) -> None:
         self._machine = machine
         self._clock = machine._core.clock
 
@@ -265,7 +265,7 @@ class Clock:
 class Loop:
     """The main loop, for programs that want to see the machine between two of its steps."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Driven) -> None:
         self._machine = machine
 
     def step(self) -> bool:

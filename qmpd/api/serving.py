@@ -14,13 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.api.drivers import InThread, OnLoop
+from qmpd.api.drivers import Driven, InThread, OnLoop
 from qmpd.server.address import InetAddress, UnixAddress
 from qmpd.server.chardev.socket import SocketChardev
 
 if TYPE_CHECKING:
     from qmpd.api.core import Core
-    from qmpd.api.machine import Machine
     from qmpd.server.address import SocketAddress
 
 SOCKET_MODE: Final = 0o600
@@ -77,7 +76,7 @@ def socket_address(
 
 @contextmanager
 def serve(
-    machine: Machine, unix: str | os.PathLike[str] | None, tcp: tuple[str, int] | None
+    machine: Driven, unix: str | os.PathLike[str] | None, tcp: tuple[str, int] | None
 ) -> Iterator[Any]:
     """Serve `machine` on a socket, in a thread of its own: `qmpd.Machine.serve`."""
     machine._core.require_open()
