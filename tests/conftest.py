@@ -32,6 +32,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "cli/test_same_complaints.py",
         "devices/",
         "differential/",
+        "doors/",
         "drivers/",
         "export/test_inactive.py",
         "export/test_vhost_user",
@@ -50,6 +51,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "wire/test_live.py",
     ),
     "slow": (
+        "api/test_cost.py",
         "differential/",
         "interop/",
         "jobs/test_always_end.py",
