@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from qmpd.block.change.closing import close_all
 from qmpd.block.change.drain import drain_all, drain_all_begin
 from qmpd.block.io.backends import backends
-from qmpd.block.io.disk_snapshots import all_disks
 from qmpd.block.model.graph import Graph
+from qmpd.block.model.walk import top_nodes
 from qmpd.errors import BlockIOError
 from qmpd.export.exports import BlockExports
 from qmpd.export.nbd.control import NbdControl
@@ -66,7 +66,7 @@ class Parts:
     async def flush_disks(self) -> None:
         """Let all requests under way end, and write out what disks keep back (`bdrv_flush_all`)."""
         await drain_all(self.graph)
-        for node in all_disks(self.graph):
+        for node in list(top_nodes(self.graph)):
             if not node.read_only:
                 with suppress(BlockIOError):
                     await node.flush()

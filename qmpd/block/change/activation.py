@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.drain import drained
-from qmpd.block.change.permissions import refresh_permissions
+from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
+from qmpd.block.model.walk import top_nodes
 from qmpd.block.permission_bits import WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
@@ -35,7 +36,7 @@ async def set_active(graph: Graph, name: str | None, active: bool) -> None:
 
 
 async def _set_all(graph: Graph, active: bool) -> None:
-    for node in _all(graph):
+    for node in list(top_nodes(graph)):
         if active:
             await activate(node)
         elif not _has_active_parent(node):
@@ -43,13 +44,6 @@ async def _set_all(graph: Graph, active: bool) -> None:
                 await _inactivate(node)
             except QmpError as error:
                 raise _failed("all nodes", error) from None
-
-
-def _all(graph: Graph) -> list[Node]:
-    """What QEMU takes for all nodes: those that backends hold, then the monitor's others."""
-    nodes = [backend.node for backend in graph.all_backends if backend.node is not None]
-    nodes += [node for node in graph.nodes() if node.monitor_owned]
-    return list(dict.fromkeys(nodes))
 
 
 def _has_active_parent(node: Node) -> bool:
@@ -73,7 +67,7 @@ async def activate(node: Node) -> None:
         node.refresh_length()
     except BaseException:
         node.flags = replace(node.flags, active=False)
-        refresh_permissions(node)
+        loosen_permissions(node)
         raise
     for edge in node.parents:
         if (user := edge.user) is not None:
@@ -112,7 +106,7 @@ async def _give_up(node: Node) -> None:
     if perm & (WRITE | WRITE_UNCHANGED):
         raise BlockIOError(errno.EPERM)
     node.flags = replace(node.flags, active=False)
-    refresh_permissions(node)
+    loosen_permissions(node)
     for edge in list(node.children.values()):
         if not _has_active_parent(edge.node):
             await _inactivate(edge.node)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.drain import joined, left
-from qmpd.block.change.permissions import refresh_permissions
+from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.model.blockers import BACKING_ALLOWS, Blocker
 from qmpd.block.model.node import Edge
 from qmpd.block.permission_bits import COW
@@ -91,5 +91,5 @@ def release_child(parent: Node, name: str) -> Node:
     """Let go of child `name`, without closing it; returns it."""
     edge = parent.children[name]
     unlink(parent, edge)
-    refresh_permissions(edge.node)
+    loosen_permissions(edge.node)
     return edge.node

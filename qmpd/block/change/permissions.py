@@ -8,10 +8,11 @@ from a change, all or nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmpd.block.permission_bits import RESIZE, WRITE, WRITE_UNCHANGED, Perm, permission_names
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, QmpError
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Edge, Node
@@ -32,6 +33,17 @@ def refresh_permissions(*roots: Node) -> None:
         change.undo()
         raise
     change.keep()
+
+
+def loosen_permissions(*roots: Node) -> None:
+    """`refresh_permissions` after somebody has let go of `roots`, or asks for less: cannot fail.
+
+    Giving up a permission may take a new descriptor of a file that is no longer there, or that
+    may no longer be opened.  Whoever gives it up is gone all the same, so that the nodes below
+    keep what they had, as in ``bdrv_root_unref_child`` and ``bdrv_child_try_set_perm``.
+    """
+    with suppress(QmpError):
+        refresh_permissions(*roots)
 
 
 class _Change:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.change.closing import release
 from qmpd.block.change.edges import add_parent, check_child, link, remove_parent, unlink
-from qmpd.block.change.permissions import refresh_permissions
+from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.model.node import Edge
 from qmpd.block.permission_bits import COW, FILTERED, PRIMARY, Role
 from qmpd.errors import GenericError
@@ -86,7 +86,7 @@ class GraphChange:
     def abort(self) -> None:
         """Undo everything, permissions included."""
         self._back()
-        refresh_permissions(*self._touched)
+        loosen_permissions(*self._touched)
 
     async def commit(self) -> None:
         """Let it stand; what nobody holds any more is closed."""

@@ -11,14 +11,14 @@ from qmpd.block.change.closing import unref
 from qmpd.block.change.drain import drained, drained_begin, drained_end
 from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import write_lock
-from qmpd.block.change.permissions import refresh_permissions
+from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.io.stats import HARNESS_LATENCY, BlockAcctStats
 from qmpd.block.model.node import Edge, Node
 from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.block.permission_bits import ALL, NOTHING, PRIMARY, WRITE, WRITE_UNCHANGED, Perm
 from qmpd.block.throttle.group import ThrottleMember
 from qmpd.block.throttle.limits import ThrottleConfig
-from qmpd.errors import BlockIOError
+from qmpd.errors import BlockIOError, QmpError
 from qmpd.loop.clock import Waiter
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class BlockBackend:
         node = self.root.node
         remove_parent(self.root)
         self.root = None
-        refresh_permissions(node)
+        loosen_permissions(node)
         return node
 
     async def close(self) -> None:
@@ -241,9 +241,9 @@ class BlockBackend:
     # Permissions
 
     def set_permissions(self, perm: Perm, shared: Perm) -> None:
-        """Use other permissions.
+        """Use other permissions (``blk_set_perm``).
 
-        :raises GenericError: the node's other parents object
+        :raises QmpError: the node, or one of its other parents, refuses what is asked in addition
         """
         if self.root is not None and not self._inactive:
             self._apply(self.root, perm, shared)
@@ -256,9 +256,11 @@ class BlockBackend:
         root.perm, root.shared = perm, shared
         try:
             refresh_permissions(root.node)
-        except BaseException:
+        except BaseException as error:
             root.perm, root.shared = before
-            raise
+            tightened = perm & ~before[0] or before[1] & ~shared
+            if tightened or not isinstance(error, QmpError):
+                raise
 
     def require(self, perm: Perm) -> None:
         """Use `perm` too, from now on.

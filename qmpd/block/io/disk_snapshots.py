@@ -52,14 +52,6 @@ def find_snapshot(node: Node, name: str) -> dict[str, Any] | None:
     return next((found for found in snapshot_list(node) if found["name"] == name), None)
 
 
-def all_disks(graph: Graph) -> list[Node]:
-    """The disks where nobody names any: what backends hold, else the monitor's nodes."""
-    roots = dict.fromkeys(backend.node for backend in graph.all_backends if backend.node)
-    if roots:
-        return list(roots)
-    return [node for node in graph.nodes() if node.monitor_owned]
-
-
 def takes_part(node: Node) -> bool:
     """Whether a disk that nobody named has to have a snapshot for it to be complete."""
     if node.read_only:

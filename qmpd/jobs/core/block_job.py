@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from qmpd.block.change.closing import release, unref
 from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import write_lock
-from qmpd.block.change.permissions import refresh_permissions
+from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.model.blockers import Blocker
 from qmpd.block.model.node import Edge
 from qmpd.block.model.parent import CHILD_JOB
@@ -138,7 +138,7 @@ class BlockJob(Job):
             remove_parent(edge)
         for edge in edges:
             if edge.node.is_held():
-                refresh_permissions(edge.node)
+                loosen_permissions(edge.node)
 
     async def remove_nodes(self) -> None:
         """Let all nodes go; those that nothing holds any more are for the caller to close."""

@@ -10,7 +10,7 @@ from qmpd.block.change.closing import release
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.insert import change_backing
-from qmpd.block.change.permissions import refresh_permissions
+from qmpd.block.change.permissions import loosen_permissions
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import replace_node, unfreeze_chain
 from qmpd.block.model.blockers import Blocker
@@ -95,7 +95,7 @@ class MirrorJob(MirrorWork):
         await drained_begin(target)
         self.filter.job = None
         self.filter.stopped = True
-        refresh_permissions(top)
+        loosen_permissions(top)
         try:
             if not aborting:
                 await self._set_backing(source, target)

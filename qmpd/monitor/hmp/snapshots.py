@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.io.disk_snapshots import (
-    all_disks,
     can_snapshot,
     find_snapshot,
     snapshot_list,
     takes_part,
 )
+from qmpd.block.model.walk import top_nodes
 from qmpd.monitor.hmp.command_table import Arguments
 from qmpd.monitor.hmp.quantities import human_size
 
@@ -46,7 +46,7 @@ def dump_snapshots(snapshots: Iterable[Mapping[str, Any]]) -> str:
 
 async def info_snapshots(machine: Machine, _: Arguments) -> str:
     """Snapshots that all disks have, and those that some lack."""
-    disks = all_disks(machine.graph)
+    disks = list(top_nodes(machine.graph))
     first = next((node for node in disks if takes_part(node) and can_snapshot(node)), None)
     if first is None:
         return "no block device can store vmstate for snapshot\n"
