@@ -294,11 +294,14 @@ class Qcow2(BlockDriver):
             await self.node.flush()
 
     async def reopen_commit(self, state: ReopenState) -> None:
-        """See `BlockDriver.reopen_commit`: bitmaps are marked in-use again."""
+        """Take the new options; bitmaps are marked in-use again.
+
+        The caches are always new (`qcow2_update_options_commit`): `file` may be another node,
+        with other tables where the old one had its own.
+        """
         s = self.state
         self._options = state.options
-        if state.data != s.options:
-            set_options(s, state.data)
+        set_options(s, state.data)
         if state.before.read_only and not self.node.read_only:
             try:
                 await reopen_bitmaps_rw(s)
