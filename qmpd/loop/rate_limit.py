@@ -30,7 +30,8 @@ class RateLimit:
         """Account for `dispatched` bytes more.
 
         :param now: the clock's time, nanoseconds
-        :returns: nanoseconds to wait before the next request, 0 when it may go at once
+        :returns: nanoseconds to wait before the next request, 0 when it may go at once; negative
+            where the wait is over because the limit has been raised meanwhile
         """
         if not self._quota:
             return 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qmpd.base.newest_first import NewestFirst
 from qmpd.block.change.edges import unlink
 from qmpd.block.change.graph_lock import write_lock
-from qmpd.block.change.permissions import refresh_permissions
+from qmpd.block.change.permissions import loosen_permissions
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def _dismantle(node: Node) -> list[Node]:
             unlink(node, edge)
             # What is closed next gives up all there is by that.
             if edge.node.is_held():
-                refresh_permissions(edge.node)
+                loosen_permissions(edge.node)
             children.append(edge.node)
     return children
 

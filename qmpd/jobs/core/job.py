@@ -179,7 +179,13 @@ class Job:
     # For the work: where it may stand still
 
     async def sleep(self, delay: int) -> None:
-        """Let `delay` nanoseconds pass, less when a verb enters the job; then a pause point."""
+        """Let `delay` nanoseconds pass, less when a verb enters the job; then a pause point.
+
+        :param delay: what is over already (negative) lets others go first, as 0 does
+        """
+        await self._wait(max(delay, 0))
+
+    async def _wait(self, delay: int | None) -> None:
         if self.cancelled:
             return
         if self.pause_count == 0:
@@ -188,7 +194,7 @@ class Job:
 
     async def idle(self) -> None:
         """Stand still until a verb enters the job; then a pause point."""
-        await self.sleep(-1)
+        await self._wait(None)
 
     async def pause_point(self) -> None:
         """Stand still here while the job is to pause."""
@@ -197,7 +203,7 @@ class Job:
         before = self.status
         self.move(JobStatus.STANDBY if before is JobStatus.READY else JobStatus.PAUSED)
         self.paused = True
-        await self._stand_still(-1)
+        await self._stand_still(None)
         self.paused = False
         self.move(before)
 
@@ -221,9 +227,9 @@ class Job:
         """Whether the work stands still for a time that is not over yet."""
         return self._timer is not None
 
-    async def _stand_still(self, delay: int) -> None:
+    async def _stand_still(self, delay: int | None) -> None:
         self._due_at_once = delay == 0
-        if delay >= 0:
+        if delay is not None:
             self._timer = self.table.clock.call_later(delay, self._timer_expired)
         self.busy = False
         self._notify()
