@@ -39,7 +39,7 @@ def machine() -> TestMachine:
         machine.execute("blockdev-create", job_id="c", options=options)
         machine.clock.settle()
         machine.execute("job-dismiss", id="c")
-        backing = {} if below is None or name == "target" else {"backing": below}
+        backing: dict[str, Any] = {} if below is None or name == "target" else {"backing": below}
         machine.execute(
             "blockdev-add", driver="qcow2", node_name=name, file=f"{name}-file", **backing
         )
