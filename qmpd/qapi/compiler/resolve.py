@@ -21,17 +21,15 @@ from qmpd.qapi.compiler.define import (
     Plan,
 )
 from qmpd.qapi.compiler.definitions import MemberPart, TypeName
-from qmpd.qapi.compiler.dialect import Dialect, DocRules, Rule
-from qmpd.qapi.compiler.doc import DocBlock
+from qmpd.qapi.compiler.dialect import Dialect, Rule
+from qmpd.qapi.compiler.doc_claims import DocClaims
 from qmpd.qapi.compiler.entities import (
-    AlternateType,
     Alternative,
     ArrayType,
     Branch,
     BuiltinType,
     Command,
     Entity,
-    EnumMember,
     EnumType,
     Feature,
     Member,
@@ -109,9 +107,10 @@ class Resolver:
 
         :raises QapiError: one breaks a rule
         """
+        claims = DocClaims(self._dialect, self._pragma)
         for plan in self._definer.plans:
             self._resolve(plan)
-            self._claim_docs(plan)
+            claims.claim(plan)
 
     def check_feature_count(self) -> None:
         """Check that the schema's features fit the bit mask of QEMU's C code.
@@ -344,52 +343,6 @@ class Resolver:
             if not isinstance(element, ObjectType):
                 raise site.error(f"{what} cannot take {self._definer.describe(type_)}")
         return type_
-
-    # Docs
-
-    def _claim_docs(self, plan: Plan) -> None:
-        """Match the doc block of a definition with its parts."""
-        if isinstance(plan, ArrayPlan) or plan.site is None or plan.doc is None:
-            return
-        doc, site, entity = plan.doc, plan.site, plan.entity
-        self._claim_features(doc, entity.features, site)
-        match entity:
-            case EnumType():
-                self._claim(doc, "value", entity.members, site)
-            case ObjectType():
-                if entity.base is not None and entity.base.implicit:
-                    self._claim(doc, "member", entity.base.local_members, site)
-                is_simple = isinstance(plan, ObjectPlan) and plan.is_simple
-                if is_simple:
-                    for name in ("type", *(branch.name for branch in entity.branches)):
-                        doc.claim_member(name)
-                else:
-                    self._claim(doc, "member", entity.local_members, site)
-            case AlternateType():
-                for alternative in entity.alternatives:
-                    self._claim_member(doc, "branch", alternative.name, site)
-            case _ if isinstance(plan, EventPlan):
-                arguments = plan.entity.arguments
-                if arguments is not None and arguments.implicit:
-                    self._claim(doc, "member", arguments.local_members, site)
-
-    def _claim(
-        self, doc: DocBlock, role: str, members: Iterable[Member | EnumMember], site: Site
-    ) -> None:
-        for member in members:
-            self._claim_member(doc, role, member.name, site)
-            self._claim_features(doc, member.features, site)
-
-    def _claim_member(self, doc: DocBlock, role: str, name: str, site: Site) -> None:
-        if doc.claim_member(name) or self._dialect.docs is DocRules.HISTORIC:
-            return
-        if site.name not in self._pragma.documentation_exceptions:
-            raise site.error(f"{role} '{name}' lacks documentation")
-
-    def _claim_features(self, doc: DocBlock, features: Sequence[Feature], site: Site) -> None:
-        for feature in features:
-            if not doc.claim_feature(feature.name) and self._dialect.names is Rule.STRICT:
-                raise site.error(f"feature '{feature.name}' lacks documentation")
 
 
 def _check_features(features: Sequence[Feature], owner: str, site: Site) -> None:
