@@ -150,7 +150,7 @@ class Ends(RuleBasedStateMachine):
     @property
     def jobs(self) -> list[str]:
         """The ids of the jobs there are."""
-        return list(self.world.machine.jobs.jobs)
+        return [job.id for job in self.world.machine.jobs.jobs.oldest_first()]
 
     @precondition(lambda self: len(self.jobs) < len(SLOTS))
     @rule(
@@ -261,5 +261,5 @@ def test_the_machine_ends_at_any_moment(start: str) -> None:
                 break
             clock.advance(due - clock.now())
         clock.run(world.machine.close())
-        assert world.machine.jobs.jobs == {}
+        assert world.machine.jobs.jobs == []
         assert list(world.machine.graph.nodes()) == []

@@ -119,7 +119,7 @@ def test_ids_default_to_the_backend_and_are_unique() -> None:
     job = Mirror(world, "a.b-c_9")
     with pytest.raises(GenericError, match=r"^Job ID 'a.b-c_9' already in use$"):
         Mirror(world, "a.b-c_9")
-    assert list(world.jobs.jobs.values()) == [job]
+    assert world.jobs.jobs == [job]
 
 
 def test_job_is_abstract_where_it_must_be() -> None:

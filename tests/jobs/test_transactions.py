@@ -250,7 +250,7 @@ class AnyVerbs(RuleBasedStateMachine):
     @invariant()
     def is_consistent(self) -> None:
         for job in getattr(self, "made", []):
-            listed = self.world.jobs.jobs.get(job.id) is job
+            listed = self.world.jobs.get(job.id) is job
             assert listed == (job.status is not JobStatus.NULL)
             assert job.log.count("commit") + job.log.count("abort") == job.log.count("clean") <= 1
             ended = job.status in (JobStatus.CONCLUDED, JobStatus.NULL)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.block.change.closing import release, unref
 from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import write_lock
@@ -71,7 +72,7 @@ class BlockJob(Job):
         self.speed = 0
         self.io_status = "ok"
         self.limit = RateLimit()
-        self.edges: list[Edge] = []
+        self.edges: NewestFirst[Edge] = NewestFirst()
         """Its holds on nodes, the oldest first."""
         self._blocker = Blocker(f"block device is in use by block job: {self.job_type}")
 
@@ -126,12 +127,12 @@ class BlockJob(Job):
         except BaseException:
             remove_parent(edge)
             raise
-        self.edges.append(edge)
+        self.edges.add(edge)
         node.blockers.add(self._blocker)
         self._graph.readers[self] = None
 
     def _remove_nodes(self) -> None:
-        edges, self.edges = self.edges, []
+        edges, self.edges = self.edges, NewestFirst()
         self._graph.readers.pop(self, None)
         for edge in edges:
             edge.node.blockers.remove(self._blocker)

@@ -51,7 +51,7 @@ class Job:
     ) -> None:
         if not id_wellformed(job_id):
             raise GenericError(f"Invalid job ID '{job_id}'")
-        if job_id in table.jobs:
+        if table.get(job_id) is not None:
             raise GenericError(f"Job ID '{job_id}' already in use")
         self.table = table
         self.id = job_id
@@ -75,7 +75,7 @@ class Job:
         self._exited = False
         self._watchers: list[Waiter] = []
         self.move(JobStatus.CREATED)
-        table.jobs[job_id] = self
+        table.jobs.add(self)
         self.txn.add(self)
 
     def __repr__(self) -> str:
@@ -486,5 +486,5 @@ class Job:
 
     async def _forget(self) -> None:
         self.move(JobStatus.NULL)
-        del self.table.jobs[self.id]
+        self.table.jobs.remove(self)
         await self.free()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.errors import DeviceNotActive, GenericError
 from qmpd.jobs.core.block_job import BlockJob
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class JobTable:
-    """All jobs, by id; `jobs` has the oldest first.
+    """All jobs.
 
     :param emit: takes events
     :param clock: runs the work of the jobs
@@ -23,16 +24,20 @@ class JobTable:
     def __init__(self, *, emit: Emit, clock: Clock) -> None:
         self.emit = emit
         self.clock = clock
-        self.jobs: dict[str, Job] = {}
+        self.jobs: NewestFirst[Job] = NewestFirst()
         self.ending = 0
         """How many jobs are between the end of their work and their own."""
+
+    def get(self, job_id: str) -> Job | None:
+        """The job of this id, if there is one (``job_get``)."""
+        return next((job for job in self.jobs if job.id == job_id), None)
 
     def find(self, job_id: str) -> Job:
         """The job that a job-* command means.
 
         :raises GenericError: there is none
         """
-        job = self.jobs.get(job_id)
+        job = self.get(job_id)
         if job is None:
             raise GenericError("Job not found")
         return job
@@ -42,19 +47,18 @@ class JobTable:
 
         :raises DeviceNotActive: there is none, or it is no block job
         """
-        job = self.jobs.get(job_id)
+        job = self.get(job_id)
         if not isinstance(job, BlockJob):
             raise DeviceNotActive(f"Block job '{job_id}' not found")
         return job
 
     def query_jobs(self) -> list[dict[str, Any]]:
-        """Command query-jobs: the newest first."""
-        return [job.info() for job in reversed(self.jobs.values())]
+        """Command query-jobs."""
+        return [job.info() for job in self.jobs]
 
     def query_block_jobs(self) -> list[dict[str, Any]]:
-        """Command query-block-jobs: the newest first."""
-        jobs = reversed(self.jobs.values())
-        return [job.block_info() for job in jobs if isinstance(job, BlockJob)]
+        """Command query-block-jobs."""
+        return [job.block_info() for job in self.jobs if isinstance(job, BlockJob)]
 
     # The block-job-* commands, for QMP and HMP
 
@@ -87,4 +91,4 @@ class JobTable:
     async def cancel_all(self) -> None:
         """Cancel every job, the newest first, wait for its end, and forget it."""
         while self.jobs:
-            await next(reversed(self.jobs.values())).cancel_and_wait()
+            await self.jobs[0].cancel_and_wait()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from qmpd.base.newest_first import NewestFirst
 from qmpd.jobs.core.states import JobStatus
 from qmpd.loop.clock import Waiter
 
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 class JobTxn:
     """Members that complete together.
 
-    `jobs` are those not finalized yet, the newest first.
+    `jobs` are those that have not been finalized yet.
     """
 
     def __init__(self) -> None:
-        self.jobs: list[Member] = []
+        self.jobs: NewestFirst[Member] = NewestFirst()
         self._aborting = False
         self._sweeps = 0
         self._settling: list[Waiter] = []
@@ -34,7 +35,7 @@ class JobTxn:
     def add(self, job: Member) -> None:
         """Let a new job take part; not when the others are being ended."""
         assert not self._aborting
-        self.jobs.insert(0, job)
+        self.jobs.add(job)
 
     async def settled(self) -> None:
         """Wait for the end of a sweep that is under way."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol
+
+from qmpd.base.newest_first import NewestFirst
 
 if TYPE_CHECKING:
     from qmpd.jobs.core.states import JobStatus
@@ -22,8 +23,11 @@ class Listing(Protocol):
     """How many jobs are between the end of their work and their own."""
 
     @property
-    def jobs(self) -> MutableMapping[str, Any]:
-        """All jobs by id."""
+    def jobs(self) -> NewestFirst[Any]:
+        """All jobs."""
+
+    def get(self, job_id: str) -> Any:
+        """The job of this id; None if there is none."""
 
 
 class Member(Protocol):

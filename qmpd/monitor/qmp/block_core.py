@@ -52,11 +52,7 @@ async def query_named_block_nodes(
 def x_debug_query_block_graph(context: Context, _: None) -> dict[str, Any]:
     """Everything in the graph, and who holds whom with which permissions."""
     machine = context.machine
-    jobs = [
-        (job.id, job.edges[::-1], job)
-        for job in reversed(machine.jobs.jobs.values())
-        if isinstance(job, BlockJob)
-    ]
+    jobs = [(job.id, job.edges, job) for job in machine.jobs.jobs if isinstance(job, BlockJob)]
     return debug_graph(machine.graph, jobs)
 
 
