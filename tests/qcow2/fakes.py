@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from qmpd.base.newest_first import NewestFirst
@@ -116,6 +117,7 @@ class Graph:
 
     drains = 0
     readers: tuple[()] = ()
+    services = SimpleNamespace(loop=SimpleNamespace(has_bottom_halves=False))
 
 
 class ImageNode:
