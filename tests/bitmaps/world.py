@@ -1,36 +1,23 @@
-"""A graph with one node, its bitmaps, and jobs: what the tests of state act upon."""
+"""A machine with one node, its bitmaps, and jobs: what the tests of state act upon."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import add, find
 from qmpd.block.change.blockdev import blockdev_add
-from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
-from qmpd.jobs.core.job_list import JobTable
-from qmpd.loop.clock import VirtualClock
-from tests.support.services import services
+from tests.support.machines import TestMachine
 
 
-class World:
-    """A graph whose node ``n`` has 1 MiB; events are collected."""
+class World(TestMachine):
+    """A machine whose node ``n`` has 1 MiB."""
 
     def __init__(self) -> None:
-        self.clock = VirtualClock()
-        self.events: list[tuple[str, Mapping[str, object] | None]] = []
-        self.graph = Graph(services(self.clock, emit=self._emit))
-        self.jobs = JobTable(emit=self._emit, clock=self.clock)
+        super().__init__()
+        self.jobs = self.machine.jobs
         self.node = self.blockdev("n", 1 << 20)
-
-    def _emit(self, name: str, data: Mapping[str, object] | None = None) -> None:
-        self.events.append((name, data))
-
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine of the block layer to its end."""
-        return self.clock.run(coroutine)
 
     def blockdev(self, name: str, size: int) -> Node:
         """A null-co node of `size` bytes."""

@@ -1,35 +1,24 @@
-"""A graph in memory for tests."""
+"""A machine for tests of the block layer."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from qmpd.block.change.blockdev import blockdev_add, blockdev_del
 from qmpd.block.images import MemoryStorage, Storage
-from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
-from qmpd.loop.clock import VirtualClock
-from tests.support.services import services
+from tests.support.machines import TestMachine
 
 
-class World:
-    """A graph on a virtual clock; its events are kept.
+class World(TestMachine):
+    """A machine whose nodes are made without a monitor.
 
     :param storage: where its images live; memory if absent
     """
 
     def __init__(self, storage: Storage | None = None) -> None:
-        self.clock = VirtualClock()
-        self.events: list[tuple[str, Mapping[str, object] | None]] = []
         self.storage = MemoryStorage() if storage is None else storage
-        self.graph = Graph(services(self.clock, self.storage, self._emit))
-
-    def _emit(self, name: str, data: Mapping[str, object] | None = None) -> None:
-        self.events.append((name, data))
-
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return self.clock.run(coroutine)
+        super().__init__(self.storage)
 
     def file(self, name: str, size: int = 0, fill: bytes = b"") -> None:
         image = self.storage.create(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,8 @@ from qmpd.block.change.blockdev import blockdev_add, blockdev_del
 from qmpd.block.change.closing import close_all
 from qmpd.block.images import HostStorage
 from qmpd.block.model.driver_table import find_driver
-from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
-from qmpd.loop.clock import VirtualClock
-from tests.support.services import services
+from tests.support.machines import TestMachine
 
 needs_qemu_img = pytest.mark.skipif(
     shutil.which("qemu-img") is None, reason="qemu-img is not installed"
@@ -41,22 +39,11 @@ def qemu_io(path: Path, *commands: str) -> str:
     return done.stdout
 
 
-class ImageBench:
-    """A graph over the host's files; `close` gives everything back."""
+class ImageBench(TestMachine):
+    """A machine over the host's files; `close` gives everything back."""
 
     def __init__(self) -> None:
-        self.clock = VirtualClock()
-        self.events: list[tuple[str, Any]] = []
-        self.graph = Graph(
-            services(
-                self.clock,
-                HostStorage(),
-                lambda name, data=None: self.events.append((name, data)),
-            )
-        )
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.clock.run(work)
+        super().__init__(HostStorage())
 
     def create(self, path: Path, size: int, options: Mapping[str, Any]) -> None:
         """Make a qcow2 image; `data-file` in the options names one."""

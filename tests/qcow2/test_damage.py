@@ -18,11 +18,9 @@ from qmpd.block.change.closing import close_all
 from qmpd.block.images import MemoryStorage
 from qmpd.block.images.memory import MemoryImage
 from qmpd.block.model.driver_table import find_driver
-from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
 from qmpd.errors import QmpError
-from qmpd.loop.clock import VirtualClock
-from tests.support.services import services
+from tests.support.machines import TestMachine
 
 CASES = int(os.environ.get("QMPD_DAMAGE_CASES", "2000"))
 SIZE = 1 << 20
@@ -38,16 +36,12 @@ KINDS: tuple[dict[str, Any], ...] = (
 )
 
 
-class World:
-    """A graph over memory."""
+class World(TestMachine):
+    """A machine over memory."""
 
     def __init__(self) -> None:
-        self.clock = VirtualClock()
         self.storage = MemoryStorage()
-        self.graph = Graph(services(self.clock, self.storage))
-
-    def run(self, work: Any) -> Any:
-        return self.clock.run(work)
+        super().__init__(self.storage)
 
     def open(self, **more: Any) -> Node:
         file = {"driver": "file", "filename": "/i"}

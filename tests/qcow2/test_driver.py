@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,31 +18,22 @@ from qmpd.block.drivers.formats.qcow2 import Qcow2
 from qmpd.block.images import HostStorage
 from qmpd.block.io.resize import block_resize
 from qmpd.block.model.filename import filename
-from qmpd.block.model.graph import Graph
 from qmpd.block.model.node import Node
 from qmpd.block.query.info import image_info
 from qmpd.errors import BlockIOError, GenericError, QmpError
-from qmpd.loop.clock import VirtualClock
-from tests.support.services import services
+from tests.support.machines import TestMachine
 
 from .test_image import check, needs_qemu_img, qemu_img
 
 Options = dict[str, Any]
 
 
-class Bench:
-    """A graph over host files in one directory."""
+class Bench(TestMachine):
+    """A machine over host files in one directory."""
 
     def __init__(self, where: Path) -> None:
+        super().__init__(HostStorage())
         self.where = where
-        self.clock = VirtualClock()
-        self.events: list[tuple[Any, ...]] = []
-        self.graph = Graph(
-            services(self.clock, HostStorage(), lambda *event: self.events.append(event))
-        )
-
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return self.clock.run(coroutine)
 
     def file(self, name: str, **options: Any) -> Options:
         return {"driver": "file", "filename": str(self.where / name), **options}

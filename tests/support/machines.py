@@ -8,7 +8,6 @@ from typing import Any
 import qmpd
 from qmpd.api.setup import Setup
 from qmpd.block.images import Storage
-from qmpd.block.model.node import Node
 from qmpd.profile.personality import Personality
 
 
@@ -51,9 +50,3 @@ class TestMachine:
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine of the block layer to its end; time passes as it must."""
         return self.clock.run(work)
-
-    def node(self, name: str) -> Node:
-        """A node that is there."""
-        node = self.graph.find_node(name)
-        assert node is not None
-        return node
