@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.base.qdict import member_order
+from qmpd.base.qdict import QDict
 from qmpd.block.change.closing import close_unopened, unref
 from qmpd.block.change.drain import quiesce
 from qmpd.block.change.edges import attach_child, release_child
@@ -220,8 +220,8 @@ def _check_all_used(driver: type[BlockDriver], given: Mapping[str, Any]) -> None
 
     :raises GenericError: for the first in QEMU's order
     """
-    for name in member_order(given):
-        if name in _CONTAINERS and not given[name]:
+    for name, value in QDict(given).items():
+        if name in _CONTAINERS and not value:
             if driver.shape.is_protocol:
                 raise GenericError(
                     f"Block protocol '{driver.format_name}' doesn't support the option '{name}'"

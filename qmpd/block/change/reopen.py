@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.base.qdict import member_order
+from qmpd.base.qdict import QDict
 from qmpd.block.change.drain import drained
 from qmpd.block.change.opening import check_detect_zeroes, child_options
 from qmpd.block.change.replace import GraphChange
@@ -202,8 +202,8 @@ async def _prepare(graph: Graph, state: _Step, change: GraphChange) -> None:
     _change_child(graph, state, "backing", change)
     _change_child(graph, state, "file", change)
     flat, old = _flattened(node, options, changed=True), _flattened(node, node.options)
-    for name in member_order(flat):
-        _check_unchanged(node, name, flat[name], old.get(name))
+    for name, value in QDict(flat).items():
+        _check_unchanged(node, name, value, old.get(name))
 
 
 def _check_flags(state: _Step) -> None:
@@ -216,7 +216,7 @@ def _check_flags(state: _Step) -> None:
 def _check_reset(state: _Step) -> None:
     node = state.node
     given = _flattened(node, state.options, changed=True)
-    for name in member_order(_flattened(node, node.options)):
+    for name in QDict(_flattened(node, node.options)):
         # QEMU forgets that it was given "active", which it then ignores.
         known = name in given or name in state.options or name in COMMON or name in node.children
         if known and name != "active":

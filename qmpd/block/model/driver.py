@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from qmpd.base.override import override
-from qmpd.base.qdict import member_order
+from qmpd.base.qdict import QDict
 from qmpd.block.model.interface import DriverInterface
 from qmpd.block.model.node import Node
 from qmpd.block.permission_bits import (
@@ -57,11 +57,11 @@ class BlockDriver(DriverInterface[Node]):
 
 
 def check_sizes(options: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Refuse sizes below zero, as QEMU does when it reads them from their text.
+    """Refuse sizes below zero, which QEMU cannot parse (``parse_option_size``).
 
     :param names: the options that are sizes
-    :raises GenericError: for the first in QEMU's order
+    :raises GenericError: for the first in the order of the options
     """
-    for name in member_order(options):
-        if name in names and options[name] < 0:
-            raise GenericError(f"Value '{options[name]}' is out of range for parameter '{name}'")
+    for name, value in QDict(options).items():
+        if name in names and value < 0:
+            raise GenericError(f"Value '{value}' is out of range for parameter '{name}'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
-from qmpd.base.qdict import member_order, to_json
+from qmpd.base.qdict import QDict, member_order, to_json
 from qmpd.block.model.node import Node
 
 MAXIMUM_LENGTH: Final = 4095
@@ -120,7 +120,7 @@ def flat_options(name: str, value: Any) -> dict[str, Any]:
     if isinstance(value, dict):
         return {
             k: v
-            for sub, item in ((sub, value[sub]) for sub in member_order(value))
+            for sub, item in QDict(value).items()
             for k, v in flat_options(f"{name}.{sub}", item).items()
         }
     if isinstance(value, list):
