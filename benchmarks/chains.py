@@ -91,7 +91,7 @@ def _mirror(daemon: Daemon) -> float:
 
 CHAINS: Final = (
     Measure(f"a snapshot, chain of {LENGTH}", "ms", _chain, target=1),
-    Measure(f"commit of a chain of {LENGTH}", "ms", _commit, target=3),
+    Measure(f"commit of a chain of {LENGTH}", "ms", _commit, target=1),
     Measure(f"transaction of {GROUP} snapshots", "ms", _transaction, target=1),
     Measure("mirror, raw", "MB/s", _mirror, more_is_better=True, target=0.8),
 )

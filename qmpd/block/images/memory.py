@@ -120,7 +120,6 @@ class MemoryFile:
         self.length = size
 
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
-        """See `Image.extent`."""
         present, until = self._present.run_at(offset // PAGE)
         if offset >= self.length or until is None:
             return False, length

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.override import override
 from qmpd.base.sizes import INT_MAX, INT_MIN
 from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.filters.blkdebug_rules import Rules, read_rules
@@ -54,9 +55,9 @@ class BlkDebug(Filter):
         self._held: Waiter | None = None
         self._limits = BlockLimits()
 
+    @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
         check_sizes(options, _SIZES)
         text = None
         if options.get("config") is not None:
@@ -103,17 +104,18 @@ class BlkDebug(Filter):
             values["max-discard"],
         )
 
+    @override
     async def close(self) -> None:
-        """See `BlockDriver.close`."""
         self.rules.resume_all()
 
+    @override
     def limits(self) -> BlockLimits | None:
-        """See `BlockDriver.limits`."""
         return self._limits
 
+    @override
     @classmethod
     def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
-        """See `BlockDriver.child_permissions`; options ask for more, or leave less."""
+        """The options may take further permissions, or unshare some."""
         perm, shared = super().child_permissions(node, role, perm, shared)
         for name in node.options.get("take-child-perms", ()):
             perm |= PERMISSION_BITS[name]
@@ -205,38 +207,40 @@ class BlkDebug(Filter):
 
     # Requests
 
+    @override
     async def pread(self, offset: int, length: int) -> bytes:
-        """See `BlockDriver.pread`."""
         if await self._fails("read", offset, length):
             return UNREAD * length
         return await self.filtered.pread(offset, length)
 
+    @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """See `BlockDriver.pwrite`."""
         if not await self._fails("write", offset, len(data)):
             await self.filtered.pwrite(offset, data, fua=fua)
 
+    @override
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        """See `BlockDriver.pwrite_zeroes`; too little for the alignment is not supported."""
+        """Fail with ENOTSUP where the area is smaller than the alignment."""
         limits = self._limits
         if length < max(limits.request_alignment, limits.pwrite_zeroes_alignment):
             raise BlockIOError(errno.ENOTSUP)
         if not await self._fails("write-zeroes", offset, length):
             await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
 
+    @override
     async def pdiscard(self, offset: int, length: int) -> None:
-        """See `BlockDriver.pdiscard`; too little for the alignment is not supported."""
+        """Fail with ENOTSUP where the area is smaller than the alignment."""
         if length < self._limits.pdiscard_alignment:
             raise BlockIOError(errno.ENOTSUP)
         if not await self._fails("discard", offset, length):
             await self.filtered.pdiscard(offset, length)
 
+    @override
     async def flush_to_disk(self) -> None:
-        """See `BlockDriver.flush_to_disk`."""
         await self._fails("flush", 0, 0)
 
+    @override
     async def block_status(self, offset: int, length: int) -> BlockStatus:
-        """See `BlockDriver.block_status`."""
         if await self._fails("block-status", offset, length):
             return BlockStatus(length, data=False, zero=False, allocated=False)
         return await self.filtered.block_status(offset, length)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.override import override
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.model.limits import BlockLimits
 from qmpd.errors import GenericError
@@ -18,9 +19,9 @@ class Compress(Filter):
 
     format_name = "compress"
 
+    @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
         driver = cls(node)
         below = driver.filtered.driver
         if not below.can_write_compressed():
@@ -33,8 +34,8 @@ class Compress(Filter):
         """A compressed cluster is written whole."""
         return BlockLimits(request_alignment=self.cluster_size() or 1)
 
+    @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """See `BlockDriver.pwrite`."""
         await self.filtered.pwrite_compressed(offset, data)
         if fua:
             await self.filtered.flush()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.override import override
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import lookup
 from qmpd.block.change.opening import open_child
@@ -52,9 +53,9 @@ class CopyBeforeWrite(Filter):
         self.timeout = 0
         self._readers: list[tuple[int, int, list[Waiter]]] = []
 
+    @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
         driver = cls(node)
         node.driver = driver
         driver.discard_source = options.get("discard-source", False)
@@ -81,8 +82,8 @@ class CopyBeforeWrite(Filter):
             node.bitmaps.add(bitmap)
         return driver
 
+    @override
     async def close(self) -> None:
-        """See `BlockDriver.close`."""
         for bitmap in (self.access, self.done, self.copy.copy_bitmap):
             if bitmap in self.node.bitmaps:
                 self.node.bitmaps.remove(bitmap)
@@ -92,9 +93,10 @@ class CopyBeforeWrite(Filter):
         """Where old data go."""
         return self.node.children["target"].node
 
+    @override
     @classmethod
     def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
-        """See `BlockDriver.child_permissions`; while somebody uses it, nobody else writes."""
+        """Share no writes while the filter has a parent (cbw_child_perm)."""
         if not role & FILTERED:
             return WRITE, ALL & ~RESIZE
         perm, shared = super().child_permissions(node, role, perm, shared)
@@ -111,18 +113,18 @@ class CopyBeforeWrite(Filter):
 
     # What guests do
 
+    @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """See `BlockDriver.pwrite`."""
         await self._save(offset, len(data))
         await self.filtered.pwrite(offset, data, fua=fua)
 
+    @override
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        """See `BlockDriver.pwrite_zeroes`."""
         await self._save(offset, length)
         await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
 
+    @override
     async def pdiscard(self, offset: int, length: int) -> None:
-        """See `BlockDriver.pdiscard`."""
         await self._save(offset, length)
         await self.filtered.pdiscard(offset, length)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.override import override
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.io.chain_status import is_allocated_above
@@ -35,9 +36,9 @@ class CopyOnRead(Filter):
         super().__init__(node)
         self.bottom = bottom
 
+    @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
         name = options.get("bottom")
         bottom: Node | None = None
         if name is not None:
@@ -49,8 +50,8 @@ class CopyOnRead(Filter):
             freeze_chain(node, bottom)
         return cls(node, bottom)
 
+    @override
     async def close(self) -> None:
-        """See `BlockDriver.close`."""
         self.release_bottom()
 
     def release_bottom(self) -> None:
@@ -59,16 +60,17 @@ class CopyOnRead(Filter):
             unfreeze_chain(self.node, self.bottom)
             self.bottom = None
 
+    @override
     @classmethod
     def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
-        """See `BlockDriver.child_permissions`: it writes, but changes nothing."""
+        """Ask for WRITE_UNCHANGED too: what is written back is what was read."""
         wanted = perm & _PASSED
         if node.active:
             wanted |= WRITE_UNCHANGED
         return wanted, shared & _PASSED | ALL & ~_PASSED
 
+    @override
     async def pread(self, offset: int, length: int) -> bytes:
-        """See `BlockDriver.pread`."""
         if self.bottom is None:
             return await self.filtered.pread_copying(offset, length)
         return await self._read_above(offset, length, prefetch=False)
@@ -104,8 +106,8 @@ class CopyOnRead(Filter):
         """As the file can."""
         return self.filtered.driver.can_write_compressed()
 
+    @override
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
-        """See `BlockDriver.pwrite_compressed`."""
         await self.filtered.pwrite_compressed(offset, data)
 
 

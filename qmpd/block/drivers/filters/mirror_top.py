@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from qmpd.base.override import override
 from qmpd.block.drivers.filters.filter import JobFilter
 from qmpd.block.model.traits import Capabilities
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, WRITE, Perm, Permissions, Role
@@ -83,9 +84,9 @@ class MirrorTop(JobFilter):
         self.stopped = False
         self.is_commit = False
 
+    @override
     @classmethod
     def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
-        """See `BlockDriver.child_permissions`."""
         driver = node.driver
         assert isinstance(driver, MirrorTop)
         if driver.stopped:
@@ -105,8 +106,8 @@ class MirrorTop(JobFilter):
         """Resize the source."""
         await self.source.truncate(size, exact=exact, prealloc=prealloc)
 
+    @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """See `BlockDriver.pwrite`."""
         # The target must get what the source gets, whatever becomes of the buffer.
         data = bytes(data) if self.job is not None and self.job.copies_writes else data
         on_source = self.source.pwrite(offset, data, fua=fua)
@@ -115,13 +116,13 @@ class MirrorTop(JobFilter):
         else:
             await self._change(Change(offset, len(data)), on_source)
 
+    @override
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        """See `BlockDriver.pwrite_zeroes`."""
         on_source = self.source.pwrite_zeroes(offset, length, may_unmap=may_unmap)
         await self._change(Change(offset, length, may_unmap=may_unmap), on_source)
 
+    @override
     async def pdiscard(self, offset: int, length: int) -> None:
-        """See `BlockDriver.pdiscard`."""
         on_source = self.source.pdiscard(offset, length)
         await self._change(Change(offset, length, discard=True), on_source)
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.override import override
 from qmpd.base.sizes import SECTOR
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.model.driver import check_sizes
@@ -44,23 +45,23 @@ class Preallocate(Filter):
         self.file_end: int | None = None
         self._wanted = 0
 
+    @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
         return cls(node, *_read(node.children["file"].node, options))
 
+    @override
     async def reopen_prepare(self, state: ReopenState) -> None:
-        """See `BlockDriver.reopen_prepare`."""
         state.data = _read(self.filtered, state.options)
         if state.flags.read_only:
             await self._cut()
 
+    @override
     async def reopen_commit(self, state: ReopenState) -> None:
-        """See `BlockDriver.reopen_commit`."""
         self.align, self.size = state.data
 
+    @override
     def prepare_permissions(self, perm: Perm, shared: Perm) -> None:
-        """See `BlockDriver.prepare_permissions`."""
         self._wanted = perm
 
     def commit_permissions(self) -> None:
@@ -76,8 +77,8 @@ class Preallocate(Filter):
         with suppress(BlockIOError):
             await self._cut()
 
+    @override
     async def inactivate(self) -> None:
-        """See `BlockDriver.inactivate`."""
         await self._cut()
 
     async def _cut(self) -> None:
@@ -92,9 +93,10 @@ class Preallocate(Filter):
     def _know(self, end: int | None) -> None:
         self.data_end = self.zero_start = self.file_end = end
 
+    @override
     @classmethod
     def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
-        """See `BlockDriver.child_permissions`: who allocates ahead is alone."""
+        """Share neither writes nor resizes while the tail of the file is preallocated."""
         if perm & _BOTH == _BOTH and node.writable:
             return perm, shared & ~_BOTH
         return perm, shared
@@ -136,13 +138,13 @@ class Preallocate(Filter):
         self.file_end = stop
         return zeroes and start <= offset
 
+    @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """See `BlockDriver.pwrite`."""
         await self._ahead(offset, len(data), zeroes=False)
         await self.filtered.pwrite(offset, data, fua=fua)
 
+    @override
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        """See `BlockDriver.pwrite_zeroes`."""
         if not await self._ahead(offset, length, zeroes=not may_unmap):
             await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
 

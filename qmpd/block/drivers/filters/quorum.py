@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.override import override
 from qmpd.base.sizes import SECTOR
 from qmpd.block.change.edges import attach_child, release_child
 from qmpd.block.change.graph_lock import write_lock
@@ -57,9 +58,9 @@ class Quorum(BlockDriver, ChildList):
         self.rewrite = not self.fifo and options.get("rewrite-corrupted", False)
         self._next_index = 0
 
+    @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
         driver = cls(node, options)
         node.driver = driver
         driver._check(options["children"])
@@ -67,8 +68,9 @@ class Quorum(BlockDriver, ChildList):
             await open_child(node, driver._next_name(), reference, role=DATA)
         return driver
 
+    @override
     async def close(self) -> None:
-        """See `BlockDriver.close`: quorum_close takes the graph's lock to let its children go."""
+        """quorum_close takes the graph's lock to let its children go."""
         async with write_lock(self.node.graph):
             pass
 
@@ -157,8 +159,8 @@ class Quorum(BlockDriver, ChildList):
 
     # Reading
 
+    @override
     async def pread(self, offset: int, length: int) -> bytes:
-        """See `BlockDriver.pread`."""
         if self.fifo:
             return await self._read_first(offset, length)
         results: list[bytes | None] = []
@@ -236,15 +238,15 @@ class Quorum(BlockDriver, ChildList):
             self._report_failure(offset, length)
             raise self._most_common(errors)
 
+    @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """See `BlockDriver.pwrite`."""
         requests = [(child, child.pwrite(offset, data)) for child in self.voters]
         await self._write(offset, len(data), requests)
         if fua:
             await self.flush()
 
+    @override
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        """See `BlockDriver.pwrite_zeroes`."""
         requests = [
             (child, child.pwrite_zeroes(offset, length, may_unmap=may_unmap))
             for child in self.voters
@@ -287,13 +289,13 @@ class Quorum(BlockDriver, ChildList):
 
     # Children that come and go
 
+    @override
     def check_add_child(self) -> None:
-        """See `BlockDriver.check_add_child`."""
         if self.blkverify:
             raise GenericError("Cannot add a child to a quorum in blkverify mode")
 
+    @override
     def add_child(self, child: Node) -> None:
-        """See `BlockDriver.add_child`."""
         name = self._next_name()
         try:
             attach_child(self.node, name, child, DATA)
@@ -301,8 +303,8 @@ class Quorum(BlockDriver, ChildList):
             self._next_index -= 1
             raise
 
+    @override
     def del_child(self, edge: Edge) -> Node:
-        """See `BlockDriver.del_child`."""
         if len(self.node.children) <= self.threshold:
             raise GenericError(
                 f"The number of children cannot be lower than the vote threshold {self.threshold}"

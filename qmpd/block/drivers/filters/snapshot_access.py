@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.override import override
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
@@ -26,9 +27,9 @@ class SnapshotAccess(BlockDriver):
     shape = Shape(file_child=True)
     capabilities = Capabilities(write_zeroes=True, discard=True)
 
+    @override
     @classmethod
     def file_role(cls, options: Mapping[str, Any]) -> Role:
-        """See `BlockDriver.file_role`."""
         return DATA | PRIMARY
 
     @classmethod
@@ -52,26 +53,26 @@ class SnapshotAccess(BlockDriver):
             raise BlockIOError(errno.ENOTSUP)
         return driver
 
+    @override
     def get_length(self) -> int:
-        """See `BlockDriver.get_length`."""
         return self.file.length
 
     def exact_filename(self) -> str | None:
         """The name of what is below, whatever it is."""
         return filename(self.file)
 
+    @override
     async def pread(self, offset: int, length: int) -> bytes:
-        """See `BlockDriver.pread`."""
         return await self.snapshot.snapshot_read(offset, length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """It cannot be written."""
         raise BlockIOError(errno.ENOTSUP)
 
+    @override
     async def pdiscard(self, offset: int, length: int) -> None:
-        """See `BlockDriver.pdiscard`."""
         await self.snapshot.snapshot_discard(offset, length)
 
+    @override
     async def block_status(self, offset: int, length: int) -> BlockStatus:
-        """See `BlockDriver.block_status`."""
         return await self.snapshot.snapshot_block_status(offset, length)

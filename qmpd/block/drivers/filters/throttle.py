@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.override import override
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.throttle.group import ThrottleGroup, ThrottleMember
 from qmpd.errors import GenericError
@@ -29,50 +30,52 @@ class Throttle(Filter):
         super().__init__(node)
         self.member = ThrottleMember(group)
 
+    @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
         return cls(node, find_group(node.graph, options["throttle-group"]))
 
+    @override
     async def close(self) -> None:
-        """See `BlockDriver.close`."""
         self.member.leave()
 
+    @override
     async def reopen_prepare(self, state: ReopenState) -> None:
-        """See `BlockDriver.reopen_prepare`: the group may be another."""
+        """Look up the group that the options name."""
         name = state.options.get("throttle-group")
         state.data = self.member.group if name is None else find_group(self.node.graph, name)
 
+    @override
     async def reopen_commit(self, state: ReopenState) -> None:
-        """See `BlockDriver.reopen_commit`."""
         if state.data is not self.member.group:
             self.member.move(state.data)
 
+    @override
     def drained_begin(self) -> None:
-        """See `BlockDriver.drained_begin`: what waits goes."""
+        """Let the requests go that the group holds back."""
         self.member.drained_begin()
 
+    @override
     def drained_end(self) -> None:
-        """See `BlockDriver.drained_end`."""
         self.member.drained_end()
 
+    @override
     async def pread(self, offset: int, length: int) -> bytes:
-        """See `BlockDriver.pread`."""
         await self.member.intercept(length, is_write=False)
         return await self.filtered.pread(offset, length)
 
+    @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """See `BlockDriver.pwrite`."""
         await self.member.intercept(len(data), is_write=True)
         await self.filtered.pwrite(offset, data, fua=fua)
 
+    @override
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        """See `BlockDriver.pwrite_zeroes`."""
         await self.member.intercept(length, is_write=True)
         await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
 
+    @override
     async def pdiscard(self, offset: int, length: int) -> None:
-        """See `BlockDriver.pdiscard`."""
         await self.member.intercept(length, is_write=True)
         await self.filtered.pdiscard(offset, length)
 
@@ -80,8 +83,8 @@ class Throttle(Filter):
         """As the file can."""
         return self.filtered.driver.can_write_compressed()
 
+    @override
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
-        """See `BlockDriver.pwrite_compressed`."""
         await self.member.intercept(len(data), is_write=True)
         await self.filtered.pwrite_compressed(offset, data)
 

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.override import override
 from qmpd.block.change.probe import PROBE_SIZE, probe
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver, check_sizes
@@ -55,9 +56,9 @@ class Raw(BlockDriver):
         wanted, shared = super().child_permissions(node, role, perm, shared)
         return wanted & ~(WRITE | RESIZE) | perm & (WRITE | RESIZE), shared
 
+    @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
         offset, size = _window(options, node.children["file"].node.length)
         return cls(node, offset, size)
 
@@ -70,12 +71,13 @@ class Raw(BlockDriver):
         """The node below."""
         return self.node.children["file"].node
 
+    @override
     async def reopen_prepare(self, state: ReopenState) -> None:
-        """See `BlockDriver.reopen_prepare`: the window may be another."""
+        """Check `offset` and `size` of the options."""
         state.data = _window(state.options, self.file.length)
 
+    @override
     async def reopen_commit(self, state: ReopenState) -> None:
-        """See `BlockDriver.reopen_commit`."""
         self.offset, self.size = state.data
 
     def has_info(self) -> bool:
@@ -101,15 +103,16 @@ class Raw(BlockDriver):
             raise BlockIOError(errno.ENOSPC)
         return self.offset + offset
 
+    @override
     async def pread(self, offset: int, length: int) -> bytes:
-        """See `BlockDriver.pread`."""
         file = self.file
         if file.driver.capabilities.hears_events:
             file.debug_event("read_aio")
         return await file.pread(self.offset + offset, length)
 
+    @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """See `BlockDriver.pwrite`; a guess of raw must not become wrong."""
+        """Refuse a first sector that would be probed as another format, where raw was a guess."""
         if offset < PROBE_SIZE and self.node.probed and probe(bytes(data[:PROBE_SIZE])) != "raw":
             raise BlockIOError(errno.EPERM)
         file, start = self.file, self._check(offset, len(data))
@@ -117,8 +120,8 @@ class Raw(BlockDriver):
             file.debug_event("write_aio")
         await file.pwrite(start, data, fua=fua)
 
+    @override
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        """See `BlockDriver.pwrite_zeroes`."""
         await self.file.pwrite_zeroes(self._check(offset, length), length, may_unmap=may_unmap)
 
     def zeroes_without_fallback(self) -> bool:
@@ -129,8 +132,8 @@ class Raw(BlockDriver):
         """As the file can."""
         return self.file.driver.zeroes_may_unmap()
 
+    @override
     async def pdiscard(self, offset: int, length: int) -> None:
-        """See `BlockDriver.pdiscard`."""
         await self.file.pdiscard(self._check(offset, length), length)
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from qmpd.base.override import override
 from qmpd.block.images import Image
 from qmpd.block.images.locks import AVAILABLE
 from qmpd.block.model.data import BlockStatus
@@ -69,9 +70,9 @@ class File(BlockDriver):
         self._next: Image | None = None
         self._discards = {"discard-nb-ok": 0, "discard-nb-failed": 0, "discard-bytes-ok": 0}
 
+    @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
         aio = options.get("aio", "threads")
         if aio == "native" and not node.cache.direct:
             raise GenericError(
@@ -144,14 +145,16 @@ class File(BlockDriver):
         self.image.close()
         self.image = image
 
+    @override
     async def reopen_prepare(self, state: ReopenState) -> None:
-        """See `BlockDriver.reopen_prepare`: whether it can be opened the other way."""
+        """Open the file for writing where the node is going to be writable."""
         flags = state.flags
         if not flags.read_only and not flags.auto_read_only and self.image.read_only:
             state.data = self._storage.open(self.filename)
 
+    @override
     async def reopen_commit(self, state: ReopenState) -> None:
-        """See `BlockDriver.reopen_commit`: open the image again, the other way."""
+        """Go on with a descriptor opened for what the node may do now."""
         node = self.node
         writes = self._held[0] & (WRITE | WRITE_UNCHANGED | RESIZE)
         read_only = node.read_only or (node.auto_read_only and not writes)
@@ -161,15 +164,15 @@ class File(BlockDriver):
         elif image is not None:
             image.close()
 
+    @override
     async def reopen_abort(self, state: ReopenState) -> None:
-        """See `BlockDriver.reopen_abort`."""
         if state.data is not None:
             state.data.close()
 
     # Data
 
+    @override
     def get_length(self) -> int:
-        """See `BlockDriver.get_length`."""
         return self.image.length()
 
     async def pread(self, offset: int, length: int) -> bytes:
@@ -207,8 +210,8 @@ class File(BlockDriver):
         self._discards["discard-nb-ok"] += 1
         self._discards["discard-bytes-ok"] += length
 
+    @override
     async def flush_to_disk(self) -> None:
-        """See `BlockDriver.flush_to_disk`."""
         self.node.graph.file_requests += 1
         self.image.flush()
 
@@ -234,8 +237,8 @@ class File(BlockDriver):
         """Discards, counted."""
         return {"driver": "file", **self._discards}
 
+    @override
     def allocated_size(self) -> int | None:
-        """See `BlockDriver.allocated_size`."""
         return self.image.allocated()
 
     def exact_filename(self) -> str | None:
@@ -244,9 +247,10 @@ class File(BlockDriver):
 
     # Creating
 
+    @override
     @classmethod
     def check_create(cls, options: Mapping[str, Any]) -> None:
-        """See `BlockDriver.check_create`."""
+        pass
 
     @classmethod
     async def create(cls, graph: Graph, options: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from qmpd.base.override import override
 from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.traits import Shape
 from qmpd.errors import GenericError, NotServed
@@ -22,9 +23,9 @@ class Nbd(BlockDriver):
     format_name = "nbd"
     shape = Shape(is_protocol=True)
 
+    @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
         server = options["server"]
         if server["type"] == "unix":
             path = server["path"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
+from qmpd.base.override import override
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.traits import Capabilities, Shape
@@ -33,9 +34,9 @@ class NullCo(BlockDriver):
         self.latency = latency
         self.read_zeroes = read_zeroes
 
+    @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        """See `BlockDriver.open`."""
         latency = options.get("latency-ns", 0)
         if latency < 0 or latency >= 1 << 63:
             raise GenericError("latency-ns is invalid")
@@ -44,8 +45,8 @@ class NullCo(BlockDriver):
             raise GenericError("Parameter 'size' expects a non-negative value")
         return cls(node, size, latency, read_zeroes=options.get("read-zeroes", False))
 
+    @override
     def get_length(self) -> int:
-        """See `BlockDriver.get_length`."""
         return self.size
 
     async def _wait(self) -> None:

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from qmpd.base.sizes import INT_MAX
-from qmpd.block.change.opening import open_node
+from qmpd.base.override import override
 from qmpd.block.drivers.formats.qcow2 import info
 from qmpd.block.drivers.formats.qcow2.backing import (
     absolute_filename,
@@ -18,25 +17,21 @@ from qmpd.block.drivers.formats.qcow2.bitmaps import bitmaps
 from qmpd.block.drivers.formats.qcow2.bitmaps.reopen import reopen_bitmaps_ro, reopen_bitmaps_rw
 from qmpd.block.drivers.formats.qcow2.bitmaps.store import store_bitmaps
 from qmpd.block.drivers.formats.qcow2.clusters.empty import make_empty
-from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset, without_table
 from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
-from qmpd.block.drivers.formats.qcow2.clusters.resize import detect_metadata_preallocation, truncate
+from qmpd.block.drivers.formats.qcow2.clusters.resize import truncate
+from qmpd.block.drivers.formats.qcow2.clusters.status import image_status
 from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters, write_compressed
 from qmpd.block.drivers.formats.qcow2.clusters.zero import discard, write_zeroes
-from qmpd.block.drivers.formats.qcow2.creation import create as creation
-from qmpd.block.drivers.formats.qcow2.creation.options import CreateOptions, check_create_options
+from qmpd.block.drivers.formats.qcow2.creation.create import change_backing_file
+from qmpd.block.drivers.formats.qcow2.creation.image import create_image, creation_line
 from qmpd.block.drivers.formats.qcow2.header.layout import INCOMPAT_DIRTY
 from qmpd.block.drivers.formats.qcow2.opening import open_image, set_options, update_options
 from qmpd.block.drivers.formats.qcow2.options import read_options
 from qmpd.block.drivers.formats.qcow2.snapshots import snapshots
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
-from qmpd.block.drivers.formats.qcow2.tables.entries import HAS_OFFSET, READS_AS_ZERO, UNALLOCATED
-from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
-from qmpd.block.model.filename import filename
 from qmpd.block.model.traits import Capabilities, Shape
-from qmpd.block.permission_bits import ALL, NOTHING, RESIZE, WRITE
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.loop.clock import NANOSECONDS
 
@@ -132,17 +127,17 @@ class Qcow2(BlockDriver):
 
     # Data
 
+    @override
     def get_length(self) -> int:
-        """See `BlockDriver.get_length`."""
         return self.state.size
 
+    @override
     async def pread(self, offset: int, length: int) -> bytes:
-        """See `BlockDriver.pread`."""
         self.state.check_usable()
         return await read_clusters(self.state, offset, length)
 
+    @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """See `BlockDriver.pwrite`."""
         self.state.check_usable()
         await write_clusters(self.state, offset, data)
         if fua:
@@ -158,16 +153,17 @@ class Qcow2(BlockDriver):
         self.state.check_usable()
         await write_compressed(self.state, offset, data)
 
+    @override
     def zeroes_without_fallback(self) -> bool:
-        """See `BlockDriver.zeroes_without_fallback`: version 2 has no zero clusters."""
+        """Version 2 has no zero clusters."""
         return self.state.header.version >= 3
 
+    @override
     def zeroes_may_unmap(self) -> bool:
-        """See `BlockDriver.zeroes_may_unmap`."""
         return self.state.header.version >= 3
 
+    @override
     def subcluster_size(self) -> int | None:
-        """See `BlockDriver.subcluster_size`."""
         return self.state.geometry.subcluster_size
 
     async def pdiscard(self, offset: int, length: int) -> None:
@@ -175,8 +171,8 @@ class Qcow2(BlockDriver):
         self.state.check_usable()
         await discard(self.state, offset, length)
 
+    @override
     async def make_empty(self) -> None:
-        """See `BlockDriver.make_empty`."""
         self.state.check_usable()
         await make_empty(self.state)
 
@@ -190,39 +186,8 @@ class Qcow2(BlockDriver):
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """Where an area is; data of images with preallocated metadata may be holes of the file."""
-        s = self.state
-        s.check_usable()
-        async with s.lock:
-            if s.metadata_preallocation is None:
-                allocated = s.file.driver.allocated_size()
-                s.metadata_preallocation = allocated is not None and (
-                    await detect_metadata_preallocation(s, allocated)
-                )
-            count = without_table(s, offset, min(length, INT_MAX))
-            if count:
-                zero = s.backing is None or offset >= s.backing.length
-                return BlockStatus(count, data=False, zero=zero, allocated=False)
-            kind, host, count = await get_host_offset(s, offset, min(length, INT_MAX))
-        zero = kind in READS_AS_ZERO
-        data = not zero and kind not in UNALLOCATED
-        placed = kind in HAS_OFFSET
-        allocated_here = zero or data
-        if kind in UNALLOCATED:
-            zero = s.backing is None or offset >= s.backing.length
-        elif data and placed and s.metadata_preallocation:
-            below = await s.data_file.block_status(host, count)
-            if below.length:
-                count, zero = min(count, below.length), below.zero
-            else:
-                zero = True
-        return BlockStatus(
-            count,
-            data=data,
-            zero=zero,
-            allocated=allocated_here,
-            offset=host if placed else None,
-            file=s.data_file if placed else None,
-        )
+        self.state.check_usable()
+        return await image_status(self.state, offset, length)
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
         """Change the virtual size; what is added hides a longer backing file."""
@@ -236,12 +201,12 @@ class Qcow2(BlockDriver):
 
     # What it tells
 
+    @override
     def cluster_size(self) -> int | None:
-        """See `BlockDriver.cluster_size`."""
         return self.state.geometry.cluster_size
 
+    @override
     def vm_state_offset(self) -> int:
-        """See `BlockDriver.vm_state_offset`."""
         return self.state.vm_state_offset
 
     async def info_members(self) -> dict[str, Any]:
@@ -270,16 +235,17 @@ class Qcow2(BlockDriver):
 
     # Bitmaps, snapshots, the header
 
+    @override
     def check_can_store_bitmap(self, name: str, granularity: int) -> None:
-        """See `BlockDriver.check_can_store_bitmap`."""
         bitmaps.check_can_store(self.state, name, granularity)
 
+    @override
     async def remove_persistent_bitmap(self, name: str) -> None:
-        """See `BlockDriver.remove_persistent_bitmap`."""
         await bitmaps.remove_bitmap(self.state, name)
 
+    @override
     async def reopen_prepare(self, state: ReopenState) -> None:
-        """See `BlockDriver.reopen_prepare`: bitmaps are stored before the image is read-only."""
+        """Check the options, and store the bitmaps before the image becomes read-only."""
         s = self.state
         flags = state.flags
         state.data = read_options(state.options, s.header, s.geometry, s.size, unmap=flags.unmap)
@@ -293,8 +259,9 @@ class Qcow2(BlockDriver):
             await s.mark_clean()
             await self.node.flush()
 
+    @override
     async def reopen_commit(self, state: ReopenState) -> None:
-        """Take the new options; bitmaps are marked in-use again.
+        """Take the options over; in an image that became writable, mark the bitmaps in-use.
 
         The caches are always new (`qcow2_update_options_commit`): `file` may be another node,
         with other tables where the old one had its own.
@@ -313,27 +280,28 @@ class Qcow2(BlockDriver):
                     error.desc,
                 )
 
+    @override
     async def inactivate(self) -> None:
-        """See `BlockDriver.inactivate`."""
         await self.close()
         await self.node.flush()
 
+    @override
     async def activate(self) -> None:
-        """See `BlockDriver.activate`: everything is read anew."""
+        """Read the image again: another process may have changed it."""
         self.state = await open_image(self.node, self._options, unmap=self.node.unmap)
         self.layer = self.state
 
+    @override
     @property
     def named_backing_file(self) -> str:
-        """See `BlockDriver.named_backing_file`."""
         return info.text(self.state.header.backing_file or b"")
 
+    @override
     def absolute_filename(self, name: str) -> str:
-        """See `BlockDriver.absolute_filename`."""
         return absolute_filename(self.state, name)
 
+    @override
     async def open_backing(self, options: Mapping[str, Any]) -> None:
-        """See `BlockDriver.open_backing`."""
         await open_backing(self.state, options)
         if self.node.backing is not None:
             self.node.refresh_limits()
@@ -345,18 +313,19 @@ class Qcow2(BlockDriver):
         """
         s = self.state
         s.check_usable()
-        await creation.change_backing_file(s, name, backing_format)
+        await change_backing_file(s, name, backing_format)
         self.auto_backing_file = name or ""
 
+    @override
     def is_disk_only(self, name: str) -> bool:
-        """See `BlockDriver.is_disk_only`: of those found in the image nobody can tell."""
+        """Known only of snapshots taken since the image was opened: the image does not tell."""
         found = snapshots.find_snapshot(self.state, None, name)
         return found is not None and found.disk_only
 
+    @override
     async def snapshot_create(
         self, name: str, date: int, vm_clock: int, *, disk_only: bool = True
     ) -> str:
-        """See `BlockDriver.snapshot_create`."""
         self.state.check_usable()
         made = await snapshots.snapshot_create(
             self.state,
@@ -368,45 +337,40 @@ class Qcow2(BlockDriver):
         )
         return info.text(made.id)
 
+    @override
     async def snapshot_delete(self, ident: str | None, name: str | None) -> dict[str, Any]:
-        """See `BlockDriver.snapshot_delete`."""
         self.state.check_usable()
         return info.snapshot_info(await snapshots.snapshot_delete(self.state, ident, name))
 
+    @override
     async def snapshot_goto(self, ident: str) -> None:
-        """See `BlockDriver.snapshot_goto`."""
         self.state.check_usable()
         await snapshots.snapshot_goto(self.state, ident)
         self.node.refresh_length()
 
+    @override
     def snapshot_list(self) -> list[dict[str, Any]]:
-        """See `BlockDriver.snapshot_list`."""
         return [info.snapshot_info(snapshot) for snapshot in self.state.snapshots]
 
     # Creating
 
+    @override
     @classmethod
     def creation_line(
         cls, name: str, size: int, backing_file: str | None, backing_format: str | None
     ) -> str:
-        """See `BlockDriver.creation_line`."""
-        named = None if backing_file is None else backing_file.replace(",", ",,")
-        backing = "" if named is None else f" backing_file={named}"
-        if backing_format is not None:
-            backing += f" backing_fmt={backing_format}"
-        return (
-            f"Formatting '{name}', fmt=qcow2 cluster_size=65536 extended_l2=off"
-            f" compression_type=zlib size={size}{backing} lazy_refcounts=off refcount_bits=16\n"
-        )
+        return creation_line(name, size, backing_file, backing_format)
 
+    @override
     async def amend(self, options: Mapping[str, Any]) -> None:
-        """See `BlockDriver.amend`: there is only encryption to change."""
+        """Only encryption could be changed, which these images do not have."""
         if "encrypt" in options:
             raise GenericError("image is not encrypted, can't amend")
 
+    @override
     @classmethod
     def check_create(cls, options: Mapping[str, Any]) -> None:
-        """See `BlockDriver.check_create`."""
+        pass
 
     @classmethod
     async def create(cls, graph: Graph, options: Mapping[str, Any]) -> None:
@@ -415,45 +379,4 @@ class Qcow2(BlockDriver):
         :param options: BlockdevCreateOptionsQcow2
         :raises QmpError: QEMU's texts
         """
-        file = await _hold(graph, options["file"])
-        data_file: BlockBackend | None = None
-        try:
-            checked = check_create_options(options)
-            if checked.has_data_file:
-                data_file = await _hold(graph, options["data-file"])
-            await cls._format(file, data_file, checked)
-        finally:
-            await file.close()
-            if data_file is not None:
-                await data_file.close()
-
-    @classmethod
-    async def _format(
-        cls, file: BlockBackend, data_file: BlockBackend | None, checked: CreateOptions
-    ) -> None:
-        graph = file.graph
-        assert file.node is not None
-        file.require(WRITE | RESIZE)
-        await creation.write_first_clusters(file.node, checked)
-        file.set_permissions(NOTHING, ALL)
-        options: dict[str, Any] = {"driver": "qcow2", "file": file.node.node_name}
-        name = None
-        if data_file is not None and data_file.node is not None:
-            options["data-file"] = data_file.node.node_name
-            name = filename(data_file.node)
-        image = await _hold(graph, {**options, "cache": {"no-flush": True}})
-        try:
-            assert image.node is not None
-            assert isinstance(image.node.driver, cls)
-            await creation.complete_image(image.node.driver.state, checked, name)
-        finally:
-            await image.close()
-        # Once more, to flush what was written without.
-        await (await _hold(graph, {**options, "backing": None})).close()
-
-
-async def _hold(graph: Graph, reference: str | Mapping[str, Any]) -> BlockBackend:
-    """The node that a BlockdevRef names or defines, held until the backend is closed."""
-    if isinstance(reference, str):
-        return await BlockBackend.on(graph.lookup_device_or_node(reference, reference))
-    return await BlockBackend.on(await open_node(graph, reference))
+        await create_image(graph, options)
