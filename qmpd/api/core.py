@@ -50,7 +50,7 @@ class Core:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self.clock = setup.make_clock()
-        self.host = ProgramHost(self._shutdown_begins)
+        self.host = ProgramHost(self._shutdown_begins, self._replaces_files)
         self.machine = setup.make_machine(self.clock, self.host)
         self.monitors = Monitors(self.machine)
         self.events = EventQueue()
@@ -62,6 +62,9 @@ class Core:
         """Sets a timer of so many seconds for a program that waits."""
         self._asked: deque[_Asked] = deque()
         self._monitor = self.monitors.add_qmp(LABEL, Output(self._received))
+
+    def _replaces_files(self) -> bool:
+        return self.machine.services.storage.changes_host
 
     async def start(self) -> None:
         """Add the disks, and negotiate.

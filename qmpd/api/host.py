@@ -18,14 +18,16 @@ class ProgramHost(NoHost):
     """Keeps what QEMU would print, and listens while an event loop runs the machine.
 
     :param shut_down: called when the machine has been asked to end
+    :param replaces_files: whether sockets may take the place of other files
     """
 
-    def __init__(self, shut_down: Callable[[], None]) -> None:
+    def __init__(self, shut_down: Callable[[], None], replaces_files: Callable[[], bool]) -> None:
         self.printed: list[str] = []
         self.complaints: list[str] = []
         self.loop: AbstractEventLoop | None = None
         """The event loop that runs the machine, if one does."""
         self._shut_down = shut_down
+        self._replaces_files = replaces_files
         self._listeners: list[SocketListener] = []
 
     def print(self, text: str) -> None:
@@ -51,7 +53,9 @@ class ProgramHost(NoHost):
         from qmpd.server.address import read_address
         from qmpd.server.listener import SocketListener
 
-        listener = SocketListener(self.loop, read_address(address), connect)
+        listener = SocketListener(
+            self.loop, read_address(address), connect, replaces_files=self._replaces_files()
+        )
         self._listeners.append(listener)
         return listener
 

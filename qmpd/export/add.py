@@ -55,29 +55,39 @@ async def add_export(machine: ExportingMachine, options: Mapping[str, Any]) -> N
     exports.add(export)
 
 
-def _create_fuse(_: ExportingMachine, __: BlockBackend, options: Mapping[str, Any]) -> BlockExport:
+def _create_fuse(
+    machine: ExportingMachine, _: BlockBackend, options: Mapping[str, Any]
+) -> BlockExport:
     mountpoint = options["mountpoint"]
     try:
-        mode = os.stat(mountpoint).st_mode
+        mode = machine.graph.services.storage.mode(mountpoint)
     except OSError as error:
         raise GenericError(
             f"Failed to stat '{mountpoint}': {os.strerror(error.errno or 0)}"
         ) from None
     if not stat.S_ISREG(mode):
         raise GenericError(f"'{mountpoint}' is not a regular file")
-    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+    if not _may_use(machine, "/dev/fuse"):
         raise GenericError("Failed to mount FUSE session to export")
     raise NotServed("Exports of type 'fuse' are not served by qmpd")
 
 
-def _create_vduse(_: ExportingMachine, __: BlockBackend, options: Mapping[str, Any]) -> BlockExport:
+def _may_use(machine: ExportingMachine, device: str) -> bool:
+    """Whether there is a device of the host, which images in memory have nothing to do with."""
+    storage = machine.graph.services.storage
+    return storage.reads_host and os.access(device, os.R_OK | os.W_OK)
+
+
+def _create_vduse(
+    machine: ExportingMachine, _: BlockBackend, options: Mapping[str, Any]
+) -> BlockExport:
     if options.get("num-queues", 1) == 0:
         raise GenericError("num-queues must be greater than 0")
     size = options.get("queue-size", 256)
     if not 2 < size <= 1024 or size & (size - 1):
         raise GenericError("queue-size is invalid")
     check_block_size(options.get("logical-block-size", MIN_BLOCK))
-    if not os.access("/dev/vduse/control", os.R_OK | os.W_OK):
+    if not _may_use(machine, "/dev/vduse/control"):
         raise GenericError("failed to create vduse device")
     raise NotServed("Exports of type 'vduse-blk' are not served by qmpd")
 

@@ -158,19 +158,36 @@ def is_listening(sock: socket.socket) -> bool:
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
-def listen(address: SocketAddress) -> list[socket.socket]:
+Identity = tuple[int, int]
+"""What tells a file from another one of the same name: device and inode."""
+
+
+def listen(address: SocketAddress, *, replaces_files: bool = True) -> list[socket.socket]:
     """Sockets that listen at `address` (several where a name has several addresses).
 
-    A socket file in the way is removed first, like any other file of that
-    name, as QEMU does.
+    A socket file in the way is removed first, like any other file of that name
+    (`unix_listen_saddr`).
 
+    :param replaces_files: whether other files than sockets are removed, too; a path that has one
+        is refused otherwise
     :raises GenericError: with QEMU's text
     """
     if isinstance(address, UnixAddress):
+        if not replaces_files and not address.abstract:
+            _refuse_file(address.path)
         return [_listen_unix(address)]
     if isinstance(address, FdAddress):
         return [_listen_fd(address)]
     return _listen_inet(address)
+
+
+def _refuse_file(path: str) -> None:
+    """Refuse to put a socket in the place of something else."""
+    with contextlib.suppress(OSError, ValueError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise GenericError(
+                f"Failed to unlink socket {path}: qmpd replaces no files of the host here"
+            )
 
 
 def _listen_unix(address: UnixAddress) -> socket.socket:
@@ -281,17 +298,40 @@ def describe(sock: socket.socket, *, peer: bool) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def close_listener(listener: socket.socket) -> None:
-    """Close a listening socket; the file of a unix socket goes, whoever made it."""
+def close_listener(listener: socket.socket, *, only: Identity | None = None) -> None:
+    """Close a listening socket; the file of a unix socket goes, whoever made it.
+
+    :param only: the file that was made, where one that has taken its place is to stay
+    """
     name = listener.getsockname() if listener.family == socket.AF_UNIX else ""
     listener.close()
-    if isinstance(name, str) and name:
+    if isinstance(name, str) and name and (only is None or _identity(name) == only):
         with contextlib.suppress(OSError):
             os.unlink(name)
 
 
-def remove_socket_file(address: SocketAddress) -> None:
-    """Unlink the file of a listening unix socket, if it is still there."""
+def socket_file(address: SocketAddress) -> Identity | None:
+    """The file of a socket that listens at `address`; None where it has none."""
+    if not isinstance(address, UnixAddress) or address.abstract:
+        return None
+    return _identity(address.path)
+
+
+def _identity(path: str) -> Identity | None:
+    try:
+        status = os.lstat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def remove_socket_file(address: SocketAddress, *, only: Identity | None = None) -> None:
+    """Unlink the file of a listening unix socket, if it is still there.
+
+    :param only: the file that was made, where one that has taken its place is to stay
+    """
     if isinstance(address, UnixAddress) and not address.abstract:
+        if only is not None and _identity(address.path) != only:
+            return
         with contextlib.suppress(OSError):
             os.unlink(address.path)

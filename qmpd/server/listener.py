@@ -28,16 +28,26 @@ class SocketListener:
 
     :param address: where they listen
     :param connect: takes each peer
+    :param replaces_files: whether what is not a socket may make place for one, and whatever is
+        there in the end is removed
     :raises GenericError: they cannot listen there
     """
 
-    def __init__(self, loop: AbstractEventLoop, address: SocketAddress, connect: Connect) -> None:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        address: SocketAddress,
+        connect: Connect,
+        *,
+        replaces_files: bool = True,
+    ) -> None:
         self._loop = loop
         self._connect = connect
         self._address = address
         self._accepting = False
         self._peers: set[SocketPeer] = set()
-        self._sockets = addresses.listen(address)
+        self._sockets = addresses.listen(address, replaces_files=replaces_files)
+        self._own_file = None if replaces_files else addresses.socket_file(address)
         for listener in self._sockets:
             listener.setblocking(False)
             listener.listen(128)
@@ -75,7 +85,7 @@ class SocketListener:
         for listener in sockets:
             listener.close()
         if sockets:
-            addresses.remove_socket_file(self._address)
+            addresses.remove_socket_file(self._address, only=self._own_file)
 
     def leave_loop(self) -> None:
         """Close, and cut off all peers: the event loop is about to end, the machine is not."""

@@ -111,7 +111,13 @@ class Server:
         """
         from qmpd.server.listener import SocketListener
 
-        return SocketListener(self.loop, self._address(address), connect)
+        return SocketListener(
+            self.loop, self._address(address), connect, replaces_files=self._replaces_files
+        )
+
+    @property
+    def _replaces_files(self) -> bool:
+        return self.machine.services.storage.changes_host
 
     def listen_vhost_user(
         self, address: Mapping[str, Any], make_device: MakeDevice, report: Callable[[str], None]
@@ -123,7 +129,12 @@ class Server:
         from qmpd.server.vhost_user_socket import VhostUserSocket
 
         return VhostUserSocket(
-            self.loop, self.machine.clock, self._address(address), make_device, report
+            self.loop,
+            self.machine.clock,
+            self._address(address),
+            make_device,
+            report,
+            replaces_files=self._replaces_files,
         )
 
     def print(self, text: str) -> None:

@@ -26,6 +26,8 @@ class VhostUserSocket:
     :param address: where it listens
     :param device: makes the device that serves a client
     :param report: takes complaints about clients
+    :param replaces_files: whether what is not a socket may make place for one, and whatever is
+        there in the end is removed
     :raises GenericError: it cannot listen there
     """
 
@@ -36,12 +38,15 @@ class VhostUserSocket:
         address: SocketAddress,
         device: MakeDevice,
         report: Callable[[str], None],
+        *,
+        replaces_files: bool = True,
     ) -> None:
         self.loop = loop
         self.clock = clock
         self.device = device
         self.report = report
-        self._listeners = addresses.listen(address)
+        self._listeners = addresses.listen(address, replaces_files=replaces_files)
+        self._own_file = None if replaces_files else addresses.socket_file(address)
         self._client: _Connection | None = None
         for listener in self._listeners:
             listener.setblocking(False)
@@ -76,7 +81,7 @@ class VhostUserSocket:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             self.loop.remove_reader(listener.fileno())
-            addresses.close_listener(listener)
+            addresses.close_listener(listener, only=self._own_file)
         if self._client is not None:
             await self._client.close()
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from qmpd.block.change.blockdev import blockdev_add, blockdev_del
+from qmpd.block.images import HostStorage
 from qmpd.errors import GenericError, NotServed
 from qmpd.export.add import add_export
 from tests.support.machines import TestMachine
@@ -22,7 +23,7 @@ EXPORTS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("kind", EXPORTS)
 def test_a_machine_without_server(kind: str) -> None:
     options, text = EXPORTS[kind]
-    box = TestMachine()
+    box = TestMachine(HostStorage())
     clock, machine = box.clock, box.machine
     null = {"driver": "null-co", "node-name": "n", "size": 1 << 20}
     clock.run(blockdev_add(machine.graph, null))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ def find_backing_image(node: Node, name: str) -> Node | None:
     overlay's directory; elsewhere only the file name that queries show will do.
     """
     is_protocol = has_protocol(name)
+    real_path = node.services.storage.real_path
     current = node.skip_filters()
     while (below := current.backing_chain_next) is not None:
         named = current.driver.named_backing_file
@@ -39,7 +39,7 @@ def find_backing_image(node: Node, name: str) -> Node | None:
                 return below
         elif (path := _full_name(current, name)) is not None:
             full = _full_name(current, named)
-            if full is not None and os.path.realpath(path) == os.path.realpath(full):
+            if full is not None and real_path(path) == real_path(full):
                 return below
         current = below
     return None

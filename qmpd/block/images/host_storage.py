@@ -42,6 +42,11 @@ class HostStorage(Storage):
             raise could_not("create", filename, error.errno or errno.EIO) from None
         return HostImage(fd, read_only=False)
 
+    def read_start(self, filename: str, length: int) -> bytes:
+        """Read a file of any kind."""
+        with open(filename, "rb") as file:
+            return file.read(length)
+
     def read_text(self, filename: str) -> str:
         """See `Storage.read_text`; a directory is one that cannot be read."""
         if os.path.isdir(filename):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import MemoryFile, MemoryImage
@@ -30,6 +32,26 @@ class MemoryStorage(Storage):
         if file is None:
             file = self._files[filename] = MemoryFile()
         return MemoryImage(file, read_only=False)
+
+    @property
+    def reads_host(self) -> bool:
+        """No: a name of the host's means nothing here."""
+        return False
+
+    @property
+    def changes_host(self) -> bool:
+        """No: nothing on disk is touched."""
+        return False
+
+    def mode(self, filename: str) -> int:
+        """Regular files are all there is."""
+        if filename not in self._files:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), filename)
+        return stat.S_IFREG | 0o644
+
+    def real_path(self, filename: str) -> str:
+        """The absolute name: there are no links."""
+        return os.path.abspath(filename)
 
     def __contains__(self, filename: str) -> bool:
         return filename in self._files

@@ -173,6 +173,22 @@ class OverlayStorage(Storage):
                 raise
             return self._new.create(filename)
 
+    @property
+    def changes_host(self) -> bool:
+        """No: changes stay in memory."""
+        return False
+
+    def mode(self, filename: str) -> int:
+        """The mode of a new file, or of one of the host."""
+        storage = self._new if filename in self._new else self._host
+        return storage.mode(filename)
+
+    def read_start(self, filename: str, length: int) -> bytes:
+        """Read a file of the host as it is, unless it is covered."""
+        if filename in self._new or filename in self._overlays:
+            return super().read_start(filename, length)
+        return self._host.read_start(filename, length)
+
     def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:
         overlay = self._overlays.get(filename)
         if overlay is not None:

@@ -19,7 +19,46 @@ def could_not(verb: str, filename: str, code: int) -> BlockIOError:
 
 
 class Storage(ABC):
-    """Opens and creates images by file name."""
+    """Opens and creates images by file name.
+
+    Whoever wants to know anything of a file that a client has named asks the storage: a client
+    reads no more of the host than the storage does, and changes no more.
+    """
+
+    @property
+    def reads_host(self) -> bool:
+        """Whether names lead to files of the host."""
+        return True
+
+    @property
+    def changes_host(self) -> bool:
+        """Whether files of the host are created, written, replaced or deleted."""
+        return True
+
+    def mode(self, filename: str) -> int:
+        """The type and permissions of a file, `stat.st_mode`.
+
+        :raises OSError: there is none
+        """
+        return os.stat(filename).st_mode
+
+    def real_path(self, filename: str) -> str:
+        """The absolute name of a file, without symbolic links."""
+        return os.path.realpath(filename)
+
+    def read_start(self, filename: str, length: int) -> bytes:
+        """The first `length` bytes of a file, or all that there are.
+
+        :raises OSError: it cannot be read
+        """
+        try:
+            image = self.open(filename, read_only=True)
+        except BlockIOError as error:
+            raise OSError(error.errno, os.strerror(error.errno)) from None
+        try:
+            return image.pread(0, min(length, image.length()))
+        finally:
+            image.close()
 
     @abstractmethod
     def open(self, filename: str, *, read_only: bool = False) -> Image:

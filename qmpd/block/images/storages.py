@@ -38,6 +38,28 @@ class Storages(Storage):
         finally:
             del self._private[filename]
 
+    @property
+    def reads_host(self) -> bool:
+        """Whether names lead to files of the host."""
+        return self._usual.reads_host
+
+    @property
+    def changes_host(self) -> bool:
+        """Whether files of the host are changed."""
+        return self._usual.changes_host
+
+    def mode(self, filename: str) -> int:
+        """The type and permissions of a file where its name lives."""
+        return self.of(filename).mode(filename)
+
+    def real_path(self, filename: str) -> str:
+        """The absolute name of a file where it lives."""
+        return self.of(filename).real_path(filename)
+
+    def read_start(self, filename: str, length: int) -> bytes:
+        """The first bytes of a file where its name lives."""
+        return self.of(filename).read_start(filename, length)
+
     def open(self, filename: str, *, read_only: bool = False) -> Image:
         """Open an image where its name lives."""
         return self.of(filename).open(filename, read_only=read_only)

@@ -30,7 +30,7 @@ class Nbd(BlockDriver):
         if server["type"] == "unix":
             path = server["path"]
             try:
-                is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+                is_socket = stat.S_ISSOCK(node.services.storage.mode(path))
             except OSError as error:
                 raise _failed(path, error.errno or errno.EIO) from None
             if not is_socket:

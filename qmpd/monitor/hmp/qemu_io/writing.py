@@ -66,18 +66,17 @@ async def _write_request(io: QemuIo, request: Transfer, offset: int, count: int)
             offset, count, may_unmap="u" in request, fua="f" in request, no_fallback="n" in request
         )
     elif "c" in request:
-        await io.backend.pwrite_compressed(offset, _buffer(request, count))
+        await io.backend.pwrite_compressed(offset, _buffer(io, request, count))
     else:
-        await io.backend.pwrite(offset, _buffer(request, count), fua="f" in request)
+        await io.backend.pwrite(offset, _buffer(io, request, count), fua="f" in request)
 
 
-def _buffer(request: Transfer, count: int) -> bytes:
+def _buffer(io: QemuIo, request: Transfer, count: int) -> bytes:
     if "s" not in request:
         return bytes([parse_pattern(request.options.get("P", "0xcd"))]) * count
     name = request.options["s"]
     try:
-        with open(name, "rb") as source:
-            data = source.read(count)
+        data = io.machine.services.storage.read_start(name, count)
     except OSError as error:
         raise UsageError(f"{name}: {os.strerror(error.errno or 0)}\n") from None
     if not data:
@@ -92,7 +91,7 @@ async def writev(io: QemuIo, words: list[str]) -> None:
     count = sum(read_lengths(request.operands[1:]))
     began = io.machine.clock.now()
     try:
-        await io.backend.pwrite(offset, _buffer(request, count), fua="f" in request)
+        await io.backend.pwrite(offset, _buffer(io, request, count), fua="f" in request)
     except BlockIOError as error:
         raise UsageError(f"writev failed: {error.desc}\n") from None
     if "q" not in request:

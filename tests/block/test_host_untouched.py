@@ -1,0 +1,180 @@
+"""With images in memory nothing of the host's files is read, changed, or told.
+
+Every command that takes a file name gets that of a file that is there, and that of one that is
+not: it has to say the same of both, and both have to stay as they are.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qmpd.block.images import OverlayStorage, Storage
+from qmpd.errors import QmpError
+from tests.support.machines import TestMachine
+
+SECRET = b"a secret" * 64
+
+
+def _named(name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Requests with the file name `name`."""
+    file = {"driver": "file", "filename": name}
+    create = {"driver": "qcow2", "file": "mem", "size": 65536, "backing-file": name}
+    unix = {"type": "unix", "path": name}
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("blockdev-add", {"node_name": "n", **file}),
+        ("blockdev-add", {"node_name": "n", "driver": "raw", "file": file}),
+        ("blockdev-add", {"node_name": "n", "driver": "qcow2", "file": file}),
+        ("blockdev-add", {"node_name": "n", "driver": "blkdebug", "image": "mem", "config": name}),
+        ("blockdev-add", {"node_name": "n", "driver": "nbd", "server": unix}),
+        ("blockdev-add", {"node_name": "n", "driver": "qcow2", "file": "mem", "data-file": file}),
+        ("blockdev-create", {"job_id": "c", "options": {**create, "backing-fmt": "raw"}}),
+        ("blockdev-reopen", {"options": [{"driver": "raw", "node-name": "disk", "file": file}]}),
+        (
+            "change-backing-file",
+            {"device": "disk", "image_node_name": "disk", "backing_file": name},
+        ),
+        ("block-export-add", {"type": "fuse", "id": "e", "node_name": "disk", "mountpoint": name}),
+        ("block-export-add", {"type": "vduse-blk", "id": "e", "node_name": "disk", "name": name}),
+        ("block-stream", {"device": "disk", "base": name}),
+        ("block-commit", {"device": "disk", "top": name}),
+    ]
+    for target in (
+        name,
+        f"json:{{'driver': 'file', 'filename': '{name}'}}",
+        f"nbd+unix:///?socket={name}",
+    ):
+        requests += [
+            (
+                "blockdev-snapshot-sync",
+                {"node_name": "disk", "snapshot_file": target, "mode": "existing", "format": "raw"},
+            ),
+            (
+                "drive-mirror",
+                {"device": "disk", "target": target, "mode": "existing", "sync": "full"},
+            ),
+            (
+                "drive-backup",
+                {"device": "disk", "target": target, "mode": "existing", "sync": "full"},
+            ),
+        ]
+    lines = [f'qemu-io disk "write -s {name} 0 512"', f'drive_add 0 "if=none,file={name}"']
+    requests += [("human-monitor-command", {"command_line": line}) for line in lines]
+    return requests
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """The paths of a file and of nothing, of one length."""
+    there, nothing = tmp_path / "there", tmp_path / "nope!"
+    there.write_bytes(SECRET)
+    yield there, nothing
+    assert there.read_bytes() == SECRET
+    assert sorted(tmp_path.iterdir()) == [there]
+
+
+@pytest.fixture(scope="module")
+def touched() -> Iterator[list[Any]]:
+    """The names that Python has been asked to open, rename, remove, bind or connect to."""
+    names: list[Any] = []
+    watching = True
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        # a hook stays for as long as the process: that of a test that is over does nothing
+        if watching and event.startswith(("open", "os.", "socket.")):
+            names.extend(each for each in arguments if isinstance(each, str | bytes))
+
+    sys.addaudithook(watch)
+    yield names
+    watching = False
+
+
+def _machine(storage: Storage | None = None) -> TestMachine:
+    machine = TestMachine(storage)
+    options = {"driver": "file", "filename": "image", "size": 65536}
+    machine.execute("blockdev-create", job_id="c", options=options)
+    machine.clock.settle()
+    machine.execute("job-dismiss", id="c")
+    machine.execute("blockdev-add", driver="file", node_name="mem", filename="image")
+    machine.execute("blockdev-add", driver="raw", node_name="disk", file="mem")
+    return machine
+
+
+def _answer(machine: TestMachine, name: Path, number: int) -> str:
+    command, arguments = _named(str(name))[number]
+    try:
+        answer = machine.execute(command, **arguments)
+    except QmpError as error:
+        answer = f"{error.error_class}: {error.desc}"
+    machine.clock.settle()
+    said = (answer, machine.events, machine.printed, machine.complaints)
+    return repr(said).replace(str(name), "NAME")
+
+
+@pytest.mark.parametrize("number", range(len(_named(""))))
+def test_files_of_the_host_do_not_exist(host: tuple[Path, Path], number: int) -> None:
+    answers = [_answer(_machine(), name, number) for name in host]
+
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("number", range(len(_named(""))))
+def test_nothing_is_opened(touched: list[Any], host: tuple[Path, Path], number: int) -> None:
+    """Python tells of every file that is opened, renamed, removed, bound or connected to."""
+    machine = _machine()
+    touched.clear()
+
+    _answer(machine, host[0], number)
+
+    assert not [each for each in touched if str(host[0]) in str(each)]
+
+
+def test_a_pattern_comes_from_a_file_in_memory() -> None:
+    machine = _machine()
+    machine.hmp('qemu-io disk "write -P 7 0 512"')
+
+    machine.hmp('qemu-io disk "write -s image 1024 1024"')
+
+    machine.printed.clear()
+    machine.hmp('qemu-io disk "read -P 7 1024 512"')
+    assert "failed" not in "".join(machine.printed)
+
+
+def test_over_the_hosts_files_nothing_is_changed(host: tuple[Path, Path]) -> None:
+    there, _ = host
+    machine = _machine(OverlayStorage())
+    for number in range(len(_named(""))):
+        _answer(machine, there, number)
+    machine.execute("blockdev-add", driver="file", node_name="host", filename=str(there))
+
+    machine.hmp('qemu-io host "write -P 7 0 512"')
+    machine.clock.run(machine.machine.close())
+
+
+def test_sockets_replace_no_files(tmp_path: Path) -> None:
+    from qmpd.errors import GenericError
+    from qmpd.server import address as addresses
+    from qmpd.server.address import UnixAddress
+
+    path = tmp_path / "path"
+    path.write_bytes(SECRET)
+    with pytest.raises(GenericError, match="replaces no files"):
+        addresses.listen(UnixAddress(str(path)), replaces_files=False)
+    assert path.read_bytes() == SECRET
+
+    path.unlink()
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(path))
+    (listener,) = addresses.listen(UnixAddress(str(path)), replaces_files=False)
+    own = addresses.socket_file(UnixAddress(str(path)))
+    path.unlink()
+    path.write_bytes(SECRET)
+    addresses.remove_socket_file(UnixAddress(str(path)), only=own)
+    addresses.close_listener(listener, only=own)
+    assert path.read_bytes() == SECRET
+    stale.close()
