@@ -50,15 +50,15 @@ class Copy(BlockJob):
             raise
 
     async def run(self) -> None:
-        self.progress_total = self.chunks * CHUNK
-        while self.progress_current < self.progress_total:
+        self.progress.total = self.chunks * CHUNK
+        while self.progress.current < self.progress.total:
             await self.limit_speed()
             if self.cancelled:
                 return
             await self._copy()
 
     async def _copy(self) -> None:
-        number = self.progress_current // CHUNK
+        number = self.progress.current // CHUNK
         if self.failing.get(number, 0):
             self.failing[number] -= 1
             action = self.io_failed(self.on_error, self.errno, read=False)
@@ -67,7 +67,7 @@ class Copy(BlockJob):
             if action is ErrorAction.STOP:
                 return
         self.processed(CHUNK)
-        self.progress_current += CHUNK
+        self.progress.current += CHUNK
 
     async def prepare(self) -> None:
         self.log.append("prepare")

@@ -194,7 +194,7 @@ def test_pause_and_resume(world: JobWorld) -> None:
         world.run(job.user_resume())
     # The sleep was cut short, but the limit still counts.
     _pass(world, 1)
-    assert job.progress_current == CHUNK
+    assert job.progress.current == CHUNK
 
 
 def test_pause_before_start_holds_at_the_first_pause_point(world: JobWorld) -> None:
@@ -212,9 +212,9 @@ def test_speed(world: JobWorld) -> None:
     job = Copy(world, chunks=1000, speed=CHUNK)
     job.start()
     _pass(world, 0.05)
-    assert job.progress_current == CHUNK
+    assert job.progress.current == CHUNK
     _pass(world, 10)
-    assert job.progress_current == pytest.approx(11 * CHUNK, abs=CHUNK)
+    assert job.progress.current == pytest.approx(11 * CHUNK, abs=CHUNK)
     with pytest.raises(GenericError, match=r"^Parameter 'speed' expects a non-negative value$"):
         job.set_speed(-1)
     job.set_speed(0)
@@ -233,7 +233,7 @@ def test_raising_the_speed_wakes_a_sleeper_and_lowering_does_not(world: JobWorld
     job.start()
     _pass(world, 1)
     job.set_speed(1)
-    assert job.progress_current == CHUNK
+    assert job.progress.current == CHUNK
     job.set_speed(1 << 40)
     assert _pass(world, 1) == END
 

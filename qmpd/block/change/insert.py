@@ -13,16 +13,18 @@ from qmpd.block.change.replace import GraphChange, append, remove_filter, replac
 from qmpd.errors import QmpError
 
 if TYPE_CHECKING:
+    from qmpd.block.change.opening import Opener
     from qmpd.block.model.node import Node
 
 
-async def insert_node(node: Node, options: Mapping[str, Any]) -> Node:
+async def insert_node(node: Node, options: Mapping[str, Any], opener: Opener | None = None) -> Node:
     """Open a node that stands on `node`, and let it take its place (``bdrv_insert_node``).
 
+    :param opener: opens the driver, with what options cannot say; the driver's `open` if absent
     :raises QmpError: it cannot be opened, or somebody objects; nothing has changed then
     """
     try:
-        new = await open_node(node.graph, options, whole=False)
+        new = await open_node(node.graph, options, whole=False, opener=opener)
     except QmpError as error:
         raise error.prefixed("Could not create node: ") from None
     try:
@@ -33,17 +35,21 @@ async def insert_node(node: Node, options: Mapping[str, Any]) -> Node:
 
 
 async def insert_filter(
-    node: Node, options: Mapping[str, Any], set_up: Callable[[Node], None] | None = None
+    node: Node,
+    options: Mapping[str, Any],
+    opener: Opener | None = None,
+    *,
+    implicit: bool = False,
 ) -> Node:
     """Open a filter and put it above `node` (``bdrv_append``).
 
     :param options: the filter's, its child left out
-    :param set_up: called with the filter before it is put there
+    :param opener: opens the driver, with what options cannot say; the driver's `open` if absent
+    :param implicit: most queries are not to show it
     :raises QmpError: it cannot be opened, or somebody objects; nothing has changed then
     """
-    new = await open_node(node.graph, options, whole=False)
-    if set_up is not None:
-        set_up(new)
+    new = await open_node(node.graph, options, whole=False, opener=opener)
+    new.implicit = implicit
     await _put_in_place(new, node, lambda old, new: append(new, old))
     return new
 

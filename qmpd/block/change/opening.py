@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,6 +81,10 @@ def check_named_backing(options: Mapping[str, Any]) -> None:
         options = below
 
 
+Opener = Callable[[Node, Mapping[str, Any]], Awaitable["BlockDriver"]]
+"""Opens the driver of a node from its options: what `BlockDriver.open` is."""
+
+
 async def open_node(
     graph: Graph,
     options: Mapping[str, Any],
@@ -89,6 +93,7 @@ async def open_node(
     given: Mapping[str, Any] | None = None,
     probed: bool = False,
     whole: bool = True,
+    opener: Opener | None = None,
 ) -> Node:
     """Open a node with all it stands on, in QEMU's order: file, options, name, driver.
 
@@ -98,6 +103,7 @@ async def open_node(
     :param probed: whether the driver is but a guess
     :param whole: as bdrv_open does it, which holds the file by a backend of its own meanwhile;
         not so bdrv_new_open_driver_opts
+    :param opener: opens the driver, with what options cannot say; the driver's `open` if absent
     :raises QmpError: QEMU's texts; nothing is left open then
     """
     driver = find_driver(options["driver"])
@@ -116,7 +122,7 @@ async def open_node(
             node.flags = flags
             if whole:
                 await _file_backend_changes(graph)
-        await _open_driver(node, file, options)
+        await _open_driver(node, file, options, opener or driver.open)
     except BaseException:
         if file is not None:
             if whole:
@@ -142,7 +148,9 @@ async def _file_backend_changes(graph: Graph) -> None:
         pass
 
 
-async def _open_driver(node: Node, file: Node | None, options: Mapping[str, Any]) -> None:
+async def _open_driver(
+    node: Node, file: Node | None, options: Mapping[str, Any], opener: Opener
+) -> None:
     """What remains to be done once the file is open (bdrv_open_common)."""
     graph, driver = node.graph, node.driver_class
     _read_common_options(node, options, driver.shape.needs_filename)
@@ -155,7 +163,7 @@ async def _open_driver(node: Node, file: Node | None, options: Mapping[str, Any]
                 raise GenericError('A block device must be specified for "file"')
             async with write_lock(graph):
                 attach_child(node, "file", file, driver.file_role(options))
-        node.driver = await driver.open(node, options)
+        node.driver = await opener(node, options)
         try:
             node.refresh_length()
             node.refresh_limits()

@@ -18,6 +18,7 @@ from qmpd.loop.clock import Waiter
 from qmpd.loop.request_time import request_time
 
 if TYPE_CHECKING:
+    from qmpd.block.io.progress import ProgressMeter
     from qmpd.block.model.data import BlockStatus
     from qmpd.block.model.node import Node
 
@@ -80,11 +81,13 @@ class BlockCopyState:
     :param target: the node that is written
     :param bitmap: what is to be copied; None for everything
     :param min_cluster_size: bytes, a power of two; 0 for what fits the target
+    :param compress: write compressed
+    :param discard_source: discard in the source what has been copied
+    :param progress: told of what is done and what is left, in bytes
     :raises GenericError: the cluster size is no power of two, or the bitmap is not fit
 
     `copy_bitmap` has the areas that nobody has copied or is copying.  `skip_unallocated`: what
-    the source has from its backing file is passed over.  `on_progress` is called with the bytes
-    that were just done, `on_remaining` when their number may have changed.
+    the source has from its backing file is passed over.
     """
 
     def __init__(
@@ -94,6 +97,9 @@ class BlockCopyState:
         bitmap: DirtyBitmap | None = None,
         *,
         min_cluster_size: int = 0,
+        compress: bool = False,
+        discard_source: bool = False,
+        progress: ProgressMeter | None = None,
     ) -> None:
         self.source = source
         self.target = target
@@ -111,10 +117,9 @@ class BlockCopyState:
                 )
                 raise
         self.skip_unallocated = False
-        self.compress = False
-        self.discard_source = False
-        self.on_progress: Callable[[int], None] | None = None
-        self.on_remaining: Callable[[int], None] | None = None
+        self.compress = compress
+        self.discard_source = discard_source
+        self.progress = progress
         self.in_flight = 0
         """Bytes that are being copied."""
         self._areas: list[_Area] = []
@@ -134,8 +139,8 @@ class BlockCopyState:
         self._tell_remaining()
 
     def _tell_remaining(self) -> None:
-        if self.on_remaining is not None:
-            self.on_remaining(self.copy_bitmap.count + self.in_flight)
+        if self.progress is not None:
+            self.progress.set_remaining(self.copy_bitmap.count + self.in_flight)
 
     async def reset_unallocated(self, offset: int) -> tuple[int, bool]:
         """Take a run of clusters that the source itself has not got out of the bitmap.
@@ -375,8 +380,8 @@ class _Call:
             failure = CopyFailed(BlockIOError(error.errno or errno.EIO), is_read=False)
         if failure is not None and self._failure is None:
             self._failure = failure
-        if failure is None and state.on_progress is not None:
-            state.on_progress(length)
+        if failure is None and state.progress is not None:
+            state.progress.work_done(length)
         state.give_back(area, failed=failure is not None)
         self._running -= 1
         if self._slot is not None:

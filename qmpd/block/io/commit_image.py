@@ -91,9 +91,8 @@ async def _filtered(backing: Node) -> AsyncIterator[None]:
     """Let the images over `backing` not mind that it is written to."""
     backing.hold()
     try:
-        above = await insert_filter(backing, {"driver": "commit_top"})
+        above = await insert_filter(backing, {"driver": "commit_top"}, implicit=True)
         above.hold()
-        above.implicit = True
         try:
             yield
         finally:

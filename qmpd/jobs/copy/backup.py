@@ -6,7 +6,7 @@ copies the rest.  Both share one `BlockCopyState`, so that nothing is copied twi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.bits.successor import abdicate, reclaim
@@ -156,15 +156,8 @@ class BackupJob(BlockJob):
         self.pace = _Speed(self)
         self._call: _Call | None = None
         super().__init__(table, top, options, txn=txn)
-        self.copy.compress = plan.compress
-        self.copy.on_progress = self._progressed
-        self.copy.on_remaining = self._remaining
-
-    def _progressed(self, length: int) -> None:
-        self.progress_current += length
-
-    def _remaining(self, length: int) -> None:
-        self.progress_total = self.progress_current + length
+        assert self.copy.progress is not None
+        self.progress = self.copy.progress
 
     def on_set_speed(self) -> None:
         """See `BlockJob.on_set_speed`."""
@@ -200,7 +193,7 @@ class BackupJob(BlockJob):
             bits.clear()
             bits.merge_from(self.plan.bitmap)
         self.copy.skip_unallocated = self.plan.sync == "top"
-        self._remaining(bits.count)
+        self.progress.set_remaining(bits.count)
         if self.plan.sync == "top":
             offset = 0
             while offset < self.length:
@@ -269,7 +262,8 @@ class BackupJob(BlockJob):
     async def clean(self) -> None:
         """See `Job.clean`: the filter goes."""
         top = self.top
-        self.copy.on_progress = self.copy.on_remaining = None
+        # What the filter copies until it is gone is not the job's any more.
+        self.progress = replace(self.progress)
         top.hold()
         await self.free_nodes()
         await drop_filter(top)

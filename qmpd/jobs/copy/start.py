@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qmpd.base.sizes import INT_MAX
@@ -12,6 +13,7 @@ from qmpd.block.change.closing import release
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.insert import drop_filter, insert_node
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
+from qmpd.block.io.progress import ProgressMeter
 from qmpd.block.model.blockers import Op
 from qmpd.block.permission_bits import ALL, NOTHING
 from qmpd.errors import GenericError
@@ -138,7 +140,7 @@ async def _create(
     txn: JobTxn | None,
 ) -> BackupJob:
     graph = source.graph
-    top = await _insert_filter(source, target, options)
+    top = await _insert_filter(source, target, options, compress=plan.compress)
     top.hold()
     try:
         assert isinstance(top.driver, CopyBeforeWrite)
@@ -163,7 +165,9 @@ async def _create(
     return job
 
 
-async def _insert_filter(source: Node, target: Node, options: BackupOptions) -> Node:
+async def _insert_filter(
+    source: Node, target: Node, options: BackupOptions, *, compress: bool
+) -> Node:
     """Open the filter, and let it take the place of the source."""
     given: dict[str, object] = {
         "driver": "copy-before-write",
@@ -174,4 +178,5 @@ async def _insert_filter(source: Node, target: Node, options: BackupOptions) -> 
     }
     if options.job.filter_node_name is not None:
         given["node-name"] = options.job.filter_node_name
-    return await insert_node(source, given)
+    opener = partial(CopyBeforeWrite.open_for_job, compress=compress, progress=ProgressMeter())
+    return await insert_node(source, given, opener)

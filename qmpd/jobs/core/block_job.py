@@ -286,8 +286,8 @@ class BlockJob(Job):
         info: dict[str, Any] = {
             "type": self.job_type,
             "device": self.id,
-            "len": self.progress_total,
-            "offset": self.progress_current,
+            "len": self.progress.total,
+            "offset": self.progress.current,
             "busy": self.busy,
             "paused": self.pause_count > 0,
             "speed": self.speed,
@@ -328,7 +328,7 @@ class BlockJob(Job):
         return {
             "type": self.job_type,
             "device": self.id,
-            "len": self.progress_total,
-            "offset": self.progress_current,
+            "len": self.progress.total,
+            "offset": self.progress.current,
             "speed": self.speed,
         }

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmpd.base.identifiers import id_wellformed
+from qmpd.block.io.progress import ProgressMeter
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.job_txn import JobTxn
 from qmpd.jobs.core.states import COMPLETED, READY, TRANSITIONS, VERBS, JobStatus, JobVerb
@@ -59,8 +60,7 @@ class Job:
         self.auto_dismiss = auto_dismiss
         self.status = JobStatus.UNDEFINED
         self.error: QmpError | None = None
-        self.progress_current = 0
-        self.progress_total = 0
+        self.progress = ProgressMeter()
         self.busy = False
         self.paused = True
         self.pause_count = 1
@@ -150,8 +150,8 @@ class Job:
             "id": self.id,
             "type": self.job_type,
             "status": self.status.value,
-            "current-progress": self.progress_current,
-            "total-progress": self.progress_total,
+            "current-progress": self.progress.current,
+            "total-progress": self.progress.total,
         }
         if self.error is not None:
             info["error"] = self.error.desc

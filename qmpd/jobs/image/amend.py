@@ -37,11 +37,11 @@ class AmendJob(Job):
 
     async def run(self) -> None:
         """See `Job.run`; there is one step of progress, even when it fails."""
-        self.progress_total = 1
+        self.progress.total = 1
         try:
             await self._node.driver.amend(self._options)
         finally:
-            self.progress_current = 1
+            self.progress.current = 1
 
     async def free(self) -> None:
         """See `Job.free`."""

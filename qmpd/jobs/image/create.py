@@ -33,11 +33,11 @@ class CreateJob(Job):
 
     async def run(self) -> None:
         """See `Job.run`; there is one step of progress, even when it fails."""
-        self.progress_total = 1
+        self.progress.total = 1
         try:
             if not self._driver.shape.is_protocol:
                 # QEMU waits here for the node that it is to write to.
                 await self.turn()
             await self._driver.create(self._graph, self._options)
         finally:
-            self.progress_current = 1
+            self.progress.current = 1

@@ -74,11 +74,11 @@ class SnapshotJob(Job):
 
     async def run(self) -> None:
         """See `Job.run`; there is one step of progress, even when it fails."""
-        self.progress_total = 1
+        self.progress.total = 1
         try:
             await self.work()
         finally:
-            self.progress_current = 1
+            self.progress.current = 1
             self.worked.wake()
 
     async def work(self) -> None:

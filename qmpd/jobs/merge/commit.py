@@ -71,9 +71,8 @@ class CommitJob(BlockJob):
         filter_node_name = self.options.job.filter_node_name
         name = {} if filter_node_name is None else {"node-name": filter_node_name}
         options = {"driver": "commit_top", "read-only": True, **name}
-        self.filter = await insert_filter(top, options)
+        self.filter = await insert_filter(top, options, implicit=filter_node_name is None)
         self.filter.hold()
-        self.filter.implicit = filter_node_name is None
         shared = WRITE_UNCHANGED | WRITE
         overlay = self.base_overlay
         filtered_base = None if overlay is None else overlay.backing
@@ -97,21 +96,21 @@ class CommitJob(BlockJob):
         """See `Job.run`."""
         assert self._target is not None
         length = self.top.length
-        self.progress_total = length
+        self.progress.total = length
         if self._target.length() < length:
             await self._target.truncate(length, exact=False)
-        while self.progress_current < length:
+        while self.progress.current < length:
             await self.limit_speed()
             if self.cancelled:
                 return
             try:
-                count, copied = await self._copy(self.progress_current, length)
+                count, copied = await self._copy(self.progress.current, length)
             except BlockIOError as error:
                 policy, read = self.options.on_error, self._reading
                 if self.io_failed(policy, error.errno, read=read) is ErrorAction.REPORT:
                     raise BlockIOError(error.errno) from None
                 continue
-            self.progress_current += count
+            self.progress.current += count
             if copied:
                 self.processed(count)
 

@@ -80,13 +80,13 @@ class StreamJob(BlockJob):
         if unfiltered is self.base_overlay:
             return
         length = self.target.length
-        self.progress_total = length
+        self.progress.total = length
         failure: BlockIOError | None = None
-        while self.progress_current < length:
+        while self.progress.current < length:
             await self.limit_speed()
             if self.cancelled:
                 break
-            offset = self.progress_current
+            offset = self.progress.current
             count, copies = min(_CHUNK, length - offset), False
             try:
                 count, copies = await self._copy(unfiltered, offset, length)
@@ -97,7 +97,7 @@ class StreamJob(BlockJob):
                 failure = failure or BlockIOError(error.errno)
                 if action is ErrorAction.REPORT:
                     break
-            self.progress_current += count
+            self.progress.current += count
             if copies:
                 self.processed(count)
         if failure is not None:

@@ -61,7 +61,7 @@ class GuestWrites:
         first, end = -(-offset // step) * step, (offset + length) // step * step
         if first < end:
             self.state.bitmap.reset(first, end - first)
-        self.job.progress_total += length
+        self.job.progress.total += length
         self._in_flight.active_length += length
         try:
             await change.narrowed(offset, length).apply(self.state.target)
@@ -74,7 +74,7 @@ class GuestWrites:
             ):
                 self.state.failure = BlockIOError(error.errno)
         else:
-            self.job.progress_current += length
+            self.job.progress.current += length
         finally:
             self._in_flight.active_length -= length
 

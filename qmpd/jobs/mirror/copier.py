@@ -201,4 +201,4 @@ class MirrorCopier:
                 first = op.offset // self.granularity
                 self._aligned.add_range(first, first + self.in_flight.chunks_of(op.length))
             if not self.zeroing:
-                self.job.progress_current += op.length
+                self.job.progress.current += op.length

@@ -93,8 +93,7 @@ class MirrorJob(MirrorWork):
         await self.target.close()
         await drained_begin(top)
         await drained_begin(target)
-        self.filter.job = None
-        self.filter.stopped = True
+        self.filter.stop()
         loosen_permissions(top)
         try:
             if not aborting:

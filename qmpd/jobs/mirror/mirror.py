@@ -163,7 +163,7 @@ class MirrorWork(BlockJob):
             await self._mark_what_is_to_copy()
             if self.cancelled:
                 return
-        self.filter.job = GuestWrites(self.state, self)
+        self.filter.tell(GuestWrites(self.state, self))
         while not await self._turn():
             pass
 
@@ -243,7 +243,7 @@ class MirrorWork(BlockJob):
             return True
         dirty = self.bitmap.count
         under_way = self.state.in_flight.length + self.state.in_flight.active_length
-        self.progress_total = self.progress_current + under_way + dirty
+        self.progress.total = self.progress.current + under_way + dirty
         if self.table.clock.now() - self._last_pause < SLICE and self.io_status == "ok":
             if self.copier.full or (not dirty and self.state.in_flight.count):
                 await self.state.in_flight.wait_for_slot()

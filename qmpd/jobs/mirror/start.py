@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.closing import release
@@ -164,7 +165,7 @@ async def _start(
         raise GenericError("Can't mirror node into itself")
     graph = source.graph
     is_commit = source.chain_contains(target)
-    top = await _insert_filter(graph, source, options.filter_node_name, is_commit)
+    top = await _insert_filter(source, options.filter_node_name, is_commit)
     top.hold()
     job: MirrorJob | None = None
     try:
@@ -184,15 +185,11 @@ async def _start(
     return job
 
 
-async def _insert_filter(graph: Graph, source: Node, name: str | None, is_commit: bool) -> Node:
+async def _insert_filter(source: Node, name: str | None, is_commit: bool) -> Node:
     options = {"driver": "mirror_top"} | ({} if name is None else {"node-name": name})
 
-    def set_up(top: Node) -> None:
-        top.implicit = name is None
-        assert isinstance(top.driver, MirrorTop)
-        top.driver.is_commit = is_commit
-
-    return await insert_filter(source, options, set_up)
+    opener = partial(MirrorTop.open_for_job, is_commit=is_commit)
+    return await insert_filter(source, options, opener, implicit=name is None)
 
 
 async def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:
@@ -232,7 +229,7 @@ def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:
 async def _give_up(graph: Graph, top: Node, job: MirrorJob | None) -> None:
     driver = top.driver
     assert isinstance(driver, MirrorTop)
-    driver.stopped = True
+    driver.stop()
     if job is not None:
         await job.give_up()
     refresh_permissions(top)

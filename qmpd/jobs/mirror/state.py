@@ -13,6 +13,7 @@ from qmpd.jobs.mirror.ops import InFlight
 if TYPE_CHECKING:
     from qmpd.block.drivers.filters.mirror_top import MirrorTop
     from qmpd.block.io.backend import BlockBackend
+    from qmpd.block.io.progress import ProgressMeter
     from qmpd.block.model.node import Node
     from qmpd.errors import BlockIOError
     from qmpd.jobs.core.states import ErrorAction
@@ -84,8 +85,7 @@ class MirrorOwner(Protocol):
     """The job, as its parts see it."""
 
     cancelled: bool
-    progress_current: int
-    progress_total: int
+    progress: ProgressMeter
 
     def request_failed(self, error: BlockIOError, *, read: bool) -> ErrorAction:
         """Tell that a request has failed; returns what is to be done about it."""

@@ -30,6 +30,7 @@ from qmpd.errors import BlockIOError, QmpError
 from qmpd.loop.clock import Task, Waiter
 
 if TYPE_CHECKING:
+    from qmpd.block.io.progress import ProgressMeter
     from qmpd.block.model.node import Node
 
 
@@ -56,6 +57,23 @@ class CopyBeforeWrite(Filter):
     @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        return await cls.open_for_job(node, options)
+
+    @classmethod
+    async def open_for_job(
+        cls,
+        node: Node,
+        options: Mapping[str, Any],
+        *,
+        compress: bool = False,
+        progress: ProgressMeter | None = None,
+    ) -> Self:
+        """Open the filter for a job that copies the rest (``bdrv_cbw_append``).
+
+        :param compress: what is copied is written compressed
+        :param progress: told of what is done and what is left, in bytes
+        :raises QmpError: QEMU's text
+        """
         driver = cls(node)
         node.driver = driver
         driver.discard_source = options.get("discard-source", False)
@@ -68,12 +86,17 @@ class CopyBeforeWrite(Filter):
         file = driver.filtered
         try:
             driver.copy = BlockCopyState(
-                file, target, bitmap, min_cluster_size=options.get("min-cluster-size", 0)
+                file,
+                target,
+                bitmap,
+                min_cluster_size=options.get("min-cluster-size", 0),
+                compress=compress,
+                discard_source=driver.discard_source,
+                progress=progress,
             )
         except QmpError as error:
             error.desc = f"Cannot create block-copy-state: {error.desc}"
             raise
-        driver.copy.discard_source = driver.discard_source
         size = driver.copy.cluster_size
         driver.done = DirtyBitmap(file.length, size, enabled=False)
         driver.access = DirtyBitmap(file.length, size, enabled=False)

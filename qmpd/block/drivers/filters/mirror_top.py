@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from qmpd.base.override import override
 from qmpd.block.drivers.filters.filter import JobFilter
@@ -78,11 +78,28 @@ class MirrorTop(JobFilter):
     format_name = "mirror_top"
     capabilities = Capabilities(write_zeroes=True, discard=True)
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, *, is_commit: bool) -> None:
         super().__init__(node)
-        self.job: Mirroring | None = None
+        self.is_commit = is_commit
         self.stopped = False
-        self.is_commit = False
+        self._job: Mirroring | None = None
+
+    @classmethod
+    async def open_for_job(cls, node: Node, options: Mapping[str, Any], *, is_commit: bool) -> Self:
+        """Open the filter for a job.
+
+        :param is_commit: the target is below the filter
+        """
+        return cls(node, is_commit=is_commit)
+
+    def tell(self, job: Mirroring) -> None:
+        """Have `job` told of every change from now on."""
+        self._job = job
+
+    def stop(self) -> None:
+        """The job is at its end: nobody is told, and nothing is asked of the child any more."""
+        self._job = None
+        self.stopped = True
 
     @override
     @classmethod
@@ -109,7 +126,7 @@ class MirrorTop(JobFilter):
     @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         # The target must get what the source gets, whatever becomes of the buffer.
-        data = bytes(data) if self.job is not None and self.job.copies_writes else data
+        data = bytes(data) if self._job is not None and self._job.copies_writes else data
         on_source = self.source.pwrite(offset, data, fua=fua)
         if isinstance(data, bytes):
             await self._change(Change(offset, len(data), data, fua=fua), on_source)
@@ -127,12 +144,12 @@ class MirrorTop(JobFilter):
         await self._change(Change(offset, length, discard=True), on_source)
 
     async def _change(self, change: Change, on_source: Coroutine[Any, Any, None]) -> None:
-        job = self.job
+        job = self._job
         if job is not None and job.copies_writes:
             await job.write_both(change, on_source)
             return
         try:
             await on_source
         finally:
-            if self.job is not None:
-                self.job.missed(change.offset, change.length)
+            if self._job is not None:
+                self._job.missed(change.offset, change.length)
