@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 
+from qmpd.base.override import override
 from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.image import Image
 from qmpd.block.images.storage import Storage, could_not
@@ -15,8 +16,8 @@ from qmpd.errors import BlockIOError
 class HostStorage(Storage):
     """Files of the host."""
 
+    @override
     def open(self, filename: str, *, read_only: bool = False) -> Image:
-        """See `Storage.open`."""
         flags = os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR)
         try:
             fd = os.open(filename, flags)
@@ -34,8 +35,8 @@ class HostStorage(Storage):
             errno.EINVAL, f"'file' driver requires '{filename}' to be a regular file"
         )
 
+    @override
     def create(self, filename: str) -> Image:
-        """See `Storage.create`."""
         try:
             fd = os.open(filename, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -47,8 +48,9 @@ class HostStorage(Storage):
         with open(filename, "rb") as file:
             return file.read(length)
 
+    @override
     def read_text(self, filename: str) -> str:
-        """See `Storage.read_text`; a directory is one that cannot be read."""
+        """Read a small file; a directory fails with EISDIR."""
         if os.path.isdir(filename):
             raise could_not("open", filename, errno.EISDIR)
         return super().read_text(filename)

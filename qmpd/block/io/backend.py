@@ -276,14 +276,14 @@ class BlockBackend:
         self._inactive = True
 
     def node_activated(self) -> None:
-        """See `Parent.node_activated`: what it needs is asked for again."""
+        """Take the permissions again that were given up (``blk_root_activate``)."""
         if self._inactive:
             self._inactive = False
             if self.root is not None:
                 self._apply(self.root, self.perm, self.shared)
 
     def node_inactivated(self) -> None:
-        """See `Parent.node_inactivated`: nothing is asked for, except by a device at work."""
+        """Give up all permissions unless a device needs them (``blk_root_inactivate``)."""
         if self._stays_active and self.perm & (WRITE | WRITE_UNCHANGED):
             return
         if self.device_id is None and not self._inactive and self.root is not None:
@@ -291,7 +291,7 @@ class BlockBackend:
             self._apply(self.root, NOTHING, ALL)
 
     def node_resized(self) -> None:
-        """See `Parent.node_resized`."""
+        """Tell the device or export (``blk_root_resize``)."""
         if self.dev_ops is not None:
             self.dev_ops.resized()
 
@@ -304,7 +304,7 @@ class BlockBackend:
             self.throttle.drained_begin()
 
     def drained_poll(self) -> Waiter | None:
-        """See `Parent.drained_poll`: requests are counted in the nodes."""
+        """None: requests under way are counted by the nodes."""
         return None
 
     def drained_end(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.override import override
 from qmpd.block.bits.successor import abdicate, reclaim
 from qmpd.block.change.closing import release
 from qmpd.block.change.insert import drop_filter
@@ -56,7 +57,7 @@ class _Speed:
         self._sleeping: Waiter | None = None
 
     def may_go(self, length: int) -> bool:
-        """See `CopyLimit.may_go`."""
+        """Whether a request of `length` bytes may begin; if so, it is counted."""
         now = self._job.table.clock.now()
         if self.limit.delay(now):
             return False
@@ -64,7 +65,7 @@ class _Speed:
         return True
 
     async def wait(self) -> None:
-        """See `CopyLimit.wait`; `kick` ends it early."""
+        """Wait until the next request may begin, or until `kick`."""
         clock = self._job.table.clock
         waiter = self._sleeping = Waiter()
         timer = clock.call_later(self.limit.delay(clock.now()), waiter.wake)
@@ -159,34 +160,37 @@ class BackupJob(BlockJob):
         assert self.copy.progress is not None
         self.progress = self.copy.progress
 
+    @override
     def on_set_speed(self) -> None:
-        """See `BlockJob.on_set_speed`."""
         self.pace.limit.set_speed(self.speed)
         self.pace.kick()
 
+    @override
     async def pause_point(self) -> None:
-        """See `Job.pause_point`; it stands still with nothing under way."""
+        """Pause when no request is under way."""
         if self.pause_count and not self.cancelled and self._call is not None:
             await self._call.stop()
         await super().pause_point()
 
+    @override
     async def settle_pause(self) -> None:
-        """See `Job.settle_pause`: a job that only waits for its speed limit stops waiting."""
+        """Pause; a wait for the speed limit ends."""
         for _ in range(_TURNS_TO_PAUSE):
             if self.paused or self.copy.in_flight:
                 return
             await self.turn()
 
+    @override
     async def settle(self) -> None:
-        """See `Job.settle`: a job that was only waiting for its speed limit ends at once."""
+        """End; a wait for the speed limit ends at once."""
         while self.cancelled and not self.copy.in_flight and not self.work_ended:
             await self.turn()
         await super().settle()
 
     # The work
 
+    @override
     async def run(self) -> None:
-        """See `Job.run`."""
         bits = self.copy.copy_bitmap
         if self.plan.sync == "bitmap":
             assert self.plan.bitmap is not None
@@ -240,12 +244,14 @@ class BackupJob(BlockJob):
 
     # Its end
 
+    @override
     async def commit(self) -> None:
-        """See `Job.commit`: the successor takes the bitmap's place, where that is wanted."""
+        """Let the successor take the bitmap's place, if the bitmap mode asks for it."""
         self._end_bitmap(succeeded=True)
 
+    @override
     async def abort(self) -> None:
-        """See `Job.abort`: the bitmap has again all that was not copied."""
+        """Merge what was not copied back into the bitmap."""
         self._end_bitmap(succeeded=False)
 
     def _end_bitmap(self, *, succeeded: bool) -> None:
@@ -259,8 +265,9 @@ class BackupJob(BlockJob):
         if not succeeded and mode == ALWAYS:
             left.merge_from(self.copy.copy_bitmap)
 
+    @override
     async def clean(self) -> None:
-        """See `Job.clean`: the filter goes."""
+        """Remove the filter."""
         top = self.top
         # What the filter copies until it is gone is not the job's any more.
         self.progress = replace(self.progress)

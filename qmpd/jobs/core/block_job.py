@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from qmpd.base.newest_first import NewestFirst
+from qmpd.base.override import override
 from qmpd.block.change.closing import release, unref
 from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import write_lock
@@ -153,8 +154,8 @@ class BlockJob(Job):
         for node in nodes:
             await unref(node)
 
+    @override
     async def free(self) -> None:
-        """See `Job.free`."""
         await self.free_nodes()
 
     @asynccontextmanager
@@ -240,18 +241,19 @@ class BlockJob(Job):
                 self.io_status = "nospace" if no_space else "failed"
         return action
 
+    @override
     def on_user_resume(self) -> None:
-        """See `Job.on_user_resume`: errors are forgotten."""
+        """Forget I/O errors."""
         self.io_status = "ok"
 
     def node_activated(self) -> None:
-        """See `Parent.node_activated`."""
+        """Do nothing: a job's permissions do not depend on activation (`Parent`)."""
 
     def node_inactivated(self) -> None:
-        """See `Parent.node_inactivated`."""
+        """Do nothing, see `node_activated`."""
 
     def node_resized(self) -> None:
-        """See `Parent.node_resized`: a job minds what it asked for at its start."""
+        """Do nothing: a job keeps the length that it had at its start."""
 
     # Drains of the graph
 
@@ -271,12 +273,12 @@ class BlockJob(Job):
 
     @property
     def at_work(self) -> bool:
-        """See `Reader.at_work`."""
+        """Whether its work is running: it has started, not ended, and is not paused."""
         stands_still = self.paused and self.pause_count > 0
         return self.started and not stands_still and not self.work_ended
 
     def reading(self) -> Waiter | None:
-        """See `Reader.reading`: while it is at work, unless that has ended."""
+        """What wakes when its work comes to a pause point; None if it is not running."""
         return None if self.work_ended else self.drained_poll()
 
     # What is seen of it
@@ -306,16 +308,16 @@ class BlockJob(Job):
         """Members of BlockJobInfo that only this type has."""
         return {}
 
+    @override
     def emit_pending(self) -> None:
-        """See `Job.emit_pending`."""
         self.table.emit("BLOCK_JOB_PENDING", {"type": self.job_type, "id": self.id})
 
+    @override
     def emit_ready(self) -> None:
-        """See `Job.emit_ready`."""
         self.table.emit("BLOCK_JOB_READY", self._progress())
 
+    @override
     def emit_ended(self) -> None:
-        """See `Job.emit_ended`."""
         if self.cancelled:
             self.table.emit("BLOCK_JOB_CANCELLED", self._progress())
             return

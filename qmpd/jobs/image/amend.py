@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.override import override
 from qmpd.block.change.closing import release
 from qmpd.block.model.driver_table import find_image_driver
 from qmpd.errors import GenericError
@@ -35,14 +36,15 @@ class AmendJob(Job):
         self._options = options
         node.hold()
 
+    @override
     async def run(self) -> None:
-        """See `Job.run`; there is one step of progress, even when it fails."""
+        """Do the work; progress has one step, even if it fails."""
         self.progress.total = 1
         try:
             await self._node.driver.amend(self._options)
         finally:
             self.progress.current = 1
 
+    @override
     async def free(self) -> None:
-        """See `Job.free`."""
         await release(self._node)

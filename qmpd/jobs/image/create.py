@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.override import override
 from qmpd.block.model.driver_table import find_image_driver
 from qmpd.jobs.core.job import Job
 
@@ -31,8 +32,9 @@ class CreateJob(Job):
         self._graph = graph
         self._options = options
 
+    @override
     async def run(self) -> None:
-        """See `Job.run`; there is one step of progress, even when it fails."""
+        """Do the work; progress has one step, even if it fails."""
         self.progress.total = 1
         try:
             if not self._driver.shape.is_protocol:

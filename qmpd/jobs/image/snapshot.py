@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from qmpd.base.override import override
 from qmpd.base.run_state import RunState
 from qmpd.block.change.drain import drained
 from qmpd.block.io.disk_snapshots import SnapshotGroup, find_snapshot, snapshot_holder
@@ -72,8 +73,9 @@ class SnapshotJob(Job):
         self.worked = Waiter()
         """Woken when the work is done."""
 
+    @override
     async def run(self) -> None:
-        """See `Job.run`; there is one step of progress, even when it fails."""
+        """Do the work; progress has one step, even if it fails."""
         self.progress.total = 1
         try:
             await self.work()
@@ -94,8 +96,8 @@ class SnapshotSave(SnapshotJob):
 
     job_type: ClassVar[str] = "snapshot-save"
 
+    @override
     async def work(self) -> None:
-        """See `SnapshotJob.work`."""
         self.group.check()
         if self.group.has(self.tag):
             raise GenericError(f"Snapshot '{self.tag}' already exists in one or more devices")
@@ -113,8 +115,9 @@ class SnapshotLoad(SnapshotJob):
 
     job_type: ClassVar[str] = "snapshot-load"
 
+    @override
     async def work(self) -> None:
-        """See `SnapshotJob.work`; a guest is stopped first, and stays so when it fails."""
+        """Stop the guest and load the snapshot; the guest stays stopped if that fails."""
         before = self.guest.run_state
         await self.guest.stop_for(RunState.RESTORE_VM)
         self.group.check()
@@ -138,7 +141,7 @@ class SnapshotDelete(SnapshotJob):
 
     job_type: ClassVar[str] = "snapshot-delete"
 
+    @override
     async def work(self) -> None:
-        """See `SnapshotJob.work`."""
         self.group.check()
         await drained(self.graph, None, self.group.delete(self.tag))

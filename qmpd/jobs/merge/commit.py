@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.override import override
 from qmpd.block.change.chain import drop_intermediate
 from qmpd.block.change.closing import release
 from qmpd.block.change.graph_lock import write_lock
@@ -92,8 +93,8 @@ class CommitJob(BlockJob):
         )
         self._reader = await BlockBackend.on(top)
 
+    @override
     async def run(self) -> None:
-        """See `Job.run`."""
         assert self._target is not None
         length = self.top.length
         self.progress.total = length
@@ -145,8 +146,9 @@ class CommitJob(BlockJob):
             await target.close()
             self.base.unhold()
 
+    @override
     async def prepare(self) -> None:
-        """See `Job.prepare`: the images that were merged leave the chain."""
+        """Remove the images that were merged from the chain."""
         assert self.filter is not None
         self.base.hold()
         await self._let_go()
@@ -168,8 +170,9 @@ class CommitJob(BlockJob):
             reader, self._reader = self._reader, None
             await reader.close()
 
+    @override
     async def abort(self) -> None:
-        """See `Job.abort`: the filter goes, the images stay."""
+        """Remove the filter; the chain stays as it was."""
         await self.tear_down()
 
     async def tear_down(self) -> None:
@@ -181,8 +184,9 @@ class CommitJob(BlockJob):
                 await drop_filter(dropped)
                 await release(dropped)
 
+    @override
     async def clean(self) -> None:
-        """See `Job.clean`: the base is as read-only as before."""
+        """Make the base read-only again if it was."""
         if self.base_was_read_only and self.graph.find_node(self.base.node_name) is self.base:
             with suppress(QmpError):
                 await set_read_only(self.base, True)

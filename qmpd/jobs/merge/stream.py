@@ -6,6 +6,7 @@ import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.override import override
 from qmpd.block.change.chain import change_backing_name
 from qmpd.block.change.closing import release
 from qmpd.block.change.graph_lock import write_lock
@@ -74,8 +75,8 @@ class StreamJob(BlockJob):
                 self.add_node("intermediate node", below, NOTHING, _BASIC)
                 below = below.filter_or_backing
 
+    @override
     async def run(self) -> None:
-        """See `Job.run`."""
         unfiltered = self.target.skip_filters()
         if unfiltered is self.base_overlay:
             return
@@ -128,8 +129,9 @@ class StreamJob(BlockJob):
             dropped, self.filter = self.filter, None
             await _drop_filter(dropped)
 
+    @override
     async def prepare(self) -> None:
-        """See `Job.prepare`: the image gets its new backing file, or none."""
+        """Change the backing file of the image."""
         await self._drop_filter()
         unfiltered = self.target.skip_filters()
         if unfiltered.backing is not None:
@@ -153,8 +155,8 @@ class StreamJob(BlockJob):
         if failure is not None:
             raise failure
 
+    @override
     async def clean(self) -> None:
-        """See `Job.clean`."""
         await self.tear_down()
 
     async def tear_down(self) -> None:

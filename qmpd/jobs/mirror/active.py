@@ -30,16 +30,19 @@ class GuestWrites:
 
     @property
     def copies_writes(self) -> bool:
-        """See `Mirroring.copies_writes`."""
+        """Whether writes to the source go to the target, too, before they are answered."""
         return self.state.write_blocking and self.state.failure is None and not self.job.cancelled
 
     def missed(self, offset: int, length: int) -> None:
-        """See `Mirroring.missed`."""
+        """Mark an area dirty that was written to the source only."""
         self.state.actively_synced = False
         self.state.bitmap.set(offset, length)
 
     async def write_both(self, change: Change, on_source: Coroutine[Any, Any, None]) -> None:
-        """See `Mirroring.write_both`."""
+        """Do a write to source and target (``bdrv_mirror_top_do_write``).
+
+        :param on_source: writes to the source
+        """
         op = MirrorOp(change.offset, change.length, is_active=True)
         self._in_flight.add(op)
         try:

@@ -6,6 +6,7 @@ import errno
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from qmpd.base.override import override
 from qmpd.block.change.closing import release
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.graph_lock import write_lock
@@ -46,8 +47,9 @@ class MirrorJob(MirrorWork):
     _replace_blocker: Blocker | None = None
     _left = False
 
+    @override
     async def complete_work(self) -> None:
-        """See `Job.complete_work`: what is to be replaced stays where it is until then.
+        """Complete the job; the node to replace is kept until then.
 
         :raises GenericError: it is not there any more
         """
@@ -61,12 +63,12 @@ class MirrorJob(MirrorWork):
             node.hold()
         await super().complete_work()
 
+    @override
     async def prepare(self) -> None:
-        """See `Job.prepare`."""
         await self._leave()
 
+    @override
     async def abort(self) -> None:
-        """See `Job.abort`."""
         await self._leave()
 
     async def give_up(self) -> None:
@@ -158,6 +160,6 @@ class ActiveCommitJob(MirrorJob):
     can_change = False
     may_grow_target = True
 
+    @override
     def more_info(self) -> dict[str, object]:
-        """See `BlockJob.more_info`."""
         return {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.override import override
 from qmpd.base.sizes import INT_MAX
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.drivers.filters.mirror_top import Change, MirrorTop
@@ -90,18 +91,21 @@ class MirrorWork(BlockJob):
 
     # Verbs
 
+    @override
     async def complete_work(self) -> None:
-        """See `Job.complete_work`; a paused job completes when it is resumed."""
+        """Complete; a paused job does so when it is resumed."""
         self.completing = True
         if not self.paused:
             self.enter()
 
+    @override
     def on_cancel(self, force: bool) -> bool:
-        """See `Job.on_cancel`: before it is ready there is no end that is any good."""
+        """Whether the cancellation is forced: before the job is ready, it always is."""
         return force or not self.ready
 
+    @override
     async def change_work(self, options: Any) -> None:
-        """See `BlockJob.change_work`: copy mode background may become write-blocking."""
+        """Change the copy mode from background to write-blocking."""
         mode = getattr(options, "copy_mode", "background")
         current = "write-blocking" if self.state.write_blocking else "background"
         if mode == current:
@@ -110,26 +114,28 @@ class MirrorWork(BlockJob):
             raise GenericError(f"Change to copy mode '{mode}' is not implemented")
         self.state.write_blocking = True
 
+    @override
     def more_info(self) -> dict[str, Any]:
-        """See `BlockJob.more_info`."""
         return {"actively-synced": self.state.actively_synced}
 
+    @override
     def drained_poll(self) -> Any:
-        """See `BlockJob.drained_poll`; the drain at its own end does not wait for it."""
+        """None while the job itself drains at its end, else what to wait for."""
         if self.in_drain:
             return None
         return super().drained_poll()
 
+    @override
     async def pause_point(self) -> None:
-        """See `Job.pause_point`; it stands still with nothing under way."""
+        """Pause when no request is under way."""
         if self.pause_count and not self.cancelled:
             await self.state.in_flight.wait_for_all()
         await super().pause_point()
 
     # The work
 
+    @override
     async def run(self) -> None:
-        """See `Job.run`."""
         try:
             if not self.cancelled:
                 await self._mirror()
