@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.console import flush_or_drop
 from qmpd.cli.process import STORAGES, Process, ProcessOptions, run_program
 from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.errors import GenericError, QmpError
@@ -105,8 +106,8 @@ def main(argv: Sequence[str]) -> int:
 
         log_to_stderr(arguments.verbose)
     status = run_program(program, lambda _: _serve(program, arguments))
-    if __name__ != "__main__":
-        sys.stdout.flush()
+    for stream in (sys.stdout, sys.stderr):
+        flush_or_drop(stream)
     return status
 
 
