@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.identifiers import id_wellformed
 from qmpd.base.sizes import SECTOR
-from qmpd.block.change.opening import open_node
 from qmpd.errors import GenericError
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import parse_option_bool, parse_option_size
@@ -122,6 +121,7 @@ async def add_disk(machine: Machine, disk: Disk, *, private: bool) -> None:
     :param private: keep the bytes in memory, wherever the machine's other images live
     :raises QmpError: it cannot be made or opened
     """
+    from qmpd.block.change.opening import open_node
     from qmpd.block.io.backend import BlockBackend
 
     graph = machine.graph
