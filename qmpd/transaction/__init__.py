@@ -1,6 +1,6 @@
-"""Transactions: actions that all happen, or none.
+"""Transactions: either all actions happen or none (qmp_transaction).
 
-The phases are QEMU's: prepare of each action in order; then commit of each in
+The phases are those of tran_*(): prepare each action in order; then commit each in
 reverse, or, when one failed, abort in reverse, the failing one included; then
 clean in reverse.  What an action prepares, later actions of the list see.  The
 plain commands run the same actions, alone.
@@ -60,11 +60,11 @@ ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(
 async def run_transaction(
     bench: Bench, requests: Sequence[ActionRequest], *, grouped: bool = False
 ) -> None:
-    """Run all actions, or none.
+    """Run all actions or none.
 
     :param grouped: completion-mode grouped: only actions that start jobs may be in the list,
         and their jobs complete together
-    :raises QmpError: that of the action that failed; everything is as before then
+    :raises QmpError: the error of the action that failed; nothing has changed then
     """
     job_txn = None
     if grouped:
@@ -80,7 +80,7 @@ async def run_transaction(
 
 
 async def run_action(bench: Bench, kind: str, data: Any, *, drained: bool = True) -> None:
-    """Run one action alone: a command is a transaction of one.
+    """Run a single action: a plain command is a transaction of one.
 
     :param drained: whether all requests under way end first; commands on bitmaps wait for none
     """

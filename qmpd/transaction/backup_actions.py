@@ -48,13 +48,13 @@ class _Backup(Action):
     _job: BackupJob | None = None
 
     async def drain(self, source: Node) -> None:
-        """Keep guests from writing to the source until the action is over."""
+        """Drain the source until the action is over."""
         await drained_begin(source)
         source.hold()
         self._source = source
 
     async def create(self, source: Node, target: Node, sync: str) -> None:
-        """Make the job."""
+        """Create the job."""
         self._job = await create_backup(
             self.jobs, source, target, _options(self.data, sync), txn=self.job_txn
         )
@@ -93,7 +93,7 @@ class Backup(_Backup):
 
 
 class DriveBackup(_Backup):
-    """drive-backup: the target is made, or opened, and goes with the job."""
+    """drive-backup: creates or opens the target, which is closed with the job."""
 
     @override
     async def prepare(self) -> None:

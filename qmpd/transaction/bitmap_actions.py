@@ -1,4 +1,4 @@
-"""The actions of dirty bitmaps; what they do is in `qmpd.block.bits.rules`."""
+"""The actions of dirty bitmaps; their checks and effects are in `qmpd.block.bits.rules`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BitmapAdd(Action):
     _made: tuple[Node, DirtyBitmap] | None = None
 
     async def prepare(self) -> None:
-        """The bitmap is there and records."""
+        """Add the bitmap."""
         data = self.data
         self._made = bitmap_commands.add(
             self.graph,
@@ -28,19 +28,19 @@ class BitmapAdd(Action):
         )
 
     async def abort(self) -> None:
-        """The bitmap is dropped."""
+        """Drop the bitmap."""
         if self._made is not None:
             node, bitmap = self._made
             node.bitmaps.remove(bitmap)
 
 
 class BitmapRemove(Action):
-    """block-dirty-bitmap-remove: until commit the bitmap is there, but busy."""
+    """block-dirty-bitmap-remove: the bitmap stays, busy, until commit."""
 
     _removed: tuple[Node, DirtyBitmap] | None = None
 
     async def prepare(self) -> None:
-        """The stored copy is deleted, the bitmap itself out of reach."""
+        """Delete the stored copy and make the bitmap unusable."""
         self._removed = await bitmap_commands.begin_remove(
             self.graph, self.data.node, self.data.name
         )
@@ -48,26 +48,26 @@ class BitmapRemove(Action):
         bitmap.skip_store = bitmap.busy = True
 
     async def commit(self) -> None:
-        """The bitmap is released."""
+        """Drop the bitmap."""
         if self._removed is not None:
             node, bitmap = self._removed
             bitmap.busy = False
             node.bitmaps.remove(bitmap)
 
     async def abort(self) -> None:
-        """It is as before, and will be stored again when its node is closed."""
+        """Make the bitmap usable again; it will be stored when its node is closed."""
         if self._removed is not None:
             _, bitmap = self._removed
             bitmap.skip_store = bitmap.busy = False
 
 
 class _BitsAction(Action):
-    """Changes bits; keeps the old ones until the end."""
+    """An action that changes bits and keeps the old ones until the end."""
 
     _changed: tuple[DirtyBitmap, Saved] | None = None
 
     async def abort(self) -> None:
-        """The old bits are back."""
+        """Restore the old bits."""
         if self._changed is not None:
             bitmap, saved = self._changed
             bitmap.restore(saved)
@@ -77,7 +77,7 @@ class BitmapClear(_BitsAction):
     """block-dirty-bitmap-clear."""
 
     async def prepare(self) -> None:
-        """All bits are clear."""
+        """Clear all bits."""
         self._changed = bitmap_commands.clear(self.graph, self.data.node, self.data.name)
 
 
@@ -85,7 +85,7 @@ class BitmapMerge(_BitsAction):
     """block-dirty-bitmap-merge."""
 
     async def prepare(self) -> None:
-        """The sources' bits are set in the target."""
+        """Merge the sources into the target."""
         self._changed = bitmap_commands.merge(
             self.graph, self.data.node, self.data.target, self.data.bitmaps
         )
@@ -98,13 +98,13 @@ class BitmapEnable(Action):
     _changed: tuple[DirtyBitmap, bool] | None = None
 
     async def prepare(self) -> None:
-        """The bitmap records, or does not."""
+        """Enable or disable the bitmap."""
         self._changed = bitmap_commands.set_enabled(
             self.graph, self.data.node, self.data.name, enabled=self.enabled
         )
 
     async def abort(self) -> None:
-        """It does what it did before."""
+        """Undo that."""
         if self._changed is not None:
             bitmap, before = self._changed
             bitmap.enabled = before

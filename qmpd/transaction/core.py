@@ -1,6 +1,6 @@
-"""Transactions: actions that all happen, or none.
+"""Transactions: either all actions happen or none (qmp_transaction).
 
-The phases are QEMU's: prepare of each action in order; then commit of each in
+The phases are those of tran_*(): prepare each action in order; then commit each in
 reverse, or, when one failed, abort in reverse, the failing one included; then
 clean in reverse.  What an action prepares, later actions of the list see.  The
 plain commands run the same actions, alone.
@@ -20,14 +20,14 @@ from qmpd.jobs.core.job_txn import JobTxn
 
 
 class ActionRequest(NamedTuple):
-    """One action as asked for: its kind, and data with an attribute for each argument."""
+    """A requested action: its kind, and data with an attribute for each argument."""
 
     kind: str
     data: Any
 
 
 class Bench(Protocol):
-    """What actions act upon: a machine has it."""
+    """What actions work on; a machine provides it."""
 
     @property
     def graph(self) -> Graph:
@@ -39,11 +39,11 @@ class Bench(Protocol):
 
 
 class Action:
-    """One action under way.
+    """An action in progress.
 
-    :param bench: what it acts upon
+    :param bench: what it works on
     :param data: its arguments, as attributes; absent ones are None
-    :param job_txn: what jobs of the whole transaction complete together with
+    :param job_txn: the group in which the jobs of the transaction complete together
         (completion-mode grouped); None when each is on its own
     """
 
@@ -57,26 +57,26 @@ class Action:
         self.job_txn = job_txn
 
     async def prepare(self) -> None:
-        """Do it, so that it can be undone.
+        """Do the action in a way that can be undone.
 
-        :raises QmpError: it cannot be done
+        :raises QmpError: it is refused or failed
         """
 
     async def commit(self) -> None:
-        """All actions are prepared: make it final."""
+        """Make the action final: all actions are prepared."""
 
     async def abort(self) -> None:
-        """An action failed, perhaps this one: undo what was done."""
+        """Undo what was prepared: an action failed, perhaps this one."""
 
     async def clean(self) -> None:
-        """After commit or abort: give back what was held."""
+        """Release what was held, after commit or abort."""
 
     async def settle(self) -> None:
-        """All actions are over: let a job that needs no time come to its end."""
+        """Let a job that needs no time come to its end: all actions are over."""
 
 
 class Abort(Action):
-    """Fails, so that the transaction does."""
+    """Always fails, and the transaction with it."""
 
     @override
     async def prepare(self) -> None:
@@ -84,9 +84,9 @@ class Abort(Action):
 
 
 async def run_phases(actions: Sequence[Action]) -> None:
-    """Prepare all actions, then commit or abort them, then clean up after them.
+    """Prepare all actions, commit or abort them, then clean up.
 
-    :raises QmpError: the first that `prepare` raised
+    :raises QmpError: the first error raised by `prepare`
     """
     begun: NewestFirst[Action] = NewestFirst()
     try:

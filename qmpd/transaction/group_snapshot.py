@@ -1,6 +1,6 @@
-"""blockdev-group-snapshot-sync, the ancestor of transactions: snapshots of all disks, or of none.
+"""blockdev-group-snapshot-sync, the predecessor of transactions: snapshots of all disks or none.
 
-It runs as a transaction of blockdev-snapshot-sync actions, and fails as QEMU did in 2012: what
+It runs as a transaction of blockdev-snapshot-sync actions, with the error classes of 2012: what
 is wrong with a disk or its file shows in the error's class.
 """
 
@@ -36,7 +36,7 @@ class SnapshotDev(Protocol):
 
     @property
     def snapshot_file(self) -> str:
-        """File of the overlay to make."""
+        """File name of the overlay to create."""
 
     @property
     def format(self) -> str | None:
@@ -44,7 +44,7 @@ class SnapshotDev(Protocol):
 
 
 class _Arguments(NamedTuple):
-    """What a blockdev-snapshot-sync for a disk of a group is given."""
+    """The arguments of blockdev-snapshot-sync for one disk of a group."""
 
     device: str
     snapshot_file: str
@@ -87,12 +87,12 @@ class _GroupSnapshot(SnapshotSync):
 
 
 async def run_group_snapshot(bench: Bench, devices: Iterable[SnapshotDev]) -> None:
-    """Put a new overlay on each of `devices`, or on none.
+    """Put a new overlay on each of `devices` or on none.
 
     :raises DeviceNotFound: there is no such backend
     :raises DeviceInUse: a job or another node needs it as it is
     :raises InvalidBlockFormat: there is no such format
-    :raises OpenFileFailed: the overlay cannot be made, or not opened
+    :raises OpenFileFailed: the overlay cannot be created or opened
     :raises GenericError: the device is empty, or cannot be flushed
     """
     await drain_all(bench.graph)

@@ -1,7 +1,7 @@
-"""The actions of snapshots: external ones put a new image above, internal ones keep the old state.
+"""The actions of snapshots: external ones add an overlay, internal ones stay in the image.
 
-Whatever may fail does so in `prepare`: once the new image stands in front of the old one,
-which is never closed, nothing can fail any more.
+Everything that can fail does so in `prepare`: after the overlay has been put on the image,
+which stays open, nothing can fail any more.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class _External(Action):
     _change: GraphChange | None = None
 
     def look_up(self) -> Node:
-        """The node that gets an overlay."""
+        """Find the node that gets an overlay."""
         raise NotImplementedError
 
     async def open_overlay(self, old: Node) -> Node:
-        """The overlay, held once more."""
+        """Open the overlay, and hold it."""
         raise NotImplementedError
 
     @override
@@ -73,7 +73,7 @@ class _External(Action):
 
     @override
     async def commit(self) -> None:
-        """The old image is not written any more."""
+        """Make the old image read-only."""
         assert self._change is not None
         assert self._old is not None
         await self._change.commit()
@@ -83,7 +83,7 @@ class _External(Action):
 
     @override
     async def abort(self) -> None:
-        """A file that was made stays."""
+        """Remove the overlay from the graph; a file that was created stays."""
         if self._change is not None:
             async with write_lock(self.graph):
                 self._change.abort()
@@ -98,7 +98,7 @@ class _External(Action):
 
 
 class Snapshot(_External):
-    """blockdev-snapshot: the overlay is there already."""
+    """blockdev-snapshot: with an overlay that exists already."""
 
     @override
     def look_up(self) -> Node:
@@ -112,7 +112,7 @@ class Snapshot(_External):
 
 
 class SnapshotSync(_External):
-    """blockdev-snapshot-sync: the overlay is made, or opened, here."""
+    """blockdev-snapshot-sync: creates or opens the overlay."""
 
     @override
     def look_up(self) -> Node:

@@ -1,7 +1,7 @@
-"""The bitmap commands' rules: what is looked up, what is refused, in which words.
+"""The rules of the bitmap commands: what is looked up, what is refused, with which text.
 
 Each function is the work of one command, and of the transaction action of the
-same name; undoing is the business of `qmpd.transaction`.
+same name; `qmpd.transaction` undoes them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SMALLEST_DEFAULT: Final = 4096
 
 
 class Obstacle(Enum):
-    """A condition of a bitmap that some uses refuse; `value` is what it is called."""
+    """A condition of a bitmap that rules out some uses."""
 
     BUSY = "currently in use by another operation and cannot be used"
     READONLY = "readonly and cannot be modified"
@@ -71,14 +71,14 @@ class _Driver(Protocol):
 
 
 class Holder(Protocol):
-    """A node, as far as its bitmaps are concerned."""
+    """A node, as far as bitmaps need it."""
 
     length: int
     bitmaps: NewestFirst[DirtyBitmap]
 
     @property
     def driver(self) -> _Driver:
-        """What may store bitmaps."""
+        """The driver, which may be able to store bitmaps."""
 
 
 HolderT = TypeVar("HolderT", bound=Holder)
@@ -86,14 +86,14 @@ HolderT_co = TypeVar("HolderT_co", bound=Holder, covariant=True)
 
 
 class Graph(Protocol[HolderT_co]):
-    """A graph, as far as nodes are found in it."""
+    """A graph, as far as bitmap commands need it."""
 
     def lookup(self, name: str, /) -> HolderT_co:
         """The root of the backend called `name`, or the node called so."""
 
 
 def check(bitmap: DirtyBitmap, use: str) -> None:
-    """Refuse `use` (a key of `REFUSED`) of a bitmap that is not fit for it.
+    """Refuse `use` (a key of `REFUSED`) of a bitmap in an unsuitable condition.
 
     :raises GenericError: QEMU's text for the first obstacle
     """
@@ -110,7 +110,7 @@ def find(node: Holder, name: str) -> DirtyBitmap | None:
 def lookup(graph: Graph[HolderT], node_name: str, name: str) -> tuple[HolderT, DirtyBitmap]:
     """The node (or root of the backend) `node_name`, and its bitmap `name`.
 
-    :raises GenericError: one of them is not there
+    :raises GenericError: one of them does not exist
     """
     try:
         node = graph.lookup(node_name)
@@ -148,7 +148,7 @@ def add(
     :param granularity: bytes per bit; the node's default if absent
     :param persistent: store it when the node is closed
     :param disabled: do not record yet
-    :raises GenericError: in QEMU's order and words
+    :raises GenericError: with QEMU's text; checks are in QEMU's order
     """
     if not name:
         raise GenericError("Bitmap name cannot be empty")
@@ -194,7 +194,7 @@ def clear(graph: Graph[Holder], node_name: str, name: str) -> tuple[DirtyBitmap,
 def set_enabled(
     graph: Graph[Holder], node_name: str, name: str, *, enabled: bool
 ) -> tuple[DirtyBitmap, bool]:
-    """Let a bitmap record, or not; returns what it did before."""
+    """Enable or disable a bitmap; returns whether it was enabled."""
     _, bitmap = lookup(graph, node_name, name)
     check(bitmap, "enable" if enabled else "disable")
     before = bitmap.enabled
@@ -207,11 +207,11 @@ def merge(
 ) -> tuple[DirtyBitmap, Saved]:
     """Set in `target` every bit that is set in a source; returns the target's bits for undo.
 
-    The target is looked at anew for each source, after it has been found and before it is
-    looked at itself, as QEMU 10 does; without sources the target may be in any condition.
+    The target is checked again for each source, after the source has been found and before it is
+    checked (block_dirty_bitmap_merge); without sources the target may be in any condition.
 
     :param sources: names of bitmaps of the same node, or bitmaps of others
-    :raises GenericError: a source or the target is not there, or not fit; nothing is changed then
+    :raises GenericError: a source or the target is missing or unsuitable; nothing has changed
     """
     node, bitmap = lookup(graph, node_name, target)
     saved = bitmap.save()
@@ -231,7 +231,7 @@ def merge(
 def merge_one(bitmap: DirtyBitmap, source: DirtyBitmap) -> None:
     """Set in `bitmap` every bit that is set in `source`.
 
-    :raises GenericError: one of them is not fit, or they are of different sizes
+    :raises GenericError: one of them is unsuitable, or their sizes differ
     """
     check(bitmap, "merge-target")
     check(source, "merge-source")

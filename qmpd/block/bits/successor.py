@@ -1,7 +1,7 @@
-"""Frozen bitmaps: what happens to a bitmap while a job consumes it, and after.
+"""Frozen bitmaps: what happens to a bitmap while a job uses it, and afterwards.
 
 While a backup copies what a bitmap says, the bitmap is frozen and an anonymous
-successor on the same node records the writes.  In the end the successor takes
+successor on the same node records new writes.  In the end the successor takes
 the bitmap's place (`abdicate`), or its bits are added to the bitmap's again
 (`reclaim`), so that the next attempt copies everything that this one should have.
 """
@@ -16,7 +16,7 @@ from qmpd.block.bits.rules import check
 
 
 class BitmapHolder(Protocol):
-    """What carries bitmaps: a node."""
+    """A node, as far as bitmaps need it."""
 
     bitmaps: NewestFirst[DirtyBitmap]
     """The newest first."""
@@ -40,7 +40,7 @@ def create_successor(node: BitmapHolder, bitmap: DirtyBitmap) -> DirtyBitmap:
 
 
 def abdicate(node: BitmapHolder, bitmap: DirtyBitmap) -> DirtyBitmap:
-    """The successor takes name and persistence of `bitmap`, which is dropped.
+    """Replace `bitmap` by its successor, which takes its name and persistence.
 
     :returns: the former successor
     """

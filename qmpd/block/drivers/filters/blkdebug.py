@@ -1,4 +1,4 @@
-"""blkdebug: a filter that fails, or holds up, requests when told to."""
+"""blkdebug: a filter that fails or suspends requests on demand (block/blkdebug.c)."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _SIZES = (
 
 
 class BlkDebug(Filter):
-    """Passes requests on to its `image` child, unless a rule says otherwise.
+    """Passes requests on to its `image` child unless a rule says otherwise.
 
-    Rules are about events: points in the work of the driver above, and of this node.
+    Rules refer to events: points that the driver above, or this node, passes while it works.
     """
 
     format_name = "blkdebug"
@@ -124,7 +124,7 @@ class BlkDebug(Filter):
         return perm, shared
 
     def exact_filename(self) -> str | None:
-        """``blkdebug:CONFIG:IMAGE``, where no rule is given otherwise."""
+        """``blkdebug:CONFIG:IMAGE``; None if rules were given as options, too."""
         if any(name in self.node.options for name in self.shape.strong_options if name != "config"):
             return None
         below = exact_filename(self.filtered)
@@ -133,9 +133,9 @@ class BlkDebug(Filter):
     # Events and breakpoints
 
     def debug_event(self, event: str) -> None:
-        """The driver above, or this node, has come to `event`.
+        """Apply the rules for `event`, which the driver above or this node has reached.
 
-        A breakpoint holds up the request that follows.
+        A breakpoint suspends the next request.
         """
         for request in self.rules.process(event):
             self._print(f"blkdebug: Suspended request '{request.tag}'\n")
@@ -145,16 +145,16 @@ class BlkDebug(Filter):
         self.node.services.say.print(text)
 
     def set_breakpoint(self, event: str, tag: str) -> None:
-        """Hold up the next request at `event`.
+        """Suspend the next request at `event`.
 
-        :raises BlockIOError: ENOENT for an event there is not
+        :raises BlockIOError: ENOENT if there is no such event
         """
         self.rules.add_breakpoint(event, tag)
 
     def remove_breakpoint(self, tag: str) -> None:
-        """Take breakpoints away, and let go what they hold.
+        """Remove the breakpoints with this tag and resume the requests they suspended.
 
-        :raises BlockIOError: ENOENT where there is none
+        :raises BlockIOError: ENOENT if there is none
         """
         found = self.rules.remove_breakpoints(tag)
         found |= self._resume(tag, every=True)
@@ -162,9 +162,9 @@ class BlkDebug(Filter):
             raise BlockIOError(errno.ENOENT)
 
     def resume(self, tag: str) -> None:
-        """Let a request that is held go on.
+        """Resume a suspended request.
 
-        :raises BlockIOError: ENOENT where none is
+        :raises BlockIOError: ENOENT if none is suspended
         """
         if not self._resume(tag, every=False):
             raise BlockIOError(errno.ENOENT)
@@ -178,11 +178,11 @@ class BlkDebug(Filter):
         return found
 
     def is_suspended(self, tag: str) -> bool:
-        """Whether a request is held by a breakpoint of this tag."""
+        """Whether a breakpoint with this tag has suspended a request."""
         return self.rules.is_suspended(tag)
 
     async def _fails(self, kind: str, offset: int, length: int) -> bool:
-        """Stand still where a breakpoint says so, or fail.
+        """Wait at a breakpoint, then fail if a rule says so.
 
         :returns: whether the request ends here though nobody hears of it: a rule with a
             negative errno does that

@@ -38,7 +38,7 @@ _DEFAULT_KINDS: Final = frozenset(KINDS) - {"block-status"}
 
 @dataclass(slots=True, eq=False)
 class Rule:
-    """What happens at an event; `state` 0 means in any state."""
+    """An action at an event; `state` 0 means in any state."""
 
     event: str
     state: int
@@ -46,7 +46,7 @@ class Rule:
 
 @dataclass(slots=True, eq=False)
 class InjectError(Rule):
-    """From the event on requests of `kinds` fail; `sector` -1 means anywhere."""
+    """After the event, requests of `kinds` fail; `sector` -1 means anywhere."""
 
     kinds: frozenset[str]
     errno: int
@@ -57,28 +57,28 @@ class InjectError(Rule):
 
 @dataclass(slots=True, eq=False)
 class SetState(Rule):
-    """At the event the state becomes `new_state`."""
+    """Changes the state to `new_state` at the event."""
 
     new_state: int
 
 
 @dataclass(slots=True, eq=False)
 class Breakpoint(Rule):
-    """At the event the request stands still until it is resumed by `tag`."""
+    """Suspends a request at the event until `tag` is resumed."""
 
     tag: str
 
 
 @dataclass(slots=True, eq=False)
 class Suspended:
-    """A request that stands still."""
+    """A suspended request."""
 
     tag: str
     waiter: Waiter
 
 
 class Rules:
-    """All rules of a node, and its state."""
+    """The rules of a node, and its current state."""
 
     def __init__(self) -> None:
         self.state = 1
@@ -88,11 +88,11 @@ class Rules:
         self._watchers: list[Waiter] = []
 
     def add(self, rule: Rule) -> None:
-        """Take in a rule."""
+        """Add a rule."""
         self._rules.setdefault(rule.event, NewestFirst()).add(rule)
 
     def process(self, event: str) -> list[Suspended]:
-        """Do what the rules for `event` say; returns the requests that are to stand still."""
+        """Apply the rules for `event`; returns the requests to suspend."""
         rules = self._rules.get(event)
         if not rules:
             return []
@@ -118,7 +118,7 @@ class Rules:
         return held
 
     def match(self, kind: str, offset: int, length: int) -> InjectError | None:
-        """The rule by which a request of `kind` fails."""
+        """The first rule that makes a request of `kind` fail, or None."""
         for rule in self._active:
             at = rule.sector * SECTOR
             somewhere = rule.sector == -1 or (length and offset <= at < offset + length)
@@ -134,16 +134,16 @@ class Rules:
     # Breakpoints
 
     def add_breakpoint(self, event: str, tag: str) -> None:
-        """Hold up the next request at `event`.
+        """Suspend the next request at `event`.
 
-        :raises BlockIOError: ENOENT for an event there is not
+        :raises BlockIOError: ENOENT if there is no such event
         """
         if event not in EVENTS:
             raise BlockIOError(errno.ENOENT)
         self.add(Breakpoint(event, 0, tag))
 
     def remove_breakpoints(self, tag: str) -> bool:
-        """Take all breakpoints of this tag away; returns whether there were any."""
+        """Remove all breakpoints with this tag; returns whether there were any."""
         found = False
         for rules in self._rules.values():
             for rule in list(rules):
@@ -153,7 +153,7 @@ class Rules:
         return found
 
     def taken(self, tag: str, *, every: bool) -> Iterator[Suspended]:
-        """The newest request held by `tag`, or all of them; they are held no longer."""
+        """Take the newest request suspended with `tag`, or all of them, off the list."""
         for request in list(self._suspended):
             if request.tag == tag:
                 self._suspended.remove(request)
@@ -162,7 +162,7 @@ class Rules:
                     return
 
     def watch(self, waiter: Waiter) -> None:
-        """Have `waiter` woken when the next request is held."""
+        """Wake `waiter` when the next request is suspended."""
         self._watchers.append(waiter)
 
     def _tell(self) -> None:
@@ -171,21 +171,21 @@ class Rules:
             waiter.wake()
 
     def is_suspended(self, tag: str) -> bool:
-        """Whether a request is held by `tag`."""
+        """Whether a request is suspended with `tag`."""
         return any(request.tag == tag for request in self._suspended)
 
     def resume_all(self) -> None:
-        """Let everything go."""
+        """Resume all suspended requests."""
         suspended, self._suspended = self._suspended, NewestFirst()
         for request in suspended:
             request.waiter.wake()
 
 
 def read_rules(config: str | None, options: Mapping[str, Any]) -> Rules:
-    """The rules of a config file and of options.
+    """Read the rules from a config file and from options.
 
-    :param config: contents of the file, None without one
-    :raises GenericError: one of them is malformed
+    :param config: contents of the file; None without a file
+    :raises GenericError: a rule is malformed
     """
     rules = Rules()
     sections: list[tuple[str, Mapping[str, Any]]] = []
@@ -193,7 +193,7 @@ def read_rules(config: str | None, options: Mapping[str, Any]) -> Rules:
         sections += parse_config(config, {"inject-error": _INJECT, "set-state": _SET})
     for kind in ("inject-error", "set-state"):
         sections += [(kind, given) for given in options.get(kind, ())]
-    # All errors first, then all changes of state, as QEMU reads them.
+    # All errors first, then all changes of state (read_config).
     for wanted in ("inject-error", "set-state"):
         for kind, given in sections:
             if kind == wanted:
@@ -214,7 +214,7 @@ _SET: Final = {"event": str, "state": int, "new_state": int}
 
 
 def _int(value: int) -> int:
-    """`value` as far as it fits into a C int."""
+    """`value` truncated to a C int."""
     return (value + (1 << 31)) % (1 << 32) - (1 << 31)
 
 

@@ -1,4 +1,4 @@
-"""commit_top: the filter above the images of a commit, which lets the job write below it."""
+"""commit_top: the filter that block-commit inserts above the images it merges."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class CommitTop(JobFilter):
-    """Reads go to its `backing` child, of which nothing is asked."""
+    """Passes reads on to its `backing` child and takes no permissions on it."""
 
     format_name = "commit_top"
 

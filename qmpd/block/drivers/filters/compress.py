@@ -1,4 +1,4 @@
-"""compress: a filter that writes everything compressed."""
+"""compress: a filter that turns all writes into compressed writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Compress(Filter):
-    """Guests' writes reach the file compressed, in whole clusters."""
+    """Writes whole clusters, compressed, to its file."""
 
     format_name = "compress"
 
@@ -31,7 +31,7 @@ class Compress(Filter):
         return driver
 
     def limits(self) -> BlockLimits | None:
-        """A compressed cluster is written whole."""
+        """Requests must cover whole clusters: a compressed cluster cannot be changed in part."""
         return BlockLimits(request_alignment=self.cluster_size() or 1)
 
     @override

@@ -1,4 +1,4 @@
-"""copy-before-write: a filter that saves what guests are about to overwrite."""
+"""copy-before-write: a filter that copies old data to a target before it is overwritten."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 
 class CopyBeforeWrite(Filter):
-    """Before a guest's write the old data go to `target`; a snapshot-access node sees them.
+    """Copies what a write is about to change to `target`, for a snapshot-access node to read.
 
-    `access` has the areas of the snapshot that may be read, `done` those that are in the target.
+    `access`: areas of the snapshot that may be read.  `done`: those already in the target.
     """
 
     format_name = "copy-before-write"
@@ -113,7 +113,7 @@ class CopyBeforeWrite(Filter):
 
     @property
     def target(self) -> Node:
-        """Where old data go."""
+        """The node that gets the old data."""
         return self.node.children["target"].node
 
     @override
@@ -131,7 +131,7 @@ class CopyBeforeWrite(Filter):
         return perm, shared
 
     def exact_filename(self) -> str | None:
-        """The name of what it filters, whatever it is."""
+        """The name of the filtered child, whatever that is."""
         return filename(self.filtered)
 
     # What guests do
@@ -152,9 +152,9 @@ class CopyBeforeWrite(Filter):
         await self.filtered.pdiscard(offset, length)
 
     async def _save(self, offset: int, length: int) -> None:
-        """Copy the clusters of an area to the target, unless that is done.
+        """Copy an area to the target, except what is there already (cbw_do_copy_before_write).
 
-        :raises BlockIOError: it failed, and the guest's write is to fail for it
+        :raises BlockIOError: it failed, and on-cbw-error=break-guest-write fails the guest's write
         """
         if self.snapshot_error is not None:
             return
@@ -205,7 +205,7 @@ class CopyBeforeWrite(Filter):
             await waiter
 
     def _place(self, offset: int, length: int) -> tuple[Node, int]:
-        """Where the snapshot's bytes from `offset` lie, and how many of them.
+        """The node that has the snapshot's data at `offset`, and for how many bytes that holds.
 
         :raises BlockIOError: EACCES for what may not be read, or is lost
         """
@@ -220,7 +220,7 @@ class CopyBeforeWrite(Filter):
         return node, length if end is None else min(length, end - offset)
 
     async def snapshot_read(self, offset: int, length: int) -> bytes:
-        """Read what the disk was when the filter was put there.
+        """Read the disk as it was when the filter was inserted.
 
         :raises BlockIOError: EACCES for what may not be read, or is lost
         """
@@ -241,12 +241,12 @@ class CopyBeforeWrite(Filter):
         return b"".join(pieces)
 
     async def snapshot_block_status(self, offset: int, length: int) -> BlockStatus:
-        """What the area was when the filter was put there."""
+        """Block status of an area when the filter was inserted."""
         node, count = self._place(offset, length)
         return await node.block_status(offset, count)
 
     async def snapshot_discard(self, offset: int, length: int) -> None:
-        """The snapshot's area is no longer needed: it will not be saved, nor can it be read."""
+        """Drop an area of the snapshot: it is no longer copied and can no longer be read."""
         size = self.copy.cluster_size
         start, end = -(-offset // size) * size, (offset + length) // size * size
         if end <= start:

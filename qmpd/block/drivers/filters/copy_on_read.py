@@ -1,4 +1,4 @@
-"""copy-on-read: a filter that has its file keep what is read from the file's backing chain."""
+"""copy-on-read: a filter that stores in its file what it reads from the file's backing chain."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PASSED = CONSISTENT_READ | WRITE | RESIZE
 
 
 class CopyOnRead(Filter):
-    """Reads of the file are kept in it; with `bottom`, only what comes from there or above."""
+    """Stores what is read in the file; with `bottom`, only data from that node or above it."""
 
     format_name = "copy-on-read"
 
@@ -55,7 +55,7 @@ class CopyOnRead(Filter):
         self.release_bottom()
 
     def release_bottom(self) -> None:
-        """Let the chain down to the bottom node be changed again."""
+        """Unfreeze the chain down to the bottom node."""
         if self.bottom is not None:
             unfreeze_chain(self.node, self.bottom)
             self.bottom = None
@@ -76,7 +76,7 @@ class CopyOnRead(Filter):
         return await self._read_above(offset, length, prefetch=False)
 
     async def prefetch(self, offset: int, length: int) -> None:
-        """Have the file keep an area that nobody wants to read now."""
+        """Copy an area into the file without returning its data."""
         if self.bottom is None:
             await self.filtered.pread_copying(offset, length, prefetch=True)
         else:
@@ -103,7 +103,7 @@ class CopyOnRead(Filter):
         return b"".join(pieces)
 
     def can_write_compressed(self) -> bool:
-        """As the file can."""
+        """Whether the file can."""
         return self.filtered.driver.can_write_compressed()
 
     @override

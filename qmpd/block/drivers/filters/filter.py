@@ -1,4 +1,4 @@
-"""What filters have in common: what they do not do themselves goes to the child they filter."""
+"""Base classes of filters: whatever they do not implement goes to the filtered child."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class PassThrough(BlockDriver):
-    """A driver that shows what its filtered child holds."""
+    """A driver that passes every request on to its filtered child."""
 
     @property
     def filtered(self) -> Node:
-        """The child that is filtered."""
+        """The filtered child."""
         below = self.node.filter_or_backing
         assert below is not None
         return below
@@ -41,7 +41,7 @@ class PassThrough(BlockDriver):
         return self.filtered.driver.cluster_size()
 
     async def info_members(self) -> dict[str, Any]:
-        """What the child tells of its clusters."""
+        """The child's information on its clusters."""
         members = await self.filtered.driver.info_members()
         return {name: members[name] for name in ("cluster-size", "dirty-flag") if name in members}
 
@@ -55,9 +55,9 @@ class PassThrough(BlockDriver):
 
 
 class JobFilter(PassThrough):
-    """A filter that a job puts above its nodes, with the child it filters as `backing`.
+    """A filter inserted by a job; its filtered child is called `backing`.
 
-    It is made without a child, and has a length only once it stands above one.
+    It is opened without a child, and has no length until it is attached above one.
     """
 
     shape = Shape(is_filter=True, filtered_child_is_backing=True, never_freeze=True)
@@ -67,12 +67,12 @@ class JobFilter(PassThrough):
         return self.filtered.length if "backing" in self.node.children else 0
 
     def exact_filename(self) -> str | None:
-        """The name of the child, even if that is a ``json:`` one."""
+        """The name of the child, even a ``json:`` one."""
         return filename(self.filtered)
 
 
 class Filter(PassThrough):
-    """A filter above its `file` child, or whatever that child is called."""
+    """A filter above its `file` child (or whatever the driver calls it)."""
 
     shape = Shape(is_filter=True, file_child=True)
     capabilities = Capabilities(write_zeroes=True, discard=True)
@@ -99,7 +99,7 @@ class Filter(PassThrough):
         return self.filtered.driver.zeroes_may_unmap()
 
     def allocated_size(self) -> int | None:
-        """That of the filtered child, whatever other children there are."""
+        """That of the filtered child; other children do not count."""
         return self.filtered.driver.allocated_size() if self.capabilities.allocated_size else None
 
     @override

@@ -1,4 +1,4 @@
-"""mirror_top: the filter above a mirror's source, through which the job sees every write."""
+"""mirror_top: the filter above a mirror's source, which reports writes to the job."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a guest's request makes of ``offset .. offset + length - 1``.
+    """A guest's change of ``offset .. offset + length - 1``.
 
-    `data` is None for zeroes and discards; `discard` tells these apart.
+    `data` is None for a write of zeroes or a discard; `discard` tells which.
     """
 
     offset: int
@@ -31,13 +31,13 @@ class Change:
     fua: bool = False
 
     def narrowed(self, offset: int, length: int) -> Change:
-        """The part of it from `offset`, `length` bytes."""
+        """The part of the change from `offset`, `length` bytes."""
         start = offset - self.offset
         data = None if self.data is None else self.data[start : start + length]
         return Change(offset, length, data, self.discard, self.may_unmap, self.fua)
 
     async def apply(self, node: Node | BlockBackend) -> None:
-        """Do it to `node`.
+        """Apply the change to `node`.
 
         :raises BlockIOError: it fails
         """
@@ -52,27 +52,27 @@ class Change:
 
 
 class Mirroring(Protocol):
-    """A job that has to know of every change of its source."""
+    """A job that is told about every change of its source."""
 
     @property
     def copies_writes(self) -> bool:
-        """Whether it has the guest wait until the target has the change too."""
+        """Whether a guest waits for its change to reach the target (copy-mode=write-blocking)."""
 
     def missed(self, offset: int, length: int) -> None:
-        """The source has changed, or may have: the target no longer equals it."""
+        """Mark an area dirty: the source has, or may have, changed there."""
 
     async def write_both(self, change: Change, on_source: Coroutine[Any, Any, None]) -> None:
-        """Do a change to the source by `on_source`, then to the target.
+        """Change the source by `on_source`, then the target.
 
-        :raises BlockIOError: that of the source
+        :raises BlockIOError: the error of the source
         """
 
 
 class MirrorTop(JobFilter):
-    """Passes everything on to its `backing` child, and tells the job of changes.
+    """Passes requests on to its `backing` child and reports changes to the job.
 
-    `stopped`: the job is at its end and nothing is asked of the child any more.  `is_commit`:
-    the target is below, so that what the job writes there must be allowed.
+    `stopped`: the job is ending and takes no permissions any more.  `is_commit`:
+    the target is in the chain below, so the job's own writes there must be shared.
     """
 
     format_name = "mirror_top"
@@ -116,7 +116,7 @@ class MirrorTop(JobFilter):
 
     @property
     def source(self) -> Node:
-        """What it filters."""
+        """The filtered node."""
         return self.filtered
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:

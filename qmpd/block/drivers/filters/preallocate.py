@@ -1,4 +1,4 @@
-"""preallocate: a filter that has the file grow ahead of writes, in large steps."""
+"""preallocate: a filter that grows its file ahead of writes, in large steps."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _BOTH = WRITE | RESIZE
 
 
 class Preallocate(Filter):
-    """Zeroes are written ahead while the node may be written and resized; the rest is cut off
-    when it no longer may.
+    """Preallocates zeroes while it holds WRITE and RESIZE; cuts the unused rest off when it loses
+    one of them.
 
-    `data_end`: where the data end, as the node shows it.  `zero_start`: from there on the file is
-    known to read as zeroes.  `file_end`: where the file really ends.  Each is None while nothing
-    is known of it.
+    `data_end`: end of the data, the length of the node.  `zero_start`: from there on the file is
+    known to read as zeroes.  `file_end`: real end of the file.  Each is None while it is
+    unknown.
     """
 
     format_name = "preallocate"
@@ -65,7 +65,7 @@ class Preallocate(Filter):
         self._wanted = perm
 
     def commit_permissions(self) -> None:
-        """Who may no longer allocate gives back what is there, when this is over."""
+        """When write or resize permission is lost, truncate the tail after the change."""
         if self._wanted & _BOTH != _BOTH and self.data_end is not None:
             self.node.in_flight += 1
             self.node.services.loop.enter(
@@ -73,7 +73,7 @@ class Preallocate(Filter):
             )
 
     async def close(self) -> None:
-        """Cut off what was allocated ahead."""
+        """Truncate the preallocated tail."""
         with suppress(BlockIOError):
             await self._cut()
 
@@ -82,7 +82,7 @@ class Preallocate(Filter):
         await self._cut()
 
     async def _cut(self) -> None:
-        """Drop what was allocated ahead, and forget what is known of the file."""
+        """Truncate the preallocated tail and forget what is known about the file."""
         data_end, file_end = self.data_end, self.file_end
         self._know(None)
         if data_end is None:
@@ -107,11 +107,11 @@ class Preallocate(Filter):
         return edge is not None and edge.perm & _BOTH == _BOTH
 
     def get_length(self) -> int:
-        """What was allocated ahead is not shown."""
+        """The length without the preallocated tail."""
         return self.filtered.length if self.data_end is None else self.data_end
 
     async def _ahead(self, offset: int, length: int, *, zeroes: bool) -> bool:
-        """Allocate ahead of a write; returns whether zeroes are there already."""
+        """Preallocate for a write; returns whether its area reads as zeroes already."""
         if not self._may_allocate:
             return False
         file = self.filtered
@@ -149,7 +149,7 @@ class Preallocate(Filter):
             await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
-        """Change the length; a part that is to be preallocated may be so already."""
+        """Change the length; the preallocated tail may already cover what is added."""
         file = self.filtered
         if self.data_end is not None and size > self.data_end:
             if self.file_end is None:
@@ -186,9 +186,9 @@ def _align_up(value: int, align: int) -> int:
 
 
 def _read(file: Node, options: Mapping[str, Any]) -> tuple[int, int]:
-    """Alignment and step.
+    """Read the options: alignment and step, bytes.
 
-    :raises GenericError: the alignment cannot be
+    :raises GenericError: the alignment is not usable
     """
     check_sizes(options, Preallocate.shape.needed_options)
     align = options.get("prealloc-align", _DEFAULT_ALIGN)

@@ -1,4 +1,4 @@
-"""quorum: several children that should hold the same, and a vote on what they read."""
+"""quorum: several children with the same contents, which vote on every read."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 
 class Quorum(BlockDriver, ChildList):
-    """What at least `threshold` children agree on is what is read.
+    """Returns the version that at least `threshold` children agree on.
 
-    `fifo`: the first child that can be read is enough.  `blkverify`: two children that must
-    agree.  `rewrite`: children that were outvoted are corrected.
+    `fifo`: read from the first child that can be read.  `blkverify`: two children that must
+    agree.  `rewrite`: write the winning version to children that lost the vote.
     """
 
     format_name = "quorum"
@@ -96,29 +96,29 @@ class Quorum(BlockDriver, ChildList):
 
     @classmethod
     def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
-        """The children must not come to differ by others' writes."""
+        """Share no writes: the children would differ."""
         if isinstance(node.driver, Quorum) and node.driver.rewrite:
             perm |= WRITE
         return perm, shared & (CONSISTENT_READ | WRITE_UNCHANGED) & ALL
 
     @property
     def voters(self) -> list[Node]:
-        """The children, in their order."""
+        """The children, in the order of the list."""
         return self.listed_children()
 
     def listed_children(self) -> list[Node]:
-        """The children by the numbers in their names."""
+        """The children, sorted by the numbers in their names."""
         edges = self.node.children.values()
         return [e.node for e in sorted(edges, key=lambda e: int(e.name.partition(".")[2]))]
 
     def can_replace(self, node: Node) -> bool | None:
-        """A copy of the quorum may replace any child: what is read does not change."""
+        """Any child can be replaced by a copy of the quorum: reads do not change."""
         return node is self.node or node in self.listed_children()
 
     def get_length(self) -> int:
-        """That of the children, which must be the same.
+        """The children's length.
 
-        :raises BlockIOError: EIO where it is not
+        :raises BlockIOError: EIO if they differ in it
         """
         lengths = {child.length for child in self.voters}
         if len(lengths) != 1:
@@ -151,7 +151,7 @@ class Quorum(BlockDriver, ChildList):
         )
 
     def _most_common(self, errors: list[BlockIOError]) -> BlockIOError:
-        """What most of the children failed with; of equally many the one met last."""
+        """The most frequent error of the children; of equally frequent ones the last."""
         votes = Votes[int]()
         for index, error in enumerate(errors):
             votes.add(error.errno, index)
@@ -214,7 +214,7 @@ class Quorum(BlockDriver, ChildList):
         return winner.value
 
     def _mismatch(self, offset: int, length: int, results: list[bytes | None]) -> None:
-        """The two children of a verified disk differ: QEMU would end here."""
+        """Report that the children of a blkverify quorum differ, where QEMU would exit."""
         first, second = results[0] or b"", results[1] or b""
         at = next((i for i in range(length) if first[i : i + 1] != second[i : i + 1]), 0)
         self.node.services.say.report(
@@ -270,7 +270,7 @@ class Quorum(BlockDriver, ChildList):
         raise BlockIOError(errno.ENOTSUP, "Image format driver does not support resize")
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
-        """Zeroes where all children have them; data as soon as one has."""
+        """Zeroes if all children have zeroes; data if any child has data."""
         zero, data = length, 0
         for child in self.voters:
             try:

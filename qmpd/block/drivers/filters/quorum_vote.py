@@ -1,4 +1,4 @@
-"""Counting votes: which value most voters have."""
+"""Counting votes: the value that most voters have."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ V = TypeVar("V", bound=Hashable)
 
 @dataclass(slots=True, eq=False)
 class Version(Generic[V]):
-    """A value, and who voted for it, the last one first."""
+    """A value and its voters, the latest first."""
 
     value: V
     voters: NewestFirst[int] = field(default_factory=NewestFirst)
 
 
 class Votes(Generic[V]):
-    """Votes under way."""
+    """The votes cast so far."""
 
     def __init__(self) -> None:
         self.versions: NewestFirst[Version[V]] = NewestFirst()
 
     def add(self, value: V, voter: int) -> None:
-        """Voter number `voter` has `value`."""
+        """Record that voter number `voter` has `value`."""
         found = next((v for v in self.versions if v.value == value), None)
         if found is None:
             found = Version(value)
@@ -34,5 +34,5 @@ class Votes(Generic[V]):
         found.voters.add(voter)
 
     def winner(self) -> Version[V]:
-        """The value with most votes; of equally many the one met last."""
+        """The value with the most votes; of equally many the last."""
         return max(self.versions, key=lambda version: len(version.voters))

@@ -1,4 +1,4 @@
-"""snapshot-access: the disk as it was when the copy-before-write filter below was put there."""
+"""snapshot-access: the disk as it was when the copy-before-write filter below was inserted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SnapshotAccess(BlockDriver):
-    """Reads, and discards, of the snapshot; it cannot be written."""
+    """Reads and discards the snapshot; writes fail."""
 
     format_name = "snapshot-access"
     shape = Shape(file_child=True)
@@ -34,19 +34,19 @@ class SnapshotAccess(BlockDriver):
 
     @classmethod
     def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
-        """It needs nothing that the filter has not got anyway."""
+        """Requires no permissions: the copy-before-write filter below already holds them."""
         return NOTHING, ALL
 
     @property
     def file(self) -> Node:
-        """The node below."""
+        """The `file` child."""
         return self.node.children["file"].node
 
     @property
     def snapshot(self) -> CopyBeforeWrite:
-        """What knows the snapshot.
+        """The copy-before-write driver that provides the snapshot.
 
-        :raises BlockIOError: ENOTSUP where the node below is no such filter
+        :raises BlockIOError: ENOTSUP if the node below is not such a filter
         """
         driver = self.file.driver
         if not isinstance(driver, CopyBeforeWrite):
@@ -58,7 +58,7 @@ class SnapshotAccess(BlockDriver):
         return self.file.length
 
     def exact_filename(self) -> str | None:
-        """The name of what is below, whatever it is."""
+        """The name of the child, whatever that is."""
         return filename(self.file)
 
     @override
@@ -66,7 +66,7 @@ class SnapshotAccess(BlockDriver):
         return await self.snapshot.snapshot_read(offset, length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """It cannot be written."""
+        """Snapshots cannot be written."""
         raise BlockIOError(errno.ENOTSUP)
 
     @override

@@ -1,4 +1,4 @@
-"""throttle: a filter under the limits of a throttle group."""
+"""throttle: a filter whose requests count against a throttle group."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Throttle(Filter):
-    """Holds requests up as the group says."""
+    """Delays requests as the limits of the group require."""
 
     format_name = "throttle"
     shape = replace(
@@ -52,7 +52,7 @@ class Throttle(Filter):
 
     @override
     def drained_begin(self) -> None:
-        """Let the requests go that the group holds back."""
+        """Let the delayed requests go on: a drained node must become idle."""
         self.member.drained_begin()
 
     @override
@@ -80,7 +80,7 @@ class Throttle(Filter):
         await self.filtered.pdiscard(offset, length)
 
     def can_write_compressed(self) -> bool:
-        """As the file can."""
+        """Whether the file can."""
         return self.filtered.driver.can_write_compressed()
 
     @override
@@ -92,7 +92,7 @@ class Throttle(Filter):
 def find_group(graph: Graph, name: str) -> ThrottleGroup:
     """The throttle group called `name`.
 
-    :raises GenericError: there is none
+    :raises GenericError: there is no such group
     """
     group = graph.throttle_groups.find(name)
     if group is None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Raw(BlockDriver):
-    """A window of `size` bytes from `offset` on; without a size, up to the end."""
+    """A window of `size` bytes from `offset`; without a size, up to the end of the file."""
 
     format_name = "raw"
     shape = Shape(
@@ -45,14 +45,14 @@ class Raw(BlockDriver):
 
     @classmethod
     def file_role(cls, options: Mapping[str, Any]) -> Role:
-        """Without a window the node is much like a filter."""
+        """Without offset and size the child is filtered; with them it is data (raw_open)."""
         check_sizes(options, ("offset", "size"))
         windowed = options.get("offset", 0) or "size" in options
         return (DATA if windowed else FILTERED) | PRIMARY
 
     @classmethod
     def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
-        """A window needs no more of the file than the node's own parents ask for."""
+        """Take only the permissions that the node's own parents use, even on a window."""
         wanted, shared = super().child_permissions(node, role, perm, shared)
         return wanted & ~(WRITE | RESIZE) | perm & (WRITE | RESIZE), shared
 
@@ -63,7 +63,7 @@ class Raw(BlockDriver):
         return cls(node, offset, size)
 
     def limits(self) -> BlockLimits | None:
-        """Where the first sector is guarded it is written whole."""
+        """A probed raw node takes whole sectors, to inspect what is written to the first one."""
         return BlockLimits(request_alignment=PROBE_SIZE) if self.node.probed else None
 
     @property
@@ -81,21 +81,21 @@ class Raw(BlockDriver):
         self.offset, self.size = state.data
 
     def has_info(self) -> bool:
-        """As the file has."""
+        """That of the file."""
         return self.file.driver.has_info()
 
     def has_zero_init(self) -> bool:
-        """As the file has."""
+        """That of the file."""
         return self.file.driver.has_zero_init()
 
     def get_length(self) -> int:
-        """The window's: its size, or what the file has behind the offset."""
+        """The size of the window, or what the file has after the offset."""
         if self.size is not None:
             return self.size
         return max(0, self.file.length - self.offset)
 
     def cluster_size(self) -> int | None:
-        """As the file has."""
+        """That of the file."""
         return self.file.driver.cluster_size()
 
     def _check(self, offset: int, length: int) -> int:
@@ -125,11 +125,11 @@ class Raw(BlockDriver):
         await self.file.pwrite_zeroes(self._check(offset, length), length, may_unmap=may_unmap)
 
     def zeroes_without_fallback(self) -> bool:
-        """As the file can."""
+        """Whether the file can."""
         return self.file.driver.zeroes_without_fallback()
 
     def zeroes_may_unmap(self) -> bool:
-        """As the file can."""
+        """Whether the file can."""
         return self.file.driver.zeroes_may_unmap()
 
     @override
@@ -137,7 +137,7 @@ class Raw(BlockDriver):
         await self.file.pdiscard(self._check(offset, length), length)
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
-        """The file's own status, at the place it has there."""
+        """Refer to the file at the window's offset."""
         return await self.file.block_status(self.offset + offset, length)
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
@@ -149,13 +149,13 @@ class Raw(BlockDriver):
         await self.file.truncate(size + self.offset, exact=exact, prealloc=prealloc)
 
     async def info_members(self) -> dict[str, Any]:
-        """What the file tells of its clusters."""
+        """The file's information on its clusters."""
         members = await self.file.driver.info_members()
         return {name: members[name] for name in ("cluster-size", "dirty-flag") if name in members}
 
 
 def _window(options: Mapping[str, Any], whole: int) -> tuple[int, int | None]:
-    """Offset and size that the options ask for.
+    """Read the options: offset and size, bytes.
 
     :param whole: length of the file
     :raises GenericError: it has no such window

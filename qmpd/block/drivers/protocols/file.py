@@ -1,4 +1,4 @@
-"""file: the bytes of an image of the machine's storage."""
+"""file: the bytes of a file in the machine's storage."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _PREALLOCATION: Final = ("off", "falloc", "full")
 
 
 class File(BlockDriver):
-    """A regular file of the storage, whatever that is made of.
+    """A regular file of the storage, on the host or in memory.
 
-    The permissions that the node's parents use and share become locks on the file,
+    The permissions that the node's parents use and share become locks on bytes of the file,
     so that other nodes and other programs respect them.
     """
 
@@ -93,13 +93,13 @@ class File(BlockDriver):
         return cls(node, image, options["filename"], locking=locking != "off" and AVAILABLE)
 
     async def close(self) -> None:
-        """Let go of the image; its bytes stay in the storage."""
+        """Close the file; its bytes stay in the storage."""
         self.image.close()
 
     # Permissions: locks on bytes of the file
 
     def prepare_permissions(self, perm: Perm, shared: Perm) -> None:
-        """Take the locks, in addition to those held, and see whether somebody objects."""
+        """Take additional locks and check for conflicts with others (raw_handle_perm_lock)."""
         if self.node.auto_read_only and not self.node.read_only:
             read_only = not perm & (WRITE | WRITE_UNCHANGED | RESIZE)
             if read_only != self.image.read_only:
@@ -121,7 +121,7 @@ class File(BlockDriver):
             raise
 
     def commit_permissions(self) -> None:
-        """Keep the locks that are needed now."""
+        """Release the locks that are no longer needed."""
         self._held = self._prepared
         if self._next is not None:
             image, self._next = self._next, None
@@ -130,7 +130,7 @@ class File(BlockDriver):
             self._locks.unlock_others(*self._held)
 
     def abort_permissions(self) -> None:
-        """Keep the locks that were held before."""
+        """Go back to the locks held before."""
         if self._next is not None:
             self._next.close()
             self._next = None
@@ -138,7 +138,7 @@ class File(BlockDriver):
             self._locks.unlock_others(*self._held)
 
     def _replace(self, image: Image) -> None:
-        """Go on with another descriptor of the file, and the same locks on it."""
+        """Replace the descriptor of the file, taking the same locks on the new one."""
         if self._locks is not None:
             self._locks = image.new_locks()
             self._locks.lock(*self._held)
@@ -176,24 +176,24 @@ class File(BlockDriver):
         return self.image.length()
 
     async def pread(self, offset: int, length: int) -> bytes:
-        """Read; zeroes behind the end of the last sector's bytes."""
+        """Read; a last partial sector is padded with zeroes."""
         self.node.graph.file_requests += 1
         return self.image.pread(offset, length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """Write; the file grows as needed."""
+        """Write, extending the file as needed."""
         self.node.graph.file_requests += 1
         self.image.pwrite(offset, data)
         if fua and not self.node.cache.no_flush:
             self.image.flush()
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        """Give the space back, or zero it in place."""
+        """Punch a hole or zero the area in place."""
         self.node.graph.file_requests += 1
         self.image.zero(offset, length, may_unmap=may_unmap)
 
     def zeroes_without_fallback(self) -> bool:
-        """The host's file systems zero without writing."""
+        """File systems can zero an area without a write."""
         return True
 
     def zeroes_may_unmap(self) -> bool:
@@ -201,7 +201,7 @@ class File(BlockDriver):
         return True
 
     async def pdiscard(self, offset: int, length: int) -> None:
-        """Give the space back."""
+        """Punch a hole."""
         try:
             self.image.punch(offset, length)
         except BlockIOError:
@@ -216,7 +216,7 @@ class File(BlockDriver):
         self.image.flush()
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
-        """Data or a hole."""
+        """Data or a hole, as the file system reports it (find_allocation)."""
         is_data, size = self.image.extent(offset, length)
         size = min(length, -(-size // 512) * 512)
         return BlockStatus(
@@ -224,17 +224,17 @@ class File(BlockDriver):
         )
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
-        """Cut or extend the file."""
+        """Truncate or extend the file."""
         resize(self.image, size, prealloc)
 
     # What it tells
 
     async def info_members(self) -> dict[str, Any]:
-        """A file is never dirty, and has nothing special to tell."""
+        """Files are never dirty and have no specific information."""
         return {"dirty-flag": False, "format-specific": {"type": "file", "data": {}}}
 
     def specific_stats(self) -> dict[str, Any] | None:
-        """Discards, counted."""
+        """The counters of discards."""
         return {"driver": "file", **self._discards}
 
     @override
@@ -242,7 +242,7 @@ class File(BlockDriver):
         return self.image.allocated()
 
     def exact_filename(self) -> str | None:
-        """The path."""
+        """The path of the file."""
         return self.filename
 
     # Creating
@@ -254,7 +254,7 @@ class File(BlockDriver):
 
     @classmethod
     async def create(cls, graph: Graph, options: Mapping[str, Any]) -> None:
-        """Make a file of `size` bytes, or empty and extend the one that is there."""
+        """Create a file of `size` bytes; an existing one is truncated first."""
         hint = options.get("extent-size-hint", _EXTENT_SIZE)
         if hint > _MAX_EXTENT_SIZE:
             raise GenericError("Extent size hint is too large")

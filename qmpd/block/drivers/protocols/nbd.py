@@ -1,4 +1,4 @@
-"""nbd: an NBD server's export.  Of the client there is so far what it says without a server."""
+"""nbd: a client for NBD exports.  So far it only reports that no server can be reached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Nbd(BlockDriver):
-    """Tells as QEMU does when there is no socket to connect to; what follows is not served."""
+    """Fails with the error of nbd_client_connect if there is no socket; the rest is not served."""
 
     format_name = "nbd"
     shape = Shape(is_protocol=True)

@@ -1,4 +1,4 @@
-"""null-co and null-aio: no data, of any length."""
+"""null-co and null-aio: nodes of any length that hold no data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNREAD: Final = b"\xab"
 
 
 class NullCo(BlockDriver):
-    """Takes writes and forgets them; reads as zeroes, and says so with `read-zeroes`."""
+    """Discards writes; reads as zeroes, guaranteed only with `read-zeroes`."""
 
     format_name: ClassVar[str] = "null-co"
     shape = Shape(is_protocol=True, strong_options=("size", "read-zeroes"))
@@ -54,36 +54,36 @@ class NullCo(BlockDriver):
             await self.node.services.loop.sleep(self.latency)
 
     async def pread(self, offset: int, length: int) -> bytes:
-        """Zeroes where that is promised; else the reader's buffer stays as it was."""
+        """Zeroes with `read-zeroes`; otherwise QEMU leaves the buffer as it was."""
         await self._wait()
         return bytes(length) if self.read_zeroes else UNREAD * length
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """Forget `data`."""
+        """Discard `data`."""
         await self._wait()
 
     async def flush(self) -> None:
-        """Nothing to keep, but it takes its time."""
+        """Nothing to flush, but it takes `latency-ns`."""
         await self._wait()
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
-        """An offset into nothing; zeroes where that is promised."""
+        """No data; zeroes with `read-zeroes`."""
         return BlockStatus(
             length, data=False, zero=self.read_zeroes, allocated=self.read_zeroes, offset=offset
         )
 
     def allocated_size(self) -> int | None:
-        """No space is in use."""
+        """Nothing is allocated."""
         return 0
 
     def exact_filename(self) -> str | None:
-        """``null-co://``, unless an option shapes the data."""
+        """``null-co://``, unless an option affects the data."""
         if not self.node.options.keys().isdisjoint(self.shape.strong_options):
             return None
         return f"{self.format_name}://"
 
 
 class NullAio(NullCo):
-    """The same through another interface of QEMU's."""
+    """null-aio: the same, through QEMU's AIO interface."""
 
     format_name = "null-aio"

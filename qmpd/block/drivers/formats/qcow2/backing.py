@@ -1,4 +1,4 @@
-"""The backing file that a header names: where it is, what format it has, opening it."""
+"""Finding and opening the backing file that a header names."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ PREFIX = "Could not open backing file: "
 
 
 def full_backing_filename(s: Qcow2State) -> str:
-    """The header's backing file, seen from where the program is, not from the image's directory.
+    """The header's backing file name, relative to the image (bdrv_get_full_backing_filename).
 
-    :raises GenericError: the name is relative, and the image in something without directories
+    :raises GenericError: the name is relative, and the image has no directory
     """
     return absolute_filename(s, text(s.header.backing_file or b""))
 
 
 def absolute_filename(s: Qcow2State, name: str) -> str:
-    """`name` as if the header had it, seen from where the program is.
+    """`name`, resolved as if the header contained it.
 
-    :raises GenericError: it is relative, and the image in something without directories
+    :raises GenericError: it is relative, and the image has no directory
     """
     if not name or has_protocol(name) or name.startswith("/"):
         return name
@@ -48,12 +48,12 @@ def absolute_filename(s: Qcow2State, name: str) -> str:
 
 
 async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
-    """Open the backing child as the `backing` option says, or else as the header does.
+    """Open the backing child that the `backing` option or else the header names.
 
-    The files that headers name are opened one below the other from here, each
-    image leaving its own to this loop: chains may be long.
+    Files named by headers are opened in a loop, not each from within the opening of the
+    one above: chains may be long.
 
-    :raises QmpError: QEMU's text
+    :raises QmpError: with QEMU's text
     """
     given = options.get("backing")
     if isinstance(given, Mapping) and "driver" not in given:
@@ -103,9 +103,9 @@ async def _open(
 
 
 async def _open_named(s: Qcow2State, more: Mapping[str, Any] | None = None) -> None:
-    """Open the backing file that the header names, but not what that one stands on.
+    """Open the backing file that the header names, but not the backing file of that one.
 
-    :param more: further options of its node; with them, what it stands on is opened, too
+    :param more: further options for its node; with these, its own backing file is opened, too
     """
     name = full_backing_filename(s)
     try:
@@ -145,7 +145,7 @@ async def _open_image(
 async def _open_probed(
     s: Qcow2State, child: Mapping[str, Any], more: Mapping[str, Any] | None = None
 ) -> None:
-    """Open a backing file without a named format by what is in it."""
+    """Open a backing file of unknown format by probing it."""
     graph = s.node.graph
     try:
         file = await open_node(graph, {"read-only": True, **child})

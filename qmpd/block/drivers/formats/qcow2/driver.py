@@ -1,4 +1,4 @@
-"""The qcow2 block driver: what a node asks, answered by the parts of this package."""
+"""The qcow2 block driver: implements `BlockDriver` with the parts of this package."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ class Qcow2(BlockDriver):
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
         """Open the image.
 
-        :raises QmpError: QEMU's texts
+        :raises QmpError: with QEMU's text
         """
         state = await open_image(node, options, unmap=node.unmap, load=node.active)
         node.length = state.size
         return cls(node, state, options)
 
     async def close(self) -> None:
-        """Store the bitmaps and write out the metadata, as far as that is possible."""
+        """Store the bitmaps and write the metadata back; errors are only logged (qcow2_close)."""
         s = self.state
         if s.unusable or not self.node.active:
             return
@@ -144,7 +144,7 @@ class Qcow2(BlockDriver):
             await self.node.flush()
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        """By zero clusters where the version has them; any range."""
+        """Use zero clusters if the version has them; the range need not be aligned."""
         self.state.check_usable()
         await write_zeroes(self.state, offset, length, may_unmap=may_unmap)
 
@@ -167,7 +167,7 @@ class Qcow2(BlockDriver):
         return self.state.geometry.subcluster_size
 
     async def pdiscard(self, offset: int, length: int) -> None:
-        """Whole clusters; any range."""
+        """Discard the whole clusters in any range."""
         self.state.check_usable()
         await discard(self.state, offset, length)
 
@@ -177,7 +177,7 @@ class Qcow2(BlockDriver):
         await make_empty(self.state)
 
     async def flush(self) -> None:
-        """Write the metadata that is only in the caches."""
+        """Write cached metadata."""
         s = self.state
         s.check_usable()
         if s.writable:
@@ -185,12 +185,12 @@ class Qcow2(BlockDriver):
                 await s.write_caches()
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
-        """Where an area is; data of images with preallocated metadata may be holes of the file."""
+        """See `image_status`."""
         self.state.check_usable()
         return await image_status(self.state, offset, length)
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
-        """Change the virtual size; what is added hides a longer backing file."""
+        """Change the virtual size; the added area hides the data of a longer backing file."""
         s = self.state
         s.check_usable()
         zero = s.backing is not None and size > s.size and s.backing.length > s.size
@@ -210,7 +210,7 @@ class Qcow2(BlockDriver):
         return self.state.vm_state_offset
 
     async def info_members(self) -> dict[str, Any]:
-        """Members of ImageInfo that only this driver knows."""
+        """Members of ImageInfo that are specific to the image."""
         s = self.state
         members: dict[str, Any] = {
             "cluster-size": s.geometry.cluster_size,
@@ -220,7 +220,7 @@ class Qcow2(BlockDriver):
         return members | self._backing_members()
 
     def _backing_members(self) -> dict[str, Any]:
-        """The backing file that the header names, whatever the `backing` child is."""
+        """Members for the backing file named in the header, whatever the `backing` child is."""
         s = self.state
         if not s.header.backing_file:
             return {}
@@ -377,6 +377,6 @@ class Qcow2(BlockDriver):
         """Make an image in the `file` node.
 
         :param options: BlockdevCreateOptionsQcow2
-        :raises QmpError: QEMU's texts
+        :raises QmpError: with QEMU's text
         """
         await create_image(graph, options)

@@ -1,4 +1,4 @@
-"""What queries tell of a qcow2 image."""
+"""The image in the replies of queries: ImageInfoSpecific and SnapshotInfo."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def text(raw: bytes) -> str:
-    """A string of the image as text."""
+    """A byte string of the image as text; undecodable bytes are kept as surrogates."""
     return raw.decode("utf-8", "surrogateescape")
 
 

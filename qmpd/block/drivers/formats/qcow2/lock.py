@@ -1,4 +1,4 @@
-"""A lock for coroutines that wait for nothing but `qmpd.loop.clock.Waiter`."""
+"""A lock for coroutines that wait on `qmpd.loop.clock.Waiter` (QEMU's CoMutex)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qmpd.loop.clock import Waiter
 
 
 class CoMutex:
-    """Lets one coroutine at a time in, the others in the order they came.
+    """A fair lock: waiting coroutines get it in the order in which they asked.
 
     Taking it when it is free does not suspend.
     """

@@ -1,4 +1,4 @@
-"""Opening an image: the checks and reads of QEMU, in its order."""
+"""Opening an image: checks and reads in the order of qcow2_do_open."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def open_image(
     :param options: the driver's own options
     :param unmap: whether discards are passed down (discard=unmap)
     :param load: whether to load bitmaps (not for a node that is inactive)
-    :raises QmpError: QEMU's texts
+    :raises QmpError: with QEMU's text
     """
     s: Qcow2State | None = None
     try:
@@ -98,7 +98,7 @@ async def _read_image(
 
 
 async def _make_writable(s: Qcow2State, *, load: bool) -> None:
-    """Load the bitmaps, and mend what an older program has left behind."""
+    """Load the bitmaps, and repair the image if it was not closed cleanly."""
     header = s.header
     update = bool(header.autoclear & ~AUTOCLEAR_MASK) or s.bitmaps_void
     update = update and s.writable
@@ -138,7 +138,7 @@ def _check_features(node: Node, header: Header, cluster: bytes) -> None:
 
 
 async def _read_rest(s: Qcow2State, options: Mapping[str, Any], cluster: bytes) -> None:
-    """Refcount table, extensions, data file, backing file name, snapshots."""
+    """Read the refcount table, extensions, data file, backing file name and snapshots."""
     header = s.header
     try:
         await refcount_init(s)
@@ -165,7 +165,7 @@ async def _read_rest(s: Qcow2State, options: Mapping[str, Any], cluster: bytes) 
 async def open_data_file(s: Qcow2State, reference: str | Mapping[str, Any] | None) -> None:
     """Open the `data-file` child, named by option or header.
 
-    :raises QmpError: there must be one and is not, or the other way round
+    :raises QmpError: the image needs a data file and none is given, or the reverse
     """
     header = s.header
     if "data-file" in s.node.children:
@@ -190,7 +190,7 @@ async def open_data_file(s: Qcow2State, reference: str | Mapping[str, Any] | Non
 
 
 def set_options(s: Qcow2State, options: RuntimeOptions) -> None:
-    """Take over runtime options; the caches are new and empty afterwards."""
+    """Take over runtime options; the caches are empty afterwards (qcow2_update_options_commit)."""
     geometry: Geometry = s.geometry
     order = geometry.refcount_order
 
@@ -229,9 +229,9 @@ def set_options(s: Qcow2State, options: RuntimeOptions) -> None:
 
 
 async def update_options(s: Qcow2State, options: Mapping[str, Any], *, unmap: bool) -> None:
-    """Change the runtime options of an open image, writing out what the caches hold.
+    """Change the runtime options of an open image after writing the caches back.
 
-    :raises BlockIOError: an option that cannot be, or writing failed
+    :raises BlockIOError: an option is invalid, or writing failed
     """
     new = read_options(options, s.header, s.geometry, s.size, unmap=unmap)
     for cache, what in ((s.l2_cache, "L2 table"), (s.refcount_cache, "refcount block")):

@@ -1,4 +1,4 @@
-"""The runtime options of a qcow2 node: which there are, their checks and what they come to."""
+"""The runtime options of a qcow2 node, and their checks (qcow2_update_options_prepare)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ OVERLAP_OPTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class RuntimeOptions:
-    """What the options come to.
+    """The effective runtime options.
 
     :param l2_tables: capacity of the L2 cache, in slices
     :param l2_slice_bytes: size of an L2 slice, the unit that is cached
@@ -78,19 +78,19 @@ class RuntimeOptions:
 
 
 def refuse(text: str) -> BlockIOError:
-    """The error of an option that cannot be."""
+    """The error for an invalid option."""
     return BlockIOError(errno.EINVAL, text)
 
 
 def read_options(
     options: Mapping[str, Any], header: Header, geometry: Geometry, size: int, *, unmap: bool
 ) -> RuntimeOptions:
-    """Check the options in QEMU's order.
+    """Check the options in the order of qcow2_update_options_prepare.
 
     :param options: the driver's own, JSON values as BlockdevOptionsQcow2 has them
     :param size: virtual size in bytes
     :param unmap: whether the node was opened with discard=unmap
-    :raises BlockIOError: an option that contradicts another or the image, QEMU's text
+    :raises BlockIOError: an option is invalid, or contradicts another or the image
     """
     for name in SIZE_OPTIONS:
         if options.get(name, 0) < 0:
@@ -174,7 +174,7 @@ def _cache_sizes(options: Mapping[str, Any], geometry: Geometry, size: int) -> t
 
 
 def _overlap_check(option: str | Mapping[str, Any] | None) -> int:
-    """Bits of the checks to do, from a template name or an Qcow2OverlapCheckFlags object."""
+    """The checks to do, from a template name or a Qcow2OverlapCheckFlags object."""
     if option is None or isinstance(option, str):
         return OVERLAP_TEMPLATES[option or "cached"]
     checks = OVERLAP_TEMPLATES[option.get("template", "cached")]
@@ -185,7 +185,7 @@ def _overlap_check(option: str | Mapping[str, Any] | None) -> int:
 
 
 def _check_encryption(options: Mapping[str, Any], header: Header) -> None:
-    """Refuse `encrypt` without an encrypted image, and every encrypted image."""
+    """Refuse encrypted images, and `encrypt` for any other image."""
     encrypt = options.get("encrypt")
     wanted = None if encrypt is None else encrypt["format"]
     if not header.crypt_method:

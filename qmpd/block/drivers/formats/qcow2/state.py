@@ -1,4 +1,4 @@
-"""What is in memory of one open image, and what everything else here works on."""
+"""The state of an open image in memory (BDRVQcow2State)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Qcow2State(Layer):
     as the format has them.  `size` is the virtual size in bytes, always whole sectors.
 
     `freed`: spans the clusters freed since the L2 tables were last written.
-    `bitmaps_void`: the header has a bitmaps extension that must not be believed.
+    `bitmaps_void`: the header has a bitmaps extension that is no longer valid.
 
     :param node: the node this image is
     :param header: the decoded header, kept up to date
@@ -92,7 +92,7 @@ class Qcow2State(Layer):
         return self.node.children["data-file" if self.has_data_file else "file"].node
 
     def use_data_file(self) -> None:
-        """From now on data clusters are in the `data-file` child."""
+        """Switch to data clusters in the `data-file` child."""
         self.has_data_file = True
         self.rules = EntryRules(extended_l2=self.geometry.extended_l2, data_file=True)
 
@@ -123,13 +123,13 @@ class Qcow2State(Layer):
         return self.l1_vm_state_index << self.geometry.l1_shift
 
     def event(self, name: str) -> None:
-        """Tell the file node's driver where in its work the image is (QEMU's BLKDBG_EVENT)."""
+        """Report a debug event to the file node's driver (BLKDBG_EVENT)."""
         driver = self.node.children["file"].node.driver
         if driver.capabilities.hears_events:
             driver.debug_event(name)
 
     # Sets of cluster offsets of L2 tables and refcount blocks, for overlap checks: they
-    # are made when first asked for, follow additions, and are made anew after removals.
+    # are built on first use, follow additions, and are rebuilt after removals.
 
     @property
     def l2_tables(self) -> set[int]:
@@ -229,7 +229,7 @@ class Qcow2State(Layer):
             await self.update_header()
 
     def note_freed(self, cluster_index: int) -> None:
-        """Remember that L2 tables on disk may still show this cluster."""
+        """Remember that L2 tables on disk may still refer to this cluster."""
         freed = self.freed
         if not freed:
             self.freed = range(cluster_index, cluster_index + 1)
@@ -238,10 +238,10 @@ class Qcow2State(Layer):
             self.freed = range(low, high)
 
     async def before_reuse(self, cluster_index: int, count: int) -> None:
-        """Before clusters are used anew, write the L2 tables that no longer show them.
+        """Before clusters are reused, write the L2 tables that no longer refer to them.
 
-        QEMU lets the tables wait, so that a program killed now leaves an image in which
-        the new owner's data also stands where the old one's was zeroed or discarded.
+        QEMU does not: if it is killed at this point, it leaves an image in which the new
+        owner's data also appears where the old owner's was zeroed or discarded.
         """
         freed = self.freed
         if freed and cluster_index < freed.stop and freed.start < cluster_index + count:
@@ -261,7 +261,7 @@ class Qcow2State(Layer):
         await self.file.flush()
 
     def check_usable(self) -> None:
-        """Fail when the image was given up as corrupt.
+        """Fail if the image was found to be corrupt.
 
         :raises BlockIOError: ENOMEDIUM
         """

@@ -1,8 +1,8 @@
-"""Persistent dirty bitmaps: what may be stored, what is, and removing it.
+"""Persistent dirty bitmaps: checks before storing, listing and removing them.
 
 On disk a bitmap is a table of clusters that hold its bits; a directory lists
-the bitmaps, and the autoclear bit says that the list may be believed.  While a
-writable node has a bitmap in memory, its entry is marked in-use: whoever finds
+the bitmaps, and the autoclear bit says that the directory is valid.  While a
+writable node has a bitmap in memory, its entry is marked in-use: a program that finds
 that mark at open knows that the bits were lost.
 """
 
@@ -89,7 +89,7 @@ async def bitmap_infos(s: Qcow2State) -> list[dict[str, object]]:
 
 
 async def remove_bitmap(s: Qcow2State, name: str) -> None:
-    """Remove the stored copy of a bitmap; that there is none is no error.
+    """Remove the stored copy of a bitmap, if there is one.
 
     :raises QmpError: QEMU's text
     """

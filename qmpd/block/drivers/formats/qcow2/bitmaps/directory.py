@@ -1,4 +1,4 @@
-"""The bitmap directory of the bitmaps extension: its codec, its checks, its rules of size."""
+"""The bitmap directory of the bitmaps extension: encoding, checks and limits."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class StoredBitmap:
 
 
 def name_bytes(name: str | None) -> bytes:
-    """A bitmap's name as it is stored."""
+    """Encode a bitmap's name for the directory."""
     return (name or "").encode("utf-8", "surrogateescape")
 
 
 def name_text(raw: bytes) -> str:
-    """A stored name as text; bytes that are no UTF-8 survive the way back."""
+    """Decode a stored name; bytes that are not UTF-8 are kept as surrogates."""
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -69,7 +69,7 @@ def entry_size(name: bytes) -> int:
 
 
 def bytes_needed(size: int, granularity: int) -> int:
-    """Bytes of the bits of a disk of `size` bytes."""
+    """Size in bytes of the bits for a disk of `size` bytes."""
     return (-(-size // granularity) + 7) // 8
 
 
@@ -91,7 +91,7 @@ def check_constraints(s: Qcow2State, name: str, granularity: int) -> None:
 
 
 def check_entry(s: Qcow2State, entry: StoredBitmap, kind: int = TYPE_DIRTY) -> bool:
-    """Whether a directory entry is within what QEMU takes."""
+    """Whether a directory entry is within the limits of check_dir_entry."""
     cluster_size = s.geometry.cluster_size
     if (
         entry.table_size == 0
@@ -112,14 +112,14 @@ def check_entry(s: Qcow2State, entry: StoredBitmap, kind: int = TYPE_DIRTY) -> b
 
 
 def _signed(size: int) -> int:
-    """A size as the C int that QEMU keeps it in: one with huge extra data is negative."""
+    """A size as a C int: QEMU computes it so, and one with huge extra data is negative."""
     return size if size < 1 << 31 else size - (1 << 32)
 
 
 def decode_directory(s: Qcow2State, raw: bytes, count: int) -> list[StoredBitmap]:
     """The entries of a directory.
 
-    :param count: number of bitmaps that the extension says
+    :param count: number of bitmaps according to the extension
     :raises GenericError: QEMU's text
     """
     entries: list[StoredBitmap] = []
@@ -151,7 +151,7 @@ def decode_directory(s: Qcow2State, raw: bytes, count: int) -> list[StoredBitmap
 def encode_directory(s: Qcow2State, entries: list[StoredBitmap]) -> bytes:
     """The directory of these entries.
 
-    :raises BlockIOError: EINVAL, it would be empty or too large or has an entry that cannot be
+    :raises BlockIOError: EINVAL, it would be empty or too large, or an entry is invalid
     """
     raw = bytearray()
     for entry in entries:
@@ -191,7 +191,7 @@ async def load_directory(s: Qcow2State) -> list[StoredBitmap]:
 
 
 def check_table_entry(entry: int, cluster_size: int) -> bool:
-    """Whether an entry of a bitmap table is allowed."""
+    """Whether an entry of a bitmap table is valid."""
     if entry & TABLE_RESERVED_MASK:
         return False
     offset = entry & TABLE_OFFSET_MASK

@@ -61,7 +61,7 @@ async def reopen_bitmaps_rw(s: Qcow2State) -> None:
 
 
 def _check_pair(s: Qcow2State, entry: StoredBitmap, bitmap: DirtyBitmap) -> bool:
-    """Check one stored bitmap against its copy in memory; returns whether it gets marked in-use."""
+    """Check a stored bitmap against its copy in memory; returns whether to mark it in-use."""
     if entry.flags & FLAG_IN_USE:
         if bitmap.readonly and not bitmap.inconsistent:
             wrong = "marked IN_USE in the image '{}' but it is readonly and consistent in RAM"

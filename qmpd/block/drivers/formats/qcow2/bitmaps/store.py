@@ -74,7 +74,7 @@ async def store_bitmaps(s: Qcow2State, *, release: bool) -> None:
 def _match(s: Qcow2State, entries: list[StoredBitmap], dropped: list[StoredBitmap]) -> bool:
     """Match the node's bitmaps with the directory's entries, adding the ones not in it.
 
-    :param dropped: gets the old tables of the entries that will be stored anew
+    :param dropped: receives the old tables of the entries that will be rewritten
     :returns: whether there is anything to store
     """
     count = len(entries)
@@ -140,7 +140,7 @@ async def _store_bitmap(s: Qcow2State, entry: StoredBitmap, bitmap: DirtyBitmap)
 
 
 async def _store_bits(s: Qcow2State, table: array[int], bitmap: DirtyBitmap) -> None:
-    """Write each cluster of bits that has a dirty one; the others stay out."""
+    """Write each cluster of bits with a dirty bit; the others are not allocated."""
     cluster_size = s.geometry.cluster_size
     covered = cluster_size * 8 * bitmap.granularity
     offset = bitmap.next_dirty(0)

@@ -1,4 +1,4 @@
-"""Changing what the image says of its bitmaps: directory, tables, header."""
+"""Updating the directory, tables and header extension of the bitmaps."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def free_table(s: Qcow2State, table: array[int]) -> None:
 
 
 async def free_bitmap(s: Qcow2State, entry: StoredBitmap) -> None:
-    """Free what a stored bitmap occupies; if its table cannot be read it is leaked."""
+    """Free the clusters of a stored bitmap; they are leaked if its table cannot be read."""
     try:
         table = await load_table(s, entry)
     except BlockIOError:
@@ -64,7 +64,7 @@ async def _update_header_sync(s: Qcow2State) -> None:
 
 
 async def update_directory_in_place(s: Qcow2State, entries: list[StoredBitmap]) -> None:
-    """Overwrite the directory, disowning it by the autoclear bit meanwhile.
+    """Overwrite the directory, with the autoclear bit cleared meanwhile.
 
     :raises BlockIOError: what the file failed with, or EINVAL when it would not fit
     """

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 async def alloc_host_offset(
     s: Qcow2State, offset: int, length: int
 ) -> tuple[int, int, list[L2Meta]]:
-    """Host clusters for a write of `length` bytes at virtual `offset`, allocated where need be.
+    """Find or allocate host clusters for a write (qcow2_alloc_host_offset).
 
     Call with the image's lock held.
 
@@ -54,7 +54,7 @@ async def alloc_host_offset(
 async def _gather(
     s: Qcow2State, offset: int, length: int, metas: NewestFirst[L2Meta]
 ) -> tuple[int, int] | None:
-    """One attempt at `alloc_host_offset`; None when it had to wait and must start anew."""
+    """One attempt at `alloc_host_offset`; None if it had to wait and must be repeated."""
     host_offset: int | None = None
     next_host: int | None = None
     start, remaining = offset, length
@@ -90,7 +90,7 @@ def _conflicts(s: Qcow2State, meta: L2Meta, start: int, end: int) -> bool:
 
 
 def _independent(s: Qcow2State, start: int, length: int) -> int:
-    """Bytes from `start` that no allocation in flight touches; 0 if one does at `start`."""
+    """Bytes from `start` that no allocation in flight overlaps; 0 if one does at `start`."""
     for meta in s.cluster_allocs:
         if _conflicts(s, meta, start, start + length):
             first = s.geometry.start_of_cluster(meta.offset + meta.cow_start)
@@ -101,7 +101,7 @@ def _independent(s: Qcow2State, start: int, length: int) -> int:
 
 
 async def _wait_for_conflict(s: Qcow2State, start: int) -> None:
-    """Let the lock go until the allocation that touches `start` is through."""
+    """Release the lock until the allocation that overlaps `start` is finished."""
     meta = next(m for m in s.cluster_allocs if _conflicts(s, m, start, start + 1))
     waiter = Waiter()
     meta.waiting.append(waiter)

@@ -28,7 +28,7 @@ log = logging.getLogger("qmpd.block.qcow2")
 
 
 class TryAgain(BlockIOError):
-    """Refcount structures were allocated; the search for free clusters must start anew."""
+    """Refcount structures were allocated; the search for free clusters must be repeated."""
 
     def __init__(self) -> None:
         super().__init__(errno.EAGAIN)
@@ -184,7 +184,7 @@ async def free_clusters(s: Qcow2State, offset: int, size: int, kind: Discard) ->
 
 
 async def free_any_cluster(s: Qcow2State, entry: int, kind: Discard) -> None:
-    """Drop the reference that an L2 entry holds, whatever its type."""
+    """Drop the reference held by an L2 entry of any type."""
     cluster = s.rules.cluster_type(entry)
     offset = entry & OFFSET_MASK
     stored = cluster in (Cluster.NORMAL, Cluster.ZERO_ALLOC)

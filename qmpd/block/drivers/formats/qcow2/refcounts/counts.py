@@ -1,4 +1,4 @@
-"""Reference counts of clusters: reading them, changing them, and finding clusters without any.
+"""Reference counts of clusters: reading and changing them, and finding free clusters.
 
 The refcount of a new cluster is raised before anything refers to it; whether it
 also reaches the disk before that is up to the dependencies of the caches.
@@ -188,7 +188,7 @@ def _cluster_freed(s: Qcow2State, cluster_index: int, kind: Discard) -> None:
 
 
 def queue_discard(s: Qcow2State, offset: int, length: int) -> None:
-    """Remember a freed range for `process_discards`, joined with its neighbours."""
+    """Queue a freed range for `process_discards`, merging it with adjacent ones."""
     start, end = offset, offset + length
     rest = []
     for region in s.discards:
@@ -201,7 +201,7 @@ def queue_discard(s: Qcow2State, offset: int, length: int) -> None:
 
 
 async def process_discards(s: Qcow2State, succeeded: bool) -> None:
-    """Discard the remembered ranges in the file, or forget them after a failure."""
+    """Discard the queued ranges in the file, or drop the queue after a failure."""
     regions, s.discards = s.discards, []
     if not succeeded:
         return
@@ -213,7 +213,7 @@ async def process_discards(s: Qcow2State, succeeded: bool) -> None:
 
 
 async def find_free_clusters(s: Qcow2State, count: int, maximum: int) -> int:
-    """File offset of the first `count` adjacent free clusters, which stay free.
+    """Find the first `count` adjacent free clusters; returns their file offset.
 
     :param maximum: highest file offset that may be used
     :raises BlockIOError: EFBIG beyond `maximum`

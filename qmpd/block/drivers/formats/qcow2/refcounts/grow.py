@@ -1,4 +1,4 @@
-"""New refcount blocks and larger refcount tables, which must count themselves."""
+"""New refcount blocks and larger refcount tables (alloc_refcount_block); they count themselves."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def refcount_area(
 async def _fill_blocks(
     s: Qcow2State, table: array[int], first: int, total: int, start: int, end: int
 ) -> None:
-    """Count the area `start`..`end` once in its blocks, making the ones that are not there."""
+    """Set the refcounts of the area `start`..`end` to one, making missing blocks."""
     geometry = s.geometry
     block_offset = start
     for index in range(first, total):

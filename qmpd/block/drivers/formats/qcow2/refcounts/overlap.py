@@ -1,8 +1,8 @@
-"""Guarding metadata: no write may touch a cluster that holds something else.
+"""Metadata overlap checks: no write may touch a cluster that holds something else.
 
-`pre_write_overlap_check` stands before every write to the file; which kinds of
-metadata it looks at is the `overlap-check` option.  A write that would hit
-metadata, and metadata that contradicts itself, make the image corrupt.
+`pre_write_overlap_check` is called before every write to the file; which kinds of
+metadata it protects is the `overlap-check` option.  A write that would hit
+metadata, or inconsistent metadata, marks the image as corrupt.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ NAMES = {
 
 
 def c_hex(value: int) -> str:
-    """A number as C prints it with ``%#x``: zero has no prefix."""
+    """Format a number like ``%#x`` of C: zero has no prefix."""
     return f"{value:#x}" if value else "0"
 
 
@@ -131,7 +131,7 @@ async def _hits_inactive_l2(s: Qcow2State, offset: int, end: int) -> bool:
 async def find_overlap(s: Qcow2State, ignore: int, offset: int, size: int) -> int:
     """The kind of metadata that a write of `size` bytes at `offset` would touch; 0 for none.
 
-    :param ignore: kinds not to look at
+    :param ignore: kinds to ignore
     """
     check = s.options.overlap_check & ~ignore
     geometry, header = s.geometry, s.header

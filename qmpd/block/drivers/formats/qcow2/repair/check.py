@@ -1,4 +1,4 @@
-"""Counting every reference in an image, and setting refcounts right (dirty images at open)."""
+"""Counting all references in an image and repairing its refcounts (qcow2_check_refcounts)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CheckResult:
-    """What a check found, and what it mended.
+    """What a check found and repaired.
 
     :param corruptions: wrong entries and refcounts that are too low
     :param leaks: clusters whose refcount is too high
-    :param check_errors: things that could not be looked at or mended
+    :param check_errors: what could not be checked or repaired
     """
 
     corruptions: int = 0
@@ -52,7 +52,7 @@ class ReferenceCounter:
         self.counts = array("Q", bytes(8 * (s.geometry.clusters(self._file_size) + 1)))
 
     async def count_all(self) -> None:
-        """Walk everything the header leads to."""
+        """Count everything that is reachable from the header."""
         s = self._s
         header = s.header
         self.add(0, s.geometry.cluster_size)
@@ -142,7 +142,7 @@ class ReferenceCounter:
 
 
 async def check(s: Qcow2State, *, fix: bool) -> CheckResult:
-    """Compare all refcounts with the references there are; mend them when `fix` is set.
+    """Compare all refcounts with the references; repair them if `fix` is set.
 
     :raises BlockIOError: the metadata cannot be read
     """
@@ -244,9 +244,9 @@ async def _check_copied_l2(
 
 
 async def repair_dirty(s: Qcow2State) -> None:
-    """Set right an image whose refcounts were lazy when it was left, and clear its dirty bit.
+    """Repair an image that was not closed cleanly with lazy refcounts, and clear its dirty bit.
 
-    :raises BlockIOError: it could not be done, QEMU's text
+    :raises BlockIOError: it failed; with QEMU's text
     """
     try:
         result = await check(s, fix=True)

@@ -1,4 +1,4 @@
-"""Making the refcount structure anew, where the one there is says nothing of itself."""
+"""Rebuilding refcounts that do not count themselves (rebuild_refcount_structure)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 async def must_rebuild(s: Qcow2State) -> bool:
-    """Whether clusters that hold the header or refcounts are not counted themselves.
+    """Whether the header or a refcount structure lies in clusters with a refcount of zero.
 
-    New ones would be put in their place.
+    New clusters would then be allocated on top of them.
     """
     bits = s.geometry.cluster_bits
     table, size = s.header.refcount_table_offset >> bits, len(s.refcount_table) * ENTRY_SIZE
@@ -38,10 +38,10 @@ async def must_rebuild(s: Qcow2State) -> bool:
 
 
 async def rebuild(s: Qcow2State, references: array[int]) -> None:
-    """Write new refcount blocks and a new table to free clusters, and switch to them.
+    """Write new refcount blocks and a new table to free clusters and switch to them.
 
-    :param references: how many there are to each cluster of the file, those to the old table
-        and its blocks among them, which are left for others to free
+    :param references: number of references to each cluster of the file, including those to the
+        old table and blocks, which are not freed here
     :raises BlockIOError: EFBIG where a count or the table is too large, or writing failed
     """
     layout = _Layout(s, references)
@@ -67,7 +67,7 @@ async def rebuild(s: Qcow2State, references: array[int]) -> None:
 
 
 class _Layout:
-    """Where the new structure goes; it counts itself as well."""
+    """The place of the new structures, which count themselves, too."""
 
     def __init__(self, s: Qcow2State, references: array[int]) -> None:
         self._geometry = s.geometry
@@ -80,7 +80,7 @@ class _Layout:
             raise BlockIOError(errno.EFBIG)
 
     def place(self) -> None:
-        """Choose clusters until all that is in use is counted."""
+        """Choose clusters until every cluster in use is counted."""
         geometry = self._geometry
         while True:
             size = geometry.refcount_block_size
@@ -103,7 +103,7 @@ class _Layout:
                 return
 
     def _take(self, count: int) -> int:
-        """The first of `count` adjacent free clusters, which are in use from now on."""
+        """Reserve the first `count` adjacent free clusters; returns the index of the first."""
         free = bytes(count * self.counts.itemsize)
         first = 0
         while True:

@@ -57,9 +57,9 @@ async def snapshot_create(
     vm_state_size: int = 0,
     disk_only: bool = True,
 ) -> Snapshot:
-    """Keep the disk as it is now as an internal snapshot; its id is found here.
+    """Take an internal snapshot of the current disk, with a new id.
 
-    :param disk_only: it is no snapshot of a whole machine; the image does not say so
+    :param disk_only: not a snapshot of a whole machine; this is not recorded in the image
 
     :raises BlockIOError: EFBIG with too many, ENOTSUP with an external data file
     """
@@ -94,7 +94,7 @@ async def snapshot_create(
 
 
 def _new_id(snapshots: list[Snapshot]) -> bytes:
-    """One more than the highest id that is a number."""
+    """One more than the highest numeric id."""
     highest = 0
     for snapshot in snapshots:
         digits = snapshot.id.split(b" ", 1)[0]
@@ -104,7 +104,7 @@ def _new_id(snapshots: list[Snapshot]) -> bytes:
 
 
 def find_snapshot(s: Qcow2State, ident: str | None, name: str | None) -> Snapshot | None:
-    """The first snapshot with that id and name; None stands for any, but not for both."""
+    """The first snapshot with that id and name; either may be None, which matches any."""
     if ident is None and name is None:
         return None
     for snapshot in s.snapshots:
@@ -160,7 +160,7 @@ async def snapshot_delete(s: Qcow2State, ident: str | None, name: str | None) ->
 
 
 async def snapshot_goto(s: Qcow2State, ident: str) -> None:
-    """Let the disk be again what it was at a snapshot.
+    """Revert the disk to a snapshot.
 
     :param ident: its id, or else its name
     :raises BlockIOError: ENOENT when there is none, ENOTSUP with an external data file
@@ -192,7 +192,7 @@ async def snapshot_goto(s: Qcow2State, ident: str) -> None:
 async def update_snapshot_refcounts(
     s: Qcow2State, l1_offset: int, l1_size: int, addend: int
 ) -> None:
-    """Add `addend` to the refcounts of all that an L1 table refers to; set the copied flags.
+    """Add `addend` to the refcounts of everything an L1 table refers to; update the copied flags.
 
     :param l1_offset: file offset of the table; the active one's means the table in memory
     :param addend: -1, 0 or 1
@@ -221,7 +221,7 @@ async def update_snapshot_refcounts(
 
 
 async def _update_table(s: Qcow2State, l1_index: int, l1_entry: int, addend: int) -> int:
-    """Do one L2 table; returns the L1 entry with the right copied flag."""
+    """Update one L2 table; returns the L1 entry with the right copied flag."""
     geometry = s.geometry
     l2_offset = l1_entry & OFFSET_MASK
     if geometry.offset_into_cluster(l2_offset):
@@ -245,7 +245,7 @@ async def _update_table(s: Qcow2State, l1_index: int, l1_entry: int, addend: int
 async def _update_slice(
     s: Qcow2State, table: Table, l2_offset: int, first: int, addend: int
 ) -> None:
-    """Do the entries of one slice, whose first is number `first` of its table."""
+    """Update the entries of one slice, which starts at entry `first` of its table."""
     geometry = s.geometry
     entries = table.data
     width = 2 if geometry.extended_l2 else 1

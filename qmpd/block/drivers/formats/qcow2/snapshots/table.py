@@ -46,7 +46,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 async def read_snapshots(s: Qcow2State) -> None:
     """Read the table that the header points at.
 
-    :raises BlockIOError: it cannot be read or is larger than QEMU allows
+    :raises BlockIOError: it cannot be read, or is larger than QCOW_MAX_SNAPSHOTS_SIZE
     """
     offset = s.header.snapshots_offset
     length = 0
@@ -119,7 +119,7 @@ def encode_table(snapshots: list[Snapshot]) -> bytes:
 
 
 async def write_snapshots(s: Qcow2State, snapshots: list[Snapshot]) -> None:
-    """Write `snapshots` as a new table, let the header point at it, free the old one."""
+    """Write `snapshots` as a new table, switch the header to it and free the old one."""
     table = encode_table(snapshots)
     offset = await alloc_clusters(s, len(table)) if table else 0
     try:

@@ -1,7 +1,7 @@
 """The cache of metadata tables (L2 slices, refcount blocks), written back in a safe order.
 
-QEMU's rules: a table is written when it must make room, when the caches are
-written out, or when another cache that depends on this one is.  A cache may
+The rules are those of Qcow2Cache: a table is written when it is evicted, when the caches are
+flushed, or when another cache that depends on this one is.  A cache may
 depend on the other (L2 tables must not reach the disk before the refcounts
 they need), or on a flush of the file (before copied data is referred to).
 """
@@ -38,8 +38,8 @@ class TableFile(Protocol):
 class Table:
     """One cached table.
 
-    Between `TableCache.get` and `TableCache.put` it stays where it is; who changes
-    `data` sets `dirty`.
+    Between `TableCache.get` and `TableCache.put` it is not evicted; a caller that changes
+    `data` must set `dirty`.
     """
 
     __slots__ = ("data", "dirty", "offset", "users")
@@ -91,9 +91,9 @@ class TableCache:
         self._tables: OrderedDict[int, Table] = OrderedDict()
 
     async def get(self, offset: int) -> Table:
-        """The table at file offset `offset`, read if need be; `put` it back after use.
+        """Get the table at file offset `offset`, reading it if necessary; `put` it back after use.
 
-        :raises BlockIOError: reading it, or writing the one that makes room, failed
+        :raises BlockIOError: reading it, or writing an evicted table, failed
         """
         table = self._tables.get(offset)
         if table is None:
@@ -108,7 +108,7 @@ class TableCache:
         return table
 
     async def get_empty(self, offset: int, data: Contents) -> Table:
-        """A table at `offset` with contents `data`, whatever the file has there."""
+        """Get a table at `offset` with contents `data` instead of what the file contains."""
         table = self._tables.get(offset)
         if table is None:
             await self._make_room()
@@ -119,17 +119,17 @@ class TableCache:
         return table
 
     def put(self, table: Table) -> None:
-        """Give a table back that `get` returned."""
+        """Release a table returned by `get`."""
         table.users -= 1
         if self._tables.get(table.offset) is table:
             self._tables.move_to_end(table.offset)
 
     def discard(self, offset: int) -> None:
-        """Forget the table at `offset`, unwritten: its cluster is free now."""
+        """Drop the table at `offset` without writing it: its cluster is free now."""
         self._tables.pop(offset, None)
 
     async def write(self) -> None:
-        """Write every changed table; goes on after a failure and raises the first one."""
+        """Write every changed table; after a failure, go on and raise the first error."""
         failure: BlockIOError | None = None
         for table in [table for table in self._tables.values() if table.dirty]:
             try:
@@ -153,7 +153,7 @@ class TableCache:
         self.depends = dependency
 
     async def empty(self) -> None:
-        """Write everything and forget it."""
+        """Write everything back and drop it."""
         await self.flush()
         self._tables.clear()
 

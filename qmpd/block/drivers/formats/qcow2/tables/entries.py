@@ -1,4 +1,4 @@
-"""What an L2 entry says: the type of a cluster and of its subclusters."""
+"""L2 entries: the type of a cluster and of its subclusters (docs/interop/qcow2.rst)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def count_leading_zeros(value: int) -> int:
 
 
 class EntryRules:
-    """How one image's L2 entries are read.
+    """How to interpret the L2 entries of an image.
 
     :param extended_l2: whether a subcluster bitmap follows each entry
     :param data_file: whether clusters live in an external data file, where offset 0 is valid
@@ -113,7 +113,7 @@ class EntryRules:
         return Subcluster.ZERO_PLAIN if zero else Subcluster.UNALLOCATED_PLAIN
 
     def range_type(self, entry: int, bitmap: int, first: int) -> tuple[Subcluster, int]:
-        """Type of subcluster `first`, and how many in this cluster from there on are alike."""
+        """Type of subcluster `first`, and how many from there on in the cluster have it."""
         kind = self.subcluster_type(entry, bitmap, first)
         if kind is Subcluster.INVALID:
             return kind, 0
@@ -127,7 +127,7 @@ class EntryRules:
         return kind, count_trailing_zeros(((bitmap >> 32) | bitmap) & ~below) - first
 
     def needs_new_alloc(self, entry: int) -> bool:
-        """Whether a write must allocate: no cluster of its own with refcount one is there."""
+        """Whether a write must allocate a cluster: there is none with a refcount of one."""
         if not entry & OFLAG_COPIED or entry & OFLAG_COMPRESSED:
             return True
         return self.cluster_type(entry) not in (Cluster.NORMAL, Cluster.ZERO_ALLOC)

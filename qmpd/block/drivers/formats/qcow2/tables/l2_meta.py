@@ -1,4 +1,4 @@
-"""A part of a guest write that is under way: the L2 entries that it is going to change."""
+"""A part of a guest write in flight whose L2 entries will change (QCowL2Meta)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class L2Meta:
 
     Positions named `cow_*` and `data_*` are bytes from the start of the first cluster:
     `cow_start`..`data_start` and `data_end`..`cow_end` must be copied from what the guest
-    saw there, the guest's data lies between.
+    saw there; the guest's data lies in between.
 
     :param offset: virtual offset of the first cluster
     :param alloc_offset: host offset of the first cluster
-    :param keep_old: the clusters were there already and are overwritten in place
+    :param keep_old: the clusters exist already and are overwritten in place
     :param prealloc: subclusters are not marked as allocated
 
     `data`: the guest's data, where it is written together with the copied regions.
@@ -68,7 +68,7 @@ class L2Meta:
         return self.cow_start < self.data_start or self.data_end < self.cow_end
 
     def wake_dependents(self) -> None:
-        """Let the writes go on that waited for this one."""
+        """Wake the writes that waited for this one."""
         waiting, self.waiting = self.waiting, []
         for waiter in waiting:
             waiter.wake()
