@@ -64,8 +64,8 @@ def test_sha256_and_chunks_agree_with_plain_bytes(seed: int) -> None:
         part = bitmap.chunk(at * 8 * granularity, step * 8 * granularity)
         assert part == bytes(plain[at : min(at + step, used)])
         loaded.load_chunk(at * 8 * granularity, part)
-        area = (at * 8 * granularity, step * 8 * granularity)
-        assert bitmap.any_dirty(*area) == any(part)
+        first = bitmap.next_dirty(at * 8 * granularity)
+        assert any(part) == (first is not None and first < (at + step) * 8 * granularity)
     assert loaded.sha256() == bitmap.sha256()
     assert loaded.count == bitmap.count
 
@@ -124,8 +124,6 @@ def test_looking_for_areas() -> None:
     assert not bitmap.is_dirty(60 * MIB + 4096)
     assert bitmap.all_dirty(10 * MIB, 50 * MIB)
     assert not bitmap.all_dirty(10 * MIB - 1, 50 * MIB)
-    assert bitmap.any_dirty(0, 100 * MIB)
-    assert not bitmap.any_dirty(0, 10 * MIB)
     assert list(bitmap.extents(15 * MIB, MIB)) == [(15 * MIB, MIB)]
     bitmap.reset(20 * MIB, 1)
     assert list(bitmap.extents(19 * MIB, 2 * MIB)) == [

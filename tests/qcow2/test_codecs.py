@@ -29,7 +29,6 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     OFLAG_COPIED,
     OFLAG_ZERO,
     Geometry,
-    prealloc_size,
 )
 from qmpd.block.drivers.formats.qcow2.options import read_options
 from qmpd.block.drivers.formats.qcow2.refcounts.codec import (
@@ -298,7 +297,3 @@ def test_create_options_that_are_refused(options: dict[str, object], text: str) 
     with pytest.raises(BlockIOError) as caught:
         check_create_options({"size": 1 << 20, **options})
     assert caught.value.desc == text
-
-
-def test_size_of_a_full_image() -> None:
-    assert prealloc_size(1 << 30, 65536, 4) == 1074135040

@@ -140,11 +140,6 @@ class DirtyBitmap:
         """Whether the granule of byte `offset` is set."""
         return offset >> self._shift in self._bits
 
-    def any_dirty(self, offset: int, length: int) -> bool:
-        """Whether any granule that ``offset .. offset + length - 1`` touches is set."""
-        first, end = self._granule_range(offset, length)
-        return self._next_set(first) < end
-
     def all_dirty(self, offset: int, length: int) -> bool:
         """Whether every granule that ``offset .. offset + length - 1`` touches is set."""
         first, end = self._granule_range(offset, length)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.sizes import SECTOR
 from qmpd.errors import GenericError
 from qmpd.machine.devices import places
 from qmpd.machine.devices.device import Bus, Device, ScsiLimits
@@ -170,11 +171,11 @@ def _ide(device: Device, bus: Bus, tree: Devices) -> None:
             raise GenericError("No drive specified")
         take_empty(device, tree.chassis.graph)
     backend = require_drive(device)
-    if device.get("discard_granularity") not in (UNSET, 512):
+    if device.get("discard_granularity") not in (UNSET, SECTOR):
         raise GenericError("discard_granularity must be 512 for ide")
-    device.values["discard_granularity"] = 512
+    device.values["discard_granularity"] = SECTOR
     check_block_sizes(device)
-    if device.values["logical_block_size"] != 512:
+    if device.values["logical_block_size"] != SECTOR:
         raise GenericError("logical_block_size must be 512 for IDE")
     if not device.kind.is_cd:
         length = 0 if backend.node is None else backend.node.length
@@ -199,7 +200,7 @@ def _floppy(device: Device, bus: Bus, tree: Devices) -> None:
     if backend is None:
         backend = take_empty(device, tree.chassis.graph)
     check_block_sizes(device)
-    if {device.values["logical_block_size"], device.values["physical_block_size"]} != {512}:
+    if {device.values["logical_block_size"], device.values["physical_block_size"]} != {SECTOR}:
         raise GenericError("Physical and logical block size must be 512 for floppy")
     read_only = backend.node is None or is_read_only(backend)
     put_to_use(device, backend, read_only=read_only, resizable=False)

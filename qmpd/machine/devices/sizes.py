@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.sizes import SECTOR
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ def check_block_sizes(device: Device) -> None:
     :raises GenericError: they contradict each other
     """
     values = device.values
-    logical = values.get("logical_block_size") or 512
-    physical = values.get("physical_block_size") or 512
+    logical = values.get("logical_block_size") or SECTOR
+    physical = values.get("physical_block_size") or SECTOR
     values["logical_block_size"], values["physical_block_size"] = logical, physical
     if logical > physical:
         raise GenericError("logical_block_size > physical_block_size not supported")
@@ -49,7 +50,7 @@ def settle_geometry(device: Device, length: int, *limits: int) -> None:
     """
     values = device.values
     if not any(values.get(name) for name in _GEOMETRY):
-        cylinders = min(max(length // 512 // (16 * 63), 2), 16383)
+        cylinders = min(max(length // SECTOR // (16 * 63), 2), 16383)
         values.update(cyls=cylinders, heads=16, secs=63)
         if device.get("bios-chs-trans", "") == "auto":
             values["bios-chs-trans"] = "none" if cylinders <= 1024 else "lba"

@@ -167,21 +167,3 @@ def refcount_metadata_size(
         clusters += -(-table // 2)
         generous = False
         total = 0
-
-
-def prealloc_size(
-    size: int, cluster_size: int, refcount_order: int, *, extended_l2: bool = False
-) -> int:
-    """Bytes of the file of a fully allocated image of `size` bytes, metadata included."""
-    entry = 16 if extended_l2 else 8
-    aligned = -(-size // cluster_size) * cluster_size
-    per_table = cluster_size // entry
-    l2_entries = -(-(aligned // cluster_size) // per_table) * per_table
-    l1_entries = -(-(l2_entries * entry // cluster_size) // (cluster_size // 8)) * (
-        cluster_size // 8
-    )
-    meta = cluster_size + l2_entries * entry + l1_entries * ENTRY_SIZE
-    refcounts, _ = refcount_metadata_size(
-        (meta + aligned) // cluster_size, cluster_size, refcount_order, generous=False
-    )
-    return meta + refcounts + aligned
