@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Literal, TypeVar
 
-from qmpd.block.images import HostStorage, MemoryStorage, OverlayStorage, Storage
+from qmpd.block.images import STORAGES, MemoryStorage, Storage, new_storage
 from qmpd.errors import GenericError
 from qmpd.loop.clocks import Clocks
 from qmpd.loop.paced_clock import Pace, PacedClock
@@ -28,12 +28,6 @@ Disks = Mapping[str, str | int]
 
 Images = Mapping[str, str | Mapping[str, str | int | bool]]
 """Images by the disks' names: ``"PATH[,KEY=VALUE...]"``, or a mapping of ``path`` and keys."""
-
-STORAGES: Final[Mapping[str, Callable[[], Storage]]] = {
-    "memory": MemoryStorage,
-    "overlay": OverlayStorage,
-    "host": HostStorage,
-}
 
 PERSONALITIES: Final = {
     "system": Personality.SYSTEM,
@@ -80,7 +74,8 @@ class Setup:
         personality = _choose("personality", self.personality, PERSONALITIES)
         storage = self.storage
         if isinstance(storage, str):
-            storage = _choose("storage", storage, STORAGES)()
+            _choose("storage", storage, STORAGES)
+            storage = new_storage(storage)
         options: dict[str, Any] = {
             "profile": profile,
             "personality": personality,

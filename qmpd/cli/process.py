@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.console import write
+from qmpd.block.images import STORAGES, new_storage
 from qmpd.cli.report import CommandLineError, Probe, Program, located
 from qmpd.errors import GenericError, QmpError
 from qmpd.profile.personality import Personality
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from qmpd.server.lifecycle import Daemon, PidFile
     from qmpd.server.server import Server
 
-STORAGES: Final = ("memory", "overlay", "host")
-
 STORAGE_VARIABLE: Final = "QMPD_STORAGE"
 """Environment variable: storage of the programs that have only QEMU's own options."""
 
@@ -40,16 +39,9 @@ def make_storage(name: str) -> Storage:
 
     :raises CommandLineError: there is no storage of this name
     """
-    from qmpd.block.images import HostStorage, MemoryStorage, OverlayStorage
-
-    classes: dict[str, Callable[[], Storage]] = {
-        "memory": MemoryStorage,
-        "overlay": OverlayStorage,
-        "host": HostStorage,
-    }
-    if name not in classes:
-        raise CommandLineError(f"storage '{name}' is none of {', '.join(classes)}")
-    return classes[name]()
+    if name not in STORAGES:
+        raise CommandLineError(f"storage '{name}' is none of {', '.join(STORAGES)}")
+    return new_storage(name)
 
 
 def add_node(server: Server, options: Mapping[str, Any]) -> None:

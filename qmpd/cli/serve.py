@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.console import flush_or_drop
-from qmpd.cli.process import STORAGES, Process, ProcessOptions, run_program
+from qmpd.block.images import STORAGES
+from qmpd.cli.process import Process, ProcessOptions, run_program
 from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.errors import GenericError, QmpError
 from qmpd.machine.disks import CREATE_KEYS, Disk, add_disk, read_disk, read_image
@@ -93,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add(
         "--storage",
-        choices=STORAGES,
+        choices=tuple(STORAGES),
         default="memory",
         help="where image files live: 'memory' touches nothing on disk and takes any path,"
         " 'overlay' reads the host's files and keeps changes in memory, 'host' writes them"

@@ -7,7 +7,9 @@ serves files of the host need not know how they are kept in memory.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from qmpd.base.lazy import lazy_names
 
@@ -19,7 +21,31 @@ if TYPE_CHECKING:
     from qmpd.block.images.storage import Storage
     from qmpd.block.images.storages import Storages
 
-__all__ = ["HostStorage", "Image", "MemoryStorage", "OverlayStorage", "Storage", "Storages"]
+__all__ = [
+    "STORAGES",
+    "HostStorage",
+    "Image",
+    "MemoryStorage",
+    "OverlayStorage",
+    "Storage",
+    "Storages",
+    "new_storage",
+]
+
+STORAGES: Final = MappingProxyType(
+    {"memory": "MemoryStorage", "overlay": "OverlayStorage", "host": "HostStorage"}
+)
+"""The storages by the names that command lines and the API have for them."""
+
+
+def new_storage(name: str) -> Storage:
+    """A storage of the kind called `name`.
+
+    :raises KeyError: it is not one of `STORAGES`
+    """
+    storage: Storage = getattr(sys.modules[__name__], STORAGES[name])()
+    return storage
+
 
 __getattr__ = lazy_names(
     __name__,
