@@ -10,6 +10,31 @@ from __future__ import annotations
 from enum import IntFlag
 from typing import Final
 
+# Permissions and roles
+#
+# Whoever holds a node, be it another node, a backend or a job, says two things: which of the
+# permissions below it uses, and which of them it does not mind others to use at the same time.
+# Two holders are compatible if each shares all that the other uses.  If they are not, whoever
+# came last is refused with "Permission conflict on node ...".
+#
+# * CONSISTENT_READ: what is read makes sense as a whole.  The intermediate images of a running
+#   commit lack it: they have lost data to the base.
+# * WRITE: change what readers see.
+# * WRITE_UNCHANGED: write what is there already, as copy-on-read does.
+# * RESIZE: change the length.
+#
+# What a node needs of its own children follows from what is asked of it and from what the child
+# holds for it, its role:
+#
+# * FILTERED: the parent shows what the child holds.  All permissions pass through.
+# * COW: a backing file.  Only reading is passed down, and a reader of the overlay does not
+#   mind if others write what is the same (WRITE_UNCHANGED).
+# * METADATA: the file of an image format.  The format writes to it, and may extend it, whenever
+#   the node is writable, and nobody else may do so.
+# * DATA: guest data.  A write may extend the file, so WRITE asks for RESIZE, too.
+# * PRIMARY: the one child that stands for the parent, in file names for example; this has no
+#   influence on permissions.
+
 
 class Perm(IntFlag):
     """Permissions on a node, to be combined."""

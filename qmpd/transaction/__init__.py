@@ -1,9 +1,9 @@
 """Transactions: either all actions happen or none (qmp_transaction).
 
 The phases are those of tran_*(): prepare each action in order; then commit each in
-reverse, or, when one failed, abort in reverse, the failing one included; then
-clean in reverse.  What an action prepares, later actions of the list see.  The
-plain commands run the same actions, alone.
+reverse, or, if one failed, abort in reverse, including the one that failed; then
+clean in reverse.  Later actions of the list see what earlier ones have prepared.
+Plain commands run the same actions, alone.  See `qmpd.transaction.core`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Transactions: either all actions happen or none (qmp_transaction).
 
 The phases are those of tran_*(): prepare each action in order; then commit each in
-reverse, or, when one failed, abort in reverse, the failing one included; then
-clean in reverse.  What an action prepares, later actions of the list see.  The
-plain commands run the same actions, alone.
+reverse, or, if one failed, abort in reverse, including the one that failed; then
+clean in reverse.  Later actions of the list see what earlier ones have prepared.
+Plain commands run the same actions, alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,27 @@ from qmpd.block.model.graph import Graph
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job_list import JobTable
 from qmpd.jobs.core.job_txn import JobTxn
+
+# The phases of a transaction
+#
+#                      prepare A, prepare B, prepare C
+#     all succeeded:   commit C, commit B, commit A        clean C, clean B, clean A
+#     B failed:        abort B, abort A                    clean B, clean A
+#
+# *prepare* does the work, as far as it can be undone: a bitmap is cleared and its old bits are
+# kept, an overlay is opened and put on its image.  Everything that can fail belongs here, because
+# nothing after it may fail.  Doing the work right away, rather than in commit, is what lets one
+# action build on another: a bitmap that is added can be merged into by the next action.
+#
+# *commit* throws away what was kept for undoing, or does what cannot be undone and cannot fail,
+# such as starting a job.
+#
+# *abort* undoes prepare.  The action whose prepare failed is aborted as well, so an abort must
+# cope with a prepare that was left half done.  Reverse order means that each abort finds the
+# state that its prepare has left behind.
+#
+# *clean* follows either of them and releases what the action held all the time, such as a
+# drained section or a reference to a node.
 
 
 class ActionRequest(NamedTuple):

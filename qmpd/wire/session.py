@@ -27,6 +27,19 @@ NO_ID: Final = _NoId.NO_ID
 """The id of a request without one (null is an id)."""
 
 
+# The states of a connection
+#
+# A client is greeted, and then has to negotiate: until qmp_capabilities succeeds, it is the only
+# command, and any other is answered with CommandNotFound.  Events are not sent yet; those that
+# happen meanwhile are lost to this client.  After that it is the other way round: everything is
+# served, events are sent, and qmp_capabilities is the command that does not exist any more.  A
+# qmp_capabilities that fails (it asks for a capability that was not offered) changes nothing.
+# There is no way back to the first state but a new connection.
+#
+# A command that does not exist at all is refused in the same way in both states, later: the
+# texts below come first.
+
+
 class SessionState(Enum):
     """States of a session."""
 

@@ -24,6 +24,31 @@ from qmpd.errors import GenericError
 _SMALLEST_DEFAULT: Final = 4096
 
 
+# When a bitmap may be used
+#
+# A dirty bitmap can be in three conditions that get in the way of a command.
+#
+# * It is *busy* while something else relies on its bits: a job copies what it says, an NBD
+#   export shows it, or a transaction is about to remove it.  Nobody else may change or use it
+#   until that is over.
+# * It is *read-only* if it was loaded from an image that is open read-only.  The copy in the
+#   image says what the bitmap contains, and the two must not come to differ.  Reading it is
+#   harmless; so is switching it on or off, since nothing can be written to the node.
+# * It is *inconsistent* if it was marked in-use in the image, that is, if the program that
+#   wrote the image last did not close it.  Its bits are lost.  All that can be done with it is
+#   to remove it, or to look at it.
+#
+# Each use of a bitmap has a list of the conditions that rule it out.  The order matters: it is
+# that of the checks in bdrv_dirty_bitmap_check, so a bitmap in two of these conditions is
+# refused with the text of the first.  Some rows are less strict than one might expect:
+#
+# * "remove" accepts an inconsistent bitmap, which could not be got rid of otherwise.
+# * "merge-source", "export" and "backup-never" only read, so read-only bitmaps will do.
+#   "backup" is a backup that clears the bitmap, or replaces it by its successor, afterwards.
+# * "successor" is checked when a bitmap is about to be frozen; its use was checked before.
+# * "sha256" is a debugging command and refuses nothing.
+
+
 class Obstacle(Enum):
     """A condition of a bitmap that rules out some uses."""
 
