@@ -1,1 +1,1 @@
-"""QEMU's containers and the scalars of its options: order, sizes, names."""
+"""What everything else uses: QEMU's containers, scalars, sizes and identifiers."""

@@ -50,7 +50,7 @@ class StringTable:
         return (hash_value * 11 & 0xFFFFFFFF) % self._modulus
 
     def _find(self, key: str, hash_value: int) -> int:
-        """The slot of `key`, or the free one where it goes: the first that was used before."""
+        """The slot of `key`, or the free slot for it: the first tombstone on the way, if any."""
         slot = self._slot(hash_value)
         step = 0
         freed: int | None = None
@@ -95,7 +95,7 @@ class StringTable:
             self._resize()
 
     def _resize(self) -> None:
-        """Rehash in place, each displaced key finding its new slot at once, as GLib does."""
+        """Rehash in place (``g_hash_table_resize``): displaced keys move on at once."""
         old_size = self._size
         self._set_size(max(int(self._count * 1.333).bit_length(), _MIN_SHIFT))
         grown = max(self._size - old_size, 0)
@@ -126,7 +126,7 @@ class StringTable:
 class GHashTable(MutableMapping[str, V]):
     """A mapping that lists its keys in the order of a ``GHashTable`` of strings.
 
-    :param items: what is inserted, in this order
+    :param items: the first entries, in the order of their insertion
     """
 
     def __init__(self, items: Mapping[str, V] | None = None) -> None:

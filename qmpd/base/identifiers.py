@@ -1,4 +1,4 @@
-"""Identifiers, which ids of objects, jobs, exports and options are, and names of nodes."""
+"""Identifiers (ids of objects, jobs, exports and options), and names of nodes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def id_wellformed(name: str) -> bool:
 
 
 def check_id(name: str) -> None:
-    """Refuse an id that is not an identifier.
+    """Check that an id is an identifier.
 
     :raises GenericError: with QEMU's text and hint
     """
@@ -34,7 +34,7 @@ def check_id(name: str) -> None:
 
 
 def check_node_name(name: str) -> None:
-    """Refuse what cannot be a node's name.
+    """Check the name of a new node.
 
     :raises GenericError: it is malformed, or too long
     """

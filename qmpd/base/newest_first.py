@@ -1,4 +1,4 @@
-"""Lists to which QEMU adds at the head: ``QLIST_INSERT_HEAD``, ``QAPI_LIST_PREPEND``."""
+"""Lists that QEMU extends at the head, with ``QLIST_INSERT_HEAD`` or ``QAPI_LIST_PREPEND``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class NewestFirst(list[T]):
     >>> list(jobs)
     ['c', 'b', 'a']
 
-    :param elements: what is added to it, the oldest first
+    :param elements: its first elements, the oldest first
     """
 
     def __init__(self, elements: Iterable[T] = ()) -> None:

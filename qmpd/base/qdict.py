@@ -21,7 +21,7 @@ _MASK: Final = 0xFFFFFFFF
 
 
 def c_bytes(text: str) -> bytes:
-    """`text` as QEMU keeps it: UTF-8, with U+0000 as the two bytes C0 80."""
+    """`text` as a C string of QEMU: UTF-8, with U+0000 as the two bytes C0 80."""
     return text.encode("utf-8", "surrogatepass").replace(b"\0", b"\xc0\x80")
 
 
@@ -36,7 +36,7 @@ def bucket(name: str) -> int:
 
 
 def member_order(names: Iterable[str]) -> list[str]:
-    """`names`, given in the order of their insertion, in the order of iteration."""
+    """Sort `names`, given in the order of insertion, into the order of iteration."""
     newest_first = [*names][::-1]
     return sorted(newest_first, key=bucket)
 
@@ -44,7 +44,7 @@ def member_order(names: Iterable[str]) -> list[str]:
 class QDict(Mapping[str, V]):
     """A mapping that lists its members in the order of a ``QDict``.
 
-    :param members: in the order in which they are put into it
+    :param members: in the order of their insertion
     """
 
     def __init__(self, members: Mapping[str, V]) -> None:

@@ -1,7 +1,7 @@
 """Scalars that arrive as strings: in command line options, configuration files and HMP.
 
-These functions follow C's strtoll and strtod as QEMU wraps them.  All but `read_size` want the
-whole string to be used up.
+They follow QEMU's wrappers of strtoll and strtod (util/cutils.c).  All but `read_size` fail unless
+they use the whole string.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _BOOLEANS: Mapping[str, bool] = {
 
 
 class TooLarge(ValueError):
-    """A number is not within the range of its type.
+    """A number is out of the range of its type.
 
-    :param end: the position behind it
+    :param end: the position after it
     """
 
     def __init__(self, text: str, end: int) -> None:
@@ -41,7 +41,10 @@ class TooLarge(ValueError):
 
 
 def parse_bool(text: str) -> bool:
-    """A boolean, written in one of the four ways; ValueError for anything else."""
+    """Parse a boolean (``qapi_bool_parse``): on, yes, true, y, or their opposites.
+
+    :raises ValueError: it is not a boolean
+    """
     try:
         return _BOOLEANS[text]
     except KeyError:
@@ -64,7 +67,10 @@ def _parse_integer(text: str) -> tuple[bool, int]:
 
 
 def parse_int64(text: str) -> int:
-    """A signed 64 bit integer; ValueError when it is none or out of range."""
+    """Parse a signed 64-bit integer (``qemu_strtoi64``).
+
+    :raises ValueError: it is not an integer, or out of range
+    """
     negative, magnitude = _parse_integer(text)
     value = -magnitude if negative else magnitude
     if not -(2**63) <= value < 2**63:
@@ -73,10 +79,10 @@ def parse_int64(text: str) -> int:
 
 
 def parse_uint64(text: str) -> int:
-    """An unsigned 64 bit integer; a negative one wraps around, as strtoull has it.
+    """Parse an unsigned 64-bit integer (``qemu_strtou64``); a negative one wraps around.
 
     :raises TooLarge: it does not fit into 64 bits
-    :raises ValueError: it is none
+    :raises ValueError: it is not an integer
     """
     negative, magnitude = _parse_integer(text)
     if magnitude >= 2**64:
@@ -85,7 +91,10 @@ def parse_uint64(text: str) -> int:
 
 
 def parse_number(text: str) -> float:
-    """A finite number; ValueError for anything else."""
+    """Parse a finite number (``qemu_strtod_finite``).
+
+    :raises ValueError: it is not a finite number
+    """
     if _NUMBER.fullmatch(text) is None:
         raise ValueError(text)
     value = float(text)
@@ -100,8 +109,8 @@ def read_size(text: str, position: int = 0, unit: str = "B") -> tuple[int, int]:
     Suffixes are powers of 1024; hexadecimal takes none.  A fraction is rounded to whole bytes;
     without a suffix there must be none.
 
-    :param unit: the suffix that is meant where there is none
-    :returns: the size, and the position behind it
+    :param unit: the suffix to assume if there is none
+    :returns: the size, and the position after it
     :raises TooLarge: it is negative or does not fit into 64 bits
     :raises ValueError: there is no size
     """
@@ -124,10 +133,10 @@ def read_size(text: str, position: int = 0, unit: str = "B") -> tuple[int, int]:
 
 
 def parse_size(text: str) -> int:
-    """A size in bytes, see `read_size`, with nothing behind it.
+    """Parse a size in bytes, see `read_size`.
 
     :raises TooLarge: it is negative or does not fit into 64 bits
-    :raises ValueError: it is none
+    :raises ValueError: it is not a size
     """
     try:
         size, end = read_size(text)
