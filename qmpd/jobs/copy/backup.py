@@ -1,6 +1,6 @@
-"""backup: a copy of a disk as it was when the job began.
+"""backup: copies a disk as it was when the job was started.
 
-A copy-before-write filter above the source saves what guests are about to overwrite; the job
+A copy-before-write filter above the source copies what guests are about to overwrite; the job
 copies the rest.  Both share one `BlockCopyState`, so that nothing is copied twice.
 """
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BackupPlan:
-    """What a backup copies, and how.
+    """What a backup copies, and how it does so.
 
-    `sync`: full, top, none or bitmap.  `bitmap`: what is consumed or brought up to date, as
+    `sync`: full, top, none or bitmap.  `bitmap`: the bitmap that is used or updated, as
     `bitmap_mode` (on-success, never, always) says.  `max_chunk`: bytes of the longest request,
-    0 for no limit.  `max_workers`: requests at a time.
+    0 for no limit.  `max_workers`: number of requests in parallel.
     """
 
     sync: str
@@ -74,7 +74,7 @@ class _Speed:
         self._sleeping = None
 
     def kick(self) -> None:
-        """Look anew whether the next request may go."""
+        """Check again whether the next request may begin."""
         if self._sleeping is not None:
             self._sleeping.wake()
 
@@ -114,7 +114,7 @@ class _Call:
             self._job.enter()
 
     async def stop(self) -> None:
-        """Start nothing more, and wait for what is under way."""
+        """Start no more requests, and wait for those in flight."""
         self.cancelled = True
         self._job.pace.kick()
         if not self.done:
@@ -167,14 +167,14 @@ class BackupJob(BlockJob):
 
     @override
     async def pause_point(self) -> None:
-        """Pause when no request is under way."""
+        """Pause once no request is in flight."""
         if self.pause_count and not self.cancelled and self._call is not None:
             await self._call.stop()
         await super().pause_point()
 
     @override
     async def settle_pause(self) -> None:
-        """Pause; a wait for the speed limit ends."""
+        """Pause, cutting short a wait for the speed limit."""
         for _ in range(_TURNS_TO_PAUSE):
             if self.paused or self.copy.in_flight:
                 return
@@ -182,7 +182,7 @@ class BackupJob(BlockJob):
 
     @override
     async def settle(self) -> None:
-        """End; a wait for the speed limit ends at once."""
+        """End, cutting short a wait for the speed limit."""
         while self.cancelled and not self.copy.in_flight and not self.work_ended:
             await self.turn()
         await super().settle()
@@ -215,7 +215,7 @@ class BackupJob(BlockJob):
             pass
 
     async def _copy_all(self) -> bool:
-        """Copy what there is; returns whether that is all, or whether to try again."""
+        """Copy everything; returns False if some of it failed and must be tried again."""
         call = self._call = _Call(self)
         while not call.done and not self.cancelled:
             await self.idle()
@@ -246,7 +246,7 @@ class BackupJob(BlockJob):
 
     @override
     async def commit(self) -> None:
-        """Let the successor take the bitmap's place, if the bitmap mode asks for it."""
+        """Replace the bitmap by its successor, if its mode says so (backup_cleanup_sync_bitmap)."""
         self._end_bitmap(succeeded=True)
 
     @override

@@ -1,4 +1,4 @@
-"""Starting a backup: the checks of QEMU, in its order, and the filter."""
+"""Starting a backup: the checks of backup_job_create, in its order, and the filter."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ async def create_backup(
     *,
     txn: JobTxn | None = None,
 ) -> BackupJob:
-    """Make a backup job, which is yet to be started; the source is drained.
+    """Create a backup job without starting it; the source must be drained.
 
     :param txn: the jobs it completes together with
-    :raises QmpError: QEMU's texts; nothing has changed then
+    :raises QmpError: with QEMU's text; nothing has changed then
     """
     bitmap, sync, mode = _check_bitmap(source, options)
     _check_nodes(source, target, options)
@@ -88,7 +88,7 @@ def _plan(options: BackupOptions, bitmap: DirtyBitmap | None, sync: str, mode: s
 
 
 def _check_bitmap(source: Node, options: BackupOptions) -> tuple[DirtyBitmap | None, str, str]:
-    """The bitmap, how it is used, and the sync mode that this comes to."""
+    """Check the bitmap arguments; returns bitmap, bitmap mode and the resulting sync mode."""
     sync, mode, name = options.sync, options.bitmap_mode, options.bitmap
     if sync in ("bitmap", "incremental") and name is None:
         raise GenericError(f"must provide a valid bitmap name for '{sync}' sync mode")
@@ -168,7 +168,7 @@ async def _create(
 async def _insert_filter(
     source: Node, target: Node, options: BackupOptions, *, compress: bool
 ) -> Node:
-    """Open the filter, and let it take the place of the source."""
+    """Open the filter and insert it above the source (bdrv_cbw_append)."""
     given: dict[str, object] = {
         "driver": "copy-before-write",
         "file": source.node_name,

@@ -98,9 +98,9 @@ class BlockJob(Job):
         raise failure
 
     def take_main_node(self) -> None:
-        """Hold the main node, and go at the speed wanted; `create` does so.
+        """Hold the main node and set the speed; called by `create`.
 
-        :raises GenericError: the node's other parents object, or the speed is negative
+        :raises GenericError: permissions conflict with other parents, or the speed is negative
         """
         self.add_node("main node", self.node, *self._hold)
         if self._first_speed < 0:
@@ -116,10 +116,10 @@ class BlockJob(Job):
         return f"{self.job_type} job '{self.id}'"
 
     def add_node(self, name: str, node: Node, perm: Perm, shared: Perm) -> None:
-        """Work on `node` too, on which hardly anything else may be done from now on.
+        """Hold another node, and block most operations on it (block_job_add_bdrv).
 
         :param name: what the node is for the job
-        :raises GenericError: the node's other parents object
+        :raises GenericError: permissions conflict with those of other parents
         """
         edge = Edge(name, CHILD_JOB, node, user=self, perm=perm, shared=shared)
         add_parent(edge)
@@ -143,12 +143,12 @@ class BlockJob(Job):
                 loosen_permissions(edge.node)
 
     async def remove_nodes(self) -> None:
-        """Let all nodes go; those that nothing holds any more are for the caller to close."""
+        """Release all nodes; the caller must close those that nothing else holds."""
         async with write_lock(self._graph):
             self._remove_nodes()
 
     async def free_nodes(self) -> None:
-        """Let all nodes go; what nothing else holds is closed (block_job_remove_all_bdrv)."""
+        """Release all nodes, closing those that nothing else holds (block_job_remove_all_bdrv)."""
         nodes = [edge.node for edge in self.edges]
         await self.remove_nodes()
         for node in nodes:
@@ -160,7 +160,7 @@ class BlockJob(Job):
 
     @asynccontextmanager
     async def nodes_let_go(self) -> AsyncIterator[None]:
-        """Let all nodes go; those that nothing else holds are closed when this ends."""
+        """Release all nodes; those that nothing else holds are closed on exit."""
         nodes = [edge.node for edge in self.edges]
         for node in nodes:
             node.hold()
@@ -174,7 +174,7 @@ class BlockJob(Job):
     # Verbs of block jobs alone
 
     def set_speed(self, speed: int) -> None:
-        """Verb set-speed: limit it to `speed` bytes per second, 0 for no limit."""
+        """Verb set-speed: `speed` is in bytes per second, 0 for no limit."""
         self.check_verb(JobVerb.SET_SPEED)
         if speed < 0:
             raise GenericError(_SPEED_NEGATIVE)
@@ -185,7 +185,7 @@ class BlockJob(Job):
             self.enter(lambda: self.sleeping)
 
     def on_set_speed(self) -> None:
-        """The speed has changed."""
+        """Called after the speed has changed."""
 
     async def change(self, options: Any) -> None:
         """Verb change.
@@ -198,16 +198,16 @@ class BlockJob(Job):
         await self.change_work(options)
 
     async def change_work(self, options: Any) -> None:
-        """Verb change came (`can_change` types only)."""
+        """Apply verb change (types with `can_change` only)."""
 
     # For the work
 
     def processed(self, length: int) -> None:
-        """Account for `length` bytes that were copied, for the speed limit."""
+        """Count `length` copied bytes against the speed limit."""
         self.limit.delay(self.table.clock.now(), length)
 
     async def limit_speed(self) -> None:
-        """Wait as long as the speed limit says; always gives others a turn."""
+        """Wait as the speed limit requires; always yields (block_job_ratelimit_sleep)."""
         while True:
             delay = self.limit.delay(self.table.clock.now())
             await self.sleep(delay)
@@ -215,9 +215,9 @@ class BlockJob(Job):
                 return
 
     def io_failed(self, policy: OnError, error_number: int, *, read: bool) -> ErrorAction:
-        """A request of the job failed: say so, and decide.
+        """Report a failed request and decide what to do (block_job_error_action).
 
-        With action stop the job pauses as if by its user; the work retries the
+        With action stop, the job is paused as if by its user, and the work retries the
         request after its next pause point.
 
         :param error_number: positive errno
@@ -258,11 +258,11 @@ class BlockJob(Job):
     # Drains of the graph
 
     def drained_begin(self) -> None:
-        """A node of the job is to be quiet: pause."""
+        """Pause: a node of the job is being drained."""
         self.pause()
 
     def drained_poll(self) -> Waiter | None:
-        """Something to wait for while the job is at work, None when it is quiet."""
+        """What to wait for while the job is at work; None once it is quiet."""
         if not self.busy or self.completed:
             return None
         return self.watch()
@@ -273,12 +273,12 @@ class BlockJob(Job):
 
     @property
     def at_work(self) -> bool:
-        """Whether its work is running: it has started, not ended, and is not paused."""
+        """Whether its work is running: started, not ended and not paused."""
         stands_still = self.paused and self.pause_count > 0
         return self.started and not stands_still and not self.work_ended
 
     def reading(self) -> Waiter | None:
-        """What wakes when its work comes to a pause point; None if it is not running."""
+        """A waiter for the next pause point of its work; None if that is not running."""
         return None if self.work_ended else self.drained_poll()
 
     # What is seen of it
@@ -305,7 +305,7 @@ class BlockJob(Job):
         return info
 
     def more_info(self) -> dict[str, Any]:
-        """Members of BlockJobInfo that only this type has."""
+        """Members of BlockJobInfo for this type of job."""
         return {}
 
     @override

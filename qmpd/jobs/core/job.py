@@ -1,10 +1,10 @@
-"""Jobs: long operations that a client starts, watches and steers by their id.
+"""Jobs: long operations that a client starts, observes and controls by their id.
 
 A `Job` is driven by the verbs of a client and by its own work, the coroutine
-`run`.  The work calls `sleep`, `idle` or `pause_point` where it may stand
-still; everywhere else it is busy, and verbs take effect at the next such point.
-As in QEMU a verb enters a job that stands still at once: its events are out
-before the verb's answer.
+`run`.  The work calls `sleep`, `idle` or `pause_point` where it may be
+suspended; everywhere else it is busy, and verbs take effect at the next such point.
+A verb enters a suspended job at once (job_enter): its events are sent
+before the verb's reply.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class Job:
-    """One job; a subclass says what it does in `run`, and at its end.
+    """A job; subclasses implement `run` and what happens at the end.
 
-    :param table: where it is listed
+    :param table: the list of jobs that it is added to
     :param job_id: its id, unique among jobs until it is dismissed
     :param txn: the jobs it completes together with; none if absent
     :param auto_finalize: end by itself once the work is done
@@ -84,48 +84,48 @@ class Job:
     # What a job type defines
 
     async def run(self) -> None:
-        """The work.
+        """The work of the job.
 
-        :raises QmpError: the job fails with it
+        :raises QmpError: the error that the job fails with
         """
         raise NotImplementedError
 
     async def complete_work(self) -> None:
-        """Verb complete came: let the work come to its end (`can_complete` types only)."""
+        """Verb complete: let the work come to its end (types with `can_complete` only)."""
 
     async def prepare(self) -> None:
-        """All members of the transaction are done: the last thing that may fail.
+        """Do the last part that may fail: the work of all members of the transaction is done.
 
-        :raises QmpError: it does; all members are aborted
+        :raises QmpError: it fails; all members are aborted
         """
 
     async def commit(self) -> None:
-        """The job has succeeded, and so have all members."""
+        """Make the result final: all members have succeeded."""
 
     async def abort(self) -> None:
-        """The job has failed or was cancelled, even before it was started."""
+        """Undo: the job has failed or was cancelled, perhaps before it was started."""
 
     async def clean(self) -> None:
-        """After commit or abort: give back what is held."""
+        """Release what is held, after commit or abort."""
 
     async def free(self) -> None:
-        """The job is no longer listed: give back what it kept until now."""
+        """Release what was kept while the job was listed."""
 
     def on_cancel(self, force: bool) -> bool:
-        """A cancellation comes; returns whether the job is to end as cancelled."""
+        """Called on a cancellation; returns whether the job will end as cancelled."""
         return True
 
     def on_user_resume(self) -> None:
-        """The user (or a cancellation) ends a pause that the user or an error began."""
+        """Called when a pause by the user or an error is ended by the user or a cancellation."""
 
     def emit_pending(self) -> None:
-        """The job waits for verb finalize."""
+        """Called when the job waits for verb finalize; block jobs emit BLOCK_JOB_PENDING."""
 
     def emit_ready(self) -> None:
-        """The job has become ready."""
+        """Called when the job has become ready; block jobs emit BLOCK_JOB_READY."""
 
     def emit_ended(self) -> None:
-        """The job, once started, has completed or was cancelled."""
+        """Called when a started job has completed or was cancelled; block jobs emit an event."""
 
     # State
 
@@ -136,7 +136,7 @@ class Job:
 
     @property
     def completed(self) -> bool:
-        """Whether the work has ended, whatever remains to be done."""
+        """Whether the work has ended (job_is_completed)."""
         return self.status in COMPLETED
 
     @property
@@ -158,7 +158,7 @@ class Job:
         return info
 
     def move(self, status: JobStatus) -> None:
-        """Change the state, which is said in an event unless it is the same."""
+        """Change the state and emit JOB_STATUS_CHANGE, unless the state is the same."""
         assert status in TRANSITIONS[self.status], (self, status)
         if status is not self.status:
             self.status = status
@@ -166,7 +166,7 @@ class Job:
         self._notify()
 
     def check_verb(self, verb: JobVerb) -> None:
-        """Check that `verb` is accepted in this state.
+        """Check whether `verb` is accepted in this state (job_apply_verb).
 
         :raises GenericError: it is not
         """
@@ -179,9 +179,9 @@ class Job:
     # For the work: where it may stand still
 
     async def sleep(self, delay: int) -> None:
-        """Let `delay` nanoseconds pass, less when a verb enters the job; then a pause point.
+        """Sleep for `delay` nanoseconds or until a verb enters the job; then a pause point.
 
-        :param delay: what is over already (negative) lets others go first, as 0 does
+        :param delay: 0 or less only yields to others
         """
         await self._wait(max(delay, 0))
 
@@ -193,11 +193,11 @@ class Job:
         await self.pause_point()
 
     async def idle(self) -> None:
-        """Stand still until a verb enters the job; then a pause point."""
+        """Suspend the work until a verb enters the job; then a pause point."""
         await self._wait(None)
 
     async def pause_point(self) -> None:
-        """Stand still here while the job is to pause."""
+        """Suspend the work here while the job is paused (job_pause_point)."""
         if self.pause_count == 0 or self.cancelled:
             return
         before = self.status
@@ -208,12 +208,12 @@ class Job:
         self.move(before)
 
     def become_ready(self) -> None:
-        """The work is done as far as it gets before verb complete."""
+        """Move to ready: the work has come as far as it can before verb complete."""
         self.move(JobStatus.READY)
         self.emit_ready()
 
     def enter(self, condition: Callable[[], bool] | None = None) -> None:
-        """Let the work go on if it stands still (and `condition` holds), up to where it waits."""
+        """Resume suspended work (if `condition` holds) until it waits again."""
         if self._task is None or self._work_ended or self.busy:
             return
         if condition is not None and not condition():
@@ -224,7 +224,7 @@ class Job:
 
     @property
     def sleeping(self) -> bool:
-        """Whether the work stands still for a time that is not over yet."""
+        """Whether the work sleeps."""
         return self._timer is not None
 
     async def _stand_still(self, delay: int | None) -> None:
@@ -248,13 +248,13 @@ class Job:
     # Pausing
 
     def pause(self) -> None:
-        """Have the work stand still at its next pause point; pauses are counted."""
+        """Suspend the work at its next pause point; pauses are counted."""
         self.pause_count += 1
         if not self.paused:
             self.enter()
 
     def resume(self) -> None:
-        """Take back one `pause`."""
+        """Undo one `pause`."""
         assert self.pause_count > 0
         self.pause_count -= 1
         if self.pause_count == 0:
@@ -270,7 +270,7 @@ class Job:
         await self.settle_pause()
 
     async def settle_pause(self) -> None:
-        """Let a pause take effect at once if the work has nothing under way."""
+        """Let a pause take effect at once if no request is in flight."""
 
     async def user_resume(self) -> None:
         """Verb resume."""
@@ -285,13 +285,13 @@ class Job:
     # The other verbs
 
     async def user_cancel(self, *, force: bool = True) -> None:
-        """Verb cancel; without `force` a job that is ready may end well instead."""
+        """Verb cancel; without `force` a ready job may complete instead."""
         await self.txn.settled()
         self.check_verb(JobVerb.CANCEL)
         await self.cancel(force=force)
 
     async def user_complete(self) -> None:
-        """Verb complete: a ready job comes to its end."""
+        """Verb complete: end a ready job."""
         self.check_verb(JobVerb.COMPLETE)
         if self.cancel_requested or not self.can_complete:
             raise GenericError(f"The active block job '{self.id}' cannot be completed")
@@ -299,20 +299,20 @@ class Job:
         await self.settle()
 
     async def user_finalize(self) -> None:
-        """Verb finalize: this pending job ends, with all that complete together with it."""
+        """Verb finalize: end this pending job and all members of its transaction."""
         await self.txn.settled()
         self.check_verb(JobVerb.FINALIZE)
         await self.txn.finalize(self)
 
     async def user_dismiss(self) -> None:
-        """Verb dismiss: a concluded job is forgotten."""
+        """Verb dismiss: remove a concluded job from the list."""
         self.check_verb(JobVerb.DISMISS)
         await self._forget()
 
     # Beginning and end
 
     def start(self) -> None:
-        """Begin to run; the work has taken its first steps when this returns."""
+        """Start the work; it has taken its first steps when this returns."""
         self._task = Task(self.table.clock, self._work(), f"job {self.id}", self._on_work_ended)
         self.pause_count -= 1
         self.busy = True
@@ -338,7 +338,7 @@ class Job:
             self.table.clock.task_failed(task)
 
     def begin_exit(self) -> Task | None:
-        """The work has ended: let the job come to its end, if it has not yet (job_exit)."""
+        """End the job after its work has ended, unless that is done already (job_exit)."""
         return (
             None if self._exited else self.table.clock.enter(self._exit(), f"end of job {self.id}")
         )
@@ -349,7 +349,7 @@ class Job:
         return self._work_ended
 
     async def settle(self) -> None:
-        """Let the job go as far as QEMU's main loop lets it before a command is answered.
+        """Let the job go as far as the main loop takes it before a command is answered.
 
         What was scheduled by then runs: a job whose work ended within the command (cancelled
         while it slept, or failed in its first step) comes to its end, an error that blkdebug
@@ -360,7 +360,7 @@ class Job:
             self._run_due()
 
     async def end_if_done(self) -> bool:
-        """If the work has ended, let the job come to its end; returns whether it has."""
+        """End the job if its work has ended; returns whether it had."""
         if self._work_ended:
             await self._exit()
         return self._work_ended
@@ -381,7 +381,7 @@ class Job:
             self.table.ending -= 1
 
     async def turn(self) -> None:
-        """For the work: let everything else go on first, being busy all the time."""
+        """For the work: yield to everything else while staying busy."""
         await self.table.clock.turns(1)
 
     async def _work_done(self) -> None:
@@ -400,7 +400,7 @@ class Job:
             self.move(JobStatus.ABORTING)
 
     def request_cancel(self, *, force: bool) -> None:
-        """Note that the job is to be cancelled; the caller enters it, or ends it."""
+        """Mark the job as cancelled; the caller must enter it or end it."""
         force = self.on_cancel(force)
         if self.user_paused:
             self.on_user_resume()
@@ -411,7 +411,7 @@ class Job:
             self.cancelled = self.cancelled or force
 
     async def cancel(self, *, force: bool) -> None:
-        """Cancel the job in whatever state; a concluded one is forgotten."""
+        """Cancel the job in any state; a concluded one is dismissed (job_cancel)."""
         await self.txn.settled()
         if self.status is JobStatus.CONCLUDED:
             await self._forget()
@@ -431,7 +431,7 @@ class Job:
         await self._until(lambda: self.status in (JobStatus.CONCLUDED, JobStatus.NULL))
 
     async def until_completed(self) -> None:
-        """Wait until the work of a job that is being cancelled has ended."""
+        """Wait until the work of a cancelled job has ended."""
         if not self.started:
             self._update_result()
         await self._until(lambda: self.completed)
@@ -444,7 +444,7 @@ class Job:
             await self.watch()
 
     def watch(self) -> Waiter:
-        """Something to wait for: woken when the state changes or the work stands still."""
+        """A waiter for the next change of state or the next suspension of the work."""
         waiter = Waiter()
         self._watchers.append(waiter)
         return waiter
@@ -455,7 +455,7 @@ class Job:
             watcher.wake()
 
     async def prepare_end(self) -> bool:
-        """Run `prepare`; returns whether the job is still well."""
+        """Run `prepare`; returns whether the job has not failed."""
         if self.error is None:
             try:
                 await self.prepare()
@@ -465,7 +465,7 @@ class Job:
         return self.error is None
 
     async def end(self) -> None:
-        """Commit or abort, say how it ended, and conclude."""
+        """Commit or abort, emit the final event, and conclude (job_finalize_single)."""
         self._update_result()
         if self.error is None:
             await self.commit()

@@ -1,4 +1,4 @@
-"""All jobs of one machine: looking them up, listing them, pausing and ending them all."""
+"""The jobs of a machine: finding and listing them, and the commands block-job-*."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class JobTable:
-    """All jobs.
+    """The list of jobs.
 
     :param emit: takes events
     :param clock: runs the work of the jobs
@@ -33,9 +33,9 @@ class JobTable:
         return next((job for job in self.jobs if job.id == job_id), None)
 
     def find(self, job_id: str) -> Job:
-        """The job that a job-* command means.
+        """The job with this id, for the job-* commands.
 
-        :raises GenericError: there is none
+        :raises GenericError: there is no such job
         """
         job = self.get(job_id)
         if job is None:
@@ -43,9 +43,9 @@ class JobTable:
         return job
 
     def find_block_job(self, job_id: str) -> BlockJob:
-        """The job that a block-job-* command means.
+        """The block job with this id, for the block-job-* commands.
 
-        :raises DeviceNotActive: there is none, or it is no block job
+        :raises DeviceNotActive: there is no such job, or it is not a block job
         """
         job = self.get(job_id)
         if not isinstance(job, BlockJob):
@@ -79,9 +79,9 @@ class JobTable:
         self.find_block_job(job_id).set_speed(speed)
 
     async def block_job_cancel(self, job_id: str, *, force: bool = False) -> None:
-        """Command block-job-cancel: not a job that the user has paused, unless by force.
+        """Command block-job-cancel; a job paused by its user is refused without `force`.
 
-        :raises QmpError: there is no such job, or it does not accept it
+        :raises QmpError: there is no such job, or it refuses
         """
         job = self.find_block_job(job_id)
         if job.user_paused and not force:
@@ -89,6 +89,6 @@ class JobTable:
         await job.user_cancel(force=force)
 
     async def cancel_all(self) -> None:
-        """Cancel every job, the newest first, wait for its end, and forget it."""
+        """Cancel all jobs, the newest first, waiting for the end of each (job_cancel_sync_all)."""
         while self.jobs:
             await self.jobs[0].cancel_and_wait()

@@ -1,9 +1,9 @@
 """Jobs that complete together: a job transaction.
 
-Every job belongs to one; most are its only member.  Jobs that finish wait until
-all members have, then all become pending and are finalized together; when one
-fails or is cancelled all others are cancelled.  All sweeps go from the newest
-member to the oldest, as in QEMU.
+Every job belongs to one, most of them as the only member.  Jobs that finish wait until
+all members have finished, then all become pending and are finalized together; if one
+fails or is cancelled, all others are cancelled.  All loops go from the newest
+member to the oldest, like QLIST_FOREACH over JobTxn.jobs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class JobTxn:
-    """Members that complete together.
+    """The members that complete together.
 
     `jobs` are those that have not been finalized yet.
     """
@@ -33,19 +33,19 @@ class JobTxn:
         self._settling: list[Waiter] = []
 
     def add(self, job: Member) -> None:
-        """Let a new job take part; not when the others are being ended."""
+        """Add a new job; the members must not be ending yet."""
         assert not self._aborting
         self.jobs.add(job)
 
     async def settled(self) -> None:
-        """Wait for the end of a sweep that is under way."""
+        """Wait for the end of a loop over the members that is in progress."""
         while self._sweeps:
             waiter = Waiter()
             self._settling.append(waiter)
             await waiter
 
     async def succeeded(self, job: Member) -> None:
-        """`job` has finished its work: wait for the others, or go on with all of them."""
+        """`job` has done its work: wait for the others, or end all (job_completed_txn_success)."""
         job.move(JobStatus.WAITING)
         if any(not other.completed for other in self.jobs):
             return
@@ -57,9 +57,9 @@ class JobTxn:
             await self.finalize(job)
 
     async def finalize(self, job: Member) -> None:
-        """End all members; `job` is the one that was told to.
+        """End all members; `job` is the one that was finalized (job_do_finalize).
 
-        When one of them fails even now, all are aborted.
+        If one of them fails in prepare, all are aborted.
         """
         with self._sweeping():
             for other in list(self.jobs):
@@ -70,7 +70,7 @@ class JobTxn:
                 await other.end()
 
     async def abort(self, job: Member) -> None:
-        """`job` has failed or was cancelled: cancel all others, and end all."""
+        """Cancel the others and end all: `job` has failed (job_completed_txn_abort)."""
         if self._aborting:
             return
         self._aborting = True
@@ -84,7 +84,7 @@ class JobTxn:
 
     @contextmanager
     def _sweeping(self) -> Iterator[None]:
-        """Within, `settled` waits."""
+        """A loop over the members, for which `settled` waits."""
         self._sweeps += 1
         try:
             yield

@@ -1,4 +1,4 @@
-"""What the commands that start block jobs have in common."""
+"""Options shared by the commands that start block jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qmpd.jobs.core.states import OnError
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """What every command that starts a block job takes.
+    """Options of every command that starts a block job.
 
     `job_id`: None for the name of the device.  `speed`: bytes per second, 0 for no limit.
     """
@@ -23,7 +23,7 @@ class JobOptions:
 
     @classmethod
     def read(cls, arguments: Any) -> Self:
-        """Those of a command.
+        """Read them from the arguments of a command.
 
         :param arguments: the command's, as attributes
         """
@@ -38,7 +38,7 @@ class JobOptions:
 
 @dataclass(frozen=True, slots=True)
 class MergeOptions:
-    """What block-commit and block-stream have in common.
+    """Options shared by block-commit and block-stream.
 
     `backing_file`: what is written into the header of the image that gets another backing file,
     None for that file's own name.  `mask_protocol`: whether the format of a protocol node is

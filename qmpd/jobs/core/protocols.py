@@ -1,4 +1,4 @@
-"""What the parts of the job core know of each other."""
+"""Interfaces between the parts of the job core."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Listing(Protocol):
-    """Where a job is listed."""
+    """The list of jobs, as a job sees it."""
 
     emit: Emit
     """Takes events."""
@@ -27,11 +27,11 @@ class Listing(Protocol):
         """All jobs."""
 
     def get(self, job_id: str) -> Any:
-        """The job of this id; None if there is none."""
+        """The job with this id, or None."""
 
 
 class Member(Protocol):
-    """A job, as those see it that complete together with it."""
+    """A job, as its transaction sees it."""
 
     auto_finalize: bool
 
@@ -43,16 +43,16 @@ class Member(Protocol):
         """Change its state."""
 
     def emit_pending(self) -> None:
-        """Tell that it waits for verb finalize."""
+        """Emit the event that it waits for verb finalize."""
 
     def request_cancel(self, *, force: bool) -> None:
-        """Note that it is to be cancelled."""
+        """Mark it as cancelled."""
 
     async def until_completed(self) -> None:
-        """Wait until its work has ended, once it was cancelled."""
+        """Wait until its work has ended after a cancellation."""
 
     async def prepare_end(self) -> bool:
-        """Do the last that may fail; returns whether all is well."""
+        """Do the last part that may fail; returns whether it succeeded."""
 
     async def end(self) -> None:
         """Commit or abort, and conclude."""

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class AmendJob(Job):
-    """Has a node's driver change the image's options; stays concluded until it is dismissed.
+    """Has a node's driver change options of the image; must be dismissed.
 
-    :param node: is held until then
+    :param node: held until the job is dismissed
     :param options: as of BlockdevAmendOptions, plain JSON values
-    :raises GenericError: the driver is another one or cannot, or the id is malformed or in use
+    :raises GenericError: the driver differs or cannot amend, or the id is malformed or in use
     """
 
     job_type = "amend"

@@ -1,4 +1,4 @@
-"""blockdev-create: making an image, as a job."""
+"""blockdev-create: creating an image, as a job."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class CreateJob(Job):
-    """Has a driver make an image; stays concluded until it is dismissed.
+    """Has a driver create an image; must be dismissed.
 
     :param options: as of BlockdevCreateOptions, plain JSON values
-    :raises GenericError: the driver cannot, or the id is malformed or in use
+    :raises GenericError: the driver cannot create images, or the id is malformed or in use
     """
 
     job_type = "create"

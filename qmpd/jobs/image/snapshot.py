@@ -1,7 +1,7 @@
 """snapshot-save, snapshot-load, snapshot-delete: internal snapshots of several disks, as jobs.
 
-QEMU keeps the guest's memory and devices in such a snapshot.  A machine of qmpd has neither: of
-its state only the time of its clock is kept, and the VM state has size 0.
+QEMU saves the guest's memory and devices in such a snapshot.  A machine of qmpd has neither: of
+its state only the time of the clock is saved, and the VM state has size 0.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Guest(Protocol):
-    """The guest whose disks they are."""
+    """The guest that the disks belong to."""
 
     @property
     def graph(self) -> Graph:
@@ -38,21 +38,21 @@ class Guest(Protocol):
         """What it does."""
 
     async def stop_for(self, state: RunState) -> None:
-        """Let it stand still, in `state` if it runs; its writes are done and flushed then."""
+        """Stop it, in `state` if it runs, after its writes are done and flushed (vm_stop)."""
 
     def go_on(self, state: RunState) -> None:
-        """Let it be in `state` again."""
+        """Put it into `state` again."""
 
     def restart(self) -> None:
-        """Let its devices be as after a reset, without a word."""
+        """Reset its devices without an event."""
 
 
 class SnapshotJob(Job):
-    """One of the three; stays concluded until it is dismissed.
+    """Base of the three jobs; must be dismissed.
 
     :param tag: name of the snapshot
     :param devices: names of the nodes that take part
-    :param vmstate: name of the node that keeps the guest's state; snapshot-delete has none
+    :param vmstate: name of the node for the guest's state; none for snapshot-delete
     :raises GenericError: the id is malformed or in use
     """
 
@@ -84,7 +84,7 @@ class SnapshotJob(Job):
             self.worked.wake()
 
     async def work(self) -> None:
-        """The one step.
+        """Do the one step.
 
         :raises QmpError: it failed
         """

@@ -1,6 +1,6 @@
 """commit: merging images of a chain into one below them.
 
-This is the job for images that nobody writes; the active layer is committed by a mirror
+This job is for images that nobody writes; the active layer is committed by a mirror
 (`qmpd.jobs.mirror.start`).
 """
 
@@ -33,7 +33,7 @@ _CHUNK: Final = 512 << 10
 
 
 class CommitJob(BlockJob):
-    """Copies what lies above `base`, from `top` downwards, into it.
+    """Copies the data of the images from `top` down to, but not including, `base` into `base`.
 
     :param node: the active layer, which the job is named after
     """
@@ -61,9 +61,9 @@ class CommitJob(BlockJob):
         self._reader: BlockBackend | None = None
 
     async def set_up(self) -> None:
-        """Put the filter in, and keep others off the images.
+        """Insert the filter and hold the images.
 
-        :raises QmpError: somebody objects; `tear_down` follows
+        :raises QmpError: permissions conflict; call `tear_down`
         """
         top, base = self.top, self.base
         self.base_was_read_only = base.read_only
@@ -118,7 +118,7 @@ class CommitJob(BlockJob):
     _reading = True
 
     async def _copy(self, offset: int, length: int) -> tuple[int, bool]:
-        """Copy a chunk; returns its length, and whether it had to be copied."""
+        """Copy a chunk; returns its length and whether there was data to copy."""
         assert self._target is not None
         self._reading = True
         allocated, count = await is_allocated_above(
@@ -136,7 +136,7 @@ class CommitJob(BlockJob):
     # Its end
 
     async def _let_go(self) -> None:
-        """What keeps the chain from being changed goes."""
+        """Unfreeze the chain and release the base."""
         if self.frozen and self.filter is not None:
             unfreeze_chain(self.filter, self.base)
             self.frozen = False
@@ -176,7 +176,7 @@ class CommitJob(BlockJob):
         await self.tear_down()
 
     async def tear_down(self) -> None:
-        """Take back what `set_up` did."""
+        """Undo `set_up`."""
         await self._let_go()
         async with self.nodes_let_go():
             if self.filter is not None:
@@ -200,9 +200,9 @@ async def start_commit(
     base: Node,
     options: MergeOptions,
 ) -> None:
-    """Start to commit `top`, which is not the active layer `node`, into `base`.
+    """Start a commit of `top`, which is below the active layer `node`, into `base` (commit_start).
 
-    :raises QmpError: QEMU's texts; nothing has changed then
+    :raises QmpError: with QEMU's text; nothing has changed then
     """
     if top.skip_filters() is base.skip_filters():
         raise GenericError("Invalid files for merge: top and base are the same")

@@ -1,4 +1,4 @@
-"""stream: copying what lies below an image into it, so that the chain becomes shorter."""
+"""stream: copying data from backing files into an image, which makes the chain shorter."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _BASIC: Final = CONSISTENT_READ | WRITE_UNCHANGED
 
 
 class StreamJob(BlockJob):
-    """Copies what lies below `node`, down to `base_overlay`, into it.
+    """Copies the data of the images below `node`, down to `base_overlay`, into it.
 
     :param top: the copy-on-read filter above `node`
-    :param above_base: what stands directly on the future backing file
+    :param above_base: the node directly above the future backing file
     """
 
     job_type = "stream"
@@ -60,9 +60,9 @@ class StreamJob(BlockJob):
         self._reader: BlockBackend | None = None
 
     async def take_nodes(self, base: Node | None) -> None:
-        """Keep others off the images.
+        """Hold the images.
 
-        :raises GenericError: somebody objects
+        :raises GenericError: permissions conflict
         """
         assert self.filter is not None
         self._reader = await BlockBackend.on(
@@ -105,7 +105,7 @@ class StreamJob(BlockJob):
             raise failure
 
     async def _copy(self, node: Node, offset: int, length: int) -> tuple[int, bool]:
-        """Copy a chunk up; returns its length, and whether it had to be copied."""
+        """Copy a chunk up; returns its length and whether there was data to copy."""
         allocated, count = await node.is_allocated(offset, min(_CHUNK, length - offset))
         if allocated:
             return count, False
@@ -160,9 +160,9 @@ class StreamJob(BlockJob):
         await self.tear_down()
 
     async def tear_down(self) -> None:
-        """The filter goes, and the image is as read-only as before.
+        """Remove the filter and make the image read-only again if it was.
 
-        The nodes are let go when the job is forgotten: even the filter stays open until then.
+        The nodes are released when the job is dismissed: even the filter stays open until then.
         """
         await self._drop_filter()
         if self._reader is not None:
@@ -180,9 +180,9 @@ async def start_stream(
     bottom: Node | None,
     options: MergeOptions,
 ) -> None:
-    """Start to stream what lies above `base`, or down to `bottom`, into `node`.
+    """Start to stream the images above `base`, or down to `bottom`, into `node` (stream_start).
 
-    :raises QmpError: QEMU's texts; nothing has changed then
+    :raises QmpError: with QEMU's text; nothing has changed then
     """
     overlay, above = _find_overlay(node, base, bottom)
     was_read_only = node.read_only
@@ -209,7 +209,7 @@ async def start_stream(
 
 
 def _find_overlay(node: Node, base: Node | None, bottom: Node | None) -> tuple[Node, Node]:
-    """The last image that is copied, and what stands directly on the future backing file."""
+    """The last image to copy, and the node directly above the future backing file."""
     overlay = node.overlay_of(base) if bottom is None else bottom
     if overlay is None:
         name = "" if base is None else base.node_name

@@ -1,4 +1,4 @@
-"""How a mirror takes part in the writes of guests."""
+"""The part of a mirror in writes by guests (active mirroring)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 class GuestWrites:
-    """What a mirror does about writes to its source; see `Mirroring`.
+    """Handles writes to the source; see `Mirroring`.
 
-    :param state: what the mirror knows
+    :param state: the state of the mirror
     :param job: the mirror
     """
 
@@ -30,7 +30,7 @@ class GuestWrites:
 
     @property
     def copies_writes(self) -> bool:
-        """Whether writes to the source go to the target, too, before they are answered."""
+        """Whether writes to the source also go to the target before they complete."""
         return self.state.write_blocking and self.state.failure is None and not self.job.cancelled
 
     def missed(self, offset: int, length: int) -> None:
@@ -82,7 +82,7 @@ class GuestWrites:
             self._in_flight.active_length -= length
 
     def _clean_part(self, offset: int, length: int) -> tuple[int, int] | None:
-        """The area without chunks at its ends that it covers in part and that are dirty anyway."""
+        """The area without partial chunks at its ends that are dirty already."""
         step = self.state.granularity
         if offset % step and self.state.bitmap.is_dirty(offset):
             skipped = step - offset % step

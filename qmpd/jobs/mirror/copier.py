@@ -1,4 +1,4 @@
-"""How a mirror's own requests copy what is dirty to the target."""
+"""The requests by which a mirror copies dirty areas to the target."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_IOV: Final = 1024
 class MirrorCopier:
     """The requests of one mirror.
 
-    :param state: what the mirror knows; its bitmap says what is to copy
+    :param state: the state of the mirror; its bitmap says what to copy
     :param job: the mirror
     """
 
@@ -46,7 +46,7 @@ class MirrorCopier:
         return self.in_flight.count >= MAX_IN_FLIGHT or not self.in_flight.free_buffers
 
     def prepare(self) -> None:
-        """Without its backing file the target cannot fill up the clusters it is to allocate."""
+        """Copy whole clusters if the target has no backing file to fill new clusters from."""
         target = self.state.target_node
         self._target_cluster = target.driver.cluster_size() or 512
         if (
@@ -58,7 +58,7 @@ class MirrorCopier:
             self._aligned = BitMap64()
 
     async def copy_dirty(self) -> None:
-        """Start copying the next dirty area, as far as the buffer goes."""
+        """Start to copy the next dirty area, up to the size of the buffer."""
         offset = self.state.bitmap.next_dirty(self._cursor)
         if offset is None:
             offset = self.state.bitmap.next_dirty(0)
@@ -110,7 +110,7 @@ class MirrorCopier:
             offset += self.in_flight.chunks_of(handled) * self.granularity
 
     async def _method(self, offset: int, length: int, most: int) -> tuple[Change | None, int]:
-        """What to do about an area: copy it (None), or a change that reads nothing."""
+        """How to bring an area up to date: a copy (None), or a change that needs no data."""
         try:
             status = await block_status_above(self.state.source, None, offset, length)
         except BlockIOError:
@@ -130,7 +130,7 @@ class MirrorCopier:
         )
 
     def start(self, change: Change) -> None:
-        """Start to have the target changed without reading the source."""
+        """Start a change of the target that does not read the source."""
         op = MirrorOp(change.offset, change.length)
         self.in_flight.add(op)
         self.in_flight.begin(op)
@@ -147,7 +147,7 @@ class MirrorCopier:
         self._op_ended(op, failure, read=False, buffers=0)
 
     async def _start_copy(self, offset: int, length: int) -> int:
-        """Start to copy up to `length` bytes; returns for how many from `offset` on."""
+        """Start to copy up to `length` bytes from `offset`; returns how many."""
         length = min(length, self._buffer, self.granularity * _MAX_IOV)
         start, size = offset, length
         if self._aligned is not None:
@@ -163,7 +163,7 @@ class MirrorCopier:
         return start + size - offset
 
     def _align(self, offset: int, length: int) -> tuple[int, int]:
-        """The area with the rest of the clusters that the target would have to fill up."""
+        """Extend an area to whole clusters of the target (mirror_cow_align)."""
         assert self._aligned is not None
         first, last = offset // self.granularity, (offset + length - 1) // self.granularity
         new = first not in self._aligned or last not in self._aligned

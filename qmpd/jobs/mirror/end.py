@@ -1,4 +1,4 @@
-"""The end of a mirror: the target takes the source's place, or not, and the filter goes."""
+"""The end of a mirror: the target may replace the source, and the filter is removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Backing(Enum):
-    """What becomes of the target's backing file when a mirror has succeeded."""
+    """What happens to the target's backing file in the end (BlockMirrorBackingMode)."""
 
     LEAVE = auto()
     SOURCE = auto()
@@ -33,9 +33,9 @@ class Backing(Enum):
 
 
 class MirrorJob(MirrorWork):
-    """A mirror with its end.
+    """The mirror job.
 
-    `replaces` is the name of the node that the target replaces when it is completed, None for
+    `replaces` is the name of the node that the target replaces on completion, None for
     the source.
     """
 
@@ -51,7 +51,7 @@ class MirrorJob(MirrorWork):
     async def complete_work(self) -> None:
         """Complete the job; the node to replace is kept until then.
 
-        :raises GenericError: it is not there any more
+        :raises GenericError: that node no longer exists
         """
         if self.replaces is not None and self._to_replace is None:
             node = self.graph.find_node(self.replaces)
@@ -72,7 +72,7 @@ class MirrorJob(MirrorWork):
         await self._leave()
 
     async def give_up(self) -> None:
-        """The job could not be started: give back what it has."""
+        """Release everything: the job could not be started."""
         if self.state.backend is not None:
             await self.target.close()
         await self.fail_creation()

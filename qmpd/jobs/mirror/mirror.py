@@ -1,8 +1,8 @@
-"""mirror: bringing a target up to date with a disk that is being written, and staying so.
+"""mirror: copying a disk to a target while it is written, and keeping both in sync.
 
 The job copies what its dirty bitmap says, while the `mirror_top` filter above the source
-marks what guests write meanwhile (or, with copy mode write-blocking, has it written to both).
-Once nothing is dirty the job is ready; from then on the target may take the source's place.
+marks what guests write meanwhile (or, with copy mode write-blocking, writes it to both).
+Once nothing is dirty the job is ready; from then on the target may replace the source.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DEFAULT_BUFFER: Final = MAX_IN_FLIGHT * MAX_IO
 
 
 class MirrorWork(BlockJob):
-    """What a mirror of what lies below filter `top` does until its end; see `MirrorJob` for that.
+    """A mirror of the node below filter `top`, without its end; see `MirrorJob` for that.
 
     :param top: the node of the filter
     :param plan: how it copies
@@ -76,12 +76,12 @@ class MirrorWork(BlockJob):
 
     @property
     def source(self) -> Node:
-        """What is copied."""
+        """The node to copy."""
         return self.state.source
 
     @property
     def target(self) -> BlockBackend:
-        """What it is copied to."""
+        """The backend to copy to."""
         return self.state.target
 
     @property
@@ -93,7 +93,7 @@ class MirrorWork(BlockJob):
 
     @override
     async def complete_work(self) -> None:
-        """Complete; a paused job does so when it is resumed."""
+        """Complete, once the job is resumed if it is paused."""
         self.completing = True
         if not self.paused:
             self.enter()
@@ -120,14 +120,14 @@ class MirrorWork(BlockJob):
 
     @override
     def drained_poll(self) -> Any:
-        """None while the job itself drains at its end, else what to wait for."""
+        """What to wait for; None while the job itself drains at its end."""
         if self.in_drain:
             return None
         return super().drained_poll()
 
     @override
     async def pause_point(self) -> None:
-        """Pause when no request is under way."""
+        """Pause once no request is in flight."""
         if self.pause_count and not self.cancelled:
             await self.state.in_flight.wait_for_all()
         await super().pause_point()
@@ -150,7 +150,7 @@ class MirrorWork(BlockJob):
             await self._drain()
 
     async def _drain(self) -> None:
-        """Keep guests from writing until the graph has been changed."""
+        """Drain the source until the graph has been changed."""
         self.in_drain = True
         await self.turn()
         await drained_begin(self.source)
@@ -232,7 +232,7 @@ class MirrorWork(BlockJob):
             self.copier.zeroing = False
 
     async def _throttle(self) -> None:
-        """Let others have a turn from time to time."""
+        """Yield from time to time."""
         now = self.table.clock.now()
         if now - self._last_pause > SLICE:
             self._last_pause = now
@@ -241,7 +241,7 @@ class MirrorWork(BlockJob):
             await self.pause_point()
 
     async def _turn(self) -> bool:
-        """Copy some, or see that there is nothing to copy; returns whether this is the end."""
+        """Do one iteration of mirror_run; returns whether the job is done."""
         if self.state.failure is not None:
             raise self.state.failure
         await self.pause_point()
@@ -276,7 +276,7 @@ class MirrorWork(BlockJob):
         return False
 
     async def _try_to_end(self) -> bool:
-        """Stop the guests' writes; returns whether none has come in between."""
+        """Drain the source; returns whether nothing has become dirty meanwhile."""
         await self._drain()
         if self.bitmap.count or not await self._flush():
             drained_end(self.source)
@@ -294,11 +294,11 @@ class MirrorWork(BlockJob):
         return True
 
     def begin(self, request: Coroutine[Any, Any, None], what: str) -> None:
-        """Start a request, which runs beside the job."""
+        """Start a request that runs in parallel to the job."""
         self.table.clock.enter(request, f"job {self.id}: {what}")
 
     def request_failed(self, error: BlockIOError, *, read: bool) -> ErrorAction:
-        """A request has failed: say so, and decide; the target is behind now."""
+        """Report a failed request and decide what to do; the target is out of sync now."""
         self.state.actively_synced = False
         policy = self.plan.on_source_error if read else self.plan.on_target_error
         return self.io_failed(policy, error.errno, read=read)

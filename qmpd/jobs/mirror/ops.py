@@ -1,4 +1,4 @@
-"""The requests that a mirror has under way, and who waits for whom among them."""
+"""The requests of a mirror in flight, and how they wait for each other."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from qmpd.loop.clock import Waiter
 class MirrorOp:
     """One request of a mirror.
 
-    :param offset: where it begins, bytes
+    :param offset: start of its area, bytes
     :param length: bytes
-    :param is_pseudo: it only holds an area until the real requests are on their way
-    :param is_active: it is a guest's write that the job passes on to the target
+    :param is_pseudo: it only claims an area until the real requests are started
+    :param is_active: a guest's write that the job passes on to the target
     """
 
     __slots__ = ("_queue", "is_active", "is_pseudo", "length", "offset", "waits_for")
@@ -37,7 +37,7 @@ class MirrorOp:
         await waiter
 
     def end(self) -> None:
-        """Let those go on that wait for it."""
+        """Wake those that wait for it."""
         queue, self._queue = self._queue, []
         for waiter in queue:
             waiter.wake()
@@ -46,7 +46,7 @@ class MirrorOp:
 class InFlight:
     """All requests of one mirror.
 
-    :param granularity: bytes of a chunk, in which areas are claimed
+    :param granularity: bytes of a chunk, the unit in which areas are claimed
     :param buffers: how many chunks may be in memory at a time
     """
 
@@ -62,23 +62,23 @@ class InFlight:
         self._claimed = BitMap64()
 
     def add(self, op: MirrorOp) -> None:
-        """Take `op` in."""
+        """Add `op`."""
         self._ops.append(op)
 
     def begin(self, op: MirrorOp) -> None:
-        """`op`, one of the job's own, starts."""
+        """Count `op`, one of the job's own, as started."""
         self.count += 1
         self.length += op.length
 
     def finish(self, op: MirrorOp, buffers: int) -> None:
-        """`op`, one of the job's own, has ended and gives its buffers back."""
+        """Count `op`, one of the job's own, as ended, and take its buffers back."""
         self.count -= 1
         self.length -= op.length
         self.free_buffers += buffers
         self.release(op)
 
     def claim(self, offset: int, length: int) -> None:
-        """Keep others off an area."""
+        """Claim an area."""
         self._claimed.add_range(*self._chunks(offset, length))
 
     def is_claimed(self, offset: int) -> bool:
@@ -86,24 +86,24 @@ class InFlight:
         return offset // self.granularity in self._claimed
 
     def release(self, op: MirrorOp) -> None:
-        """`op` has ended: others may have its area."""
+        """Release the area of `op`, which has ended."""
         self._claimed.remove_range(*self._chunks(op.offset, op.length))
         self.drop(op)
 
     def drop(self, op: MirrorOp) -> None:
-        """Forget `op`, not its area, which real requests have taken over."""
+        """Remove `op` but not the claim on its area, which real requests have taken over."""
         self._ops.remove(op)
         op.end()
 
     def chunks_of(self, length: int) -> int:
-        """Buffers that `length` bytes need."""
+        """Number of buffers for `length` bytes."""
         return -(-length // self.granularity)
 
     def _chunks(self, offset: int, length: int) -> tuple[int, int]:
         return offset // self.granularity, -(-(offset + length) // self.granularity)
 
     async def wait_for_slot(self) -> None:
-        """Wait until one of the job's own requests has ended."""
+        """Wait until one of the job's own requests ends."""
         for op in self._ops:
             if not op.is_pseudo and not op.is_active:
                 await op.ended()
@@ -111,7 +111,7 @@ class InFlight:
         raise AssertionError("no request is under way")
 
     async def wait_for_all(self) -> None:
-        """Wait until none of the job's own requests is under way."""
+        """Wait until none of the job's own requests is in flight."""
         while self.count:
             await self.wait_for_slot()
 
@@ -123,10 +123,10 @@ class InFlight:
         op: MirrorOp | None = None,
         given_up: Callable[[], bool],
     ) -> None:
-        """Wait until nobody else has claimed any chunk of the area.
+        """Wait until no other request has claimed any chunk of the area.
 
-        :param op: the request for which this is asked, which conflicts with itself not
-        :param given_up: whether there is no point in waiting any more
+        :param op: the request that wants to proceed; it never conflicts with itself
+        :param given_up: returns whether to stop waiting
         """
         first, end = self._chunks(offset, length)
         while self._claimed.range_cardinality(first, end) and not given_up():

@@ -1,4 +1,4 @@
-"""Starting a mirror, or the commit of an active layer, which is a mirror into a backing file."""
+"""Starting a mirror, or a commit of the active layer, which is a mirror into a backing file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _MINIMUM, _MAXIMUM = 512, 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class MirrorOptions:
-    """What blockdev-mirror and drive-mirror have in common.
+    """Options shared by blockdev-mirror and drive-mirror.
 
     `granularity` and `buf_size` are bytes, None and 0 mean the default.
     """
@@ -50,7 +50,7 @@ class MirrorOptions:
 
 
 def default_granularity(node: Node) -> int:
-    """Bytes of a bit of a bitmap for `node` when nobody says."""
+    """Default granularity of a bitmap for `node`, bytes (bdrv_get_default_bitmap_granularity)."""
     cluster = node.driver.cluster_size()
     return 65536 if not cluster else max(4096, cluster)
 
@@ -64,11 +64,11 @@ async def start_mirror(
     backing: Backing,
     zero_target: bool,
 ) -> MirrorJob:
-    """Start to mirror `source` to `target`.
+    """Start to mirror `source` to `target` (mirror_start).
 
-    :param backing: what becomes of the target's backing file in the end
-    :param zero_target: the target may hold anything
-    :raises QmpError: QEMU's texts, in its order
+    :param backing: what happens to the target's backing file in the end
+    :param zero_target: the target may contain other data than zeroes
+    :raises QmpError: with QEMU's text; checks are in QEMU's order
     """
     granularity = options.granularity
     if granularity and not _MINIMUM <= granularity <= _MAXIMUM:
@@ -107,9 +107,9 @@ async def start_mirror(
 async def start_active_commit(
     jobs: Listing, top: Node, base: Node, options: JobOptions, on_error: OnError
 ) -> MirrorJob:
-    """Start to commit the active layer `top` into `base`, which takes its place in the end.
+    """Start to commit the active layer `top` into `base`, which finally replaces it.
 
-    :raises QmpError: QEMU's texts
+    :raises QmpError: with QEMU's text
     """
     was_read_only = base.read_only
     if was_read_only:
@@ -128,7 +128,7 @@ async def start_active_commit(
 def find_replaced(source: Node, name: str) -> Node:
     """The node called `name`, which a mirror of `source` may replace.
 
-    :raises GenericError: there is none, or what is seen above it would change
+    :raises GenericError: there is none, or replacing it would change what its users see
     """
     node = source.graph.find_node(name)
     if node is None:

@@ -1,4 +1,4 @@
-"""What a mirror knows, which its parts share."""
+"""The state of a mirror, shared by its parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class MirrorPlan:
     """How a mirror copies.
 
-    `granularity`: bytes of a bit of its bitmap.  `buffer`: bytes it may hold at a time.  `base`:
+    `granularity`: bytes per bit of its bitmap.  `buffer`: bytes in memory at a time.  `base`:
     what lies there and below is not copied, nor anything with `none`.  `zero_target`: the target
     may hold anything, areas that read as zeroes must be written.  `unmap`: and may be given back.
     `write_blocking`: guests wait until their writes have reached the target.
@@ -41,7 +41,7 @@ class MirrorPlan:
 
 
 class MirrorState:
-    """What is to be copied from where to where, and how far that has come.
+    """What to copy from where to where, and the progress made.
 
     :param top: the filter above the source
     :param plan: how the mirror copies
@@ -64,12 +64,12 @@ class MirrorState:
 
     @property
     def source(self) -> Node:
-        """What is copied."""
+        """The node to copy."""
         return self.filter.source
 
     @property
     def target(self) -> BlockBackend:
-        """What it is copied to."""
+        """The backend to copy to."""
         assert self.backend is not None
         return self.backend
 
@@ -82,19 +82,19 @@ class MirrorState:
 
 
 class MirrorOwner(Protocol):
-    """The job, as its parts see it."""
+    """The job, as the parts of the mirror see it."""
 
     cancelled: bool
     progress: ProgressMeter
 
     def request_failed(self, error: BlockIOError, *, read: bool) -> ErrorAction:
-        """Tell that a request has failed; returns what is to be done about it."""
+        """Report a failed request; returns what to do about it."""
 
     def processed(self, length: int) -> None:
-        """Account for bytes that were copied, for the speed limit."""
+        """Count copied bytes against the speed limit."""
 
     async def pause_point(self) -> None:
-        """Stand still here while the job is to pause."""
+        """Suspend the work here while the job is paused."""
 
     def begin(self, request: Coroutine[Any, Any, None], what: str) -> None:
-        """Start a request, which runs beside the job."""
+        """Start a request that runs in parallel to the job."""
