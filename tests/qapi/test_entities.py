@@ -60,7 +60,7 @@ def test_objects(tmp_path: Path) -> None:
     ]
     net = schema.lookup("Net")
     assert isinstance(net, ObjectType)
-    assert net.local_members[0].has_feature("unstable")
+    assert [feature.name for feature in net.local_members[0].features] == ["unstable"]
     assert net.local_members[0].condition == Condition("X")
 
 

@@ -35,9 +35,12 @@ class Context:
 
 
 Handler = Callable[[Context, Any], Any | Awaitable[Any]]
-"""Takes the context and the argument model (None for a command without arguments);
-returns the reply's value, members in schema order (None for ``{}``), or a coroutine
-that does."""
+"""Takes the context and the arguments, and returns the reply's value, members in schema order
+(None for ``{}``), or a coroutine that does.
+
+The arguments are an instance of the model that the handler's annotation names, and None for a
+command without arguments.  If all are optional and none was given they are a namespace with the
+model's attributes, all None: it stands for the model, so that no model is made for nothing."""
 
 Handlers = Mapping[str, Handler]
 """Handlers by command name."""

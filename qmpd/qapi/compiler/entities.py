@@ -81,10 +81,6 @@ class Entity:
     condition: Condition | None = None
     features: Sequence[Feature] = ()
 
-    def has_feature(self, name: str) -> bool:
-        """Whether the definition carries feature `name`."""
-        return any(feature.name == name for feature in self.features)
-
 
 @dataclass(slots=True)
 class Type(Entity):
@@ -135,10 +131,6 @@ class Member:
     location: SourceLocation | None = None
     condition: Condition | None = None
     features: Sequence[Feature] = ()
-
-    def has_feature(self, name: str) -> bool:
-        """Whether the member carries feature `name`."""
-        return any(feature.name == name for feature in self.features)
 
 
 @dataclass(slots=True)
