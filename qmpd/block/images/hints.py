@@ -1,4 +1,4 @@
-"""What a file system is told about a new file; one that does not understand takes no harm."""
+"""Hints to the file system about a new file; file systems may ignore them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXTSIZE: Final = 0x00000800
 
 
 def set_nocow(fd: int) -> None:
-    """Have the file's blocks overwritten in place, on a file system that else copies them."""
+    """Disable copy on write for the file, on file systems that have it (FS_NOCOW_FL)."""
     with suppress(OSError):
         flags = bytearray(8)
         fcntl.ioctl(fd, _GET_FLAGS, flags)
@@ -28,7 +28,7 @@ def set_nocow(fd: int) -> None:
 
 
 def set_extent_size(fd: int, size: int) -> None:
-    """Have the file's space allocated in pieces of `size` bytes."""
+    """Set the extent size of the file to `size` bytes (FS_IOC_FSSETXATTR)."""
     with suppress(OSError):
         attributes = bytearray(_XATTR.size)
         fcntl.ioctl(fd, _GET_XATTR, attributes)

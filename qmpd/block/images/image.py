@@ -1,4 +1,4 @@
-"""What an open image can do, whatever its bytes are made of."""
+"""The interface of open images, wherever their bytes are."""
 
 from __future__ import annotations
 

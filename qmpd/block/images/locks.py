@@ -1,8 +1,8 @@
-"""The locks by which programs that share image files refuse each other.
+"""Image locking: locks by which programs that share image files detect conflicts.
 
 QEMU locks single bytes of the file, for the open file description (OFD locks):
 byte 100 + n is held, shared, by everyone who uses permission n, byte 200 + n by
-everyone who does not let others use it.  Whether somebody objects is seen by
+everyone who does not let others use it.  Conflicts are found by
 testing for an exclusive lock on the opposite byte.
 """
 
@@ -42,7 +42,7 @@ class Locks(ABC):
     def lock(self, perm: Perm, unshared: Perm) -> None:
         """Lock the bytes of these permissions, in addition to what is locked.
 
-        :raises BlockIOError: the system does not let it
+        :raises BlockIOError: the system refuses the lock
         """
         for byte in _bytes(perm, unshared):
             if byte not in self.locked:
@@ -56,7 +56,7 @@ class Locks(ABC):
             self.locked.discard(byte)
 
     def check(self, perm: Perm, unshared: Perm) -> None:
-        """Check that no other handle objects to these permissions.
+        """Check that these permissions do not conflict with other handles.
 
         :raises BlockIOError: EAGAIN, with QEMU's text
         """
@@ -79,7 +79,7 @@ class Locks(ABC):
 
     @abstractmethod
     def _is_locked(self, byte: int) -> bool:
-        """Whether another handle, of this program or of another, has locked a byte."""
+        """Whether any other handle has locked a byte."""
 
 
 class FileLocks(Locks):

@@ -1,4 +1,4 @@
-"""The overlay storage: files of the host are read, what is written stays in memory."""
+"""The overlay storage: files of the host can be read, changes stay in memory."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ BLOCK: Final = 1 << 16
 
 
 class _Overlay:
-    """One host file and what covers it.
+    """A host file and the changes that cover it.
 
     `top` is as long as the image; `own` has the numbers of the blocks that are in
-    `top`; from `limit` on nothing of the host's file is seen any more.
+    `top`; from `limit` on, the host's file is no longer visible.
     """
 
     def __init__(self, below: Image) -> None:
@@ -37,7 +37,7 @@ class _Overlay:
         self._held: Permissions = NOTHING, NOTHING
 
     def hold(self, perm: Perm, unshared: Perm) -> None:
-        """Lock the host's file as one who only reads it."""
+        """Lock the host's file like a reader."""
         held, held_unshared = self._held
         wanted = held | perm & CONSISTENT_READ, held_unshared | unshared & (WRITE | RESIZE)
         if wanted == self._held:
@@ -58,14 +58,14 @@ class _Overlay:
 
 
 class OverlayImage(MemoryImage):
-    """A handle on an overlay: a handle on its part in memory, that falls back to the host's."""
+    """A handle on an overlay: on the part in memory, with the host's file below it."""
 
     def __init__(self, overlay: _Overlay, *, read_only: bool) -> None:
         super().__init__(overlay.top, read_only=read_only)
         self._overlay = overlay
 
     def allocated(self) -> int:
-        """The host's file and what covers it, bytes."""
+        """Bytes of the host's file and of the changes."""
         return self._overlay.below.allocated() + super().allocated()
 
     def pread(self, offset: int, length: int) -> bytes:
@@ -126,7 +126,7 @@ class OverlayImage(MemoryImage):
         return own, min(end, block * BLOCK) - offset
 
     def _copy_up(self, offset: int, length: int) -> None:
-        """Bring the blocks that are about to change in part to memory; the others are marked."""
+        """Copy blocks that are about to change in part to memory; mark the others."""
         overlay = self._overlay
         if length <= 0 or offset >= overlay.limit:
             return
@@ -142,11 +142,11 @@ class OverlayImage(MemoryImage):
 
 
 class OverlayStorage(Storage):
-    """Files of the host are read; new files, and changes to those, stay in memory.
+    """Files of the host can be read; new files, and all changes, stay in memory.
 
-    The host's files must not change while they are covered.  So they have the locks of QEMU's
-    read-only users, from the first node that needs them until the storage is closed: other
-    programs may read them too, but not write.
+    Files of the host must not change while they are covered, so they are locked like those of
+    a read-only user, from the first node that needs them until the storage is closed: other
+    programs can read them, too, but not write.
     """
 
     def __init__(self) -> None:

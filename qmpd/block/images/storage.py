@@ -1,4 +1,4 @@
-"""What a storage does: it opens and creates images by file name."""
+"""The interface of storages, which open and create images by file name."""
 
 from __future__ import annotations
 
@@ -64,22 +64,22 @@ class Storage(ABC):
     def open(self, filename: str, *, read_only: bool = False) -> Image:
         """Open an image; each time with an open file description, and so locks, of its own.
 
-        :raises BlockIOError: in QEMU's words
+        :raises BlockIOError: with QEMU's text
         """
 
     @abstractmethod
     def create(self, filename: str) -> Image:
         """Open an image for writing; where there is none, an empty one is made.
 
-        :raises BlockIOError: in QEMU's words
+        :raises BlockIOError: with QEMU's text
         """
 
     def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:  # noqa: B027
-        """Have other programs respect what is done with an image that stands on another file.
+        """Lock a file of the host for an image that covers it.
 
         :param perm: permissions that its users have
-        :param unshared: those that they do not let others have
-        :raises BlockIOError: another program objects
+        :param unshared: permissions that they do not share
+        :raises BlockIOError: it conflicts with another program
         """
 
     def read_text(self, filename: str) -> str:
@@ -94,4 +94,4 @@ class Storage(ABC):
             image.close()
 
     def close(self) -> None:  # noqa: B027 (a storage that keeps nothing has nothing to do)
-        """Forget everything that is kept in memory."""
+        """Drop everything that is kept in memory."""

@@ -113,7 +113,7 @@ async def _wait_for_conflict(s: Qcow2State, start: int) -> None:
 
 
 def _slice_clusters(s: Qcow2State, start: int, length: int) -> int:
-    """Clusters of a request, as far as its L2 slice and the largest request go."""
+    """Number of clusters of a request, limited by its L2 slice and the largest request size."""
     geometry = s.geometry
     clusters = geometry.clusters(geometry.offset_into_cluster(start) + length)
     return min(
@@ -126,7 +126,7 @@ def _slice_clusters(s: Qcow2State, start: int, length: int) -> int:
 def _count_single_write(
     s: Qcow2State, table: Table, index: int, limit: int, *, new_alloc: bool
 ) -> int:
-    """Clusters from `index` that one write can cover: all new, or all in place and adjacent."""
+    """Number of clusters from `index` for one write: all new, or all adjacent and in place."""
     entries = table.data
     step = 2 if s.geometry.extended_l2 else 1
     needs_new = s.rules.needs_new_alloc
@@ -148,9 +148,9 @@ async def _handle_copied(
 ) -> tuple[int, int] | None:
     """Use clusters that can be written in place.
 
-    :param next_host: host offset that the run must go on at; None for anywhere
-    :returns: None when there are none at `start`; else host offset and bytes, 0 when the
-        cluster is somewhere else than `next_host`
+    :param next_host: host offset at which the run must continue; None for anywhere
+    :returns: None if there is none at `start`; else host offset and bytes, 0 bytes if the
+        cluster is not at `next_host`
     """
     geometry = s.geometry
     limit = _slice_clusters(s, start, length)
@@ -180,7 +180,7 @@ async def _handle_copied(
 async def _handle_alloc(
     s: Qcow2State, start: int, length: int, next_host: int | None, metas: NewestFirst[L2Meta]
 ) -> tuple[int, int]:
-    """Allocate clusters for a run; like `_handle_copied`, 0 bytes if not possible there."""
+    """Allocate clusters for a run (handle_alloc); 0 bytes if not possible at `next_host`."""
     geometry = s.geometry
     limit = _slice_clusters(s, start, length)
     table, index = await get_cluster_table(s, start)
@@ -274,7 +274,7 @@ async def _all_normal(
 def _cow_extended(
     s: Qcow2State, start: int, length: int, table: Table, *, keep_old: bool
 ) -> tuple[int, int]:
-    """Start of the copied head and end of the copied tail of a write, with subclusters."""
+    """Start of the head to copy and end of the tail to copy, with extended L2 entries."""
     geometry = s.geometry
     bits, size = geometry.subcluster_bits, geometry.subcluster_size
     data_start = geometry.offset_into_cluster(start)

@@ -1,7 +1,7 @@
 """Compressed clusters: raw deflate with a 4 KiB window, or zstd.
 
 zstd comes from the standard library (Python 3.14) or the `zstandard` package; an
-image that needs it is refused at open when neither is there.
+image that needs it cannot be opened if neither is available.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Codec = Callable[[bytes, int], bytes]
 
 
 def _find_zstd() -> tuple[Codec, Codec] | None:
-    """(decompress, compress) of the first zstd library there is."""
+    """(decompress, compress) of the first available zstd library."""
     module: Any
     try:
         module = importlib.import_module("compression.zstd")
@@ -49,10 +49,10 @@ def zstd_available() -> bool:
 
 
 def decompress(kind: int, data: bytes, cluster_size: int) -> bytes:
-    """The cluster that `data` holds.
+    """Decompress a cluster.
 
     :param kind: compression type of the header: 0 deflate, 1 zstd
-    :raises BlockIOError: EIO, it does not yield a whole cluster
+    :raises BlockIOError: EIO, the result is not a whole cluster
     """
     try:
         if kind == 0:
@@ -72,7 +72,7 @@ def decompress(kind: int, data: bytes, cluster_size: int) -> bytes:
 
 
 def compress(kind: int, cluster: bytes) -> bytes | None:
-    """`cluster` compressed; None when that does not make it smaller."""
+    """Compress `cluster`; None if that does not make it smaller."""
     if kind == 0:
         # Level and memory as zlib's defaults: any reader takes any of them.
         packer = zlib.compressobj(-1, zlib.DEFLATED, _WINDOW_BITS, 9)

@@ -1,4 +1,4 @@
-"""Emptying an image: its backing file shows through everywhere."""
+"""Emptying an image, so that its backing file shows through (qcow2_make_empty)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TABLES: Final = struct.Struct(">QQI")
 
 
 async def make_empty(s: Qcow2State) -> None:
-    """Drop all clusters; where nothing else is in the image, its file becomes short as well."""
+    """Drop all clusters; truncate the file, too, if the image contains nothing else."""
     if _is_simple(s):
         async with s.lock:
             await _start_anew(s)
@@ -36,7 +36,7 @@ async def make_empty(s: Qcow2State) -> None:
 
 
 def _is_simple(s: Qcow2State) -> bool:
-    """Whether the header, the refcounts and the L1 table are all that is to be kept."""
+    """Whether nothing but header, refcounts and L1 table must be kept."""
     return (
         s.header.version >= 3
         and not s.snapshots
@@ -51,11 +51,11 @@ def _l1_clusters(s: Qcow2State) -> int:
 
 
 async def _start_anew(s: Qcow2State) -> None:
-    """Lay the image out as a new one: header, refcount table, a refcount block, the L1 table.
+    """Lay the image out like a new one: header, refcount table, refcount block, L1 table.
 
-    The dirty bit is set meanwhile: whoever opens the image then counts its references.
+    The dirty bit is set meanwhile: if this is interrupted, the next open repairs refcounts.
 
-    :raises BlockIOError: it failed; if that left the file halfway, the image is given up
+    :raises BlockIOError: it failed; the image is unusable if the file was left inconsistent
     """
     cluster, l1_clusters = s.geometry.cluster_size, _l1_clusters(s)
     await s.l2_cache.empty()

@@ -1,4 +1,4 @@
-"""The end of an allocating write: copying what surrounds the data, and the L2 entries."""
+"""The end of an allocating write: copy on write, and linking the L2 entries."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MERGE_READS = 16384
 
 
 async def link_metas(s: Qcow2State, metas: list[L2Meta]) -> None:
-    """Copy and link each part, taking it off the list; call with the lock held."""
+    """Copy and link each part and remove it from the list; call with the lock held."""
     while metas:
         await link_l2(s, metas[0])
         _finished(s, metas.pop(0))
 
 
 async def release(s: Qcow2State, metas: list[L2Meta]) -> None:
-    """Free what was allocated for parts that will not be linked; call with the lock held."""
+    """Free the clusters of parts that will not be linked; call with the lock held."""
     while metas:
         await abort_meta(s, metas.pop(0))
 
@@ -50,7 +50,7 @@ def _finished(s: Qcow2State, meta: L2Meta) -> None:
 
 
 async def _read_cow(s: Qcow2State, meta: L2Meta) -> tuple[bytes, bytes]:
-    """What the guest saw in the two regions to copy."""
+    """Read the two regions to copy, as the guest saw them."""
     head, tail = meta.data_start - meta.cow_start, meta.cow_end - meta.data_end
     start = meta.offset + meta.cow_start
     if head and tail and meta.data_end - meta.data_start <= MERGE_READS:
@@ -75,7 +75,7 @@ async def _write_cow(s: Qcow2State, host: int, data: bytes) -> None:
 
 
 async def perform_cow(s: Qcow2State, meta: L2Meta) -> None:
-    """Copy the regions around the data, in one write with it when the part has it."""
+    """Copy the regions around the data, in one write with the data if `meta` has it."""
     if not meta.has_cow or meta.skip_cow:
         return
     s.lock.release()
@@ -94,7 +94,7 @@ async def perform_cow(s: Qcow2State, meta: L2Meta) -> None:
 
 
 async def link_l2(s: Qcow2State, meta: L2Meta) -> None:
-    """Let the L2 entries point at the clusters of `meta`, and free those they pointed at."""
+    """Link the clusters of `meta` and free the old ones (qcow2_alloc_cluster_link_l2)."""
     await perform_cow(s, meta)
     if s.options.lazy_refcounts:
         await s.mark_dirty()

@@ -1,4 +1,4 @@
-"""From virtual offsets to host offsets: the L1 table and the L2 slices."""
+"""Mapping virtual offsets to host offsets by the L1 table and L2 slices."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def slice_index(s: Qcow2State, offset: int) -> int:
 
 
 async def load_slice(s: Qcow2State, offset: int, l2_offset: int) -> Table:
-    """The L2 slice for virtual `offset` of the table at file offset `l2_offset`; put it back."""
+    """Get the L2 slice for virtual `offset` of the table at file offset `l2_offset`."""
     geometry = s.geometry
     index = (offset >> geometry.cluster_bits) & (geometry.l2_size - 1)
     start = index - (index & (s.l2_slice_size - 1))
@@ -61,9 +61,9 @@ async def check_l2_offset(s: Qcow2State, l1_index: int) -> int:
 
 
 def without_table(s: Qcow2State, offset: int, length: int) -> int:
-    """How many of the bytes from virtual `offset` on no L2 table describes; 0 where one does.
+    """Number of bytes from virtual `offset` without an L2 table; 0 if there is one.
 
-    This is `get_host_offset` for the images of a long chain that hold nothing there.
+    A fast `get_host_offset` for the images of a long chain that hold nothing there.
     """
     geometry = s.geometry
     l1_index = offset >> geometry.l1_shift
@@ -74,9 +74,9 @@ def without_table(s: Qcow2State, offset: int, length: int) -> int:
 
 
 async def get_host_offset(s: Qcow2State, offset: int, length: int) -> tuple[Subcluster, int, int]:
-    """Where virtual `offset` is stored.
+    """Look up where virtual `offset` is stored (qcow2_get_host_offset).
 
-    :param length: bytes that are of interest
+    :param length: number of bytes of interest
     :returns: the type of the (sub)cluster; its host offset (for a compressed cluster the
         L2 entry; 0 where nothing is allocated); and how many of the bytes are of the same
         type and, if allocated, adjacent in the file
@@ -175,7 +175,7 @@ async def _look_up_extended(
 async def _host_offset(
     s: Qcow2State, kind: Subcluster, entry: int, l2_offset: int, index: int, offset: int
 ) -> int:
-    """Host offset for virtual `offset`, or the entry of a compressed cluster; checks the entry."""
+    """Check an entry; returns the host offset, or the entry itself if it is compressed."""
     where = f"(L2 offset: {c_hex(l2_offset)}, L2 index: {c_hex(index)})"
     if s.header.version < 3 and kind in READS_AS_ZERO:
         raise await corruption(s, f"Zero cluster entry found in pre-v3 image {where}")
@@ -201,9 +201,9 @@ async def _host_offset(
 
 
 async def get_cluster_table(s: Qcow2State, offset: int) -> tuple[Table, int]:
-    """The L2 slice of virtual `offset`, made writable and put back by the caller, and the index.
+    """Get a writable L2 slice for virtual `offset`, to be put back, and the index in it.
 
-    Grows the L1 table and allocates or copies the L2 table as needed.
+    Grows the L1 table, and allocates or copies the L2 table, as needed (get_cluster_table).
     """
     l1_index = offset >> s.geometry.l1_shift
     if l1_index >= len(s.l1):
@@ -218,7 +218,7 @@ async def get_cluster_table(s: Qcow2State, offset: int) -> tuple[Table, int]:
 
 
 async def l2_allocate(s: Qcow2State, l1_index: int) -> None:
-    """Give `l1_index` an L2 table of its own: empty, or a copy of the shared one."""
+    """Allocate an L2 table for `l1_index`: empty, or a copy of the shared one."""
     geometry = s.geometry
     old_entry = s.l1[l1_index]
     l2_offset = await alloc_clusters(s, geometry.cluster_size)
@@ -251,7 +251,7 @@ async def l2_allocate(s: Qcow2State, l1_index: int) -> None:
 
 
 async def write_l1_entry(s: Qcow2State, l1_index: int) -> None:
-    """Write an L1 entry, with as many around it as the file's alignment asks for."""
+    """Write an L1 entry, with its neighbours up to the file's alignment."""
     size = max(ENTRY_SIZE, min(s.file.request_alignment, s.geometry.cluster_size))
     count = size // ENTRY_SIZE
     start = l1_index // count * count
@@ -263,10 +263,10 @@ async def write_l1_entry(s: Qcow2State, l1_index: int) -> None:
 
 
 async def grow_l1_table(s: Qcow2State, entries: int, *, exact: bool) -> None:
-    """Move the L1 table to a larger place, if it has fewer than `entries`.
+    """Reallocate the L1 table if it has fewer than `entries`.
 
     :param exact: no more than `entries`; otherwise half as many again, to grow less often
-    :raises BlockIOError: EFBIG beyond QEMU's limit, or what writing failed with
+    :raises BlockIOError: EFBIG beyond QCOW_MAX_L1_SIZE, or an error of writing
     """
     old_size = len(s.l1)
     if entries <= old_size:
@@ -301,7 +301,7 @@ async def grow_l1_table(s: Qcow2State, entries: int, *, exact: bool) -> None:
 
 
 async def shrink_l1_table(s: Qcow2State, entries: int) -> None:
-    """Clear the L1 entries from `entries` on and free their tables; the table stays its size."""
+    """Clear the L1 entries from `entries` on and free their L2 tables; the size stays."""
     size = len(s.l1)
     if entries >= size:
         return

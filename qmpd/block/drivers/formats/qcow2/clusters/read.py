@@ -1,4 +1,4 @@
-"""Reading the virtual disk, and telling where it reads as zeroes."""
+"""Reading the virtual disk, and finding out where it reads as zeroes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 async def read_clusters(s: Qcow2State, offset: int, length: int) -> bytes:
-    """`length` bytes of the virtual disk from `offset` on.
+    """Read `length` bytes of the virtual disk from `offset`.
 
-    Beyond the disk's end this reads VM state; what is nowhere reads as zeroes.
+    Beyond the end of the disk this reads VM state; unallocated areas read as zeroes.
 
-    :raises BlockIOError: what a file failed with, EIO where the image is corrupt
+    :raises BlockIOError: an error of a file, or EIO if the image is corrupt
     """
     kind, host, count = await _look_up(s, offset, length)
     if count == length and kind not in UNALLOCATED:
@@ -34,7 +34,7 @@ async def _look_up(s: Qcow2State, offset: int, length: int) -> tuple[Subcluster,
 
 
 async def _read_here(s: Qcow2State, kind: Subcluster, host: int, offset: int, length: int) -> bytes:
-    """Read an area that the image itself holds, all of it in the same way."""
+    """Read an area of one type that is allocated in this image."""
     if kind in READS_AS_ZERO:
         return bytes(length)
     if kind is Subcluster.COMPRESSED:
@@ -55,13 +55,13 @@ async def _read_compressed(s: Qcow2State, entry: int, offset: int, length: int) 
 async def _read_chain(
     s: Qcow2State, offset: int, end: int, kind: Subcluster, host: int, count: int
 ) -> bytes:
-    """Read `offset`..`end` where several images may have a share in it.
+    """Read `offset`..`end`, parts of which may come from different images of the chain.
 
     The requests and events are those of qcow2_co_preadv_part, which reads the backing node
-    from within the read of the image.  Here the reads that are under way are a list: chains
-    of hundreds of images must not become coroutines as deep.
+    from within the read of the image.  Here the reads in progress are a list, so that a chain
+    of hundreds of images does not need coroutines hundreds deep.
 
-    :param kind: with `host` and `count`, what `_look_up` said of the beginning
+    :param kind: with `host` and `count`, the result of `_look_up` for `offset`
     """
     parts: list[bytes] = []
     above: list[tuple[Qcow2State, int, Node, int]] = []
@@ -104,7 +104,7 @@ async def _read_chain(
 
 
 def _enter(node: Node) -> Qcow2State | None:
-    """Begin a read of a backing node; None where the node itself must be asked instead."""
+    """Begin a read of a backing node; None if its `pread` must be called instead."""
     image = node.driver.layer
     if isinstance(image, Qcow2State) and not image.unusable and node.begin_read():
         return image
@@ -112,12 +112,12 @@ def _enter(node: Node) -> Qcow2State | None:
 
 
 class Place(NamedTuple):
-    """Which image of a chain decides what an area reads as.
+    """The image of a chain that determines what an area reads as.
 
-    :param level: the image that holds it; None where none does
-    :param kind: what it is there
-    :param length: bytes that this is true for
-    :param other: the node below the last image, where that one decides
+    :param level: the image in which it is allocated; None if there is none
+    :param kind: its type there
+    :param length: number of bytes that this applies to
+    :param other: the node below the last image, if that one determines it
     """
 
     level: Qcow2State | None
@@ -127,7 +127,7 @@ class Place(NamedTuple):
 
 
 async def locate(s: Qcow2State, offset: int, length: int) -> Place:
-    """Walk down the chain of images to the one that decides on `offset`, reading no data."""
+    """Find the image of the chain that determines `offset`, without reading data."""
     while True:
         kind, _, length = await _look_up(s, offset, length)
         if kind not in UNALLOCATED:
@@ -146,7 +146,7 @@ async def locate(s: Qcow2State, offset: int, length: int) -> Place:
 
 
 async def is_zero_fast(s: Qcow2State, offset: int, length: int) -> bool:
-    """Whether a range is known from the images' metadata alone to read as zeroes."""
+    """Whether the metadata of the images shows that a range reads as zeroes."""
     while length > 0:
         place = await locate(s, offset, length)
         if place.other is not None:
@@ -159,9 +159,9 @@ async def is_zero_fast(s: Qcow2State, offset: int, length: int) -> bool:
 
 
 async def reads_as_zero(s: Qcow2State, offset: int, length: int) -> bool:
-    """Whether a range reads as zeroes, as far as block status of the chain can tell.
+    """Whether a range reads as zeroes according to block status of the chain.
 
-    :param length: bytes; what lies behind the end of the disk counts as zero
+    :param length: bytes; the area beyond the end of the disk counts as zero
     """
     length = min(length, s.size - offset)
     while length > 0:
@@ -177,7 +177,7 @@ async def reads_as_zero(s: Qcow2State, offset: int, length: int) -> bool:
 
 
 async def _node_reads_as_zero(node: Node, offset: int, length: int) -> bool:
-    """Whether a range of a node that is no qcow2 image, and what is below it, reads as zeroes."""
+    """The same for a node that is not a qcow2 image, and the chain below it."""
     end = offset + length
     while offset < end:
         status = await node.block_status(offset, end - offset)

@@ -47,7 +47,7 @@ PREALLOC_MODES = ("off", "metadata", "falloc", "full")
 
 
 def failed(error: BlockIOError, what: str) -> BlockIOError:
-    """`error` as QEMU reports it: what failed, then the errno's own text."""
+    """The error with text `what` and that of its errno (error_setg_errno)."""
     return BlockIOError(error.errno, f"{what}: {BlockIOError(error.errno).desc}")
 
 
@@ -57,10 +57,10 @@ async def truncate(
     """Change the virtual size.
 
     :param size: new size in bytes
-    :param exact: for an external data file, whether it must have that very size
-    :param prealloc: PreallocMode for what is added
-    :param zero: what is added must read as zeroes whatever the backing file has there
-    :raises BlockIOError: QEMU's texts
+    :param exact: whether an external data file must have exactly that size
+    :param prealloc: PreallocMode for the added area
+    :param zero: the added area must read as zeroes even if the backing file has data there
+    :raises BlockIOError: with QEMU's text
     """
     if prealloc not in PREALLOC_MODES:
         raise BlockIOError(errno.ENOTSUP, f"Unsupported preallocation mode '{prealloc}'")
@@ -102,7 +102,7 @@ async def truncate(
 
 
 async def _shrink(s: Qcow2State, size: int) -> None:
-    """Free what lies behind `size`, and cut the file after its last used cluster."""
+    """Free everything beyond `size` and truncate the file after the last used cluster."""
     start = s.geometry.round_up(size)
     try:
         await cluster_discard(s, start, s.size - start, Discard.ALWAYS, full=True)
@@ -131,7 +131,7 @@ async def _shrink(s: Qcow2State, size: int) -> None:
 async def last_cluster(s: Qcow2State, file_size: int) -> int:
     """Index of the last cluster in use of a file of `file_size` bytes.
 
-    :raises BlockIOError: EIO, there is none
+    :raises BlockIOError: EIO, no cluster is in use
     """
     geometry = s.geometry
     stop = geometry.clusters(file_size)
@@ -152,7 +152,7 @@ async def last_cluster(s: Qcow2State, file_size: int) -> int:
 
 
 async def shrink_refcount_table(s: Qcow2State) -> None:
-    """Take refcount blocks that count nothing (but themselves) out of the table and free them."""
+    """Remove and free refcount blocks that count nothing but themselves (qcow2_shrink_reftable)."""
     geometry = s.geometry
     kept = array("Q", s.refcount_table)
     for index, entry in enumerate(s.refcount_table):
@@ -184,7 +184,7 @@ async def shrink_refcount_table(s: Qcow2State) -> None:
 
 
 async def _discard_block(s: Qcow2State, block: int) -> None:
-    """Free an unused refcount block, found in whichever block counts it."""
+    """Free an unused refcount block, which any other block may count."""
     geometry = s.geometry
     cluster = block >> geometry.cluster_bits
     index = cluster >> geometry.refcount_block_bits
@@ -217,7 +217,7 @@ async def _discard_block(s: Qcow2State, block: int) -> None:
 async def _preallocate(
     s: Qcow2State, old_size: int, size: int, *, exact: bool, prealloc: str, zero: bool
 ) -> bool:
-    """Do what `prealloc` asks for; returns whether the added area must still be zeroed."""
+    """Preallocate according to `prealloc`; returns whether the added area must still be zeroed."""
     if prealloc == "off":
         if s.has_data_file:
             await s.data_file.truncate(size, exact=exact)
@@ -229,7 +229,7 @@ async def _preallocate(
 
 
 async def preallocate_metadata(s: Qcow2State, offset: int, end: int, prealloc: str) -> None:
-    """Allocate and link clusters for a virtual range, writing no data."""
+    """Allocate and link clusters for a virtual range without writing data."""
     host = count = 0
     step = INT_MAX & ~(s.geometry.cluster_size - 1)
     while offset < end:
@@ -253,7 +253,7 @@ async def preallocate_metadata(s: Qcow2State, offset: int, end: int, prealloc: s
 async def _preallocate_data(
     s: Qcow2State, old_size: int, size: int, prealloc: str, *, zero: bool
 ) -> bool:
-    """Allocate the added area in one piece at the end of the file, its space too."""
+    """Allocate the added area, including its space, in one piece at the end of the file."""
     geometry = s.geometry
     file_size = s.file.length
     end = geometry.round_up(file_size)
@@ -313,7 +313,7 @@ async def _link_preallocated(
 
 
 async def _zero_added(s: Qcow2State, old_size: int, size: int) -> None:
-    """Let the added area read as zeroes: zero clusters, and data in the partial first one."""
+    """Zero the added area: by zero clusters, and by data in a partial first one."""
     step = s.geometry.subcluster_size
     start = -(-old_size // step) * step
     if size > start:
@@ -336,9 +336,9 @@ async def _zero_added(s: Qcow2State, old_size: int, size: int) -> None:
 
 
 async def detect_metadata_preallocation(s: Qcow2State, allocated: int) -> bool:
-    """Whether more clusters are in use than the file has allocated: holes may hold zeroes.
+    """Whether metadata was preallocated: more clusters are in use than the file has space for.
 
-    :param allocated: bytes allocated to the file on its host
+    :param allocated: bytes of storage allocated to the file
     """
     geometry = s.geometry
     real = allocated >> geometry.cluster_bits

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 async def image_status(s: Qcow2State, offset: int, length: int) -> BlockStatus:
-    """What the area from virtual `offset` holds, for as many bytes as that is the same.
+    """The status at virtual `offset`, for as many bytes as it is the same.
 
-    In an image whose metadata was preallocated, data clusters may be holes of the file: then
-    the data file is asked as well.
+    In an image with preallocated metadata, data clusters may be holes in the file, so
+    the data file is queried as well.
 
     :raises BlockIOError: EIO where the image is corrupt, or an error of the file
     """

@@ -1,4 +1,4 @@
-"""Writing the virtual disk: data first, then the L2 entries that show it."""
+"""Writing the virtual disk: data first, then the L2 entries that refer to it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 async def write_clusters(s: Qcow2State, offset: int, data: bytes | memoryview) -> None:
     """Write `data` at virtual `offset`, allocating and copying as needed.
 
-    :raises BlockIOError: what a file failed with, EIO where the image is corrupt
+    :raises BlockIOError: an error of a file, or EIO if the image is corrupt
     """
     view = memoryview(data).cast("B") if len(data) else memoryview(b"")
     while view:
@@ -68,7 +68,7 @@ async def _write_run(
 
 
 async def _zero_new_space(s: Qcow2State, metas: list[L2Meta]) -> None:
-    """Where everything around the data reads as zeroes, let the file make zeroes cheaply."""
+    """If everything around the data reads as zeroes, have the file zero it (handle_alloc_space)."""
     if not s.data_file.driver.capabilities.write_zeroes:
         return
     for meta in metas:
@@ -92,7 +92,7 @@ async def _zero_new_space(s: Qcow2State, metas: list[L2Meta]) -> None:
 
 
 def _merge_cow(offset: int, data: memoryview, metas: list[L2Meta]) -> bool:
-    """Whether the data goes out in one write with the copied regions around it."""
+    """Whether the data is written together with the copied regions around it (merge_cow)."""
     for meta in metas:
         if not meta.has_cow or meta.skip_cow:
             continue
@@ -128,11 +128,11 @@ async def _alloc_compressed(s: Qcow2State, offset: int, size: int) -> int:
 
 
 async def write_compressed(s: Qcow2State, offset: int, data: bytes | memoryview) -> None:
-    """Write whole clusters compressed; those that do not get smaller are written as they are.
+    """Write whole clusters compressed; incompressible ones are written as they are.
 
     :param offset: virtual offset, multiple of the cluster size
-    :param data: whole clusters, save at the end of the disk
-    :raises BlockIOError: ENOTSUP with a data file, EINVAL when not aligned, EIO where
+    :param data: whole clusters, except at the end of the disk
+    :raises BlockIOError: ENOTSUP with a data file, EINVAL if not aligned, EIO if
         something is allocated already
     """
     if s.has_data_file:

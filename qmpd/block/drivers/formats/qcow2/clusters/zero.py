@@ -1,4 +1,4 @@
-"""Discarding and zeroing clusters by their L2 entries."""
+"""Discarding and zeroing clusters by changing their L2 entries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def split(offset: int, length: int, alignment: int) -> Iterator[tuple[int, int]]:
-    """A request as the generic layer cuts it: a partial head, the aligned middle, a partial tail.
+    """Split a request like bdrv_co_pdiscard: partial head, aligned middle, partial tail.
 
     :returns: offset and length of each piece
     """
@@ -48,7 +48,7 @@ def split(offset: int, length: int, alignment: int) -> Iterator[tuple[int, int]]
 
 
 async def discard(s: Qcow2State, offset: int, length: int) -> None:
-    """Discard any range: its whole clusters, the rest stays."""
+    """Discard the whole clusters of any range."""
     for start, count in split(offset, length, s.geometry.cluster_size):
         try:
             await pdiscard(s, start, count)
@@ -58,7 +58,7 @@ async def discard(s: Qcow2State, offset: int, length: int) -> None:
 
 
 async def write_zeroes(s: Qcow2State, offset: int, length: int, *, may_unmap: bool) -> None:
-    """Write zeroes to any range, as data where metadata cannot say it."""
+    """Write zeroes to any range, as data where metadata cannot express it."""
     for start, count in split(offset, length, s.geometry.subcluster_size):
         try:
             await pwrite_zeroes(s, start, count, may_unmap=may_unmap)
@@ -87,10 +87,10 @@ async def pdiscard(s: Qcow2State, offset: int, length: int) -> None:
 async def cluster_discard(
     s: Qcow2State, offset: int, length: int, kind: Discard, *, full: bool
 ) -> None:
-    """Take clusters out of the L2 tables and drop their references.
+    """Remove clusters from the L2 tables and drop their references (qcow2_cluster_discard).
 
     :param offset: virtual, start of a cluster
-    :param full: let the backing file show through, where otherwise zeroes are read
+    :param full: let the backing file show through instead of zeroes
     """
     count = s.geometry.clusters(length)
     succeeded = False
@@ -157,7 +157,7 @@ def _set(table: Table, at: int, new: tuple[int, int], *, extended: bool) -> None
 
 
 async def _drop(s: Qcow2State, entry: int, cluster: Cluster, kind: Discard, *, keep: bool) -> None:
-    """Drop the reference of a replaced entry, or pass only the discard on if it is kept."""
+    """Drop the reference of a replaced entry, or only pass on the discard if it is kept."""
     if not keep:
         await free_any_cluster(s, entry, kind)
     elif s.options.discard_passthrough[kind] and cluster in (Cluster.NORMAL, Cluster.ZERO_ALLOC):
@@ -165,7 +165,7 @@ async def _drop(s: Qcow2State, entry: int, cluster: Cluster, kind: Discard, *, k
 
 
 async def _zero_in_slice(s: Qcow2State, offset: int, count: int, *, may_unmap: bool) -> int:
-    """Let up to `count` clusters of one L2 slice read as zeroes; returns how many it covered."""
+    """Zero up to `count` clusters of one L2 slice; returns how many it covered."""
     extended = s.geometry.extended_l2
     table, index = await get_cluster_table(s, offset)
     try:
@@ -193,7 +193,7 @@ async def _zero_in_slice(s: Qcow2State, offset: int, count: int, *, may_unmap: b
 
 
 async def _zero_subclusters(s: Qcow2State, offset: int, count: int) -> None:
-    """Let `count` subclusters of one cluster read as zeroes.
+    """Zero `count` subclusters of one cluster.
 
     :raises BlockIOError: ENOTSUP, the cluster is compressed
     """
@@ -212,9 +212,9 @@ async def _zero_subclusters(s: Qcow2State, offset: int, count: int) -> None:
 
 
 async def zeroize(s: Qcow2State, offset: int, length: int, *, may_unmap: bool) -> None:
-    """Let whole subclusters read as zeroes; call with the lock held.
+    """Zero whole subclusters; call with the lock held (qcow2_subcluster_zeroize).
 
-    :param offset: virtual, start of a subcluster; the end too, save at the disk's end
+    :param offset: virtual, start of a subcluster; so is the end, except at the end of the disk
     :param may_unmap: their clusters may be freed
     :raises BlockIOError: ENOTSUP in a v2 image with a backing file
     """
@@ -251,9 +251,9 @@ async def zeroize(s: Qcow2State, offset: int, length: int, *, may_unmap: bool) -
 
 
 async def pwrite_zeroes(s: Qcow2State, offset: int, length: int, *, may_unmap: bool) -> None:
-    """Write zeroes by metadata: whole subclusters, or a part of one whose rest is zero too.
+    """Write zeroes by metadata: whole subclusters, or part of one if the rest is zero, too.
 
-    :raises BlockIOError: ENOTSUP where data must be written instead
+    :raises BlockIOError: ENOTSUP if data must be written instead
     """
     size = s.geometry.subcluster_size
     head = offset % size

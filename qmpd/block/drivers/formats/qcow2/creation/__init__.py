@@ -1,1 +1,1 @@
-"""Making an image."""
+"""Creating an image."""

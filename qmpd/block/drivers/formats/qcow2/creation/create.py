@@ -1,4 +1,4 @@
-"""Creating an image: a minimal one is written, opened and then made what was asked for."""
+"""Creating an image: a minimal image is written, opened and completed."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ async def write_first_clusters(file: Node, options: CreateOptions) -> None:
 
 
 async def complete_image(s: Qcow2State, options: CreateOptions, data_file: str | None) -> None:
-    """Make the empty image that `write_first_clusters` left consistent, and as large as asked.
+    """Complete the image that `write_first_clusters` began (second half of qcow2_co_create).
 
-    :param s: the image, open on that file
+    :param s: the open image
     :param data_file: name of the external data file, for the header
-    :raises QmpError: QEMU's texts
+    :raises QmpError: with QEMU's text
     """
     try:
         offset = await alloc_clusters(s, 3 * options.cluster_size)
@@ -66,8 +66,8 @@ async def complete_image(s: Qcow2State, options: CreateOptions, data_file: str |
 async def change_backing_file(s: Qcow2State, name: str | None, backing_format: str | None) -> None:
     """Write another backing file name and format into the header.
 
-    :raises BlockIOError: EINVAL for a name that is too long or an image that can have none,
-        ENOSPC when the header has no room for it
+    :raises BlockIOError: EINVAL if the name is too long or the image cannot have a backing file,
+        ENOSPC if it does not fit into the header
     """
     if name is not None and (s.data_file_raw or len(name.encode()) > MAX_BACKING_NAME):
         raise BlockIOError(errno.EINVAL)

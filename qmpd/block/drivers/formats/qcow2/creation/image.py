@@ -76,7 +76,7 @@ async def _format(
 
 
 async def _hold(graph: Graph, reference: str | Mapping[str, Any]) -> BlockBackend:
-    """The node that a BlockdevRef names or defines, held until the backend is closed."""
+    """A backend that holds the node that a BlockdevRef names or defines."""
     if isinstance(reference, str):
         return await BlockBackend.on(graph.lookup_device_or_node(reference, reference))
     return await BlockBackend.on(await open_node(graph, reference))

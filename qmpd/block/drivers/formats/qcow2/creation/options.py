@@ -1,4 +1,4 @@
-"""The options of creating a qcow2 image, checked in QEMU's order with its texts."""
+"""The options for creating an image, checked in the order of qcow2_co_create."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NEEDS_V3 = "compatibility level 1.1 and above (use version=v3 or greater)"
 
 @dataclass(frozen=True, slots=True)
 class CreateOptions:
-    """What BlockdevCreateOptionsQcow2 comes to, defaults filled in.
+    """The options of BlockdevCreateOptionsQcow2 with defaults filled in.
 
     :param size: virtual size in bytes
     :param compression_type: number as in the header
@@ -50,7 +50,7 @@ class CreateOptions:
     compression_type: int = 0
 
     def header(self) -> Header:
-        """The header of the image while it is empty: a refcount table and no L1 table."""
+        """The header of the empty image, with a refcount table and no L1 table."""
         header = Header(
             version=self.version,
             cluster_bits=self.cluster_size.bit_length() - 1,
@@ -69,19 +69,19 @@ class CreateOptions:
         return header
 
     def first_clusters(self) -> list[bytes]:
-        """The two writes an image begins with: header; refcount table with an empty block."""
+        """The first two writes: the header; the refcount table with an empty block."""
         size = self.cluster_size
         table = (2 * size).to_bytes(8, "big").ljust(2 * size, b"\0")
         return [encode_fields(self.header()).ljust(size, b"\0"), table]
 
 
 def refuse(text: str) -> BlockIOError:
-    """The error of an option that cannot be."""
+    """The error for an invalid option."""
     return BlockIOError(errno.EINVAL, text)
 
 
 def check_cluster_size(cluster_size: int, *, extended_l2: bool) -> None:
-    """Refuse a cluster size that the format does not have."""
+    """Check the cluster size (validate_cluster_size)."""
     low, high = 1 << MIN_CLUSTER_BITS, 1 << MAX_CLUSTER_BITS
     if not low <= cluster_size <= high or cluster_size & (cluster_size - 1):
         raise refuse(f"Cluster size must be a power of two between {low} and {high >> 10}k")
@@ -95,7 +95,7 @@ def check_cluster_size(cluster_size: int, *, extended_l2: bool) -> None:
 def check_create_options(options: Mapping[str, Any]) -> CreateOptions:
     """Check BlockdevCreateOptionsQcow2 (JSON values) and fill in the defaults.
 
-    :raises BlockIOError: an option that cannot be, QEMU's text
+    :raises BlockIOError: an option is invalid; with QEMU's text
     :raises NotServed: encryption
     """
     size = options["size"]

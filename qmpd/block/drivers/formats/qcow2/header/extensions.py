@@ -1,4 +1,4 @@
-"""Header extensions: reading them with QEMU's checks, and encoding each."""
+"""Header extensions: decoding with the checks of qcow2_read_extensions, and encoding."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def walk_extensions(cluster: bytes, start: int, end: int) -> Iterator[Extension]
 
 
 def read_feature_table(cluster: bytes, start: int, end: int) -> list[tuple[int, int, bytes]]:
-    """The image's feature names (type, bit, name); what cannot be read is left out."""
+    """The feature names of the image (type, bit, name), as far as they can be read."""
     names: list[tuple[int, int, bytes]] = []
     try:
         for extension in walk_extensions(cluster, start, end):
@@ -85,8 +85,8 @@ def decode_feature_table(data: bytes) -> list[tuple[int, int, bytes]]:
 def read_extensions(header: Header, cluster: bytes) -> bool:
     """Fill `header` from its extensions.
 
-    :returns: whether the header must be rewritten, to drop bitmaps that are void
-    :raises BlockIOError: an extension that QEMU refuses, with its text
+    :returns: whether the header must be rewritten, to drop bitmaps that are not valid
+    :raises BlockIOError: an invalid extension, with QEMU's text
     """
     rewrite = False
     for extension in walk_extensions(cluster, header.header_length, header.extensions_end):

@@ -1,4 +1,4 @@
-"""What a header says, as data: its fields and its extensions."""
+"""The contents of a header as data: its fields and extensions (docs/interop/qcow2.rst)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FULL_LENGTH = 112
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """An extension as it stands in the file."""
+    """An extension as it is in the file."""
 
     magic: int
     data: bytes
@@ -32,7 +32,7 @@ class BitmapsExtension:
 
 @dataclass(slots=True)
 class Header:
-    """The header's fields, as numbers, and what the extensions say.
+    """The fields of a header, as numbers, and the contents of its extensions.
 
     `size` is the virtual size in bytes; offsets are file offsets in bytes.
     """
@@ -64,7 +64,7 @@ class Header:
 
     @property
     def extensions_end(self) -> int:
-        """Offset where the extensions must have ended."""
+        """Offset at which the extensions must end."""
         return self.backing_file_offset or 1 << self.cluster_bits
 
     def geometry(self) -> Geometry:

@@ -1,4 +1,4 @@
-"""The image header: decoding with QEMU's checks, and encoding of the first cluster.
+"""The image header: decoding with the checks of qcow2_do_open, and encoding.
 
 Pure: works on the bytes of the first cluster.  Texts are QEMU's.
 """
@@ -51,7 +51,7 @@ def decode_header(raw: bytes) -> Header:
     """Read the fixed part of a header, refusing what QEMU refuses first.
 
     :param raw: the first `FULL_LENGTH` bytes of the file
-    :raises BlockIOError: not qcow2, or a version, size or length that cannot be
+    :raises BlockIOError: not qcow2, or an invalid version, size or length
     """
     fields = V2.unpack_from(raw)
     if fields[0] != MAGIC:
@@ -85,7 +85,7 @@ def decode_header(raw: bytes) -> Header:
 
 
 def check_compression_type(header: Header) -> None:
-    """Refuse a compression type that is unknown or contradicts its feature bit."""
+    """Check that the compression type is known and matches its feature bit."""
     if header.compression_type >= len(COMPRESSION_TYPES):
         raise invalid(f"qcow2: unknown compression type: {header.compression_type}", errno.ENOTSUP)
     flagged = bool(header.incompatible & INCOMPAT_COMPRESSION)
@@ -96,7 +96,7 @@ def check_compression_type(header: Header) -> None:
 
 
 def unsupported_features(mask: int, table: Sequence[tuple[int, int, bytes]]) -> BlockIOError:
-    """The error for incompatible features `mask` that are not known here.
+    """The error for unknown incompatible features `mask`.
 
     :param table: the image's feature name table: (type, bit, name)
     """
@@ -111,7 +111,7 @@ def unsupported_features(mask: int, table: Sequence[tuple[int, int, bytes]]) -> 
 
 
 def check_widths(header: Header) -> Geometry:
-    """The geometry, after the checks of subcluster size and refcount width."""
+    """Check subcluster size and refcount width; returns the geometry."""
     extended = bool(header.incompatible & INCOMPAT_EXTL2)
     subcluster_size = (1 << header.cluster_bits) // (32 if extended else 1)
     if subcluster_size < 1 << MIN_CLUSTER_BITS:
@@ -124,7 +124,7 @@ def check_widths(header: Header) -> Geometry:
 def validate_table(
     geometry: Geometry, offset: int, entries: int, entry_size: int, max_size: int, name: str
 ) -> None:
-    """Refuse a table that is too large or lies where no table can.
+    """Check the size and offset of a table (qcow2_validate_table).
 
     :param max_size: bytes
     :param name: of the table, for the message
@@ -136,7 +136,7 @@ def validate_table(
 
 
 def check_tables(header: Header, geometry: Geometry) -> int:
-    """Check where the header says the tables are; returns the L1 entries the disk needs."""
+    """Check sizes and offsets of all tables; returns the number of L1 entries for the disk."""
     if header.refcount_table_clusters == 0:
         raise invalid("Image does not contain a reference count table")
     validate_table(
@@ -172,7 +172,7 @@ def check_tables(header: Header, geometry: Geometry) -> int:
 
 
 def l1_entries(geometry: Geometry, size: int) -> int:
-    """L1 entries for a header's `size`, computed as QEMU does: in 64 bits, with overflow."""
+    """L1 entries for a header's `size`, in 64 bits with overflow (size_to_l1)."""
     return ((size + (1 << geometry.l1_shift) - 1) & UINT64_MAX) >> geometry.l1_shift
 
 

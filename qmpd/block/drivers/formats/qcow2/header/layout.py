@@ -1,4 +1,4 @@
-"""The numbers of the qcow2 format: limits, bits and the arithmetic of one image's geometry.
+"""Constants of the qcow2 format, and the arithmetic of the geometry of an image.
 
 Nothing here does I/O.  Offsets and sizes are in bytes unless a name says
 otherwise; table indexes count entries.
@@ -59,7 +59,7 @@ COMPRESSION_TYPES = ("zlib", "zstd")
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The shape of one image: everything that follows from cluster size, refcount and L2 width.
+    """Everything that follows from the cluster size and the widths of refcounts and L2 entries.
 
     :param cluster_bits: log2 of the cluster size, 9..21
     :param refcount_order: log2 of the refcount width in bits, 0..6
@@ -113,7 +113,7 @@ class Geometry:
         return (1 << self.csize_shift) - 1
 
     def clusters(self, size: int) -> int:
-        """How many clusters `size` bytes need."""
+        """Number of clusters for `size` bytes."""
         return (size + self.cluster_size - 1) >> self.cluster_bits
 
     def start_of_cluster(self, offset: int) -> int:
@@ -149,7 +149,7 @@ def refcount_metadata_size(
     """Size of the refcount table and blocks that count `clusters` clusters and themselves.
 
     :param clusters: clusters to count, without the refcount structures
-    :param generous: plan a table half again as large
+    :param generous: make the table half as large again
     :returns: bytes of table and blocks together; number of blocks
     """
     blocks_per_table_cluster = cluster_size // ENTRY_SIZE
