@@ -105,7 +105,7 @@ async def open_image(
         options["discard"] = "unmap" if like.unmap else "ignore"
     node = await open_node(graph, options | dict(more or {}), probed=probed)
     warn_of_guess(node)
-    node.options.pop("backing", None)
+    node.options = node.options.without("backing")
     node.hold()
     return node
 

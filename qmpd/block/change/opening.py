@@ -14,6 +14,7 @@ from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.model.driver_table import find_driver
 from qmpd.block.model.flags import NodeFlags
 from qmpd.block.model.node import Node
+from qmpd.block.model.node_options import NodeOptions
 from qmpd.block.permission_bits import COW, DATA
 from qmpd.errors import GenericError
 
@@ -30,27 +31,6 @@ _CONTAINERS: Final = (
 
 
 _EMPTY_BACKING: Final = 'warning: Use of "backing": "" is deprecated; use "backing": null instead'
-
-
-def child_options(
-    options: Mapping[str, Any], parent: Node | NodeFlags, *, backing: bool = False
-) -> dict[str, Any]:
-    """The options of a child defined inside `parent`, with what it takes from there.
-
-    :param backing: it is a backing file: read-only unless it says otherwise
-    """
-    child = dict(options)
-    child.setdefault("read-only", backing or parent.read_only)
-    child.setdefault("auto-read-only", not backing and parent.auto_read_only)
-    if parent.force_share:
-        child.setdefault("force-share", True)
-    # Format drivers discard what is worth discarding: the file below need not decide.
-    child.setdefault("discard", "unmap")
-    cache = dict(child.get("cache", {}))
-    cache.setdefault("direct", parent.cache.direct)
-    cache.setdefault("no-flush", parent.cache.no_flush)
-    child["cache"] = cache
-    return child
 
 
 def check_named_backing(options: Mapping[str, Any]) -> None:
@@ -90,7 +70,6 @@ async def open_node(
     options: Mapping[str, Any],
     *,
     active: bool = True,
-    given: Mapping[str, Any] | None = None,
     probed: bool = False,
     whole: bool = True,
     opener: Opener | None = None,
@@ -99,7 +78,6 @@ async def open_node(
 
     :param options: as blockdev-add takes them, already validated
     :param active: whether it is active where the options do not say
-    :param given: what of the options was given, where some come from a parent
     :param probed: whether the driver is but a guess
     :param whole: as bdrv_open does it, which holds the file by a backend of its own meanwhile;
         not so bdrv_new_open_driver_opts
@@ -107,22 +85,22 @@ async def open_node(
     :raises QmpError: QEMU's texts; nothing is left open then
     """
     driver = find_driver(options["driver"])
-    if options.get("backing") == "":
+    own = options if isinstance(options, NodeOptions) else NodeOptions(options, probed=probed)
+    if own.get("backing") == "":
         graph.services.say.report(_EMPTY_BACKING)
-        options = {**options, "backing": None}
-    flags = NodeFlags.of_options(options, active=active)
-    node = Node(graph, driver, options, flags)
-    node.probed = probed
+        own = own.changed({"backing": None})
+    flags = NodeFlags.of_options(own, active=active)
+    node = Node(graph, driver, own, flags)
     file: Node | None = None
     try:
-        if driver.shape.file_child and "file" in options:
+        if driver.shape.file_child and "file" in own:
             # What the options say of it is not known yet when QEMU opens the file.
             node.flags = replace(flags, active=active)
-            file = await open_reference(graph, options["file"], node)
+            file = await open_reference(graph, own["file"], node)
             node.flags = flags
             if whole:
                 await _file_backend_changes(graph)
-        await _open_driver(node, file, options, opener or driver.open)
+        await _open_driver(node, file, own, opener or driver.open)
     except BaseException:
         if file is not None:
             if whole:
@@ -133,8 +111,8 @@ async def open_node(
     try:
         if file is not None and whole:
             await _file_backend_changes(graph)
-        await node.driver.open_backing(options)
-        _check_all_used(driver, options if given is None else given)
+        await node.driver.open_backing(own)
+        _check_all_used(driver, own.given)
     except BaseException:
         await node.driver.close()
         await close_unopened(node)
@@ -193,10 +171,9 @@ async def open_reference(
     """
     if isinstance(reference, str):
         return graph.lookup_device_or_node(reference, reference)
-    options = child_options(reference, parent, backing=backing)
-    child = await open_node(graph, options, active=parent.active, given=reference, probed=probed)
+    options = NodeOptions.inside(reference, parent, backing=backing, probed=probed)
+    child = await open_node(graph, options, active=parent.active)
     child.inherits_from = parent
-    child.explicit = reference
     return child
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.qdict import QDict
 from qmpd.block.change.drain import drained
-from qmpd.block.change.opening import check_detect_zeroes, child_options
+from qmpd.block.change.opening import check_detect_zeroes
 from qmpd.block.change.replace import GraphChange
 from qmpd.block.model.filename import flat_options
 from qmpd.block.model.flags import NodeFlags, ReopenState
+from qmpd.block.model.node_options import NodeOptions
 from qmpd.block.permission_bits import COW, DATA, FILTERED, PRIMARY, Role
 from qmpd.errors import GenericError
 
@@ -37,9 +38,9 @@ COMMON: Final = frozenset(
 class _Step(ReopenState):
     """One node in the queue."""
 
+    options: NodeOptions
     node: Node
     backing_missing: bool
-    explicit: Mapping[str, Any]
 
 
 def _set_flags(node: Node, flags: NodeFlags) -> None:
@@ -60,7 +61,7 @@ async def blockdev_reopen(graph: Graph, given: Sequence[Mapping[str, Any]]) -> N
         node = graph.find_node(name)
         if node is None:
             raise GenericError(f"Failed to find node with node-name='{name}'")
-        _enqueue(queue, node, dict(options))
+        _enqueue(queue, node, NodeOptions(options))
     await drained(graph, None, reopen_nodes(graph, queue))
 
 
@@ -73,22 +74,19 @@ async def set_read_only(node: Node, read_only: bool) -> None:
         return
     graph = node.graph
     queue: list[_Step] = []
-    _enqueue(queue, node, {"read-only": read_only}, keep_old=True)
+    options = node.options.without("backing", *node.children).changed({"read-only": read_only})
+    _enqueue(queue, node, options, keep_old=True)
     await drained(graph, None, reopen_nodes(graph, queue, keep_old=True))
 
 
 def _enqueue(
     queue: list[_Step],
     node: Node,
-    options: dict[str, Any],
+    options: NodeOptions,
     *,
     keep_old: bool = False,
 ) -> None:
     """Put `node` into the queue, with those that were defined inside it."""
-    if keep_old:
-        children = {"backing", *node.children}
-        old = {name: value for name, value in node.options.items() if name not in children}
-        options = old | options
     state = _Step(
         node=node,
         options=options,
@@ -102,7 +100,6 @@ def _enqueue(
         backing_missing=(node.backing is not None or bool(node.driver.auto_backing_file))
         and "backing" not in options
         and not keep_old,
-        explicit=node.explicit if keep_old else options,
     )
     present = next((i for i, other in enumerate(queue) if other.node is node), None)
     if present is None:
@@ -125,26 +122,10 @@ def _enqueue(
                 keep_child = True
         backing = bool(edge.role & COW)
         if keep_child:
-            child_given = _kept_options(child, options, backing=backing)
+            child_options = child.options.under(options, backing=backing)
         else:
-            child_given = child_options(inline, state.flags, backing=backing)
-        _enqueue(queue, child, child_given, keep_old=keep_child)
-        if not keep_child:
-            next(s for s in queue if s.node is child).explicit = inline
-
-
-def _kept_options(child: Node, parent: Mapping[str, Any], *, backing: bool) -> dict[str, Any]:
-    """The old options of a child, but for what it takes from its parent's new ones."""
-    taken = {"read-only": True, "auto-read-only": False} if backing else {}
-    for name in ("read-only", "auto-read-only", "force-share"):
-        if name in parent and not (backing and name in taken):
-            taken[name] = parent[name]
-    explicit = child.explicit
-    kept = {**child.options, **{n: v for n, v in taken.items() if n not in explicit}}
-    kept["cache"] = (
-        kept.get("cache", {}) | dict(parent.get("cache", {})) | dict(explicit.get("cache", {}))
-    )
-    return kept
+            child_options = NodeOptions.inside(inline, state.flags, backing=backing)
+        _enqueue(queue, child, child_options, keep_old=keep_child)
 
 
 async def reopen_nodes(graph: Graph, queue: Sequence[_Step], *, keep_old: bool = False) -> None:
@@ -174,11 +155,8 @@ async def reopen_nodes(graph: Graph, queue: Sequence[_Step], *, keep_old: bool =
         for state in queue:
             state.node.reopening = False
     for state in reversed(queue):
-        state.node.options = state.options
-        state.node.explicit = state.explicit
-        if not keep_old:
-            state.node.reopened = True
-            state.node.texts = {}
+        before = state.node.options
+        state.node.options = state.options if keep_old else state.options.after_reopen(before)
         await state.node.driver.reopen_commit(state)
     for state in reversed(queue):
         state.node.refresh_length()

@@ -42,7 +42,7 @@ async def add_temporary_overlay(graph: Graph, node: Node, *, read_only: bool) ->
         overlay = await open_node(graph, options)
         if read_only:
             await set_read_only(overlay, True)
-    overlay.options.pop("backing", None)
+    overlay.options = overlay.options.without("backing")
     async with write_lock(graph):
         change = append(overlay, node)
     await change.commit()

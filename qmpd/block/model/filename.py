@@ -70,7 +70,7 @@ def full_options(node: Node, names: Names | None = None) -> dict[str, Any]:
     options: dict[str, Any] = {"driver": driver.format_name}
     for name in driver.shape.strong_options:
         if name in node.options:
-            flat = flat_options(name, node.texts.get(name, node.options[name]))
+            flat = flat_options(name, node.options.shown(name))
             options |= {key: flat[key] for key in _kept_order(node, flat)}
     overridden = backing_overridden(node, names)
     if driver.shape.lists_children:
@@ -103,7 +103,7 @@ def _kept_order(node: Node, names: Collection[str]) -> list[str]:
     order = member_order("".join(path) + name for name in names)
     for prefix in path:
         order = member_order(name.removeprefix(prefix) for name in member_order(order))
-    return member_order(order) if node.reopened else order
+    return member_order(order) if node.options.reopened else order
 
 
 def backing_overridden(node: Node, names: Names | None = None) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qmpd.base.newest_first import NewestFirst
 from qmpd.block.model.blockers import Blocker, Blockers, Op
@@ -25,6 +24,7 @@ from qmpd.block.permission_bits import (
 if TYPE_CHECKING:
     from qmpd.block.model.flags import NodeFlags
     from qmpd.block.model.interface import DriverInterface
+    from qmpd.block.model.node_options import NodeOptions
     from qmpd.block.model.table import NodeTable
 
 
@@ -71,7 +71,7 @@ class Node(NodeIO):
     """One node, made by `qmpd.block.change.opening`; reading and writing are in `NodeIO`.
 
     :param driver_class: what serves it
-    :param options: all its options, as blockdev-add takes them
+    :param options: all its options
     :param flags: what the common ones among them say
     """
 
@@ -79,20 +79,14 @@ class Node(NodeIO):
         self,
         graph: NodeTable[Node],
         driver_class: type[DriverInterface[Node]],
-        options: Mapping[str, Any],
+        options: NodeOptions,
         flags: NodeFlags,
     ) -> None:
         super().__init__(graph.services, flags)
         self.graph = graph
         self.driver: DriverInterface[Node] = None  # type: ignore[assignment]  # set while opened
         self.node_name = ""
-        self.options = dict(options)
-        self.explicit: Mapping[str, Any] = self.options
-        """The options that it was given itself, not those it has from a parent."""
-        self.reopened = False
-        """Whether its options are of blockdev-reopen: QEMU keeps these in another order."""
-        self.texts: dict[str, str] = {}
-        """Options as a command line had them, where they are shown like that."""
+        self.options = options
         self.driver_class = driver_class
         self.children: dict[str, Edge] = {}
         self.parents: NewestFirst[Edge] = NewestFirst()
@@ -100,8 +94,6 @@ class Node(NodeIO):
         self.reopening = False
         """Whether it was writable, and is being given other options."""
         self.monitor_owned = False
-        self.probed = False
-        """Whether its format was not named, but found out."""
         self.implicit = False
         """A filter that a job has put there under an automatic name: most queries hide it."""
         self.inherits_from: Node | None = None
@@ -163,6 +155,11 @@ class Node(NodeIO):
     def device_or_node_name(self) -> str:
         """Name of its backend, else its own: how most messages call it."""
         return self.device_name or self.node_name
+
+    @property
+    def probed(self) -> bool:
+        """Whether its format was not named, but found out."""
+        return self.options.probed
 
     @property
     def force_share(self) -> bool:

@@ -251,7 +251,8 @@ def _reworded(error: GenericError, tree: Tree) -> GenericError:
 def _keep_texts(node: Node, tree: Tree) -> None:
     """Keep the options as they were written, which query replies show."""
     strong = node.driver.shape.strong_options
-    node.texts = {name: tree[name] for name in strong if isinstance(tree.get(name), str)}
+    texts = {name: tree[name] for name in strong if isinstance(tree.get(name), str)}
+    node.options = node.options.with_texts(texts)
     for name, edge in node.children.items():
         below = tree.get(name)
         if isinstance(below, dict):

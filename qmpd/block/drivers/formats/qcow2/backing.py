@@ -139,7 +139,7 @@ async def _open_image(
         options["backing"] = LATER
     await _open(s, options, probed=probed)
     if driver == "qcow2" and s.backing is not None:
-        del s.backing.options["backing"]
+        s.backing.options = s.backing.options.without("backing")
 
 
 async def _open_probed(
