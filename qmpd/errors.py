@@ -11,11 +11,14 @@ import os
 from collections.abc import Mapping
 from errno import ENOTSUP
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 
 class QmpError(Exception):
     """A command failed; `error_class` and `desc` are what the client is told.
+
+    Class, text and hint are one value that does not change: whoever has more to say raises the
+    error that `prefixed` or `hinted` returns.
 
     :param desc: the description, without a newline
     :param hint: further lines for people, without the last newline: QMP does not show them, the
@@ -29,9 +32,26 @@ class QmpError(Exception):
         self.desc = desc
         self.hint = hint
 
-    def prefixed(self, prefix: str) -> QmpError:
-        """The same error with `prefix` before its text (QEMU's error_prepend)."""
-        return type(self)(prefix + self.desc)
+    def prefixed(self, prefix: str) -> Self:
+        """The same error with `prefix` before its text (``error_prepend``)."""
+        return self._with(prefix + self.desc, self.hint)
+
+    def hinted(self, hint: str) -> Self:
+        """The same error with another line for people behind those it has."""
+        return self._with(self.desc, hint if self.hint is None else f"{self.hint}\n{hint}")
+
+    def _with(self, desc: str, hint: str | None) -> Self:
+        """The same error, its errno and whatever else it knows included, in other words."""
+        error = type(self).__new__(type(self), desc)
+        error.__dict__.update(self.__dict__)
+        error.args = (desc,)
+        error.desc, error.hint = desc, hint
+        return error
+
+    @property
+    def report(self) -> str:
+        """What people are shown (``error_report_err``): text and hint, every line ended."""
+        return f"{self.desc}\n" if self.hint is None else f"{self.desc}\n{self.hint}\n"
 
 
 class GenericError(QmpError):
@@ -125,17 +145,14 @@ class BlockIOError(QmpError):
 
     :param errno: positive errno value (``errno.EIO``, ...)
     :param desc: text; the errno's own where absent
+    :param hint: see `QmpError`
     """
 
-    def __init__(self, errno: int, desc: str | None = None) -> None:
-        super().__init__(os.strerror(errno) if desc is None else desc)
+    def __init__(self, errno: int, desc: str | None = None, hint: str | None = None) -> None:
+        super().__init__(os.strerror(errno) if desc is None else desc, hint)
         self.errno = errno
 
     @property
     def is_unsupported(self) -> bool:
         """Whether the driver cannot do such a thing."""
         return self.errno == ENOTSUP
-
-    def prefixed(self, prefix: str) -> BlockIOError:
-        """The same error and errno with `prefix` before the text."""
-        return BlockIOError(self.errno, prefix + self.desc)

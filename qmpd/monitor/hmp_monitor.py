@@ -128,7 +128,7 @@ class HmpMonitor(Monitor):
 
     def failed(self, error: QmpError) -> None:
         """Show the error, and the prompt."""
-        self.completed(f"Error: {error.desc}\n")
+        self.completed(f"Error: {error.report}")
 
     def deliver(self, event: EventRecord) -> None:
         """People are not told of events."""

@@ -48,9 +48,10 @@ class UnixAddress:
         :raises GenericError: the path is too long for a socket address
         """
         if len(os.fsencode(self.path)) > _UNIX_PATH_MAX:
-            error = GenericError(f"UNIX socket path '{self.path}' is too long")
-            error.hint = f"Path must be less than {_UNIX_PATH_MAX + 1} bytes"
-            raise error
+            raise GenericError(
+                f"UNIX socket path '{self.path}' is too long",
+                f"Path must be less than {_UNIX_PATH_MAX + 1} bytes",
+            )
         if not self.abstract:
             return self.path
         name = b"\0" + os.fsencode(self.path)

@@ -112,10 +112,9 @@ class BlockCopyState:
             try:
                 merge_one(self.copy_bitmap, bitmap)
             except GenericError as error:
-                error.desc = (
-                    f"Failed to merge bitmap '{bitmap.name}' to internal copy-bitmap: {error.desc}"
-                )
-                raise
+                raise error.prefixed(
+                    f"Failed to merge bitmap '{bitmap.name}' to internal copy-bitmap: "
+                ) from error
         self.skip_unallocated = False
         self.compress = compress
         self.discard_source = discard_source

@@ -75,9 +75,7 @@ async def _using(node: Node, perm: Perm) -> AsyncIterator[BlockBackend]:
         try:
             backend = await BlockBackend.on(node, perm=perm, shared=ALL)
         except QmpError as error:
-            refused = BlockIOError(errno.EPERM)
-            refused.hint = error.desc
-            raise refused from None
+            raise BlockIOError(errno.EPERM, hint=error.report.removesuffix("\n")) from None
         try:
             yield backend
         finally:

@@ -32,7 +32,7 @@ async def run(machine: Machine, command_line: str, ask: Ask) -> str:
     except UsageError as error:
         text = error.text
     except QmpError as error:
-        text = f"Error: {error.desc}\n" + (f"{error.hint}\n" if error.hint else "")
+        text = f"Error: {error.report}"
     return text.replace("\n", "\r\n")
 
 

@@ -37,7 +37,7 @@ async def device_add(machine: Machine, arguments: Arguments) -> str:
     try:
         opts = parse_opts(groups.DEVICE, arguments["device"], warn)
     except GenericError as error:
-        machine.host.report(f"{error.desc}\n" + (f"{error.hint}\n" if error.hint else ""))
+        machine.host.report(error.report)
         raise UsageError('Try "help device_add" for more information\n') from None
     if opts.wants_help:
         raise NotServed("qmpd does not show the help of devices in the human monitor")
@@ -64,7 +64,7 @@ async def drive_add(machine: Machine, arguments: Arguments) -> str:
     except NotServed:
         raise
     except QmpError as error:
-        shown.append(f"{error.desc}\n" + (f"{error.hint}\n" if error.hint else ""))
+        shown.append(error.report)
     return "".join(shown)
 
 

@@ -95,8 +95,7 @@ class CopyBeforeWrite(Filter):
                 progress=progress,
             )
         except QmpError as error:
-            error.desc = f"Cannot create block-copy-state: {error.desc}"
-            raise
+            raise error.prefixed("Cannot create block-copy-state: ") from error
         size = driver.copy.cluster_size
         driver.done = DirtyBitmap(file.length, size, enabled=False)
         driver.access = DirtyBitmap(file.length, size, enabled=False)

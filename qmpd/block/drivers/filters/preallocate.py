@@ -174,10 +174,9 @@ class Preallocate(Filter):
             await self.filtered.truncate(end, exact=True)
         except BlockIOError as error:
             self.file_end = None
-            error.desc = (
-                f"preallocate-filter: failed to drop write-zero preallocation: {error.desc}"
-            )
-            raise
+            raise error.prefixed(
+                "preallocate-filter: failed to drop write-zero preallocation: "
+            ) from error
         self.file_end = end
 
 

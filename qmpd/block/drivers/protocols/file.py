@@ -35,6 +35,9 @@ _MAX_EXTENT_SIZE: Final = (1 << 32) - 1
 _PREALLOCATION: Final = ("off", "falloc", "full")
 
 
+_LOCKED: Final = "Is another process using the image [{}]?"
+
+
 class File(BlockDriver):
     """A regular file of the storage, on the host or in memory.
 
@@ -116,9 +119,8 @@ class File(BlockDriver):
             self._locks.check(perm, unshared)
             self._storage.hold(self.filename, perm, unshared)
         except BlockIOError as error:
-            error.hint = f"Is another process using the image [{self.filename}]?"
             self.abort_permissions()
-            raise
+            raise error.hinted(_LOCKED.format(self.filename)) from None
 
     def commit_permissions(self) -> None:
         """Release the locks that are no longer needed."""
@@ -261,15 +263,23 @@ class File(BlockDriver):
         image = graph.services.storage.create(options["filename"])
         try:
             if AVAILABLE:
-                locks = image.new_locks()
-                locks.lock(WRITE | RESIZE, RESIZE)
-                locks.check(WRITE | RESIZE, RESIZE)
+                _lock_for_creation(image, options["filename"])
             image.truncate(0)
             image.give_hints(nocow=bool(options.get("nocow")), extent_size=hint)
             await graph.services.loop.moment(REQUEST_TIME)
             resize(image, options["size"], options.get("preallocation", "off"))
         finally:
             image.close()
+
+
+def _lock_for_creation(image: Image, filename: str) -> None:
+    """Make sure that nobody uses a file that is about to be emptied."""
+    locks = image.new_locks()
+    try:
+        locks.lock(WRITE | RESIZE, RESIZE)
+        locks.check(WRITE | RESIZE, RESIZE)
+    except BlockIOError as error:
+        raise error.hinted(_LOCKED.format(filename)) from None
 
 
 def resize(image: Image, size: int, prealloc: str) -> None:

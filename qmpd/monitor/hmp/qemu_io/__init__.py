@@ -51,7 +51,7 @@ async def run(machine: Machine, backend: BlockBackend, line: str) -> str:
     except UsageError as error:
         io.out(error.text)
     except QmpError as error:
-        return f"{error.desc}\n" + (f"{error.hint}\n" if error.hint else "")
+        return error.report
     return ""
 
 
