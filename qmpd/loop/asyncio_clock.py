@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import Final
 
+from qmpd.base.override import override
 from qmpd.loop.clock import NANOSECONDS, Callback, Clock, Handle, Task
 
 BATCH: Final = 64
@@ -30,12 +31,12 @@ class LoopClock(Clock):
         """The system's monotonic clock."""
         return time.monotonic_ns()
 
+    @override
     def call_later(self, delay: int, callback: Callback) -> Handle:
-        """See `Clock.call_later`."""
         return self._loop.call_later(delay / NANOSECONDS, callback)
 
+    @override
     def call_soon(self, callback: Callback) -> None:
-        """See `Clock.call_soon`."""
         self._ready.append(callback)
         self._schedule()
 
@@ -58,8 +59,8 @@ class LoopClock(Clock):
         finally:
             self._schedule()
 
+    @override
     async def moment(self, delay: int) -> None:
-        """See `Clock.moment`."""
         end = time.monotonic_ns() + delay
         await self.turns(1)
         while time.monotonic_ns() < end:

@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Protocol
 
+from qmpd.base.override import override
+
 NANOSECONDS = 1_000_000_000
 """Nanoseconds in a second; every time in qmpd is in nanoseconds."""
 
@@ -303,18 +305,21 @@ class VirtualClock(Clock):
         """Virtual nanoseconds since `start`'s zero."""
         return self._now
 
+    @override
     def date(self) -> int:
-        """See `Clock.date`; it stands still as well."""
+        """The date at the start, plus the time that has passed on this clock."""
         return self._epoch + self._now
 
+    @override
     def call_later(self, delay: int, callback: Callback) -> Handle:
-        """See `Clock.call_later`; runs inside a later `advance` or `run`."""
+        """Call `callback` from within a later `advance` or `run`."""
         timer = _Timer(callback)
         heapq.heappush(self._timers, (self._now + max(0, delay), next(self._sequence), timer))
         return timer
 
+    @override
     def call_soon(self, callback: Callback) -> None:
-        """See `Clock.call_soon`; runs inside the next `settle`, `advance` or `run`."""
+        """Call `callback` from within the next `settle`, `advance` or `run`."""
         self._ready.append(callback)
 
     @property

@@ -148,8 +148,8 @@ class Qcow2(BlockDriver):
         self.state.check_usable()
         await write_zeroes(self.state, offset, length, may_unmap=may_unmap)
 
+    @override
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
-        """See `write_compressed`."""
         self.state.check_usable()
         await write_compressed(self.state, offset, data)
 
@@ -184,8 +184,8 @@ class Qcow2(BlockDriver):
             async with s.lock:
                 await s.write_caches()
 
+    @override
     async def block_status(self, offset: int, length: int) -> BlockStatus:
-        """See `image_status`."""
         self.state.check_usable()
         return await image_status(self.state, offset, length)
 
