@@ -155,17 +155,28 @@ def test_a_node_without_a_backend_is_a_disk_too() -> None:
 
 
 def test_the_map_of_a_chain() -> None:
-    images: dict[str, Any] = {
-        "base": {"path": "base.qcow2", "format": "qcow2", "size": "1M"},
-        "top": "top.qcow2,format=qcow2,size=1M,backing=base.qcow2,backing_fmt=qcow2",
-    }
-    with qmpd.Machine(images={"base": images["base"]}) as vm:
+    base: dict[str, Any] = {"path": "base.qcow2", "format": "qcow2", "size": "1M"}
+    with qmpd.Machine(images={"base": base}) as vm:
         vm.disk("base").write(0, b"x" * 65536)
-        assert [entry.length for entry in vm.disk("base").map()] == [65536, MIB - 65536]
-        # the chain of one image that another machine makes of it is in tests of qcow2
-        assert vm.disk("base").map()[0].present
-    with pytest.raises(errors.BlockIOError, match=r"top.qcow2|base.qcow2"):
-        qmpd.Machine(images={"top": images["top"]})
+        file = {"driver": "file", "filename": "top.qcow2"}
+        for options in ({**file, "size": 0}, {"driver": "qcow2", "file": file, "size": MIB}):
+            vm.cmd("blockdev-create", job_id="create", options=options)
+            assert vm.job("create").wait() == "concluded"
+            assert vm.job("create").error is None
+            vm.cmd("job-dismiss", id="create")
+        vm.cmd("blockdev-add", driver="qcow2", node_name="top", file=file, backing="base")
+        vm.disk("top").write(131072, b"y" * 65536)
+        areas = vm.disk("top").map()
+        assert [(a.start, a.length, a.depth, a.present, a.data) for a in areas] == [
+            (0, 65536, 1, True, True),
+            (65536, 65536, 1, False, False),
+            (131072, 65536, 0, True, True),
+            (196608, MIB - 196608, 1, False, False),
+        ]
+        assert all(area.zero != area.data for area in areas)
+        assert areas[1].offset is None
+    with pytest.raises(errors.BlockIOError, match="Could not open 'nope'"):
+        qmpd.Machine(images={"top": "nope,format=qcow2"})
 
 
 def test_images_of_the_host(tmp_path: Path) -> None:
