@@ -7,86 +7,24 @@ bitmaps, whether it succeeded or not.  Nothing here suspends unless the driver d
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from qmpd.base.newest_first import NewestFirst
-from qmpd.base.sizes import SECTOR
 from qmpd.block.model import limits
 from qmpd.block.model.copy_on_read import read_copying
 from qmpd.block.model.data import BlockStatus
-from qmpd.block.model.limits import BlockLimits, RequestTracker
-from qmpd.block.permission_bits import COW, DATA, FILTERED, WRITE, WRITE_UNCHANGED
+from qmpd.block.model.node_state import MAXIMUM_LENGTH, NodeState, check_request
+from qmpd.block.permission_bits import WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError
-from qmpd.loop.clock import Waiter
 
 if TYPE_CHECKING:
-    from qmpd.block.bits.bitmap import DirtyBitmap
-    from qmpd.block.model.data import Above, Below, Data
-    from qmpd.block.model.flags import CacheMode, NodeFlags
-    from qmpd.block.model.services import Services
+    pass
 
-MAXIMUM_LENGTH: Final = (2**63 - 1) & ~((1 << 30) - 1)
-"""Longest node, bytes (QEMU's BDRV_MAX_LENGTH)."""
-
-_INHERITED: Final = DATA | FILTERED | COW
 _BOUNCE: Final = 1 << 20
 _ZEROES: Final = memoryview(bytes(_BOUNCE))
 
 
-class NodeIO:
-    """What a node needs to be read and written; `Node` adds its place in the graph."""
-
-    driver: Data
-    children: Mapping[str, Below]
-    parents: Sequence[Above]
-    node_name: str
-
-    def __init__(self, services: Services, flags: NodeFlags) -> None:
-        self.services = services
-        self.bitmaps: NewestFirst[DirtyBitmap] = NewestFirst()
-        """Its dirty bitmaps, the newest first."""
-        self.flags = flags
-        self.length = 0
-        self.write_threshold = 0
-        self.wr_highest_offset = 0
-        self.in_flight = 0
-        self.quiesce_counter = 0
-        self._write_generation = 0
-        self._flushed_generation = 0
-        self._idle: list[Waiter] = []
-        self.limits: BlockLimits | None = None
-        """What its driver can take in one request; None for anything."""
-        self.tracker = RequestTracker()
-        self.copy_on_read = 0
-        """How many want what is read from below to be kept here."""
-
-    # Its flags
-
-    @property
-    def read_only(self) -> bool:
-        """Whether it may not be written."""
-        return self.flags.read_only
-
-    @property
-    def active(self) -> bool:
-        """Whether it has not been given up to another process (blockdev-set-active)."""
-        return self.flags.active
-
-    @property
-    def unmap(self) -> bool:
-        """Whether discards are passed on (discard=unmap)."""
-        return self.flags.unmap
-
-    @property
-    def detect_zeroes(self) -> str:
-        """What is done about writes of zeroes: off, on or unmap."""
-        return self.flags.detect_zeroes
-
-    @property
-    def cache(self) -> CacheMode:
-        """How host caches are used."""
-        return self.flags.cache
+class NodeIO(NodeState):
+    """What a node does with requests; `Node` adds its place in the graph."""
 
     # Reading
 
@@ -97,7 +35,7 @@ class NodeIO:
         """
         inside = min(length, max(0, self.length - offset))
         if inside != length or offset < 0:
-            _check_request(offset, length)
+            check_request(offset, length)
             if not inside:
                 return bytes(length)
         self.in_flight += 1
@@ -132,7 +70,7 @@ class NodeIO:
 
     async def pread_copying(self, offset: int, length: int, *, prefetch: bool = False) -> bytes:
         """Read, and keep here what comes from below; see `read_copying`."""
-        _check_request(offset, length)
+        check_request(offset, length)
         self.in_flight += 1
         try:
             return await read_copying(self, offset, length, prefetch=prefetch)
@@ -297,7 +235,7 @@ class NodeIO:
         """
         if self.bitmaps and any(bitmap.readonly for bitmap in self.bitmaps):
             raise BlockIOError(errno.EPERM)
-        _check_request(offset, length)
+        check_request(offset, length)
         if not self.unmap or not self.driver.capabilities.discard or not length:
             return
         self._check_write(offset, length)
@@ -370,104 +308,3 @@ class NodeIO:
             self._write_generation += 1
             self.request_ended()
         self._resized()
-
-    def _resized(self) -> None:
-        """Its length is another one: tell what depends on it."""
-        for bitmap in self.bitmaps:
-            bitmap.resize(self.length)
-        for edge in self.parents:
-            if edge.user is not None:
-                edge.user.node_resized()
-
-    def refresh_length(self) -> None:
-        """Ask the driver for the length anew; a node ends at a full sector.
-
-        :raises BlockIOError: it is too long
-        """
-        length = self.driver.get_length()
-        if length > MAXIMUM_LENGTH:
-            raise BlockIOError(errno.EFBIG, "Could not refresh total sector count: File too large")
-        self.length = -(-length // SECTOR) * SECTOR
-
-    # Around requests
-
-    def debug_event(self, name: str) -> None:
-        """A point of interest in a driver above was reached (blkdebug listens to these)."""
-        self.driver.debug_event(name)
-
-    @property
-    def request_alignment(self) -> int:
-        """Bytes to which requests are best aligned."""
-        return 1 if self.limits is None else self.limits.request_alignment
-
-    def refresh_limits(self) -> None:
-        """Ask the driver, and what it stands on, anew what a request may be."""
-        below = [edge.node.limits for edge in self.children.values() if edge.role & _INHERITED]
-        own = self.driver.limits()
-        self.limits = limits.merged(own, [found for found in below if found is not None])
-
-    def _check_write(self, offset: int, length: int) -> None:
-        """Checks before a write, or a discard that is passed on."""
-        _check_request(offset, length)
-        if self.bitmaps and any(bitmap.readonly for bitmap in self.bitmaps):
-            raise BlockIOError(errno.EPERM)
-        flags = self.flags
-        if flags.read_only or not flags.active:
-            raise BlockIOError(errno.EPERM)
-
-    def _begin_area(self, offset: int, length: int, event: str | None = None) -> None:
-        """The driver is about to write an area, or to discard it; `event` is for blkdebug."""
-        end = offset + length
-        if self.write_threshold and end > self.write_threshold:
-            threshold, self.write_threshold = self.write_threshold, 0
-            self.services.emit(
-                "BLOCK_WRITE_THRESHOLD",
-                {
-                    "node-name": self.node_name,
-                    "amount-exceeded": end - threshold,
-                    "write-threshold": threshold,
-                },
-            )
-        if event is not None and self.driver.capabilities.hears_events:
-            self.driver.debug_event(event)
-
-    def _end_area(self, offset: int, length: int, done: bool) -> None:
-        if self.driver.capabilities.hears_events:
-            self.driver.debug_event("pwritev_done")
-        self._write_generation += 1
-        end = offset + length
-        if end > self.length and done:
-            self.length = -(-end // SECTOR) * SECTOR
-            self._resized()
-        if length:
-            if end > self.wr_highest_offset:
-                self.wr_highest_offset = end
-            self._mark(offset, length)
-
-    def _mark(self, offset: int, length: int) -> None:
-        for bitmap in self.bitmaps:
-            bitmap.mark(offset, length)
-
-    def request_ended(self) -> None:
-        """A request that was counted in `in_flight` has ended."""
-        self.in_flight -= 1
-        if self._idle and not self.in_flight:
-            idle, self._idle = self._idle, []
-            for waiter in idle:
-                waiter.wake()
-
-    async def wait_idle(self) -> None:
-        """Wait until no request is under way in this node."""
-        while self.in_flight:
-            waiter = Waiter()
-            self._idle.append(waiter)
-            await waiter
-
-
-def _check_request(offset: int, length: int) -> None:
-    """Refuse what no node can hold; tables of damaged images lead there.
-
-    :raises BlockIOError: EIO
-    """
-    if offset < 0 or offset + length > MAXIMUM_LENGTH:
-        raise BlockIOError(errno.EIO)
