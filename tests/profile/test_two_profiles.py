@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from qmpd import aio
 from qmpd.block.images import MemoryStorage
+from qmpd.errors import CommandNotFound
 from qmpd.loop.clock import VirtualClock
 from qmpd.loop.clocks import Clocks
 from qmpd.machine.machine import Machine, MachineConfig
@@ -219,3 +221,12 @@ def test_profiles_are_loaded_once_by_name() -> None:
     assert load("10.0") is load("10.0") is load()
     with pytest.raises(ValueError, match=r"there is no profile '0\.9' \(there are: 10\.0\)"):
         load("0.9")
+
+
+async def test_both_on_one_event_loop(small: Profile) -> None:
+    async with aio.Machine(version="10.0") as ten, aio.Machine(version=small) as other:
+        versions = [await vm.cmd("query-version") for vm in (ten, other)]
+        assert [version["qemu"]["major"] for version in versions] == [10, 0]
+        assert await ten.cmd("query-name") == {}
+        with pytest.raises(CommandNotFound, match=r"^What is query-name\?$"):
+            await other.cmd("query-name")
