@@ -8,7 +8,7 @@ from collections import deque
 from typing import Final
 
 from qmpd.base.override import override
-from qmpd.loop.clock import NANOSECONDS, Callback, Clock, Handle, Task
+from qmpd.loop.clock import NANOSECONDS, Callback, Clock, Handle, Task, Waiter
 
 BATCH: Final = 64
 """Callbacks run before the loop looks for input again: short jobs end before the next
@@ -26,6 +26,7 @@ class LoopClock(Clock):
         self._loop = asyncio.get_running_loop() if loop is None else loop
         self._ready: deque[Callback] = deque()
         self._scheduled = False
+        self._moments: deque[tuple[int, Waiter]] = deque()
 
     def now(self) -> int:
         """The system's monotonic clock."""
@@ -33,6 +34,8 @@ class LoopClock(Clock):
 
     @override
     def call_later(self, delay: int, callback: Callback) -> Handle:
+        if delay <= 0:
+            return self.call_when_due(callback)
         return self._loop.call_later(delay / NANOSECONDS, callback)
 
     @override
@@ -62,9 +65,24 @@ class LoopClock(Clock):
     @override
     async def moment(self, delay: int) -> None:
         end = time.monotonic_ns() + delay
+        # However slow the loop is, a command that began this is answered first.
         await self.turns(1)
-        while time.monotonic_ns() < end:
-            await self.turns(1)
+        waiter = Waiter(direct=True)
+        self._moments.append((end, waiter))
+        if len(self._moments) == 1:
+            self.call_soon(self._poll_moments)
+        await waiter
+
+    def _poll_moments(self) -> None:
+        """End the moment that is over first, if there is one; each round of the loop ends one.
+
+        The loop's own timers are too coarse, so that it is polled meanwhile, as QEMU's is.
+        """
+        if self._moments[0][0] <= time.monotonic_ns():
+            _, waiter = self._moments.popleft()
+            waiter.wake()
+        if self._moments:
+            self.call_soon(self._poll_moments)
 
     def task_failed(self, task: Task) -> None:
         """Report a task's error to the loop's exception handler (a log line, no end)."""

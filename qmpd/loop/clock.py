@@ -15,7 +15,8 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from qmpd.base.override import override
@@ -168,11 +169,32 @@ class Task:
             self._clock.task_failed(self)
 
 
+class Timer:
+    """A pending call that can be called off."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callback) -> None:
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        """See `Handle.cancel`."""
+        self.callback = None
+
+    def expire(self) -> None:
+        """Call what is pending, if it was not called off."""
+        if self.callback is not None:
+            self.callback()
+
+
 class Clock(ABC):
     """The time of one machine, and the tasks that run in it."""
 
     def __init__(self) -> None:
         self._bottom_halves: list[BottomHalf] = []
+        self._slices: deque[list[BottomHalf]] = deque()
+        self._nested = 0
+        self._parked: list[Callback] = []
 
     @abstractmethod
     def now(self) -> int:
@@ -186,6 +208,12 @@ class Clock(ABC):
     def call_later(self, delay: int, callback: Callback) -> Handle:
         """Call `callback` when `delay` nanoseconds have passed."""
 
+    def call_when_due(self, callback: Callback) -> Handle:
+        """What `call_later` does where there is nothing to wait for: a timer that is due now."""
+        timer = Timer(callback)
+        self.call_soon(timer.expire)
+        return timer
+
     @abstractmethod
     def call_soon(self, callback: Callback) -> None:
         """Call `callback` as soon as what runs now has returned."""
@@ -194,6 +222,37 @@ class Clock(ABC):
     @abstractmethod
     def idle(self) -> bool:
         """Whether nothing is due now."""
+
+    @contextmanager
+    def nested_loop(self) -> Iterator[None]:
+        """Within, no monitor has its turn: something waits for the loop from inside the loop.
+
+        That is what QEMU's AIO_WAIT_WHILE does, which polls for I/O but not for requests.
+        """
+        self._nested += 1
+        try:
+            yield
+        finally:
+            self._nested -= 1
+            if not self._nested:
+                parked, self._parked = self._parked, []
+                for callback in parked:
+                    self.call_in_monitor(callback)
+
+    def call_in_monitor(self, callback: Callback) -> None:
+        """Call `callback` in the next round of the loop, after what is ready now.
+
+        Monitors have their turn then (QEMU's iohandler context), unless the loop is nested.
+        """
+        if self._nested:
+            self._parked.append(callback)
+        else:
+            self.call_soon(lambda: self.call_in_monitor(callback) if self._nested else callback())
+
+    @property
+    def nested(self) -> bool:
+        """Whether something waits for the loop from inside the loop."""
+        return self._nested > 0
 
     def schedule_bh(self, callback: BottomHalf) -> None:
         """Run a bottom half soon (aio_bh_schedule_oneshot).
@@ -208,15 +267,26 @@ class Clock(ABC):
         self._poll_bottom_halves()
 
     def _poll_bottom_halves(self) -> list[Task]:
-        """Run those that are scheduled now, the newest first; returns the tasks that go on."""
-        due, self._bottom_halves = self._bottom_halves, []
-        tasks = [callback() for callback in reversed(due)]
-        return [task for task in tasks if task is not None and not task.done]
+        """Run those that are scheduled now, the newest first; returns the tasks that go on.
+
+        One that polls itself runs what is left of those that were scheduled together with it.
+        """
+        self._slices.append(self._bottom_halves)
+        self._bottom_halves = []
+        tasks = []
+        while self._slices:
+            if not self._slices[0]:
+                self._slices.popleft()
+                continue
+            task = self._slices[0].pop()()
+            if task is not None and not task.done:
+                tasks.append(task)
+        return tasks
 
     @property
     def has_bottom_halves(self) -> bool:
         """Whether any is scheduled."""
-        return bool(self._bottom_halves)
+        return bool(self._bottom_halves) or any(self._slices)
 
     async def poll_bottom_halves(self) -> None:
         """Run the bottom halves that are scheduled now, to their ends (aio_bh_poll)."""
@@ -240,7 +310,7 @@ class Clock(ABC):
     async def turns(self, count: int) -> None:
         """Let everything else go on `count` times."""
         for _ in range(count):
-            waiter = Waiter()
+            waiter = Waiter(direct=True)
             self.call_soon(waiter.wake)
             await waiter
 
@@ -274,18 +344,6 @@ class Clock(ABC):
         return task
 
 
-class _Timer:
-    """One pending call of a `VirtualClock`."""
-
-    __slots__ = ("callback",)
-
-    def __init__(self, callback: Callback) -> None:
-        self.callback: Callback | None = callback
-
-    def cancel(self) -> None:
-        self.callback = None
-
-
 class VirtualClock(Clock):
     """Time that stands still until `advance` is called.
 
@@ -298,7 +356,7 @@ class VirtualClock(Clock):
         self._now = start
         self._epoch = (time.time_ns() if date is None else date) - start
         self._ready: deque[Callback] = deque()
-        self._timers: list[tuple[int, int, _Timer]] = []
+        self._timers: list[tuple[int, int, Timer]] = []
         self._sequence = itertools.count()
 
     def now(self) -> int:
@@ -313,7 +371,9 @@ class VirtualClock(Clock):
     @override
     def call_later(self, delay: int, callback: Callback) -> Handle:
         """Call `callback` from within a later `advance` or `run`."""
-        timer = _Timer(callback)
+        if delay <= 0:
+            return self.call_when_due(callback)
+        timer = Timer(callback)
         heapq.heappush(self._timers, (self._now + max(0, delay), next(self._sequence), timer))
         return timer
 
@@ -330,6 +390,11 @@ class VirtualClock(Clock):
     def settle(self) -> None:
         """Run everything that needs no time to pass."""
         while self._ready:
+            self._ready.popleft()()
+
+    def iterate(self) -> None:
+        """One round of the main loop: run what is ready now, not what that makes ready."""
+        for _ in range(len(self._ready)):
             self._ready.popleft()()
 
     def step(self) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd.errors import GenericError, QmpError
@@ -23,9 +24,6 @@ LOG = logging.getLogger("qmpd.server")
 
 BATCH: Final = 256
 """Commands run before the event loop gets a chance to see other connections."""
-
-PATIENCE: Final = 10_000
-"""Rounds of the loop that a command waits for jobs that are ending: something may be stuck."""
 
 Work = Coroutine[Any, None, Any]
 """A command on its way; what it yields is a `qmpd.loop.clock.Waiter`."""
@@ -50,24 +48,28 @@ class Source(Protocol):
 class Dispatcher:
     """Runs the commands of any number of sources, one at a time.
 
+    Where nothing else is due, requests are run and answered at once.  Otherwise they pass through
+    the rounds of the main loop that they have in QEMU: two before they are run, for the monitor
+    and for the dispatcher's coroutine are woken one after the other, and one before the answer.
+
     :param call_soon: runs a callback when the event loop is next free
-    :param jobs_at_work: whether other work is due now, which then goes on before a new command
-    :param jobs_ending: whether a job comes to its end, which no command shall see halfway
+    :param is_idle: whether nothing else is due now
+    :param call_in_monitor: runs a callback in the loop's next round, after all that is due before
     """
 
     def __init__(
         self,
         call_soon: Callable[[Callable[[], None]], object],
-        jobs_at_work: Callable[[], bool] = lambda: False,
-        jobs_ending: Callable[[], bool] = lambda: False,
+        is_idle: Callable[[], bool] = lambda: True,
+        call_in_monitor: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self._call_soon = call_soon
-        self._jobs_at_work = jobs_at_work
-        self._jobs_ending = jobs_ending
-        self._rounds = 0
+        self._is_idle = is_idle
+        self._call_in_monitor = call_soon if call_in_monitor is None else call_in_monitor
         self._ready: deque[Source] = deque()
         self._unsent: list[Source] = []
-        self._current: tuple[Source, Work] | None = None
+        self._current: tuple[Source, Work | None] | None = None
+        """The command that waits; without its work it waits to be answered."""
         self._scheduled = False
         self.collecting = False
         """Whether commands are being run now, so that output is collected, not sent."""
@@ -94,13 +96,11 @@ class Dispatcher:
             self._ready.append(source)
         if self.collecting or self._scheduled or self._current is not None:
             return
-        if self._jobs_at_work() or self._jobs_ending():
-            # In QEMU a request passes through two rounds of the main loop before it is run.
-            self._scheduled = True
-            self._rounds = 0
-            self._call_soon(self._run_next_round)
-        else:
+        if self._is_idle():
             self._run()
+        else:
+            self._scheduled = True
+            self._call_in_monitor(self._run_next_round)
 
     def forget(self, source: Source) -> None:
         """Take back `wake`: the peer of `source` has gone."""
@@ -136,13 +136,9 @@ class Dispatcher:
             raise AssertionError("an out-of-band command must not wait")
 
     def _run_next_round(self) -> None:
-        self._call_soon(self._run_scheduled)
+        self._call_in_monitor(self._run_scheduled)
 
     def _run_scheduled(self) -> None:
-        if self._jobs_ending() and self._rounds < PATIENCE:
-            self._rounds += 1
-            self._call_soon(self._run_scheduled)
-            return
         self._scheduled = False
         if self._current is None and not self.collecting:
             self._run()
@@ -153,9 +149,9 @@ class Dispatcher:
         self.collecting = True
         try:
             while ready and self._current is None and not self.stopped:
-                if left == 0:
+                if left == 0 or not (left == BATCH or self._is_idle()):
                     self._scheduled = True
-                    self._call_soon(self._run_scheduled)
+                    self._call_in_monitor(self._run_scheduled)
                     break
                 source = ready.popleft()
                 work = source.next_work()
@@ -179,12 +175,19 @@ class Dispatcher:
         try:
             waiter: Waiter = work.send(None)
         except StopIteration as end:
-            source.completed(end.value)
+            self._answer(source, partial(source.completed, end.value))
         except Exception as error:
-            source.failed(_visible(error))
+            self._answer(source, partial(source.failed, _visible(error)))
         else:
             self._current = (source, work)
             waiter.when_done(self._resume_soon)
+
+    def _answer(self, source: Source, tell: Callable[[], None]) -> None:
+        if self._is_idle():
+            tell()
+            return
+        self._current = (source, None)
+        self._call_in_monitor(partial(self._go_on, tell))
 
     def _resume_soon(self) -> None:
         self._call_soon(self._resume)
@@ -193,9 +196,16 @@ class Dispatcher:
         if self._current is None:
             return
         source, work = self._current
+        assert work is not None
+        self._go_on(partial(self._advance, source, work))
+
+    def _go_on(self, what: Callable[[], None]) -> None:
+        """Do what the present command has waited for, then take the next ones."""
+        if self._current is None:
+            return
         self._current = None
         self.collecting = True
-        self._advance(source, work)
+        what()
         if self._current is None and self._ready and not self.stopped:
             self._run()
         else:
@@ -206,7 +216,9 @@ class Dispatcher:
         self.stopped = True
         self._ready.clear()
         if self._current is not None:
-            self._current[1].close()
+            _, work = self._current
+            if work is not None:
+                work.close()
             self._current = None
 
 

@@ -52,7 +52,7 @@ class Monitors:
         self.machine = machine
         clock = machine.clock
         self.dispatcher = Dispatcher(
-            clock.call_soon, lambda: not clock.idle, lambda: machine.jobs.ending > 0
+            clock.call_soon, lambda: clock.idle and not clock.nested, clock.call_in_monitor
         )
         date = machine.services.clocks.host
         self._journal = None if record is None else Journal(record, date)

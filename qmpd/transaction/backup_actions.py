@@ -75,11 +75,6 @@ class _Backup(Action):
             drained_end(self._source)
             await release(self._source)
 
-    @override
-    async def settle(self) -> None:
-        if self._job is not None and self._job.started:
-            await self._job.end_if_done()
-
 
 class Backup(_Backup):
     """blockdev-backup."""

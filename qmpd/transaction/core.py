@@ -92,9 +92,6 @@ class Action:
     async def clean(self) -> None:
         """Release what was held, after commit or abort."""
 
-    async def settle(self) -> None:
-        """Let a job that needs no time come to its end: all actions are over."""
-
 
 class Abort(Action):
     """Always fails, and the transaction with it."""
@@ -124,5 +121,3 @@ async def run_phases(actions: Sequence[Action]) -> None:
     finally:
         for action in begun:
             await action.clean()
-        for action in begun.oldest_first():
-            await action.settle()

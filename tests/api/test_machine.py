@@ -241,10 +241,13 @@ def test_bitmaps() -> None:
 
 
 def test_the_loop_one_step_at_a_time() -> None:
-    with qmpd.Machine(disks={"a": MIB, "b": MIB}) as vm:
-        vm.disk("a").write(0, b"x" * MIB)
+    with qmpd.Machine(disks={"a": 4 * MIB, "b": 4 * MIB}) as vm:
+        vm.disk("a").write(0, b"x" * (4 * MIB))
         with vm.loop.hold():
-            vm.cmd("blockdev-backup", job_id="j", device="a", target="b", sync="full")
+            one_at_a_time = {"x_perf": {"max-workers": 1}}
+            vm.cmd(
+                "blockdev-backup", job_id="j", device="a", target="b", sync="full", **one_at_a_time
+            )
             before = len(vm.get_qmp_events())
             steps = 0
             while vm.loop.step():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Coroutine
 from typing import Any
 
 from qmpd.errors import BlockIOError, QmpError
@@ -135,6 +136,14 @@ class JobWorld(World):
                 text += f": {data['operation']} {data['action']}"
             shown.append(text)
         return shown
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run a command; the round of the main loop passes that does before it is answered."""
+        value = super().run(work)
+        self.clock.iterate()
+        while self.clock.nested and not self.clock.idle:
+            self.clock.iterate()
+        return value
 
     def settled(self) -> list[str]:
         """Events since the last call, after all that needs no time."""

@@ -23,7 +23,8 @@ def _create(world: JobWorld, options: dict[str, Any], job_id: str = "j") -> list
     async def command() -> list[str]:
         job = CreateJob(world.jobs, job_id, world.graph, options)
         job.start()
-        await job.settle()
+        # the round of the main loop that passes before the command is answered
+        await world.clock.turns(1)
         return world.seen()
 
     events: list[str] = world.clock.run(command())

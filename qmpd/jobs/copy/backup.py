@@ -67,7 +67,7 @@ class _Speed:
     async def wait(self) -> None:
         """Wait until the next request may begin, or until `kick`."""
         clock = self._job.table.clock
-        waiter = self._sleeping = Waiter()
+        waiter = self._sleeping = Waiter(direct=True)
         timer = clock.call_later(self.limit.delay(clock.now()), waiter.wake)
         await waiter
         timer.cancel()
@@ -118,13 +118,10 @@ class _Call:
         self.cancelled = True
         self._job.pace.kick()
         if not self.done:
-            self._waiter = Waiter()
+            self._waiter = Waiter(direct=True)
             await self._waiter
             self._waiter = None
 
-
-_TURNS_TO_PAUSE: Final = 4
-"""Turns for the news of a pause to reach the copying, and for its end to reach the job."""
 
 NEVER: Final = "never"
 ALWAYS: Final = "always"
@@ -171,21 +168,6 @@ class BackupJob(BlockJob):
         if self.pause_count and not self.cancelled and self._call is not None:
             await self._call.stop()
         await super().pause_point()
-
-    @override
-    async def settle_pause(self) -> None:
-        """Pause, cutting short a wait for the speed limit."""
-        for _ in range(_TURNS_TO_PAUSE):
-            if self.paused or self.copy.in_flight:
-                return
-            await self.turn()
-
-    @override
-    async def settle(self) -> None:
-        """End, cutting short a wait for the speed limit."""
-        while self.cancelled and not self.copy.in_flight and not self.work_ended:
-            await self.turn()
-        await super().settle()
 
     # The work
 
@@ -239,7 +221,7 @@ class BackupJob(BlockJob):
         if action is ErrorAction.STOP:
             await self.pause_point()
         else:
-            await self.turn()
+            await self.table.clock.turns(1)
         return False
 
     # Its end

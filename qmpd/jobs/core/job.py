@@ -70,9 +70,7 @@ class Job:
         self.txn = JobTxn() if txn is None else txn
         self._task: Task | None = None
         self._timer: Handle | None = None
-        self._due_at_once = False
         self._work_ended = False
-        self._exited = False
         self._watchers: list[Waiter] = []
         self.move(JobStatus.CREATED)
         table.jobs.add(self)
@@ -228,7 +226,6 @@ class Job:
         return self._timer is not None
 
     async def _stand_still(self, delay: int | None) -> None:
-        self._due_at_once = delay == 0
         if delay is not None:
             self._timer = self.table.clock.call_later(delay, self._timer_expired)
         self.busy = False
@@ -267,10 +264,6 @@ class Job:
             raise GenericError("Job is already paused")
         self.user_paused = True
         self.pause()
-        await self.settle_pause()
-
-    async def settle_pause(self) -> None:
-        """Let a pause take effect at once if no request is in flight."""
 
     async def user_resume(self) -> None:
         """Verb resume."""
@@ -280,13 +273,12 @@ class Job:
         self.on_user_resume()
         self.user_paused = False
         self.resume()
-        await self.settle()
 
     # The other verbs
 
     async def user_cancel(self, *, force: bool = True) -> None:
         """Verb cancel; without `force` a ready job may complete instead."""
-        await self.txn.settled()
+        await self.txn.sweep_ended()
         self.check_verb(JobVerb.CANCEL)
         await self.cancel(force=force)
 
@@ -296,11 +288,10 @@ class Job:
         if self.cancel_requested or not self.can_complete:
             raise GenericError(f"The active block job '{self.id}' cannot be completed")
         await self.complete_work()
-        await self.settle()
 
     async def user_finalize(self) -> None:
         """Verb finalize: end this pending job and all members of its transaction."""
-        await self.txn.settled()
+        await self.txn.sweep_ended()
         self.check_verb(JobVerb.FINALIZE)
         await self.txn.finalize(self)
 
@@ -332,57 +323,24 @@ class Job:
             self.error = task.error
         elif defect:
             self.error = BlockIOError(errno.EIO)
-        # Not now: whoever entered the job goes on first, and may wait for `settle`.
-        self.table.clock.schedule_bh(self.begin_exit)
+        # Not now: whoever entered the job goes on first.
+        self.table.clock.schedule_bh(self._begin_exit)
         if defect:
             self.table.clock.task_failed(task)
 
-    def begin_exit(self) -> Task | None:
-        """End the job after its work has ended, unless that is done already (job_exit)."""
-        return (
-            None if self._exited else self.table.clock.enter(self._exit(), f"end of job {self.id}")
-        )
+    def _begin_exit(self) -> Task:
+        return self.table.clock.enter(self._exit(), f"end of job {self.id}")
 
     @property
     def work_ended(self) -> bool:
         """Whether `run` has returned."""
         return self._work_ended
 
-    async def settle(self) -> None:
-        """Let the job go as far as the main loop takes it before a command is answered.
-
-        What was scheduled by then runs: a job whose work ended within the command (cancelled
-        while it slept, or failed in its first step) comes to its end, an error that blkdebug
-        injects is seen.  Then what is due at once.
-        """
-        if not await self.end_if_done():
-            await self.turn()
-            self._run_due()
-
-    async def end_if_done(self) -> bool:
-        """End the job if its work has ended; returns whether it had."""
-        if self._work_ended:
-            await self._exit()
-        return self._work_ended
-
-    def _run_due(self) -> None:
-        if self._timer is not None and self._due_at_once:
-            self.enter()
-
     async def _exit(self) -> None:
-        if self._exited:
-            return
-        self._exited = True
+        """Come to the end, once the work has ended (``job_exit``)."""
         self.busy = False
-        self.table.ending += 1
-        try:
+        with self.table.clock.nested_loop():
             await self._work_done()
-        finally:
-            self.table.ending -= 1
-
-    async def turn(self) -> None:
-        """For the work: yield to everything else while staying busy."""
-        await self.table.clock.turns(1)
 
     async def _work_done(self) -> None:
         if self.completed:
@@ -412,7 +370,7 @@ class Job:
 
     async def cancel(self, *, force: bool) -> None:
         """Cancel the job in any state; a concluded one is dismissed (job_cancel)."""
-        await self.txn.settled()
+        await self.txn.sweep_ended()
         if self.status is JobStatus.CONCLUDED:
             await self._forget()
             return
@@ -421,7 +379,6 @@ class Job:
             await self._work_done()
         elif not self._work_ended:
             self.enter()
-            await self.settle()
         elif self.cancelled:
             await self.txn.abort(self)
 

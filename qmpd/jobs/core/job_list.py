@@ -25,8 +25,6 @@ class JobTable:
         self.emit = emit
         self.clock = clock
         self.jobs: NewestFirst[Job] = NewestFirst()
-        self.ending = 0
-        """How many jobs are between the end of their work and their own."""
 
     def get(self, job_id: str) -> Job | None:
         """The job of this id, if there is one (``job_get``)."""

@@ -30,18 +30,18 @@ class JobTxn:
         self.jobs: NewestFirst[Member] = NewestFirst()
         self._aborting = False
         self._sweeps = 0
-        self._settling: list[Waiter] = []
+        self._sweep_waiters: list[Waiter] = []
 
     def add(self, job: Member) -> None:
         """Add a new job; the members must not be ending yet."""
         assert not self._aborting
         self.jobs.add(job)
 
-    async def settled(self) -> None:
+    async def sweep_ended(self) -> None:
         """Wait for the end of a loop over the members that is in progress."""
         while self._sweeps:
             waiter = Waiter()
-            self._settling.append(waiter)
+            self._sweep_waiters.append(waiter)
             await waiter
 
     async def succeeded(self, job: Member) -> None:
@@ -84,13 +84,13 @@ class JobTxn:
 
     @contextmanager
     def _sweeping(self) -> Iterator[None]:
-        """A loop over the members, for which `settled` waits."""
+        """A loop over the members, for which `sweep_ended` waits."""
         self._sweeps += 1
         try:
             yield
         finally:
             self._sweeps -= 1
             if not self._sweeps:
-                settling, self._settling = self._settling, []
-                for waiter in settling:
+                waiters, self._sweep_waiters = self._sweep_waiters, []
+                for waiter in waiters:
                     waiter.wake()

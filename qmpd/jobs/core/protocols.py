@@ -19,8 +19,6 @@ class Listing(Protocol):
     """Takes events."""
     clock: Clock
     """Runs the work."""
-    ending: int
-    """How many jobs are between the end of their work and their own."""
 
     @property
     def jobs(self) -> NewestFirst[Any]:

@@ -37,9 +37,6 @@ class CreateJob(Job):
         """Do the work; progress has one step, even if it fails."""
         self.progress.total = 1
         try:
-            if not self._driver.shape.is_protocol:
-                # QEMU waits here for the node that it is to write to.
-                await self.turn()
             await self._driver.create(self._graph, self._options)
         finally:
             self.progress.current = 1

@@ -217,4 +217,3 @@ async def start_commit(
         await job.fail_creation()
         raise
     job.start()
-    await job.settle()

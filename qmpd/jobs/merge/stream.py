@@ -205,7 +205,6 @@ async def start_stream(
             await set_read_only(node, True)
         raise
     job.start()
-    await job.settle()
 
 
 def _find_overlay(node: Node, base: Node | None, bottom: Node | None) -> tuple[Node, Node]:

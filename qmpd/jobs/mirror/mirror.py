@@ -152,7 +152,7 @@ class MirrorWork(BlockJob):
     async def _drain(self) -> None:
         """Drain the source until the graph has been changed."""
         self.in_drain = True
-        await self.turn()
+        await self.table.clock.turns(1)
         await drained_begin(self.source)
 
     async def _mirror(self) -> None:
@@ -285,8 +285,10 @@ class MirrorWork(BlockJob):
         return True
 
     async def _flush(self) -> bool:
+        requests = FileRequests(self.target_node)
         try:
             await self.target.flush()
+            await requests.time()
         except BlockIOError as error:
             if self.request_failed(error, read=False) is ErrorAction.REPORT:
                 self.state.failure = error

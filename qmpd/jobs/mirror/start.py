@@ -181,7 +181,6 @@ async def _start(
     top.unhold()
     top.bitmaps.add(job.bitmap)
     job.start()
-    await job.settle()
     return job
 
 

@@ -64,7 +64,6 @@ async def blockdev_create(context: Context, arguments: BlockdevCreateArguments) 
     machine = context.machine
     job = CreateJob(machine.jobs, arguments.job_id, machine.graph, context.raw["options"])
     job.start()
-    await job.settle()
 
 
 async def x_blockdev_amend(context: Context, arguments: XBlockdevAmendArguments) -> None:
@@ -73,7 +72,6 @@ async def x_blockdev_amend(context: Context, arguments: XBlockdevAmendArguments)
     node = machine.graph.lookup_device_or_node(None, arguments.node_name)
     job = AmendJob(machine.jobs, arguments.job_id, node, context.raw["options"])
     job.start()
-    await job.settle()
 
 
 HANDLERS: Final[Handlers] = {

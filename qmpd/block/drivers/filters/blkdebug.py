@@ -201,9 +201,7 @@ class BlkDebug(Filter):
         raise BlockIOError(rule.errno)
 
     async def _turn(self) -> None:
-        waiter = Waiter()
-        self.node.services.loop.call_soon(waiter.wake)
-        await waiter
+        await self.node.services.loop.turns(1)
 
     # Requests
 

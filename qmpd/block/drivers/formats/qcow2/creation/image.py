@@ -76,7 +76,12 @@ async def _format(
 
 
 async def _hold(graph: Graph, reference: str | Mapping[str, Any]) -> BlockBackend:
-    """A backend that holds the node that a BlockdevRef names or defines."""
+    """A backend that holds the node that a BlockdevRef names or defines.
+
+    Two rounds of the main loop pass, in which QEMU leaves the coroutine of the job to open the
+    node (``bdrv_co_open_blockdev_ref``) and to make the backend (``blk_co_new_with_bs``).
+    """
+    await graph.services.loop.turns(2)
     if isinstance(reference, str):
         return await BlockBackend.on(graph.lookup_device_or_node(reference, reference))
     return await BlockBackend.on(await open_node(graph, reference))
