@@ -211,26 +211,6 @@ VARYING = {
 """Members that depend on how far a job had come, by session."""
 
 
-SIDE_BY_SIDE = {"transaction-jobs"}
-"""Sessions with jobs that run at the same time.
-
-Which of them gets on first varies: QEMU itself repeats the recorded order in one of five runs.
-"""
-
-
-def by_job(messages: list[Any]) -> list[Any]:
-    """`messages` up to the answer in their order, then each job's events in their order."""
-    answered = next((at for at, one in enumerate(messages) if "event" not in one), -1)
-    early, late = messages[: answered + 1], messages[answered + 1 :]
-    return early + sorted(late, key=_job_of)
-
-
-def _job_of(message: Any) -> str:
-    data = message["data"]
-    job: str = data["id"] if "id" in data else data["device"]
-    return job
-
-
 class Comparison:
     """Compares the steps of one session in their order.
 
@@ -243,7 +223,6 @@ class Comparison:
         self.recorded = Flips()
         self.replayed = Flips()
         self._varying = VARYING.get(name, {"busy"})
-        self._side_by_side = name in SIDE_BY_SIDE
 
     def expected(self, step: Step) -> Step:
         """The next recorded step without what varies from run to run."""
@@ -253,10 +232,7 @@ class Comparison:
 
     def check(self, step: Step, now: Step) -> None:
         """Fail unless what came back is the same, in the same order."""
-        then, again = step.received, now.received
-        if self._side_by_side:
-            then, again = by_job(then), by_job(again)
-        for one, other in zip(then, again, strict=True):
+        for one, other in zip(step.received, now.received, strict=True):
             assert self._normal(other, self._scratch) == self._normal(one), step.sent
         compare_raw(step, now)
         printed = [normal_text(text, self._scratch) for text in now.printed]
