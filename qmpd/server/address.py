@@ -90,7 +90,12 @@ class InetAddress:
         flags = socket.AI_PASSIVE if passive else 0
         try:
             found = socket.getaddrinfo(
-                self.host or "localhost", self.port, family, socket.SOCK_STREAM, 0, flags
+                self.host or ("localhost" if self.port else None),
+                self.port or (None if not self.host else "0"),
+                family,
+                socket.SOCK_STREAM,
+                0,
+                flags,
             )
         except socket.gaierror as error:
             raise GenericError(
@@ -274,7 +279,8 @@ def connect(address: SocketAddress) -> socket.socket:
     if isinstance(address, UnixAddress):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.connect(address.sockaddr)
+            # to the kernel an empty path is the abstract name of nothing but zeroes
+            sock.connect(address.sockaddr or bytes(_UNIX_PATH_MAX))
         except OSError as error:
             sock.close()
             raise GenericError(f"Failed to connect to '{address.path}': {error.strerror}") from None

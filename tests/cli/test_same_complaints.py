@@ -51,6 +51,27 @@ SYSTEM = [
     "-compat deprecated-input=nosuch",
     "-msg timestamp=maybe",
     "-pidfile /nope/x",
+    # given, and empty
+    "-drive if=none,id=d,driver=",
+    "-drive if=none,id=d,file=x,format=",
+    "-drive if=none,id=",
+    "-drive if=none,id=d,node-name=",
+    "-drive if=none,id=d,driver=null-co,throttling.group=,throttling.bps-total=",
+    "-blockdev driver=,node-name=a",
+    "-blockdev driver=null-co,node-name=",
+    "-blockdev driver=file,node-name=a,filename=",
+    "-blockdev driver=qcow2,node-name=a,file=",
+    "-chardev socket,id=,path=x",
+    "-chardev socket,id=a,path=",
+    "-chardev file,id=a,path=",
+    "-mon chardev=",
+    "-object iothread,id=",
+    "-object iothread,id=a,poll-max-ns=",
+    "-smp cpus=",
+    "-smp 0",
+    "-boot menu=",
+    "-boot splash-time=",
+    "-device driver=",
 ]
 STORAGE_DAEMON = [
     "--foo",
@@ -66,6 +87,11 @@ STORAGE_DAEMON = [
     "--monitor chardev=nope",
     "--pidfile /nope/x",
     "--chardev socket,path=/nope/x,id=a",
+    "--nbd-server addr.type=inet,addr.host=,addr.port=",
+    "--nbd-server addr.type=unix,addr.path=s,tls-creds=",
+    "--export type=nbd,id=,node-name=n",
+    "--export type=nbd,id=e,node-name=",
+    "--export type=,id=e,node-name=n",
 ]
 BARE = ["-machine", "none", "-nodefaults", "-display", "none"]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from qmpd.base.scalars import parse_bool, parse_int64
 from qmpd.cli.report import CommandLineError, Probe
 from qmpd.cli.system.listings import audio_drivers, displays, vgas
 from qmpd.errors import GenericError
@@ -101,6 +102,8 @@ def _display(text: str, _warn: Warn) -> None:
         _vnc(kind.partition("=")[2], _warn)
         return
     tree = parse_keyval(text, "type").tree
+    if "type" not in tree:
+        raise CommandLineError("Parameter 'type' is missing")
     if kind not in DISPLAYS:
         raise CommandLineError(f"Parameter 'type' does not accept value '{kind}'")
     for name in tree:
@@ -155,6 +158,8 @@ def _overcommit(text: str, warn: Warn) -> None:
 def _incoming(text: str, _warn: Warn) -> None:
     channel, colon, _ = text.partition(":")
     known = ("tcp", "unix", "fd", "exec", "file", "rdma", "vsock")
+    if not text:
+        raise CommandLineError("Parameter 'channel-type' is missing")
     if text == "defer" or text.startswith("{") or (colon and channel in known):
         return
     raise CommandLineError(f"Parameter 'channel-type' does not accept value '{text}'")
@@ -167,11 +172,26 @@ def _audiodev(text: str, _warn: Warn) -> None:
         raise CommandLineError("Parameter 'id' is missing")
 
 
+_BOOT_VALUES: Final[dict[str, tuple[Callable[[str], object], str]]] = {
+    "menu": (parse_bool, "'on' or 'off'"),
+    "splash-time": (parse_int64, "integer"),
+    "reboot-timeout": (parse_int64, "integer"),
+    "strict": (parse_bool, "'on' or 'off'"),
+}
+"""Properties of ``-boot`` that are not texts: what reads them, and what they have to be."""
+
+
 def _boot(text: str, _warn: Warn) -> None:
     tree = parse_keyval(text, "order").tree
     for name in tree:
         if name not in (groups.BOOT.kinds or {}):
             raise CommandLineError(f"Parameter 'boot.{name}' is unexpected", location="")
+    for name, (parse, expected) in _BOOT_VALUES.items():
+        try:
+            parse(str(tree.get(name, "0" if parse is parse_int64 else "on")))
+        except ValueError:
+            wrong = f"Parameter 'boot.{name}' expects {expected}"
+            raise CommandLineError(wrong, location="") from None
     for device in str(tree.get("order", "")):
         if not "a" <= device <= "p":
             raise CommandLineError(f"Invalid boot device '{device}'", location="")

@@ -105,7 +105,7 @@ class MachineOptions:
         """Read one ``-accel``; the first one is preferred."""
         name, _, rest = text.partition(",")
         name = name.removeprefix("accel=")
-        if name in ("help", "?"):
+        if name in ("help", "?") or not text:
             self.accel_help = True
             return
         if name not in ACCELERATORS:
@@ -170,6 +170,8 @@ class MachineOptions:
     def _check_cpu(self) -> None:
         if self.cpu is None:
             return
+        if not self.cpu:
+            raise CommandLineError("-cpu option cannot be empty")
         from qmpd.cli.system.probe_lists import cpu_models
 
         model, *flags = self.cpu.split(",")

@@ -339,8 +339,9 @@ def _options_of_node(values: dict[str, str], cache: dict[str, str]) -> dict[str,
         for name, value in values.items()
         if name not in _OWN and name not in _THROTTLING and not name.startswith(INTERVALS)
     }
-    if given_format or driver:
-        rest["driver"] = given_format or driver or ""
+    name = driver if given_format is None else given_format
+    if name is not None:
+        rest["driver"] = name
     if not rest and not values.get("file") and "cache" not in values:
         return {}
     if "discard" in values:
