@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from qmpd.monitor.dispatcher import Dispatcher, Work
 from qmpd.monitor.event_throttle import EventThrottle
-from qmpd.monitor.journal import Journal
 from qmpd.monitor.qmp.dispatch import dispatch
 from qmpd.monitor.qmp.served import SERVED
 from qmpd.monitor.qmp_monitor import QmpMonitor
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from qmpd.loop.events import EventRecord
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
-    from qmpd.monitor.journal import Record
+    from qmpd.monitor.journal import Journal, Record
     from qmpd.monitor.monitor import Monitor
     from qmpd.monitor.qmp.handlers import Handlers
     from qmpd.monitor.transport import Transport
@@ -54,8 +53,11 @@ class Monitors:
         self.dispatcher = Dispatcher(
             clock.call_soon, lambda: clock.idle and not clock.nested, clock.call_in_monitor
         )
-        date = machine.services.clocks.host
-        self._journal = None if record is None else Journal(record, date)
+        self._journal: Journal | None = None
+        if record is not None:
+            from qmpd.monitor.journal import Journal
+
+            self._journal = Journal(record, machine.services.clocks.host)
         self._handlers = handlers
         self._monitors: list[Monitor] = []
         self._unsubscribe = machine.events.subscribe(

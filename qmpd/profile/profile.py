@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from qmpd.version import __version__
 
@@ -43,8 +43,7 @@ class Program(NamedTuple):
     events: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Texts:
+class Texts(NamedTuple):
     """Texts for clients that have not been the same in all versions of QEMU.
 
     ``{name}`` stands for the command's name, ``{version}`` for that of QEMU.
@@ -57,6 +56,10 @@ class Texts:
     )
     banner: str = "QEMU {version} monitor - type 'help' for more information"
     """First line of a human monitor."""
+
+
+USUAL: Final = Texts()
+"""The texts of a version that says nothing else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +81,7 @@ class Profile:
     version: Version
     directory: str = field(repr=False)
     package: str = f"qmpd-{__version__}"
-    texts: Texts = Texts()
+    texts: Texts = USUAL
     beyond: tuple[str, ...] = ()
 
     @classmethod
