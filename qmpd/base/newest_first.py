@@ -20,8 +20,9 @@ class NewestFirst(list[T]):
     """
 
     def __init__(self, elements: Iterable[T] = ()) -> None:
-        super().__init__(elements)
-        self.reverse()
+        if elements:
+            super().__init__(elements)
+            self.reverse()
 
     def add(self, element: T) -> None:
         """Put `element` before all others."""

@@ -8,34 +8,42 @@ does so by a drained section of all nodes that ends before the change is made.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.drain import drain_all_end, quiesce_all
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable
 
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
 
 
-@asynccontextmanager
-async def write_lock(graph: Graph) -> AsyncIterator[None]:
+class write_lock:
     """Within, who holds whom may be changed; nobody is in the middle of a request when it begins.
 
     The jobs that were stopped have gone on before the change is made.  What they leave to do when
     it is over, as those do that have come to the end of their work, is done at once
     (``bdrv_graph_wrunlock``).
+
+    It is a class, and no generator, because opening a node takes it five times.
     """
-    if not graph.drains and any(reader.at_work for reader in graph.readers):
-        await _until_nobody_reads(graph, quiesce_all(graph))
-        drain_all_end(graph)
-    try:
-        yield
-    finally:
-        if graph.services.loop.has_bottom_halves:
-            await graph.services.loop.poll_bottom_halves()
+
+    __slots__ = ("_graph",)
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    async def __aenter__(self) -> None:
+        graph = self._graph
+        if graph.readers and not graph.drains and any(r.at_work for r in graph.readers):
+            await _until_nobody_reads(graph, quiesce_all(graph))
+            drain_all_end(graph)
+
+    async def __aexit__(self, *_: object) -> None:
+        loop = self._graph.services.loop
+        if loop.has_bottom_halves:
+            await loop.poll_bottom_halves()
 
 
 async def _until_nobody_reads(graph: Graph, nodes: Iterable[Node]) -> None:

@@ -95,7 +95,8 @@ async def open_node(
     try:
         if driver.shape.file_child and "file" in own:
             # What the options say of it is not known yet when QEMU opens the file.
-            node.flags = replace(flags, active=active)
+            if flags.active != active:
+                node.flags = replace(flags, active=active)
             file = await open_reference(graph, own["file"], node)
             node.flags = flags
             if whole:
