@@ -121,7 +121,7 @@ async def help_(machine: Machine, arguments: Arguments) -> str:
         return "".join(f"info {_help_line(command)}" for command in INFO.values())
     if name is not None:
         command = COMMANDS.get(name)
-        return "" if command is None else _help_line(command)
+        return f"unknown command: '{name}'\n" if command is None else _help_line(command)
     shown = {command.name: command for command in COMMANDS.values()}
     return "".join(_help_line(shown[key]) for key in sorted(shown))
 
