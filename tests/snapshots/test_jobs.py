@@ -269,23 +269,24 @@ def test_info_snapshots() -> None:
     ]
 
 
-def test_info_snapshots_shows_nodes_only_where_no_backend_has_a_disk() -> None:
+def test_info_snapshots_shows_nodes_without_a_backend_too() -> None:
+    # bdrv_next goes on from a disk of the monitor's, not from one made by -drive: see
+    # tests/block/test_walk_same_as_qemu.py.
     world = SnapshotWorld(1)
     file = world.make_image("/disk")
     world.execute("blockdev-add", driver="qcow2", node_name="n", file=file)
     _run(world, "snapshot-save", "s", "n")
-
-    assert _info(world) == ["There is no snapshot available."]
-    world.clock.run(world.disks[0].close())
-    assert _info(world)[1:] == [
+    shown = [
         "None",
         "",
         "List of partial (non-loadable) snapshots on '':",
-        *[
-            HEAD,
-            "1       s                     0 B TIMES         --",
-        ],
+        HEAD,
+        "1       s                     0 B TIMES         --",
     ]
+
+    assert _info(world)[1:] == shown
+    world.clock.run(world.disks[0].close())
+    assert _info(world)[1:] == shown
 
 
 def test_info_snapshots_without_disks() -> None:
