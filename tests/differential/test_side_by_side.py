@@ -21,7 +21,7 @@ from tests.support.normal import normal
 from tests.support.programs import qemu_missing, qmpd_argv
 from tests.support.stdio import StdioProgram
 
-EXAMPLES: Final = int(os.environ.get("QMPD_SIDE_BY_SIDE_EXAMPLES", "10"))
+EXAMPLES: Final = int(os.environ.get("QMPD_SIDE_BY_SIDE_EXAMPLES", "5"))
 CLUSTER: Final = 65536
 SIZE: Final = 16 * CLUSTER
 DISKS: Final = 4
