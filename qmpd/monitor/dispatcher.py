@@ -163,6 +163,12 @@ class Dispatcher:
             self._end_of_batch()
 
     def _end_of_batch(self) -> None:
+        if self._current is not None and self._current[1] is None:
+            # What is out before the answer is sent with it.
+            return
+        self._send()
+
+    def _send(self) -> None:
         self.collecting = False
         while self._unsent:
             unsent, self._unsent = self._unsent, []
@@ -188,6 +194,12 @@ class Dispatcher:
             return
         self._current = (source, None)
         self._call_in_monitor(partial(self._go_on, tell))
+        self._call_soon(self._send_early)
+
+    def _send_early(self) -> None:
+        """Send what is out if the answer did not come in the round that it was meant to."""
+        if self._current is not None and self._current[1] is None:
+            self._send()
 
     def _resume_soon(self) -> None:
         self._call_soon(self._resume)
@@ -220,6 +232,7 @@ class Dispatcher:
             if work is not None:
                 work.close()
             self._current = None
+            self.collecting = False
 
 
 def _visible(error: Exception) -> QmpError:
