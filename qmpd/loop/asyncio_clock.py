@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from qmpd.base.override import override
@@ -13,6 +14,33 @@ from qmpd.loop.clock import NANOSECONDS, Callback, Clock, Handle, Task, Waiter
 BATCH: Final = 64
 """Callbacks run before the loop looks for input again: short jobs end before the next
 request is read, as in QEMU, and long ones do not keep a monitor waiting."""
+
+
+class _LoopTimer:
+    """A timer of the loop that is never early.
+
+    uvloop counts in milliseconds from the beginning of its round, so that its own would be.
+    """
+
+    __slots__ = ("_callback", "_due", "_handle", "_loop")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, delay: int, callback: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._due = time.monotonic_ns() + delay
+        self._handle = loop.call_later(delay / NANOSECONDS, self._ring)
+
+    def _ring(self) -> None:
+        early = self._due - time.monotonic_ns()
+        if early > 0:
+            self._handle = self._loop.call_later(max(early / NANOSECONDS, 0.001), self._ring)
+        else:
+            self._callback()
+
+    def cancel(self) -> None:
+        self._handle.cancel()
 
 
 class LoopClock(Clock):
@@ -36,7 +64,7 @@ class LoopClock(Clock):
     def call_later(self, delay: int, callback: Callback) -> Handle:
         if delay <= 0:
             return self.call_when_due(callback)
-        return self._loop.call_later(delay / NANOSECONDS, callback)
+        return _LoopTimer(self._loop, delay, callback)
 
     @override
     def call_soon(self, callback: Callback) -> None:
