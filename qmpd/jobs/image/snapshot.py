@@ -15,7 +15,7 @@ from qmpd.block.change.drain import drained
 from qmpd.block.io.disk_snapshots import SnapshotGroup, find_snapshot, snapshot_holder
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job import Job
-from qmpd.loop.clock import NANOSECONDS, Waiter
+from qmpd.loop.clock import NANOSECONDS
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
@@ -70,8 +70,6 @@ class SnapshotJob(Job):
         self.tag = tag
         self.group = SnapshotGroup(self.graph, devices)
         self.vmstate = vmstate
-        self.worked = Waiter()
-        """Woken when the work is done."""
 
     @override
     async def run(self) -> None:
@@ -80,10 +78,10 @@ class SnapshotJob(Job):
         # The work is a bottom half (``snapshot_save_job_bh`` and the like).
         await self.table.clock.turns(1)
         try:
-            await self.work()
+            with self.table.clock.nested_loop():
+                await self.work()
         finally:
             self.progress.current = 1
-            self.worked.wake()
 
     async def work(self) -> None:
         """Do the one step.

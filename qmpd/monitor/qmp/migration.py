@@ -68,9 +68,8 @@ async def snapshot_delete(context: Context, arguments: SnapshotDeleteArguments) 
 
 
 async def _run(job: SnapshotJob) -> None:
-    """The work is done when the command is answered; the job ends after that."""
+    """Start a job, whose work is a bottom half: it is done when the command is answered."""
     job.start()
-    await job.worked
 
 
 HANDLERS: Final[Handlers] = {
