@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.closing import release
+from qmpd.block.change.drain import left
 from qmpd.block.change.edges import add_parent, check_child, link, remove_parent, unlink
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.model.node import Edge
@@ -115,16 +116,24 @@ class GraphChange:
 
 
 def _move(edge: Edge, node: Node) -> None:
+    """Let `edge` hold `node`; a drained section of its parent goes on if `node` is drained too.
+
+    Otherwise the section ends once the edge is in its new place (bdrv_replace_child_noperm).
+    """
+    quiesced, edge.quiesced = edge.quiesced, False
     parent = edge.parent_node
     if parent is not None:
         # The child counts as the parent's newest then.
         unlink(parent, edge)
-        edge.node = node
+    else:
+        remove_parent(edge)
+    edge.node, edge.quiesced = node, quiesced
+    if parent is not None:
         link(parent, edge)
-        return
-    remove_parent(edge)
-    edge.node = node
-    add_parent(edge)
+    else:
+        add_parent(edge)
+    if not node.quiesce_counter:
+        left(edge)
 
 
 def replace_parents(change: GraphChange, old: Node, new: Node) -> None:
