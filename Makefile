@@ -1,7 +1,7 @@
 # make run    set up, start the daemon with a disk, and say how to connect
 # make test   set up, and run all tests, on all cores
 # make quick  the tests that take seconds and need no QEMU
-# make cover  all tests, and which lines and branches of qmpd they ran
+# make cover  the same, and which lines and branches of qmpd they run in the tests' own process
 # make lint   formatting, lint, types, layers
 # make bench  qmpd beside qemu-storage-daemon, as ratios
 
@@ -14,6 +14,7 @@ DISK ?= disk0=1G
 PYTEST_ARGS ?=
 # A file of tests stays on one core: its tests share daemons.
 PARALLEL ?= --numprocesses auto --dist loadfile
+QUICK := "not slow and not differential and not clients"
 
 .PHONY: run test quick cover lint format models bench clean
 
@@ -37,10 +38,10 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 quick: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not differential and not clients" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m $(QUICK) $(PYTEST_ARGS)
 
 cover: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m $(QUICK) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
