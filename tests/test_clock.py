@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from qmpd.loop.clock import Cancelled, Handle, VirtualClock, Waiter
+from qmpd.loop.clock import VirtualClock
+from qmpd.loop.task import Cancelled, Handle, Waiter
 
 
 def test_timers_run_in_the_order_in_which_they_fall_due() -> None:

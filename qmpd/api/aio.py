@@ -24,7 +24,7 @@ from qmpd.loop.paced_clock import Pace
 
 if TYPE_CHECKING:
     from qmpd.block.images import Storage
-    from qmpd.loop.clock import Task
+    from qmpd.loop.task import Task
     from qmpd.profile import Profile
 
 T = TypeVar("T")

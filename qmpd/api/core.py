@@ -15,7 +15,8 @@ from qmpd.api.events import Event, EventQueue, Match, Watch, any_of
 from qmpd.api.host import ProgramHost
 from qmpd.api.jobs import JobRecords
 from qmpd.errors import MachineClosed, from_answer
-from qmpd.loop.clock import NANOSECONDS, Handle, Waiter
+from qmpd.loop.clock import NANOSECONDS
+from qmpd.loop.task import Handle, Waiter
 from qmpd.machine.disks import add_disk
 from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.transport import Output

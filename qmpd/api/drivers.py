@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from qmpd.errors import WaitsForever
-from qmpd.loop.clock import NANOSECONDS, Task
+from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.paced_clock import Pace, PacedClock
+from qmpd.loop.task import Task
 
 if TYPE_CHECKING:
     from qmpd.api.core import Core

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 Event = dict[str, Any]
 Match = Any

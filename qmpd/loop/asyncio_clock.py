@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from qmpd.base.override import override
-from qmpd.loop.clock import NANOSECONDS, Callback, Clock, Handle, Task, Waiter
+from qmpd.loop.clock import NANOSECONDS, Clock
+from qmpd.loop.task import Callback, Handle, Task, Waiter
 
 BATCH: Final = 64
 """Callbacks run before the loop looks for input again: short jobs end before the next

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-from qmpd.loop.clock import Callback, Handle, VirtualClock
+from qmpd.loop.clock import VirtualClock
+from qmpd.loop.task import Callback, Handle
 
 
 class Pace(Enum):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from qmpd.errors import GenericError, QmpError
 
 if TYPE_CHECKING:
-    from qmpd.loop.clock import Waiter
+    from qmpd.loop.task import Waiter
 
 LOG = logging.getLogger("qmpd.server")
 
@@ -26,7 +26,7 @@ BATCH: Final = 256
 """Commands run before the event loop gets a chance to see other connections."""
 
 Work = Coroutine[Any, None, Any]
-"""A command on its way; what it yields is a `qmpd.loop.clock.Waiter`."""
+"""A command on its way; what it yields is a `qmpd.loop.task.Waiter`."""
 
 
 class Source(Protocol):

@@ -21,7 +21,7 @@ from qmpd.server.chardev.stdio import StdioChardev
 if TYPE_CHECKING:
     from qmpd.export.host import Connect
     from qmpd.export.vhost_user.device import MakeDevice
-    from qmpd.loop.clock import Task
+    from qmpd.loop.task import Task
     from qmpd.machine.host import Host
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from qmpd.base.override import override
 from qmpd.export.vhost_user.link import Link
 from qmpd.export.vhost_user.protocol import HEADER, MAX_FDS, MAX_PAYLOAD, Message
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 from qmpd.server import address as addresses
 
 if TYPE_CHECKING:
     from qmpd.export.vhost_user.device import MakeDevice
-    from qmpd.loop.clock import Clock, Task
+    from qmpd.loop.clock import Clock
+    from qmpd.loop.task import Task
     from qmpd.server.address import SocketAddress
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, WRITE
-from qmpd.loop.clock import NANOSECONDS, Task
+from qmpd.loop.clock import NANOSECONDS
+from qmpd.loop.task import Task
 from tests.support.machines import TestMachine
 
 SLICE = NANOSECONDS // 10

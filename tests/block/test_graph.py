@@ -20,7 +20,7 @@ from qmpd.block.permission_bits import NO_ROLE, WRITE
 from qmpd.block.query.info import query_block, query_named_block_nodes
 from qmpd.block.query.stats import query_blockstats
 from qmpd.errors import BlockIOError, GenericError, QmpError
-from qmpd.loop.clock import Task
+from qmpd.loop.task import Task
 from tests.block.world import World
 
 

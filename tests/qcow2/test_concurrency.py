@@ -12,7 +12,8 @@ from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
 from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters
 from qmpd.block.drivers.formats.qcow2.clusters.zero import discard, write_zeroes
 from qmpd.block.drivers.formats.qcow2.lock import CoMutex
-from qmpd.loop.clock import Cancelled, Task, VirtualClock
+from qmpd.loop.clock import VirtualClock
+from qmpd.loop.task import Cancelled, Task
 
 from .fakes import FileNode, close, create, open_node, run
 from .test_image import Model, judge, needs_qemu_img

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 from qmpd.monitor.dispatcher import BATCH, Dispatcher, Work
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from qmpd.errors import GenericError
-from qmpd.loop.clock import VirtualClock, Waiter
+from qmpd.loop.clock import VirtualClock
 from qmpd.loop.events import EventRecord
+from qmpd.loop.task import Waiter
 from qmpd.monitor.dispatcher import Dispatcher
 from qmpd.monitor.event_throttle import EventThrottle
 from qmpd.monitor.hmp_monitor import HmpMonitor

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qmpd.errors import GenericError
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 from qmpd.monitor import qmp_monitor
 from qmpd.server.address import UnixAddress
 from qmpd.server.chardev.socket import SocketChardev

@@ -20,7 +20,7 @@ from qmpd.block.permission_bits import ALL, NOTHING, PRIMARY, WRITE, WRITE_UNCHA
 from qmpd.block.throttle.group import ThrottleMember
 from qmpd.block.throttle.limits import ThrottleConfig
 from qmpd.errors import BlockIOError, QmpError
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.io.device_ops import DriveInfo

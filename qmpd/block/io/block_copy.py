@@ -14,8 +14,8 @@ from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import merge_one
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.errors import BlockIOError, GenericError
-from qmpd.loop.clock import Waiter
 from qmpd.loop.request_time import request_time
+from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.io.progress import ProgressMeter

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from qmpd.base.sizes import REQUEST_MAX_BYTES
 from qmpd.errors import BlockIOError
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 
 @dataclass(frozen=True, slots=True)

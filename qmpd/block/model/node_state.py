@@ -11,7 +11,7 @@ from qmpd.base.sizes import SECTOR
 from qmpd.block.model.limits import BlockLimits, RequestTracker, merged
 from qmpd.block.permission_bits import COW, DATA, FILTERED
 from qmpd.errors import BlockIOError
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.bits.bitmap import DirtyBitmap

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from qmpd.loop.clock import Waiter
+    from qmpd.loop.task import Waiter
 
 
 @dataclass(frozen=True, slots=True)

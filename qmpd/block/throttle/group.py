@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.throttle.limits import ThrottleConfig
 from qmpd.block.throttle.state import READ, WRITE, ThrottleState
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
-    from qmpd.loop.clock import Clock, Handle
+    from qmpd.loop.clock import Clock
+    from qmpd.loop.task import Handle
 
 
 class ThrottleGroup:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.export.nbd.negotiation import Disconnected, Negotiation
 from qmpd.export.nbd.session import NbdSession
-from qmpd.loop.clock import NANOSECONDS, Waiter
+from qmpd.loop.clock import NANOSECONDS
+from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from qmpd.export.host import Peer
     from qmpd.export.nbd.export import NbdExport
-    from qmpd.loop.clock import Clock, Handle, Task
+    from qmpd.loop.clock import Clock
+    from qmpd.loop.task import Handle, Task
 
 LOG = logging.getLogger("qmpd.nbd")
 

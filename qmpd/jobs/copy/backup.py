@@ -18,8 +18,8 @@ from qmpd.block.io.block_copy import MAX_WORKERS, BlockCopyState, CopyFailed
 from qmpd.errors import BlockIOError
 from qmpd.jobs.core.block_job import BlockJob
 from qmpd.jobs.core.states import ErrorAction, OnError
-from qmpd.loop.clock import Task, Waiter
 from qmpd.loop.rate_limit import RateLimit
+from qmpd.loop.task import Task, Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.bits.bitmap import DirtyBitmap

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from qmpd.jobs.core.job_txn import JobTxn
     from qmpd.jobs.core.options import JobOptions
     from qmpd.jobs.core.protocols import Listing
-    from qmpd.loop.clock import Waiter
+    from qmpd.loop.task import Waiter
 
 _SPEED_NEGATIVE = "Parameter 'speed' expects a non-negative value"
 

@@ -18,11 +18,11 @@ from qmpd.block.io.progress import ProgressMeter
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.job_txn import JobTxn
 from qmpd.jobs.core.states import COMPLETED, READY, TRANSITIONS, VERBS, JobStatus, JobVerb
-from qmpd.loop.clock import Task, Waiter
+from qmpd.loop.task import Task, Waiter
 
 if TYPE_CHECKING:
     from qmpd.jobs.core.protocols import Listing
-    from qmpd.loop.clock import Handle
+    from qmpd.loop.task import Handle
 
 
 class Job:

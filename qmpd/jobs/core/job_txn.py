@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.base.newest_first import NewestFirst
 from qmpd.jobs.core.states import JobStatus
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from qmpd.jobs.core.protocols import Member

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pyroaring import BitMap64
 
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 
 class MirrorOp:

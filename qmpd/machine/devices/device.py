@@ -17,7 +17,7 @@ from qmpd.machine.devices.properties import DEFAULTS
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
-    from qmpd.loop.clock import Waiter
+    from qmpd.loop.task import Waiter
     from qmpd.profile.devices import DeviceTables, Property
 
 _SUBTYPES: Final = {"PCIE": "PCI", "virtio-pci-bus": "virtio-bus"}

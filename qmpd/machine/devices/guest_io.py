@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qmpd.errors import BlockIOError
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend

@@ -20,7 +20,7 @@ from qmpd.block.model.filename import exact_filename
 from qmpd.block.model.limits import BlockLimits
 from qmpd.block.permission_bits import FILTERED, PERMISSION_BITS, PRIMARY, Perm, Permissions, Role
 from qmpd.errors import BlockIOError, GenericError
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node

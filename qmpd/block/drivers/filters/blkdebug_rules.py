@@ -10,7 +10,7 @@ from typing import Any, Final
 from qmpd.base.newest_first import NewestFirst
 from qmpd.base.sizes import SECTOR
 from qmpd.errors import BlockIOError, GenericError
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 from qmpd.options.config_file import parse_config
 
 EVENTS: Final = (

@@ -27,7 +27,7 @@ from qmpd.block.permission_bits import (
     Role,
 )
 from qmpd.errors import BlockIOError, QmpError
-from qmpd.loop.clock import Task, Waiter
+from qmpd.loop.task import Task, Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.io.progress import ProgressMeter

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.filters.blkdebug import BlkDebug
 from qmpd.errors import BlockIOError
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 from qmpd.monitor.hmp.line import UsageError
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
-"""A lock for coroutines that wait on `qmpd.loop.clock.Waiter` (QEMU's CoMutex)."""
+"""A lock for coroutines that wait on `qmpd.loop.task.Waiter` (QEMU's CoMutex)."""
 
 from __future__ import annotations
 
 from collections import deque
 from types import TracebackType
 
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 
 class CoMutex:

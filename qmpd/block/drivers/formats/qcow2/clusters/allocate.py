@@ -22,7 +22,7 @@ from qmpd.block.drivers.formats.qcow2.tables.entries import (
     count_trailing_zeros,
 )
 from qmpd.block.drivers.formats.qcow2.tables.l2_meta import L2Meta
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State

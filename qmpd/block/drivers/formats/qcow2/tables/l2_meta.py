@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qmpd.loop.clock import Waiter
+from qmpd.loop.task import Waiter
 
 
 class L2Meta:
