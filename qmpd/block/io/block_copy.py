@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import merge_one
 from qmpd.block.io.chain_status import block_status_above
+from qmpd.block.model.request_time import request_time
 from qmpd.errors import BlockIOError, GenericError
-from qmpd.loop.request_time import request_time
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:

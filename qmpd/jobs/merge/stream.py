@@ -16,11 +16,11 @@ from qmpd.block.drivers.filters.copy_on_read import CopyOnRead
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
 from qmpd.block.model.filename import filename
+from qmpd.block.model.request_time import request_time
 from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.block_job import BlockJob
 from qmpd.jobs.core.states import ErrorAction
-from qmpd.loop.request_time import request_time
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node

@@ -8,10 +8,10 @@ from pyroaring import BitMap64
 
 from qmpd.block.drivers.filters.mirror_top import Change
 from qmpd.block.io.chain_status import block_status_above
+from qmpd.block.model.request_time import FileRequests, request_time
 from qmpd.errors import BlockIOError
 from qmpd.jobs.core.states import ErrorAction
 from qmpd.jobs.mirror.ops import MirrorOp
-from qmpd.loop.request_time import FileRequests, request_time
 
 if TYPE_CHECKING:
     from qmpd.jobs.mirror.state import MirrorOwner, MirrorState

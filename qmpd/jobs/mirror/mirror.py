@@ -15,6 +15,7 @@ from qmpd.base.sizes import INT_MAX
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.drivers.filters.mirror_top import Change, MirrorTop
 from qmpd.block.io.chain_status import is_allocated_above
+from qmpd.block.model.request_time import FileRequests
 from qmpd.block.permission_bits import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.jobs.core.block_job import BlockJob
@@ -23,7 +24,6 @@ from qmpd.jobs.mirror.active import GuestWrites
 from qmpd.jobs.mirror.copier import MAX_IN_FLIGHT, MAX_IO, MirrorCopier
 from qmpd.jobs.mirror.state import MirrorPlan, MirrorState
 from qmpd.loop.rate_limit import SLICE
-from qmpd.loop.request_time import FileRequests
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend

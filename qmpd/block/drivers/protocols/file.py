@@ -11,6 +11,7 @@ from qmpd.block.images import Image
 from qmpd.block.images.locks import AVAILABLE
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.request_time import REQUEST_TIME
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import (
     ALL,
@@ -22,7 +23,6 @@ from qmpd.block.permission_bits import (
     Permissions,
 )
 from qmpd.errors import BlockIOError, GenericError, NotServed
-from qmpd.loop.request_time import REQUEST_TIME
 
 if TYPE_CHECKING:
     from qmpd.block.model.flags import ReopenState
