@@ -61,14 +61,19 @@ class Boards(Files):
 
     def reset(self) -> list[Any]:
         """system_reset; the events of both, which have to be the same, the reply among them."""
-        both = []
-        for program in (self.real, self.ours):
+        programs = (self.real, self.ours)
+        both: list[list[Any]] = []
+        for program in programs:
             messages = program.execute({"execute": "system_reset"})
             # the guest lets go of all it was asked to: what is left is there for good
             with suppress(TimeoutError):
                 while True:
                     messages.append(json.loads(program.line(QUIET)))
             both.append([normal(message) for message in messages if "event" in message])
+        # one that was slower than `QUIET` has the rest of its events to come
+        for events, others, program in zip(both, reversed(both), programs, strict=True):
+            while len(events) < len(others):
+                events.append(normal(program.message()))
         assert both[1] == both[0]
         return both[0]
 

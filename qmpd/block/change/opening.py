@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.qdict import QDict
 from qmpd.block.change.closing import close_unopened, unref
-from qmpd.block.change.drain import quiesce
+from qmpd.block.change.drain import drained_begin, drained_end, quiesce
 from qmpd.block.change.edges import attach_child, release_child
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.model.driver_table import find_driver
@@ -100,18 +100,18 @@ async def open_node(
             file = await open_reference(graph, own["file"], node)
             node.flags = flags
             if whole:
-                await _file_backend_changes(graph)
+                await _file_backend_comes(graph)
         await _open_driver(node, file, own, opener or driver.open)
     except BaseException:
         if file is not None:
             if whole:
-                await _file_backend_changes(graph)
+                await _file_backend_goes(file)
             await unref(file)
         await close_unopened(node)
         raise
     try:
         if file is not None and whole:
-            await _file_backend_changes(graph)
+            await _file_backend_goes(file)
         await node.driver.open_backing(own)
         _check_all_used(driver, own.given)
     except BaseException:
@@ -121,9 +121,18 @@ async def open_node(
     return node
 
 
-async def _file_backend_changes(graph: Graph) -> None:
-    """The backend by which bdrv_open holds the file while it opens the driver comes, or goes."""
+async def _file_backend_comes(graph: Graph) -> None:
+    """bdrv_open holds the file by a backend of its own while it opens the driver."""
     async with write_lock(graph):
+        pass
+
+
+async def _file_backend_goes(file: Node) -> None:
+    """That backend is given up: blk_unref drains the file, and so does blk_remove_bs after it."""
+    for _ in range(2):
+        await drained_begin(file)
+        drained_end(file)
+    async with write_lock(file.graph):
         pass
 
 
