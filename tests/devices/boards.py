@@ -74,7 +74,7 @@ class Boards(Files):
         for events, others, program in zip(both, reversed(both), programs, strict=True):
             while len(events) < len(others):
                 events.append(normal(program.message()))
-        assert both[1] == both[0]
+        assert both[1] == both[0], both
         return both[0]
 
 

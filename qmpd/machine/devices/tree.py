@@ -221,13 +221,18 @@ class DeviceTree:
             device.unplugging = True
             return
         self._take_off(device)
-        self._end_later(device, UNPLUG_DELAY)
+        self._end_later([device], UNPLUG_DELAY)
 
-    def _end_later(self, device: Device, delay: int) -> None:
+    def _end_later(self, devices: list[Device], delay: int) -> None:
+        """End devices one after the other, as QEMU's RCU callbacks do (``device_finalize``)."""
         clock = self.chassis.graph.services.loop
 
+        async def end_all() -> None:
+            for device in devices:
+                await self._end(device)
+
         def end() -> None:
-            clock.enter(self._end(device), "device_del")
+            clock.enter(end_all(), "device_del")
 
         clock.call_later(delay, end)
 
@@ -263,13 +268,16 @@ class DeviceTree:
 
     def reset(self) -> None:
         """Reset the machine: devices that were to be unplugged are removed, slot by slot."""
+        ended: list[Device] = []
         for bus in list(buses_below(self.root)):
             asked = {device.devfn // 8 for device in bus.plugged if device.unplugging}
             for slot in sorted(asked):
                 for device in bus.plugged:
                     if device.devfn // 8 == slot:
                         self._take_off(device)
-                        self._end_later(device, RESET_DELAY)
+                        ended.append(device)
+        if ended:
+            self._end_later(ended, RESET_DELAY)
 
 
 _OWN: Final = ("driver", "id", "bus")
