@@ -20,6 +20,7 @@ from qmpd.loop.task import Handle, Waiter
 from qmpd.machine.disks import add_disk
 from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.transport import Output
+from qmpd.sim.bench import Bench
 
 if TYPE_CHECKING:
     from qmpd.api.setup import Setup
@@ -54,6 +55,7 @@ class Core:
         self.host = ProgramHost(self._shutdown_begins, self._replaces_files)
         self.machine = setup.make_machine(self.clock, self.host)
         self.monitors = Monitors(self.machine)
+        self.bench = Bench(self.machine, self.monitors, self.clock)
         self.events = EventQueue()
         self.jobs = JobRecords()
         self.closed = False
