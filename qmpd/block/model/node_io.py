@@ -13,7 +13,7 @@ from qmpd.block.model import limits
 from qmpd.block.model.copy_on_read import read_copying
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.node_state import MAXIMUM_LENGTH, NodeState, check_request
-from qmpd.block.permission_bits import WRITE, WRITE_UNCHANGED
+from qmpd.block.permission_bits import PRIMARY, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -268,13 +268,16 @@ class NodeIO(NodeState):
             self.request_ended()
 
     async def _flush_own(self) -> None:
-        await self.driver.flush()
-        if self.driver.capabilities.flushes_children:
-            return
         generation = self._write_generation
+        driver = self.driver
+        if driver.capabilities.flushes_children:
+            await driver.flush()
+            return
+        self._tell_primary("flush_to_os")
+        await driver.flush()
         if not self.cache.no_flush and self._flushed_generation != generation:
-            await self.driver.flush_to_disk()
-            self._flushed_generation = generation
+            self._tell_primary("flush_to_disk")
+            await driver.flush_to_disk()
         failure: BlockIOError | None = None
         for edge in list(self.children.values()):
             if edge.perm & (WRITE | WRITE_UNCHANGED):
@@ -284,6 +287,15 @@ class NodeIO(NodeState):
                     failure = failure or error
         if failure is not None:
             raise failure
+        self._flushed_generation = generation
+
+    def _tell_primary(self, event: str) -> None:
+        """A flush has come to a point that the node's own file may want to know of."""
+        for edge in self.children.values():
+            if edge.role & PRIMARY:
+                if edge.node.driver.capabilities.hears_events:
+                    edge.node.debug_event(event)
+                return
 
     # Length
 
