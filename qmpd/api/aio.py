@@ -17,10 +17,11 @@ from qmpd.api.arguments import command_arguments
 from qmpd.api.core import WAIT, Answer, Core
 from qmpd.api.drivers import OnLoop, Work
 from qmpd.api.events import Event, Match, event_match
-from qmpd.api.guest import Guest, MapEntry
 from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.paced_clock import Pace
+from qmpd.sim import time
+from qmpd.sim.guests.disk import GuestDisk, MapEntry
 
 if TYPE_CHECKING:
     from qmpd.block.images import Storage
@@ -255,7 +256,7 @@ class Disk:
 
     def __init__(self, machine: Machine, name: str) -> None:
         self._machine = machine
-        self._guest = Guest(machine._core, name)
+        self._guest = GuestDisk(machine._core.bench, name)
         self.name = name
 
     async def read(self, offset: int, length: int) -> bytes:
@@ -338,7 +339,7 @@ class Clock:
 
     async def advance(self, seconds: float) -> None:
         """Let time pass; the machine does what falls due."""
-        work = views.advance(self._clock, round(seconds * NANOSECONDS))
+        work = time.advance(self._clock, round(seconds * NANOSECONDS))
         await self._machine._run(work, "the clock")
 
     async def until_idle(self, limit: float = 86400.0) -> None:
@@ -346,5 +347,5 @@ class Clock:
 
         :raises TimeoutError: there are still timers after `limit` seconds of the machine's clock
         """
-        work = views.until_idle(self._clock, round(limit * NANOSECONDS))
+        work = time.until_idle(self._clock, round(limit * NANOSECONDS))
         await self._machine._run(work, "the machine to be idle")

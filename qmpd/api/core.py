@@ -58,13 +58,17 @@ class Core:
         self.bench = Bench(self.machine, self.monitors, self.clock)
         self.events = EventQueue()
         self.jobs = JobRecords()
-        self.closed = False
         self.on_closed: Callable[[], None] | None = None
         """Called when the machine has ended by itself, because somebody said ``quit``."""
         self.call_after: Callable[[float, Callable[[], None]], Handle] = self.call_after_clock
         """Sets a timer of so many seconds for a program that waits."""
         self._asked: deque[_Asked] = deque()
         self._monitor = self.monitors.add_qmp(LABEL, Output(self._received))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the machine has ended."""
+        return self.bench.closed
 
     def _replaces_files(self) -> bool:
         return self.machine.services.storage.changes_host
@@ -83,7 +87,7 @@ class Core:
     async def close(self) -> None:
         """End jobs and exports, flush and close the images."""
         if not self.closed:
-            self.closed = True
+            self.bench.closed = True
             await self.machine.close()
             self._give_up()
 
@@ -92,7 +96,7 @@ class Core:
 
     def _end(self) -> None:
         if not self.closed:
-            self.closed = True
+            self.bench.closed = True
             self.clock.enter(self.machine.close(), "end", lambda _: self._ended())
 
     def _ended(self) -> None:
@@ -142,8 +146,7 @@ class Core:
 
         :raises MachineClosed: it has
         """
-        if self.closed:
-            raise MachineClosed("the machine has been closed")
+        self.bench.require_open()
 
     def _received(self, data: bytes) -> None:
         for line in data.splitlines():

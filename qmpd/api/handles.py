@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.api import views
 from qmpd.api.core import WAIT
-from qmpd.api.guest import Guest, MapEntry
 from qmpd.loop.clock import NANOSECONDS
+from qmpd.sim import time
+from qmpd.sim.guests.disk import GuestDisk, MapEntry
 
 if TYPE_CHECKING:
     from qmpd.api.drivers import Driven
@@ -29,7 +30,7 @@ class Disk:
 
     def __init__(self, machine: Driven, name: str) -> None:
         self._machine = machine
-        self._guest = Guest(machine._core, name)
+        self._guest = GuestDisk(machine._core.bench, name)
         self.name = name
 
     def read(self, offset: int, length: int) -> bytes:
@@ -248,7 +249,7 @@ class Clock:
         running
         null
         """
-        work = views.advance(self._clock, round(seconds * NANOSECONDS))
+        work = time.advance(self._clock, round(seconds * NANOSECONDS))
         self._machine._driver.run(work, f"{seconds} s of the clock")
 
     def until_idle(self, limit: float = 86400.0) -> None:
@@ -258,7 +259,7 @@ class Clock:
         :raises TimeoutError: there are still timers by then, of a job that waits for a command
             for instance
         """
-        work = views.until_idle(self._clock, round(limit * NANOSECONDS))
+        work = time.until_idle(self._clock, round(limit * NANOSECONDS))
         self._machine._driver.run(work, "the machine to be idle")
 
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.block.bits.rules import find
 from qmpd.errors import GenericError
-from qmpd.loop.clock import NANOSECONDS
-from qmpd.loop.paced_clock import Pace, PacedClock
 
 if TYPE_CHECKING:
     from qmpd.api.core import Core
@@ -80,30 +78,3 @@ def bitmap(core: Core, node_name: str, name: str) -> BitmapView:
         found.inconsistent,
         dict(found.info()),
     )
-
-
-async def advance(clock: PacedClock, delta: int) -> None:
-    """Let `delta` nanoseconds pass."""
-    if clock.pace is Pace.REAL:
-        await clock.sleep(delta)
-    else:
-        clock.advance(delta)
-
-
-async def until_idle(clock: PacedClock, limit: int) -> None:
-    """Let time pass until no timer is set.
-
-    :param limit: nanoseconds
-    :raises TimeoutError: some are set still after that time
-    """
-    end = clock.now() + limit
-    while True:
-        await clock.turns(1)
-        if not clock.idle:
-            continue
-        due = clock.next_due()
-        if due is None:
-            return
-        if due > end:
-            raise TimeoutError(f"timers are still set after {limit / NANOSECONDS:g} s")
-        await advance(clock, due - clock.now())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.errors import MachineClosed
+
 if TYPE_CHECKING:
     from qmpd.loop.clock import Clock
     from qmpd.machine.machine import Machine
@@ -22,3 +24,13 @@ class Bench:
         self.machine = machine
         self.monitors = monitors
         self.clock = clock
+        self.closed = False
+        """Whether the machine has ended."""
+
+    def require_open(self) -> None:
+        """Check that the machine has not ended.
+
+        :raises MachineClosed: it has
+        """
+        if self.closed:
+            raise MachineClosed("the machine has been closed")

@@ -13,8 +13,8 @@ from qmpd.errors import GenericError
 from qmpd.machine.devices.guest_io import guest_request
 
 if TYPE_CHECKING:
-    from qmpd.api.core import Core
     from qmpd.block.model.node import Node
+    from qmpd.sim.bench import Bench
 
 
 T = TypeVar("T")
@@ -38,21 +38,21 @@ class MapEntry(NamedTuple):
     offset: int | None
 
 
-class Guest:
+class GuestDisk:
     """Requests to the disk of a backend, a device or a node, whichever has the name.
 
     :raises LookupError: there is no such disk (raised by each request)
     """
 
-    def __init__(self, core: Core, name: str) -> None:
-        self._core = core
+    def __init__(self, bench: Bench, name: str) -> None:
+        self._bench = bench
         self.name = name
 
     @asynccontextmanager
     async def _backend(self, perm: Perm = NOTHING) -> AsyncIterator[BlockBackend]:
         """What requests go through; a node without a backend gets one for the time being."""
-        self._core.require_open()
-        graph = self._core.machine.graph
+        self._bench.require_open()
+        graph = self._bench.machine.graph
         backend = find_backend(graph, self.name) or backend_of_device(graph, self.name)
         if backend is not None:
             backend.require(perm)
@@ -80,7 +80,7 @@ class Guest:
 
         :returns: its result; None for a failure that the device ignores
         """
-        machine = self._core.machine
+        machine = self._bench.machine
         for device in machine.devices.parts():
             if device.backend is backend:
                 return await guest_request(machine, device, kind, length, request)
@@ -125,7 +125,7 @@ class Guest:
             await self._request(backend, "flush", 0, lambda b: b.flush())
 
     def _node(self) -> Node:
-        graph = self._core.machine.graph
+        graph = self._bench.machine.graph
         backend = find_backend(graph, self.name) or backend_of_device(graph, self.name)
         node = graph.find_node(self.name) if backend is None else backend.node
         if node is None:
@@ -134,12 +134,12 @@ class Guest:
 
     def size(self) -> int:
         """Size of the disk in bytes."""
-        self._core.require_open()
+        self._bench.require_open()
         return self._node().length
 
     async def map(self) -> list[MapEntry]:
         """What holds each area of the disk, from its start to its end."""
-        self._core.require_open()
+        self._bench.require_open()
         node = self._node()
         entries: list[MapEntry] = []
         offset, end = 0, node.length

@@ -1,0 +1,1 @@
+"""What the guest of a machine does."""
