@@ -24,6 +24,8 @@ def filename(node: Node, names: Names | None = None) -> str:
     known = names.get(node)
     if known is not None:
         return known
+    if not node.children:
+        return _found(node, names)
     chain = []
     below: Node | None = node
     while below is not None and below not in names:
@@ -31,9 +33,15 @@ def filename(node: Node, names: Names | None = None) -> str:
         below = below.backing
     # From the bottom: whether a backing file is what the image names depends on its name.
     for current in reversed(chain):
-        exact = exact_filename(current, names)
-        names[current] = _json_name(current, names) if exact is None else exact
+        _found(current, names)
     return names[node]
+
+
+def _found(node: Node, names: Names) -> str:
+    """The file name of `node`, when those of its backing chain are known; kept in `names`."""
+    exact = exact_filename(node, names)
+    name = names[node] = _json_name(node, names) if exact is None else exact
+    return name
 
 
 def _json_name(node: Node, names: Names) -> str:

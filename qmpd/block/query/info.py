@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.newest_first import NewestFirst
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 _NO_LIMITS: Final = dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
 
+_CACHES: Final = {
+    modes: dict(zip(("writeback", "direct", "no-flush"), modes, strict=True))
+    for modes in product((False, True), repeat=3)
+}
+"""BlockdevCacheInfo of each mode, the same object every time: it is encoded once for all nodes."""
+
 
 async def image_info(
     node: Node, *, flat: bool, names: Names | None = None, every: bool = True
@@ -28,31 +35,35 @@ async def image_info(
     :param names: file names that are known already, see `filename`
     :param every: show filters that a job has put there by itself, too
     """
-    top: dict[str, Any] = {}
-    info, current = top, node
+    top = info = await _own_info(node, names)
+    current = node
     while True:
-        await _add_node_info(info, current, names)
         below = None if flat or not current.children else current.filter_or_backing
         if below is not None and not every:
             below = below.skip_implicit_filters()
         if below is None:
             return top
-        info["backing-image"] = {}
+        info["backing-image"] = await _own_info(below, names)
         info, current = info["backing-image"], below
 
 
-async def _add_node_info(info: dict[str, Any], node: Node, names: Names | None) -> None:
+async def _own_info(node: Node, names: Names | None) -> dict[str, Any]:
+    """ImageInfo of a node without what lies below it."""
     driver = node.driver
-    info["filename"] = filename(node, names)
-    info["format"] = driver.format_name
-    info["virtual-size"] = node.length
+    info: dict[str, Any] = {
+        "filename": filename(node, names),
+        "format": driver.format_name,
+        "virtual-size": node.length,
+    }
     allocated = driver.allocated_size()
     if allocated is not None:
         info["actual-size"] = allocated
     info.update(await driver.info_members())
-    snapshots = snapshot_list(node) if node.children else None
-    if snapshots:
-        info["snapshots"] = snapshots
+    if node.children:
+        snapshots = snapshot_list(node)
+        if snapshots:
+            info["snapshots"] = snapshots
+    return info
 
 
 async def block_device_info(
@@ -64,33 +75,30 @@ async def block_device_info(
     :param flat: leave out what lies below it
     """
     names = {} if names is None else names
-    backing = node.backing
+    flags = node.flags
+    children = node.children
     info: dict[str, Any] = {
         "file": filename(node, names),
         "node-name": node.node_name,
-        "ro": node.read_only,
+        "ro": flags.read_only,
         "drv": node.driver.format_name,
     }
+    backing = node.backing if children else None
     if backing is not None:
         info["backing_file"] = filename(backing, names)
-    info |= {
-        "backing_file_depth": (
-            0 if flat or not node.children else chain_depth(node, every=backend is None)
-        ),
-        "encrypted": False,
-        "detect_zeroes": node.detect_zeroes,
-        **(_NO_LIMITS if backend is None else _limits(backend)),
-        "image": await image_info(node, flat=flat, names=names, every=backend is None),
-        "cache": {
-            "writeback": backend is None or backend.enable_write_cache,
-            "direct": node.cache.direct,
-            "no-flush": node.cache.no_flush,
-        },
-        "write_threshold": _signed(node.write_threshold),
-    }
+    info["backing_file_depth"] = (
+        0 if flat or not children else chain_depth(node, every=backend is None)
+    )
+    info["encrypted"] = False
+    info["detect_zeroes"] = flags.detect_zeroes
+    info |= _NO_LIMITS if backend is None else _limits(backend)
+    info["image"] = await image_info(node, flat=flat, names=names, every=backend is None)
+    writeback = backend is None or backend.enable_write_cache
+    info["cache"] = _CACHES[writeback, flags.cache.direct, flags.cache.no_flush]
+    info["write_threshold"] = _signed(node.write_threshold)
     if node.bitmaps:
         info["dirty-bitmaps"] = [bitmap.info() for bitmap in node.bitmaps]
-    info["active"] = node.active
+    info["active"] = flags.active
     return info
 
 
