@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from qmpd.errors import QmpError
     from qmpd.loop.events import EventRecord
     from qmpd.monitor.dispatcher import Dispatcher, Work
-    from qmpd.monitor.journal import Journal
+    from qmpd.monitor.journal import Tap
     from qmpd.monitor.transport import Transport
 
 
@@ -25,7 +25,7 @@ class HmpMonitor(Monitor):
     :param banner: first line for a peer that comes
     :param run: makes the coroutine that runs a command line and returns its output
     :param ending: whether the machine is on its way out, and no prompt is due
-    :param journal: records lines and what their commands print
+    :param tap: sees lines and what their commands print
     """
 
     def __init__(
@@ -36,24 +36,28 @@ class HmpMonitor(Monitor):
         banner: str,
         run: Callable[[str], Work],
         ending: Callable[[], bool],
-        journal: Journal | None = None,
+        tap: Tap | None = None,
     ) -> None:
-        super().__init__(label, transport)
+        super().__init__(label, transport, tap)
         self._dispatcher = dispatcher
         self._banner = banner
         self._run = run
         self._ending = ending
-        self._journal = journal
         self._readline = Readline("(qemu) ")
         self._input = bytearray()
         self._line: str | None = None
         self._running = False
+        self._ran = ""
+        self._open = False
         self._connection = 0
         self._asked_by = 0
 
     def opened(self) -> None:
         """Show banner and prompt."""
         self._connection += 1
+        self._open = True
+        if self.tap is not None:
+            self.tap.connected(self.label, None)
         self._readline.restart()
         self._print(self._banner + "\n")
         if not self._running:
@@ -61,6 +65,9 @@ class HmpMonitor(Monitor):
 
     def closed(self) -> None:
         """Drop what was typed and not run."""
+        if self.tap is not None and self._open:
+            self.tap.disconnected(self.label)
+        self._open = False
         self._input.clear()
         self._line = None
         self._dispatcher.forget(self)
@@ -103,9 +110,10 @@ class HmpMonitor(Monitor):
         if self._line is None:
             return None
         line, self._line = self._line, None
-        if self._journal is not None:
-            self._journal.received(self.label, line)
+        if self.tap is not None:
+            self.tap.received(self.label, line)
         self._running = True
+        self._ran = line
         self._asked_by = self._connection
         return self._run(line)
 
@@ -119,8 +127,8 @@ class HmpMonitor(Monitor):
     def completed(self, value: Any) -> None:
         """Show what the command has printed, and the prompt."""
         self._running = False
-        if self._journal is not None:
-            self._journal.sent(self.label, str(value))
+        if self.tap is not None:
+            self.tap.answered(self.label, self._ran, str(value))
         if self._asked_by == self._connection:
             self._print(str(value))
         if not self._ending():

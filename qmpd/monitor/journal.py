@@ -1,9 +1,10 @@
 """The record of what passes the monitors of a machine: requests, answers and events.
 
 Every monitor of a machine, QMP or human, on a socket or in the same process, hands what it
-takes and what it writes to the machine's one `Journal`.  That numbers and stamps it, and
-passes it on to whoever has asked: `JournalFile` writes it down (``--log-qmp``), a program may
-give any function that takes an `Entry`.
+takes and what it writes to the machine's `Tap`, where there is one.  `Journal` is one that numbers
+and stamps it, and passes it on: `JournalFile` writes it down (``--log-qmp``), a program may
+give any function that takes an `Entry`.  The journal of the test bench is another
+(`qmpd.sim.journal`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,70 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 if TYPE_CHECKING:
     from qmpd.wire.session import BadRequest, Request
+
+
+class Tap(Protocol):
+    """Sees what passes the monitors of a machine, in its order, while it passes."""
+
+    def connected(self, monitor: str, greeting: bytes | None) -> None:
+        """Note that a peer has come.
+
+        :param greeting: what a QMP monitor says first
+        """
+
+    def disconnected(self, monitor: str) -> None:
+        """Note that the peer has gone."""
+
+    def received(self, monitor: str, content: Request | BadRequest | str) -> None:
+        """Note what a client asks for, when its turn has come or it is read ahead."""
+
+    def answered(self, monitor: str, command: str | None, content: bytes | str) -> None:
+        """Note an answer.
+
+        :param command: what it answers; None for input that is no request
+        """
+
+    def told(self, monitor: str, event: bytes) -> None:
+        """Note an event that is sent."""
+
+
+class Taps:
+    """Several taps as one.
+
+    :param taps: which
+    """
+
+    def __init__(self, *taps: Tap) -> None:
+        self._taps = taps
+
+    def connected(self, monitor: str, greeting: bytes | None) -> None:
+        """Tell all."""
+        for tap in self._taps:
+            tap.connected(monitor, greeting)
+
+    def disconnected(self, monitor: str) -> None:
+        """Tell all."""
+        for tap in self._taps:
+            tap.disconnected(monitor)
+
+    def received(self, monitor: str, content: Request | BadRequest | str) -> None:
+        """Tell all."""
+        for tap in self._taps:
+            tap.received(monitor, content)
+
+    def answered(self, monitor: str, command: str | None, content: bytes | str) -> None:
+        """Tell all."""
+        for tap in self._taps:
+            tap.answered(monitor, command, content)
+
+    def told(self, monitor: str, event: bytes) -> None:
+        """Tell all."""
+        for tap in self._taps:
+            tap.told(monitor, event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +150,21 @@ class Journal:
         """Note what a client asks for, when its turn has come or it is read ahead."""
         self._note(monitor, "in", content)
 
-    def sent(self, monitor: str, content: bytes | str) -> None:
-        """Note what a monitor writes."""
+    def answered(self, monitor: str, command: str | None, content: bytes | str) -> None:
+        """Note an answer."""
         self._note(monitor, "out", content)
+
+    def told(self, monitor: str, event: bytes) -> None:
+        """Note an event that is sent."""
+        self._note(monitor, "out", event)
+
+    def connected(self, monitor: str, greeting: bytes | None) -> None:
+        """Note a greeting."""
+        if greeting is not None:
+            self._note(monitor, "out", greeting)
+
+    def disconnected(self, monitor: str) -> None:
+        """Nothing was said."""
 
     def _note(
         self,

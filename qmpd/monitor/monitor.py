@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qmpd.errors import QmpError
     from qmpd.loop.events import EventRecord
     from qmpd.monitor.dispatcher import Work
+    from qmpd.monitor.journal import Tap
 
 
 class Monitor(ABC):
@@ -31,10 +32,12 @@ class Monitor(ABC):
 
     :param label: its name in the journal and in log messages
     :param transport: where output goes; it is kept for `output` if absent
+    :param tap: sees all that passes
     """
 
-    def __init__(self, label: str, transport: Transport | None) -> None:
+    def __init__(self, label: str, transport: Transport | None, tap: Tap | None = None) -> None:
         self.label = label
+        self.tap = tap
         self._output = Output()
         self._transport: Transport = self._output if transport is None else transport
 

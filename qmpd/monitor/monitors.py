@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qmpd.loop.events import EventRecord
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
-    from qmpd.monitor.journal import Journal, Record
+    from qmpd.monitor.journal import Record, Tap
     from qmpd.monitor.monitor import Monitor
     from qmpd.monitor.qmp.handlers import Handlers
     from qmpd.monitor.transport import Transport
@@ -53,11 +53,11 @@ class Monitors:
         self.dispatcher = Dispatcher(
             clock.call_soon, lambda: clock.idle and not clock.nested, clock.call_in_monitor
         )
-        self._journal: Journal | None = None
+        self._tap: Tap | None = None
         if record is not None:
             from qmpd.monitor.journal import Journal
 
-            self._journal = Journal(record, machine.services.clocks.host)
+            self._tap = Journal(record, machine.services.clocks.host)
         self._handlers = handlers
         self._monitors: list[Monitor] = []
         self._unsubscribe = machine.events.subscribe(
@@ -92,7 +92,7 @@ class Monitors:
                 pretty=pretty,
             ),
             partial(dispatch, self.machine, self._handlers),
-            self._journal,
+            self._tap,
         )
         self._monitors.append(monitor)
         return monitor
@@ -113,10 +113,20 @@ class Monitors:
             profile.texts.banner.format(version=profile.version),
             self._run_line,
             lambda: self.machine.shutdown_reason is not None,
-            self._journal,
+            self._tap,
         )
         self._monitors.append(monitor)
         return monitor
+
+    def add_tap(self, tap: Tap) -> None:
+        """Let `tap` see what passes all monitors from now on."""
+        if self._tap is not None:
+            from qmpd.monitor.journal import Taps
+
+            tap = Taps(self._tap, tap)
+        self._tap = tap
+        for monitor in self._monitors:
+            monitor.tap = tap
 
     def remove(self, monitor: Monitor) -> None:
         """Take a monitor away for good."""

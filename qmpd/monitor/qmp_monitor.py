@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qmpd.errors import QmpError
     from qmpd.loop.events import EventRecord
     from qmpd.monitor.dispatcher import Dispatcher, Work
-    from qmpd.monitor.journal import Journal
+    from qmpd.monitor.journal import Tap
     from qmpd.monitor.transport import Transport
 
 LOG = logging.getLogger("qmpd.server")
@@ -36,7 +36,7 @@ class QmpMonitor(Monitor):
     :param dispatcher: runs the commands of all monitors of the machine
     :param new_session: makes the state of a new connection
     :param dispatch: makes the coroutine that runs a request
-    :param journal: records all traffic
+    :param tap: sees all traffic
     """
 
     def __init__(
@@ -46,13 +46,12 @@ class QmpMonitor(Monitor):
         dispatcher: Dispatcher,
         new_session: Callable[[], Session],
         dispatch: Callable[[Session, Request], Work],
-        journal: Journal | None = None,
+        tap: Tap | None = None,
     ) -> None:
-        super().__init__(label, transport)
+        super().__init__(label, transport, tap)
         self._dispatcher = dispatcher
         self._new_session = new_session
         self._dispatch = dispatch
-        self._journal = journal
         self._session: Session | None = None
         self._queue: deque[Request | BadRequest] = deque()
         self._asked: tuple[Session, Request] | None = None
@@ -65,11 +64,16 @@ class QmpMonitor(Monitor):
         LOG.info("client connected", extra={"monitor": self.label})
         self._session = self._new_session()
         self._paused = self._deaf = False
-        self._send(self._session.greeting())
+        greeting = self._session.greeting()
+        if self.tap is not None:
+            self.tap.connected(self.label, greeting)
+        self._send(greeting)
 
     def closed(self) -> None:
         """Drop what was not handled; a client whose output is still open goes on to get events."""
         LOG.info("client disconnected", extra={"monitor": self.label})
+        if self.tap is not None and self._session is not None and not self._deaf:
+            self.tap.disconnected(self.label)
         self._deaf = True
         self._queue.clear()
         self._dispatcher.forget(self)
@@ -122,13 +126,13 @@ class QmpMonitor(Monitor):
             if isinstance(request, Request):
                 self._asked = (session, request)
                 return self._dispatch(session, request)
-            self._send(session.reply_error(request, request.error))
+            self._answer(None, session.reply_error(request, request.error))
         return None
 
     def _take(self, session: Session) -> Request | BadRequest | None:
         request = session.next_request()
-        if self._journal is not None and request is not None:
-            self._journal.received(self.label, request)
+        if self.tap is not None and request is not None:
+            self.tap.received(self.label, request)
         return request
 
     def _read_ahead(self, session: Session) -> None:
@@ -142,14 +146,14 @@ class QmpMonitor(Monitor):
             elif isinstance(request, Request):
                 self._run_out_of_band(session, request)
             else:
-                self._send(session.reply_error(request, request.error))
+                self._answer(None, session.reply_error(request, request.error))
 
     def _run_out_of_band(self, session: Session, request: Request) -> None:
         def completed(value: Any) -> None:
-            self._send(session.reply(request, value))
+            self._answer(request.command, session.reply(request, value))
 
         def failed(error: QmpError) -> None:
-            self._send(session.reply_error(request, error))
+            self._answer(request.command, session.reply_error(request, error))
 
         self._dispatcher.run_aside(self._dispatch(session, request), completed, failed)
 
@@ -158,14 +162,14 @@ class QmpMonitor(Monitor):
         assert self._asked is not None
         (session, request), self._asked = self._asked, None
         if session is self._session:
-            self._send(session.reply(request, value))
+            self._answer(request.command, session.reply(request, value))
 
     def failed(self, error: QmpError) -> None:
         """Send an error, unless its client has gone."""
         assert self._asked is not None
         (session, request), self._asked = self._asked, None
         if session is self._session:
-            self._send(session.reply_error(request, error))
+            self._answer(request.command, session.reply_error(request, error))
 
     def deliver(self, event: EventRecord) -> None:
         """Send an event, if the client has negotiated."""
@@ -174,6 +178,8 @@ class QmpMonitor(Monitor):
         data = self._session.event(event.name, event.data, event.seconds, event.microseconds)
         if data is None:
             return
+        if self.tap is not None:
+            self.tap.told(self.label, data)
         self._send(data)
         if self._transport.backlog > BACKLOG_LIMIT:
             LOG.warning(
@@ -183,9 +189,12 @@ class QmpMonitor(Monitor):
             )
             self._transport.disconnect()
 
+    def _answer(self, command: str | None, data: bytes) -> None:
+        if self.tap is not None:
+            self.tap.answered(self.label, command, data)
+        self._send(data)
+
     def _send(self, data: bytes) -> None:
-        if self._journal is not None:
-            self._journal.sent(self.label, data)
         if not self._dispatcher.collecting:
             self.flush()
             self._transport.write(data)

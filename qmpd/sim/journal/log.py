@@ -1,0 +1,110 @@
+"""Where all that happens to a machine is kept, as it comes and in its order.
+
+Noting is on the path of every request, so nothing is decoded or copied: a tuple of what is at hand
+anyway goes to the end of a queue.  `qmpd.sim.journal.entry` makes something readable of it when
+somebody reads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from qmpd.loop.events import EventRecord
+    from qmpd.sim.journal.entry import Kind, Raw
+    from qmpd.wire.session import BadRequest, Request
+
+LIMIT: Final = 64 << 20
+"""Bytes of entries that are kept, about."""
+
+_ENTRY_SIZE: Final = 400
+"""Bytes of memory that an entry takes, about, besides what a monitor sends."""
+
+
+def size_of(raw: Raw) -> int:
+    """Bytes of memory that an entry takes, about."""
+    content = raw[3]
+    if type(content) is bytes:
+        return _ENTRY_SIZE + len(content)
+    if raw[0] == "request" and type(content) is not str:
+        arguments = getattr(content, "arguments", None)
+        if arguments is not None and "actions" in arguments:
+            return _ENTRY_SIZE * (1 + len(arguments["actions"]))
+    return _ENTRY_SIZE
+
+
+class Log:
+    """The entries of one machine.
+
+    It is a `qmpd.monitor.journal.Tap` of the machine's monitors.
+
+    :param now: tells the machine's time, nanoseconds
+    :param limit: bytes that are kept, about; beyond that the older half is dropped
+    """
+
+    def __init__(self, now: Callable[[], int], limit: int = LIMIT) -> None:
+        self.now = now
+        self.dropped = 0
+        """How many entries are no longer there, from the beginning on."""
+        self._limit = limit
+        self._room = limit
+        self._entries: deque[Raw] = deque()
+
+    @property
+    def end(self) -> int:
+        """The number that the next entry gets; the first one has 0."""
+        return self.dropped + len(self._entries)
+
+    def snapshot(self) -> tuple[int, list[Raw]]:
+        """The entries that there are, after the number of the first of them."""
+        # no code of Python's runs while a list is made of a deque: other threads may go on to note
+        entries = list(self._entries)
+        return self.end - len(entries), entries
+
+    def _add(self, raw: Raw) -> None:
+        self._entries.append(raw)
+        self._room -= size_of(raw)
+        if self._room < 0:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Drop the older half."""
+        half = self._limit // 2
+        while self._room < half and len(self._entries) > 1:
+            self._room += size_of(self._entries.popleft())
+            self.dropped += 1
+
+    # What the bench notes
+
+    def note(self, kind: Kind, monitor: str | None, data: dict[str, Any]) -> None:
+        """Note what did not come over a monitor."""
+        self._add((kind, self.now(), monitor, data, None))
+
+    def happened(self, event: EventRecord) -> None:
+        """Note what an event of the machine tells of jobs, whoever may be sent it."""
+        if event.name == "JOB_STATUS_CHANGE" and event.data is not None:
+            self.note("job", None, dict(event.data))
+
+    # What the monitors tell
+
+    def connected(self, monitor: str, greeting: bytes | None) -> None:
+        """Note that a peer has come."""
+        self._add(("connection", self.now(), monitor, "opened", greeting))
+
+    def disconnected(self, monitor: str) -> None:
+        """Note that the peer has gone."""
+        self._add(("connection", self.now(), monitor, "closed", None))
+
+    def received(self, monitor: str, content: Request | BadRequest | str) -> None:
+        """Note a request."""
+        self._add(("request", self.now(), monitor, content, None))
+
+    def answered(self, monitor: str, command: str | None, content: bytes | str) -> None:
+        """Note an answer."""
+        self._add(("answer", self.now(), monitor, content, command))
+
+    def told(self, monitor: str, event: bytes) -> None:
+        """Note an event that is sent."""
+        self._add(("event", self.now(), monitor, event, None))
