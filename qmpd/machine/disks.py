@@ -147,8 +147,13 @@ async def _make_image(machine: Machine, disk: Disk, filename: str) -> None:
     graph = machine.graph
     is_raw = disk.format == "raw"
     file: dict[str, Any] = {"driver": "file", "filename": filename}
-    await find_driver("file").create(graph, {**file, "size": disk.size if is_raw else 0})
+    await find_driver("file").create(graph, {**file, "size": 0})
     if is_raw:
+        assert disk.size is not None
+        # not by the driver, which writes a first block
+        image = graph.services.storage.open(filename)
+        image.truncate(disk.size)
+        image.close()
         return
     from qmpd.options.block_tree import read_tree_value
 

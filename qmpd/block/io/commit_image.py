@@ -12,13 +12,23 @@ from qmpd.block.change.insert import drop_filter, insert_filter
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.blockers import Op
-from qmpd.block.permission_bits import ALL, RESIZE, WRITE, Perm
+from qmpd.block.permission_bits import (
+    ALL,
+    CONSISTENT_READ,
+    RESIZE,
+    WRITE,
+    WRITE_UNCHANGED,
+    Perm,
+)
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
 
 _CHUNK: Final = 1 << 20
+
+_READ: Final = CONSISTENT_READ | WRITE_UNCHANGED
+"""What the image itself is used for: it is read, and emptied without a change of what it shows."""
 
 
 async def commit_image(node: Node) -> None:
@@ -49,7 +59,7 @@ async def commit_image(node: Node) -> None:
 
 
 async def _commit(node: Node, backing: Node) -> None:
-    async with _using(node, WRITE), _filtered(backing), _using(backing, WRITE | RESIZE) as target:
+    async with _using(node, _READ), _filtered(backing), _using(backing, WRITE | RESIZE) as target:
         length = node.length
         if length > target.length():
             await target.truncate(length, exact=False)

@@ -23,6 +23,8 @@ _NODE_STATS: Final[Mapping[str, Any]] = {
 
 def _node_stats(node: Node, *, chain: bool) -> dict[str, Any]:
     """BlockStats of a node; with what lies below it in its `chain`, as backends show it."""
+    if chain:
+        node = node.skip_implicit_filters()
     info: dict[str, Any] = {
         "node-name": node.node_name,
         "stats": {

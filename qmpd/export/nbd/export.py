@@ -212,10 +212,10 @@ def find_bitmaps(
     for one in wanted:
         if isinstance(one, str):
             holder, bitmap = _find_below(node, one)
+            if not writable and not holder.read_only and bitmap.enabled:
+                raise GenericError(f"Enabled bitmap '{one}' incompatible with readonly export")
         else:
-            holder, bitmap = lookup(node.graph, one["node"], one["name"])
-        if not writable and not holder.read_only and bitmap.enabled:
-            raise GenericError(f"Enabled bitmap '{bitmap.name}' incompatible with readonly export")
+            _, bitmap = lookup(node.graph, one["node"], one["name"])
         check(bitmap, "export")
         found.append(bitmap)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from qmpd.block.model.limits import BlockLimits
 from qmpd.export.nbd.export import Context, NbdExport
@@ -25,6 +25,10 @@ from qmpd.export.nbd.protocol import (
     Option,
     OptionReply,
 )
+
+
+_SHOWN_NAME: Final = 80
+"""Bytes of a name that messages show (`nbd_sanitize_name`)."""
 
 
 class Disconnected(Exception):
@@ -207,8 +211,8 @@ class Negotiation:
         return export if option == Option.GO else None
 
     async def _not_present(self, option: int, name: bytes) -> None:
-        shown = name.decode("utf-8", "replace")
-        text = f"export '{shown}' not present".encode()
+        shown = name if len(name) < _SHOWN_NAME else name[:_SHOWN_NAME] + b"..."
+        text = b"export '" + shown + b"' not present"
         await self._reply(option, OptionReply.ERR_UNKNOWN, text)
 
     async def _tell(self, option: int, kind: int, data: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.base.override import override
@@ -33,6 +34,8 @@ _EXTENT_SIZE: Final = 1 << 20
 """What a new file's space is allocated in, bytes, where nothing else is asked for."""
 _MAX_EXTENT_SIZE: Final = (1 << 32) - 1
 _PREALLOCATION: Final = ("off", "falloc", "full")
+_BLOCK: Final = 4096
+_SECTOR: Final = 512
 
 
 _LOCKED: Final = "Is another process using the image [{}]?"
@@ -288,11 +291,25 @@ def resize(image: Image, size: int, prealloc: str) -> None:
     :param prealloc: PreallocMode of what is added
     :raises BlockIOError: with QEMU's text
     """
+    is_new = image.length() == 0 < size
     if prealloc == "off":
         image.truncate(size)
+        if is_new:
+            _allocate_first_block(image, size)
         return
     if image.length() > size:
         raise BlockIOError(errno.ENOTSUP, "Cannot use preallocation for shrinking files")
     if prealloc not in _PREALLOCATION:
         raise BlockIOError(errno.ENOTSUP, f"Unsupported preallocation mode: {prealloc}")
     image.allocate(size)
+    if is_new and prealloc == "falloc":
+        _allocate_first_block(image, size)
+
+
+def _allocate_first_block(image: Image, size: int) -> None:
+    """Write the start of a file that was empty, so that its alignment can be probed.
+
+    What fails there does not matter (`allocate_first_block` in block/file-posix.c).
+    """
+    with suppress(BlockIOError):
+        image.pwrite(0, bytes(_BLOCK if size >= _BLOCK else _SECTOR))

@@ -1,0 +1,121 @@
+"""Small kinds of fault that QEMU's own block tests have shown, each by its shortest way.
+
+The letters are those of the list by which they were found; the comments name QEMU's tests.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.block.files import Files
+from tests.support.programs import qemu_missing
+
+pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
+
+
+def start(scratch: Path, *options: str, images: dict[str, tuple[str, ...]] | None = None) -> Files:
+    """Both programs, with images that qemu-img has made."""
+    for side in ("real", "ours"):
+        (scratch / side).mkdir()
+        for name, arguments in (images or {}).items():
+            make = ["qemu-img", "create", "-q", *arguments[:-1], name, arguments[-1]]
+            subprocess.run(make, cwd=scratch / side, check=True)
+    return Files(scratch, *options)
+
+
+QCOW2 = ("-f", "qcow2", "1M")
+OVER = ("-f", "qcow2", "-b", "base", "-F", "qcow2", "1M")
+CHAIN = {"base": QCOW2, "mid": ("-f", "qcow2", "-b", "base", "-F", "qcow2", "1M")}
+
+
+def test_commit_of_a_drive_that_a_device_uses(tmp_path: Path) -> None:
+    """J: tests 274 and 130."""
+    images = {"base": QCOW2, "top": OVER}
+    options = ("-S", "-machine", "pc", "-drive", "if=virtio,id=d,file=top,format=qcow2")
+    both = start(tmp_path, *options, images=images)
+    both.io("d", "write -P 1 0 64k")
+    both.execute("human-monitor-command", **{"command-line": "commit d"})
+    both.io("d", "read -P 1 0 64k")
+    both.execute("query-blockstats")
+    both.close()
+
+
+def test_blockstats_of_a_chain_leaves_out_implicit_filters(tmp_path: Path) -> None:
+    """Q2: test 040."""
+    images = CHAIN | {"top": ("-f", "qcow2", "-b", "mid", "-F", "qcow2", "1M")}
+    options = ("-drive", "if=none,id=d,node-name=n,file=top,format=qcow2")
+    both = start(tmp_path, *options, images=images)
+    both.io("d", "write -P 1 0 1M")
+    arguments: dict[str, Any] = {"device": "d", "job-id": "j", "auto-finalize": False}
+    both.execute("block-commit", **arguments, **{"top": "mid", "base": "base"})
+    both.execute("query-blockstats")
+    both.execute("query-blockstats", **{"query-nodes": True})
+    both.close()
+
+
+@pytest.mark.parametrize("writable", [False, True])
+@pytest.mark.parametrize("by_node", [False, True])
+def test_export_of_the_enabled_bitmap_of_another_node(
+    tmp_path: Path, writable: bool, by_node: bool
+) -> None:
+    """V: test 223."""
+    both = start(tmp_path)
+    both.add("null-co", "n", size=1 << 20)
+    both.execute("block-dirty-bitmap-add", node="n", name="b")
+    both.execute("nbd-server-start", addr={"type": "unix", "data": {"path": "s"}})
+    bitmap = {"node": "n", "name": "b"} if by_node else "b"
+    options = {"type": "nbd", "id": "e", "node-name": "n", "writable": writable}
+    both.execute("block-export-add", **options, bitmaps=[bitmap])
+    both.look()
+    both.close()
+
+
+@pytest.mark.parametrize("length", [79, 80, 81, 200, 4096])
+def test_nbd_shows_the_start_of_a_long_name(tmp_path: Path, length: int) -> None:
+    """X: test 143."""
+    both = start(tmp_path)
+    both.execute("nbd-server-start", addr={"type": "unix", "data": {"path": "s"}})
+    said = [_ask(tmp_path / side / "s", b"n" * length) for side in ("real", "ours")]
+    assert said[1] == said[0]
+    both.close()
+
+
+def _ask(path: Path, name: bytes) -> bytes:
+    """What an NBD server says to NBD_OPT_GO of an export that there is not."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(bytes(3) + b"\x01")
+        body = len(name).to_bytes(4, "big") + name + bytes(2)
+        head = b"IHAVEOPT" + (7).to_bytes(4, "big") + len(body).to_bytes(4, "big")
+        client.sendall(head + body)
+        client.sendall(b"IHAVEOPT" + (2).to_bytes(4, "big") + bytes(4))  # abort
+        data = b""
+        while more := client.recv(65536):
+            data += more
+        return data
+
+
+@pytest.mark.parametrize("size", [512, 1024, 4096, 1 << 20])
+def test_a_raw_file_that_grows_from_nothing_has_a_first_block(tmp_path: Path, size: int) -> None:
+    """Y: test 175."""
+    both = start(tmp_path)
+    both.make("empty", 0)
+    both.add("file", "f", filename="empty")
+    both.execute("block_resize", **{"node-name": "f", "size": size})
+    for preallocation in ("off", "falloc", "full"):
+        options = {"driver": "file", "filename": f"new-{preallocation}", "size": size}
+        arguments = {"job-id": "j", "options": {**options, "preallocation": preallocation}}
+        for program in (both.real, both.ours):
+            program.execute({"execute": "blockdev-create", "arguments": arguments})
+            while program.message().get("data", {}).get("status") != "concluded":
+                pass
+            program.execute({"execute": "job-dismiss", "arguments": {"id": "j"}})
+    both.close()
+    for name in ("empty", "new-off", "new-falloc", "new-full"):
+        blocks = [(tmp_path / side / name).stat().st_blocks for side in ("real", "ours")]
+        assert blocks[1] == blocks[0], name
