@@ -52,7 +52,7 @@ def test_blockstats_of_a_chain_leaves_out_implicit_filters(tmp_path: Path) -> No
     both = start(tmp_path, *options, images=images)
     both.io("d", "write -P 1 0 1M")
     arguments: dict[str, Any] = {"device": "d", "job-id": "j", "auto-finalize": False}
-    both.execute("block-commit", **arguments, **{"top": "mid", "base": "base"})
+    both.execute("block-commit", **arguments, top="mid", base="base")
     both.execute("query-blockstats")
     both.execute("query-blockstats", **{"query-nodes": True})
     both.close()

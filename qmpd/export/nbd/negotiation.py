@@ -26,7 +26,6 @@ from qmpd.export.nbd.protocol import (
     OptionReply,
 )
 
-
 _SHOWN_NAME: Final = 80
 """Bytes of a name that messages show (`nbd_sanitize_name`)."""
 
