@@ -54,6 +54,8 @@ class Beneath(Protocol):
 
     limits: BlockLimits | None
 
+    @property
+    def driver(self) -> Data: ...
     async def flush(self) -> None: ...
 
 

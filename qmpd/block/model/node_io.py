@@ -294,7 +294,7 @@ class NodeIO(NodeState):
         for edge in self.children.values():
             if edge.role & PRIMARY:
                 if edge.node.driver.capabilities.hears_events:
-                    edge.node.debug_event(event)
+                    edge.node.driver.debug_event(event)
                 return
 
     # Length
