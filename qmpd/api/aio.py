@@ -78,7 +78,7 @@ class Machine:
         self._loop = asyncio.get_running_loop()
         self._driver = OnLoop(self._core, self._loop, served=False)
         try:
-            await self._run(self._core.start(), "the start of the machine")
+            await self._run(self._core.set_up(), "the start of the machine")
         except BaseException:
             self._driver.detach()
             raise
@@ -121,6 +121,14 @@ class Machine:
     def closed(self) -> bool:
         """Whether the machine has ended: by `close`, or because somebody said ``quit``."""
         return self._core.closed
+
+    async def reset(self) -> None:
+        """Make the machine as it was when it was made: see `qmpd.Machine.reset`."""
+        await self._run(self._core.bench.reset(), "the reset of the machine")
+
+    async def restart(self) -> None:
+        """End the machine and start it again on its images: see `qmpd.Machine.restart`."""
+        await self._run(self._core.bench.restart(), "the restart of the machine")
 
     # Commands
 
@@ -325,21 +333,20 @@ class Clock:
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._clock = machine._core.clock
 
     @property
     def now(self) -> float:
         """Seconds since the machine was made."""
-        return self._clock.now() / NANOSECONDS
+        return self.now_ns / NANOSECONDS
 
     @property
     def now_ns(self) -> int:
         """Nanoseconds since the machine was made."""
-        return self._clock.now()
+        return self._machine._core.clock.now()
 
     async def advance(self, seconds: float) -> None:
         """Let time pass; the machine does what falls due."""
-        work = time.advance(self._clock, round(seconds * NANOSECONDS))
+        work = time.advance(self._machine._core.clock, round(seconds * NANOSECONDS))
         await self._machine._run(work, "the clock")
 
     async def until_idle(self, limit: float = 86400.0) -> None:
@@ -347,5 +354,5 @@ class Clock:
 
         :raises TimeoutError: there are still timers after `limit` seconds of the machine's clock
         """
-        work = time.until_idle(self._clock, round(limit * NANOSECONDS))
+        work = time.until_idle(self._machine._core.clock, round(limit * NANOSECONDS))
         await self._machine._run(work, "the machine to be idle")

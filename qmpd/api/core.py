@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd.api.events import Event, EventQueue, Match, Watch, any_of
 from qmpd.api.host import ProgramHost
 from qmpd.api.jobs import JobRecords
+from qmpd.block.images import MemoryStorage
 from qmpd.errors import MachineClosed, from_answer
 from qmpd.loop.clock import NANOSECONDS
-from qmpd.loop.task import Handle, Waiter
+from qmpd.loop.task import Handle, Task, Waiter
 from qmpd.machine.disks import add_disk
 from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.transport import Output
-from qmpd.sim.bench import Bench
+from qmpd.sim.bench import Bench, World
 
 if TYPE_CHECKING:
     from qmpd.api.setup import Setup
+    from qmpd.block.images import Storage
+    from qmpd.loop.paced_clock import PacedClock
 
 Answer = dict[str, Any]
 """An answer as it comes over QMP: ``{"return": ...}`` or ``{"error": {"class", "desc"}}``."""
@@ -43,6 +47,16 @@ class _Asked:
         self.answer: Answer | None = None
 
 
+class Socket(Protocol):
+    """A place where clients of a served machine come in."""
+
+    def disconnect(self) -> None:
+        """Drop the client, and what it sees of the machine."""
+
+    def join(self) -> None:
+        """Let clients come to the machine that there is now."""
+
+
 class Core:
     """A machine, its monitors, and the program's own monitor among them.
 
@@ -51,18 +65,26 @@ class Core:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self.clock = setup.make_clock()
         self.host = ProgramHost(self._shutdown_begins, self._replaces_files)
-        self.machine = setup.make_machine(self.clock, self.host)
-        self.monitors = Monitors(self.machine)
-        self.bench = Bench(self.machine, self.monitors, self.clock)
         self.events = EventQueue()
         self.jobs = JobRecords()
+        self.sockets: list[Socket] = []
+        """Where clients come in, as long as the machine is served."""
         self.on_closed: Callable[[], None] | None = None
         """Called when the machine has ended by itself, because somebody said ``quit``."""
         self.call_after: Callable[[float, Callable[[], None]], Handle] = self.call_after_clock
         """Sets a timer of so many seconds for a program that waits."""
+        self._bell: Callable[[], None] | None = None
+        self._given_up = False
         self._asked: deque[_Asked] = deque()
+        self._storage: Storage
+        self._own_disks: MemoryStorage
+        self._random: Random
+        self._hold(self.make(anew=True))
+        self.bench = Bench(self.machine, self.monitors, self.clock, self)
+
+    def _hold(self, world: World[PacedClock]) -> None:
+        self.machine, self.monitors, self.clock = world
         self._monitor = self.monitors.add_qmp(LABEL, Output(self._received))
 
     @property
@@ -73,19 +95,22 @@ class Core:
     def _replaces_files(self) -> bool:
         return self.machine.services.storage.changes_host
 
-    async def start(self) -> None:
+    async def set_up(self, *, anew: bool = True) -> None:
         """Add the disks, and negotiate.
 
+        :param anew: whether images that have a size are made
         :raises QmpError: a disk cannot be made
         """
+        own = self._own_disks if self._setup.keeps_disks_apart else None
         for disk in self._setup.all_disks():
-            private = disk.path is None and self._setup.keeps_disks_apart
-            await add_disk(self.machine, disk, private=private)
+            private = own if disk.path is None else None
+            await add_disk(self.machine, disk, private=private, make=anew)
         self._monitor.opened()
         await self.qmp("qmp_capabilities", None)
 
     async def close(self) -> None:
         """End jobs and exports, flush and close the images."""
+        self._given_up = True
         if not self.closed:
             self.bench.closed = True
             await self.machine.close()
@@ -97,7 +122,9 @@ class Core:
     def _end(self) -> None:
         if not self.closed:
             self.bench.closed = True
-            self.clock.enter(self.machine.close(), "end", lambda _: self._ended())
+            self.bench.ending = self.clock.enter(
+                self.machine.close(), "end", lambda _: self._ended()
+            )
 
     def _ended(self) -> None:
         self._give_up()
@@ -106,9 +133,82 @@ class Core:
 
     def _give_up(self) -> None:
         self.monitors.close()
-        self.machine.services.storage.close()
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        """Let those go on who wait for an answer that will not come."""
         while self._asked:
             self._asked.popleft().waiter.wake()
+
+    # Another machine in the place of the present one (`Holder`), and who runs it
+
+    def make(self, *, anew: bool) -> World[PacedClock]:
+        """Make a machine from the same arguments: see `Holder.make`.
+
+        :raises MachineClosed: the machine has been closed for good
+        """
+        if self._given_up:
+            self.require_open()
+        if anew:
+            self._storage = self._setup.make_storage()
+            self._own_disks = MemoryStorage()
+            self._random = Random(self._setup.seed)
+            clock = self._setup.make_clock()
+        else:
+            clock = self.clock.successor()
+        machine = self._setup.make_machine(clock, self.host, self._storage, self._random)
+        return World(machine, Monitors(machine), clock)
+
+    def switch(self, world: World[PacedClock], *, anew: bool) -> None:
+        """Hold another machine: see `Holder.switch`."""
+        before = self.clock
+        self._disconnect()
+        self._hold(world)
+        before.on_change, self.clock.on_change = None, self._bell
+        before.leave_to(self.clock)
+        if anew:
+            self.events.take_all()
+            self.jobs.clear()
+            self.host.printed.clear()
+            self.host.complaints.clear()
+        else:
+            self.jobs.end_all()
+        for connection in self.sockets:
+            connection.join()
+        self._wake_all()
+
+    def cut(self) -> None:
+        """Disconnect everybody, because the machine was killed."""
+        self._disconnect()
+        self.jobs.end_all()
+        self._wake_all()
+
+    def _disconnect(self) -> None:
+        self.host.cut()
+        for connection in self.sockets:
+            connection.disconnect()
+
+    def set_bell(self, bell: Callable[[], None] | None) -> None:
+        """Have `bell` rung whenever the machine has got something to do: see `PacedClock`."""
+        self._bell = self.clock.on_change = bell
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call `callback` from the machine's loop, whichever machine there is."""
+        self.clock.call_soon(callback)
+
+    def task_failed(self, task: Task) -> None:
+        """Never called: whoever enters a task looks at its end."""
+
+    def enter(
+        self, work: Coroutine[Any, Any, Any], what: str, done: Callable[[Task], None]
+    ) -> Task:
+        """Begin to run `work`, which may replace the machine.
+
+        :param done: called with the task when it has ended
+        """
+        task = Task(self, work, what, done)
+        task.step()
+        return task
 
     # Commands
 

@@ -50,20 +50,20 @@ class ByHand:
     """
 
     def __init__(self, core: Core) -> None:
-        self._clock = core.clock
+        self._core = core
         self.held = False
         """Whether a call runs no more than it must, for `Loop.step`."""
 
     def run(self, work: Work[T], what: str) -> T:
-        clock = self._clock
-        end = clock.now() + LONGEST
-        task = clock.enter(work, what, lambda _: None)
+        core = self._core
+        end = core.clock.now() + LONGEST
+        task = core.enter(work, what, lambda _: None)
         while not task.done:
-            if not clock.run_ready(1) and not self._pass_time(end):
+            if not core.clock.run_ready(1) and not self._pass_time(end):
                 task.cancel()
-                raise WaitsForever(_why(clock, what))
+                raise WaitsForever(_why(core.clock, what))
         if not self.held:
-            clock.run_ready()
+            core.clock.run_ready()
         if task.error is not None:
             raise task.error
         result: T = task.result
@@ -77,7 +77,7 @@ class ByHand:
 
         :param end: when a virtual clock has gone far enough
         """
-        clock = self._clock
+        clock = self._core.clock
         if clock.pace is not Pace.REAL:
             return clock.now() < end and clock.jump()
         due = clock.next_due()
@@ -107,12 +107,11 @@ class OnLoop:
 
     def __init__(self, core: Core, loop: asyncio.AbstractEventLoop, *, served: bool) -> None:
         self._core = core
-        self._clock = core.clock
         self._loop = loop
         self._waiting = 1 if served else 0
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
-        self._clock.on_change = self._ring
+        core.set_bell(self._ring)
         # others may act while a program waits: its timeouts are the wall's
         core.call_after = loop.call_later
         core.host.loop = loop
@@ -121,7 +120,7 @@ class OnLoop:
     def detach(self) -> None:
         """Run the machine no longer."""
         self._core.host.leave_loop()
-        self._clock.on_change = None
+        self._core.set_bell(None)
         self._core.call_after = self._core.call_after_clock
         if self._timer is not None:
             self._timer.cancel()
@@ -138,7 +137,7 @@ class OnLoop:
             self._waiting -= 1
             done(task)
 
-        task = self._clock.enter(work, what, ended)
+        task = self._core.enter(work, what, ended)
         self._ring()
         return task
 
@@ -159,27 +158,29 @@ class OnLoop:
 
     def _run(self) -> None:
         self._scheduled = False
-        if self._clock.on_change is None:
+        if self._core.clock.on_change is None:
             return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._clock.run_ready(BATCH)
-        if not self._clock.idle:
+        self._core.clock.run_ready(BATCH)
+        clock = self._core.clock
+        if not clock.idle:
             self._ring()
             return
-        due = self._clock.next_due()
+        due = clock.next_due()
         if due is None:
             return
-        if self._clock.pace is Pace.REAL:
-            delay = max(0, due - self._clock.now()) / NANOSECONDS
+        if clock.pace is Pace.REAL:
+            delay = max(0, due - clock.now()) / NANOSECONDS
             self._timer = self._loop.call_later(delay, self._ring)
-        elif self._clock.pace is Pace.VIRTUAL and self._waiting:
+        elif clock.pace is Pace.VIRTUAL and self._waiting:
             # what has arrived at sockets meanwhile comes before time passes
             self._loop.call_soon(self._jump)
 
     def _jump(self) -> None:
-        if self._waiting and self._clock.idle and not self._scheduled and self._clock.jump():
+        clock = self._core.clock
+        if self._waiting and clock.idle and not self._scheduled and clock.jump():
             self._ring()
 
 

@@ -221,7 +221,6 @@ class Clock:
 
     def __init__(self, machine: Driven) -> None:
         self._machine = machine
-        self._clock = machine._core.clock
 
     @property
     def now(self) -> float:
@@ -231,7 +230,7 @@ class Clock:
     @property
     def now_ns(self) -> int:
         """Nanoseconds since the machine was made."""
-        return self._machine._driver.call(self._clock.now)
+        return self._machine._driver.call(lambda: self._machine._core.clock.now())
 
     def advance(self, seconds: float) -> None:
         """Let time pass; the machine does what falls due.
@@ -249,7 +248,7 @@ class Clock:
         running
         null
         """
-        work = time.advance(self._clock, round(seconds * NANOSECONDS))
+        work = time.advance(self._machine._core.clock, round(seconds * NANOSECONDS))
         self._machine._driver.run(work, f"{seconds} s of the clock")
 
     def until_idle(self, limit: float = 86400.0) -> None:
@@ -259,7 +258,7 @@ class Clock:
         :raises TimeoutError: there are still timers by then, of a job that waits for a command
             for instance
         """
-        work = time.until_idle(self._clock, round(limit * NANOSECONDS))
+        work = time.until_idle(self._machine._core.clock, round(limit * NANOSECONDS))
         self._machine._driver.run(work, "the machine to be idle")
 
 
@@ -271,7 +270,7 @@ class Loop:
 
     def step(self) -> bool:
         """Let the machine do one thing that needs no time; whether there was one."""
-        return self._machine._driver.call(self._machine._core.clock.step)
+        return self._machine._driver.call(lambda: self._machine._core.clock.step())
 
     @contextmanager
     def hold(self) -> Iterator[None]:

@@ -59,8 +59,12 @@ class ProgramHost(NoHost):
         self._listeners.append(listener)
         return listener
 
-    def leave_loop(self) -> None:
-        """The event loop runs the machine no longer: listen no more, and cut off NBD clients."""
+    def cut(self) -> None:
+        """Listen no more, and cut off NBD clients."""
         while self._listeners:
             self._listeners.pop().leave_loop()
+
+    def leave_loop(self) -> None:
+        """The event loop runs the machine no longer."""
+        self.cut()
         self.loop = None

@@ -42,6 +42,15 @@ class JobRecords:
             record.error = data.get("error")
             record.progress = (data["offset"], data["len"])
 
+    def clear(self) -> None:
+        """Forget all jobs."""
+        self._records.clear()
+
+    def end_all(self) -> None:
+        """The machine has ended, and all its jobs with it."""
+        for record in self._records.values():
+            record.status = "null"
+
     def find(self, job_id: str) -> JobRecord:
         """What is known of a job.
 

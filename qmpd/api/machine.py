@@ -96,7 +96,7 @@ class Machine:
         self._core = Core(setup)
         self._by_hand = ByHand(self._core)
         self._driver: Driver = self._by_hand
-        self._driver.run(self._core.start(), "the start of the machine")
+        self._driver.run(self._core.set_up(), "the start of the machine")
 
     @classmethod
     def _of(cls, setup: Setup) -> Self:
@@ -129,6 +129,47 @@ class Machine:
     def closed(self) -> bool:
         """Whether the machine has ended: by `close`, or because somebody said ``quit``."""
         return self._core.closed
+
+    def reset(self) -> None:
+        """Make the machine as it was when it was made: disks, time, names and all.
+
+        It is not the guest's reset (that is the command ``system_reset``).  What is under way is
+        dropped, events that were not taken are forgotten, and clients at sockets are disconnected;
+        they may connect again.  A machine that has said ``quit``, or was killed, is there again.
+        With ``storage="host"`` files stay as they are, but for those that the machine made from
+        `images` with a size: it makes them again.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"disk0": "1M"}) as vm:
+        ...     vm.disk("disk0").write(0, b"hello")
+        ...     vm.reset()
+        ...     vm.disk("disk0").read(0, 1)
+        b'\\x00'
+
+        :raises qmpd.errors.MachineClosed: the machine was closed (`close`)
+        """
+        self._driver.run(self._core.bench.reset(), "the reset of the machine")
+
+    def restart(self) -> None:
+        """End the machine, as ``quit`` does, and start another one on the same images.
+
+        One that has ended already, by ``quit`` or because it was killed, is started.  What was
+        made by commands is gone (nodes, jobs, exports, bitmaps that are not persistent); disks,
+        images, arguments and the time on the clock are the same.  Clients at sockets are
+        disconnected, and may connect again.  Events that were not taken stay.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"disk0": "1M"}) as vm:
+        ...     vm.disk("disk0").write(0, b"hello")
+        ...     _ = vm.cmd("quit")
+        ...     vm.restart()
+        ...     vm.disk("disk0").read(0, 5)
+        b'hello'
+
+        :raises qmpd.errors.MachineClosed: the machine was closed (`close`)
+        :raises qmpd.errors.QmpError: an image cannot be opened any more
+        """
+        self._driver.run(self._core.bench.restart(), "the restart of the machine")
 
     # Commands
 

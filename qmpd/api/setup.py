@@ -65,17 +65,24 @@ class Setup:
         date = None if self.seed is None else SEEDED_DATE
         return PacedClock(_choose("clock", self.clock, paces), date)
 
-    def make_machine(self, clock: PacedClock, host: Host) -> Machine:
+    def make_storage(self) -> Storage:
+        """Where images live: nothing is there yet, unless it was given with something in it."""
+        if isinstance(self.storage, str):
+            _choose("storage", self.storage, STORAGES)
+            return new_storage(self.storage)
+        return self.storage
+
+    def make_machine(
+        self, clock: PacedClock, host: Host, storage: Storage, random: Random
+    ) -> Machine:
         """The machine, with no disks yet.
 
         :param host: the process that it lives in
+        :param storage: where its images live
+        :param random: where names that it makes up come from
         """
         profile = load(self.version) if isinstance(self.version, str) else self.version
         personality = _choose("personality", self.personality, PERSONALITIES)
-        storage = self.storage
-        if isinstance(storage, str):
-            _choose("storage", storage, STORAGES)
-            storage = new_storage(storage)
         options: dict[str, Any] = {
             "profile": profile,
             "personality": personality,
@@ -90,7 +97,7 @@ class Setup:
             storage,
             config,
             host=host,
-            random=Random(self.seed),
+            random=random,
             thread_id=threading.get_native_id() if self.seed is None else 1,
         )
 

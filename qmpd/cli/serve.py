@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.console import flush_or_drop
-from qmpd.block.images import STORAGES
+from qmpd.block.images import STORAGES, new_storage
 from qmpd.cli.process import Process, ProcessOptions, run_program
 from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.errors import GenericError, QmpError
@@ -19,6 +19,7 @@ from qmpd.machine.disks import CREATE_KEYS, Disk, add_disk, read_disk, read_imag
 from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
+    from qmpd.block.images import Storage
     from qmpd.server.server import Server
 
 SOCKET_MODE: Final = 0o600
@@ -155,7 +156,7 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
         for disk in disks:
             # these bytes live in memory, wherever those of image files do
             private = disk.path is None and arguments.storage != "memory"
-            _add_disk(process.server, disk, private=private)
+            _add_disk(process.server, disk, new_storage("memory") if private else None)
         for number, text in enumerate(arguments.qmp):
             _add_monitor(process.server, f"monitor{number}", text)
     except QmpError:
@@ -192,7 +193,7 @@ def _read_image(text: str, number: int) -> Disk:
         raise located(error, f"--image {text}") from None
 
 
-def _add_disk(server: Server, disk: Disk, *, private: bool) -> None:
+def _add_disk(server: Server, disk: Disk, private: Storage | None) -> None:
     try:
         server.run_now(add_disk(server.machine, disk, private=private))
     except QmpError as error:

@@ -23,17 +23,24 @@ class _LoopTimer:
     uvloop counts in milliseconds from the beginning of its round, so that its own would be.
     """
 
-    __slots__ = ("_callback", "_due", "_handle", "_loop")
+    __slots__ = ("_callback", "_clock", "_due", "_handle", "_loop")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, delay: int, callback: Callable[[], None]
+        self,
+        clock: LoopClock,
+        loop: asyncio.AbstractEventLoop,
+        delay: int,
+        callback: Callable[[], None],
     ) -> None:
+        self._clock = clock
         self._loop = loop
         self._callback = callback
         self._due = time.monotonic_ns() + delay
         self._handle = loop.call_later(delay / NANOSECONDS, self._ring)
 
     def _ring(self) -> None:
+        if self._clock.stopped:
+            return
         early = self._due - time.monotonic_ns()
         if early > 0:
             self._handle = self._loop.call_later(max(early / NANOSECONDS, 0.001), self._ring)
@@ -56,6 +63,7 @@ class LoopClock(Clock):
         self._ready: deque[Callback] = deque()
         self._scheduled = False
         self._moments: deque[tuple[int, Waiter]] = deque()
+        self.stopped = False
 
     def now(self) -> int:
         """The system's monotonic clock."""
@@ -65,12 +73,18 @@ class LoopClock(Clock):
     def call_later(self, delay: int, callback: Callback) -> Handle:
         if delay <= 0:
             return self.call_when_due(callback)
-        return _LoopTimer(self._loop, delay, callback)
+        return _LoopTimer(self, self._loop, delay, callback)
 
     @override
     def call_soon(self, callback: Callback) -> None:
         self._ready.append(callback)
         self._schedule()
+
+    @override
+    def stop(self) -> None:
+        self.stopped = True
+        self._ready.clear()
+        self._moments.clear()
 
     @property
     def idle(self) -> bool:
@@ -78,7 +92,7 @@ class LoopClock(Clock):
         return not self._ready
 
     def _schedule(self) -> None:
-        if self._ready and not self._scheduled:
+        if self._ready and not self._scheduled and not self.stopped:
             self._scheduled = True
             self._loop.call_soon(self._run)
 
@@ -87,6 +101,8 @@ class LoopClock(Clock):
         try:
             # What these schedule waits for the loop's next round, as QEMU's bottom halves do.
             for _ in range(min(BATCH, len(self._ready))):
+                if self.stopped:
+                    break
                 self._ready.popleft()()
         finally:
             self._schedule()

@@ -135,6 +135,10 @@ class Clock(ABC):
         for task in self._poll_bottom_halves():
             await task.ended()
 
+    @abstractmethod
+    def stop(self) -> None:
+        """Run nothing any more, now or later: what is ready and all timers are dropped."""
+
     def task_failed(self, task: Task) -> None:
         """A task nobody waits for ended with an error: raise it where it is seen."""
         assert task.error is not None
@@ -228,6 +232,11 @@ class VirtualClock(Clock):
     def idle(self) -> bool:
         """Whether nothing is due now."""
         return not self._ready
+
+    @override
+    def stop(self) -> None:
+        self._ready.clear()
+        self._timers.clear()
 
     def settle(self) -> None:
         """Run everything that needs no time to pass."""

@@ -67,6 +67,17 @@ class PacedClock(VirtualClock):
             self.on_change()
         return handle
 
+    def successor(self) -> PacedClock:
+        """A clock that goes on with the time of this one, and with nothing to do."""
+        clock = PacedClock(self.pace)
+        clock._now, clock._origin, clock._epoch = self.now(), self._origin, self._epoch
+        return clock
+
+    def leave_to(self, other: PacedClock) -> None:
+        """Let `other` run what is ready."""
+        while self._ready:
+            other.call_soon(self._ready.popleft())
+
     def run_ready(self, most: int | None = None) -> bool:
         """Run what is ready, and what timers that are due make ready.
 

@@ -18,6 +18,7 @@ from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import parse_option_bool, parse_option_size
 
 if TYPE_CHECKING:
+    from qmpd.block.images import Storage
     from qmpd.machine.machine import Machine
 
 CREATE_KEYS: Final = {
@@ -115,10 +116,13 @@ def _checked_size(text: str) -> int:
     return size
 
 
-async def add_disk(machine: Machine, disk: Disk, *, private: bool) -> None:
+async def add_disk(
+    machine: Machine, disk: Disk, *, private: Storage | None = None, make: bool = True
+) -> None:
     """Open the disk's image, after making it if the disk has a size.
 
-    :param private: keep the bytes in memory, wherever the machine's other images live
+    :param private: keeps the bytes, wherever those of the machine's other images live
+    :param make: whether to make it; otherwise it has been made, by a machine before this one
     :raises QmpError: it cannot be made or opened
     """
     from qmpd.block.change.opening import open_node
@@ -133,8 +137,9 @@ async def add_disk(machine: Machine, disk: Disk, *, private: bool) -> None:
         "read-only": disk.read_only,
         "file": file,
     }
-    with graph.services.storage.private(filename) if private else nullcontext():
-        if disk.size is not None:
+    storage = graph.services.storage
+    with nullcontext() if private is None else storage.private(filename, private):
+        if make and disk.size is not None:
             await _make_image(machine, disk, filename)
         node = await open_node(graph, options)
     backend = BlockBackend(graph, disk.name)

@@ -262,12 +262,19 @@ class Machine:
 
         :param reason: ``host-qmp-quit``, ``host-signal``, ...; the first one counts
         """
-        if self.shutdown_reason is not None:
-            return
-        self.shutdown_reason = reason
-        if self.personality is Personality.SYSTEM:
-            self.events.emit("SHUTDOWN", {"guest": False, "reason": reason})
-        self.host.shut_down(reason)
+        if self.shutdown_reason is None:
+            self.announce_end(reason)
+            self.host.shut_down(reason)
+
+    def announce_end(self, reason: str) -> None:
+        """Say that the machine is about to end, unless that has been said.
+
+        :param reason: see `request_shutdown`
+        """
+        if self.shutdown_reason is None:
+            self.shutdown_reason = reason
+            if self.personality is Personality.SYSTEM:
+                self.events.emit("SHUTDOWN", {"guest": False, "reason": reason})
 
     async def end_jobs(self) -> None:
         """Close exports and end all jobs, see `Parts.end_jobs`."""
@@ -278,3 +285,8 @@ class Machine:
         if "parts" in self.__dict__:
             await self.end_jobs()
             await self.parts.close()
+
+    def cut(self) -> None:
+        """Let go of all images where they are: nothing that is still under way reaches them."""
+        if "parts" in self.__dict__:
+            self.parts.cut()

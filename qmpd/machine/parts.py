@@ -91,3 +91,8 @@ class Parts:
     async def close(self) -> None:
         """Close all nodes: images are flushed, bitmaps stored."""
         await close_all(self.graph)
+
+    def cut(self) -> None:
+        """Let go of all images, as a process does that is killed."""
+        for node in self.graph.nodes():
+            node.driver.cut()

@@ -2,32 +2,86 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from qmpd.errors import MachineClosed
+from qmpd.errors import MachineClosed, NotServed
+from qmpd.loop.clock import Clock
 from qmpd.sim.journal.log import Log
 
 if TYPE_CHECKING:
-    from qmpd.loop.clock import Clock
+    from qmpd.loop.task import Task
     from qmpd.machine.machine import Machine
     from qmpd.monitor.monitors import Monitors
     from qmpd.sim.journal.entry import Kind
+
+ClockT = TypeVar("ClockT", bound=Clock)
+
+
+class World(NamedTuple, Generic[ClockT]):
+    """A machine with what belongs to it alone.
+
+    :param clock: what runs the machine
+    """
+
+    machine: Machine
+    monitors: Monitors
+    clock: ClockT
+
+
+class Holder(Protocol):
+    """Who holds the machine on a bench, a program or a server: it can make another one."""
+
+    def make(self, *, anew: bool) -> World[Any]:
+        """Make a machine of the same kind, with no disks yet.
+
+        :param anew: with images, time and names as at the very beginning; otherwise images are
+            as they are, and time goes on
+        :raises MachineClosed: there is to be none any more
+        """
+
+    def switch(self, world: World[Any], *, anew: bool) -> None:
+        """Hold another machine from now on; clients are disconnected, and may connect again.
+
+        :param anew: whether to forget what came from machines before
+        """
+
+    async def set_up(self, *, anew: bool) -> None:
+        """Do to the new machine what was done at the start: add disks, negotiate.
+
+        :param anew: whether images that were made then are made again
+        """
+
+    def cut(self) -> None:
+        """Disconnect all clients and listen no longer, because the machine was killed."""
 
 
 class Bench:
     """A machine, its monitors, and the tools of the bench that act on them.
 
     The tools are made when they are first used: a machine that nobody tests pays nothing for them.
+    `machine`, `monitors` and `clock` change when another machine takes the place of the present
+    one (`replace`), so they must be asked for each time; a tool that has to do something then
+    adds itself to `followers`.
 
     :param clock: what runs the machine
+    :param holder: who holds the machine; without one it cannot be replaced
     """
 
-    def __init__(self, machine: Machine, monitors: Monitors, clock: Clock) -> None:
+    def __init__(
+        self, machine: Machine, monitors: Monitors, clock: Clock, holder: Holder | None = None
+    ) -> None:
         self.machine = machine
         self.monitors = monitors
         self.clock = clock
         self.closed = False
-        """Whether the machine has ended."""
+        """Whether the machine has ended: it is off."""
+        self.ending: Task | None = None
+        """What ends the machine, once somebody has said ``quit``."""
+        self.followers: list[Callable[[], None]] = []
+        """Called, in their order, after each `replace`, before anything has been done to the new
+        machine."""
+        self._holder = holder
         self.log = Log(clock.now)
         """All that has happened to the machine."""
         self.watch()
@@ -54,3 +108,85 @@ class Bench:
         """
         if self.closed:
             raise MachineClosed("the machine has been closed")
+
+    @property
+    def holder(self) -> Holder:
+        """Who holds the machine.
+
+        :raises NotServed: nobody that could make another one
+        """
+        if self._holder is None:
+            raise NotServed("This machine cannot be replaced by another one")
+        return self._holder
+
+    # Another machine in the place of this one
+
+    def replace(self, world: World[Any], what: str, *, anew: bool = False) -> None:
+        """Go on with another machine in the place of the present one, which is given up.
+
+        The present one does nothing any more: its images are let go without being written to,
+        its tasks and timers are dropped, its clients disconnected, as `kill` does.
+
+        :param what: why, for the journal: ``reset``, ``restarted``, ``restored``, ...
+        :param anew: whether events and jobs of machines before are forgotten
+        """
+        self._drop()
+        self.holder.switch(world, anew=anew)
+        self.machine, self.monitors, self.clock = world
+        self.closed = False
+        self.ending = None
+        self.watch()
+        self.note("machine", what=what)
+        for follow in tuple(self.followers):
+            follow()
+
+    def kill(self) -> None:
+        """End the machine where it stands, as ``kill -9`` does; a machine that is off stays so.
+
+        Nothing more is written to any image, no event is sent, clients are disconnected.  What
+        was written so far is in the images.
+        """
+        if not self.closed:
+            self.note("machine", what="killed")
+            self._drop()
+            self.holder.cut()
+
+    def _drop(self) -> None:
+        self.closed = True
+        self.machine.cut()
+        self.monitors.close()
+        self.clock.stop()
+
+    async def end(self) -> None:
+        """End the machine as ``quit`` does: SHUTDOWN, jobs are cancelled, images are closed."""
+        if self.ending is not None:
+            await self.ending.ended()
+        if not self.closed:
+            self.machine.announce_end("host-qmp-quit")
+            self.closed = True
+            self.monitors.dispatcher.stop()
+            await self.machine.close()
+            self.monitors.close()
+            self.holder.cut()
+
+    async def restart(self) -> None:
+        """End the machine, unless it is off, and start one of the same kind on the same images.
+
+        Time goes on; bitmaps that are not persistent, jobs, exports and nodes that clients have
+        added are gone.
+        """
+        await self.end()
+        await self._start(anew=False)
+
+    async def reset(self) -> None:
+        """Make the machine as it was at the very beginning: images, time and all.
+
+        Files of the host cannot be: they stay as they are, but for those that the machine made
+        when it started, which it makes again.
+        """
+        await self._start(anew=True)
+
+    async def _start(self, *, anew: bool) -> None:
+        what = "reset" if anew else "restarted"
+        self.replace(self.holder.make(anew=anew), what, anew=anew)
+        await self.holder.set_up(anew=anew)

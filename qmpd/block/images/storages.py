@@ -26,13 +26,15 @@ class Storages(Storage):
         return self._private.get(filename, self._usual)
 
     @contextmanager
-    def private(self, filename: str) -> Iterator[None]:
+    def private(self, filename: str, storage: Storage | None = None) -> Iterator[None]:
         """Let `filename` live in memory, in a storage of its own.
 
         A node that opens the file meanwhile keeps to that storage until it is closed; to all
         others the name means afterwards what it meant before.
+
+        :param storage: the storage; a new one if absent
         """
-        self._private[filename] = MemoryStorage()
+        self._private[filename] = MemoryStorage() if storage is None else storage
         try:
             yield
         finally:

@@ -83,6 +83,9 @@ class DriverInterface(Generic[NodeT]):
     async def close(self) -> None:
         """Give everything back; the children are released by the node."""
 
+    def cut(self) -> None:
+        """Let go of images at once: the process is killed, and what is under way reaches none."""
+
     def limits(self) -> BlockLimits | None:
         """What it can take in one request; None for anything."""
         return None

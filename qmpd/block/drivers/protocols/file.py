@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.base.override import override
 from qmpd.block.images import Image
+from qmpd.block.images.cut_image import CutImage
 from qmpd.block.images.locks import AVAILABLE
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
@@ -101,6 +102,14 @@ class File(BlockDriver):
     async def close(self) -> None:
         """Close the file; its bytes stay in the storage."""
         self.image.close()
+
+    @override
+    def cut(self) -> None:
+        for image in (self.image, self._next):
+            if image is not None:
+                image.close()
+        self.image = CutImage(read_only=self.image.read_only)
+        self._locks = None
 
     # Permissions: locks on bytes of the file
 
