@@ -24,6 +24,7 @@ from qmpd.sim import time
 from qmpd.sim.guests.disk import GuestDisk, MapEntry
 
 if TYPE_CHECKING:
+    from qmpd.api.faults import Faults
     from qmpd.block.images import Storage
     from qmpd.loop.task import Task
     from qmpd.profile import Profile
@@ -223,6 +224,15 @@ class Machine:
     def clock(self) -> Clock:
         """The machine's time."""
         return Clock(self)
+
+    # The test bench
+
+    @property
+    def faults(self) -> Faults:
+        """What is to fail: requests, commands, connections.  Nothing of it is awaited."""
+        from qmpd.api.faults import Faults
+
+        return Faults(lambda function: function(), self._core.bench)
 
     # Sockets
 

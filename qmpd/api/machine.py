@@ -22,6 +22,7 @@ from qmpd.loop.paced_clock import Pace
 if TYPE_CHECKING:
     import os
 
+    from qmpd.api.faults import Faults
     from qmpd.api.jobs import JobRecords
     from qmpd.block.images import Storage
     from qmpd.profile import Profile
@@ -339,6 +340,15 @@ class Machine:
     def loop(self) -> Loop:
         """The machine's main loop."""
         return Loop(self)
+
+    # The test bench
+
+    @property
+    def faults(self) -> Faults:
+        """What is to fail: requests, commands, connections."""
+        from qmpd.api.faults import Faults
+
+        return Faults(lambda function: self._driver.call(function), self._core.bench)
 
     # Sockets
 

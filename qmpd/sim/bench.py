@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from qmpd.errors import MachineClosed, NotServed
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from qmpd.loop.task import Task
     from qmpd.machine.machine import Machine
     from qmpd.monitor.monitors import Monitors
+    from qmpd.sim.faults.faults import Faults
     from qmpd.sim.journal.entry import Kind
 
 ClockT = TypeVar("ClockT", bound=Clock)
@@ -108,6 +110,15 @@ class Bench:
         """
         if self.closed:
             raise MachineClosed("the machine has been closed")
+
+    @cached_property
+    def faults(self) -> Faults:
+        """What fails on demand."""
+        from qmpd.sim.faults.faults import Faults
+
+        faults = Faults(self)
+        self.followers.append(faults.follow)
+        return faults
 
     @property
     def holder(self) -> Holder:

@@ -152,6 +152,8 @@ async def _open_driver(
             async with write_lock(graph):
                 attach_child(node, "file", file, driver.file_role(options))
         node.driver = await opener(node, options)
+        if graph.on_opened is not None:
+            graph.on_opened(node)
         try:
             node.refresh_length()
             node.refresh_limits()

@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory_storage import MemoryStorage
 from qmpd.block.images.storage import Storage
 from qmpd.block.permission_bits import Perm
+
+
+class Gate(Protocol):
+    """Is asked before a node opens or locks its file, and before a file is made.
+
+    Each raises BlockIOError where that is to fail.
+    """
+
+    async def opens(self, filename: str, node_name: str) -> None:
+        """A node is about to open a file."""
+
+    def opens_now(self, filename: str, node_name: str) -> None:
+        """A node is about to open its file once more, and cannot wait."""
+
+    async def creates(self, filename: str) -> None:
+        """A file is about to be made."""
+
+    def locks(self, filename: str, node_name: str, perm: Perm) -> None:
+        """A node is about to take the locks that go with `perm`."""
 
 
 class Storages(Storage):
@@ -18,6 +38,8 @@ class Storages(Storage):
     """
 
     def __init__(self, usual: Storage) -> None:
+        self.gate: Gate | None = None
+        """Is asked first, where there is one: what a test bench makes fail."""
         self._usual = usual
         self._private: dict[str, Storage] = {}
 

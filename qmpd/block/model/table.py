@@ -9,6 +9,8 @@ from qmpd.block.throttle.group import ThrottleGroups
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qmpd.block.model.parent import Reader
     from qmpd.block.model.services import Services
 
@@ -55,6 +57,8 @@ class NodeTable(Generic[NodeT]):
         """Who stops when the graph is to be changed, the oldest first."""
         self.drains = 0
         """How many drained sections of all nodes there are; new nodes belong to them."""
+        self.on_opened: Callable[[NodeT], None] | None = None
+        """Called with each node as soon as it has its driver, where somebody wants to know."""
         self._by_name: dict[str, NodeT] = {}
         self._names = NameGenerator(services.random)
 

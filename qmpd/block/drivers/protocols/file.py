@@ -96,8 +96,21 @@ class File(BlockDriver):
             raise NotServed("Option 'x-check-cache-dropped' of driver 'file' is not served by qmpd")
         # With auto-read-only a file is opened for writing when somebody needs to write.
         read_only = node.read_only or node.auto_read_only
-        image = node.services.storage.open(options["filename"], read_only=read_only)
-        return cls(node, image, options["filename"], locking=locking != "off" and AVAILABLE)
+        storage, filename = node.services.storage, options["filename"]
+        if storage.gate is not None:
+            await storage.gate.opens(filename, node.node_name)
+        image = storage.open(filename, read_only=read_only)
+        return cls(node, image, filename, locking=locking != "off" and AVAILABLE)
+
+    def _open_again(self, *, read_only: bool) -> Image:
+        """Another descriptor of the file, for other rights to it.
+
+        :raises BlockIOError: it cannot be opened
+        """
+        gate = self.node.services.storage.gate
+        if gate is not None:
+            gate.opens_now(self.filename, self.node.node_name)
+        return self._storage.open(self.filename, read_only=read_only)
 
     async def close(self) -> None:
         """Close the file; its bytes stay in the storage."""
@@ -118,7 +131,7 @@ class File(BlockDriver):
         if self.node.auto_read_only and not self.node.read_only:
             read_only = not perm & (WRITE | WRITE_UNCHANGED | RESIZE)
             if read_only != self.image.read_only:
-                self._next = self._storage.open(self.filename, read_only=read_only)
+                self._next = self._open_again(read_only=read_only)
         self._prepared = perm, ALL & ~shared if self.node.active else NOTHING
         if self._locks is None or not self.node.active:
             return
@@ -126,7 +139,10 @@ class File(BlockDriver):
         held, held_unshared = self._held
         if perm & ~held == 0 and unshared & ~held_unshared == 0:
             return
+        gate = self.node.services.storage.gate
         try:
+            if gate is not None:
+                gate.locks(self.filename, self.node.node_name, perm)
             self._locks.lock(perm | held, unshared | held_unshared)
             self._locks.check(perm, unshared)
             self._storage.hold(self.filename, perm, unshared)
@@ -164,7 +180,7 @@ class File(BlockDriver):
         """Open the file for writing where the node is going to be writable."""
         flags = state.flags
         if not flags.read_only and not flags.auto_read_only and self.image.read_only:
-            state.data = self._storage.open(self.filename)
+            state.data = self._open_again(read_only=False)
 
     @override
     async def reopen_commit(self, state: ReopenState) -> None:
@@ -174,7 +190,7 @@ class File(BlockDriver):
         read_only = node.read_only or (node.auto_read_only and not writes)
         image, state.data = state.data, None
         if read_only != self.image.read_only:
-            self._replace(image or self._storage.open(self.filename, read_only=read_only))
+            self._replace(image or self._open_again(read_only=read_only))
         elif image is not None:
             image.close()
 
@@ -272,7 +288,10 @@ class File(BlockDriver):
         hint = options.get("extent-size-hint", _EXTENT_SIZE)
         if hint > _MAX_EXTENT_SIZE:
             raise GenericError("Extent size hint is too large")
-        image = graph.services.storage.create(options["filename"])
+        storage = graph.services.storage
+        if storage.gate is not None:
+            await storage.gate.creates(options["filename"])
+        image = storage.create(options["filename"])
         try:
             if AVAILABLE:
                 _lock_for_creation(image, options["filename"])

@@ -1,0 +1,163 @@
+"""`Machine.faults`: what fails on demand; see `qmpd.sim.faults`, which does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+if TYPE_CHECKING:
+    from qmpd.sim.bench import Bench
+    from qmpd.sim.faults.fault import Fault as SimFault
+    from qmpd.sim.faults.faults import Faults as SimFaults
+
+T = TypeVar("T")
+
+Call = Callable[[Callable[[], Any]], Any]
+"""Calls a function while the machine does nothing else, and returns its result."""
+
+
+class Fault:
+    """A fault that has been installed; as a context manager it is removed at the block's end."""
+
+    def __init__(self, call: Call, fault: SimFault) -> None:
+        self._call = call
+        self._fault = fault
+
+    def __repr__(self) -> str:
+        return repr(self._fault)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fault) and other._fault is self._fault
+
+    def __hash__(self) -> int:
+        return hash(self._fault)
+
+    @property
+    def hits(self) -> int:
+        """How many times it has acted."""
+        return self._fault.hits
+
+    def describe(self) -> dict[str, Any]:
+        """What it was asked to be, and its ``hits``, as plain values."""
+        described: dict[str, Any] = self._call(self._fault.describe)
+        return described
+
+    def remove(self) -> None:
+        """Take it out; its hits can still be asked for.  Doing so again does nothing."""
+        self._call(self._fault.remove)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+class Faults:
+    """The faults of a machine that are installed now, the oldest first; iterate to see them.
+
+    >>> import qmpd
+    >>> with qmpd.Machine(disks={"disk0": "1M"}) as vm:
+    ...     with vm.faults.fail("pwrite", node="disk0", errno="ENOSPC", skip=1) as fault:
+    ...         vm.disk("disk0").write(0, b"one")
+    ...         try:
+    ...             vm.disk("disk0").write(0, b"two")
+    ...         except qmpd.errors.BlockIOError as error:
+    ...             print(error, fault.hits)
+    No space left on device 1
+    """
+
+    def __init__(self, call: Call, bench: Bench) -> None:
+        self._call = call
+        self._bench = bench
+
+    @property
+    def _faults(self) -> SimFaults:
+        self._bench.require_open()
+        return self._bench.faults
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(self._call(lambda: [Fault(self._call, each) for each in self._faults]))
+
+    def __len__(self) -> int:
+        return len(self._faults)
+
+    def unused(self) -> list[Fault]:
+        """Those that have not acted yet."""
+        return [fault for fault in self if not fault.hits]
+
+    def clear(self) -> None:
+        """Remove all of them."""
+        self._call(lambda: self._faults.clear())
+
+    def fail(
+        self,
+        operation: str,
+        *,
+        node: str | None = None,
+        file: str | None = None,
+        offset: int | None = None,
+        length: int | None = None,
+        skip: int = 0,
+        count: int | None = None,
+        errno: str | int | None = None,
+        delay: float | None = None,
+        short: int | None = None,
+        corrupt: bool | int | bytes | None = None,
+        later: bool = False,
+    ) -> Fault:
+        """Have requests to nodes or files fail, wait, end early or be changed.
+
+        Requests are met between a node and its driver, so that whoever uses the node sees what it
+        would see of a bad disk, or of a full one.  The fault is about all nodes and files of the
+        name, also those that come as long as it is installed.
+
+        :param operation: ``pread``; ``pwrite``, which is all that changes data: plain writes,
+            zeroes and compressed clusters, or ``pwrite_zeroes`` and ``pwrite_compressed``, which
+            are but those; ``pdiscard``, ``flush``, ``truncate``, ``block_status``; or, of files,
+            ``open``, ``create`` and ``lock``
+        :param node: name of a node, or a pattern with ``*``, ``?``, ``[...]``; the name of a
+            backend or a device stands for the node that it is on now
+        :param file: name of a file as QMP tells it, or a pattern
+        :param offset: first byte of the area that a request must touch
+        :param length: of that area, bytes
+        :param skip: how many requests pass before it acts
+        :param count: how many times it acts then, None for always
+        :param errno: what requests fail with: a name (``"ENOSPC"``) or a number; EIO where
+            nothing else is asked for, EAGAIN of locks, which another program has then
+        :param delay: seconds of the machine's clock that requests wait before they go on, or fail
+        :param short: bytes after which a request ends.  The rest of what is read is zeroes, as
+            behind the end of a file; the rest of what is written is lost, and the write fails
+        :param corrupt: is xor-ed with the bytes of the area that are read or written: a number
+            for all of them, or several bytes, repeatedly; True for all bits
+        :param later: the node or file need not be there yet
+        :raises LookupError: there is no such node or file; the text says which there are
+        :raises ValueError: an operation or an errno that there is not; the text says which there
+            are.  Or something that does not go together
+        """
+
+        def install() -> Fault:
+            fault = self._faults.fail(
+                operation,
+                node=node,
+                file=file,
+                offset=offset,
+                length=length,
+                skip=skip,
+                count=count,
+                error=errno,
+                delay=delay,
+                short=short,
+                corrupt=corrupt,
+                later=later,
+            )
+            return Fault(self._call, fault)
+
+        installed: Fault = self._call(install)
+        return installed

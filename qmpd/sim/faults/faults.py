@@ -1,0 +1,208 @@
+"""The faults of one machine: installed, counted, listed, removed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from qmpd.block.io.backends import backend_of_device, find_backend
+from qmpd.block.permission_bits import WRITE, Perm
+from qmpd.errors import BlockIOError
+from qmpd.sim.faults.fault import Fault
+from qmpd.sim.faults.io import IoFault, file_of, is_called
+from qmpd.sim.faults.tap import Tap
+from qmpd.sim.faults.words import listed
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+    from qmpd.sim.bench import Bench
+
+FaultT = TypeVar("FaultT", bound=Fault)
+
+
+class Faults:
+    """The faults that are installed now, the oldest first; iterate over it to see them.
+
+    A fault that names a node or a file is about all that have this name as long as it is
+    installed: those that are there, and those that come.
+
+    :param bench: the machine and its surroundings
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._faults: list[Fault] = []
+        self._taps: dict[Node, Tap] = {}
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(tuple(self._faults))
+
+    def __len__(self) -> int:
+        return len(self._faults)
+
+    def unused(self) -> list[Fault]:
+        """Those that have not acted yet."""
+        return [fault for fault in self._faults if not fault.hits]
+
+    def clear(self) -> None:
+        """Remove all of them."""
+        for fault in self:
+            fault.remove()
+
+    def forget(self, fault: Fault) -> None:
+        """Take a fault out: `Fault.remove`."""
+        if fault not in self._faults:
+            return
+        self._faults.remove(fault)
+        self.note(action="removed", **fault.describe())
+        if isinstance(fault, IoFault):
+            self._arm()
+
+    def note(self, **data: Any) -> None:
+        """Write something into the machine's journal."""
+        self._bench.note("fault", **data)
+
+    def _install(self, fault: FaultT) -> FaultT:
+        self._faults.append(fault)
+        self.note(action="installed", **fault.what)
+        return fault
+
+    # I/O
+
+    def fail(
+        self,
+        operation: str,
+        *,
+        node: str | None = None,
+        file: str | None = None,
+        later: bool = False,
+        **rest: Any,
+    ) -> IoFault:
+        """Have requests to nodes or files fail, wait or change; see `IoFault`.
+
+        :param node: name of a node, or a pattern (`fnmatch`); the name of a backend or a device
+            stands for the node that it is on now
+        :param file: name of a file as QMP tells it, or a pattern
+        :param later: the node or the file need not be there yet
+        :raises LookupError: there is no such node, or no such file is open; the text says which
+            there are
+        :raises ValueError: see `IoFault`
+        """
+        fault = IoFault(self, operation, node=self._node_name(node), file=file, **rest)
+        if not (later or fault.of_new_files):
+            self._find(fault)
+        self._install(fault)
+        self._arm()
+        return fault
+
+    def _node_name(self, name: str | None) -> str | None:
+        graph = self._bench.machine.graph
+        if name is None or graph.find_node(name) is not None:
+            return name
+        backend = find_backend(graph, name) or backend_of_device(graph, name)
+        if backend is None or backend.node is None:
+            return name
+        return backend.node.node_name
+
+    def _find(self, fault: IoFault) -> None:
+        """Check that there is something that a fault is about."""
+        nodes = self._nodes()
+        names = sorted(node.node_name for node in nodes)
+        files = sorted({name for node in nodes if (name := file_of(node)) is not None})
+        if any(fault.is_at(node.node_name, file_of(node)) for node in nodes):
+            return
+        hint = "later=True is for what is still to come"
+        if fault.node is not None and not any(is_called(name, fault.node) for name in names):
+            raise LookupError(
+                f"there is no node {fault.node!r}; there are {listed(names)} ({hint})"
+            )
+        raise LookupError(f"no file {fault.file!r} is open; there are {listed(files)} ({hint})")
+
+    def _io(self) -> list[IoFault]:
+        return [fault for fault in self._faults if isinstance(fault, IoFault)]
+
+    def _arm(self) -> None:
+        """Have the machine ask for the faults that there are, and for nothing else."""
+        graph, storage = self._bench.machine.graph, self._bench.machine.services.storage
+        faults = self._io()
+        requests = [fault for fault in faults if not fault.of_files]
+        graph.on_opened = self._opened if requests else None
+        storage.gate = Gate(self) if len(requests) < len(faults) else None
+        for node in self._nodes():
+            self._tap(node)
+
+    def _nodes(self) -> list[Node]:
+        """All nodes but those that are being opened."""
+        nodes = self._bench.machine.graph.nodes()
+        return [node for node in nodes if node.driver is not None]
+
+    def _opened(self, node: Node) -> None:
+        holds = self._bench.machine.graph.holds
+        self._taps = {old: tap for old, tap in self._taps.items() if holds(old)}
+        self._tap(node)
+
+    def _tap(self, node: Node) -> None:
+        faults = [fault for fault in self._io() if fault.concerns(node)]
+        tap = self._taps.get(node)
+        if tap is None:
+            if not faults:
+                return
+            tap = self._taps[node] = Tap(node, self._bench.clock.sleep)
+        tap.set_faults(faults)
+        if not faults:
+            del self._taps[node]
+
+    def of_files(self) -> list[IoFault]:
+        """Those about files being opened, made and locked."""
+        return [fault for fault in self._io() if fault.of_files]
+
+    async def wait(self, delay: int) -> None:
+        """Let nanoseconds of the machine's clock pass."""
+        await self._bench.clock.sleep(delay)
+
+
+class Gate:
+    """Where faults meet files that are opened, made or locked.
+
+    It is a `qmpd.block.images.storages.Gate`.
+    """
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def _met(self, operation: str, filename: str, node_name: str | None) -> Iterator[IoFault]:
+        for fault in self._faults.of_files():
+            if fault.operation == operation and fault.is_at(node_name, filename):
+                where = {} if node_name is None else {"on": node_name}
+                if fault.meets(request=operation, filename=filename, **where):
+                    yield fault
+
+    async def opens(self, filename: str, node_name: str) -> None:
+        """A node is about to open a file."""
+        for fault in self._met("open", filename, node_name):
+            if fault.delay:
+                await self._faults.wait(fault.delay)
+            fault.raise_error(f"Could not open '{filename}'")
+
+    def opens_now(self, filename: str, node_name: str) -> None:
+        """A node is about to open its file once more, and cannot wait."""
+        for fault in self._met("open", filename, node_name):
+            fault.raise_error(f"Could not open '{filename}'")
+
+    async def creates(self, filename: str) -> None:
+        """A file is about to be made."""
+        for fault in self._met("create", filename, None):
+            if fault.delay:
+                await self._faults.wait(fault.delay)
+            fault.raise_error(f"Could not create '{filename}'")
+
+    def locks(self, filename: str, node_name: str, perm: Perm) -> None:
+        """A node is about to take locks on its file: another program has one that conflicts."""
+        for fault in self._met("lock", filename, node_name):
+            if fault.errno in (errno.EAGAIN, errno.EACCES):
+                shared = "" if perm & WRITE else "shared "
+                raise BlockIOError(fault.errno, f'Failed to get {shared}"write" lock')
+            reason = os.strerror(fault.errno)
+            raise BlockIOError(fault.errno, f"Failed to lock byte 100: {reason}")
