@@ -17,7 +17,7 @@ from qmpd.sim.faults.words import listed
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
-    from qmpd.sim.bench import Bench
+    from qmpd.sim.faults.place import Place
 
 FaultT = TypeVar("FaultT", bound=Fault)
 
@@ -31,7 +31,7 @@ class Faults:
     :param bench: the machine and its surroundings
     """
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Place) -> None:
         self._bench = bench
         self._faults: list[Fault] = []
         self._taps: dict[Node, Tap] = {}
