@@ -79,7 +79,6 @@ class Faults:
 
     @property
     def _faults(self) -> SimFaults:
-        self._bench.require_open()
         return self._bench.faults
 
     def __iter__(self) -> Iterator[Fault]:

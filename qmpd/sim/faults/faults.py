@@ -69,6 +69,11 @@ class Faults:
         self.note(action="installed", **fault.what)
         return fault
 
+    def follow(self) -> None:
+        """Be about another machine, which has taken the place of the one before."""
+        self._taps.clear()
+        self._arm()
+
     # I/O
 
     def fail(
