@@ -238,11 +238,16 @@ class Machine:
 
     @overload
     def serve(
-        self, unix: str | os.PathLike[str] | None = None
+        self,
+        unix: str | os.PathLike[str] | None = None,
+        *,
+        control: str | os.PathLike[str] | None = None,
     ) -> AbstractAsyncContextManager[str]: ...
 
     @overload
-    def serve(self, *, tcp: tuple[str, int]) -> AbstractAsyncContextManager[tuple[str, int]]: ...
+    def serve(
+        self, *, tcp: tuple[str, int], control: str | os.PathLike[str] | None = None
+    ) -> AbstractAsyncContextManager[tuple[str, int]]: ...
 
     @asynccontextmanager
     async def serve(
@@ -250,23 +255,28 @@ class Machine:
         unix: str | os.PathLike[str] | None = None,
         *,
         tcp: tuple[str, int] | None = None,
+        control: str | os.PathLike[str] | None = None,
     ) -> AsyncIterator[Any]:
         """Put the machine behind a socket: see `qmpd.Machine.serve`.
 
         The program's own loop serves it, there is no thread.  A virtual clock jumps whenever the
         machine has nothing to do.
         """
-        from qmpd.api.serving import SocketMonitor, socket_address
+        from qmpd.api.serving import SocketMonitor, control_socket, socket_address
         from qmpd.server.address import UnixAddress
 
         self._core.require_open()
         with socket_address(unix, tcp) as address:
             monitor = SocketMonitor(self._core, self._loop, address)
+            ends = [monitor.close]
             try:
+                if control is not None:
+                    ends.append(control_socket(self._core, self._loop, control).close)
                 with self._driver.serving():
                     yield address.path if isinstance(address, UnixAddress) else monitor.port
             finally:
-                monitor.close()
+                for end in ends:
+                    end()
 
 
 class Disk:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from qmpd.errors import WaitsForever
 from qmpd.loop.clock import NANOSECONDS
+from qmpd.loop.on_loop import OnLoop as PlainOnLoop
 from qmpd.loop.paced_clock import Pace, PacedClock
 from qmpd.loop.task import Task
 
@@ -24,9 +24,6 @@ Work = Coroutine[Any, Any, T]
 
 LONGEST: Final = 86400 * NANOSECONDS
 """How far a virtual clock goes for one call: some jobs set timers for ever."""
-
-BATCH: Final = 64
-"""Things that the machine does before the event loop looks at its sockets again."""
 
 
 class Driver(Protocol):
@@ -98,100 +95,21 @@ def _why(clock: PacedClock, what: str) -> str:
     return f"{what}: the clock is held; the next timer is due in {seconds:g} s (clock.advance)"
 
 
-class OnLoop:
-    """An event loop of asyncio or uvloop runs the machine, between other things.
-
-    :param served: whether somebody may always wait, at a socket: a virtual clock then jumps
-        whenever the machine has nothing to do
-    """
+class OnLoop(PlainOnLoop):
+    """An event loop runs the machine of `core`: see `qmpd.loop.on_loop`."""
 
     def __init__(self, core: Core, loop: asyncio.AbstractEventLoop, *, served: bool) -> None:
+        super().__init__(core, loop, served=served)
         self._core = core
-        self._loop = loop
-        self._waiting = 1 if served else 0
-        self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
-        core.set_bell(self._ring)
         # others may act while a program waits: its timeouts are the wall's
         core.call_after = loop.call_later
         core.host.loop = loop
-        self._ring()
 
     def detach(self) -> None:
         """Run the machine no longer."""
         self._core.host.leave_loop()
-        self._core.set_bell(None)
         self._core.call_after = self._core.call_after_clock
-        if self._timer is not None:
-            self._timer.cancel()
-        self._loop = _NO_LOOP
-
-    def enter(self, work: Work[T], what: str, done: Callable[[Task], None]) -> Task:
-        """Run `work`; a virtual clock may jump until it has ended.
-
-        :param done: called with the task when it has
-        """
-        self._waiting += 1
-
-        def ended(task: Task) -> None:
-            self._waiting -= 1
-            done(task)
-
-        task = self._core.enter(work, what, ended)
-        self._ring()
-        return task
-
-    @contextmanager
-    def serving(self) -> Iterator[None]:
-        """Inside the block somebody may always wait, at a socket."""
-        self._waiting += 1
-        self._ring()
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-
-    def _ring(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._run)
-
-    def _run(self) -> None:
-        self._scheduled = False
-        if self._core.clock.on_change is None:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._core.clock.run_ready(BATCH)
-        clock = self._core.clock
-        if not clock.idle:
-            self._ring()
-            return
-        due = clock.next_due()
-        if due is None:
-            return
-        if clock.pace is Pace.REAL:
-            delay = max(0, due - clock.now()) / NANOSECONDS
-            self._timer = self._loop.call_later(delay, self._ring)
-        elif clock.pace is Pace.VIRTUAL and self._waiting:
-            # what has arrived at sockets meanwhile comes before time passes
-            self._loop.call_soon(self._jump)
-
-    def _jump(self) -> None:
-        clock = self._core.clock
-        if self._waiting and clock.idle and not self._scheduled and clock.jump():
-            self._ring()
-
-
-class _NoLoop:
-    """The loop of a driver that has been detached: what is still rung goes nowhere."""
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        """Do nothing."""
-
-
-_NO_LOOP: Any = _NoLoop()
+        super().detach()
 
 
 class InThread:

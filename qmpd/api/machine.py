@@ -353,16 +353,24 @@ class Machine:
     # Sockets
 
     @overload
-    def serve(self, unix: str | os.PathLike[str] | None = None) -> AbstractContextManager[str]: ...
+    def serve(
+        self,
+        unix: str | os.PathLike[str] | None = None,
+        *,
+        control: str | os.PathLike[str] | None = None,
+    ) -> AbstractContextManager[str]: ...
 
     @overload
-    def serve(self, *, tcp: tuple[str, int]) -> AbstractContextManager[tuple[str, int]]: ...
+    def serve(
+        self, *, tcp: tuple[str, int], control: str | os.PathLike[str] | None = None
+    ) -> AbstractContextManager[tuple[str, int]]: ...
 
     def serve(
         self,
         unix: str | os.PathLike[str] | None = None,
         *,
         tcp: tuple[str, int] | None = None,
+        control: str | os.PathLike[str] | None = None,
     ) -> AbstractContextManager[Any]:
         """Put the machine behind a socket, for a client in any language, as long as a block lasts.
 
@@ -379,13 +387,14 @@ class Machine:
 
         :param unix: path of the unix socket; one in a directory of its own if absent
         :param tcp: host and port instead; port 0 for any that is free
+        :param control: path of a further unix socket, for the control monitor (docs/control.md)
         :returns: a context manager, which yields the path, or host and port.  Clients can connect
             when it does; they are disconnected when the block ends
         :raises qmpd.errors.GenericError: nothing can listen there
         """
         from qmpd.api import serving
 
-        return serving.serve(self, unix, tcp)
+        return serving.serve(self, unix, tcp, control)
 
 
 class _Jobs:

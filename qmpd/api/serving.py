@@ -21,6 +21,7 @@ from qmpd.server.chardev.socket import SocketChardev
 if TYPE_CHECKING:
     from qmpd.api.core import Core
     from qmpd.server.address import SocketAddress
+    from qmpd.server.control_socket import ControlSocket
 
 SOCKET_MODE: Final = 0o600
 """Permission bits of the unix socket: whoever may speak QMP may read and write every image."""
@@ -63,6 +64,18 @@ class SocketMonitor:
             self._core.monitors.remove(self._monitor)
 
 
+def control_socket(
+    core: Core, loop: asyncio.AbstractEventLoop, control: str | os.PathLike[str]
+) -> ControlSocket:
+    """The control monitor of a machine, on a unix socket.
+
+    :raises GenericError: nothing can listen there
+    """
+    from qmpd.server.control_socket import ControlSocket
+
+    return ControlSocket(loop, core.bench, UnixAddress(os.fspath(control), mode=SOCKET_MODE))
+
+
 @contextmanager
 def socket_address(
     unix: str | os.PathLike[str] | None, tcp: tuple[str, int] | None
@@ -88,12 +101,15 @@ def socket_address(
 
 @contextmanager
 def serve(
-    machine: Driven, unix: str | os.PathLike[str] | None, tcp: tuple[str, int] | None
+    machine: Driven,
+    unix: str | os.PathLike[str] | None,
+    tcp: tuple[str, int] | None,
+    control: str | os.PathLike[str] | None,
 ) -> Iterator[Any]:
     """Serve `machine` on a socket, in a thread of its own: `qmpd.Machine.serve`."""
     machine._core.require_open()
     with socket_address(unix, tcp) as address:
-        thread = _Thread(machine._core, address)
+        thread = _Thread(machine._core, address, control)
         before = machine._driver
         machine._driver = thread.driver
         try:
@@ -106,11 +122,16 @@ def serve(
 class _Thread:
     """A thread with the event loop that runs the machine.
 
-    :raises GenericError: nothing can listen at `address`
+    :param control: path of the control monitor's socket; None: no control monitor
+    :raises GenericError: nothing can listen at `address`, or at `control`
     """
 
-    def __init__(self, core: Core, address: SocketAddress) -> None:
+    def __init__(
+        self, core: Core, address: SocketAddress, control: str | os.PathLike[str] | None
+    ) -> None:
         self._core = core
+        self._control_path = control
+        self._control: ControlSocket | None = None
         self._loop = asyncio.new_event_loop()
         self._on_loop: OnLoop
         self.monitor: SocketMonitor
@@ -135,6 +156,12 @@ class _Thread:
 
     def _begin(self, address: SocketAddress) -> None:
         self.monitor = SocketMonitor(self._core, self._loop, address)
+        if self._control_path is not None:
+            try:
+                self._control = control_socket(self._core, self._loop, self._control_path)
+            except BaseException:
+                self.monitor.close()
+                raise
         self._on_loop = OnLoop(self._core, self._loop, served=True)
 
     def end(self) -> None:
@@ -144,6 +171,8 @@ class _Thread:
 
     def _finish(self) -> None:
         self.monitor.close()
+        if self._control is not None:
+            self._control.close()
         self._on_loop.detach()
 
     def _stop(self) -> None:

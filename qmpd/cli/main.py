@@ -14,6 +14,7 @@ A daemon that speaks QMP like QEMU 10.0 and emulates its block layer.
 
 commands:
   serve     serve a machine ('qmpd serve --help')
+  ctl       run one command at a monitor ('qmpd ctl --help')
   schema    look at QAPI schemas ('qmpd schema --help')
 
 options:
@@ -32,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from qmpd.cli import serve
 
         return serve.main(words[1:])
+    if command == "ctl":
+        from qmpd.cli import ctl
+
+        return ctl.main(words[1:])
     if command == "schema":
         from qmpd.cli import schema
 

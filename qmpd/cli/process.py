@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from qmpd.block.images import Storage
-    from qmpd.loop.clock import VirtualClock
+    from qmpd.loop.clock import Clock, VirtualClock
     from qmpd.machine.host import Host
     from qmpd.machine.machine import Machine, MachineConfig
     from qmpd.server.lifecycle import Daemon, PidFile
@@ -32,6 +32,12 @@ STORAGE_VARIABLE: Final = "QMPD_STORAGE"
 
 JOURNAL_VARIABLE: Final = "QMPD_LOG_QMP"
 """Environment variable: file for the record of QMP traffic of these programs."""
+
+CONTROL_VARIABLE: Final = "QMPD_CONTROL"
+"""Environment variable: where these programs serve the control monitor, ``unix:PATH``."""
+
+SOCKET_MODE: Final = 0o600
+"""Permission bits of unix sockets: whoever may speak QMP may read and write every image."""
 
 
 def make_storage(name: str) -> Storage:
@@ -117,17 +123,18 @@ class Process:
         journal: str | None = None,
         *,
         harness: VirtualClock | None = None,
+        clock: str = "real",
     ) -> Machine:
         """Make the machine and its server.
 
         :param config: what the machine is
         :param journal: file for the record of QMP traffic
         :param harness: the stepped clock of ``-accel qtest``
+        :param clock: how time passes: ``real``, ``virtual`` or ``held``
         :raises CommandLineError: an unknown storage, a file that cannot be opened
         """
         from random import Random
 
-        from qmpd.loop.asyncio_clock import LoopClock
         from qmpd.loop.clocks import Clocks
         from qmpd.machine.machine import Machine
         from qmpd.server.server import Server, new_event_loop
@@ -145,12 +152,38 @@ class Process:
 
         def make_machine(host: Host) -> Machine:
             has_guest = config.personality is Personality.SYSTEM
-            clocks = Clocks.of(LoopClock(loop), harness=harness, has_guest=has_guest)
+            clocks = Clocks.of(_make_clock(clock, loop), harness=harness, has_guest=has_guest)
             thread_id = threading.get_native_id()
             return Machine(clocks, where, config, host=host, random=Random(), thread_id=thread_id)
 
         self.server = Server(loop, make_machine, record)
         return self.server.machine
+
+    def add_control(self, where: str, location: str) -> None:
+        """Serve the control monitor.
+
+        :param where: ``unix:PATH``
+        :param location: what has said so, for messages
+        :raises CommandLineError: it is something else, or nothing can listen there
+        """
+        from qmpd.server.address import UnixAddress
+
+        path = where.removeprefix("unix:")
+        if path == where or not path:
+            raise CommandLineError(f"'{where}' is not unix:PATH", location=location)
+        try:
+            self.server.add_control(UnixAddress(path, mode=SOCKET_MODE))
+        except GenericError as error:
+            raise located(error, location) from None
+
+    def add_control_of_environment(self) -> None:
+        """Serve the control monitor where `CONTROL_VARIABLE` says so.
+
+        :raises CommandLineError: that cannot be done
+        """
+        where = os.environ.get(CONTROL_VARIABLE)
+        if where:
+            self.add_control(where, CONTROL_VARIABLE)
 
     def serve(self) -> int:
         """Run until the machine ends; returns the process's status.
@@ -198,6 +231,20 @@ class Process:
             self.server.close()
         if self._pid_file is not None:
             self._pid_file.remove()
+
+
+def _make_clock(name: str, loop: AbstractEventLoop) -> Clock:
+    """The machine's clock, which `loop` runs."""
+    if name == "real":
+        from qmpd.loop.asyncio_clock import LoopClock
+
+        return LoopClock(loop)
+    from qmpd.loop.on_loop import OneMachine, OnLoop
+    from qmpd.loop.paced_clock import Pace, PacedClock
+
+    clock = PacedClock(Pace(name))
+    OnLoop(OneMachine(clock), loop, served=True)
+    return clock
 
 
 def run_program(program: Program, main: Callable[[Program], int]) -> int:

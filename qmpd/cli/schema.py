@@ -86,7 +86,7 @@ def _check(files: Iterable[str]) -> int:
 def _generate(schema_file: str | None, output: Path | None) -> int:
     # Here, for generating needs modules that checking and showing do without.
     from qmpd.profile import models
-    from qmpd.profile.shipped import DEFAULT, directory
+    from qmpd.profile.shipped import CONTROL, DEFAULT, directory
     from qmpd.qapi.outputs.generate import generate
 
     schema = _compile(schema_file)
@@ -94,6 +94,10 @@ def _generate(schema_file: str | None, output: Path | None) -> int:
         return 1
     if output is None:
         generate(schema, directory(DEFAULT), Path(models.__file__).parent)
+        control = _compile(schema_path("sim.json"))
+        if control is None:
+            return 1
+        generate(control, CONTROL, Path(CONTROL) / "models")
     else:
         generate(schema, output, output / "models")
     return 0

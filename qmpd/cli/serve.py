@@ -8,11 +8,11 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from qmpd.base.console import flush_or_drop
 from qmpd.block.images import STORAGES, new_storage
-from qmpd.cli.process import Process, ProcessOptions, run_program
+from qmpd.cli.process import SOCKET_MODE, Process, ProcessOptions, run_program
 from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.errors import GenericError, QmpError
 from qmpd.machine.disks import CREATE_KEYS, Disk, add_disk, read_disk, read_image
@@ -21,9 +21,6 @@ from qmpd.profile.personality import Personality
 if TYPE_CHECKING:
     from qmpd.block.images import Storage
     from qmpd.server.server import Server
-
-SOCKET_MODE: Final = 0o600
-"""Permission bits of unix sockets: whoever may speak QMP may read and write every image."""
 
 DESCRIPTION = """\
 Serve one machine over QMP, until a client says 'quit' or a signal comes.
@@ -108,6 +105,20 @@ def parser() -> argparse.ArgumentParser:
         default="system",
         help="which of QEMU's programs to be; they differ in commands (default: system)",
     )
+    add(
+        "--clock",
+        choices=("real", "virtual", "held"),
+        default="real",
+        help="how time passes for the machine: 'real' as on the wall, 'virtual' jumps to the next"
+        " timer whenever there is nothing to do, 'held' moves when the control monitor says so"
+        " (default: real)",
+    )
+    add(
+        "--control",
+        metavar="WHERE",
+        help="serve the control monitor there: unix:PATH. It does what QEMU cannot do (see"
+        " 'qmpd ctl --help')",
+    )
     add("--name", metavar="NAME", help="name of the guest, for query-name")
     add("--uuid", metavar="UUID", help="UUID of the guest, for query-uuid")
     add("--paused", action="store_true", help="start stopped (state prelaunch), until 'cont'")
@@ -151,7 +162,7 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
     )
     if arguments.uuid is not None:
         config = replace(config, uuid=_read_uuid(arguments.uuid))
-    process.build(arguments.storage, config, arguments.log_qmp)
+    process.build(arguments.storage, config, arguments.log_qmp, clock=arguments.clock)
     try:
         for disk in disks:
             # these bytes live in memory, wherever those of image files do
@@ -159,6 +170,8 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
             _add_disk(process.server, disk, new_storage("memory") if private else None)
         for number, text in enumerate(arguments.qmp):
             _add_monitor(process.server, f"monitor{number}", text)
+        if arguments.control is not None:
+            process.add_control(arguments.control, "--control")
     except QmpError:
         process.abandon()
         raise

@@ -75,6 +75,7 @@ class Profile:
     :param texts: texts that differ between versions
     :param beyond: commands that qmpd has in addition; they come last in query-commands
     :param directory: where its files are
+    :param models: the package whose stub files declare the models of its types
     """
 
     name: str
@@ -83,6 +84,7 @@ class Profile:
     package: str = f"qmpd-{__version__}"
     texts: Texts = USUAL
     beyond: tuple[str, ...] = ()
+    models: str = "qmpd.profile.models"
 
     @classmethod
     def read(cls, directory: str | os.PathLike[str]) -> Profile:
@@ -122,7 +124,7 @@ class Profile:
         """Reads values of these types, and knows QEMU's words for what is wrong with them."""
         from qmpd.qapi.runtime.arguments import Reader
 
-        return Reader(self.types, "qmpd.profile.models")
+        return Reader(self.types, self.models)
 
     @cached_property
     def devices(self) -> DeviceTables:

@@ -34,16 +34,28 @@ def _loaded(name: str) -> Profile:
     return Profile.read(path)
 
 
-def schema_path() -> str:
-    """The main file of the shipped QAPI schema.
+CONTROL: Final = os.path.join(os.path.dirname(__file__), "control")
+"""Where the tables of the control monitor are, and ``models``, their declarations."""
+
+
+@cache
+def load_control() -> Profile:
+    """What the control monitor speaks; of no version of QEMU, and read only when asked for."""
+    version = load().version
+    return Profile("control", version, CONTROL, models="qmpd.profile.control.models")
+
+
+def schema_path(name: str = "qmpd.json") -> str:
+    """The main file of a shipped QAPI schema.
 
     An installed qmpd has it inside the package, a checkout beside it.
 
+    :param name: ``qmpd.json`` for QEMU's monitors, ``sim.json`` for the control monitor
     :raises FileNotFoundError: the schema is in neither place
     """
     package = os.path.dirname(os.path.dirname(__file__))
-    inside = os.path.join(package, "schema", "qmpd.json")
-    beside = os.path.join(os.path.dirname(package), "schema", "qmpd.json")
+    inside = os.path.join(package, "schema", name)
+    beside = os.path.join(os.path.dirname(package), "schema", name)
     for place in (inside, beside):
         if os.path.isfile(place):
             return place

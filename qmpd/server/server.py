@@ -7,6 +7,7 @@ import os
 import sys
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from qmpd.base.console import write
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from qmpd.monitor.monitor import Monitor
     from qmpd.monitor.qmp_monitor import QmpMonitor
     from qmpd.server.address import SocketAddress
+    from qmpd.server.control_socket import ControlSocket
     from qmpd.server.listener import SocketListener
     from qmpd.server.vhost_user_socket import VhostUserSocket
+    from qmpd.sim.bench import Bench
 
 LOG = logging.getLogger("qmpd.server")
 
@@ -78,6 +81,14 @@ class Server:
         self.machine = make_machine(self)
         self.monitors = Monitors(self.machine, journal)
         self._ahead = load_ahead(self.machine)
+        self._control: ControlSocket | None = None
+
+    @cached_property
+    def bench(self) -> Bench:
+        """The machine on the test bench."""
+        from qmpd.sim.bench import Bench
+
+        return Bench(self.machine, self.monitors, self.machine.clock)
 
     # What the machine asks of it (`Host`)
 
@@ -197,6 +208,15 @@ class Server:
         self._attach(chardev, monitor)
         return monitor
 
+    def add_control(self, address: SocketAddress) -> None:
+        """Serve the control monitor at `address`.
+
+        :raises GenericError: nothing can listen there
+        """
+        from qmpd.server.control_socket import ControlSocket
+
+        self._control = ControlSocket(self.loop, self.bench, address)
+
     def _attach(self, chardev: Chardev, monitor: Monitor) -> None:
         try:
             chardev.attach(monitor)
@@ -266,5 +286,7 @@ class Server:
         """Stop serving: clients are disconnected, socket files removed."""
         self.monitors.close()
         self.chardevs.close()
+        if self._control is not None:
+            self._control.close()
         if self._journal is not None:
             self._journal.close()

@@ -13,7 +13,7 @@ import pytest
 import qmpd.profile.models
 from qmpd import profile
 from qmpd.profile import Profile
-from qmpd.profile.shipped import DEFAULT, directory, schema_path
+from qmpd.profile.shipped import CONTROL, DEFAULT, directory, schema_path
 from qmpd.qapi.compiler.schema import compile_schema
 from qmpd.qapi.outputs.generate import generate, stubs, tables
 from qmpd.qapi.runtime.type_table import ObjectInfo
@@ -24,13 +24,17 @@ MODELS = Path(qmpd.profile.models.__file__).parent
 PROFILE = profile.load(DEFAULT)
 
 
-def test_the_committed_files_are_those_of_the_schema() -> None:
-    schema = compile_schema(schema_path())
+@pytest.mark.parametrize(
+    ("main", "where", "models"),
+    [("qmpd.json", directory(DEFAULT), MODELS), ("sim.json", CONTROL, Path(CONTROL) / "models")],
+)
+def test_the_committed_files_are_those_of_the_schema(main: str, where: str, models: Path) -> None:
+    schema = compile_schema(schema_path(main))
     expected = {**tables(schema), **stubs(schema)}
 
     committed = [
-        *MODELS.glob("*.pyi"),
-        *(Path(directory(DEFAULT)) / name for name in tables(schema)),
+        *models.glob("*.pyi"),
+        *(Path(where) / name for name in tables(schema)),
     ]
 
     texts = {path.name: path.read_text(encoding="utf-8") for path in committed}

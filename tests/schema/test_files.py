@@ -11,13 +11,17 @@ from qmpd.qapi.compiler.schema import compile_schema
 from tests.schema.reading import SCHEMA_DIRECTORY, Definitions
 from tests.support.introspection import infos_of
 
+CONTROL = sorted(SCHEMA_DIRECTORY.glob("sim*.json"))
+"""The modules of the control monitor, which no QEMU has."""
 MODULES = sorted(
-    path for path in SCHEMA_DIRECTORY.glob("*.json") if "'" in path.read_text(encoding="utf-8")
+    path
+    for path in SCHEMA_DIRECTORY.glob("*.json")
+    if "'" in path.read_text(encoding="utf-8") and path not in CONTROL
 )
 HISTORIC = sorted((SCHEMA_DIRECTORY / "historic").glob("*.json"))
 
 
-@pytest.mark.parametrize("path", [*MODULES, *HISTORIC], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*MODULES, *CONTROL, *HISTORIC], ids=lambda path: path.stem)
 def test_layout(path: Path) -> None:
     text = path.read_text(encoding="ascii")
 
@@ -30,6 +34,24 @@ def test_every_module_is_included() -> None:
     included = re.findall(r"'include': '(.*)'", (SCHEMA_DIRECTORY / "qmpd.json").read_text())
 
     assert sorted([*included, "qmpd.json"]) == [path.name for path in MODULES]
+
+
+def test_every_module_of_the_control_monitor_is_included() -> None:
+    main = SCHEMA_DIRECTORY / "sim.json"
+    included = re.findall(r"'include': '(sim.*)'", main.read_text())
+
+    assert sorted([*included, "sim.json"]) == [path.name for path in CONTROL]
+
+
+def test_every_definition_of_the_control_monitor_has_its_age() -> None:
+    blocks = [
+        block
+        for path in CONTROL
+        for block in re.findall(r"^##\n(.*?)^##\n", path.read_text(), re.MULTILINE | re.DOTALL)
+    ]
+
+    assert blocks
+    assert [block for block in blocks if "\n# Since: 0.2\n" not in block] == []
 
 
 def test_every_definition_has_its_age(definitions: Definitions) -> None:

@@ -88,6 +88,7 @@ def _run(program: Program, options: list[Option]) -> int:
     )
     setup = StorageDaemonOptions(process)
     try:
+        process.add_control_of_environment()
         for option in options:
             setup.apply(option)
         return process.serve()

@@ -92,6 +92,7 @@ def _run(program: Program, profile: Profile, config: SystemConfig) -> int:
         harness=harness,
     )
     try:
+        process.add_control_of_environment()
         SystemSetup(process, config).run()
     except QmpError:
         process.abandon()

@@ -13,7 +13,9 @@ from qmpd.wire.encode import Raw
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
+    from qmpd.profile import Profile
     from qmpd.qapi.runtime.entry_points import CommandInfo
+    from qmpd.qapi.runtime.policy import CompatPolicy
     from qmpd.wire.session import Request, Session
 
 
@@ -39,7 +41,7 @@ async def dispatch(machine: Machine, handlers: Handlers, session: Session, reque
             raise GenericError(profile.texts.oob_not_supported.format(name=name))
         if machine.in_preconfig and not info.allow_preconfig:
             raise GenericError(profile.texts.not_in_preconfig.format(name=name))
-        arguments = _arguments(machine, info, request.arguments)
+        arguments = read_arguments(profile, info, request.arguments, machine.compat)
     except Crash:
         machine.host.abort()
         raise
@@ -58,7 +60,17 @@ async def dispatch(machine: Machine, handlers: Handlers, session: Session, reque
     return value
 
 
-def _arguments(machine: Machine, info: CommandInfo, arguments: dict[str, object] | None) -> object:
+def read_arguments(
+    profile: Profile,
+    info: CommandInfo,
+    arguments: dict[str, object] | None,
+    policy: CompatPolicy | None = None,
+) -> object:
+    """The arguments of a command as its handler takes them: see `qmpd.monitor.qmp.handlers`.
+
+    :param arguments: the request's; None when it has none
+    :raises GenericError: QEMU's text for the first problem
+    """
     if not info.gen:
         return arguments or {}
     # pydantic is not imported before the first command with arguments
@@ -66,4 +78,4 @@ def _arguments(machine: Machine, info: CommandInfo, arguments: dict[str, object]
         return None
     if not arguments and info.optional:
         return SimpleNamespace(**dict.fromkeys(info.optional))
-    return machine.profile.reader.arguments(info, arguments, policy=machine.compat)
+    return profile.reader.arguments(info, arguments, policy=policy)

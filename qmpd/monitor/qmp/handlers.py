@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -46,7 +46,10 @@ Handlers = Mapping[str, Handler]
 """Handlers by command name."""
 
 
-class LazyHandlers(Handlers):
+H = TypeVar("H")
+
+
+class LazyHandlers(Mapping[str, H]):
     """The handlers of several modules.
 
     :param package: the package whose modules these are
@@ -58,9 +61,9 @@ class LazyHandlers(Handlers):
         self._modules = {
             command: name for name, commands in modules.items() for command in commands
         }
-        self._imported: dict[str, Handler] = {}
+        self._imported: dict[str, H] = {}
 
-    def __getitem__(self, command: str) -> Handler:
+    def __getitem__(self, command: str) -> H:
         if command not in self._imported:
             module = import_module(f"{self._package}.{self._modules[command]}")
             self._imported.update(module.HANDLERS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from qmpd.monitor.qmp.handlers import LazyHandlers
+from qmpd.monitor.qmp.handlers import Handler, LazyHandlers
 
 MODULES: Final = {
     "control": (
@@ -137,5 +137,5 @@ MODULES: Final = {
 }
 """The commands of each module's table ``HANDLERS``."""
 
-SERVED: Final = LazyHandlers(__package__, MODULES)
+SERVED: Final = LazyHandlers[Handler](__package__, MODULES)
 """Handlers of all commands served, by name."""

@@ -180,3 +180,16 @@ def _continues(last: MapEntry, entry: MapEntry) -> bool:
     if last.offset is None or entry.offset is None:
         return last.offset is entry.offset
     return last.offset + last.length == entry.offset
+
+
+def all_disks(bench: Bench) -> dict[str, int]:
+    """The sizes of all disks that a guest can use: backends with a medium, and unused nodes."""
+    bench.require_open()
+    graph = bench.machine.graph
+    sizes = {
+        name: backend.node.length
+        for name, backend in graph.backends.items()
+        if backend.node is not None
+    }
+    sizes.update((node.node_name, node.length) for node in graph.nodes() if not node.parents)
+    return dict(sorted(sizes.items()))

@@ -1,0 +1,144 @@
+"""An event loop that runs a machine whose time is its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from qmpd.loop.clock import NANOSECONDS
+from qmpd.loop.paced_clock import Pace, PacedClock
+from qmpd.loop.task import Task
+
+BATCH: Final = 64
+"""Things that the machine does before the event loop looks at its sockets again."""
+
+
+class Runs(Protocol):
+    """Whose machine the loop runs; he may put another one in its place, with another clock."""
+
+    @property
+    def clock(self) -> PacedClock:
+        """The clock of the machine that there is now."""
+
+    def set_bell(self, bell: Callable[[], None] | None) -> None:
+        """Have `bell` rung whenever the machine has got something to do."""
+
+    def enter(
+        self, work: Coroutine[Any, Any, Any], what: str, done: Callable[[Task], None]
+    ) -> Task:
+        """Begin to run `work`; `done` is called with the task when it has ended."""
+
+
+class OneMachine:
+    """A machine in whose place no other is put (`Runs`).
+
+    :param clock: the machine's
+    """
+
+    def __init__(self, clock: PacedClock) -> None:
+        self.clock = clock
+
+    def set_bell(self, bell: Callable[[], None] | None) -> None:
+        """See `Runs.set_bell`."""
+        self.clock.on_change = bell
+
+    def enter(
+        self, work: Coroutine[Any, Any, Any], what: str, done: Callable[[Task], None]
+    ) -> Task:
+        """See `Runs.enter`."""
+        return self.clock.enter(work, what, done)
+
+
+class OnLoop:
+    """An event loop of asyncio or uvloop runs a machine, between other things.
+
+    :param served: whether somebody may always wait, at a socket: a virtual clock then jumps
+        whenever the machine has nothing to do
+    """
+
+    def __init__(self, runs: Runs, loop: asyncio.AbstractEventLoop, *, served: bool) -> None:
+        self._runs = runs
+        self._loop = loop
+        self._waiting = 1 if served else 0
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        runs.set_bell(self._ring)
+        self._ring()
+
+    def detach(self) -> None:
+        """Run the machine no longer."""
+        self._runs.set_bell(None)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop = _NO_LOOP
+
+    def enter(
+        self, work: Coroutine[Any, Any, Any], what: str, done: Callable[[Task], None]
+    ) -> Task:
+        """Run `work`; a virtual clock may jump until it has ended.
+
+        :param done: called with the task when it has
+        """
+        self._waiting += 1
+
+        def ended(task: Task) -> None:
+            self._waiting -= 1
+            done(task)
+
+        task = self._runs.enter(work, what, ended)
+        self._ring()
+        return task
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Inside the block somebody may always wait, at a socket."""
+        self._waiting += 1
+        self._ring()
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    def _ring(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        self._scheduled = False
+        if self._runs.clock.on_change is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._runs.clock.run_ready(BATCH)
+        clock = self._runs.clock
+        if not clock.idle:
+            self._ring()
+            return
+        due = clock.next_due()
+        if due is None:
+            return
+        if clock.pace is Pace.REAL:
+            delay = max(0, due - clock.now()) / NANOSECONDS
+            self._timer = self._loop.call_later(delay, self._ring)
+        elif clock.pace is Pace.VIRTUAL and self._waiting:
+            # what has arrived at sockets meanwhile comes before time passes
+            self._loop.call_soon(self._jump)
+
+    def _jump(self) -> None:
+        clock = self._runs.clock
+        if self._waiting and clock.idle and not self._scheduled and clock.jump():
+            self._ring()
+
+
+class _NoLoop:
+    """The loop of a driver that has been detached: what is still rung goes nowhere."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Do nothing."""
+
+
+_NO_LOOP: Any = _NoLoop()

@@ -1,0 +1,1 @@
+"""What the control monitor speaks: the tables of ``schema/sim.json``, generated."""

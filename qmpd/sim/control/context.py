@@ -1,0 +1,36 @@
+"""What a handler of the control monitor is given, and how it is found."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qmpd.sim.bench import Bench
+    from qmpd.wire.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a handler is given besides its arguments.
+
+    :param bench: what the command acts on
+    :param session: the session that asked
+    :param raw: the arguments as they came, already validated: plain JSON values
+    """
+
+    bench: Bench
+    session: Session
+    raw: Mapping[str, Any]
+
+
+Handler = Callable[[Context, Any], Any | Awaitable[Any]]
+"""Takes the context and the arguments, and returns the reply's value (None for ``{}``), or a
+coroutine that does: see `qmpd.monitor.qmp.handlers.Handler`.
+
+What the bench tells Python by `LookupError`, `ValueError` or `TimeoutError`, the client is told
+by a GenericError of the same text."""
+
+Handlers = Mapping[str, Handler]
+"""Handlers by command name."""

@@ -1,0 +1,35 @@
+"""All commands of the control monitor, by the modules of this package that serve them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from qmpd.monitor.qmp.handlers import LazyHandlers
+from qmpd.sim.control.context import Handler
+
+MODULES: Final = {
+    "qmp": (
+        "qmp_capabilities",
+        "query-version",
+        "query-commands",
+        "query-qmp-schema",
+    ),
+    "time": (
+        "x-sim-query-clock",
+        "x-sim-clock-advance",
+        "x-sim-clock-until-idle",
+    ),
+    "disk": (
+        "x-sim-query-disks",
+        "x-sim-disk-read",
+        "x-sim-disk-write",
+        "x-sim-disk-write-zeroes",
+        "x-sim-disk-discard",
+        "x-sim-disk-flush",
+        "x-sim-disk-map",
+    ),
+}
+"""The commands of each module's table ``HANDLERS``."""
+
+SERVED: Final = LazyHandlers[Handler](__package__, MODULES)
+"""Handlers of all commands, by name."""

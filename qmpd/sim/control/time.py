@@ -1,0 +1,46 @@
+"""Commands of schema module sim-time: the machine's clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.loop.clock import NANOSECONDS
+from qmpd.sim import time
+from qmpd.sim.control.context import Context, Handlers
+
+if TYPE_CHECKING:
+    from qmpd.profile.control.models.sim_time import (
+        XSimClockAdvanceArguments,
+        XSimClockUntilIdleArguments,
+    )
+
+
+def query_clock(context: Context, _: None) -> dict[str, Any]:
+    """SimClock."""
+    view = time.view(context.bench.clock)
+    info: dict[str, Any] = {"mode": view.mode, "now": view.now, "date": view.date}
+    if view.next_due is not None:
+        info["next-due"] = view.next_due
+    return info
+
+
+async def clock_advance(context: Context, arguments: XSimClockAdvanceArguments) -> dict[str, Any]:
+    """Let time pass."""
+    await time.advance(context.bench.clock, round(arguments.seconds * NANOSECONDS))
+    return query_clock(context, None)
+
+
+async def clock_until_idle(
+    context: Context, arguments: XSimClockUntilIdleArguments
+) -> dict[str, Any]:
+    """Let time pass until no timer is set."""
+    limit = time.LONGEST if arguments.limit is None else round(arguments.limit * NANOSECONDS)
+    await time.until_idle(context.bench.clock, limit)
+    return query_clock(context, None)
+
+
+HANDLERS: Final[Handlers] = {
+    "x-sim-query-clock": query_clock,
+    "x-sim-clock-advance": clock_advance,
+    "x-sim-clock-until-idle": clock_until_idle,
+}
