@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qmpd.block.images import Storage
     from qmpd.loop.task import Task
     from qmpd.profile import Profile
+    from qmpd.sim.journal.journal import Journal
 
 T = TypeVar("T")
 
@@ -233,6 +234,11 @@ class Machine:
         from qmpd.api.faults import Faults
 
         return Faults(lambda function: function(), self._core.bench)
+
+    @property
+    def journal(self) -> Journal:
+        """All that has happened to the machine: see `qmpd.Machine.journal`."""
+        return self._core.bench.journal
 
     # Sockets
 

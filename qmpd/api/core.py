@@ -132,6 +132,7 @@ class Core:
             self.on_closed()
 
     def _give_up(self) -> None:
+        self.bench.note("machine", what="closed")
         self.monitors.close()
         self._wake_all()
 

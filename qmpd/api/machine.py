@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qmpd.api.jobs import JobRecords
     from qmpd.block.images import Storage
     from qmpd.profile import Profile
+    from qmpd.sim.journal.journal import Journal
 
 
 class Machine:
@@ -335,6 +336,19 @@ class Machine:
     def clock(self) -> Clock:
         """The machine's time."""
         return Clock(self)
+
+    @property
+    def journal(self) -> Journal:
+        """All that has happened to the machine, to read and to assert; also once it is closed.
+
+        >>> import qmpd
+        >>> with qmpd.Machine() as vm:
+        ...     _ = vm.cmd("stop")
+        ...     vm.journal.assert_order("stop", "STOP")
+        ...     vm.journal.unexpected_errors()
+        []
+        """
+        return self._core.bench.journal
 
     @property
     def loop(self) -> Loop:

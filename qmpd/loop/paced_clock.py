@@ -42,6 +42,9 @@ class PacedClock(VirtualClock):
         self._origin = time.monotonic_ns()
         self.on_change: Callable[[], None] | None = None
         """Called when something has become ready, or a timer was set: the driver's bell."""
+        self.on_step: Callable[[str, int], None] | None = None
+        """Called before time passes that does not pass by itself: with ``advance`` or ``jump``, and
+        nanoseconds."""
 
     def now(self) -> int:
         """Nanoseconds since the clock was made."""
@@ -78,6 +81,12 @@ class PacedClock(VirtualClock):
         while self._ready:
             other.call_soon(self._ready.popleft())
 
+    def advance(self, delta: int) -> None:
+        """Let `delta` nanoseconds pass, running what falls due in its order."""
+        if self.on_step is not None:
+            self.on_step("advance", delta)
+        super().advance(delta)
+
     def run_ready(self, most: int | None = None) -> bool:
         """Run what is ready, and what timers that are due make ready.
 
@@ -109,5 +118,7 @@ class PacedClock(VirtualClock):
         due = self.next_due() if self.pace is Pace.VIRTUAL else None
         if due is None:
             return False
+        if self.on_step is not None and due > self._now:
+            self.on_step("jump", due - self._now)
         self._now = max(self._now, due)
         return True

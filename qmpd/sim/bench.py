@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from qmpd.errors import MachineClosed, NotServed
 from qmpd.loop.clock import Clock
+from qmpd.loop.paced_clock import PacedClock
 from qmpd.sim.journal.log import Log
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from qmpd.monitor.monitors import Monitors
     from qmpd.sim.faults.faults import Faults
     from qmpd.sim.journal.entry import Kind
+    from qmpd.sim.journal.journal import Journal
 
 ClockT = TypeVar("ClockT", bound=Clock)
 
@@ -88,11 +90,20 @@ class Bench:
         """All that has happened to the machine."""
         self.watch()
 
+    @cached_property
+    def journal(self) -> Journal:
+        """All that has happened to the machine, to be read."""
+        from qmpd.sim.journal.journal import Journal
+
+        return Journal(self.log)
+
     def watch(self) -> None:
         """Keep the journal of the machine and the monitors, which are new."""
         self.log.now = self.clock.now
         self.monitors.add_tap(self.log)
         self.machine.events.subscribe(self.log.happened)
+        if isinstance(self.clock, PacedClock):
+            self.clock.on_step = self.log.stepped
 
     def note(self, kind: Kind, *, monitor: str | None = None, **data: Any) -> None:
         """Note in the journal what did not come over a monitor.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.backends import backend_of_device, find_backend
 from qmpd.block.permission_bits import ALL, NOTHING, WRITE, Perm
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, QmpError
 from qmpd.machine.devices.guest_io import guest_request
 
 if TYPE_CHECKING:
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+_KINDS: Final = {
+    "read": "rd",
+    "write": "wr",
+    "write_zeroes": "wr",
+    "discard": "unmap",
+    "flush": "flush",
+}
+"""How requests are accounted."""
 
 
 class MapEntry(NamedTuple):
@@ -72,7 +81,8 @@ class GuestDisk:
     async def _request(
         self,
         backend: BlockBackend,
-        kind: str,
+        operation: str,
+        offset: int,
         length: int,
         request: Callable[[BlockBackend], Coroutine[Any, Any, T]],
     ) -> T | None:
@@ -80,6 +90,26 @@ class GuestDisk:
 
         :returns: its result; None for a failure that the device ignores
         """
+        said: dict[str, Any] = {
+            "disk": self.name,
+            "operation": operation,
+            "offset": offset,
+            "length": length,
+        }
+        self._bench.note("guest", **said)
+        try:
+            return await self._do(backend, _KINDS[operation], length, request)
+        except QmpError as error:
+            self._bench.note("guest", **said, error=error.desc)
+            raise
+
+    async def _do(
+        self,
+        backend: BlockBackend,
+        kind: str,
+        length: int,
+        request: Callable[[BlockBackend], Coroutine[Any, Any, T]],
+    ) -> T | None:
         machine = self._bench.machine
         for device in machine.devices.parts():
             if device.backend is backend:
@@ -92,7 +122,9 @@ class GuestDisk:
         :raises BlockIOError: the read fails, or goes beyond the end (EIO)
         """
         async with self._backend() as backend:
-            data = await self._request(backend, "rd", length, lambda b: b.pread(offset, length))
+            data = await self._request(
+                backend, "read", offset, length, lambda b: b.pread(offset, length)
+            )
             return bytes(length) if data is None else data
 
     async def write(self, offset: int, data: bytes, *, fua: bool) -> None:
@@ -102,7 +134,9 @@ class GuestDisk:
         :raises BlockIOError: the write fails, or goes beyond the end (EIO)
         """
         async with self._backend(WRITE) as backend:
-            await self._request(backend, "wr", len(data), lambda b: b.pwrite(offset, data, fua=fua))
+            await self._request(
+                backend, "write", offset, len(data), lambda b: b.pwrite(offset, data, fua=fua)
+            )
 
     async def write_zeroes(self, offset: int, length: int, *, unmap: bool) -> None:
         """Write zeroes without sending them.
@@ -111,18 +145,24 @@ class GuestDisk:
         """
         async with self._backend(WRITE) as backend:
             await self._request(
-                backend, "wr", length, lambda b: b.pwrite_zeroes(offset, length, may_unmap=unmap)
+                backend,
+                "write_zeroes",
+                offset,
+                length,
+                lambda b: b.pwrite_zeroes(offset, length, may_unmap=unmap),
             )
 
     async def discard(self, offset: int, length: int) -> None:
         """Say that the content of an area is no longer needed."""
         async with self._backend(WRITE) as backend:
-            await self._request(backend, "unmap", length, lambda b: b.pdiscard(offset, length))
+            await self._request(
+                backend, "discard", offset, length, lambda b: b.pdiscard(offset, length)
+            )
 
     async def flush(self) -> None:
         """Make everything written so far durable."""
         async with self._backend() as backend:
-            await self._request(backend, "flush", 0, lambda b: b.flush())
+            await self._request(backend, "flush", 0, 0, lambda b: b.flush())
 
     def _node(self) -> Node:
         graph = self._bench.machine.graph

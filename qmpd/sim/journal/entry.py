@@ -6,10 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
-if TYPE_CHECKING:
-    from qmpd.wire.session import BadRequest, Request
+from qmpd.loop.clock import NANOSECONDS
 
 Kind = Literal[
     "request",
@@ -40,15 +39,10 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
 """The kinds of entries, and what they tell."""
 
 
-Raw = tuple[Kind, int, str | None, Any, Any]
-"""What is kept of an entry: kind, time, monitor, and what the kind needs:
+WIDTH: Final = 160
+"""Characters of a line, about, after which it is cut off."""
 
-* ``request``: what the session has read, or a line of the human monitor; None
-* ``answer``: its bytes, or the text of the human monitor; the command that it answers
-* ``event``: its bytes; None
-* ``connection``: what happens; the greeting's bytes where there is one
-* all others: a dictionary; None
-"""
+_SIGNS: Final = {"request": "->", "answer": "<-", "event": "<*"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +82,9 @@ class Entry:
         """What a command has returned; None for anything but an answer without an error."""
         return None if self.answer is None else self.answer.get("return")
 
+    def __str__(self) -> str:
+        return _line(self)
+
     def describe(self) -> dict[str, Any]:
         """Return the entry as a JSON object: the members that are not None."""
         names = (name for name in Entry.__slots__ if name != "error" or self.answer is None)
@@ -95,35 +92,51 @@ class Entry:
         return {name: value for name, value in pairs if value is not None}
 
 
-def read_entry(number: int, raw: Raw) -> Entry:
-    """Decode an entry."""
-    kind, time, monitor, content, more = raw
-    return Entry(number, time, kind, monitor, **_members(kind, content, more))
+def _line(entry: Entry) -> str:
+    """An entry on one line, for people."""
+    time = f"{entry.time / NANOSECONDS:12.6f}"
+    sign = _SIGNS.get(entry.kind, "--")
+    who = entry.kind if entry.monitor is None else entry.monitor
+    return _cut(f"{time}  {who:10} {sign} {_what(entry)}")
 
 
-def _members(kind: str, content: Any, more: Any) -> dict[str, Any]:
-    if kind == "request":
-        return _request(content)
-    if kind == "answer":
-        answer = {"text": content} if isinstance(content, str) else json.loads(content)
-        return {"command": more, "answer": answer, "error": answer.get("error")}
-    if kind == "event" and isinstance(content, bytes):
-        event = json.loads(content)
-        return {"event": event["event"], "data": event.get("data", {})}
-    if kind == "connection" and isinstance(content, str):
-        return {
-            "data": {"what": content} if more is None else {"what": content, **json.loads(more)}
-        }
-    return {"data": content}
+def _cut(line: str) -> str:
+    line = line.replace("\r\n", " | ").replace("\n", " | ").rstrip(" |")
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 4]} ..."
 
 
-def _request(content: Request | BadRequest | str) -> dict[str, Any]:
-    from qmpd.wire.session import NO_ID, BadRequest
+def _what(entry: Entry) -> str:
+    if entry.kind == "request":
+        if entry.command is None:
+            return f"(no request: {(entry.error or {}).get('desc')})"
+        return f"{entry.command} {_pairs(entry.arguments)}".rstrip()
+    if entry.kind == "answer":
+        return _answer(entry)
+    if entry.kind == "event":
+        return f"{entry.event} {_pairs(entry.data)}".rstrip()
+    data = dict(entry.data or {})
+    data.pop("greeting", None)
+    if "ns" in data:
+        data["s"] = data.pop("ns") / NANOSECONDS
+    head = [str(data.pop(name)) for name in ("what", "action", "operation") if name in data]
+    if entry.monitor is not None:
+        head.insert(0, entry.kind)
+    return " ".join([*head, _pairs(data)]).rstrip()
 
-    if isinstance(content, str):
-        return {"command": content}
-    identity = None if content.id is NO_ID else content.id
-    if isinstance(content, BadRequest):
-        error = {"class": content.error.error_class, "desc": content.error.desc}
-        return {"error": error, "id": identity}
-    return {"command": content.command, "arguments": content.arguments or {}, "id": identity}
+
+def _answer(entry: Entry) -> str:
+    command = entry.command or "error"
+    if entry.error is not None:
+        return f"{command}: {entry.error.get('class')}: {entry.error.get('desc')}"
+    answer = entry.answer or {}
+    return f"{command}: {answer['text'] if 'text' in answer else _value(answer.get('return'))}"
+
+
+def _pairs(members: dict[str, Any] | None) -> str:
+    return " ".join(f"{name}={_value(value)}" for name, value in (members or {}).items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str) and value and not set(value) & set(' "{}[]'):
+        return value
+    return json.dumps(value, default=repr)

@@ -1,7 +1,7 @@
 """Where all that happens to a machine is kept, as it comes and in its order.
 
 Noting is on the path of every request, so nothing is decoded or copied: a tuple of what is at hand
-anyway goes to the end of a queue.  `qmpd.sim.journal.entry` makes something readable of it when
+anyway goes to the end of a queue.  `qmpd.sim.journal.raw` makes something readable of it when
 somebody reads.
 """
 
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from qmpd.loop.events import EventRecord
-    from qmpd.sim.journal.entry import Kind, Raw
+    from qmpd.sim.journal.entry import Kind
+    from qmpd.sim.journal.raw import Raw
     from qmpd.wire.session import BadRequest, Request
 
 LIMIT: Final = 64 << 20
@@ -86,6 +87,18 @@ class Log:
         """Note what an event of the machine tells of jobs, whoever may be sent it."""
         if event.name == "JOB_STATUS_CHANGE" and event.data is not None:
             self.note("job", None, dict(event.data))
+
+    def stepped(self, what: str, delta: int) -> None:
+        """Note that time passes; jumps with nothing in between are one.
+
+        :param what: ``advance`` because the program says so, ``jump`` because all is idle
+        :param delta: nanoseconds
+        """
+        last = self._entries[-1] if self._entries else None
+        if what == "jump" and last is not None and last[0] == "clock" and last[3]["what"] == what:
+            last[3]["ns"] += delta
+        else:
+            self.note("clock", None, {"what": what, "ns": delta})
 
     # What the monitors tell
 
