@@ -19,12 +19,12 @@ def load_ahead(machine: Machine) -> Iterator[None]:
     """
     while SERVED.import_next():
         yield
+    for name in DRIVERS:
+        find_driver(name)
+        yield
     commands = machine.profile.program(machine.personality).commands
     for name in SERVED:
         info = commands.get(name)
         if info is not None and info.gen and info.arguments is not None:
             machine.profile.reader.prepare(info.arguments)
             yield
-    for name in DRIVERS:
-        find_driver(name)
-        yield

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("qmpd.server")
 
-LOAD_AFTER = 0.25
+LOAD_AFTER = 0.1
 """Seconds until the first step of `load_ahead`."""
-LOAD_EVERY = 0.01
+LOAD_EVERY = 0.002
 """Seconds from one step to the next."""
 
 

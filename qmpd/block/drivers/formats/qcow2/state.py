@@ -169,8 +169,7 @@ class Qcow2State(Layer):
         """Replace the refcount table in memory."""
         self.refcount_table = table
         self._refcount_blocks = None
-        # Most of it is zeroes, which bytes strip fast.
-        index = max(-(-len(table.tobytes().rstrip(b"\0")) // table.itemsize) - 1, 0)
+        index = max(_used_entries(table) - 1, 0)
         while index > 0 and not table[index] & REFT_OFFSET_MASK:
             index -= 1
         self.max_refcount_table_index = index
@@ -267,3 +266,17 @@ class Qcow2State(Layer):
         """
         if self.unusable:
             raise BlockIOError(errno.ENOMEDIUM)
+
+
+def _used_entries(table: array[int]) -> int:
+    """Number of entries up to the last one that is not 0; most of a table is zeroes."""
+    size, data = table.itemsize, table.tobytes()
+    zeroes = bytes(len(data))
+    used, end = 0, len(table)
+    while used < end:
+        middle = (used + end) // 2
+        if data[middle * size : end * size] == zeroes[: (end - middle) * size]:
+            end = middle
+        else:
+            used = middle + 1
+    return used
