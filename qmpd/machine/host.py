@@ -47,6 +47,12 @@ class Host(ExportHost, Protocol):
         :raises NotServed: the process is not the machine's to end
         """
 
+    def exit(self, status: int) -> None:
+        """End the process at once with `status`: nothing is closed or flushed.
+
+        :raises NotServed: the process is not the machine's to end
+        """
+
     def raise_signal(self, number: int) -> None:
         """Send the process signal `number`, as raise(3) does.
 
@@ -100,6 +106,13 @@ class NoHost:
         :raises NotServed: always
         """
         raise NotServed("qmpd does not abort a process that the machine shares with others")
+
+    def exit(self, status: int) -> NoReturn:
+        """Refuse to end the process.
+
+        :raises NotServed: always
+        """
+        raise NotServed("qmpd does not end a process that the machine shares with others")
 
     def raise_signal(self, number: int) -> NoReturn:
         """Refuse to signal.

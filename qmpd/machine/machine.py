@@ -5,6 +5,7 @@ A process may hold any number of machines; a monitor belongs to one.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from qmpd.base.run_state import RunState
 from qmpd.block.images.storages import Storages
 from qmpd.block.model.services import Say, Services
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, NotServed
 from qmpd.loop.events import EventBus, EventRecord, Filter
 from qmpd.machine.host import NoHost
 from qmpd.profile import Personality, Profile, load
@@ -119,7 +120,7 @@ class Machine:
             emit=self.events.emit,
             storage=Storages(storage),
             random=random,
-            say=Say(self.host.print, self._report_line),
+            say=Say(self.host.print, self._report_line, self._die),
             thread_id=thread_id,
         )
         self._board = config.board
@@ -171,6 +172,11 @@ class Machine:
     def drives(self) -> Drives:
         """Its drives."""
         return self.parts.drives
+
+    def _die(self, complaint: str) -> None:
+        self._report_line(complaint)
+        with suppress(NotServed):
+            self.host.exit(1)
 
     def _report_line(self, complaint: str) -> None:
         self.host.report(f"{complaint}\n")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from qmpd.base.console import write
+from qmpd.base.console import flush_or_drop, write
 from qmpd.errors import GenericError
 from qmpd.monitor.monitors import Monitors
 from qmpd.profile.personality import Personality
@@ -174,6 +174,13 @@ class Server:
     def abort(self) -> None:
         """End the process as a crash would."""
         os.abort()
+
+    def exit(self, status: int) -> None:
+        """End the process; what has been printed is not lost."""
+        self.monitors.flush()
+        for stream in (sys.stdout, sys.stderr):
+            flush_or_drop(stream)
+        os._exit(status)
 
     def raise_signal(self, number: int) -> None:
         """Send this process a signal."""

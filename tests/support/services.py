@@ -30,7 +30,7 @@ def services(clock: Clock, storage: Storage | None = None, emit: Emit = ignore_e
         emit=emit,
         storage=Storages(MemoryStorage() if storage is None else storage),
         random=Random(0),
-        say=Say(_ignore, _ignore),
+        say=Say(_ignore, _ignore, _ignore),
         thread_id=1,
     )
 

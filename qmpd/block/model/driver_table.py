@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 DRIVERS: Final = MappingProxyType(
     {
         "blkdebug": "filters.blkdebug:BlkDebug",
+        "blkverify": "filters.blkverify:BlkVerify",
         "commit_top": "filters.commit_top:CommitTop",
         "compress": "filters.compress:Compress",
         "copy-before-write": "filters.copy_before_write:CopyBeforeWrite",

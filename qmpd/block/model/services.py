@@ -22,6 +22,10 @@ class Say:
     """Takes text for standard output, line ends included."""
     report: Callable[[str], None]
     """Takes one complaint for standard error, without its line end."""
+    die: Callable[[str], None]
+    """Takes a complaint after which the process ends with status 1 (exit(3)).
+
+    It returns where the process is not the machine's to end."""
 
 
 @dataclass(frozen=True, slots=True)
