@@ -77,6 +77,7 @@ class Core:
         self._bell: Callable[[], None] | None = None
         self._given_up = False
         self._asked: deque[_Asked] = deque()
+        self._unanswered: list[_Asked] = []
         self._storage: Storage
         self._own_disks: MemoryStorage
         self._random: Random
@@ -85,7 +86,7 @@ class Core:
 
     def _hold(self, world: World[PacedClock]) -> None:
         self.machine, self.monitors, self.clock = world
-        self._monitor = self.monitors.add_qmp(LABEL, Output(self._received))
+        self._monitor = self.monitors.add_qmp(LABEL, Output(self._received, self._lost))
 
     @property
     def closed(self) -> bool:
@@ -140,6 +141,8 @@ class Core:
         """Let those go on who wait for an answer that will not come."""
         while self._asked:
             self._asked.popleft().waiter.wake()
+        while self._unanswered:
+            self._unanswered.pop().waiter.wake()
 
     # Another machine in the place of the present one (`Holder`), and who runs it
 
@@ -259,6 +262,10 @@ class Core:
                 asked = self._asked.popleft()
                 asked.answer = message
                 asked.waiter.wake()
+
+    def _lost(self) -> None:
+        """An answer will not come; whoever waits for it waits until the machine ends."""
+        self._unanswered.append(self._asked.popleft())
 
     # Waiting
 

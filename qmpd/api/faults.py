@@ -160,3 +160,46 @@ class Faults:
 
         installed: Fault = self._call(install)
         return installed
+
+    def command(
+        self,
+        name: str,
+        *,
+        nth: int | None = None,
+        error: tuple[str, str] | str | None = None,
+        delay: float | None = None,
+        lose_answer: bool = False,
+    ) -> Fault:
+        """Have calls of a QMP command fail, wait, or get no answer, on every monitor.
+
+        The program's own calls are among them: `Machine.cmd`, and those by which a job or the
+        nodes are asked for.
+
+        >>> import qmpd
+        >>> with qmpd.Machine() as vm:
+        ...     error = ("GenericError", "no luck today")
+        ...     with vm.faults.command("query-status", nth=2, error=error):
+        ...         [list(vm.qmp("query-status")) for _ in range(3)]
+        [['return'], ['error'], ['return']]
+
+        :param name: of the command, or a pattern
+        :param nth: the only call that is meant, counted from 1 since the fault is there; None for
+            all
+        :param error: class and text that the call fails with, without being run; a text alone is
+            a GenericError
+        :param delay: seconds of the machine's clock before the call is run, or fails; meanwhile
+            no other command is, as in QEMU.  Out-of-band calls do not wait
+        :param lose_answer: run the call and never answer it
+        :raises LookupError: there is no such command; the text says which there are
+        :raises ValueError: an error class that there is not; the text says which there are.  Or
+            nothing is to happen
+        """
+
+        def install() -> Fault:
+            fault = self._faults.command(
+                name, nth=nth, error=error, delay=delay, lose_answer=lose_answer
+            )
+            return Fault(self._call, fault)
+
+        installed: Fault = self._call(install)
+        return installed

@@ -29,6 +29,13 @@ Work = Coroutine[Any, None, Any]
 """A command on its way; what it yields is a `qmpd.loop.task.Waiter`."""
 
 
+class Unanswered(QmpError):
+    """The command has run, but nobody is to be told: its answer gets lost on the way."""
+
+    def __init__(self) -> None:
+        super().__init__("the answer is lost")
+
+
 class Source(Protocol):
     """A monitor, as the dispatcher sees it."""
 

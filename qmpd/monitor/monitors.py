@@ -6,6 +6,7 @@ events (``monitor_qapi_event_throttle_update``) and one list of monitors that ev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,10 @@ from qmpd.monitor.dispatcher import Dispatcher, Work
 from qmpd.monitor.event_throttle import EventThrottle
 from qmpd.monitor.qmp.dispatch import dispatch
 from qmpd.monitor.qmp.served import SERVED
-from qmpd.monitor.qmp_monitor import QmpMonitor
+from qmpd.monitor.qmp_monitor import Dispatch, QmpMonitor
 from qmpd.wire.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from qmpd.loop.events import EventRecord
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
     from qmpd.monitor.monitor import Monitor
     from qmpd.monitor.qmp.handlers import Handlers
     from qmpd.monitor.transport import Transport
+
+Wrap = Callable[[Dispatch], Dispatch]
+"""Makes another way to run requests of the usual one."""
 
 
 class Monitors:
@@ -58,6 +60,7 @@ class Monitors:
             from qmpd.monitor.journal import Journal
 
             self._tap = Journal(record, machine.services.clocks.host)
+        self._wrap: Wrap | None = None
         self._handlers = handlers
         self._monitors: list[Monitor] = []
         self._unsubscribe = machine.events.subscribe(
@@ -94,6 +97,8 @@ class Monitors:
             partial(dispatch, self.machine, self._handlers),
             self._tap,
         )
+        if self._wrap is not None:
+            monitor.intercept(self._wrap)
         self._monitors.append(monitor)
         return monitor
 
@@ -117,6 +122,16 @@ class Monitors:
         )
         self._monitors.append(monitor)
         return monitor
+
+    def intercept(self, wrap: Wrap | None) -> None:
+        """Have requests of QMP run by what `wrap` makes of the usual way, on monitors to come too.
+
+        :param wrap: None for just the usual way
+        """
+        self._wrap = wrap
+        for monitor in self._monitors:
+            if isinstance(monitor, QmpMonitor):
+                monitor.intercept(wrap)
 
     def add_tap(self, tap: Tap) -> None:
         """Let `tap` see what passes all monitors from now on."""

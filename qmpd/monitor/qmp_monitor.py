@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.monitor.dispatcher import Unanswered
 from qmpd.monitor.monitor import Monitor
+from qmpd.monitor.transport import Output
 from qmpd.wire.session import BadRequest, Request, Session
 
 if TYPE_CHECKING:
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from qmpd.monitor.transport import Transport
 
 LOG = logging.getLogger("qmpd.server")
+
+Dispatch = Callable[[Session, Request], "Work"]
+"""Makes the coroutine that runs a request of a session."""
 
 QUEUE_LENGTH: Final = 8
 """Requests read ahead once the client has enabled oob, as in QEMU."""
@@ -45,19 +50,23 @@ class QmpMonitor(Monitor):
         transport: Transport | None,
         dispatcher: Dispatcher,
         new_session: Callable[[], Session],
-        dispatch: Callable[[Session, Request], Work],
+        dispatch: Dispatch,
         tap: Tap | None = None,
     ) -> None:
         super().__init__(label, transport, tap)
         self._dispatcher = dispatcher
         self._new_session = new_session
-        self._dispatch = dispatch
+        self._dispatch = self._own_dispatch = dispatch
         self._session: Session | None = None
         self._queue: deque[Request | BadRequest] = deque()
         self._asked: tuple[Session, Request] | None = None
         self._out: list[bytes] = []
         self._paused = False
         self._deaf = False
+
+    def intercept(self, wrap: Callable[[Dispatch], Dispatch] | None) -> None:
+        """Have requests run by what `wrap` makes of the usual way; None for just that way."""
+        self._dispatch = self._own_dispatch if wrap is None else wrap(self._own_dispatch)
 
     def opened(self) -> None:
         """Greet a new client."""
@@ -153,7 +162,7 @@ class QmpMonitor(Monitor):
             self._answer(request.command, session.reply(request, value))
 
         def failed(error: QmpError) -> None:
-            self._answer(request.command, session.reply_error(request, error))
+            self._fail(session, request, error)
 
         self._dispatcher.run_aside(self._dispatch(session, request), completed, failed)
 
@@ -169,7 +178,13 @@ class QmpMonitor(Monitor):
         assert self._asked is not None
         (session, request), self._asked = self._asked, None
         if session is self._session:
+            self._fail(session, request, error)
+
+    def _fail(self, session: Session, request: Request, error: QmpError) -> None:
+        if not isinstance(error, Unanswered):
             self._answer(request.command, session.reply_error(request, error))
+        elif isinstance(self._transport, Output) and self._transport.lost is not None:
+            self._transport.lost()
 
     def deliver(self, event: EventRecord) -> None:
         """Send an event, if the client has negotiated."""

@@ -41,13 +41,20 @@ class Output:
     any number of bytes and gets to them one request at a time.
 
     :param write: called with each piece of output, which is then not kept
+    :param lost: called in the place of `write` where an answer is lost: who reads here waits for
+        each of them, and need not wait for that one
     """
 
     outlives_input = False
     backlog = 0
     congested = False
 
-    def __init__(self, write: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self,
+        write: Callable[[bytes], None] | None = None,
+        lost: Callable[[], None] | None = None,
+    ) -> None:
+        self.lost = lost
         self._kept: list[bytes] = []
         self.write: Callable[[bytes], None] = self._kept.append if write is None else write
 

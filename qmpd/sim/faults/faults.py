@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qmpd.block.io.backends import backend_of_device, find_backend
 from qmpd.block.permission_bits import WRITE, Perm
 from qmpd.errors import BlockIOError
+from qmpd.sim.faults.commands import CommandFault, check_command, faulty
 from qmpd.sim.faults.fault import Fault
 from qmpd.sim.faults.io import IoFault, file_of, is_called
 from qmpd.sim.faults.tap import Tap
@@ -17,6 +18,7 @@ from qmpd.sim.faults.words import listed
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
+    from qmpd.monitor.qmp_monitor import Dispatch
     from qmpd.sim.faults.place import Place
 
 FaultT = TypeVar("FaultT", bound=Fault)
@@ -57,8 +59,7 @@ class Faults:
             return
         self._faults.remove(fault)
         self.note(action="removed", **fault.describe())
-        if isinstance(fault, IoFault):
-            self._arm()
+        self._arm()
 
     def note(self, **data: Any) -> None:
         """Write something into the machine's journal."""
@@ -67,6 +68,7 @@ class Faults:
     def _install(self, fault: FaultT) -> FaultT:
         self._faults.append(fault)
         self.note(action="installed", **fault.what)
+        self._arm()
         return fault
 
     def follow(self) -> None:
@@ -98,9 +100,7 @@ class Faults:
         fault = IoFault(self, operation, node=self._node_name(node), file=file, **rest)
         if not (later or fault.of_new_files):
             self._find(fault)
-        self._install(fault)
-        self._arm()
-        return fault
+        return self._install(fault)
 
     def _node_name(self, name: str | None) -> str | None:
         graph = self._bench.machine.graph
@@ -125,13 +125,34 @@ class Faults:
             )
         raise LookupError(f"no file {fault.file!r} is open; there are {listed(files)} ({hint})")
 
-    def _io(self) -> list[IoFault]:
-        return [fault for fault in self._faults if isinstance(fault, IoFault)]
-
     def _arm(self) -> None:
         """Have the machine ask for the faults that there are, and for nothing else."""
+        self._arm_io()
+        self._bench.monitors.intercept(self._faulty if self._of(CommandFault) else None)
+
+    def _of(self, kind: type[FaultT]) -> list[FaultT]:
+        return [fault for fault in self._faults if isinstance(fault, kind)]
+
+    # Commands
+
+    def command(self, name: str, **rest: Any) -> CommandFault:
+        """Have calls of a command fail, wait or get no answer; see `CommandFault`.
+
+        :raises LookupError: there is no such command; the text says which there are
+        :raises ValueError: see `CommandFault`
+        """
+        machine = self._bench.machine
+        check_command(name, machine.profile.program(machine.personality).commands)
+        return self._install(CommandFault(self, name, **rest))
+
+    def _faulty(self, dispatch: Dispatch) -> Dispatch:
+        return faulty(dispatch, lambda: self._of(CommandFault), self._bench.clock.sleep)
+
+    # Nodes and files
+
+    def _arm_io(self) -> None:
         graph, storage = self._bench.machine.graph, self._bench.machine.services.storage
-        faults = self._io()
+        faults = self._of(IoFault)
         requests = [fault for fault in faults if not fault.of_files]
         graph.on_opened = self._opened if requests else None
         storage.gate = Gate(self) if len(requests) < len(faults) else None
@@ -149,7 +170,7 @@ class Faults:
         self._tap(node)
 
     def _tap(self, node: Node) -> None:
-        faults = [fault for fault in self._io() if fault.concerns(node)]
+        faults = [fault for fault in self._of(IoFault) if fault.concerns(node)]
         tap = self._taps.get(node)
         if tap is None:
             if not faults:
@@ -161,7 +182,7 @@ class Faults:
 
     def of_files(self) -> list[IoFault]:
         """Those about files being opened, made and locked."""
-        return [fault for fault in self._io() if fault.of_files]
+        return [fault for fault in self._of(IoFault) if fault.of_files]
 
     async def wait(self, delay: int) -> None:
         """Let nanoseconds of the machine's clock pass."""
