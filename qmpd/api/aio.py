@@ -16,12 +16,12 @@ from qmpd.api import views
 from qmpd.api.arguments import command_arguments
 from qmpd.api.core import WAIT, Answer, Core
 from qmpd.api.drivers import OnLoop, Work
-from qmpd.api.events import Event, Match, event_match
 from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.paced_clock import Pace
 from qmpd.sim import time
 from qmpd.sim.guests.disk import GuestDisk, MapEntry
+from qmpd.sim.match import Event, Match, event_match
 
 if TYPE_CHECKING:
     from qmpd.api.faults import Faults
@@ -382,3 +382,11 @@ class Clock:
         """
         work = time.until_idle(self._machine._core.clock, round(limit * NANOSECONDS))
         await self._machine._run(work, "the machine to be idle")
+
+    async def until(self, name: str, match: Match = None, limit: float = 86400.0) -> Event:
+        """Let time pass until an event comes, and no longer: see `qmpd.api.handles.Clock.until`.
+
+        :raises TimeoutError: it does not come within `limit` seconds of the machine's clock
+        """
+        work = self._machine._core.until(name, match, round(limit * NANOSECONDS))
+        return await self._machine._run(work, f"event {name}")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from qmpd.api.events import Event, EventQueue, Match, Watch, any_of
+from qmpd.api.events import EventQueue, Watch, any_of
 from qmpd.api.host import ProgramHost
 from qmpd.api.jobs import JobRecords
 from qmpd.block.images import MemoryStorage
@@ -22,7 +22,9 @@ from qmpd.loop.task import Handle, Task, Waiter
 from qmpd.machine.disks import add_disk
 from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.transport import Output
+from qmpd.sim import time
 from qmpd.sim.bench import Bench, World
+from qmpd.sim.match import Event, Match
 
 if TYPE_CHECKING:
     from qmpd.api.setup import Setup
@@ -285,6 +287,26 @@ class Core:
         self.require_open()
         names = " or ".join(name for name, _ in wanted)
         return await self._see(self.events.watch(wants), timeout, f"event {names}")
+
+    async def until(self, name: str, match: Match, limit: int) -> Event:
+        """Take the first event that matches, letting time pass until it comes.
+
+        :param limit: nanoseconds of the machine's clock
+        :raises TimeoutError: it does not come in time
+        :raises WaitsForever: nothing is left to be done that could send it
+        """
+        wants = any_of([(name, match)])
+        found = self.events.take(wants)
+        if found is not None:
+            return found
+        self.require_open()
+        watch = self.events.watch(wants)
+        try:
+            await time.until(self.clock, watch.waiter, limit, f"event {name}")
+        finally:
+            self.events.unwatch(watch)
+        assert watch.event is not None
+        return watch.event
 
     async def any_event(self, timeout: float | None) -> Event | None:
         """Wait for the next event and take it.

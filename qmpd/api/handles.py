@@ -18,6 +18,7 @@ from qmpd.sim.guests.disk import GuestDisk, MapEntry
 if TYPE_CHECKING:
     from qmpd.api.drivers import Driven
     from qmpd.api.jobs import JobRecords
+    from qmpd.sim.match import Event, Match
 
 
 class Disk:
@@ -260,6 +261,31 @@ class Clock:
         """
         work = time.until_idle(self._machine._core.clock, round(limit * NANOSECONDS))
         self._machine._driver.run(work, "the machine to be idle")
+
+    def until(self, name: str, match: Match = None, limit: float = 86400.0) -> Event:
+        """Let time pass until an event comes, and no longer; the event is taken.
+
+        A held clock moves, too: that is how this differs from `Machine.event_wait`.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"a": "64M", "b": "64M"}, clock="held") as vm:
+        ...     for mib in range(64):
+        ...         vm.disk("a").write(mib << 20, b"x" * 1048576)
+        ...     options = {"target": "b", "sync": "full", "speed": 1 << 20}
+        ...     _ = vm.cmd("blockdev-backup", job_id="j", device="a", **options)
+        ...     event = vm.clock.until("BLOCK_JOB_COMPLETED", {"data": {"device": "j"}})
+        ...     print(event["data"]["offset"], round(vm.clock.now))
+        67108864 63
+
+        :param name: the event's name; one that has come already and was not taken is taken at once
+        :param match: what the event must have: see `Machine.event_match`
+        :param limit: seconds of the machine's clock after which it gives up
+        :returns: the event as it comes over QMP
+        :raises TimeoutError: it does not come in time
+        :raises qmpd.errors.WaitsForever: it cannot come: nothing is left to be done
+        """
+        work = self._machine._core.until(name, match, round(limit * NANOSECONDS))
+        return self._machine._driver.run(work, f"event {name}")
 
 
 class Loop:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from qmpd.api.arguments import command_arguments
 from qmpd.api.core import WAIT, Answer, Core
 from qmpd.api.drivers import ByHand, Driver
-from qmpd.api.events import Event, Match, event_match
 from qmpd.api.handles import Bitmap, Clock, Disk, Job, Loop
 from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
 from qmpd.loop.paced_clock import Pace
+from qmpd.sim.match import Event, Match, event_match
 
 if TYPE_CHECKING:
     import os

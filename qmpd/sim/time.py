@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from qmpd.errors import WaitsForever
 from qmpd.loop.clock import NANOSECONDS, Clock
 from qmpd.loop.paced_clock import Pace, PacedClock
+from qmpd.loop.task import Waiter
+from qmpd.sim.match import Event, Match, event_match
+
+if TYPE_CHECKING:
+    from qmpd.loop.events import EventRecord
+    from qmpd.sim.bench import Bench
 
 LONGEST: Final = 86400 * NANOSECONDS
 """How long `until_idle` goes on unless it is said otherwise: some jobs set timers for ever."""
@@ -69,3 +76,71 @@ async def until_idle(clock: Clock, limit: int) -> None:
         if due > end:
             raise TimeoutError(f"timers are still set after {limit / NANOSECONDS:g} s")
         await advance(clock, max(0, due - clock.now()))
+
+
+async def until(clock: Clock, waiter: Waiter, limit: int, what: str) -> None:
+    """Let time pass until `waiter` is woken, and no longer.
+
+    :param limit: nanoseconds
+    :param what: what it waits for, for the error's text
+    :raises TimeoutError: it is not woken within that time
+    :raises WaitsForever: nothing is left to be done that could wake it
+    """
+    late = TimeoutError(f"no {what} within {limit / NANOSECONDS:g} s of the machine's time")
+    if not isinstance(clock, PacedClock) or clock.pace is not Pace.HELD:
+        timed_out: list[bool] = []
+
+        def ring() -> None:
+            timed_out.append(True)
+            waiter.wake()
+
+        timer = clock.call_later(limit, ring)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+        if timed_out:
+            raise late
+        return
+    end = clock.now() + limit
+    while not waiter.done:
+        await clock.turns(1)
+        if waiter.done or not clock.idle:
+            continue
+        due = clock.next_due()
+        if due is None:
+            raise WaitsForever(f"{what}: the machine has nothing left to do, and no timer is set")
+        if due > end:
+            raise late
+        clock.advance(max(0, due - clock.now()))
+
+
+async def until_event(bench: Bench, name: str, match: Match, limit: int) -> Event:
+    """Let time pass until the machine sends an event.
+
+    :param match: what the event must have: see `qmpd.sim.match.event_match`
+    :param limit: nanoseconds
+    :returns: the event as it comes over QMP
+    :raises TimeoutError: it does not come within that time
+    :raises WaitsForever: nothing is left to be done that could send it
+    """
+    waiter = Waiter()
+    found: list[Event] = []
+
+    def see(record: EventRecord) -> None:
+        if record.name != name or found:
+            return
+        event: Event = {"event": name}
+        if record.data is not None:
+            event["data"] = dict(record.data)
+        event["timestamp"] = {"seconds": record.seconds, "microseconds": record.microseconds}
+        if event_match(event, match):
+            found.append(event)
+            waiter.wake()
+
+    stop = bench.machine.events.subscribe(see)
+    try:
+        await until(bench.clock, waiter, limit, f"event {name}")
+    finally:
+        stop()
+    return found[0]

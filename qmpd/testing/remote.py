@@ -15,10 +15,11 @@ from typing import Any, Final, Self
 
 from qmpd.api.arguments import command_arguments
 from qmpd.api.core import WAIT, Answer
-from qmpd.api.events import Event, EventQueue, Match, any_of, event_match
+from qmpd.api.events import EventQueue, any_of
 from qmpd.api.handles import Job
 from qmpd.api.jobs import JobRecords
 from qmpd.errors import MachineClosed, from_answer
+from qmpd.sim.match import Event, Match, event_match
 
 ANSWER_SECONDS: Final = 60.0
 """How long an answer may take."""

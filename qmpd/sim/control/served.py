@@ -18,6 +18,7 @@ MODULES: Final = {
         "x-sim-query-clock",
         "x-sim-clock-advance",
         "x-sim-clock-until-idle",
+        "x-sim-clock-until-event",
     ),
     "disk": (
         "x-sim-query-disks",

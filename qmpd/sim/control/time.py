@@ -11,6 +11,7 @@ from qmpd.sim.control.context import Context, Handlers
 if TYPE_CHECKING:
     from qmpd.profile.control.models.sim_time import (
         XSimClockAdvanceArguments,
+        XSimClockUntilEventArguments,
         XSimClockUntilIdleArguments,
     )
 
@@ -34,13 +35,25 @@ async def clock_until_idle(
     context: Context, arguments: XSimClockUntilIdleArguments
 ) -> dict[str, Any]:
     """Let time pass until no timer is set."""
-    limit = time.LONGEST if arguments.limit is None else round(arguments.limit * NANOSECONDS)
-    await time.until_idle(context.bench.clock, limit)
+    await time.until_idle(context.bench.clock, _limit(arguments.limit))
     return query_clock(context, None)
+
+
+async def clock_until_event(
+    context: Context, arguments: XSimClockUntilEventArguments
+) -> dict[str, Any]:
+    """Let time pass until an event is sent."""
+    limit = _limit(arguments.limit)
+    return await time.until_event(context.bench, arguments.name, arguments.match, limit)
+
+
+def _limit(seconds: float | None) -> int:
+    return time.LONGEST if seconds is None else round(seconds * NANOSECONDS)
 
 
 HANDLERS: Final[Handlers] = {
     "x-sim-query-clock": query_clock,
     "x-sim-clock-advance": clock_advance,
     "x-sim-clock-until-idle": clock_until_idle,
+    "x-sim-clock-until-event": clock_until_event,
 }

@@ -148,6 +148,25 @@ def test_a_job_is_seen_on_its_way(sockets: tuple[str, str], control: RemoteMachi
         assert monitor.cmd("query-jobs") == []
 
 
+def test_until_an_event(sockets: tuple[str, str], control: RemoteMachine) -> None:
+    with RemoteMachine(sockets[0]) as monitor:
+        for name in ("source", "target"):
+            monitor.cmd("blockdev-add", {"driver": "null-co", "node-name": name, "size": 100 * MIB})
+        options = {"device": "source", "target": "target", "sync": "full", "speed": MIB}
+        monitor.cmd("blockdev-backup", {"job-id": "j", **options})
+        wanted: dict[str, Any] = {
+            "name": "JOB_STATUS_CHANGE",
+            "match": {"data": {"status": "concluded"}},
+        }
+        with pytest.raises(GenericError, match="no event JOB_STATUS_CHANGE within"):
+            control.cmd("x-sim-clock-until-event", {**wanted, "limit": 9.5})
+        event = control.cmd("x-sim-clock-until-event", wanted)
+        assert event == monitor.event_wait(wanted["name"], match=wanted["match"])
+        assert control.cmd("x-sim-query-clock")["now"] // 1_000_000_000 == 99
+        with pytest.raises(GenericError, match="event STOP: the machine has nothing left to do"):
+            control.cmd("x-sim-clock-until-event", name="STOP")
+
+
 def test_disks(control: RemoteMachine, vm: qmpd.Machine) -> None:
     assert control.cmd("x-sim-query-disks") == [{"name": "disk0", "size": MIB}]
     data = bytes(range(256))
