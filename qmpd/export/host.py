@@ -60,7 +60,10 @@ class Listener(Protocol):
         """Accept peers again."""
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; a unix socket's file goes."""
+
+    def end(self) -> None:
+        """Stop listening because the machine ends; the host decides what becomes of the file."""
 
 
 class VhostUserListener(Protocol):

@@ -30,6 +30,7 @@ class SocketListener:
     :param connect: takes each peer
     :param replaces_files: whether what is not a socket may make place for one, and whatever is
         there in the end is removed
+    :param stays: whether the socket's file outlives the machine, as that of QEMU does
     :raises GenericError: they cannot listen there
     """
 
@@ -40,8 +41,10 @@ class SocketListener:
         connect: Connect,
         *,
         replaces_files: bool = True,
+        stays: bool = False,
     ) -> None:
         self._loop = loop
+        self._stays = stays
         self._connect = connect
         self._address = address
         self._accepting = False
@@ -78,13 +81,20 @@ class SocketListener:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._peers.add(SocketPeer(self._loop, sock, self._connect, self._peers.discard))
 
+    def end(self) -> None:
+        """Let nobody in any more, because the machine ends."""
+        self._close(removes_file=not self._stays)
+
     def close(self) -> None:
         """Let nobody in any more; the socket's file goes."""
+        self._close(removes_file=True)
+
+    def _close(self, *, removes_file: bool) -> None:
         self.pause()
         sockets, self._sockets = self._sockets, []
         for listener in sockets:
             listener.close()
-        if sockets:
+        if sockets and removes_file:
             addresses.remove_socket_file(self._address, only=self._own_file)
 
     def leave_loop(self) -> None:

@@ -123,7 +123,11 @@ class Server:
         from qmpd.server.listener import SocketListener
 
         return SocketListener(
-            self.loop, self._address(address), connect, replaces_files=self._replaces_files
+            self.loop,
+            self._address(address),
+            connect,
+            replaces_files=self._replaces_files,
+            stays=True,
         )
 
     @property

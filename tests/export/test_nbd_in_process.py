@@ -49,6 +49,9 @@ class Place:
     def close(self) -> None:
         self.exists = False
 
+    def end(self) -> None:
+        self.exists = False
+
 
 class ListeningHost(NoHost):
     """A host whose clients come from the test."""

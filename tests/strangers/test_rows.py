@@ -119,3 +119,42 @@ def test_a_raw_file_that_grows_from_nothing_has_a_first_block(tmp_path: Path, si
     for name in ("empty", "new-off", "new-falloc", "new-full"):
         blocks = [(tmp_path / side / name).stat().st_blocks for side in ("real", "ours")]
         assert blocks[1] == blocks[0], name
+
+
+NBD = {"addr": {"type": "unix", "data": {"path": "s"}}}
+VHOST = {"type": "vhost-user-blk", "id": "e", "node-name": "n"}
+ADDRESS = {"type": "unix", "path": "s"}
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "then"),
+    [
+        ("nbd-server-start", NBD, None),
+        ("nbd-server-start", NBD, ("nbd-server-stop", {})),
+        ("block-export-add", {**VHOST, "addr": ADDRESS}, None),
+        ("block-export-add", {**VHOST, "addr": ADDRESS}, ("block-export-del", {"id": "e"})),
+    ],
+)
+@pytest.mark.parametrize("end", ["quit", "signal"])
+def test_socket_files_at_the_end(
+    tmp_path: Path,
+    command: str,
+    arguments: dict[str, Any],
+    then: tuple[str, dict[str, Any]] | None,
+    end: str,
+) -> None:
+    """H: test 205."""
+    both = start(tmp_path)
+    both.add("null-co", "n", size=1 << 20)
+    both.execute(command, **arguments)
+    if then is not None:
+        both.execute(then[0], **then[1])
+    there = []
+    for side, program in (("real", both.real), ("ours", both.ours)):
+        if end == "quit":
+            program.send(b'{"execute": "quit"}')
+        else:
+            program.process.terminate()
+        program.process.wait(20)
+        there.append((tmp_path / side / "s").exists())
+    assert there[1] == there[0]

@@ -90,7 +90,7 @@ class NbdControl:
         """Stop the server if it runs, because the machine ends."""
         if self._server is not None:
             server, self._server = self._server, None
-            await server.close()
+            await server.close(machine_ends=True)
 
 
 def nbd_exports(exports: BlockExports) -> list[NbdExport]:

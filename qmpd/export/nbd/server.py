@@ -53,10 +53,16 @@ class NbdServer:
         if self.listener is not None:
             self.listener.resume()
 
-    async def close(self) -> None:
-        """Stop listening, disconnect all clients, and wait for their requests to end."""
+    async def close(self, *, machine_ends: bool = False) -> None:
+        """Stop listening, disconnect all clients, and wait for their requests to end.
+
+        :param machine_ends: whether that is why; QEMU leaves the file of its socket behind then
+        """
         if self.listener is not None:
-            self.listener.close()
+            if machine_ends:
+                self.listener.end()
+            else:
+                self.listener.close()
             self.listener = None
         for connection in list(self._connections):
             await connection.close()
