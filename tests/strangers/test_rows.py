@@ -158,3 +158,44 @@ def test_socket_files_at_the_end(
         program.process.wait(20)
         there.append((tmp_path / side / "s").exists())
     assert there[1] == there[0]
+
+
+@pytest.mark.parametrize("flags", ["", "-v ", "-n ", "-n -v "])
+def test_info_block_of_a_node(tmp_path: Path, flags: str) -> None:
+    """AD: test 142."""
+    both = start(tmp_path, "-drive", "if=none,id=d,driver=null-co,node-name=in-d")
+    both.add("null-co", "n", size=1 << 20)
+    both.add("raw", "m", file="n")
+    for name in ("d", "in-d", "n", "m", "none", ""):
+        both.execute("human-monitor-command", **{"command-line": f"info block {flags}{name}"})
+    both.close()
+
+
+@pytest.mark.parametrize("size", [(1 << 63) - 1, 1 << 63, (1 << 63) + 512, (1 << 64) - 512])
+@pytest.mark.parametrize("driver", ["qcow2", "raw", "file"])
+def test_create_with_a_size_beyond_all_bounds(tmp_path: Path, size: int, driver: str) -> None:
+    """AG: test 206; sizes are signed."""
+    both = start(tmp_path)
+    both.make("empty", 0)
+    both.add("file", "f", filename="empty")
+    place = {"filename": "new"} if driver == "file" else {"file": "f"}
+    options = {"driver": driver, "size": size, **place}
+    ended = []
+    for program in (both.real, both.ours):
+        arguments = {"job-id": "j", "options": options}
+        (answer,) = program.execute({"execute": "blockdev-create", "arguments": arguments})[-1:]
+        while "return" in answer and program.message()["data"].get("status") != "concluded":
+            pass
+        ended.append((answer, program.execute({"execute": "query-jobs"})[-1]))
+    assert ended[1] == ended[0]
+    both.close()
+
+
+@pytest.mark.parametrize("config", ["/dev/null", "nowhere", ".", "/dev/zero/x"])
+def test_blkdebug_reads_any_file(tmp_path: Path, config: str) -> None:
+    """AH: test 245."""
+    both = start(tmp_path)
+    both.add("null-co", "n", size=1 << 20)
+    both.add("blkdebug", "b", image="n", config=config)
+    both.look()
+    both.close()

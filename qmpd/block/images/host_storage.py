@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import Final
 
 from qmpd.base.override import override
 from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.image import Image
 from qmpd.block.images.storage import Storage, could_not
 from qmpd.errors import BlockIOError
+
+_TEXT: Final = 1 << 20
+"""Most bytes that are read of a text."""
 
 
 class HostStorage(Storage):
@@ -50,7 +54,20 @@ class HostStorage(Storage):
 
     @override
     def read_text(self, filename: str) -> str:
-        """Read a small file; a directory fails with EISDIR."""
-        if os.path.isdir(filename):
-            raise could_not("open", filename, errno.EISDIR)
-        return super().read_text(filename)
+        """Read a small file of any kind; a directory fails with EISDIR.
+
+        Of what has no end, the first `_TEXT` bytes are read.
+        """
+        try:
+            # not to wait for the other end of a pipe
+            fd = os.open(filename, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise could_not("open", filename, error.errno or errno.EIO) from None
+        except ValueError:
+            raise could_not("open", filename, errno.ENOENT) from None
+        try:
+            return os.read(fd, _TEXT).decode("utf-8", "replace")
+        except OSError as error:
+            raise could_not("open", filename, error.errno or errno.EIO) from None
+        finally:
+            os.close(fd)

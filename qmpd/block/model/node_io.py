@@ -306,7 +306,7 @@ class NodeIO(NodeState):
         :param prealloc: PreallocMode of the area that is added
         :raises BlockIOError: with QEMU's text
         """
-        if size < 0:
+        if size < 0 or size >= 1 << 63:
             raise BlockIOError(errno.EINVAL, "Image size cannot be negative")
         if size > MAXIMUM_LENGTH:
             raise BlockIOError(errno.EIO, f"offset({size}) exceeds maximum({MAXIMUM_LENGTH})")

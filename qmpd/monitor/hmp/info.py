@@ -37,17 +37,18 @@ _THROTTLE_SHOWN: Final = (
 
 
 async def info_block(machine: Machine, arguments: Arguments) -> str:
-    """Backends with their media, or with ``-n`` the named nodes."""
+    """Backends with their media; the named nodes with ``-n``, or if no backend has the name."""
     wanted, verbose = arguments.get("device"), "verbose" in arguments
     parts: list[str] = []
-    if "nodes" in arguments:
-        for number, node in enumerate(await query_named_block_nodes(machine.graph, flat=False)):
-            if wanted in (None, node["node-name"]):
-                parts += ["\n" if number else "", _block(None, node, verbose)]
-        return "".join(parts)
-    for number, info in enumerate(await query_block(machine.graph)):
-        if wanted in (None, info["device"]):
-            parts += ["\n" if number else "", _block(info, info.get("inserted"), verbose)]
+    if "nodes" not in arguments:
+        for number, info in enumerate(await query_block(machine.graph)):
+            if wanted in (None, info["device"]):
+                parts += ["\n" if number else "", _block(info, info.get("inserted"), verbose)]
+        if parts or wanted is None:
+            return "".join(parts)
+    for number, node in enumerate(await query_named_block_nodes(machine.graph, flat=False)):
+        if wanted in (None, node["node-name"]):
+            parts += ["\n" if number else "", _block(None, node, verbose)]
     return "".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -35,6 +36,7 @@ _EXTENT_SIZE: Final = 1 << 20
 """What a new file's space is allocated in, bytes, where nothing else is asked for."""
 _MAX_EXTENT_SIZE: Final = (1 << 32) - 1
 _PREALLOCATION: Final = ("off", "falloc", "full")
+_MAX_LENGTH: Final = (1 << 63) - 1
 _BLOCK: Final = 4096
 _SECTOR: Final = 512
 
@@ -319,6 +321,8 @@ def resize(image: Image, size: int, prealloc: str) -> None:
     :param prealloc: PreallocMode of what is added
     :raises BlockIOError: with QEMU's text
     """
+    if size > _MAX_LENGTH:
+        raise BlockIOError(errno.EINVAL, f"Could not resize file: {os.strerror(errno.EINVAL)}")
     is_new = image.length() == 0 < size
     if prealloc == "off":
         image.truncate(size)
