@@ -240,6 +240,10 @@ class Machine:
         """All that has happened to the machine: see `qmpd.Machine.journal`."""
         return self._core.bench.journal
 
+    def pace(self, node: str, *, bytes_per_second: int | None = None, seconds: float = 0.0) -> None:
+        """Say how fast a node is for jobs: see `qmpd.Machine.pace`."""
+        self._core.bench.paces.set(node, bytes_per_second, seconds)
+
     # Sockets
 
     @overload

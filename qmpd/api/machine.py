@@ -350,6 +350,32 @@ class Machine:
         """
         return self._core.bench.journal
 
+    def pace(self, node: str, *, bytes_per_second: int | None = None, seconds: float = 0.0) -> None:
+        """Say how fast a node is for jobs; they take no time unless somebody does.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"a": "100M", "b": "100M"}, clock="held") as vm:
+        ...     vm.disk("a").write(0, b"x" * (100 << 20))
+        ...     vm.pace("a", bytes_per_second=10 << 20)
+        ...     _ = vm.cmd("blockdev-backup", job_id="j", device="a", target="b", sync="full")
+        ...     vm.clock.advance(3.75)
+        ...     done, total = vm.job("j").progress
+        ...     print(f"{done / total:.0%}")
+        37%
+
+        What a job asks of the node takes time then, and so does what it asks of a node above
+        whose file this is; guests are as quick as ever.  Commands that have to wait for a
+        request of the job wait for it.
+
+        :param node: name of the node, or of the backend or device on it
+        :param bytes_per_second: how much it reads and writes, one request after the other
+        :param seconds: what each request takes besides, several at the same time; with neither
+            the node takes no time again
+        :raises LookupError: there is no such node
+        :raises ValueError: a number that is not positive
+        """
+        self._driver.call(lambda: self._core.bench.paces.set(node, bytes_per_second, seconds))
+
     @property
     def loop(self) -> Loop:
         """The machine's main loop."""

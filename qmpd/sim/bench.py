@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qmpd.sim.faults.faults import Faults
     from qmpd.sim.journal.entry import Kind
     from qmpd.sim.journal.journal import Journal
+    from qmpd.sim.pace import PaceTable
 
 ClockT = TypeVar("ClockT", bound=Clock)
 
@@ -122,6 +123,14 @@ class Bench:
         if self.closed:
             raise MachineClosed("the machine has been closed")
 
+    def open_machine(self) -> Machine:
+        """The machine that there is now.
+
+        :raises MachineClosed: it has ended
+        """
+        self.require_open()
+        return self.machine
+
     @cached_property
     def faults(self) -> Faults:
         """What fails on demand."""
@@ -130,6 +139,15 @@ class Bench:
         faults = Faults(self)
         self.followers.append(faults.follow)
         return faults
+
+    @cached_property
+    def paces(self) -> PaceTable:
+        """How fast nodes are for jobs."""
+        from qmpd.sim.pace import PaceTable
+
+        paces = PaceTable(self.open_machine)
+        self.followers.append(paces.follow)
+        return paces
 
     @property
     def holder(self) -> Holder:

@@ -296,7 +296,7 @@ class BlockCopyState:
                 await self.target.pwrite_zeroes(offset, length)
             else:
                 data = await self.source.pread(offset, length)
-                await request_time(self.source)
+                await request_time(self.source, length)
                 is_read = False
                 if self.compress:
                     await self.target.pwrite_compressed(offset, data)
@@ -304,7 +304,7 @@ class BlockCopyState:
                     await self.target.pwrite(offset, data)
         except BlockIOError as error:
             raise CopyFailed(error, is_read=is_read) from None
-        await request_time(self.target)
+        await request_time(self.target, length)
         if self.discard_source:
             await self.source.pdiscard(offset, length)
 

@@ -8,6 +8,7 @@ One that fails, as those that blkdebug lets fail, is known to at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -27,13 +28,32 @@ class FileRequests:
         self._node = node
         self._before = node.graph.file_requests
 
-    async def time(self) -> None:
-        """Let the time of one request pass, if there was any."""
-        if self._node.graph.file_requests != self._before:
-            await request_time(self._node)
+    async def time(self, length: int = 0) -> None:
+        """Let the time of one request pass, if there was any; see `request_time`."""
+        node = self._node
+        if node.graph.file_requests != self._before or node.graph.paces is not None:
+            await request_time(node, length)
 
 
-async def request_time(node: Node) -> None:
-    """Let the time of one request to `node` pass, if there are files below it."""
+async def request_time(node: Node, length: int = 0) -> None:
+    """Let the time of one request to `node` pass, if there are files below it.
+
+    :param length: how many bytes it was about; nodes may be slow (`qmpd.block.model.pace`)
+    """
+    paces = node.graph.paces
+    if paces is not None:
+        loop = node.services.loop
+        delay = paces.delay(_names(node), loop.now(), length)
+        if delay:
+            await loop.sleep(delay)
+            return
     if node.io_waits:
         await node.services.loop.moment(REQUEST_TIME)
+
+
+def _names(node: Node) -> Iterator[str]:
+    """The names of a node and of those of its file."""
+    current: Node | None = node
+    while current is not None:
+        yield current.node_name
+        current = current.primary

@@ -11,6 +11,7 @@ from qmpd.errors import GenericError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qmpd.block.model.pace import Paces
     from qmpd.block.model.parent import Reader
     from qmpd.block.model.services import Services
 
@@ -53,6 +54,8 @@ class NodeTable(Generic[NodeT]):
         """All backends, nameless ones too, the oldest first."""
         self.file_requests = 0
         """How many requests there were to real files."""
+        self.paces: Paces | None = None
+        """How fast nodes are, where somebody has said so."""
         self.readers: dict[Reader, None] = {}
         """Who stops when the graph is to be changed, the oldest first."""
         self.drains = 0

@@ -127,10 +127,10 @@ class CommitJob(BlockJob):
         if not allocated:
             return count, False
         data = await self.top.pread(offset, count)
-        await request_time(self.top)
+        await request_time(self.top, count)
         self._reading = False
         await self._target.pwrite(offset, data)
-        await request_time(self.base)
+        await request_time(self.base, count)
         return count, True
 
     # Its end

@@ -119,7 +119,7 @@ class StreamJob(BlockJob):
         assert self.filter is not None
         assert isinstance(self.filter.driver, CopyOnRead)
         await self.filter.driver.prefetch(offset, count)
-        await request_time(self.target)
+        await request_time(self.target, count)
         return count, True
 
     # Its end

@@ -141,7 +141,7 @@ class MirrorCopier:
         try:
             requests = FileRequests(self.state.target_node)
             await change.apply(self.state.target)
-            await requests.time()
+            await requests.time(op.length)
         except BlockIOError as error:
             failure = error
         self._op_ended(op, failure, read=False, buffers=0)
@@ -179,10 +179,10 @@ class MirrorCopier:
         read = True
         try:
             data = await self.state.source.pread(op.offset, op.length)
-            await request_time(self.state.source)
+            await request_time(self.state.source, op.length)
             read = False
             await self.state.target.pwrite(op.offset, data)
-            await request_time(self.state.target_node)
+            await request_time(self.state.target_node, op.length)
         except BlockIOError as error:
             failure = error
         self._op_ended(op, failure, read=read, buffers=buffers)

@@ -19,6 +19,8 @@ MODULES: Final = {
         "x-sim-clock-advance",
         "x-sim-clock-until-idle",
         "x-sim-clock-until-event",
+        "x-sim-pace",
+        "x-sim-query-paces",
     ),
     "disk": (
         "x-sim-query-disks",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         XSimClockAdvanceArguments,
         XSimClockUntilEventArguments,
         XSimClockUntilIdleArguments,
+        XSimPaceArguments,
     )
 
 
@@ -51,9 +52,27 @@ def _limit(seconds: float | None) -> int:
     return time.LONGEST if seconds is None else round(seconds * NANOSECONDS)
 
 
+def pace(context: Context, arguments: XSimPaceArguments) -> None:
+    """Say how fast a node is for jobs."""
+    paces = context.bench.paces
+    paces.set(arguments.node, arguments.bytes_per_second, arguments.seconds or 0.0)
+
+
+def query_paces(context: Context, _: None) -> list[dict[str, Any]]:
+    """The nodes that take time."""
+    return [
+        {"node": node, "seconds": seconds}
+        if limit is None
+        else {"node": node, "bytes-per-second": limit, "seconds": seconds}
+        for node, limit, seconds in context.bench.paces
+    ]
+
+
 HANDLERS: Final[Handlers] = {
     "x-sim-query-clock": query_clock,
     "x-sim-clock-advance": clock_advance,
     "x-sim-clock-until-idle": clock_until_idle,
     "x-sim-clock-until-event": clock_until_event,
+    "x-sim-pace": pace,
+    "x-sim-query-paces": query_paces,
 }

@@ -4,7 +4,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from qmpd.qapi.runtime.types import Int64, Struct
+from qmpd.qapi.runtime.types import Int64, Size, Struct
 
 SimClockMode: TypeAlias = Literal["real", "virtual", "held"]
 """How time passes for a machine.
@@ -65,3 +65,31 @@ class XSimClockUntilEventArguments(Struct):
 
     limit: float | None = None
     """seconds after which it gives up; default: 86400"""
+
+class XSimPaceArguments(Struct):
+    """Arguments of command x-sim-pace.
+
+    Says how fast a node is for jobs. They take no time unless somebody does. With neither a
+    limit nor a time the node is as quick as ever.
+    """
+
+    node: str
+    """name of a node, or of the block backend or device on it"""
+
+    bytes_per_second: Size | None = Field(default=None, alias="bytes-per-second")
+    """how much it reads and writes, one request after the other; default: no limit"""
+
+    seconds: float | None = None
+    """what each request takes besides, several at the same time; default: 0"""
+
+class SimPace(Struct):
+    """How fast a node is for jobs."""
+
+    node: str
+    """the node's name"""
+
+    bytes_per_second: Size | None = Field(default=None, alias="bytes-per-second")
+    """how much it reads and writes; absent without a limit"""
+
+    seconds: float
+    """what each request takes besides"""
