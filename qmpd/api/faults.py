@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -198,6 +198,85 @@ class Faults:
         def install() -> Fault:
             fault = self._faults.command(
                 name, nth=nth, error=error, delay=delay, lose_answer=lose_answer
+            )
+            return Fault(self._call, fault)
+
+        installed: Fault = self._call(install)
+        return installed
+
+    def connection(
+        self,
+        action: str,
+        *,
+        monitor: str | None = None,
+        nbd: bool = False,
+        direction: str | None = None,
+        nth: int | None = None,
+        count: int | None = None,
+        message: int | None = None,
+        byte: int | None = None,
+        data: bytes | str | Mapping[str, Any] | None = None,
+        size: int | None = None,
+        seconds: float | None = None,
+        event: str | None = None,
+        after: int | None = None,
+    ) -> Fault:
+        """Have something happen to the connections of clients at sockets: QMP's, or NBD's.
+
+        ============== =============================================================== ==========
+        action         what happens                                                    takes
+        ============== =============================================================== ==========
+        ``cut-before`` the connection is cut before a message or byte                  place
+        ``cut-within`` half of a message passes, then it is cut                        `message`
+        ``cut-after``  it is cut after a message or byte                               place
+        ``insert``     something else comes before a message or byte; unless it is     place,
+                       said which one, before message 2: inside the greeting's         `data`
+                       exchange
+        ``slice``      messages pass in pieces, the others `seconds` after the first   `size`,
+                                                                                       `seconds`
+        ``delay``      every message, or one, is `seconds` late, and those behind it   `seconds`,
+                                                                                       `message`
+        ``duplicate``  events, or one message, come twice                              `event`,
+                                                                                       `message`
+        ``late``       events come after so many other messages, or seconds            `event`,
+                                                                                       `after`,
+                                                                                       `seconds`
+        ``deaf``       after a message or byte of the client's nothing more is read    place
+        ============== =============================================================== ==========
+
+        A place is `message` or `byte`, counted from 1 since the connection began or, if that was
+        before, since the fault is there.  The greeting is a message.
+
+        :param monitor: label, or pattern, of the monitors whose clients are meant (``"served"`` is
+            that of `Machine.serve`); None for all, but never the program's own
+        :param nbd: the clients of the NBD server are meant instead, those that come; they have
+            bytes, no messages
+        :param direction: ``out``, what the client gets, or ``in``, what it sends (``deaf``)
+        :param nth: the only connection that is meant, counted from 1 since the fault is there
+        :param count: how many times it acts, None for always
+        :param data: bytes, a text, or a message as a dictionary
+        :param size: bytes of a piece
+        :param seconds: of the machine's clock
+        :param event: name or pattern of events
+        :raises ValueError: an action that there is not, or arguments that it does not take; the
+            text says which there are
+        """
+
+        def install() -> Fault:
+            fault = self._faults.connection(
+                action,
+                monitor=monitor,
+                nbd=nbd,
+                direction=direction,
+                nth=nth,
+                count=count,
+                message=message,
+                byte=byte,
+                data=data,
+                size=size,
+                seconds=seconds,
+                event=event,
+                after=after,
             )
             return Fault(self._call, fault)
 

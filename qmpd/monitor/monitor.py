@@ -41,6 +41,15 @@ class Monitor(ABC):
         self._output = Output()
         self._transport: Transport = self._output if transport is None else transport
 
+    @property
+    def transport(self) -> Transport:
+        """Where output goes."""
+        return self._transport
+
+    @transport.setter
+    def transport(self, transport: Transport) -> None:
+        self._transport = transport
+
     def output(self) -> bytes:
         """Return what the monitor has written since the last call.
 

@@ -61,6 +61,8 @@ class Monitors:
 
             self._tap = Journal(record, machine.services.clocks.host)
         self._wrap: Wrap | None = None
+        self.on_added: Callable[[QmpMonitor], None] | None = None
+        """Called with each QMP monitor that is made, where somebody wants to know."""
         self._handlers = handlers
         self._monitors: list[Monitor] = []
         self._unsubscribe = machine.events.subscribe(
@@ -100,6 +102,8 @@ class Monitors:
         if self._wrap is not None:
             monitor.intercept(self._wrap)
         self._monitors.append(monitor)
+        if self.on_added is not None:
+            self.on_added(monitor)
         return monitor
 
     def add_hmp(self, label: str, transport: Transport | None = None) -> HmpMonitor:
@@ -129,9 +133,13 @@ class Monitors:
         :param wrap: None for just the usual way
         """
         self._wrap = wrap
-        for monitor in self._monitors:
-            if isinstance(monitor, QmpMonitor):
-                monitor.intercept(wrap)
+        for monitor in self.qmp:
+            monitor.intercept(wrap)
+
+    @property
+    def qmp(self) -> list[QmpMonitor]:
+        """The QMP monitors, the oldest first."""
+        return [monitor for monitor in self._monitors if isinstance(monitor, QmpMonitor)]
 
     def add_tap(self, tap: Tap) -> None:
         """Let `tap` see what passes all monitors from now on."""

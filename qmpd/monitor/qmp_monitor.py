@@ -64,6 +64,11 @@ class QmpMonitor(Monitor):
         self._paused = False
         self._deaf = False
 
+    @property
+    def has_peer(self) -> bool:
+        """Whether a client is there, and has not ended its input."""
+        return self._session is not None and not self._deaf
+
     def intercept(self, wrap: Callable[[Dispatch], Dispatch] | None) -> None:
         """Have requests run by what `wrap` makes of the usual way; None for just that way."""
         self._dispatch = self._own_dispatch if wrap is None else wrap(self._own_dispatch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from qmpd.export.nbd.export import NbdExport
 
 if TYPE_CHECKING:
     from qmpd.export.exports import BlockExports
-    from qmpd.export.host import ExportHost
+    from qmpd.export.host import Connect, Connection, ExportHost, Peer
     from qmpd.export.nbd.server import NbdServer
     from qmpd.loop.clock import Clock
 
@@ -33,6 +33,8 @@ class NbdControl:
         self._host = host
         self._objects = objects
         self._server: NbdServer | None = None
+        self.through: Callable[[Peer, Connect], Connection] | None = None
+        """Connects a client to the server by way of something of its own, where there is any."""
 
     @property
     def server(self) -> NbdServer:
@@ -61,11 +63,16 @@ class NbdControl:
             max_connections=options.get("max-connections", 100),
             handshake_seconds=options.get("handshake-max-seconds", 10),
         )
-        server.listener = self._host.listen(options["addr"], server.connect)
+        server.listener = self._host.listen(options["addr"], partial(self._connect, server))
         if "tls-creds" in options:
             server.listener.close()
             raise self._no_credentials(options["tls-creds"])
         self._server = server
+
+    def _connect(self, server: NbdServer, peer: Peer) -> Connection:
+        if self.through is None:
+            return server.connect(peer)
+        return self.through(peer, server.connect)
 
     def _no_credentials(self, object_id: str) -> GenericError:
         """Why an object is not TLS credentials (`nbd_get_tls_creds`): object-add makes none.

@@ -84,5 +84,5 @@ class Fault:
         if self._left is not None:
             self._left -= 1
         self.hits += 1
-        self._keeper.note(action="hit", **self.describe(), **where)
+        self._keeper.note(**{"action": "hit", **self.describe(), **where})
         return True

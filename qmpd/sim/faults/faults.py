@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qmpd.block.io.backends import backend_of_device, find_backend
 from qmpd.block.permission_bits import WRITE, Perm
 from qmpd.errors import BlockIOError
+from qmpd.monitor.transport import Output
 from qmpd.sim.faults.commands import CommandFault, check_command, faulty
+from qmpd.sim.faults.connections import ConnectionFault
 from qmpd.sim.faults.fault import Fault
 from qmpd.sim.faults.io import IoFault, file_of, is_called
+from qmpd.sim.faults.line import MonitorLine, PeerLine
 from qmpd.sim.faults.tap import Tap
 from qmpd.sim.faults.words import listed
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
-    from qmpd.monitor.qmp_monitor import Dispatch
+    from qmpd.export.host import Connect, Peer
+    from qmpd.monitor.qmp_monitor import Dispatch, QmpMonitor
     from qmpd.sim.faults.place import Place
 
 FaultT = TypeVar("FaultT", bound=Fault)
@@ -37,6 +41,8 @@ class Faults:
         self._bench = bench
         self._faults: list[Fault] = []
         self._taps: dict[Node, Tap] = {}
+        self._lines: dict[QmpMonitor, MonitorLine] = {}
+        self._peers: list[PeerLine] = []
 
     def __iter__(self) -> Iterator[Fault]:
         return iter(tuple(self._faults))
@@ -58,6 +64,11 @@ class Faults:
         if fault not in self._faults:
             return
         self._faults.remove(fault)
+        if isinstance(fault, ConnectionFault):
+            for line in self._lines.values():
+                line.remove(fault)
+            for peer in self._peers:
+                peer.remove(fault)
         self.note(action="removed", **fault.describe())
         self._arm()
 
@@ -74,6 +85,8 @@ class Faults:
     def follow(self) -> None:
         """Be about another machine, which has taken the place of the one before."""
         self._taps.clear()
+        self._lines.clear()
+        self._peers.clear()
         self._arm()
 
     # I/O
@@ -128,6 +141,7 @@ class Faults:
     def _arm(self) -> None:
         """Have the machine ask for the faults that there are, and for nothing else."""
         self._arm_io()
+        self._arm_connections()
         self._bench.monitors.intercept(self._faulty if self._of(CommandFault) else None)
 
     def _of(self, kind: type[FaultT]) -> list[FaultT]:
@@ -147,6 +161,54 @@ class Faults:
 
     def _faulty(self, dispatch: Dispatch) -> Dispatch:
         return faulty(dispatch, lambda: self._of(CommandFault), self._bench.clock.sleep)
+
+    # Connections
+
+    def connection(self, action: str, **rest: Any) -> ConnectionFault:
+        """Have something happen to the connections of clients; see `ConnectionFault`.
+
+        :raises ValueError: see `ConnectionFault`
+        """
+        before = dict(self._lines)
+        fault = self._install(ConnectionFault(self, action, **rest))
+        for monitor, line in before.items():
+            if fault.concerns(monitor.label):
+                line.add(fault)
+        return fault
+
+    def _of_clients(self, label: str) -> list[ConnectionFault]:
+        return [fault for fault in self._of(ConnectionFault) if fault.concerns(label)]
+
+    def _of_nbd(self) -> list[ConnectionFault]:
+        return [fault for fault in self._of(ConnectionFault) if fault.nbd]
+
+    def _arm_connections(self) -> None:
+        """Stand between servers and their clients where there are faults for these."""
+        faults = self._of(ConnectionFault)
+        nbd = self._of_nbd()
+        monitors = self._bench.monitors
+        monitors.on_added = self._line if len(nbd) < len(faults) else None
+        for monitor in {**self._lines, **dict.fromkeys(monitors.qmp)}:
+            self._line(monitor)
+        if nbd or self._peers:
+            self._bench.machine.nbd.through = self._through if nbd else None
+
+    def _line(self, monitor: QmpMonitor) -> None:
+        line = self._lines.get(monitor)
+        wanted = bool(self._of_clients(monitor.label)) and monitor in self._bench.monitors.qmp
+        if line is not None and not wanted:
+            del self._lines[monitor]
+            line.detach()
+        elif line is None and wanted and not isinstance(monitor.transport, Output):
+            self._lines[monitor] = MonitorLine(
+                monitor, self._bench.clock, lambda: self._of_clients(monitor.label)
+            )
+
+    def _through(self, peer: Peer, connect: Connect) -> PeerLine:
+        line = PeerLine(peer, connect, self._bench.clock, self._of_nbd())
+        self._peers = [other for other in self._peers if not other.is_gone]
+        self._peers.append(line)
+        return line
 
     # Nodes and files
 
