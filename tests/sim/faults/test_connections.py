@@ -182,10 +182,18 @@ def test_events_come_twice_and_late() -> None:
             vm.cmd("stop")
             one.send(STATUS, NAME)
             assert one.names(4)[1:3] == ["status", "RESUME"]
-        with vm.faults.connection("late", event="RESUME", seconds=60):
-            vm.cmd("cont")
-            vm.cmd("stop")
-            assert one.names(2) == ["STOP", "RESUME"]
+
+
+def test_an_event_is_late_by_the_clock() -> None:
+    with qmpd.Machine(clock="held") as vm, vm.serve() as path, client(path) as one:
+        one.send(NEGOTIATE)
+        one.lines(2)
+        vm.faults.connection("late", event="STOP", seconds=60)
+        vm.cmd("stop")
+        vm.cmd("cont")
+        assert one.names(1) == ["RESUME"]
+        vm.clock.advance(60)
+        assert one.names(1) == ["STOP"]
 
 
 def test_a_monitor_that_no_longer_reads() -> None:
