@@ -49,8 +49,7 @@ async def add_export(machine: ExportingMachine, options: Mapping[str, Any]) -> N
     try:
         export = _CREATE[options["type"]](machine, backend, options)
     except BaseException:
-        backend.remove_node()
-        machine.graph.forget_backend(backend)
+        await backend.close()
         raise
     exports.add(export)
 

@@ -142,8 +142,7 @@ async def add_disk(
         if make and disk.size is not None:
             await _make_image(machine, disk, filename)
         node = await open_node(graph, options)
-    backend = BlockBackend(graph, disk.name)
-    backend.insert_node(node)
+    await BlockBackend.on(node, name=disk.name)
 
 
 async def _make_image(machine: Machine, disk: Disk, filename: str) -> None:

@@ -199,12 +199,10 @@ class Machine:
         """Whether the guest's CPUs run."""
         return self.run_state is RunState.RUNNING
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Command stop: pause a running guest, or keep one from starting by itself."""
         self._autostart = False
-        if self.running:
-            self.run_state = RunState.PAUSED
-            self.events.emit("STOP")
+        await self.stop_for(RunState.PAUSED)
 
     def cont(self) -> None:
         """Command cont: let a stopped guest run."""

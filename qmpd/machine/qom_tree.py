@@ -138,7 +138,7 @@ def _model(machine: Machine, container: str) -> str:
     return f"{machine.devices.board.model}-machine" if container == "/machine" else "container"
 
 
-def qom_set(machine: Machine, path: str, name: str, value: Any) -> None:
+async def qom_set(machine: Machine, path: str, name: str, value: Any) -> None:
     """Command qom-set.
 
     :raises QmpError: there is no such thing, or it refuses the value
@@ -147,7 +147,7 @@ def qom_set(machine: Machine, path: str, name: str, value: Any) -> None:
     if isinstance(found, UserObject):
         found.set_property(name, value)
     elif isinstance(found, Device):
-        set_property(found, name, value, machine.devices)
+        await set_property(found, name, value, machine.devices)
     elif isinstance(found, Bus):
         raise _not_served(found)
     elif name in dict(_container(machine, found)):

@@ -28,8 +28,8 @@ class BackupWorld(TestMachine):
         self.add_image("source", chance.choice(["raw", "qcow2"]))
         node = self.machine.graph.find_node("source")
         assert node is not None
-        self.guest = BlockBackend(
-            self.machine.graph, "disk", node, perm=CONSISTENT_READ | WRITE, shared=ALL
+        self.guest = self.clock.run(
+            BlockBackend.on(node, name="disk", perm=CONSISTENT_READ | WRITE, shared=ALL)
         )
         self._number = 0
         self._under_way: list[tuple[int, int, Task]] = []

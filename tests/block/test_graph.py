@@ -98,7 +98,7 @@ def test_blockers_tell_the_newest_reason(world: World) -> None:
 
 def test_a_drain_waits_for_requests_and_holds_new_ones(world: World) -> None:
     node = world.add("null-co", "n", latency_ns=1000)
-    backend = BlockBackend(world.graph, "d0", node)
+    backend = world.run(BlockBackend.on(node, name="d0"))
     order: list[str] = []
 
     async def write(name: str) -> None:
@@ -132,7 +132,7 @@ def test_resizing_waits_for_requests(world: World) -> None:
 
 def test_a_backend_counts_what_a_device_does(world: World) -> None:
     node = world.add("null-co", "n", size=4096, latency_ns=1000)
-    backend = BlockBackend(world.graph, "d0", node)
+    backend = world.run(BlockBackend.on(node, name="d0"))
     world.run(backend.counted("wr", 512, backend.pwrite(0, bytes(512))))
     world.run(backend.counted("rd", 1024, backend.pread(0, 1024)))
     world.run(backend.counted("flush", 0, backend.flush()))
@@ -156,7 +156,7 @@ class WithTray(BlockDevOps):
 
 def test_queries_tell_of_devices(world: World) -> None:
     node = world.add("null-co", "n")
-    backend = BlockBackend(world.graph, "", node)
+    backend: BlockBackend = world.run(BlockBackend.on(node))
     assert world.run(query_block(world.graph)) == []
     backend.attach_device("hd0")
     backend.set_dev_ops(WithTray())
@@ -203,7 +203,7 @@ def test_auto_read_only_opens_for_writing_when_somebody_writes(world: World) -> 
     world.file("a", 4096)
     node = world.add("file", "f", filename="a", auto_read_only=True)
     assert node.driver.image.read_only  # type: ignore[attr-defined]
-    backend = BlockBackend(world.graph, "", node)
+    backend = world.run(BlockBackend.on(node))
     backend.require(WRITE)
     world.run(backend.pwrite(0, bytes(512)))
     world.run(backend.close())
@@ -215,7 +215,7 @@ def test_nodes_of_one_file_lock_each_other_out(world: World) -> None:
     inline = {"driver": "file", "filename": "a"}
     world.add("raw", "w", offset=512, file=inline)
     other = world.add("raw", "x", file=inline)
-    BlockBackend(world.graph, "", other).require(WRITE)
+    world.run(BlockBackend.on(other)).require(WRITE)
     with pytest.raises(BlockIOError) as caught:
         world.run(block_resize(other, 512))
     assert caught.value.desc == 'Failed to get "resize" lock'

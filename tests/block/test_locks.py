@@ -76,7 +76,7 @@ def test_a_raw_node_locks_what_its_users_do(world: World, tmp_path: Path) -> Non
     assert qemu_img("create", "-q", "-f", "raw", path, "1M") == ""
     node = world.add("raw", "r", file={"driver": "file", "filename": path})
     assert qemu_img("info", path) == ""
-    backend = BlockBackend(world.graph, "", node, perm=WRITE, shared=ALL & ~RESIZE)
+    backend = world.run(BlockBackend.on(node, perm=WRITE, shared=ALL & ~RESIZE))
     assert qemu_img("info", path) == ""
     assert 'Failed to get "resize" lock' in qemu_img("resize", "-f", "raw", path, "2M")
     world.run(backend.close())
@@ -160,7 +160,7 @@ def test_creation_does_not_touch_what_is_in_use(world: World, tmp_path: Path) ->
     path = tmp_path / "a.raw"
     path.write_bytes(b"x" * 4096)
     node = world.add("raw", "r", file={"driver": "file", "filename": str(path)})
-    backend = BlockBackend(world.graph, "", node, perm=WRITE, shared=CONSISTENT_READ)
+    backend = world.run(BlockBackend.on(node, perm=WRITE, shared=CONSISTENT_READ))
     with pytest.raises(BlockIOError) as caught:
         world.run(File.create(world.graph, {"filename": str(path), "size": 512}))
     assert caught.value.desc == 'Failed to get "write" lock'

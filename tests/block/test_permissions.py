@@ -63,9 +63,11 @@ def test_a_conflict_names_both_and_changes_nothing() -> None:
     world = World()
     world.file("f", 1 << 20)
     node = world.add("file", "f", filename="f")
-    holder = BlockBackend(world.graph, "d0", node, perm=CONSISTENT_READ, shared=CONSISTENT_READ)
+    holder = world.run(
+        BlockBackend.on(node, name="d0", perm=CONSISTENT_READ, shared=CONSISTENT_READ)
+    )
     with pytest.raises(GenericError) as caught:
-        BlockBackend(world.graph, "", node, perm=WRITE | RESIZE)
+        world.run(BlockBackend.on(node, perm=WRITE | RESIZE))
     assert caught.value.desc == (
         "Permission conflict on node 'f': permissions 'write, resize' are both required by"
         " an unnamed block device (uses node 'f' as 'root' child) and unshared by"
@@ -73,7 +75,7 @@ def test_a_conflict_names_both_and_changes_nothing() -> None:
     )
     assert node.parents == [holder.root]
     assert world.graph.all_backends == [holder]
-    other = BlockBackend(world.graph, "", node)
+    other = world.run(BlockBackend.on(node))
     with pytest.raises(GenericError, match="Permission conflict"):
         other.require(WRITE)
     assert (other.perm, other.root.perm if other.root else None) == (0, 0)
@@ -89,7 +91,7 @@ def test_writers_are_kept_from_what_is_read_only() -> None:
     below = world.add("null-co", "n", read_only=True)
     above = world.add("raw", "r", file="n")
     for node in (below, above):
-        backend = BlockBackend(world.graph, "", node)
+        backend = world.run(BlockBackend.on(node))
         with pytest.raises(GenericError, match="Block node is read-only"):
             backend.require(WRITE)
         assert below.cumulative_permissions() == (0, ALL)
@@ -102,11 +104,11 @@ def test_permissions_follow_parents_down_a_diamond() -> None:
     left = world.add("raw", "left", file="n")
     world.add("raw", "right", file="n")
     top = world.add("raw", "top", file="left")
-    one = BlockBackend(world.graph, "", top, perm=WRITE, shared=ALL & ~RESIZE)
+    one = world.run(BlockBackend.on(top, perm=WRITE, shared=ALL & ~RESIZE))
     assert bottom.cumulative_permissions() == (WRITE, ALL & ~RESIZE)
     assert left.children["file"].perm == WRITE
-    right = world.graph.find_node("right")
+    right = world.graph.lookup("right")
     with pytest.raises(GenericError, match="Permission conflict on node 'n'"):
-        BlockBackend(world.graph, "", right, perm=RESIZE)
+        world.run(BlockBackend.on(right, perm=RESIZE))
     world.run(one.close())
     assert bottom.cumulative_permissions() == (0, ALL)

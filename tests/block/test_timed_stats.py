@@ -172,10 +172,10 @@ def test_limits_follow_the_harness() -> None:
     clock, harness = VirtualClock(), VirtualClock()
     graph = bare_machine(clock, harness=harness).graph
     node = clock.run(blockdev_add(graph, {"driver": "null-co", "node-name": "n", "size": 1 << 20}))
-    backend = BlockBackend(graph, "d", node)
+    backend = clock.run(BlockBackend.on(node, name="d"))
     config = ThrottleConfig()
     config.update({"iops-total": 1})
-    backend.set_io_limits(config, None, default_group="d")
+    clock.run(backend.set_io_limits(config, None, default_group="d"))
     tasks = [clock.enter(backend.pread(0, 512), "read") for _ in range(3)]
 
     def done() -> list[bool]:

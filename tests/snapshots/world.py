@@ -60,7 +60,9 @@ class SnapshotWorld(TestMachine):
         node = self.machine.graph.find_node(f"n{number}")
         assert node is not None
         perm = CONSISTENT_READ | WRITE
-        return BlockBackend(self.machine.graph, f"d{number}", node, perm=perm, shared=ALL)
+        backend = BlockBackend.on(node, name=f"d{number}", perm=perm, shared=ALL)
+        made: BlockBackend = self.clock.run(backend)
+        return made
 
     def write(self, number: int, offset: int, data: bytes) -> None:
         """Let the guest write."""

@@ -11,6 +11,7 @@ from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
 
 
 async def change_children(graph: Graph, parent: str, child: str | None, node: str | None) -> None:
@@ -18,6 +19,14 @@ async def change_children(graph: Graph, parent: str, child: str | None, node: st
 
     :raises GenericError: in QEMU's words
     """
+    async with write_lock(graph):
+        former = _change_children(graph, parent, child, node)
+    if former is not None:
+        await unref(former)
+
+
+def _change_children(graph: Graph, parent: str, child: str | None, node: str | None) -> Node | None:
+    """Do `change_children`; returns the former child, which is still to be closed."""
     parent_node = graph.lookup(parent)
     if (child is None) == (node is None):
         raise GenericError(
@@ -34,10 +43,7 @@ async def change_children(graph: Graph, parent: str, child: str | None, node: st
             raise GenericError(
                 f"The node {parent_node.device_or_node_name} does not support removing a child"
             )
-        async with write_lock(graph):
-            former = driver.del_child(edge)
-        await unref(former)
-        return
+        return driver.del_child(edge)
     assert node is not None
     new = graph.find_node(node)
     if new is None:
@@ -49,5 +55,5 @@ async def change_children(graph: Graph, parent: str, child: str | None, node: st
     if new.parents:
         raise GenericError(f"The node {new.node_name} already has a parent")
     driver.check_add_child()
-    async with write_lock(graph):
-        driver.add_child(new)
+    driver.add_child(new)
+    return None

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.qdict import QDict
 from qmpd.block.change.drain import drained
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.opening import check_detect_zeroes
 from qmpd.block.change.replace import GraphChange
 from qmpd.block.model.filename import flat_options
 from qmpd.block.model.flags import NodeFlags, ReopenState
 from qmpd.block.model.node_options import NodeOptions
 from qmpd.block.permission_bits import COW, DATA, FILTERED, PRIMARY, Role
-from qmpd.errors import GenericError
+from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
@@ -62,7 +63,7 @@ async def blockdev_reopen(graph: Graph, given: Sequence[Mapping[str, Any]]) -> N
         if node is None:
             raise GenericError(f"Failed to find node with node-name='{name}'")
         _enqueue(queue, node, NodeOptions(options))
-    await drained(graph, None, reopen_nodes(graph, queue))
+    await _reopen_multiple(graph, queue)
 
 
 async def set_read_only(node: Node, read_only: bool) -> None:
@@ -76,7 +77,13 @@ async def set_read_only(node: Node, read_only: bool) -> None:
     queue: list[_Step] = []
     options = node.options.without("backing", *node.children).changed({"read-only": read_only})
     _enqueue(queue, node, options, keep_old=True)
-    await drained(graph, None, reopen_nodes(graph, queue, keep_old=True))
+    await _reopen_multiple(graph, queue, keep_old=True)
+
+
+async def _reopen_multiple(graph: Graph, queue: Sequence[_Step], *, keep_old: bool = False) -> None:
+    """Change what is in the queue, while it is drained; see `reopen_nodes`."""
+    nodes = [step.node for step in queue]
+    await drained(graph, nodes, reopen_nodes(graph, queue, keep_old=keep_old))
 
 
 def _enqueue(
@@ -129,7 +136,7 @@ def _enqueue(
 
 
 async def reopen_nodes(graph: Graph, queue: Sequence[_Step], *, keep_old: bool = False) -> None:
-    """Change what is in the queue, all or nothing.
+    """Change what is in the queue, all or nothing (``bdrv_reopen_multiple``).
 
     :param keep_old: the options are the old ones, but for the mode
     :raises QmpError: QEMU's texts; nothing has changed then
@@ -137,6 +144,8 @@ async def reopen_nodes(graph: Graph, queue: Sequence[_Step], *, keep_old: bool =
     change = GraphChange()
     prepared: list[_Step] = []
     try:
+        for state in queue:
+            await _flush(state.node)
         for state in queue:
             prepared.append(state)
             await _prepare(graph, state, change)
@@ -147,7 +156,8 @@ async def reopen_nodes(graph: Graph, queue: Sequence[_Step], *, keep_old: bool =
             change.touch(state.node)
         change.settle()
     except BaseException:
-        change.undo()
+        async with write_lock(graph):
+            change.undo()
         for state in reversed(prepared):
             await state.node.driver.reopen_abort(state)
         raise
@@ -161,7 +171,20 @@ async def reopen_nodes(graph: Graph, queue: Sequence[_Step], *, keep_old: bool =
     for state in reversed(queue):
         state.node.refresh_length()
         state.node.refresh_limits()
+    async with write_lock(graph):
+        pass
     await change.commit()
+
+
+async def _flush(node: Node) -> None:
+    """Write out what `node` keeps back.
+
+    :raises GenericError: it cannot be written
+    """
+    try:
+        await node.flush()
+    except BlockIOError as error:
+        raise GenericError(f"Error flushing drive: {error.desc}") from None
 
 
 async def _prepare(graph: Graph, state: _Step, change: GraphChange) -> None:
@@ -177,8 +200,8 @@ async def _prepare(graph: Graph, state: _Step, change: GraphChange) -> None:
     await driver.reopen_prepare(state)
     if driver.capabilities.backing and state.backing_missing:
         raise GenericError(f"backing is missing for '{node.node_name}'")
-    _change_child(graph, state, "backing", change)
-    _change_child(graph, state, "file", change)
+    await _change_child(graph, state, "backing", change)
+    await _change_child(graph, state, "file", change)
     flat, old = _flattened(node, options, changed=True), _flattened(node, node.options)
     for name, value in QDict(flat).items():
         _check_unchanged(node, name, value, old.get(name))
@@ -203,7 +226,7 @@ def _check_reset(state: _Step) -> None:
             raise GenericError(f"Option '{name}' cannot be reset to its default value")
 
 
-def _change_child(graph: Graph, state: _Step, name: str, change: GraphChange) -> None:
+async def _change_child(graph: Graph, state: _Step, name: str, change: GraphChange) -> None:
     """Replace a child by another node, where the options say so."""
     node = state.node
     if name not in state.options or isinstance(state.options[name], Mapping):
@@ -229,17 +252,27 @@ def _change_child(graph: Graph, state: _Step, name: str, change: GraphChange) ->
             f"Driver '{node.driver.format_name}' of node '{node.node_name}' does not support"
             " backing files"
         )
-    role = _role(node, name)
-    if edge is not None:
-        if edge.frozen:
-            raise GenericError(
-                f"Cannot change frozen '{name}' link from '{node.node_name}'"
-                f" to '{edge.node.node_name}'"
-            )
-        role = edge.role
-        change.detach(edge)
-    if new is not None:
-        change.attach(node, name, new, role)
+    await drained(graph, [] if old is None else [old], _set_child(node, name, new, change))
+
+
+async def _set_child(node: Node, name: str, new: Node | None, change: GraphChange) -> None:
+    """Let `new` be child `name` of `node` (``bdrv_set_file_or_backing_noperm``).
+
+    :raises GenericError: a job relies on the link, or somebody objects to the new one
+    """
+    async with write_lock(node.graph):
+        role = _role(node, name)
+        edge = node.children.get(name)
+        if edge is not None:
+            if edge.frozen:
+                raise GenericError(
+                    f"Cannot change frozen '{name}' link from '{node.node_name}'"
+                    f" to '{edge.node.node_name}'"
+                )
+            role = edge.role
+            change.detach(edge)
+        if new is not None:
+            change.attach(node, name, new, role)
 
 
 def _role(node: Node, name: str) -> Role:

@@ -8,10 +8,11 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qmpd.block.change.closing import unref
-from qmpd.block.change.drain import drained, drained_begin, drained_end
+from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
+from qmpd.block.change.replace import GraphChange
 from qmpd.block.io.device_side import DeviceSide
 from qmpd.block.io.stats import HARNESS_LATENCY, BlockAcctStats
 from qmpd.block.model.node import Edge, Node
@@ -32,8 +33,9 @@ T = TypeVar("T")
 class BlockBackend(DeviceSide):
     """Guest I/O on a root node, with its bounds checked and counted.
 
+    It is empty (``blk_new``) until `insert_node`.
+
     :param name: its name, "" for a nameless one
-    :param node: what it stands on; None for an empty drive
     :param perm: permissions it uses, see `qmpd.block.permission_bits`
     :param shared: permissions it lets others use
     :param drive_info: the ``-drive`` that it is made for
@@ -41,14 +43,12 @@ class BlockBackend(DeviceSide):
     :param stays_active: whether its node may not be inactivated while it is written
     :param queues: whether requests wait while the node is drained; not those of a job, which
         pauses once they have ended
-    :raises GenericError: the node's other parents object
     """
 
     def __init__(
         self,
         graph: Graph,
         name: str,
-        node: Node | None = None,
         *,
         perm: Perm = NOTHING,
         shared: Perm = ALL,
@@ -78,37 +78,31 @@ class BlockBackend(DeviceSide):
         self._queues = queues
         self._queue: deque[Waiter] = deque()
         graph.add_backend(self)
-        if node is not None:
-            try:
-                self.insert_node(node)
-            except BaseException:
-                graph.forget_backend(self)
-                raise
 
     @classmethod
     async def on(
         cls,
         node: Node,
         *,
+        name: str = "",
         perm: Perm = NOTHING,
         shared: Perm = ALL,
         queues: bool = True,
         stays_active: bool = False,
     ) -> BlockBackend:
-        """A nameless backend on `node` (blk_new_with_bs); parameters as of the constructor.
+        """A backend on `node` (``blk_new_with_bs``); parameters as of the constructor.
 
         :raises GenericError: the node's other parents object
         """
-        async with write_lock(node.graph):
-            return cls(
-                node.graph,
-                "",
-                node,
-                perm=perm,
-                shared=shared,
-                queues=queues,
-                stays_active=stays_active,
-            )
+        backend = cls(
+            node.graph, name, perm=perm, shared=shared, queues=queues, stays_active=stays_active
+        )
+        try:
+            await backend.insert_node(node)
+        except BaseException:
+            await backend.close()
+            raise
+        return backend
 
     @property
     def node(self) -> Node | None:
@@ -121,11 +115,15 @@ class BlockBackend(DeviceSide):
         name = self.name or self.device_id
         return f"block device '{name}'" if name else "an unnamed block device"
 
-    def insert_node(self, node: Node) -> None:
-        """Put `node` into the empty backend.
+    async def insert_node(self, node: Node) -> None:
+        """Put `node` into the empty backend (``blk_insert_bs``).
 
         :raises GenericError: the node's other parents object
         """
+        async with write_lock(self.graph):
+            self._attach(node)
+
+    def _attach(self, node: Node) -> None:
         root = Edge(
             "root", CHILD_ROOT, node, user=self, role=PRIMARY, perm=self.perm, shared=self.shared
         )
@@ -137,8 +135,39 @@ class BlockBackend(DeviceSide):
             raise
         self.root = root
 
-    def remove_node(self) -> Node | None:
-        """Take the root node out, without closing it."""
+    async def replace_node(self, node: Node) -> None:
+        """Let `node` take the place of the root node (``blk_replace_bs``).
+
+        :raises GenericError: the node's other parents object; nothing has changed then
+        """
+        root = self.root
+        assert root is not None
+        before = root.node
+        await drained_begin(before)
+        await drained_begin(node)
+        change = GraphChange()
+        try:
+            async with write_lock(self.graph):
+                change.move(root, node)
+                change.settle()
+        finally:
+            drained_end(before)
+            drained_end(node)
+        await change.commit()
+
+    async def remove_node(self) -> None:
+        """Take the root node out; it is closed if nothing else holds it (``blk_remove_bs``)."""
+        if self.throttle is not None:
+            await self.drain()
+        if self.root is not None:
+            self.read_only = self.root.node.read_only
+        await self.drain()
+        async with write_lock(self.graph):
+            node = self._detach()
+        if node is not None:
+            await unref(node)
+
+    def _detach(self) -> Node | None:
         if self.root is None:
             return None
         node = self.root.node
@@ -148,21 +177,17 @@ class BlockBackend(DeviceSide):
         return node
 
     async def close(self) -> None:
-        """Take the root out, close it if nothing else holds it; the graph forgets the backend."""
-        self.lift_io_limits()
-        if self.root is None:
-            self.graph.forget_backend(self)
-            return
-        # blk_unref, and blk_remove_bs after it.
-        await self._drain()
-        await self._drain()
-        async with write_lock(self.graph):
-            node = self.remove_node()
-        self.graph.forget_backend(self)
-        if node is not None:
-            await unref(node)
+        """Take the root node out, if there is one, and forget the backend (``blk_unref``).
 
-    async def _drain(self) -> None:
+        The node is closed if nothing else holds it.
+        """
+        await self.drain()
+        await self.lift_io_limits()
+        if self.root is not None:
+            await self.remove_node()
+        self.graph.forget_backend(self)
+
+    async def drain(self) -> None:
         """Let all requests under way end (``blk_drain``)."""
         if self.root is not None:
             node = self.root.node
@@ -246,13 +271,9 @@ class BlockBackend(DeviceSide):
         while self._queue and not self.quiesce_counter:
             self._queue.popleft().wake()
 
-    async def drained(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` while no other request is under way in the graph."""
-        return await drained(self.graph, None, work)
-
     # Limits
 
-    def set_io_limits(
+    async def set_io_limits(
         self, config: ThrottleConfig, group: str | None, *, default_group: str
     ) -> None:
         """Put the backend, and its group, under limits; none at all lift them.
@@ -261,25 +282,29 @@ class BlockBackend(DeviceSide):
         :param default_group: the group where there is none yet
         """
         if not config.enabled:
-            self.lift_io_limits()
+            await self.lift_io_limits()
             return
+        if group is not None and self.throttle is not None and group != self.throttle.group.name:
+            await self.lift_io_limits()
         groups = self.graph.throttle_groups
         if self.throttle is None:
             self.throttle = ThrottleMember(groups.get(group or default_group))
             if self.quiesce_counter:
                 self.throttle.drained_begin()
-        elif group is not None and group != self.throttle.group.name:
-            before = self.throttle.group
-            self.throttle.move(groups.get(group))
-            groups.drop_unused(before)
         self.throttle.group.configure(config)
 
-    def lift_io_limits(self) -> None:
-        """Be under no limits any more."""
-        if self.throttle is not None:
-            member, self.throttle = self.throttle, None
-            member.leave()
-            self.graph.throttle_groups.drop_unused(member.group)
+    async def lift_io_limits(self) -> None:
+        """Be under no limits any more (``blk_io_limits_disable``)."""
+        if self.throttle is None:
+            return
+        node = self.node
+        if node is not None:
+            await drained_begin(node)
+        member, self.throttle = self.throttle, None
+        member.leave()
+        self.graph.throttle_groups.drop_unused(member.group)
+        if node is not None:
+            drained_end(node)
 
     async def _admit(self, length: int, *, is_write: bool) -> None:
         """Wait until a request may go."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qmpd.block.change.closing import unref
-from qmpd.block.change.drain import drained_begin, drained_end
-from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError
 
@@ -83,17 +80,12 @@ async def remove_medium(backend: BlockBackend, name: str) -> None:
     if node is None:
         return
     node.check_operation(Op.EJECT)
-    await drained_begin(node)
-    backend.read_only = node.read_only
-    async with write_lock(backend.graph):
-        backend.remove_node()
-    drained_end(node)
-    await unref(node)
+    await backend.remove_node()
     if not backend.has_tray:
         change_media(backend, load=False)
 
 
-def insert_medium(backend: BlockBackend, node: Node) -> None:
+async def insert_medium(backend: BlockBackend, node: Node) -> None:
     """Put a medium in.
 
     :raises GenericError: there is one, the tray is closed, or the node's parents object
@@ -104,10 +96,10 @@ def insert_medium(backend: BlockBackend, node: Node) -> None:
         raise GenericError("Tray of the device is not open")
     if backend.node is not None:
         raise GenericError("There already is a medium in the device")
-    backend.insert_node(node)
+    await backend.insert_node(node)
     if not backend.has_tray:
         try:
             change_media(backend, load=True)
         except BaseException:
-            backend.remove_node()
+            await backend.remove_node()
             raise

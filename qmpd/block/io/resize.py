@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.drain import drained
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.blockers import Op
 from qmpd.block.permission_bits import RESIZE
@@ -22,8 +23,8 @@ async def block_resize(node: Node, size: int) -> None:
     if size < 0:
         raise GenericError("Parameter 'size' expects a >0 size")
     node.check_operation(Op.RESIZE)
-    backend = BlockBackend(node.graph, "", node, perm=RESIZE)
+    backend = await BlockBackend.on(node, perm=RESIZE)
     try:
-        await backend.drained(backend.truncate(size, exact=False))
+        await drained(node.graph, [node], backend.truncate(size, exact=False))
     finally:
         await backend.close()

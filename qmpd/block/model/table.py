@@ -117,8 +117,8 @@ class NodeTable(Generic[NodeT]):
         node.node_name = name
         self._by_name[name] = node
 
-    def check_backend_name(self, name: str) -> None:
-        """Refuse what cannot be a new backend's name.
+    def name_backend(self, backend: Backend[NodeT], name: str) -> None:
+        """Make a nameless backend known as `name` (``monitor_add_blk``).
 
         :raises GenericError: the name is taken by a backend or a node
         """
@@ -126,6 +126,8 @@ class NodeTable(Generic[NodeT]):
             raise GenericError(f"Device with id '{name}' already exists")
         if name in self._by_name:
             raise GenericError(f"Device name '{name}' conflicts with an existing node name")
+        backend.name = name
+        self.backends[name] = backend
 
     def add_backend(self, backend: Backend[NodeT]) -> None:
         """Take `backend` in; a name makes it known by it."""

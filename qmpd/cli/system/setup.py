@@ -129,7 +129,8 @@ class SystemSetup:
             self._config.devices.append(Located(properties, self._location))
 
     def _attach(self, drives: list[Drive]) -> None:
-        attach_drives(self._server.machine.devices, drives, self._process.program.message)
+        server, report = self._server, self._process.program.message
+        server.run_now(attach_drives(server.machine.devices, drives, report))
 
     def _check_orphans(self) -> None:
         """Complain about drives without a device.
@@ -196,7 +197,7 @@ class SystemSetup:
         return open(path, "w", encoding="utf-8")
 
     def _device(self, properties: dict[str, Any], *, keyval: bool) -> None:
-        self._server.machine.devices.add(properties, keyval=keyval)
+        self._server.run_now(self._server.machine.devices.add(properties, keyval=keyval))
 
 
 def _drive_opts(options: dict[str, str]) -> Opts:

@@ -24,7 +24,7 @@ def _owner(device: Device, name: str) -> Device:
     return device
 
 
-def set_property(
+async def set_property(
     device: Device, name: str, value: Any, tree: Devices, *, keyval: bool = False
 ) -> None:
     """Set a property.
@@ -48,7 +48,7 @@ def set_property(
     ):
         raise GenericError(f"Property '{model}.{name}' is not writable")
     if name == "drive":
-        drives.set_drive(device, read_text(name, value), tree.chassis.graph)
+        await drives.set_drive(device, read_text(name, value), tree.chassis.graph)
     elif name == "bootindex":
         _set_boot_index(device, read_property(model, name, known.type, value, keyval=keyval), tree)
     elif device.realized:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.base.override import override
-from qmpd.block.change.closing import unref
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.backends import find_backend
 from qmpd.block.io.device_ops import BlockDevOps
@@ -26,25 +25,26 @@ def drive_name(device: Device) -> str:
     return backend.name or ("" if node is None else node.node_name)
 
 
-def set_drive(device: Device, drive: str, graph: Graph) -> None:
+async def set_drive(device: Device, drive: str, graph: Graph) -> None:
     """Set property `drive` (``set_drive_helper``); for a realized device, replace the medium.
 
     :raises GenericError: there is no such backend or node, it is taken, or its parents object
     """
     if device.backend is not None:
-        _replace(device.backend, drive)
+        await _replace(device.backend, drive)
     elif drive:
-        take(device, _find(device, drive, graph))
+        take(device, await _find(device, drive, graph))
 
 
-def _find(device: Device, drive: str, graph: Graph) -> BlockBackend:
+async def _find(device: Device, drive: str, graph: Graph) -> BlockBackend:
     backend = find_backend(graph, drive)
     if backend is None:
         node = graph.find_node(drive)
         if node is None:
             raise GenericError(f"Property '{device.model}.drive' can't find value '{drive}'")
+        backend = await BlockBackend.on(node)
         device.owns_backend = True
-        return BlockBackend(graph, "", node)
+        return backend
     if backend.device_id is not None:
         why = "by another device"
         if backend.drive_info is not None and backend.drive_info.interface != "none":
@@ -70,22 +70,15 @@ def take_empty(device: Device, graph: Graph) -> BlockBackend:
     return backend
 
 
-def _replace(backend: BlockBackend, drive: str) -> None:
+async def _replace(backend: BlockBackend, drive: str) -> None:
     graph = backend.graph
     node = graph.find_node(drive)
     if node is None:
         raise GenericError(f"Cannot find device='' nor node-name='{drive}'")
-    if node is backend.node:
-        return
-    before = backend.remove_node()
-    try:
-        backend.insert_node(node)
-    except BaseException:
-        if before is not None:
-            backend.insert_node(before)
-        raise
-    if before is not None:
-        graph.services.loop.spawn(unref(before), "device")
+    if backend.node is None:
+        await backend.insert_node(node)
+    elif node is not backend.node:
+        await backend.replace_node(node)
 
 
 def require_drive(device: Device, text: str = "drive property not set") -> BlockBackend:
@@ -198,20 +191,15 @@ class FloppyOps(DiskOps):
             self._backend.set_permissions(NOTHING, ALL)
 
 
-def give_back(device: Device) -> None:
+async def give_back(device: Device) -> None:
     """Release the backend of a device that could not be realized."""
     backend, device.backend = device.backend, None
     if backend is None:
         return
     backend.detach_device()
-    if not device.owns_backend:
-        backend.set_permissions(NOTHING, ALL)
-        return
-    node = backend.remove_node()
-    graph = backend.graph
-    graph.forget_backend(backend)
-    if node is not None:
-        graph.services.loop.spawn(unref(node), "device")
+    backend.set_permissions(NOTHING, ALL)
+    if device.owns_backend:
+        await backend.close()
 
 
 async def release(device: Device) -> None:
@@ -220,7 +208,6 @@ async def release(device: Device) -> None:
     if backend is None:
         return
     backend.detach_device()
+    backend.set_permissions(NOTHING, ALL)
     if device.owns_backend or (backend.drive_info is not None and not device.kind.keeps_drive):
         await backend.close()
-    else:
-        backend.set_permissions(NOTHING, ALL)

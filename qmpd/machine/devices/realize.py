@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.sizes import SECTOR
@@ -13,11 +13,13 @@ from qmpd.machine.devices import places
 from qmpd.machine.devices.device import Bus, Device, ScsiLimits
 from qmpd.machine.devices.drives import (
     FloppyOps,
+    drive_name,
+    give_back,
     is_read_only,
     put_to_use,
     require_drive,
     require_medium,
-    take,
+    set_drive,
     take_empty,
 )
 from qmpd.machine.devices.kinds import KINDS
@@ -33,7 +35,7 @@ MAX_QUEUES: Final = 1024
 _SMALL_DISK: Final = 4096
 
 
-def realize(device: Device, bus: Bus, tree: Devices) -> None:
+async def realize(device: Device, bus: Bus, tree: Devices) -> None:
     """Realize a device that is to be plugged into `bus`; the bus is not changed.
 
     :param tree: all devices of the machine
@@ -44,7 +46,7 @@ def realize(device: Device, bus: Bus, tree: Devices) -> None:
         places.take_pci_function(device, bus)
     builder = _BUILDERS.get(device.model)
     if builder is not None:
-        builder(device, bus, tree)
+        await builder(device, bus, tree)
 
 
 def _add_bus(
@@ -85,7 +87,7 @@ def _check_iothread(device: Device, behind: Device) -> None:
         raise GenericError("ioeventfd is required for iothread")
 
 
-def _virtio_blk(device: Device, bus: Bus, tree: Devices) -> None:
+async def _virtio_blk(device: Device, bus: Bus, tree: Devices) -> None:
     behind = _put_in_front(device, bus, tree.chassis.cpus, "num-queues", 0)
     backend = require_drive(behind)
     require_medium(backend)
@@ -115,7 +117,7 @@ def _virtio_blk(device: Device, bus: Bus, tree: Devices) -> None:
 _MAX_SECTORS: Final = 4194303
 
 
-def _virtio_scsi(device: Device, bus: Bus, tree: Devices) -> None:
+async def _virtio_scsi(device: Device, bus: Bus, tree: Devices) -> None:
     behind = _put_in_front(device, bus, tree.chassis.cpus, "num_queues", 2)
     queues, size = behind.get("num_queues"), behind.get("virtqueue_size")
     if not 0 < queues <= MAX_QUEUES - 3:
@@ -136,7 +138,7 @@ def _virtio_scsi(device: Device, bus: Bus, tree: Devices) -> None:
 # SCSI
 
 
-def _scsi_disk(device: Device, bus: Bus, tree: Devices) -> None:
+async def _scsi_disk(device: Device, bus: Bus, tree: Devices) -> None:
     places.take_scsi_address(device, bus)
     if device.kind.is_cd and device.backend is None:
         take_empty(device, tree.chassis.graph)
@@ -164,7 +166,7 @@ def _scsi_disk(device: Device, bus: Bus, tree: Devices) -> None:
 # IDE
 
 
-def _ide(device: Device, bus: Bus, tree: Devices) -> None:
+async def _ide(device: Device, bus: Bus, tree: Devices) -> None:
     places.take_ide_unit(device, bus)
     if device.backend is None:
         if not device.kind.is_cd:
@@ -194,7 +196,7 @@ def _ide(device: Device, bus: Bus, tree: Devices) -> None:
 # Floppies
 
 
-def _floppy(device: Device, bus: Bus, tree: Devices) -> None:
+async def _floppy(device: Device, bus: Bus, tree: Devices) -> None:
     places.take_floppy_unit(device, bus)
     backend = device.backend
     if backend is None:
@@ -216,27 +218,33 @@ def _floppy(device: Device, bus: Bus, tree: Devices) -> None:
 # USB
 
 
-def _usb_storage(device: Device, _: Bus, tree: Devices) -> None:
-    """Realize a usb-storage, which passes its drive to a SCSI disk on a bus of its own."""
-    backend = require_drive(device)
-    given = dict(device.values)
-    check_block_sizes(device)
-    device.values = given | {"attached": True}
-    put_to_use(device, backend, read_only=is_read_only(backend), resizable=True)
+async def _usb_storage(device: Device, _: Bus, tree: Devices) -> None:
+    """Realize a usb-storage: its drive becomes that of a SCSI disk on a bus of its own.
+
+    The disk looks for it by its name (``scsi_bus_legacy_add_drive``); where that is a node's, it
+    gets a backend of its own, and that of the usb-storage ends.
+    """
+    backend, name = require_drive(device), drive_name(device)
+    device.values["attached"] = True
     bus = _add_bus(device, tree, "SCSI", "scsi", device.id, scsi=ScsiLimits(0, 0, 0))
-    disk = Device(KINDS["scsi-hd"], None, f"{bus.path}/legacy[0]", device.tables, device.hotplugged)
-    for name in _PASSED_ON:
-        if name in given:
-            disk.values[name] = given[name]
-    disk.owns_backend, device.owns_backend = device.owns_backend, False
-    device.backend = None
-    take(disk, backend)
+    info = backend.drive_info
+    kind = KINDS["scsi-cd" if info is not None and info.media == "cdrom" else "scsi-hd"]
+    disk = Device(kind, None, f"{bus.path}/legacy[0]", device.tables, device.hotplugged)
+    for passed_on in _PASSED_ON:
+        if passed_on in device.values and passed_on in disk.properties:
+            disk.values[passed_on] = device.values[passed_on]
     disk.bus = bus
+    backend.detach_device()
+    device.backend = None
     try:
-        _scsi_disk(disk, bus, tree)
+        await set_drive(disk, name, tree.chassis.graph)
+        await _scsi_disk(disk, bus, tree)
     except BaseException:
-        device.backend, device.owns_backend = disk.backend, disk.owns_backend
+        await give_back(disk)
         raise
+    finally:
+        if device.owns_backend:
+            await backend.close()
     bus.devices.add(disk)
 
 
@@ -249,7 +257,7 @@ _PASSED_ON: Final = (
 """Properties that the disk of a usb-storage takes over."""
 
 
-def _usb_controller(device: Device, _: Bus, tree: Devices) -> None:
+async def _usb_controller(device: Device, _: Bus, tree: Devices) -> None:
     _add_bus(device, tree, "usb-bus", "usb-bus", device.id)
     if device.kind.links_host:
         device.values["host"] = device.path
@@ -261,7 +269,7 @@ def _usb_controller(device: Device, _: Bus, tree: Devices) -> None:
 # NVMe, PCI Express
 
 
-def _nvme(device: Device, _: Bus, tree: Devices) -> None:
+async def _nvme(device: Device, _: Bus, tree: Devices) -> None:
     if not 1 <= device.get("max_ioqpairs") <= 65535:
         raise GenericError("max_ioqpairs must be between 1 and 65535")
     if not 1 <= device.get("msix_qsize") <= 2048:
@@ -282,7 +290,7 @@ def _nvme(device: Device, _: Bus, tree: Devices) -> None:
         device.values["discard_granularity"] = max(device.values["logical_block_size"], _SMALL_DISK)
 
 
-def _root_port(device: Device, _: Bus, tree: Devices) -> None:
+async def _root_port(device: Device, _: Bus, tree: Devices) -> None:
     place = device.get("chassis"), device.get("slot")
     for other in tree:
         if other is device or other.model != device.model:
@@ -294,7 +302,7 @@ def _root_port(device: Device, _: Bus, tree: Devices) -> None:
     device.buses.add(bus)
 
 
-_BUILDERS: Final[dict[str, Callable[[Device, Bus, Devices], None]]] = {
+_BUILDERS: Final[dict[str, Callable[[Device, Bus, Devices], Coroutine[Any, Any, None]]]] = {
     "virtio-blk-pci": _virtio_blk,
     "virtio-scsi-pci": _virtio_scsi,
     "scsi-hd": _scsi_disk,

@@ -104,7 +104,7 @@ class DeviceTree:
 
     # Plugging in
 
-    def add(self, options: Mapping[str, Any], *, keyval: bool = False) -> Device:
+    async def add(self, options: Mapping[str, Any], *, keyval: bool = False) -> Device:
         """Command device_add, and -device.
 
         :param options: driver, id, bus and properties: JSON values, or strings if `keyval`
@@ -123,7 +123,7 @@ class DeviceTree:
         container, name = self._container_of(device)
         container[name] = device
         try:
-            self._build(device, bus, rest, keyval=keyval)
+            await self._build(device, bus, rest, keyval=keyval)
         except BaseException:
             del container[name]
             raise
@@ -145,7 +145,7 @@ class DeviceTree:
             return self.unattached, name
         return self.peripheral_anon if device.id is None else self.peripheral, name
 
-    def add_for_drive(
+    async def add_for_drive(
         self, model: str, number: int, bus: str, unit: int, backend: BlockBackend
     ) -> None:
         """Make the board's device for a drive.
@@ -156,20 +156,20 @@ class DeviceTree:
         path = f"{UNATTACHED}/device[{number}]"
         device = Device(KINDS[model], None, path, self._tables)
         drives.take(device, backend)
-        self._build(device, bus_at(self.root, bus), {"unit": unit}, keyval=False)
+        await self._build(device, bus_at(self.root, bus), {"unit": unit}, keyval=False)
         container, name = self._container_of(device)
         container[name] = device
 
-    def _build(
+    async def _build(
         self, device: Device, bus: Bus, properties: Mapping[str, Any], *, keyval: bool
     ) -> None:
         try:
             for name, value in properties.items():
-                set_property(device, name, value, self, keyval=keyval)
-            realize(device, bus, self)
+                await set_property(device, name, value, self, keyval=keyval)
+            await realize(device, bus, self)
         except BaseException:
             for part in list(device.parts):
-                drives.give_back(part)
+                await drives.give_back(part)
             raise
         for part in device.parts:
             part.realized = True

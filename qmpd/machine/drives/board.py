@@ -28,7 +28,7 @@ Drive = tuple["DriveInfo", "BlockBackend"]
 """A drive: what ``-drive`` said, and the backend that it made."""
 
 
-def attach_drives(
+async def attach_drives(
     devices: DeviceTree, drives: Sequence[Drive], report: Callable[[str], None]
 ) -> None:
     """Make the board's devices for `drives`.
@@ -50,7 +50,7 @@ def attach_drives(
             bus = f"ide.{info.bus}"
             if interface == "floppy":
                 model, bus = "floppy", "floppy-bus.0"
-            devices.add_for_drive(model, number, bus, info.unit, backend)
+            await devices.add_for_drive(model, number, bus, info.unit, backend)
 
 
 def _at(drives: Sequence[Drive], interface: str, buses: int, units: int) -> list[Drive]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from qmpd.block.io.stats import BlockAcctStats
     from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
     from qmpd.machine.devices.board import Board
     from qmpd.profile import Profile
 
@@ -155,56 +156,51 @@ class Drives:
         cache, writeback = _cache_options(values)
         options = _options_of_node(values, cache)
         limits = _limits(values)
-        self.graph.check_backend_name(name)
-        info = DriveInfo(interface, bus, unit, media, opts.id, is_default, location)
+        node = await self._open(values, options) if options else None
         backend = BlockBackend(
             self.graph,
-            name,
+            "",
             perm=CONSISTENT_READ,
-            drive_info=info,
             read_only=parse_option_bool("read-only", values.get("read-only", "off")),
         )
-        backend.set_on_error(values.get("rerror", "report"), values.get("werror", "enospc"))
-        backend.enable_write_cache = writeback
-        if limits is not None:
-            group = values.get("throttling.group")
-            backend.set_io_limits(limits, group, default_group=name)
-        added = Added(info, backend, _DEVICES.get(interface))
-        if options:
-            try:
-                await self._open(backend, values, options, added)
+        try:
+            if node is not None:
+                await backend.insert_node(node)
+                node.flags = replace(node.flags, detect_zeroes=values.get("detect-zeroes", "off"))
                 _set_up_stats(backend.stats, values, intervals)
-            except BaseException:
-                await backend.close()
-                raise
+            if limits is not None:
+                group = values.get("throttling.group")
+                await backend.set_io_limits(limits, group, default_group=name)
+            backend.enable_write_cache = writeback
+            backend.set_on_error(values.get("rerror", "report"), values.get("werror", "enospc"))
+            self.graph.name_backend(backend, name)
+        except BaseException:
+            await backend.close()
+            raise
+        info = DriveInfo(interface, bus, unit, media, opts.id, is_default, location)
+        backend.drive_info = info
+        added = Added(info, backend, _DEVICES.get(interface))
+        if node is not None and parse_option_bool("", values.get("copy-on-read", "off")):
+            if parse_option_bool("", options["read-only"]):
+                added.disabled = "disabling copy-on-read on read-only drive"
+            else:
+                node.copy_on_read += 1
         return added
 
     def ids(self) -> Collection[str]:
         """The ids that drives were given."""
         return {info.id for info, _ in self if info.id is not None}
 
-    async def _open(
-        self, backend: BlockBackend, values: dict[str, str], options: dict[str, str], added: Added
-    ) -> None:
-        """Open the node that the options describe, and insert it into the drive."""
+    async def _open(self, values: dict[str, str], options: dict[str, str]) -> Node:
+        """Open the node that the options describe, with an overlay where they ask for one."""
         graph = self.graph
-        read_only = options["read-only"]
-        snapshot = parse_option_bool("snapshot", values.get("snapshot", "off"))
-        if snapshot:
-            options["read-only"] = "on"
-        filename = values.get("file") or None
-        node = await open_drive_node(graph, self.profile, filename, options, values.get("aio"))
-        backend.insert_node(node)
-        if snapshot:
-            node = await add_temporary_overlay(
-                graph, node, read_only=parse_option_bool("", read_only)
-            )
-        node.flags = replace(node.flags, detect_zeroes=values.get("detect-zeroes", "off"))
-        if parse_option_bool("copy-on-read", values.get("copy-on-read", "off")):
-            if parse_option_bool("", read_only):
-                added.disabled = "disabling copy-on-read on read-only drive"
-            else:
-                node.copy_on_read += 1
+        filename, aio = values.get("file") or None, values.get("aio")
+        if not parse_option_bool("snapshot", values.get("snapshot", "off")):
+            return await open_drive_node(graph, self.profile, filename, options, aio)
+        below = options | {"read-only": "on"}
+        node = await open_drive_node(graph, self.profile, filename, below, aio)
+        read_only = parse_option_bool("", options["read-only"])
+        return await add_temporary_overlay(graph, node, read_only=read_only)
 
     def _place(self, values: dict[str, str]) -> tuple[str, int, int]:
         """Interface, bus and unit of the drive.

@@ -71,7 +71,7 @@ async def _commit(backend: BlockBackend, name: str) -> str:
 
 async def stop(machine: Machine, _: Arguments) -> str:
     """Pause the guest."""
-    machine.stop()
+    await machine.stop()
     return ""
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.blockdev import blockdev_del
-from qmpd.block.change.closing import unref
-from qmpd.block.change.drain import drained_begin, drained_end
-from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.io.backends import find_backend
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, NotServed, QmpError
@@ -44,7 +41,7 @@ async def device_add(machine: Machine, arguments: Arguments) -> str:
     options = opts.to_dict()
     if "driver" not in options:
         raise GenericError("Parameter 'driver' is missing")
-    machine.devices.add(options, keyval=True)
+    await machine.devices.add(options, keyval=True)
     return ""
 
 
@@ -89,19 +86,14 @@ async def drive_del(machine: Machine, arguments: Arguments) -> str:
 
 async def _remove(backend: BlockBackend) -> None:
     graph = backend.graph
+    if backend.node is not None:
+        await backend.remove_node()
+    graph.make_anonymous(backend)
     if backend.device_id is None:
         await backend.close()
-        return
-    node = backend.node
-    if node is not None:
-        await drained_begin(node)
-        async with write_lock(graph):
-            backend.remove_node()
-        drained_end(node)
-        await unref(node)
-    graph.make_anonymous(backend)
-    # What its device asks for from now on fails, and must not stop the guest.
-    backend.set_on_error("report", "report")
+    else:
+        # What its device asks for from now on fails, and must not stop the guest.
+        backend.set_on_error("report", "report")
 
 
 PLUGGING: Final = (

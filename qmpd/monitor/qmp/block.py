@@ -86,7 +86,9 @@ async def blockdev_remove_medium(
     await medium.remove_medium(backend, arguments.id)
 
 
-def blockdev_insert_medium(context: Context, arguments: BlockdevInsertMediumArguments) -> None:
+async def blockdev_insert_medium(
+    context: Context, arguments: BlockdevInsertMediumArguments
+) -> None:
     """Put a node into an open tray."""
     backend = _backend(context, None, arguments.id)
     node = context.machine.graph.find_node(arguments.node_name)
@@ -94,7 +96,7 @@ def blockdev_insert_medium(context: Context, arguments: BlockdevInsertMediumArgu
         raise GenericError(f"Node '{arguments.node_name}' not found")
     if any(edge.kind is CHILD_ROOT for edge in node.parents):
         raise GenericError(f"Node '{arguments.node_name}' is already in use")
-    medium.insert_medium(backend, node)
+    await medium.insert_medium(backend, node)
 
 
 async def blockdev_change_medium(
@@ -118,13 +120,13 @@ async def blockdev_change_medium(
     try:
         medium.open_tray(backend, name, force=bool(arguments.force))
         await medium.remove_medium(backend, name)
-        medium.insert_medium(backend, node)
+        await medium.insert_medium(backend, node)
         medium.close_tray(backend, name)
     finally:
         await release(node)
 
 
-def block_set_io_throttle(context: Context, arguments: BlockIOThrottle) -> None:
+async def block_set_io_throttle(context: Context, arguments: BlockIOThrottle) -> None:
     """Limit a drive's I/O; nothing but zeroes lifts the limits."""
     backend = _backend(context, arguments.device, arguments.id)
     name = _name(arguments)
@@ -142,7 +144,7 @@ def block_set_io_throttle(context: Context, arguments: BlockIOThrottle) -> None:
         limits["iops-size"] = arguments.iops_size
     config.update(limits)
     config.check()
-    backend.set_io_limits(config, arguments.group, default_group=name)
+    await backend.set_io_limits(config, arguments.group, default_group=name)
 
 
 def block_latency_histogram_set(

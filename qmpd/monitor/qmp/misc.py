@@ -34,9 +34,9 @@ def query_iothreads(context: Context, _: None) -> list[dict[str, object]]:
     ]
 
 
-def stop(context: Context, _: None) -> None:
+async def stop(context: Context, _: None) -> None:
     """Pause the guest."""
-    context.machine.stop()
+    await context.machine.stop()
 
 
 def cont(context: Context, _: None) -> None:

@@ -30,9 +30,9 @@ def object_del(context: Context, arguments: ObjectDelArguments) -> None:
     context.machine.objects.remove(arguments.id)
 
 
-def device_add(context: Context, arguments: Mapping[str, Any]) -> None:
+async def device_add(context: Context, arguments: Mapping[str, Any]) -> None:
     """Plug a device in."""
-    context.machine.devices.add(arguments)
+    await context.machine.devices.add(arguments)
 
 
 def device_del(context: Context, arguments: DeviceDelArguments) -> None:
@@ -50,9 +50,9 @@ def get_property(context: Context, arguments: QomGetArguments) -> Any:
     return qom_get(context.machine, arguments.path, arguments.property)
 
 
-def set_property(context: Context, arguments: QomSetArguments) -> None:
+async def set_property(context: Context, arguments: QomSetArguments) -> None:
     """Set a property of an object or a device."""
-    qom_set(context.machine, arguments.path, arguments.property, arguments.value)
+    await qom_set(context.machine, arguments.path, arguments.property, arguments.value)
 
 
 HANDLERS: Final[Handlers] = {

@@ -72,7 +72,7 @@ class GuestDisk:
             names = [*graph.backends, *(node.node_name for node in graph.nodes())]
             known = ", ".join(sorted(set(names))) or "none"
             raise LookupError(f"there is no disk '{self.name}' (disks and nodes: {known})")
-        backend = BlockBackend(graph, "", node, perm=perm, shared=ALL)
+        backend = await BlockBackend.on(node, perm=perm, shared=ALL)
         try:
             yield backend
         finally:
