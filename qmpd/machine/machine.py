@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from qmpd.base.run_state import RunState
 from qmpd.block.images.storages import Storages
 from qmpd.block.model.services import Say, Services
-from qmpd.errors import GenericError, NotServed
+from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.loop.events import EventBus, EventRecord, Filter
 from qmpd.machine.host import NoHost
 from qmpd.profile import Personality, Profile, load
@@ -204,10 +204,23 @@ class Machine:
         self._autostart = False
         await self.stop_for(RunState.PAUSED)
 
-    def cont(self) -> None:
-        """Command cont: let a stopped guest run."""
+    async def cont(self) -> None:
+        """Command cont: take all images back, and let a stopped guest run (``qmp_cont``).
+
+        :raises QmpError: an image cannot be taken back
+        """
+        self.parts.forget_io_errors()
+        self.parts.forget_job_errors()
+        try:
+            await self.parts.activate_all()
+        except QmpError as error:
+            self._report_line(error.desc)
+            raise
+        self._start()
+
+    def _start(self) -> None:
+        """Let a stopped guest run (``vm_start``)."""
         if not self.running:
-            self.parts.forget_io_errors()
             self._run()
 
     def _run(self) -> None:
@@ -259,7 +272,7 @@ class Machine:
             raise GenericError("The command is permitted only before machine initialization")
         self.in_preconfig = False
         if self._autostart:
-            self.cont()
+            self._start()
 
     def request_shutdown(self, reason: str) -> None:
         """Begin to end: SHUTDOWN (system emulator only), and the host is told.

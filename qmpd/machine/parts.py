@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.activation import set_active
 from qmpd.block.change.closing import close_all
 from qmpd.block.change.drain import drain_all, drain_all_begin
 from qmpd.block.io.backends import backends
@@ -62,6 +63,18 @@ class Parts:
         """Every device is as if no request had failed."""
         for backend in backends(self.graph):
             backend.reset_io_status()
+
+    def forget_job_errors(self) -> None:
+        """Every block job is as if no request had failed (``block_job_iostatus_reset``)."""
+        for job in self.jobs.jobs:
+            job.forget_io_errors()
+
+    async def activate_all(self) -> None:
+        """Take back every image that was given up to another process (``bdrv_activate_all``).
+
+        :raises QmpError: one of them cannot be
+        """
+        await set_active(self.graph, None, True)
 
     async def flush_disks(self) -> None:
         """Let all requests under way end, and write out what disks keep back (`bdrv_flush_all`)."""

@@ -199,3 +199,78 @@ def test_blkdebug_reads_any_file(tmp_path: Path, config: str) -> None:
     both.add("blkdebug", "b", image="n", config=config)
     both.look()
     both.close()
+
+
+def test_cont_takes_all_images_back(tmp_path: Path) -> None:
+    """Z: test inactive-node-nbd."""
+    both = start(tmp_path, "-S")
+    both.add("null-co", "n", size=1 << 20, active=False)
+    both.add("raw", "m", file="n", active=False)
+    both.look()
+    both.execute("cont")
+    both.look()
+    both.execute("blockdev-set-active", **{"node-name": "m", "active": False})
+    both.execute("cont")
+    both.look()
+    both.close()
+
+
+def test_cont_forgets_the_errors_of_jobs(tmp_path: Path) -> None:
+    both = start(tmp_path)
+    both.make("f", 1 << 20)
+    rules = [{"event": "none", "iotype": "write", "errno": 28}]
+    image = {"driver": "file", "filename": "f"}
+    both.add("null-co", "n", size=1 << 20)
+    both.add("blkdebug", "b", image=image, inject_error=rules)
+    job = {"job-id": "j", "device": "n", "target": "b", "sync": "full"}
+    for program in (both.real, both.ours):
+        arguments = {**job, "on-target-error": "enospc"}
+        seen = program.execute({"execute": "blockdev-backup", "arguments": arguments})
+        while not any(message.get("event") == "BLOCK_JOB_ERROR" for message in seen):
+            seen.append(program.message())
+        program.execute({"execute": "query-status"})
+    for command in ("query-block-jobs", "stop", "cont", "query-block-jobs", "query-jobs"):
+        answers = [program.execute({"execute": command})[-1] for program in (both.real, both.ours)]
+        assert answers[1] == answers[0], command
+    both.close()
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_nbd_serves_only_reads_of_inactive_nodes(tmp_path: Path, structured: bool) -> None:
+    """Z: test inactive-node-nbd."""
+    both = start(tmp_path)
+    both.add("null-co", "n", size=1 << 20, read_zeroes=True)
+    both.execute("nbd-server-start", addr={"type": "unix", "data": {"path": "s"}})
+    options = {"type": "nbd", "id": "n", "node-name": "n", "writable": True}
+    both.execute("block-export-add", **options, **{"allow-inactive": True})
+    both.execute("blockdev-set-active", **{"node-name": "n", "active": False})
+    said = [_all_requests(tmp_path / side / "s", structured) for side in ("real", "ours")]
+    assert said[1] == said[0]
+    both.close()
+
+
+def _all_requests(path: Path, structured: bool) -> bytes:
+    """What an NBD server says to a request of each kind, and after them to a disconnection."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(bytes(3) + b"\x01")
+        if structured:
+            client.sendall(_option(8, b""))
+            query = b"\0\0\0\x01n" + (1).to_bytes(4, "big")
+            client.sendall(_option(10, query + b"\0\0\0\x0fbase:allocation"))
+        client.sendall(_option(7, b"\0\0\0\x01n" + bytes(2)))
+        kinds = [0, 1, 3, 4, 5, 6] + ([7] if structured else [])
+        for kind in kinds:
+            length = 0 if kind == 3 else 512
+            head = 0x25609513.to_bytes(4, "big") + kind.to_bytes(4, "big")
+            request = head + kind.to_bytes(8, "big") + bytes(8) + length.to_bytes(4, "big")
+            client.sendall(request + (bytes(512) if kind == 1 else b""))
+        client.sendall(0x25609513.to_bytes(4, "big") + (2).to_bytes(4, "big") + bytes(20))
+        data = b""
+        while more := client.recv(65536):
+            data += more
+        return data
+
+
+def _option(number: int, body: bytes) -> bytes:
+    return b"IHAVEOPT" + number.to_bytes(4, "big") + len(body).to_bytes(4, "big") + body

@@ -142,6 +142,8 @@ class NbdSession:
     async def _serve(
         self, request: _Request, payload: bytes, contexts: list[tuple[int, Context]]
     ) -> None:
+        if not self._export.node.active and request.command != Command.READ:
+            raise _Refused(errno.EPERM, "export is inactive")
         if request.command == Command.READ:
             if request.flags & CommandFlag.FUA:
                 await self._backend.flush()

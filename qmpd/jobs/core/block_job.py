@@ -242,9 +242,13 @@ class BlockJob(Job):
         return action
 
     @override
+    def forget_io_errors(self) -> None:
+        self.io_status = "ok"
+
+    @override
     def on_user_resume(self) -> None:
         """Forget I/O errors."""
-        self.io_status = "ok"
+        self.forget_io_errors()
 
     def node_activated(self) -> None:
         """Do nothing: a job's permissions do not depend on activation (`Parent`)."""

@@ -113,6 +113,9 @@ class Job:
         """Called on a cancellation; returns whether the job will end as cancelled."""
         return True
 
+    def forget_io_errors(self) -> None:
+        """The job is as if no request had failed; a pause by an error goes on."""
+
     def on_user_resume(self) -> None:
         """Called when a pause by the user or an error is ended by the user or a cancellation."""
 

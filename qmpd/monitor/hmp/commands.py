@@ -77,7 +77,7 @@ async def stop(machine: Machine, _: Arguments) -> str:
 
 async def cont(machine: Machine, _: Arguments) -> str:
     """Let the guest run."""
-    machine.cont()
+    await machine.cont()
     return ""
 
 

@@ -39,9 +39,9 @@ async def stop(context: Context, _: None) -> None:
     await context.machine.stop()
 
 
-def cont(context: Context, _: None) -> None:
+async def cont(context: Context, _: None) -> None:
     """Let the guest run."""
-    context.machine.cont()
+    await context.machine.cont()
 
 
 def x_exit_preconfig(context: Context, _: None) -> None:
