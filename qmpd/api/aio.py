@@ -17,6 +17,7 @@ from qmpd.api.arguments import command_arguments
 from qmpd.api.core import WAIT, Answer, Core
 from qmpd.api.drivers import OnLoop, Work
 from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
+from qmpd.errors import MachineClosed
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.paced_clock import Pace
 from qmpd.sim import time
@@ -73,6 +74,8 @@ class Machine:
             paused,
         )
         self._core = Core(setup)
+        self._core.on_cut = self._cut
+        self._waits: dict[asyncio.Future[Any], Task] = {}
         self._loop: asyncio.AbstractEventLoop
         self._driver: OnLoop
 
@@ -106,11 +109,23 @@ class Machine:
                 future.set_result(task.result)
 
         task = self._driver.enter(work, what, done)
+        if task.done:
+            return await future
+        self._waits[future] = task
         try:
             return await future
         except asyncio.CancelledError:
             task.cancel()
             raise
+        finally:
+            del self._waits[future]
+
+    def _cut(self) -> None:
+        """Tell those who wait that the machine has ended."""
+        for future, task in list(self._waits.items()):
+            if task.is_waiting and not future.done():
+                future.set_exception(MachineClosed(f"the machine ended: {task.name}"))
+                task.cancel()
 
     async def close(self) -> None:
         """End jobs and exports and close all images, as `qmpd.Machine.close` does."""
@@ -127,6 +142,13 @@ class Machine:
     async def reset(self) -> None:
         """Make the machine as it was when it was made: see `qmpd.Machine.reset`."""
         await self._run(self._core.bench.reset(), "the reset of the machine")
+
+    def crash(self) -> None:
+        """End the machine where it stands, as ``kill -9`` does: see `qmpd.Machine.crash`.
+
+        Nothing of it is awaited; whoever waits for the machine gets `MachineClosed`.
+        """
+        self._core.bench.kill()
 
     async def restart(self) -> None:
         """End the machine and start it again on its images: see `qmpd.Machine.restart`."""

@@ -76,6 +76,8 @@ class Core:
         """Called when the machine has ended by itself, because somebody said ``quit``."""
         self.call_after: Callable[[float, Callable[[], None]], Handle] = self.call_after_clock
         """Sets a timer of so many seconds for a program that waits."""
+        self.on_cut: Callable[[], None] | None = None
+        """Called when the machine has ended and whatever still waits for it waits in vain."""
         self._bell: Callable[[], None] | None = None
         self._given_up = False
         self._asked: deque[_Asked] = deque()
@@ -145,6 +147,8 @@ class Core:
             self._asked.popleft().waiter.wake()
         while self._unanswered:
             self._unanswered.pop().waiter.wake()
+        if self.on_cut is not None:
+            self.on_cut()
 
     # Another machine in the place of the present one (`Holder`), and who runs it
 

@@ -152,6 +152,27 @@ class Machine:
         """
         self._driver.run(self._core.bench.reset(), "the reset of the machine")
 
+    def crash(self) -> None:
+        """End the machine where it stands, as ``kill -9`` does; `restart` starts it again.
+
+        Nothing is closed, stored or told any more: images have what was written to them so far,
+        not what the machine still held back (tables of qcow2, bitmaps, which stay in use);
+        clients at sockets are disconnected.  Every further request raises `MachineClosed`.
+
+        >>> import qmpd
+        >>> image = {"path": "a.qcow2", "format": "qcow2", "size": "1M"}
+        >>> with qmpd.Machine(images={"disk0": image}) as vm:
+        ...     _ = vm.cmd("block-dirty-bitmap-add", node="disk0", name="b0", persistent=True)
+        ...     vm.restart()
+        ...     vm.crash()
+        ...     vm.restart()
+        ...     vm.bitmap("disk0", "b0").inconsistent
+        True
+
+        What is left when the power of the host fails is another question.
+        """
+        self._driver.call(self._core.bench.kill)
+
     def restart(self) -> None:
         """End the machine, as ``quit`` does, and start another one on the same images.
 

@@ -123,6 +123,11 @@ class Task:
         else:
             waiter.when_done(lambda: self._clock.call_soon(self.step))
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for something that has not come yet."""
+        return self._waiter is not None and not self._waiter.done and not self.done
+
     def cancel(self) -> None:
         """Throw `Cancelled` into the coroutine where it waits, at once."""
         if self.done:

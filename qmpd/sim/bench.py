@@ -222,8 +222,10 @@ class Bench:
         """Make the machine as it was at the very beginning: images, time and all.
 
         Files of the host cannot be: they stay as they are, but for those that the machine made
-        when it started, which it makes again.
+        when it started, which it makes again.  Faults are removed.
         """
+        if "faults" in vars(self):
+            self.faults.clear()
         await self._start(anew=True)
 
     async def _start(self, *, anew: bool) -> None:

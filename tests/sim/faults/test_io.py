@@ -262,6 +262,20 @@ def test_all_of_it_is_in_the_list() -> None:
         assert one.hits == 1
 
 
+def test_the_journal_tells_of_faults() -> None:
+    with machine() as vm:
+        with vm.faults.fail("pread", node="disk0", errno="ENOSPC"):
+            with pytest.raises(BlockIOError):
+                vm.disk("disk0").read(4096, 512)
+        what = {"operation": "pread", "node": "disk0", "errno": "ENOSPC"}
+        where = {"request": "pread", "on": "disk0", "at": 4096, "bytes": 512}
+        assert [entry.data for entry in vm.journal.filter("fault")] == [
+            {"action": "installed", **what},
+            {"action": "hit", **what, "hits": 1, **where},
+            {"action": "removed", **what, "hits": 1},
+        ]
+
+
 def test_a_name_of_a_device_is_its_node() -> None:
     with machine() as vm:
         vm.hmp("drive_add 0 if=none,id=d,driver=null-co,size=1M,read-zeroes=on")
