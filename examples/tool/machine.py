@@ -85,12 +85,31 @@ class Machine:
             await self.finish(job_id)
 
     @asynccontextmanager
-    async def opened(self, node: str, path: Path, read_only: bool = False) -> AsyncIterator[str]:
-        """An image as a node.  In the end it is closed, and all of it is on the disk."""
-        options = {"file": {"driver": "file", "filename": str(path)}, "read_only": read_only}
-        await self.execute("blockdev-add", driver="qcow2", node_name=node, **options)
+    async def source(self, node: str, path: Path) -> AsyncIterator[str]:
+        """An image and those below it as a node, to be read."""
+        file = {"driver": "file", "filename": str(path)}
+        image = {"driver": "qcow2", "node_name": node, "read_only": True, "file": file}
+        await self.execute("blockdev-add", **image)
         try:
             yield node
+        finally:
+            await self.execute("blockdev-del", node_name=node)
+
+    @asynccontextmanager
+    async def target(self, node: str, path: Path) -> AsyncIterator[str]:
+        """An image as a node, to be filled.  When it is closed, all of it is on the disk.
+
+        It is without those below it: a backup writes whole clusters.
+
+        :raises ExecuteError: at the end too, if it could not be flushed
+        """
+        file = {"driver": "file", "filename": str(path)}
+        image: Json = {"driver": "qcow2", "node-name": node, "file": file, "backing": None}
+        await self.execute("blockdev-add", **image)
+        try:
+            yield node
+            # Neither a backup's end nor blockdev-del tells that a flush has failed; this does.
+            await self.execute("blockdev-reopen", options=[{**image, "read-only": True}])
         finally:
             await self.execute("blockdev-del", node_name=node)
 

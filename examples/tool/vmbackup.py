@@ -73,11 +73,10 @@ class Backup:
         await self.clear_away()
         job_id = f"{self.prefix}restore"
         for image in images.values():
-            source = self.vm.opened(f"{self.prefix}s", self.directory / image, read_only=True)
-            async with source as chain:
+            async with self.vm.source(f"{self.prefix}s", self.directory / image) as chain:
                 size = (await self._find([chain]))[chain]["image"]["virtual-size"]
                 await self.vm.create(job_id, target / image, size)
-                async with self.vm.opened(f"{self.prefix}t", target / image) as node:
+                async with self.vm.target(f"{self.prefix}t", target / image) as node:
                     copy: Json = {"device": chain, "target": node, "sync": "full"}
                     copy |= {"job_id": job_id, "auto_dismiss": False}
                     await self.vm.execute("blockdev-backup", **copy)
@@ -165,7 +164,7 @@ class Backup:
                     backing = {"backing-file": base.images[name], "backing-fmt": "qcow2"}
                 size = info["image"]["virtual-size"]
                 await self.vm.create(f"{self.prefix}create", path, size, **backing)
-                target = self.vm.opened(f"{self.prefix}t{number}", path)
+                target = self.vm.target(f"{self.prefix}t{number}", path)
                 copy = {"device": name, "target": await images.enter_async_context(target)}
                 job = {"job-id": f"{self.prefix}copy-{number}", "auto-dismiss": False}
                 backups.append({"type": "blockdev-backup", "data": {**job, **copy, **since}})
