@@ -264,9 +264,10 @@ def test_all_of_it_is_in_the_list() -> None:
 
 def test_the_journal_tells_of_faults() -> None:
     with machine() as vm:
-        with vm.faults.fail("pread", node="disk0", errno="ENOSPC"):
-            with pytest.raises(BlockIOError):
-                vm.disk("disk0").read(4096, 512)
+        fault = vm.faults.fail("pread", node="disk0", errno="ENOSPC")
+        with pytest.raises(BlockIOError):
+            vm.disk("disk0").read(4096, 512)
+        fault.remove()
         what = {"operation": "pread", "node": "disk0", "errno": "ENOSPC"}
         where = {"request": "pread", "on": "disk0", "at": 4096, "bytes": 512}
         assert [entry.data for entry in vm.journal.filter("fault")] == [
