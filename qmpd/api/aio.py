@@ -16,6 +16,7 @@ from qmpd.api import views
 from qmpd.api.arguments import command_arguments
 from qmpd.api.core import WAIT, Answer, Core
 from qmpd.api.drivers import OnLoop, Work
+from qmpd.api.marks import Mark
 from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
 from qmpd.errors import MachineClosed
 from qmpd.loop.clock import NANOSECONDS
@@ -73,15 +74,28 @@ class Machine:
             uuid,
             paused,
         )
-        self._core = Core(setup)
-        self._core.on_cut = self._cut
+        self._hold(Core(setup), is_new=True)
+
+    def _hold(self, core: Core, *, is_new: bool) -> None:
+        self._core = core
+        self._is_new = is_new
+        core.on_cut = self._cut
         self._waits: dict[asyncio.Future[Any], Task] = {}
         self._loop: asyncio.AbstractEventLoop
         self._driver: OnLoop
 
+    @classmethod
+    def _of_core(cls, core: Core) -> Self:
+        """A machine that has been set up."""
+        machine = cls.__new__(cls)
+        machine._hold(core, is_new=False)
+        return machine
+
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._driver = OnLoop(self._core, self._loop, served=False)
+        if not self._is_new:
+            return self
         try:
             await self._run(self._core.set_up(), "the start of the machine")
         except BaseException:
@@ -153,6 +167,14 @@ class Machine:
     async def restart(self) -> None:
         """End the machine and start it again on its images: see `qmpd.Machine.restart`."""
         await self._run(self._core.bench.restart(), "the restart of the machine")
+
+    async def checkpoint(self) -> Mark[Self]:
+        """Keep the machine as it is now: see `qmpd.Machine.checkpoint`."""
+        return Mark(type(self), self._core.setup, self._core.bench.checkpoint())
+
+    async def restore(self, mark: Mark[Any]) -> None:
+        """Go back to a mark: see `qmpd.Machine.restore`."""
+        self._core.restore(mark._setup, mark._checkpoint)
 
     # Commands
 

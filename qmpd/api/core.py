@@ -10,11 +10,11 @@ import json
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from qmpd.api.events import EventQueue, Watch, any_of
 from qmpd.api.host import ProgramHost
-from qmpd.api.jobs import JobRecords
+from qmpd.api.jobs import JobRecord, JobRecords
 from qmpd.block.images import MemoryStorage
 from qmpd.errors import MachineClosed, from_answer
 from qmpd.loop.clock import NANOSECONDS
@@ -23,13 +23,17 @@ from qmpd.machine.disks import add_disk
 from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.transport import Output
 from qmpd.sim import time
-from qmpd.sim.bench import Bench, World
+from qmpd.sim.bench import Bench
+from qmpd.sim.holder import World
 from qmpd.sim.match import Event, Match
 
 if TYPE_CHECKING:
     from qmpd.api.setup import Setup
     from qmpd.block.images import Storage
     from qmpd.loop.paced_clock import PacedClock
+    from qmpd.monitor.monitor import Monitor
+    from qmpd.monitor.qmp_monitor import QmpMonitor
+    from qmpd.sim.state.checkpoint import Checkpoint
 
 Answer = dict[str, Any]
 """An answer as it comes over QMP: ``{"return": ...}`` or ``{"error": {"class", "desc"}}``."""
@@ -59,14 +63,35 @@ class Socket(Protocol):
         """Let clients come to the machine that there is now."""
 
 
+class Belongings(NamedTuple):
+    """What belongs to a machine in the hands of its program.
+
+    :param monitor: the program's own
+    :param storage: where its images live
+    :param own_disks: where disks live that have no path
+    :param random: where names that it makes up come from
+    :param events: those that were not taken
+    """
+
+    monitor: QmpMonitor
+    storage: Storage
+    own_disks: MemoryStorage
+    random: Random
+    events: list[Event]
+    jobs: dict[str, JobRecord]
+    printed: list[str]
+    complaints: list[str]
+
+
 class Core:
     """A machine, its monitors, and the program's own monitor among them.
 
     :param setup: what it is made of
+    :param checkpoint: what it goes on from; a new machine if absent
     """
 
-    def __init__(self, setup: Setup) -> None:
-        self._setup = setup
+    def __init__(self, setup: Setup, checkpoint: Checkpoint | None = None) -> None:
+        self.setup = setup
         self.host = ProgramHost(self._shutdown_begins, self._replaces_files)
         self.events = EventQueue()
         self.jobs = JobRecords()
@@ -85,12 +110,48 @@ class Core:
         self._storage: Storage
         self._own_disks: MemoryStorage
         self._random: Random
-        self._hold(self.make(anew=True))
+        if checkpoint is None:
+            self._hold(self.make(anew=True))
+        else:
+            self._hold(*checkpoint.contents(self.outside()))
         self.bench = Bench(self.machine, self.monitors, self.clock, self)
 
-    def _hold(self, world: World[PacedClock]) -> None:
+    def _hold(self, world: World[PacedClock], belongings: Belongings | None = None) -> None:
         self.machine, self.monitors, self.clock = world
-        self._monitor = self.monitors.add_qmp(LABEL, Output(self._received, self._lost))
+        if belongings is None:
+            self._monitor = self.monitors.add_qmp(LABEL, Output(self._received, self._lost))
+            return
+        self._monitor = belongings.monitor
+        self._storage = belongings.storage
+        self._own_disks = belongings.own_disks
+        self._random = belongings.random
+        self.events.take_all()
+        for event in belongings.events:
+            self.events.put(event)
+        self.jobs.replace(belongings.jobs)
+        self.host.printed[:] = belongings.printed
+        self.host.complaints[:] = belongings.complaints
+
+    def outside(self) -> list[object]:
+        """The program and its process: see `Holder.outside`."""
+        return [self, self.host]
+
+    def kept_monitors(self) -> list[Monitor]:
+        """The program's own monitor: see `Holder.kept_monitors`."""
+        return [self._monitor]
+
+    def belongings(self) -> Belongings:
+        """What belongs to the machine, beside its monitors: see `Holder.belongings`."""
+        return Belongings(
+            self._monitor,
+            self._storage,
+            self._own_disks,
+            self._random,
+            self.events.kept(),
+            self.jobs.records(),
+            self.host.printed,
+            self.host.complaints,
+        )
 
     @property
     def closed(self) -> bool:
@@ -106,8 +167,8 @@ class Core:
         :param anew: whether images that have a size are made
         :raises QmpError: a disk cannot be made
         """
-        own = self._own_disks if self._setup.keeps_disks_apart else None
-        for disk in self._setup.all_disks():
+        own = self._own_disks if self.setup.keeps_disks_apart else None
+        for disk in self.setup.all_disks():
             private = own if disk.path is None else None
             await add_disk(self.machine, disk, private=private, make=anew)
         self._monitor.opened()
@@ -160,20 +221,22 @@ class Core:
         if self._given_up:
             self.require_open()
         if anew:
-            self._storage = self._setup.make_storage()
+            self._storage = self.setup.make_storage()
             self._own_disks = MemoryStorage()
-            self._random = Random(self._setup.seed)
-            clock = self._setup.make_clock()
+            self._random = Random(self.setup.seed)
+            clock = self.setup.make_clock()
         else:
             clock = self.clock.successor()
-        machine = self._setup.make_machine(clock, self.host, self._storage, self._random)
+        machine = self.setup.make_machine(clock, self.host, self._storage, self._random)
         return World(machine, Monitors(machine), clock)
 
-    def switch(self, world: World[PacedClock], *, anew: bool) -> None:
+    def switch(
+        self, world: World[PacedClock], *, anew: bool, belongings: Belongings | None = None
+    ) -> None:
         """Hold another machine: see `Holder.switch`."""
         before = self.clock
         self._disconnect()
-        self._hold(world)
+        self._hold(world, belongings)
         before.on_change, self.clock.on_change = None, self._bell
         before.leave_to(self.clock)
         if anew:
@@ -181,11 +244,21 @@ class Core:
             self.jobs.clear()
             self.host.printed.clear()
             self.host.complaints.clear()
-        else:
+        elif belongings is None:
             self.jobs.end_all()
         for connection in self.sockets:
             connection.join()
         self._wake_all()
+
+    def restore(self, setup: Setup, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of a machine that was made of `setup`.
+
+        :raises MachineClosed: the machine has been closed for good
+        """
+        if self._given_up:
+            self.require_open()
+        self.setup = setup
+        self.bench.restore(checkpoint)
 
     def cut(self) -> None:
         """Disconnect everybody, because the machine was killed."""

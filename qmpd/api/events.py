@@ -54,6 +54,10 @@ class EventQueue:
                 return event
         return None
 
+    def kept(self) -> list[Event]:
+        """All events, which stay."""
+        return list(self._kept)
+
     def take_all(self) -> list[Event]:
         """Take all events."""
         events = list(self._kept)

@@ -46,6 +46,14 @@ class JobRecords:
         """Forget all jobs."""
         self._records.clear()
 
+    def records(self) -> dict[str, JobRecord]:
+        """All of them, by their ids."""
+        return self._records
+
+    def replace(self, records: dict[str, JobRecord]) -> None:
+        """Know these jobs, and no others."""
+        self._records = records
+
     def end_all(self) -> None:
         """The machine has ended, and all its jobs with it."""
         for record in self._records.values():

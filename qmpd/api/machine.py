@@ -15,6 +15,7 @@ from qmpd.api.arguments import command_arguments
 from qmpd.api.core import WAIT, Answer, Core
 from qmpd.api.drivers import ByHand, Driver
 from qmpd.api.handles import Bitmap, Clock, Disk, Job, Loop
+from qmpd.api.marks import Mark
 from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
 from qmpd.loop.paced_clock import Pace
 from qmpd.sim.match import Event, Match, event_match
@@ -94,10 +95,20 @@ class Machine:
         )
         self._begin(setup)
 
-    def _begin(self, setup: Setup) -> None:
-        self._core = Core(setup)
-        self._by_hand = ByHand(self._core)
+    def _hold(self, core: Core) -> None:
+        self._core = core
+        self._by_hand = ByHand(core)
         self._driver: Driver = self._by_hand
+
+    @classmethod
+    def _of_core(cls, core: Core) -> Self:
+        """A machine that has been set up."""
+        machine = cls.__new__(cls)
+        machine._hold(core)
+        return machine
+
+    def _begin(self, setup: Setup) -> None:
+        self._hold(Core(setup))
         self._driver.run(self._core.set_up(), "the start of the machine")
 
     @classmethod
@@ -193,6 +204,38 @@ class Machine:
         :raises qmpd.errors.QmpError: an image cannot be opened any more
         """
         self._driver.run(self._core.bench.restart(), "the restart of the machine")
+
+    def checkpoint(self) -> Mark[Self]:
+        """Keep the machine as it is now, to go back to it (`restore`) or on from it (`Mark.fork`).
+
+        Everything is kept that a client can see, and what the program has not taken: images and
+        what is cached of them, nodes, devices, bitmaps, objects, statistics, timers, made-up
+        names to come, the time, events.  The journal and faults are not: they belong to the test.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"disk0": "1M"}) as vm:
+        ...     mark = vm.checkpoint()
+        ...     _ = vm.cmd("block-dirty-bitmap-add", node="disk0", name="b0")
+        ...     vm.restore(mark)
+        ...     "dirty-bitmaps" in vm.nodes["disk0"]
+        False
+
+        :raises qmpd.errors.GenericError: jobs or requests are at work, an NBD server or an export
+            is there, or images are files of the host (``storage="host"``)
+        :raises qmpd.errors.MachineClosed: the machine has ended
+        """
+        checkpoint = self._driver.call(self._core.bench.checkpoint)
+        return Mark(type(self), self._core.setup, checkpoint)
+
+    def restore(self, mark: Mark[Any]) -> None:
+        """Go back to a mark, of this machine or of another one.
+
+        What is under way is dropped; clients at sockets are disconnected, and may connect again.
+        A machine that has said ``quit``, or was killed, is there again.
+
+        :raises qmpd.errors.MachineClosed: the machine was closed (`close`)
+        """
+        self._driver.call(lambda: self._core.restore(mark._setup, mark._checkpoint))
 
     # Commands
 

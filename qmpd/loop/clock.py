@@ -11,7 +11,6 @@ still in a test, with the same code.
 from __future__ import annotations
 
 import heapq
-import itertools
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -135,6 +134,9 @@ class Clock(ABC):
         for task in self._poll_bottom_halves():
             await task.ended()
 
+    def go_on_from(self, now: int) -> None:  # noqa: B027 (real time needs nothing)
+        """Let `now` be the present moment, where time is not simply the system's."""
+
     @abstractmethod
     def stop(self) -> None:
         """Run nothing any more, now or later: what is ready and all timers are dropped."""
@@ -203,7 +205,7 @@ class VirtualClock(Clock):
         self._epoch = (time.time_ns() if date is None else date) - start
         self._ready: deque[Callback] = deque()
         self._timers: list[tuple[int, int, Timer]] = []
-        self._sequence = itertools.count()
+        self._sequence = 0
 
     def now(self) -> int:
         """Virtual nanoseconds since `start`'s zero."""
@@ -220,7 +222,8 @@ class VirtualClock(Clock):
         if delay <= 0:
             return self.call_when_due(callback)
         timer = Timer(callback)
-        heapq.heappush(self._timers, (self._now + max(0, delay), next(self._sequence), timer))
+        self._sequence += 1
+        heapq.heappush(self._timers, (self._now + max(0, delay), self._sequence, timer))
         return timer
 
     @override

@@ -76,6 +76,11 @@ class PacedClock(VirtualClock):
         clock._now, clock._origin, clock._epoch = self.now(), self._origin, self._epoch
         return clock
 
+    def go_on_from(self, now: int) -> None:
+        """Let `now` be the present moment."""
+        self._now = now
+        self._origin = time.monotonic_ns() - now
+
     def leave_to(self, other: PacedClock) -> None:
         """Let `other` run what is ready."""
         while self._ready:

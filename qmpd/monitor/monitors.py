@@ -18,6 +18,8 @@ from qmpd.monitor.qmp_monitor import Dispatch, QmpMonitor
 from qmpd.wire.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from qmpd.loop.events import EventRecord
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
@@ -150,6 +152,9 @@ class Monitors:
         self._tap = tap
         for monitor in self._monitors:
             monitor.tap = tap
+
+    def __iter__(self) -> Iterator[Monitor]:
+        return iter(tuple(self._monitors))
 
     def remove(self, monitor: Monitor) -> None:
         """Take a monitor away for good."""

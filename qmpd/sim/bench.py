@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import MachineClosed, NotServed
-from qmpd.loop.clock import Clock
 from qmpd.loop.paced_clock import PacedClock
+from qmpd.sim.holder import Holder, World
 from qmpd.sim.journal.log import Log
 
 if TYPE_CHECKING:
+    from qmpd.loop.clock import Clock
     from qmpd.loop.task import Task
     from qmpd.machine.machine import Machine
     from qmpd.monitor.monitors import Monitors
@@ -19,46 +20,7 @@ if TYPE_CHECKING:
     from qmpd.sim.journal.entry import Kind
     from qmpd.sim.journal.journal import Journal
     from qmpd.sim.pace import PaceTable
-
-ClockT = TypeVar("ClockT", bound=Clock)
-
-
-class World(NamedTuple, Generic[ClockT]):
-    """A machine with what belongs to it alone.
-
-    :param clock: what runs the machine
-    """
-
-    machine: Machine
-    monitors: Monitors
-    clock: ClockT
-
-
-class Holder(Protocol):
-    """Who holds the machine on a bench, a program or a server: it can make another one."""
-
-    def make(self, *, anew: bool) -> World[Any]:
-        """Make a machine of the same kind, with no disks yet.
-
-        :param anew: with images, time and names as at the very beginning; otherwise images are
-            as they are, and time goes on
-        :raises MachineClosed: there is to be none any more
-        """
-
-    def switch(self, world: World[Any], *, anew: bool) -> None:
-        """Hold another machine from now on; clients are disconnected, and may connect again.
-
-        :param anew: whether to forget what came from machines before
-        """
-
-    async def set_up(self, *, anew: bool) -> None:
-        """Do to the new machine what was done at the start: add disks, negotiate.
-
-        :param anew: whether images that were made then are made again
-        """
-
-    def cut(self) -> None:
-        """Disconnect all clients and listen no longer, because the machine was killed."""
+    from qmpd.sim.state.checkpoint import Checkpoint
 
 
 class Bench:
@@ -159,9 +121,16 @@ class Bench:
             raise NotServed("This machine cannot be replaced by another one")
         return self._holder
 
+    @property
+    def world(self) -> World[Any]:
+        """The machine, its monitors and its clock."""
+        return World(self.machine, self.monitors, self.clock)
+
     # Another machine in the place of this one
 
-    def replace(self, world: World[Any], what: str, *, anew: bool = False) -> None:
+    def replace(
+        self, world: World[Any], what: str, *, anew: bool = False, belongings: Any = None
+    ) -> None:
         """Go on with another machine in the place of the present one, which is given up.
 
         The present one does nothing any more: its images are let go without being written to,
@@ -169,9 +138,10 @@ class Bench:
 
         :param what: why, for the journal: ``reset``, ``restarted``, ``restored``, ...
         :param anew: whether events and jobs of machines before are forgotten
+        :param belongings: of a machine that is brought back: what belongs to it
         """
         self._drop()
-        self.holder.switch(world, anew=anew)
+        self.holder.switch(world, anew=anew, belongings=belongings)
         self.machine, self.monitors, self.clock = world
         self.closed = False
         self.ending = None
@@ -227,6 +197,27 @@ class Bench:
         if "faults" in vars(self):
             self.faults.clear()
         await self._start(anew=True)
+
+    def checkpoint(self) -> Checkpoint:
+        """Keep the machine as it is now.
+
+        :raises GenericError: something is at work, or there are sockets or files of the host
+        :raises MachineClosed: the machine has ended
+        """
+        from qmpd.sim.state.checkpoint import Checkpoint
+
+        self.require_open()
+        checkpoint = Checkpoint(self.world, self.holder, self.log.end)
+        self.note("machine", what="checkpoint")
+        return checkpoint
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint, of this machine or of another one.
+
+        What is under way is dropped; clients are disconnected, and may connect again.
+        """
+        world, belongings = checkpoint.contents(self.holder.outside())
+        self.replace(world, "restored", belongings=belongings)
 
     async def _start(self, *, anew: bool) -> None:
         what = "reset" if anew else "restarted"

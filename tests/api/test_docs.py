@@ -12,7 +12,7 @@ import qmpd
 
 MODULES = (
     *("qmpd", "qmpd.aio", "qmpd.errors", "qmpd.testing.server", "qmpd.testing.remote"),
-    *("qmpd.api.machine", "qmpd.api.handles", "qmpd.api.aio", "qmpd.api.events"),
+    *("qmpd.api.machine", "qmpd.api.marks", "qmpd.api.handles", "qmpd.api.aio", "qmpd.api.events"),
     *("qmpd.sim.journal.journal", "qmpd.sim.journal.matchers"),
 )
 

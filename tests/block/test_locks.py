@@ -6,6 +6,7 @@ import itertools
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_two_holders_agree_exactly_when_each_shares_what_the_other_uses(tmp_path
     path = tmp_path / "image"
     path.touch()
     with path.open("r+b") as one, path.open("r+b") as two:
-        first, second = FileLocks(one.fileno()), FileLocks(two.fileno())
+        first, second = (FileLocks(SimpleNamespace(fd=f.fileno())) for f in (one, two))
         for perm, shared, other_perm, other_shared in itertools.product(
             map(Perm, range(ALL + 1)),
             map(Perm, range(ALL + 1)),

@@ -106,4 +106,23 @@ def test_patterns_are_kept_once() -> None:
     image.pwrite(0, b"\7" * (64 * PAGE))
     assert image.allocated() == 64 * PAGE
     file = image.file  # type: ignore[attr-defined]
-    assert len({id(page) for page in file._pages.values()}) == 1
+    assert len({id(page) for page in file._pages(0, 64)}) == 1
+
+
+def test_a_fork_shares_what_neither_has_written() -> None:
+    image = MemoryStorage().create("image")
+    image.pwrite(0, b"a" * (600 * PAGE) + b"end")
+    image.zero(10 * PAGE, PAGE, may_unmap=False)
+    first = image.file  # type: ignore[attr-defined]
+    other = first.fork()
+    third = other.fork()
+    assert other.read(0, 601 * PAGE) == first.read(0, 601 * PAGE)
+    assert (other.length, other.allocated()) == (first.length, first.allocated())
+    other.write(PAGE, b"b" * 10)
+    first.punch(300 * PAGE, 400 * PAGE)
+    third.truncate(5)
+    assert [file.read(PAGE, 2) for file in (first, other)] == [b"aa", b"bb"]
+    assert [file.read(600 * PAGE, 3) for file in (first, other)] == [bytes(3), b"end"]
+    assert third.read(0, 10) == b"a" * 5 + bytes(5)
+    assert [file.length for file in (first, other, third)] == [600 * PAGE + 3] * 2 + [5]
+    assert [file.allocated() // PAGE for file in (first, other, third)] == [300, 601, 1]

@@ -52,7 +52,7 @@ class HostImage(Image):
             self.fd = -1
 
     def new_locks(self) -> FileLocks:
-        return FileLocks(self.fd)
+        return FileLocks(self)
 
     def length(self) -> int:
         return os.fstat(self.fd).st_size

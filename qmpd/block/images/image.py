@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ class Image(ABC):
         self.read_only = read_only
 
     def __del__(self) -> None:
-        self.close()
+        # one that was never finished has nothing to close
+        with suppress(AttributeError):
+            self.close()
 
     @abstractmethod
     def close(self) -> None:

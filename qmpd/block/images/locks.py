@@ -14,7 +14,7 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from functools import cache
-from typing import Final
+from typing import Final, Protocol
 
 from qmpd.block.permission_bits import NAMES, Perm
 from qmpd.errors import BlockIOError
@@ -82,15 +82,21 @@ class Locks(ABC):
         """Whether any other handle has locked a byte."""
 
 
+class HasDescriptor(Protocol):
+    """An open file."""
+
+    fd: int
+
+
 class FileLocks(Locks):
     """The bytes locked through one file descriptor.
 
-    :param fd: the descriptor, which stays the caller's
+    :param file: has the descriptor
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, file: HasDescriptor) -> None:
         super().__init__()
-        self._fd = fd
+        self._file = file
 
     def _take(self, byte: int) -> None:
         self._set(fcntl.F_RDLCK, byte)
@@ -100,12 +106,12 @@ class FileLocks(Locks):
 
     def _set(self, kind: int, byte: int) -> None:
         try:
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _flock(kind, byte))
+            fcntl.fcntl(self._file.fd, fcntl.F_OFD_SETLK, _flock(kind, byte))
         except OSError as error:
             raise BlockIOError(error.errno or errno.EIO, f"Failed to lock byte {byte}") from None
 
     def _is_locked(self, byte: int) -> bool:
-        answer = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, byte))
+        answer = fcntl.fcntl(self._file.fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, byte))
         return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
 
 

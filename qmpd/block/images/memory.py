@@ -2,7 +2,8 @@
 
 A file is a table of pages of 4 KiB, the size in which Linux's own file systems keep holes.  A
 page is an immutable `bytes` object; a page filled with one byte is the same object wherever it
-occurs, so a disk that tests fill with patterns costs almost nothing.
+occurs, so a disk that tests fill with patterns costs almost nothing.  Pages are kept in lists of
+512, a chunk, which files share after a `MemoryFile.fork` until one of them writes there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ PAGE: Final = 4096
 
 _ZEROES: Final = bytes(PAGE)
 
+_SHIFT: Final = 9
+_CHUNK: Final = 1 << _SHIFT
+"""Pages in a chunk."""
+_MASK: Final = _CHUNK - 1
+
 
 @cache
 def _filled(byte: int) -> bytes:
@@ -34,13 +40,15 @@ class MemoryFile:
     Offsets and lengths are in bytes.
     """
 
-    __slots__ = ("_pages", "_present", "_reserved", "length", "locks")
+    __slots__ = ("_chunks", "_own", "_present", "_reserved", "length", "locks")
 
     def __init__(self) -> None:
         self.length = 0
         self.locks: list[MemoryLocks] = []
         """What the handles that are open have locked."""
-        self._pages: dict[int, bytes] = {}
+        self._chunks: dict[int, list[bytes]] = {}
+        # Those of the chunks that no other file shares, and that may be written to.
+        self._own: dict[int, list[bytes]] = {}
         self._present = Ranges()
         # Pages that take storage but hold no data: preallocated, or zeroed in place.
         self._reserved = Ranges()
@@ -53,16 +61,52 @@ class MemoryFile:
         """The bytes of an area; zeroes where there are none."""
         first, skipped = divmod(offset, PAGE)
         end = offset + length
-        find = self._pages.get
         last = -(-end // PAGE)
         if last - first == 1:
-            return find(first, _ZEROES)[skipped : skipped + length]
-        parts = [find(number, _ZEROES) for number in range(first, last)]
+            chunk = self._chunks.get(first >> _SHIFT)
+            if chunk is None:
+                return bytes(length)
+            return chunk[first & _MASK][skipped : skipped + length]
+        parts = self._pages(first, last)
         if parts and skipped:
             parts[0] = parts[0][skipped:]
         if parts and end % PAGE:
             parts[-1] = parts[-1][: end % PAGE]
         return b"".join(parts)
+
+    def _pages(self, first: int, last: int) -> list[bytes]:
+        """The pages from `first` up to, not including, `last`."""
+        pages: list[bytes] = []
+        while first < last:
+            chunk = self._chunks.get(first >> _SHIFT)
+            start = first & _MASK
+            count = min(_CHUNK - start, last - first)
+            pages += [_ZEROES] * count if chunk is None else chunk[start : start + count]
+            first += count
+        return pages
+
+    def _page(self, number: int) -> bytes:
+        chunk = self._chunks.get(number >> _SHIFT)
+        return _ZEROES if chunk is None else chunk[number & _MASK]
+
+    def _writable(self, index: int) -> list[bytes]:
+        """The chunk of a number, which is this file's alone from now on."""
+        chunk = self._own.get(index)
+        if chunk is None:
+            shared = self._chunks.get(index)
+            chunk = [_ZEROES] * _CHUNK if shared is None else shared.copy()
+            self._chunks[index] = self._own[index] = chunk
+        return chunk
+
+    def fork(self) -> MemoryFile:
+        """Another file with the same bytes, and no locks; it costs little, whatever its size."""
+        other = MemoryFile()
+        other.length = self.length
+        other._chunks = self._chunks.copy()
+        self._own = {}
+        other._present = self._present.copy()
+        other._reserved = self._reserved.copy()
+        return other
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write `data`; the file grows to hold it."""
@@ -72,19 +116,23 @@ class MemoryFile:
         end = offset + len(whole)
         first, before = divmod(offset, PAGE)
         last, after = divmod(end, PAGE)
-        pages = self._pages
         if before:
-            whole = pages.get(first, _ZEROES)[:before] + whole
+            whole = self._page(first)[:before] + whole
         if after:
-            whole += pages.get(last, _ZEROES)[after:]
+            whole += self._page(last)[after:]
             last += 1
         start = 0
-        for number in range(first, last):
-            page = whole[start : start + PAGE]
-            start += PAGE
-            if page[0] == page[-1] and page == (filled := _filled(page[0])):
-                page = filled
-            pages[number] = page
+        number = first
+        while number < last:
+            chunk = self._writable(number >> _SHIFT)
+            place = number & _MASK
+            number += _CHUNK - place
+            for index in range(place, _CHUNK if number <= last else last & _MASK):
+                page = whole[start : start + PAGE]
+                start += PAGE
+                if page[0] == page[-1] and page == (filled := _filled(page[0])):
+                    page = filled
+                chunk[index] = page
         self._present.add(first, last)
         if self._reserved:
             self._reserved.remove(first, last)
@@ -128,16 +176,22 @@ class MemoryFile:
 
     def _blank(self, number: int, start: int, stop: int) -> None:
         """Zero a part of a page, if there is data in the page."""
-        page = self._pages.get(number)
-        if page is not None:
-            self._pages[number] = page[:start] + bytes(stop - start) + page[stop:]
+        if number >> _SHIFT in self._chunks:
+            page = self._page(number)
+            chunk = self._writable(number >> _SHIFT)
+            chunk[number & _MASK] = page[:start] + bytes(stop - start) + page[stop:]
 
     def _drop(self, first: int, last: int) -> None:
         """Forget pages, which then take no storage."""
-        pages = self._pages
         for start, stop in self._present.remove(first, last):
-            for number in range(start, stop):
-                del pages[number]
+            while start < stop:
+                index, place = start >> _SHIFT, start & _MASK
+                count = min(_CHUNK - place, stop - start)
+                if self._present.within(index << _SHIFT, (index + 1) << _SHIFT):
+                    self._writable(index)[place : place + count] = [_ZEROES] * count
+                elif self._chunks.pop(index, None) is not None:
+                    self._own.pop(index, None)
+                start += count
         self._reserved.remove(first, last)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from typing import Final
 
 from pyroaring import BitMap64
@@ -51,7 +52,9 @@ class _Overlay:
         self._held = wanted
 
     def __del__(self) -> None:
-        self.close()
+        # one that was never finished has nothing to close
+        with suppress(AttributeError):
+            self.close()
 
     def close(self) -> None:
         self.below.close()

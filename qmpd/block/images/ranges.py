@@ -18,6 +18,12 @@ class Ranges:
     def __bool__(self) -> bool:
         return bool(self._starts)
 
+    def copy(self) -> Ranges:
+        """A set of its own with the same integers."""
+        other = Ranges()
+        other._starts, other._ends = self._starts.copy(), self._ends.copy()
+        return other
+
     def total(self) -> int:
         """How many integers are in the set."""
         return sum(self._ends) - sum(self._starts)

@@ -46,6 +46,11 @@ class NbdControl:
             raise GenericError("NBD server not running")
         return self._server
 
+    @property
+    def running(self) -> bool:
+        """Whether there is one."""
+        return self._server is not None
+
     def start(self, options: Mapping[str, Any]) -> None:
         """Start the server.
 
