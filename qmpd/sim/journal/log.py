@@ -26,14 +26,20 @@ _ENTRY_SIZE: Final = 400
 
 def size_of(raw: Raw) -> int:
     """Bytes of memory that an entry takes, about."""
-    content = raw[3]
-    if type(content) is bytes:
+    kind, content = raw[0], raw[3]
+    if kind == "request":
+        return _ENTRY_SIZE if type(content) is str else _size_of_request(content)
+    if kind in ("answer", "event"):
         return _ENTRY_SIZE + len(content)
-    if raw[0] == "request" and type(content) is not str:
-        arguments = getattr(content, "arguments", None)
-        if arguments is not None and "actions" in arguments:
-            return _ENTRY_SIZE * (1 + len(arguments["actions"]))
     return _ENTRY_SIZE
+
+
+def _size_of_request(content: Any) -> int:
+    arguments = getattr(content, "arguments", None)
+    if not arguments:
+        return _ENTRY_SIZE
+    actions = arguments.get("actions")
+    return _ENTRY_SIZE * (1 + len(actions)) if type(actions) is list else _ENTRY_SIZE
 
 
 class Log:
@@ -52,6 +58,7 @@ class Log:
         self._limit = limit
         self._room = limit
         self._entries: deque[Raw] = deque()
+        self._append = self._entries.append
 
     @property
     def end(self) -> int:
@@ -112,11 +119,18 @@ class Log:
 
     def received(self, monitor: str, content: Request | BadRequest | str) -> None:
         """Note a request."""
-        self._add(("request", self.now(), monitor, content, None))
+        raw: Raw = ("request", self.now(), monitor, content, None)
+        self._append(raw)
+        self._room -= _ENTRY_SIZE if type(content) is str else _size_of_request(content)
+        if self._room < 0:
+            self._drop()
 
     def answered(self, monitor: str, command: str | None, content: bytes | str) -> None:
         """Note an answer."""
-        self._add(("answer", self.now(), monitor, content, command))
+        self._append(("answer", self.now(), monitor, content, command))
+        self._room -= _ENTRY_SIZE + len(content)
+        if self._room < 0:
+            self._drop()
 
     def told(self, monitor: str, event: bytes) -> None:
         """Note an event that is sent."""
