@@ -15,6 +15,9 @@ A daemon that speaks QMP like QEMU 10.0 and emulates its block layer.
 commands:
   serve     serve a machine ('qmpd serve --help')
   ctl       run one command at a monitor ('qmpd ctl --help')
+  record    write down what a client and a QMP server say ('qmpd record --help')
+  replay    answer a client as it was recorded ('qmpd replay --help')
+  compare   play a recorded client to qmpd, and show what differs ('qmpd compare --help')
   schema    look at QAPI schemas ('qmpd schema --help')
 
 options:
@@ -37,6 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from qmpd.cli import ctl
 
         return ctl.main(words[1:])
+    if command in ("record", "replay", "compare"):
+        from qmpd.cli import sessions
+
+        run = {"record": sessions.record, "replay": sessions.replay, "compare": sessions.compare}
+        return run[command](words[1:])
     if command == "schema":
         from qmpd.cli import schema
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from tests.golden.replay import Flips
+from qmpd.sim.record.flips import Flips
 from tests.interop.bench import ImageBench
 from tests.support.event_text import event_text
 from tests.support.normal import normal_text

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from qmpd.sim.record.flips import Flips
 from tests.backup.program import CLUSTER
-from tests.golden.replay import Flips
 from tests.interop.bench import ImageBench
 from tests.support.event_text import event_text
 from tests.support.normal import normal, normal_text

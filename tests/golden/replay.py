@@ -16,6 +16,7 @@ from qmpd.block.change.closing import close_all
 from qmpd.block.images import HostStorage
 from qmpd.block.model.graph import Graph
 from qmpd.loop.clock import VirtualClock
+from qmpd.sim.record.flips import Flips
 from tests.support.normal import normal, normal_text
 from tests.support.programs import qmpd_argv
 from tests.support.services import services
@@ -177,28 +178,6 @@ def _receive(program: StdioProgram, comparison: Comparison, step: Step) -> None:
     elif not comparison.replayed.is_flip(message := json.loads(line)):
         step.received.append(message)
         step.raw.append(line)
-
-
-class Flips:
-    """Tells the changes of a job's state to and fro that come with drained sections.
-
-    How many there are, and where, varies from run to run of QEMU itself.
-    """
-
-    def __init__(self) -> None:
-        self._still: set[str] = set()
-
-    def is_flip(self, message: Any) -> bool:
-        """Whether the next message is one of those changes."""
-        if message.get("event") != "JOB_STATUS_CHANGE":
-            return False
-        job, status = message["data"]["id"], message["data"]["status"]
-        if status in ("paused", "standby"):
-            self._still.add(job)
-            return True
-        was_still = job in self._still
-        self._still.discard(job)
-        return was_still and status in ("running", "ready")
 
 
 VARYING = {

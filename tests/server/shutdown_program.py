@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.golden.replay import Flips
+from qmpd.sim.record.flips import Flips
 from tests.interop.bench import qemu_img, qemu_io
 from tests.server.test_daemon_life import Client
 from tests.support.normal import normal, normal_text
