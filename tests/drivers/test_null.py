@@ -12,7 +12,7 @@ NEITHER = ("bogus", "", 5, "commit_top", "mirror_top", "blkreplay-x", "ftp", "gl
 """Names that make no driver in QEMU either."""
 
 ONLY_QEMU = (
-    *("blklogwrites", "blkverify", "bochs", "cloop", "dmg", "host_device", "luks", "parallels"),
+    *("blklogwrites", "bochs", "cloop", "dmg", "host_device", "luks", "parallels"),
     *("qcow", "qed", "vdi", "vhdx", "vmdk", "vpc"),
 )
 
@@ -77,9 +77,7 @@ def test_no_drivers(pair: Drivers, driver: Any) -> None:
 def test_drivers_of_qemu_alone(pair: Drivers, driver: str) -> None:
     """They are known, and not built in: qmpd says so as QEMU does of its modules."""
     options: dict[str, Any] = {"file": "none"}
-    if driver == "blkverify":
-        options = {"test": "none", "raw": "none"}
-    elif driver == "blklogwrites":
+    if driver == "blklogwrites":
         options = {"file": "none", "log": "none"}
     elif driver == "host_device":
         options = {"filename": "none"}

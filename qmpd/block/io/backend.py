@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from qmpd.block.change.closing import unref
 from qmpd.block.change.drain import drained_begin, drained_end
@@ -13,8 +12,9 @@ from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.change.replace import GraphChange
+from qmpd.block.io.accounting import Accounting
+from qmpd.block.io.aio import AioRequests
 from qmpd.block.io.device_side import DeviceSide
-from qmpd.block.io.stats import HARNESS_LATENCY, BlockAcctStats
 from qmpd.block.model.node import Edge, Node
 from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.block.permission_bits import ALL, NOTHING, PRIMARY, WRITE, WRITE_UNCHANGED, Perm
@@ -27,13 +27,11 @@ if TYPE_CHECKING:
     from qmpd.block.io.device_ops import DriveInfo
     from qmpd.block.model.graph import Graph
 
-T = TypeVar("T")
 
-
-class BlockBackend(DeviceSide):
+class BlockBackend(DeviceSide, Accounting):
     """Guest I/O on a root node, with its bounds checked and counted.
 
-    It is empty (``blk_new``) until `insert_node`.
+    It is empty until `insert_node`.
 
     :param name: its name, "" for a nameless one
     :param perm: permissions it uses, see `qmpd.block.permission_bits`
@@ -57,14 +55,11 @@ class BlockBackend(DeviceSide):
         stays_active: bool = False,
         queues: bool = True,
     ) -> None:
-        super().__init__()
+        DeviceSide.__init__(self)
+        Accounting.__init__(self, graph.services.clocks)
         self.graph = graph
         self.name = name
         self.drive_info = drive_info
-        clocks = graph.services.clocks
-        self.stats = BlockAcctStats(
-            clocks.accounting.now, None if clocks.harness is None else HARNESS_LATENCY
-        )
         self.root: Edge | None = None
         self.perm = perm
         self.shared = shared
@@ -77,6 +72,7 @@ class BlockBackend(DeviceSide):
         self._inactive = False
         self._queues = queues
         self._queue: deque[Waiter] = deque()
+        self._aio: AioRequests | None = None
         graph.add_backend(self)
 
     @classmethod
@@ -260,8 +256,8 @@ class BlockBackend(DeviceSide):
             self.throttle.drained_begin()
 
     def drained_poll(self) -> Waiter | None:
-        """None: requests under way are counted by the nodes."""
-        return None
+        """Those of `aio`; all other requests under way are counted by the nodes."""
+        return None if self._aio is None else self._aio.poll()
 
     def drained_end(self) -> None:
         """Undo one `drained_begin`; what has waited goes on."""
@@ -309,7 +305,7 @@ class BlockBackend(DeviceSide):
     async def _admit(self, length: int, *, is_write: bool) -> None:
         """Wait until a request may go."""
         if self.quiesce_counter:
-            await self._wait()
+            await self.wait_while_drained()
         if self.throttle is not None:
             await self.throttle.intercept(length, is_write=is_write)
 
@@ -370,7 +366,7 @@ class BlockBackend(DeviceSide):
     async def flush(self) -> None:
         """Flush the medium."""
         if self.quiesce_counter:
-            await self._wait()
+            await self.wait_while_drained()
         await self._medium().flush()
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
@@ -379,34 +375,15 @@ class BlockBackend(DeviceSide):
             raise BlockIOError(errno.ENOMEDIUM, "No medium inserted")
         await self.node.truncate(size, exact=exact, prealloc=prealloc)
 
-    async def counted(self, kind: str, length: int, request: Coroutine[Any, Any, T]) -> T:
-        """Run `request` as a device does: its bytes, time or failure are counted.
+    @property
+    def aio(self) -> AioRequests:
+        """Its requests that nobody waits for."""
+        if self._aio is None:
+            self._aio = AioRequests(self.graph.services.loop, self)
+        return self._aio
 
-        :param kind: rd, wr, flush or unmap
-        """
-        now = self.graph.services.clocks.realtime.now
-        began = now()
-        try:
-            result = await request
-        except BlockIOError:
-            self.account_failed(kind, now() - began)
-            raise
-        self.account_done(kind, length, now() - began)
-        return result
-
-    def account_done(self, kind: str, length: int, duration: int) -> None:
-        """Count a request that succeeded: `kind` rd, wr, flush or unmap; nanoseconds."""
-        self.stats.done(kind, length, duration)
-
-    def account_failed(self, kind: str, duration: int) -> None:
-        """Count a request that failed."""
-        self.stats.failed(kind, duration)
-
-    def account_invalid(self, kind: str) -> None:
-        """Count a request that was malformed."""
-        self.stats.invalid(kind)
-
-    async def _wait(self) -> None:
+    async def wait_while_drained(self) -> None:
+        """Wait until requests may begin (``blk_wait_while_drained``)."""
         while self.quiesce_counter and self._queues:
             waiter = Waiter()
             self._queue.append(waiter)

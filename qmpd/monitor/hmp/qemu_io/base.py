@@ -60,6 +60,18 @@ class QemuIo:
         """Print on the standard output of the machine's host."""
         self.machine.host.print(text)
 
+    def accounted_lengths(self, kind: str, texts: Sequence[str]) -> int:
+        """The length of a request from those of its buffers; wrong ones are counted as invalid.
+
+        :param kind: rd or wr
+        :raises UsageError: one is not a size, or they are too long
+        """
+        try:
+            return sum(read_lengths(texts))
+        except UsageError:
+            self.backend.account_invalid(kind)
+            raise
+
     def report(
         self, verb: str, offset: int, count: int, total: int, began: int, terse: bool
     ) -> None:

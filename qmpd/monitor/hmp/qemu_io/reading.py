@@ -71,37 +71,45 @@ async def _pread(io: QemuIo, offset: int, count: int, what: str) -> bytes:
 async def readv(io: QemuIo, words: list[str]) -> None:
     """readv: read into a vector of buffers."""
     request = read_transfer(words, "CP:qrv", exactly=None)
-    await _vector_read(io, request, "readv", account=False)
-
-
-async def aio_read(io: QemuIo, words: list[str]) -> None:
-    """aio_read: read with accounting, as a device does."""
-    request = read_transfer(words, "CP:iqrv", exactly=None)
-    if "i" in request:
-        io.backend.account_invalid("rd")
-        io.out("injecting invalid read request\n")
-        return
-    await _vector_read(io, request, "readv", account=True)
-
-
-async def _vector_read(io: QemuIo, request: Transfer, what: str, *, account: bool) -> None:
     offset = cvtnum(request.operands[0])
     count = sum(read_lengths(request.operands[1:]))
     began = io.machine.clock.now()
-    try:
-        data = await io.backend.pread(offset, count)
-    except BlockIOError as error:
-        if account:
-            io.backend.account_failed("rd", io.machine.clock.now() - began)
-        raise UsageError(f"{what} failed: {error.desc}\n") from None
-    _verify(io, request, data, offset, 0, count)
-    if account:
-        io.backend.account_done("rd", count, io.machine.clock.now() - began)
+    data = await _pread(io, offset, count, "readv")
+    _show_read(io, request, data, offset, began)
+
+
+async def aio_read(io: QemuIo, words: list[str]) -> None:
+    """aio_read: begin to read, with accounting as a device does; what comes of it is printed."""
+    request = read_transfer(words, "CP:iqrv", exactly=None)
+    backend = io.backend
+    if "i" in request:
+        io.out("injecting invalid read request\n")
+        backend.account_invalid("rd")
+        return
+    offset = cvtnum(request.operands[0])
+    count = io.accounted_lengths("rd", request.operands[1:])
+    began = io.machine.clock.now()
+
+    def done(data: bytes | None, error: BlockIOError | None) -> None:
+        duration = io.machine.clock.now() - began
+        if data is None:
+            assert error is not None
+            io.out(f"readv failed: {error.desc}\n")
+            backend.account_failed("rd", duration)
+            return
+        backend.account_done("rd", count, duration)
+        _show_read(io, request, data, offset, began)
+
+    backend.aio.start(backend.pread(offset, count), done)
+
+
+def _show_read(io: QemuIo, request: Transfer, data: bytes, offset: int, began: int) -> None:
+    _verify(io, request, data, offset, 0, len(data))
     if "q" in request:
         return
     if "v" in request:
         io.out(_dump(data, offset))
-    io.report("read", offset, count, count, began, "C" in request)
+    io.report("read", offset, len(data), len(data), began, "C" in request)
 
 
 def _dump(data: bytes, offset: int) -> str:

@@ -99,26 +99,39 @@ async def writev(io: QemuIo, words: list[str]) -> None:
 
 
 async def aio_write(io: QemuIo, words: list[str]) -> None:
-    """aio_write: write with accounting, as a device does."""
+    """aio_write: begin to write, with accounting as a device does; what comes of it is printed.
+
+    Zeroes (-z) are not counted.
+    """
     request = read_transfer(words, "CfiP:qruz", exactly=None)
-    if "z" in request and len(request.operands) != 2:
-        raise UsageError("-z supports only a single length parameter\n")
-    if "u" in request and "z" not in request:
-        raise UsageError("-u requires -z to be specified\n")
-    if "z" in request and "P" in request:
-        raise UsageError("-z and -P cannot be specified at the same time\n")
-    offset = cvtnum(request.operands[0])
+    backend, zeroes = io.backend, "z" in request
     if "i" in request:
-        io.backend.account_invalid("wr")
         io.out("injecting invalid write request\n")
+        backend.account_invalid("wr")
         return
-    count = sum(read_lengths(request.operands[1:]))
+    if zeroes and len(request.operands) != 2:
+        raise UsageError("-z supports only a single length parameter\n")
+    if "u" in request and not zeroes:
+        raise UsageError("-u requires -z to be specified\n")
+    if zeroes and "r" in request:
+        raise UsageError("cannot combine zero write with registered I/O buffer\n")
+    offset = cvtnum(request.operands[0])
+    if zeroes:
+        count = cvtnum(request.operands[1])
+    else:
+        count = io.accounted_lengths("wr", request.operands[1:])
     began = io.machine.clock.now()
-    try:
-        await _write_request(io, request, offset, count)
-    except BlockIOError as error:
-        io.backend.account_failed("wr", io.machine.clock.now() - began)
-        raise UsageError(f"aio_write failed: {error.desc}\n") from None
-    io.backend.account_done("wr", count, io.machine.clock.now() - began)
-    if "q" not in request:
-        io.report("wrote", offset, count, count, began, "C" in request)
+
+    def done(_: None, error: BlockIOError | None) -> None:
+        duration = io.machine.clock.now() - began
+        if error is not None:
+            io.out(f"aio_write failed: {error.desc}\n")
+            if not zeroes:
+                backend.account_failed("wr", duration)
+            return
+        if not zeroes:
+            backend.account_done("wr", count, duration)
+        if "q" not in request:
+            io.report("wrote", offset, count, count, began, "C" in request)
+
+    backend.aio.start(_write_request(io, request, offset, count), done)
