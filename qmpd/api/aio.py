@@ -20,7 +20,6 @@ from qmpd.api.marks import Mark
 from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
 from qmpd.errors import MachineClosed
 from qmpd.loop.clock import NANOSECONDS
-from qmpd.loop.paced_clock import Pace
 from qmpd.sim import time
 from qmpd.sim.guests.disk import GuestDisk, MapEntry
 from qmpd.sim.match import Event, Match, event_match
@@ -143,8 +142,7 @@ class Machine:
 
     async def close(self) -> None:
         """End jobs and exports and close all images, as `qmpd.Machine.close` does."""
-        if self._core.clock.pace is Pace.HELD:
-            self._core.clock.pace = Pace.VIRTUAL
+        self._core.let_time_pass()
         await self._run(self._core.close(), "the end of the machine")
         self._driver.detach()
 

@@ -18,6 +18,7 @@ from qmpd.api.jobs import JobRecord, JobRecords
 from qmpd.block.images import MemoryStorage
 from qmpd.errors import MachineClosed, from_answer
 from qmpd.loop.clock import NANOSECONDS
+from qmpd.loop.paced_clock import Pace
 from qmpd.loop.task import Handle, Task, Waiter
 from qmpd.machine.disks import add_disk
 from qmpd.monitor.monitors import Monitors
@@ -43,6 +44,10 @@ WAIT: Final = 60.0
 
 LABEL: Final = "program"
 """The monitor of the program that holds the machine, in the journal."""
+
+
+MakeHost = Callable[[Callable[[], None], Callable[[], bool]], ProgramHost]
+"""What makes the host of a machine."""
 
 
 class _Asked:
@@ -88,11 +93,17 @@ class Core:
 
     :param setup: what it is made of
     :param checkpoint: what it goes on from; a new machine if absent
+    :param make_host: makes the process that it lives in; see `ProgramHost` for its parameters
     """
 
-    def __init__(self, setup: Setup, checkpoint: Checkpoint | None = None) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        checkpoint: Checkpoint | None = None,
+        make_host: MakeHost = ProgramHost,
+    ) -> None:
         self.setup = setup
-        self.host = ProgramHost(self._shutdown_begins, self._replaces_files)
+        self.host = make_host(self._shutdown_begins, self._replaces_files)
         self.events = EventQueue()
         self.jobs = JobRecords()
         self.sockets: list[Socket] = []
@@ -181,6 +192,11 @@ class Core:
             self.bench.closed = True
             await self.machine.close()
             self._give_up()
+
+    def let_time_pass(self) -> None:
+        """Let a held clock go on as it has to: nobody will move it any more."""
+        if self.clock.pace is Pace.HELD:
+            self.clock.pace = Pace.VIRTUAL
 
     def _shutdown_begins(self) -> None:
         self.monitors.stop(self._end)

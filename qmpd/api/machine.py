@@ -17,7 +17,6 @@ from qmpd.api.drivers import ByHand, Driver
 from qmpd.api.handles import Bitmap, Clock, Disk, Job, Loop
 from qmpd.api.marks import Mark
 from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
-from qmpd.loop.paced_clock import Pace
 from qmpd.sim.match import Event, Match, event_match
 
 if TYPE_CHECKING:
@@ -134,8 +133,7 @@ class Machine:
 
         Closing a closed machine does nothing.  Time passes as needed, on a held clock too.
         """
-        if self._core.clock.pace is Pace.HELD:
-            self._core.clock.pace = Pace.VIRTUAL
+        self._core.let_time_pass()
         self._driver.run(self._core.close(), "the end of the machine")
 
     @property

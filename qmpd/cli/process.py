@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd.base.console import write
 from qmpd.block.images import STORAGES, new_storage
@@ -20,10 +20,14 @@ from qmpd.profile.personality import Personality
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from qmpd.api.setup import Setup
     from qmpd.block.images import Storage
-    from qmpd.loop.clock import Clock, VirtualClock
+    from qmpd.cli.bench_server import BenchServer
+    from qmpd.loop.clock import VirtualClock
     from qmpd.machine.host import Host
     from qmpd.machine.machine import Machine, MachineConfig
+    from qmpd.monitor.journal import JournalFile
+    from qmpd.server.address import SocketAddress
     from qmpd.server.lifecycle import Daemon, PidFile
     from qmpd.server.server import Server
 
@@ -62,6 +66,20 @@ def add_node(server: Server, options: Mapping[str, Any]) -> None:
     server.run_now(blockdev_add(server.machine.graph, options))
 
 
+class _Served(Protocol):
+    """A server, as the life of the process sees it."""
+
+    def add_control(self, address: SocketAddress) -> None: ...
+
+    def start(self) -> None: ...
+
+    def run(self) -> None: ...
+
+    def terminate(self, number: int, sender: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass
 class ProcessOptions:
     """How a process is to run.
@@ -93,6 +111,7 @@ class Process:
         self._pid_file: PidFile | None = None
         self._loop: AbstractEventLoop | None = None
         self.server: Server
+        self._served: _Served
 
     def begin(self) -> None:
         """Become a daemon, write the pid file.
@@ -123,41 +142,46 @@ class Process:
         journal: str | None = None,
         *,
         harness: VirtualClock | None = None,
-        clock: str = "real",
     ) -> Machine:
         """Make the machine and its server.
 
         :param config: what the machine is
         :param journal: file for the record of QMP traffic
         :param harness: the stepped clock of ``-accel qtest``
-        :param clock: how time passes: ``real``, ``virtual`` or ``held``
         :raises CommandLineError: an unknown storage, a file that cannot be opened
         """
         from random import Random
 
+        from qmpd.loop.asyncio_clock import LoopClock
         from qmpd.loop.clocks import Clocks
         from qmpd.machine.machine import Machine
         from qmpd.server.server import Server, new_event_loop
 
         self._loop = loop = new_event_loop()
         where = make_storage(storage)
-        record = None
-        if journal is not None:
-            from qmpd.monitor.journal import JournalFile
-
-            try:
-                record = JournalFile.open(journal)
-            except OSError as error:
-                raise CommandLineError(f"Could not open '{journal}': {error.strerror}") from None
 
         def make_machine(host: Host) -> Machine:
             has_guest = config.personality is Personality.SYSTEM
-            clocks = Clocks.of(_make_clock(clock, loop), harness=harness, has_guest=has_guest)
+            clocks = Clocks.of(LoopClock(loop), harness=harness, has_guest=has_guest)
             thread_id = threading.get_native_id()
             return Machine(clocks, where, config, host=host, random=Random(), thread_id=thread_id)
 
-        self.server = Server(loop, make_machine, record)
+        self._served = self.server = Server(loop, make_machine, _open_journal(journal))
         return self.server.machine
+
+    def build_bench(self, setup: Setup, journal: str | None) -> BenchServer:
+        """Make a machine on the test bench, and its server.
+
+        :param setup: what the machine is made of
+        :param journal: file for the record of QMP traffic
+        :raises CommandLineError: a file that cannot be opened
+        """
+        from qmpd.cli.bench_server import BenchServer
+        from qmpd.server.server import new_event_loop
+
+        self._loop = new_event_loop()
+        self._served = server = BenchServer(self._loop, setup, _open_journal(journal))
+        return server
 
     def add_control(self, where: str, location: str) -> None:
         """Serve the control monitor.
@@ -172,7 +196,7 @@ class Process:
         if path == where or not path:
             raise CommandLineError(f"'{where}' is not unix:PATH", location=location)
         try:
-            self.server.add_control(UnixAddress(path, mode=SOCKET_MODE))
+            self._served.add_control(UnixAddress(path, mode=SOCKET_MODE))
         except GenericError as error:
             raise located(error, location) from None
 
@@ -201,14 +225,14 @@ class Process:
             loop.call_soon_threadsafe(self._signalled, number, sender)
 
         lifecycle.watch_signals(told)
-        self.server.start()
+        self._served.start()
         if self._daemon is not None:
             self._daemon.ready()
         if self._options.ready_fd is not None:
             lifecycle.write_ready(self._options.ready_fd)
         lifecycle.notify("READY=1")
         try:
-            self.server.run()
+            self._served.run()
         finally:
             lifecycle.notify("STOPPING=1")
             if self._pid_file is not None:
@@ -223,28 +247,25 @@ class Process:
             if sender:
                 text += f" from pid {sender} ({process_name(sender) or '<unknown process>'})"
             self.program.message(text)
-        self.server.terminate(number, sender)
+        self._served.terminate(number, sender)
 
     def abandon(self) -> None:
         """Close the server and remove the pid file after the set-up has failed."""
-        if hasattr(self, "server"):
-            self.server.close()
+        if hasattr(self, "_served"):
+            self._served.close()
         if self._pid_file is not None:
             self._pid_file.remove()
 
 
-def _make_clock(name: str, loop: AbstractEventLoop) -> Clock:
-    """The machine's clock, which `loop` runs."""
-    if name == "real":
-        from qmpd.loop.asyncio_clock import LoopClock
+def _open_journal(path: str | None) -> JournalFile | None:
+    if path is None:
+        return None
+    from qmpd.monitor.journal import JournalFile
 
-        return LoopClock(loop)
-    from qmpd.loop.on_loop import OneMachine, OnLoop
-    from qmpd.loop.paced_clock import Pace, PacedClock
-
-    clock = PacedClock(Pace(name))
-    OnLoop(OneMachine(clock), loop, served=True)
-    return clock
+    try:
+        return JournalFile.open(path)
+    except OSError as error:
+        raise CommandLineError(f"Could not open '{path}': {error.strerror}") from None
 
 
 def run_program(program: Program, main: Callable[[Program], int]) -> int:

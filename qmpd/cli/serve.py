@@ -20,6 +20,7 @@ from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
     from qmpd.block.images import Storage
+    from qmpd.cli.bench_server import BenchServer
     from qmpd.server.server import Server
 
 DESCRIPTION = """\
@@ -119,6 +120,12 @@ def parser() -> argparse.ArgumentParser:
         help="serve the control monitor there: unix:PATH. It does what QEMU cannot do (see"
         " 'qmpd ctl --help')",
     )
+    add(
+        "--seed",
+        metavar="N",
+        type=int,
+        help="makes a run repeatable: names that the machine makes up, dates and thread ids",
+    )
     add("--name", metavar="NAME", help="name of the guest, for query-name")
     add("--uuid", metavar="UUID", help="UUID of the guest, for query-uuid")
     add("--paused", action="store_true", help="start stopped (state prelaunch), until 'cont'")
@@ -150,6 +157,8 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
         program, ProcessOptions(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd)
     )
     process.begin()
+    if arguments.control is not None or arguments.clock != "real" or arguments.seed is not None:
+        return _serve_on_bench(process, arguments)
     from qmpd.machine.machine import MachineConfig
 
     config = MachineConfig(
@@ -162,7 +171,7 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
     )
     if arguments.uuid is not None:
         config = replace(config, uuid=_read_uuid(arguments.uuid))
-    process.build(arguments.storage, config, arguments.log_qmp, clock=arguments.clock)
+    process.build(arguments.storage, config, arguments.log_qmp)
     try:
         for disk in disks:
             # these bytes live in memory, wherever those of image files do
@@ -170,6 +179,35 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
             _add_disk(process.server, disk, new_storage("memory") if private else None)
         for number, text in enumerate(arguments.qmp):
             _add_monitor(process.server, f"monitor{number}", text)
+    except QmpError:
+        process.abandon()
+        raise
+    return process.serve()
+
+
+def _serve_on_bench(process: Process, arguments: argparse.Namespace) -> int:
+    from qmpd.api.setup import Setup
+
+    setup = Setup(
+        disks=dict(text.split("=", 1) for text in arguments.disk),
+        images={f"disk{number}": text for number, text in enumerate(arguments.image)},
+        storage=arguments.storage,
+        clock=arguments.clock,
+        seed=arguments.seed,
+        personality=arguments.personality,
+        name=arguments.name,
+        paused=arguments.paused,
+    )
+    if arguments.uuid is not None:
+        setup = replace(setup, uuid=_read_uuid(arguments.uuid))
+    server = process.build_bench(setup, arguments.log_qmp)
+    try:
+        try:
+            server.set_up()
+        except QmpError as error:
+            raise located(error, "--disk, --image") from None
+        for number, text in enumerate(arguments.qmp):
+            _add_monitor(server, f"monitor{number}", text)
         if arguments.control is not None:
             process.add_control(arguments.control, "--control")
     except QmpError:
@@ -214,7 +252,7 @@ def _add_disk(server: Server, disk: Disk, private: Storage | None) -> None:
         raise located(error, f"{option} {disk.name}") from None
 
 
-def _add_monitor(server: Server, label: str, text: str) -> None:
+def _add_monitor(server: Server | BenchServer, label: str, text: str) -> None:
     from qmpd.server.address import InetAddress, UnixAddress
     from qmpd.server.chardev.chardev import Chardev
     from qmpd.server.chardev.socket import SocketChardev

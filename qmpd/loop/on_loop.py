@@ -31,26 +31,6 @@ class Runs(Protocol):
         """Begin to run `work`; `done` is called with the task when it has ended."""
 
 
-class OneMachine:
-    """A machine in whose place no other is put (`Runs`).
-
-    :param clock: the machine's
-    """
-
-    def __init__(self, clock: PacedClock) -> None:
-        self.clock = clock
-
-    def set_bell(self, bell: Callable[[], None] | None) -> None:
-        """See `Runs.set_bell`."""
-        self.clock.on_change = bell
-
-    def enter(
-        self, work: Coroutine[Any, Any, Any], what: str, done: Callable[[Task], None]
-    ) -> Task:
-        """See `Runs.enter`."""
-        return self.clock.enter(work, what, done)
-
-
 class OnLoop:
     """An event loop of asyncio or uvloop runs a machine, between other things.
 

@@ -114,7 +114,7 @@ class NoHost:
         """
         raise NotServed("qmpd does not end a process that the machine shares with others")
 
-    def raise_signal(self, number: int) -> NoReturn:
+    def raise_signal(self, number: int) -> None:
         """Refuse to signal.
 
         :raises NotServed: always

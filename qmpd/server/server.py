@@ -94,14 +94,7 @@ class Server:
 
     def chardev_infos(self) -> list[dict[str, Any]]:
         """Tell of every character device of the process."""
-        return [
-            {
-                "label": chardev.label,
-                "filename": chardev.filename,
-                "frontend-open": chardev.frontend is not None,
-            }
-            for chardev in self.chardevs
-        ]
+        return self.chardevs.infos()
 
     def _address(self, options: Mapping[str, Any]) -> SocketAddress:
         """An address to listen at; a monitor names descriptors that it was given by getfd.

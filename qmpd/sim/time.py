@@ -64,7 +64,7 @@ async def until_idle(clock: Clock, limit: int) -> None:
     :raises ValueError: the clock cannot tell of its timers
     """
     if not isinstance(clock, PacedClock):
-        raise ValueError("the clock is one of real time, which cannot tell of its timers")
+        raise ValueError("a clock of real time that an event loop has cannot tell of its timers")
     end = clock.now() + limit
     while True:
         await clock.turns(1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from qmpd.errors import GenericError
 from qmpd.monitor.transport import Transport
@@ -159,6 +159,17 @@ class ChardevTable:
     def find(self, label: str) -> Chardev | None:
         """The backend with this id."""
         return self.by_label.get(label)
+
+    def infos(self) -> list[dict[str, Any]]:
+        """ChardevInfo of every backend (query-chardev)."""
+        return [
+            {
+                "label": chardev.label,
+                "filename": chardev.filename,
+                "frontend-open": chardev.frontend is not None,
+            }
+            for chardev in self
+        ]
 
     def __iter__(self) -> Iterator[Chardev]:
         return iter(list(self.by_label.values()))

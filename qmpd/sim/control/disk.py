@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
+from qmpd.sim.control.binary import read_base64
 from qmpd.sim.control.context import Context, Handlers
 from qmpd.sim.guests.disk import GuestDisk, all_disks
 
@@ -38,20 +38,13 @@ async def disk_write(context: Context, arguments: XSimDiskWriteArguments) -> Non
     if arguments.data is not None:
         if arguments.length is not None or arguments.pattern is not None:
             raise GenericError("Parameters 'data' and 'pattern', 'length' are mutually exclusive")
-        data = _bytes(arguments.data)
+        data = read_base64("data", arguments.data)
     elif arguments.length is not None:
         data = bytes([arguments.pattern or 0]) * arguments.length
     else:
         raise GenericError("Parameter 'data' or 'length' is missing")
     disk = GuestDisk(context.bench, arguments.disk)
     await disk.write(arguments.offset, data, fua=bool(arguments.fua))
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise GenericError("Invalid parameter 'data': it is not base64") from None
 
 
 async def disk_write_zeroes(context: Context, arguments: XSimDiskWriteZeroesArguments) -> None:

@@ -31,6 +31,24 @@ MODULES: Final = {
         "x-sim-disk-flush",
         "x-sim-disk-map",
     ),
+    "fault": (
+        "x-sim-query-faults",
+        "x-sim-fault-remove",
+        "x-sim-fault-fail",
+        "x-sim-fault-command",
+        "x-sim-fault-connection",
+    ),
+    "journal": (
+        "x-sim-journal",
+        "x-sim-journal-errors",
+        "x-sim-assert-called",
+        "x-sim-assert-order",
+    ),
+    "machine": (
+        "x-sim-reset",
+        "x-sim-crash",
+        "x-sim-restart",
+    ),
 }
 """The commands of each module's table ``HANDLERS``."""
 

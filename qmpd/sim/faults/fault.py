@@ -43,6 +43,8 @@ class Fault:
             self.what["skip"] = skip
         if count is not None:
             self.what["count"] = count
+        self.id = ""
+        """What the control monitor calls it, once it is installed."""
         self.hits = 0
         """How many times it has acted."""
         self._keeper = keeper

@@ -40,6 +40,7 @@ class Faults:
     def __init__(self, bench: Place) -> None:
         self._bench = bench
         self._faults: list[Fault] = []
+        self._installed = 0
         self._taps: dict[Node, Tap] = {}
         self._lines: dict[QmpMonitor, MonitorLine] = {}
         self._peers: list[PeerLine] = []
@@ -77,6 +78,8 @@ class Faults:
         self._bench.note("fault", **data)
 
     def _install(self, fault: FaultT) -> FaultT:
+        fault.id = f"fault{self._installed}"
+        self._installed += 1
         self._faults.append(fault)
         self.note(action="installed", **fault.what)
         self._arm()

@@ -1,0 +1,190 @@
+"""A machine on the test bench, in a process of its own: `qmpd serve` with a control monitor.
+
+It is the machine that `qmpd.Machine` has, so that everything a program may do to that can be done
+at the control monitor: end it and start it again, reset it, let its time stand still.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from qmpd.api.core import Core
+from qmpd.api.host import ProgramHost
+from qmpd.base.console import flush_or_drop, write
+from qmpd.loop.on_loop import OnLoop
+from qmpd.server.chardev.chardev import Chardev, ChardevTable
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from qmpd.api.setup import Setup
+    from qmpd.loop.task import Task
+    from qmpd.monitor.journal import JournalFile
+    from qmpd.server.address import SocketAddress
+    from qmpd.server.control_socket import ControlSocket
+
+
+class _Host(ProgramHost):
+    """The process: it prints where others see it, and it can be ended."""
+
+    def __init__(self, shut_down: Callable[[], None], replaces_files: Callable[[], bool]) -> None:
+        super().__init__(shut_down, replaces_files)
+        self.chardevs = ChardevTable()
+
+    def print(self, text: str) -> None:
+        """Write to standard output."""
+        write(sys.stdout, text)
+
+    def report(self, text: str) -> None:
+        """Write to standard error."""
+        write(sys.stderr, text)
+
+    def chardev_infos(self) -> list[dict[str, Any]]:
+        """Tell of every character device of the process."""
+        return self.chardevs.infos()
+
+    def abort(self) -> NoReturn:
+        """End the process as a crash would."""
+        os.abort()
+
+    def exit(self, status: int) -> NoReturn:
+        """End the process; what has been printed is not lost."""
+        for stream in (sys.stdout, sys.stderr):
+            flush_or_drop(stream)
+        os._exit(status)
+
+    def raise_signal(self, number: int) -> None:
+        """Send this process a signal."""
+        os.kill(os.getpid(), number)
+
+
+class BenchServer:
+    """Serves one machine on character devices; another machine may take its place.
+
+    :param loop: what everything runs on
+    :param setup: what the machine is made of
+    :param journal: takes what passes the monitors; closed with the server
+    """
+
+    def __init__(
+        self, loop: AbstractEventLoop, setup: Setup, journal: JournalFile | None = None
+    ) -> None:
+        self.loop = loop
+        self._host: _Host
+        self._core = Core(setup, make_host=self._make_host)
+        self._core.on_closed = loop.stop
+        self._driver = OnLoop(self._core, loop, served=True)
+        self._host.loop = loop
+        self._control: ControlSocket | None = None
+        self._journal = journal
+        if journal is not None:
+            from qmpd.monitor.journal import Journal
+
+            record = Journal(journal, lambda: self._core.clock.date())
+            self._core.monitors.add_tap(record)
+            self._core.bench.followers.append(lambda: self._core.monitors.add_tap(record))
+
+    def _make_host(
+        self, shut_down: Callable[[], None], replaces_files: Callable[[], bool]
+    ) -> ProgramHost:
+        self._host = _Host(shut_down, replaces_files)
+        return self._host
+
+    def set_up(self) -> None:
+        """Add the machine's disks.
+
+        :raises QmpError: one cannot be made
+        """
+        self._run_now(self._core.set_up())
+
+    def _run_now(self, work: Coroutine[Any, Any, None]) -> None:
+        ended: list[Task] = []
+
+        def done(task: Task) -> None:
+            ended.append(task)
+            self.loop.stop()
+
+        self.loop.call_soon(lambda: self._driver.enter(work, "start", done))
+        while not ended:
+            self.loop.run_forever()
+        if ended[0].error is not None:
+            raise ended[0].error
+
+    @property
+    def chardevs(self) -> ChardevTable:
+        """The character devices of the process."""
+        return self._host.chardevs
+
+    def may_linger(self) -> bool:
+        """Whether the loop may stand still for a client: never, others have to be heard too."""
+        return False
+
+    def add_qmp(self, chardev: Chardev, *, pretty: bool = False) -> None:
+        """Serve QMP on `chardev`, also when another machine has taken the place of this one."""
+        place = _Place(self._core, chardev, pretty=pretty)
+        place.join()
+        self._core.sockets.append(place)
+
+    def add_control(self, address: SocketAddress) -> None:
+        """Serve the control monitor at `address`.
+
+        :raises GenericError: nothing can listen there
+        """
+        from qmpd.server.control_socket import ControlSocket
+
+        self._control = ControlSocket(self.loop, self._core.bench, address)
+
+    def start(self) -> None:
+        """Begin to serve; the loop does the rest."""
+        for chardev in self.chardevs:
+            chardev.start()
+
+    def run(self) -> None:
+        """Serve (after `start`) until the machine ends, then give everything back."""
+        try:
+            self.loop.run_forever()
+        finally:
+            self.close()
+
+    def terminate(self, number: int, sender: int) -> None:
+        """End because signal `number` came from process `sender`; nothing keeps it waiting."""
+        core = self._core
+        if core.closed:
+            self.loop.stop()
+            return
+        core.let_time_pass()
+        core.monitors.dispatcher.close()
+        core.machine.request_shutdown("host-signal")
+
+    def close(self) -> None:
+        """Stop serving: clients are disconnected, socket files removed."""
+        self._core.monitors.close()
+        self.chardevs.close()
+        if self._control is not None:
+            self._control.close()
+        if self._journal is not None:
+            self._journal.close()
+
+
+class _Place:
+    """A character device with QMP on it (`qmpd.api.core.Socket`)."""
+
+    def __init__(self, core: Core, chardev: Chardev, *, pretty: bool) -> None:
+        self._core = core
+        self._chardev = chardev
+        self._pretty = pretty
+
+    def disconnect(self) -> None:
+        """Drop the client; it may come again, and is heard once there is a machine."""
+        self._chardev.disconnect()
+        self._chardev.frontend = None
+
+    def join(self) -> None:
+        """Let clients come to the machine that there is now."""
+        monitor = self._core.monitors.add_qmp(
+            self._chardev.label, self._chardev, pretty=self._pretty
+        )
+        self._chardev.attach(monitor)

@@ -1,0 +1,211 @@
+"""Faults, the journal and the machine's end at the control monitor of a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qmpd.errors import GenericError
+from qmpd.testing import RemoteMachine, Server
+from tests.support.programs import QMPD_STORAGE_DAEMON
+from tests.support.stdio import StdioProgram
+
+MIB = 1 << 20
+
+
+class Bench:
+    """A daemon with a control monitor.
+
+    :param path: of its ordinary monitor
+    :param control: its control monitor
+    """
+
+    def __init__(self, path: str, control: RemoteMachine) -> None:
+        self.path = path
+        self.control = control
+
+    def connect(self) -> RemoteMachine:
+        """A client of the ordinary monitor."""
+        return RemoteMachine(self.path)
+
+    def write(self, pattern: int) -> None:
+        """Write to the disk as a guest."""
+        self.control.cmd("x-sim-disk-write", disk="disk0", offset=0, pattern=pattern, length=512)
+
+    def read(self) -> str:
+        """The first bytes of the disk."""
+        read = self.control.cmd("x-sim-disk-read", disk="disk0", offset=0, length=3)
+        return str(read["data"])
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A daemon whose clock is held."""
+    path = str(tmp_path / "control")
+    options = ["--control", f"unix:{path}", "--disk", "disk0=1M", "--clock", "held"]
+    image = "image,size=1M,format=qcow2,name=image0"
+    with Server(*options, "--image", image) as server, RemoteMachine(path) as control:
+        yield Bench(server.path, control)
+
+
+# Faults
+
+
+def test_requests_that_fail(bench: Bench) -> None:
+    options = {"operation": "pwrite", "node": "disk0", "errno": "ENOSPC", "skip": 1, "count": 1}
+    fault = bench.control.cmd("x-sim-fault-fail", options)
+    assert fault["hits"] == 0
+    assert fault["what"]["errno"] == "ENOSPC"
+    bench.write(1)
+    with pytest.raises(GenericError, match="No space left on device"):
+        bench.write(2)
+    bench.write(3)
+    assert bench.read() == "AwMD"
+    assert bench.control.cmd("x-sim-query-faults") == [{**fault, "hits": 1}]
+    assert bench.control.cmd("x-sim-fault-remove", id=fault["id"]) == [{**fault, "hits": 1}]
+    assert bench.control.cmd("x-sim-query-faults") == []
+
+
+def test_bytes_that_change(bench: Bench) -> None:
+    bench.control.cmd("x-sim-fault-fail", operation="pread", node="disk0", corrupt=255)
+    assert bench.read() == "////"
+
+
+def test_commands_that_fail(bench: Bench) -> None:
+    options = {
+        "name": "query-status",
+        "nth": 1,
+        "error": "no luck",
+        "error-class": "DeviceNotFound",
+    }
+    bench.control.cmd("x-sim-fault-command", options)
+    with bench.connect() as vm:
+        error = vm.qmp("query-status")["error"]
+        assert error == {"class": "DeviceNotFound", "desc": "no luck"}
+        assert "return" in vm.qmp("query-status")
+
+
+def test_connections_that_fail(bench: Bench) -> None:
+    fault = {"action": "insert", "message": 1, "bytes": "aGVsbG8K"}
+    bench.control.cmd("x-sim-fault-connection", fault)
+    with pytest.raises(ValueError, match="Expecting value"):
+        bench.connect()
+    (removed,) = bench.control.cmd("x-sim-fault-remove")
+    assert removed["hits"] == 1
+    bench.connect().close()
+
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("fail", {"operation": "eat"}, "'pread'"),
+    ("fail", {"operation": "pread", "node": "nope"}, "'nope'"),
+    ("fail", {"operation": "pread", "node": "disk0", "errno": "EFAIL"}, "EFAIL"),
+    ("command", {"name": "no-such-command", "error": "x"}, "no-such-command"),
+    ("command", {"name": "query-status", "error": "x", "error-class": "Bad"}, "GenericError"),
+    ("command", {"name": "query-status", "error-class": "Bad"}, "Parameter 'error' is missing"),
+    ("connection", {"action": "explode"}, "'cut-before'"),
+    ("connection", {"action": "insert", "data": "x", "bytes": "eA=="}, "mutually exclusive"),
+    ("remove", {"id": "fault7"}, "there is no fault 'fault7' (faults: none)"),
+]
+
+
+@pytest.mark.parametrize(("command", "arguments", "text"), WRONG)
+def test_faults_that_there_are_not(
+    bench: Bench, command: str, arguments: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(GenericError) as caught:
+        bench.control.cmd(f"x-sim-fault-{command}", arguments)
+    assert text in caught.value.desc
+
+
+# The journal
+
+
+def test_the_journal(bench: Bench) -> None:
+    mark = bench.control.cmd("x-sim-journal", last=0)["mark"]
+    with bench.connect() as vm:
+        vm.cmd("block-dirty-bitmap-add", node="disk0", name="b0")
+        vm.qmp("block-dirty-bitmap-add", node="disk0", name="b0")
+    ask = {"since": mark, "command": "block-dirty-bitmap-add"}
+    part = bench.control.cmd("x-sim-journal", ask)
+    assert [entry["kind"] for entry in part["entries"]] == ["request", "answer"] * 2
+    assert part["entries"][0]["arguments"] == {"node": "disk0", "name": "b0"}
+    assert part["dropped"] == 0
+    last = bench.control.cmd("x-sim-journal", {**ask, "last": 1})["entries"]
+    assert last == part["entries"][-1:]
+    text = bench.control.cmd("x-sim-journal", {**ask, "text": True})["text"]
+    assert len(text.splitlines()) == 4
+    assert bench.control.cmd("x-sim-journal", since=part["mark"], kind="request")["entries"] == []
+    (error,) = bench.control.cmd("x-sim-journal-errors")["entries"]
+    assert error["command"] == "block-dirty-bitmap-add"
+    expected = ["block-dirty-bitmap-add"]
+    assert bench.control.cmd("x-sim-journal-errors", expected=expected)["entries"] == []
+    with pytest.raises(GenericError, match="there is no kind 'dream' of entries; it is one of"):
+        bench.control.cmd("x-sim-journal", kind="dream")
+
+
+def test_assertions(bench: Bench) -> None:
+    with bench.connect() as vm:
+        vm.cmd("stop")
+        vm.cmd("cont")
+    bench.control.cmd("x-sim-assert-called", command="stop", times=1)
+    bench.control.cmd("x-sim-assert-order", steps=["stop", "STOP", "cont", {"event": "RESUME"}])
+    with pytest.raises(GenericError, match="stop was called once, not twice"):
+        bench.control.cmd("x-sim-assert-called", command="stop", times=2)
+    with pytest.raises(GenericError, match="'stop' did not happen after 'cont'"):
+        bench.control.cmd("x-sim-assert-order", steps=["cont", "stop"])
+
+
+# The machine's end
+
+
+def test_reset(bench: Bench) -> None:
+    bench.write(1)
+    bench.control.cmd("x-sim-clock-advance", seconds=1)
+    with bench.connect() as vm:
+        bench.control.cmd("x-sim-reset")
+        with pytest.raises((OSError, ConnectionError, RuntimeError)):
+            vm.cmd("query-status")
+    assert bench.read() == "AAAA"
+    assert bench.control.cmd("x-sim-query-clock")["now"] == 0
+    with bench.connect() as vm:
+        assert vm.cmd("query-status")["running"]
+    bench.control.cmd("x-sim-reset")
+    bench.connect().close()
+
+
+def test_crash_and_restart(bench: Bench) -> None:
+    bench.write(1)
+    with bench.connect() as vm:
+        vm.cmd("block-dirty-bitmap-add", node="image0", name="b0", persistent=True)
+        vm.cmd("block-dirty-bitmap-add", node="image0", name="b1")
+        bench.control.cmd("x-sim-restart")
+    with bench.connect() as vm:
+        (bitmap,) = vm.nodes["image0"]["dirty-bitmaps"]
+        assert (bitmap["name"], bitmap["recording"]) == ("b0", True)
+    bench.control.cmd("x-sim-crash")
+    with pytest.raises(GenericError, match="the machine has been closed"):
+        bench.write(2)
+    bench.control.cmd("x-sim-restart")
+    assert bench.read() == "AQEB"
+    with bench.connect() as vm:
+        (bitmap,) = vm.nodes["image0"]["dirty-bitmaps"]
+        assert bitmap["inconsistent"]
+
+
+def test_a_machine_that_nobody_can_make_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "control"
+    monkeypatch.setenv("QMPD_CONTROL", f"unix:{path}")
+    options = ["--chardev", "stdio,id=c", "--monitor", "chardev=c"]
+    program = StdioProgram([*QMPD_STORAGE_DAEMON, *options], tmp_path)
+    program.line()
+    with RemoteMachine(str(path)) as control:
+        for command in ("reset", "crash", "restart"):
+            with pytest.raises(GenericError, match="This machine cannot be replaced"):
+                control.cmd(f"x-sim-{command}")
+        program.send(b'{"execute": "qmp_capabilities"}{"execute": "quit"}')
+        assert program.process.wait(20) == 0
