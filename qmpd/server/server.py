@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -39,7 +40,7 @@ LOG = logging.getLogger("qmpd.server")
 
 LOAD_AFTER = 0.1
 """Seconds until the first step of `load_ahead`."""
-LOAD_EVERY = 0.002
+LOAD_EVERY = 0.001
 """Seconds from one step to the next."""
 
 
@@ -265,6 +266,9 @@ class Server:
     def _load_ahead(self) -> None:
         """Do a bit of what the first commands would have to wait for, if nobody is waiting."""
         if self.monitors.dispatcher.idle and next(self._ahead, self) is self:
+            # All of that stays: to look through it for garbage would only take time.
+            gc.collect()
+            gc.freeze()
             return
         if not self._ending:
             self.loop.call_later(LOAD_EVERY, self._load_ahead)
