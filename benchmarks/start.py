@@ -15,6 +15,10 @@ PAIRS: Final = 9
 LIMIT: Final = 1.6
 
 STORAGE_DAEMON: Final = ("qmpd.cli.storage_daemon.main", "--chardev=stdio,id=c", "--monitor=c")
+SYSTEM: Final = (
+    *("qmpd.cli.system.main", "-machine", "none", "-nodefaults", "-display", "none"),
+    *("-qmp", "stdio"),
+)
 SERVE: Final = ("qmpd.cli.main", "serve", "--qmp", "stdio")
 
 
@@ -53,5 +57,6 @@ def _seconds(arguments: list[str], *, greeted: bool) -> float:
 
 FIGURES: Final = (
     Figure("start to greeting / import asyncio", "", lambda: _ratio(*STORAGE_DAEMON), LIMIT),
+    Figure("the same, qmpd-system", "", lambda: _ratio(*SYSTEM), LIMIT),
     Figure("the same, qmpd serve", "", lambda: _ratio(*SERVE), LIMIT),
 )

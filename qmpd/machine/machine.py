@@ -124,6 +124,8 @@ class Machine:
             thread_id=thread_id,
         )
         self._board = config.board
+        self.creation_done = False
+        """Whether it has been built, as ``qdev_machine_creation_done`` says."""
         self.in_preconfig = config.preconfig
         self._autostart = not config.paused
         self.run_state = RunState.PRELAUNCH

@@ -1,12 +1,13 @@
 """What a machine is made of below its monitors: graph, exports, jobs, objects, devices, drives.
 
-All of it is built at once, when something first asks for a part: a machine that has only been
-made imports none of these modules, so that a daemon greets its first client early.
+A part is built when something first asks for it: a machine that has only been made imports none
+of these modules, so that a daemon greets its first client early.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.activation import set_active
@@ -16,19 +17,18 @@ from qmpd.block.io.backends import backends
 from qmpd.block.model.graph import Graph
 from qmpd.block.model.walk import top_nodes
 from qmpd.errors import BlockIOError
-from qmpd.export.exports import BlockExports
-from qmpd.export.nbd.control import NbdControl
-from qmpd.jobs.core.job_list import JobTable
 from qmpd.machine.devices.board import Board
-from qmpd.machine.devices.guest_io import resume
-from qmpd.machine.devices.tree import DeviceTree
-from qmpd.machine.drives.options import Drives
-from qmpd.machine.objects import ObjectContainer
 
 if TYPE_CHECKING:
     from qmpd.block.model.services import Services
+    from qmpd.export.exports import BlockExports
+    from qmpd.export.nbd.control import NbdControl
+    from qmpd.jobs.core.job_list import JobTable
     from qmpd.machine.devices.chassis import Chassis
+    from qmpd.machine.devices.tree import DeviceTree
+    from qmpd.machine.drives.options import Drives
     from qmpd.machine.host import Host
+    from qmpd.machine.objects import ObjectContainer
 
 
 class Parts:
@@ -43,19 +43,67 @@ class Parts:
     def __init__(
         self, chassis: Chassis, services: Services, host: Host, board: Board | None
     ) -> None:
-        board = Board() if board is None else board
-        emit, loop, profile = services.emit, services.clocks.realtime, chassis.profile
+        self._chassis = chassis
+        self._services = services
+        self._host = host
+        self._board = Board() if board is None else board
         self.graph = Graph(services)
-        self.exports = BlockExports(self.graph, emit=emit)
-        self.objects = ObjectContainer(self.graph.throttle_groups, services.thread_id, profile)
-        self.nbd = NbdControl(loop, self.exports, host, self.objects.objects)
-        self.jobs = JobTable(emit=emit, clock=loop)
-        self.devices = DeviceTree(chassis, board)
-        self.drives = Drives(self.graph, board, profile)
         self._jobs_ended = False
+
+    @cached_property
+    def exports(self) -> BlockExports:
+        """Its block exports."""
+        from qmpd.export.exports import BlockExports
+
+        return BlockExports(self.graph, emit=self._services.emit)
+
+    @cached_property
+    def objects(self) -> ObjectContainer:
+        """Its user-creatable objects."""
+        from qmpd.machine.objects import ObjectContainer
+
+        groups, thread_id = self.graph.throttle_groups, self._services.thread_id
+        return ObjectContainer(groups, thread_id, self._chassis.profile)
+
+    @cached_property
+    def nbd(self) -> NbdControl:
+        """Its NBD server."""
+        from qmpd.export.nbd.control import NbdControl
+
+        clock = self._services.clocks.realtime
+        return NbdControl(clock, self.exports, self._host, self.objects.objects)
+
+    @cached_property
+    def jobs(self) -> JobTable:
+        """Its jobs."""
+        from qmpd.jobs.core.job_list import JobTable
+
+        return JobTable(emit=self._services.emit, clock=self._services.clocks.realtime)
+
+    @cached_property
+    def devices(self) -> DeviceTree:
+        """Its devices."""
+        from qmpd.machine.devices.tree import DeviceTree
+
+        return DeviceTree(self._chassis, self._board)
+
+    @cached_property
+    def drives(self) -> Drives:
+        """Its drives."""
+        from qmpd.machine.drives.options import Drives
+
+        return Drives(self.graph, self._board, self._chassis.profile)
+
+    def _has(self, part: str) -> bool:
+        """Whether anything has asked for a part."""
+        return part in self.__dict__
 
     def resume_devices(self) -> None:
         """The guest runs: devices do again what it waited for."""
+        if not self._has("devices"):
+            return
+        from qmpd.machine.devices.guest_io import resume
+
         for device in self.devices.parts():
             resume(device)
 
@@ -66,8 +114,9 @@ class Parts:
 
     def forget_job_errors(self) -> None:
         """Every block job is as if no request had failed (``block_job_iostatus_reset``)."""
-        for job in self.jobs.jobs:
-            job.forget_io_errors()
+        if self._has("jobs"):
+            for job in self.jobs.jobs:
+                job.forget_io_errors()
 
     async def activate_all(self) -> None:
         """Take back every image that was given up to another process (``bdrv_activate_all``).
@@ -91,15 +140,18 @@ class Parts:
 
         :param has_guest: whether a guest ends, too
         """
-        await self.exports.close_all()
-        await self.nbd.close()
+        if self._has("exports"):
+            await self.exports.close_all()
+        if self._has("nbd"):
+            await self.nbd.close()
         if not self._jobs_ended:
             self._jobs_ended = True
             if has_guest:
                 # the guest's end is a section of its own, after which jobs take one more step
                 await drain_all(self.graph)
             await drain_all_begin(self.graph)
-        await self.jobs.cancel_all()
+        if self._has("jobs"):
+            await self.jobs.cancel_all()
 
     async def close(self) -> None:
         """Close all nodes: images are flushed, bitmaps stored."""

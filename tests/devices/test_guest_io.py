@@ -19,7 +19,7 @@ MIB = 1 << 20
 def _machine(code: int, **policies: str) -> TestMachine:
     """A machine with disk `v`, whose first write fails with `code`."""
     test = TestMachine(board=PC)
-    test.machine.devices.ready = True
+    test.machine.creation_done = True
     rule = {"event": "none", "iotype": "write", "errno": code, "once": True}
     null = {"driver": "null-co", "size": MIB}
     test.execute("blockdev-add", driver="blkdebug", node_name="n", image=null, inject_error=[rule])

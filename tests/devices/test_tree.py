@@ -36,7 +36,7 @@ def test_numbers_of_board_devices(
 @pytest.fixture
 def machine() -> TestMachine:
     machine = TestMachine(board=PC)
-    machine.machine.devices.ready = True
+    machine.machine.creation_done = True
     machine.execute("blockdev-add", driver="null-co", node_name="n", size=1 << 20)
     machine.execute("device_add", driver="virtio-scsi-pci", id="s")
     return machine

@@ -14,7 +14,6 @@ from qmpd.cli.report import CommandLineError, located
 from qmpd.cli.system.board_options import default_drives
 from qmpd.cli.system.config import Located
 from qmpd.errors import GenericError, QmpError
-from qmpd.machine.drives.board import attach_drives, orphan_complaints
 from qmpd.options import groups as groups
 from qmpd.options.qemu_opts import Opts
 from qmpd.profile.personality import Personality
@@ -55,24 +54,29 @@ class SystemSetup:
             self._do(thing, self._chardev)
         for thing in config.blockdevs:
             self._do(thing, self._blockdev)
-        drives = self._server.machine.drives
+        machine = self._server.machine
         for thing in config.drives:
             self._do(thing, self._drive)
-        for options in default_drives(config):
-            if drives.find(options["if"], int(options["index"])) is None:
+        by_default = default_drives(config)
+        for options in by_default:
+            if machine.drives.find(options["if"], int(options["index"])) is None:
                 self._drive(_drive_opts(options), is_default=True)
         self._start_qtest()
         for number, thing in enumerate(config.serials):
             self._do(thing, partial(self._serial, number))
         for monitor in config.monitors:
             add_monitor(self._server, self._factory, monitor, human=True)
-        self._do(Located(list(drives), ""), self._attach)
+        # without any there is nothing to load and to build
+        drives = list(machine.drives) if config.drives or by_default else []
+        if drives:
+            self._do(Located(drives, ""), self._attach)
         for thing in config.devices:
             self._do(thing, partial(self._device, keyval=True))
         for thing in config.json_devices:
             self._do(thing, partial(self._device, keyval=False))
-        self._check_orphans()
-        self._server.machine.devices.ready = True
+        if drives:
+            self._check_orphans(drives)
+        machine.creation_done = True
         for mux in self._factory.muxes.values():
             mux.settle()
 
@@ -129,16 +133,20 @@ class SystemSetup:
             self._config.devices.append(Located(properties, self._location))
 
     def _attach(self, drives: list[Drive]) -> None:
+        from qmpd.machine.drives.board import attach_drives
+
         server, report = self._server, self._process.program.message
         server.run_now(attach_drives(server.machine.devices, drives, report))
 
-    def _check_orphans(self) -> None:
+    def _check_orphans(self, drives: list[Drive]) -> None:
         """Complain about drives without a device.
 
         :raises CommandLineError: for the last of them
         """
+        from qmpd.machine.drives.board import orphan_complaints
+
         last: CommandLineError | None = None
-        for text, location in orphan_complaints(list(self._server.machine.drives)):
+        for text, location in orphan_complaints(drives):
             if last is not None:
                 self._process.program.complain(last)
             last = CommandLineError(text, location=location)

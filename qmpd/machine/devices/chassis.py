@@ -31,6 +31,10 @@ class Chassis(Protocol):
     def cpus(self) -> int:
         """Number of CPUs; virtio devices have as many queues by default."""
 
+    @property
+    def creation_done(self) -> bool:
+        """Whether the machine has been built: from then on devices are hotplugged."""
+
     def stop_for_io_error(self) -> None:
         """Pause the guest until `cont`."""
 

@@ -15,9 +15,8 @@ from qmpd.machine.devices.board import (
     PERIPHERAL,
     PERIPHERAL_ANON,
     UNATTACHED,
-    Board,
-    build,
 )
+from qmpd.machine.devices.board_buses import build
 from qmpd.machine.devices.bus import bus_at, buses_below, find_bus
 from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.devices.kinds import ALIASES, KINDS, Kind
@@ -25,6 +24,7 @@ from qmpd.machine.devices.realize import realize
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
+    from qmpd.machine.devices.board import Board
     from qmpd.machine.devices.chassis import Chassis
 
 UNPLUG_DELAY: Final = 50_000_000
@@ -50,8 +50,6 @@ class DeviceTree:
         """Those without one, by their names in the QOM tree."""
         self.unattached: GHashTable[Device] = GHashTable()
         """Those that the board has made for drives."""
-        self.ready = False
-        """Whether the machine has been built: from then on devices are hotplugged."""
         self._anonymous_made = 0
         self._bus_numbers: dict[str, int] = {}
 
@@ -118,7 +116,7 @@ class DeviceTree:
         if device_id is None:
             path = f"{PERIPHERAL_ANON}/device[{self._anonymous_made}]"
             self._anonymous_made += 1
-        device = Device(kind, device_id, path, self._tables, self.ready)
+        device = Device(kind, device_id, path, self._tables, self.chassis.creation_done)
         rest = {name: options[name] for name in QDict(options) if name not in _OWN}
         container, name = self._container_of(device)
         container[name] = device
@@ -199,7 +197,7 @@ class DeviceTree:
             if found is None or found.full:
                 raise GenericError(f"No '{kind}' bus found for device '{model}'")
             bus = found
-        if self.ready and not bus.hotplug:
+        if self.chassis.creation_done and not bus.hotplug:
             raise GenericError(f"Bus '{bus.name}' does not support hotplugging")
         return bus
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from qmpd.block.io.backend import BlockBackend
     from qmpd.block.io.device_ops import DriveInfo
-    from qmpd.machine.devices import DeviceTree
+    from qmpd.machine.devices.tree import DeviceTree
 
 FLASHES: Final = 2
 FLASH_SECTOR: Final = 0x1000
