@@ -10,7 +10,8 @@ from typing import Final
 
 from qmpd.base.override import override
 from qmpd.loop.clock import NANOSECONDS, Clock
-from qmpd.loop.task import Callback, Handle, Task, Waiter
+from qmpd.loop.completions import RealTimeCompletions
+from qmpd.loop.task import Callback, Handle, Task
 
 BATCH: Final = 64
 """Callbacks run before the loop looks for input again: short jobs end before the next
@@ -62,7 +63,7 @@ class LoopClock(Clock):
         self._loop = asyncio.get_running_loop() if loop is None else loop
         self._ready: deque[Callback] = deque()
         self._scheduled = False
-        self._moments: deque[tuple[int, Waiter]] = deque()
+        self.completions = RealTimeCompletions(self)
         self.stopped = False
 
     def now(self) -> int:
@@ -106,28 +107,6 @@ class LoopClock(Clock):
                 self._ready.popleft()()
         finally:
             self._schedule()
-
-    @override
-    async def moment(self, delay: int) -> None:
-        end = time.monotonic_ns() + delay
-        # However slow the loop is, a command that began this is answered first.
-        await self.turns(1)
-        waiter = Waiter(direct=True)
-        self._moments.append((end, waiter))
-        if len(self._moments) == 1:
-            self.call_soon(self._poll_moments)
-        await waiter
-
-    def _poll_moments(self) -> None:
-        """End the moment that is over first, if there is one; each round of the loop ends one.
-
-        The loop's own timers are too coarse, so that it is polled meanwhile, as QEMU's is.
-        """
-        if self._moments[0][0] <= time.monotonic_ns():
-            _, waiter = self._moments.popleft()
-            waiter.wake()
-        if self._moments:
-            self.call_soon(self._poll_moments)
 
     def task_failed(self, task: Task) -> None:
         """Report a task's error to the loop's exception handler (a log line, no end)."""

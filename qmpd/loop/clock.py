@@ -16,13 +16,16 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from qmpd.base.override import override
+from qmpd.loop.completions import Completions
 from qmpd.loop.task import Callback, Handle, Task, Timer, Waiter
 
 NANOSECONDS = 1_000_000_000
 """Nanoseconds in a second; every time in qmpd is in nanoseconds."""
+
+T = TypeVar("T")
 
 BottomHalf = Callable[[], Task | None]
 """What `Clock.schedule_bh` takes."""
@@ -32,6 +35,8 @@ class Clock(ABC):
     """The time of one machine, and the tasks that run in it."""
 
     def __init__(self) -> None:
+        self.completions = Completions(self)
+        self._rescheduled: list[Waiter] = []
         self._bottom_halves: list[BottomHalf] = []
         self._slices: deque[list[BottomHalf]] = deque()
         self._nested = 0
@@ -155,19 +160,47 @@ class Clock(ABC):
         finally:
             handle.cancel()
 
-    async def turns(self, count: int) -> None:
-        """Let everything else go on `count` times."""
-        for _ in range(count):
-            waiter = Waiter(direct=True)
-            self.call_soon(waiter.wake)
-            await waiter
+    async def reschedule(self) -> None:
+        """Go on in a bottom half (``aio_co_schedule``, then ``qemu_coroutine_yield``).
 
-    async def moment(self, delay: int) -> None:
-        """Let a time pass that is too short for timers; with time that stands still, one turn.
-
-        :param delay: nanoseconds, well below a millisecond
+        Coroutines that do so together go on in the order in which they asked.
         """
-        await self.turns(1)
+        waiter = Waiter(direct=True)
+        self._rescheduled.append(waiter)
+        if len(self._rescheduled) == 1:
+            self.schedule_bh(self._run_rescheduled)
+        await waiter
+
+    def _run_rescheduled(self) -> None:
+        rescheduled, self._rescheduled = self._rescheduled, []
+        for waiter in rescheduled:
+            waiter.wake()
+
+    async def in_bottom_half(self, work: Coroutine[Any, Any, T], name: str) -> T:
+        """Have a bottom half do `work`, and go on once it is done.
+
+        Coroutines leave to it what must not be done in a coroutine (QEMU's ``no_co_wrapper``).
+
+        :param name: what the work is, for a task that fails
+        :raises BaseException: whatever `work` raises
+        """
+        done = Waiter(direct=True)
+
+        def ended(_: Task) -> None:
+            done.wake()
+
+        task = Task(self, work, name, ended)
+
+        def begin() -> Task:
+            task.step()
+            return task
+
+        self.schedule_bh(begin)
+        await done
+        if task.error is not None:
+            raise task.error
+        result: T = task.result
+        return result
 
     def spawn(
         self,

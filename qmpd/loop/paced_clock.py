@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from qmpd.loop.clock import VirtualClock
-from qmpd.loop.task import Callback, Handle
+from qmpd.loop.task import Callback, Handle, Waiter
 
 
 class Pace(Enum):
@@ -45,6 +45,7 @@ class PacedClock(VirtualClock):
         self.on_step: Callable[[str, int], None] | None = None
         """Called before time passes that does not pass by itself: with ``advance`` or ``jump``, and
         nanoseconds."""
+        self._when_quiet: list[Waiter] = []
 
     def now(self) -> int:
         """Nanoseconds since the clock was made."""
@@ -61,6 +62,19 @@ class PacedClock(VirtualClock):
         self._ready.append(callback)
         if self.on_change is not None:
             self.on_change()
+
+    async def quiet(self) -> None:
+        """Wait until nothing else is due now, as GLib's idle sources do."""
+        waiter = Waiter(direct=True)
+        self._when_quiet.append(waiter)
+        if self.on_change is not None:
+            self.on_change()
+        await waiter
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is due now, and nobody waits for that."""
+        return not self._ready and not self._when_quiet
 
     def call_later(self, delay: int, callback: Callback) -> Handle:
         """Call `callback` when `delay` nanoseconds have passed."""
@@ -101,12 +115,19 @@ class PacedClock(VirtualClock):
         ran = False
         left = most
         while left is None or left > 0:
-            if not self.step() and not self._run_timer():
+            if not self.step() and not self._run_timer() and not self._tell_quiet():
                 break
             ran = True
             if left is not None:
                 left -= 1
         return ran
+
+    def _tell_quiet(self) -> bool:
+        """Let the first of those go on that wait until nothing is due; whether there was one."""
+        if not self._when_quiet:
+            return False
+        self._when_quiet.pop(0).wake()
+        return True
 
     def _run_timer(self) -> bool:
         """Run the next timer if it is due; whether it was."""

@@ -67,9 +67,7 @@ async def until_idle(clock: Clock, limit: int) -> None:
         raise ValueError("a clock of real time that an event loop has cannot tell of its timers")
     end = clock.now() + limit
     while True:
-        await clock.turns(1)
-        if not clock.idle:
-            continue
+        await clock.quiet()
         due = clock.next_due()
         if due is None:
             return

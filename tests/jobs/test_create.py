@@ -9,6 +9,7 @@ import pytest
 from qmpd.block.change.blockdev import blockdev_add
 from qmpd.errors import DeviceNotActive, GenericError
 from qmpd.jobs.image.create import CreateJob
+from qmpd.loop.task import Waiter
 from tests.jobs.fake import JobWorld
 
 
@@ -24,7 +25,9 @@ def _create(world: JobWorld, options: dict[str, Any], job_id: str = "j") -> list
         job = CreateJob(world.jobs, job_id, world.graph, options)
         job.start()
         # the round of the main loop that passes before the command is answered
-        await world.clock.turns(1)
+        answered = Waiter(direct=True)
+        world.clock.call_in_monitor(answered.wake)
+        await answered
         return world.seen()
 
     events: list[str] = world.clock.run(command())

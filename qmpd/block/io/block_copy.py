@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import merge_one
 from qmpd.block.io.chain_status import block_status_above
-from qmpd.block.model.request_time import request_time
+from qmpd.block.model.completed import completed
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.loop.task import Waiter
 
@@ -293,20 +293,21 @@ class BlockCopyState:
         try:
             if area.zero:
                 is_read = False
-                await self.target.pwrite_zeroes(offset, length)
+                await completed(
+                    self.target, self.target.pwrite_zeroes(offset, length), length
+                )
             else:
-                data = await self.source.pread(offset, length)
-                await request_time(self.source, length)
+                data = await completed(self.source, self.source.pread(offset, length), length)
                 is_read = False
                 if self.compress:
-                    await self.target.pwrite_compressed(offset, data)
+                    write = self.target.pwrite_compressed(offset, data)
                 else:
-                    await self.target.pwrite(offset, data)
+                    write = self.target.pwrite(offset, data)
+                await completed(self.target, write, length)
         except BlockIOError as error:
             raise CopyFailed(error, is_read=is_read) from None
-        await request_time(self.target, length)
         if self.discard_source:
-            await self.source.pdiscard(offset, length)
+            await completed(self.source, self.source.pdiscard(offset, length))
 
 
 class _Call:

@@ -270,20 +270,6 @@ class Node(NodeIO):
         return False
 
     @property
-    def io_waits(self) -> bool:
-        """Whether its requests take time: somewhere below is a real file."""
-        seen, stack = {self}, [self]
-        while stack:
-            current = stack.pop()
-            if current.driver.capabilities.io_waits:
-                return True
-            for edge in current.children.values():
-                if edge.node not in seen:
-                    seen.add(edge.node)
-                    stack.append(edge.node)
-        return False
-
-    @property
     def can_write_zeroes_with_unmap(self) -> bool:
         """Whether zeroes may be written by giving space back."""
         return self.unmap and self.driver.zeroes_may_unmap()

@@ -52,8 +52,6 @@ class NodeTable(Generic[NodeT]):
         """The named backends, the oldest first."""
         self.all_backends: list[Backend[NodeT]] = []
         """All backends, nameless ones too, the oldest first."""
-        self.file_requests = 0
-        """How many requests there were to real files."""
         self.paces: Paces | None = None
         """How fast nodes are, where somebody has said so."""
         self.readers: dict[Reader, None] = {}

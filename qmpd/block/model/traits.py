@@ -65,5 +65,3 @@ class Capabilities:
     """Make images that read as zeroes; see `DriverInterface.has_zero_init`."""
     allocated_size: bool = True
     """Tell how much space an image takes."""
-    io_waits: bool = False
-    """Take time for requests: in QEMU a thread works at them."""

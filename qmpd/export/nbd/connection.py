@@ -110,7 +110,7 @@ class NbdConnection:
             await self._fill(length)
         elif self._at_hand == FAIR:
             self._at_hand = 0
-            await self._clock.turns(1)
+            await self._clock.reschedule()
         self._at_hand += 1
         return self._take(length)
 

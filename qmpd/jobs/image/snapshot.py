@@ -76,7 +76,9 @@ class SnapshotJob(Job):
         """Do the work; progress has one step, even if it fails."""
         self.progress.total = 1
         # The work is a bottom half (``snapshot_save_job_bh`` and the like).
-        await self.table.clock.turns(1)
+        await self.table.clock.in_bottom_half(self._bottom_half(), f"job {self.id}")
+
+    async def _bottom_half(self) -> None:
         try:
             with self.table.clock.nested_loop():
                 await self.work()

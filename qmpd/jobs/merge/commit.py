@@ -18,7 +18,7 @@ from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
-from qmpd.block.model.request_time import request_time
+from qmpd.block.model.completed import completed
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.block_job import BlockJob
@@ -126,11 +126,9 @@ class CommitJob(BlockJob):
         )
         if not allocated:
             return count, False
-        data = await self.top.pread(offset, count)
-        await request_time(self.top, count)
+        data = await completed(self.top, self.top.pread(offset, count), count)
         self._reading = False
-        await self._target.pwrite(offset, data)
-        await request_time(self.base, count)
+        await completed(self.base, self._target.pwrite(offset, data), count)
         return count, True
 
     # Its end

@@ -16,7 +16,7 @@ from qmpd.block.drivers.filters.copy_on_read import CopyOnRead
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
 from qmpd.block.model.filename import filename
-from qmpd.block.model.request_time import request_time
+from qmpd.block.model.completed import completed
 from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.block_job import BlockJob
@@ -118,8 +118,8 @@ class StreamJob(BlockJob):
             return count or length - offset, False
         assert self.filter is not None
         assert isinstance(self.filter.driver, CopyOnRead)
-        await self.filter.driver.prefetch(offset, count)
-        await request_time(self.target, count)
+        prefetch = self.filter.driver.prefetch(offset, count)
+        await completed(self.target, prefetch, count)
         return count, True
 
     # Its end

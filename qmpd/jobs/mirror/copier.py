@@ -8,7 +8,7 @@ from pyroaring import BitMap64
 
 from qmpd.block.drivers.filters.mirror_top import Change
 from qmpd.block.io.chain_status import block_status_above
-from qmpd.block.model.request_time import FileRequests, request_time
+from qmpd.block.model.completed import completed
 from qmpd.errors import BlockIOError
 from qmpd.jobs.core.states import ErrorAction
 from qmpd.jobs.mirror.ops import MirrorOp
@@ -139,9 +139,9 @@ class MirrorCopier:
     async def _change_target(self, op: MirrorOp, change: Change) -> None:
         failure: BlockIOError | None = None
         try:
-            requests = FileRequests(self.state.target_node)
-            await change.apply(self.state.target)
-            await requests.time(op.length)
+            await completed(
+                self.state.target_node, change.apply(self.state.target), op.length
+            )
         except BlockIOError as error:
             failure = error
         self._op_ended(op, failure, read=False, buffers=0)
@@ -178,11 +178,11 @@ class MirrorCopier:
         failure: BlockIOError | None = None
         read = True
         try:
-            data = await self.state.source.pread(op.offset, op.length)
-            await request_time(self.state.source, op.length)
+            source, target = self.state.source, self.state.target
+            data = await completed(source, source.pread(op.offset, op.length), op.length)
             read = False
-            await self.state.target.pwrite(op.offset, data)
-            await request_time(self.state.target_node, op.length)
+            write = target.pwrite(op.offset, data)
+            await completed(self.state.target_node, write, op.length)
         except BlockIOError as error:
             failure = error
         self._op_ended(op, failure, read=read, buffers=buffers)

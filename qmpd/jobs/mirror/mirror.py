@@ -15,7 +15,7 @@ from qmpd.base.sizes import INT_MAX
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.drivers.filters.mirror_top import Change, MirrorTop
 from qmpd.block.io.chain_status import is_allocated_above
-from qmpd.block.model.request_time import FileRequests
+from qmpd.block.model.completed import completed
 from qmpd.block.permission_bits import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.jobs.core.block_job import BlockJob
@@ -152,8 +152,8 @@ class MirrorWork(BlockJob):
     async def _drain(self) -> None:
         """Drain the source until the graph has been changed."""
         self.in_drain = True
-        await self.table.clock.turns(1)
-        await drained_begin(self.source)
+        # A coroutine leaves it to a bottom half to drain (``bdrv_co_yield_to_drain``).
+        await self.table.clock.in_bottom_half(drained_begin(self.source), f"job {self.id}: drain")
 
     async def _mirror(self) -> None:
         await self._check_lengths()
@@ -198,11 +198,8 @@ class MirrorWork(BlockJob):
             if self.cancelled:
                 return
             size = min(length - offset, step)
-            requests = FileRequests(self.source)
-            allocated, size = await is_allocated_above(
-                self.source, base, offset, size, include_base=include
-            )
-            await requests.time()
+            allocation = is_allocated_above(self.source, base, offset, size, include_base=include)
+            allocated, size = await completed(self.source, allocation)
             if allocated:
                 self.bitmap.set(offset, size)
             offset += size
@@ -285,10 +282,8 @@ class MirrorWork(BlockJob):
         return True
 
     async def _flush(self) -> bool:
-        requests = FileRequests(self.target_node)
         try:
-            await self.target.flush()
-            await requests.time()
+            await completed(self.target_node, self.target.flush())
         except BlockIOError as error:
             if self.request_failed(error, read=False) is ErrorAction.REPORT:
                 self.state.failure = error

@@ -195,13 +195,10 @@ class BlkDebug(Filter):
         if rule is None:
             return False
         if not rule.immediately:
-            await self._turn()
+            await self.node.services.loop.reschedule()
         if INT_MIN < rule.errno < 0:
             return True
         raise BlockIOError(rule.errno)
-
-    async def _turn(self) -> None:
-        await self.node.services.loop.turns(1)
 
     # Requests
 

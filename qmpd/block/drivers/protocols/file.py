@@ -14,7 +14,6 @@ from qmpd.block.images.cut_image import CutImage
 from qmpd.block.images.locks import AVAILABLE
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
-from qmpd.block.model.request_time import REQUEST_TIME
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import (
     ALL,
@@ -63,7 +62,6 @@ class File(BlockDriver):
         discard=True,
         creates_images=True,
         reopen=True,
-        io_waits=True,
         info=True,
         zero_init=True,
     )
@@ -71,6 +69,7 @@ class File(BlockDriver):
     def __init__(self, node: Node, image: Image, filename: str, *, locking: bool) -> None:
         super().__init__(node)
         self.filename = filename
+        self._completions = node.services.loop.completions
         self._storage = node.services.storage.of(filename)
         self.image = image
         self._locks = image.new_locks() if locking else None
@@ -209,19 +208,19 @@ class File(BlockDriver):
 
     async def pread(self, offset: int, length: int) -> bytes:
         """Read; a last partial sector is padded with zeroes."""
-        self.node.graph.file_requests += 1
+        self._completions.submit()
         return self.image.pread(offset, length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Write, extending the file as needed."""
-        self.node.graph.file_requests += 1
+        self._completions.submit()
         self.image.pwrite(offset, data)
         if fua and not self.node.cache.no_flush:
             self.image.flush()
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """Punch a hole or zero the area in place."""
-        self.node.graph.file_requests += 1
+        self._completions.submit()
         self.image.zero(offset, length, may_unmap=may_unmap)
 
     def zeroes_without_fallback(self) -> bool:
@@ -234,6 +233,7 @@ class File(BlockDriver):
 
     async def pdiscard(self, offset: int, length: int) -> None:
         """Punch a hole."""
+        self._completions.submit()
         try:
             self.image.punch(offset, length)
         except BlockIOError:
@@ -244,7 +244,7 @@ class File(BlockDriver):
 
     @override
     async def flush_to_disk(self) -> None:
-        self.node.graph.file_requests += 1
+        self._completions.submit()
         self.image.flush()
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
@@ -257,6 +257,7 @@ class File(BlockDriver):
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
         """Truncate or extend the file."""
+        self._completions.submit()
         resize(self.image, size, prealloc)
 
     # What it tells
@@ -299,7 +300,7 @@ class File(BlockDriver):
                 _lock_for_creation(image, options["filename"])
             image.truncate(0)
             image.give_hints(nocow=bool(options.get("nocow")), extent_size=hint)
-            await graph.services.loop.moment(REQUEST_TIME)
+            await graph.services.loop.completions.report()
             resize(image, options["size"], options.get("preallocation", "off"))
         finally:
             image.close()

@@ -15,6 +15,7 @@ from qmpd.block.permission_bits import ALL, NOTHING, RESIZE, WRITE
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
 
 
 def creation_line(
@@ -78,10 +79,15 @@ async def _format(
 async def _hold(graph: Graph, reference: str | Mapping[str, Any]) -> BlockBackend:
     """A backend that holds the node that a BlockdevRef names or defines.
 
-    Two rounds of the main loop pass, in which QEMU leaves the coroutine of the job to open the
-    node (``bdrv_co_open_blockdev_ref``) and to make the backend (``blk_co_new_with_bs``).
+    Both are done in bottom halves, for the coroutine of a job must do neither
+    (``bdrv_co_open_blockdev_ref``, ``blk_co_new_with_bs``).
     """
-    await graph.services.loop.turns(2)
+    loop = graph.services.loop
+    node = await loop.in_bottom_half(_open(graph, reference), "open for blockdev-create")
+    return await loop.in_bottom_half(BlockBackend.on(node), "backend for blockdev-create")
+
+
+async def _open(graph: Graph, reference: str | Mapping[str, Any]) -> Node:
     if isinstance(reference, str):
-        return await BlockBackend.on(graph.lookup_device_or_node(reference, reference))
-    return await BlockBackend.on(await open_node(graph, reference))
+        return graph.lookup_device_or_node(reference, reference)
+    return await open_node(graph, reference)

@@ -1,0 +1,118 @@
+"""Requests to files, and the completions by which the main loop hears that they have ended.
+
+QEMU hands a request to its thread pool.  The coroutine that made it waits, and whatever else is
+due has its turn, until a bottom half reports what has been completed meanwhile
+(``thread_pool_completion_bh``).  qmpd reads and writes a file where the request is made, so only
+the report is left: a driver of files says that it has made a request (`Completions.submit`), and
+whoever made it from a coroutine of the main loop, such as a job, waits for the report
+(`Completions.of`).  A request that nobody waits for in this way is over at once, as those are
+that QEMU itself polls for (AIO_WAIT_WHILE).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Awaitable, Iterable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from qmpd.base.override import override
+from qmpd.loop.task import Waiter
+
+if TYPE_CHECKING:
+    from qmpd.loop.task import Runner
+
+T = TypeVar("T")
+
+REQUEST_TIME: Final = 100_000
+"""Nanoseconds that a request to a file takes in real time."""
+
+
+class Completions:
+    """The requests to files of one machine whose completions have yet to be reported.
+
+    A request takes no time here: its completion is reported in the loop's next round.  A subclass
+    says otherwise by `ended`, and may choose the order.
+
+    :param loop: the main loop
+    """
+
+    def __init__(self, loop: Runner) -> None:
+        self._loop = loop
+        self._submitted = 0
+        self._polls = False
+        self.under_way: deque[Waiter] = deque()
+        """Who waits for the completions that have yet to be reported, the first request first."""
+
+    def submit(self) -> None:
+        """Take note that a request to a file has been made."""
+        self._submitted += 1
+
+    async def of(self, request: Awaitable[T]) -> T:
+        """Make a request; if it gets as far as a file, return once its completion is reported.
+
+        What caches or the tables of an image answer has no completion.
+
+        :raises Exception: whatever the request raises, after its completion as well
+        """
+        before = self._submitted
+        try:
+            result = await request
+        except Exception:
+            if self._submitted != before:
+                await self.report()
+            raise
+        if self._submitted != before:
+            await self.report()
+        return result
+
+    async def report(self) -> None:
+        """Wait until the completion of a request that was made just now is reported."""
+        waiter = Waiter(direct=True)
+        self.began(waiter)
+        if not self._polls:
+            self._polls = True
+            self._loop.call_soon(self._poll)
+        await waiter
+
+    def _poll(self) -> None:
+        """Report what has ended (``thread_pool_completion_bh``), each round while any is left."""
+        self._polls = False
+        for waiter in self.ended():
+            waiter.wake()
+        if self.under_way and not self._polls:
+            self._polls = True
+            self._loop.call_soon(self._poll)
+
+    def began(self, waiter: Waiter) -> None:
+        """Take a request that is under way from now on."""
+        self.under_way.append(waiter)
+
+    def ended(self) -> Iterable[Waiter]:
+        """Take those from `under_way` whose completions are reported in this round, in order."""
+        ended, self.under_way = self.under_way, deque()
+        return ended
+
+
+class RealTimeCompletions(Completions):
+    """Requests take `REQUEST_TIME`, and each round of the loop reports one of them.
+
+    Timers of event loops are too coarse for that, so the loop is polled meanwhile, as QEMU's is.
+    That there is one a round lets monitors have their say between the copies of a job.
+    """
+
+    def __init__(self, loop: Runner) -> None:
+        super().__init__(loop)
+        self._ends: deque[int] = deque()
+
+    @override
+    def began(self, waiter: Waiter) -> None:
+        self.under_way.append(waiter)
+        self._ends.append(time.monotonic_ns() + REQUEST_TIME)
+
+    @override
+    def ended(self) -> Iterable[Waiter]:
+        if self._ends[0] > time.monotonic_ns():
+            return ()
+        self._ends.popleft()
+        return (self.under_way.popleft(),)
