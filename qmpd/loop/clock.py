@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from qmpd.base.override import override
 from qmpd.loop.completions import Completions
+from qmpd.loop.order import Order
 from qmpd.loop.task import Callback, Handle, Task, Timer, Waiter
 
 NANOSECONDS = 1_000_000_000
@@ -35,6 +36,8 @@ class Clock(ABC):
     """The time of one machine, and the tasks that run in it."""
 
     def __init__(self) -> None:
+        self.order = Order()
+        """Decides what QEMU leaves to chance."""
         self.completions = Completions(self)
         self._rescheduled: list[Waiter] = []
         self._bottom_halves: list[BottomHalf] = []
@@ -93,7 +96,13 @@ class Clock(ABC):
         if self._nested:
             self._parked.append(callback)
         else:
-            self.call_soon(lambda: self.call_in_monitor(callback) if self._nested else callback())
+            self.call_soon(lambda: self._in_monitor(callback))
+
+    def _in_monitor(self, callback: Callback) -> None:
+        if self._nested or self.order.monitor_waits():
+            self.call_in_monitor(callback)
+        else:
+            callback()
 
     @property
     def nested(self) -> bool:

@@ -34,6 +34,7 @@ __all__ = [
     "ActionRequest",
     "Bench",
     "run_action",
+    "run_bitmap_action",
     "run_group_snapshot",
     "run_transaction",
 ]
@@ -79,11 +80,21 @@ async def run_transaction(
     await run_phases([ACTIONS[kind](bench, data, job_txn) for kind, data in requests])
 
 
-async def run_action(bench: Bench, kind: str, data: Any, *, drained: bool = True) -> None:
-    """Run a single action: a plain command is a transaction of one.
+async def run_action(bench: Bench, kind: str, data: Any) -> None:
+    """Run a single action: the command is a transaction of one (``blockdev_do_action``).
 
-    :param drained: whether all requests under way end first; commands on bitmaps wait for none
+    :raises QmpError: the action failed; nothing has changed then
     """
-    if drained:
-        await drain_all(bench.graph)
+    await drain_all(bench.graph)
+    await run_phases([ACTIONS[kind](bench, data)])
+
+
+async def run_bitmap_action(bench: Bench, kind: str, data: Any) -> None:
+    """Run a single action on a bitmap.
+
+    QEMU has no transaction for these commands (``qmp_block_dirty_bitmap_add`` and the like), so
+    that nothing is drained.
+
+    :raises QmpError: the action failed; nothing has changed then
+    """
     await run_phases([ACTIONS[kind](bench, data)])

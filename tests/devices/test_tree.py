@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmpd.errors import DeviceNotFound, GenericError
+from qmpd.loop.rcu import LOOK, LOOKS
 from qmpd.machine.devices.board import Board
 from qmpd.machine.devices.properties import UNSIGNED, read_property
-from qmpd.machine.devices.tree import UNPLUG_DELAY
 from tests.support.machines import TestMachine
 
 PC = Board("pc", "pc-i440fx-10.0", cpus=1)
@@ -48,7 +48,7 @@ def test_a_disk_is_unplugged_a_while_after_its_name_is_free(machine: TestMachine
     with pytest.raises(DeviceNotFound):
         machine.execute("device_del", id="h")
     assert machine.execute("query-block")
-    machine.clock.advance(UNPLUG_DELAY - 1)
+    machine.clock.advance(LOOKS * LOOK - 1)
     assert machine.events == []
     machine.clock.advance(1)
     data = {"device": "h", "path": "/machine/peripheral/h"}
@@ -59,10 +59,10 @@ def test_a_disk_is_unplugged_a_while_after_its_name_is_free(machine: TestMachine
 def test_a_pci_device_goes_at_a_reset_and_takes_what_is_on_it(machine: TestMachine) -> None:
     machine.execute("device_add", driver="scsi-cd", id="c")
     machine.execute("device_del", id="s")
-    machine.clock.advance(10 * UNPLUG_DELAY)
+    machine.clock.advance(10 * LOOKS * LOOK)
     assert machine.events == []
     machine.execute("system_reset")
-    machine.clock.advance(UNPLUG_DELAY)
+    machine.clock.advance(LOOKS * LOOK)
     paths = [data["path"] for name, data in machine.events if name == "DEVICE_DELETED"]
     assert paths == [f"/machine/peripheral/{part}" for part in ("c", "s/virtio-backend", "s")]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.base.ghash import GHashTable
 from qmpd.base.qdict import QDict
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
+from qmpd.loop.rcu import MANY, Rcu
 from qmpd.machine.devices import drives
 from qmpd.machine.devices.access import set_property
 from qmpd.machine.devices.board import (
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.machine.devices.board import Board
     from qmpd.machine.devices.chassis import Chassis
-
-UNPLUG_DELAY: Final = 50_000_000
-RESET_DELAY: Final = 5_000_000
-"""Nanoseconds until an unplugged device is gone: without the guest, or at a reset."""
 
 
 class DeviceTree:
@@ -219,10 +216,13 @@ class DeviceTree:
             device.unplugging = True
             return
         self._take_off(device)
-        self._end_later([device], UNPLUG_DELAY)
+        self._end_later([device])
 
-    def _end_later(self, devices: list[Device], delay: int) -> None:
-        """End devices one after the other, as QEMU's RCU callbacks do (``device_finalize``)."""
+    def _end_later(self, devices: list[Device], callbacks: int = 1) -> None:
+        """End devices one after the other, in RCU callbacks (``bus_free_bus_child``).
+
+        :param callbacks: how many QEMU has for them
+        """
         clock = self.chassis.graph.services.loop
 
         async def end_all() -> None:
@@ -232,7 +232,7 @@ class DeviceTree:
         def end() -> None:
             clock.enter(end_all(), "device_del")
 
-        clock.call_later(delay, end)
+        self._rcu.call(end, callbacks)
 
     def _take_off(self, device: Device) -> None:
         """Remove a device, and those on its buses, from the tree."""
@@ -275,7 +275,8 @@ class DeviceTree:
                         self._take_off(device)
                         ended.append(device)
         if ended:
-            self._end_later(ended, RESET_DELAY)
+            # The memory regions of a PCI device are many callbacks.
+            self._end_later(ended, MANY)
 
 
 _OWN: Final = ("driver", "id", "bus")

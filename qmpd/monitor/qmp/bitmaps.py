@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.bits.rules import sha256
 from qmpd.monitor.qmp.handlers import Context, Handler, Handlers
-from qmpd.transaction import run_action
+from qmpd.transaction import run_bitmap_action
 
 if TYPE_CHECKING:
     from qmpd.profile.models.block_core import BlockDirtyBitmap
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def _action(kind: str) -> Handler:
     async def handler(context: Context, arguments: Any) -> None:
-        await run_action(context.machine, kind, arguments, drained=False)
+        await run_bitmap_action(context.machine, kind, arguments)
 
     return handler
 
