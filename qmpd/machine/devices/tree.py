@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.ghash import GHashTable
@@ -49,6 +50,10 @@ class DeviceTree:
         """Those that the board has made for drives."""
         self._anonymous_made = 0
         self._bus_numbers: dict[str, int] = {}
+
+    @cached_property
+    def _rcu(self) -> Rcu:
+        return Rcu(self.chassis.graph.services.loop)
 
     def __iter__(self) -> Iterator[Device]:
         for container in (self.peripheral, self.peripheral_anon, self.unattached):
