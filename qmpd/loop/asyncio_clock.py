@@ -85,7 +85,7 @@ class LoopClock(Clock):
     def stop(self) -> None:
         self.stopped = True
         self._ready.clear()
-        self._moments.clear()
+        self.completions.stop()
 
     @property
     def idle(self) -> bool:

@@ -84,6 +84,10 @@ class Completions:
             self._polls = True
             self._loop.call_soon(self._poll)
 
+    def stop(self) -> None:
+        """Report none of those that are under way."""
+        self.under_way.clear()
+
     def began(self, waiter: Waiter) -> None:
         """Take a request that is under way from now on."""
         self.under_way.append(waiter)
@@ -104,6 +108,11 @@ class RealTimeCompletions(Completions):
     def __init__(self, loop: Runner) -> None:
         super().__init__(loop)
         self._ends: deque[int] = deque()
+
+    @override
+    def stop(self) -> None:
+        super().stop()
+        self._ends.clear()
 
     @override
     def began(self, waiter: Waiter) -> None:

@@ -102,7 +102,7 @@ async def until(clock: Clock, waiter: Waiter, limit: int, what: str) -> None:
         return
     end = clock.now() + limit
     while not waiter.done:
-        await clock.turns(1)
+        await clock.reschedule()
         if waiter.done or not clock.idle:
             continue
         due = clock.next_due()
