@@ -293,9 +293,7 @@ class BlockCopyState:
         try:
             if area.zero:
                 is_read = False
-                await completed(
-                    self.target, self.target.pwrite_zeroes(offset, length), length
-                )
+                await completed(self.target, self.target.pwrite_zeroes(offset, length), length)
             else:
                 data = await completed(self.source, self.source.pread(offset, length), length)
                 is_read = False

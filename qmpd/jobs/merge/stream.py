@@ -15,8 +15,8 @@ from qmpd.block.change.reopen import set_read_only
 from qmpd.block.drivers.filters.copy_on_read import CopyOnRead
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
-from qmpd.block.model.filename import filename
 from qmpd.block.model.completed import completed
+from qmpd.block.model.filename import filename
 from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.block_job import BlockJob

@@ -139,9 +139,7 @@ class MirrorCopier:
     async def _change_target(self, op: MirrorOp, change: Change) -> None:
         failure: BlockIOError | None = None
         try:
-            await completed(
-                self.state.target_node, change.apply(self.state.target), op.length
-            )
+            await completed(self.state.target_node, change.apply(self.state.target), op.length)
         except BlockIOError as error:
             failure = error
         self._op_ended(op, failure, read=False, buffers=0)

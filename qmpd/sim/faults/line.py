@@ -98,7 +98,7 @@ class Course:
         if unit.wait:
             await self._clock.sleep(unit.wait)
         else:
-            await self._clock.turns(1)
+            await self._clock.reschedule()
         self._pumping = False
         if self._queue and self._queue[0] is unit:
             self._pass(self._queue.popleft())
