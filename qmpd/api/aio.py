@@ -16,7 +16,7 @@ from qmpd.api import views
 from qmpd.api.arguments import command_arguments
 from qmpd.api.core import WAIT, Answer, Core
 from qmpd.api.drivers import OnLoop, Work
-from qmpd.api.marks import Mark
+from qmpd.api.marks import Mark, load
 from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
 from qmpd.errors import MachineClosed
 from qmpd.loop.clock import NANOSECONDS
@@ -74,6 +74,13 @@ class Machine:
             paused,
         )
         self._hold(Core(setup), is_new=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The machine that `Mark.save` has written, within ``async with``: `qmpd.Machine.load`."""
+        machine = cls.__new__(cls)
+        machine._hold(load(path), is_new=True)
+        return machine
 
     def _hold(self, core: Core, *, is_new: bool) -> None:
         self._core = core

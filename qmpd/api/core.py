@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from qmpd.api.events import EventQueue, Watch, any_of
 from qmpd.api.host import ProgramHost
 from qmpd.api.jobs import JobRecord, JobRecords
-from qmpd.block.images import MemoryStorage
-from qmpd.errors import MachineClosed, from_answer
+from qmpd.block.images import MemoryStorage, OverlayStorage
+from qmpd.errors import GenericError, MachineClosed, from_answer
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.paced_clock import Pace
 from qmpd.loop.task import Handle, Task, Waiter
@@ -31,6 +31,7 @@ from qmpd.sim.match import Event, Match
 if TYPE_CHECKING:
     from qmpd.api.setup import Setup
     from qmpd.block.images import Storage
+    from qmpd.block.images.memory import MemoryFile
     from qmpd.loop.paced_clock import PacedClock
     from qmpd.monitor.monitor import Monitor
     from qmpd.monitor.qmp_monitor import QmpMonitor
@@ -68,6 +69,16 @@ class Socket(Protocol):
         """Let clients come to the machine that there is now."""
 
 
+class Saved(NamedTuple):
+    """A machine as it was read from a file.
+
+    :param description: what there is: see `qmpd.sim.state.describe`; and ``time``
+    """
+
+    description: dict[str, Any]
+    files: dict[str, MemoryFile]
+
+
 class Belongings(NamedTuple):
     """What belongs to a machine in the hands of its program.
 
@@ -93,6 +104,7 @@ class Core:
 
     :param setup: what it is made of
     :param checkpoint: what it goes on from; a new machine if absent
+    :param saved: of a machine that was saved: what there was in it
     :param make_host: makes the process that it lives in; see `ProgramHost` for its parameters
     """
 
@@ -100,9 +112,11 @@ class Core:
         self,
         setup: Setup,
         checkpoint: Checkpoint | None = None,
+        saved: Saved | None = None,
         make_host: MakeHost = ProgramHost,
     ) -> None:
         self.setup = setup
+        self._saved = saved
         self.host = make_host(self._shutdown_begins, self._replaces_files)
         self.events = EventQueue()
         self.jobs = JobRecords()
@@ -125,7 +139,7 @@ class Core:
             self._hold(self.make(anew=True))
         else:
             self._hold(*checkpoint.contents(self.outside()))
-        self.bench = Bench(self.machine, self.monitors, self.clock, self)
+        self.bench = Bench(self.machine, self.monitors, self.clock, self, checkpoint)
 
     def _hold(self, world: World[PacedClock], belongings: Belongings | None = None) -> None:
         self.machine, self.monitors, self.clock = world
@@ -178,12 +192,30 @@ class Core:
         :param anew: whether images that have a size are made
         :raises QmpError: a disk cannot be made
         """
+        if anew and self._saved is not None:
+            from qmpd.sim.state.rebuild import rebuild
+
+            await rebuild(self.machine, self._saved.description)
+            self.clock.go_on_from(self._saved.description["time"])
+        else:
+            await self._add_disks(make=anew)
+        self._monitor.opened()
+        await self.qmp("qmp_capabilities", None)
+
+    async def _add_disks(self, *, make: bool) -> None:
         own = self._own_disks if self.setup.keeps_disks_apart else None
         for disk in self.setup.all_disks():
             private = own if disk.path is None else None
-            await add_disk(self.machine, disk, private=private, make=anew)
-        self._monitor.opened()
-        await self.qmp("qmp_capabilities", None)
+            await add_disk(self.machine, disk, private=private, make=make)
+
+    def files(self) -> dict[str, MemoryFile]:
+        """The files that the machine has in memory.
+
+        :raises GenericError: they are not there
+        """
+        if not isinstance(self._storage, MemoryStorage | OverlayStorage):
+            raise GenericError("Images are not in memory: they cannot be saved")
+        return {**self._storage.files(), **self._own_disks.files()}
 
     async def close(self) -> None:
         """End jobs and exports, flush and close the images."""
@@ -229,6 +261,14 @@ class Core:
 
     # Another machine in the place of the present one (`Holder`), and who runs it
 
+    def _new_storage(self) -> Storage:
+        if self._saved is None:
+            return self.setup.make_storage()
+        storage = MemoryStorage()
+        for filename, file in self._saved.files.items():
+            storage.put(filename, file.fork())
+        return storage
+
     def make(self, *, anew: bool) -> World[PacedClock]:
         """Make a machine from the same arguments: see `Holder.make`.
 
@@ -237,7 +277,7 @@ class Core:
         if self._given_up:
             self.require_open()
         if anew:
-            self._storage = self.setup.make_storage()
+            self._storage = self._new_storage()
             self._own_disks = MemoryStorage()
             self._random = Random(self.setup.seed)
             clock = self.setup.make_clock()

@@ -15,7 +15,7 @@ from qmpd.api.arguments import command_arguments
 from qmpd.api.core import WAIT, Answer, Core
 from qmpd.api.drivers import ByHand, Driver
 from qmpd.api.handles import Bitmap, Clock, Disk, Job, Loop
-from qmpd.api.marks import Mark
+from qmpd.api.marks import Mark, load
 from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
 from qmpd.sim.match import Event, Match, event_match
 
@@ -93,6 +93,26 @@ class Machine:
             paused,
         )
         self._begin(setup)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Make the machine that `Mark.save` has written to a file.
+
+        >>> import qmpd
+        >>> qmpd.Machine.load("pyproject.toml")
+        Traceback (most recent call last):
+        ValueError: 'pyproject.toml' is no machine that qmpd has saved
+
+        Its images are in memory, wherever they were.  `reset` makes it as it was saved.  Reading
+        a file runs nothing that is in it.
+
+        :raises OSError: the file cannot be read
+        :raises ValueError: it is no such file, it is damaged, or its version is not known
+        :raises qmpd.errors.QmpError: something cannot be made again
+        """
+        machine = cls._of_core(load(path))
+        machine._driver.run(machine._core.set_up(), "the start of the machine")
+        return machine
 
     def _hold(self, core: Core) -> None:
         self._core = core

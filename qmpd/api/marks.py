@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
-from qmpd.api.core import Core
+from qmpd.api.core import Core, Saved
+from qmpd.api.drivers import ByHand
+from qmpd.api.setup import Setup
 from qmpd.loop.clock import NANOSECONDS
 
 if TYPE_CHECKING:
-    from qmpd.api.setup import Setup
+    import os
+
     from qmpd.sim.state.checkpoint import Checkpoint
 
 
@@ -56,3 +59,49 @@ class Mark(Generic[MachineT_co]):
         :returns: a machine of the same class; one of `qmpd.aio` is there within ``async with``
         """
         return self._kind._of_core(Core(self._setup, self._checkpoint))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the machine to a file, from which ``Machine.load`` makes it again.
+
+        The file has what the machine would find after an end in good order: all images with their
+        bytes, persistent bitmaps in them; and what it would lose: nodes as they are, backends,
+        limits, objects, bitmaps that are in memory only, the time.  Names that the machine has made
+        up are made up anew; statistics, jobs and events are not kept.
+
+        >>> import qmpd, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with qmpd.Machine(disks={"disk0": "1M"}) as vm:
+        ...         vm.disk("disk0").write(0, b"hello")
+        ...         vm.checkpoint().save(f"{folder}/vm")
+        ...     with qmpd.Machine.load(f"{folder}/vm") as vm:
+        ...         vm.disk("disk0").read(0, 5)
+        b'hello'
+
+        :raises OSError: it cannot be written
+        :raises qmpd.errors.GenericError: there is something in it that cannot be told
+        """
+        from qmpd.sim.state.describe import describe
+        from qmpd.sim.state.format import write
+
+        core = Core(self._setup, self._checkpoint)
+        description = {
+            "setup": self._setup.describe(),
+            "time": self._checkpoint.time,
+            **describe(core.machine),
+        }
+        # images are as they are when the machine has ended: nothing is kept back, bitmaps are in
+        ByHand(core).run(core.close(), "the end of the machine")
+        write(path, description, core.files())
+
+
+def load(path: str | os.PathLike[str]) -> Core:
+    """Read a machine that was saved; it has yet to be set up.
+
+    :raises OSError: the file cannot be read
+    :raises ValueError: it is no such file, it is damaged, or its version is not known
+    """
+    from qmpd.sim.state.format import read
+
+    description, files = read(path)
+    setup = Setup.of_description(description.pop("setup"))
+    return Core(setup, saved=Saved(description, files))

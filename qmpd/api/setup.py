@@ -34,6 +34,9 @@ PERSONALITIES: Final = {
     "storage-daemon": Personality.STORAGE_DAEMON,
 }
 
+_PLAIN: Final = ("version", "clock", "seed", "personality", "name", "uuid", "paused")
+"""Arguments that are plain values."""
+
 SEEDED_DATE: Final = 946_684_800 * 1_000_000_000
 """The date at which a seeded clock begins, nanoseconds since 1970: the first of January 2000."""
 
@@ -58,6 +61,33 @@ class Setup:
     paused: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of `MachineConfig`, for tests of qmpd itself."""
+
+    def describe(self) -> dict[str, Any]:
+        """The arguments as JSON values; images in memory, wherever they are.
+
+        :raises GenericError: they are not such values
+        """
+        if not isinstance(self.version, str) or self.more:
+            raise GenericError("A machine of a version of one's own cannot be saved")
+        return {
+            "disks": dict(self.disks),
+            "images": {
+                name: image if isinstance(image, str) else dict(image)
+                for name, image in self.images.items()
+            },
+            **{name: getattr(self, name) for name in _PLAIN},
+        }
+
+    @classmethod
+    def of_description(cls, description: Mapping[str, Any]) -> Setup:
+        """The setup that `describe` has told of.
+
+        :raises ValueError: a clock, version or personality that there is not
+        """
+        unknown = set(description) - {"disks", "images", *_PLAIN}
+        if unknown:
+            raise ValueError(f"there is no argument {sorted(unknown)[0]!r}")
+        return cls(**description)
 
     def make_clock(self) -> PacedClock:
         """The machine's clock; it begins at a fixed date where there is a seed."""

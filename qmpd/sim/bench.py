@@ -33,10 +33,16 @@ class Bench:
 
     :param clock: what runs the machine
     :param holder: who holds the machine; without one it cannot be replaced
+    :param origin: the checkpoint that the machine has begun from
     """
 
     def __init__(
-        self, machine: Machine, monitors: Monitors, clock: Clock, holder: Holder | None = None
+        self,
+        machine: Machine,
+        monitors: Monitors,
+        clock: Clock,
+        holder: Holder | None = None,
+        origin: Checkpoint | None = None,
     ) -> None:
         self.machine = machine
         self.monitors = monitors
@@ -49,6 +55,7 @@ class Bench:
         """Called, in their order, after each `replace`, before anything has been done to the new
         machine."""
         self._holder = holder
+        self._origin = origin
         self.log = Log(clock.now)
         """All that has happened to the machine."""
         self.watch()
@@ -191,12 +198,16 @@ class Bench:
     async def reset(self) -> None:
         """Make the machine as it was at the very beginning: images, time and all.
 
-        Files of the host cannot be: they stay as they are, but for those that the machine made
-        when it started, which it makes again.  Faults are removed.
+        A fork is again as it was at its mark.  Files of the host cannot be: they stay as they are,
+        but for those that the machine made when it started, which it makes again.  Faults are
+        removed.
         """
         if "faults" in vars(self):
             self.faults.clear()
-        await self._start(anew=True)
+        if self._origin is None:
+            await self._start(anew=True)
+        else:
+            self.restore(self._origin, "reset")
 
     def checkpoint(self) -> Checkpoint:
         """Keep the machine as it is now.
@@ -211,13 +222,13 @@ class Bench:
         self.note("machine", what="checkpoint")
         return checkpoint
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint, what: str = "restored") -> None:
         """Go on from a checkpoint, of this machine or of another one.
 
         What is under way is dropped; clients are disconnected, and may connect again.
         """
         world, belongings = checkpoint.contents(self.holder.outside())
-        self.replace(world, "restored", belongings=belongings)
+        self.replace(world, what, belongings=belongings)
 
     async def _start(self, *, anew: bool) -> None:
         what = "reset" if anew else "restarted"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from qmpd.block.images.image import Image
 from qmpd.block.images.locks import Locks
@@ -97,6 +97,14 @@ class MemoryFile:
             chunk = [_ZEROES] * _CHUNK if shared is None else shared.copy()
             self._chunks[index] = self._own[index] = chunk
         return chunk
+
+    def describe(self) -> dict[str, Any]:
+        """Tell the length, and which pages hold data or are reserved, as runs of their numbers."""
+        return {
+            "length": self.length,
+            "pages": [list(run) for run in self._present.runs()],
+            "reserved": [list(run) for run in self._reserved.runs()],
+        }
 
     def fork(self) -> MemoryFile:
         """Another file with the same bytes, and no locks; it costs little, whatever its size."""

@@ -56,5 +56,13 @@ class MemoryStorage(Storage):
     def __contains__(self, filename: str) -> bool:
         return filename in self._files
 
+    def files(self) -> dict[str, MemoryFile]:
+        """All files by their names."""
+        return dict(self._files)
+
+    def put(self, filename: str, file: MemoryFile) -> None:
+        """Have a file, in the place of one of the same name."""
+        self._files[filename] = file
+
     def close(self) -> None:
         self._files.clear()

@@ -21,6 +21,10 @@ BLOCK: Final = 1 << 16
 """Bytes that are copied to memory together when a part of them is written."""
 
 
+_COPY: Final = 1 << 20
+"""Bytes that are copied at a time."""
+
+
 class _Overlay:
     """A host file and the changes that cover it.
 
@@ -175,6 +179,21 @@ class OverlayStorage(Storage):
             if error.errno != errno.ENOENT:
                 raise
             return self._new.create(filename)
+
+    def files(self) -> dict[str, MemoryFile]:
+        """All files that were made or covered, by their names, with all of their bytes."""
+        files = self._new.files()
+        for filename, overlay in self._overlays.items():
+            image, file = OverlayImage(overlay, read_only=True), MemoryFile()
+            offset, length = 0, image.length()
+            while offset < length:
+                is_data, size = image.extent(offset, min(length - offset, _COPY))
+                if is_data:
+                    file.write(offset, image.pread(offset, size))
+                offset += size
+            file.truncate(length)
+            files[filename] = file
+        return files
 
     @property
     def changes_host(self) -> bool:

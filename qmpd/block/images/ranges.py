@@ -24,6 +24,10 @@ class Ranges:
         other._starts, other._ends = self._starts.copy(), self._ends.copy()
         return other
 
+    def runs(self) -> list[tuple[int, int]]:
+        """The runs, each with its first integer and the one after its last."""
+        return list(zip(self._starts, self._ends, strict=True))
+
     def total(self) -> int:
         """How many integers are in the set."""
         return sum(self._ends) - sum(self._starts)

@@ -20,7 +20,7 @@ from qmpd.profile.profile import Profile, Texts
 from qmpd.wire.session import StateRule
 
 SHARED: Final = frozenset(
-    {ChildClass, DeviceTables, LazyHandlers, OptionGroup, Profile, StateRule, Texts}
+    {ChildClass, DeviceTables, LazyHandlers, OptionGroup, Profile, StateRule, Texts, object}
 )
 """Classes whose instances never change: constants of modules, and what a version is made of."""
 
