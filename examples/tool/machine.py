@@ -122,7 +122,10 @@ async def connected(socket: str) -> AsyncIterator[Machine]:
     """
     qmp = QMPClient("vmbackup")
     try:
-        await qmp.connect(socket)
+        try:
+            await qmp.connect(socket)
+        except AssertionError:  # what qemu.qmp 0.0.6 says of one that ends as soon as it began
+            raise EOFError("it was closed at once") from None
         yield Machine(qmp)
     except ExecuteError as error:
         raise BackupError(f"the machine says: {error}") from error

@@ -49,7 +49,7 @@ def test_two_at_once(world: World) -> None:
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("block-dirty-bitmap-remove", "is gone, perhaps in a restart of the machine"),
+        ("block-dirty-bitmap-remove", "is gone: the machine was restarted, or has crashed"),
         ("block-dirty-bitmap-disable", "has been switched off"),
     ],
 )

@@ -117,7 +117,7 @@ class Backup:
         bitmaps = {bitmap.get("name"): bitmap for bitmap in info.get("dirty-bitmaps", [])}
         bitmap = bitmaps.get(self._bitmap(base))
         if bitmap is None:
-            problem = "is gone, perhaps in a restart of the machine"
+            problem = "is gone: the machine was restarted, or has crashed"
         elif bitmap.get("inconsistent"):
             problem = "cannot be trusted, since the machine has crashed"
         elif not bitmap["recording"]:
