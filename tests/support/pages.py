@@ -3,7 +3,7 @@
 * ``python``: run as a program, in an empty folder that it leaves empty. What stands behind
   ``print(...)  #`` is in its output. A block that defines tests (``def test_``) is run by pytest.
 * A block whose first line is a comment with a file's name (``# test_backup.py``) is that file, for
-  the blocks after it. A file of tests that no ``sh`` block of the page names is run by pytest.
+  the blocks after it. A file of tests is run by pytest, unless the page runs pytest itself.
 * ``sh``: run by ``sh -eu`` with qmpd's programs on the PATH. What installs something is left out,
   and a line that ends with ``&`` is waited for until the sockets that it names are there.
 * ``text`` after one of these: each of its lines is in the output, ``...`` standing for anything.
@@ -92,7 +92,7 @@ class Block:
         if self.file is None:
             return True
         others = [block.body for block in read_blocks(self.page) if block.language == "sh"]
-        return self._has_tests and not any(self.file in body for body in others)
+        return self._has_tests and not any("pytest -" in body for body in others)
 
     @property
     def leaves_nothing(self) -> bool:
