@@ -133,7 +133,8 @@ class Disk(RuleBasedStateMachine):
 
     @rule()
     def close_and_open(self) -> None:
-        options = dict(self.node.options)
+        file = {"driver": "file", "filename": self.path}
+        options = {**self.node.options, "file": file}
         self.world.delete("disk")
         self.node = self.world.run(blockdev_add(self.world.graph, options))
         self.node.bitmaps.append(self.bitmap)

@@ -99,7 +99,7 @@ def test_on_a_node_the_answer_waits(both: Files) -> None:
     both.execute(
         "object-add", **{"qom-type": "throttle-group", "id": "g", "limits": {"bps-total": 65536}}
     )
-    both.add("throttle", "t", file="f", **{"throttle_group": "g"})
+    both.add("throttle", "t", file="f", throttle_group="g")
     began = time.monotonic()
     for _ in range(3):
         both.io("t", "aio_write 0 64k")

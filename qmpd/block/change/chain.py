@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qmpd.block.change.closing import release
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.inheritance import inherits
 from qmpd.block.change.probe import has_protocol
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import GraphChange
@@ -73,6 +74,8 @@ async def drop_intermediate(
     :raises QmpError: somebody objects
     """
     name = filename(base) if backing_file is None else backing_file
+    explicit_top = top.skip_implicit_filters()
+    follows = inherits(base, explicit_top)
     overlays = [edge.parent_node for edge in top.parents]
     await drained_begin(top, base)
     top.hold()
@@ -87,6 +90,8 @@ async def drop_intermediate(
         for overlay in overlays:
             if overlay is not None:
                 await _rename(overlay, name, base, mask_protocol)
+        if follows:
+            base.inherits_from = explicit_top.inherits_from
         await change.commit()
     finally:
         drained_end(top, base)

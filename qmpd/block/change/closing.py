@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qmpd.base.newest_first import NewestFirst
 from qmpd.block.change.edges import unlink
 from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.inheritance import disinherit
 from qmpd.block.change.permissions import loosen_permissions
 from qmpd.errors import BlockIOError
 
@@ -47,6 +48,7 @@ async def _dismantle(node: Node) -> list[Node]:
     async with write_lock(node.graph):
         node.graph.forget(node)
         for edge in list(node.children.values()):
+            disinherit(node, edge)
             unlink(node, edge)
             # What is closed next gives up all there is by that.
             if edge.node.is_held():

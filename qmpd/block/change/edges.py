@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.drain import joined, left
+from qmpd.block.change.inheritance import disinherit
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.model.blockers import BACKING_ALLOWS, Blocker
 from qmpd.block.model.node import Edge
@@ -88,8 +89,9 @@ def remove_parent(edge: Edge) -> None:
 
 
 def release_child(parent: Node, name: str) -> Node:
-    """Let go of child `name`, without closing it; returns it."""
+    """Let go of child `name`, without closing it; returns it (``bdrv_unref_child``)."""
     edge = parent.children[name]
+    disinherit(parent, edge)
     unlink(parent, edge)
     loosen_permissions(edge.node)
     return edge.node

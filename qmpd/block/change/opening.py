@@ -114,6 +114,7 @@ async def open_node(
             await _file_backend_goes(file)
         await node.driver.open_backing(own)
         _check_all_used(driver, own.given)
+        node.options = node.options.without_children()
     except BaseException:
         await node.driver.close()
         await close_unopened(node)

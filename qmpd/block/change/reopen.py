@@ -75,7 +75,7 @@ async def set_read_only(node: Node, read_only: bool) -> None:
         return
     graph = node.graph
     queue: list[_Step] = []
-    options = node.options.without("backing", *node.children).changed({"read-only": read_only})
+    options = node.options.changed({"read-only": read_only})
     _enqueue(queue, node, options, keep_old=True)
     await _reopen_multiple(graph, queue, keep_old=True)
 
@@ -166,7 +166,8 @@ async def reopen_nodes(graph: Graph, queue: Sequence[_Step], *, keep_old: bool =
             state.node.reopening = False
     for state in reversed(queue):
         before = state.node.options
-        state.node.options = state.options if keep_old else state.options.after_reopen(before)
+        after = state.options if keep_old else state.options.after_reopen(before)
+        state.node.options = after.without_children()
         await state.node.driver.reopen_commit(state)
     for state in reversed(queue):
         state.node.refresh_length()
@@ -202,7 +203,7 @@ async def _prepare(graph: Graph, state: _Step, change: GraphChange) -> None:
         raise GenericError(f"backing is missing for '{node.node_name}'")
     await _change_child(graph, state, "backing", change)
     await _change_child(graph, state, "file", change)
-    flat, old = _flattened(node, options, changed=True), _flattened(node, node.options)
+    flat, old = _flattened(node, options), _flattened(node, node.options)
     for name, value in QDict(flat).items():
         _check_unchanged(node, name, value, old.get(name))
 
@@ -216,7 +217,7 @@ def _check_flags(state: _Step) -> None:
 
 def _check_reset(state: _Step) -> None:
     node = state.node
-    given = _flattened(node, state.options, changed=True)
+    given = _flattened(node, state.options)
     for name in QDict(_flattened(node, node.options)):
         # QEMU forgets that it was given "active", which it then ignores.
         known = name in given or name in state.options or name in COMMON or name in node.children
@@ -270,9 +271,7 @@ async def _set_child(node: Node, name: str, new: Node | None, change: GraphChang
                     f" to '{edge.node.node_name}'"
                 )
             role = edge.role
-            change.detach(edge)
-        if new is not None:
-            change.attach(node, name, new, role)
+        change.set_child(node, name, new, role)
 
 
 def _role(node: Node, name: str) -> Role:
@@ -281,17 +280,14 @@ def _role(node: Node, name: str) -> Role:
     return DATA | PRIMARY
 
 
-def _flattened(node: Node, options: Mapping[str, Any], *, changed: bool = False) -> dict[str, Any]:
-    """The options as QEMU compares them: those of children are not among them.
-
-    :param changed: these are the new ones, of which only children that follow get theirs
-    """
+def _flattened(node: Node, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as QEMU compares them: of children that follow, none are among them."""
     flat: dict[str, Any] = {}
     for name, value in options.items():
         edge = node.children.get(name)
         if name in COMMON or not value or not isinstance(value, Mapping | list):
             flat[name] = value
-        elif edge is None or (changed and edge.node.inherits_from is not node):
+        elif edge is None or edge.node.inherits_from is not node:
             flat |= flat_options(name, value)
     return flat
 
@@ -302,6 +298,10 @@ def _check_unchanged(node: Node, name: str, value: Any, old: Any) -> None:
     if name == "driver":
         if value != driver.format_name:
             raise GenericError("Cannot change the option 'driver'")
+        return
+    if name == "node-name":
+        if value != old:
+            raise GenericError("Cannot change the option 'node-name'")
         return
     if name == "cache" and not value:
         raise GenericError("Cannot change the option 'cache'")

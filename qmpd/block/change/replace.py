@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from qmpd.block.change.closing import release
 from qmpd.block.change.drain import left
 from qmpd.block.change.edges import add_parent, check_child, link, remove_parent, unlink
+from qmpd.block.change.inheritance import inherits, orphans
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.model.node import Edge
 from qmpd.block.permission_bits import COW, FILTERED, PRIMARY, Role
@@ -67,6 +68,34 @@ class GraphChange:
             before.hold()
             self._left[before] = None
             self._undo.append(before.unhold)
+
+    def set_child(self, parent: Node, name: str, child: Node | None, role: Role) -> None:
+        """Let `child` be the child `name` of `parent`, or nobody.
+
+        What followed the parent by way of the former child follows it directly where it is the
+        new one, and no longer elsewhere (``bdrv_set_file_or_backing_noperm``).
+
+        :raises GenericError: that would be a cycle, or the child is inactive
+        """
+        follows = inherits(child, parent)
+        present = parent.children.get(name)
+        if present is not None:
+            for node in list(orphans(parent, present)):
+                self._inherit(node, None)
+            self.detach(present)
+        if child is not None:
+            self.attach(parent, name, child, role)
+            if follows:
+                self._inherit(child, parent)
+
+    def _inherit(self, node: Node, parent: Node | None) -> None:
+        before = node.inherits_from
+        node.inherits_from = parent
+
+        def undo() -> None:
+            node.inherits_from = before
+
+        self._undo.append(undo)
 
     def undo_with(self, undo: Callable[[], None]) -> None:
         """Have `undo` called when the change is undone."""
@@ -214,10 +243,7 @@ def set_backing(node: Node, backing: Node | None) -> GraphChange:
                 f"Driver '{driver.format_name}' of node '{node.node_name}' does not support"
                 " backing files"
             )
-        if present is not None:
-            change.detach(present)
-        if backing is not None:
-            change.attach(node, "backing", backing, COW)
+        change.set_child(node, "backing", backing, COW)
     except BaseException:
         change.abort()
         raise

@@ -12,6 +12,12 @@ from qmpd.block.model.flags import CacheMode
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
+CHILDREN: Final = frozenset(
+    {"file", "backing", "image", "raw", "test", "log", "target", "children", "data-file"}
+)
+"""The options that say which nodes are children, in any driver."""
+
+
 class Origin(Enum):
     """Who has decided about an option."""
 
@@ -106,6 +112,21 @@ class NodeOptions(dict[str, Any]):
     def without(self, *names: str) -> NodeOptions:
         """These options but for some."""
         return self._with({name: value for name, value in self.items() if name not in names})
+
+    def without_children(self) -> NodeOptions:
+        """These options but for those that said which nodes are its children, and what these are.
+
+        Once they are open, the children know that themselves; who they are may change.
+        """
+        return self if CHILDREN.isdisjoint(self) else self.not_given(*CHILDREN)
+
+    def not_given(self, *names: str) -> NodeOptions:
+        """These options but for some, as if nobody had ever given them."""
+        given = {name: value for name, value in self.given.items() if name not in names}
+        kept = {name: value for name, value in self.items() if name not in names}
+        return NodeOptions(
+            kept, given=given, texts=self.texts, probed=self.probed, reopened=self.reopened
+        )
 
     def changed(self, options: Mapping[str, Any]) -> NodeOptions:
         """These options with other values for some, which nobody has given the node itself."""

@@ -54,9 +54,9 @@ async def open_drive_node(
     """
     tree = _unflatten(options)
     format_guessed = _complete(graph, tree, filename)
-    _set_aio(tree, aio)
+    flagged = _set_aio(tree, aio)
     node = await open_node(graph, _read(profile, tree), probed=format_guessed)
-    _keep_texts(node, tree)
+    _keep_texts(node, tree, flagged)
     warn_of_guess(node)
     return node
 
@@ -159,18 +159,21 @@ def _guess_format(graph: Graph, file: Tree | str | None) -> str:
         image.close()
 
 
-def _set_aio(tree: Tree, aio: str | None) -> None:
-    """Set `aio` for the files among the options."""
+def _set_aio(tree: Tree, aio: str | None) -> Tree | None:
+    """Set `aio` for the file among the options that does not say it itself.
+
+    :returns: the options of that file.  To QEMU it is a flag of the node (``BDRV_O_NATIVE_AIO``)
+        and not among its options, so that a reopen need not repeat it
+    """
     if aio is None:
-        return
+        return None
     if tree.get("driver") == "file":
-        tree.setdefault("aio", aio)
-        cache = tree.get("cache", {})
-        if aio == "native" and "direct" not in cache:
-            tree["cache"] = {"direct": "off", **cache}
+        if "aio" in tree:
+            return None
+        tree["aio"] = aio
+        return tree
     child = tree.get("file")
-    if isinstance(child, dict):
-        _set_aio(child, aio)
+    return _set_aio(child, aio) if isinstance(child, dict) else None
 
 
 def _read(profile: Profile, tree: Tree) -> dict[str, Any]:
@@ -248,12 +251,17 @@ def _reworded(error: GenericError, tree: Tree) -> GenericError:
     return GenericError(text)
 
 
-def _keep_texts(node: Node, tree: Tree) -> None:
-    """Keep the options as they were written, which query replies show."""
+def _keep_texts(node: Node, tree: Tree, flagged: Tree | None) -> None:
+    """Keep the options as they were written, which query replies show.
+
+    :param flagged: the options in which `aio` is none, but a flag
+    """
     strong = node.driver.shape.strong_options
     texts = {name: tree[name] for name in strong if isinstance(tree.get(name), str)}
     node.options = node.options.with_texts(texts)
+    if tree is flagged:
+        node.options = node.options.not_given("aio")
     for name, edge in node.children.items():
         below = tree.get(name)
         if isinstance(below, dict):
-            _keep_texts(edge.node, below)
+            _keep_texts(edge.node, below, flagged)
