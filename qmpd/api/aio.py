@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from qmpd.loop.task import Task
     from qmpd.profile import Profile
     from qmpd.sim.journal.journal import Journal
+    from qmpd.sim.power.file import Keep
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ class Machine:
         name: str | None = None,
         uuid: str = "00000000-0000-0000-0000-000000000000",
         paused: bool = False,
+        power: bool = False,
     ) -> None:
         setup = Setup(
             disks or {},
@@ -72,6 +74,7 @@ class Machine:
             name,
             uuid,
             paused,
+            power,
         )
         self._hold(Core(setup), is_new=True)
 
@@ -168,6 +171,10 @@ class Machine:
         Nothing of it is awaited; whoever waits for the machine gets `MachineClosed`.
         """
         self._core.bench.kill()
+
+    def power_loss(self, *, keep: Keep = "random", seed: int = 0) -> None:
+        """Crash, and lose what disks had not flushed: see `qmpd.Machine.power_loss`."""
+        self._core.bench.power_loss(keep, seed)
 
     async def restart(self) -> None:
         """End the machine and start it again on its images: see `qmpd.Machine.restart`."""

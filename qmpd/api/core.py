@@ -70,12 +70,13 @@ class Socket(Protocol):
 
 
 class Saved(NamedTuple):
-    """A machine as it was read from a file.
+    """What a machine begins with, where it is not made of its arguments alone.
 
-    :param description: what there is: see `qmpd.sim.state.describe`; and ``time``
+    :param description: what there is: see `qmpd.sim.state.describe`; and ``time``.  None: what
+        the arguments say, on images that there are
     """
 
-    description: dict[str, Any]
+    description: dict[str, Any] | None
     files: dict[str, MemoryFile]
 
 
@@ -192,13 +193,14 @@ class Core:
         :param anew: whether images that have a size are made
         :raises QmpError: a disk cannot be made
         """
-        if anew and self._saved is not None:
+        saved = self._saved
+        if anew and saved is not None and saved.description is not None:
             from qmpd.sim.state.rebuild import rebuild
 
-            await rebuild(self.machine, self._saved.description)
-            self.clock.go_on_from(self._saved.description["time"])
+            await rebuild(self.machine, saved.description)
+            self.clock.go_on_from(saved.description["time"])
         else:
-            await self._add_disks(make=anew)
+            await self._add_disks(make=anew and saved is None)
         self._monitor.opened()
         await self.qmp("qmp_capabilities", None)
 
@@ -264,7 +266,8 @@ class Core:
     def _new_storage(self) -> Storage:
         if self._saved is None:
             return self.setup.make_storage()
-        storage = MemoryStorage()
+        storage = self.setup.make_storage()
+        assert isinstance(storage, MemoryStorage)
         for filename, file in self._saved.files.items():
             storage.put(filename, file.fork())
         return storage

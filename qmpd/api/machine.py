@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from qmpd.api.arguments import command_arguments
-from qmpd.api.core import WAIT, Answer, Core
+from qmpd.api.core import WAIT, Answer, Core, Saved
 from qmpd.api.drivers import ByHand, Driver
 from qmpd.api.handles import Bitmap, Clock, Disk, Job, Loop
 from qmpd.api.marks import Mark, load
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from qmpd.api.faults import Faults
     from qmpd.api.jobs import JobRecords
     from qmpd.block.images import Storage
+    from qmpd.block.images.memory import MemoryFile
     from qmpd.profile import Profile
     from qmpd.sim.journal.journal import Journal
+    from qmpd.sim.power.file import Keep
 
 
 class Machine:
@@ -62,6 +64,7 @@ class Machine:
     :param name: name of the guest, for query-name
     :param uuid: UUID of the guest, for query-uuid
     :param paused: whether the guest waits for ``cont``
+    :param power: whether images keep the order of writes and flushes, for `power_loss`
     :raises ValueError: a clock, storage, version or personality that there is not
     :raises qmpd.errors.QmpError: a disk cannot be made
     """
@@ -79,6 +82,7 @@ class Machine:
         name: str | None = None,
         uuid: str = "00000000-0000-0000-0000-000000000000",
         paused: bool = False,
+        power: bool = False,
     ) -> None:
         setup = Setup(
             disks or {},
@@ -91,6 +95,7 @@ class Machine:
             name,
             uuid,
             paused,
+            power,
         )
         self._begin(setup)
 
@@ -129,6 +134,13 @@ class Machine:
     def _begin(self, setup: Setup) -> None:
         self._hold(Core(setup))
         self._driver.run(self._core.set_up(), "the start of the machine")
+
+    @classmethod
+    def _on(cls, setup: Setup, files: dict[str, MemoryFile]) -> Self:
+        """A machine on images that there are already."""
+        machine = cls._of_core(Core(setup, saved=Saved(None, files)))
+        machine._driver.run(machine._core.set_up(), "the start of the machine")
+        return machine
 
     @classmethod
     def _of(cls, setup: Setup) -> Self:
@@ -198,9 +210,35 @@ class Machine:
         ...     vm.bitmap("disk0", "b0").inconsistent
         True
 
-        What is left when the power of the host fails is another question.
+        What is left when the power of the host fails is another question: see `power_loss`.
         """
         self._driver.call(self._core.bench.kill)
+
+    def power_loss(self, *, keep: Keep = "random", seed: int = 0) -> None:
+        """End the machine as `crash` does, and lose the power of its disks, too.
+
+        Of every image there is what a disk with a cache may have kept: all that was flushed, and
+        of what was written after that any part.  `restart` starts the machine again on that.  The
+        machine has to be made with ``power=True``.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"disk0": "1M"}, power=True) as vm:
+        ...     vm.disk("disk0").write(0, b"flushed")
+        ...     vm.disk("disk0").flush()
+        ...     vm.disk("disk0").write(65536, b"lost")
+        ...     vm.power_loss(keep="flushed")
+        ...     vm.restart()
+        ...     vm.disk("disk0").read(0, 7), vm.disk("disk0").read(65536, 4)
+        (b'flushed', b'\\x00\\x00\\x00\\x00')
+
+        :param keep: ``"flushed"``: nothing else than that; ``"random"``: any part of what came
+            later, in whole sectors of 512 bytes; ``"torn"``: sectors may have been written in
+            part; ``"all"``: everything that was written
+        :param seed: chooses the part
+        :raises ValueError: no such `keep`, or a seed that is no number
+        :raises qmpd.errors.GenericError: the machine was not made with ``power=True``
+        """
+        self._driver.call(lambda: self._core.bench.power_loss(keep, seed))
 
     def restart(self) -> None:
         """End the machine, as ``quit`` does, and start another one on the same images.

@@ -34,7 +34,7 @@ PERSONALITIES: Final = {
     "storage-daemon": Personality.STORAGE_DAEMON,
 }
 
-_PLAIN: Final = ("version", "clock", "seed", "personality", "name", "uuid", "paused")
+_PLAIN: Final = ("version", "clock", "seed", "personality", "name", "uuid", "paused", "power")
 """Arguments that are plain values."""
 
 SEEDED_DATE: Final = 946_684_800 * 1_000_000_000
@@ -59,6 +59,7 @@ class Setup:
     name: str | None = None
     uuid: str = "00000000-0000-0000-0000-000000000000"
     paused: bool = False
+    power: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of `MachineConfig`, for tests of qmpd itself."""
 
@@ -97,10 +98,21 @@ class Setup:
 
     def make_storage(self) -> Storage:
         """Where images live: nothing is there yet, unless it was given with something in it."""
+        if self.power:
+            return self._ordered_storage()
         if isinstance(self.storage, str):
             _choose("storage", self.storage, STORAGES)
             return new_storage(self.storage)
         return self.storage
+
+    def _ordered_storage(self) -> Storage:
+        if self.storage not in ("memory", "overlay"):
+            raise ValueError(
+                "power=True needs images in memory: storage is to be 'memory' or 'overlay'"
+            )
+        from qmpd.sim.power.storage import OrderedStorage
+
+        return OrderedStorage(over_host=self.storage == "overlay")
 
     def make_machine(
         self, clock: PacedClock, host: Host, storage: Storage, random: Random
@@ -134,7 +146,9 @@ class Setup:
     @property
     def keeps_disks_apart(self) -> bool:
         """Whether disks in memory need a storage of their own."""
-        return not (self.storage == "memory" or isinstance(self.storage, MemoryStorage))
+        return not (
+            self.power or self.storage == "memory" or isinstance(self.storage, MemoryStorage)
+        )
 
     def all_disks(self) -> list[Disk]:
         """The disks and the images, in their order."""

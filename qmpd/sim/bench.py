@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qmpd.sim.journal.entry import Kind
     from qmpd.sim.journal.journal import Journal
     from qmpd.sim.pace import PaceTable
+    from qmpd.sim.power.file import Keep
     from qmpd.sim.state.checkpoint import Checkpoint
 
 
@@ -173,6 +174,19 @@ class Bench:
         self.machine.cut()
         self.monitors.close()
         self.clock.stop()
+
+    def power_loss(self, keep: Keep = "random", seed: int = 0) -> None:
+        """End the machine where it stands, and let images be what a disk may have kept of them.
+
+        :param keep: how much of what was not flushed
+        :param seed: chooses among the ways in which that may be
+        :raises ValueError: no such `keep`, or a seed that is no number
+        :raises GenericError: images do not keep the order of their writes
+        """
+        from qmpd.sim.power.loss import lose_power
+
+        lose_power(self.machine, keep, seed, self.kill)
+        self.note("machine", what="power lost", keep=keep, seed=seed)
 
     async def end(self) -> None:
         """End the machine as ``quit`` does: SHUTDOWN, jobs are cancelled, images are closed."""

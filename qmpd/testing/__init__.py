@@ -9,7 +9,8 @@ to say what the journal is to show (`qmpd.sim.journal.journal.Journal`).
 from __future__ import annotations
 
 from qmpd.sim.journal.matchers import ANY, Exactly, matches
+from qmpd.testing.power import every_power_loss
 from qmpd.testing.remote import RemoteMachine
 from qmpd.testing.server import Server
 
-__all__ = ["ANY", "Exactly", "RemoteMachine", "Server", "matches"]
+__all__ = ["ANY", "Exactly", "RemoteMachine", "Server", "every_power_loss", "matches"]

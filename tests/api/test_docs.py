@@ -11,7 +11,14 @@ import pytest
 import qmpd
 
 MODULES = (
-    *("qmpd", "qmpd.aio", "qmpd.errors", "qmpd.testing.server", "qmpd.testing.remote"),
+    *(
+        "qmpd",
+        "qmpd.aio",
+        "qmpd.errors",
+        "qmpd.testing.server",
+        "qmpd.testing.remote",
+        "qmpd.testing.power",
+    ),
     *("qmpd.api.machine", "qmpd.api.marks", "qmpd.api.handles", "qmpd.api.aio", "qmpd.api.events"),
     *("qmpd.sim.journal.journal", "qmpd.sim.journal.matchers"),
 )

@@ -175,6 +175,9 @@ class MemoryFile:
                 self._blank(size // PAGE, size % PAGE, PAGE)
         self.length = size
 
+    def flush(self) -> None:
+        """Do nothing: memory is as durable as it gets."""
+
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
         present, until = self._present.run_at(offset // PAGE)
         if offset >= self.length or until is None:
@@ -282,7 +285,7 @@ class MemoryImage(Image):
             self.file.reserve(current, size - current)
 
     def flush(self) -> None:
-        """Memory is as durable as it gets."""
+        self.file.flush()
 
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
         return self.file.extent(offset, length)

@@ -30,8 +30,12 @@ class MemoryStorage(Storage):
     def create(self, filename: str) -> Image:
         file = self._files.get(filename)
         if file is None:
-            file = self._files[filename] = MemoryFile()
+            file = self._files[filename] = self._new_file(filename)
         return MemoryImage(file, read_only=False)
+
+    def _new_file(self, filename: str) -> MemoryFile:
+        """An empty file."""
+        return MemoryFile()
 
     @property
     def reads_host(self) -> bool:

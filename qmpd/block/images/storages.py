@@ -43,6 +43,11 @@ class Storages(Storage):
         self._usual = usual
         self._private: dict[str, Storage] = {}
 
+    @property
+    def usual(self) -> Storage:
+        """Where all names live that have no other storage."""
+        return self._usual
+
     def of(self, filename: str) -> Storage:
         """The storage that has the bytes of `filename`."""
         return self._private.get(filename, self._usual)

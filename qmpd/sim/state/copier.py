@@ -63,6 +63,14 @@ _TOOLS: Final = "qmpd.sim."
 """The modules of the bench, whose objects watch and trouble a machine, and are no part of it."""
 
 
+_PARTS: Final = frozenset({"qmpd.sim.power.file", "qmpd.sim.power.storage"})
+"""Modules of the bench whose objects are a part of the machine: files that know their writes."""
+
+
+def _is_tool(module: str) -> bool:
+    return module.startswith(_TOOLS) and module not in _PARTS
+
+
 class _Layout(NamedTuple):
     """What instances of a class have.
 
@@ -221,7 +229,7 @@ class Copier:
         return OMITTED if function is OMITTED else partial(function, *arguments, **keywords)
 
     def _function(self, value: types.FunctionType) -> Any:
-        if value.__module__.startswith(_TOOLS):
+        if _is_tool(value.__module__):
             return OMITTED
         if value.__closure__ is None:
             return value
@@ -314,7 +322,7 @@ def _how(kind: type) -> _How:
         return Copier._tuple
     if issubclass(kind, list | dict):
         return Copier._derived
-    if kind.__module__.startswith(_TOOLS):
+    if _is_tool(kind.__module__):
         return lambda copier, value: OMITTED
     if kind.__new__ is object.__new__:
         return Copier._object

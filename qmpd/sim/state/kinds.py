@@ -17,6 +17,7 @@ from qmpd.monitor.qmp.handlers import LazyHandlers
 from qmpd.options.qemu_opts import OptionGroup
 from qmpd.profile.devices import DeviceTables
 from qmpd.profile.profile import Profile, Texts
+from qmpd.sim.power.file import OrderedFile
 from qmpd.wire.session import StateRule
 
 SHARED: Final = frozenset(
@@ -34,6 +35,8 @@ class _Copier(Protocol):
 def _memory_file(copier: _Copier, value: MemoryFile) -> MemoryFile:
     """The bytes are shared until they are written to; locks are those of the copied handles."""
     copied = value.fork()
+    if isinstance(copied, OrderedFile):
+        copied.happened = copier.of(copied.happened)
     copier.remember(value.locks, copied.locks)
     copier.later(lambda: copied.locks.extend(map(copier.of, value.locks)))
     return copied

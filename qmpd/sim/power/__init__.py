@@ -1,0 +1,1 @@
+"""Power loss: images that know what a disk may have kept of them."""

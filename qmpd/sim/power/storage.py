@@ -1,0 +1,105 @@
+"""The storage of a machine whose power may be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from qmpd.base.override import override
+from qmpd.block.images.host_storage import HostStorage
+from qmpd.block.images.image import Image
+from qmpd.block.images.memory import MemoryFile
+from qmpd.block.images.memory_storage import MemoryStorage
+from qmpd.errors import BlockIOError
+from qmpd.sim.power.file import Change, Keep, OrderedFile, Unflushed
+
+_COPY = 1 << 20
+"""Bytes of a file of the host that are copied at a time."""
+
+Watch = Callable[[str, Change], None]
+"""Takes the name of a file, and what was done to it."""
+
+
+class OrderedStorage(MemoryStorage):
+    """Files in memory that keep the order of their writes and flushes.
+
+    :param over_host: whether files of the host can be read; one is copied as a whole when it is
+        first opened, and is not changed
+    """
+
+    def __init__(self, *, over_host: bool = False) -> None:
+        super().__init__()
+        self._over_host = over_host
+        self.watch: Watch | None = None
+        """Called after each write and each flush, where somebody wants to know."""
+
+    @property
+    def reads_host(self) -> bool:
+        """Whether names lead to files of the host."""
+        return self._over_host
+
+    def _new_file(self, filename: str) -> OrderedFile:
+        def happened(_: OrderedFile, change: Change) -> None:
+            if self.watch is not None:
+                self.watch(filename, change)
+
+        return OrderedFile(happened)
+
+    def put(self, filename: str, file: MemoryFile) -> None:
+        """Have a file with the bytes of `file`, which are there for certain."""
+        own = self._new_file(filename)
+        own.take(file)
+        super().put(filename, own)
+
+    @override
+    def open(self, filename: str, *, read_only: bool = False) -> Image:
+        if self._over_host and filename not in self:
+            self.put(filename, _copied(HostStorage().open(filename, read_only=True)))
+        return super().open(filename, read_only=read_only)
+
+    @override
+    def create(self, filename: str) -> Image:
+        if self._over_host and filename not in self:
+            try:
+                return self.open(filename)
+            except BlockIOError:
+                pass
+        return super().create(filename)
+
+    @override
+    def mode(self, filename: str) -> int:
+        if self._over_host and filename not in self:
+            return HostStorage().mode(filename)
+        return super().mode(filename)
+
+    def unflushed(self) -> dict[str, Unflushed]:
+        """What is certain of each file now, and what is not."""
+        return {
+            name: file.unflushed()
+            for name, file in self._files.items()
+            if isinstance(file, OrderedFile)
+        }
+
+    def settle(self) -> None:
+        """Let everything that was written be there for certain."""
+        for file in self._files.values():
+            if isinstance(file, OrderedFile):
+                file.settle()
+
+    def lose_power(self, keep: Keep, random: Random) -> None:
+        """Let files be what a disk may have kept of them; handles that are open are not."""
+        for name, unflushed in self.unflushed().items():
+            self.put(name, unflushed.left(keep, random))
+
+
+def _copied(image: Image) -> MemoryFile:
+    file = MemoryFile()
+    offset, length = 0, image.length()
+    while offset < length:
+        is_data, size = image.extent(offset, min(length - offset, _COPY))
+        if is_data:
+            file.write(offset, image.pread(offset, size))
+        offset += size
+    file.truncate(length)
+    image.close()
+    return file
