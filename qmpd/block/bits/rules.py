@@ -76,6 +76,12 @@ REFUSED: Final = MappingProxyType(
 )
 """What each use of a bitmap refuses, in the order in which it is looked for."""
 
+_CHECKS: Final = {
+    use: tuple((obstacle.name.lower(), obstacle.value) for obstacle in obstacles)
+    for use, obstacles in REFUSED.items()
+}
+"""The same as attributes of a bitmap: transactions check hundreds."""
+
 
 class External(Protocol):
     """A bitmap of another node, as merge names it."""
@@ -122,14 +128,17 @@ def check(bitmap: DirtyBitmap, use: str) -> None:
 
     :raises GenericError: QEMU's text for the first obstacle
     """
-    for obstacle in REFUSED[use]:
-        if getattr(bitmap, obstacle.name.lower()):
-            raise GenericError(f"Bitmap '{bitmap.name}' is {obstacle.value}")
+    for attribute, text in _CHECKS[use]:
+        if getattr(bitmap, attribute):
+            raise GenericError(f"Bitmap '{bitmap.name}' is {text}")
 
 
 def find(node: Holder, name: str) -> DirtyBitmap | None:
     """Bitmap `name` of `node`."""
-    return next((bitmap for bitmap in node.bitmaps if bitmap.name == name), None)
+    for bitmap in node.bitmaps:
+        if bitmap.name == name:
+            return bitmap
+    return None
 
 
 def lookup(graph: Graph[HolderT], node_name: str, name: str) -> tuple[HolderT, DirtyBitmap]:
