@@ -2,13 +2,12 @@
 
 A copy-before-write filter and a backup job share one `BlockCopyState`: whoever comes first
 takes a dirty area out of the bitmap and copies it; others that need it wait until it is done.
+`qmpd.block.io.block_copy_call` copies ranges by it.
 """
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import merge_one
@@ -30,18 +29,6 @@ _INT64_MAX: Final = (1 << 63) - 1
 MAX_CHUNK: Final = 1 << 20
 """Bytes that are copied by one request."""
 
-MAX_WORKERS: Final = 64
-
-
-class CopyLimit(Protocol):
-    """How fast a copy may go."""
-
-    def may_go(self, length: int) -> bool:
-        """Whether a request of `length` bytes may go now; if so it is counted."""
-
-    async def wait(self) -> None:
-        """Wait until another request may go."""
-
 
 class CopyFailed(BlockIOError):
     """A request of a copy failed; `is_read` tells whether it was a read."""
@@ -51,7 +38,7 @@ class CopyFailed(BlockIOError):
         self.is_read = is_read
 
 
-class _Area:
+class Area:
     """What one request copies."""
 
     __slots__ = ("_waiters", "end", "start", "zero")
@@ -121,7 +108,7 @@ class BlockCopyState:
         self.progress = progress
         self.in_flight = 0
         """Bytes that are being copied."""
-        self._areas: list[_Area] = []
+        self._areas: list[Area] = []
         limits = [n.limits.max_transfer for n in (source, target) if n.limits is not None]
         self._most = min([transfer for transfer in limits if transfer], default=1 << 31)
 
@@ -170,42 +157,17 @@ class BlockCopyState:
             offset, left = offset + count, left - count
         return allocated, clusters * cluster
 
-    # Copying
+    # Areas
 
-    async def copy(
-        self,
-        offset: int,
-        length: int,
-        *,
-        max_chunk: int = 0,
-        max_workers: int = MAX_WORKERS,
-        limit: CopyLimit | None = None,
-        cancelled: Callable[[], bool] | None = None,
-    ) -> None:
-        """Copy all that is dirty in an area of whole clusters, and wait for what others copy there.
-
-        :param max_chunk: bytes of the longest request, 0 for the default
-        :param max_workers: requests at a time
-        :param limit: of the speed
-        :param cancelled: whether to start nothing more
-        :raises CopyFailed: a request failed; the area is dirty again
-        """
-        call = _Call(self, max_chunk, max_workers, limit, cancelled)
-        while True:
-            copied = await call.run(offset, length)
-            if call.stopped:
-                return
-            if not copied and not await self._wait_for_one(offset, length):
-                return
-
-    async def _wait_for_one(self, offset: int, length: int) -> bool:
+    async def wait_for_one(self, offset: int, length: int) -> bool:
+        """Wait for an area of the range that somebody copies; returns whether there is one."""
         for area in self._areas:
             if area.start < offset + length and offset < area.end:
                 await area.ended()
                 return True
         return False
 
-    async def take(self, offset: int, end: int, max_chunk: int) -> _Area | None:
+    async def take(self, offset: int, end: int, max_chunk: int) -> Area | None:
         """Take the next dirty area out of the bitmap; None when there is none."""
         start = self.copy_bitmap.next_dirty(offset)
         if start is None or start >= end:
@@ -213,7 +175,7 @@ class BlockCopyState:
         clean = self.copy_bitmap.next_clean(start)
         whole = min(end, self.length if clean is None else clean)
         whole = -(-whole // self.cluster_size) * self.cluster_size
-        area = _Area(start, min(whole, start + self._chunk(max_chunk)))
+        area = Area(start, min(whole, start + self._chunk(max_chunk)))
         self._claim(area)
         try:
             await self._look(area, whole if not max_chunk else area.end)
@@ -222,12 +184,12 @@ class BlockCopyState:
             raise
         return area
 
-    def _claim(self, area: _Area) -> None:
+    def _claim(self, area: Area) -> None:
         self.copy_bitmap.reset(area.start, area.end - area.start)
         self.in_flight += area.end - area.start
         self._areas.append(area)
 
-    def _resize(self, area: _Area, end: int) -> None:
+    def _resize(self, area: Area, end: int) -> None:
         if end < area.end:
             self.copy_bitmap.set(end, area.end - end)
         else:
@@ -235,7 +197,7 @@ class BlockCopyState:
         self.in_flight += end - area.end
         area.end = end
 
-    async def _look(self, area: _Area, most: int) -> None:
+    async def _look(self, area: Area, most: int) -> None:
         """Cut `area` where what it holds changes; zeroes are taken whole, up to `most`."""
         cluster = self.cluster_size
         base = self.source.backing_chain_next if self.skip_unallocated else None
@@ -267,11 +229,11 @@ class BlockCopyState:
     def _skips(self, status: BlockStatus) -> bool:
         return self.skip_unallocated and not status.allocated
 
-    def _skip(self, area: _Area) -> None:
+    def _skip(self, area: Area) -> None:
         self.give_back(area, failed=False)
         area.start = area.end
 
-    def give_back(self, area: _Area, *, failed: bool) -> None:
+    def give_back(self, area: Area, *, failed: bool) -> None:
         """`area` is copied, or not; others may have it now."""
         if area not in self._areas:
             return
@@ -283,7 +245,7 @@ class BlockCopyState:
         self._tell_remaining()
         area.wake()
 
-    async def copy_area(self, area: _Area) -> None:
+    async def copy_area(self, area: Area) -> None:
         """Copy an area that was taken.
 
         :raises CopyFailed: reading or writing failed
@@ -306,85 +268,6 @@ class BlockCopyState:
             raise CopyFailed(error, is_read=is_read) from None
         if self.discard_source:
             await completed(self.source, self.source.pdiscard(offset, length))
-
-
-class _Call:
-    """One call of `BlockCopyState.copy`."""
-
-    def __init__(
-        self,
-        state: BlockCopyState,
-        max_chunk: int,
-        max_workers: int,
-        limit: CopyLimit | None,
-        cancelled: Callable[[], bool] | None,
-    ) -> None:
-        self._state = state
-        self._max_chunk = max_chunk
-        self._max_workers = max_workers
-        self._limit = limit
-        self._cancelled = cancelled
-        self._running = 0
-        self._failure: CopyFailed | None = None
-        self._slot: Waiter | None = None
-        self.stopped = False
-
-    async def run(self, offset: int, length: int) -> bool:
-        """Copy what is dirty now; returns whether there was anything."""
-        state, end = self._state, offset + length
-        found = False
-        while offset < end and self._failure is None:
-            if self._cancelled is not None and self._cancelled():
-                self.stopped = True
-                break
-            area = await state.take(offset, end, self._max_chunk)
-            if area is None:
-                break
-            found = True
-            if area.start == area.end:
-                offset = area.end
-                continue
-            if self._limit is not None and not self._limit.may_go(area.end - area.start):
-                # Others may have the area while this call waits.
-                state.give_back(area, failed=True)
-                await self._limit.wait()
-                continue
-            offset = area.end
-            await self._wait_for(self._max_workers - 1)
-            if self._failure is not None:
-                state.give_back(area, failed=True)
-                break
-            self._running += 1
-            state.source.services.loop.enter(self._copy(area), "block copy")
-        await self._wait_for(0)
-        if self._failure is not None:
-            raise self._failure
-        return found
-
-    async def _wait_for(self, most: int) -> None:
-        while self._running > most:
-            self._slot = Waiter(direct=True)
-            await self._slot
-
-    async def _copy(self, area: _Area) -> None:
-        state = self._state
-        failure: CopyFailed | None = None
-        length = area.end - area.start
-        try:
-            await state.copy_area(area)
-        except CopyFailed as error:
-            failure = error
-        except BlockIOError as error:
-            failure = CopyFailed(BlockIOError(error.errno or errno.EIO), is_read=False)
-        if failure is not None and self._failure is None:
-            self._failure = failure
-        if failure is None and state.progress is not None:
-            state.progress.work_done(length)
-        state.give_back(area, failed=failure is not None)
-        self._running -= 1
-        if self._slot is not None:
-            slot, self._slot = self._slot, None
-            slot.wake()
 
 
 def copy_cluster_size(target: Node, minimum: int) -> int:

@@ -14,7 +14,8 @@ from qmpd.block.bits.successor import abdicate, reclaim
 from qmpd.block.change.closing import release
 from qmpd.block.change.insert import drop_filter
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
-from qmpd.block.io.block_copy import MAX_WORKERS, BlockCopyState, CopyFailed
+from qmpd.block.io.block_copy import BlockCopyState, CopyFailed
+from qmpd.block.io.block_copy_call import MAX_WORKERS, block_copy
 from qmpd.errors import BlockIOError
 from qmpd.jobs.core.block_job import BlockJob
 from qmpd.jobs.core.states import ErrorAction, OnError
@@ -93,7 +94,8 @@ class _Call:
     async def _copy(self) -> None:
         job = self._job
         cluster = job.copy.cluster_size
-        await job.copy.copy(
+        await block_copy(
+            job.copy,
             0,
             -(-job.length // cluster) * cluster,
             max_chunk=job.plan.max_chunk,

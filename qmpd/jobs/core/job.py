@@ -1,31 +1,27 @@
 """Jobs: long operations that a client starts, observes and controls by their id.
 
-A `Job` is driven by the verbs of a client and by its own work, the coroutine
-`run`.  The work calls `sleep`, `idle` or `pause_point` where it may be
-suspended; everywhere else it is busy, and verbs take effect at the next such point.
-A verb enters a suspended job at once (job_enter): its events are sent
-before the verb's reply.
+A `Job` is driven by the verbs of a client and by its own work, the coroutine `run`, which is
+entered and suspended as `qmpd.jobs.core.job_work` says.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmpd.base.identifiers import id_wellformed
 from qmpd.block.io.progress import ProgressMeter
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.job_txn import JobTxn
-from qmpd.jobs.core.states import COMPLETED, READY, TRANSITIONS, VERBS, JobStatus, JobVerb
-from qmpd.loop.task import Task, Waiter
+from qmpd.jobs.core.job_work import JobWork
+from qmpd.jobs.core.states import COMPLETED, READY, VERBS, JobStatus, JobVerb
+from qmpd.loop.task import Task
 
 if TYPE_CHECKING:
     from qmpd.jobs.core.protocols import Listing
-    from qmpd.loop.task import Handle
 
 
-class Job:
+class Job(JobWork):
     """A job; subclasses implement `run` and what happens at the end.
 
     :param table: the list of jobs that it is added to
@@ -54,24 +50,14 @@ class Job:
             raise GenericError(f"Invalid job ID '{job_id}'")
         if table.get(job_id) is not None:
             raise GenericError(f"Job ID '{job_id}' already in use")
-        self.table = table
-        self.id = job_id
+        super().__init__(table, job_id)
         self.auto_finalize = auto_finalize
         self.auto_dismiss = auto_dismiss
-        self.status = JobStatus.UNDEFINED
         self.error: QmpError | None = None
         self.progress = ProgressMeter()
-        self.busy = False
-        self.paused = True
-        self.pause_count = 1
         self.user_paused = False
         self.cancel_requested = False
-        self.cancelled = False
         self.txn = JobTxn() if txn is None else txn
-        self._task: Task | None = None
-        self._timer: Handle | None = None
-        self._work_ended = False
-        self._watchers: list[Waiter] = []
         self.move(JobStatus.CREATED)
         table.jobs.add(self)
         self.txn.add(self)
@@ -131,11 +117,6 @@ class Job:
     # State
 
     @property
-    def started(self) -> bool:
-        """Whether the work has begun."""
-        return self._task is not None
-
-    @property
     def completed(self) -> bool:
         """Whether the work has ended (job_is_completed)."""
         return self.status in COMPLETED
@@ -158,13 +139,10 @@ class Job:
             info["error"] = self.error.desc
         return info
 
-    def move(self, status: JobStatus) -> None:
-        """Change the state and emit JOB_STATUS_CHANGE, unless the state is the same."""
-        assert status in TRANSITIONS[self.status], (self, status)
-        if status is not self.status:
-            self.status = status
-            self.table.emit("JOB_STATUS_CHANGE", {"id": self.id, "status": status.value})
-        self._notify()
+    def become_ready(self) -> None:
+        """Move to ready: the work has come as far as it can before verb complete."""
+        self.move(JobStatus.READY)
+        self.emit_ready()
 
     def check_verb(self, verb: JobVerb) -> None:
         """Check whether `verb` is accepted in this state (job_apply_verb).
@@ -177,88 +155,7 @@ class Job:
                 f" '{verb.value}'"
             )
 
-    # For the work: where it may stand still
-
-    async def sleep(self, delay: int) -> None:
-        """Sleep for `delay` nanoseconds or until a verb enters the job; then a pause point.
-
-        :param delay: 0 or less only yields to others
-        """
-        await self._wait(max(delay, 0))
-
-    async def _wait(self, delay: int | None) -> None:
-        if self.cancelled:
-            return
-        if self.pause_count == 0:
-            await self._stand_still(delay)
-        await self.pause_point()
-
-    async def idle(self) -> None:
-        """Suspend the work until a verb enters the job; then a pause point."""
-        await self._wait(None)
-
-    async def pause_point(self) -> None:
-        """Suspend the work here while the job is paused (job_pause_point)."""
-        if self.pause_count == 0 or self.cancelled:
-            return
-        before = self.status
-        self.move(JobStatus.STANDBY if before is JobStatus.READY else JobStatus.PAUSED)
-        self.paused = True
-        await self._stand_still(None)
-        self.paused = False
-        self.move(before)
-
-    def become_ready(self) -> None:
-        """Move to ready: the work has come as far as it can before verb complete."""
-        self.move(JobStatus.READY)
-        self.emit_ready()
-
-    def enter(self, condition: Callable[[], bool] | None = None) -> None:
-        """Resume suspended work (if `condition` holds) until it waits again."""
-        if self._task is None or self._work_ended or self.busy:
-            return
-        if condition is not None and not condition():
-            return
-        self._stop_timer()
-        self.busy = True
-        self._task.step()
-
-    @property
-    def sleeping(self) -> bool:
-        """Whether the work sleeps."""
-        return self._timer is not None
-
-    async def _stand_still(self, delay: int | None) -> None:
-        if delay is not None:
-            self._timer = self.table.clock.call_later(delay, self._timer_expired)
-        self.busy = False
-        self._notify()
-        # Only `enter` goes on from here; nobody wakes this waiter.
-        await Waiter()
-
-    def _timer_expired(self) -> None:
-        self._timer = None
-        self.enter()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    # Pausing
-
-    def pause(self) -> None:
-        """Suspend the work at its next pause point; pauses are counted."""
-        self.pause_count += 1
-        if not self.paused:
-            self.enter()
-
-    def resume(self) -> None:
-        """Undo one `pause`."""
-        assert self.pause_count > 0
-        self.pause_count -= 1
-        if self.pause_count == 0:
-            self.enter(lambda: not self.sleeping)
+    # Verbs
 
     async def user_pause(self) -> None:
         """Verb pause."""
@@ -276,8 +173,6 @@ class Job:
         self.on_user_resume()
         self.user_paused = False
         self.resume()
-
-    # The other verbs
 
     async def user_cancel(self, *, force: bool = True) -> None:
         """Verb cancel; without `force` a ready job may complete instead."""
@@ -333,11 +228,6 @@ class Job:
 
     def _begin_exit(self) -> Task:
         return self.table.clock.enter(self._exit(), f"end of job {self.id}")
-
-    @property
-    def work_ended(self) -> bool:
-        """Whether `run` has returned."""
-        return self._work_ended
 
     async def _exit(self) -> None:
         """Come to the end, once the work has ended (``job_exit``)."""
@@ -395,24 +285,6 @@ class Job:
         if not self.started:
             self._update_result()
         await self._until(lambda: self.completed)
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self.enter()
-            if condition():
-                return
-            await self.watch()
-
-    def watch(self) -> Waiter:
-        """A waiter for the next change of state or the next suspension of the work."""
-        waiter = Waiter()
-        self._watchers.append(waiter)
-        return waiter
-
-    def _notify(self) -> None:
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            watcher.wake()
 
     async def prepare_end(self) -> bool:
         """Run `prepare`; returns whether the job has not failed."""

@@ -13,6 +13,7 @@ from qmpd.block.bits.rules import lookup
 from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.io.block_copy import BlockCopyState, CopyFailed
+from qmpd.block.io.block_copy_call import block_copy
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.filename import filename
 from qmpd.block.permission_bits import (
@@ -172,7 +173,7 @@ class CopyBeforeWrite(Filter):
 
     async def _copy(self, offset: int, length: int) -> None:
         if not self.timeout:
-            await self.copy.copy(offset, length)
+            await block_copy(self.copy, offset, length)
             return
         clock = self.node.services.loop
         waiter = Waiter()
@@ -182,7 +183,7 @@ class CopyBeforeWrite(Filter):
             self.node.request_ended()
             waiter.wake()
 
-        task = clock.enter(self.copy.copy(offset, length), "copy before write", ended)
+        task = clock.enter(block_copy(self.copy, offset, length), "copy before write", ended)
         timer = clock.call_later(self.timeout, waiter.wake)
         await waiter
         timer.cancel()
