@@ -120,6 +120,11 @@ class Bench:
         return paces
 
     @property
+    def has_faults(self) -> bool:
+        """Whether `faults` has ever been asked for."""
+        return "faults" in self.__dict__
+
+    @property
     def holder(self) -> Holder:
         """Who holds the machine.
 

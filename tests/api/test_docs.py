@@ -20,7 +20,7 @@ MODULES = (
         "qmpd.testing.power",
     ),
     *("qmpd.api.machine", "qmpd.api.marks", "qmpd.api.handles", "qmpd.api.aio", "qmpd.api.events"),
-    *("qmpd.sim.journal.journal", "qmpd.sim.journal.matchers"),
+    *("qmpd.sim.journal.journal", "qmpd.sim.journal.matchers", "qmpd.testing.case"),
 )
 
 

@@ -147,9 +147,11 @@ class Journal:
     def text(self, last: int | None = None) -> str:
         """The entries for people, a line each.
 
+        A job's state is left out where the line before is the event that tells of it.
+
         :param last: no more than so many, the newest
         """
-        entries = list(self)
+        entries = _without_echoes(self)
         left_out = 0 if last is None else max(0, len(entries) - last)
         lines = _text(entries[left_out:])
         dropped = self.dropped if self._selection.since < self.dropped else 0
@@ -239,6 +241,16 @@ class Journal:
         rest = [entry for entry in self if entry.kind not in ("clock", "job")][-SHOWN:]
         happened = _text(rest) or "(nothing)"
         return f"{''.join(lines)}\nthe last that happened:\n{happened}"
+
+
+def _without_echoes(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries but for those of jobs that come right after an event with the same data."""
+    shown: list[Entry] = []
+    for entry in entries:
+        last = shown[-1] if shown else None
+        if entry.kind != "job" or last is None or last.data != entry.data:
+            shown.append(entry)
+    return shown
 
 
 def _text(entries: Iterable[Entry]) -> str:
