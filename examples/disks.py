@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from qemu.qmp import QMPClient
+from qemu.qmp import QMPClient, Runstate
 
 Arguments = dict[str, Any]
 
@@ -48,7 +48,8 @@ class Daemon:
     async def reach(self, job_id: str, *statuses: str) -> Arguments:
         """Wait until a job has one of `statuses` (or has ended); returns what query-jobs says.
 
-        The listener is there before the question: a change after the answer wakes it up.
+        The listener is there before the question: a change after the answer wakes it up.  So does
+        the end of the connection, of which no listener is told.
         """
         with self._qmp.listener("JOB_STATUS_CHANGE") as changes:
             while True:
@@ -56,7 +57,15 @@ class Daemon:
                 job = next(Arguments(job) for job in jobs if job["id"] == job_id)
                 if job["status"] in (*statuses, "concluded"):
                     return job
-                await changes.get()
+                waits = [asyncio.ensure_future(wait) for wait in (changes.get(), self._lost())]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for wait in waits:
+                    wait.cancel()
+
+    async def _lost(self) -> None:
+        """Wait for the end of the connection."""
+        if self._qmp.runstate == Runstate.RUNNING:
+            await self._qmp.runstate_changed()
 
     async def finish(self, job_id: str) -> None:
         """Wait for a job's end and dismiss it.

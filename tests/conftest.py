@@ -63,7 +63,10 @@ MARKED: dict[str, tuple[str, ...]] = {
 }
 """For each marker, what the paths (below tests/) of the tests that bear it begin with."""
 
-MAY_BE_SKIPPED = (r"installs a wheel and its dependencies anew",)
+MAY_BE_SKIPPED = (
+    r"installs a wheel and its dependencies anew",
+    r"needs the package qemu-qmp of npm on NODE_PATH",
+)
 """Reasons for which a test may be skipped although a real QEMU is installed (regexps)."""
 
 

@@ -37,9 +37,11 @@ from qemu.qmp import ExecuteError
 class Backup:
     """The backups of a machine in a directory."""
 
-    def __init__(self, vm: Machine, directory: Path) -> None:
+    def __init__(self, vm: Machine, directory: Path, speed: int = 0) -> None:
         self.vm = vm
         self.directory = directory
+        self.speed = speed
+        """Bytes a second of each copy; 0 for no limit."""
         self.manifest = Manifest.load(directory)
         self.prefix = f"vmbackup-{self.manifest.id}-"
         """What the names of our jobs, nodes and bitmaps begin with."""
@@ -166,8 +168,13 @@ class Backup:
                 await self.vm.create(f"{self.prefix}create", path, size, **backing)
                 target = self.vm.target(f"{self.prefix}t{number}", path)
                 copy = {"device": name, "target": await images.enter_async_context(target)}
-                job = {"job-id": f"{self.prefix}copy-{number}", "auto-dismiss": False}
-                backups.append({"type": "blockdev-backup", "data": {**job, **copy, **since}})
+                job: Json = {"job-id": f"{self.prefix}copy-{number}", "auto-dismiss": False}
+                backups.append(
+                    {
+                        "type": "blockdev-backup",
+                        "data": {**job, **copy, **since, "speed": self.speed},
+                    }
+                )
                 bitmap: Json = {"node": name, "name": self._bitmap(point)}
                 bitmap["persistent"] = info["drv"] == "qcow2"
                 bitmaps.append({"type": "block-dirty-bitmap-add", "data": bitmap})
@@ -189,7 +196,7 @@ async def run(options: argparse.Namespace) -> None:
         return
     with locked(directory):
         async with connected(options.socket) as vm:
-            backup = Backup(vm, directory)
+            backup = Backup(vm, directory, options.speed)
             if options.action == "restore":
                 options.target.mkdir(parents=True, exist_ok=True)
                 print(*await backup.restore(options.target.absolute(), options.point), sep="\n")
@@ -207,6 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action = actions.add_parser(name)
         if name != "list":
             action.add_argument("socket")
+            action.add_argument("--speed", type=int, default=0, metavar="BYTES_A_SECOND")
         action.add_argument("directory", type=Path)
         if name == "full":
             action.add_argument("--disk", action="append", default=[])

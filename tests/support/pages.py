@@ -6,8 +6,8 @@
   the blocks after it. A file of tests is run by pytest, unless the page runs pytest itself.
 * ``sh``: run by ``sh -eu`` with qmpd's programs on the PATH. What installs something is left out,
   and a line that ends with ``&`` is waited for until the sockets that it names are there.
-* ``text`` after one of these: each of its lines is in the output, ``...`` standing for anything.
-  Where it says that tests failed, they do.
+* ``text`` directly after one of these: each of its lines is in the output, ``...`` standing for
+  anything. Where it says that tests failed, they do.
 """
 
 from __future__ import annotations
@@ -113,13 +113,13 @@ class Block:
 
 def read_blocks(page: Path) -> list[Block]:
     """The blocks of a page that can be run, in their order."""
-    found = _BLOCK.findall(page.read_text("utf-8"))
+    found = list(_BLOCK.finditer(page.read_text("utf-8")))
     blocks = []
-    for index, (language, body) in enumerate(found):
-        behind = found[index + 1 : index + 2]
-        shown = behind[0][1] if behind and behind[0][0] == "text" else ""
-        if language in ("python", "sh"):
-            blocks.append((language, body, shown))
+    shown_at = {match.start(): match[2] for match in found if match[1] == "text"}
+    for match in found:
+        shown = shown_at.get(match.end() + 2, "")  # after an empty line
+        if match[1] in ("python", "sh"):
+            blocks.append((match[1], match[2], shown))
     return [Block(page, number, *block) for number, block in enumerate(blocks)]
 
 
