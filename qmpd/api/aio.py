@@ -13,15 +13,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from qmpd.api import views
+from qmpd.api.aio_guests import Guest, Workload
 from qmpd.api.arguments import command_arguments
 from qmpd.api.core import WAIT, Answer, Core
 from qmpd.api.drivers import OnLoop, Work
 from qmpd.api.marks import Mark, load
-from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
+from qmpd.api.setup import BoardName, ClockName, Disks, Images, PersonalityName, Setup, StorageName
 from qmpd.errors import MachineClosed
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.sim import time
 from qmpd.sim.guests.disk import GuestDisk, MapEntry
+from qmpd.sim.guests.pattern import bytes_of
+from qmpd.sim.guests.workload import Workload as SimWorkload
 from qmpd.sim.match import Event, Match, event_match
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ class Machine:
         uuid: str = "00000000-0000-0000-0000-000000000000",
         paused: bool = False,
         power: bool = False,
+        board: BoardName = "none",
     ) -> None:
         setup = Setup(
             disks or {},
@@ -75,6 +79,7 @@ class Machine:
             uuid,
             paused,
             power,
+            board,
         )
         self._hold(Core(setup), is_new=True)
 
@@ -296,6 +301,11 @@ class Machine:
         """All that has happened to the machine: see `qmpd.Machine.journal`."""
         return self._core.bench.journal
 
+    @property
+    def guest(self) -> Guest:
+        """The guest: see `qmpd.Machine.guest`."""
+        return Guest(self._run, self._core.bench)
+
     def pace(self, node: str, *, bytes_per_second: int | None = None, seconds: float = 0.0) -> None:
         """Say how fast a node is for jobs: see `qmpd.Machine.pace`."""
         self._core.bench.paces.set(node, bytes_per_second, seconds)
@@ -357,9 +367,39 @@ class Disk:
         """Read `length` bytes."""
         return await self._machine._run(self._guest.read(offset, length), "a read")
 
-    async def write(self, offset: int, data: bytes, *, fua: bool = False) -> None:
-        """Write `data`; with `fua` it is durable when the write ends."""
-        await self._machine._run(self._guest.write(offset, data, fua=fua), "a write")
+    async def write(
+        self,
+        offset: int,
+        data: bytes | None = None,
+        *,
+        pattern: int | bytes | None = None,
+        length: int | None = None,
+        fua: bool = False,
+    ) -> None:
+        """Write `data`, or `length` bytes of a pattern: see `qmpd.api.handles.Disk.write`."""
+        work = self._guest.write(offset, bytes_of(data, pattern, length), fua=fua)
+        await self._machine._run(work, "a write")
+
+    def workload(
+        self,
+        seed: int,
+        writes: int = 100,
+        size: int = 4096,
+        region: tuple[int, int] | None = None,
+        interval: float = 0.01,
+    ) -> Workload:
+        """Write in the background: see `qmpd.api.handles.Disk.workload`."""
+        workload = SimWorkload(
+            self._machine._core.bench,
+            self.name,
+            seed,
+            writes=writes,
+            size=size,
+            region=region,
+            interval=round(interval * NANOSECONDS),
+        )
+        workload.start()
+        return Workload(self._machine._run, workload)
 
     async def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> None:
         """Write zeroes without sending them; with `unmap` their storage may be freed."""

@@ -201,6 +201,7 @@ class Core:
             self.clock.go_on_from(saved.description["time"])
         else:
             await self._add_disks(make=anew and saved is None)
+        self.machine.creation_done = True
         self._monitor.opened()
         await self.qmp("qmp_capabilities", None)
 

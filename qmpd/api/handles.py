@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.api import views
 from qmpd.api.core import WAIT
+from qmpd.api.guests import Workload
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.sim import time
 from qmpd.sim.guests.disk import GuestDisk, MapEntry
+from qmpd.sim.guests.pattern import bytes_of
+from qmpd.sim.guests.workload import Workload as SimWorkload
 
 if TYPE_CHECKING:
     from qmpd.api.drivers import Driven
@@ -40,13 +43,71 @@ class Disk:
             self._guest.read(offset, length), f"a read from {self.name}"
         )
 
-    def write(self, offset: int, data: bytes, *, fua: bool = False) -> None:
-        """Write `data`.
+    def write(
+        self,
+        offset: int,
+        data: bytes | None = None,
+        *,
+        pattern: int | bytes | None = None,
+        length: int | None = None,
+        fua: bool = False,
+    ) -> None:
+        """Write `data`, or `length` bytes of a pattern.
 
+        :param pattern: a byte, or several that are repeated; 0 if absent
         :param fua: whether the data is to be durable when the write ends (force unit access)
         """
-        work = self._guest.write(offset, data, fua=fua)
+        work = self._guest.write(offset, bytes_of(data, pattern, length), fua=fua)
         self._machine._driver.run(work, f"a write to {self.name}")
+
+    def workload(
+        self,
+        seed: int,
+        writes: int = 100,
+        size: int = 4096,
+        region: tuple[int, int] | None = None,
+        interval: float = 0.01,
+    ) -> Workload:
+        """Write in the background, as long as time passes, while jobs are at work.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(disks={"a": "16M", "b": "16M"}) as vm:
+        ...     work = vm.disk("a").workload(seed=1, writes=50)
+        ...     options = {"target": "b", "sync": "full"}
+        ...     _ = vm.cmd("blockdev-mirror", job_id="j", device="a", **options)
+        ...     _ = vm.job("j").wait("ready")
+        ...     work.wait()
+        ...     vm.cmd("job-complete", id="j")
+        ...     _ = vm.job("j").wait()
+        ...     work.check("b")
+        ...     len(work.writes)
+        {}
+        50
+
+        :param seed: says what is written and where: the same seed, the same writes
+        :param writes: how many there are
+        :param size: bytes of each
+        :param region: where they go: offset and length in bytes; the whole disk if absent
+        :param interval: seconds of the machine's clock before each
+        :raises LookupError: there is no such disk
+        :raises ValueError: a number that makes no sense
+        """
+        machine = self._machine
+
+        def start() -> SimWorkload:
+            workload = SimWorkload(
+                machine._core.bench,
+                self.name,
+                seed,
+                writes=writes,
+                size=size,
+                region=region,
+                interval=round(interval * NANOSECONDS),
+            )
+            workload.start()
+            return workload
+
+        return Workload(machine, machine._driver.call(start))
 
     def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> None:
         """Write zeroes without sending them.

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from qmpd.api.arguments import command_arguments
 from qmpd.api.core import WAIT, Answer, Core, Saved
 from qmpd.api.drivers import ByHand, Driver
+from qmpd.api.guests import Guest
 from qmpd.api.handles import Bitmap, Clock, Disk, Job, Loop
 from qmpd.api.marks import Mark, load
-from qmpd.api.setup import ClockName, Disks, Images, PersonalityName, Setup, StorageName
+from qmpd.api.setup import BoardName, ClockName, Disks, Images, PersonalityName, Setup, StorageName
 from qmpd.sim.match import Event, Match, event_match
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class Machine:
     :param paused: whether the guest waits for ``cont``
     :param power: whether images keep the order of writes and flushes, for `power_loss`
     :raises ValueError: a clock, storage, version or personality that there is not
+    :param board: ``"pc"`` or ``"q35"`` for a machine with buses, which takes devices
+        (``device_add``); ``"none"`` is QEMU's machine of that name
+    :raises ValueError: a clock, storage, version, personality or board that there is not
     :raises qmpd.errors.QmpError: a disk cannot be made
     """
 
@@ -83,6 +87,7 @@ class Machine:
         uuid: str = "00000000-0000-0000-0000-000000000000",
         paused: bool = False,
         power: bool = False,
+        board: BoardName = "none",
     ) -> None:
         setup = Setup(
             disks or {},
@@ -96,6 +101,7 @@ class Machine:
             uuid,
             paused,
             power,
+            board,
         )
         self._begin(setup)
 
@@ -495,6 +501,11 @@ class Machine:
         :raises ValueError: a number that is not positive
         """
         self._driver.call(lambda: self._core.bench.paces.set(node, bytes_per_second, seconds))
+
+    @property
+    def guest(self) -> Guest:
+        """The guest: what it does with the machine, and what it answers."""
+        return Guest(self)
 
     @property
     def loop(self) -> Loop:

@@ -12,6 +12,7 @@ from qmpd.block.images import STORAGES, MemoryStorage, Storage, new_storage
 from qmpd.errors import GenericError
 from qmpd.loop.clocks import Clocks
 from qmpd.loop.paced_clock import Pace, PacedClock
+from qmpd.machine.devices.board import Board
 from qmpd.machine.disks import Disk, read_disk, read_image, read_image_keys
 from qmpd.machine.host import Host
 from qmpd.machine.machine import Machine, MachineConfig
@@ -22,6 +23,7 @@ T = TypeVar("T")
 ClockName = Literal["virtual", "held", "real"]
 StorageName = Literal["memory", "overlay", "host"]
 PersonalityName = Literal["system", "storage-daemon"]
+BoardName = Literal["none", "pc", "q35"]
 
 Disks = Mapping[str, str | int]
 """Sizes by the disks' names, in bytes or as text with a suffix (``"64M"``)."""
@@ -34,8 +36,13 @@ PERSONALITIES: Final = {
     "storage-daemon": Personality.STORAGE_DAEMON,
 }
 
-_PLAIN: Final = ("version", "clock", "seed", "personality", "name", "uuid", "paused", "power")
+_PLAIN: Final = (
+    *("version", "clock", "seed", "personality", "name", "uuid", "paused", "power", "board"),
+)
 """Arguments that are plain values."""
+
+BOARDS: Final = {"none": "none", "pc": "pc-i440fx", "q35": "pc-q35"}
+"""Boards, and the stems of the names of their machine types."""
 
 SEEDED_DATE: Final = 946_684_800 * 1_000_000_000
 """The date at which a seeded clock begins, nanoseconds since 1970: the first of January 2000."""
@@ -60,6 +67,7 @@ class Setup:
     uuid: str = "00000000-0000-0000-0000-000000000000"
     paused: bool = False
     power: bool = False
+    board: BoardName = "none"
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of `MachineConfig`, for tests of qmpd itself."""
 
@@ -133,6 +141,10 @@ class Setup:
             "paused": self.paused,
             "cpus": 1,
         }
+        model = _choose("board", self.board, BOARDS)
+        if self.board != "none":
+            version = f"{profile.version.major}.{profile.version.minor}"
+            options["board"] = Board(self.board, f"{model}-{version}", cpus=1)
         config = MachineConfig(**{**options, **self.more})
         return Machine(
             Clocks.of(clock, has_guest=config.personality is Personality.SYSTEM),

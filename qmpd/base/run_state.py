@@ -15,3 +15,4 @@ class RunState(Enum):
     RESTORE_VM = "restore-vm"
     IO_ERROR = "io-error"
     SHUTDOWN = "shutdown"
+    GUEST_PANICKED = "guest-panicked"

@@ -128,6 +128,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--name", metavar="NAME", help="name of the guest, for query-name")
     add("--uuid", metavar="UUID", help="UUID of the guest, for query-uuid")
+    add(
+        "--board",
+        choices=("none", "pc", "q35"),
+        default="none",
+        help="a machine with buses, which takes devices (default: none)",
+    )
     add("--paused", action="store_true", help="start stopped (state prelaunch), until 'cont'")
     add("--pidfile", metavar="FILE", help="write the process id there; removed at the end")
     add("--ready-fd", metavar="N", type=int, help="write a line to this descriptor when ready")
@@ -157,7 +163,7 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
         program, ProcessOptions(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd)
     )
     process.begin()
-    if arguments.control is not None or arguments.clock != "real" or arguments.seed is not None:
+    if _is_for_bench(arguments):
         return _serve_on_bench(process, arguments)
     from qmpd.machine.machine import MachineConfig
 
@@ -185,6 +191,16 @@ def _serve(program: Program, arguments: argparse.Namespace) -> int:
     return process.serve()
 
 
+def _is_for_bench(arguments: argparse.Namespace) -> bool:
+    """Whether something is asked for that only a machine on the test bench has."""
+    return (
+        arguments.control is not None
+        or arguments.clock != "real"
+        or arguments.seed is not None
+        or arguments.board != "none"
+    )
+
+
 def _serve_on_bench(process: Process, arguments: argparse.Namespace) -> int:
     from qmpd.api.setup import Setup
 
@@ -197,6 +213,7 @@ def _serve_on_bench(process: Process, arguments: argparse.Namespace) -> int:
         personality=arguments.personality,
         name=arguments.name,
         paused=arguments.paused,
+        board=arguments.board,
     )
     if arguments.uuid is not None:
         setup = replace(setup, uuid=_read_uuid(arguments.uuid))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from qmpd.base.run_state import RunState
 from qmpd.block.images.storages import Storages
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qmpd.jobs.core.job_list import JobTable
     from qmpd.loop.clocks import Clocks
     from qmpd.machine.devices.board import Board
+    from qmpd.machine.devices.device import Device
     from qmpd.machine.devices.tree import DeviceTree
     from qmpd.machine.drives.options import Drives
     from qmpd.machine.host import Host
@@ -83,6 +84,25 @@ def _shown_events(config: MachineConfig) -> Filter | None:
     return shown
 
 
+@dataclass(slots=True)
+class Actions:
+    """What is done about events of the guest (``-action``)."""
+
+    reboot: Literal["reset", "shutdown"] = "reset"
+    shutdown: Literal["poweroff", "pause"] = "poweroff"
+    panic: Literal["pause", "shutdown", "exit-failure", "none"] = "shutdown"
+
+
+class GuestAnswers(Protocol):
+    """A guest that answers what the machine asks it."""
+
+    def powerdown_requested(self) -> None:
+        """The power button has been pressed."""
+
+    def unplug_requested(self, device: Device) -> None:
+        """A device is to be unplugged; the guest may let go of it."""
+
+
 class Machine:
     """A machine, running from the start unless told otherwise.
 
@@ -93,6 +113,9 @@ class Machine:
     :param random: where names that it makes up come from
     :param thread_id: what queries tell as the id of its threads
     """
+
+    guest: GuestAnswers | None = None
+    """The guest; without one nobody answers."""
 
     def __init__(
         self,
@@ -123,6 +146,7 @@ class Machine:
             say=Say(self.host.print, self._report_line, self._die),
             thread_id=thread_id,
         )
+        self.actions = Actions()
         self._board = config.board
         self.creation_done = False
         """Whether it has been built, as ``qdev_machine_creation_done`` says."""
@@ -211,6 +235,8 @@ class Machine:
 
         :raises QmpError: an image cannot be taken back
         """
+        if self.run_state is RunState.SHUTDOWN:
+            raise GenericError("Resetting the Virtual Machine is required")
         self.parts.forget_io_errors()
         self.parts.forget_job_errors()
         try:
@@ -260,10 +286,15 @@ class Machine:
     def reset(self, reason: str) -> None:
         """Reset the guest; if it is stopped, its run state becomes prelaunch."""
         self.parts.forget_io_errors()
-        self.events.emit("RESET", {"guest": False, "reason": reason})
+        self.events.emit("RESET", {"guest": reason.startswith("guest-"), "reason": reason})
         self.devices.reset()
         if not self.running:
             self.run_state = RunState.PRELAUNCH
+
+    def ask_to_unplug(self, device: Device) -> None:
+        """Ask the guest, if there is one, to let go of a device."""
+        if self.guest is not None:
+            self.guest.unplug_requested(device)
 
     def exit_preconfig(self) -> None:
         """Leave ``--preconfig``: the machine is built and, unless held, runs.
@@ -292,8 +323,19 @@ class Machine:
         """
         if self.shutdown_reason is None:
             self.shutdown_reason = reason
-            if self.personality is Personality.SYSTEM:
-                self.events.emit("SHUTDOWN", {"guest": False, "reason": reason})
+            self.emit_shutdown(reason)
+
+    def emit_shutdown(self, reason: str) -> None:
+        """Emit SHUTDOWN, as the system emulator does."""
+        if self.personality is Personality.SYSTEM:
+            guest = reason.startswith("guest-")
+            self.events.emit("SHUTDOWN", {"guest": guest, "reason": reason})
+
+    def power_down(self) -> None:
+        """Press the power button: POWERDOWN, and the guest may react."""
+        self.events.emit("POWERDOWN")
+        if self.guest is not None:
+            self.guest.powerdown_requested()
 
     async def end_jobs(self) -> None:
         """Close exports and end all jobs, see `Parts.end_jobs`."""

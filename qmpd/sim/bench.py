@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
     from qmpd.monitor.monitors import Monitors
     from qmpd.sim.faults.faults import Faults
+    from qmpd.sim.guests.guest import Guest
     from qmpd.sim.journal.entry import Kind
     from qmpd.sim.journal.journal import Journal
     from qmpd.sim.pace import PaceTable
@@ -118,6 +119,15 @@ class Bench:
         paces = PaceTable(self.open_machine)
         self.followers.append(paces.follow)
         return paces
+
+    @cached_property
+    def guest(self) -> Guest:
+        """The guest of the machine."""
+        from qmpd.sim.guests.guest import Guest
+
+        guest = Guest(self)
+        self.followers.append(guest.follow)
+        return guest
 
     @property
     def has_faults(self) -> bool:

@@ -38,6 +38,9 @@ class Chassis(Protocol):
     def stop_for_io_error(self) -> None:
         """Pause the guest until `cont`."""
 
+    def ask_to_unplug(self, device: Device) -> None:
+        """Ask the guest to let go of a device."""
+
 
 class Devices(Protocol):
     """All devices of a machine."""

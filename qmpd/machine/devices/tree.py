@@ -219,6 +219,7 @@ class DeviceTree:
             raise GenericError(f"Bus '{device.bus.name}' does not support hotplugging")
         if device.kind.asks_guest:
             device.unplugging = True
+            self.chassis.ask_to_unplug(device)
             return
         self._take_off(device)
         self._end_later([device])
@@ -263,6 +264,10 @@ class DeviceTree:
             if part.kind.tells_its_end:
                 data = {} if part.id is None else {"device": part.id}
                 self.chassis.graph.services.emit("DEVICE_DELETED", {**data, "path": part.path})
+
+    def has(self, device: Device) -> bool:
+        """Whether a device has not been removed."""
+        return device.bus is None or device in device.bus.devices
 
     async def unplug(self, device: Device) -> None:
         """Remove a device that the guest has let go of."""

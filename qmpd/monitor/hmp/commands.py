@@ -12,6 +12,7 @@ from qmpd.block.io.backends import find_backend, named_backends
 from qmpd.block.io.commit_image import commit_image
 from qmpd.errors import BlockIOError
 from qmpd.jobs.core.job_list import JobTable
+from qmpd.machine import power
 from qmpd.monitor.hmp import qemu_io as io
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name
 from qmpd.monitor.hmp.info import INFO
@@ -89,13 +90,13 @@ async def quit_(machine: Machine, _: Arguments) -> str:
 
 async def system_reset(machine: Machine, _: Arguments) -> str:
     """Reset the guest."""
-    machine.reset("host-qmp-system-reset")
+    await power.reset(machine, "host-qmp-system-reset")
     return ""
 
 
 async def system_powerdown(machine: Machine, _: Arguments) -> str:
     """Press the power button."""
-    machine.events.emit("POWERDOWN")
+    machine.power_down()
     return ""
 
 

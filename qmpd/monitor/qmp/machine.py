@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from qmpd.errors import GenericError, NotServed
+from qmpd.machine import power
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
 
@@ -37,14 +38,14 @@ def query_cpus_fast(context: Context, _: None) -> list[dict[str, object]]:
     ]
 
 
-def system_reset(context: Context, _: None) -> None:
+async def system_reset(context: Context, _: None) -> None:
     """Reset the guest."""
-    context.machine.reset("host-qmp-system-reset")
+    await power.reset(context.machine, "host-qmp-system-reset")
 
 
 def system_powerdown(context: Context, _: None) -> None:
-    """Press the power button; there is no guest to react."""
-    context.machine.events.emit("POWERDOWN")
+    """Press the power button."""
+    context.machine.power_down()
 
 
 def set_numa_node(context: Context, _: object) -> None:

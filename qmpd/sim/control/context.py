@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qmpd.sim.bench import Bench
+    from qmpd.sim.guests.workload import Workload
     from qmpd.wire.session import Session
 
 
@@ -17,12 +18,12 @@ class Context:
 
     :param bench: what the command acts on
     :param session: the session that asked
-    :param raw: the arguments as they came, already validated: plain JSON values
+    :param workloads: the workloads that were started here, by their ids
     """
 
     bench: Bench
     session: Session
-    raw: Mapping[str, Any]
+    workloads: dict[str, Workload]
 
 
 Handler = Callable[[Context, Any], Any | Awaitable[Any]]

@@ -18,6 +18,7 @@ from qmpd.wire.session import Session
 if TYPE_CHECKING:
     from qmpd.monitor.transport import Transport
     from qmpd.sim.bench import Bench
+    from qmpd.sim.guests.workload import Workload
     from qmpd.wire.session import Request
 
 
@@ -29,6 +30,7 @@ class Control:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
+        self._workloads: dict[str, Workload] = {}
         self._dispatcher = Dispatcher(lambda callback: bench.clock.call_soon(callback))
 
     def add_qmp(
@@ -69,7 +71,7 @@ class Control:
             text = self._bench.machine.profile.texts.command_not_found
             raise CommandNotFound(text.format(name=name))
         arguments = read_arguments(profile, info, request.arguments)
-        context = Context(self._bench, session, request.arguments or {})
+        context = Context(self._bench, session, self._workloads)
         try:
             value = handler(context, arguments)
             if isawaitable(value):

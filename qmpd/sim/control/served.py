@@ -31,6 +31,16 @@ MODULES: Final = {
         "x-sim-disk-flush",
         "x-sim-disk-map",
     ),
+    "guest": (
+        "x-sim-guest",
+        "x-sim-guest-actions",
+        "x-sim-guest-on-powerdown",
+        "x-sim-guest-on-unplug",
+        "x-sim-workload-start",
+        "x-sim-query-workloads",
+        "x-sim-workload-stop",
+        "x-sim-workload-check",
+    ),
     "fault": (
         "x-sim-query-faults",
         "x-sim-fault-remove",

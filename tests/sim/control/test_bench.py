@@ -158,6 +158,66 @@ def test_assertions(bench: Bench) -> None:
         bench.control.cmd("x-sim-assert-order", steps=["cont", "stop"])
 
 
+# The guest
+
+
+def test_the_guest(bench: Bench) -> None:
+    with bench.connect() as vm:
+        bench.control.cmd("x-sim-guest-actions", shutdown="pause")
+        bench.control.cmd("x-sim-guest-on-powerdown", answer="shutdown", delay=2)
+        vm.cmd("system_powerdown")
+        bench.control.cmd("x-sim-clock-advance", seconds=3)
+        event = vm.event_wait("SHUTDOWN")
+        assert event is not None
+        assert event["data"] == {"guest": True, "reason": "guest-shutdown"}
+        with pytest.raises(GenericError, match="The guest does not run: its state is 'shutdown'"):
+            bench.control.cmd("x-sim-guest", operation="reboot")
+        vm.cmd("system_reset")
+        vm.cmd("cont")
+        bench.control.cmd("x-sim-guest", operation="reboot")
+        event = vm.event_wait("RESET", match={"data": {"guest": True}})
+        bench.control.cmd("x-sim-guest", operation="panic")
+        assert vm.cmd("query-status")["status"] == "guest-panicked"
+    with pytest.raises(GenericError, match="'ignore', 'eject', 'refuse'"):
+        bench.control.cmd("x-sim-guest-on-unplug", answer="dance")
+
+
+def test_unplugging(tmp_path: Path) -> None:
+    path = str(tmp_path / "control")
+    options = ["--control", f"unix:{path}", "--disk", "d=1M", "--clock", "held", "--board", "pc"]
+    with Server(*options) as server, RemoteMachine(path) as control:
+        control.cmd("x-sim-guest-on-unplug", answer="eject", device="v*")
+        with RemoteMachine(server.path) as vm:
+            vm.cmd("device_add", driver="virtio-blk-pci", id="v0", drive="d")
+            vm.cmd("device_del", id="v0")
+            control.cmd("x-sim-clock-advance", seconds=0)
+            assert vm.event_wait("DEVICE_DELETED", match={"data": {"device": "v0"}})
+
+
+def test_workloads(bench: Bench) -> None:
+    options = {"disk": "disk0", "seed": 1, "writes": 20, "interval": 1, "offset": 65536}
+    work = bench.control.cmd("x-sim-workload-start", options)
+    assert work == {
+        "id": "workload0",
+        "disk": "disk0",
+        "seed": 1,
+        "writes": 0,
+        "errors": 0,
+        "done": False,
+    }
+    bench.control.cmd("x-sim-clock-advance", seconds=5.5)
+    stopped = bench.control.cmd("x-sim-workload-stop", id="workload0")
+    assert stopped == {**work, "writes": 5, "done": True}
+    assert bench.control.cmd("x-sim-query-workloads") == [stopped]
+    bench.control.cmd("x-sim-workload-check", id="workload0")
+    with pytest.raises(GenericError, match="'image0' has not what seed 1 has written"):
+        bench.control.cmd("x-sim-workload-check", id="workload0", disk="image0")
+    with pytest.raises(GenericError, match="there is no workload 'w' "):
+        bench.control.cmd("x-sim-workload-stop", id="w")
+    with pytest.raises(GenericError, match="no room for 4096 bytes"):
+        bench.control.cmd("x-sim-workload-start", disk="disk0", seed=1, length=1)
+
+
 # The machine's end
 
 
