@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmpd.base.identifiers import id_wellformed
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
     from qmpd.loop.events import Emit
+    from qmpd.loop.task import Task
 
 
 class BlockExport(ABC):
@@ -129,8 +131,14 @@ class BlockExports:
 
     async def close(self, export: BlockExport) -> None:
         """Close and delete an export."""
+        await self._shut_down(export)
+        await self._delete(export)
+
+    async def _shut_down(self, export: BlockExport) -> None:
         export.shutting_down = True
         await export.close_clients()
+
+    async def _delete(self, export: BlockExport) -> None:
         await export.backend.close()
         export.deleted()
         self.exports.remove(export)
@@ -138,9 +146,19 @@ class BlockExports:
 
     async def close_all(self, export_type: str | None = None) -> None:
         """Close all exports, or those of one type (``blk_exp_close_all_type``)."""
-        for export in list(self.exports):
-            if export_type in (None, export.export_type):
-                await self.close(export)
+        closing = [e for e in self.exports if export_type in (None, e.export_type)]
+        for export in closing:
+            await self._shut_down(export)
+        # Each is deleted by a bottom half, and runs those of the others when it has changed the
+        # graph: the newest export is the first to be gone.
+        loop = self.graph.services.loop
+        for export in closing:
+            loop.schedule_bh(partial(self._begin_delete, export))
+        with loop.nested_loop():
+            await loop.poll_bottom_halves()
+
+    def _begin_delete(self, export: BlockExport) -> Task:
+        return self.graph.services.loop.enter(self._delete(export), "block export")
 
     def query(self) -> list[dict[str, Any]]:
         """Command query-block-exports."""

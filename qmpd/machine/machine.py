@@ -283,11 +283,11 @@ class Machine:
             self.run_state = RunState.IO_ERROR
             self.events.emit("STOP")
 
-    def reset(self, reason: str) -> None:
+    async def reset(self, reason: str) -> None:
         """Reset the guest; if it is stopped, its run state becomes prelaunch."""
+        await self.devices.reset()
         self.parts.forget_io_errors()
         self.events.emit("RESET", {"guest": reason.startswith("guest-"), "reason": reason})
-        self.devices.reset()
         if not self.running:
             self.run_state = RunState.PRELAUNCH
 

@@ -1,4 +1,4 @@
-"""Two to four jobs side by side, graph changes and guest writes while they run: both programs.
+"""Two to four jobs side by side; graph, devices, media and guest change things: both programs.
 
 Everything that a client sees is compared, in its order: the answers, and all events, those that
 tell that a job has stood still for a moment while the graph was changed among them.  Where
@@ -8,96 +8,17 @@ QEMU's own order varies from run to run, what it does in one of three runs will 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.interop.bench import ImageBench
-from tests.support.event_text import event_text
-from tests.support.normal import normal
-from tests.support.programs import qemu_missing, qmpd_argv
-from tests.support.stdio import StdioProgram
+from tests.differential.side_devices import devices
+from tests.differential.side_rig import CLUSTER, DISKS, SIZE, Step, play
+from tests.support.programs import qemu_missing
 
 EXAMPLES: Final = int(os.environ.get("QMPD_SIDE_BY_SIDE_EXAMPLES", "5"))
-CLUSTER: Final = 65536
-SIZE: Final = 16 * CLUSTER
-DISKS: Final = 4
-QUIET: Final = 0.04
-"""Seconds in which nothing is said when a program is held to be at rest."""
-
-Step = tuple[str, dict[str, Any]]
-"""A command and its arguments; ``@`` stands for the folder of the program."""
-
-
-class Rig:
-    """A program with four disks, each an overlay of two images, and nodes to copy to.
-
-    :param folder: where its images are made
-    """
-
-    def __init__(self, folder: Path, *, real: bool) -> None:
-        folder.mkdir()
-        self.folder = folder
-        argv = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
-        argv += ["-qmp", "stdio"]
-        self.program = StdioProgram(argv if real else qmpd_argv(argv), folder)
-        self.program.message()
-        self.do("qmp_capabilities", {})
-        for disk in range(DISKS):
-            self._add_disk(disk)
-
-    def _add_disk(self, disk: int) -> None:
-        backing = None
-        for name in (f"base{disk}", f"mid{disk}", f"top{disk}"):
-            path = self.folder / f"{name}.qcow2"
-            bench = ImageBench()
-            bench.create(path, SIZE, {})
-            bench.close()
-            node = {"driver": "qcow2", "node-name": name, "backing": backing}
-            self.do("blockdev-add", node | {"file": {"driver": "file", "filename": str(path)}})
-            if backing is not None:
-                line = f'qemu-io {name} "write -q -P {disk + 1} 0 {SIZE // 2}"'
-                self.do("human-monitor-command", {"command-line": line})
-            backing = name
-        path = self.folder / f"t{disk}.raw"
-        path.write_bytes(bytes(SIZE))
-        file = {"driver": "file", "filename": str(path)}
-        self.do("blockdev-add", {"driver": "raw", "node-name": f"t{disk}", "file": file})
-
-    def do(self, command: str, arguments: dict[str, Any]) -> list[Any]:
-        """Run a command; what came until the program was at rest, the answer included."""
-        text = {"execute": command, "arguments": _placed(arguments, str(self.folder))}
-        said = [self._shown(message) for message in self.program.execute(text)]
-        offsets = None
-        while True:
-            try:
-                said.append(self._shown(self.program.message(QUIET)))
-            except TimeoutError:
-                *events, answer = self.program.execute({"execute": "query-block-jobs"})
-                said += [self._shown(event) for event in events]
-                before, offsets = offsets, [job["offset"] for job in answer["return"]]
-                if not events and before == offsets:
-                    return said
-
-    def _shown(self, message: dict[str, Any]) -> Any:
-        return event_text(message) if "event" in message else normal(message, str(self.folder))
-
-    def close(self) -> None:
-        """End the program."""
-        self.program.close()
-
-
-def _placed(value: Any, folder: str) -> Any:
-    if isinstance(value, dict):
-        return {name: _placed(one, folder) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_placed(one, folder) for one in value]
-    return value.replace("@", folder) if isinstance(value, str) else value
-
-
 disks = st.integers(0, DISKS - 1)
 speeds = st.sampled_from([1, 1, 1, 0])
 
@@ -187,17 +108,9 @@ def transactions(draw: st.DrawFn) -> Step:
 
 
 steps = st.one_of(
-    starts(), starts(), starts(), verbs(), verbs(), changes(), guest(), transactions()
+    *(starts(), starts(), starts(), verbs(), verbs()),
+    *(changes(), devices(), devices(), guest(), transactions()),
 )
-
-
-def play(folder: Path, program: list[Step], *, real: bool) -> list[list[Any]]:
-    """What a program says to each step."""
-    rig = Rig(folder, real=real)
-    try:
-        return [rig.do(*step) for step in program]
-    finally:
-        rig.close()
 
 
 @pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
@@ -228,4 +141,5 @@ def test_any_sequence(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def _new(said: list[Any], step: int, runs: list[list[list[Any]]]) -> bool:
-    return all(run[step] != said for run in runs)
+    """Whether no run said the same; one that has ended before the step says nothing of it."""
+    return all(step < len(run) and run[step] != said for run in runs)

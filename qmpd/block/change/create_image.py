@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.change.closing import unref
 from qmpd.block.change.opening import open_node
-from qmpd.block.change.probe import find_format, probe_node, protocol_options, warn_of_guess
+from qmpd.block.change.probe import find_format, protocol_options, warn_of_guess
 from qmpd.block.model.driver_table import find_driver
 from qmpd.errors import GenericError
 
@@ -81,50 +80,30 @@ async def open_image(
     :raises QmpError: QEMU's texts
     """
     options: dict[str, Any] = protocol_options(name)
-    probed = image_format is None
     if name.startswith("json:"):
         # These are the options of the whole image, of which the format is one.
-        probed = probed and "driver" not in options
-        if probed:
-            image_format = await _probe_child(graph, options)
         if image_format is not None:
             options["driver"] = image_format
-    elif image_format is not None or options["driver"] in ("file", "nbd"):
-        if image_format is None:
-            image_format = await _probe(graph, options)
-        if not find_driver(image_format).shape.is_protocol:
-            options = {"driver": image_format, "file": options}
+    elif image_format is None:
+        if options["driver"] in ("file", "nbd"):
+            options = {"file": options}
+    elif not find_driver(image_format).shape.is_protocol:
+        options = {"driver": image_format, "file": options}
     if read_only:
         options["read-only"] = True
     if node_name is not None:
         options["node-name"] = node_name
-    if not backing and find_driver(options["driver"]).capabilities.backing:
+    if not backing and ("driver" not in options or _has_backing(options["driver"])):
         options["backing"] = None
     if like is not None:
         options["cache"] = {"direct": like.cache.direct, "no-flush": like.cache.no_flush}
         options["discard"] = "unmap" if like.unmap else "ignore"
-    node = await open_node(graph, options | dict(more or {}), probed=probed)
+    node = await open_node(graph, options | dict(more or {}))
     warn_of_guess(node)
     node.options = node.options.without("backing")
     node.hold()
     return node
 
 
-async def _probe(graph: Graph, options: Mapping[str, Any]) -> str:
-    """The format of what a file that is opened so holds."""
-    file = await open_node(graph, {**options, "read-only": True})
-    try:
-        return await probe_node(file)
-    finally:
-        await unref(file)
-
-
-async def _probe_child(graph: Graph, options: Mapping[str, Any]) -> str:
-    """The format of an image whose options say no driver."""
-    child = options.get("file")
-    if isinstance(child, str):
-        node = graph.lookup_device_or_node(child, child)
-        return await probe_node(node)
-    if not isinstance(child, Mapping):
-        raise GenericError("Must specify either driver or file")
-    return await _probe(graph, child)
+def _has_backing(driver: str) -> bool:
+    return find_driver(driver).capabilities.backing

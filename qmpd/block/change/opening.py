@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -11,12 +12,13 @@ from qmpd.block.change.closing import close_unopened, unref
 from qmpd.block.change.drain import drained_begin, drained_end, quiesce
 from qmpd.block.change.edges import attach_child, release_child
 from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.probe import probe_node
 from qmpd.block.model.driver_table import find_driver
 from qmpd.block.model.flags import NodeFlags
 from qmpd.block.model.node import Node
 from qmpd.block.model.node_options import NodeOptions
 from qmpd.block.permission_bits import COW, DATA
-from qmpd.errors import GenericError
+from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.model.driver import BlockDriver
@@ -76,7 +78,8 @@ async def open_node(
 ) -> Node:
     """Open a node with all it stands on, in QEMU's order: file, options, name, driver.
 
-    :param options: as blockdev-add takes them, already validated
+    :param options: as blockdev-add takes them, already validated; those of an image may lack the
+        driver, which is found out by what the file holds
     :param active: whether it is active where the options do not say
     :param probed: whether the driver is but a guess
     :param whole: as bdrv_open does it, which holds the file by a backend of its own meanwhile;
@@ -84,7 +87,7 @@ async def open_node(
     :param opener: opens the driver, with what options cannot say; the driver's `open` if absent
     :raises QmpError: QEMU's texts; nothing is left open then
     """
-    driver = find_driver(options["driver"])
+    driver = find_driver(options.get("driver", "raw"))
     own = options if isinstance(options, NodeOptions) else NodeOptions(options, probed=probed)
     if own.get("backing") == "":
         graph.services.say.report(_EMPTY_BACKING)
@@ -101,6 +104,9 @@ async def open_node(
             node.flags = flags
             if whole:
                 await _file_backend_comes(graph)
+        if "driver" not in own:
+            driver, own = await _find_driver_out(file, own)
+            node.driver_class, node.options = driver, own
         await _open_driver(node, file, own, opener or driver.open)
     except BaseException:
         if file is not None:
@@ -120,6 +126,27 @@ async def open_node(
         await close_unopened(node)
         raise
     return node
+
+
+async def _find_driver_out(
+    file: Node | None, options: NodeOptions
+) -> tuple[type[BlockDriver], NodeOptions]:
+    """The driver for what `file` holds (``find_image_format``), and the options with it.
+
+    Its backing file is no matter where such images have none.
+
+    :raises GenericError: there is no file, or it cannot be read
+    """
+    if file is None:
+        raise GenericError("Must specify either driver or file")
+    try:
+        driver = find_driver(await probe_node(file))
+    except BlockIOError as error:
+        raise GenericError(
+            f"Could not read image for determining its format: {os.strerror(error.errno)}"
+        ) from None
+    options = options.with_driver(driver.format_name)
+    return driver, options if driver.capabilities.backing else options.without("backing")
 
 
 async def _file_backend_comes(graph: Graph) -> None:
@@ -174,17 +201,15 @@ async def open_reference(
     parent: Node,
     *,
     backing: bool = False,
-    probed: bool = False,
 ) -> Node:
     """A child for `parent`: the node named, or a new one from its options.
 
     :param backing: it is to be a backing file
-    :param probed: whether the driver among its options is but a guess
     :raises QmpError: QEMU's texts; nothing is left open then
     """
     if isinstance(reference, str):
         return graph.lookup_device_or_node(reference, reference)
-    options = NodeOptions.inside(reference, parent, backing=backing, probed=probed)
+    options = NodeOptions.inside(reference, parent, backing=backing)
     child = await open_node(graph, options, active=parent.active)
     child.inherits_from = parent
     return child

@@ -79,7 +79,6 @@ class NodeOptions(dict[str, Any]):
         parent: _Heritage,
         *,
         backing: bool = False,
-        probed: bool = False,
     ) -> Self:
         """The options of a node defined inside another (``bdrv_inherited_options``).
 
@@ -97,7 +96,7 @@ class NodeOptions(dict[str, Any]):
         cache.setdefault("direct", parent.cache.direct)
         cache.setdefault("no-flush", parent.cache.no_flush)
         options["cache"] = cache
-        return cls(options, given=given, probed=probed)
+        return cls(options, given=given)
 
     def origin(self, name: str) -> Origin:
         """Who has decided about option `name`, which the node has."""
@@ -131,6 +130,13 @@ class NodeOptions(dict[str, Any]):
     def changed(self, options: Mapping[str, Any]) -> NodeOptions:
         """These options with other values for some, which nobody has given the node itself."""
         return self._with({**self, **options})
+
+    def with_driver(self, name: str) -> NodeOptions:
+        """The same options, and the driver that was found out."""
+        driver = {"driver": name}
+        return NodeOptions(
+            driver | self, given=driver | dict(self.given), texts=self.texts, probed=True
+        )
 
     def with_texts(self, texts: Mapping[str, str]) -> NodeOptions:
         """The same options, shown in the words of a command line."""

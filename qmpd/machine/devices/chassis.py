@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
+    from qmpd.jobs.core.job_list import JobTable
     from qmpd.machine.devices.device import Device
     from qmpd.machine.objects import ObjectContainer
     from qmpd.profile import Profile
@@ -18,6 +19,10 @@ class Chassis(Protocol):
     @property
     def graph(self) -> Graph:
         """The nodes and backends, and the machine's services."""
+
+    @property
+    def jobs(self) -> JobTable:
+        """The jobs; those on a drive end with the drive's device."""
 
     @property
     def objects(self) -> ObjectContainer:

@@ -10,9 +10,11 @@ from qmpd.block.io.backends import find_backend
 from qmpd.block.io.device_ops import BlockDevOps
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import GenericError
+from qmpd.jobs.core.block_job import BlockJob
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
+    from qmpd.jobs.core.job_list import JobTable
     from qmpd.machine.devices.device import Device
 
 
@@ -200,6 +202,21 @@ async def give_back(device: Device) -> None:
     backend.set_permissions(NOTHING, ALL)
     if device.owns_backend:
         await backend.close()
+
+
+async def settle(device: Device) -> None:
+    """Let the requests under way to the disk end, where the model does so at its reset."""
+    if device.backend is not None and device.kind.waits_for_disk:
+        await device.backend.drain()
+
+
+async def cancel_jobs(backend: BlockBackend, jobs: JobTable) -> None:
+    """Cancel the jobs on a drive that ends with its device (``blockdev_mark_auto_del``)."""
+    if backend.drive_info is None:
+        return
+    for job in list(jobs.jobs):
+        if isinstance(job, BlockJob) and any(edge.node is backend.node for edge in job.edges):
+            await job.cancel(force=False)
 
 
 async def release(device: Device) -> None:

@@ -21,6 +21,7 @@ class Kind:
     :param keeps_io_status: whether query-block shows an io-status for it
     :param tells_its_end: whether DEVICE_DELETED is emitted when it has been unplugged
     :param keeps_drive: whether a drive made by ``-drive`` remains when it is unplugged
+    :param waits_for_disk: whether its reset and its end wait for the requests of its disk
     :param makes_disk: whether it has a SCSI disk of its own for its drive
     :param late_properties: properties of the instance, which QOM lists after those of the class
     :param links_host: whether its link `host` points to itself
@@ -36,6 +37,7 @@ class Kind:
     keeps_io_status: bool = True
     tells_its_end: bool = True
     keeps_drive: bool = False
+    waits_for_disk: bool = False
     makes_disk: bool = False
     late_properties: tuple[str, ...] = ()
     links_host: bool = False
@@ -52,11 +54,18 @@ KINDS: Final = MappingProxyType(
         kind.name: kind
         for kind in (
             Kind("virtio-blk-pci", "PCI", behind="virtio-blk-device"),
-            Kind("virtio-blk-device", "virtio-bus"),
+            Kind("virtio-blk-device", "virtio-bus", waits_for_disk=True),
             Kind("virtio-scsi-pci", "PCI", behind="virtio-scsi-device"),
             Kind("virtio-scsi-device", "virtio-bus"),
-            Kind("scsi-hd", "SCSI", has_tray=True),
-            Kind("scsi-cd", "SCSI", is_cd=True, removable=True, has_tray=True),
+            Kind("scsi-hd", "SCSI", has_tray=True, waits_for_disk=True),
+            Kind(
+                "scsi-cd",
+                "SCSI",
+                is_cd=True,
+                removable=True,
+                has_tray=True,
+                waits_for_disk=True,
+            ),
             Kind("ide-hd", "IDE"),
             Kind("ide-cd", "IDE", is_cd=True, removable=True, has_tray=True),
             Kind("floppy", "floppy-bus", removable=True, keeps_io_status=False),

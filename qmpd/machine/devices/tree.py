@@ -205,7 +205,7 @@ class DeviceTree:
 
     # Unplugging
 
-    def remove(self, name: str) -> None:
+    async def remove(self, name: str) -> None:
         """Command device_del; a PCI device waits for the guest to let go of it.
 
         :raises QmpError: there is no such device, or its bus does not support hotplugging
@@ -221,7 +221,7 @@ class DeviceTree:
             device.unplugging = True
             self.chassis.ask_to_unplug(device)
             return
-        self._take_off(device)
+        await self._take_off(device)
         self._end_later([device])
 
     def _end_later(self, devices: list[Device], callbacks: int = 1) -> None:
@@ -240,8 +240,12 @@ class DeviceTree:
 
         self._rcu.call(end, callbacks)
 
-    def _take_off(self, device: Device) -> None:
-        """Remove a device, and those on its buses, from the tree."""
+    async def _take_off(self, device: Device) -> None:
+        """Remove a device, and those on its buses, from the tree (``qdev_unrealize``)."""
+        for below in self._below(device):
+            await drives.settle(below)
+            if below.backend is not None and not below.kind.keeps_drive:
+                await drives.cancel_jobs(below.backend, self.chassis.jobs)
         for below in self._below(device):
             container, name = self._container_of(below)
             if container.get(name) is below:
@@ -271,22 +275,32 @@ class DeviceTree:
 
     async def unplug(self, device: Device) -> None:
         """Remove a device that the guest has let go of."""
-        self._take_off(device)
+        await self._take_off(device)
         await self._end(device)
 
-    def reset(self) -> None:
-        """Reset the machine: devices that were to be unplugged are removed, slot by slot."""
+    async def reset(self) -> None:
+        """Reset the devices; those that were to be unplugged are removed, slot by slot."""
+        for device in list(self._resetting(self.root)):
+            await drives.settle(device)
         ended: list[Device] = []
         for bus in list(buses_below(self.root)):
             asked = {device.devfn // 8 for device in bus.plugged if device.unplugging}
             for slot in sorted(asked):
                 for device in bus.plugged:
                     if device.devfn // 8 == slot:
-                        self._take_off(device)
+                        await self._take_off(device)
                         ended.append(device)
         if ended:
             # The memory regions of a PCI device are many callbacks.
             self._end_later(ended, MANY)
+
+    def _resetting(self, bus: Bus) -> Iterator[Device]:
+        """The devices on `bus` in the order of their resets: those on its buses before each."""
+        for device in bus.devices:
+            for below in device.buses:
+                yield from self._resetting(below)
+            if isinstance(device, Device):
+                yield device
 
 
 _OWN: Final = ("driver", "id", "bus")

@@ -35,9 +35,9 @@ async def device_add(context: Context, arguments: Mapping[str, Any]) -> None:
     await context.machine.devices.add(arguments)
 
 
-def device_del(context: Context, arguments: DeviceDelArguments) -> None:
+async def device_del(context: Context, arguments: DeviceDelArguments) -> None:
     """Unplug a device."""
-    context.machine.devices.remove(arguments.id)
+    await context.machine.devices.remove(arguments.id)
 
 
 def list_properties(context: Context, arguments: QomListArguments) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ from typing import Any, Final
 from qmpd.block.change.closing import unref
 from qmpd.block.change.edges import attach_child
 from qmpd.block.change.graph_lock import write_lock
-from qmpd.block.change.opening import check_named_backing, open_node, open_reference
-from qmpd.block.change.probe import has_protocol, probe_node, protocol_options
+from qmpd.block.change.opening import check_named_backing, open_reference
+from qmpd.block.change.probe import has_protocol, protocol_options
 from qmpd.block.drivers.formats.qcow2.info import text
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.model.filename import exact_filename, filename
@@ -85,12 +85,11 @@ async def _open(
     reference: str | Mapping[str, Any],
     *,
     named: bool = False,
-    probed: bool = False,
 ) -> None:
     try:
         if named and not isinstance(reference, str):
             check_named_backing(reference)
-        child = await open_reference(s.node.graph, reference, s.node, backing=True, probed=probed)
+        child = await open_reference(s.node.graph, reference, s.node, backing=True)
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     try:
@@ -117,8 +116,6 @@ async def _open_named(s: Qcow2State, more: Mapping[str, Any] | None = None) -> N
         # These are the options of the whole image, of which the format is one.
         options = child | ({"driver": backing_format} if backing_format else {})
         await _open(s, options | dict(more or {}))
-    elif not backing_format:
-        await _open_probed(s, child, more)
     else:
         await _open_image(s, backing_format, child, more)
 
@@ -127,32 +124,18 @@ async def _open_image(
     s: Qcow2State,
     driver: str,
     file: str | Mapping[str, Any],
-    more: Mapping[str, Any] | None = None,
-    *,
-    probed: bool = False,
+    more: Mapping[str, Any] | None,
 ) -> None:
-    options: dict[str, Any] = {"driver": driver, "file": file}
+    """Open a backing file.
+
+    :param driver: its format; "" to find it out
+    """
+    options: dict[str, Any] = {"driver": driver, "file": file} if driver else {"file": file}
     if more is not None:
-        await _open(s, options | dict(more), probed=probed)
+        await _open(s, options | dict(more))
         return
-    if driver == "qcow2":
+    if driver in ("", "qcow2"):
         options["backing"] = LATER
-    await _open(s, options, probed=probed)
-    if driver == "qcow2" and s.backing is not None:
+    await _open(s, options)
+    if s.backing is not None and s.backing.options.get("backing") is LATER:
         s.backing.options = s.backing.options.without("backing")
-
-
-async def _open_probed(
-    s: Qcow2State, child: Mapping[str, Any], more: Mapping[str, Any] | None = None
-) -> None:
-    """Open a backing file of unknown format by probing it."""
-    graph = s.node.graph
-    try:
-        file = await open_node(graph, {"read-only": True, **child})
-    except QmpError as error:
-        raise error.prefixed(PREFIX) from error
-    try:
-        found = await probe_node(file)
-    finally:
-        await unref(file)
-    await _open_image(s, found, child, more, probed=True)

@@ -1,0 +1,128 @@
+"""A program with disks that jobs work on side by side, and all that it says to commands."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from tests.interop.bench import ImageBench
+from tests.support.event_text import event_text
+from tests.support.normal import normal
+from tests.support.programs import qmpd_argv
+from tests.support.stdio import Gone, StdioProgram
+
+CLUSTER: Final = 65536
+SIZE: Final = 16 * CLUSTER
+DISKS: Final = 4
+QUIET: Final = 0.04
+"""Seconds in which nothing is said when a program is held to be at rest."""
+
+SLOW: Final = {"device_del": 0.25, "system_reset": 0.25}
+"""The same for commands after which devices end, which takes a while."""
+
+ARGV: Final = (
+    *("qemu-system-x86_64", "-S", "-machine", "pc", "-nodefaults", "-display", "none"),
+    *("-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-cd,id=cd,bus=scsi.0"),
+    *("-device", "qemu-xhci,id=usb", "-qmp", "stdio"),
+)
+
+Step = tuple[str, dict[str, Any]]
+"""A command and its arguments; ``@`` stands for the folder of the program."""
+
+
+@cache
+def _empty_image() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.qcow2"
+        bench = ImageBench()
+        bench.create(path, SIZE, {})
+        bench.close()
+        return path.read_bytes()
+
+
+class Rig:
+    """A program with four disks, each an overlay of two images, and nodes to copy to.
+
+    :param folder: where its images are made
+    """
+
+    def __init__(self, folder: Path, *, real: bool) -> None:
+        folder.mkdir()
+        self.folder = folder
+        argv = list(ARGV)
+        self.program = StdioProgram(argv if real else qmpd_argv(argv), folder)
+        self.program.message()
+        self._run("qmp_capabilities", {})
+        (folder / "medium.raw").write_bytes(bytes(SIZE))
+        for disk in range(DISKS):
+            self._add_disk(disk)
+
+    def _add_disk(self, disk: int) -> None:
+        backing = None
+        for name in (f"base{disk}", f"mid{disk}", f"top{disk}"):
+            path = self.folder / f"{name}.qcow2"
+            path.write_bytes(_empty_image())
+            node = {"driver": "qcow2", "node-name": name, "backing": backing}
+            self._run("blockdev-add", node | {"file": {"driver": "file", "filename": str(path)}})
+            if backing is not None:
+                line = f'qemu-io {name} "write -q -P {disk + 1} 0 {SIZE // 2}"'
+                self._run("human-monitor-command", {"command-line": line})
+            backing = name
+        path = self.folder / f"t{disk}.raw"
+        path.write_bytes(bytes(SIZE))
+        file = {"driver": "file", "filename": str(path)}
+        self._run("blockdev-add", {"driver": "raw", "node-name": f"t{disk}", "file": file})
+
+    def _run(self, command: str, arguments: dict[str, Any]) -> None:
+        """Run a command that must succeed, while there is no job."""
+        answer = self.program.execute({"execute": command, "arguments": arguments})[-1]
+        assert answer["return"] in ({}, ""), (command, arguments, answer)
+
+    def do(self, command: str, arguments: dict[str, Any]) -> list[Any]:
+        """Run a command; what came until the program was at rest, the answer included."""
+        text = {"execute": command, "arguments": _placed(arguments, str(self.folder))}
+        said = [self._shown(message) for message in self.program.execute(text)]
+        offsets, quiet = None, SLOW.get(command, QUIET)
+        while True:
+            try:
+                said.append(self._shown(self.program.message(quiet)))
+            except TimeoutError:
+                *events, answer = self.program.execute({"execute": "query-block-jobs"})
+                said += [self._shown(event) for event in events]
+                before, offsets = offsets, [job["offset"] for job in answer["return"]]
+                if not events and before == offsets:
+                    return said
+
+    def _shown(self, message: dict[str, Any]) -> Any:
+        return event_text(message) if "event" in message else normal(message, str(self.folder))
+
+    def close(self) -> None:
+        """Kill the program: how it ends with jobs is for other tests."""
+        self.program.process.kill()
+        self.program.process.wait()
+        self.program.close()
+
+
+def _placed(value: Any, folder: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _placed(one, folder) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_placed(one, folder) for one in value]
+    return value.replace("@", folder) if isinstance(value, str) else value
+
+
+def play(folder: Path, program: list[Step], *, real: bool) -> list[list[Any]]:
+    """What a program says to each step; to none after one that the real one ends at by itself."""
+    rig = Rig(folder, real=real)
+    said: list[list[Any]] = []
+    try:
+        for step in program:
+            said.append(rig.do(*step))
+    except Gone:
+        if not real:
+            raise
+    finally:
+        rig.close()
+    return said
