@@ -2,7 +2,7 @@
 
 Everything that a client sees is compared, in its order: the answers, and all events, those that
 tell that a job has stood still for a moment while the graph was changed among them.  Where
-QEMU's own order varies from run to run, what it does in one of three runs will do.
+QEMU's own order varies from run to run, what it does in one of a few runs will do.
 """
 
 from __future__ import annotations
@@ -107,6 +107,9 @@ def transactions(draw: st.DrawFn) -> Step:
     return "transaction", {"actions": actions, "properties": {"completion-mode": mode}}
 
 
+RUNS: Final = 6
+"""How many runs of the real one are asked, for an order that varies in it from run to run."""
+
 steps = st.one_of(
     *(starts(), starts(), starts(), verbs(), verbs()),
     *(changes(), devices(), devices(), guest(), transactions()),
@@ -127,7 +130,7 @@ def test_any_sequence(tmp_path_factory: pytest.TempPathFactory) -> None:
         folder = tmp_path_factory.mktemp("rig")
         ours = play(folder / "ours", program, real=False)
         runs: list[list[list[Any]]] = []
-        for number in range(3):
+        for number in range(RUNS):
             runs.append(play(folder / f"real{number}", program, real=True))
             differing = next((i for i, said in enumerate(ours) if _new(said, i, runs)), None)
             if differing is None:
