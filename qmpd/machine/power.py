@@ -34,7 +34,7 @@ async def reset(machine: Machine, reason: str) -> None:
     if machine.actions.reboot == "shutdown":
         await shut_down(machine, reason)
     else:
-        machine.reset(reason)
+        await machine.reset(reason)
 
 
 async def panic(machine: Machine) -> None:
