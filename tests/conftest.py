@@ -47,6 +47,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "schema/test_against_qemu.py",
         "schema/test_integer_types.py",
         "server/test_shutdown_with_jobs.py",
+        "sim/faults/test_same_as_blkdebug.py",
         "snapshots/test_group_same_as_qemu.py",
         "snapshots/test_jobs_same_as_qemu.py",
         "snapshots/test_sessions_same_as_qemu.py",
@@ -59,6 +60,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "jobs/test_always_end.py",
         "qcow2/test_damage.py",
         "server/test_shutdown_with_jobs.py",
+        "sim/faults/test_same_as_blkdebug.py",
     ),
 }
 """For each marker, what the paths (below tests/) of the tests that bear it begin with."""

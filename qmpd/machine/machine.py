@@ -275,7 +275,7 @@ class Machine:
 
     def restart(self) -> None:
         """Reset the guest's devices without an event, as loading a snapshot does."""
-        self.parts.forget_io_errors()
+        self.parts.drop_requests()
 
     def stop_for_io_error(self) -> None:
         """Pause the guest until `cont` because of an I/O error."""
@@ -286,7 +286,7 @@ class Machine:
     async def reset(self, reason: str) -> None:
         """Reset the guest; if it is stopped, its run state becomes prelaunch."""
         await self.devices.reset()
-        self.parts.forget_io_errors()
+        self.parts.drop_requests()
         self.events.emit("RESET", {"guest": reason.startswith("guest-"), "reason": reason})
         if not self.running:
             self.run_state = RunState.PRELAUNCH

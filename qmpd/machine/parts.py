@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from qmpd.block.change.activation import set_active
 from qmpd.block.change.closing import close_all
 from qmpd.block.change.drain import drain_all, drain_all_begin
-from qmpd.block.io.backends import backends
+from qmpd.block.io.backends import named_backends
 from qmpd.block.model.graph import Graph
 from qmpd.block.model.walk import top_nodes
 from qmpd.errors import BlockIOError
@@ -107,9 +107,21 @@ class Parts:
         for device in self.devices.parts():
             resume(device)
 
+    def drop_requests(self) -> None:
+        """The guest is reset: what it waited for is not done any more."""
+        if self._has("devices"):
+            from qmpd.machine.devices.guest_io import drop
+
+            for device in self.devices.parts():
+                drop(device)
+
     def forget_io_errors(self) -> None:
-        """Every device is as if no request had failed."""
-        for backend in backends(self.graph):
+        """Every backend with a name is as if no request had failed (``blk_iostatus_reset``).
+
+        QEMU goes through the monitor's backends only, so that the io-status of a device that is
+        on a node stays.
+        """
+        for backend in named_backends(self.graph):
             backend.reset_io_status()
 
     def forget_job_errors(self) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from qmpd.block.io.backends import backend_of_device, find_backend
 from qmpd.block.model.pace import Pace, Paces
 from qmpd.loop.clock import NANOSECONDS
+from qmpd.sim.names import backend_called
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -46,7 +46,7 @@ class PaceTable:
 
     def _node_name(self, name: str) -> str:
         graph = self._machine().graph
-        backend = find_backend(graph, name) or backend_of_device(graph, name)
+        backend = backend_called(self._machine(), name)
         node = graph.find_node(name) if backend is None else backend.node
         if node is None:
             known = ", ".join(sorted(node.node_name for node in graph.nodes())) or "none"

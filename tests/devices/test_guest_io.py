@@ -77,4 +77,23 @@ def test_the_guest_stops_until_cont(policy: str, code: int) -> None:
     test.clock.settle()
     assert written
     (entry,) = test.execute("query-block")
-    assert entry["io-status"] == "ok"
+    # cont resets that of backends with a name only (qmp_cont)
+    assert entry["io-status"] == ("nospace" if code == errno.ENOSPC else "failed")
+
+
+def test_requests_that_wait_are_dropped_by_a_reset() -> None:
+    test = _machine(errno.EIO, werror="stop")
+    failures: list[int] = []
+
+    async def write() -> None:
+        try:
+            await _write(test)
+        except BlockIOError as error:
+            failures.append(error.errno)
+
+    test.clock.spawn(write(), "write")
+    test.clock.settle()
+    test.execute("system_reset")
+    test.execute("cont")
+    test.clock.settle()
+    assert failures == [errno.ECANCELED]

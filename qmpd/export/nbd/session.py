@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.errors import BlockIOError
@@ -33,6 +36,19 @@ from qmpd.export.nbd.protocol import (
     Mode,
     wire_error,
 )
+
+_FAILURES: Final[Mapping[Command, str]] = MappingProxyType(
+    {
+        Command.READ: "reading from file failed",
+        Command.WRITE: "writing to file failed",
+        Command.FLUSH: "flush failed",
+        Command.TRIM: "discard failed",
+        Command.CACHE: "caching data failed",
+        Command.WRITE_ZEROES: "writing to file failed",
+        Command.BLOCK_STATUS: "can't get block status",
+    }
+)
+"""What a client is told of a request that the image fails (``nbd_handle_request``)."""
 
 
 class _Refused(Exception):
@@ -91,7 +107,7 @@ class NbdSession:
             except _Refused as error:
                 await self._fail(request, error.code, str(error))
             except BlockIOError as error:
-                await self._fail(request, error.errno, error.desc)
+                await self._fail(request, error.errno, _FAILURES[Command(request.command)])
 
     async def _payload(self, request: _Request) -> bytes:
         """Read the payload of a request."""
@@ -146,7 +162,7 @@ class NbdSession:
             raise _Refused(errno.EPERM, "export is inactive")
         if request.command == Command.READ:
             if request.flags & CommandFlag.FUA:
-                await self._backend.flush()
+                await self._flush()
             await self._read(request)
             return
         if request.command == Command.BLOCK_STATUS:
@@ -157,6 +173,16 @@ class NbdSession:
             await self._chunk(request, ChunkType.NONE, b"", last=True)
         else:
             await self._channel.write(SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, 0, request.cookie))
+
+    async def _flush(self) -> None:
+        """Flush in order to read.
+
+        :raises _Refused: it fails
+        """
+        try:
+            await self._backend.flush()
+        except BlockIOError as error:
+            raise _Refused(error.errno, "flush failed") from None
 
     async def _change(self, request: _Request, payload: bytes) -> None:
         """Do a request whose reply has no data."""
@@ -222,13 +248,34 @@ class NbdSession:
                 hole = struct.pack(">QI", offset, count)
                 await self._chunk(request, ChunkType.OFFSET_HOLE, hole, last=last)
             else:
-                data = await self._backend.pread(offset, count)
+                data = await self._part(offset, count, whole=bool(whole))
                 shown = struct.pack(">Q", offset) + data
                 await self._chunk(request, ChunkType.OFFSET_DATA, shown, last=last)
             offset += count
 
+    async def _part(self, offset: int, length: int, *, whole: bool) -> bytes:
+        """Read what one chunk shows.
+
+        :param whole: whether the client wants all of its read in one chunk
+        :raises Disconnected: it fails, and may have been answered in part: QEMU cuts such a client
+            off, even where nothing has been sent (``nbd_co_send_sparse_read``)
+        """
+        try:
+            return await self._backend.pread(offset, length)
+        except BlockIOError as error:
+            if whole:
+                raise
+            reason = f"reading from file failed: {os.strerror(error.errno)}"
+            say = self._export.node.services.say
+            say.report(f"Disconnect client, due to: Failed to send reply: {reason}")
+            raise Disconnected from None
+
     async def _is_hole(self, offset: int, length: int) -> tuple[bool, int]:
-        status = await block_status_above(self._export.node, None, offset, length)
+        try:
+            status = await block_status_above(self._export.node, None, offset, length)
+        except BlockIOError as error:
+            text = f"unable to check for holes: {os.strerror(error.errno)}"
+            raise _Refused(error.errno, text) from None
         return status.zero and bool(status.length), status.length or length
 
     async def _block_status(self, request: _Request, contexts: list[tuple[int, Context]]) -> None:

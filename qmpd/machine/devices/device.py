@@ -118,6 +118,8 @@ class Device:
     """Whether the guest has been asked to let go of it."""
     held: list[Waiter] = field(default_factory=list)
     """Requests that have failed and are done again when the guest runs on."""
+    resets: int = 0
+    """How many times such requests were dropped, because the guest was reset."""
 
     def __post_init__(self) -> None:
         if self.kind.behind is not None:

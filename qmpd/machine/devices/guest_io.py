@@ -32,17 +32,20 @@ async def guest_request(
     :param length: bytes
     :param request: makes the coroutine that does it
     :returns: its result; None for a failure that is ignored
-    :raises BlockIOError: the guest is told of a failure
+    :raises BlockIOError: the guest is told of a failure; ECANCELED: it was reset meanwhile
     """
     operation = "read" if kind == "rd" else "write"
     while True:
         backend = device.backend
         if backend is None:
             raise BlockIOError(errno.ENOMEDIUM)
+        now = backend.graph.services.clocks.realtime.now
+        began = now()
         try:
-            return await backend.counted(kind, length, request(backend))
+            result = await request(backend)
         except BlockIOError as error:
             action = _error_action(backend, operation, error.errno)
+            _account(device, backend, kind, action, length, now() - began)
             _report(device, backend, operation, action, error.errno)
             if action == "report":
                 raise
@@ -52,8 +55,34 @@ async def guest_request(
             backend.set_io_error(error.errno)
             waiter = Waiter()
             device.held.append(waiter)
+            resets = device.resets
             chassis.stop_for_io_error()
             await waiter
+            if device.resets != resets:
+                raise BlockIOError(errno.ECANCELED) from None
+        else:
+            if kind != "unmap" or device.kind.counts_discards:
+                backend.account_done(kind, length, now() - began)
+            return result
+
+
+def _account(
+    device: Device, backend: BlockBackend, kind: str, action: str, length: int, duration: int
+) -> None:
+    """Count a request that has failed, in the way of its device.
+
+    A failure that is ignored counts as a success, and one that stops the guest not at all, for
+    the request is done again.  SCSI disks count reads and writes that fail whatever is done about
+    it (``scsi_read_complete``), and no others that are ignored; virtio disks count no discards
+    (``virtio_blk_discard_write_zeroes_complete``).
+    """
+    is_scsi = device.kind.bus == "SCSI"
+    if kind == "unmap" and not device.kind.counts_discards:
+        return
+    if action == "report" or (is_scsi and kind in ("rd", "wr")):
+        backend.account_failed(kind, duration)
+    elif action == "ignore" and not is_scsi:
+        backend.account_done(kind, length, duration)
 
 
 def _report(device: Device, backend: BlockBackend, operation: str, action: str, code: int) -> None:
@@ -85,3 +114,9 @@ def resume(device: Device) -> None:
     held, device.held = device.held, []
     for waiter in held:
         waiter.wake()
+
+
+def drop(device: Device) -> None:
+    """Give up the requests that waited for the guest to run again: it is reset."""
+    device.resets += 1
+    resume(device)

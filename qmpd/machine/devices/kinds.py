@@ -19,6 +19,7 @@ class Kind:
     :param removable: whether its medium can always be taken out
     :param has_tray: whether a removable medium lies in a tray
     :param keeps_io_status: whether query-block shows an io-status for it
+    :param counts_discards: whether query-blockstats counts its discards
     :param tells_its_end: whether DEVICE_DELETED is emitted when it has been unplugged
     :param keeps_drive: whether a drive made by ``-drive`` remains when it is unplugged
     :param waits_for_disk: whether its reset and its end wait for the requests of its disk
@@ -35,6 +36,7 @@ class Kind:
     removable: bool = False
     has_tray: bool = False
     keeps_io_status: bool = True
+    counts_discards: bool = True
     tells_its_end: bool = True
     keeps_drive: bool = False
     waits_for_disk: bool = False
@@ -54,7 +56,12 @@ KINDS: Final = MappingProxyType(
         kind.name: kind
         for kind in (
             Kind("virtio-blk-pci", "PCI", behind="virtio-blk-device"),
-            Kind("virtio-blk-device", "virtio-bus", waits_for_disk=True),
+            Kind(
+                "virtio-blk-device",
+                "virtio-bus",
+                counts_discards=False,
+                waits_for_disk=True,
+            ),
             Kind("virtio-scsi-pci", "PCI", behind="virtio-scsi-device"),
             Kind("virtio-scsi-device", "virtio-bus"),
             Kind("scsi-hd", "SCSI", has_tray=True, waits_for_disk=True),

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qmpd.block.io.backends import backend_of_device, find_backend
 from qmpd.block.permission_bits import WRITE, Perm
 from qmpd.errors import BlockIOError
 from qmpd.monitor.transport import Output
@@ -18,6 +17,7 @@ from qmpd.sim.faults.io import IoFault, file_of, is_called
 from qmpd.sim.faults.line import MonitorLine, PeerLine
 from qmpd.sim.faults.tap import Tap
 from qmpd.sim.faults.words import listed
+from qmpd.sim.names import backend_called
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
@@ -122,7 +122,7 @@ class Faults:
         graph = self._bench.machine.graph
         if name is None or graph.find_node(name) is not None:
             return name
-        backend = find_backend(graph, name) or backend_of_device(graph, name)
+        backend = backend_called(self._bench.machine, name)
         if backend is None or backend.node is None:
             return name
         return backend.node.node_name

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from qmpd.block.io.backend import BlockBackend
-from qmpd.block.io.backends import backend_of_device, find_backend
 from qmpd.block.permission_bits import ALL, NOTHING, WRITE, Perm
 from qmpd.errors import GenericError, QmpError
 from qmpd.machine.devices.guest_io import guest_request
+from qmpd.sim.names import backend_called
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
@@ -62,7 +62,7 @@ class GuestDisk:
         """What requests go through; a node without a backend gets one for the time being."""
         self._bench.require_open()
         graph = self._bench.machine.graph
-        backend = find_backend(graph, self.name) or backend_of_device(graph, self.name)
+        backend = backend_called(self._bench.machine, self.name)
         if backend is not None:
             backend.require(perm)
             yield backend
@@ -166,7 +166,7 @@ class GuestDisk:
 
     def _node(self) -> Node:
         graph = self._bench.machine.graph
-        backend = find_backend(graph, self.name) or backend_of_device(graph, self.name)
+        backend = backend_called(self._bench.machine, self.name)
         node = graph.find_node(self.name) if backend is None else backend.node
         if node is None:
             raise LookupError(f"there is no disk '{self.name}', or no medium in it")

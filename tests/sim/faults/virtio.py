@@ -1,0 +1,141 @@
+"""A guest of the real QEMU that has nothing but virtio disks: it drives them by qtest.
+
+The devices are used as the public virtio specification describes the legacy interface: I/O ports
+in BAR 0, one split virtqueue of 256 entries, descriptors written into the guest's memory.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from pathlib import Path
+from typing import Final
+
+from tests.support.stdio import StdioProgram
+
+READ, WRITE, FLUSH, DISCARD, WRITE_ZEROES = 0, 1, 4, 11, 13
+
+_FEATURES: Final = 1 << 9 | 1 << 13 | 1 << 14
+"""FLUSH, DISCARD and WRITE_ZEROES."""
+_ENTRIES: Final = 256
+_NEXT, _WRITABLE = 1, 2
+_PENDING: Final = 0xFF
+
+
+class Qtest:
+    """The qtest channel of a program: its guest's ports and memory.
+
+    :param path: the unix socket where the program listens
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                self._socket.connect(str(path))
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+        self._lines = self._socket.makefile("rb")
+
+    def ask(self, line: str) -> str:
+        self._socket.sendall(line.encode() + b"\n")
+        answer = self._lines.readline().decode().split()
+        assert answer[0] == "OK", answer
+        return answer[1] if len(answer) > 1 else ""
+
+    def out(self, size: str, port: int, value: int) -> None:
+        self.ask(f"out{size} {port:#x} {value:#x}")
+
+    def in_(self, size: str, port: int) -> int:
+        return int(self.ask(f"in{size} {port:#x}"), 16)
+
+    def poke(self, address: int, data: bytes) -> None:
+        self.ask(f"write {address:#x} {len(data):#x} 0x{data.hex()}")
+
+    def peek(self, address: int, length: int) -> bytes:
+        return bytes.fromhex(self.ask(f"read {address:#x} {length:#x}")[2:])
+
+    def close(self) -> None:
+        self._lines.close()
+        self._socket.close()
+
+
+class VirtioDisk:
+    """A virtio-blk-pci device, as its guest's driver.
+
+    :param slot: its PCI slot on bus 0
+    """
+
+    def __init__(self, qtest: Qtest, slot: int) -> None:
+        self._qtest = qtest
+        self._ports = 0xC000 + slot * 0x100
+        self._ring = (1 << 20) + slot * 0x10000
+        self._data = (4 << 20) + slot * 0x20000
+        self._asked = 0
+        self._configure(slot, 0x10, self._ports)
+        self._configure(slot, 0x04, 0x5)
+        qtest.out("b", self._ports + 0x12, 0)
+        qtest.out("b", self._ports + 0x12, 3)
+        qtest.out("l", self._ports + 0x04, qtest.in_("l", self._ports) & _FEATURES)
+        qtest.out("w", self._ports + 0x0E, 0)
+        assert qtest.in_("w", self._ports + 0x0C) == _ENTRIES
+        qtest.out("l", self._ports + 0x08, self._ring >> 12)
+        qtest.out("b", self._ports + 0x12, 7)
+
+    def _configure(self, slot: int, register: int, value: int) -> None:
+        self._qtest.out("l", 0xCF8, 0x80000000 | slot << 11 | register)
+        self._qtest.out("l", 0xCFC, value)
+
+    def begin(self, kind: int, offset: int, length: int, fill: bytes = b"x") -> None:
+        """Hand a request to the device; offset and length are in bytes, of 4096 at most."""
+        sector, count = offset // 512, length // 512
+        header = struct.pack("<IIQ", kind, 0, sector if kind in (READ, WRITE) else 0)
+        body, flags = b"", 0
+        if kind == WRITE:
+            body = fill * length
+        elif kind == READ:
+            body, flags = bytes(length), _WRITABLE
+        elif kind in (DISCARD, WRITE_ZEROES):
+            body = struct.pack("<QII", sector, count, 0)
+        at = self._data
+        self._qtest.poke(at, header)
+        self._qtest.poke(at + 0x10000, bytes([_PENDING]))
+        parts = [(at, len(header), 0)]
+        if body:
+            self._qtest.poke(at + 0x100, body)
+            parts.append((at + 0x100, len(body), flags))
+        parts.append((at + 0x10000, 1, _WRITABLE))
+        for number, (address, size, flag) in enumerate(parts):
+            more = _NEXT if number < len(parts) - 1 else 0
+            entry = struct.pack("<QIHH", address, size, flag | more, number + 1)
+            self._qtest.poke(self._ring + 16 * number, entry)
+        available = self._ring + 16 * _ENTRIES
+        self._qtest.poke(available + 4 + 2 * (self._asked % _ENTRIES), struct.pack("<H", 0))
+        self._asked += 1
+        self._qtest.poke(available + 2, struct.pack("<H", self._asked))
+        self._qtest.out("w", self._ports + 0x10, 0)
+
+    def status(self) -> int | None:
+        """What has become of the request: 0, or 1 for a failure; None: it is under way."""
+        used = self._ring + 16 * _ENTRIES + 4096
+        if struct.unpack("<H", self._qtest.peek(used + 2, 2))[0] != self._asked:
+            return None
+        return self._qtest.peek(self._data + 0x10000, 1)[0]
+
+
+def start_guest(scratch: Path) -> tuple[StdioProgram, Qtest]:
+    """A QEMU whose guest is driven by qtest, past negotiation."""
+    path, firmware = scratch / "qtest", scratch / "firmware"
+    code = bytearray(b"\xf4" * 65536)
+    code[-16:-12] = b"\xfa\xf4\xeb\xfd"  # the first instructions: cli, hlt, jmp to hlt
+    firmware.write_bytes(code)
+    options = ["-machine", "pc", "-accel", "tcg", "-m", "16M", "-nodefaults", "-display", "none"]
+    options += ["-bios", str(firmware)]
+    options += ["-qtest", f"unix:{path},server=on,wait=off", "-qtest-log", "none"]
+    program = StdioProgram(["qemu-system-x86_64", *options, "-qmp", "stdio"], scratch)
+    program.message()
+    program.execute({"execute": "qmp_capabilities"})
+    return program, Qtest(path)
