@@ -216,7 +216,9 @@ class Ours:
 
     def file(self, name: str, path: str, fault: Fault | None) -> dict[str, Any]:
         if fault is not None:
-            area = {} if fault.sector is None else {"offset": fault.sector * 512, "length": 512}
+            area: dict[str, Any] = (
+                {} if fault.sector is None else {"offset": fault.sector * 512, "length": 512}
+            )
             count = 1 if fault.once else None
             self.vm.faults.fail(
                 fault.operation, node=name, errno=fault.error, count=count, later=True, **area
@@ -249,8 +251,8 @@ class Ours:
 
     def close(self) -> None:
         self.vm.crash()
-        with contextlib.suppress(MachineClosed):
-            self.run(self._waiting)
+        self.run(asyncio.wait([self._waiting]))
+        assert isinstance(self._waiting.exception(), MachineClosed)
         self.run(self._stack.aclose())
         self._loop.close()
 
