@@ -146,12 +146,12 @@ async def add_disk(
 
 
 async def _make_image(machine: Machine, disk: Disk, filename: str) -> None:
-    from qmpd.block.model.driver_table import find_driver
+    from qmpd.block.model.driver_table import find_creator
 
     graph = machine.graph
     is_raw = disk.format == "raw"
     file: dict[str, Any] = {"driver": "file", "filename": filename}
-    await find_driver("file").create(graph, {**file, "size": 0})
+    await find_creator("file").create(graph, {**file, "size": 0})
     if is_raw:
         assert disk.size is not None
         # not by the driver, which writes a first block
@@ -164,6 +164,4 @@ async def _make_image(machine: Machine, disk: Disk, filename: str) -> None:
     given = {CREATE_KEYS[key]: value for key, value in disk.create.items()}
     options = {"driver": disk.format, "file": "", "size": str(disk.size), **given}
     options = read_tree_value(machine.profile.reader, "BlockdevCreateOptions", options, keyval=True)
-    driver = find_driver(disk.format)
-    driver.check_create(options)
-    await driver.create(graph, {**options, "file": file})
+    await find_creator(disk.format).create(graph, {**options, "file": file})

@@ -17,7 +17,12 @@ from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import GraphChange, append
-from qmpd.block.io.disk_snapshots import can_snapshot, find_snapshot, snapshot_holder
+from qmpd.block.io.disk_snapshots import (
+    SnapshotHolder,
+    can_snapshot,
+    find_snapshot,
+    snapshot_holder,
+)
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.filename import filename
 from qmpd.block.model.graph import lookup_root
@@ -152,7 +157,7 @@ class SnapshotInternalSync(Action):
     """blockdev-snapshot-internal-sync."""
 
     _node: Node | None = None
-    _holder: Node | None = None
+    _holder: SnapshotHolder | None = None
     _made: str | None = None
 
     @override

@@ -96,12 +96,12 @@ def _create(words: list[str], scratch: Path) -> None:
     graph = Graph(services(clock, HostStorage()))
 
     async def make() -> None:
-        from qmpd.block.model.driver_table import find_driver
+        from qmpd.block.model.driver_table import find_creator
 
         path = str(scratch / name)
-        await find_driver("file").create(graph, {"filename": path, "size": 0})
+        await find_creator("file").create(graph, {"filename": path, "size": 0})
         await blockdev_add(graph, {"driver": "file", "node-name": "file", "filename": path})
-        await find_driver("qcow2").create(graph, arguments)
+        await find_creator("qcow2").create(graph, arguments)
         await close_all(graph)
 
     clock.run(make())

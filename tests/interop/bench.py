@@ -14,7 +14,7 @@ import pytest
 from qmpd.block.change.blockdev import blockdev_add, blockdev_del
 from qmpd.block.change.closing import close_all
 from qmpd.block.images import HostStorage
-from qmpd.block.model.driver_table import find_driver
+from qmpd.block.model.driver_table import find_creator
 from qmpd.block.model.node import Node
 from tests.support.machines import TestMachine
 
@@ -49,13 +49,13 @@ class ImageBench(TestMachine):
         """Make a qcow2 image; `data-file` in the options names one."""
         given = dict(options)
         file = {"driver": "file", "filename": str(path)}
-        self.run(find_driver("file").create(self.graph, {**file, "size": 0}))
+        self.run(find_creator("file").create(self.graph, {**file, "size": 0}))
         if "data-file" in given:
             data = {"driver": "file", "filename": str(given["data-file"])}
-            self.run(find_driver("file").create(self.graph, {**data, "size": 0}))
+            self.run(find_creator("file").create(self.graph, {**data, "size": 0}))
             given["data-file"] = data
         image = {"driver": "qcow2", "file": file, "size": size, **given}
-        self.run(find_driver("qcow2").create(self.graph, image))
+        self.run(find_creator("qcow2").create(self.graph, image))
 
     def open(self, path: Path, **options: Any) -> Node:
         """Open a qcow2 image as node ``disk``."""

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qmpd.block.change.reopen import blockdev_reopen
+from qmpd.block.model.families import Snapshots
 from qmpd.block.model.node import Node
 from qmpd.errors import BlockIOError
 from tests.interop.bench import ImageBench, needs_qemu_img, qemu_img, qemu_io, qemu_map, qmpd_map
@@ -121,21 +122,26 @@ class Play:
         if before < end:
             self.model[before:end] = self.bench.run(self.node.pread(before, end - before))
 
+    @property
+    def _snapshots(self) -> Snapshots:
+        assert isinstance(self.node.driver, Snapshots)
+        return self.node.driver
+
     def snapshot(self, name: str) -> None:
         if name in self.snapshots or self.single_refcount or "data-file" in self.node.children:
             return
-        self.bench.run(self.node.driver.snapshot_create(name, 1_000_000_002, 3))
+        self.bench.run(self._snapshots.snapshot_create(name, 1_000_000_002, 3))
         self.snapshots[name] = bytes(self.model)
 
     def revert(self, name: str) -> None:
         if name in self.snapshots and len(self.snapshots[name]) == len(self.model):
-            found = {s["name"]: s["id"] for s in self.node.driver.snapshot_list()}
-            self.bench.run(self.node.driver.snapshot_goto(found[name]))
+            found = {s["name"]: s["id"] for s in self._snapshots.snapshot_list()}
+            self.bench.run(self._snapshots.snapshot_goto(found[name]))
             self.model[:] = self.snapshots[name]
 
     def drop(self, name: str) -> None:
         if name in self.snapshots:
-            self.bench.run(self.node.driver.snapshot_delete(None, name))
+            self.bench.run(self._snapshots.snapshot_delete(None, name))
             del self.snapshots[name]
 
     def flush(self) -> None:

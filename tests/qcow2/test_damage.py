@@ -17,7 +17,8 @@ from qmpd.block.change.blockdev import blockdev_add, blockdev_del
 from qmpd.block.change.closing import close_all
 from qmpd.block.images import MemoryStorage
 from qmpd.block.images.memory import MemoryImage
-from qmpd.block.model.driver_table import find_driver
+from qmpd.block.model.driver_table import find_creator
+from qmpd.block.model.families import Snapshots
 from qmpd.block.model.node import Node
 from qmpd.errors import QmpError
 from tests.support.machines import TestMachine
@@ -60,9 +61,9 @@ def pristine(kind: int) -> tuple[bytes, tuple[tuple[int, int], ...]]:
     world = World()
     options = KINDS[kind]
     file = {"driver": "file", "filename": "/i"}
-    world.run(find_driver("file").create(world.graph, {**file, "size": 0}))
+    world.run(find_creator("file").create(world.graph, {**file, "size": 0}))
     world.run(
-        find_driver("qcow2").create(
+        find_creator("qcow2").create(
             world.graph, {"driver": "qcow2", "file": file, "size": SIZE, **options}
         )
     )
@@ -71,6 +72,7 @@ def pristine(kind: int) -> tuple[bytes, tuple[tuple[int, int], ...]]:
     world.run(node.pwrite_compressed(1 << 19, b"\x22" * (node.driver.cluster_size() or 0)))
     world.run(node.pwrite_zeroes(900_000, 50_000))
     if options.get("refcount-bits") != 1:
+        assert isinstance(node.driver, Snapshots)
         world.run(node.driver.snapshot_create("s", 1_000_000_002, 3))
         world.run(node.pwrite(65536, b"\x33" * 9000))
     if options.get("version") != "v2":
@@ -158,6 +160,8 @@ def use(world: World) -> None:
     except QmpError:
         return
     length = min(node.length, 4 * SIZE)
+    driver = node.driver
+    assert isinstance(driver, Snapshots)
     for work in (
         lambda: node.pread(0, length),
         lambda: node.block_status(0, length),
@@ -165,8 +169,8 @@ def use(world: World) -> None:
         lambda: node.pwrite(0, b"\x66" * min(70_000, length)),
         lambda: node.pdiscard(0, length // 4 // 512 * 512),
         lambda: node.pwrite_zeroes(0, length // 3 // 512 * 512, may_unmap=True),
-        lambda: node.driver.snapshot_create("t", 1_000_000_002, 3),
-        lambda: node.driver.snapshot_delete(None, "s"),
+        lambda: driver.snapshot_create("t", 1_000_000_002, 3),
+        lambda: driver.snapshot_delete(None, "s"),
         lambda: node.driver.remove_persistent_bitmap("b"),
         lambda: node.truncate(length + 65536, exact=True),
         lambda: node.flush(),

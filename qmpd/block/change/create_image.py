@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qmpd.block.change.opening import open_node
 from qmpd.block.change.probe import find_format, protocol_options, warn_of_guess
 from qmpd.block.model.driver_table import find_driver
+from qmpd.block.model.families import ImageCreator
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ async def create_image(
             "Error: Trying to create an image with the same filename as the backing file"
         )
     graph.services.say.print(driver.creation_line(name, size, backing_file, backing_format))
-    if driver.shape.is_protocol or image_format == "raw":
+    assert issubclass(protocol, ImageCreator)
+    if not issubclass(driver, ImageCreator) or driver.shape.is_protocol:
         await protocol.create(graph, {**file_options, "size": size})
         return
     await protocol.create(graph, {**file_options, "size": 0})

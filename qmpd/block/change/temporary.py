@@ -9,7 +9,7 @@ from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.opening import open_node
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import append
-from qmpd.block.model.driver_table import find_driver
+from qmpd.block.model.driver_table import find_creator
 
 if TYPE_CHECKING:
     from random import Random
@@ -34,8 +34,8 @@ async def add_temporary_overlay(graph: Graph, node: Node, *, read_only: bool) ->
     filename = _name(graph.services.random)
     with graph.services.storage.private(filename):
         file = {"driver": "file", "filename": filename}
-        await find_driver("file").create(graph, {**file, "size": 0})
-        await find_driver("qcow2").create(
+        await find_creator("file").create(graph, {**file, "size": 0})
+        await find_creator("qcow2").create(
             graph, {"driver": "qcow2", "file": file, "size": node.length}
         )
         options = {"driver": "qcow2", "file": file, "backing": None, "cache": {"no-flush": True}}

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from qmpd.block.model.families import Snapshots
 from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.block.permission_bits import DATA, FILTERED, METADATA
 from qmpd.errors import BlockIOError, GenericError, QmpError
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Node
 
 
-def snapshot_holder(node: Node) -> Node | None:
+class SnapshotHolder(NamedTuple):
+    """A node whose image keeps snapshots, and its driver."""
+
+    node: Node
+    driver: Snapshots
+
+
+def snapshot_holder(node: Node) -> SnapshotHolder | None:
     """The node whose image has the snapshots of `node`; None where there can be none."""
-    while not node.driver.capabilities.snapshots:
+    while not isinstance(driver := node.driver, Snapshots):
         primary = node.primary
         if primary is None:
             return None
@@ -30,7 +38,7 @@ def snapshot_holder(node: Node) -> Node | None:
         if any(other is not primary for other in others):
             return None
         node = primary
-    return node
+    return SnapshotHolder(node, driver)
 
 
 def can_snapshot(node: Node) -> bool:
@@ -38,7 +46,7 @@ def can_snapshot(node: Node) -> bool:
     if node.read_only or not node.active:
         return False
     holder = snapshot_holder(node)
-    return holder is not None and not holder.read_only and holder.active
+    return holder is not None and not holder.node.read_only and holder.node.active
 
 
 def snapshot_list(node: Node) -> list[dict[str, Any]]:
@@ -167,7 +175,7 @@ class SnapshotGroup:
 async def _go_to(node: Node, name: str) -> None:
     if node.bitmaps:
         raise GenericError("Device has active dirty bitmaps")
-    if node.driver.capabilities.snapshots:
+    if isinstance(node.driver, Snapshots):
         try:
             await node.driver.snapshot_goto(name)
         except BlockIOError as error:

@@ -7,6 +7,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from qmpd.block.model.families import ImageCreator
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ def find_image_driver(name: str) -> type[BlockDriver]:
     if name not in DRIVERS:
         raise GenericError(f"Block driver '{name}' not found or not supported")
     return find_driver(name)
+
+
+def find_creator(name: str) -> type[ImageCreator]:
+    """The driver called `name`, which makes images (blockdev-create).
+
+    :raises GenericError: it is not built in, or makes none
+    """
+    driver = find_image_driver(name)
+    if not issubclass(driver, ImageCreator):
+        raise GenericError("Driver does not support blockdev-create")
+    return driver
 
 
 def find_driver(name: str) -> type[BlockDriver]:

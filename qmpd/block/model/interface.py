@@ -14,13 +14,12 @@ from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.table import Named
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import IMAGE, Perm, Permissions, Role
-from qmpd.errors import BlockIOError, GenericError
+from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.block.model.flags import ReopenState
     from qmpd.block.model.layer import Layer
     from qmpd.block.model.limits import BlockLimits
-    from qmpd.block.model.table import NodeTable
 
 NodeT = TypeVar("NodeT", bound=Named)
 
@@ -237,41 +236,7 @@ class DriverInterface(Generic[NodeT]):
         """What is printed when an image is made by file name."""
         return f"Formatting '{name}', fmt={cls.format_name} size={size}\n"
 
-    # Internal snapshots (`Capabilities.snapshots` only)
-
-    def snapshot_list(self) -> list[dict[str, Any]]:
-        """The SnapshotInfo of every internal snapshot."""
-        return []
-
-    def is_disk_only(self, name: str) -> bool:
-        """Whether a snapshot, the first of its name, is known to lack the state of the guest."""
-        return False
-
-    async def snapshot_create(
-        self, name: str, date: int, vm_clock: int, *, disk_only: bool = True
-    ) -> str:
-        """Keep the disk as an internal snapshot; returns its id.
-
-        :param date: nanoseconds since 1970
-        :param vm_clock: nanoseconds the guest has run
-        :param disk_only: the state of the guest is not kept with it
-        :raises BlockIOError: it failed
-        """
-        raise BlockIOError(errno.ENOTSUP)
-
-    async def snapshot_delete(self, ident: str | None, name: str | None) -> dict[str, Any]:
-        """Delete an internal snapshot; returns its SnapshotInfo.
-
-        :raises BlockIOError: it failed
-        """
-        raise BlockIOError(errno.ENOTSUP)
-
-    async def snapshot_goto(self, ident: str) -> None:
-        """Let the disk be what it was at a snapshot, found by its id, else by its name.
-
-        :raises BlockIOError: it failed
-        """
-        raise BlockIOError(errno.ENOTSUP)
+    # Backing files and bitmaps in the image
 
     async def change_backing_file(self, name: str | None, backing_format: str | None) -> None:
         """Write another backing file name and format into the header.
@@ -307,24 +272,3 @@ class DriverInterface(Generic[NodeT]):
 
     async def remove_persistent_bitmap(self, name: str) -> None:
         """Remove the stored copy of a persistent bitmap, if there is one."""
-
-    @classmethod
-    def check_create(cls, options: Mapping[str, Any]) -> None:
-        """Whether blockdev-create knows this driver.
-
-        :raises GenericError: it does not
-        """
-        raise GenericError("Driver does not support blockdev-create")
-
-    @classmethod
-    async def create(cls, graph: NodeTable[NodeT], options: Mapping[str, Any]) -> None:
-        """Make an image (blockdev-create); `options` as of BlockdevCreateOptions."""
-        raise GenericError("Driver does not support blockdev-create")
-
-    async def amend(self, options: Mapping[str, Any]) -> None:
-        """Change options of the image (x-blockdev-amend; `Capabilities.amend`).
-
-        :param options: as of BlockdevAmendOptions, plain JSON values
-        :raises QmpError: it cannot be done
-        """
-        raise NotImplementedError

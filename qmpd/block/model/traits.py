@@ -47,12 +47,8 @@ class Capabilities:
     """Write an area compressed; see `DriverInterface.can_write_compressed`."""
     backing: bool = False
     """Have a backing file."""
-    snapshots: bool = False
-    """Keep internal snapshots."""
     creates_images: bool = False
     """Make an image that is given by its file name."""
-    amend: bool = False
-    """Change options of an image (x-blockdev-amend)."""
     reopen: bool = False
     """Change options of a node (blockdev-reopen)."""
     hears_events: bool = False

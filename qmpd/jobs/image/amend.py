@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qmpd.base.override import override
 from qmpd.block.change.closing import release
 from qmpd.block.model.driver_table import find_image_driver
+from qmpd.block.model.families import Amendable
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job import Job
 
@@ -29,10 +30,11 @@ class AmendJob(Job):
     def __init__(self, table: Listing, job_id: str, node: Node, options: Mapping[str, Any]) -> None:
         if find_image_driver(options["driver"]).format_name != node.driver.format_name:
             raise GenericError("x-blockdev-amend doesn't support changing the block driver")
-        if not node.driver.capabilities.amend:
+        if not isinstance(node.driver, Amendable):
             raise GenericError("Driver does not support x-blockdev-amend")
         super().__init__(table, job_id, auto_dismiss=False)
         self._node = node
+        self._driver: Amendable = node.driver
         self._options = options
         node.hold()
 
@@ -41,7 +43,7 @@ class AmendJob(Job):
         """Do the work; progress has one step, even if it fails."""
         self.progress.total = 1
         try:
-            await self._node.driver.amend(self._options)
+            await self._driver.amend(self._options)
         finally:
             self.progress.current = 1
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from qmpd.base.override import override
-from qmpd.block.model.driver_table import find_image_driver
+from qmpd.block.model.driver_table import find_creator
 from qmpd.jobs.core.job import Job
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ class CreateJob(Job):
     def __init__(
         self, table: Listing, job_id: str, graph: Graph, options: Mapping[str, Any]
     ) -> None:
-        self._driver = find_image_driver(options["driver"])
-        self._driver.check_create(options)
+        self._driver = find_creator(options["driver"])
         super().__init__(table, job_id, auto_dismiss=False)
         self._graph = graph
         self._options = options

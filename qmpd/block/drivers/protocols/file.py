@@ -14,6 +14,7 @@ from qmpd.block.images.cut_image import CutImage
 from qmpd.block.images.locks import AVAILABLE
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.families import ImageCreator
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import (
     ALL,
@@ -43,7 +44,7 @@ _SECTOR: Final = 512
 _LOCKED: Final = "Is another process using the image [{}]?"
 
 
-class File(BlockDriver):
+class File(BlockDriver, ImageCreator):
     """A regular file of the storage, on the host or in memory.
 
     The permissions that the node's parents use and share become locks on bytes of the file,
@@ -281,10 +282,6 @@ class File(BlockDriver):
     # Creating
 
     @override
-    @classmethod
-    def check_create(cls, options: Mapping[str, Any]) -> None:
-        pass
-
     @classmethod
     async def create(cls, graph: Graph, options: Mapping[str, Any]) -> None:
         """Create a file of `size` bytes; an existing one is truncated first."""

@@ -31,6 +31,7 @@ from qmpd.block.drivers.formats.qcow2.snapshots import snapshots
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.families import Amendable, ImageCreator, Snapshots
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.loop.clock import NANOSECONDS
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("qmpd.block.qcow2")
 
 
-class Qcow2(BlockDriver):
+class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
     """A qcow2 image in the `file` child (and a `data-file`), over a `backing` child.
 
     :param state: the open image
@@ -68,9 +69,7 @@ class Qcow2(BlockDriver):
         write_zeroes=True,
         discard=True,
         backing=True,
-        snapshots=True,
         creates_images=True,
-        amend=True,
         reopen=True,
         info=True,
         zero_init=True,
@@ -368,10 +367,6 @@ class Qcow2(BlockDriver):
             raise GenericError("image is not encrypted, can't amend")
 
     @override
-    @classmethod
-    def check_create(cls, options: Mapping[str, Any]) -> None:
-        pass
-
     @classmethod
     async def create(cls, graph: Graph, options: Mapping[str, Any]) -> None:
         """Make an image in the `file` node.
