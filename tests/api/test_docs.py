@@ -19,7 +19,14 @@ MODULES = (
         "qmpd.testing.remote",
         "qmpd.testing.power",
     ),
-    *("qmpd.api.machine", "qmpd.api.marks", "qmpd.api.handles", "qmpd.api.aio", "qmpd.api.events"),
+    *(
+        "qmpd.api.machine",
+        "qmpd.api.faults",
+        "qmpd.api.marks",
+        "qmpd.api.handles",
+        "qmpd.api.aio",
+        "qmpd.api.events",
+    ),
     *("qmpd.sim.journal.journal", "qmpd.sim.journal.matchers", "qmpd.testing.case"),
 )
 
