@@ -5,26 +5,19 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import vmbackup
-from conftest import IMAGES
 from test_faults import TARGET
-from world import DISKS, KIB, MIB, SIZE, World, served
+from world import DISKS, IMAGES, KIB, MIB, SIZE, World
 
 import qmpd
 
-COPYING = {"data": {"status": "running"}}
+pytestmark = pytest.mark.qmpd(images=IMAGES)
 
-
-@pytest.fixture
-def slow_vm() -> Iterator[qmpd.Machine]:
-    """A machine in which a copy does not get on: its clock stands still."""
-    with qmpd.Machine(images=IMAGES, clock="held") as vm:
-        yield vm
+HELD = pytest.mark.qmpd(clock="held")
+"""A copy does not get on by itself: time stands still."""
 
 
 def start(world: World, action: str) -> subprocess.Popen[bytes]:
@@ -46,41 +39,39 @@ def begin(world: World, vm: qmpd.Machine) -> subprocess.Popen[bytes]:
     return client
 
 
-def test_the_client_is_killed_during_the_copy(slow_vm: qmpd.Machine, tmp_path: Path) -> None:
-    vm = slow_vm
-    with served(vm, tmp_path) as world:
-        client = begin(world, vm)
-        client.send_signal(signal.SIGKILL)
-        client.communicate()
-        assert len(vm.cmd("query-jobs")) == 2  # the machine goes on with them
-        world.write("disk0", 2 * MIB, MIB, 3)
-        vm.clock.advance(1000)
-        world.write("disk0", 512 * KIB, MIB, 4)
-        vm.faults.clear()
-        assert world.backup("inc") == ""
-        assert world.points() == [0, 1]
-        world.check()
+@HELD
+def test_the_client_is_killed_during_the_copy(world: World, vm: qmpd.Machine) -> None:
+    client = begin(world, vm)
+    client.send_signal(signal.SIGKILL)
+    client.communicate()
+    assert len(vm.cmd("query-jobs")) == 2  # the machine goes on with them
+    world.write("disk0", 2 * MIB, MIB, 3)
+    vm.clock.advance(1000)
+    world.write("disk0", 512 * KIB, MIB, 4)
+    vm.faults.clear()
+    assert world.backup("inc") == ""
+    assert world.points() == [0, 1]
+    world.check()
 
 
-def test_the_host_goes_down_during_the_copy(slow_vm: qmpd.Machine, tmp_path: Path) -> None:
-    vm = slow_vm
-    with served(vm, tmp_path) as world:
-        client = begin(world, vm)
-        vm.crash()
-        words = client.communicate()[1].decode()
-        assert words.startswith("vmbackup: no connection to ")
-        assert client.returncode == 1
-        vm.faults.clear()
-        vm.restart()
-        record = "the record of what has changed since point 0"
-        problem = "is gone: the machine was restarted, or has crashed"
-        assert world.backup("inc") == f"vmbackup: disk0: {record} {problem}; make a full backup"
-        assert world.points() == [0]
-        for disk in DISKS:  # what was not flushed may be lost, for the guest as well
-            world.now[disk][:] = vm.disk(disk).read(0, SIZE)
-        assert world.backup("full") == ""
-        assert world.backup("inc") == ""
-        world.check()
+@HELD
+def test_the_host_goes_down_during_the_copy(world: World, vm: qmpd.Machine) -> None:
+    client = begin(world, vm)
+    vm.crash()
+    words = client.communicate()[1].decode()
+    assert words.startswith("vmbackup: no connection to ")
+    assert client.returncode == 1
+    vm.faults.clear()
+    vm.restart()
+    record = "the record of what has changed since point 0"
+    problem = "is gone: the machine was restarted, or has crashed"
+    assert world.backup("inc") == f"vmbackup: disk0: {record} {problem}; make a full backup"
+    assert world.points() == [0]
+    for disk in DISKS:  # what was not flushed may be lost, for the guest as well
+        world.now[disk][:] = vm.disk(disk).read(0, SIZE)
+    assert world.backup("full") == ""
+    assert world.backup("inc") == ""
+    world.check()
 
 
 def test_a_bitmap_in_use_after_a_crash(world: World, vm: qmpd.Machine) -> None:
@@ -102,6 +93,7 @@ def test_the_machine_is_restarted_between_backups(world: World, vm: qmpd.Machine
     world.check()
 
 
+@pytest.mark.qmpd(allow="faults")  # the last one is beyond the last message
 @pytest.mark.parametrize("action", ["cut-before", "cut-within", "cut-after"])
 @pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_connection_is_lost(world: World, vm: qmpd.Machine, action: str, step: int) -> None:
@@ -126,6 +118,7 @@ def test_the_answer_to_the_transaction_is_lost(world: World, vm: qmpd.Machine) -
     """The jobs run, and nobody has told so."""
     assert world.backup("full") == ""
     world.write("disk0", 0, 64 * KIB, 1)
+    vm.get_qmp_events()
     with vm.faults.command("transaction", nth=2, lose_answer=True):
         client = start(world, "inc")
         vm.event_wait("BLOCK_JOB_COMPLETED", timeout=None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from world import DISKS, KIB, MIB, World
+from world import DISKS, IMAGES, KIB, MIB, World
 
 import qmpd
+
+pytestmark = pytest.mark.qmpd(images=IMAGES)
 
 TARGET = "vmbackup-*-t0"
 """The node of the first disk's new image."""

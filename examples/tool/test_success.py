@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from world import DISKS, KIB, MIB, World
+import pytest
+from world import DISKS, IMAGES, KIB, MIB, World
 
 import qmpd
+
+pytestmark = pytest.mark.qmpd(images=IMAGES)
 
 
 def test_every_point_restores(any_world: World) -> None:

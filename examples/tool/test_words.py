@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from manifest import locked
-from world import QmpdGuest, World
+from world import IMAGES, QmpdGuest, World
 
 import qmpd
+
+pytestmark = pytest.mark.qmpd(images=IMAGES)
 
 
 def test_nothing_to_add_to(world: World) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +17,8 @@ from qmpd.testing import RemoteMachine
 KIB, MIB = 1 << 10, 1 << 20
 SIZE = 4 * MIB
 DISKS = ("disk0", "disk1")
+IMAGES = {disk: f"{disk}.qcow2,format=qcow2,size={SIZE}" for disk in DISKS}
+"""The machine's disks, as the marker of qmpd's plugin takes them."""
 
 
 class Guest(Protocol):
@@ -115,9 +116,9 @@ class World:
             for disk, image in point.images.items():
                 assert self.guest.read(target / image) == self.then[point.number][disk], disk
 
-
-@contextmanager
-def served(vm: qmpd.Machine, directory: Path) -> Iterator[World]:
-    """The world of a machine of qmpd."""
-    with vm.serve() as path:
-        yield World(path, QmpdGuest(vm), directory)
+    def check_images(self) -> None:
+        """See that the images of every point hold what the disks held then."""
+        for point in Manifest.load(self.directory).points:
+            for disk, image in point.images.items():
+                held = self.guest.read(self.directory / image)
+                assert held == self.then[point.number][disk], (point, disk)

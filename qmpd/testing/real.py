@@ -7,7 +7,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -73,14 +74,19 @@ class RealMachine(RemoteMachine):
             argv += self._disk(folder, name, {"path": f"{name}.raw", "size": str(size)})
         for name, image in (images or {}).items():
             argv += self._disk(folder, name, _keys(image))
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(f"{folder}/qmp.sock")
-        listener.listen()
-        chardev = f"socket,id=qmp,server=on,wait=off,fd={listener.fileno()}"
-        argv += ["-chardev", chardev, "-mon", "qmp,mode=control"]
-        with open(folder / "stderr", "wb") as log, listener:
+        descriptors: list[int] = []
+        with ExitStack() as listeners:
+            for monitor in ("qmp", "client"):
+                # it listens before QEMU runs, so that nobody has to wait
+                listener = listeners.enter_context(socket.socket(socket.AF_UNIX))
+                listener.bind(f"{folder}/{monitor}.sock")
+                listener.listen()
+                descriptors.append(listener.fileno())
+                chardev = f"socket,id={monitor},server=on,wait=off,fd={listener.fileno()}"
+                argv += ["-chardev", chardev, "-mon", f"{monitor},mode=control"]
+            log = listeners.enter_context(open(folder / "stderr", "wb"))
             self.process = subprocess.Popen(
-                argv, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stderr=log, cwd=folder
+                argv, pass_fds=descriptors, stdin=subprocess.DEVNULL, stderr=log, cwd=folder
             )
         try:
             super().__init__(f"{folder}/qmp.sock")
@@ -89,6 +95,14 @@ class RealMachine(RemoteMachine):
             said = (folder / "stderr").read_text(errors="replace").strip()
             self._folder.cleanup()
             raise MachineClosed(f"QEMU has ended at once: {said}") from None
+
+    @contextmanager
+    def serve(self) -> Iterator[str]:
+        """Another monitor of the machine, for a client under test: see `qmpd.Machine.serve`.
+
+        :returns: the path of its unix socket
+        """
+        yield f"{self._folder.name}/client.sock"
 
     @staticmethod
     def _disk(folder: Path, name: str, keys: dict[str, str]) -> list[str]:
