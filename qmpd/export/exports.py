@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -32,6 +33,8 @@ class BlockExport(ABC):
         self.id = export_id
         self.backend = backend
         self.shutting_down = False
+        self.detach: Callable[[], None] | None = None
+        """Called when it has been deleted: it need not go with its drive any more."""
 
     def info(self) -> dict[str, Any]:
         """BlockExportInfo, members in schema order."""
@@ -116,6 +119,16 @@ class BlockExports:
             raise GenericError(f"Export '{export_id}' is not found")
         return export
 
+    def close_with(self, export: BlockExport, drive: BlockBackend) -> None:
+        """Have `export` go when the medium of `drive` does (``nbd_export_set_on_eject_blk``)."""
+
+        async def close() -> None:
+            if not export.shutting_down:
+                await self.close(export)
+
+        drive.on_remove.append(close)
+        export.detach = partial(drive.on_remove.remove, close)
+
     async def delete(self, export_id: str, *, hard: bool) -> None:
         """Command block-export-del.
 
@@ -141,6 +154,8 @@ class BlockExports:
     async def _delete(self, export: BlockExport) -> None:
         await export.backend.close()
         export.deleted()
+        if export.detach is not None:
+            export.detach()
         self.exports.remove(export)
         self._emit("BLOCK_EXPORT_DELETED", {"id": export.id})
 

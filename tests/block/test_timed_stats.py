@@ -12,6 +12,7 @@ import pytest
 
 from qmpd.block.change.blockdev import blockdev_add
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.io_limits import set_io_limits
 from qmpd.block.io.latency import LatencyHistogram
 from qmpd.block.io.stats import BlockAcctStats
 from qmpd.block.io.timed_average import TimedAverage
@@ -175,7 +176,7 @@ def test_limits_follow_the_harness() -> None:
     backend = clock.run(BlockBackend.on(node, name="d"))
     config = ThrottleConfig()
     config.update({"iops-total": 1})
-    clock.run(backend.set_io_limits(config, None, default_group="d"))
+    clock.run(set_io_limits(backend, config, None, default_group="d"))
     tasks = [clock.enter(backend.pread(0, 512), "read") for _ in range(3)]
 
     def done() -> list[bool]:

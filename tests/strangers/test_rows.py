@@ -274,3 +274,26 @@ def _all_requests(path: Path, structured: bool) -> bytes:
 
 def _option(number: int, body: bytes) -> bytes:
     return b"IHAVEOPT" + number.to_bytes(4, "big") + len(body).to_bytes(4, "big") + body
+
+
+@pytest.mark.parametrize("how", ["eject", "drive_del", "medium", "node"])
+def test_an_export_of_a_drive_goes_with_its_medium(tmp_path: Path, how: str) -> None:
+    """W: test 140; exports made by nbd-server-add only."""
+    drive = "if=none,media=cdrom,id=d,driver=null-co,node-name=n,read-only=on"
+    both = start(tmp_path, "-drive", drive)
+    both.execute("nbd-server-start", addr={"type": "unix", "data": {"path": "s"}})
+    both.execute("nbd-server-add", device="n" if how == "node" else "d", name="e")
+    export = {"type": "nbd", "id": "f", "node-name": "n"}
+    if how == "medium":
+        both.execute("nbd-server-remove", name="e")
+        both.execute("nbd-server-add", device="d", name="e")
+    else:
+        both.execute("block-export-add", **export)
+    both.execute("query-block-exports")
+    if how == "drive_del":
+        both.execute("human-monitor-command", **{"command-line": "drive_del d"})
+    else:
+        both.execute("eject", device="d")
+    both.execute("query-block-exports")
+    both.execute("nbd-server-stop")
+    both.close()

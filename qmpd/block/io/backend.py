@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.closing import unref
@@ -19,7 +20,6 @@ from qmpd.block.model.node import Edge, Node
 from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.block.permission_bits import ALL, NOTHING, PRIMARY, WRITE, WRITE_UNCHANGED, Perm
 from qmpd.block.throttle.group import ThrottleMember
-from qmpd.block.throttle.limits import ThrottleConfig
 from qmpd.errors import BlockIOError, QmpError
 from qmpd.loop.task import Waiter
 
@@ -68,6 +68,8 @@ class BlockBackend(DeviceSide, Accounting):
         self.read_only = read_only
         self.throttle: ThrottleMember | None = None
         """What holds its requests up, where there are limits."""
+        self.on_remove: list[Callable[[], Awaitable[None]]] = []
+        """Called before the root node is taken out (``blk_add_remove_bs_notifier``)."""
         self._stays_active = stays_active
         self._inactive = False
         self._queues = queues
@@ -153,6 +155,8 @@ class BlockBackend(DeviceSide, Accounting):
 
     async def remove_node(self) -> None:
         """Take the root node out; it is closed if nothing else holds it (``blk_remove_bs``)."""
+        for notify in list(self.on_remove):
+            await notify()
         if self.throttle is not None:
             await self.drain()
         if self.root is not None:
@@ -268,26 +272,6 @@ class BlockBackend(DeviceSide, Accounting):
             self._queue.popleft().wake()
 
     # Limits
-
-    async def set_io_limits(
-        self, config: ThrottleConfig, group: str | None, *, default_group: str
-    ) -> None:
-        """Put the backend, and its group, under limits; none at all lift them.
-
-        :param group: the group to be in; None for the present one
-        :param default_group: the group where there is none yet
-        """
-        if not config.enabled:
-            await self.lift_io_limits()
-            return
-        if group is not None and self.throttle is not None and group != self.throttle.group.name:
-            await self.lift_io_limits()
-        groups = self.graph.throttle_groups
-        if self.throttle is None:
-            self.throttle = ThrottleMember(groups.get(group or default_group))
-            if self.quiesce_counter:
-                self.throttle.drained_begin()
-        self.throttle.group.configure(config)
 
     async def lift_io_limits(self) -> None:
         """Be under no limits any more (``blk_io_limits_disable``)."""

@@ -9,6 +9,7 @@ from qmpd.block.change.temporary import add_temporary_overlay
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.backends import backends
 from qmpd.block.io.device_ops import DriveInfo
+from qmpd.block.io.io_limits import set_io_limits
 from qmpd.block.permission_bits import CONSISTENT_READ
 from qmpd.block.throttle.limits import LIMIT_NAMES, ThrottleConfig
 from qmpd.errors import GenericError
@@ -170,7 +171,7 @@ class Drives:
                 _set_up_stats(backend.stats, values, intervals)
             if limits is not None:
                 group = values.get("throttling.group")
-                await backend.set_io_limits(limits, group, default_group=name)
+                await set_io_limits(backend, limits, group, default_group=name)
             backend.enable_write_cache = writeback
             backend.set_on_error(values.get("rerror", "report"), values.get("werror", "enospc"))
             self.graph.name_backend(backend, name)

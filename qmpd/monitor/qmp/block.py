@@ -8,6 +8,7 @@ from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import open_image
 from qmpd.block.io import medium
 from qmpd.block.io.backends import find_backend
+from qmpd.block.io.io_limits import set_io_limits
 from qmpd.block.io.stats import set_histograms
 from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.block.throttle.limits import BUCKETS, ThrottleConfig
@@ -144,7 +145,7 @@ async def block_set_io_throttle(context: Context, arguments: BlockIOThrottle) ->
         limits["iops-size"] = arguments.iops_size
     config.update(limits)
     config.check()
-    await backend.set_io_limits(config, arguments.group, default_group=name)
+    await set_io_limits(backend, config, arguments.group, default_group=name)
 
 
 def block_latency_histogram_set(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.io.backends import find_backend
 from qmpd.errors import GenericError
 from qmpd.export.add import add_export
 from qmpd.export.nbd.export import NbdExport
@@ -62,6 +63,9 @@ async def nbd_server_add(context: Context, arguments: NbdServerAddOptions) -> No
     if arguments.description is not None:
         options["description"] = arguments.description
     await add_export(machine, options)
+    drive = find_backend(machine.graph, arguments.device)
+    if drive is not None:
+        machine.exports.close_with(machine.exports.find(name), drive)
 
 
 async def nbd_server_remove(context: Context, arguments: NbdServerRemoveArguments) -> None:

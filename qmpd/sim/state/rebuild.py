@@ -9,6 +9,7 @@ from qmpd.base.run_state import RunState
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.change.opening import open_node
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.io.io_limits import set_io_limits
 from qmpd.block.throttle.limits import ThrottleConfig
 
 if TYPE_CHECKING:
@@ -86,4 +87,4 @@ async def _add_backend(nodes: _Nodes, entry: Mapping[str, Any]) -> None:
         config = ThrottleConfig()
         config.update(entry["throttle"]["limits"])
         group = entry["throttle"]["group"]
-        await backend.set_io_limits(config, group, default_group=group)
+        await set_io_limits(backend, config, group, default_group=group)
