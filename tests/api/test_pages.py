@@ -28,6 +28,12 @@ def test_block(block: Block, tmp_path: Path) -> None:
             assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        assert "://" in link or (page.parent / link).exists(), link
+
+
 def test_the_pages_are_found() -> None:
     assert ROOT / "docs" / "api.md" in PAGES
     assert len(BLOCKS) > 10
