@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,7 @@ class MirrorJob(MirrorWork):
                 if self.completing:
                     await self._replace(source, target)
             elif self.target_was_read_only and not target.read_only:
-                await set_read_only(target, True)
+                await _try_read_only(target, True)
         except QmpError as error:
             graph.services.say.report(error.desc)
             failure = BlockIOError(errno.EPERM)
@@ -137,7 +138,7 @@ class MirrorJob(MirrorWork):
     async def _replace(self, source: Node, target: Node) -> None:
         replaced = source if self._to_replace is None else self._to_replace
         if replaced.read_only != target.read_only:
-            await set_read_only(target, replaced.read_only)
+            await _try_read_only(target, replaced.read_only)
         if not source.can_replace(replaced):
             raise GenericError(
                 f"Can no longer replace '{replaced.node_name}' by '{target.node_name}', because"
@@ -163,3 +164,9 @@ class ActiveCommitJob(MirrorJob):
     @override
     def more_info(self) -> dict[str, object]:
         return {}
+
+
+async def _try_read_only(node: Node, read_only: bool) -> None:
+    """Make a node read-only, or no longer; QEMU does not look whether it could."""
+    with suppress(QmpError):
+        await set_read_only(node, read_only)
