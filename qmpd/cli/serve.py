@@ -134,6 +134,11 @@ def parser() -> argparse.ArgumentParser:
         default="none",
         help="a machine with buses, which takes devices (default: none)",
     )
+    add(
+        "--power",
+        action="store_true",
+        help="keep the order of writes and flushes, so that the control monitor can cut the power",
+    )
     add("--paused", action="store_true", help="start stopped (state prelaunch), until 'cont'")
     add("--pidfile", metavar="FILE", help="write the process id there; removed at the end")
     add("--ready-fd", metavar="N", type=int, help="write a line to this descriptor when ready")
@@ -198,6 +203,7 @@ def _is_for_bench(arguments: argparse.Namespace) -> bool:
         or arguments.clock != "real"
         or arguments.seed is not None
         or arguments.board != "none"
+        or arguments.power
     )
 
 
@@ -213,6 +219,7 @@ def _serve_on_bench(process: Process, arguments: argparse.Namespace) -> int:
         personality=arguments.personality,
         name=arguments.name,
         paused=arguments.paused,
+        power=arguments.power,
         board=arguments.board,
     )
     if arguments.uuid is not None:

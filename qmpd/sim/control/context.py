@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qmpd.sim.bench import Bench
     from qmpd.sim.guests.workload import Workload
+    from qmpd.sim.state.checkpoint import Checkpoint
     from qmpd.wire.session import Session
 
 
@@ -19,11 +20,13 @@ class Context:
     :param bench: what the command acts on
     :param session: the session that asked
     :param workloads: the workloads that were started here, by their ids
+    :param checkpoints: the checkpoints that were made here, by their ids
     """
 
     bench: Bench
     session: Session
     workloads: dict[str, Workload]
+    checkpoints: dict[str, Checkpoint]
 
 
 Handler = Callable[[Context, Any], Any | Awaitable[Any]]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qmpd.monitor.transport import Transport
     from qmpd.sim.bench import Bench
     from qmpd.sim.guests.workload import Workload
+    from qmpd.sim.state.checkpoint import Checkpoint
     from qmpd.wire.session import Request
 
 
@@ -31,6 +32,7 @@ class Control:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._workloads: dict[str, Workload] = {}
+        self._checkpoints: dict[str, Checkpoint] = {}
         self._dispatcher = Dispatcher(lambda callback: bench.clock.call_soon(callback))
 
     def add_qmp(
@@ -71,7 +73,7 @@ class Control:
             text = self._bench.machine.profile.texts.command_not_found
             raise CommandNotFound(text.format(name=name))
         arguments = read_arguments(profile, info, request.arguments)
-        context = Context(self._bench, session, self._workloads)
+        context = Context(self._bench, session, self._workloads, self._checkpoints)
         try:
             value = handler(context, arguments)
             if isawaitable(value):

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.sim.control.context import Context, Handlers
+
+if TYPE_CHECKING:
+    from qmpd.profile.control.models.sim_machine import (
+        XSimCheckpointRemoveArguments,
+        XSimPowerLossArguments,
+        XSimRestoreArguments,
+    )
+    from qmpd.sim.state.checkpoint import Checkpoint
 
 
 async def reset(context: Context, _: None) -> None:
@@ -26,8 +34,57 @@ async def restart(context: Context, _: None) -> None:
     await context.bench.restart()
 
 
+def power_loss(context: Context, arguments: XSimPowerLossArguments) -> None:
+    """End the machine, and lose the power of its disks."""
+    keep: Any = "random" if arguments.keep is None else arguments.keep
+    context.bench.power_loss(keep, arguments.seed or 0)
+
+
+def _info(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    """SimCheckpoint."""
+    return {"id": name, "time": checkpoint.time}
+
+
+def _find(context: Context, name: str) -> Checkpoint:
+    if name not in context.checkpoints:
+        known = ", ".join(context.checkpoints) or "none"
+        raise LookupError(f"there is no checkpoint '{name}' (checkpoints: {known})")
+    return context.checkpoints[name]
+
+
+def checkpoint(context: Context, _: None) -> dict[str, Any]:
+    """Keep the machine as it is now."""
+    made = context.bench.checkpoint()
+    number = 0
+    while (name := f"checkpoint{number}") in context.checkpoints:
+        number += 1
+    context.checkpoints[name] = made
+    return _info(name, made)
+
+
+def restore(context: Context, arguments: XSimRestoreArguments) -> None:
+    """Go back to a checkpoint."""
+    context.bench.restore(_find(context, arguments.id))
+
+
+def query_checkpoints(context: Context, _: None) -> list[dict[str, Any]]:
+    """The checkpoints."""
+    return [_info(name, made) for name, made in context.checkpoints.items()]
+
+
+def checkpoint_remove(context: Context, arguments: XSimCheckpointRemoveArguments) -> None:
+    """Forget a checkpoint."""
+    _find(context, arguments.id)
+    del context.checkpoints[arguments.id]
+
+
 HANDLERS: Final[Handlers] = {
     "x-sim-reset": reset,
     "x-sim-crash": crash,
     "x-sim-restart": restart,
+    "x-sim-power-loss": power_loss,
+    "x-sim-checkpoint": checkpoint,
+    "x-sim-restore": restore,
+    "x-sim-query-checkpoints": query_checkpoints,
+    "x-sim-checkpoint-remove": checkpoint_remove,
 }

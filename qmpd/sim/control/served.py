@@ -58,6 +58,11 @@ MODULES: Final = {
         "x-sim-reset",
         "x-sim-crash",
         "x-sim-restart",
+        "x-sim-power-loss",
+        "x-sim-checkpoint",
+        "x-sim-restore",
+        "x-sim-query-checkpoints",
+        "x-sim-checkpoint-remove",
     ),
 }
 """The commands of each module's table ``HANDLERS``."""

@@ -255,6 +255,39 @@ def test_crash_and_restart(bench: Bench) -> None:
         assert bitmap["inconsistent"]
 
 
+def test_power_loss(tmp_path: Path) -> None:
+    path = str(tmp_path / "control")
+    options = ["--control", f"unix:{path}", "--disk", "disk0=1M", "--clock", "held", "--power"]
+    with Server(*options) as server, RemoteMachine(path) as control:
+        bench = Bench(server.path, control)
+        bench.write(1)
+        control.cmd("x-sim-disk-flush", disk="disk0")
+        bench.write(2)
+        with pytest.raises(GenericError, match="'flushed'"):
+            control.cmd("x-sim-power-loss", keep="nothing")
+        control.cmd("x-sim-power-loss", keep="flushed")
+        control.cmd("x-sim-restart")
+        assert bench.read() == "AQEB"
+
+
+def test_checkpoints(bench: Bench) -> None:
+    bench.write(1)
+    bench.control.cmd("x-sim-clock-advance", seconds=1)
+    made = bench.control.cmd("x-sim-checkpoint")
+    assert made == {"id": "checkpoint0", "time": 1_000_000_000}
+    bench.write(2)
+    with bench.connect() as vm:
+        vm.cmd("block-dirty-bitmap-add", node="disk0", name="b0")
+    bench.control.cmd("x-sim-restore", id="checkpoint0")
+    assert bench.read() == "AQEB"
+    with bench.connect() as vm:
+        assert "dirty-bitmaps" not in vm.nodes["disk0"]
+    assert bench.control.cmd("x-sim-query-checkpoints") == [made]
+    bench.control.cmd("x-sim-checkpoint-remove", id="checkpoint0")
+    with pytest.raises(GenericError, match=r"no checkpoint 'checkpoint0' \(checkpoints: none\)"):
+        bench.control.cmd("x-sim-restore", id="checkpoint0")
+
+
 def test_a_machine_that_nobody_can_make_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
