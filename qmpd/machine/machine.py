@@ -154,6 +154,7 @@ class Machine:
         self._autostart = not config.paused
         self.run_state = RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
+        self._close_failure: Exception | None = None
         if self._autostart and not config.preconfig:
             self.run_state = RunState.RUNNING
 
@@ -343,9 +344,18 @@ class Machine:
 
     async def close(self) -> None:
         """End exports and jobs, then close all nodes: images are flushed, bitmaps stored."""
+        await self.close_images()
+        if self._close_failure is not None:
+            raise self._close_failure
+
+    async def close_images(self) -> None:
+        """What `close` does, before the answer to ``quit``; a defect of qmpd waits for `close`."""
         if "parts" in self.__dict__:
             await self.end_jobs()
-            await self.parts.close()
+            try:
+                await self.parts.close()
+            except Exception as error:
+                self._close_failure = self._close_failure or error
 
     def cut(self) -> None:
         """Let go of all images where they are: nothing that is still under way reaches them."""

@@ -5,6 +5,8 @@ The letters are those of the list by which they were found; the comments name QE
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.block.files import Files
-from tests.support.programs import qemu_missing
+from tests.differential.pair import OPTIONS
+from tests.support.programs import qemu_missing, qmpd_argv
 
 pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
 
@@ -297,3 +300,49 @@ def test_an_export_of_a_drive_goes_with_its_medium(tmp_path: Path, how: str) -> 
     both.execute("query-block-exports")
     both.execute("nbd-server-stop")
     both.close()
+
+
+@pytest.mark.parametrize("program", ["qemu-system-x86_64", "qemu-storage-daemon"])
+def test_all_that_was_sent_is_answered_before_the_end(tmp_path: Path, program: str) -> None:
+    """K and AF: tests qsd-jobs and 071; a pipe ends while a request waits."""
+    options = {
+        "qemu-system-x86_64": (*OPTIONS, "-nodefaults"),
+        "qemu-storage-daemon": ("--chardev", "stdio,id=s", "--monitor", "s"),
+    }
+    rules = [{"event": "none", "iotype": "flush", "errno": 5}]
+    file = {"driver": "file", "filename": "i"}
+    image = {"driver": "blkdebug", "image": file, "inject-error": rules}
+    requests = [
+        {"execute": "qmp_capabilities"},
+        {
+            "execute": "blockdev-add",
+            "arguments": {"driver": "qcow2", "node-name": "n", "file": image},
+        },
+        {
+            "execute": "block-dirty-bitmap-add",
+            "arguments": {"node": "n", "name": "b", "persistent": True},
+        },
+        {"execute": "block_resize", "arguments": {"node-name": "n", "size": 1 << 21}},
+        {"execute": "query-block-jobs"},
+        {"execute": "quit"},
+    ]
+    ends = []
+    for side, argv in (("real", [program]), ("ours", qmpd_argv([program]))):
+        folder = tmp_path / side
+        folder.mkdir()
+        make = ["qemu-img", "create", "-q", "-f", "qcow2", "i", "1M"]
+        subprocess.run(make, cwd=folder, check=True)
+        done = subprocess.run(
+            [*argv, *options[program]],
+            cwd=folder,
+            input="".join(json.dumps(request) + "\n" for request in requests),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+        lines = done.stdout.splitlines()[1:]
+        shown = [re.sub(r"^[^ {]+: |\"timestamp\": {[^}]*}", "", line) for line in lines]
+        ends.append((done.returncode, shown))
+    assert ends[1] == ends[0]
+    assert '{"return": {}}' in ends[0][1][-1]

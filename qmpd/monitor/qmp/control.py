@@ -31,9 +31,9 @@ def query_commands(context: Context, _: None) -> list[dict[str, object]]:
 
 
 async def quit_(context: Context, _: None) -> None:
-    """End the machine: SHUTDOWN, then every job's end, then the reply."""
+    """End the machine: SHUTDOWN, every job's end, what closing the images says, then the reply."""
     context.machine.request_shutdown("host-qmp-quit")
-    await context.machine.end_jobs()
+    await context.machine.close_images()
 
 
 HANDLERS: Final[Handlers] = {

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
@@ -198,7 +199,12 @@ class Stream:
             self._ended()
 
     def _hung_up(self) -> bool:
-        """Whether the peer is gone altogether, and not only done with sending."""
+        """Whether the peer is gone altogether, and not only done with sending.
+
+        Only a socket can tell (``tcp_chr_hup``): a pipe hangs up when all has been sent.
+        """
+        if not stat.S_ISSOCK(os.fstat(self._read_fd).st_mode):
+            return False
         poll = select.poll()
         poll.register(self._read_fd, 0)
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
