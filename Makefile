@@ -56,7 +56,7 @@ format: $(VENV)/.dev
 models: $(VENV)/.dev
 	$(BIN)/qmpd schema generate
 
-bench: $(VENV)/.run
+bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
 
 clean:
