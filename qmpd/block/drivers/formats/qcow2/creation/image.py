@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from qmpd.block.change.closing import release
 from qmpd.block.change.opening import open_node
 from qmpd.block.drivers.formats.qcow2.creation.create import complete_image, write_first_clusters
 from qmpd.block.drivers.formats.qcow2.creation.options import CreateOptions, check_create_options
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.filename import filename
-from qmpd.block.permission_bits import ALL, NOTHING, RESIZE, WRITE
+from qmpd.block.permission_bits import ALL, RESIZE, WRITE
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
+
+T = TypeVar("T")
 
 
 def creation_line(
@@ -38,56 +41,72 @@ async def create_image(graph: Graph, options: Mapping[str, Any]) -> None:
     :param options: BlockdevCreateOptionsQcow2
     :raises QmpError: with QEMU's text
     """
-    file = await _hold(graph, options["file"])
-    data_file: BlockBackend | None = None
+    file = await _open(graph, options["file"])
+    data_file: Node | None = None
     try:
         checked = check_create_options(options)
         if checked.has_data_file:
-            data_file = await _hold(graph, options["data-file"])
-        await _format(file, data_file, checked)
+            data_file = await _open(graph, options["data-file"])
+        await _write(file, checked)
+        await _complete(file, data_file, checked)
     finally:
-        await file.close()
+        await _leave_to_bottom_half(graph, release(file))
         if data_file is not None:
-            await data_file.close()
+            await _leave_to_bottom_half(graph, release(data_file))
 
 
-async def _format(
-    file: BlockBackend, data_file: BlockBackend | None, checked: CreateOptions
-) -> None:
+async def _write(file: Node, checked: CreateOptions) -> None:
+    """Write an image without clusters."""
+    backend = await _leave_to_bottom_half(
+        file.graph, BlockBackend.on(file, perm=WRITE | RESIZE, shared=ALL)
+    )
+    try:
+        await write_first_clusters(file, checked)
+    finally:
+        await _leave_to_bottom_half(file.graph, backend.close())
+
+
+async def _complete(file: Node, data_file: Node | None, checked: CreateOptions) -> None:
+    """Open the image and let it have what is missing."""
     graph = file.graph
-    assert file.node is not None
-    file.require(WRITE | RESIZE)
-    await write_first_clusters(file.node, checked)
-    file.set_permissions(NOTHING, ALL)
-    options: dict[str, Any] = {"driver": "qcow2", "file": file.node.node_name}
+    options: dict[str, Any] = {"driver": "qcow2", "file": file.node_name}
     name = None
-    if data_file is not None and data_file.node is not None:
-        options["data-file"] = data_file.node.node_name
-        name = filename(data_file.node)
-    image = await _hold(graph, {**options, "cache": {"no-flush": True}})
+    if data_file is not None:
+        options["data-file"] = data_file.node_name
+        name = filename(data_file)
+    image = await _leave_to_bottom_half(
+        graph, _new_open(graph, {**options, "cache": {"no-flush": True}})
+    )
     try:
         assert image.node is not None
         made = image.node.driver.layer
         assert isinstance(made, Qcow2State)
         await complete_image(made, checked, name)
     finally:
-        await image.close()
+        await _leave_to_bottom_half(graph, image.close())
     # Once more, to flush what was written without.
-    await (await _hold(graph, {**options, "backing": None})).close()
+    image = await _leave_to_bottom_half(graph, _new_open(graph, {**options, "backing": None}))
+    await _leave_to_bottom_half(graph, image.close())
 
 
-async def _hold(graph: Graph, reference: str | Mapping[str, Any]) -> BlockBackend:
-    """A backend that holds the node that a BlockdevRef names or defines.
-
-    Both are done in bottom halves, for the coroutine of a job must do neither
-    (``bdrv_co_open_blockdev_ref``, ``blk_co_new_with_bs``).
-    """
-    loop = graph.services.loop
-    node = await loop.in_bottom_half(_open(graph, reference), "open for blockdev-create")
-    return await loop.in_bottom_half(BlockBackend.on(node), "backend for blockdev-create")
+async def _leave_to_bottom_half(graph: Graph, work: Coroutine[Any, Any, T]) -> T:
+    """Do what the coroutine of a job must not do (``bdrv_co_unref`` and the like)."""
+    return await graph.services.loop.in_bottom_half(work, "part of blockdev-create")
 
 
 async def _open(graph: Graph, reference: str | Mapping[str, Any]) -> Node:
+    """The node that a BlockdevRef names or defines, held (``bdrv_co_open_blockdev_ref``)."""
+    node = await _leave_to_bottom_half(graph, _find_or_open(graph, reference))
+    node.hold()
+    return node
+
+
+async def _find_or_open(graph: Graph, reference: str | Mapping[str, Any]) -> Node:
     if isinstance(reference, str):
         return graph.lookup_device_or_node(reference, reference)
     return await open_node(graph, reference)
+
+
+async def _new_open(graph: Graph, options: Mapping[str, Any]) -> BlockBackend:
+    """A backend on a new node (``blk_new_open``)."""
+    return await BlockBackend.on(await open_node(graph, options))
