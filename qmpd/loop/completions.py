@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Iterable
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Coroutine, Generator, Iterable
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from qmpd.base.override import override
 from qmpd.loop.task import Waiter
@@ -31,38 +31,41 @@ REQUEST_TIME: Final = 100_000
 class Completions:
     """The requests to files of one machine whose completions have yet to be reported.
 
-    A request takes no time here: its completion is reported in the loop's next round.  A subclass
-    says otherwise by `ended`, and may choose the order.
+    A request takes no time here.  It is handed over in the loop's next round and its completion is
+    reported in the one after that, so that a command that has led to it is answered first, and
+    what needs no file gets on faster.  A subclass says otherwise by `ended`.
 
     :param loop: the main loop
     """
 
     def __init__(self, loop: Runner) -> None:
         self._loop = loop
-        self._submitted = 0
+        self.submitted = 0
+        """How many requests have been made."""
         self._polls = False
+        self._new: list[Waiter] = []
         self.under_way: deque[Waiter] = deque()
         """Who waits for the completions that have yet to be reported, the first request first."""
 
     def submit(self) -> None:
         """Take note that a request to a file has been made."""
-        self._submitted += 1
+        self.submitted += 1
 
-    async def of(self, request: Awaitable[T]) -> T:
+    async def of(self, request: Coroutine[Any, Any, T]) -> T:
         """Make a request; if it gets as far as a file, return once its completion is reported.
 
         What caches or the tables of an image answer has no completion.
 
         :raises Exception: whatever the request raises, after its completion as well
         """
-        before = self._submitted
+        watch = _Watch(self, request)
         try:
-            result = await request
+            result = await watch
         except Exception:
-            if self._submitted != before:
+            if watch.reached_file:
                 await self.report()
             raise
-        if self._submitted != before:
+        if watch.reached_file:
             await self.report()
         return result
 
@@ -77,20 +80,23 @@ class Completions:
 
     def _poll(self) -> None:
         """Report what has ended (``thread_pool_completion_bh``), each round while any is left."""
-        self._polls = False
-        for waiter in self.ended():
-            waiter.wake()
-        if self.under_way and not self._polls:
-            self._polls = True
+        new, self._new = self._new, []
+        if self.under_way:
+            for waiter in self.ended():
+                waiter.wake()
+        self.under_way.extend(new)
+        self._polls = bool(self.under_way or self._new)
+        if self._polls:
             self._loop.call_soon(self._poll)
 
     def stop(self) -> None:
         """Report none of those that are under way."""
         self.under_way.clear()
+        self._new.clear()
 
     def began(self, waiter: Waiter) -> None:
-        """Take a request that is under way from now on."""
-        self.under_way.append(waiter)
+        """Take a request that has been made."""
+        self._new.append(waiter)
 
     def ended(self) -> Iterable[Waiter]:
         """Take those from `under_way` whose completions are reported in this round, in order."""
@@ -116,7 +122,7 @@ class RealTimeCompletions(Completions):
 
     @override
     def began(self, waiter: Waiter) -> None:
-        self.under_way.append(waiter)
+        super().began(waiter)
         self._ends.append(time.monotonic_ns() + REQUEST_TIME)
 
     @override
@@ -125,3 +131,31 @@ class RealTimeCompletions(Completions):
             return ()
         self._ends.popleft()
         return (self.under_way.popleft(),)
+
+
+class _Watch(Generic[T]):
+    """Awaits a request, and sees whether it is the one that reaches a file, not another's."""
+
+    def __init__(self, completions: Completions, request: Coroutine[Any, Any, T]) -> None:
+        self._completions = completions
+        self._request = request
+        self.reached_file = False
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        completions, request = self._completions, self._request
+        thrown: BaseException | None = None
+        while True:
+            before = completions.submitted
+            try:
+                waiter = request.send(None) if thrown is None else request.throw(thrown)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            finally:
+                if completions.submitted != before:
+                    self.reached_file = True
+            thrown = None
+            try:
+                yield waiter
+            except BaseException as error:
+                thrown = error

@@ -7,10 +7,11 @@ before, however busy the computer is.
 from __future__ import annotations
 
 from collections import deque
-from pathlib import Path
 from random import Random
+from typing import Any
 
 from qmpd.block.images import HostStorage
+from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.clocks import Clocks
 from qmpd.loop.paced_clock import Pace, PacedClock
 from qmpd.machine.host import NoHost
@@ -31,6 +32,10 @@ def is_plain(argv: list[str]) -> bool:
     return argv == _PLAIN + _MONITOR + more and set(more[::2]) <= {"-drive"}
 
 
+def _silent(text: str, location: str | None) -> None:
+    """Take a warning, and say nothing."""
+
+
 class _Printing(NoHost):
     """Hands on what the machine prints."""
 
@@ -39,6 +44,9 @@ class _Printing(NoHost):
 
     def print(self, text: str) -> None:
         self._lines.extend(line.encode() for line in text.splitlines(keepends=True))
+
+    def chardev_infos(self) -> list[dict[str, Any]]:
+        return [{"label": "compat_monitor0", "filename": "stdio", "frontend-open": True}]
 
     def report(self, text: str) -> None:
         """Drop what is for standard error."""
@@ -62,7 +70,7 @@ class HeldMachine:
             thread_id=1,
         )
         for drive in argv[len(_PLAIN) + len(_MONITOR) + 1 :: 2]:
-            opts = parse_opts(groups.DRIVE, drive, lambda _: None, implied=False)
+            opts = parse_opts(groups.DRIVE, drive, _silent, implied=False)
             self._clock.run(self._machine.drives.add(opts, ""))
         self._monitors = Monitors(self._machine)
         self._monitor = self._monitors.add_qmp("session", Output(self._written))
@@ -87,6 +95,11 @@ class HeldMachine:
                 raise Gone("it waits, and nothing is left to be done")
             self._clock.advance(due - self._clock.now())
         return self._lines.popleft()
+
+    def pause(self, seconds: float) -> None:
+        """Let so much time pass."""
+        if seconds:
+            self._clock.advance(round(seconds * NANOSECONDS))
 
     def close(self) -> None:
         self._monitors.close()

@@ -1,72 +1,60 @@
-"""Replaying a recorded session: the same input, and what came back then and now."""
+"""Replaying a recorded session: the same input, and the same comes back.
+
+A session of a machine with drives and one monitor is played in this process, with time that is
+held (`HeldMachine`); any other one is played to qmpd's program.  Each is played once.  Where QEMU
+itself answers one or the other from run to run, any of its answers will do (`variants`).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import shutil
 import subprocess
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from qmpd.block.change.blockdev import blockdev_add
 from qmpd.block.change.closing import close_all
 from qmpd.block.images import HostStorage
 from qmpd.block.model.graph import Graph
 from qmpd.loop.clock import VirtualClock
-from qmpd.sim.record.flips import Flips
+from tests.golden import variants
+from tests.golden.held import HeldMachine, is_plain
+from tests.golden.session import SESSIONS, Exchange, load
 from tests.support.normal import normal, normal_text
 from tests.support.programs import qmpd_argv
 from tests.support.services import services
 from tests.support.stdio import Gone, StdioProgram
 
-SESSIONS = Path(__file__).parent / "sessions"
+__all__ = ["SESSIONS", "load", "replay"]
 
 
-@dataclass
-class Step:
-    """What was sent at once, and all that came back before the next was."""
+class Replayed(Protocol):
+    """What a session is played to."""
 
-    sent: bytes
-    received: list[Any] = field(default_factory=list)
-    raw: list[str] = field(default_factory=list)
-    printed: list[str] = field(default_factory=list)
-    shell: str | None = None
-    """What another program does instead."""
+    def send(self, data: bytes) -> None:
+        """Send input."""
 
+    def line(self) -> bytes:
+        """The next line of its output.
 
-@dataclass
-class Recording:
-    """A recorded session."""
+        :raises Gone: there will be none
+        """
 
-    argv: list[str]
-    preparations: list[str]
-    steps: list[Step]
+    def pause(self, seconds: float) -> None:
+        """Send nothing for a while."""
+
+    def close(self) -> object:
+        """End it."""
 
 
-def load(name: str) -> Recording:
-    """Read session `name`."""
-    recording = Recording([], [], [Step(b"")])
-    for line in (SESSIONS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        if "command" in entry:
-            recording.argv = entry["command"]
-        elif "sh" in entry and len(recording.steps) == 1:
-            recording.preparations.append(entry["sh"])
-        elif "sh" in entry:
-            recording.steps.append(Step(b"", shell=entry["sh"]))
-        elif "send" in entry:
-            recording.steps.append(Step(json.dumps(entry["send"]).encode() + b"\n"))
-        elif "send_raw" in entry:
-            recording.steps.append(Step(entry["send_raw"].encode("latin-1")))
-        elif "recv" in entry:
-            recording.steps[-1].received.append(entry["recv"])
-            recording.steps[-1].raw.append(entry.get("raw", ""))
-        elif "stdout" in entry:
-            recording.steps[-1].printed.append(entry["stdout"])
-    return recording
+class _Program(StdioProgram):
+    """qmpd's program; nothing in these sessions depends on the time between requests."""
+
+    def pause(self, seconds: float) -> None:
+        """Do not wait."""
 
 
 def prepare(command: str, scratch: Path) -> None:
@@ -107,129 +95,55 @@ def _create(words: list[str], scratch: Path) -> None:
     clock.run(make())
 
 
-PATIENCE = 5.0
-"""Seconds for which a query is repeated until jobs are where they were when it was recorded."""
-
-
 def replay(name: str, scratch: Path) -> None:
     """Play session `name` to qmpd; fail unless the same comes back."""
-    recording = load(name)
-    comparison = Comparison(name, scratch)
-    for command in recording.preparations:
+    session = load(name)
+    for command in session.preparations:
         prepare(command, scratch)
-    argv = [word.replace("@TMP@", str(scratch)) for word in qmpd_argv(recording.argv)]
-    program = StdioProgram(argv, scratch)
-    try:
-        for step in recording.steps:
-            if step.shell is not None:
-                prepare(step.shell, scratch)
-            sent = step.sent.replace(b"@TMP@", str(scratch).encode())
-            if sent:
-                program.send(sent)
-            now = Step(sent)
-            expected = comparison.expected(step)
-            while len(now.received) < len(expected.received):
-                _receive(program, comparison, now)
-            while len(now.printed) < len(step.printed):
-                _receive(program, comparison, now)
-            _check(program, comparison, expected, now)
-            if b'job-pause"' in sent and "return" in now.received[-1]:
-                _await_pause(program, comparison)
-    except Gone as gone:
-        raise AssertionError(f"qmpd has ended: {gone}") from None
-    finally:
-        program.close()
-
-
-def _await_pause(program: StdioProgram, comparison: Comparison) -> None:
-    """Let a request that is under way end, for which there was time when it was recorded."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        program.send(b'{"execute": "query-jobs"}')
-        answer = Step(b"")
-        while not answer.received or "return" not in answer.received[-1]:
-            _receive(program, comparison, answer)
-        jobs = answer.received[-1]["return"]
-        if all(job["status"] in ("paused", "standby") for job in jobs):
-            return
-
-
-def _check(program: StdioProgram, comparison: Comparison, step: Step, now: Step) -> None:
-    """Compare; a query is asked again while it differs, for jobs take their time."""
-    deadline = time.monotonic() + PATIENCE
-    while b'"query-' in step.sent and time.monotonic() < deadline:
+    argv = [word.replace("@TMP@", str(scratch)) for word in session.argv]
+    with contextlib.chdir(scratch):
+        machine: Replayed = (
+            HeldMachine(argv) if is_plain(argv) else _Program(qmpd_argv(argv), scratch)
+        )
         try:
-            comparison.check(step, now)
-        except AssertionError:
-            program.send(now.sent)
-            now.received.clear()
-            now.raw.clear()
-            while len(now.received) < len(step.received):
-                _receive(program, comparison, now)
-        else:
-            return
-    comparison.check(step, now)
+            for step, expected in zip(session.steps, variants.read(session, name), strict=True):
+                if step.shell is not None:
+                    prepare(step.shell, scratch)
+                _play(machine, step, expected, scratch)
+                machine.pause(step.pause)
+        except Gone as gone:
+            raise AssertionError(f"qmpd has ended: {gone}") from None
+        finally:
+            machine.close()
 
 
-def _receive(program: StdioProgram, comparison: Comparison, step: Step) -> None:
-    line = program.line().decode()
-    if not line.startswith("{"):
-        step.printed.append(line)
-    elif not comparison.replayed.is_flip(message := json.loads(line)):
-        step.received.append(message)
-        step.raw.append(line)
+def _play(machine: Replayed, step: Exchange, expected: variants.Step, scratch: Path) -> None:
+    """Send what was sent in one step, and compare what comes back as it comes."""
+    sent = step.sent.replace(b"@TMP@", str(scratch).encode())
+    if sent:
+        machine.send(sent)
+    received: list[Any] = []
+    raw: list[str] = []
+    printed: list[str] = []
+    while expected.goes_on(received) or len(printed) < len(step.printed):
+        line = machine.line().decode()
+        if not line.startswith("{"):
+            printed.append(normal_text(line, str(scratch)))
+            continue
+        raw.append(line)
+        received.append(normal(json.loads(line), str(scratch)))
+        if expected.goes_on(received) is None:
+            # what the session has in this place shows best what is wrong
+            assert received == [normal(message) for message in step.received], step.sent
+    assert printed == [normal_text(text) for text in step.printed], step.sent
+    compare_raw(step, raw)
 
 
-VARYING = {
-    "transaction-jobs": {"busy"},
-    "job-verbs": {"busy", "offset", "current-progress"},
-    "job-mirror": {"busy", "offset", "current-progress"},
-    "job-commit": {"busy", "offset", "current-progress"},
-    "job-stream": {"busy", "offset", "current-progress"},
-}
-"""Members that depend on how far a job had come, by session."""
-
-
-class Comparison:
-    """Compares the steps of one session in their order.
-
-    :param name: the session
-    :param scratch: where it is played
-    """
-
-    def __init__(self, name: str, scratch: Path) -> None:
-        self._scratch = str(scratch)
-        self.recorded = Flips()
-        self.replayed = Flips()
-        self._varying = VARYING.get(name, {"busy"})
-
-    def expected(self, step: Step) -> Step:
-        """The next recorded step without what varies from run to run."""
-        pairs = zip(step.received, step.raw, strict=True)
-        kept = [(message, raw) for message, raw in pairs if not self.recorded.is_flip(message)]
-        return Step(step.sent, [m for m, _ in kept], [raw for _, raw in kept], step.printed)
-
-    def check(self, step: Step, now: Step) -> None:
-        """Fail unless what came back is the same, in the same order."""
-        for one, other in zip(step.received, now.received, strict=True):
-            assert self._normal(other, self._scratch) == self._normal(one), step.sent
-        compare_raw(step, now)
-        printed = [normal_text(text, self._scratch) for text in now.printed]
-        assert printed == [normal_text(text) for text in step.printed], step.sent
-
-    def _normal(self, message: Any, scratch: str | None = None) -> Any:
-        return normal(_without(message, self._varying), scratch)
-
-
-def _without(value: Any, names: set[str]) -> Any:
-    if isinstance(value, dict):
-        return {k: 0 if k in names else _without(v, names) for k, v in value.items()}
-    return [_without(item, names) for item in value] if isinstance(value, list) else value
-
-
-def compare_raw(step: Step, now: Step) -> None:
+def compare_raw(step: Exchange, raw: list[str]) -> None:
     """Fail unless the lines themselves are the same, where they were recorded."""
-    for expected_raw, got_raw in zip(step.raw, now.raw, strict=True):
+    if not any(step.raw):
+        return
+    for expected_raw, got_raw in zip(step.raw, raw, strict=True):
         if expected_raw and "PACKAGE" not in normal_text(expected_raw):
             assert _untimed(got_raw) == _untimed(expected_raw), step.sent
 

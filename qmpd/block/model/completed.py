@@ -7,8 +7,8 @@ where they ask.  A test may say besides how fast a node is (`qmpd.block.model.pa
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def completed(node: Node, request: Awaitable[T], length: int = 0) -> T:
+async def completed(node: Node, request: Coroutine[Any, Any, T], length: int = 0) -> T:
     """Make a request to `node`, and return its result once its completion is reported.
 
     :param length: how many bytes it is about
