@@ -66,6 +66,7 @@ class Machine:
         paused: bool = False,
         power: bool = False,
         board: BoardName = "none",
+        schedule: int | None = None,
     ) -> None:
         setup = Setup(
             disks or {},
@@ -80,6 +81,7 @@ class Machine:
             paused,
             power,
             board,
+            schedule,
         )
         self._hold(Core(setup), is_new=True)
 

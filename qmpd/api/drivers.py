@@ -60,7 +60,7 @@ class ByHand:
                 task.cancel()
                 raise WaitsForever(_why(core.clock, what))
         if not self.held:
-            core.clock.run_ready()
+            core.clock.run_ready(core.clock.order.after_answer())
         if task.error is not None:
             raise task.error
         result: T = task.result

@@ -65,6 +65,8 @@ class Machine:
     :param name: name of the guest, for query-name
     :param uuid: UUID of the guest, for query-uuid
     :param paused: whether the guest waits for ``cont``
+    :param schedule: the seed of an order of events: where QEMU may do one thing or the other first,
+        the seed chooses; see `qmpd.testing.schedules`
     :param power: whether images keep the order of writes and flushes, for `power_loss`
     :raises ValueError: a clock, storage, version or personality that there is not
     :param board: ``"pc"`` or ``"q35"`` for a machine with buses, which takes devices
@@ -88,6 +90,7 @@ class Machine:
         paused: bool = False,
         power: bool = False,
         board: BoardName = "none",
+        schedule: int | None = None,
     ) -> None:
         setup = Setup(
             disks or {},
@@ -102,6 +105,7 @@ class Machine:
             paused,
             power,
             board,
+            schedule,
         )
         self._begin(setup)
 

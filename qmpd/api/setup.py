@@ -38,6 +38,7 @@ PERSONALITIES: Final = {
 
 _PLAIN: Final = (
     *("version", "clock", "seed", "personality", "name", "uuid", "paused", "power", "board"),
+    "schedule",
 )
 """Arguments that are plain values."""
 
@@ -68,6 +69,7 @@ class Setup:
     paused: bool = False
     power: bool = False
     board: BoardName = "none"
+    schedule: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of `MachineConfig`, for tests of qmpd itself."""
 
@@ -102,7 +104,12 @@ class Setup:
         """The machine's clock; it begins at a fixed date where there is a seed."""
         paces = {pace.value: pace for pace in Pace}
         date = None if self.seed is None else SEEDED_DATE
-        return PacedClock(_choose("clock", self.clock, paces), date)
+        clock = PacedClock(_choose("clock", self.clock, paces), date)
+        if self.schedule is not None:
+            from qmpd.sim.schedule import Schedule
+
+            clock.order = Schedule(self.schedule)
+        return clock
 
     def make_storage(self) -> Storage:
         """Where images live: nothing is there yet, unless it was given with something in it."""

@@ -96,13 +96,7 @@ class Clock(ABC):
         if self._nested:
             self._parked.append(callback)
         else:
-            self.call_soon(lambda: self._in_monitor(callback))
-
-    def _in_monitor(self, callback: Callback) -> None:
-        if self._nested or self.order.monitor_waits():
-            self.call_in_monitor(callback)
-        else:
-            callback()
+            self.call_soon(lambda: self.call_in_monitor(callback) if self._nested else callback())
 
     @property
     def nested(self) -> bool:
@@ -126,6 +120,8 @@ class Clock(ABC):
 
         One that polls itself runs what is left of those that were scheduled together with it.
         """
+        if self.completions.expected and self.order.completes_among_bottom_halves():
+            self._bottom_halves.append(self.completions.bottom_half)
         self._slices.append(self._bottom_halves)
         self._bottom_halves = []
         tasks = []

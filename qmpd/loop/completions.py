@@ -13,19 +13,29 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Coroutine, Generator, Iterable
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from collections.abc import Coroutine, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from qmpd.base.override import override
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
-    from qmpd.loop.task import Runner
+    from qmpd.loop.order import Order
+    from qmpd.loop.task import Callback
 
 T = TypeVar("T")
 
 REQUEST_TIME: Final = 100_000
 """Nanoseconds that a request to a file takes in real time."""
+
+
+class Loop(Protocol):
+    """What reports completions: a `qmpd.loop.clock.Clock`."""
+
+    order: Order
+
+    def call_soon(self, callback: Callback, /) -> None:
+        """Call `callback` as soon as what runs now has returned."""
 
 
 class Completions:
@@ -38,7 +48,7 @@ class Completions:
     :param loop: the main loop
     """
 
-    def __init__(self, loop: Runner) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self.submitted = 0
         """How many requests have been made."""
@@ -81,10 +91,15 @@ class Completions:
     def _poll(self) -> None:
         """Report what has ended (``thread_pool_completion_bh``), each round while any is left."""
         new, self._new = self._new, []
-        if self.under_way:
-            for waiter in self.ended():
-                waiter.wake()
-        self.under_way.extend(new)
+        chosen = self._loop.order.completed(len(self.under_way) + len(new))
+        if chosen is not None:
+            self.under_way.extend(new)
+            ended: Iterable[Waiter] = self._take(chosen)
+        else:
+            ended = self.ended() if self.under_way else ()
+            self.under_way.extend(new)
+        for waiter in ended:
+            waiter.wake()
         self._polls = bool(self.under_way or self._new)
         if self._polls:
             self._loop.call_soon(self._poll)
@@ -97,6 +112,23 @@ class Completions:
     def began(self, waiter: Waiter) -> None:
         """Take a request that has been made."""
         self._new.append(waiter)
+
+    @property
+    def expected(self) -> bool:
+        """Whether any are still to be reported."""
+        return self._polls
+
+    def bottom_half(self) -> None:
+        """Report those that have been chosen to be reported now."""
+        self.under_way.extend(self._new)
+        self._new.clear()
+        for waiter in self._take(self._loop.order.completed(len(self.under_way)) or ()):
+            waiter.wake()
+
+    def _take(self, chosen: Sequence[int]) -> list[Waiter]:
+        ended = [self.under_way[number] for number in chosen]
+        self.under_way = deque(waiter for waiter in self.under_way if waiter not in ended)
+        return ended
 
     def ended(self) -> Iterable[Waiter]:
         """Take those from `under_way` whose completions are reported in this round, in order."""
@@ -111,7 +143,7 @@ class RealTimeCompletions(Completions):
     That there is one a round lets monitors have their say between the copies of a job.
     """
 
-    def __init__(self, loop: Runner) -> None:
+    def __init__(self, loop: Loop) -> None:
         super().__init__(loop)
         self._ends: deque[int] = deque()
 

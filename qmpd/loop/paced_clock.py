@@ -87,6 +87,7 @@ class PacedClock(VirtualClock):
     def successor(self) -> PacedClock:
         """A clock that goes on with the time of this one, and with nothing to do."""
         clock = PacedClock(self.pace)
+        clock.order = self.order
         clock._now, clock._origin, clock._epoch = self.now(), self._origin, self._epoch
         return clock
 

@@ -62,6 +62,7 @@ class Dispatcher:
     :param call_soon: runs a callback when the event loop is next free
     :param is_idle: whether nothing else is due now
     :param call_in_monitor: runs a callback in the loop's next round, after all that is due before
+    :param request_waits: whether a request that has come is seen a round later
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class Dispatcher:
         call_soon: Callable[[Callable[[], None]], object],
         is_idle: Callable[[], bool] = lambda: True,
         call_in_monitor: Callable[[Callable[[], None]], object] | None = None,
+        request_waits: Callable[[], bool] = lambda: False,
     ) -> None:
         self._call_soon = call_soon
+        self._request_waits = request_waits
         self._is_idle = is_idle
         self._call_in_monitor = call_soon if call_in_monitor is None else call_in_monitor
         self._ready: deque[Source] = deque()
@@ -143,7 +146,8 @@ class Dispatcher:
             raise AssertionError("an out-of-band command must not wait")
 
     def _run_next_round(self) -> None:
-        self._call_in_monitor(self._run_scheduled)
+        late = self._request_waits()
+        self._call_in_monitor(self._run_next_round if late else self._run_scheduled)
 
     def _run_scheduled(self) -> None:
         self._scheduled = False

@@ -55,7 +55,10 @@ class Monitors:
         self.machine = machine
         clock = machine.clock
         self.dispatcher = Dispatcher(
-            clock.call_soon, lambda: clock.idle and not clock.nested, clock.call_in_monitor
+            clock.call_soon,
+            lambda: clock.idle and not clock.nested,
+            clock.call_in_monitor,
+            lambda: clock.order.request_waits(),
         )
         self._tap: Tap | None = None
         if record is not None:

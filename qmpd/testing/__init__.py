@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qmpd.sim.journal.matchers import Exactly as Exactly
     from qmpd.sim.journal.matchers import matches as matches
     from qmpd.testing.case import MachineTestCase as MachineTestCase
+    from qmpd.testing.orders import schedules as schedules
     from qmpd.testing.power import every_power_loss as every_power_loss
     from qmpd.testing.real import RealMachine as RealMachine
     from qmpd.testing.remote import RemoteMachine as RemoteMachine
@@ -33,6 +34,7 @@ __all__ = [
     "Server",
     "every_power_loss",
     "matches",
+    "schedules",
 ]
 
 _PLACES = {
@@ -44,6 +46,7 @@ _PLACES = {
     "Server": "qmpd.testing.server",
     "every_power_loss": "qmpd.testing.power",
     "matches": "qmpd.sim.journal.matchers",
+    "schedules": "qmpd.testing.orders",
 }
 
 
