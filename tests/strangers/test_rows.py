@@ -17,6 +17,7 @@ import pytest
 from tests.block.files import Files
 from tests.differential.pair import OPTIONS
 from tests.support.programs import qemu_missing, qmpd_argv
+from tests.support.stdio import StdioProgram
 
 pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
 
@@ -346,3 +347,37 @@ def test_all_that_was_sent_is_answered_before_the_end(tmp_path: Path, program: s
         ends.append((done.returncode, shown))
     assert ends[1] == ends[0]
     assert '{"return": {}}' in ends[0][1][-1]
+
+
+@pytest.mark.parametrize("when", ["-object", "object-add"])
+def test_groups_made_before_the_accelerator_follow_real_time(tmp_path: Path, when: str) -> None:
+    """S: test stream-error-on-reset; Debian's QEMU has no qtest to compare with."""
+    argv = qmpd_argv(["qemu-system-x86_64", *OPTIONS[:-2], "-accel", "qtest", "-qmp", "stdio"])
+    if when == "-object":
+        argv += ["-object", "throttle-group,id=g,x-bps-read=65536"]
+    program = StdioProgram(argv, tmp_path)
+    program.message()
+    program.execute({"execute": "qmp_capabilities"})
+
+    def execute(command: str, **arguments: Any) -> Any:
+        return program.execute({"execute": command, "arguments": arguments})[-1]
+
+    if when == "object-add":
+        execute("object-add", **{"qom-type": "throttle-group", "id": "g"})
+        limits = {"bps-read": 65536}
+        execute("qom-set", path="/objects/g", property="limits", value=limits)
+    execute("blockdev-add", **{"driver": "null-co", "node-name": "n"})
+    throttle = {"driver": "throttle", "throttle-group": "g", "file": "n", "node-name": "t"}
+    assert execute("blockdev-add", **throttle) == {"return": {}}
+    read = {"command-line": 'qemu-io t "read 0 16k"'}
+    assert execute("human-monitor-command", **read) == {"return": ""}
+    again = json.dumps({"execute": "human-monitor-command", "arguments": read}).encode()
+    program.send(again)
+    if when == "-object":
+        assert program.message(20) == {"return": ""}
+    else:
+        # nobody steps the clock that it waits for
+        with pytest.raises(TimeoutError):
+            program.message(1)
+        program.process.kill()
+    program.close()

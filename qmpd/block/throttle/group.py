@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from qmpd.block.throttle.limits import ThrottleConfig
@@ -198,6 +200,15 @@ class ThrottleGroups:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self._groups: dict[str, ThrottleGroup] = {}
+
+    @contextmanager
+    def made_on(self, clock: Clock) -> Iterator[None]:
+        """Groups that are made meanwhile follow another clock."""
+        before, self.clock = self.clock, clock
+        try:
+            yield
+        finally:
+            self.clock = before
 
     def find(self, name: str) -> ThrottleGroup | None:
         """The group called `name`."""

@@ -107,8 +107,11 @@ class SystemSetup:
             config.monitors.append(MonitorOptions("compat_monitor0", False, False, ""))
 
     def _object(self, properties: dict[str, Any]) -> None:
+        machine = self._server.machine
         try:
-            add_object_of(self._server.machine, properties)
+            # in QEMU there is no accelerator yet, so none whose harness could step the time
+            with machine.graph.throttle_groups.made_on(machine.services.clocks.realtime):
+                add_object_of(machine, properties)
         except QmpError as error:
             # by now QEMU does not say any more which option it is about
             raise located(error, "") from None
