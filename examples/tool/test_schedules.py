@@ -12,8 +12,9 @@ import qmpd
 def test_in_every_order(world: World, vm: qmpd.Machine) -> None:
     world.write("disk0", 0, MIB, 1)
     assert world.backup("full") == ""
+    world.write("disk0", 0, 2 * MIB, 2)
     guest = vm.disk("disk0").workload(seed=1, writes=40, size=4 * KIB, interval=0.001)
-    vm.pace("disk0", seconds=0.002)
+    vm.pace("disk0", bytes_per_second=64 * MIB)  # so that the guest writes during the copy
     assert world.backup("inc") == ""
     guest.wait()
     world.now["disk0"][:] = vm.disk("disk0").read(0, SIZE)
