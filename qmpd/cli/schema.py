@@ -14,6 +14,19 @@ from qmpd.qapi.compiler.schema import compile_schema
 from qmpd.qapi.compiler.source import QapiError
 from qmpd.qapi.outputs.show import show
 
+CONTROL_INTRO = """\
+# The control monitor's commands
+
+Made from `schema/sim*.json` by `qmpd schema reference --output docs/control.md`. How to reach the
+monitor, from the shell and from other languages: [Control a machine from any
+language](howto/control.md). Besides these it has `qmp_capabilities`, `query-version`,
+`query-commands` and `query-qmp-schema`.
+
+What is not there (a node, an operation, an errno, an id) is a GenericError whose text names what
+there is. Sizes and offsets are in bytes, times in seconds of the machine's clock unless it is said
+otherwise.
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``qmpd schema``.
@@ -28,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _check(arguments.files)
         case "generate":
             return _generate(arguments.schema, arguments.output)
+        case "reference":
+            return _reference(arguments.output)
         case _:
             return _show(arguments.schema, arguments.name)
 
@@ -58,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="where to write: tables there, stubs to DIR/models (default: qmpd's own)",
     )
+    reference = actions.add_parser(
+        "reference",
+        help="write the page about the control monitor",
+        description="Write docs/control.md: all commands of the control monitor.",
+    )
+    reference.add_argument("--output", metavar="FILE", type=Path, help="default: standard output")
     show_ = actions.add_parser(
         "show",
         help="explain a command, event or type",
@@ -100,6 +121,20 @@ def _generate(schema_file: str | None, output: Path | None) -> int:
         generate(control, CONTROL, Path(CONTROL) / "models")
     else:
         generate(schema, output, output / "models")
+    return 0
+
+
+def _reference(output: Path | None) -> int:
+    from qmpd.qapi.outputs.reference import reference
+
+    schema = _compile(schema_path("sim.json"))
+    if schema is None:
+        return 1
+    text = reference(schema, CONTROL_INTRO, lambda module: module.startswith("sim"))
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -42,6 +42,17 @@ def test_the_committed_files_are_those_of_the_schema(main: str, where: str, mode
     assert changed == [], "run `qmpd schema generate`"
 
 
+def test_the_page_about_the_control_monitor_is_that_of_the_schema(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from qmpd.cli import schema
+
+    assert schema.main(["reference"]) == 0
+    page = Path(__file__).parents[2] / "docs" / "control.md"
+    told = "run `qmpd schema reference --output docs/control.md`"
+    assert capsys.readouterr().out == page.read_text("utf-8"), told
+
+
 def test_generating_removes_only_generated_stubs(tmp_path: Path) -> None:
     models = tmp_path / "models"
     generate(compiled(MODERN), tmp_path, models)

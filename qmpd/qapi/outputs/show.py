@@ -166,20 +166,20 @@ def _member(member: Member, doc: Doc | None) -> Iterator[str]:
     optional = ", optional" if member.optional else ""
     remarks = _remarks(member.features, member.condition)
     yield f"  {member.name}: {type_name(member.type)}{optional}{remarks}"
-    yield from _prose(_member_text(doc, member.name), "      ")
+    yield from _prose(member_text(doc, member.name), "      ")
 
 
 def _values(entity: EnumType) -> Iterator[str]:
     for value in entity.members:
         yield f"  {value.name}{_remarks(value.features, value.condition)}"
-        yield from _prose(_member_text(entity.doc, value.name), "      ")
+        yield from _prose(member_text(entity.doc, value.name), "      ")
 
 
 def _alternatives(entity: AlternateType) -> Iterator[str]:
     for alternative in entity.alternatives:
         remarks = _remarks((), alternative.condition)
         yield f"  {alternative.name}: {type_name(alternative.type)}{remarks}"
-        yield from _prose(_member_text(entity.doc, alternative.name), "      ")
+        yield from _prose(member_text(entity.doc, alternative.name), "      ")
 
 
 def _remarks(features: Sequence[Feature], condition: Condition | None) -> str:
@@ -216,7 +216,8 @@ def _section(doc: Doc | None, kind: str, name: str | None = None) -> str:
     return next(iter(sections), "")
 
 
-def _member_text(doc: Doc | None, name: str) -> str:
+def member_text(doc: Doc | None, name: str) -> str:
+    """What is said of a member or value; empty if nothing is."""
     return (doc.member(name) if doc else None) or ""
 
 
