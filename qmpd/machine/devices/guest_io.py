@@ -73,15 +73,14 @@ def _account(
 
     A failure that is ignored counts as a success, and one that stops the guest not at all, for
     the request is done again.  SCSI disks count reads and writes that fail whatever is done about
-    it (``scsi_read_complete``), and no others that are ignored; virtio disks count no discards
+    it (``scsi_read_complete``); virtio disks count no discards
     (``virtio_blk_discard_write_zeroes_complete``).
     """
-    is_scsi = device.kind.bus == "SCSI"
     if kind == "unmap" and not device.kind.counts_discards:
         return
-    if action == "report" or (is_scsi and kind in ("rd", "wr")):
+    if action == "report" or (device.kind.bus == "SCSI" and kind in ("rd", "wr")):
         backend.account_failed(kind, duration)
-    elif action == "ignore" and not is_scsi:
+    elif action == "ignore":
         backend.account_done(kind, length, duration)
 
 

@@ -101,8 +101,7 @@ async def _virtio_blk(device: Device, bus: Bus, tree: Devices) -> None:
             f"invalid queue-size property ({size}), must be a power of 2 (max {MAX_QUEUES})"
         )
     put_to_use(behind, backend, read_only=is_read_only(backend), resizable=True)
-    assert backend.node is not None
-    settle_geometry(behind, backend.node.length, 65535, 255, 255)
+    await settle_geometry(behind, backend, 65535, 255, 255)
     check_block_sizes(behind)
     for name in ("discard", "write-zeroes"):
         limit = f"max-{name}-sectors"
@@ -148,8 +147,7 @@ async def _scsi_disk(device: Device, bus: Bus, tree: Devices) -> None:
     if not device.is_removable:
         require_medium(backend)
     if not device.kind.is_cd:
-        length = 0 if backend.node is None else backend.node.length
-        settle_geometry(device, length, 65535, 255, 255)
+        await settle_geometry(device, backend, 65535, 255, 255)
     put_to_use(
         device,
         backend,
@@ -180,8 +178,7 @@ async def _ide(device: Device, bus: Bus, tree: Devices) -> None:
     if device.values["logical_block_size"] != SECTOR:
         raise GenericError("logical_block_size must be 512 for IDE")
     if not device.kind.is_cd:
-        length = 0 if backend.node is None else backend.node.length
-        settle_geometry(device, length, 65535, 16, 255)
+        await settle_geometry(device, backend, 65535, 16, 255)
     is_cd = device.kind.is_cd
     put_to_use(device, backend, read_only=is_cd, resizable=not is_cd)
     if not is_cd:

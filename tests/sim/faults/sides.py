@@ -32,15 +32,6 @@ IOTYPES: Final = {
 }
 """What blkdebug calls the operations."""
 
-REQUESTS: Final = {
-    "pread": virtio.READ,
-    "pwrite": virtio.WRITE,
-    "pwrite_zeroes": virtio.WRITE_ZEROES,
-    "pdiscard": virtio.DISCARD,
-    "flush": virtio.FLUSH,
-}
-"""What virtio calls them."""
-
 PATIENCE: Final = 20.0
 """Seconds after which something that should have happened is given up."""
 
@@ -78,7 +69,10 @@ class Side(Protocol):
         """The options of a node on a file, which has the fault."""
 
     def disk(self, device: str, slot: int) -> Disk:
-        """A device, for its guest."""
+        """A virtio disk, for its guest."""
+
+    def scsi_disk(self, device: str, target: int) -> Disk:
+        """A SCSI disk, for its guest; its adapter is in slot 3."""
 
     def listen(self) -> None:
         """Be ready to listen at sockets until the end."""
@@ -123,6 +117,7 @@ class Real:
         self.folder = folder
         self._program: StdioProgram
         self._program, self._qtest = virtio.start_guest(folder)
+        self._bus: virtio.ScsiBus | None = None
         self._events: list[Any] = []
 
     def execute(self, command: str, **arguments: Any) -> Any:
@@ -156,8 +151,13 @@ class Real:
     def unused(self) -> set[str]:
         return set()
 
-    def disk(self, device: str, slot: int) -> RealDisk:
-        return RealDisk(virtio.VirtioDisk(self._qtest, slot))
+    def disk(self, device: str, slot: int) -> Disk:
+        return virtio.VirtioDisk(self._qtest, slot)
+
+    def scsi_disk(self, device: str, target: int) -> Disk:
+        if self._bus is None:
+            self._bus = virtio.ScsiBus(self._qtest, 3)
+        return virtio.ScsiDisk(self._bus, target)
 
     def listen(self) -> None:
         """It is."""
@@ -170,19 +170,6 @@ class Real:
         self._qtest.close()
         self._program.process.kill()
         self._program.close()
-
-
-class RealDisk:
-    """A virtio disk of the real QEMU."""
-
-    def __init__(self, disk: virtio.VirtioDisk) -> None:
-        self._disk = disk
-
-    def begin(self, operation: str, offset: int, length: int) -> None:
-        self._disk.begin(REQUESTS[operation], offset, length)
-
-    def status(self) -> int | None:
-        return self._disk.status()
 
 
 class Ours:
@@ -234,7 +221,10 @@ class Ours:
         """The operations of faults that have never acted."""
         return {fault.describe()["operation"] for fault in self.vm.faults.unused()}
 
-    def disk(self, device: str, slot: int) -> OurDisk:
+    def disk(self, device: str, slot: int) -> Disk:
+        return OurDisk(self, device)
+
+    def scsi_disk(self, device: str, target: int) -> Disk:
         return OurDisk(self, device)
 
     def listen(self) -> None:
