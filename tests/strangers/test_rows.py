@@ -381,3 +381,50 @@ def test_groups_made_before_the_accelerator_follow_real_time(tmp_path: Path, whe
             program.message(1)
         program.process.kill()
     program.close()
+
+
+@pytest.mark.parametrize("other", [None, "export", "raw"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_child_of_a_quorum_with_another_parent_is_not_replaced(
+    tmp_path: Path, other: str | None, when: str
+) -> None:
+    """R1: test 041."""
+    both = start(tmp_path)
+    children = [f"c{number}" for number in range(3)]
+    for name in [*children, "t"]:
+        both.add("null-co", name, size=1 << 20)
+    both.add("quorum", "q", children=children, vote_threshold=2)
+    both.execute("nbd-server-start", addr={"type": "unix", "data": {"path": "s"}})
+
+    def use() -> None:
+        if other == "export":
+            both.execute("block-export-add", **{"type": "nbd", "id": "e", "node-name": "c1"})
+        elif other == "raw":
+            both.add("raw", "r", file="c1")
+
+    if when == "before":
+        use()
+    job = {"job-id": "j", "device": "q", "target": "t", "sync": "full", "replaces": "c1"}
+    answers = []
+    for program in (both.real, both.ours):
+        seen = program.execute({"execute": "blockdev-mirror", "arguments": job})
+        answers.append(seen[-1])
+        while "error" not in answers[-1] and not any(
+            message.get("event") == "BLOCK_JOB_READY" for message in seen
+        ):
+            seen.append(program.message())
+    assert answers[1] == answers[0]
+    if "error" not in answers[0]:
+        if when == "after":
+            for program in (both.real, both.ours):
+                program.execute({"execute": "query-jobs"})
+            use()
+        ends = []
+        for program in (both.real, both.ours):
+            seen = program.execute({"execute": "job-complete", "arguments": {"id": "j"}})
+            while not any(m.get("data", {}).get("status") == "null" for m in seen):
+                seen.append(program.message())
+            ends.append([m["data"] for m in seen if m.get("event") == "BLOCK_JOB_COMPLETED"])
+        assert ends[1] == ends[0]
+    both.execute("x-debug-query-block-graph")
+    both.close()

@@ -112,8 +112,11 @@ class Quorum(BlockDriver, ChildList):
         return [e.node for e in sorted(edges, key=lambda e: int(e.name.partition(".")[2]))]
 
     def can_replace(self, node: Node) -> bool | None:
-        """Any child can be replaced by a copy of the quorum: reads do not change."""
-        return node is self.node or node in self.listed_children()
+        """A child can be replaced by a copy of the quorum if it has no other parent.
+
+        What the quorum shows does not change; what another parent sees might.
+        """
+        return node is self.node or (node in self.listed_children() and len(node.parents) == 1)
 
     def get_length(self) -> int:
         """The children's length.
