@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -72,7 +73,86 @@ SYSTEM = [
     "-boot menu=",
     "-boot splash-time=",
     "-device driver=",
+    # values that are one of a few words, numbers, dates or files
+    "-rtc base=x",
+    "-rtc base=",
+    "-rtc base=12",
+    "-rtc clock=x",
+    "-rtc driftfix=x",
+    "-D /nope/x",
+    "-D /tmp",
+    "-dfilter x",
+    "-dfilter 0x10+",
+    "-boot order=a,once=z",
+    "-boot order=aa",
+    "-m size=1G,slots=2",
+    "-m size=1G,maxmem=1M",
+    "-seed -1",
+    "-sandbox on,obsolete=x",
+    "-sandbox on,elevateprivileges=x",
+    "-sandbox on,spawn=x",
+    "-sandbox on,resourcecontrol=x",
+    "-run-with user=nobodyx",
+    # ports
+    "-parallel x",
+    "-parallel tcp:nope",
+    "-parallel file:/nope/x",
+    "-serial file:/nope/x",
+    "-debugcon x",
+    "-debugcon null",
+    # networks
+    "-netdev user",
+    "-netdev nosuch",
+    "-netdev nosuch,id=n",
+    "-netdev id=n",
+    "-netdev ",
+    "-netdev user,id=9",
+    "-netdev user,id=n,foo=1",
+    "-netdev user,id=n,restrict=x",
+    "-netdev user,id=n,ipv6-prefixlen=x",
+    "-netdev tap,id=n,vhost=x",
+    "-netdev socket,id=n",
+    "-netdev hubport,id=n",
+    "-netdev l2tpv3,id=n,src=a",
+    "-netdev vhost-user,id=n",
+    "-netdev dgram,id=n",
+    "-netdev dgram,id=n,foo=1",
+    "-netdev stream,id=n",
+    "-netdev netmap,id=n,ifname=x",
+    "-netdev nic,id=n",
+    '-netdev {"type":"user"}',
+    '-netdev {"type":"nosuch","id":"n"}',
+    '-netdev {"type":"user","id":"n","foo":1}',
+    "-nic nosuch",
+    "-nic user,mac=x",
+    "-nic user,mac=01:00:00:00:00:00",
+    "-nic user,foo=1",
+    "-nic hubport",
+    "-net ",
+    "-net nosuch",
+    "-net help",
+    "-net user,foo=1",
+    "-net nic,vlan=0",
+    "-net nic,macaddr=x",
+    "-net socket",
 ]
+WARNINGS = [
+    "-netdev user,id=n",
+    "-nic ",
+    "-nic user",
+    "-nic user,id=n",
+    "-nic user,model=nosuch",
+    "-nic none",
+    "-net user",
+    "-net nic",
+    "-net nic,model=nosuch",
+    "-net none",
+    "-net nic -net user",
+    "-rtc base=2006-06-17T16:01:21,clock=vm,driftfix=slew",
+    "-rtc base=2006-06-17T16:01",
+    "-parallel null",
+]
+"""Command lines that are accepted, with a warning or without one."""
 STORAGE_DAEMON = [
     "--foo",
     "foo",
@@ -96,9 +176,12 @@ STORAGE_DAEMON = [
 BARE = ["-machine", "none", "-nodefaults", "-display", "none"]
 
 
-def _complaint(argv: list[str], folder: Path) -> tuple[int, str]:
+QUIT = '{"execute": "qmp_capabilities"} {"execute": "quit"}'
+
+
+def _complaint(argv: list[str], folder: Path, said: str = "") -> tuple[int, str]:
     result = subprocess.run(
-        argv, cwd=folder, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL
+        argv, cwd=folder, capture_output=True, text=True, timeout=20, input=said
     )
     text = result.stderr
     for name in ("qemu-system-x86_64", "qemu-storage-daemon", "main.py"):
@@ -118,6 +201,19 @@ def _compare(argv: list[str], folder: Path) -> None:
 @pytest.mark.parametrize("options", SYSTEM)
 def test_system(options: str, tmp_path: Path) -> None:
     _compare(["qemu-system-x86_64", *BARE, *options.split(" ")], tmp_path)
+
+
+@pytest.mark.parametrize("hardware", [BARE, ["-S", "-nodefaults", "-display", "none"]])
+@pytest.mark.parametrize("options", WARNINGS)
+def test_warnings(options: str, hardware: list[str], tmp_path: Path) -> None:
+    reason = qemu_missing()
+    if reason is not None:
+        pytest.skip(reason)
+    argv = ["qemu-system-x86_64", *hardware, "-qmp", "stdio", *options.split(" ")]
+    both = [_complaint(each, tmp_path, QUIT) for each in (argv, qmpd_argv(argv))]
+    expected, got = ((status, re.sub(r"#net\d+", "#net", text)) for status, text in both)
+    assert got == expected
+    assert expected[0] == 0
 
 
 @pytest.mark.parametrize("options", STORAGE_DAEMON)

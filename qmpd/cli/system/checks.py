@@ -7,6 +7,9 @@ notice are refused altogether (`UNSERVED`).
 
 from __future__ import annotations
 
+import os
+import pwd
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -14,6 +17,7 @@ from typing import Final
 from qmpd.base.scalars import parse_bool, parse_int64
 from qmpd.cli.report import CommandLineError, Probe
 from qmpd.cli.system.listings import audio_drivers, displays, vgas
+from qmpd.cli.system.network_options import CHECKS as NETWORK
 from qmpd.errors import GenericError
 from qmpd.options import groups as groups
 from qmpd.options.keyval import parse_keyval
@@ -23,6 +27,7 @@ from qmpd.options.qemu_opts import (
     Warn,
     help_text,
     parse_option_number,
+    parse_option_size,
     parse_opts,
 )
 
@@ -126,6 +131,8 @@ def _vga(text: str, _warn: Warn) -> None:
 def _seed(text: str, _warn: Warn) -> None:
     try:
         parse_option_number("seed", text)
+        if "-" in text:
+            raise GenericError("no number below zero")
     except GenericError:
         raise CommandLineError(f"Invalid seed number: {text}") from None
 
@@ -192,9 +199,122 @@ def _boot(text: str, _warn: Warn) -> None:
         except ValueError:
             wrong = f"Parameter 'boot.{name}' expects {expected}"
             raise CommandLineError(wrong, location="") from None
-    for device in str(tree.get("order", "")):
+    for name in ("order", "once"):
+        _boot_devices(str(tree.get(name, "")))
+
+
+def _memory(text: str, warn: Warn) -> None:
+    opts = _opts(groups.MEMORY, text, warn)
+    most, size = opts.get("maxmem"), opts.get("size") or "128"
+    if most is None:
+        if opts.get("slots") is not None:
+            raise CommandLineError("slots specified but no max-size", location="")
+        return
+    first = parse_option_size("size", f"{size}M" if size.isdecimal() else size)
+    last = parse_option_size("maxmem", most)
+    if last < first:
+        raise CommandLineError(
+            f"invalid value of maxmem: maximum memory size ({last:#x}) must be at least the"
+            f" initial memory size ({first:#x})",
+            location="",
+        )
+
+
+SANDBOX_VALUES: Final = {
+    "obsolete": ("allow", "deny"),
+    "elevateprivileges": ("allow", "deny", "children"),
+    "spawn": ("allow", "deny"),
+    "resourcecontrol": ("allow", "deny"),
+}
+
+
+def _sandbox(text: str, warn: Warn) -> None:
+    opts = _opts(groups.SANDBOX, text, warn)
+    if not opts.flag("enable"):
+        return
+    for name, values in SANDBOX_VALUES.items():
+        value = opts.get(name)
+        if value is not None and value not in values:
+            raise CommandLineError(f"invalid argument for {name}")
+
+
+def _run_with(text: str, warn: Warn) -> None:
+    user = _opts(groups.RUN_WITH, text, warn).get("user")
+    if user is None or re.fullmatch(r"\d+:\d+", user):
+        return
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        raise CommandLineError(
+            f'User "user={user}" doesn\'t exist (and is not <uid>:<gid>)'
+        ) from None
+
+
+def _boot_devices(letters: str) -> None:
+    for number, device in enumerate(letters):
         if not "a" <= device <= "p":
             raise CommandLineError(f"Invalid boot device '{device}'", location="")
+        if device in letters[:number]:
+            raise CommandLineError(f"Boot device '{device}' was given twice", location="")
+
+
+_DATES: Final = (
+    re.compile(r"\s*[+-]?\d+-\s*[+-]?\d+-\s*[+-]?\d+T" + r":".join([r"\s*[+-]?\d+"] * 3)),
+    re.compile(r"\s*[+-]?\d+-\s*[+-]?\d+-\s*[+-]?\d+"),
+)
+"""How dates begin, with a time and without one."""
+
+RTC_VALUES: Final = {"clock": ("host", "rt", "vm"), "driftfix": ("slew", "none")}
+
+
+def _rtc(text: str, warn: Warn) -> None:
+    opts = _opts(groups.RTC, text, warn)
+    base = opts.get("base")
+    if base not in (None, "utc", "localtime") and not any(d.match(base or "") for d in _DATES):
+        raise CommandLineError(
+            "invalid datetime format",
+            "valid formats: '2006-06-17T16:01:21' or '2006-06-17'",
+            location="",
+        )
+    for name, values in RTC_VALUES.items():
+        value = opts.get(name)
+        if value is not None and value not in values:
+            raise CommandLineError(f"invalid option value '{value}'", location="")
+
+
+def _log_file(text: str, _warn: Warn) -> None:
+    name, percent, rest = text.partition("%")
+    if percent:
+        if not rest.startswith("d") or "%" in rest:
+            raise CommandLineError(f"Bad logfile template: {text}", location="")
+        name += f"{os.getpid()}{rest[1:]}"
+    try:
+        with open(name, "w", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise CommandLineError(
+            f"Error opening logfile {name}: {error.strerror}", location=""
+        ) from None
+
+
+def _number(text: str) -> bool:
+    try:
+        int(text, 0)
+    except ValueError:
+        return False
+    return True
+
+
+def _log_ranges(text: str, _warn: Warn) -> None:
+    for part in text.split(","):
+        separator = next((mark for mark in ("-", "+", "..") if mark in part), None)
+        if separator is None:
+            raise CommandLineError("Bad range specifier")
+        first, _, second = part.partition(separator)
+        if not _number(second):
+            raise CommandLineError(f"Invalid number to the right of {separator}")
+        if not _number(first):
+            raise CommandLineError(f"Invalid number to the left of {separator}")
 
 
 def _readconfig(text: str, _warn: Warn) -> None:
@@ -227,23 +347,26 @@ CHECKS: Final[dict[str, Check]] = {
     "action": _action,
     "audiodev": _audiodev,
     "boot": _boot,
+    "D": _log_file,
     "d": _log_items,
+    "dfilter": _log_ranges,
     "display": _display,
     "fw_cfg": partial(_syntax, groups.FW_CFG),
     "global": _global,
     "incoming": _incoming,
     "iscsi": partial(_syntax, groups.ISCSI),
     "L": _library,
-    "m": partial(_syntax, groups.MEMORY),
+    "m": _memory,
     "overcommit": _overcommit,
     "readconfig": _readconfig,
-    "rtc": partial(_syntax, groups.RTC),
-    "run-with": partial(_syntax, groups.RUN_WITH),
-    "sandbox": partial(_syntax, groups.SANDBOX),
+    "rtc": _rtc,
+    "run-with": _run_with,
+    "sandbox": _sandbox,
     "seed": _seed,
     "set": _set,
     "trace": _trace,
     "vga": _vga,
     "vnc": _vnc,
     "watchdog-action": _watchdog_action,
+    **NETWORK,
 }

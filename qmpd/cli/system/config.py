@@ -74,6 +74,8 @@ class SystemConfig:
     chardevs: list[Located] = field(default_factory=list)
     monitors: list[MonitorOptions] = field(default_factory=list)
     serials: list[Located] = field(default_factory=list)
+    parallels: list[Located] = field(default_factory=list)
+    debugcons: list[Located] = field(default_factory=list)
     blockdevs: list[Located] = field(default_factory=list)
     drives: list[Located] = field(default_factory=list)
     objects: list[Located] = field(default_factory=list)
@@ -119,6 +121,8 @@ class ConfigReader:
             "qmp-pretty": lambda text: self._compat_monitor(text, control=True, pretty=True),
             "qtest": self._qtest,
             "qtest-log": self._qtest_log,
+            "parallel": self._parallel,
+            "debugcon": self._debugcon,
             "serial": self._serial,
             "smp": self.config.machine.read_smp,
             "uuid": self._uuid,
@@ -274,6 +278,14 @@ class ConfigReader:
         self.config.default_serial = False
         if text != "none":
             self.config.serials.append(self._later(text))
+
+    def _parallel(self, text: str) -> None:
+        self.config.hardware.setdefault("parallel", []).append(text)
+        if text != "none":
+            self.config.parallels.append(self._later(text))
+
+    def _debugcon(self, text: str) -> None:
+        self.config.debugcons.append(self._later(text))
 
     def _qtest(self, text: str) -> None:
         self.config.qtest = self._later(text)

@@ -64,6 +64,10 @@ class SystemSetup:
         self._start_qtest()
         for number, thing in enumerate(config.serials):
             self._do(thing, partial(self._serial, number))
+        for number, thing in enumerate(config.parallels):
+            self._do(thing, partial(self._parallel, number))
+        for thing in config.debugcons:
+            self._do(thing, self._debugcon)
         for monitor in config.monitors:
             add_monitor(self._server, self._factory, monitor, human=True)
         # without any there is nothing to load and to build
@@ -76,9 +80,20 @@ class SystemSetup:
             self._do(thing, partial(self._device, keyval=False))
         if drives:
             self._check_orphans(drives)
+        network = {name: config.hardware.get(name, []) for name in ("netdev", "nic", "net")}
+        if any(network.values()):
+            self._warn_of_network(network)
         machine.creation_done = True
         for mux in self._factory.muxes.values():
             mux.settle()
+
+    def _warn_of_network(self, network: dict[str, list[str]]) -> None:
+        from qmpd.cli.system.network_options import network_warnings
+
+        services = self._server.machine.services
+        has_adapters = self._config.machine.has_hardware
+        for text in network_warnings(network, has_adapters=has_adapters, random=services.random):
+            self._process.program.warn(text, "")
 
     def _do(self, thing: Located, action: Callable[[Any], None]) -> None:
         self._location = thing.location
@@ -160,15 +175,8 @@ class SystemSetup:
         from qmpd.server.chardev.mux import SilentConsole
 
         label = f"serial{number}"
-        try:
-            opts = parse_short_form(label, text)
-        except GenericError as error:
-            if error.desc:
-                self._process.program.message(error.desc, self._location, error.hint)
-            raise CommandLineError(
-                f"could not connect serial device to character backend '{text}'"
-            ) from None
-        self._chardev(opts)
+        wrong = f"could not connect serial device to character backend '{text}'"
+        self._connect(label, text, wrong)
         if text.startswith("mon:"):
             monitor = MonitorOptions(label, False, False, self._location)
             add_monitor(self._server, self._factory, monitor, human=True)
@@ -176,6 +184,28 @@ class SystemSetup:
             place = self._factory.frontend_place(label)
             assert place is not None
             place[0].attach(SilentConsole())
+
+    def _connect(self, label: str, text: str, wrong: str) -> None:
+        """Make the character device of a port.
+
+        :param text: what it is, in the short form
+        :param wrong: what is said after the reason why it cannot be made
+        """
+        try:
+            self._chardev(parse_short_form(label, text))
+        except GenericError as error:
+            if error.desc:
+                self._process.program.message(error.desc, self._location, error.hint)
+            raise CommandLineError(wrong) from None
+
+    def _parallel(self, number: int, text: str) -> None:
+        wrong = f"could not connect parallel device to character backend '{text}'"
+        self._connect(f"parallel{number}", text, wrong)
+
+    def _debugcon(self, text: str) -> None:
+        self._connect("debugcon", text, f"invalid character backend '{text}'")
+        if not self._config.machine.has_hardware:
+            raise CommandLineError("No 'ISA' bus found for device 'isa-debugcon'")
 
     def _start_qtest(self) -> None:
         config = self._config

@@ -174,6 +174,17 @@ class DeviceTree:
         for part in device.parts:
             part.realized = True
         bus.devices.add(device)
+        if device.hotplugged:
+            await self._reset(device)
+
+    async def _reset(self, device: Device) -> None:
+        """Reset a device that was plugged in, and what is on its buses."""
+        if device.kind.makes_disk:
+            # the disk has been reset before, when it was plugged in itself
+            for part in device.parts:
+                await drives.settle(part)
+        for part in device.parts:
+            await drives.settle(part)
 
     def _place(self, name: str | None, bus_path: str | None) -> tuple[Kind, Bus]:
         """Find the model called `name`, and a bus for a device of it."""
