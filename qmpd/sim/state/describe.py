@@ -98,7 +98,6 @@ class _Nodes:
         self._told.add(node)
         given = node.options.given
         children = {edge.name: edge.node for edge in node.children.values()}
-        listed = given.get("children")
         options = {
             name: _plain(value)
             for name, value in given.items()
@@ -110,14 +109,14 @@ class _Nodes:
         if self.stands_alone(node) and node.read_only != bool(given.get("read-only")):
             # an image that has become another's backing file is open for reading only
             options["read-only"] = node.read_only
-        if isinstance(listed, list):
+        if any(name.startswith("children.") for name in children):
             options["children"] = [self._child(child) for child in children.values()]
             return options
         for name, child in children.items():
-            if name in given or self.stands_alone(child):
-                implicit = name == "backing" and not isinstance(given.get(name), Mapping | str)
-                if not implicit or self.stands_alone(child):
-                    options[name] = self._child(child)
+            # a backing file that nobody has named is opened again by what the image says of it
+            implicit = name == "backing" and child.node_name.startswith("#")
+            if not implicit or self.stands_alone(child):
+                options[name] = self._child(child)
         if "backing" not in children and given.get("backing", self) is not self:
             options["backing"] = None
         return options
