@@ -141,6 +141,7 @@ class Core:
         else:
             self._hold(*checkpoint.contents(self.outside()))
         self.bench = Bench(self.machine, self.monitors, self.clock, self, checkpoint)
+        self.host.tell = self._nbd_client
 
     def _hold(self, world: World[PacedClock], belongings: Belongings | None = None) -> None:
         self.machine, self.monitors, self.clock = world
@@ -178,6 +179,10 @@ class Core:
             self.host.printed,
             self.host.complaints,
         )
+
+    def _nbd_client(self, what: str) -> None:
+        """Note that a client of NBD has come or gone."""
+        self.bench.note("connection", what=what, server="nbd")
 
     @property
     def closed(self) -> bool:

@@ -26,6 +26,8 @@ class ProgramHost(NoHost):
         self.complaints: list[str] = []
         self.loop: AbstractEventLoop | None = None
         """The event loop that runs the machine, if one does."""
+        self.tell: Callable[[str], None] | None = None
+        """Told of each NBD client that it has ``opened`` or ``closed`` its connection."""
         self._shut_down = shut_down
         self._replaces_files = replaces_files
         self._listeners: list[SocketListener] = []
@@ -54,7 +56,11 @@ class ProgramHost(NoHost):
         from qmpd.server.listener import SocketListener
 
         listener = SocketListener(
-            self.loop, read_address(address), connect, replaces_files=self._replaces_files()
+            self.loop,
+            read_address(address),
+            connect,
+            replaces_files=self._replaces_files(),
+            tell=self.tell,
         )
         self._listeners.append(listener)
         return listener

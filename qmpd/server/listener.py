@@ -31,6 +31,7 @@ class SocketListener:
     :param replaces_files: whether what is not a socket may make place for one, and whatever is
         there in the end is removed
     :param stays: whether the socket's file outlives the machine, as that of QEMU does
+    :param tell: told of each peer that it has ``opened`` or ``closed`` its connection
     :raises GenericError: they cannot listen there
     """
 
@@ -42,8 +43,10 @@ class SocketListener:
         *,
         replaces_files: bool = True,
         stays: bool = False,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self._loop = loop
+        self._tell = tell
         self._stays = stays
         self._connect = connect
         self._address = address
@@ -79,7 +82,14 @@ class SocketListener:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._peers.add(SocketPeer(self._loop, sock, self._connect, self._peers.discard))
+        if self._tell is not None:
+            self._tell("opened")
+        self._peers.add(SocketPeer(self._loop, sock, self._connect, self._left))
+
+    def _left(self, peer: SocketPeer) -> None:
+        self._peers.discard(peer)
+        if self._tell is not None:
+            self._tell("closed")
 
     def end(self) -> None:
         """Let nobody in any more, because the machine ends."""

@@ -7,6 +7,7 @@ import gc
 import json
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -254,3 +255,16 @@ def test_waits_of_a_virtual_clock_take_no_real_time() -> None:
 
 def test_kinds_are_described() -> None:
     assert all(KINDS.values())
+
+
+def test_clients_of_nbd(tmp_path: Path) -> None:
+    path = str(tmp_path / "nbd")
+    with qmpd.Machine(disks={"disk0": "1M"}, clock="real") as vm, vm.serve():
+        vm.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": path}})
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            assert client.recv(8) == b"NBDMAGIC"
+        while len(vm.journal.filter("connection")) < 3:
+            vm.cmd("query-status")
+        clients = [entry.data for entry in vm.journal.filter("connection")][-2:]
+    assert clients == [{"what": what, "server": "nbd"} for what in ("opened", "closed")]
