@@ -81,6 +81,8 @@ class RealMachine(RemoteMachine):
                 listener = listeners.enter_context(socket.socket(socket.AF_UNIX))
                 listener.bind(f"{folder}/{monitor}.sock")
                 listener.listen()
+                # two threads of QEMU's may see that a client is there: the later one must not wait
+                listener.setblocking(False)
                 descriptors.append(listener.fileno())
                 chardev = f"socket,id={monitor},server=on,wait=off,fd={listener.fileno()}"
                 argv += ["-chardev", chardev, "-mon", f"{monitor},mode=control"]
@@ -90,10 +92,8 @@ class RealMachine(RemoteMachine):
             )
         try:
             super().__init__(f"{folder}/qmp.sock")
-        except (MachineClosed, OSError):
-            self.process.wait()
-            said = (folder / "stderr").read_text(errors="replace").strip()
-            self._folder.cleanup()
+        except (MachineClosed, OSError) as error:
+            said = self._end() or str(error)
             raise MachineClosed(f"QEMU has ended at once: {said}") from None
 
     @contextmanager
@@ -121,13 +121,19 @@ class RealMachine(RemoteMachine):
     def close(self) -> None:
         """End the process."""
         super().close()
+        self._end()
+
+    def _end(self) -> str:
+        """End the process, and remove its directory; returns what it said."""
         self.process.terminate()
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        said = Path(self._folder.name, "stderr").read_text(errors="replace").strip()
         self._folder.cleanup()
+        return said
 
 
 def _keys(image: Any) -> dict[str, str]:

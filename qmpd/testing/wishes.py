@@ -15,6 +15,9 @@ MACHINE: Final[Mapping[str, str]] = MappingProxyType(
         "clock": 'how time passes: "virtual", "held" or "real"',
         "seed": "a number that makes the run repeatable",
         "personality": '"system" or "storage-daemon"',
+        "board": '"pc", "q35" or "none"',
+        "paused": "whether the guest waits for cont",
+        "power": "whether images keep the order of writes, for power_loss",
     }
 )
 """The arguments that `qmpd.Machine` gets, too."""

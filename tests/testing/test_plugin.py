@@ -139,6 +139,36 @@ def test_a_wrong_marker_names_what_there_is(pytester: pytest.Pytester) -> None:
     )
 
 
+SCHEDULES = """
+import pytest
+
+@pytest.mark.qmpd(disks={"a": "1M", "b": "1M", "c": "1M", "d": "1M"}, schedules=10)
+def test_which_job_ends_first(qmpd_machine, qmpd_schedule):
+    jobs = (("j0", "a", "b"), ("j1", "c", "d"))
+    for job, device, target in jobs:
+        qmpd_machine.cmd("blockdev-backup", job_id=job, device=device, target=target, sync="full")
+    ended = [qmpd_machine.event_wait("BLOCK_JOB_COMPLETED")["data"]["device"] for _ in jobs]
+    print("first", ended[0])
+    assert qmpd_schedule != 7
+
+@pytest.mark.qmpd(schedules=3)
+class TestOthers:
+    def test_each(self, qmpd_factory):
+        with qmpd_factory() as vm:
+            vm.cmd("stop")
+
+    def test_once(self):
+        pass
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_schedules(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
+    done = run(pytester, SCHEDULES, *options)
+    done.assert_outcomes(passed=9 + 3 + 1, failed=1)
+    done.stdout.fnmatch_lines(["FAILED *test_which_job_ends_first?schedule7?*"])
+
+
 FAILING = """
 def test_fails(qmpd_machine, qmpd_factory):
     qmpd_machine.disk("disk0").write(0, b"x")

@@ -79,6 +79,7 @@ def server(folder: Path, program: str) -> Iterator[str]:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(path)
     listening.listen()
+    listening.setblocking(False)
     fd = listening.fileno()
     qmp = ["-chardev", f"socket,id=c0,server=on,wait=off,fd={fd}", "-mon", "c0,mode=control"]
     process = subprocess.Popen(
