@@ -38,7 +38,9 @@ class ProgramHost(NoHost):
 
     def report(self, text: str) -> None:
         """Keep what is for standard error."""
-        self.complaints.append(text)
+        # jobs repeat themselves: the same text is kept once
+        last = self.complaints[-1] if self.complaints else None
+        self.complaints.append(last if text == last else text)
 
     def shut_down(self, reason: str) -> None:
         """Have the machine closed."""

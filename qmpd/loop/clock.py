@@ -144,7 +144,7 @@ class Clock(ABC):
         for task in self._poll_bottom_halves():
             await task.ended()
 
-    def go_on_from(self, now: int) -> None:  # noqa: B027 (real time needs nothing)
+    def go_on_from(self, now: int) -> None:
         """Let `now` be the present moment, where time is not simply the system's."""
 
     @abstractmethod

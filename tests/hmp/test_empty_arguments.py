@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from tests.block.files import Files
-from tests.drivers.pair import SIDES
-from tests.support.programs import qemu_missing
+from tests.hmp.pc import ask_both, start_both
 
 LINES = (
     'drive_add 0 ""',
@@ -67,27 +65,13 @@ LINES = (
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
-    reason = qemu_missing()
-    if reason is not None:
-        pytest.skip(reason)
-    scratch = tmp_path_factory.mktemp("empty")
-    for side in SIDES:
-        (scratch / side).mkdir()
-        make = ["qemu-img", "create", "-q", "-f", "qcow2", "d", "1M"]
-        subprocess.run(make, cwd=scratch / side, check=True)
-    both = Files(
-        scratch,
-        *("-machine", "pc", "-S", "-device", "virtio-scsi-pci"),
-        *("-drive", "if=none,id=d,file=d,format=qcow2"),
-        *("-drive", "if=none,id=cd", "-device", "scsi-cd,drive=cd"),
-    )
+    both = start_both(tmp_path_factory.mktemp("empty"), ("-f qcow2 d 1M",))
     yield both
     both.close()
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_empty_arguments(both: Files, line: str) -> None:
-    request = {"execute": "human-monitor-command", "arguments": {"command-line": line}}
-    real, ours = (program.execute(request)[-1] for program in (both.real, both.ours))
+    real, ours = ask_both(both, line)
     if "does not serve" not in str(ours):
         assert ours == real

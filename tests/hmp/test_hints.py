@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from tests.block.files import Files
-from tests.drivers.pair import SIDES
-from tests.support.programs import qemu_missing
+from tests.hmp.pc import ask_both, start_both
 
 IMAGES = (
     "-f qcow2 locked 1M",
@@ -66,20 +64,9 @@ LINES = (
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
     """Two files are locked by nodes that let nobody else use them."""
-    reason = qemu_missing()
-    if reason is not None:
-        pytest.skip(reason)
-    scratch = tmp_path_factory.mktemp("hints")
-    for side in SIDES:
-        (scratch / side).mkdir()
-        for image in IMAGES:
-            make = ["qemu-img", "create", "-q", *image.split()]
-            subprocess.run(make, cwd=scratch / side, check=True)
-    both = Files(
-        scratch,
-        *("-machine", "pc", "-S", "-device", "virtio-scsi-pci"),
-        *("-drive", "if=none,id=d,file=d,format=qcow2"),
-        *("-drive", "if=none,id=cd", "-device", "scsi-cd,drive=cd"),
+    both = start_both(
+        tmp_path_factory.mktemp("hints"),
+        IMAGES,
         *("-drive", "if=none,id=held,driver=null-co", "-device", "scsi-hd,drive=held"),
         *("-drive", "if=none,id=lock,file=locked,format=qcow2", "-device", "scsi-hd,drive=lock"),
     )
@@ -90,6 +77,5 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Files]:
 
 @pytest.mark.parametrize("line", LINES)
 def test_hints(both: Files, line: str) -> None:
-    request = {"execute": "human-monitor-command", "arguments": {"command-line": line}}
-    real, ours = (program.execute(request)[-1] for program in (both.real, both.ours))
+    real, ours = ask_both(both, line)
     assert ours == real

@@ -74,7 +74,7 @@ class Storage(ABC):
         :raises BlockIOError: with QEMU's text
         """
 
-    def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:  # noqa: B027
+    def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:
         """Lock a file of the host for an image that covers it.
 
         :param perm: permissions that its users have
@@ -93,5 +93,5 @@ class Storage(ABC):
         finally:
             image.close()
 
-    def close(self) -> None:  # noqa: B027 (a storage that keeps nothing has nothing to do)
+    def close(self) -> None:
         """Drop everything that is kept in memory."""

@@ -31,7 +31,8 @@ class Parent(Protocol):
 
     @property
     def name(self) -> str:
-        """Name of a backend; "" for all others."""
+        """The name that its node goes by; only a block backend has one (``get_name``)."""
+        return ""
 
     @property
     def user_description(self) -> str:

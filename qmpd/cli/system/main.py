@@ -74,7 +74,6 @@ def _run(program: Program, profile: Profile, config: SystemConfig) -> int:
         from qmpd.loop.clock import VirtualClock
 
         harness = VirtualClock()
-    policy = {name.replace("-", "_"): value for name, value in config.compat.items()}
     process.build(
         os.environ.get(STORAGE_VARIABLE, "host"),
         MachineConfig(
@@ -82,7 +81,7 @@ def _run(program: Program, profile: Profile, config: SystemConfig) -> int:
             personality=Personality.SYSTEM,
             name=config.name,
             uuid=config.uuid,
-            compat=CompatPolicy(**policy),  # type: ignore[arg-type]
+            compat=CompatPolicy.of_options(config.compat),
             paused=config.paused,
             preconfig=config.preconfig,
             cpus=config.machine.cpus,

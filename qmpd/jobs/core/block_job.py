@@ -15,7 +15,7 @@ from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.model.blockers import Blocker
 from qmpd.block.model.node import Edge
-from qmpd.block.model.parent import CHILD_JOB
+from qmpd.block.model.parent import CHILD_JOB, Parent
 from qmpd.block.permission_bits import ALL, NOTHING, Perm
 from qmpd.errors import GenericError, QmpError
 from qmpd.jobs.core.job import Job
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _SPEED_NEGATIVE = "Parameter 'speed' expects a non-negative value"
 
 
-class BlockJob(Job):
+class BlockJob(Job, Parent):
     """Base of backup, mirror, commit and stream.
 
     :param node: the node it was started on; its backend's name is the default id
@@ -45,7 +45,6 @@ class BlockJob(Job):
     """
 
     is_block_job = True
-    name: ClassVar[str] = ""
     can_change: ClassVar[bool] = False
     """Whether verb change means something for this type."""
 

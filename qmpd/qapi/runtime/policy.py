@@ -6,9 +6,10 @@ is subject to a policy.  The defaults accept and show everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from qmpd.errors import CommandNotFound, GenericError, QmpError
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 InputPolicy = Literal["accept", "reject", "crash"]
 OutputPolicy = Literal["accept", "hide"]
+
+INPUT_POLICIES: Final[Mapping[str, InputPolicy]] = MappingProxyType(
+    {"accept": "accept", "reject": "reject", "crash": "crash"}
+)
+OUTPUT_POLICIES: Final[Mapping[str, OutputPolicy]] = MappingProxyType(
+    {"accept": "accept", "hide": "hide"}
+)
+"""The policies by their names in ``-compat``."""
 
 
 class Crash(Exception):
@@ -36,6 +45,20 @@ class CompatPolicy:
     deprecated_output: OutputPolicy = "accept"
     unstable_input: InputPolicy = "accept"
     unstable_output: OutputPolicy = "accept"
+
+    @classmethod
+    def of_options(cls, options: Mapping[str, str]) -> Self:
+        """The policy that the values of ``-compat`` ask for.
+
+        :param options: ``deprecated-input`` and so on; what is absent accepts
+        :raises KeyError: there is no such policy
+        """
+        return cls(
+            INPUT_POLICIES[options.get("deprecated-input", "accept")],
+            OUTPUT_POLICIES[options.get("deprecated-output", "accept")],
+            INPUT_POLICIES[options.get("unstable-input", "accept")],
+            OUTPUT_POLICIES[options.get("unstable-output", "accept")],
+        )
 
     @property
     def restricts_input(self) -> bool:
