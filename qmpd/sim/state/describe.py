@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.io.backend import BlockBackend
+from qmpd.block.model.filename import backing_overridden
 from qmpd.block.throttle.limits import limits_of
 from qmpd.errors import GenericError
 from qmpd.machine.objects import IOThread, ThrottleGroupObject
@@ -117,7 +118,7 @@ class _Nodes:
             implicit = name == "backing" and child.node_name.startswith("#")
             if not implicit or self.stands_alone(child):
                 options[name] = self._child(child)
-        if "backing" not in children and given.get("backing", self) is not self:
+        if "backing" not in children and backing_overridden(node):
             options["backing"] = None
         return options
 

@@ -198,3 +198,18 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_what_cannot_be_saved(tmp_path: Path) -> None:
     with qmpd.Machine(version=load()) as vm, pytest.raises(GenericError, match="one's own"):
         vm.checkpoint().save(tmp_path / "vm")
+
+
+def test_a_node_without_the_backing_file_that_its_image_names(tmp_path: Path) -> None:
+    images = {"base": {"path": "/base", "format": "qcow2", "size": "1M"}}
+    with qmpd.Machine(images=images) as vm:
+        snapshot = {"snapshot-file": "/top", "snapshot-node-name": "top"}
+        vm.cmd("blockdev-snapshot-sync", {"device": "base", **snapshot})
+        file = {"driver": "file", "filename": "/top", "locking": "off"}
+        options = {"driver": "qcow2", "node-name": "x", "read-only": True, "backing": None}
+        vm.cmd("blockdev-add", {**options, "file": {**file, "read-only": True}})
+        before = vm.nodes["x"]["file"]
+        vm.checkpoint().save(tmp_path / "mark")
+    with qmpd.Machine.load(tmp_path / "mark") as vm:
+        assert vm.nodes["x"]["file"] == before
+        assert "backing-image" not in vm.nodes["x"]["image"]
