@@ -32,6 +32,8 @@ class EventQueue:
     def __init__(self) -> None:
         self._kept: deque[Event] = deque()
         self._watches: list[Watch] = []
+        self.keeps = True
+        """Whether events are kept that nobody waits for; not where there is no program."""
 
     def put(self, event: Event) -> None:
         """Give an event to whoever waits for it, and keep it unless somebody takes it."""
@@ -43,7 +45,7 @@ class EventQueue:
             self._watches.remove(watch)
             watch.event = event
             watch.waiter.wake()
-        if not taken:
+        if not taken and self.keeps:
             self._kept.append(event)
 
     def take(self, wants: Callable[[Event], bool]) -> Event | None:

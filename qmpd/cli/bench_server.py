@@ -76,6 +76,7 @@ class BenchServer:
         self._host: _Host
         self._core = Core(setup, make_host=self._make_host)
         self._core.on_closed = loop.stop
+        self._core.events.keeps = False
         self._driver = OnLoop(self._core, loop, served=True)
         self._host.loop = loop
         self._control: ControlSocket | None = None

@@ -139,6 +139,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="keep the order of writes and flushes, so that the control monitor can cut the power",
     )
+    add(
+        "--schedule",
+        metavar="N",
+        type=int,
+        help="a number that chooses, where QEMU may do things in one order or another",
+    )
     add("--paused", action="store_true", help="start stopped (state prelaunch), until 'cont'")
     add("--pidfile", metavar="FILE", help="write the process id there; removed at the end")
     add("--ready-fd", metavar="N", type=int, help="write a line to this descriptor when ready")
@@ -204,6 +210,7 @@ def _is_for_bench(arguments: argparse.Namespace) -> bool:
         or arguments.seed is not None
         or arguments.board != "none"
         or arguments.power
+        or arguments.schedule is not None
     )
 
 
@@ -220,6 +227,7 @@ def _serve_on_bench(process: Process, arguments: argparse.Namespace) -> int:
         name=arguments.name,
         paused=arguments.paused,
         power=arguments.power,
+        schedule=arguments.schedule,
         board=arguments.board,
     )
     if arguments.uuid is not None:

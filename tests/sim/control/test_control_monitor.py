@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 import qmpd
+from qmpd import aio
 from qmpd.errors import CommandNotFound, GenericError
 from qmpd.profile.shipped import load_control
 from qmpd.sim.control.control import Control
@@ -219,3 +222,24 @@ def test_bad_use(control: RemoteMachine, name: str, arguments: dict[str, Any], t
     with pytest.raises(GenericError) as caught:
         control.cmd(name, arguments)
     assert text in caught.value.desc
+
+
+async def test_a_machine_on_a_loop(tmp_path: Path) -> None:
+    path = str(tmp_path / "control")
+    async with aio.Machine(disks={"disk0": "1M"}, clock="held") as vm:
+        async with vm.serve(control=path):
+            argv = [sys.executable, "-m", "qmpd.cli.main", "ctl", path]
+            words = ["x-sim-disk-write", "disk=disk0", "offset=0", "pattern=7", "length=2"]
+            process = await asyncio.create_subprocess_exec(*argv, *words)
+            assert await process.wait() == 0
+        assert await vm.disk("disk0").read(0, 3) == b"\7\7\0"
+
+
+def test_a_socket_that_cannot_be_had(tmp_path: Path) -> None:
+    with qmpd.Machine() as vm:
+        where = vm.serve(control=tmp_path / "nope" / "control")
+        with pytest.raises(GenericError, match="No such file or directory"), where:
+            pass
+        assert vm.cmd("query-status")["running"]
+        with vm.serve(control=tmp_path / "control"):
+            pass
