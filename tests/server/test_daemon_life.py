@@ -153,6 +153,33 @@ def test_quit_answers_last(served: Served, tmp_path: Path) -> None:
     client.close()
 
 
+def _resident(served: Served) -> int:
+    """KiB of memory that a daemon has."""
+    status = Path(f"/proc/{served.process.pid}/status").read_text()
+    return int(next(x for x in status.splitlines() if x.startswith("VmRSS")).split()[1])
+
+
+@pytest.mark.slow
+def test_jobs_give_their_memory_back(served: Served) -> None:
+    client = served.client().negotiated()
+    for name in ("source", "target"):
+        client.execute("blockdev-add", driver="null-co", size=1 << 20, **{"node-name": name})
+    backup = {"job-id": "j", "device": "source", "target": "target", "sync": "none"}
+
+    def run_jobs(count: int) -> None:
+        for _ in range(count):
+            client.send(json.dumps({"execute": "blockdev-backup", "arguments": backup}))
+            client.send('{"execute": "job-cancel", "arguments": {"id": "j"}}')
+            while client.message().get("data", {}).get("status") != "null":
+                pass
+
+    run_jobs(1000)
+    before = _resident(served)
+    run_jobs(3000)
+    assert _resident(served) - before < 512
+    client.close()
+
+
 def test_a_crowd_of_requests_and_a_slow_reader(served: Served) -> None:
     client = served.client().negotiated()
     count = 20000
@@ -165,9 +192,7 @@ def test_a_crowd_of_requests_and_a_slow_reader(served: Served) -> None:
     except BlockingIOError:
         pass  # the daemon has stopped to read, because nobody reads what it says
     assert sent < count * len(request)
-    status = Path(f"/proc/{served.process.pid}/status").read_text()
-    resident = int(next(x for x in status.splitlines() if x.startswith("VmRSS")).split()[1])
-    assert resident < 200 << 10
+    assert _resident(served) < 200 << 10
     client.close()
     served.client().negotiated().close()
 
