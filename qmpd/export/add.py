@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.activation import activate
+from qmpd.block.io.backends import find_backend
 from qmpd.errors import GenericError, NotServed
 from qmpd.export.nbd.create import create_nbd
 from qmpd.export.vhost_user.export import MIN_BLOCK, check_block_size, create_vhost_user
@@ -52,6 +53,36 @@ async def add_export(machine: ExportingMachine, options: Mapping[str, Any]) -> N
         await backend.close()
         raise
     exports.add(export)
+
+
+async def add_nbd_export(
+    machine: ExportingMachine,
+    device: str,
+    *,
+    name: str | None = None,
+    writable: bool = False,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Export a device or node by NBD, in the words of before block-export-add.
+
+    :param device: either's name, and the export's where `name` is None
+    :param more: further options of the export
+    :raises QmpError: QEMU's texts
+    """
+    _ = machine.nbd.server  # it must run
+    node = machine.graph.lookup_device_or_node(device, device)
+    name = device if name is None else name
+    options: dict[str, Any] = {
+        "type": "nbd",
+        "id": name,
+        "node-name": node.node_name,
+        "name": name,
+        "writable": writable and not node.read_only,
+    }
+    await add_export(machine, options | dict(more))
+    drive = find_backend(machine.graph, device)
+    if drive is not None:
+        machine.exports.close_with(machine.exports.find(name), drive)
 
 
 def _create_fuse(

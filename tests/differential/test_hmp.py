@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -26,6 +27,39 @@ LINES = [
     *('qemu-io n0 "le\\x"', 'qemu-io n0 "read', 'qemu-io "n0" "length"', '  qemu-io   n0  "map"  '),
     *('qemu-io nope "length"', 'qemu-io -d nope "length"', 'qemu-io ro "write 0 1"'),
     *('qemu-io ro "discard 0 1"', 'qemu-io ro "truncate 1"', 'qemu-io ro "read -P 0 0 5"'),
+]
+_TIME = re.compile(r'"timestamp": {[^}]*}, ')
+OBJECTS = [
+    *("object_add", "object_add nosuch", "object_add iothread", "object_add iothread,id=9"),
+    *(
+        "object_add iothread,id=i0",
+        "object_add qom-type=iothread,id=i0",
+        "object_del",
+        "object_del x",
+    ),
+    *(
+        "object_add iothread,id=i1,poll-max-ns=x",
+        "object_add iothread,id=i1,foo=1",
+        "object_add x=1",
+    ),
+    '  object_add {"qom-type": "iothread", "id": "i2"}',
+    *("object_add {", "object_add throttle-group,id=g,limits.iops-total=5", "object_add =x"),
+    *("object_del i0", "object_del i0", "object_del i2 x", "object_del i2", "object_del g"),
+]
+EXPORTS = [
+    *("nbd_server_stop", "nbd_server_add n0", "nbd_server_remove n0", "nbd_server_start"),
+    *("nbd_server_start -w unix:s", "nbd_server_start -x unix:s", "nbd_server_start unix:"),
+    *("nbd_server_start x", "nbd_server_start :", "nbd_server_start [::1", "nbd_server_start fd:"),
+    *("nbd_server_start unix:/nope/s/x", "nbd_server_start unix:s", "nbd_server_start unix:t"),
+    *("nbd_server_add", "nbd_server_add nope", "nbd_server_add n0", "nbd_server_add n0"),
+    *("nbd_server_add -w ro ro", "nbd_server_add n0 other x", "nbd_server_add n0 other"),
+    *(
+        "nbd_server_remove",
+        "nbd_server_remove x",
+        "nbd_server_remove n0",
+        "nbd_server_remove -f ro",
+    ),
+    *("nbd_server_stop x", "nbd_server_stop", "nbd_server_start -a unix:s", "nbd_server_stop"),
 ]
 IO = [
     *("nosuch", "read 1", "read -Z 0 1", "write -P 300 0 1", "read 2M 1", "write 1M 1", "alloc 2M"),
@@ -62,13 +96,19 @@ def _run(pair: Pair, line: str) -> None:
         lines = [program.line().decode()]
         while not lines[-1].startswith('{"return"'):
             lines.append(program.line().decode())
-        shown.append([normal_text(text) for text in lines])
+        shown.append([_TIME.sub("", normal_text(text)) for text in lines])
     assert shown[1] == shown[0]
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_line(pair: Pair, line: str) -> None:
     _run(pair, line)
+
+
+@pytest.mark.parametrize("lines", [OBJECTS, EXPORTS], ids=["objects", "exports"])
+def test_lines_in_turn(pair: Pair, lines: list[str]) -> None:
+    for line in lines:
+        _run(pair, line)
 
 
 @pytest.mark.parametrize("command", IO)

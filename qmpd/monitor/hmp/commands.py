@@ -17,6 +17,7 @@ from qmpd.monitor.hmp import qemu_io as io
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name
 from qmpd.monitor.hmp.info import INFO
 from qmpd.monitor.hmp.line import Kind, Parameter
+from qmpd.monitor.hmp.nbd import NBD
 from qmpd.monitor.hmp.plugging import PLUGGING
 from qmpd.monitor.hmp.requests import REQUESTS
 
@@ -175,6 +176,7 @@ COMMANDS: Final = by_name(
     ),
     *REQUESTS,
     *PLUGGING,
+    *NBD,
     HmpCommand(
         "help|?",
         help_,
@@ -195,8 +197,8 @@ UNSERVED: Final = frozenset(
     gva2gpa host_net_redir hostfwd_add hostfwd_remove i loadvm log logfile mce memsave migrate
     migrate_cancel migrate_continue migrate_incoming migrate_pause migrate_recover
     migrate_set_capability migrate_set_parameter migrate_start_postcopy mouse_button mouse_move
-    mouse_set nbd_server_add nbd_server_remove nbd_server_start nbd_server_stop netdev_add
-    netdev_del nmi o object_add object_del one-insn-per-tb p pcie_aer_inject_error pmemsave print
+    mouse_set netdev_add
+    netdev_del nmi o one-insn-per-tb p pcie_aer_inject_error pmemsave print
     qom-get qom-list qom-set replay_break replay_delete_break replay_seek ringbuf_read
     ringbuf_write savevm screendump sendkey set_link set_password set_vcpu_dirty_limit
     stopcapture sum

@@ -28,7 +28,10 @@ class UsageError(Exception):
 
 
 class Kind(Enum):
-    """How an argument is read; the value is the message shown when the argument is missing."""
+    """How an argument is read; the value is the message shown when the argument is missing.
+
+    That of `REST`, which takes all that is left of the line, is the one of `STRING`.
+    """
 
     FILENAME = "filename expected"
     BLOCK_DEVICE = "block device name expected"
@@ -36,6 +39,7 @@ class Kind(Enum):
     SIZE = "invalid size"
     INTEGER = "invalid integer"
     OPTIONS = "options expected"
+    REST = "all that is left of the line"
     FLAG = ""
 
 
@@ -119,6 +123,12 @@ class Line:
             return self._size()
         if kind is Kind.INTEGER:
             return self._integer()
+        if kind is Kind.REST:
+            if self.at_end():
+                raise UsageError(Kind.STRING.value)
+            rest = self.rest()
+            self._position = len(self._text)
+            return rest
         if kind is Kind.OPTIONS:
             return "" if self.at_end() else self._text_of(kind)
         return self._text_of(kind)

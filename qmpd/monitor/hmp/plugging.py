@@ -12,6 +12,8 @@ from qmpd.machine.drives.hot import add_drive, add_drive_node
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
 from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
 from qmpd.options import groups
+from qmpd.options.block_tree import parse_tree, read_tree_value
+from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import parse_opts
 
 if TYPE_CHECKING:
@@ -42,6 +44,22 @@ async def device_add(machine: Machine, arguments: Arguments) -> str:
     if "driver" not in options:
         raise GenericError("Parameter 'driver' is missing")
     await machine.devices.add(options, keyval=True)
+    return ""
+
+
+async def object_add(machine: Machine, arguments: Arguments) -> str:
+    """Make a user-creatable object (``user_creatable_add_from_str``)."""
+    text: str = arguments["object"]
+    if text.startswith("{"):
+        tree = parse_tree(text, None)
+    else:
+        parsed = parse_keyval(text, "qom-type")
+        if parsed.wants_help:
+            raise NotServed("qmpd does not show the help of objects in the human monitor")
+        tree = dict(parsed.tree)
+    reader = machine.profile.reader
+    options = read_tree_value(reader, "ObjectOptions", tree, keyval=not text.startswith("{"))
+    machine.objects.add(options.pop("qom-type"), options.pop("id"), options)
     return ""
 
 
@@ -103,6 +121,21 @@ PLUGGING: Final = (
         (Parameter("device", Kind.OPTIONS),),
         "driver[,prop=value][,...]",
         "plug a device in, as -device does",
+    ),
+    HmpCommand(
+        "object_add",
+        object_add,
+        (Parameter("object", Kind.REST),),
+        "[qom-type=]type,id=str[,prop=value][,...]",
+        "make an object",
+    ),
+    HmpCommand(
+        "object_del",
+        None,
+        (Parameter("id", Kind.STRING),),
+        "id",
+        "take an object away",
+        lambda _, arguments: ("object-del", arguments),
     ),
     HmpCommand(
         "drive_add",

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.block.io.backends import find_backend
 from qmpd.errors import GenericError
-from qmpd.export.add import add_export
+from qmpd.export.add import add_export, add_nbd_export
 from qmpd.export.nbd.export import NbdExport
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
@@ -47,25 +46,18 @@ async def block_export_del(context: Context, arguments: BlockExportDelArguments)
 
 async def nbd_server_add(context: Context, arguments: NbdServerAddOptions) -> None:
     """Export a device or node by NBD, in the words of before block-export-add."""
-    machine = context.machine
-    _ = machine.nbd.server  # it must run
-    node = machine.graph.lookup_device_or_node(arguments.device, arguments.device)
-    name = arguments.device if arguments.name is None else arguments.name
-    options: dict[str, Any] = {
-        "type": "nbd",
-        "id": name,
-        "node-name": node.node_name,
-        "name": name,
-        "writable": bool(arguments.writable) and not node.read_only,
-    }
+    more: dict[str, Any] = {}
     if arguments.bitmap is not None:
-        options["bitmaps"] = [arguments.bitmap]
+        more["bitmaps"] = [arguments.bitmap]
     if arguments.description is not None:
-        options["description"] = arguments.description
-    await add_export(machine, options)
-    drive = find_backend(machine.graph, arguments.device)
-    if drive is not None:
-        machine.exports.close_with(machine.exports.find(name), drive)
+        more["description"] = arguments.description
+    await add_nbd_export(
+        context.machine,
+        arguments.device,
+        name=arguments.name,
+        writable=bool(arguments.writable),
+        more=more,
+    )
 
 
 async def nbd_server_remove(context: Context, arguments: NbdServerRemoveArguments) -> None:

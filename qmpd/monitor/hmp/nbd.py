@@ -1,0 +1,112 @@
+"""HMP commands for the NBD server, and what it exports."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.block.io.backends import backends
+from qmpd.errors import GenericError, QmpError
+from qmpd.export.add import add_nbd_export
+from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
+from qmpd.monitor.hmp.line import Kind, Parameter
+
+if TYPE_CHECKING:
+    from qmpd.machine.machine import Machine
+
+_PLACES: Final = (
+    (re.compile(r":(?P<port>[^,]{1,32})"), "error parsing port in address"),
+    (re.compile(r"\[(?P<host>[^\]]{1,64})\]:(?P<port>[^,]{1,32})"), "error parsing IPv6 address"),
+    (re.compile(r"(?P<host>[^:]{1,64}):(?P<port>[^,]{1,32})"), "error parsing address"),
+)
+"""How an Internet address is written: without a host, with an IPv6 address, with any other."""
+
+
+def _parse_address(text: str) -> dict[str, Any]:
+    """The SocketAddress that `text` means (``socket_parse``).
+
+    :raises GenericError: it means none
+    """
+    if text.startswith("unix:"):
+        if text == "unix:":
+            raise GenericError("invalid Unix socket address")
+        return {"type": "unix", "path": text.removeprefix("unix:")}
+    if text.startswith("fd:"):
+        if text == "fd:":
+            raise GenericError("invalid file descriptor address")
+        return {"type": "fd", "str": text.removeprefix("fd:")}
+    place = text.removeprefix("tcp:")
+    pattern, wrong = _PLACES[0 if place[:1] == ":" else 1 if place[:1] == "[" else 2]
+    found = pattern.match(place)
+    if found is None:
+        raise GenericError(f"{wrong} '{place}'")
+    parts = found.groupdict()
+    return {"type": "inet", "host": parts.get("host", ""), "port": parts["port"]}
+
+
+async def nbd_server_start(machine: Machine, arguments: Arguments) -> str:
+    """Start the server; with -a, export all disks, and stop it again where one fails."""
+    writable = "writable" in arguments
+    if writable and "all" not in arguments:
+        raise GenericError("-w only valid together with -a")
+    machine.nbd.start({"addr": _parse_address(arguments["uri"])})
+    if "all" in arguments:
+        try:
+            for backend in list(backends(machine.graph)):
+                if backend.name and backend.node is not None:
+                    await add_nbd_export(machine, backend.name, writable=writable)
+        except QmpError:
+            await machine.nbd.stop()
+            raise
+    return ""
+
+
+def _add(_: Machine, arguments: Arguments) -> tuple[str, dict[str, Any]]:
+    return "nbd-server-add", {**arguments, "writable": "writable" in arguments}
+
+
+def _remove(_: Machine, arguments: Arguments) -> tuple[str, dict[str, Any]]:
+    more = {"mode": "hard"} if "force" in arguments else {}
+    return "nbd-server-remove", {"name": arguments["name"], **more}
+
+
+_WRITABLE: Final = Parameter("writable", Kind.FLAG, flag="w")
+
+NBD: Final = (
+    HmpCommand(
+        "nbd_server_start",
+        nbd_server_start,
+        (Parameter("all", Kind.FLAG, flag="a"), _WRITABLE, Parameter("uri", Kind.STRING)),
+        "[-a] [-w] host:port",
+        "start the NBD server, and export all disks",
+    ),
+    HmpCommand(
+        "nbd_server_add",
+        None,
+        (
+            _WRITABLE,
+            Parameter("device", Kind.BLOCK_DEVICE),
+            Parameter("name", Kind.STRING, optional=True),
+        ),
+        "[-w] device [name]",
+        "export a disk by NBD",
+        _add,
+    ),
+    HmpCommand(
+        "nbd_server_remove",
+        None,
+        (Parameter("force", Kind.FLAG, flag="f"), Parameter("name", Kind.STRING)),
+        "[-f] name",
+        "take an NBD export away",
+        _remove,
+    ),
+    HmpCommand(
+        "nbd_server_stop",
+        None,
+        (),
+        "",
+        "stop the NBD server",
+        lambda _, __: ("nbd-server-stop", {}),
+    ),
+)
+"""The commands."""
