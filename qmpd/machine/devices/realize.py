@@ -20,6 +20,7 @@ from qmpd.machine.devices.drives import (
     require_drive,
     require_medium,
     set_drive,
+    settle,
     take_empty,
 )
 from qmpd.machine.devices.kinds import KINDS
@@ -236,6 +237,8 @@ async def _usb_storage(device: Device, _: Bus, tree: Devices) -> None:
     try:
         await set_drive(disk, name, tree.chassis.graph)
         await _scsi_disk(disk, bus, tree)
+        if disk.hotplugged:
+            await settle(disk)  # it is reset by itself, and with the usb-storage again
     except BaseException:
         await give_back(disk)
         raise

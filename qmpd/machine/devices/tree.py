@@ -179,10 +179,6 @@ class DeviceTree:
 
     async def _reset(self, device: Device) -> None:
         """Reset a device that was plugged in, and what is on its buses."""
-        if device.kind.makes_disk:
-            # the disk has been reset before, when it was plugged in itself
-            for part in device.parts:
-                await drives.settle(part)
         for part in device.parts:
             await drives.settle(part)
 
