@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from array import array
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from qmpd.base.sizes import SECTOR
@@ -41,7 +43,7 @@ class Qcow2State(Layer):
     Tables are kept as numbers: `l1` and `refcount_table` are arrays of 64-bit entries
     as the format has them.  `size` is the virtual size in bytes, always whole sectors.
 
-    `freed`: spans the clusters freed since the L2 tables were last written.
+    `freed`: spans the clusters freed since the L2 tables were last written and flushed.
     `bitmaps_void`: the header has a bitmaps extension that is no longer valid.
 
     :param node: the node this image is
@@ -220,6 +222,26 @@ class Qcow2State(Layer):
             await self.flush_caches()
             await self.update_header()
 
+    @asynccontextmanager
+    async def in_doubt(self) -> AsyncIterator[None]:
+        """Within, refcounts and the flags that say the same need not agree.
+
+        Beyond QEMU, the dirty bit is set meanwhile: who opens an image of which the power was lost
+        repairs it.  Images of version 2 do not have it; nor do they need it for their data.
+        """
+        if self.header.version < 3 or not self.accurate_refcounts:
+            yield
+            return
+        await self.mark_dirty()
+        try:
+            yield
+        except BaseException:
+            # what has failed is what is told
+            with suppress(BlockIOError):
+                await self.mark_clean()
+            raise
+        await self.mark_clean()
+
     async def mark_consistent(self) -> None:
         """Clear the corrupt bit."""
         if self.header.incompatible & INCOMPAT_CORRUPT:
@@ -237,27 +259,30 @@ class Qcow2State(Layer):
             self.freed = range(low, high)
 
     async def before_reuse(self, cluster_index: int, count: int) -> None:
-        """Before clusters are reused, write the L2 tables that no longer refer to them.
+        """Before clusters are reused, write and flush the L2 tables that no longer refer to them.
 
-        QEMU does not: if it is killed at this point, it leaves an image in which the new
-        owner's data also appears where the old owner's was zeroed or discarded.
+        QEMU does not: if it is killed at this point, or the power is lost, it leaves an image in
+        which the new owner's data also appears where the old owner's was zeroed or discarded.
         """
         freed = self.freed
         if freed and cluster_index < freed.stop and freed.start < cluster_index + count:
             self.freed = range(0)
             await self.l2_cache.write()
+            await self.file.flush()
 
     async def write_caches(self) -> None:
         """Write changed L2 tables, then refcount blocks unless they are lazy."""
-        self.freed = range(0)
         await self.l2_cache.write()
         if self.accurate_refcounts:
             await self.refcount_cache.write()
 
     async def flush_caches(self) -> None:
         """Write changed metadata and flush the file."""
+        freed = self.freed
         await self.write_caches()
         await self.file.flush()
+        if self.freed == freed:
+            self.freed = range(0)
 
     def check_usable(self) -> None:
         """Fail if the image was found to be corrupt.

@@ -100,6 +100,10 @@ async def link_l2(s: Qcow2State, meta: L2Meta) -> None:
         await s.mark_dirty()
     if s.accurate_refcounts:
         await s.l2_cache.set_dependency(s.refcount_cache)
+    else:
+        # Beyond QEMU: a table on the disk must not refer to a cluster that the file does not have
+        # yet, or that has the data of its last owner still. Writing refcounts sees to that.
+        s.l2_cache.depends_on_flush = True
     table, index = await get_cluster_table(s, meta.offset)
     table.dirty = True
     try:

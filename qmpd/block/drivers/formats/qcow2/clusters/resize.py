@@ -123,6 +123,8 @@ async def _shrink(s: Qcow2State, size: int) -> None:
         raise failed(error, "Failed to find the last cluster") from error
     if end < file_size:
         try:
+            # Beyond QEMU: no table on the disk may refer to what is cut off.
+            await s.flush_caches()
             await s.file.truncate(end, exact=False)
         except BlockIOError as error:
             log.warning("Failed to truncate the tail of the image: %s", error.desc)

@@ -67,7 +67,7 @@ async def snapshot_create(
         raise BlockIOError(errno.EFBIG)
     if s.has_data_file:
         raise BlockIOError(errno.ENOTSUP)
-    async with s.lock:
+    async with s.lock, s.in_doubt():
         l1_bytes = len(s.l1) * ENTRY_SIZE
         offset = await alloc_clusters(s, l1_bytes) if l1_bytes else 0
         await pre_write_overlap_check(s, 0, offset, l1_bytes)
@@ -138,7 +138,7 @@ async def snapshot_delete(s: Qcow2State, ident: str | None, name: str | None) ->
     if snapshot is None:
         raise BlockIOError(errno.ENOENT, "Can't find the snapshot")
     _check_l1(s, snapshot)
-    async with s.lock:
+    async with s.lock, s.in_doubt():
         remaining = [other for other in s.snapshots if other is not snapshot]
         try:
             await write_snapshots(s, remaining)
@@ -173,7 +173,7 @@ async def snapshot_goto(s: Qcow2State, ident: str) -> None:
     _check_l1(s, snapshot)
     if snapshot.disk_size != s.size:
         await truncate(s, snapshot.disk_size, exact=True)
-    async with s.lock:
+    async with s.lock, s.in_doubt():
         await grow_l1_table(s, snapshot.l1_size, exact=True)
         raw = await s.file.pread(snapshot.l1_table_offset, snapshot.l1_size * ENTRY_SIZE)
         raw = bytes(raw).ljust(len(s.l1) * ENTRY_SIZE, b"\0")
