@@ -81,6 +81,36 @@ def _writes() -> float:
         return WRITES / (time.perf_counter() - began)
 
 
+def _each(action: Callable[[], object], count: int = MACHINES) -> float:
+    """Milliseconds that something takes."""
+    began = time.perf_counter()
+    for _ in range(count):
+        action()
+    return (time.perf_counter() - began) / count * 1e3
+
+
+def _reset() -> float:
+    with qmpd.Machine(disks=DISK) as vm:
+        return _each(vm.reset)
+
+
+def _restore() -> float:
+    with qmpd.Machine(disks=DISK) as vm:
+        mark = vm.checkpoint()
+        return _each(lambda: vm.restore(mark))
+
+
+def _fork(size: int) -> float:
+    """With so many bytes of data."""
+    with qmpd.Machine(disks={"disk0": "64G"}) as vm:
+        # of one byte, so that it takes no memory: what is copied does not depend on it
+        data = b"x" * (4 << 20)
+        for offset in range(0, size, len(data)):
+            vm.disk("disk0").write(offset, data)
+        mark = vm.checkpoint()
+        return _each(lambda: mark.fork().close(), 20)
+
+
 DISK: Final = {"disk0": "64M"}
 
 FIGURES: Final = (
@@ -88,6 +118,10 @@ FIGURES: Final = (
     Figure("machine with a disk, made and closed", "ms", lambda: _machines(DISK), 2),
     Figure("memory of an empty machine", "KiB", lambda: _memory({})),
     Figure("memory of a machine with a disk", "KiB", lambda: _memory(DISK)),
+    Figure("reset of a machine with a disk", "ms", _reset, 2),
+    Figure("restore of a machine with a disk", "ms", _restore, 2),
+    Figure("fork with 1 MiB of data, and its end", "ms", lambda: _fork(1 << 20), 10),
+    Figure("fork with 4 GiB of data, and its end", "ms", lambda: _fork(4 << 30), 10),
     Figure("bitmap-clear, in process", "1/s", _commands),
     Figure("64 KiB writes, in process", "1/s", _writes),
 )
