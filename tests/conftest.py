@@ -48,6 +48,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "schema/test_integer_types.py",
         "server/test_shutdown_with_jobs.py",
         "sim/faults/test_same_as_blkdebug.py",
+        "sim/power/test_judged_by_qemu.py",
         "snapshots/test_group_same_as_qemu.py",
         "snapshots/test_jobs_same_as_qemu.py",
         "snapshots/test_sessions_same_as_qemu.py",
@@ -61,6 +62,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "qcow2/test_damage.py",
         "server/test_shutdown_with_jobs.py",
         "sim/faults/test_same_as_blkdebug.py",
+        "sim/power/test_qcow2.py",
     ),
 }
 """For each marker, what the paths (below tests/) of the tests that bear it begin with."""
