@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import vmbackup
 from test_faults import TARGET
-from world import DISKS, IMAGES, KIB, MIB, SIZE, World
+from world import DISKS, IMAGES, KIB, MIB, SIZE, World, wait_for_copy
 
 import qmpd
 
@@ -32,10 +32,8 @@ def begin(world: World, vm: qmpd.Machine) -> subprocess.Popen[bytes]:
     assert world.backup("full") == ""
     world.write("disk0", 0, MIB, 2)
     vm.faults.fail("pwrite", node=TARGET, delay=1000, later=True)
-    vm.get_qmp_events()
     client = start(world, "inc")
-    while not any(job["type"] == "backup" for job in vm.cmd("query-jobs")):
-        vm.event_wait("JOB_STATUS_CHANGE")
+    wait_for_copy(vm)
     return client
 
 

@@ -123,3 +123,9 @@ class World:
             for disk, image in point.images.items():
                 held = self.guest.read(self.directory / image)
                 assert held == self.then[point.number][disk], (point, disk)
+
+
+def wait_for_copy(vm: qmpd.Machine) -> None:
+    """Wait until the tool, which runs beside the test, has begun to copy."""
+    while not any(job["type"] == "backup" for job in vm.cmd("query-jobs")):
+        vm.event_wait("JOB_STATUS_CHANGE", timeout=None)
