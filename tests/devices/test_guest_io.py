@@ -29,7 +29,7 @@ def _machine(code: int, **policies: str) -> TestMachine:
 
 def _write(test: TestMachine) -> Any:
     disk = test.machine.devices.find("v").disk
-    return guest_request(test.machine, disk, "wr", 512, lambda b: b.pwrite(0, bytes(512)))
+    return guest_request(test.machine, disk, "write", 512, lambda b: b.pwrite(0, bytes(512)))
 
 
 def _errors(test: TestMachine) -> list[dict[str, Any]]:

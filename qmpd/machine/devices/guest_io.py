@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from qmpd.errors import BlockIOError
 from qmpd.loop.task import Waiter
@@ -17,24 +18,34 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+ACCOUNTED_AS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "read": "rd",
+        "write": "wr",
+        "write_zeroes": "wr",
+        "discard": "unmap",
+        "flush": "flush",
+    }
+)
+"""What a guest may ask of a disk, and how it is accounted."""
+
 
 async def guest_request(
     chassis: Chassis,
     device: Device,
-    kind: str,
+    operation: str,
     length: int,
     request: Callable[[BlockBackend], Coroutine[Any, Any, T]],
 ) -> T | None:
     """Do a request of the guest; if it fails, report it, ignore it, or retry it at `cont`.
 
     :param device: the disk
-    :param kind: how it is accounted: rd, wr, flush or unmap
+    :param operation: one of `ACCOUNTED_AS`
     :param length: bytes
     :param request: makes the coroutine that does it
     :returns: its result; None for a failure that is ignored
     :raises BlockIOError: the guest is told of a failure; ECANCELED: it was reset meanwhile
     """
-    operation = "read" if kind == "rd" else "write"
     while True:
         backend = device.backend
         if backend is None:
@@ -45,7 +56,7 @@ async def guest_request(
             result = await request(backend)
         except BlockIOError as error:
             action = _error_action(backend, operation, error.errno)
-            _account(device, backend, kind, action, length, now() - began)
+            _account(device, backend, operation, action, length, now() - began)
             _report(device, backend, operation, action, error.errno)
             if action == "report":
                 raise
@@ -61,24 +72,25 @@ async def guest_request(
             if device.resets != resets:
                 raise BlockIOError(errno.ECANCELED) from None
         else:
-            if kind != "unmap" or device.kind.counts_discards:
-                backend.account_done(kind, length, now() - began)
+            if operation != "discard" or device.kind.counts_discards:
+                backend.account_done(ACCOUNTED_AS[operation], length, now() - began)
             return result
 
 
 def _account(
-    device: Device, backend: BlockBackend, kind: str, action: str, length: int, duration: int
+    device: Device, backend: BlockBackend, operation: str, action: str, length: int, duration: int
 ) -> None:
     """Count a request that has failed, in the way of its device.
 
     A failure that is ignored counts as a success, and one that stops the guest not at all, for
     the request is done again.  SCSI disks count reads and writes that fail whatever is done about
-    it (``scsi_read_complete``); virtio disks count no discards
-    (``virtio_blk_discard_write_zeroes_complete``).
+    it (``scsi_read_complete``), but not so zeroes (``scsi_write_same_complete``); virtio disks
+    count no discards (``virtio_blk_discard_write_zeroes_complete``).
     """
-    if kind == "unmap" and not device.kind.counts_discards:
+    if operation == "discard" and not device.kind.counts_discards:
         return
-    if action == "report" or (device.kind.bus == "SCSI" and kind in ("rd", "wr")):
+    kind = ACCOUNTED_AS[operation]
+    if action == "report" or (device.kind.bus == "SCSI" and operation in ("read", "write")):
         backend.account_failed(kind, duration)
     elif action == "ignore":
         backend.account_done(kind, length, duration)
@@ -89,7 +101,7 @@ def _report(device: Device, backend: BlockBackend, operation: str, action: str, 
     data: dict[str, Any] = {"qom-path": device.path, "device": backend.name}
     if backend.node is not None:
         data["node-name"] = backend.node.node_name
-    data["operation"] = operation
+    data["operation"] = "read" if operation == "read" else "write"
     data["action"] = action
     if backend.io_status is not None:
         data["nospace"] = code == errno.ENOSPC

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.permission_bits import ALL, NOTHING, WRITE, Perm
 from qmpd.errors import GenericError, QmpError
-from qmpd.machine.devices.guest_io import guest_request
+from qmpd.machine.devices.guest_io import ACCOUNTED_AS, guest_request
 from qmpd.sim.names import backend_called
 
 if TYPE_CHECKING:
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-_KINDS: Final = {
-    "read": "rd",
-    "write": "wr",
-    "write_zeroes": "wr",
-    "discard": "unmap",
-    "flush": "flush",
-}
-"""How requests are accounted."""
 
 
 class MapEntry(NamedTuple):
@@ -98,7 +89,7 @@ class GuestDisk:
         }
         self._bench.note("guest", **said)
         try:
-            return await self._do(backend, _KINDS[operation], length, request)
+            return await self._do(backend, operation, length, request)
         except QmpError as error:
             self._bench.note("guest", **said, error=error.desc)
             raise
@@ -106,15 +97,15 @@ class GuestDisk:
     async def _do(
         self,
         backend: BlockBackend,
-        kind: str,
+        operation: str,
         length: int,
         request: Callable[[BlockBackend], Coroutine[Any, Any, T]],
     ) -> T | None:
         machine = self._bench.machine
         for device in machine.devices.parts():
             if device.backend is backend:
-                return await guest_request(machine, device, kind, length, request)
-        return await backend.counted(kind, length, request(backend))
+                return await guest_request(machine, device, operation, length, request)
+        return await backend.counted(ACCOUNTED_AS[operation], length, request(backend))
 
     async def read(self, offset: int, length: int) -> bytes:
         """Read bytes.

@@ -171,9 +171,7 @@ def test_requests_of_a_guest(sides: list[Side], driver: str, policy: str) -> Non
 def test_requests_to_a_scsi_disk(sides: list[Side], policy: str) -> None:
     for side in sides:
         side.execute("device_add", driver="virtio-scsi-pci", id="hba", addr="0x3")
-    # zeroes are written by WRITE SAME, which counts otherwise; qmpd's guest does not say by what
-    cases = [case for case in CASES if case[0] != "pwrite_zeroes"]
-    for number, (operation, error) in enumerate(cases):
+    for number, (operation, error) in enumerate(CASES):
         fault = Fault(operation, error, 8 if operation == "pread" else None)
         observed = []
         for side in sides:

@@ -212,6 +212,8 @@ class ScsiDisk:
             self._bus.submit(self._target, b"\x28" + ten, b"", length)
         elif operation == "pwrite":
             self._bus.submit(self._target, b"\x2a" + ten, b"x" * length, 0)
+        elif operation == "pwrite_zeroes":  # WRITE SAME of a block of zeroes
+            self._bus.submit(self._target, b"\x41" + ten, bytes(512), 0)
         elif operation == "flush":
             self._bus.submit(self._target, b"\x35" + bytes(9), b"", 0)
         else:
