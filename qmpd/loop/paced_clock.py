@@ -88,6 +88,7 @@ class PacedClock(VirtualClock):
         """A clock that goes on with the time of this one, and with nothing to do."""
         clock = PacedClock(self.pace)
         clock.order = self.order
+        clock.order = self.order
         clock._now, clock._origin, clock._epoch = self.now(), self._origin, self._epoch
         return clock
 
@@ -97,9 +98,11 @@ class PacedClock(VirtualClock):
         self._origin = time.monotonic_ns() - now
 
     def leave_to(self, other: PacedClock) -> None:
-        """Let `other` run what is ready."""
+        """Let `other` run what is ready, and tell those who wait until nothing is due."""
         while self._ready:
             other.call_soon(self._ready.popleft())
+        other._when_quiet += self._when_quiet
+        self._when_quiet = []
 
     def advance(self, delta: int) -> None:
         """Let `delta` nanoseconds pass, running what falls due in its order."""

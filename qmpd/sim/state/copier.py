@@ -63,8 +63,8 @@ _TOOLS: Final = "qmpd.sim."
 """The modules of the bench, whose objects watch and trouble a machine, and are no part of it."""
 
 
-_PARTS: Final = frozenset({"qmpd.sim.power.file", "qmpd.sim.power.storage"})
-"""Modules of the bench whose objects are a part of the machine: files that know their writes."""
+_PARTS: Final = frozenset({"qmpd.sim.power.file", "qmpd.sim.power.storage", "qmpd.sim.schedule"})
+"""Modules of the bench whose objects are a part of the machine: its files, its order of events."""
 
 
 def _is_tool(module: str) -> bool:

@@ -34,7 +34,8 @@ def quiet(vm: qmpd.Machine) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_session_goes_on_in_a_fork_as_in_the_original(seed: int) -> None:
-    with new_machine(seed) as vm, new_machine(seed) as plain:
+    schedule = seed if seed % 4 == 3 else None
+    with new_machine(seed, schedule) as vm, new_machine(seed, schedule) as plain:
         for machine in (vm, plain):
             Session(seed).skip(STEPS, machine)
             quiet(machine)
