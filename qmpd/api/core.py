@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from qmpd.api.events import EventQueue, Watch, any_of
 from qmpd.api.host import ProgramHost
 from qmpd.api.jobs import JobRecord, JobRecords
-from qmpd.block.images import MemoryStorage, OverlayStorage
-from qmpd.errors import GenericError, MachineClosed, from_answer
+from qmpd.block.images import MemoryStorage
+from qmpd.errors import MachineClosed, from_answer
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.paced_clock import Pace
 from qmpd.loop.task import Handle, Task, Waiter
@@ -221,8 +221,6 @@ class Core:
 
         :raises GenericError: they are not there
         """
-        if not isinstance(self._storage, MemoryStorage | OverlayStorage):
-            raise GenericError("Images are not in memory: they cannot be saved")
         return {**self._storage.files(), **self._own_disks.files()}
 
     async def close(self) -> None:

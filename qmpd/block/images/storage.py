@@ -6,10 +6,11 @@ import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from qmpd.errors import BlockIOError
+from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.images.image import Image
+    from qmpd.block.images.memory import MemoryFile
     from qmpd.block.permission_bits import Perm
 
 
@@ -92,6 +93,13 @@ class Storage(ABC):
             return image.pread(0, image.length()).decode("utf-8", "replace")
         finally:
             image.close()
+
+    def files(self) -> dict[str, MemoryFile]:
+        """All files that are kept in memory, by their names, with all of their bytes.
+
+        :raises GenericError: they are not kept there
+        """
+        raise GenericError("Images are not in memory: they cannot be saved")
 
     def close(self) -> None:
         """Drop everything that is kept in memory."""
