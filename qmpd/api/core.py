@@ -364,10 +364,8 @@ class Core:
         :raises MachineClosed: there is no machine, or it ends before it answers
         """
         self.require_open()
-        request: dict[str, Any] = {"execute": command}
-        if arguments:
-            request["arguments"] = arguments
-        data = json.dumps(request).encode()
+        rest = f', "arguments": {json.dumps(arguments)}' if arguments else ""
+        data = f'{{"execute": {json.dumps(command)}{rest}}}'.encode()
         asked = _Asked()
         self._asked.append(asked)
         self._monitor.feed(data)
@@ -395,7 +393,8 @@ class Core:
         self.bench.require_open()
 
     def _received(self, data: bytes) -> None:
-        for line in data.splitlines():
+        # as text: json looks at bytes for their encoding first
+        for line in data.decode().splitlines():
             message = json.loads(line)
             if "event" in message:
                 self.jobs.see(message)

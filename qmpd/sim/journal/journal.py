@@ -35,7 +35,7 @@ class _Selection:
 
     def may_have(self, raw: Raw) -> bool:
         """Whether an entry may be one of them, seen before it is decoded."""
-        kind, _, monitor, content, more = raw
+        kind, _, monitor, content, more, _ = raw
         if self.kinds is not None and kind not in self.kinds:
             return False
         if self.monitor is not None and not matches(monitor, self.monitor):
@@ -43,8 +43,7 @@ class _Selection:
         if self.command is None:
             return self.event is None or kind == "event"
         if kind == "request":
-            name = content if isinstance(content, str) else getattr(content, "command", None)
-            return matches(name, self.command)
+            return isinstance(content, str) and matches(content, self.command)
         return kind == "answer" and matches(more, self.command)
 
 

@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.wire.session import NO_ID, Request
+
 if TYPE_CHECKING:
     from qmpd.loop.events import EventRecord
     from qmpd.sim.journal.entry import Kind
     from qmpd.sim.journal.raw import Raw
-    from qmpd.wire.session import BadRequest, Request
+    from qmpd.wire.session import BadRequest
 
 LIMIT: Final = 64 << 20
 """Bytes of entries that are kept, about."""
@@ -26,18 +28,13 @@ _ENTRY_SIZE: Final = 400
 
 def size_of(raw: Raw) -> int:
     """Bytes of memory that an entry takes, about."""
-    kind, content = raw[0], raw[3]
-    if kind == "request":
-        return _ENTRY_SIZE if type(content) is str else _size_of_request(content)
-    if kind in ("answer", "event"):
+    kind, _, _, content, more, _ = raw
+    if kind != "request" and type(content) in (bytes, str):
         return _ENTRY_SIZE + len(content)
-    return _ENTRY_SIZE
+    return _size_of_request(more) if kind == "request" and more else _ENTRY_SIZE
 
 
-def _size_of_request(content: Any) -> int:
-    arguments = getattr(content, "arguments", None)
-    if not arguments:
-        return _ENTRY_SIZE
+def _size_of_request(arguments: dict[str, Any]) -> int:
     actions = arguments.get("actions")
     return _ENTRY_SIZE * (1 + len(actions)) if type(actions) is list else _ENTRY_SIZE
 
@@ -88,7 +85,7 @@ class Log:
 
     def note(self, kind: Kind, monitor: str | None, data: dict[str, Any]) -> None:
         """Note what did not come over a monitor."""
-        self._add((kind, self.now(), monitor, data, None))
+        self._add((kind, self.now(), monitor, data, None, None))
 
     def happened(self, event: EventRecord) -> None:
         """Note what an event of the machine tells of jobs, whoever may be sent it."""
@@ -111,27 +108,35 @@ class Log:
 
     def connected(self, monitor: str, greeting: bytes | None) -> None:
         """Note that a peer has come."""
-        self._add(("connection", self.now(), monitor, "opened", greeting))
+        self._add(("connection", self.now(), monitor, "opened", greeting, None))
 
     def disconnected(self, monitor: str) -> None:
         """Note that the peer has gone."""
-        self._add(("connection", self.now(), monitor, "closed", None))
+        self._add(("connection", self.now(), monitor, "closed", None, None))
 
     def received(self, monitor: str, content: Request | BadRequest | str) -> None:
         """Note a request."""
-        raw: Raw = ("request", self.now(), monitor, content, None)
-        self._append(raw)
-        self._room -= _ENTRY_SIZE if type(content) is str else _size_of_request(content)
+        size = _ENTRY_SIZE
+        if type(content) is Request:
+            arguments = content.arguments
+            if arguments:
+                size = _size_of_request(arguments)
+            identity = None if content.id is NO_ID else content.id
+            now = self.now()
+            self._append(("request", now, monitor, content.command, arguments or (), identity))
+        else:
+            self._append(("request", self.now(), monitor, content, None, None))
+        self._room -= size
         if self._room < 0:
             self._drop()
 
     def answered(self, monitor: str, command: str | None, content: bytes | str) -> None:
         """Note an answer."""
-        self._append(("answer", self.now(), monitor, content, command))
+        self._append(("answer", self.now(), monitor, content, command, None))
         self._room -= _ENTRY_SIZE + len(content)
         if self._room < 0:
             self._drop()
 
     def told(self, monitor: str, event: bytes) -> None:
         """Note an event that is sent."""
-        self._add(("event", self.now(), monitor, event, None))
+        self._add(("event", self.now(), monitor, event, None, None))

@@ -6,49 +6,50 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from qmpd.sim.journal.entry import Entry, Kind
+from qmpd.wire.session import NO_ID
 
 if TYPE_CHECKING:
-    from qmpd.wire.session import BadRequest, Request
+    from qmpd.wire.session import BadRequest
 
-Raw = tuple[Kind, int, str | None, Any, Any]
+Raw = tuple[Kind, int, str | None, Any, Any, Any]
 """What is kept of an entry: kind, time, monitor, and what the kind needs:
 
-* ``request``: what the session has read, or a line of the human monitor; None
+* ``request``: a command, its arguments (an empty tuple if there are none), its id; or a line of the
+  human monitor; or a `BadRequest`
 * ``answer``: its bytes, or the text of the human monitor; the command that it answers
-* ``event``: its bytes; None
+* ``event``: its bytes
 * ``connection``: what happens; the greeting's bytes where there is one
-* all others: a dictionary; None
+* all kinds: a dictionary, where the bench notes it
+
+What is not needed is None.  Nothing in a tuple, mostly, is looked through for garbage.
 """
 
 
 def read_entry(number: int, raw: Raw) -> Entry:
     """Decode an entry."""
-    kind, time, monitor, content, more = raw
-    return Entry(number, time, kind, monitor, **_members(kind, content, more))
+    kind, time, monitor, *rest = raw
+    return Entry(number, time, kind, monitor, **_members(kind, *rest))
 
 
-def _members(kind: str, content: Any, more: Any) -> dict[str, Any]:
+def _members(kind: str, content: Any, more: Any, identity: Any) -> dict[str, Any]:
+    if isinstance(content, dict):
+        return {"data": content}
     if kind == "request":
-        return _request(content)
+        return _request(content, more, identity)
     if kind == "answer":
         answer = {"text": content} if isinstance(content, str) else json.loads(content)
         return {"command": more, "answer": answer, "error": answer.get("error")}
-    if kind == "event" and isinstance(content, bytes):
+    if kind == "event":
         event = json.loads(content)
         return {"event": event["event"], "data": event.get("data", {})}
-    if kind == "connection" and isinstance(content, str):
-        greeting = {} if more is None else {"greeting": json.loads(more)}
-        return {"data": {"what": content, **greeting}}
-    return {"data": content}
+    greeting = {} if more is None else {"greeting": json.loads(more)}
+    return {"data": {"what": content, **greeting}}
 
 
-def _request(content: Request | BadRequest | str) -> dict[str, Any]:
-    from qmpd.wire.session import NO_ID, BadRequest
-
-    if isinstance(content, str):
-        return {"command": content}
-    identity = None if content.id is NO_ID else content.id
-    if isinstance(content, BadRequest):
+def _request(content: BadRequest | str, arguments: Any, identity: Any) -> dict[str, Any]:
+    if not isinstance(content, str):
         error = {"class": content.error.error_class, "desc": content.error.desc}
-        return {"error": error, "id": identity}
-    return {"command": content.command, "arguments": content.arguments or {}, "id": identity}
+        return {"error": error, "id": None if content.id is NO_ID else content.id}
+    if arguments is None:
+        return {"command": content}
+    return {"command": content, "arguments": arguments or {}, "id": identity}

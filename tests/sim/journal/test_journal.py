@@ -184,7 +184,10 @@ def test_what_the_bench_notes() -> None:
         mark = vm.journal.mark()
         vm._core.bench.note("fault", what="installed", operation="pwrite", offset=5)
         vm._core.bench.note("connection", monitor="served", what="cut", after=17)
-        (fault, cut) = vm.journal.since(mark)
+        vm._core.bench.note("answer", monitor="served", what="lost")
+        vm._core.bench.note("request", monitor="served", what="lost")
+        fault, cut, answer, request = vm.journal.since(mark)
+    assert answer.data == request.data == {"what": "lost"}
     assert fault.data == {"what": "installed", "operation": "pwrite", "offset": 5}
     assert (cut.monitor, cut.data) == ("served", {"what": "cut", "after": 17})
     assert str(fault).endswith("fault      -- installed pwrite offset=5")
