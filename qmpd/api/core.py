@@ -55,7 +55,7 @@ class _Asked:
     """A request that has been sent, and its answer once it is there."""
 
     def __init__(self) -> None:
-        self.waiter = Waiter()
+        self.waiter = Waiter(direct=True)
         self.answer: Answer | None = None
 
 

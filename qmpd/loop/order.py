@@ -35,6 +35,13 @@ class Order:
         """Whether a client's request is seen a round of the loop later."""
         return False
 
+    def request_among_bottom_halves(self) -> bool:
+        """Whether a client's request is run, and answered, before the bottom halves of a round.
+
+        The one that runs it (``do_qmp_dispatch_bh``) may be the newest of them.
+        """
+        return False
+
     def after_answer(self) -> int | None:
         """How many more things are done after an answer before the client asks again.
 

@@ -63,6 +63,8 @@ class Dispatcher:
     :param is_idle: whether nothing else is due now
     :param call_in_monitor: runs a callback in the loop's next round, after all that is due before
     :param request_waits: whether a request that has come is seen a round later
+    :param run_early: runs a callback in the next round before all else, if it happens to be so, and
+        returns whether it does
     """
 
     def __init__(
@@ -71,9 +73,12 @@ class Dispatcher:
         is_idle: Callable[[], bool] = lambda: True,
         call_in_monitor: Callable[[Callable[[], None]], object] | None = None,
         request_waits: Callable[[], bool] = lambda: False,
+        run_early: Callable[[Callable[[], None]], bool] = lambda _: False,
     ) -> None:
         self._call_soon = call_soon
         self._request_waits = request_waits
+        self._run_early = run_early
+        self._answers_at_once = False
         self._is_idle = is_idle
         self._call_in_monitor = call_soon if call_in_monitor is None else call_in_monitor
         self._ready: deque[Source] = deque()
@@ -146,8 +151,17 @@ class Dispatcher:
             raise AssertionError("an out-of-band command must not wait")
 
     def _run_next_round(self) -> None:
-        late = self._request_waits()
-        self._call_in_monitor(self._run_next_round if late else self._run_scheduled)
+        if self._request_waits():
+            self._call_in_monitor(self._run_next_round)
+        elif not self._run_early(self._run_at_once):
+            self._call_in_monitor(self._run_scheduled)
+
+    def _run_at_once(self) -> None:
+        self._answers_at_once = True
+        try:
+            self._run_scheduled()
+        finally:
+            self._answers_at_once = False
 
     def _run_scheduled(self) -> None:
         self._scheduled = False
@@ -200,7 +214,7 @@ class Dispatcher:
             waiter.when_done(self._resume_soon)
 
     def _answer(self, source: Source, tell: Callable[[], None]) -> None:
-        if self._is_idle():
+        if self._answers_at_once or self._is_idle():
             tell()
             return
         self._current = (source, None)

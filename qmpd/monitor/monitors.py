@@ -59,6 +59,7 @@ class Monitors:
             lambda: clock.idle and not clock.nested,
             clock.call_in_monitor,
             lambda: clock.order.request_waits(),
+            self._run_among_bottom_halves,
         )
         self._tap: Tap | None = None
         if record is not None:
@@ -158,6 +159,21 @@ class Monitors:
 
     def __iter__(self) -> Iterator[Monitor]:
         return iter(tuple(self._monitors))
+
+    def _run_among_bottom_halves(self, callback: Callable[[], None]) -> bool:
+        """Run `callback` before the bottom halves that are scheduled, if it happens to be so."""
+        clock = self.machine.clock
+        if clock.nested or not clock.order.request_among_bottom_halves():
+            return False
+
+        def run() -> None:
+            if clock.nested:
+                clock.call_in_monitor(callback)
+            else:
+                callback()
+
+        clock.schedule_bh(run)
+        return True
 
     def remove(self, monitor: Monitor) -> None:
         """Take a monitor away for good."""

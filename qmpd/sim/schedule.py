@@ -85,6 +85,10 @@ class Schedule(Order):
         return self._ask().random() < self._delay
 
     @override
+    def request_among_bottom_halves(self) -> bool:
+        return self._ask().random() < self._early
+
+    @override
     def after_answer(self) -> int | None:
         random = self._ask()
         return None if self._steps is None else random.randint(0, self._steps)
