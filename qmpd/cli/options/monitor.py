@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from qmpd.cli.report import CommandLineError, located
 from qmpd.errors import GenericError, QmpError
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 MODES = ("readline", "control")
 
 
-@dataclass(frozen=True, slots=True)
-class MonitorOptions:
+class MonitorOptions(NamedTuple):
     """One monitor to make.
 
     :param chardev: id of its character device

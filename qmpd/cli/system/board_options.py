@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from qmpd.machine.devices.board import Board
-
 if TYPE_CHECKING:
     from qmpd.cli.system.config import SystemConfig
+    from qmpd.machine.devices.board import Board
 
 VGA_MODELS: Final = {
     "std": "VGA",
@@ -56,9 +55,13 @@ def wanted_defaults(config: SystemConfig) -> frozenset[str]:
     return frozenset(REPLACED_DEFAULTS.values()) - replaced
 
 
-def board_of(config: SystemConfig) -> Board:
-    """The board of the machine."""
+def board_of(config: SystemConfig) -> Board | None:
+    """The board of the machine; None for machine type none."""
     machine = config.machine
+    if machine.name == "none":
+        return None
+    from qmpd.machine.devices.board import Board
+
     defaults = wanted_defaults(config)
     given = config.hardware
     vga = "std" if "vga" in defaults else "none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from qmpd.cli.options.chardev import parse_short_form
 from qmpd.cli.options.monitor import MonitorOptions, read_opts
@@ -39,8 +39,7 @@ DRIVES: Final = {
 """Options that are short for ``-drive``, with the if, index and media that they stand for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(NamedTuple):
     """A value from the command line that is used later.
 
     :param location: the option, which messages about it begin with
@@ -50,7 +49,7 @@ class Located:
     location: str
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class SystemConfig:
     """What a command line asks for."""
 

@@ -40,7 +40,7 @@ _TOPOLOGY: Final = "cpus drawers books sockets dies clusters modules cores threa
 _CPU_FLAGS: Final = re.compile(r"[+-]?[A-Za-z0-9_.-]+(=.*)?")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class MachineOptions:
     """The computer that the options describe.
 
