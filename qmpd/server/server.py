@@ -71,6 +71,8 @@ class Server:
         journal: JournalFile | None = None,
     ) -> None:
         self.loop = loop
+        self.at_option = ""
+        """What warnings begin with while an option of the command line is worked on."""
         self.chardevs = ChardevTable()
         self._started = False
         self._ending = False
@@ -156,7 +158,9 @@ class Server:
         write(sys.stdout, text)
 
     def report(self, text: str) -> None:
-        """Write to standard error."""
+        """Write to standard error; a warning about an option begins with it (`at_option`)."""
+        if self.at_option and text.startswith("warning: "):
+            text = f"{self.at_option}{text}"
         write(sys.stderr, text)
 
     def shut_down(self, reason: str) -> None:

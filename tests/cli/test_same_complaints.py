@@ -135,6 +135,12 @@ SYSTEM = [
     "-net nic,vlan=0",
     "-net nic,macaddr=x",
     "-net socket",
+    # warnings before
+    "-drive if=none,id=d,driver=qcow2,file.driver=null-co,backing=",
+    "-blockdev driver=qcow2,node-name=q,file.driver=null-co,backing=",
+    "-device scsi-hd,id=9",
+    "-device virtio-blk-pci,ioeventfd",
+    "-device x=help",
 ]
 WARNINGS = [
     "-netdev user,id=n",
@@ -172,6 +178,7 @@ STORAGE_DAEMON = [
     "--export type=nbd,id=,node-name=n",
     "--export type=nbd,id=e,node-name=",
     "--export type=,id=e,node-name=n",
+    "--blockdev driver=qcow2,node-name=q,file.driver=null-co,backing=",
 ]
 BARE = ["-machine", "none", "-nodefaults", "-display", "none"]
 

@@ -53,10 +53,14 @@ class StorageDaemonOptions:
         if action is None:
             return
         self._location = option.location
+        server = self._process.server
+        server.at_option = f"{self._program.name}: {option.location}: "
         try:
             action(option.value)
         except QmpError as error:
             raise located(error, option.location) from None
+        finally:
+            server.at_option = ""
 
     def _inform(self, text: str) -> None:
         self._program.message(f"info: {text}", self._location)

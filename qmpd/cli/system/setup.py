@@ -97,10 +97,14 @@ class SystemSetup:
 
     def _do(self, thing: Located, action: Callable[[Any], None]) -> None:
         self._location = thing.location
+        place = f"{thing.location}: " if thing.location else ""
+        self._server.at_option = f"{self._process.program.name}: {place}"
         try:
             action(thing.what)
         except QmpError as error:
             raise located(error, thing.location) from None
+        finally:
+            self._server.at_option = ""
 
     def _inform(self, text: str) -> None:
         self._process.program.message(f"info: {text}", self._location)
