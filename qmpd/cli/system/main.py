@@ -15,6 +15,7 @@ from qmpd.profile.shipped import load
 
 if TYPE_CHECKING:
     from qmpd.cli.system.config import SystemConfig
+    from qmpd.machine.machine import Machine
     from qmpd.profile import Profile
 
 
@@ -53,10 +54,10 @@ def _main(program: Program, options: list[Option]) -> int:
     reader.config.machine.check()
     from qmpd.cli.process import run_program
 
-    return run_program(program, lambda _: _run(program, profile, reader.config))
+    return run_program(program, lambda _: _run(program, profile, reader.config, options))
 
 
-def _run(program: Program, profile: Profile, config: SystemConfig) -> int:
+def _run(program: Program, profile: Profile, config: SystemConfig, options: list[Option]) -> int:
     from qmpd.cli.process import JOURNAL_VARIABLE, STORAGE_VARIABLE, Process, ProcessOptions
     from qmpd.cli.system.board_options import board_of
     from qmpd.cli.system.setup import SystemSetup
@@ -90,6 +91,7 @@ def _run(program: Program, profile: Profile, config: SystemConfig) -> int:
         os.environ.get(JOURNAL_VARIABLE),
         harness=harness,
     )
+    _set_actions(process.server.machine, options)
     try:
         process.add_control_of_environment()
         SystemSetup(process, config).run()
@@ -97,6 +99,20 @@ def _run(program: Program, profile: Profile, config: SystemConfig) -> int:
         process.abandon()
         raise
     return process.serve()
+
+
+def _set_actions(machine: Machine, options: list[Option]) -> None:
+    """What ``-no-reboot``, ``-no-shutdown`` and ``-action`` say, which has been checked."""
+    for option in options:
+        if option.name == "no-reboot":
+            machine.actions.reboot = "shutdown"
+        elif option.name == "no-shutdown":
+            machine.actions.shutdown = "pause"
+        elif option.name == "action":
+            for part in (option.argument or "").split(","):
+                name, _, value = part.partition("=")
+                if name in ("reboot", "shutdown", "panic"):
+                    setattr(machine.actions, name, value)
 
 
 if __name__ == "__main__":

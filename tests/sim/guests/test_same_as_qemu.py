@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import qmpd
-from tests.support.programs import qemu_missing
+from tests.support.programs import qemu_missing, qmpd_argv
 from tests.support.stdio import Gone, StdioProgram
 
 pytestmark = pytest.mark.differential
@@ -37,8 +39,6 @@ CASES: list[tuple[str, bytes, list[str], dict[str, str]]] = [
 
 def real(code: bytes, options: list[str], commands: list[str], folder: Path) -> list[Any]:
     """What the real QEMU tells."""
-    import json
-
     (folder / "boot").write_bytes(code.ljust(510, b"\0") + b"\x55\xaa" + bytes(65536))
     argv = ["qemu-system-x86_64", "-display", "none", "-nodefaults", "-machine", "pc", "-m", "32"]
     argv += ["-S", "-device", "pvpanic", "-qmp", "stdio", "-drive", "file=boot,format=raw"]
@@ -93,3 +93,37 @@ def test_the_same(act: str, code: bytes, options: list[str], actions: Any, tmp_p
                 ours += [(event["event"], event.get("data")) for event in vm.get_qmp_events()]
                 ours.append(answer.get("return", answer.get("error")))
     assert real(code, options, commands, tmp_path) == ours
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["-no-reboot"],
+        ["-no-reboot", "-no-shutdown"],
+        ["-action", "reboot=shutdown,shutdown=pause"],
+        ["-no-shutdown"],
+        [],
+    ],
+)
+def test_a_reset_from_outside(options: list[str], tmp_path: Path) -> None:
+    if (reason := qemu_missing()) is not None:
+        pytest.skip(reason)
+    argv = ["qemu-system-x86_64", "-display", "none", "-nodefaults", "-machine", "none"]
+    argv += ["-qmp", "stdio", *options]
+    both: list[list[Any]] = []
+    for program in (StdioProgram(argv, tmp_path), StdioProgram(qmpd_argv(argv), tmp_path)):
+        program.line()
+        seen: list[Any] = []
+        for name in ("qmp_capabilities", "system_reset", "query-status", "cont", "quit"):
+            with suppress(BrokenPipeError):
+                program.send(b'{"execute": "%s"}' % name.encode())
+            try:
+                while "event" in (message := json.loads(program.line())):
+                    seen.append((message["event"], message.get("data")))
+                seen.append(message)
+            except Gone:
+                seen.append("gone")
+                break
+        program.process.wait(20)
+        both.append(seen)
+    assert both[1] == both[0]
