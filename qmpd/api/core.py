@@ -10,11 +10,12 @@ import json
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.api.belongings import Belongings, Saved, Socket
 from qmpd.api.events import EventQueue, Watch, any_of
 from qmpd.api.host import ProgramHost
-from qmpd.api.jobs import JobRecord, JobRecords
+from qmpd.api.jobs import JobRecords
 from qmpd.block.images import MemoryStorage
 from qmpd.errors import MachineClosed, from_answer
 from qmpd.loop.clock import NANOSECONDS
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from qmpd.block.images.memory import MemoryFile
     from qmpd.loop.paced_clock import PacedClock
     from qmpd.monitor.monitor import Monitor
-    from qmpd.monitor.qmp_monitor import QmpMonitor
     from qmpd.sim.state.checkpoint import Checkpoint
 
 Answer = dict[str, Any]
@@ -57,47 +57,6 @@ class _Asked:
     def __init__(self) -> None:
         self.waiter = Waiter(direct=True)
         self.answer: Answer | None = None
-
-
-class Socket(Protocol):
-    """A place where clients of a served machine come in."""
-
-    def disconnect(self) -> None:
-        """Drop the client, and what it sees of the machine."""
-
-    def join(self) -> None:
-        """Let clients come to the machine that there is now."""
-
-
-class Saved(NamedTuple):
-    """What a machine begins with, where it is not made of its arguments alone.
-
-    :param description: what there is: see `qmpd.sim.state.describe`; and ``time``.  None: what
-        the arguments say, on images that there are
-    """
-
-    description: dict[str, Any] | None
-    files: dict[str, MemoryFile]
-
-
-class Belongings(NamedTuple):
-    """What belongs to a machine in the hands of its program.
-
-    :param monitor: the program's own
-    :param storage: where its images live
-    :param own_disks: where disks live that have no path
-    :param random: where names that it makes up come from
-    :param events: those that were not taken
-    """
-
-    monitor: QmpMonitor
-    storage: Storage
-    own_disks: MemoryStorage
-    random: Random
-    events: list[Event]
-    jobs: dict[str, JobRecord]
-    printed: list[str]
-    complaints: list[str]
 
 
 class Core:

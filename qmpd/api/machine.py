@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from qmpd.api.arguments import command_arguments
-from qmpd.api.core import WAIT, Answer, Core, Saved
+from qmpd.api.belongings import Saved
+from qmpd.api.core import WAIT, Answer, Core
 from qmpd.api.drivers import ByHand, Driver
 from qmpd.api.guests import Guest
 from qmpd.api.handles import Bitmap, Clock, Disk, Job, Loop

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
-from qmpd.api.core import Core, Saved
+from qmpd.api.belongings import Saved
+from qmpd.api.core import Core
 from qmpd.api.drivers import ByHand
 from qmpd.api.setup import Setup
 from qmpd.loop.clock import NANOSECONDS
