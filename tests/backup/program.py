@@ -36,8 +36,10 @@ class DiskProgram:
         self._unreadable = unreadable
         self.folder = folder
         self.events: list[str] = []
-        """What was said since the last `told`, but for the pairs that drains make."""
+        """What was said since the last `told`; see `tells_pairs`."""
         self._flips = Flips()
+        self.tells_pairs = False
+        """Whether the changes to and fro that come with drained sections are noted, too."""
         argv = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
         for number in range(disks):
             argv += ["-drive", self._drive(number)]
@@ -97,7 +99,7 @@ class DiskProgram:
         return events
 
     def _note(self, event: Any) -> None:
-        if not self._flips.is_flip(event):
+        if self.tells_pairs or not self._flips.is_flip(event):
             self.events.append(event_text(event))
 
     # Nodes

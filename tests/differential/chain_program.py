@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from qmpd.sim.record.flips import Flips
 from tests.backup.program import CLUSTER
 from tests.interop.bench import ImageBench
 from tests.support.event_text import event_text
@@ -72,7 +71,7 @@ class ChainProgram:
         self.folder = folder
         self.image = image
         self.events: list[str] = []
-        """What was said since the last `told`, but for the pairs that drains make."""
+        """What was said since the last `told`."""
         self.printed: list[str] = []
         """What was printed since the last `output`."""
         self.nodes: dict[str, dict[str, Any]] = {}
@@ -84,7 +83,6 @@ class ChainProgram:
         """Ready jobs that were told to complete."""
         self.failed = False
         """Whether a job has told of an error."""
-        self._flips = Flips()
         argv = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
         for disk in range(disks):
             argv += ["-drive", self._drive(disk)]
@@ -148,8 +146,6 @@ class ChainProgram:
         return told
 
     def _note(self, event: Any) -> None:
-        if self._flips.is_flip(event):
-            return
         data = event["data"]
         if "error" in data:
             # How far it came by then varies.

@@ -105,9 +105,10 @@ class Backups(RuleBasedStateMachine):
             cls.runs += 1
             for side in ("real", "ours"):
                 folder = self.scratch / f"{side}{cls.runs}"
-                cls.programs.append(
-                    DiskProgram(folder, real=side == "real", disks=DISKS, unreadable=UNREADABLE)
-                )
+                real = side == "real"
+                program = DiskProgram(folder, real=real, disks=DISKS, unreadable=UNREADABLE)
+                program.tells_pairs = True
+                cls.programs.append(program)
 
     def do(self, command: str, **arguments: Any) -> Any:
         """Give both the same, wait until they are quiet, and compare."""
