@@ -18,7 +18,8 @@ def run(pytester: pytest.Pytester, code: str, *options: str) -> pytest.RunResult
     pytester.makepyfile(code)
     plain = ("-p", "no:cacheprovider", "-p", "no:cov")
     scope = ("-o", "asyncio_default_fixture_loop_scope=function")
-    return pytester.runpytest_inprocess(*plain, *scope, *options)
+    # in the same process pytester would import modules of qmpd anew beside those that are there
+    return pytester.runpytest_subprocess(*plain, *scope, *options)
 
 
 def test_fixtures(pytester: pytest.Pytester) -> None:
