@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
+from manifest import Manifest
 from world import IMAGES, KIB, MIB, QmpdGuest, World
 
 import qmpd
@@ -15,31 +18,47 @@ from qmpd.testing import every_power_loss
 
 @dataclass(frozen=True)
 class Reached:
-    """What the tool had finished: its manifest, and what the disks held at each point."""
+    """A manifest that was saved, and what the disks held at each point."""
 
     manifest: str
     then: dict[int, dict[str, bytes]]
 
 
 @pytest.mark.parametrize("runs", [2, pytest.param(5, marks=pytest.mark.slow)])
-def test_power_lost_at_every_write(tmp_path: Path, runs: int) -> None:
+def test_power_lost_at_every_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: int
+) -> None:
     actions = ("full", "inc", "inc", "full", "inc")[:runs]
+    saved: SimpleQueue[str | None] = SimpleQueue()
+    go_on: SimpleQueue[None] = SimpleQueue()
+    save = Manifest.save
+
+    def save_and_stop(manifest: Manifest, directory: Path) -> None:
+        """From this moment on the manifest has to be true: the scenario says so before all else."""
+        save(manifest, directory)
+        saved.put((directory / "manifest.json").read_text())
+        go_on.get()
+
+    monkeypatch.setattr(Manifest, "save", save_and_stop)
 
     def scenario(vm: qmpd.Machine) -> Iterator[Reached]:
-        with vm.serve() as path:
+        with vm.serve() as path, ThreadPoolExecutor() as threads:
             world = World(path, QmpdGuest(vm), tmp_path)
             for number, action in enumerate(actions):
                 world.write("disk0", number % 4 * MIB, 100 * KIB, 1 + number)
                 world.write("disk1", 64 * KIB, 10 * KIB, 1 + number)
-                assert world.backup(action) == ""
-                yield Reached((tmp_path / "manifest.json").read_text(), dict(world.then))
+                run = threads.submit(world.backup, action)
+                run.add_done_callback(lambda run: saved.put(None))
+                while (manifest := saved.get()) is not None:
+                    yield Reached(manifest, dict(world.then))
+                    go_on.put(None)
+                assert run.result() == ""
 
     def check(vm: qmpd.Machine, reached: Reached | None) -> None:
-        if reached is None:
-            return
-        (tmp_path / "manifest.json").write_text(reached.manifest)
-        world = World("", QmpdGuest(vm), tmp_path)
-        world.then = reached.then
-        world.check_images()
+        if reached is not None:
+            (tmp_path / "manifest.json").write_text(reached.manifest)
+            world = World("", QmpdGuest(vm), tmp_path)
+            world.then = reached.then
+            world.check_images()
 
     assert every_power_loss(scenario, check, images=IMAGES) > 40 * runs
