@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -173,10 +174,14 @@ def test_jobs_give_their_memory_back(served: Served) -> None:
             while client.message().get("data", {}).get("status") != "null":
                 pass
 
-    run_jobs(1000)
-    before = _resident(served)
-    run_jobs(3000)
-    assert _resident(served) - before < 512
+    run_jobs(500)
+    sizes = [_resident(served)]
+    for _ in range(4):
+        run_jobs(1000)
+        sizes.append(_resident(served))
+    # what grows once, as modules do that are loaded meanwhile, is not what jobs keep; a job that
+    # is not given back takes several KiB
+    assert min(after - before for before, after in pairwise(sizes)) < 512
     client.close()
 
 
