@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
-from qmpd.api.aio import Clock, Disk, Job, Machine
+from qmpd.api.aio import Machine
+from qmpd.api.aio_handles import Clock, Disk, Job
 
 __all__ = ["Clock", "Disk", "Job", "Machine"]

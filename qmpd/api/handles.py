@@ -5,12 +5,11 @@ A handle is a name and nothing else: it stands for whatever has that name when i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from qmpd.api import views
-from qmpd.api.core import WAIT
 from qmpd.api.guests import Workload
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.sim import time
@@ -20,7 +19,6 @@ from qmpd.sim.guests.workload import Workload as SimWorkload
 
 if TYPE_CHECKING:
     from qmpd.api.drivers import Driven
-    from qmpd.api.jobs import JobRecords
     from qmpd.sim.match import Event, Match
 
 
@@ -144,74 +142,6 @@ class Disk:
         69632 978944 False
         """
         return self._machine._driver.run(self._guest.map(), f"a map of {self.name}")
-
-
-class HasJobs(Protocol):
-    """What has jobs: a machine here or elsewhere."""
-
-    def cmd(self, cmd: str, /) -> Any:
-        """Run a command without arguments."""
-
-    @property
-    def job_records(self) -> JobRecords:
-        """What events have told of jobs."""
-
-    def job_wait(self, job_id: str, statuses: Iterable[str], timeout: float | None) -> str:
-        """Wait for a job: see `Job.wait`."""
-
-
-class Job:
-    """A job, which may have gone already: the machine remembers how it ended.
-
-    >>> import qmpd
-    >>> with qmpd.Machine(disks={"disk0": "1M", "target": "1M"}) as vm:
-    ...     _ = vm.cmd(
-    ...         "blockdev-backup", job_id="j0", device="disk0", target="target", sync="full"
-    ...     )
-    ...     job = vm.job("j0")
-    ...     print(job.wait(), job.progress, job.error)
-    null (1048576, 1048576) None
-
-    :raises LookupError: there never was a job of this id (raised by everything that is asked)
-    """
-
-    def __init__(self, machine: HasJobs, job_id: str) -> None:
-        self._machine = machine
-        self.id = job_id
-
-    @property
-    def status(self) -> str:
-        """The job's status, as in query-jobs; ``null`` when it has gone."""
-        return views.job_status(self._query(), self._machine.job_records, self.id)
-
-    @property
-    def progress(self) -> tuple[int, int]:
-        """How far the job has come and how far there is to go, both in the job's units (bytes)."""
-        return views.job_progress(self._query(), self._machine.job_records, self.id)
-
-    @property
-    def error(self) -> str | None:
-        """Why the job failed; None if it has not."""
-        return views.job_error(self._query(), self._machine.job_records, self.id)
-
-    def wait(self, *statuses: str, timeout: float | None = WAIT) -> str:
-        """Wait until the job has one of `statuses`, or has ended.
-
-        A job has ended when it is ``concluded``, or ``null``: gone, because nobody asked for it
-        to stay (``auto-dismiss``).
-
-        :param statuses: for instance ``"ready"``, ``"pending"``; none to wait for the end
-        :param timeout: seconds of the machine's clock, None for no limit (a day of a virtual
-            clock)
-        :returns: the status that it has then
-        :raises TimeoutError: it takes longer
-        :raises qmpd.errors.WaitsForever: it waits for a command, or the clock is held
-        """
-        return self._machine.job_wait(self.id, statuses, timeout)
-
-    def _query(self) -> list[dict[str, Any]]:
-        jobs: list[dict[str, Any]] = self._machine.cmd("query-jobs")
-        return jobs
 
 
 class Bitmap:

@@ -14,10 +14,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from qmpd.api.arguments import command_arguments
-from qmpd.api.core import WAIT, Answer
+from qmpd.api.core import Answer
 from qmpd.api.events import EventQueue, any_of
-from qmpd.api.handles import Job
+from qmpd.api.job import Job
 from qmpd.api.jobs import JobRecords
+from qmpd.api.waits import WAIT
 from qmpd.errors import MachineClosed, from_answer
 from qmpd.sim.match import Event, Match, event_match
 
