@@ -172,6 +172,10 @@ class DiskOps(BlockDevOps):
         if self.has_tray:
             self._tray_open = not load
 
+    def close_tray(self) -> None:
+        """Close the tray without a word, as a reset does (``scsi_disk_reset``)."""
+        self._tray_open = False
+
 
 class FloppyOps(DiskOps):
     """A floppy drive, which asks for permissions only while there is a floppy."""
@@ -208,6 +212,14 @@ async def settle(device: Device) -> None:
     """Let the requests under way to the disk end, where the model does so at its reset."""
     if device.backend is not None and device.kind.waits_for_disk:
         await device.backend.drain()
+
+
+async def reset(device: Device) -> None:
+    """Reset a part of a device: requests end, and a SCSI disk's tray is closed."""
+    await settle(device)
+    backend = device.backend
+    if backend is not None and device.kind.waits_for_disk and isinstance(backend.dev_ops, DiskOps):
+        backend.dev_ops.close_tray()
 
 
 async def cancel_jobs(backend: BlockBackend, jobs: JobTable) -> None:

@@ -288,7 +288,7 @@ class DeviceTree:
     async def reset(self) -> None:
         """Reset the devices; those that were to be unplugged are removed, slot by slot."""
         for device in list(self._resetting(self.root)):
-            await drives.settle(device)
+            await drives.reset(device)
         ended: list[Device] = []
         for bus in list(buses_below(self.root)):
             asked = {device.devfn // 8 for device in bus.plugged if device.unplugging}
