@@ -13,6 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.api.belongings import Belongings, Saved, Socket
+from qmpd.api.by_hand import run_to_end
 from qmpd.api.host import ProgramHost
 from qmpd.api.waits import Waits
 from qmpd.block.images import MemoryStorage
@@ -26,6 +27,8 @@ from qmpd.sim.bench import Bench
 from qmpd.sim.holder import World
 
 if TYPE_CHECKING:
+    import os
+
     from qmpd.api.setup import Setup
     from qmpd.block.images import Storage
     from qmpd.block.images.memory import MemoryFile
@@ -271,6 +274,34 @@ class Core(Waits):
             self.require_open()
         self.setup = setup
         self.bench.restore(checkpoint)
+
+    def save(self, checkpoint: Checkpoint, filename: str) -> None:
+        """Write the machine of a checkpoint to a file: see `Keeper.save`."""
+        Core(self.setup, checkpoint).leave_in(filename, checkpoint.time, mode=0o600)
+
+    def leave_in(self, path: str | os.PathLike[str], now: int, *, mode: int = 0o666) -> None:
+        """End the machine and write it to a file.
+
+        :param now: its time, nanoseconds
+        :param mode: permission bits of a new file, less those of the umask
+        :raises OSError: it cannot be written
+        :raises GenericError: there is something in it that cannot be told
+        """
+        from qmpd.sim.state.describe import describe
+        from qmpd.sim.state.format import write
+
+        description = {
+            "setup": self.setup.describe(),
+            "time": now,
+            **describe(self.machine),
+        }
+        # images are as they are when the machine has ended: nothing is kept back, bitmaps are in
+        what = "the end of the machine"
+        task = self.enter(self.close(), what, lambda _: None)
+        run_to_end(self, task, what)
+        if task.error is not None:
+            raise task.error
+        write(path, description, self.files(), mode)
 
     def cut(self) -> None:
         """Disconnect everybody, because the machine was killed."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from qmpd.errors import WaitsForever
-from qmpd.loop.clock import NANOSECONDS
+from qmpd.api.by_hand import run_to_end
 from qmpd.loop.on_loop import OnLoop as PlainOnLoop
-from qmpd.loop.paced_clock import Pace, PacedClock
 from qmpd.loop.task import Task
 
 if TYPE_CHECKING:
@@ -21,9 +18,6 @@ T = TypeVar("T")
 
 Work = Coroutine[Any, Any, T]
 """A coroutine of the machine's, which waits for a `Waiter`."""
-
-LONGEST: Final = 86400 * NANOSECONDS
-"""How far a virtual clock goes for one call: some jobs set timers for ever."""
 
 
 class Driver(Protocol):
@@ -53,12 +47,9 @@ class ByHand:
 
     def run(self, work: Work[T], what: str) -> T:
         core = self._core
-        end = core.clock.now() + LONGEST
         task = core.enter(work, what, lambda _: None)
-        while not task.done:
-            if not core.clock.run_ready(1) and not self._pass_time(end):
-                task.cancel()
-                raise WaitsForever(_why(core.clock, what))
+        if not task.done:
+            run_to_end(core, task, what)
         if not self.held:
             core.clock.run_ready(core.clock.order.after_answer())
         if task.error is not None:
@@ -68,31 +59,6 @@ class ByHand:
 
     def call(self, function: Callable[[], T]) -> T:
         return function()
-
-    def _pass_time(self, end: int) -> bool:
-        """Let time pass up to the next timer; False if nothing will come of that.
-
-        :param end: when a virtual clock has gone far enough
-        """
-        clock = self._core.clock
-        if clock.pace is not Pace.REAL:
-            return clock.now() < end and clock.jump()
-        due = clock.next_due()
-        if due is None:
-            return False
-        time.sleep(max(0, due - clock.now()) / NANOSECONDS)
-        return True
-
-
-def _why(clock: PacedClock, what: str) -> str:
-    """Why a wait has no end."""
-    due = clock.next_due()
-    if due is None:
-        return f"{what}: the machine has nothing left to do, and no timer is set"
-    if clock.pace is Pace.VIRTUAL:
-        return f"{what}: not in a day of the machine's time"
-    seconds = (due - clock.now()) / NANOSECONDS
-    return f"{what}: the clock is held; the next timer is due in {seconds:g} s (clock.advance)"
 
 
 class OnLoop(PlainOnLoop):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
 
 from qmpd.api.belongings import Saved
 from qmpd.api.core import Core
-from qmpd.api.drivers import ByHand
 from qmpd.api.setup import Setup
 from qmpd.loop.clock import NANOSECONDS
 
@@ -81,22 +80,11 @@ class Mark(Generic[MachineT_co]):
         :raises OSError: it cannot be written
         :raises qmpd.errors.GenericError: there is something in it that cannot be told
         """
-        from qmpd.sim.state.describe import describe
-        from qmpd.sim.state.format import write
-
-        core = Core(self._setup, self._checkpoint)
-        description = {
-            "setup": self._setup.describe(),
-            "time": self._checkpoint.time,
-            **describe(core.machine),
-        }
-        # images are as they are when the machine has ended: nothing is kept back, bitmaps are in
-        ByHand(core).run(core.close(), "the end of the machine")
-        write(path, description, core.files())
+        Core(self._setup, self._checkpoint).leave_in(path, self._checkpoint.time)
 
 
-def load(path: str | os.PathLike[str]) -> Core:
-    """Read a machine that was saved; it has yet to be set up.
+def read_saved(path: str | os.PathLike[str]) -> tuple[Setup, Saved]:
+    """Read a machine that was saved: what it was made of, and what there is in it.
 
     :raises OSError: the file cannot be read
     :raises ValueError: it is no such file, it is damaged, or its version is not known
@@ -105,4 +93,10 @@ def load(path: str | os.PathLike[str]) -> Core:
 
     description, files = read(path)
     setup = Setup.of_description(description.pop("setup"))
-    return Core(setup, saved=Saved(description, files))
+    return setup, Saved(description, files)
+
+
+def load(path: str | os.PathLike[str]) -> Core:
+    """Read a machine that was saved; it has yet to be set up: see `read_saved`."""
+    setup, saved = read_saved(path)
+    return Core(setup, saved=saved)

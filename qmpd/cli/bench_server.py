@@ -20,6 +20,7 @@ from qmpd.server.chardev.chardev import Chardev, ChardevTable
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from qmpd.api.belongings import Saved
     from qmpd.api.setup import Setup
     from qmpd.loop.task import Task
     from qmpd.monitor.journal import JournalFile
@@ -67,14 +68,19 @@ class BenchServer:
     :param loop: what everything runs on
     :param setup: what the machine is made of
     :param journal: takes what passes the monitors; closed with the server
+    :param saved: of a machine that was saved: what there was in it
     """
 
     def __init__(
-        self, loop: AbstractEventLoop, setup: Setup, journal: JournalFile | None = None
+        self,
+        loop: AbstractEventLoop,
+        setup: Setup,
+        journal: JournalFile | None = None,
+        saved: Saved | None = None,
     ) -> None:
         self.loop = loop
         self._host: _Host
-        self._core = Core(setup, make_host=self._make_host)
+        self._core = Core(setup, saved=saved, make_host=self._make_host)
         self._core.on_closed = loop.stop
         self._core.events.keeps = False
         self._driver = OnLoop(self._core, loop, served=True)
@@ -95,7 +101,7 @@ class BenchServer:
         return self._host
 
     def set_up(self) -> None:
-        """Add the machine's disks.
+        """Add the machine's disks, or make what was saved.
 
         :raises QmpError: one cannot be made
         """

@@ -20,6 +20,7 @@ from qmpd.profile.personality import Personality
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from qmpd.api.belongings import Saved
     from qmpd.api.setup import Setup
     from qmpd.block.images import Storage
     from qmpd.cli.bench_server import BenchServer
@@ -169,18 +170,21 @@ class Process:
         self._served = self.server = Server(loop, make_machine, _open_journal(journal))
         return self.server.machine
 
-    def build_bench(self, setup: Setup, journal: str | None) -> BenchServer:
+    def build_bench(
+        self, setup: Setup, journal: str | None, saved: Saved | None = None
+    ) -> BenchServer:
         """Make a machine on the test bench, and its server.
 
         :param setup: what the machine is made of
         :param journal: file for the record of QMP traffic
+        :param saved: of a machine that was saved: what there was in it
         :raises CommandLineError: a file that cannot be opened
         """
         from qmpd.cli.bench_server import BenchServer
         from qmpd.server.server import new_event_loop
 
         self._loop = new_event_loop()
-        self._served = server = BenchServer(self._loop, setup, _open_journal(journal))
+        self._served = server = BenchServer(self._loop, setup, _open_journal(journal), saved)
         return server
 
     def add_control(self, where: str, location: str) -> None:

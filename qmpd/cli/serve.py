@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.base.console import flush_or_drop
 from qmpd.block.images import STORAGES, new_storage
@@ -19,13 +19,15 @@ from qmpd.machine.disks import CREATE_KEYS, Disk, add_disk, read_disk, read_imag
 from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
+    from qmpd.api.belongings import Saved
+    from qmpd.api.setup import Setup
     from qmpd.block.images import Storage
     from qmpd.cli.bench_server import BenchServer
     from qmpd.server.server import Server
 
 DESCRIPTION = """\
 Serve one machine over QMP, until a client says 'quit' or a signal comes.
-Without --disk and --image the machine is empty; clients add nodes with blockdev-add.
+Without --disk, --image and --load the machine is empty; clients add nodes with blockdev-add.
 """
 
 EPILOG = """\
@@ -54,6 +56,18 @@ def _columns() -> int:
         return os.get_terminal_size().columns or 80
     except OSError:
         return 80
+
+
+_DEFAULTS: Final = {"storage": "memory", "personality": "system", "clock": "real", "board": "none"}
+"""What options are where they are not given."""
+
+_OF_MACHINE: Final = {
+    **{name: f"--{name}" for name in ("disk", "image", "storage")},
+    "personality": "--as",
+    **{name: f"--{name}" for name in ("clock", "seed", "name", "uuid", "board", "power")},
+    **{name: f"--{name}" for name in ("schedule", "paused")},
+}
+"""Options that say what the machine is."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,9 +106,14 @@ def parser() -> argparse.ArgumentParser:
         f" {', '.join(CREATE_KEYS)}; may be repeated",
     )
     add(
+        "--load",
+        metavar="FILE",
+        help="go on with a machine that was saved (x-sim-checkpoint-save of the control monitor,"
+        " 'save' of a mark in Python); FILE says all that options would say of the machine",
+    )
+    add(
         "--storage",
         choices=tuple(STORAGES),
-        default="memory",
         help="where image files live: 'memory' touches nothing on disk and takes any path,"
         " 'overlay' reads the host's files and keeps changes in memory, 'host' writes them"
         " (default: memory)",
@@ -103,13 +122,11 @@ def parser() -> argparse.ArgumentParser:
         "--as",
         dest="personality",
         choices=("system", "storage-daemon"),
-        default="system",
         help="which of QEMU's programs to be; they differ in commands (default: system)",
     )
     add(
         "--clock",
         choices=("real", "virtual", "held"),
-        default="real",
         help="how time passes for the machine: 'real' as on the wall, 'virtual' jumps to the next"
         " timer whenever there is nothing to do, 'held' moves when the control monitor says so"
         " (default: real)",
@@ -131,7 +148,6 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--board",
         choices=("none", "pc", "q35"),
-        default="none",
         help="a machine with buses, which takes devices (default: none)",
     )
     add(
@@ -157,25 +173,40 @@ def main(argv: Sequence[str]) -> int:
     """Serve until the end; returns the process's status."""
     arguments = parser().parse_args(list(argv))
     program = Program("qmpd")
+    given = [
+        option
+        for name, option in _OF_MACHINE.items()
+        # 0 is a seed
+        if (value := getattr(arguments, name)) not in (None, []) and value is not False
+    ]
+    for name, default in _DEFAULTS.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
     if arguments.verbose:
         from qmpd.cli.logs import log_to_stderr
 
         log_to_stderr(arguments.verbose)
-    status = run_program(program, lambda _: _serve(program, arguments))
+    status = run_program(program, lambda _: _serve(program, arguments, given))
     for stream in (sys.stdout, sys.stderr):
         flush_or_drop(stream)
     return status
 
 
-def _serve(program: Program, arguments: argparse.Namespace) -> int:
+def _serve(program: Program, arguments: argparse.Namespace, given: Sequence[str]) -> int:
+    if arguments.load is not None and given:
+        raise CommandLineError(
+            f"the file says what the machine is; it cannot be given with {', '.join(given)}",
+            location=f"--load {arguments.load}",
+        )
     disks = [_read_disk(text) for text in arguments.disk]
     disks += [_read_image(text, number) for number, text in enumerate(arguments.image)]
+    loaded = None if arguments.load is None else _read_saved(arguments.load)
     process = Process(
         program, ProcessOptions(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd)
     )
     process.begin()
     if _is_for_bench(arguments):
-        return _serve_on_bench(process, arguments)
+        return _serve_on_bench(process, arguments, loaded)
     from qmpd.machine.machine import MachineConfig
 
     config = MachineConfig(
@@ -206,6 +237,7 @@ def _is_for_bench(arguments: argparse.Namespace) -> bool:
     """Whether something is asked for that only a machine on the test bench has."""
     return (
         arguments.control is not None
+        or arguments.load is not None
         or arguments.clock != "real"
         or arguments.seed is not None
         or arguments.board != "none"
@@ -214,7 +246,8 @@ def _is_for_bench(arguments: argparse.Namespace) -> bool:
     )
 
 
-def _serve_on_bench(process: Process, arguments: argparse.Namespace) -> int:
+def _bench_setup(arguments: argparse.Namespace) -> Setup:
+    """What the options say of the machine."""
     from qmpd.api.setup import Setup
 
     setup = Setup(
@@ -232,12 +265,37 @@ def _serve_on_bench(process: Process, arguments: argparse.Namespace) -> int:
     )
     if arguments.uuid is not None:
         setup = replace(setup, uuid=_read_uuid(arguments.uuid))
-    server = process.build_bench(setup, arguments.log_qmp)
+    return setup
+
+
+def _read_saved(filename: str) -> tuple[Setup, Saved]:
+    """The machine in a file.
+
+    :raises CommandLineError: there is none
+    """
+    from qmpd.api.marks import read_saved
+
+    location = f"--load {filename}"
+    try:
+        return read_saved(filename)
+    except OSError as error:
+        text = f"Could not open '{filename}': {error.strerror}"
+        raise CommandLineError(text, location=location) from None
+    except ValueError as error:
+        raise CommandLineError(str(error), location=location) from None
+
+
+def _serve_on_bench(
+    process: Process, arguments: argparse.Namespace, loaded: tuple[Setup, Saved] | None
+) -> int:
+    setup, saved = loaded or (_bench_setup(arguments), None)
+    server = process.build_bench(setup, arguments.log_qmp, saved)
     try:
         try:
             server.set_up()
         except QmpError as error:
-            raise located(error, "--disk, --image") from None
+            where = "--disk, --image" if saved is None else f"--load {arguments.load}"
+            raise located(error, where) from None
         for number, text in enumerate(arguments.qmp):
             _add_monitor(server, f"monitor{number}", text)
         if arguments.control is not None:

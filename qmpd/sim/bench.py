@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import MachineClosed, NotServed
 from qmpd.loop.paced_clock import PacedClock
-from qmpd.sim.holder import Holder, World
+from qmpd.sim.holder import World
 from qmpd.sim.journal.log import Log
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qmpd.sim.guests.guest import Guest
     from qmpd.sim.journal.entry import Kind
     from qmpd.sim.journal.journal import Journal
+    from qmpd.sim.keeper import Keeper
     from qmpd.sim.pace import PaceTable
     from qmpd.sim.power.file import Keep
     from qmpd.sim.state.checkpoint import Checkpoint
@@ -43,7 +44,7 @@ class Bench:
         machine: Machine,
         monitors: Monitors,
         clock: Clock,
-        holder: Holder | None = None,
+        holder: Keeper | None = None,
         origin: Checkpoint | None = None,
     ) -> None:
         self.machine = machine
@@ -135,7 +136,7 @@ class Bench:
         return "faults" in self.__dict__
 
     @property
-    def holder(self) -> Holder:
+    def holder(self) -> Keeper:
         """Who holds the machine.
 
         :raises NotServed: nobody that could make another one

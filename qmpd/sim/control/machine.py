@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.errors import GenericError
 from qmpd.sim.control.context import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.profile.control.models.sim_machine import (
         XSimCheckpointRemoveArguments,
+        XSimCheckpointSaveArguments,
         XSimPowerLossArguments,
         XSimRestoreArguments,
     )
@@ -78,6 +80,16 @@ def checkpoint_remove(context: Context, arguments: XSimCheckpointRemoveArguments
     del context.checkpoints[arguments.id]
 
 
+def checkpoint_save(context: Context, arguments: XSimCheckpointSaveArguments) -> None:
+    """Write a checkpoint to a file."""
+    found = _find(context, arguments.id)
+    try:
+        context.bench.holder.save(found, arguments.filename)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise GenericError(f"Could not write '{arguments.filename}': {reason}") from None
+
+
 HANDLERS: Final[Handlers] = {
     "x-sim-reset": reset,
     "x-sim-crash": crash,
@@ -87,4 +99,5 @@ HANDLERS: Final[Handlers] = {
     "x-sim-restore": restore,
     "x-sim-query-checkpoints": query_checkpoints,
     "x-sim-checkpoint-remove": checkpoint_remove,
+    "x-sim-checkpoint-save": checkpoint_save,
 }

@@ -63,6 +63,7 @@ MODULES: Final = {
         "x-sim-restore",
         "x-sim-query-checkpoints",
         "x-sim-checkpoint-remove",
+        "x-sim-checkpoint-save",
     ),
 }
 """The commands of each module's table ``HANDLERS``."""

@@ -19,14 +19,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from qmpd.block.images.memory import PAGE, MemoryFile
-
-if TYPE_CHECKING:
-    import os
 
 VERSION: Final = 1
 
@@ -38,16 +36,24 @@ _DIGEST: Final = hashlib.sha256().digest_size
 
 
 def write(
-    path: str | os.PathLike[str], description: Mapping[str, Any], files: Mapping[str, MemoryFile]
+    path: str | os.PathLike[str],
+    description: Mapping[str, Any],
+    files: Mapping[str, MemoryFile],
+    mode: int = 0o666,
 ) -> None:
     """Write a file.
 
     :param description: JSON values
+    :param mode: permission bits of a new file, less those of the umask
     :raises OSError: it cannot be written
     """
     listed = [{"name": name, **file.describe()} for name, file in files.items()]
     text = json.dumps({**description, "files": listed}, separators=(",", ":"))
-    with open(path, "wb") as out:
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags, mode)
+
+    with open(path, "wb", opener=opener) as out:
         digest = hashlib.sha256()
 
         def put(data: bytes) -> None:

@@ -46,3 +46,20 @@ class XSimCheckpointRemoveArguments(Struct):
 
     id: str
     """the checkpoint"""
+
+class XSimCheckpointSaveArguments(Struct):
+    """Arguments of command x-sim-checkpoint-save.
+
+    Writes the machine of a checkpoint to a file, from which "qmpd serve --load" and
+    qmpd.Machine.load make it again. It is as after an end in good order: images with their
+    bytes and persistent bitmaps; nodes, backends, limits, objects, bitmaps that are in memory
+    only, the time. Statistics, jobs, events and made-up names are not kept.
+    """
+
+    id: str
+    """the checkpoint"""
+
+    filename: str
+    """written by the daemon's process, with mode 0600; a file that is there is written over and
+    keeps its mode
+    """
