@@ -7,11 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.drivers.pair import Drivers
 from tests.support.programs import qemu_missing
-
-pytest.register_assert_rewrite("tests.drivers.pair")
-
-from tests.drivers.pair import Drivers  # noqa: E402 (its assertions are to explain themselves)
 
 
 @pytest.fixture(scope="module")

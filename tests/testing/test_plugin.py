@@ -13,6 +13,12 @@ from tests.support.programs import qemu_missing
 pytest_plugins = ["pytester"]
 
 
+@pytest.fixture(autouse=True)
+def _not_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In CI pytest repeats at the end, in full, what it has said of failures."""
+    monkeypatch.delenv("CI", raising=False)
+
+
 def run(pytester: pytest.Pytester, code: str, *options: str) -> pytest.RunResult:
     """Run tests, without what the project's own tests are run with."""
     pytester.makepyfile(code)
