@@ -337,7 +337,8 @@ class Machine:
         The program's own loop serves it, there is no thread.  A virtual clock jumps whenever the
         machine has nothing to do.
         """
-        from qmpd.api.serving import SocketMonitor, control_socket, socket_address
+        from qmpd.api.serving import ServedControl, socket_address
+        from qmpd.api.sockets import SocketMonitor
         from qmpd.server.address import UnixAddress
 
         self._core.require_open()
@@ -346,7 +347,7 @@ class Machine:
             ends = [monitor.close]
             try:
                 if control is not None:
-                    ends.append(control_socket(self._core, self._loop, control).close)
+                    ends.append(ServedControl(self._core, self._loop, control).close)
                 with self._driver.serving():
                     yield address.path if isinstance(address, UnixAddress) else monitor.port
             finally:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qmpd.block.images.memory import MemoryFile
     from qmpd.loop.paced_clock import PacedClock
     from qmpd.monitor.monitor import Monitor
+    from qmpd.sim.keeper import ForkMaker
     from qmpd.sim.state.checkpoint import Checkpoint
 
 Answer = dict[str, Any]
@@ -81,6 +82,8 @@ class Core(Waits):
         """Called when the machine has ended by itself, because somebody said ``quit``."""
         self.on_cut: Callable[[], None] | None = None
         """Called when the machine has ended and whatever still waits for it waits in vain."""
+        self.forks: ForkMaker | None = None
+        """Who makes forks of it that are served, as long as somebody does."""
         self._bell: Callable[[], None] | None = None
         self._given_up = False
         self._asked: deque[_Asked] = deque()

@@ -12,68 +12,40 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from qmpd.api.drivers import Driven, InThread, OnLoop
+from qmpd.api.sockets import SOCKET_MODE, SocketMonitor
 from qmpd.server.address import InetAddress, UnixAddress
-from qmpd.server.chardev.socket import SocketChardev
 
 if TYPE_CHECKING:
     from qmpd.api.core import Core
     from qmpd.server.address import SocketAddress
-    from qmpd.server.control_socket import ControlSocket
-
-SOCKET_MODE: Final = 0o600
-"""Permission bits of the unix socket: whoever may speak QMP may read and write every image."""
 
 
-class SocketMonitor:
-    """A QMP monitor of a machine on a listening socket, one client at a time.
+class ServedControl:
+    """The control monitor of a machine on a unix socket, and the forks that it makes.
 
-    :param loop: what the machine runs on
     :raises GenericError: nothing can listen there
     """
 
-    def __init__(self, core: Core, loop: asyncio.AbstractEventLoop, address: SocketAddress) -> None:
+    def __init__(
+        self, core: Core, loop: asyncio.AbstractEventLoop, control: str | os.PathLike[str]
+    ) -> None:
+        from qmpd.api.forks import Forks, ForksOf
+        from qmpd.server.control_socket import ControlSocket
+
+        address = UnixAddress(os.fspath(control), mode=SOCKET_MODE)
         self._core = core
-        self._chardev = SocketChardev("served", loop, address, server=True)
-        self.join()
-        self._chardev.start()
-        core.sockets.append(self)
-
-    @property
-    def port(self) -> tuple[str, int]:
-        """Host and port that a TCP socket listens at."""
-        return self._chardev.ports[0]
-
-    def disconnect(self) -> None:
-        """Drop the client; it may connect again, and is heard once there is a machine."""
-        self._chardev.disconnect()
-        self._chardev.frontend = None
-
-    def join(self) -> None:
-        """Let clients come to the machine that the core holds now."""
-        self._monitor = self._core.monitors.add_qmp("served", self._chardev)
-        self._chardev.attach(self._monitor)
+        self._socket = ControlSocket(loop, core.bench, address)
+        self._forks = Forks(loop)
+        core.forks = ForksOf(self._forks, core)
 
     def close(self) -> None:
-        """Disconnect the client and listen no longer."""
-        self._core.sockets.remove(self)
-        self._chardev.close()
-        if self._chardev.frontend is not None:
-            self._core.monitors.remove(self._monitor)
-
-
-def control_socket(
-    core: Core, loop: asyncio.AbstractEventLoop, control: str | os.PathLike[str]
-) -> ControlSocket:
-    """The control monitor of a machine, on a unix socket.
-
-    :raises GenericError: nothing can listen there
-    """
-    from qmpd.server.control_socket import ControlSocket
-
-    return ControlSocket(loop, core.bench, UnixAddress(os.fspath(control), mode=SOCKET_MODE))
+        """Disconnect all clients, and end the forks."""
+        self._socket.close()
+        self._core.forks = None
+        self._forks.close()
 
 
 @contextmanager
@@ -131,7 +103,7 @@ class _Thread:
     ) -> None:
         self._core = core
         self._control_path = control
-        self._control: ControlSocket | None = None
+        self._control: ServedControl | None = None
         self._loop = asyncio.new_event_loop()
         self._on_loop: OnLoop
         self.monitor: SocketMonitor
@@ -158,7 +130,7 @@ class _Thread:
         self.monitor = SocketMonitor(self._core, self._loop, address)
         if self._control_path is not None:
             try:
-                self._control = control_socket(self._core, self._loop, self._control_path)
+                self._control = ServedControl(self._core, self._loop, self._control_path)
             except BaseException:
                 self.monitor.close()
                 raise

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from qmpd.api.core import Core
+from qmpd.api.forks import Forks, ForksOf
 from qmpd.api.host import ProgramHost
 from qmpd.base.console import flush_or_drop, write
 from qmpd.loop.on_loop import OnLoop
@@ -83,6 +84,8 @@ class BenchServer:
         self._core = Core(setup, saved=saved, make_host=self._make_host)
         self._core.on_closed = loop.stop
         self._core.events.keeps = False
+        self._forks = Forks(loop, _Host)
+        self._core.forks = ForksOf(self._forks, self._core)
         self._driver = OnLoop(self._core, loop, served=True)
         self._host.loop = loop
         self._control: ControlSocket | None = None
@@ -170,6 +173,7 @@ class BenchServer:
         """Stop serving: clients are disconnected, socket files removed."""
         self._core.monitors.close()
         self.chardevs.close()
+        self._forks.close()
         if self._control is not None:
             self._control.close()
         if self._journal is not None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from qmpd.sim.guests.guest import Guest
     from qmpd.sim.journal.entry import Kind
     from qmpd.sim.journal.journal import Journal
-    from qmpd.sim.keeper import Keeper
+    from qmpd.sim.keeper import ForkMaker, Keeper
     from qmpd.sim.pace import PaceTable
     from qmpd.sim.power.file import Keep
     from qmpd.sim.state.checkpoint import Checkpoint
@@ -144,6 +144,17 @@ class Bench:
         if self._holder is None:
             raise NotServed("This machine cannot be replaced by another one")
         return self._holder
+
+    @property
+    def forks(self) -> ForkMaker:
+        """Who makes forks of the machine that are served.
+
+        :raises NotServed: nobody does
+        """
+        forks = self.holder.forks
+        if forks is None:
+            raise NotServed("Forks of this machine cannot be served")
+        return forks
 
     @property
     def world(self) -> World[Any]:

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from qmpd.profile.control.models.sim_machine import (
         XSimCheckpointRemoveArguments,
         XSimCheckpointSaveArguments,
+        XSimForkArguments,
         XSimPowerLossArguments,
         XSimRestoreArguments,
     )
+    from qmpd.sim.keeper import Fork
     from qmpd.sim.state.checkpoint import Checkpoint
 
 
@@ -90,6 +92,22 @@ def checkpoint_save(context: Context, arguments: XSimCheckpointSaveArguments) ->
         raise GenericError(f"Could not write '{arguments.filename}': {reason}") from None
 
 
+def _fork_info(made: Fork) -> dict[str, Any]:
+    """SimFork."""
+    return {name: value for name, value in made._asdict().items() if value is not None}
+
+
+def fork(context: Context, arguments: XSimForkArguments) -> dict[str, Any]:
+    """Serve another machine, which goes on from a checkpoint."""
+    checkpoint = _find(context, arguments.id)
+    return _fork_info(context.bench.forks.make(checkpoint, arguments.qmp, arguments.control))
+
+
+def query_forks(context: Context, _: None) -> list[dict[str, Any]]:
+    """The forks of the process."""
+    return [_fork_info(made) for made in context.bench.forks.there_are()]
+
+
 HANDLERS: Final[Handlers] = {
     "x-sim-reset": reset,
     "x-sim-crash": crash,
@@ -100,4 +118,6 @@ HANDLERS: Final[Handlers] = {
     "x-sim-query-checkpoints": query_checkpoints,
     "x-sim-checkpoint-remove": checkpoint_remove,
     "x-sim-checkpoint-save": checkpoint_save,
+    "x-sim-fork": fork,
+    "x-sim-query-forks": query_forks,
 }

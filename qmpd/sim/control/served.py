@@ -64,6 +64,8 @@ MODULES: Final = {
         "x-sim-query-checkpoints",
         "x-sim-checkpoint-remove",
         "x-sim-checkpoint-save",
+        "x-sim-fork",
+        "x-sim-query-forks",
     ),
 }
 """The commands of each module's table ``HANDLERS``."""

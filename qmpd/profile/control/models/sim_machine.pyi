@@ -63,3 +63,35 @@ class XSimCheckpointSaveArguments(Struct):
     """written by the daemon's process, with mode 0600; a file that is there is written over and
     keeps its mode
     """
+
+class SimFork(Struct):
+    """Another machine, which went on from a checkpoint."""
+
+    id: str
+    """its name, "fork0" for the first one"""
+
+    qmp: str
+    """where its ordinary monitor is"""
+
+    control: str | None = None
+    """where its control monitor is, if it has one"""
+
+class XSimForkArguments(Struct):
+    """Arguments of command x-sim-fork.
+
+    Makes another machine in the same process, which goes on from a checkpoint and shares
+    nothing with this one: not the bytes of images, not the clock, not the journal, not the
+    faults. It ends when one of its own clients says "quit", or, where it stands, with the
+    process; the end of this machine in other ways (a crash, a reset) is nothing to it.
+    """
+
+    id: str
+    """the checkpoint"""
+
+    qmp: str
+    """where to serve its ordinary monitor, "unix:PATH", to one client at a time; the socket's
+    mode is 0600, and it is removed at the end
+    """
+
+    control: str | None = None
+    """where to serve a control monitor for it, "unix:PATH"; default: nowhere"""
