@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qmpd.api.core import Core, MakeHost
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from qmpd.api.setup import Setup
+    from qmpd.server.chardev.chardev import Chardev
     from qmpd.server.control_socket import ControlSocket
     from qmpd.sim.state.checkpoint import Checkpoint
 
@@ -25,11 +27,18 @@ class Forks:
 
     :param loop: what they run on
     :param make_host: makes the process, as each of them sees it
+    :param made: called with each that is made, and the device that its clients come to
     """
 
-    def __init__(self, loop: AbstractEventLoop, make_host: MakeHost = ProgramHost) -> None:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        make_host: MakeHost = ProgramHost,
+        made: Callable[[Core, Chardev], None] | None = None,
+    ) -> None:
         self._loop = loop
         self._make_host = make_host
+        self._tell = made
         self._made = 0
         self._served: dict[str, _Served] = {}
 
@@ -47,8 +56,11 @@ class Forks:
         core = Core(setup, checkpoint, make_host=self._make_host)
         core.forks = ForksOf(self, core)
         fork = Fork(f"fork{self._made}", qmp, control)
-        self._served[fork.id] = _Served(self._loop, core, fork, address, control_address)
+        served = _Served(self._loop, core, fork, address, control_address)
+        self._served[fork.id] = served
         self._made += 1
+        if self._tell is not None:
+            self._tell(core, served.monitor.chardev)
 
         def closed() -> None:
             # what it has answered is sent first
@@ -105,7 +117,7 @@ class _Served:
         self.fork = fork
         self._core = core
         core.events.keeps = False
-        self._monitor = SocketMonitor(core, loop, address)
+        self.monitor = SocketMonitor(core, loop, address, fork.id)
         self._control: ControlSocket | None = None
         if control_address is not None:
             from qmpd.server.control_socket import ControlSocket
@@ -113,7 +125,7 @@ class _Served:
             try:
                 self._control = ControlSocket(loop, core.bench, control_address)
             except BaseException:
-                self._monitor.close()
+                self.monitor.close()
                 raise
         self._driver = OnLoop(core, loop, served=True)
 
@@ -121,7 +133,7 @@ class _Served:
         """Drop the machine, if it is there, with its clients; remove the sockets' files."""
         if not self._core.closed:
             self._core.bench.kill()
-        self._monitor.close()
+        self.monitor.close()
         if self._control is not None:
             self._control.close()
         self._driver.detach()

@@ -19,34 +19,41 @@ class SocketMonitor:
     """A QMP monitor of a machine on a listening socket, one client at a time.
 
     :param loop: what the machine runs on
+    :param label: its name in the journal
     :raises GenericError: nothing can listen there
     """
 
-    def __init__(self, core: Core, loop: asyncio.AbstractEventLoop, address: SocketAddress) -> None:
+    def __init__(
+        self,
+        core: Core,
+        loop: asyncio.AbstractEventLoop,
+        address: SocketAddress,
+        label: str = "served",
+    ) -> None:
         self._core = core
-        self._chardev = SocketChardev("served", loop, address, server=True)
+        self.chardev = SocketChardev(label, loop, address, server=True)
         self.join()
-        self._chardev.start()
+        self.chardev.start()
         core.sockets.append(self)
 
     @property
     def port(self) -> tuple[str, int]:
         """Host and port that a TCP socket listens at."""
-        return self._chardev.ports[0]
+        return self.chardev.ports[0]
 
     def disconnect(self) -> None:
         """Drop the client; it may connect again, and is heard once there is a machine."""
-        self._chardev.disconnect()
-        self._chardev.frontend = None
+        self.chardev.disconnect()
+        self.chardev.frontend = None
 
     def join(self) -> None:
         """Let clients come to the machine that the core holds now."""
-        self._monitor = self._core.monitors.add_qmp("served", self._chardev)
-        self._chardev.attach(self._monitor)
+        self._monitor = self._core.monitors.add_qmp(self.chardev.label, self.chardev)
+        self.chardev.attach(self._monitor)
 
     def close(self) -> None:
         """Disconnect the client and listen no longer."""
         self._core.sockets.remove(self)
-        self._chardev.close()
-        if self._chardev.frontend is not None:
+        self.chardev.close()
+        if self.chardev.frontend is not None:
             self._core.monitors.remove(self._monitor)

@@ -84,18 +84,28 @@ class BenchServer:
         self._core = Core(setup, saved=saved, make_host=self._make_host)
         self._core.on_closed = loop.stop
         self._core.events.keeps = False
-        self._forks = Forks(loop, _Host)
+        self._forks = Forks(loop, _Host, self._forked)
         self._core.forks = ForksOf(self._forks, self._core)
         self._driver = OnLoop(self._core, loop, served=True)
         self._host.loop = loop
         self._control: ControlSocket | None = None
         self._journal = journal
-        if journal is not None:
-            from qmpd.monitor.journal import Journal
+        self._record(self._core)
 
-            record = Journal(journal, lambda: self._core.clock.date())
-            self._core.monitors.add_tap(record)
-            self._core.bench.followers.append(lambda: self._core.monitors.add_tap(record))
+    def _forked(self, core: Core, chardev: Chardev) -> None:
+        assert isinstance(core.host, _Host)
+        core.host.chardevs.add(chardev)
+        self._record(core)
+
+    def _record(self, core: Core) -> None:
+        """Write down what passes the monitors of `core`, whichever machine it holds."""
+        if self._journal is None:
+            return
+        from qmpd.monitor.journal import Journal
+
+        record = Journal(self._journal, lambda: core.clock.date())
+        core.monitors.add_tap(record)
+        core.bench.followers.append(lambda: core.monitors.add_tap(record))
 
     def _make_host(
         self, shut_down: Callable[[], None], replaces_files: Callable[[], bool]

@@ -147,6 +147,11 @@ class Monitors:
         """The QMP monitors, the oldest first."""
         return [monitor for monitor in self._monitors if isinstance(monitor, QmpMonitor)]
 
+    @property
+    def tap(self) -> Tap | None:
+        """What sees all that passes the monitors."""
+        return self._tap
+
     def add_tap(self, tap: Tap) -> None:
         """Let `tap` see what passes all monitors from now on."""
         if self._tap is not None:

@@ -52,6 +52,9 @@ class Checkpoint:
         stands = {id(thing): _Outside(index) for index, thing in enumerate(self._outside)}
         kept = holder.kept_monitors()
         foreign: dict[int, Any] = {id(m): OMITTED for m in world.monitors if m not in kept}
+        # whoever reads along, a file or the bench, belongs to the process
+        if world.monitors.tap is not None:
+            foreign[id(world.monitors.tap)] = OMITTED
         bell = getattr(world.clock, "on_change", None)
         if bell is not None:
             foreign[id(bell)] = OMITTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,37 @@ def test_forks_go_on_side_by_side(daemon: Daemon) -> None:
         a.cmd("stop")
         assert not a.cmd("query-status")["running"]
         assert b.cmd("query-status")["running"]
+
+
+def test_a_fork_tells_of_its_own_socket(daemon: Daemon) -> None:
+    daemon.fork("a")
+    with daemon.connect("a") as vm:
+        (chardev,) = vm.cmd("query-chardev")
+        assert chardev["label"] == "fork0"
+        assert chardev["filename"] == f"unix:{daemon.folder}/a,server=on"
+    with RemoteMachine(daemon.server.path) as vm:
+        (chardev,) = vm.cmd("query-chardev")
+        assert chardev["label"] == "monitor0"
+
+
+def test_the_record_of_a_daemon(tmp_path: Path) -> None:
+    path, record = str(tmp_path / "control"), tmp_path / "log"
+    options = ["--control", f"unix:{path}", "--log-qmp", str(record)]
+    with Server(*options) as server, RemoteMachine(path) as control:
+        control.cmd("x-sim-checkpoint")
+        control.cmd("x-sim-fork", id="checkpoint0", qmp=f"unix:{tmp_path}/a")
+        with RemoteMachine(str(tmp_path / "a")) as vm:
+            vm.cmd("query-name")
+        control.cmd("x-sim-restore", id="checkpoint0")
+        with RemoteMachine(server.path) as vm:
+            vm.cmd("query-uuid")
+    entries = [json.loads(line) for line in record.read_text().splitlines()]
+    asked = [
+        (entry["monitor"], entry["message"]["execute"])
+        for entry in entries
+        if entry["direction"] == "in" and entry["message"]["execute"] != "qmp_capabilities"
+    ]
+    assert asked == [("fork0", "query-name"), ("monitor0", "query-uuid")]
 
 
 def test_jobs_in_a_fork(daemon: Daemon) -> None:
