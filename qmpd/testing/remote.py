@@ -52,9 +52,9 @@ class RemoteMachine:
         self._answers: list[Answer] = []
         self._events = EventQueue()
         self._records = JobRecords()
-        self._read_until(lambda: bool(self._answers), ANSWER_SECONDS, "the greeting")
-        self.greeting = self._answers.pop()
+        self.greeting: Answer = {}
         """What the server said first."""
+        self._read_until(lambda: bool(self.greeting), ANSWER_SECONDS, "the greeting")
         self.cmd("qmp_capabilities")
 
     def __enter__(self) -> Self:
@@ -177,8 +177,11 @@ class RemoteMachine:
             if "event" in message:
                 self._records.see(message)
                 self._events.put(message)
-            else:
+            elif "QMP" not in message:
                 self._answers.append(message)
+            elif not self.greeting:
+                # QEMU, whose client came while it was starting, may greet it twice
+                self.greeting = message
 
 
 class _Jobs:
