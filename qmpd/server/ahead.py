@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.model.driver_table import DRIVERS, find_driver
 from qmpd.monitor.qmp.served import SERVED
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
+
+JOBS: Final = ("qmpd.jobs.merge.commit", "qmpd.jobs.merge.stream", "qmpd.jobs.mirror.start")
+"""Modules that commands import by themselves when they are first used."""
 
 
 def load_ahead(machine: Machine) -> Iterator[None]:
@@ -21,6 +25,9 @@ def load_ahead(machine: Machine) -> Iterator[None]:
         yield
     for name in DRIVERS:
         find_driver(name)
+        yield
+    for module in JOBS:
+        import_module(module)
         yield
     commands = machine.profile.program(machine.personality).commands
     for name in SERVED:

@@ -1,4 +1,8 @@
-"""Commands block-commit and block-stream of schema module block-core."""
+"""Commands block-commit and block-stream of schema module block-core.
+
+Each job is imported by the first command that starts one: whoever commits does not wait for what
+streams and mirrors need.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,6 @@ from qmpd.block.permission_bits import WRITE
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
 from qmpd.jobs.core.options import JobOptions, MergeOptions
 from qmpd.jobs.core.states import OnError
-from qmpd.jobs.merge.commit import start_commit
-from qmpd.jobs.merge.stream import start_stream
-from qmpd.jobs.mirror.start import start_active_commit
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
@@ -104,11 +105,15 @@ async def block_commit(context: Context, arguments: BlockCommitArguments) -> Non
         job = options.job
         if job.job_id is None:
             job = replace(job, job_id=active.device_name)
+        from qmpd.jobs.mirror.start import start_active_commit
+
         await start_active_commit(machine.jobs, top, base, job, options.on_error)
         return
     overlay = active.overlay_of(top)
     if overlay is not None:
         overlay.check_operation(Op.COMMIT_TARGET)
+    from qmpd.jobs.merge.commit import start_commit
+
     await start_commit(machine.jobs, active, top, base, options)
 
 
@@ -154,6 +159,8 @@ async def block_stream(context: Context, arguments: BlockStreamArguments) -> Non
         current = current.filter_or_backing
     if base is None and arguments.backing_file is not None:
         raise GenericError("backing file specified, but streaming the entire chain")
+    from qmpd.jobs.merge.stream import start_stream
+
     await start_stream(machine.jobs, node, base, bottom, _merge_options(arguments))
 
 
