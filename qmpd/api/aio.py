@@ -186,11 +186,11 @@ class Machine:
 
     async def checkpoint(self) -> Mark[Self]:
         """Keep the machine as it is now: see `qmpd.Machine.checkpoint`."""
-        return Mark(type(self), self._core.setup, self._core.bench.checkpoint())
+        return Mark(type(self), self._core.bench.checkpoint())
 
     async def restore(self, mark: Mark[Any]) -> None:
         """Go back to a mark: see `qmpd.Machine.restore`."""
-        self._core.restore(mark._setup, mark._checkpoint)
+        self._core.restore(mark._checkpoint)
 
     # Commands
 

@@ -137,7 +137,7 @@ class OnBench:
         :raises qmpd.errors.MachineClosed: the machine has ended
         """
         checkpoint = self._driver.call(self._core.bench.checkpoint)
-        return Mark(type(self), self._core.setup, checkpoint)
+        return Mark(type(self), checkpoint)
 
     def restore(self, mark: Mark[Any]) -> None:
         """Go back to a mark, of this machine or of another one.
@@ -147,7 +147,7 @@ class OnBench:
 
         :raises qmpd.errors.MachineClosed: the machine was closed (`close`)
         """
-        self._driver.call(lambda: self._core.restore(mark._setup, mark._checkpoint))
+        self._driver.call(lambda: self._core.restore(mark._checkpoint))
 
     # What is done to it, and what is known of it
 

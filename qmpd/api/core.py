@@ -268,19 +268,18 @@ class Core(Waits):
             connection.join()
         self._wake_all()
 
-    def restore(self, setup: Setup, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint of a machine that was made of `setup`.
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint, of this machine or of another one.
 
         :raises MachineClosed: the machine has been closed for good
         """
         if self._given_up:
             self.require_open()
-        self.setup = setup
         self.bench.restore(checkpoint)
 
     def save(self, checkpoint: Checkpoint, filename: str) -> None:
         """Write the machine of a checkpoint to a file: see `Keeper.save`."""
-        Core(self.setup, checkpoint).leave_in(filename, checkpoint.time, mode=0o600)
+        Core(checkpoint.setup, checkpoint).leave_in(filename, checkpoint.time, mode=0o600)
 
     def leave_in(self, path: str | os.PathLike[str], now: int, *, mode: int = 0o666) -> None:
         """End the machine and write it to a file.

@@ -16,14 +16,13 @@ from qmpd.sim.keeper import Fork
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from qmpd.api.setup import Setup
     from qmpd.server.chardev.chardev import Chardev
     from qmpd.server.control_socket import ControlSocket
     from qmpd.sim.state.checkpoint import Checkpoint
 
 
 class Forks:
-    """All forks of a process that have not ended.
+    """All forks of a process that have not ended (`qmpd.sim.keeper.ForkMaker`).
 
     :param loop: what they run on
     :param make_host: makes the process, as each of them sees it
@@ -42,10 +41,9 @@ class Forks:
         self._made = 0
         self._served: dict[str, _Served] = {}
 
-    def make(self, setup: Setup, checkpoint: Checkpoint, qmp: str, control: str | None) -> Fork:
+    def make(self, checkpoint: Checkpoint, qmp: str, control: str | None) -> Fork:
         """Make a machine that goes on from a checkpoint: see `ForkMaker.make`.
 
-        :param setup: what the machine of the checkpoint was made of
         :raises ValueError: `qmp` or `control` is no address, or there is a file already
         :raises GenericError: nothing can listen there
         """
@@ -53,8 +51,8 @@ class Forks:
         control_address = None if control is None else _address(control)
         if address == control_address:
             raise ValueError(f"'{qmp}' cannot be both monitors")
-        core = Core(setup, checkpoint, make_host=self._make_host)
-        core.forks = ForksOf(self, core)
+        core = Core(checkpoint.setup, checkpoint, make_host=self._make_host)
+        core.forks = self
         fork = Fork(f"fork{self._made}", qmp, control)
         served = _Served(self._loop, core, fork, address, control_address)
         self._served[fork.id] = served
@@ -82,22 +80,6 @@ class Forks:
         """End all forks where they stand."""
         for name in tuple(self._served):
             self._ended(name)
-
-
-class ForksOf:
-    """Makes forks of the machine of `core` (`qmpd.sim.keeper.ForkMaker`)."""
-
-    def __init__(self, forks: Forks, core: Core) -> None:
-        self._forks = forks
-        self._core = core
-
-    def make(self, checkpoint: Checkpoint, qmp: str, control: str | None) -> Fork:
-        """Make a fork: see `ForkMaker.make`."""
-        return self._forks.make(self._core.setup, checkpoint, qmp, control)
-
-    def there_are(self) -> list[Fork]:
-        """The forks of the process: see `ForkMaker.there_are`."""
-        return self._forks.there_are()
 
 
 class _Served:

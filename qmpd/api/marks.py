@@ -32,9 +32,8 @@ class Mark(Generic[MachineT_co]):
     It stays what it is, whatever becomes of the machine, and may be used any number of times.
     """
 
-    def __init__(self, kind: type[MachineT_co], setup: Setup, checkpoint: Checkpoint) -> None:
+    def __init__(self, kind: type[MachineT_co], checkpoint: Checkpoint) -> None:
         self._kind = kind
-        self._setup = setup
         self._checkpoint = checkpoint
 
     @property
@@ -58,7 +57,7 @@ class Mark(Generic[MachineT_co]):
 
         :returns: a machine of the same class; one of `qmpd.aio` is there within ``async with``
         """
-        return self._kind._of_core(Core(self._setup, self._checkpoint))
+        return self._kind._of_core(Core(self._checkpoint.setup, self._checkpoint))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the machine to a file, from which ``Machine.load`` makes it again.
@@ -80,7 +79,7 @@ class Mark(Generic[MachineT_co]):
         :raises OSError: it cannot be written
         :raises qmpd.errors.GenericError: there is something in it that cannot be told
         """
-        Core(self._setup, self._checkpoint).leave_in(path, self._checkpoint.time)
+        Core(self._checkpoint.setup, self._checkpoint).leave_in(path, self._checkpoint.time)
 
 
 def read_saved(path: str | os.PathLike[str]) -> tuple[Setup, Saved]:

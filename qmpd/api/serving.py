@@ -32,14 +32,14 @@ class ServedControl:
     def __init__(
         self, core: Core, loop: asyncio.AbstractEventLoop, control: str | os.PathLike[str]
     ) -> None:
-        from qmpd.api.forks import Forks, ForksOf
+        from qmpd.api.forks import Forks
         from qmpd.server.control_socket import ControlSocket
 
         address = UnixAddress(os.fspath(control), mode=SOCKET_MODE)
         self._core = core
         self._socket = ControlSocket(loop, core.bench, address)
         self._forks = Forks(loop)
-        core.forks = ForksOf(self._forks, core)
+        core.forks = self._forks
 
     def close(self) -> None:
         """Disconnect all clients, and end the forks."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from qmpd.api.core import Core
-from qmpd.api.forks import Forks, ForksOf
+from qmpd.api.forks import Forks
 from qmpd.api.host import ProgramHost
 from qmpd.base.console import flush_or_drop, write
 from qmpd.loop.on_loop import OnLoop
@@ -85,7 +85,7 @@ class BenchServer:
         self._core.on_closed = loop.stop
         self._core.events.keeps = False
         self._forks = Forks(loop, _Host, self._forked)
-        self._core.forks = ForksOf(self._forks, self._core)
+        self._core.forks = self._forks
         self._driver = OnLoop(self._core, loop, served=True)
         self._host.loop = loop
         self._control: ControlSocket | None = None

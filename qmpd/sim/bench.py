@@ -269,6 +269,7 @@ class Bench:
         What is under way is dropped; clients are disconnected, and may connect again.
         """
         world, belongings = checkpoint.contents(self.holder.outside())
+        self.holder.setup = checkpoint.setup
         self.replace(world, what, belongings=belongings)
 
     async def _start(self, *, anew: bool) -> None:

@@ -28,6 +28,9 @@ class World(NamedTuple, Generic[ClockT]):
 class Holder(Protocol):
     """Who holds the machine on a bench, a program or a server: it can make another one."""
 
+    setup: Any
+    """What its machines are made of: a value that does not change."""
+
     def make(self, *, anew: bool) -> World[Any]:
         """Make a machine of the same kind, with no disks yet.
 

@@ -68,6 +68,8 @@ class Checkpoint:
         self._stands = list(stands.values())
         self.time: int = world.clock.now()
         """The machine's clock at that moment, nanoseconds."""
+        self.setup: Any = holder.setup
+        """What the machine was made of (`Holder.setup`)."""
         self.position = position
         """How many entries the journal had."""
 

@@ -263,3 +263,22 @@ def test_a_machine_of_an_asynchronous_program(tmp_path: Path) -> None:
 
     asyncio.run(program())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_knows_what_its_machine_was_made_of(tmp_path: Path) -> None:
+    path = str(tmp_path / "control")
+    with qmpd.Machine(disks={"other": "2M"}) as vm:
+        mark = vm.checkpoint()
+    with qmpd.Machine(disks={"disk0": "1M"}) as vm, vm.serve(control=path):
+        with RemoteMachine(path) as control:
+            control.cmd("x-sim-checkpoint")
+            vm.restore(mark)
+            vm.restart()
+            assert [disk["name"] for disk in control.cmd("x-sim-query-disks")] == ["other"]
+            qmp = f"unix:{tmp_path}/a"
+            control.cmd("x-sim-fork", id="checkpoint0", qmp=qmp, control=f"{qmp}.ctl")
+            control.cmd("x-sim-restore", id="checkpoint0")
+        for name in ("control", "a.ctl"):
+            with RemoteMachine(str(tmp_path / name)) as control:
+                control.cmd("x-sim-restart")
+                assert [disk["name"] for disk in control.cmd("x-sim-query-disks")] == ["disk0"]
