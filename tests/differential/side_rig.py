@@ -114,13 +114,13 @@ def _placed(value: Any, folder: str) -> Any:
 
 
 def play(folder: Path, program: list[Step], *, real: bool) -> list[list[Any]]:
-    """What a program says to each step; to none after one that the real one ends at by itself."""
+    """What a program says to each step; to none after one at which the real one ends or hangs."""
     rig = Rig(folder, real=real)
     said: list[list[Any]] = []
     try:
         for step in program:
             said.append(rig.do(*step))
-    except Gone:
+    except (Gone, TimeoutError):
         if not real:
             raise
     finally:
