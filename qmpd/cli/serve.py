@@ -89,6 +89,17 @@ def parser() -> argparse.ArgumentParser:
         " may be repeated, one client at a time each. ',pretty=on' indents replies,"
         " ',mode=OCTAL' sets the permission bits of a unix socket (0600)",
     )
+    _add_machine(result.add_argument_group("the machine"))
+    _add_bench(result.add_argument_group("what QEMU cannot do"))
+    add("--pidfile", metavar="FILE", help="write the process id there; removed at the end")
+    add("--ready-fd", metavar="N", type=int, help="write a line to this descriptor when ready")
+    add("--log-qmp", metavar="FILE", help="append all QMP traffic to FILE, as JSON lines")
+    add("-v", "--verbose", action="count", default=0, help="log to standard error; -vv: in detail")
+    return result
+
+
+def _add_machine(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     add(
         "--disk",
         metavar="NAME=SIZE",
@@ -124,6 +135,24 @@ def parser() -> argparse.ArgumentParser:
         choices=("system", "storage-daemon"),
         help="which of QEMU's programs to be; they differ in commands (default: system)",
     )
+    add("--name", metavar="NAME", help="name of the guest, for query-name")
+    add("--uuid", metavar="UUID", help="UUID of the guest, for query-uuid")
+    add(
+        "--board",
+        choices=("none", "pc", "q35"),
+        help="a machine with buses, which takes devices (default: none)",
+    )
+    add("--paused", action="store_true", help="start stopped (state prelaunch), until 'cont'")
+
+
+def _add_bench(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--control",
+        metavar="WHERE",
+        help="serve the control monitor there: unix:PATH. It does what QEMU cannot do (see"
+        " 'qmpd ctl --help')",
+    )
     add(
         "--clock",
         choices=("real", "virtual", "held"),
@@ -132,23 +161,10 @@ def parser() -> argparse.ArgumentParser:
         " (default: real)",
     )
     add(
-        "--control",
-        metavar="WHERE",
-        help="serve the control monitor there: unix:PATH. It does what QEMU cannot do (see"
-        " 'qmpd ctl --help')",
-    )
-    add(
         "--seed",
         metavar="N",
         type=int,
         help="makes a run repeatable: names that the machine makes up, dates and thread ids",
-    )
-    add("--name", metavar="NAME", help="name of the guest, for query-name")
-    add("--uuid", metavar="UUID", help="UUID of the guest, for query-uuid")
-    add(
-        "--board",
-        choices=("none", "pc", "q35"),
-        help="a machine with buses, which takes devices (default: none)",
     )
     add(
         "--power",
@@ -161,12 +177,6 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         help="a number that chooses, where QEMU may do things in one order or another",
     )
-    add("--paused", action="store_true", help="start stopped (state prelaunch), until 'cont'")
-    add("--pidfile", metavar="FILE", help="write the process id there; removed at the end")
-    add("--ready-fd", metavar="N", type=int, help="write a line to this descriptor when ready")
-    add("--log-qmp", metavar="FILE", help="append all QMP traffic to FILE, as JSON lines")
-    add("-v", "--verbose", action="count", default=0, help="log to standard error; -vv: in detail")
-    return result
 
 
 def main(argv: Sequence[str]) -> int:
