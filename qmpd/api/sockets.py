@@ -43,6 +43,7 @@ class SocketMonitor:
 
     def disconnect(self) -> None:
         """Drop the client; it may connect again, and is heard once there is a machine."""
+        self.chardev.hold()
         self.chardev.disconnect()
         self.chardev.frontend = None
 
@@ -50,6 +51,7 @@ class SocketMonitor:
         """Let clients come to the machine that the core holds now."""
         self._monitor = self._core.monitors.add_qmp(self.chardev.label, self.chardev)
         self.chardev.attach(self._monitor)
+        self.chardev.start()
 
     def close(self) -> None:
         """Disconnect the client and listen no longer."""

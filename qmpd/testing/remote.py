@@ -10,6 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -124,7 +125,9 @@ class RemoteMachine:
     def _take(
         self, wants: Callable[[Event], bool], timeout: float | None, what: str
     ) -> Event | None:
-        self._read(0)
+        # what has come before the end of the connection is there all the same
+        with suppress(MachineClosed):
+            self._read(0)
         found = self._events.take(wants)
         if found is not None or timeout == 0:
             return found

@@ -128,6 +128,11 @@ class SocketChardev(StreamChardev):
         else:
             self._listen()
 
+    def hold(self) -> None:
+        """Let no client in until `start`; those that come meanwhile wait."""
+        self._started = False
+        self._stop_listening()
+
     def _listen(self) -> None:
         if self._waiting or not self._started:
             return
