@@ -91,7 +91,7 @@ async def drop_intermediate(
             if overlay is not None:
                 await _rename(overlay, name, base, mask_protocol)
         if follows:
-            base.inherits_from = explicit_top.inherits_from
+            base.follow(explicit_top.inherits_from)
         await change.commit()
     finally:
         drained_end(top, base)

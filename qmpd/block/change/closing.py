@@ -47,6 +47,7 @@ async def _dismantle(node: Node) -> list[Node]:
     children = []
     async with write_lock(node.graph):
         node.graph.forget(node)
+        node.follow(None)
         for edge in list(node.children.values()):
             disinherit(node, edge)
             unlink(node, edge)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from qmpd.block.model.node import Edge, Node
 
 
@@ -22,23 +20,30 @@ def inherits(node: Node | None, above: Node) -> bool:
     return node is not None
 
 
-def orphans(parent: Node, edge: Edge) -> Iterator[Node]:
+def orphans(parent: Node, edge: Edge) -> list[Node]:
     """The nodes that follow `parent` no longer once its child `edge` has gone.
 
-    A node that is twice its child goes on following it (``bdrv_unset_inherits_from``).
+    A node that is twice its child goes on following it (``bdrv_unset_inherits_from``).  Nothing
+    is looked for any further once all that follow the parent have been seen: mostly they are its
+    children.
     """
+    found: dict[Node, None] = {}
+    kept: set[Node] = set()
     stack = [edge]
-    while stack:
+    while stack and len(found) + len(kept) < parent.followers:
         current = stack.pop()
         node = current.node
-        if node.inherits_from is parent and not any(
-            other is not current and other.node is node for other in parent.children.values()
-        ):
-            yield node
+        if node.inherits_from is parent and node not in found:
+            others = parent.children.values()
+            if any(other is not current and other.node is node for other in others):
+                kept.add(node)
+            else:
+                found[node] = None
         stack.extend(node.children.values())
+    return list(found)
 
 
 def disinherit(parent: Node, edge: Edge) -> None:
     """Have what is below a child that goes follow `parent` no longer."""
-    for node in list(orphans(parent, edge)):
-        node.inherits_from = None
+    for node in orphans(parent, edge):
+        node.follow(None)

@@ -211,7 +211,7 @@ async def open_reference(
         return graph.lookup_device_or_node(reference, reference)
     options = NodeOptions.inside(reference, parent, backing=backing)
     child = await open_node(graph, options, active=parent.active)
-    child.inherits_from = parent
+    child.follow(parent)
     return child
 
 

@@ -80,7 +80,7 @@ class GraphChange:
         follows = inherits(child, parent)
         present = parent.children.get(name)
         if present is not None:
-            for node in list(orphans(parent, present)):
+            for node in orphans(parent, present):
                 self._inherit(node, None)
             self.detach(present)
         if child is not None:
@@ -90,12 +90,8 @@ class GraphChange:
 
     def _inherit(self, node: Node, parent: Node | None) -> None:
         before = node.inherits_from
-        node.inherits_from = parent
-
-        def undo() -> None:
-            node.inherits_from = before
-
-        self._undo.append(undo)
+        node.follow(parent)
+        self._undo.append(lambda: node.follow(before))
 
     def undo_with(self, undo: Callable[[], None]) -> None:
         """Have `undo` called when the change is undone."""

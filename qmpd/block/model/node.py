@@ -97,7 +97,9 @@ class Node(NodeIO):
         self.implicit = False
         """A filter that a job has put there under an automatic name: most queries hide it."""
         self.inherits_from: Node | None = None
-        """The node inside whose options this one was defined."""
+        """The node inside whose options this one was defined; set by `follow`."""
+        self.followers = 0
+        """How many nodes inherit from this one."""
         self._holds = 0
         self.blockers = Blockers()
         self.backing_blocker: Blocker | None = None
@@ -225,6 +227,14 @@ class Node(NodeIO):
                 break
             node = below
         return node
+
+    def follow(self, parent: Node | None) -> None:
+        """Inherit from another node from now on, or from none."""
+        if self.inherits_from is not None:
+            self.inherits_from.followers -= 1
+        self.inherits_from = parent
+        if parent is not None:
+            parent.followers += 1
 
     def skip_implicit_filters(self) -> Node:
         """The first node from here downwards that no job has put there by itself."""

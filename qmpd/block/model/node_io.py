@@ -17,7 +17,7 @@ from qmpd.block.permission_bits import PRIMARY, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
-    pass
+    from qmpd.block.model.data import Data
 
 _BOUNCE: Final = 1 << 20
 _ZEROES: Final = memoryview(bytes(_BOUNCE))
@@ -273,10 +273,13 @@ class NodeIO(NodeState):
         if driver.capabilities.flushes_children:
             await driver.flush()
             return
-        self._tell_primary("flush_to_os")
+        listener = self._listening_file()
+        if listener is not None:
+            listener.debug_event("flush_to_os")
         await driver.flush()
         if not self.cache.no_flush and self._flushed_generation != generation:
-            self._tell_primary("flush_to_disk")
+            if listener is not None:
+                listener.debug_event("flush_to_disk")
             await driver.flush_to_disk()
         failure: BlockIOError | None = None
         for edge in list(self.children.values()):
@@ -289,13 +292,13 @@ class NodeIO(NodeState):
             raise failure
         self._flushed_generation = generation
 
-    def _tell_primary(self, event: str) -> None:
-        """A flush has come to a point that the node's own file may want to know of."""
+    def _listening_file(self) -> Data | None:
+        """The driver of the node's own file, if it wants to know of flushes here."""
         for edge in self.children.values():
             if edge.role & PRIMARY:
-                if edge.node.driver.capabilities.hears_events:
-                    edge.node.driver.debug_event(event)
-                return
+                driver = edge.node.driver
+                return driver if driver.capabilities.hears_events else None
+        return None
 
     # Length
 
