@@ -1,4 +1,28 @@
-"""`Machine.faults`: what fails on demand; see `qmpd.sim.faults`, which does it."""
+"""`Machine.faults`: what fails on demand; see `qmpd.sim.faults`, which does it.
+
+The actions of `Faults.connection`:
+
+============== =============================================================== ==========
+action         what happens                                                    takes
+============== =============================================================== ==========
+``cut-before`` the connection is cut before a message or byte                  place
+``cut-within`` half of a message passes, then it is cut                        `message`
+``cut-after``  it is cut after a message or byte                               place
+``insert``     something else comes before a message or byte; unless it is     place,
+               said which one, before message 2: inside the greeting's         `data`
+               exchange
+``slice``      messages pass in pieces, the others `seconds` after the first   `size`,
+                                                                               `seconds`
+``delay``      every message, or one, is `seconds` late, and those behind it   `seconds`,
+                                                                               `message`
+``duplicate``  events, or one message, come twice                              `event`,
+                                                                               `message`
+``late``       events come after so many other messages, or seconds            `event`,
+                                                                               `after`,
+                                                                               `seconds`
+``deaf``       after a message or byte of the client's nothing more is read    place
+============== =============================================================== ==========
+"""
 
 from __future__ import annotations
 
@@ -95,6 +119,10 @@ class Faults:
         """Remove all of them."""
         self._call(lambda: self._faults.clear())
 
+    def _install(self, make: Callable[[], SimFault]) -> Fault:
+        fault: Fault = self._call(lambda: Fault(self._call, make()))
+        return fault
+
     def fail(
         self,
         operation: str,
@@ -137,12 +165,12 @@ class Faults:
             for all of them, or several bytes, repeatedly; True for all bits
         :param later: the node or file need not be there yet
         :raises LookupError: there is no such node or file; the text says which there are
-        :raises ValueError: an operation or an errno that there is not; the text says which there
-            are.  Or something that does not go together
+        :raises ValueError: an operation or an errno that there is not (the text says which there
+            are), or something that does not go together
         """
 
-        def install() -> Fault:
-            fault = self._faults.fail(
+        return self._install(
+            lambda: self._faults.fail(
                 operation,
                 node=node,
                 file=file,
@@ -156,10 +184,7 @@ class Faults:
                 corrupt=corrupt,
                 later=later,
             )
-            return Fault(self._call, fault)
-
-        installed: Fault = self._call(install)
-        return installed
+        )
 
     def command(
         self,
@@ -195,14 +220,11 @@ class Faults:
             nothing is to happen
         """
 
-        def install() -> Fault:
-            fault = self._faults.command(
+        return self._install(
+            lambda: self._faults.command(
                 name, nth=nth, error=error, delay=delay, lose_answer=lose_answer
             )
-            return Fault(self._call, fault)
-
-        installed: Fault = self._call(install)
-        return installed
+        )
 
     def connection(
         self,
@@ -223,26 +245,7 @@ class Faults:
     ) -> Fault:
         """Have something happen to the connections of clients at sockets: QMP's, or NBD's.
 
-        ============== =============================================================== ==========
-        action         what happens                                                    takes
-        ============== =============================================================== ==========
-        ``cut-before`` the connection is cut before a message or byte                  place
-        ``cut-within`` half of a message passes, then it is cut                        `message`
-        ``cut-after``  it is cut after a message or byte                               place
-        ``insert``     something else comes before a message or byte; unless it is     place,
-                       said which one, before message 2: inside the greeting's         `data`
-                       exchange
-        ``slice``      messages pass in pieces, the others `seconds` after the first   `size`,
-                                                                                       `seconds`
-        ``delay``      every message, or one, is `seconds` late, and those behind it   `seconds`,
-                                                                                       `message`
-        ``duplicate``  events, or one message, come twice                              `event`,
-                                                                                       `message`
-        ``late``       events come after so many other messages, or seconds            `event`,
-                                                                                       `after`,
-                                                                                       `seconds`
-        ``deaf``       after a message or byte of the client's nothing more is read    place
-        ============== =============================================================== ==========
+        The actions, and what each takes, are in the table at the head of this module.
 
         A place is `message` or `byte`, counted from 1 since the connection began or, if that was
         before, since the fault is there.  The greeting is a message.
@@ -262,8 +265,8 @@ class Faults:
             text says which there are
         """
 
-        def install() -> Fault:
-            fault = self._faults.connection(
+        return self._install(
+            lambda: self._faults.connection(
                 action,
                 monitor=monitor,
                 nbd=nbd,
@@ -278,7 +281,4 @@ class Faults:
                 event=event,
                 after=after,
             )
-            return Fault(self._call, fault)
-
-        installed: Fault = self._call(install)
-        return installed
+        )

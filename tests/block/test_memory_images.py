@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from qmpd.block.images import MemoryStorage
 from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.image import Image
-from qmpd.block.images.memory import PAGE
+from qmpd.block.images.memory import PAGE, MemoryImage
 from qmpd.block.permission_bits import NOTHING, WRITE
 from qmpd.errors import BlockIOError
 
@@ -113,7 +113,8 @@ def test_a_fork_shares_what_neither_has_written() -> None:
     image = MemoryStorage().create("image")
     image.pwrite(0, b"a" * (600 * PAGE) + b"end")
     image.zero(10 * PAGE, PAGE, may_unmap=False)
-    first = image.file  # type: ignore[attr-defined]
+    assert isinstance(image, MemoryImage)
+    first = image.file
     other = first.fork()
     third = other.fork()
     assert other.read(0, 601 * PAGE) == first.read(0, 601 * PAGE)

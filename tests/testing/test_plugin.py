@@ -209,55 +209,58 @@ def test_a_failing_test_shows_its_journals(
     assert str(done.stdout).count("qmpd journal") == 2
 
 
+LEAKS = """
+import pytest
+import qmpd
+
+def test_open(qmpd_factory):
+    qmpd_factory()
+
+def backup(vm):
+    vm.cmd("blockdev-add", driver="null-co", node_name="t", size=64 << 20)
+    vm.cmd("blockdev-backup", job_id="j", device="disk0", target="t", sync="full",
+           auto_dismiss=False)
+    vm.job("j").wait()
+
+def test_job(qmpd_machine):
+    backup(qmpd_machine)
+
+def test_fault(qmpd_machine):
+    qmpd_machine.faults.fail("pread", node="disk0", errno="EIO")
+
+def test_removed_fault(qmpd_machine):
+    with qmpd_machine.faults.fail("flush", node="disk0", errno="EIO"):
+        qmpd_machine.disk("disk0").read(0, 1)
+
+def test_nothing_is_left(qmpd_machine, qmpd_factory):
+    with qmpd_factory() as other:
+        backup(other)
+    backup(qmpd_machine)
+    qmpd_machine.cmd("job-dismiss", id="j")
+    with qmpd_machine.faults.fail("pread", node="disk0", errno="EIO"):
+        with pytest.raises(qmpd.errors.BlockIOError):
+            qmpd_machine.disk("disk0").read(0, 1)
+
+@pytest.mark.qmpd(allow=["open", "jobs", "faults"])
+def test_allowed(qmpd_machine, qmpd_factory):
+    backup(qmpd_machine)
+    backup(qmpd_factory())
+    qmpd_machine.faults.fail("pread", node="disk0", errno="EIO")
+
+@pytest.mark.qmpd(allow="faults")
+def test_something_else_is_allowed(qmpd_machine):
+    backup(qmpd_machine)
+
+def test_fails_anyway(qmpd_machine):
+    backup(qmpd_machine)
+    assert False, "of its own"
+"""
+
+
 def test_leaks(pytester: pytest.Pytester) -> None:
     done = run(
         pytester,
-        """
-        import pytest
-        import qmpd
-
-        def test_open(qmpd_factory):
-            qmpd_factory()
-
-        def backup(vm):
-            vm.cmd("blockdev-add", driver="null-co", node_name="t", size=64 << 20)
-            vm.cmd("blockdev-backup", job_id="j", device="disk0", target="t", sync="full",
-                   auto_dismiss=False)
-            vm.job("j").wait()
-
-        def test_job(qmpd_machine):
-            backup(qmpd_machine)
-
-        def test_fault(qmpd_machine):
-            qmpd_machine.faults.fail("pread", node="disk0", errno="EIO")
-
-        def test_removed_fault(qmpd_machine):
-            with qmpd_machine.faults.fail("flush", node="disk0", errno="EIO"):
-                qmpd_machine.disk("disk0").read(0, 1)
-
-        def test_nothing_is_left(qmpd_machine, qmpd_factory):
-            with qmpd_factory() as other:
-                backup(other)
-            backup(qmpd_machine)
-            qmpd_machine.cmd("job-dismiss", id="j")
-            with qmpd_machine.faults.fail("pread", node="disk0", errno="EIO"):
-                with pytest.raises(qmpd.errors.BlockIOError):
-                    qmpd_machine.disk("disk0").read(0, 1)
-
-        @pytest.mark.qmpd(allow=["open", "jobs", "faults"])
-        def test_allowed(qmpd_machine, qmpd_factory):
-            backup(qmpd_machine)
-            backup(qmpd_factory())
-            qmpd_machine.faults.fail("pread", node="disk0", errno="EIO")
-
-        @pytest.mark.qmpd(allow="faults")
-        def test_something_else_is_allowed(qmpd_machine):
-            backup(qmpd_machine)
-
-        def test_fails_anyway(qmpd_machine):
-            backup(qmpd_machine)
-            assert False, "of its own"
-        """,
+        LEAKS,
     )
     done.assert_outcomes(passed=2, failed=6)
     done.stdout.fnmatch_lines_random(

@@ -118,9 +118,10 @@ def test_patterns() -> None:
         assert disk.read(0, 9) == b"\x11\x11\x11ababa\0"
         disk.write(0, length=2)
         assert disk.read(0, 3) == b"\0\0\x11"
-        for wrong in ({}, {"data": b"x", "length": 1}, {"pattern": b"", "length": 1}):
+        wrong: list[dict[str, Any]] = [{}, {"data": b"x", "length": 1}]
+        for arguments in [*wrong, {"pattern": b"", "length": 1}]:
             with pytest.raises(ValueError, match="pattern"):
-                disk.write(0, **wrong)  # type: ignore[arg-type]
+                disk.write(0, **arguments)
 
 
 async def test_on_a_loop() -> None:

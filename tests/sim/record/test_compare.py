@@ -8,7 +8,7 @@ from typing import Any
 import qmpd
 from qmpd.sim.record.compare import Comparison
 from qmpd.sim.record.differences import NOTHING, differences
-from qmpd.sim.record.recording import Said, said_in, said_line
+from qmpd.sim.record.recording import Said, Side, said_in, said_line
 from qmpd.sim.record.script import Script
 
 GREETING = {
@@ -26,8 +26,8 @@ def session(*messages: Any, step: float = 0.0) -> list[Said]:
         client = isinstance(message, str) or "execute" in message or "exec-oob" in message
         text = message if isinstance(message, str) else json.dumps(message)
         value, raw = said_in(text.encode())
-        side = "client" if client else "server"
-        said.append(Said(number + 2, 1, number * step, side, value, raw))  # type: ignore[arg-type]
+        side: Side = "client" if client else "server"
+        said.append(Said(number + 2, 1, number * step, side, value, raw))
     return said
 
 
