@@ -22,6 +22,9 @@ PAGE: Final = 4096
 
 _ZEROES: Final = bytes(PAGE)
 
+_COPY: Final = 1 << 20
+"""Most bytes that `file_of` reads at a time."""
+
 _SHIFT: Final = 9
 _CHUNK: Final = 1 << _SHIFT
 """Pages in a chunk."""
@@ -293,3 +296,19 @@ class MemoryImage(Image):
     def _check_writable(self) -> None:
         if self.read_only:
             raise BlockIOError(errno.EBADF)
+
+
+def file_of(image: Image) -> MemoryFile:
+    """A file in memory with the bytes of `image`, and its holes.
+
+    :raises BlockIOError: it cannot be read
+    """
+    file = MemoryFile()
+    offset, length = 0, image.length()
+    while offset < length:
+        is_data, size = image.extent(offset, min(length - offset, _COPY))
+        if is_data:
+            file.write(offset, image.pread(offset, size))
+        offset += size
+    file.truncate(length)
+    return file

@@ -11,7 +11,7 @@ from pyroaring import BitMap64
 
 from qmpd.block.images.host_storage import HostStorage
 from qmpd.block.images.image import Image
-from qmpd.block.images.memory import MemoryFile, MemoryImage
+from qmpd.block.images.memory import MemoryFile, MemoryImage, file_of
 from qmpd.block.images.memory_storage import MemoryStorage
 from qmpd.block.images.storage import Storage, could_not
 from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, RESIZE, WRITE, Perm, Permissions
@@ -19,10 +19,6 @@ from qmpd.errors import BlockIOError
 
 BLOCK: Final = 1 << 16
 """Bytes that are copied to memory together when a part of them is written."""
-
-
-_COPY: Final = 1 << 20
-"""Bytes that are copied at a time."""
 
 
 class _Overlay:
@@ -184,15 +180,7 @@ class OverlayStorage(Storage):
         """All files that were made or covered, by their names, with all of their bytes."""
         files = self._new.files()
         for filename, overlay in self._overlays.items():
-            image, file = OverlayImage(overlay, read_only=True), MemoryFile()
-            offset, length = 0, image.length()
-            while offset < length:
-                is_data, size = image.extent(offset, min(length - offset, _COPY))
-                if is_data:
-                    file.write(offset, image.pread(offset, size))
-                offset += size
-            file.truncate(length)
-            files[filename] = file
+            files[filename] = file_of(OverlayImage(overlay, read_only=True))
         return files
 
     @property

@@ -8,13 +8,10 @@ from random import Random
 from qmpd.base.override import override
 from qmpd.block.images.host_storage import HostStorage
 from qmpd.block.images.image import Image
-from qmpd.block.images.memory import MemoryFile
+from qmpd.block.images.memory import MemoryFile, file_of
 from qmpd.block.images.memory_storage import MemoryStorage
 from qmpd.errors import BlockIOError
 from qmpd.sim.power.file import Change, Keep, OrderedFile, Unflushed
-
-_COPY = 1 << 20
-"""Bytes of a file of the host that are copied at a time."""
 
 Watch = Callable[[str, Change], None]
 """Takes the name of a file, and what was done to it."""
@@ -93,13 +90,7 @@ class OrderedStorage(MemoryStorage):
 
 
 def _copied(image: Image) -> MemoryFile:
-    file = MemoryFile()
-    offset, length = 0, image.length()
-    while offset < length:
-        is_data, size = image.extent(offset, min(length - offset, _COPY))
-        if is_data:
-            file.write(offset, image.pread(offset, size))
-        offset += size
-    file.truncate(length)
-    image.close()
-    return file
+    try:
+        return file_of(image)
+    finally:
+        image.close()
