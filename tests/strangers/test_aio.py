@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 import qmpd
 from tests.block.files import Files
+from tests.strangers.world import start
 from tests.support.programs import qemu_missing
 
 differs = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
@@ -18,12 +18,9 @@ differs = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing
 
 @pytest.fixture
 def both(tmp_path: Path) -> Iterator[Files]:
-    for side in ("real", "ours"):
-        (tmp_path / side).mkdir()
-        make = ["qemu-img", "create", "-q", "-f", "qcow2", "t.qcow2", "1M"]
-        subprocess.run(make, cwd=tmp_path / side, check=True)
     drive = "if=none,id=d,driver=qcow2,file.driver=blkdebug,file.image.filename=t.qcow2"
-    pair = Files(tmp_path, "-drive", f"{drive},file.image.driver=file")
+    options = ("-drive", f"{drive},file.image.driver=file")
+    pair = start(tmp_path, *options, images={"t.qcow2": ("-f", "qcow2", "1M")})
     yield pair
     pair.close()
 

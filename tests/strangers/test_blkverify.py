@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 import qmpd
 from tests.block.files import Files, both_programs
+from tests.strangers.world import make_images
 
 TEST: dict[str, Any] = {"driver": "qcow2", "node-name": "t"}
 TEST["file"] = {"driver": "file", "filename": "t.qcow2"}
@@ -19,11 +19,7 @@ RAW = {"driver": "file", "filename": "raw", "node-name": "r"}
 
 @pytest.fixture
 def both(tmp_path: Path) -> Iterator[Files]:
-    for side in ("real", "ours"):
-        (tmp_path / side).mkdir()
-        for image in (("raw", "raw"), ("qcow2", "t.qcow2")):
-            make = ["qemu-img", "create", "-q", "-f", *image, "1M"]
-            subprocess.run(make, cwd=tmp_path / side, check=True)
+    make_images(tmp_path, {"raw": ("-f", "raw", "1M"), "t.qcow2": ("-f", "qcow2", "1M")})
     with both_programs(tmp_path) as pair:
         yield pair
 

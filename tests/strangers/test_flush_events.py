@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.block.files import Files, both_programs
+from tests.strangers.world import make_images
 
 
 @pytest.fixture
 def both(tmp_path: Path) -> Iterator[Files]:
-    for side in ("real", "ours"):
-        (tmp_path / side).mkdir()
-        subprocess.run(
-            ["qemu-img", "create", "-q", "-f", "qcow2", "t.qcow2", "1M"],
-            cwd=tmp_path / side,
-            check=True,
-        )
+    make_images(tmp_path, {"t.qcow2": ("-f", "qcow2", "1M")})
     with both_programs(tmp_path) as pair:
         yield pair
 

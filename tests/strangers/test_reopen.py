@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.block.files import Files
+from tests.strangers import world
 from tests.support.normal import normal
 from tests.support.programs import qemu_missing, qmpd_argv
 
@@ -17,15 +18,11 @@ pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_miss
 
 def start(scratch: Path, *options: str, length: int = 5) -> Files:
     """Both programs, with images node0 to node4, each but the first over the one before it."""
-    for side in ("real", "ours"):
-        (scratch / side).mkdir()
-        for number in range(length):
-            make = ["qemu-img", "create", "-q", "-f", "qcow2"]
-            if number:
-                make += ["-b", f"node{number - 1}", "-F", "qcow2"]
-            folder = scratch / side
-            subprocess.run([*make, f"node{number}", "1M"], cwd=folder, check=True)
-    return Files(scratch, *options)
+    qcow2 = ("-f", "qcow2")
+    images: dict[str, tuple[str, ...]] = {"node0": (*qcow2, "1M")}
+    for number in range(1, length):
+        images[f"node{number}"] = (*qcow2, "-b", f"node{number - 1}", "-F", "qcow2", "1M")
+    return world.start(scratch, *options, images=images)
 
 
 def chain(top: int, **more: Any) -> dict[str, Any]:

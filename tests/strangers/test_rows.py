@@ -14,22 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.block.files import Files
 from tests.differential.pair import OPTIONS
+from tests.strangers.world import start
 from tests.support.programs import qemu_missing, qmpd_argv
 from tests.support.stdio import StdioProgram
 
 pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
-
-
-def start(scratch: Path, *options: str, images: dict[str, tuple[str, ...]] | None = None) -> Files:
-    """Both programs, with images that qemu-img has made."""
-    for side in ("real", "ours"):
-        (scratch / side).mkdir()
-        for name, arguments in (images or {}).items():
-            make = ["qemu-img", "create", "-q", *arguments[:-1], name, arguments[-1]]
-            subprocess.run(make, cwd=scratch / side, check=True)
-    return Files(scratch, *options)
 
 
 QCOW2 = ("-f", "qcow2", "1M")
