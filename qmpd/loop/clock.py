@@ -144,7 +144,7 @@ class Clock(ABC):
         for task in self._poll_bottom_halves():
             await task.ended()
 
-    def go_on_from(self, now: int) -> None:
+    def go_on_from(self, now: int) -> None:  # noqa: B027 (real time cannot be set)
         """Let `now` be the present moment, where time is not simply the system's."""
 
     @abstractmethod

@@ -37,13 +37,13 @@ class UserObject(ABC):
         """Whether anything uses it."""
         return self.users > 0
 
-    def added(self) -> None:
+    def added(self) -> None:  # noqa: B027 (most have nothing to do)
         """Called when it has been added to the container.
 
         :raises GenericError: it cannot be used
         """
 
-    def removed(self) -> None:
+    def removed(self) -> None:  # noqa: B027 (most have nothing to do)
         """Called when it has been removed from the container."""
 
     def get_property(self, name: str) -> tuple[Any, str]:

@@ -101,7 +101,7 @@ class Image(ABC):
         :returns: False for a hole, which reads as zeroes
         """
 
-    def give_hints(self, *, nocow: bool, extent_size: int) -> None:
+    def give_hints(self, *, nocow: bool, extent_size: int) -> None:  # noqa: B027 (optional)
         """Tell the file system how a new file is going to be used; it may ignore that.
 
         :param nocow: overwrite blocks in place, where the file system would copy them

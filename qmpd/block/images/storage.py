@@ -75,7 +75,7 @@ class Storage(ABC):
         :raises BlockIOError: with QEMU's text
         """
 
-    def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:
+    def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:  # noqa: B027 (most have nothing to do)
         """Lock a file of the host for an image that covers it.
 
         :param perm: permissions that its users have
@@ -101,5 +101,5 @@ class Storage(ABC):
         """
         raise GenericError("Images are not in memory: they cannot be saved")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most have nothing to do)
         """Drop everything that is kept in memory."""
