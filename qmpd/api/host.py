@@ -10,7 +10,8 @@ from qmpd.machine.host import NoHost
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from qmpd.export.host import Connect, Listener
+    from qmpd.export.host import Listener
+    from qmpd.loop.stream import Connect
     from qmpd.server.listener import SocketListener
 
 

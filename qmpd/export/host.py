@@ -1,4 +1,4 @@
-"""What exports need of the process that their machine lives in: peers, and places to meet them."""
+"""What exports need of the process that their machine lives in: places where peers arrive."""
 
 from __future__ import annotations
 
@@ -7,47 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from qmpd.export.vhost_user.device import MakeDevice
-
-
-class Peer(Protocol):
-    """The far end of a stream of bytes: a connected socket, or a program in this process."""
-
-    @property
-    def congested(self) -> bool:
-        """Whether output of the last `write` is still buffered; `Connection.drained` follows."""
-
-    def write(self, data: bytes) -> None:
-        """Send `data`; what cannot be sent at once is buffered."""
-
-    def pause_input(self) -> None:
-        """Stop feeding the connection until `resume_input`; a little more may still come."""
-
-    def resume_input(self) -> None:
-        """Feed the connection again."""
-
-    def close(self) -> None:
-        """Disconnect the peer; buffered output is lost."""
-
-
-class Connection(Protocol):
-    """The near end of a stream, which speaks some protocol with a `Peer`."""
-
-    @property
-    def wanted(self) -> int:
-        """Bytes that the connection waits for now: a good size for the next read."""
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes that the peer has sent."""
-
-    def drained(self) -> None:
-        """All output has been sent."""
-
-    def closed(self) -> None:
-        """The peer has gone."""
-
-
-Connect = Callable[[Peer], Connection]
-"""Takes a new peer; returns the near end of the connection."""
+    from qmpd.loop.stream import Connect
 
 
 class Listener(Protocol):

@@ -16,8 +16,9 @@ from qmpd.errors import NotServed
 from qmpd.export.host import ExportHost
 
 if TYPE_CHECKING:
-    from qmpd.export.host import Connect, Listener, VhostUserListener
+    from qmpd.export.host import Listener, VhostUserListener
     from qmpd.export.vhost_user.device import MakeDevice
+    from qmpd.loop.stream import Connect
 
 
 class Host(ExportHost, Protocol):

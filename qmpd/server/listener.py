@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
-    from qmpd.export.host import Connect, Connection
+    from qmpd.loop.stream import Connect, Connection
     from qmpd.server.address import SocketAddress
 
 LOG = logging.getLogger("qmpd.server")

@@ -21,8 +21,8 @@ from qmpd.server.chardev.chardev import Chardev, ChardevTable
 from qmpd.server.chardev.stdio import StdioChardev
 
 if TYPE_CHECKING:
-    from qmpd.export.host import Connect
     from qmpd.export.vhost_user.device import MakeDevice
+    from qmpd.loop.stream import Connect
     from qmpd.loop.task import Task
     from qmpd.machine.host import Host
     from qmpd.machine.machine import Machine

@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from qmpd.block.change.blockdev import blockdev_add
-from qmpd.export.host import Connect, Connection, Listener
-from qmpd.export.nbd.connection import FAIR, READ_AHEAD
-from qmpd.export.nbd.protocol import (
+from qmpd.block.drivers.protocols.nbd.protocol import (
     FIXED_NEWSTYLE,
     MAGIC,
     NO_ZEROES,
@@ -26,7 +24,9 @@ from qmpd.export.nbd.protocol import (
     Command,
     Option,
 )
+from qmpd.export.host import Listener
 from qmpd.loop.clock import NANOSECONDS, VirtualClock
+from qmpd.loop.stream import FAIR, READ_AHEAD, Connect, Connection
 from qmpd.machine.host import NoHost
 from tests.support.services import bare_machine
 

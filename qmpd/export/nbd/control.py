@@ -11,9 +11,10 @@ from qmpd.export.nbd.export import NbdExport
 
 if TYPE_CHECKING:
     from qmpd.export.exports import BlockExports
-    from qmpd.export.host import Connect, Connection, ExportHost, Peer
+    from qmpd.export.host import ExportHost
     from qmpd.export.nbd.server import NbdServer
     from qmpd.loop.clock import Clock
+    from qmpd.loop.stream import Connect, Connection, Peer
 
 
 class NbdControl:

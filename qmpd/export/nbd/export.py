@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from qmpd.base.override import override
 from qmpd.block.bits.rules import check, find, lookup
+from qmpd.block.drivers.protocols.nbd.protocol import MAX_STRING, STATE_HOLE, STATE_ZERO, ExportFlag
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.block.permission_bits import ALL, RESIZE
 from qmpd.errors import GenericError
 from qmpd.export.exports import BlockExport
-from qmpd.export.nbd.protocol import MAX_STRING, STATE_HOLE, STATE_ZERO, ExportFlag
 
 if TYPE_CHECKING:
     from qmpd.block.bits.bitmap import DirtyBitmap

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from qmpd.block.model.limits import BlockLimits
-from qmpd.export.nbd.export import Context, NbdExport
-from qmpd.export.nbd.protocol import (
+from qmpd.block.drivers.protocols.nbd.protocol import (
     FIXED_NEWSTYLE,
     MAGIC,
     MAX_BUFFER,
@@ -25,13 +23,12 @@ from qmpd.export.nbd.protocol import (
     Option,
     OptionReply,
 )
+from qmpd.block.model.limits import BlockLimits
+from qmpd.export.nbd.export import Context, NbdExport
+from qmpd.loop.stream import Disconnected
 
 _SHOWN_NAME: Final = 80
 """Bytes of a name that messages show (`nbd_sanitize_name`)."""
-
-
-class Disconnected(Exception):
-    """The connection is over: the peer left, or broke the protocol."""
 
 
 class Channel(Protocol):

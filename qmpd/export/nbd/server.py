@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from qmpd.export.nbd.connection import NbdConnection
 
 if TYPE_CHECKING:
-    from qmpd.export.host import Listener, Peer
+    from qmpd.export.host import Listener
     from qmpd.export.nbd.export import NbdExport
     from qmpd.loop.clock import Clock
+    from qmpd.loop.stream import Peer
 
 
 class NbdServer:

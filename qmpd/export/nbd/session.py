@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from qmpd.block.io.chain_status import block_status_above
-from qmpd.errors import BlockIOError
-from qmpd.export.nbd.export import Context
-from qmpd.export.nbd.negotiation import Channel, Disconnected, Negotiated
-from qmpd.export.nbd.protocol import (
+from qmpd.block.drivers.protocols.nbd.protocol import (
     ALLOWED_FLAGS,
     CHUNK,
     DONE,
@@ -36,6 +32,11 @@ from qmpd.export.nbd.protocol import (
     Mode,
     wire_error,
 )
+from qmpd.block.io.chain_status import block_status_above
+from qmpd.errors import BlockIOError
+from qmpd.export.nbd.export import Context
+from qmpd.export.nbd.negotiation import Channel, Negotiated
+from qmpd.loop.stream import Disconnected
 
 _FAILURES: Final[Mapping[Command, str]] = MappingProxyType(
     {

@@ -21,7 +21,7 @@ from qmpd.sim.names import backend_called
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
-    from qmpd.export.host import Connect, Peer
+    from qmpd.loop.stream import Connect, Peer
     from qmpd.monitor.qmp_monitor import Dispatch, QmpMonitor
     from qmpd.sim.faults.place import Place
 

@@ -11,8 +11,8 @@ from qmpd.sim.faults.effects import Effect, Unit
 from qmpd.sim.faults.messages import Chunks, Messages
 
 if TYPE_CHECKING:
-    from qmpd.export.host import Connect, Connection, Peer
     from qmpd.loop.clock import Clock
+    from qmpd.loop.stream import Connect, Connection, Peer
     from qmpd.sim.faults.connections import ConnectionFault
 
 

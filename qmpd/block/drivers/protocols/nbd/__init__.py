@@ -1,0 +1,1 @@
+"""nbd: a client of NBD servers."""
