@@ -45,6 +45,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "interop/",
         "jobs/test_pause_same_as_qemu.py",
         "jobs/test_start_same_as_qemu.py",
+        "migration/",
         "profile/test_against_qemu.py",
         "qcow2/test_same_",
         "schema/test_against_qemu.py",

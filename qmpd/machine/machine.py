@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from qmpd.machine.devices.tree import DeviceTree
     from qmpd.machine.drives.options import Drives
     from qmpd.machine.host import Host
+    from qmpd.machine.migration.migration import Migration
     from qmpd.machine.objects import ObjectContainer
     from qmpd.machine.parts import Parts
 
@@ -199,6 +200,13 @@ class Machine:
     def drives(self) -> Drives:
         """Its drives."""
         return self.parts.drives
+
+    @cached_property
+    def migration(self) -> Migration:
+        """Its migrations."""
+        from qmpd.machine.migration.migration import Migration
+
+        return Migration(self._report_line)
 
     def _die(self, complaint: str) -> None:
         self._report_line(complaint)

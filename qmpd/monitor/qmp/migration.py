@@ -11,11 +11,33 @@ from qmpd.monitor.qmp.handlers import Context, Handlers
 if TYPE_CHECKING:
     from qmpd.profile.models.migration import (
         MigrateRecoverArguments,
+        MigrateSetCapabilitiesArguments,
+        MigrateSetParameters,
         SnapshotDeleteArguments,
         SnapshotLoadArguments,
         SnapshotSaveArguments,
     )
     from qmpd.profile.models.yank import YankArguments
+
+
+def query_migrate_capabilities(context: Context, _: None) -> list[dict[str, object]]:
+    """What a migration may do."""
+    return context.machine.migration.capabilities.statuses()
+
+
+def migrate_set_capabilities(context: Context, _: MigrateSetCapabilitiesArguments) -> None:
+    """Say what a migration may do."""
+    context.machine.migration.set_capabilities(context.raw["capabilities"])
+
+
+def query_migrate_parameters(context: Context, _: None) -> dict[str, object]:
+    """What a migration goes by."""
+    return context.machine.migration.parameters.info()
+
+
+def migrate_set_parameters(context: Context, _: MigrateSetParameters) -> None:
+    """Set what a migration goes by."""
+    context.machine.migration.set_parameters(context.raw)
 
 
 def migrate_pause(context: Context, _: None) -> None:
@@ -73,6 +95,10 @@ async def _run(job: SnapshotJob) -> None:
 
 
 HANDLERS: Final[Handlers] = {
+    "query-migrate-capabilities": query_migrate_capabilities,
+    "migrate-set-capabilities": migrate_set_capabilities,
+    "query-migrate-parameters": query_migrate_parameters,
+    "migrate-set-parameters": migrate_set_parameters,
     "migrate-pause": migrate_pause,
     "migrate-recover": migrate_recover,
     "query-yank": query_yank,

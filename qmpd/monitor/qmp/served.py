@@ -126,6 +126,10 @@ MODULES: Final = {
         "set-numa-node",
     ),
     "migration": (
+        "query-migrate-capabilities",
+        "migrate-set-capabilities",
+        "query-migrate-parameters",
+        "migrate-set-parameters",
         "migrate-pause",
         "migrate-recover",
         "query-yank",

@@ -4,7 +4,90 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field
 
-from qmpd.qapi.runtime.types import Int64, Struct
+from qmpd.qapi.runtime.types import Int64, Size, Struct, TaggedUnion, Uint32, Uint64, Uint8
+
+from .common import StrOrNull
+from .sockets import SocketAddress
+
+class MigrationStats(Struct):
+    """What has been sent of the guest's memory, and what is still to send. The memory of a
+    machine of qmpd has size 0.
+    """
+
+    transferred: Int64
+    """bytes that have been sent"""
+
+    remaining: Int64
+    """bytes of memory that are still to send"""
+
+    total: Int64
+    """bytes of memory that there are"""
+
+    duplicate: Int64
+    """pages that were zero and were not sent (since 1.2)"""
+
+    normal: Int64
+    """pages that were sent as they are (since 1.2)"""
+
+    normal_bytes: Int64 = Field(alias="normal-bytes")
+    """the same in bytes (since 1.2)"""
+
+    dirty_pages_rate: Int64 = Field(alias="dirty-pages-rate")
+    """pages that the guest dirties in a second (since 1.3)"""
+
+    mbps: float
+    """how fast it is sent, in megabits per second (since 1.6)"""
+
+    dirty_sync_count: Int64 = Field(alias="dirty-sync-count")
+    """how often dirty memory has been looked for (since 2.1)"""
+
+    postcopy_requests: Int64 = Field(alias="postcopy-requests")
+    """pages that the target has asked for (since 2.7)"""
+
+    page_size: Int64 = Field(alias="page-size")
+    """bytes of a page (since 2.10)"""
+
+    multifd_bytes: Uint64 = Field(alias="multifd-bytes")
+    """bytes sent over further connections (since 3.0)"""
+
+    pages_per_second: Uint64 = Field(alias="pages-per-second")
+    """pages sent in a second (since 4.0)"""
+
+    precopy_bytes: Uint64 = Field(alias="precopy-bytes")
+    """bytes sent while the guest was running here (since 7.0)"""
+
+    downtime_bytes: Uint64 = Field(alias="downtime-bytes")
+    """bytes sent while it was not running (since 7.0)"""
+
+    postcopy_bytes: Uint64 = Field(alias="postcopy-bytes")
+    """bytes sent since it runs there (since 7.0)"""
+
+    dirty_sync_missed_zero_copy: Uint64 = Field(alias="dirty-sync-missed-zero-copy")
+    """how often zero copy was tried in vain (since 7.1)"""
+
+class XBZRLECacheStats(Struct):
+    """What the cache of xbzrle has saved."""
+
+    cache_size: Size = Field(alias="cache-size")
+    """bytes of the cache"""
+
+    bytes: Int64
+    """bytes sent in its encoding"""
+
+    pages: Int64
+    """pages sent in its encoding"""
+
+    cache_miss: Int64 = Field(alias="cache-miss")
+    """pages that were not in the cache"""
+
+    cache_miss_rate: float = Field(alias="cache-miss-rate")
+    """the share of those (since 7.1)"""
+
+    encoding_rate: float = Field(alias="encoding-rate")
+    """how much smaller the others became (since 5.1)"""
+
+    overflow: Int64
+    """pages that became no smaller"""
 
 MigrationStatus: TypeAlias = Literal[
     "none",
@@ -41,6 +124,418 @@ MigrationStatus: TypeAlias = Literal[
 * `device`: the state of devices is on its way (since 2.11)
 * `wait-unplug`: it waits for the guest to let go of devices (since 4.2)
 """
+
+class VfioStats(Struct):
+    """What has been sent of the state of devices that are passed through."""
+
+    transferred: Int64
+    """bytes that have been sent"""
+
+class MigrationInfo(Struct):
+    """How a migration stands. No members: there has been none."""
+
+    status: MigrationStatus | None = None
+    """how far it is"""
+
+    ram: MigrationStats | None = None
+    """about the guest's memory"""
+
+    vfio: VfioStats | None = None
+    """about devices that are passed through (since 5.2)"""
+
+    xbzrle_cache: XBZRLECacheStats | None = Field(default=None, alias="xbzrle-cache")
+    """about the cache of xbzrle (since 1.2)"""
+
+    total_time: Int64 | None = Field(default=None, alias="total-time")
+    """milliseconds since it was begun, or that it took (since 1.2)"""
+
+    expected_downtime: Int64 | None = Field(default=None, alias="expected-downtime")
+    """milliseconds that the guest is expected to stand still (since 1.3)"""
+
+    downtime: Int64 | None = None
+    """milliseconds that it stood still (since 1.3)"""
+
+    setup_time: Int64 | None = Field(default=None, alias="setup-time")
+    """milliseconds before anything was sent (since 1.6)"""
+
+    cpu_throttle_percentage: Int64 | None = Field(default=None, alias="cpu-throttle-percentage")
+    """how much the guest's CPUs are held back, in percent (since 2.7)"""
+
+    error_desc: str | None = Field(default=None, alias="error-desc")
+    """why it has failed (since 2.7)"""
+
+    blocked_reasons: list[str] | None = Field(default=None, alias="blocked-reasons")
+    """why the machine cannot be migrated (since 6.0)"""
+
+    postcopy_blocktime: Uint32 | None = Field(default=None, alias="postcopy-blocktime")
+    """milliseconds that all CPUs waited for memory (since 3.0)"""
+
+    postcopy_vcpu_blocktime: list[Uint32] | None = Field(
+        default=None, alias="postcopy-vcpu-blocktime"
+    )
+    """the same for each CPU (since 3.0)"""
+
+    socket_address: list[SocketAddress] | None = Field(default=None, alias="socket-address")
+    """where the target listens (since 4.0)"""
+
+    dirty_limit_throttle_time_per_round: Uint64 | None = Field(
+        default=None, alias="dirty-limit-throttle-time-per-round"
+    )
+    """microseconds that CPUs were held back in each round (since 8.1)"""
+
+    dirty_limit_ring_full_time: Uint64 | None = Field(
+        default=None, alias="dirty-limit-ring-full-time"
+    )
+    """microseconds until a CPU's ring of dirty pages is full (since 8.1)"""
+
+MigrationCapability: TypeAlias = Literal[
+    "xbzrle",
+    "rdma-pin-all",
+    "auto-converge",
+    "zero-blocks",
+    "events",
+    "postcopy-ram",
+    "x-colo",
+    "release-ram",
+    "return-path",
+    "pause-before-switchover",
+    "multifd",
+    "dirty-bitmaps",
+    "postcopy-blocktime",
+    "late-block-activate",
+    "x-ignore-shared",
+    "validate-uuid",
+    "background-snapshot",
+    "zero-copy-send",
+    "postcopy-preempt",
+    "switchover-ack",
+    "dirty-limit",
+    "mapped-ram",
+]
+"""What a migration may do. A machine of qmpd has no memory: what is about memory can be set, and
+has no effect.
+
+* `xbzrle`: send what has changed of a page
+* `rdma-pin-all`: keep all memory in place for RDMA (since 2.0)
+* `auto-converge`: hold back the guest when it dirties memory faster than it is sent (since
+  1.6)
+
+* `zero-blocks`: unused (since 1.6)
+* `events`: tell how far a migration is by the event MIGRATION (since 2.4)
+* `postcopy-ram`: let the guest run at its new place before its memory is there (since 2.6)
+* `x-colo`: keep two machines alike (since 2.8)
+* `release-ram`: give up memory that has been sent (since 2.9)
+* `return-path`: let the target answer (since 2.10)
+* `pause-before-switchover`: wait for migrate-continue before the devices are saved (since
+  2.11)
+
+* `multifd`: use more than one connection (since 4.0)
+* `dirty-bitmaps`: send dirty bitmaps that have a name (since 2.12)
+* `postcopy-blocktime`: measure how long CPUs wait for memory (since 3.0)
+* `late-block-activate`: leave images inactive at the target until cont, if it was started
+  with -S (since 3.0)
+
+* `x-ignore-shared`: do not send memory that both share (since 4.0)
+* `validate-uuid`: see that both machines have the same UUID (since 4.2)
+* `background-snapshot`: save the machine while it runs (since 6.0)
+* `zero-copy-send`: send without copying (since 7.1)
+* `postcopy-preempt`: send memory that is asked for ahead of the rest (since 7.1)
+* `switchover-ack`: stop the guest only when the target is ready for it (since 8.1)
+* `dirty-limit`: hold back those CPUs that dirty memory (since 8.2)
+* `mapped-ram`: keep each page at a fixed place in the file (since 9.0)
+"""
+
+class MigrationCapabilityStatus(Struct):
+    """Whether a migration may do something."""
+
+    capability: MigrationCapability
+    """what"""
+
+    state: bool
+    """whether it may"""
+
+class MigrateSetCapabilitiesArguments(Struct):
+    """Arguments of command migrate-set-capabilities.
+
+    Says what a migration may do. Those that are not named stay as they are.
+    """
+
+    capabilities: list[MigrationCapabilityStatus]
+    """what it may do and what not"""
+
+MultiFDCompression: TypeAlias = Literal["none", "zlib", "zstd"]
+"""How memory is compressed that goes over more than one connection.
+
+* `none`: not at all
+* `zlib`: with zlib
+* `zstd`: with zstd
+"""
+
+MigMode: TypeAlias = Literal["normal", "cpr-reboot", "cpr-transfer"]
+"""What kind of migration it is.
+
+* `normal`: to another process, which is already there
+* `cpr-reboot`: to a new process, perhaps after the host has been started anew (since 8.2)
+* `cpr-transfer`: to a new process that takes over memory and descriptors (since 10.0)
+"""
+
+ZeroPageDetection: TypeAlias = Literal["none", "legacy", "multifd"]
+"""Who looks for pages that are zero.
+
+* `none`: nobody
+* `legacy`: the thread of the migration
+* `multifd`: the threads of the further connections, if there are any
+"""
+
+class BitmapMigrationBitmapAliasTransform(Struct):
+    """What becomes different in a bitmap on its way."""
+
+    persistent: bool | None = None
+    """whether it is persistent at the target; default: as it was"""
+
+class BitmapMigrationBitmapAlias(Struct):
+    """What a bitmap is called in the stream."""
+
+    name: str
+    """its name on this machine"""
+
+    alias: str
+    """its name in the stream"""
+
+    transform: BitmapMigrationBitmapAliasTransform | None = None
+    """what becomes different in it; counts at the target (since 6.0)"""
+
+class BitmapMigrationNodeAlias(Struct):
+    """What a node is called in the stream, and which of its bitmaps are sent."""
+
+    node_name: str = Field(alias="node-name")
+    """its name on this machine"""
+
+    alias: str
+    """its name in the stream"""
+
+    bitmaps: list[BitmapMigrationBitmapAlias]
+    """its bitmaps"""
+
+class MigrateSetParameters(Struct):
+    """Numbers and names that a migration goes by. What is not given stays as it is."""
+
+    announce_initial: Size | None = Field(default=None, alias="announce-initial")
+    """milliseconds before the guest is announced at its new place (since 4.0)"""
+
+    announce_max: Size | None = Field(default=None, alias="announce-max")
+    """the most milliseconds between two announcements (since 4.0)"""
+
+    announce_rounds: Size | None = Field(default=None, alias="announce-rounds")
+    """how many announcements there are (since 4.0)"""
+
+    announce_step: Size | None = Field(default=None, alias="announce-step")
+    """milliseconds that the time between them grows by (since 4.0)"""
+
+    throttle_trigger_threshold: Uint8 | None = Field(
+        default=None, alias="throttle-trigger-threshold"
+    )
+    """percent of what is sent that may become dirty again before the guest is held back (since
+    5.0)
+    """
+
+    cpu_throttle_initial: Uint8 | None = Field(default=None, alias="cpu-throttle-initial")
+    """percent that CPUs are held back by at first (since 2.7)"""
+
+    cpu_throttle_increment: Uint8 | None = Field(default=None, alias="cpu-throttle-increment")
+    """percent that are added each time (since 2.7)"""
+
+    cpu_throttle_tailslow: bool | None = Field(default=None, alias="cpu-throttle-tailslow")
+    """add less towards the end (since 5.1)"""
+
+    tls_creds: StrOrNull | None = Field(default=None, alias="tls-creds")
+    """id of the tls-creds object to use; empty: no TLS (since 2.7)"""
+
+    tls_hostname: StrOrNull | None = Field(default=None, alias="tls-hostname")
+    """name that the certificate of the target must have; empty: the host of its address (since
+    2.7)
+    """
+
+    tls_authz: StrOrNull | None = Field(default=None, alias="tls-authz")
+    """id of the authz object that says which clients may connect; empty: all (since 4.0)"""
+
+    max_bandwidth: Size | None = Field(default=None, alias="max-bandwidth")
+    """bytes that may be sent in a second (since 2.8)"""
+
+    avail_switchover_bandwidth: Size | None = Field(
+        default=None, alias="avail-switchover-bandwidth"
+    )
+    """bytes that can be sent in a second while the guest stands still; 0: as measured (since
+    8.2)
+    """
+
+    downtime_limit: Uint64 | None = Field(default=None, alias="downtime-limit")
+    """milliseconds that the guest may stand still (since 2.8)"""
+
+    x_checkpoint_delay: Uint32 | None = Field(default=None, alias="x-checkpoint-delay")
+    """milliseconds between two checkpoints of COLO (since 2.8)"""
+
+    multifd_channels: Uint8 | None = Field(default=None, alias="multifd-channels")
+    """how many further connections there are (since 4.0)"""
+
+    xbzrle_cache_size: Size | None = Field(default=None, alias="xbzrle-cache-size")
+    """bytes of the cache of xbzrle, a power of two (since 2.11)"""
+
+    max_postcopy_bandwidth: Size | None = Field(default=None, alias="max-postcopy-bandwidth")
+    """bytes that may be sent in a second once the guest runs at its new place; 0: no limit
+    (since 3.0)
+    """
+
+    max_cpu_throttle: Uint8 | None = Field(default=None, alias="max-cpu-throttle")
+    """percent that CPUs are held back by at most (since 3.1)"""
+
+    multifd_compression: MultiFDCompression | None = Field(
+        default=None, alias="multifd-compression"
+    )
+    """how further connections compress (since 5.0)"""
+
+    multifd_zlib_level: Uint8 | None = Field(default=None, alias="multifd-zlib-level")
+    """how hard zlib tries, 0 to 9 (since 5.0)"""
+
+    multifd_qatzip_level: Uint8 | None = Field(default=None, alias="multifd-qatzip-level")
+    """how hard QATzip tries, 1 to 9 (since 9.2)"""
+
+    multifd_zstd_level: Uint8 | None = Field(default=None, alias="multifd-zstd-level")
+    """how hard zstd tries, 0 to 20 (since 5.0)"""
+
+    block_bitmap_mapping: list[BitmapMigrationNodeAlias] | None = Field(
+        default=None, alias="block-bitmap-mapping"
+    )
+    """which bitmaps are sent or taken in, and under which names; without it all that have a
+    name, under that of their backend or node (since 5.2)
+    """
+
+    x_vcpu_dirty_limit_period: Uint64 | None = Field(
+        default=None, alias="x-vcpu-dirty-limit-period"
+    )
+    """milliseconds between two looks at dirty- limit (since 8.1)"""
+
+    vcpu_dirty_limit: Uint64 | None = Field(default=None, alias="vcpu-dirty-limit")
+    """megabytes that a CPU may dirty in a second (since 8.1)"""
+
+    mode: MigMode | None = None
+    """what kind of migration it is (since 8.2)"""
+
+    zero_page_detection: ZeroPageDetection | None = Field(default=None, alias="zero-page-detection")
+    """who looks for pages that are zero (since 9.0)"""
+
+    direct_io: bool | None = Field(default=None, alias="direct-io")
+    """write files past the host's cache, where that is possible (since 9.1)"""
+
+class MigrationParameters(Struct):
+    """Numbers and names that a migration goes by."""
+
+    announce_initial: Size | None = Field(default=None, alias="announce-initial")
+    """milliseconds before the guest is announced at its new place (since 4.0)"""
+
+    announce_max: Size | None = Field(default=None, alias="announce-max")
+    """the most milliseconds between two announcements (since 4.0)"""
+
+    announce_rounds: Size | None = Field(default=None, alias="announce-rounds")
+    """how many announcements there are (since 4.0)"""
+
+    announce_step: Size | None = Field(default=None, alias="announce-step")
+    """milliseconds that the time between them grows by (since 4.0)"""
+
+    throttle_trigger_threshold: Uint8 | None = Field(
+        default=None, alias="throttle-trigger-threshold"
+    )
+    """percent of what is sent that may become dirty again before the guest is held back (since
+    5.0)
+    """
+
+    cpu_throttle_initial: Uint8 | None = Field(default=None, alias="cpu-throttle-initial")
+    """percent that CPUs are held back by at first (since 2.7)"""
+
+    cpu_throttle_increment: Uint8 | None = Field(default=None, alias="cpu-throttle-increment")
+    """percent that are added each time (since 2.7)"""
+
+    cpu_throttle_tailslow: bool | None = Field(default=None, alias="cpu-throttle-tailslow")
+    """add less towards the end (since 5.1)"""
+
+    tls_creds: str | None = Field(default=None, alias="tls-creds")
+    """id of the tls-creds object to use; empty: no TLS (since 2.7)"""
+
+    tls_hostname: str | None = Field(default=None, alias="tls-hostname")
+    """name that the certificate of the target must have; empty: the host of its address (since
+    2.7)
+    """
+
+    tls_authz: str | None = Field(default=None, alias="tls-authz")
+    """id of the authz object that says which clients may connect; empty: all (since 4.0)"""
+
+    max_bandwidth: Size | None = Field(default=None, alias="max-bandwidth")
+    """bytes that may be sent in a second (since 2.8)"""
+
+    avail_switchover_bandwidth: Size | None = Field(
+        default=None, alias="avail-switchover-bandwidth"
+    )
+    """bytes that can be sent in a second while the guest stands still; 0: as measured (since
+    8.2)
+    """
+
+    downtime_limit: Uint64 | None = Field(default=None, alias="downtime-limit")
+    """milliseconds that the guest may stand still (since 2.8)"""
+
+    x_checkpoint_delay: Uint32 | None = Field(default=None, alias="x-checkpoint-delay")
+    """milliseconds between two checkpoints of COLO (since 2.8)"""
+
+    multifd_channels: Uint8 | None = Field(default=None, alias="multifd-channels")
+    """how many further connections there are (since 4.0)"""
+
+    xbzrle_cache_size: Size | None = Field(default=None, alias="xbzrle-cache-size")
+    """bytes of the cache of xbzrle, a power of two (since 2.11)"""
+
+    max_postcopy_bandwidth: Size | None = Field(default=None, alias="max-postcopy-bandwidth")
+    """bytes that may be sent in a second once the guest runs at its new place; 0: no limit
+    (since 3.0)
+    """
+
+    max_cpu_throttle: Uint8 | None = Field(default=None, alias="max-cpu-throttle")
+    """percent that CPUs are held back by at most (since 3.1)"""
+
+    multifd_compression: MultiFDCompression | None = Field(
+        default=None, alias="multifd-compression"
+    )
+    """how further connections compress (since 5.0)"""
+
+    multifd_zlib_level: Uint8 | None = Field(default=None, alias="multifd-zlib-level")
+    """how hard zlib tries, 0 to 9 (since 5.0)"""
+
+    multifd_qatzip_level: Uint8 | None = Field(default=None, alias="multifd-qatzip-level")
+    """how hard QATzip tries, 1 to 9 (since 9.2)"""
+
+    multifd_zstd_level: Uint8 | None = Field(default=None, alias="multifd-zstd-level")
+    """how hard zstd tries, 0 to 20 (since 5.0)"""
+
+    block_bitmap_mapping: list[BitmapMigrationNodeAlias] | None = Field(
+        default=None, alias="block-bitmap-mapping"
+    )
+    """which bitmaps are sent or taken in, and under which names; without it all that have a
+    name, under that of their backend or node (since 5.2)
+    """
+
+    x_vcpu_dirty_limit_period: Uint64 | None = Field(
+        default=None, alias="x-vcpu-dirty-limit-period"
+    )
+    """milliseconds between two looks at dirty- limit (since 8.1)"""
+
+    vcpu_dirty_limit: Uint64 | None = Field(default=None, alias="vcpu-dirty-limit")
+    """megabytes that a CPU may dirty in a second (since 8.1)"""
+
+    mode: MigMode | None = None
+    """what kind of migration it is (since 8.2)"""
+
+    zero_page_detection: ZeroPageDetection | None = Field(default=None, alias="zero-page-detection")
+    """who looks for pages that are zero (since 9.0)"""
+
+    direct_io: bool | None = Field(default=None, alias="direct-io")
+    """write files past the host's cache, where that is possible (since 9.1)"""
 
 class MigrationData(Struct):
     """Data of event MIGRATION.
@@ -89,6 +584,104 @@ class ColoExitData(Struct):
     reason: COLOExitReason
     """why"""
 
+class MigrateContinueArguments(Struct):
+    """Arguments of command migrate-continue.
+
+    Lets a migration go on that waits.
+    """
+
+    state: MigrationStatus
+    """the state that it waits in"""
+
+MigrationAddressType: TypeAlias = Literal["socket", "exec", "rdma", "file"]
+"""What a stream goes through.
+
+* `socket`: a socket
+* `exec`: standard input or output of a program
+* `rdma`: RDMA
+* `file`: a file
+"""
+
+class FileMigrationArgs(Struct):
+    """A place in a file."""
+
+    filename: str
+    """the file; /dev/fdset/N for a set of descriptors"""
+
+    offset: Uint64
+    """where in it the stream begins"""
+
+class MigrationExecCommand(Struct):
+    """A program to run."""
+
+    args: list[str]
+    """the program and its arguments"""
+
+class MigrationAddress(TaggedUnion):
+    """Where a stream goes to or comes from.
+
+    Members added for each value of `transport`:
+
+    * ``socket``: SocketAddress
+    * ``exec``: MigrationExecCommand
+    * ``rdma``: InetSocketAddress
+    * ``file``: FileMigrationArgs
+    """
+
+    transport: MigrationAddressType
+    """what it goes through"""
+
+MigrationChannelType: TypeAlias = Literal["main", "cpr"]
+"""What a connection of a migration is for.
+
+* `main`: the stream
+* `cpr`: what a new process must know before anything else (since 10.0)
+"""
+
+class MigrationChannel(Struct):
+    """A connection of a migration."""
+
+    channel_type: MigrationChannelType = Field(alias="channel-type")
+    """what it is for"""
+
+    addr: MigrationAddress
+    """where it goes"""
+
+class MigrateArguments(Struct):
+    """Arguments of command migrate.
+
+    Migrates this machine to another one, or into a file. The command is answered when that
+    has begun: query-migrate and the event MIGRATION tell how it goes.
+    """
+
+    uri: str | None = None
+    """where to: tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND or file:PATH"""
+
+    channels: list[MigrationChannel] | None = None
+    """where to, as objects; exactly one of `uri` and this must be given (since 8.1)"""
+
+    detach: bool | None = None
+    """has no effect"""
+
+    resume: bool | None = None
+    """go on with a postcopy migration whose connection has broken (since 3.0)"""
+
+class MigrateIncomingArguments(Struct):
+    """Arguments of command migrate-incoming.
+
+    Waits for the stream of another machine. Needs a machine that was started with -incoming
+    defer.
+    """
+
+    uri: str | None = None
+    """where it comes from, as for migrate"""
+
+    channels: list[MigrationChannel] | None = None
+    """where it comes from, as objects; exactly one of `uri` and this must be given (since 8.1)"""
+
+    exit_on_error: bool | None = Field(default=None, alias="exit-on-error")
+    """end the process if that fails; default true (since 9.1)"""
+
 class MigrateRecoverArguments(Struct):
     """Arguments of command migrate-recover.
 
@@ -106,6 +699,15 @@ class UnplugPrimaryData(Struct):
 
     device_id: str = Field(alias="device-id")
     """id of the device"""
+
+class MigrationThreadInfo(Struct):
+    """A thread of a migration."""
+
+    name: str
+    """its name"""
+
+    thread_id: Int64 = Field(alias="thread-id")
+    """its id"""
 
 class SnapshotSaveArguments(Struct):
     """Arguments of command snapshot-save.

@@ -1,0 +1,146 @@
+"""What a migration may do, and which capabilities exclude each other (``migrate_caps_check``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from qmpd.errors import GenericError
+
+NAMES: Final = (
+    "xbzrle",
+    "rdma-pin-all",
+    "auto-converge",
+    "zero-blocks",
+    "events",
+    "postcopy-ram",
+    "x-colo",
+    "release-ram",
+    "return-path",
+    "pause-before-switchover",
+    "multifd",
+    "dirty-bitmaps",
+    "postcopy-blocktime",
+    "late-block-activate",
+    "x-ignore-shared",
+    "validate-uuid",
+    "background-snapshot",
+    "zero-copy-send",
+    "postcopy-preempt",
+    "switchover-ack",
+    "dirty-limit",
+    "mapped-ram",
+)
+"""All capabilities, in the order of the schema."""
+
+_NOT_IN_BACKGROUND: Final = (
+    "postcopy-ram",
+    "dirty-bitmaps",
+    "postcopy-blocktime",
+    "late-block-activate",
+    "return-path",
+    "multifd",
+    "pause-before-switchover",
+    "auto-converge",
+    "release-ram",
+    "rdma-pin-all",
+    "xbzrle",
+    "x-colo",
+    "validate-uuid",
+    "zero-copy-send",
+)
+"""What background-snapshot excludes, in the order that it is told."""
+
+
+class Capabilities:
+    """The capabilities of one machine's migrations; all are off at first."""
+
+    def __init__(self) -> None:
+        self._states = dict.fromkeys(NAMES, False)
+
+    def __getitem__(self, name: str) -> bool:
+        return self._states[name]
+
+    def statuses(self) -> list[dict[str, object]]:
+        """MigrationCapabilityStatus of each."""
+        return [{"capability": name, "state": state} for name, state in self._states.items()]
+
+    def set(
+        self,
+        changes: Iterable[Mapping[str, Any]],
+        *,
+        plain: bool,
+        incoming_started: bool,
+        warn: Callable[[str], None],
+    ) -> None:
+        """Change some of them, or none (``qmp_migrate_set_capabilities``).
+
+        :param changes: MigrationCapabilityStatus of each that changes; the last one counts
+        :param plain: whether data goes neither compressed nor by TLS, as zero copy needs it
+        :param incoming_started: whether the machine listens for a stream
+        :param warn: is told what is deprecated
+        :raises GenericError: they exclude each other, or one is not possible
+        """
+        wanted = dict(self._states)
+        wanted.update((change["capability"], change["state"]) for change in changes)
+        if wanted["zero-blocks"]:
+            warn("zero-blocks capability is deprecated")
+        self._check(wanted, plain=plain, incoming_started=incoming_started)
+        self._states = wanted
+
+    def _check(self, wanted: Mapping[str, bool], *, plain: bool, incoming_started: bool) -> None:
+        _check_postcopy(wanted)
+        if wanted["background-snapshot"]:
+            for name in _NOT_IN_BACKGROUND:
+                _refuse(wanted[name], f"Background-snapshot is not compatible with {name}")
+        _refuse(
+            wanted["zero-copy-send"] and not (wanted["multifd"] and not wanted["xbzrle"] and plain),
+            "Zero copy only available for non-compressed non-TLS multifd migration",
+        )
+        self._check_connections(wanted, incoming_started)
+        _refuse(
+            wanted["switchover-ack"] and not wanted["return-path"],
+            "Capability 'switchover-ack' requires capability 'return-path'",
+        )
+        _check_memory(wanted)
+
+    def _check_connections(self, wanted: Mapping[str, bool], incoming_started: bool) -> None:
+        preempt = wanted["postcopy-preempt"]
+        _refuse(
+            preempt and not wanted["postcopy-ram"],
+            "Postcopy preempt requires postcopy-ram",
+        )
+        _refuse(
+            preempt and not self["postcopy-preempt"] and incoming_started,
+            "Postcopy preempt must be set before incoming starts",
+        )
+        _refuse(
+            wanted["multifd"] and not self["multifd"] and incoming_started,
+            "Multifd must be set before incoming starts",
+        )
+
+
+def _check_postcopy(wanted: Mapping[str, bool]) -> None:
+    if wanted["postcopy-ram"]:
+        _refuse(wanted["x-ignore-shared"], "Postcopy is not compatible with ignore-shared")
+        _refuse(wanted["multifd"], "Postcopy is not yet compatible with multifd")
+
+
+def _check_memory(wanted: Mapping[str, bool]) -> None:
+    if wanted["dirty-limit"]:
+        _refuse(
+            wanted["auto-converge"],
+            "dirty-limit conflicts with auto-converge either of then available currently",
+        )
+        raise GenericError(
+            "dirty-limit requires KVM with accelerator property 'dirty-ring-size' set"
+        )
+    _refuse(wanted["multifd"] and wanted["xbzrle"], "Multifd is not compatible with xbzrle")
+    if wanted["mapped-ram"]:
+        _refuse(wanted["xbzrle"], "Mapped-ram migration is incompatible with xbzrle")
+        _refuse(wanted["postcopy-ram"], "Mapped-ram migration is incompatible with postcopy")
+
+
+def _refuse(wrong: bool, text: str) -> None:
+    if wrong:
+        raise GenericError(text)

@@ -1,0 +1,153 @@
+"""What a migration goes by, and which values are allowed (``migrate_params_check``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from qmpd.errors import GenericError
+from qmpd.machine.migration.aliases import check
+
+_MIB: Final = 1 << 20
+_PAGE: Final = 4096
+
+_DEFAULTS: Final[Mapping[str, object]] = {
+    "announce-initial": 50,
+    "announce-max": 550,
+    "announce-rounds": 5,
+    "announce-step": 100,
+    "throttle-trigger-threshold": 50,
+    "cpu-throttle-initial": 20,
+    "cpu-throttle-increment": 10,
+    "cpu-throttle-tailslow": False,
+    "tls-creds": "",
+    "tls-hostname": "",
+    "tls-authz": "",
+    "max-bandwidth": 128 * _MIB,
+    "avail-switchover-bandwidth": 0,
+    "downtime-limit": 300,
+    "x-checkpoint-delay": 20000,
+    "multifd-channels": 2,
+    "xbzrle-cache-size": 64 * _MIB,
+    "max-postcopy-bandwidth": 0,
+    "max-cpu-throttle": 99,
+    "multifd-compression": "none",
+    "multifd-zlib-level": 1,
+    "multifd-zstd-level": 1,
+    "multifd-qatzip-level": 1,
+    "block-bitmap-mapping": None,
+    "x-vcpu-dirty-limit-period": 1000,
+    "vcpu-dirty-limit": 1,
+    "mode": "normal",
+    "zero-page-detection": "multifd",
+    "direct-io": False,
+}
+"""All parameters, in the order of the schema; None: not there."""
+
+_TLS: Final = ("tls-creds", "tls-hostname", "tls-authz")
+
+
+class Parameters:
+    """The parameters of one machine's migrations."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = dict(_DEFAULTS)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def info(self) -> dict[str, Any]:
+        """MigrationParameters."""
+        return {name: value for name, value in self._values.items() if value is not None}
+
+    @property
+    def plain(self) -> bool:
+        """Whether data goes neither compressed nor by TLS."""
+        return _plain(self._values)
+
+    def set(self, changes: Mapping[str, Any], capability: Callable[[str], bool]) -> None:
+        """Change some of them, or none (``qmp_migrate_set_parameters``).
+
+        :param changes: MigrateSetParameters
+        :param capability: whether a migration may do something
+        :raises GenericError: a value is not allowed
+        """
+        changes = {
+            name: "" if name in _TLS and value is None else value for name, value in changes.items()
+        }
+        wanted = self._values | changes
+        _check_ranges(wanted)
+        mapping = wanted["block-bitmap-mapping"]
+        if mapping is not None:
+            try:
+                check(mapping)
+            except GenericError as error:
+                raise GenericError(
+                    f"Invalid mapping given for block-bitmap-mapping: {error.desc}"
+                ) from None
+        _refuse(
+            capability("zero-copy-send") and not _plain(wanted),
+            "Zero copy only available for non-compressed non-TLS multifd migration",
+        )
+        # QEMU looks at what has been set before, not at what is to be set
+        _refuse(
+            capability("mapped-ram") and not self.plain,
+            "Mapped-ram only available for non-compressed non-TLS multifd migration",
+        )
+        _range(wanted, "x-vcpu-dirty-limit-period", 1, 1000, "a value", "x-vcpu-dirty-limit-period")
+        _refuse(
+            wanted["vcpu-dirty-limit"] < 1,
+            "Parameter 'vcpu_dirty_limit' must be greater than 1 MB/s",
+        )
+        self._values = wanted
+
+
+def _check_ranges(wanted: Mapping[str, Any]) -> None:
+    for name, last in (
+        ("throttle-trigger-threshold", 100),
+        ("cpu-throttle-initial", 99),
+        ("cpu-throttle-increment", 99),
+    ):
+        _expect(wanted, name, 1, last, f"an integer in the range of 1 to {last}")
+    # the text is QEMU's: it prints the product as it is written in its source
+    limit = "an integer in the range of 0 to (2000 * 1000) ms"
+    _expect(wanted, "downtime-limit", 0, 2000 * 1000, limit)
+    _expect(wanted, "multifd-channels", 1, 255, "a value between 1 and 255")
+    _range(wanted, "multifd-zlib-level", 0, 9, "a value")
+    _range(wanted, "multifd-qatzip-level", 1, 9, "a value")
+    _range(wanted, "multifd-zstd-level", 0, 20, "a value")
+    cache = wanted["xbzrle-cache-size"]
+    _refuse(
+        cache < _PAGE or cache & (cache - 1) != 0,
+        "Parameter 'xbzrle_cache_size' expects a power of two no less than the target page size",
+    )
+    lowest = wanted["cpu-throttle-initial"]
+    text = "an integer in the range of cpu_throttle_initial to 99"
+    _expect(wanted, "max-cpu-throttle", lowest, 99, text)
+    _range(wanted, "announce-initial", 0, 100000, "a value")
+    _range(wanted, "announce-max", 0, 100000, "a value")
+    _range(wanted, "announce-rounds", 0, 1000, "a value")
+    _expect(wanted, "announce-step", 1, 10000, "a value between 0 and 10000")
+
+
+def _plain(values: Mapping[str, Any]) -> bool:
+    return values["multifd-compression"] == "none" and not values["tls-creds"]
+
+
+def _range(
+    wanted: Mapping[str, Any], name: str, first: int, last: int, what: str, shown: str | None = None
+) -> None:
+    _expect(wanted, name, first, last, f"{what} between {first} and {last}", shown)
+
+
+def _expect(
+    wanted: Mapping[str, Any], name: str, first: int, last: int, text: str, shown: str | None = None
+) -> None:
+    if not first <= wanted[name] <= last:
+        shown = name.replace("-", "_") if shown is None else shown
+        raise GenericError(f"Parameter '{shown}' expects {text}")
+
+
+def _refuse(wrong: bool, text: str) -> None:
+    if wrong:
+        raise GenericError(text)
