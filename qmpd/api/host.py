@@ -10,8 +10,11 @@ from qmpd.machine.host import NoHost
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from qmpd.errors import QmpError
     from qmpd.export.host import Listener
     from qmpd.loop.stream import Connect
+    from qmpd.loop.task import Handle
+    from qmpd.server.dial import Dialer
     from qmpd.server.listener import SocketListener
 
 
@@ -32,6 +35,7 @@ class ProgramHost(NoHost):
         self._shut_down = shut_down
         self._replaces_files = replaces_files
         self._listeners: list[SocketListener] = []
+        self._dialer: Dialer | None = None
 
     def print(self, text: str) -> None:
         """Keep what is for standard output."""
@@ -68,10 +72,29 @@ class ProgramHost(NoHost):
         self._listeners.append(listener)
         return listener
 
+    def connect(
+        self, address: Mapping[str, Any], connect: Connect, failed: Callable[[QmpError], None]
+    ) -> Handle:
+        """Connect to a server, on the event loop that runs the machine.
+
+        :raises NotServed: there is none
+        """
+        if self.loop is None:
+            return super().connect(address, connect, failed)
+        from qmpd.server.address import read_address
+        from qmpd.server.dial import Dialer
+
+        if self._dialer is None:
+            self._dialer = Dialer(self.loop, tells_files=self._replaces_files())
+        return self._dialer.connect(read_address(address), connect, failed)
+
     def cut(self) -> None:
-        """Listen no more, and cut off NBD clients."""
+        """Listen no more, and cut off NBD clients and servers."""
         while self._listeners:
             self._listeners.pop().leave_loop()
+        if self._dialer is not None:
+            self._dialer.close()
+            self._dialer = None
 
     def leave_loop(self) -> None:
         """The event loop runs the machine no longer."""

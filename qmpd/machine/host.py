@@ -12,17 +12,25 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from qmpd.base.console import write
+from qmpd.block.model.services import no_connection
 from qmpd.errors import NotServed
 from qmpd.export.host import ExportHost
 
 if TYPE_CHECKING:
+    from qmpd.errors import QmpError
     from qmpd.export.host import Listener, VhostUserListener
     from qmpd.export.vhost_user.device import MakeDevice
     from qmpd.loop.stream import Connect
+    from qmpd.loop.task import Handle
 
 
 class Host(ExportHost, Protocol):
     """A process that holds a machine; see `ExportHost` for how it listens."""
+
+    def connect(
+        self, address: Mapping[str, Any], connect: Connect, failed: Callable[[QmpError], None]
+    ) -> Handle:
+        """Connect to a server: see `qmpd.loop.stream.Dial`."""
 
     def print(self, text: str) -> None:
         """Write `text` to standard output, where HMP's qemu-io and blkdebug print.
@@ -73,6 +81,15 @@ class NoHost:
         :raises NotServed: always
         """
         raise NotServed("The NBD server needs a machine that is served: this one has no sockets")
+
+    def connect(
+        self, address: Mapping[str, Any], connect: Connect, failed: Callable[[QmpError], None]
+    ) -> Handle:
+        """Refuse to connect to a server.
+
+        :raises NotServed: always
+        """
+        return no_connection(address, connect, failed)
 
     def listen_vhost_user(
         self, address: Mapping[str, Any], make_device: MakeDevice, report: Callable[[str], None]

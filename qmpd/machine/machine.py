@@ -146,6 +146,7 @@ class Machine:
             random=random,
             say=Say(self.host.print, self._report_line, self._die),
             thread_id=thread_id,
+            connect=self.host.connect,
         )
         self.actions = Actions()
         self._board = config.board

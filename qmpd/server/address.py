@@ -269,18 +269,25 @@ def _bind_in_range(family: int, sockaddr: tuple[object, ...], last: int | None) 
     raise AssertionError("the last port either bound or raised")
 
 
-def connect(address: SocketAddress) -> socket.socket:
+def connect(address: SocketAddress, *, wait: bool = True) -> socket.socket:
     """A socket connected to `address`, or the inherited one.
 
+    :param wait: whether to wait for a unix socket whose server is busy
     :raises GenericError: with QEMU's text
+    :raises BlockingIOError: it would have to wait
     """
     if isinstance(address, FdAddress):
         return address.take()
     if isinstance(address, UnixAddress):
+        name = address.sockaddr
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(wait)
         try:
             # to the kernel an empty path is the abstract name of nothing but zeroes
-            sock.connect(address.sockaddr or bytes(_UNIX_PATH_MAX))
+            sock.connect(name or bytes(_UNIX_PATH_MAX))
+        except BlockingIOError:
+            sock.close()
+            raise
         except OSError as error:
             sock.close()
             raise GenericError(f"Failed to connect to '{address.path}': {error.strerror}") from None

@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from qmpd.base.console import flush_or_drop, write
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, QmpError
+from qmpd.loop.task import Timer
 from qmpd.monitor.monitors import Monitors
 from qmpd.profile.personality import Personality
 from qmpd.server.address import FdAddress, read_address
@@ -23,7 +24,7 @@ from qmpd.server.chardev.stdio import StdioChardev
 if TYPE_CHECKING:
     from qmpd.export.vhost_user.device import MakeDevice
     from qmpd.loop.stream import Connect
-    from qmpd.loop.task import Task
+    from qmpd.loop.task import Handle, Task
     from qmpd.machine.host import Host
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from qmpd.monitor.qmp_monitor import QmpMonitor
     from qmpd.server.address import SocketAddress
     from qmpd.server.control_socket import ControlSocket
+    from qmpd.server.dial import Dialer
     from qmpd.server.listener import SocketListener
     from qmpd.server.vhost_user_socket import VhostUserSocket
     from qmpd.sim.bench import Bench
@@ -100,7 +102,7 @@ class Server:
         return self.chardevs.infos()
 
     def _address(self, options: Mapping[str, Any]) -> SocketAddress:
-        """An address to listen at; a monitor names descriptors that it was given by getfd.
+        """An address to listen at or connect to; a monitor names descriptors that getfd gave it.
 
         :raises GenericError: nobody has given it one
         """
@@ -125,6 +127,23 @@ class Server:
             replaces_files=self._replaces_files,
             stays=True,
         )
+
+    @cached_property
+    def _dialer(self) -> Dialer:
+        from qmpd.server.dial import Dialer
+
+        return Dialer(self.loop, tells_files=self._replaces_files)
+
+    def connect(
+        self, address: Mapping[str, Any], connect: Connect, failed: Callable[[QmpError], None]
+    ) -> Handle:
+        """Connect to a server; see `qmpd.loop.stream.Dial`."""
+        try:
+            where = self._address(address)
+        except QmpError as error:
+            failed(error)
+            return Timer(_nothing)
+        return self._dialer.connect(where, connect, failed)
 
     @property
     def _replaces_files(self) -> bool:
@@ -193,9 +212,12 @@ class Server:
     def may_linger(self) -> bool:
         """Whether nothing but the next request is to be expected: see `Stream`.
 
-        The loop stands still meanwhile, so nobody may use an export of this process.
+        The loop stands still meanwhile, so nobody may use an export of this process, nor may it
+        wait for a server.
         """
         if not self._several_cpus or self.machine.exports.exports:
+            return False
+        if "_dialer" in self.__dict__ and self._dialer.connected:
             return False
         return self.monitors.dispatcher.idle and self.machine.clock.idle
 
@@ -302,3 +324,7 @@ class Server:
             self._control.close()
         if self._journal is not None:
             self._journal.close()
+
+
+def _nothing() -> None:
+    """What an attempt that has failed at once calls when it is called off."""

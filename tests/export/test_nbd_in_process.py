@@ -58,10 +58,10 @@ class ListeningHost(NoHost):
 
     def __init__(self) -> None:
         self.place = Place()
-        self.connect: Connect
+        self.arrive: Connect
 
     def listen(self, address: Mapping[str, Any], connect: Connect) -> Listener:
-        self.connect = connect
+        self.arrive = connect
         return self.place
 
 
@@ -73,7 +73,7 @@ class Client:
         self.paused = False
         self.cut = False
         self.out = b""
-        self.connection: Connection = host.connect(self)
+        self.connection: Connection = host.arrive(self)
 
     def write(self, data: bytes) -> None:
         self.out += data

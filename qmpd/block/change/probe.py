@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.change.nbd_name import PROTOCOLS, nbd_options
 from qmpd.block.model.driver_table import DRIVERS
 from qmpd.block.model.filename import filename
 from qmpd.errors import GenericError
@@ -96,6 +97,8 @@ def protocol_options(name: str) -> dict[str, Any]:
             return {"driver": "blkdebug", "image": inner} | ({"config": config} if config else {})
         if protocol == "null-co" or protocol == "null-aio":
             return {"driver": protocol}
+        if protocol in PROTOCOLS:
+            return nbd_options(name)
         if protocol != "file":
             raise GenericError(f"Unknown protocol '{protocol}'")
         name = rest

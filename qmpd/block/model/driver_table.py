@@ -23,7 +23,7 @@ DRIVERS: Final = MappingProxyType(
         "copy-on-read": "filters.copy_on_read:CopyOnRead",
         "file": "protocols.file:File",
         "mirror_top": "filters.mirror_top:MirrorTop",
-        "nbd": "protocols.nbd:Nbd",
+        "nbd": "protocols.nbd.driver:Nbd",
         "null-aio": "protocols.null:NullAio",
         "null-co": "protocols.null:NullCo",
         "preallocate": "filters.preallocate:Preallocate",

@@ -14,7 +14,7 @@ from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.table import Named
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import IMAGE, Perm, Permissions, Role
-from qmpd.errors import BlockIOError
+from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.model.flags import ReopenState
@@ -84,6 +84,9 @@ class DriverInterface(Generic[NodeT]):
 
     def cut(self) -> None:
         """Let go of images at once: the process is killed, and what is under way reaches none."""
+
+    def cancel_in_flight(self) -> None:
+        """What is under way is not needed any more: it need not wait for a server to come back."""
 
     def limits(self) -> BlockLimits | None:
         """What it can take in one request; None for anything."""
@@ -228,6 +231,17 @@ class DriverInterface(Generic[NodeT]):
     def exact_filename(self) -> str | None:
         """A plain file name that says all there is to say of this node; None if there is none."""
         return None
+
+    def directory(self) -> str:
+        """What the names begin with that are relative to the node (``bdrv_dirname``).
+
+        :raises GenericError: it has none
+        """
+        own = self.exact_filename()
+        if own is None:
+            raise GenericError(f"Cannot generate a base directory for {self.format_name} nodes")
+        before, separator, _ = own.rpartition("/")
+        return before + separator
 
     @classmethod
     def creation_line(

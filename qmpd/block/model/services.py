@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from qmpd.errors import NotServed
 
 if TYPE_CHECKING:
     from qmpd.block.images import Storages
+    from qmpd.errors import QmpError
     from qmpd.loop.clock import Clock
     from qmpd.loop.clocks import Clocks
     from qmpd.loop.events import Emit
+    from qmpd.loop.stream import Connect, Dial
+    from qmpd.loop.task import Handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,16 @@ class Say:
     """Takes a complaint after which the process ends with status 1 (exit(3)).
 
     It returns where the process is not the machine's to end."""
+
+
+def no_connection(
+    address: Mapping[str, Any], connect: Connect, failed: Callable[[QmpError], None]
+) -> Handle:
+    """Connect to nothing (`Dial`).
+
+    :raises NotServed: always
+    """
+    raise NotServed("Connections need a machine that is served: this one has no sockets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +65,5 @@ class Services:
     say: Say
     thread_id: int
     """What queries tell as the id of any thread."""
+    connect: Dial = no_connection
+    """Reaches servers."""

@@ -13,6 +13,8 @@ class Shape:
     """Whether it has the bytes itself, instead of standing on a file."""
     has_protocol_name: bool = False
     """Whether file names can begin with its name, though it stands on another node."""
+    protocol_name: str = ""
+    """What QEMU calls the protocol, where not as the driver."""
     is_filter: bool = False
     """Whether it shows what its child holds."""
     needs_filename: bool = False

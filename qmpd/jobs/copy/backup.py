@@ -165,6 +165,14 @@ class BackupJob(BlockJob):
         self.pace.kick()
 
     @override
+    def on_cancel(self, force: bool) -> bool:
+        """What is on its way to a server that has left is not waited for."""
+        edge = self.top.children.get("target")
+        if edge is not None:
+            edge.node.driver.cancel_in_flight()
+        return True
+
+    @override
     async def pause_point(self) -> None:
         """Pause once no request is in flight."""
         if self.pause_count and not self.cancelled and self._call is not None:

@@ -101,7 +101,11 @@ class MirrorWork(BlockJob):
     @override
     def on_cancel(self, force: bool) -> bool:
         """Whether the cancellation is forced: before the job is ready, it always is."""
-        return force or not self.ready
+        force = force or not self.ready
+        backend = self.state.backend
+        if force and backend is not None and backend.node is not None:
+            backend.node.driver.cancel_in_flight()
+        return force
 
     @override
     async def change_work(self, options: Any) -> None:

@@ -80,6 +80,10 @@ class Raw(BlockDriver):
     async def reopen_commit(self, state: ReopenState) -> None:
         self.offset, self.size = state.data
 
+    @override
+    def cancel_in_flight(self) -> None:
+        self.file.driver.cancel_in_flight()
+
     def has_info(self) -> bool:
         """That of the file."""
         return self.file.driver.has_info()

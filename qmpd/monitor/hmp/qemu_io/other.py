@@ -85,7 +85,7 @@ async def info(io: QemuIo, words: list[str]) -> None:
     driver = node.driver
     io.out(f"format name: {driver.format_name}\n")
     if driver.shape.is_protocol:
-        io.out(f"format name: {driver.format_name}\n")
+        io.out(f"format name: {driver.shape.protocol_name or driver.format_name}\n")
     if not driver.has_info():
         return
     io.out(f"cluster size: {quantity(driver.cluster_size() or 0)}\n")

@@ -12,9 +12,9 @@ from qmpd.block.change.opening import check_named_backing, open_reference
 from qmpd.block.change.probe import has_protocol, protocol_options
 from qmpd.block.drivers.formats.qcow2.info import text
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
-from qmpd.block.model.filename import exact_filename, filename
+from qmpd.block.model.filename import filename
 from qmpd.block.permission_bits import COW
-from qmpd.errors import GenericError, QmpError
+from qmpd.errors import QmpError
 
 LATER: Final = object()
 """As `backing` option: whoever opens the image opens its backing file afterwards."""
@@ -40,11 +40,7 @@ def absolute_filename(s: Qcow2State, name: str) -> str:
     node = s.file
     while (below := node.primary) is not None:
         node = below
-    own = exact_filename(node)
-    if own is None:
-        raise GenericError(f"Cannot generate a base directory for {node.driver.format_name} nodes")
-    directory, separator, _ = own.rpartition("/")
-    return f"{directory}{separator}{name}"
+    return node.driver.directory() + name
 
 
 async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:

@@ -17,6 +17,9 @@ STRUCTURED_REPLY_MAGIC: Final = 0x668E33EF
 EXTENDED_REQUEST_MAGIC: Final = 0x21E41C71
 EXTENDED_REPLY_MAGIC: Final = 0x6E8A278C
 
+OLDSTYLE_MAGIC: Final = 0x00420281861253
+"""What servers of long ago said in the place of `OPTION_MAGIC`."""
+
 FIXED_NEWSTYLE: Final = 1
 NO_ZEROES: Final = 2
 
@@ -71,8 +74,12 @@ class OptionReply(IntEnum):
     ERR_UNSUP = 0x80000001
     ERR_POLICY = 0x80000002
     ERR_INVALID = 0x80000003
+    ERR_PLATFORM = 0x80000004
+    ERR_TLS_REQD = 0x80000005
     ERR_UNKNOWN = 0x80000006
+    ERR_SHUTDOWN = 0x80000007
     ERR_BLOCK_SIZE_REQD = 0x80000008
+    ERR_TOO_BIG = 0x80000009
     ERR_EXT_HEADER_REQD = 0x8000000A
 
 
@@ -149,6 +156,11 @@ class ChunkType(IntEnum):
     BLOCK_STATUS_EXT = 6
     ERROR = 0x8001
 
+    @staticmethod
+    def is_error(kind: int) -> bool:
+        """Whether a chunk of this type says that the request has failed."""
+        return bool(kind & 0x8000)
+
 
 DONE: Final = 1
 """Flag of the last chunk of a reply."""
@@ -172,3 +184,56 @@ def wire_error(code: int) -> int:
     if code in (errno.EFBIG, errno.EDQUOT):
         return errno.ENOSPC
     return code if code in KNOWN_ERRORS else errno.EINVAL
+
+
+def system_error(code: int) -> int:
+    """The errno for an NBD error (``nbd_errno_to_system_errno``)."""
+    return code if not code or code in KNOWN_ERRORS else errno.EINVAL
+
+
+_REPLY_NAMES: Final = MappingProxyType(
+    {
+        OptionReply.ACK: "ack",
+        OptionReply.SERVER: "server",
+        OptionReply.INFO: "info",
+        OptionReply.META_CONTEXT: "meta context",
+        OptionReply.ERR_UNSUP: "unsupported",
+        OptionReply.ERR_POLICY: "denied by policy",
+        OptionReply.ERR_INVALID: "invalid",
+        OptionReply.ERR_PLATFORM: "platform lacks support",
+        OptionReply.ERR_TLS_REQD: "TLS required",
+        OptionReply.ERR_UNKNOWN: "export unknown",
+        OptionReply.ERR_SHUTDOWN: "server shutting down",
+        OptionReply.ERR_BLOCK_SIZE_REQD: "block size required",
+        OptionReply.ERR_TOO_BIG: "option payload too big",
+        OptionReply.ERR_EXT_HEADER_REQD: "extended headers required",
+    }
+)
+
+
+def option_name(option: int) -> str:
+    """How messages call an option (``nbd_opt_lookup``)."""
+    try:
+        return Option(option).name.lower().replace("_", " ")
+    except ValueError:
+        return "<unknown>"
+
+
+def reply_name(kind: int) -> str:
+    """How messages call a reply to an option (``nbd_rep_lookup``)."""
+    try:
+        return _REPLY_NAMES[OptionReply(kind)]
+    except ValueError:
+        return "<unknown>"
+
+
+def command_name(command: int) -> str:
+    """How messages call a request (``nbd_cmd_lookup``)."""
+    try:
+        return (
+            "disconnect"
+            if command == Command.DISC
+            else Command(command).name.lower().replace("_", " ")
+        )
+    except ValueError:
+        return "<unknown>"

@@ -1,0 +1,59 @@
+"""What a client has learned of an export in the handshake."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from qmpd.block.drivers.protocols.nbd.protocol import Mode
+from qmpd.errors import GenericError
+
+
+@dataclass(slots=True)
+class ExportInfo:
+    """An export as its server describes it (``NBDExportInfo``).
+
+    Sizes are in bytes; block sizes are 0 where the server has not told them.
+    """
+
+    size: int = 0
+    flags: int = 0
+    mode: Mode = Mode.SIMPLE
+    min_block: int = 0
+    opt_block: int = 0
+    max_block: int = 0
+    context: int | None = None
+    """The number of the metadata context that was asked for; None if there is none."""
+
+    def take_export(self, data: bytes) -> None:
+        """Take the information ``export``: size and flags.
+
+        :raises GenericError: it is malformed, or contradicts the block sizes
+        """
+        if len(data) != 10:
+            raise GenericError(f"remaining export info len {len(data)} is unexpected size")
+        self.size, self.flags = struct.unpack(">QH", data)
+        if self.min_block and self.size % self.min_block:
+            raise GenericError(
+                f"export size {self.size} is not multiple of minimum block size {self.min_block}"
+            )
+
+    def take_sizes(self, data: bytes) -> None:
+        """Take the information ``block size``.
+
+        :raises GenericError: it is malformed
+        """
+        if len(data) != 12:
+            raise GenericError(f"remaining export info len {len(data)} is unexpected size")
+        smallest, preferred, largest = struct.unpack(">III", data)
+        if not _is_power(smallest):
+            raise GenericError(f"server minimum block size {smallest} is not a power of two")
+        if not _is_power(preferred) or preferred < smallest:
+            raise GenericError(f"server preferred block size {preferred} is not valid")
+        if largest < smallest:
+            raise GenericError(f"server maximum block size {largest} is not valid")
+        self.min_block, self.opt_block, self.max_block = smallest, preferred, largest
+
+
+def _is_power(number: int) -> bool:
+    return number > 0 and not number & (number - 1)

@@ -1,0 +1,146 @@
+"""Connecting to servers without holding up the event loop."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from qmpd.errors import GenericError, QmpError
+from qmpd.server.address import InetAddress, UnixAddress
+from qmpd.server.address import connect as connect_socket
+from qmpd.server.listener import SocketPeer
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
+
+    from qmpd.loop.stream import Connect
+    from qmpd.server.address import SocketAddress
+
+
+class Dialer:
+    """Connects to servers; it knows all connections that it has made, until they end.
+
+    :param loop: what the connections are read on
+    :param tells_files: whether an error may tell that there is a file that is no socket
+    """
+
+    def __init__(self, loop: AbstractEventLoop, *, tells_files: bool) -> None:
+        self._loop = loop
+        self._tells_files = tells_files
+        self._peers: set[SocketPeer] = set()
+        self._closed = False
+
+    def connect(
+        self, address: SocketAddress, connect: Connect, failed: Callable[[QmpError], None]
+    ) -> Attempt:
+        """Connect to `address`; see `qmpd.loop.stream.Dial`."""
+
+        def connected(sock: socket.socket) -> None:
+            if self._closed:
+                sock.close()
+                return
+            sock.setblocking(False)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._peers.add(SocketPeer(self._loop, sock, connect, self._peers.discard))
+
+        attempt = Attempt(self._loop, connected, failed)
+        if not self._tells_files and isinstance(address, UnixAddress) and _is_no_socket(address):
+            failed(
+                GenericError(f"Failed to connect to '{address.path}': {os.strerror(errno.ENOENT)}")
+            )
+        else:
+            attempt.begin(address)
+        return attempt
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is any connection."""
+        return bool(self._peers)
+
+    def close(self) -> None:
+        """Cut all connections, and make no more: the event loop is about to end."""
+        self._closed = True
+        for peer in list(self._peers):
+            peer.cut()
+
+
+class Attempt:
+    """One attempt to connect, which may be called off.
+
+    Names are looked up, and servers reached that do not answer at once, in a thread of its own.
+    """
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        connected: Callable[[socket.socket], None],
+        failed: Callable[[QmpError], None],
+    ) -> None:
+        self._loop = loop
+        self._connected = connected
+        self._failed = failed
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Call it off."""
+        self._cancelled = True
+
+    def begin(self, address: SocketAddress) -> None:
+        """Connect at once, where that does not take any time; otherwise begin to."""
+        if isinstance(address, InetAddress):
+            self._start_thread(address)
+            return
+        try:
+            sock = connect_socket(address, wait=False)
+        except BlockingIOError:
+            self._start_thread(address)
+        except QmpError as error:
+            self._failed(error)
+        else:
+            self._connected(sock)
+
+    def _start_thread(self, address: SocketAddress) -> None:
+        threading.Thread(target=self._in_thread, args=(address,), daemon=True).start()
+
+    def _in_thread(self, address: SocketAddress) -> None:
+        try:
+            sock = connect_socket(address)
+        except QmpError as error:
+            self._tell(self._end_failed, error)
+        else:
+            if not self._tell(self._end_connected, sock):
+                sock.close()
+
+    def _tell(self, callback: Callable[..., None], what: object) -> bool:
+        """Have the loop call back; False where it runs no more."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, what)
+            return True
+        return False
+
+    def _end_failed(self, error: QmpError) -> None:
+        if not self._cancelled:
+            self._failed(error)
+
+    def _end_connected(self, sock: socket.socket) -> None:
+        if self._cancelled:
+            sock.close()
+        else:
+            self._connected(sock)
+
+
+def _is_no_socket(address: UnixAddress) -> bool:
+    """Whether an address is a path where no socket is."""
+    if address.abstract:
+        return False
+    try:
+        return not stat.S_ISSOCK(os.stat(address.path).st_mode)
+    except (OSError, ValueError):
+        return True
