@@ -6,6 +6,7 @@ from pydantic import Field
 
 from qmpd.qapi.runtime.types import Int64, Size, Struct, TaggedUnion, Uint16, Uint32, Uint64, Uint8
 
+from .common import HostMemPolicy
 from .machine_common import S390CpuEntitlement
 
 SysEmuTarget: TypeAlias = Literal[
@@ -174,6 +175,12 @@ class QueryMachinesArguments(Struct):
     compat_props: bool | None = Field(default=None, alias="compat-props")
     """whether to tell their `compat-props` as well; default false (since 9.1)"""
 
+class CurrentMachineParams(Struct):
+    """What the machine that runs can do."""
+
+    wakeup_suspend_support: bool = Field(alias="wakeup-suspend-support")
+    """whether a sleeping guest can be woken up"""
+
 class TargetInfo(Struct):
     """Architecture of the machine."""
 
@@ -185,6 +192,12 @@ class UuidInfo(Struct):
 
     UUID: str
     """the UUID; all zero when none was set"""
+
+class GuidInfo(Struct):
+    """A number that no other has."""
+
+    guid: str
+    """as text"""
 
 class KvmInfo(Struct):
     """Whether KVM runs the machine."""
@@ -341,6 +354,36 @@ class NumaHmatCacheOptions(Struct):
     line: Uint16
     """size of a line in bytes"""
 
+class Memdev(Struct):
+    """A memory backend."""
+
+    id: str | None = None
+    """its id (since 2.9)"""
+
+    size: Size
+    """bytes"""
+
+    merge: bool
+    """whether equal pages may be one"""
+
+    dump: bool
+    """whether it is in core dumps"""
+
+    prealloc: bool
+    """whether it is touched from the start"""
+
+    share: bool
+    """whether other processes see it (since 6.1)"""
+
+    reserve: bool | None = None
+    """whether room for it is set aside; absent where that has no meaning (since 6.1)"""
+
+    host_nodes: list[Uint16] = Field(alias="host-nodes")
+    """NUMA nodes of the host"""
+
+    policy: HostMemPolicy
+    """how it is spread over them"""
+
 class CpuInstanceProperties(Struct):
     """Place of a processor in the topology of the machine. Levels the machine does not have are
     absent.
@@ -373,6 +416,36 @@ class CpuInstanceProperties(Struct):
     thread_id: Int64 | None = Field(default=None, alias="thread-id")
     """thread"""
 
+class HotpluggableCPU(Struct):
+    """A place for processors."""
+
+    type: str
+    """QOM type of what goes there"""
+
+    vcpus_count: Int64 = Field(alias="vcpus-count")
+    """how many processors that is"""
+
+    props: CpuInstanceProperties
+    """the place: what `device_add` is to be given"""
+
+    qom_path: str | None = Field(default=None, alias="qom-path")
+    """what is there; absent if it is free"""
+
+class BalloonArguments(Struct):
+    """Arguments of command balloon.
+
+    Asks the guest to make do with less memory, or gives it back some. It takes its time.
+    """
+
+    value: Int64
+    """how many bytes it is to have"""
+
+class BalloonInfo(Struct):
+    """The balloon in a guest."""
+
+    actual: Int64
+    """bytes that are left to the guest"""
+
 class BalloonChangeData(Struct):
     """Data of event BALLOON_CHANGE.
 
@@ -381,6 +454,15 @@ class BalloonChangeData(Struct):
 
     actual: Int64
     """bytes that it has now"""
+
+class HvBalloonInfo(Struct):
+    """What a guest with Hyper-V's balloon says of its memory."""
+
+    committed: Size
+    """bytes that it has promised to its programs"""
+
+    available: Size
+    """bytes that are free"""
 
 class HvBalloonStatusReportData(Struct):
     """Data of event HV_BALLOON_STATUS_REPORT.
@@ -393,6 +475,181 @@ class HvBalloonStatusReportData(Struct):
 
     available: Uint64
     """bytes that it has in all"""
+
+class MemoryInfo(Struct):
+    """How much memory a machine has."""
+
+    base_memory: Size = Field(alias="base-memory")
+    """bytes from the start"""
+
+    plugged_memory: Size | None = Field(default=None, alias="plugged-memory")
+    """bytes plugged in; absent where none can be"""
+
+class PCDIMMDeviceInfo(Struct):
+    """A memory module."""
+
+    id: str | None = None
+    """its id"""
+
+    addr: Int64
+    """where it is in the guest's memory"""
+
+    size: Int64
+    """bytes"""
+
+    slot: Int64
+    """number of its slot"""
+
+    node: Int64
+    """NUMA node"""
+
+    memdev: str
+    """QOM path of its memory backend"""
+
+    hotplugged: bool
+    """whether it was plugged in later"""
+
+    hotpluggable: bool
+    """whether it can be unplugged"""
+
+class VirtioPMEMDeviceInfo(Struct):
+    """A virtio-pmem device."""
+
+    id: str | None = None
+    """its id"""
+
+    memaddr: Size
+    """where it is in the guest's memory"""
+
+    size: Size
+    """bytes"""
+
+    memdev: str
+    """QOM path of its memory backend"""
+
+class VirtioMEMDeviceInfo(Struct):
+    """A virtio-mem device."""
+
+    id: str | None = None
+    """its id"""
+
+    memaddr: Size
+    """where it is in the guest's memory"""
+
+    requested_size: Size = Field(alias="requested-size")
+    """bytes that the guest is to have"""
+
+    size: Size
+    """bytes that it has"""
+
+    max_size: Size = Field(alias="max-size")
+    """bytes that it can have"""
+
+    block_size: Size = Field(alias="block-size")
+    """bytes by which that changes"""
+
+    node: Int64
+    """NUMA node"""
+
+    memdev: str
+    """QOM path of its memory backend"""
+
+class SgxEPCDeviceInfo(Struct):
+    """Memory for Intel's enclaves."""
+
+    id: str | None = None
+    """its id"""
+
+    memaddr: Size
+    """where it is in the guest's memory"""
+
+    size: Size
+    """bytes"""
+
+    node: Int64
+    """NUMA node (since 7.0)"""
+
+    memdev: str
+    """QOM path of its memory backend"""
+
+class HvBalloonDeviceInfo(Struct):
+    """A device for Hyper-V's balloon."""
+
+    id: str | None = None
+    """its id"""
+
+    memaddr: Size | None = None
+    """where its memory is in the guest's"""
+
+    max_size: Size = Field(alias="max-size")
+    """bytes that it can give"""
+
+    memdev: str | None = None
+    """QOM path of its memory backend"""
+
+MemoryDeviceInfoKind: TypeAlias = Literal[
+    "dimm",
+    "nvdimm",
+    "virtio-pmem",
+    "virtio-mem",
+    "sgx-epc",
+    "hv-balloon",
+]
+"""Kinds of memory devices.
+
+* `dimm`: memory modules
+* `nvdimm`: memory modules that keep what is in them (since 2.12)
+* `virtio-pmem`: virtio-pmem (since 4.1)
+* `virtio-mem`: virtio-mem (since 5.1)
+* `sgx-epc`: memory for Intel's enclaves (since 6.2)
+* `hv-balloon`: Hyper-V's balloon (since 8.2)
+"""
+
+class PCDIMMDeviceInfoWrapper(Struct):
+    """Around a memory module."""
+
+    data: PCDIMMDeviceInfo
+    """the module"""
+
+class VirtioPMEMDeviceInfoWrapper(Struct):
+    """Around a virtio-pmem device."""
+
+    data: VirtioPMEMDeviceInfo
+    """the device"""
+
+class VirtioMEMDeviceInfoWrapper(Struct):
+    """Around a virtio-mem device."""
+
+    data: VirtioMEMDeviceInfo
+    """the device"""
+
+class SgxEPCDeviceInfoWrapper(Struct):
+    """Around memory for enclaves."""
+
+    data: SgxEPCDeviceInfo
+    """the memory"""
+
+class HvBalloonDeviceInfoWrapper(Struct):
+    """Around a device for Hyper-V's balloon."""
+
+    data: HvBalloonDeviceInfo
+    """the device"""
+
+class MemoryDeviceInfo(TaggedUnion):
+    """A memory device.
+
+    Members added for each value of `type`:
+
+    * ``dimm``: PCDIMMDeviceInfoWrapper
+    * ``nvdimm``: PCDIMMDeviceInfoWrapper
+    * ``virtio-pmem``: VirtioPMEMDeviceInfoWrapper
+    * ``virtio-mem``: VirtioMEMDeviceInfoWrapper
+    * ``sgx-epc``: SgxEPCDeviceInfoWrapper
+    * ``hv-balloon``: HvBalloonDeviceInfoWrapper
+    """
+
+    type: MemoryDeviceInfoKind
+    """its kind"""
 
 class MemoryDeviceSizeChangeData(Struct):
     """Data of event MEMORY_DEVICE_SIZE_CHANGE.

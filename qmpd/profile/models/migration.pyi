@@ -700,6 +700,125 @@ class UnplugPrimaryData(Struct):
     device_id: str = Field(alias="device-id")
     """id of the device"""
 
+class DirtyRateVcpu(Struct):
+    """How fast one processor writes."""
+
+    id: Int64
+    """number of the processor"""
+
+    dirty_rate: Int64 = Field(alias="dirty-rate")
+    """MiB of memory that it makes dirty in a second"""
+
+DirtyRateStatus: TypeAlias = Literal["unstarted", "measuring", "measured"]
+"""How far a measurement has come.
+
+* `unstarted`: nobody has asked for one
+* `measuring`: it goes on
+* `measured`: it is done
+"""
+
+DirtyRateMeasureMode: TypeAlias = Literal["page-sampling", "dirty-ring", "dirty-bitmap"]
+"""How it is measured what the guest writes.
+
+* `page-sampling`: by looking at some pages twice
+* `dirty-ring`: by what KVM notes for each processor
+* `dirty-bitmap`: by the map of dirty pages
+"""
+
+TimeUnit: TypeAlias = Literal["second", "millisecond"]
+"""Units of time.
+
+* `second`: seconds
+* `millisecond`: thousandths of a second
+"""
+
+class DirtyRateInfo(Struct):
+    """How fast the guest writes to its memory."""
+
+    dirty_rate: Int64 | None = Field(default=None, alias="dirty-rate")
+    """MiB that it makes dirty in a second; only when it has been measured"""
+
+    status: DirtyRateStatus
+    """how far the measurement has come"""
+
+    start_time: Int64 = Field(alias="start-time")
+    """seconds of the machine's clock when it began"""
+
+    calc_time: Int64 = Field(alias="calc-time")
+    """how long it takes"""
+
+    calc_time_unit: TimeUnit = Field(alias="calc-time-unit")
+    """the unit of `calc-time` (since 8.2)"""
+
+    sample_pages: Uint64 = Field(alias="sample-pages")
+    """pages looked at for each GiB (since 6.1)"""
+
+    mode: DirtyRateMeasureMode
+    """how it is measured (since 6.2)"""
+
+    vcpu_dirty_rate: list[DirtyRateVcpu] | None = Field(default=None, alias="vcpu-dirty-rate")
+    """the same for each processor; only for mode dirty- ring (since 6.2)"""
+
+class CalcDirtyRateArguments(Struct):
+    """Arguments of command calc-dirty-rate.
+
+    Starts to measure how fast the guest writes to its memory.
+    """
+
+    calc_time: Int64 = Field(alias="calc-time")
+    """how long to measure"""
+
+    calc_time_unit: TimeUnit | None = Field(default=None, alias="calc-time-unit")
+    """the unit of `calc-time` (default: second) (since 8.2)"""
+
+    sample_pages: Int64 | None = Field(default=None, alias="sample-pages")
+    """pages to look at for each GiB (default: 512) (since 6.1)"""
+
+    mode: DirtyRateMeasureMode | None = None
+    """how to measure (default: page-sampling) (since 6.1)"""
+
+class QueryDirtyRateArguments(Struct):
+    """Arguments of command query-dirty-rate.
+
+    Tells the last measurement of what the guest writes.
+    """
+
+    calc_time_unit: TimeUnit | None = Field(default=None, alias="calc-time-unit")
+    """the unit to tell the time in (default: second) (since 8.2)"""
+
+class DirtyLimitInfo(Struct):
+    """The limit of one processor's writes."""
+
+    cpu_index: Int64 = Field(alias="cpu-index")
+    """number of the processor"""
+
+    limit_rate: Uint64 = Field(alias="limit-rate")
+    """MiB that it may make dirty in a second; 0 for any"""
+
+    current_rate: Uint64 = Field(alias="current-rate")
+    """MiB that it does"""
+
+class SetVcpuDirtyLimitArguments(Struct):
+    """Arguments of command set-vcpu-dirty-limit.
+
+    Limits what processors may write.
+    """
+
+    cpu_index: Int64 | None = Field(default=None, alias="cpu-index")
+    """number of the processor (default: all)"""
+
+    dirty_rate: Uint64 = Field(alias="dirty-rate")
+    """MiB that it may make dirty in a second"""
+
+class CancelVcpuDirtyLimitArguments(Struct):
+    """Arguments of command cancel-vcpu-dirty-limit.
+
+    Takes the limits of writes away.
+    """
+
+    cpu_index: Int64 | None = Field(default=None, alias="cpu-index")
+    """number of the processor (default: all)"""
+
 class MigrationThreadInfo(Struct):
     """A thread of a migration."""
 

@@ -134,6 +134,47 @@ class WatchdogData(Struct):
     action: WatchdogAction
     """what happens now"""
 
+RebootAction: TypeAlias = Literal["reset", "shutdown"]
+"""What is done when the guest resets itself.
+
+* `reset`: it is reset
+* `shutdown`: the machine ends
+"""
+
+ShutdownAction: TypeAlias = Literal["poweroff", "pause"]
+"""What is done when the guest turns itself off.
+
+* `poweroff`: the machine ends
+* `pause`: it is stopped, and stays
+"""
+
+PanicAction: TypeAlias = Literal["pause", "shutdown", "exit-failure", "none"]
+"""What is done when the guest's system has crashed.
+
+* `pause`: it is stopped
+* `shutdown`: the machine ends, with status 0
+* `exit-failure`: the machine ends, with status 1
+* `none`: nothing
+"""
+
+class SetActionArguments(Struct):
+    """Arguments of command set-action.
+
+    Says what is done about events of the guest; what is not given stays.
+    """
+
+    reboot: RebootAction | None = None
+    """when it resets itself"""
+
+    shutdown: ShutdownAction | None = None
+    """when it turns itself off"""
+
+    panic: PanicAction | None = None
+    """when its system has crashed"""
+
+    watchdog: WatchdogAction | None = None
+    """when its watchdog has run out"""
+
 GuestPanicAction: TypeAlias = Literal["pause", "poweroff", "run"]
 """What happens when the guest has panicked.
 
