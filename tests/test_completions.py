@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from qmpd.loop.asyncio_clock import LoopClock
 from qmpd.loop.clock import VirtualClock
+from qmpd.loop.completions import LONG, REQUEST_ROUNDS, Loop, RealTimeCompletions
+from qmpd.loop.order import Order
+from qmpd.loop.task import Waiter
 
 
 def test_a_request_is_reported_after_what_needs_no_file() -> None:
@@ -91,3 +101,115 @@ def test_work_that_is_left_to_a_bottom_half_gives_its_result() -> None:
         return await clock.in_bottom_half(left(), "left")
 
     assert clock.run(work()) == 5
+
+
+def long_request(file: object, work: Callable[[], int], length: int = LONG) -> int:
+    """What a request to a file gives, made by a job in real time."""
+
+    async def main() -> int:
+        clock = LoopClock()
+        done = asyncio.get_running_loop().create_future()
+
+        async def job() -> None:
+            completions = clock.completions
+            try:
+                done.set_result(await completions.of(completions.run(file, work, length)))
+            except OSError as error:
+                done.set_exception(error)
+
+        clock.enter(job(), "job")
+        try:
+            value: int = await done
+        finally:
+            clock.stop()
+        return value
+
+    return asyncio.run(main())
+
+
+def test_a_thread_makes_a_long_request() -> None:
+    assert long_request("file", threading.get_ident) != threading.get_ident()
+
+
+def test_the_loop_makes_a_short_request() -> None:
+    assert long_request("file", threading.get_ident, LONG - 1) == threading.get_ident()
+
+
+def test_what_a_thread_s_request_raises_is_raised_where_it_was_made() -> None:
+    def work() -> int:
+        raise OSError("broken")
+
+    with pytest.raises(OSError, match="broken"):
+        long_request("file", work)
+
+
+def test_a_file_is_joined_once_no_thread_is_at_work_on_it() -> None:
+    async def main() -> None:
+        clock, began, go_on = LoopClock(), threading.Event(), threading.Event()
+        seen: list[str] = []
+
+        def work() -> None:
+            began.set()
+            go_on.wait()
+            seen.append("written")
+
+        completions = clock.completions
+        done = asyncio.get_running_loop().create_future()
+
+        async def job() -> None:
+            await completions.of(completions.run("file", work, LONG))
+            done.set_result(None)
+
+        clock.enter(job(), "job")
+        began.wait()
+        completions.join("another file")
+        assert seen == []
+        go_on.set()
+        completions.join("file")
+        assert seen == ["written"]
+        await done
+        clock.stop()
+
+    asyncio.run(main())
+
+
+class Scripted(Loop):
+    """A loop whose rounds are run by hand."""
+
+    def __init__(self) -> None:
+        self.order = Order()
+        self.monitors_due = 0
+        self.callbacks: list[Callable[[], None]] = []
+
+    def call_soon(self, callback: Callable[[], None], /) -> None:
+        self.callbacks.append(callback)
+
+    def round(self) -> None:
+        """Run what was there when it began."""
+        callbacks, self.callbacks = self.callbacks, []
+        for callback in callbacks:
+            callback()
+
+
+def test_nothing_is_reported_while_a_request_of_a_monitor_goes_through_its_rounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("qmpd.loop.completions.time.monotonic_ns", lambda: 0)
+    monkeypatch.setattr("qmpd.loop.completions.REQUEST_TIME", 0)
+    loop = Scripted()
+    completions = RealTimeCompletions(loop, loop.call_soon)
+    waits = [completions.report() for _ in range(2)]
+    waiters: list[Waiter] = [wait.send(None) for wait in waits]
+    loop.round()
+    loop.monitors_due = 1
+    for _ in range(REQUEST_ROUNDS):
+        loop.round()
+        assert not any(waiter.done for waiter in waiters)
+    # one that was put off for so long is not put off for ever
+    loop.round()
+    assert [waiter.done for waiter in waiters] == [True, False]
+    loop.monitors_due = 0
+    loop.round()
+    assert all(waiter.done for waiter in waiters)
+    for wait in waits:
+        wait.close()

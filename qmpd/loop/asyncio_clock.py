@@ -63,7 +63,7 @@ class LoopClock(Clock):
         self._loop = asyncio.get_running_loop() if loop is None else loop
         self._ready: deque[Callback] = deque()
         self._scheduled = False
-        self.completions = RealTimeCompletions(self)
+        self.completions = RealTimeCompletions(self, self._loop.call_soon_threadsafe)
         self.stopped = False
 
     def now(self) -> int:

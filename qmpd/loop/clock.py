@@ -44,6 +44,8 @@ class Clock(ABC):
         self._slices: deque[list[BottomHalf]] = deque()
         self._nested = 0
         self._parked: list[Callback] = []
+        self.monitors_due = 0
+        """How many turns of monitors come in the loop's next round."""
 
     @abstractmethod
     def now(self) -> int:
@@ -95,8 +97,17 @@ class Clock(ABC):
         """
         if self._nested:
             self._parked.append(callback)
-        else:
-            self.call_soon(lambda: self.call_in_monitor(callback) if self._nested else callback())
+            return
+        self.monitors_due += 1
+
+        def turn() -> None:
+            self.monitors_due -= 1
+            if self._nested:
+                self._parked.append(callback)
+            else:
+                callback()
+
+        self.call_soon(turn)
 
     @property
     def nested(self) -> bool:

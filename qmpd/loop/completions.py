@@ -6,20 +6,24 @@ due has its turn, until a bottom half reports what has been completed meanwhile
 the report is left: a driver of files says that it has made a request (`Completions.submit`), and
 whoever made it from a coroutine of the main loop, such as a job, waits for the report
 (`Completions.of`).  A request that nobody waits for in this way is over at once, as those are
-that QEMU itself polls for (AIO_WAIT_WHILE).
+that QEMU itself polls for (AIO_WAIT_WHILE).  Where time is real, long requests of jobs are
+handed to threads here as well (`Completions.run`).
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Coroutine, Generator, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from qmpd.base.override import override
+from qmpd.loop.file_threads import FileThreads
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from qmpd.loop.order import Order
     from qmpd.loop.task import Callback
 
@@ -28,11 +32,18 @@ T = TypeVar("T")
 REQUEST_TIME: Final = 100_000
 """Nanoseconds that a request to a file takes in real time."""
 
+LONG: Final = 128 << 10
+"""Bytes from which on a request is better made by a thread; below that, handing it over is slow."""
+
+REQUEST_ROUNDS: Final = 3
+"""Rounds of the loop that a monitor's request takes when it is not alone, answer included."""
+
 
 class Loop(Protocol):
     """What reports completions: a `qmpd.loop.clock.Clock`."""
 
     order: Order
+    monitors_due: int
 
     def call_soon(self, callback: Callback, /) -> None:
         """Call `callback` as soon as what runs now has returned."""
@@ -51,7 +62,9 @@ class Completions:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self.submitted = 0
-        """How many requests have been made."""
+        """How many requests have been made that have not been reported yet."""
+        self.watched = False
+        """Whether what runs now is a request that somebody waits for by `of`."""
         self._polls = False
         self._new: list[Waiter] = []
         self.under_way: deque[Waiter] = deque()
@@ -60,6 +73,20 @@ class Completions:
     def submit(self) -> None:
         """Take note that a request to a file has been made."""
         self.submitted += 1
+
+    async def run(self, file: object, work: Callable[[], T], length: int) -> T:
+        """Make a request to a file.
+
+        :param file: what is asked, for `join`
+        :param work: makes the request, and is allowed to take its time
+        :param length: how many bytes it is about
+        :raises Exception: whatever `work` raises
+        """
+        self.submit()
+        return work()
+
+    def join(self, file: object) -> None:
+        """Wait until nobody is at work on `file`, which is about to be closed."""
 
     async def of(self, request: Coroutine[Any, Any, T]) -> T:
         """Make a request; if it gets as far as a file, return once its completion is reported.
@@ -83,10 +110,14 @@ class Completions:
         """Wait until the completion of a request that was made just now is reported."""
         waiter = Waiter(direct=True)
         self.began(waiter)
+        self.poll()
+        await waiter
+
+    def poll(self) -> None:
+        """Look in each round of the loop for what has ended, while anything is left."""
         if not self._polls:
             self._polls = True
             self._loop.call_soon(self._poll)
-        await waiter
 
     def _poll(self) -> None:
         """Report what has ended (``thread_pool_completion_bh``), each round while any is left."""
@@ -140,29 +171,72 @@ class RealTimeCompletions(Completions):
     """Requests take `REQUEST_TIME`, and each round of the loop reports one of them.
 
     Timers of event loops are too coarse for that, so the loop is polled meanwhile, as QEMU's is.
-    That there is one a round lets monitors have their say between the copies of a job.
+    That there is one a round lets monitors have their say between the copies of a job.  While a
+    monitor's request goes through its rounds nothing is reported, so that it waits for one copy at
+    most; what has been put off for as long as one request takes is reported all the same.
+
+    Long requests are made by threads, and have ended when their thread has.  Those whose order is
+    chosen are not.
+
+    :param call_in_loop: runs a callback in the main loop; may be called from any thread
     """
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, call_in_loop: Callable[[Callable[[], None]], object]) -> None:
         super().__init__(loop)
-        self._ends: deque[int] = deque()
+        self._ends: dict[Waiter, int] = {}
+        self._threads = FileThreads(call_in_loop)
+        self._put_off = 0
+
+    @override
+    async def run(self, file: object, work: Callable[[], T], length: int) -> T:
+        if length < LONG or not self.watched or self._loop.order.chooses:
+            return await super().run(file, work, length)
+        waiter = Waiter(direct=True)
+        ended: list[Future[T]] = []
+
+        def report(future: Future[T]) -> None:
+            ended.append(future)
+            self._ends[waiter] = 0
+            self.under_way.appendleft(waiter)
+            self.poll()
+
+        self._threads.run(file, work, report)
+        await waiter
+        return ended[0].result()
+
+    @override
+    def join(self, file: object) -> None:
+        self._threads.join(file)
 
     @override
     def stop(self) -> None:
         super().stop()
         self._ends.clear()
+        self._threads.stop()
 
     @override
     def began(self, waiter: Waiter) -> None:
         super().began(waiter)
-        self._ends.append(time.monotonic_ns() + REQUEST_TIME)
+        self._ends[waiter] = time.monotonic_ns() + REQUEST_TIME
 
     @override
     def ended(self) -> Iterable[Waiter]:
-        if self._ends[0] > time.monotonic_ns():
+        if self._ends[self.under_way[0]] > time.monotonic_ns():
             return ()
-        self._ends.popleft()
-        return (self.under_way.popleft(),)
+        if self._loop.monitors_due and self._put_off < REQUEST_ROUNDS:
+            self._put_off += 1
+            return ()
+        self._put_off = 0
+        waiter = self.under_way.popleft()
+        del self._ends[waiter]
+        return (waiter,)
+
+    @override
+    def _take(self, chosen: Sequence[int]) -> list[Waiter]:
+        taken = super()._take(chosen)
+        for waiter in taken:
+            del self._ends[waiter]
+        return taken
 
 
 class _Watch(Generic[T]):
@@ -177,13 +251,15 @@ class _Watch(Generic[T]):
         completions, request = self._completions, self._request
         thrown: BaseException | None = None
         while True:
-            before = completions.submitted
+            before, outer = completions.submitted, completions.watched
+            completions.watched = True
             try:
                 waiter = request.send(None) if thrown is None else request.throw(thrown)
             except StopIteration as end:
                 result: T = end.value
                 return result
             finally:
+                completions.watched = outer
                 if completions.submitted != before:
                     self.reached_file = True
             thrown = None

@@ -15,6 +15,9 @@ from collections.abc import Sequence
 class Order:
     """Everything happens as soon as it can, first come, first served."""
 
+    chooses = False
+    """Whether `completed` says which requests have ended; otherwise they do when they have."""
+
     def completed(self, under_way: int) -> Sequence[int] | None:
         """Which of the requests to files are reported to have ended in this round of the loop.
 

@@ -36,6 +36,8 @@ class Schedule(Order):
     :raises ValueError: it is not a whole number
     """
 
+    chooses = True
+
     def __init__(self, seed: int) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise ValueError(f"the seed of a schedule is a whole number, not {seed!r}")

@@ -39,6 +39,8 @@ class HostImage(Image):
     :param fd: an open file description; the image owns it and closes it
     """
 
+    in_threads = True
+
     def __init__(self, fd: int, *, read_only: bool) -> None:
         super().__init__(read_only=read_only)
         self.fd = fd

@@ -19,6 +19,9 @@ class Image(ABC):
     :param read_only: whether writes fail (EBADF)
     """
 
+    in_threads = False
+    """Whether any thread may read and write here."""
+
     def __init__(self, *, read_only: bool) -> None:
         self.read_only = read_only
 

@@ -116,12 +116,14 @@ class File(BlockDriver, ImageCreator):
 
     async def close(self) -> None:
         """Close the file; its bytes stay in the storage."""
+        self._completions.join(self.image)
         self.image.close()
 
     @override
     def cut(self) -> None:
         for image in (self.image, self._next):
             if image is not None:
+                self._completions.join(image)
                 image.close()
         self.image = CutImage(read_only=self.image.read_only)
         self._locks = None
@@ -174,6 +176,7 @@ class File(BlockDriver, ImageCreator):
         if self._locks is not None:
             self._locks = image.new_locks()
             self._locks.lock(*self._held)
+        self._completions.join(self.image)
         self.image.close()
         self.image = image
 
@@ -209,15 +212,27 @@ class File(BlockDriver, ImageCreator):
 
     async def pread(self, offset: int, length: int) -> bytes:
         """Read; a last partial sector is padded with zeroes."""
-        self._completions.submit()
-        return self.image.pread(offset, length)
+        image = self.image
+        if not image.in_threads:
+            self._completions.submit()
+            return image.pread(offset, length)
+        return await self._completions.run(image, lambda: image.pread(offset, length), length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Write, extending the file as needed."""
-        self._completions.submit()
-        self.image.pwrite(offset, data)
-        if fua and not self.node.cache.no_flush:
-            self.image.flush()
+        image = self.image
+        flush = fua and not self.node.cache.no_flush
+
+        def write() -> None:
+            image.pwrite(offset, data)
+            if flush:
+                image.flush()
+
+        if image.in_threads:
+            await self._completions.run(image, write, len(data))
+        else:
+            self._completions.submit()
+            write()
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """Punch a hole or zero the area in place."""

@@ -21,6 +21,10 @@ UNREAD: Final = b"\xab"
 """A byte of a buffer that nothing was read into: qemu-io, which shows its own, fills it so."""
 
 
+_KEPT: Final = 1 << 20
+"""Bytes that a node keeps of what it gave last, for others to be given the same."""
+
+
 class NullCo(BlockDriver):
     """Discards writes; reads as zeroes, guaranteed only with `read-zeroes`."""
 
@@ -33,6 +37,7 @@ class NullCo(BlockDriver):
         self.size = size
         self.latency = latency
         self.read_zeroes = read_zeroes
+        self._data = b""
 
     @override
     @classmethod
@@ -56,7 +61,11 @@ class NullCo(BlockDriver):
     async def pread(self, offset: int, length: int) -> bytes:
         """Zeroes with `read-zeroes`; otherwise QEMU leaves the buffer as it was."""
         await self._wait()
-        return bytes(length) if self.read_zeroes else UNREAD * length
+        if length > _KEPT:
+            return bytes(length) if self.read_zeroes else UNREAD * length
+        if len(self._data) != length:
+            self._data = bytes(length) if self.read_zeroes else UNREAD * length
+        return self._data
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Discard `data`."""
