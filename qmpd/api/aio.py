@@ -209,6 +209,10 @@ class Machine:
         work = self._core.qmp(cmd, command_arguments(args_dict, args))
         return await self._run(work, f"command {cmd}")
 
+    def send_fd_scm(self, fd: int) -> None:
+        """Hand over a file descriptor: see `qmpd.Machine.send_fd_scm`."""
+        self._core.send_fd_scm(fd)
+
     async def hmp(self, command_line: str) -> str:
         """Run a line of the human monitor: see `qmpd.Machine.hmp`."""
         text: str = await self.cmd("human-monitor-command", {"command-line": command_line})

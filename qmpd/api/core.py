@@ -7,6 +7,7 @@ machine's clock runs them: a program by hand, or an event loop.
 from __future__ import annotations
 
 import json
+import os
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from random import Random
@@ -16,6 +17,7 @@ from qmpd.api.belongings import Belongings, Saved, Socket
 from qmpd.api.by_hand import run_to_end
 from qmpd.api.host import ProgramHost
 from qmpd.api.waits import Waits
+from qmpd.base.descriptor import Descriptor
 from qmpd.block.images import MemoryStorage
 from qmpd.errors import MachineClosed, from_answer
 from qmpd.loop.paced_clock import Pace
@@ -27,8 +29,6 @@ from qmpd.sim.bench import Bench
 from qmpd.sim.holder import World
 
 if TYPE_CHECKING:
-    import os
-
     from qmpd.api.setup import Setup
     from qmpd.block.images import Storage
     from qmpd.block.images.memory import MemoryFile
@@ -356,6 +356,17 @@ class Core(Waits):
         if asked.answer is None:
             raise MachineClosed(f"the machine ended before it answered {command}")
         return asked.answer
+
+    def send_fd_scm(self, fd: int) -> None:
+        """Hand over a descriptor, for the next command that takes one.
+
+        :raises MachineClosed: there is no machine
+        :raises OSError: it is not open
+        """
+        self.require_open()
+        output = self._monitor.transport
+        assert isinstance(output, Output)
+        output.descriptor = Descriptor(os.dup(fd))
 
     async def cmd(self, command: str, arguments: Mapping[str, Any] | None) -> Any:
         """Send a command and return its value.

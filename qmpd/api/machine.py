@@ -226,6 +226,25 @@ class Machine(OnBench):
         work = self._core.qmp(cmd, command_arguments(args_dict, args))
         return self._driver.run(work, f"command {cmd}")
 
+    def send_fd_scm(self, fd: int) -> None:
+        """Hand over a file descriptor, as SCM_RIGHTS does, for the next command that takes one.
+
+        >>> import qmpd, tempfile
+        >>> with qmpd.Machine() as vm, tempfile.TemporaryFile() as file:
+        ...     vm.send_fd_scm(file.fileno())
+        ...     _ = vm.cmd("add-fd", {"fdset-id": 1, "opaque": "scratch"})
+        ...     vm.cmd("query-fdsets")[0]["fdset-id"]
+        1
+
+        The machine gets a duplicate.  A descriptor that nobody has taken is closed when the next
+        one comes.
+
+        :param fd: an open descriptor, for getfd or add-fd
+        :raises OSError: it is not open
+        :raises qmpd.errors.MachineClosed: the machine has ended
+        """
+        self._core.send_fd_scm(fd)
+
     def hmp(self, command_line: str) -> str:
         """Run a line of the human monitor and return what it shows.
 

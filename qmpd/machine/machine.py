@@ -142,7 +142,7 @@ class Machine:
             loop=clocks.realtime,
             clocks=clocks,
             emit=self.events.emit,
-            storage=Storages(storage),
+            storage=Storages(storage, has_fdsets=config.personality is Personality.SYSTEM),
             random=random,
             say=Say(self.host.print, self._report_line, self._die),
             thread_id=thread_id,
@@ -354,6 +354,7 @@ class Machine:
     async def close(self) -> None:
         """End exports and jobs, then close all nodes: images are flushed, bitmaps stored."""
         await self.close_images()
+        self.services.storage.close()
         if self._close_failure is not None:
             raise self._close_failure
 
@@ -370,3 +371,4 @@ class Machine:
         """Let go of all images where they are: nothing that is still under way reaches them."""
         if "parts" in self.__dict__:
             self.parts.cut()
+        self.services.storage.close()

@@ -10,23 +10,31 @@ from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
+    from qmpd.monitor.descriptors import Descriptors
 
 
-async def run_line(machine: Machine, handlers: Handlers, line: str) -> str:
+async def run_line(
+    machine: Machine, handlers: Handlers, line: str, descriptors: Descriptors
+) -> str:
     """Run one line of the human monitor; returns what it shows there, lines ending in CRLF.
 
     :param handlers: those of the commands of QMP that HMP commands stand for
+    :param descriptors: what the clients of the monitor have handed over
     """
     from qmpd.monitor import hmp
 
     async def ask(name: str, arguments: Mapping[str, Any]) -> None:
-        await _ask(machine, handlers, name, arguments)
+        await _ask(machine, handlers, name, arguments, descriptors)
 
     return await hmp.run(machine, line, ask)
 
 
 async def _ask(
-    machine: Machine, handlers: Handlers, name: str, arguments: Mapping[str, Any]
+    machine: Machine,
+    handlers: Handlers,
+    name: str,
+    arguments: Mapping[str, Any],
+    descriptors: Descriptors,
 ) -> None:
     """Run a QMP command that no client of QMP has asked for: no policy holds it up.
 
@@ -34,6 +42,6 @@ async def _ask(
     """
     info = machine.profile.entry_points.commands[name]
     model = machine.profile.reader.arguments(info, dict(arguments))
-    value = handlers[name](Context(machine, handlers, None, arguments), model)
+    value = handlers[name](Context(machine, handlers, None, arguments, descriptors), model)
     if isawaitable(value):
         await value

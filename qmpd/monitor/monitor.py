@@ -18,9 +18,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
+from qmpd.monitor.descriptors import Descriptors
 from qmpd.monitor.transport import Output, Transport
 
 if TYPE_CHECKING:
+    from qmpd.base.descriptor import Descriptor
     from qmpd.errors import QmpError
     from qmpd.loop.events import EventRecord
     from qmpd.monitor.dispatcher import Work
@@ -40,6 +42,8 @@ class Monitor(ABC):
         self.tap = tap
         self._output = Output()
         self._transport: Transport = self._output if transport is None else transport
+        self.descriptors = Descriptors(self._take_descriptor)
+        """What its clients have handed over."""
 
     @property
     def transport(self) -> Transport:
@@ -49,6 +53,9 @@ class Monitor(ABC):
     @transport.setter
     def transport(self, transport: Transport) -> None:
         self._transport = transport
+
+    def _take_descriptor(self) -> Descriptor | None:
+        return self._transport.take_descriptor()
 
     def output(self) -> bytes:
         """Return what the monitor has written since the last call.

@@ -15,7 +15,7 @@ from qmpd.monitor.event_throttle import EventThrottle
 from qmpd.monitor.qmp.dispatch import dispatch
 from qmpd.monitor.qmp.served import SERVED
 from qmpd.monitor.qmp_monitor import Dispatch, QmpMonitor
-from qmpd.wire.session import Session
+from qmpd.wire.session import Request, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +91,10 @@ class Monitors:
         :param oob: offer out-of-band execution (a multiplexed character device cannot)
         """
         profile = self.machine.profile
+
+        def run(session: Session, request: Request) -> Work:
+            return dispatch(self.machine, self._handlers, monitor.descriptors, session, request)
+
         monitor = QmpMonitor(
             label,
             transport,
@@ -102,7 +106,7 @@ class Monitors:
                 oob=oob,
                 pretty=pretty,
             ),
-            partial(dispatch, self.machine, self._handlers),
+            run,
             self._tap,
         )
         if self._wrap is not None:
@@ -121,12 +125,18 @@ class Monitors:
         from qmpd.monitor.hmp_monitor import HmpMonitor
 
         profile = self.machine.profile
+
+        def run(line: str) -> Work:
+            from qmpd.monitor.human import run_line
+
+            return run_line(self.machine, self._handlers, line, monitor.descriptors)
+
         monitor = HmpMonitor(
             label,
             transport,
             self.dispatcher,
             profile.texts.banner.format(version=profile.version),
-            self._run_line,
+            run,
             lambda: self.machine.shutdown_reason is not None,
             self._tap,
         )
@@ -183,12 +193,8 @@ class Monitors:
     def remove(self, monitor: Monitor) -> None:
         """Take a monitor away for good."""
         monitor.closed()
+        monitor.descriptors.close_all()
         self._monitors.remove(monitor)
-
-    def _run_line(self, line: str) -> Work:
-        from qmpd.monitor.human import run_line
-
-        return run_line(self.machine, self._handlers, line)
 
     def _deliver(self, event: EventRecord) -> None:
         for monitor in tuple(self._monitors):
@@ -208,3 +214,5 @@ class Monitors:
         """Give up: a command that waits is ended where it stands; events go nowhere."""
         self.dispatcher.close()
         self._unsubscribe()
+        for monitor in self._monitors:
+            monitor.descriptors.close_all()

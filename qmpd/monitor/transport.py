@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from qmpd.base.descriptor import Descriptor
 
 
 class Transport(Protocol):
@@ -33,6 +36,9 @@ class Transport(Protocol):
     def disconnect(self) -> None:
         """Drop the peer, which does not read."""
 
+    def take_descriptor(self) -> Descriptor | None:
+        """Take the first descriptor that came with what was fed last; others with it are closed."""
+
 
 class Output:
     """A transport inside the process: it keeps what is written until `take`.
@@ -55,6 +61,8 @@ class Output:
         lost: Callable[[], None] | None = None,
     ) -> None:
         self.lost = lost
+        self.descriptor: Descriptor | None = None
+        """What a program hands over with its next request."""
         self._kept: list[bytes] = []
         self.write: Callable[[bytes], None] = self._kept.append if write is None else write
 
@@ -72,3 +80,8 @@ class Output:
 
     def disconnect(self) -> None:
         """Never asked for: there is no backlog."""
+
+    def take_descriptor(self) -> Descriptor | None:
+        """Take what the program has handed over."""
+        descriptor, self.descriptor = self.descriptor, None
+        return descriptor

@@ -56,6 +56,7 @@ SMP: Final = _group(
     "cpus:n drawers:n books:n sockets:n dies:n clusters:n modules:n cores:n threads:n maxcpus:n",
     merge=True,
 )
+ADD_FD: Final = _group("add-fd", None, "fd:n set:n opaque")
 DRIVE: Final = OptionGroup("drive", None, None)
 DEVICE: Final = OptionGroup("device", "driver", None)
 OBJECT: Final = OptionGroup("object", "qom-type", None)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from qmpd.base.descriptor import Descriptor
 from qmpd.errors import GenericError, NotServed
 
 BACKLOG: Final = 1
@@ -106,9 +107,13 @@ class InetAddress:
 
 @dataclass(frozen=True, slots=True)
 class FdAddress:
-    """A descriptor that was inherited, by number."""
+    """A descriptor that was inherited, by number, or that a client has handed over.
+
+    :param handed_over: the latter, of which `fd` is the name
+    """
 
     fd: str
+    handed_over: Descriptor | None = None
 
     def __str__(self) -> str:
         return f"fd:{self.fd}"
@@ -118,6 +123,8 @@ class FdAddress:
 
         :raises GenericError: it is no number, or no socket
         """
+        if self.handed_over is not None:
+            return self._take_over(self.handed_over)
         try:
             number = int(self.fd)
         except ValueError:
@@ -133,6 +140,13 @@ class FdAddress:
             raise GenericError(f"File descriptor '{self.fd}' is not a socket")
         return socket.socket(fileno=number)
 
+    def _take_over(self, descriptor: Descriptor) -> socket.socket:
+        number = descriptor.number
+        if number is None or not stat.S_ISSOCK(os.fstat(number).st_mode):
+            descriptor.close()
+            raise GenericError(f"File descriptor '{self.fd}' is not a socket")
+        return socket.socket(fileno=descriptor.detach())
+
 
 SocketAddress = UnixAddress | InetAddress | FdAddress
 
@@ -140,14 +154,15 @@ SocketAddress = UnixAddress | InetAddress | FdAddress
 def read_address(options: Mapping[str, Any]) -> SocketAddress:
     """A SocketAddress of QAPI.
 
-    :param options: its members, plain JSON values
+    :param options: its members, plain JSON values; ``descriptor``, a `Descriptor`, is that of
+        which ``str`` is the name
     :raises NotServed: it is of type vsock
     """
     if options["type"] == "unix":
         tight = options.get("tight", True)
         return UnixAddress(options["path"], abstract=options.get("abstract", False), tight=tight)
     if options["type"] == "fd":
-        return FdAddress(options["str"])
+        return FdAddress(options["str"], options.get("descriptor"))
     if options["type"] != "inet":
         raise NotServed(f"Socket addresses of type '{options['type']}' are not served by qmpd")
     return InetAddress(

@@ -107,7 +107,7 @@ class Server:
         :raises GenericError: nobody has given it one
         """
         address = read_address(options)
-        if isinstance(address, FdAddress) and self._started:
+        if isinstance(address, FdAddress) and self._started and address.handed_over is None:
             if self.machine.personality is Personality.STORAGE_DAEMON:
                 raise GenericError("only QEMU supports file descriptor passing")
             raise GenericError(f"File descriptor named '{address.fd}' has not been found")

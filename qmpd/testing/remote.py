@@ -91,6 +91,13 @@ class RemoteMachine:
             raise from_answer(answer["error"])
         return answer["return"]
 
+    def send_fd_scm(self, fd: int) -> None:
+        """Hand over a file descriptor: see `qmpd.Machine.send_fd_scm`.
+
+        :raises OSError: it is not open, or the socket is not a unix socket
+        """
+        socket.send_fds(self._socket, [b" "], [fd])
+
     def hmp(self, command_line: str) -> str:
         """Run a line of the human monitor: see `qmpd.Machine.hmp`."""
         text: str = self.cmd("human-monitor-command", {"command-line": command_line})

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Protocol
 
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory_storage import MemoryStorage
 from qmpd.block.images.storage import Storage
 from qmpd.block.permission_bits import Perm
+
+if TYPE_CHECKING:
+    from qmpd.block.images.fdsets import FdSets
+
+_FDSET: Final = "/dev/fdset/"
 
 
 class Gate(Protocol):
@@ -35,12 +41,14 @@ class Storages(Storage):
     """The storage of a machine, where single file names may have another for a while.
 
     :param usual: where all other names live; not closed with this one
+    :param has_fdsets: whether clients may hand over descriptors for ``/dev/fdset/N``
     """
 
-    def __init__(self, usual: Storage) -> None:
+    def __init__(self, usual: Storage, *, has_fdsets: bool = True) -> None:
         self.gate: Gate | None = None
         """Is asked first, where there is one: what a test bench makes fail."""
         self._usual = usual
+        self._has_fdsets = has_fdsets
         self._private: dict[str, Storage] = {}
 
     @property
@@ -48,8 +56,28 @@ class Storages(Storage):
         """Where all names live that have no other storage."""
         return self._usual
 
-    def of(self, filename: str) -> Storage:
-        """The storage that has the bytes of `filename`."""
+    @cached_property
+    def fdsets(self) -> FdSets:
+        """The descriptors that clients have handed over for ``/dev/fdset/N``."""
+        from qmpd.block.images.fdsets import FdSets
+
+        return FdSets(available=self._has_fdsets)
+
+    @property
+    def has_descriptors(self) -> bool:
+        """Whether there are descriptor sets."""
+        return "fdsets" in self.__dict__ and len(self.fdsets) > 0
+
+    def of(self, filename: str, *, direct: bool = False) -> Storage:
+        """The storage that has the bytes of `filename`.
+
+        :param direct: whether the file is for ``cache.direct``: of descriptors that a client has
+            handed over, one that was opened so is needed
+        """
+        if filename.startswith(_FDSET):
+            from qmpd.block.images.fdsets import FdSetStorage
+
+            return FdSetStorage(self.fdsets, direct=direct)
         return self._private.get(filename, self._usual)
 
     @contextmanager
@@ -104,3 +132,8 @@ class Storages(Storage):
     def read_text(self, filename: str) -> str:
         """The contents of a small file."""
         return self.of(filename).read_text(filename)
+
+    def close(self) -> None:
+        """Close the descriptors that clients have handed over."""
+        if "fdsets" in self.__dict__:
+            self.fdsets.close()

@@ -34,7 +34,6 @@ from qmpd.options.qemu_opts import (
 Check = Callable[[str, Warn], None]
 
 UNSERVED: Final = {
-    "add-fd": "file descriptor sets (-add-fd) are",
     "gdb": "the gdb stub (-gdb) is",
     "s": "the gdb stub (-s) is",
     "loadvm": "saved machine states (-loadvm) are",

@@ -70,6 +70,7 @@ class SystemConfig:
     escape: int = 1
     qtest: Located | None = None
     qtest_log: str | None = None
+    descriptors: list[Located] = field(default_factory=list)
     chardevs: list[Located] = field(default_factory=list)
     monitors: list[MonitorOptions] = field(default_factory=list)
     serials: list[Located] = field(default_factory=list)
@@ -100,6 +101,7 @@ class ConfigReader:
         self._ids: dict[str, set[str]] = {}
         self._compat_monitors = 0
         self._actions: dict[str, Callable[[str], None]] = {
+            "add-fd": self._add_fd,
             "blockdev": self._blockdev,
             "chardev": self._chardev,
             "compat": self._compat,
@@ -236,6 +238,10 @@ class ConfigReader:
             self.config.probes.append(self._later(("device", opts.get("driver"))))
             return
         self.config.devices.append(self._later(opts.to_dict()))
+
+    def _add_fd(self, text: str) -> None:
+        opts = self._parse(groups.ADD_FD, text)
+        self.config.descriptors.append(Located(opts, self._option.location))
 
     def _chardev(self, text: str) -> None:
         if text in ("help", "?"):

@@ -47,6 +47,8 @@ class SystemSetup:
         :raises CommandLineError: with QEMU's text
         """
         config = self._config
+        if config.descriptors:
+            self._add_descriptors(config.descriptors)
         self._add_default_devices()
         for thing in config.objects:
             self._do(thing, self._object)
@@ -124,6 +126,15 @@ class SystemSetup:
             opts = parse_short_form("compat_monitor0", device)
             config.chardevs.append(Located(opts, ""))
             config.monitors.append(MonitorOptions("compat_monitor0", False, False, ""))
+
+    def _add_descriptors(self, descriptors: list[Located]) -> None:
+        from qmpd.cli.system.descriptors import add_descriptor, close_original
+
+        fdsets = self._server.machine.services.storage.fdsets
+        for thing in descriptors:
+            self._do(thing, lambda opts: add_descriptor(fdsets, opts))
+        for thing in descriptors:
+            close_original(thing.what)
 
     def _object(self, properties: dict[str, Any]) -> None:
         machine = self._server.machine

@@ -186,6 +186,22 @@ REQUESTS: Final = (
         "back a device up to an image",
     ),
     _request(
+        "getfd",
+        "getfd",
+        _all,
+        (Parameter("fdname", Kind.STRING),),
+        "name",
+        "keep the descriptor that came with this line, under a name",
+    ),
+    _request(
+        "closefd",
+        "closefd",
+        _all,
+        (Parameter("fdname", Kind.STRING),),
+        "name",
+        "close a descriptor that getfd has named",
+    ),
+    _request(
         "device_del",
         "device_del",
         _all,

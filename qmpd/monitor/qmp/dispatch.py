@@ -13,14 +13,23 @@ from qmpd.wire.encode import Raw
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
+    from qmpd.monitor.descriptors import Descriptors
     from qmpd.profile import Profile
     from qmpd.qapi.runtime.entry_points import CommandInfo
     from qmpd.qapi.runtime.policy import CompatPolicy
     from qmpd.wire.session import Request, Session
 
 
-async def dispatch(machine: Machine, handlers: Handlers, session: Session, request: Request) -> Any:
+async def dispatch(
+    machine: Machine,
+    handlers: Handlers,
+    descriptors: Descriptors,
+    session: Session,
+    request: Request,
+) -> Any:
     """Run `request` and return the value of its reply, ``{}`` where it returns nothing.
+
+    :param descriptors: what the clients of the monitor have handed over
 
     The machine's profile says which commands there are; those without a handler are refused.
 
@@ -48,7 +57,8 @@ async def dispatch(machine: Machine, handlers: Handlers, session: Session, reque
     handler = handlers.get(name)
     if handler is None:
         raise NotServed(f"The command {name} is not served by qmpd yet")
-    value = handler(Context(machine, handlers, session, request.arguments or {}), arguments)
+    context = Context(machine, handlers, session, request.arguments or {}, descriptors)
+    value = handler(context, arguments)
     if isawaitable(value):
         value = await value
     if value is None:

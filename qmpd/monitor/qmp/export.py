@@ -9,6 +9,7 @@ from qmpd.errors import GenericError
 from qmpd.export.add import add_export, add_nbd_export
 from qmpd.export.nbd.export import NbdExport
 from qmpd.monitor.qmp.handlers import Context, Handlers
+from qmpd.monitor.qmp.sockets import with_descriptor
 
 if TYPE_CHECKING:
     from qmpd.profile.models.block_export import (
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
 
 def nbd_server_start(context: Context, _: Any) -> None:
     """Start the NBD server."""
-    context.machine.nbd.start(_flat_address(context.raw))
+    context.machine.nbd.start(_flat_address(context, context.raw))
 
 
-def _flat_address(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments with the address as SocketAddress has it, without `data`."""
-    address = raw["addr"]
-    return {**raw, "addr": {"type": address["type"], **address["data"]}}
+def _flat_address(context: Context, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with the address as SocketAddress has it, without `data`.
+
+    :raises GenericError: no client has handed over the descriptor that it names
+    """
+    address = {"type": raw["addr"]["type"], **raw["addr"]["data"]}
+    if not context.machine.nbd.running:
+        address = with_descriptor(context, address)
+    return {**raw, "addr": address}
 
 
 async def nbd_server_stop(context: Context, _: None) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
+    from qmpd.monitor.descriptors import Descriptors
     from qmpd.wire.session import Session
 
 
@@ -26,12 +27,14 @@ class Context:
     :param session: the session that asked; None where a command of the human monitor stands
         for one of QMP
     :param raw: the arguments as they came, already validated: plain JSON values
+    :param descriptors: what the clients of the monitor that asked have handed over
     """
 
     machine: Machine
     handlers: Handlers
     session: Session | None
     raw: Mapping[str, Any]
+    descriptors: Descriptors
 
 
 Handler = Callable[[Context, Any], Any | Awaitable[Any]]

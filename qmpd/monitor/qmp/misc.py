@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
 from qmpd.machine.objects import IOThread
+from qmpd.monitor.descriptors import Descriptors
 from qmpd.monitor.human import run_line
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
-    from qmpd.profile.models.misc import HumanMonitorCommandArguments
+    from qmpd.profile.models.misc import (
+        AddFdArguments,
+        ClosefdArguments,
+        GetfdArguments,
+        HumanMonitorCommandArguments,
+        RemoveFdArguments,
+    )
 
 
 def query_name(context: Context, _: None) -> dict[str, object]:
@@ -54,7 +61,38 @@ async def human_monitor_command(context: Context, arguments: HumanMonitorCommand
     index = arguments.cpu_index
     if index is not None and not 0 <= index < context.machine.cpus:
         raise GenericError("Parameter 'cpu-index' expects a CPU number")
-    return await run_line(context.machine, context.handlers, arguments.command_line)
+    # HMP has a monitor of its own here (`qmp_human_monitor_command`), to which nobody hands over
+    # anything
+    line = arguments.command_line
+    return await run_line(context.machine, context.handlers, line, Descriptors())
+
+
+def getfd(context: Context, arguments: GetfdArguments) -> None:
+    """Keep the descriptor that came with the request, under a name."""
+    descriptors = context.descriptors
+    descriptors.add(arguments.fdname, descriptors.received())
+
+
+def closefd(context: Context, arguments: ClosefdArguments) -> None:
+    """Close a descriptor that getfd has named."""
+    context.descriptors.close(arguments.fdname)
+
+
+def add_fd(context: Context, arguments: AddFdArguments) -> dict[str, int | None]:
+    """Put the descriptor that came with the request into a set."""
+    descriptor = context.descriptors.received()
+    fdsets = context.machine.services.storage.fdsets
+    return fdsets.add(descriptor, arguments.fdset_id, arguments.opaque)
+
+
+def remove_fd(context: Context, arguments: RemoveFdArguments) -> None:
+    """Take descriptors out of a set."""
+    context.machine.services.storage.fdsets.remove(arguments.fdset_id, arguments.fd)
+
+
+def query_fdsets(context: Context, _: None) -> list[dict[str, Any]]:
+    """All descriptor sets."""
+    return context.machine.services.storage.fdsets.query()
 
 
 HANDLERS: Final[Handlers] = {
@@ -64,4 +102,9 @@ HANDLERS: Final[Handlers] = {
     "cont": cont,
     "x-exit-preconfig": x_exit_preconfig,
     "human-monitor-command": human_monitor_command,
+    "getfd": getfd,
+    "closefd": closefd,
+    "add-fd": add_fd,
+    "remove-fd": remove_fd,
+    "query-fdsets": query_fdsets,
 }

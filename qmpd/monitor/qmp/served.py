@@ -114,6 +114,11 @@ MODULES: Final = {
         "cont",
         "x-exit-preconfig",
         "human-monitor-command",
+        "getfd",
+        "closefd",
+        "add-fd",
+        "remove-fd",
+        "query-fdsets",
     ),
     "run_state": ("query-status",),
     "machine": (

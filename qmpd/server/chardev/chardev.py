@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.errors import GenericError
 from qmpd.monitor.transport import Transport
+
+if TYPE_CHECKING:
+    from qmpd.base.descriptor import Descriptor
 
 
 class Frontend(Protocol):
@@ -86,6 +89,10 @@ class Chardev(Transport):
 
     def disconnect(self) -> None:
         """Drop the peer, keep the backend."""
+
+    def take_descriptor(self) -> Descriptor | None:
+        """Nobody hands over descriptors here."""
+        return None
 
     def start(self) -> None:
         """Begin to serve: called when the event loop is about to run."""

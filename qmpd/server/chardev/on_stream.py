@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qmpd.base.descriptor import Descriptor
 from qmpd.base.override import override
 from qmpd.server.chardev.chardev import Chardev
 from qmpd.server.chardev.stream import Stream, StreamUser
@@ -13,6 +14,7 @@ class StreamChardev(Chardev, StreamUser):
     def __init__(self, label: str) -> None:
         super().__init__(label)
         self._stream: Stream | None = None
+        self._handed_over: list[Descriptor] = []
 
     @property
     @override
@@ -28,6 +30,23 @@ class StreamChardev(Chardev, StreamUser):
     def stream_received(self, data: bytes) -> None:
         if self.frontend is not None:
             self.frontend.feed(data)
+
+    @override
+    def stream_handed_over(self, descriptors: list[int]) -> None:
+        """Keep them until the next ones come, or the peer goes."""
+        self._forget_descriptors()
+        self._handed_over = [Descriptor(number) for number in descriptors]
+
+    @override
+    def take_descriptor(self) -> Descriptor | None:
+        taken = self._handed_over.pop(0) if self._handed_over else None
+        self._forget_descriptors()
+        return taken
+
+    def _forget_descriptors(self) -> None:
+        for descriptor in self._handed_over:
+            descriptor.close()
+        self._handed_over = []
 
     @override
     def stream_drained(self) -> None:

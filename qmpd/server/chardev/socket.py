@@ -160,7 +160,7 @@ class SocketChardev(StreamChardev):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._peer = sock
         fd = sock.fileno()
-        self._stream = Stream(self._loop, fd, fd, self, sock.close, self._may_linger)
+        self._stream = Stream(self._loop, fd, fd, self, sock.close, self._may_linger, sock)
         self._retry_reported = False
         self.is_open = True
         if self.frontend is not None:
@@ -178,6 +178,7 @@ class SocketChardev(StreamChardev):
         if self._stream is None:
             return
         self._stream.close()
+        self._forget_descriptors()
         self._stream = self._peer = None
         self.is_open = False
         if self.frontend is not None:
@@ -197,6 +198,7 @@ class SocketChardev(StreamChardev):
         self._started = False
         if self._stream is not None:
             self._stream.close(flush_seconds=FAREWELL_SECONDS)
+            self._forget_descriptors()
             self._stream = self._peer = None
             self.is_open = False
         for sock in self._listeners:

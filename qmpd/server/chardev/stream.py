@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import stat
 import time
+from array import array
 from asyncio import AbstractEventLoop
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -33,12 +36,20 @@ LINGER: Final = 100_000
 LINGER_ROUNDS: Final = 32
 """Requests taken that way before the event loop has its turn."""
 
+_INT: Final = array("i").itemsize
+_ANCILLARY: Final = socket.CMSG_SPACE(253 * _INT)
+"""Room for as many descriptors as can come with a piece (SCM_MAX_FD)."""
+_CLOSE_ON_EXEC: Final = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
 
 class StreamUser(Protocol):
     """Who is told what happens on a stream."""
 
     def stream_received(self, data: bytes) -> None:
         """Bytes came in (never while input is paused)."""
+
+    def stream_handed_over(self, descriptors: list[int]) -> None:
+        """Descriptors came with the bytes that `stream_received` gets next; they are its own."""
 
     def stream_ended(self) -> None:
         """The peer is gone, or will send no more; called once."""
@@ -53,6 +64,7 @@ class Stream:
     :param read_fd: where bytes come from
     :param write_fd: where bytes go; the same for a socket
     :param close: gives the descriptors back
+    :param sock: the socket, where descriptors may come with the bytes (SCM_RIGHTS)
     :param may_linger: tells whether nothing else is to be done now; such a stream looks out for
         the next request of a client that has just answered within `LINGER`, for up to
         `LINGER_ROUNDS` requests, and the event loop waits.  To be woken costs more than a small
@@ -69,8 +81,10 @@ class Stream:
         user: StreamUser,
         close: Callable[[], None],
         may_linger: Callable[[], bool] | None = None,
+        sock: socket.socket | None = None,
     ) -> None:
         self._loop = loop
+        self._sock = sock if sock is not None and sock.family == socket.AF_UNIX else None
         self._read_fd = read_fd
         self._write_fd = write_fd
         self._user = user
@@ -79,7 +93,8 @@ class Stream:
         self._quick = False
         self._served_at = 0
         self._out = bytearray()
-        self._held = b""
+        self._held: deque[tuple[bytes, list[int]]] = deque()
+        self._held_bytes = 0
         self._paused = False
         self._reading = False
         self._end_of_file = False
@@ -120,9 +135,10 @@ class Stream:
     def _deliver_held(self) -> None:
         if self._paused or self._closed:
             return
-        held, self._held = self._held, b""
-        if held:
-            self._user.stream_received(held)
+        while self._held and not (self._closed or self._paused):
+            data, descriptors = self._held.popleft()
+            self._held_bytes -= len(data)
+            self._deliver(data, descriptors)
         if self._closed or self._paused:
             return
         if self._end_of_file:
@@ -151,34 +167,59 @@ class Stream:
         if not self._paused:
             self._watch()
 
+    def _read(self) -> tuple[bytes, list[int]]:
+        """The next bytes, and the descriptors that came with them.
+
+        The system ends a piece with the bytes that had descriptors with them.
+
+        :raises OSError: there is nothing now, or nothing to come
+        """
+        if self._sock is None:
+            return os.read(self._read_fd, CHUNK), []
+        data, ancillary, _, _ = self._sock.recvmsg(CHUNK, _ANCILLARY, _CLOSE_ON_EXEC)
+        if not ancillary:
+            return data, []
+        descriptors = array("i")
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(payload[: len(payload) - len(payload) % _INT])
+        return data, list(descriptors)
+
+    def _deliver(self, data: bytes, descriptors: list[int]) -> None:
+        if descriptors:
+            self._user.stream_handed_over(descriptors)
+        self._user.stream_received(data)
+
     def _readable(self) -> None:
         try:
-            data = os.read(self._read_fd, CHUNK)
+            data, descriptors = self._read()
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            data = b""
+            data, descriptors = b"", []
         if not data:
             self._at_end()
         elif not self._paused:
             self._quick = self._quick or time.monotonic_ns() - self._served_at < LINGER
-            self._user.stream_received(data)
+            self._deliver(data, descriptors)
             if self._may_linger is not None:
                 if self._quick:
                     self._linger(self._may_linger)
                 self._served_at = time.monotonic_ns()
         else:
-            self._held += data
-            if len(self._held) >= CHUNK:
+            self._held.append((data, descriptors))
+            self._held_bytes += len(data)
+            if self._held_bytes >= CHUNK:
                 self._unwatch()
 
     def _linger(self, may_linger: Callable[[], bool]) -> None:
         for _ in range(LINGER_ROUNDS):
             until = time.monotonic_ns() + LINGER
             data = None
+            descriptors: list[int] = []
             while data is None and not (self._paused or self._closed) and may_linger():
                 try:
-                    data = os.read(self._read_fd, CHUNK)
+                    data, descriptors = self._read()
                 except (BlockingIOError, InterruptedError):
                     if time.monotonic_ns() >= until:
                         self._quick = False
@@ -190,7 +231,7 @@ class Stream:
             if not data:
                 self._at_end()
                 return
-            self._user.stream_received(data)
+            self._deliver(data, descriptors)
 
     def _at_end(self) -> None:
         self._unwatch()
@@ -258,6 +299,9 @@ class Stream:
             self._loop.remove_writer(self._write_fd)
             self._flush(flush_seconds)
         self._closed = True
+        while self._held:
+            for descriptor in self._held.popleft()[1]:
+                os.close(descriptor)
         self._close()
 
     def _flush(self, seconds: float) -> None:

@@ -11,6 +11,7 @@ from qmpd.sim.faults.effects import Effect, Unit
 from qmpd.sim.faults.messages import Chunks, Messages
 
 if TYPE_CHECKING:
+    from qmpd.base.descriptor import Descriptor
     from qmpd.loop.clock import Clock
     from qmpd.loop.stream import Connect, Connection, Peer
     from qmpd.sim.faults.connections import ConnectionFault
@@ -249,6 +250,10 @@ class MonitorLine:
         QmpMonitor.closed(self._monitor)
 
     # What the monitor tells its transport
+
+    def take_descriptor(self) -> Descriptor | None:
+        """What the client has handed over."""
+        return self._far.take_descriptor()
 
     @property
     def outlives_input(self) -> bool:

@@ -104,6 +104,10 @@ def _require_quiet(machine: Machine) -> None:
             "Images are files of the host, which a checkpoint cannot hold; with storage 'overlay'"
             " or 'memory' it can"
         )
+    if machine.services.storage.has_descriptors:
+        raise GenericError(
+            "A checkpoint cannot hold the files of descriptor sets: take them out by remove-fd"
+        )
     if "parts" not in machine.__dict__:
         return
     busy = [job for job in machine.jobs.jobs if job.status not in _ENDED]

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from pyroaring import BitMap64
 
+from qmpd.base.descriptor import Descriptor
 from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.memory import MemoryFile
 from qmpd.block.model.parent import ChildClass
@@ -48,9 +49,16 @@ def _host_image(copier: _Copier, value: HostImage) -> HostImage:
     return HostImage(fd, read_only=value.read_only)
 
 
+def _descriptor(_: _Copier, value: Descriptor) -> Descriptor:
+    copied = Descriptor(-1)
+    copied.number = None if value.number is None else os.dup(value.number)
+    return copied
+
+
 COPIES: Final[Mapping[type, Callable[[_Copier, Any], Any]]] = MappingProxyType(
     {
         BitMap64: lambda _, value: value.copy(),
+        Descriptor: _descriptor,
         HostImage: _host_image,
         MemoryFile: _memory_file,
         array: lambda _, value: value[:],

@@ -71,7 +71,7 @@ class File(BlockDriver, ImageCreator):
         super().__init__(node)
         self.filename = filename
         self._completions = node.services.loop.completions
-        self._storage = node.services.storage.of(filename)
+        self._storage = node.services.storage.of(filename, direct=node.cache.direct)
         self.image = image
         self._locks = image.new_locks() if locking else None
         self._held: Permissions = NOTHING, NOTHING
@@ -101,7 +101,7 @@ class File(BlockDriver, ImageCreator):
         storage, filename = node.services.storage, options["filename"]
         if storage.gate is not None:
             await storage.gate.opens(filename, node.node_name)
-        image = storage.open(filename, read_only=read_only)
+        image = storage.of(filename, direct=node.cache.direct).open(filename, read_only=read_only)
         return cls(node, image, filename, locking=locking != "off" and AVAILABLE)
 
     def _open_again(self, *, read_only: bool) -> Image:
