@@ -88,6 +88,9 @@ class InetAddress:
             family = socket.AF_INET
         if (self.ipv6 and self.ipv4 is None) or self.ipv4 is False:
             family = socket.AF_INET6
+        if not self.host and not passive:
+            reason = "Name or service not known"
+            raise GenericError(f"address resolution failed for :{self.port}: {reason}")
         flags = socket.AI_PASSIVE if passive else 0
         try:
             found = socket.getaddrinfo(

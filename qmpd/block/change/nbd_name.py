@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
+from qmpd.base.qdict import QDict
 from qmpd.errors import GenericError
 
 PROTOCOLS: Final = ("nbd", "nbd+tcp", "nbd+unix")
@@ -44,6 +46,42 @@ def nbd_options(name: str) -> dict[str, Any]:
     elif place:
         options["server"] = _inet(place)
     return options
+
+
+def check_no_conflict(options: Mapping[str, Any]) -> None:
+    """Refuse options beside a file name that says the same (``nbd_has_filename_options_conflict``).
+
+    :param options: those of a node, with their members inside
+    :raises GenericError: for the first in QEMU's order
+    """
+    for name, value in QDict(options).items():
+        if name in ("host", "port", "path", "export"):
+            raise GenericError(f"Option '{name}' cannot be used with a file name")
+        if name == "server":
+            member = next(iter(QDict(value))) if isinstance(value, Mapping) and value else ""
+            raise GenericError(f"Option 'server.{member}' cannot be used with a file name")
+
+
+def take_legacy_server(options: dict[str, Any]) -> None:
+    """Make a server of `host`, `port` and `path` (``nbd_process_legacy_socket_options``).
+
+    :param options: those of a node as a command line has them; changed
+    :raises GenericError: they contradict each other
+    """
+    path, host, port = (options.pop(name, None) for name in ("path", "host", "port"))
+    if path is None and host is None and port is None:
+        return
+    if "server" in options:
+        raise GenericError("Cannot use 'server' and path/host/port at the same time")
+    if path is not None and host is not None:
+        raise GenericError("path and host may not be used at the same time")
+    if path is not None:
+        if port is not None:
+            raise GenericError("port may not be used without host")
+        options["server"] = {"type": "unix", "path": path}
+    elif host is not None:
+        port = str(_DEFAULT_PORT) if port is None else port
+        options["server"] = {"type": "inet", "host": host, "port": port}
 
 
 def _inet(text: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.nbd_name import PROTOCOLS, nbd_options
@@ -88,7 +89,7 @@ def protocol_options(name: str) -> dict[str, Any]:
             raise GenericError("Could not parse the JSON options") from None
         if not isinstance(options, dict):
             raise GenericError("Invalid JSON object given")
-        return options
+        return undotted(options)
     if has_protocol(name):
         protocol, _, rest = name.partition(":")
         if protocol == "blkdebug":
@@ -103,6 +104,21 @@ def protocol_options(name: str) -> dict[str, Any]:
             raise GenericError(f"Unknown protocol '{protocol}'")
         name = rest
     return {"driver": "file", "filename": name}
+
+
+def undotted(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options whose names may be dotted, with what these mean inside of each other."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        *outer, last = name.split(".")
+        place = found
+        for part in outer:
+            inner = place.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise GenericError(f"Cannot mix scalar and non-scalar keys: '{name}'")
+            place = inner
+        place[last] = undotted(value) if isinstance(value, Mapping) else value
+    return found
 
 
 def find_format(name: str) -> None:

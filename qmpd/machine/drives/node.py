@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.change.nbd_name import check_no_conflict, nbd_options, take_legacy_server
 from qmpd.block.change.opening import open_node
-from qmpd.block.change.probe import PROBE_SIZE, probe, protocol_options, warn_of_guess
+from qmpd.block.change.probe import PROBE_SIZE, probe, protocol_options, undotted, warn_of_guess
 from qmpd.block.model.driver_table import find_driver
 from qmpd.errors import GenericError, QmpError
 from qmpd.options.block_tree import read_tree_value
@@ -32,6 +33,7 @@ _MISSING: Final = {
     "file": 'A block device must be specified for "file"',
     "image": 'A block device must be specified for "image"',
     "children": "Number of provided children must be 1 or more",
+    "server": "NBD server address missing",
     "throttle-group": "Please specify a throttle group",
 }
 """Messages of drivers about options that are missing."""
@@ -92,7 +94,9 @@ def _complete(graph: Graph, tree: Tree, filename: str | None) -> bool:
         raise GenericError("Must specify either driver or file")
     if driver is not None:
         return False
-    tree["driver"] = _guess_format(graph, child)
+    guess = _guess_format(graph, child)
+    if guess is not None:
+        tree["driver"] = guess
     return True
 
 
@@ -103,7 +107,7 @@ def _json_options(filename: str) -> Tree:
         raise GenericError(f"Could not parse the JSON options: {error.desc}") from None
     if not isinstance(options, dict):
         raise GenericError("Invalid JSON object given")
-    return options
+    return undotted(options)
 
 
 def _complete_file(graph: Graph, tree: Tree, filename: str | None) -> None:
@@ -117,6 +121,8 @@ def _complete_file(graph: Graph, tree: Tree, filename: str | None) -> None:
         if filename is None and "filename" not in tree:
             raise GenericError("Must specify either driver or file")
         named = protocol_options(filename) if filename is not None else {"driver": "file"}
+        if named["driver"] == "nbd":
+            check_no_conflict(tree)
         tree.update(named | tree)
     elif find_driver(driver).shape.is_protocol:
         _complete_protocol(graph, tree, filename)
@@ -138,6 +144,11 @@ def _complete_protocol(graph: Graph, tree: Tree, filename: str | None) -> None:
             tree["filename"] = filename.removeprefix(f"{driver}:")
         if not tree.get("filename"):
             raise GenericError(f"The '{driver}' block driver requires a file name")
+    elif driver == "nbd":
+        if filename is not None:
+            check_no_conflict(tree)
+            tree.update(nbd_options(filename) | tree)
+        take_legacy_server(tree)
     elif filename is not None and filename != f"{driver}://":
         raise GenericError(f"The only allowed filename for this driver is '{driver}://'")
 
@@ -146,10 +157,12 @@ def _both_names() -> GenericError:
     return GenericError("Can't specify 'file' and 'filename' options at the same time")
 
 
-def _guess_format(graph: Graph, file: Tree | str | None) -> str:
-    """Probe the format of a file."""
+def _guess_format(graph: Graph, file: Tree | str | None) -> str | None:
+    """Probe the format of a file; None where that is done once it is open, by its node."""
     while isinstance(file, dict) and file["driver"] in _SHOWN_THROUGH:
         file = file.get("image", file.get("file"))
+    if isinstance(file, dict) and file["driver"] == "nbd":
+        return None
     if not isinstance(file, dict) or file["driver"] != "file":
         return "raw"
     image = graph.services.storage.open(str(file["filename"]), read_only=True)
@@ -181,6 +194,11 @@ def _read(profile: Profile, tree: Tree) -> dict[str, Any]:
 
     :raises GenericError: with the texts that ``-drive`` has for wrong options
     """
+    if "driver" not in tree:
+        # whatever format the server's image has, it has the options of one with backing files
+        options = _read(profile, tree | {"driver": "qcow2"})
+        del options["driver"]
+        return options
     backing = tree.get("backing")
     if backing is not None and not find_driver(tree["driver"]).capabilities.backing:
         raise GenericError("Driver doesn't support backing files")
@@ -230,6 +248,9 @@ def _take_partial_backing(profile: Profile, tree: Tree) -> dict[str, Any] | None
 def _reworded(error: GenericError, tree: Tree) -> GenericError:
     """The error that ``-drive`` reports where the schema refuses an option."""
     text = error.desc
+    if "'server." in text:
+        # the driver reads it by itself
+        return GenericError(text.replace("'server.", "'"))
     if text.endswith("' is missing"):
         name = text.split("'")[1].rpartition(".")[2]
         return GenericError(_MISSING.get(name, text))
