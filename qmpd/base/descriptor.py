@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Self
 
 
 class Descriptor:
@@ -37,3 +39,18 @@ class Descriptor:
         if number is not None:
             with suppress(OSError):
                 os.close(number)
+
+
+class DescriptorName(str):
+    """The name of a descriptor that somebody has handed over: text, and a way to have it.
+
+    :param take: takes it; raises GenericError where there is none
+    """
+
+    take: Callable[[], Descriptor]
+
+    def __new__(cls, name: str, take: Callable[[], Descriptor]) -> Self:
+        """A name, which is text like any other."""
+        self = super().__new__(cls, name)
+        self.take = take
+        return self

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from qmpd.base.descriptor import Descriptor
+from qmpd.base.descriptor import Descriptor, DescriptorName
 from qmpd.errors import GenericError, NotServed
 
 BACKLOG: Final = 1
@@ -160,12 +160,16 @@ def read_address(options: Mapping[str, Any]) -> SocketAddress:
     :param options: its members, plain JSON values; ``descriptor``, a `Descriptor`, is that of
         which ``str`` is the name
     :raises NotServed: it is of type vsock
+    :raises GenericError: there is no descriptor of that name
     """
     if options["type"] == "unix":
         tight = options.get("tight", True)
         return UnixAddress(options["path"], abstract=options.get("abstract", False), tight=tight)
     if options["type"] == "fd":
-        return FdAddress(options["str"], options.get("descriptor"))
+        name = options["str"]
+        if isinstance(name, DescriptorName):
+            return FdAddress(name, name.take())
+        return FdAddress(name, options.get("descriptor"))
     if options["type"] != "inet":
         raise NotServed(f"Socket addresses of type '{options['type']}' are not served by qmpd")
     return InetAddress(

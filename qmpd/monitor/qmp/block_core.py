@@ -15,6 +15,7 @@ from qmpd.block.query.info import query_named_block_nodes as node_infos
 from qmpd.block.query.stats import query_blockstats as block_stats
 from qmpd.jobs.core.block_job import BlockJob
 from qmpd.monitor.qmp.handlers import Context, Handlers
+from qmpd.monitor.qmp.sockets import with_names
 
 if TYPE_CHECKING:
     from qmpd.profile.models.block_core import (
@@ -64,7 +65,8 @@ async def x_blockdev_change(context: Context, arguments: XBlockdevChangeArgument
 
 async def blockdev_add(context: Context, _: object) -> None:
     """Open a node and what it stands on."""
-    await blockdev.blockdev_add(context.machine.graph, context.raw)
+    options = with_names(context, context.raw)
+    await blockdev.blockdev_add(context.machine.graph, options)
 
 
 async def blockdev_del(context: Context, arguments: BlockdevDelArguments) -> None:

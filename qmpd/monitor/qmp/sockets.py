@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.descriptor import DescriptorName
 from qmpd.errors import GenericError
 from qmpd.profile.personality import Personality
 
@@ -24,3 +26,24 @@ def with_descriptor(context: Context, address: Mapping[str, Any]) -> dict[str, A
     if context.machine.personality is Personality.STORAGE_DAEMON:
         raise GenericError("only QEMU supports file descriptor passing")
     return {**address, "descriptor": context.descriptors.take(address["str"])}
+
+
+def with_names(context: Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of nodes, in which servers may be reached by descriptors of the monitor.
+
+    :param options: BlockdevOptions, plain JSON values
+    """
+    found = {
+        name: with_names(context, value) if isinstance(value, Mapping) else value
+        for name, value in options.items()
+    }
+    server = found.get("server")
+    if isinstance(server, dict) and server.get("type") == "fd":
+        found["server"] = {**server, "str": _named(context, server["str"])}
+    return found
+
+
+def _named(context: Context, name: str) -> str:
+    if context.machine.personality is Personality.STORAGE_DAEMON:
+        return name
+    return DescriptorName(name, partial(context.descriptors.take, name))
