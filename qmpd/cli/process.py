@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qmpd.api.setup import Setup
     from qmpd.block.images import Storage
     from qmpd.cli.bench_server import BenchServer
+    from qmpd.cli.own_process import OwnProcess
     from qmpd.loop.clock import VirtualClock
     from qmpd.machine.host import Host
     from qmpd.machine.machine import Machine, MachineConfig
@@ -111,6 +112,7 @@ class Process:
         self._daemon: Daemon | None = None
         self._pid_file: PidFile | None = None
         self._loop: AbstractEventLoop | None = None
+        self._own: OwnProcess | None = None
         self.server: Server
         self._served: _Served
 
@@ -211,6 +213,10 @@ class Process:
         """
         where = os.environ.get(CONTROL_VARIABLE)
         if where:
+            from qmpd.cli.own_process import OwnProcess
+
+            assert self._loop is not None
+            self._own = self.server.program = OwnProcess(self._loop, self.server)
             self.add_control(where, CONTROL_VARIABLE)
 
     def serve(self) -> int:
@@ -241,6 +247,8 @@ class Process:
             lifecycle.notify("STOPPING=1")
             if self._pid_file is not None:
                 self._pid_file.remove()
+        if self._own is not None:
+            self._own.begin_if_wanted()
         return 0
 
     def _signalled(self, number: int, sender: int) -> None:

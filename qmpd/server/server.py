@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from qmpd.server.listener import SocketListener
     from qmpd.server.vhost_user_socket import VhostUserSocket
     from qmpd.sim.bench import Bench
+    from qmpd.sim.holder import Program
 
 LOG = logging.getLogger("qmpd.server")
 
@@ -87,13 +88,15 @@ class Server:
         self.monitors = Monitors(self.machine, journal)
         self._ahead = load_ahead(self.machine)
         self._control: ControlSocket | None = None
+        self.program: Program | None = None
+        """The process, as the control monitor has to do with it."""
 
     @cached_property
     def bench(self) -> Bench:
         """The machine on the test bench."""
         from qmpd.sim.bench import Bench
 
-        return Bench(self.machine, self.monitors, self.machine.clock)
+        return Bench(self.machine, self.monitors, self.machine.clock, program=self.program)
 
     # What the machine asks of it (`Host`)
 

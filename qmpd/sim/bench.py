@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import MachineClosed, NotServed
 from qmpd.loop.paced_clock import PacedClock
-from qmpd.sim.holder import World
+from qmpd.sim.holder import Program, World
 from qmpd.sim.journal.log import Log
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Bench:
     :param clock: what runs the machine
     :param holder: who holds the machine; without one it cannot be replaced
     :param origin: the checkpoint that the machine has begun from
+    :param program: the process, where the machine has one that is its own
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Bench:
         clock: Clock,
         holder: Keeper | None = None,
         origin: Checkpoint | None = None,
+        program: Program | None = None,
     ) -> None:
         self.machine = machine
         self.monitors = monitors
@@ -57,6 +59,7 @@ class Bench:
         self.followers: list[Callable[[], None]] = []
         """Called, in their order, after each `replace`, before anything has been done to the new
         machine."""
+        self.program = program
         self._holder = holder
         self._origin = origin
         self.log = Log(clock.now)
@@ -142,7 +145,7 @@ class Bench:
         :raises NotServed: nobody that could make another one
         """
         if self._holder is None:
-            raise NotServed("This machine cannot be replaced by another one")
+            raise NotServed("Only a machine of 'qmpd serve' can be kept and brought back")
         return self._holder
 
     @property

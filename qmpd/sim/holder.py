@@ -63,3 +63,20 @@ class Holder(Protocol):
 
     def cut(self) -> None:
         """Disconnect all clients and listen no longer, because the machine was killed."""
+
+
+class Program(Protocol):
+    """The process of a machine that lives in it from its beginning to its end, as QEMU's does.
+
+    There is no holder then: another machine needs another process, or the same one anew.
+    """
+
+    def kill(self) -> None:
+        """End the process as ``kill -9`` does, once the present answer is out."""
+
+    def run_again(self, *, keeps_images: bool) -> None:
+        """End the machine as ``quit`` does, then begin anew from the same command line.
+
+        :param keeps_images: whether images have to be as they are now
+        :raises NotServed: that would not be the same program
+        """

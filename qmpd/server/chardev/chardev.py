@@ -53,6 +53,11 @@ class Chardev(Transport):
         raise NotImplementedError
 
     @property
+    def inherited(self) -> bool:
+        """Whether it is on a descriptor that the process was given when it began."""
+        return False
+
+    @property
     def outlives_input(self) -> bool:
         """Whether what is written still goes somewhere when the input has ended."""
         return False

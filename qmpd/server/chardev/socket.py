@@ -98,6 +98,11 @@ class SocketChardev(StreamChardev):
             self._retry = self._loop.call_later(self._reconnect, self._try_to_connect)
 
     @property
+    @override
+    def inherited(self) -> bool:
+        return isinstance(self._address, FdAddress)
+
+    @property
     def filename(self) -> str:
         """As QEMU prints it: ``unix:/run/x,server=on``, ``disconnected:tcp:...``."""
         text = str(self._address)

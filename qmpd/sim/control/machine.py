@@ -21,21 +21,26 @@ if TYPE_CHECKING:
 
 async def reset(context: Context, _: None) -> None:
     """Make the machine as it was at the very beginning."""
-    await context.bench.reset()
+    if context.bench.program is not None:
+        context.bench.program.run_again(keeps_images=False)
+    else:
+        await context.bench.reset()
 
 
 def crash(context: Context, _: None) -> None:
     """End the machine as ``kill -9`` does."""
-    # without one nobody could start it again
-    assert context.bench.holder
-    context.bench.kill()
+    if context.bench.program is not None:
+        context.bench.program.kill()
+    else:
+        context.bench.kill()
 
 
 async def restart(context: Context, _: None) -> None:
     """End the machine, and start one of the same kind on the same images."""
-    # without one it would be the end
-    assert context.bench.holder
-    await context.bench.restart()
+    if context.bench.program is not None:
+        context.bench.program.run_again(keeps_images=True)
+    else:
+        await context.bench.restart()
 
 
 def power_loss(context: Context, arguments: XSimPowerLossArguments) -> None:

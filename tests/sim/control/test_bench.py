@@ -10,8 +10,6 @@ import pytest
 
 from qmpd.errors import GenericError
 from qmpd.testing import RemoteMachine, Server
-from tests.support.programs import QMPD_STORAGE_DAEMON
-from tests.support.stdio import StdioProgram
 
 MIB = 1 << 20
 
@@ -286,19 +284,3 @@ def test_checkpoints(bench: Bench) -> None:
     bench.control.cmd("x-sim-checkpoint-remove", id="checkpoint0")
     with pytest.raises(GenericError, match=r"no checkpoint 'checkpoint0' \(checkpoints: none\)"):
         bench.control.cmd("x-sim-restore", id="checkpoint0")
-
-
-def test_a_machine_that_nobody_can_make_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "control"
-    monkeypatch.setenv("QMPD_CONTROL", f"unix:{path}")
-    options = ["--chardev", "stdio,id=c", "--monitor", "chardev=c"]
-    program = StdioProgram([*QMPD_STORAGE_DAEMON, *options], tmp_path)
-    program.line()
-    with RemoteMachine(str(path)) as control:
-        for command in ("reset", "crash", "restart"):
-            with pytest.raises(GenericError, match="This machine cannot be replaced"):
-                control.cmd(f"x-sim-{command}")
-        program.send(b'{"execute": "qmp_capabilities"}{"execute": "quit"}')
-        assert program.process.wait(20) == 0
