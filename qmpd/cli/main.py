@@ -19,6 +19,8 @@ commands:
   replay    answer a client as it was recorded ('qmpd replay --help')
   compare   play a recorded client to qmpd, and show what differs ('qmpd compare --help')
   schema    look at QAPI schemas ('qmpd schema --help')
+  record-machine
+            make the answers to probing commands anew from an installed QEMU
 
 options:
   -h, --help     print this and exit
@@ -49,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from qmpd.cli import schema
 
         return schema.main(words[1:])
+    if command == "record-machine":
+        from qmpd.cli import record_machine
+
+        return record_machine.main(words[1:])
     if command in ("-V", "--version"):
         print(f"qmpd {__version__}")
         return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
@@ -203,19 +203,31 @@ class ObjectContainer:
     :param throttle_groups: the groups that throttle-group objects configure
     :param thread_id: the thread id that iothreads report
     :param profile: whose types the properties have
+    :param others: what makes objects of the types that this module does not have; it is told the
+        type and the id, and returns None for a type that it does not have either
     """
 
-    def __init__(self, throttle_groups: ThrottleGroups, thread_id: int, profile: Profile) -> None:
+    def __init__(
+        self,
+        throttle_groups: ThrottleGroups,
+        thread_id: int,
+        profile: Profile,
+        others: Callable[[str, str], UserObject | None],
+    ) -> None:
         self.objects: GHashTable[UserObject] = GHashTable()
         self._throttle_groups = throttle_groups
         self._thread_id = thread_id
         self._profile = profile
+        self._others = others
 
     def _make(self, qom_type: str, object_id: str) -> UserObject:
         if qom_type == "iothread":
             return IOThread(object_id, self._thread_id)
         if qom_type == "throttle-group":
             return ThrottleGroupObject(object_id, self._throttle_groups, self._profile)
+        made = self._others(qom_type, object_id)
+        if made is not None:
+            return made
         raise NotServed(f"Objects of type '{qom_type}' are not served by qmpd")
 
     def add(self, qom_type: str, object_id: str, properties: Mapping[str, Any]) -> None:

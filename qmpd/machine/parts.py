@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from qmpd.machine.devices.tree import DeviceTree
     from qmpd.machine.drives.options import Drives
     from qmpd.machine.host import Host
-    from qmpd.machine.objects import ObjectContainer
+    from qmpd.machine.objects import ObjectContainer, UserObject
 
 
 class Parts:
@@ -63,7 +63,12 @@ class Parts:
         from qmpd.machine.objects import ObjectContainer
 
         groups, thread_id = self.graph.throttle_groups, self._services.thread_id
-        return ObjectContainer(groups, thread_id, self._chassis.profile)
+        made = ObjectContainer(groups, thread_id, self._chassis.profile, _make_object)
+        if self._board.backend is not None:
+            size = {"size": self._board.memory}
+            made.add("memory-backend-ram", self._board.backend, size)
+            made.objects[self._board.backend].users += 1
+        return made
 
     @cached_property
     def nbd(self) -> NbdControl:
@@ -173,3 +178,10 @@ class Parts:
         """Let go of all images, as a process does that is killed."""
         for node in self.graph.nodes():
             node.driver.cut()
+
+
+def _make_object(qom_type: str, object_id: str) -> UserObject | None:
+    from qmpd.machine.backends import MAKERS
+
+    make = MAKERS.get(qom_type)
+    return None if make is None else make(object_id)

@@ -44,7 +44,12 @@ def _container(machine: Machine, path: str) -> list[Entry]:
             PERIPHERAL_ANON: devices.peripheral_anon,
             UNATTACHED: devices.unattached,
         }[path]
-        return _children({name: device.model for name, device in container.items()})
+        models = {name: device.model for name, device in container.items()}
+        if path == UNATTACHED:
+            for each in devices.processors.numbers:
+                models[each.rpartition("/")[2]] = devices.processors.type_name
+            models = dict(GHashTable(models))
+        return _children(models)
     names = ["peripheral", "peripheral-anon", "unattached"]
     if path == "/":
         names = ["backend", "machine", "objects", "chardevs"]
@@ -95,11 +100,19 @@ def _not_served(bus: Bus) -> NotServed:
     return NotServed(f"Properties of buses, such as '{bus.path}', are not served by qmpd")
 
 
+def _is_processor(machine: Machine, path: str) -> bool:
+    """Whether a processor is at a whole path; they are many times what else is in the tree."""
+    return path.startswith(UNATTACHED) and path in machine.devices.processors.numbers
+
+
 def qom_list(machine: Machine, path: str) -> list[dict[str, Any]]:
     """Command qom-list: the properties of what is at `path`.
 
     :raises QmpError: there is nothing
     """
+    if _is_processor(machine, path):
+        listed = machine.devices.processors.at(path).entries
+        return [{"name": name, "type": type_name} for name, type_name in listed]
     found = _find(machine, path, listing=True)
     if isinstance(found, Device):
         entries = _device(found)
@@ -117,6 +130,8 @@ def qom_get(machine: Machine, path: str, name: str) -> Any:
 
     :raises QmpError: there is no such thing, or it has no such property
     """
+    if _is_processor(machine, path):
+        return machine.devices.processors.get(path, name)
     found = _find(machine, path)
     if isinstance(found, UserObject):
         return found.get_property(name)[0]
@@ -143,6 +158,8 @@ async def qom_set(machine: Machine, path: str, name: str, value: Any) -> None:
 
     :raises QmpError: there is no such thing, or it refuses the value
     """
+    if _is_processor(machine, path):
+        machine.devices.processors.set(path, name)
     found = _find(machine, path)
     if isinstance(found, UserObject):
         found.set_property(name, value)

@@ -15,6 +15,7 @@ from qmpd.version import __version__
 if TYPE_CHECKING:
     from qmpd.profile.devices import DeviceTables
     from qmpd.profile.personality import Personality
+    from qmpd.profile.recorded.store import Recorded
     from qmpd.qapi.runtime.arguments import Reader
     from qmpd.qapi.runtime.entry_points import CommandInfo, EntryPoints
     from qmpd.qapi.runtime.type_table import TypeTable
@@ -136,6 +137,19 @@ class Profile:
     @cached_property
     def _programs(self) -> dict[Personality, Program]:
         return {}
+
+    @cached_property
+    def _recorded(self) -> dict[Personality, Recorded]:
+        return {}
+
+    def recorded(self, personality: Personality) -> Recorded:
+        """What the program that a machine passes for has answered about itself."""
+        from qmpd.profile.recorded.store import Recorded
+
+        found = self._recorded.get(personality)
+        if found is None:
+            found = self._recorded[personality] = Recorded(self.directory, personality)
+        return found
 
     def program(self, personality: Personality) -> Program:
         """What the program that a machine passes for knows.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from qmpd.cli.system.config import SystemConfig
+    from qmpd.cli.system.machine_options import MachineOptions
     from qmpd.machine.devices.board import Board
 
 VGA_MODELS: Final = {
@@ -60,6 +61,7 @@ def board_of(config: SystemConfig) -> Board | None:
     machine = config.machine
     if machine.name == "none":
         return None
+    from qmpd.cli.system.processor_options import cpu_of, memory_of, own_backend
     from qmpd.machine.devices.board import Board
 
     defaults = wanted_defaults(config)
@@ -87,7 +89,19 @@ def board_of(config: SystemConfig) -> Board | None:
             len(parallels) if "parallel" in given else int("parallel" in defaults), MAX_PARALLELS
         ),
         hpet=machine.properties.get("hpet", "on") == "on",
+        cpu=cpu_of(machine.cpu, machine.name),
+        topology=machine.topology,
+        memory=memory_of(given.get("m", ())),
+        backend=own_backend(machine.name, machine.properties),
+        sleeps=_sleeps(machine),
     )
+
+
+def _sleeps(machine: MachineOptions) -> bool:
+    """Whether its guest can be woken up: what ACPI of its chipset does."""
+    if machine.name in ("microvm", "isapc", "x-remote"):
+        return False
+    return machine.buses == "q35" or machine.properties.get("acpi", "on") not in ("off", "no")
 
 
 def default_drives(config: SystemConfig) -> list[dict[str, str]]:

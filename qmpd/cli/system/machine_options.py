@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qmpd.cli.report import CommandLineError
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import parse_option_bool
+
+if TYPE_CHECKING:
+    from qmpd.machine.devices.topology import Topology
 
 ACCELERATORS: Final = ("tcg", "kvm", "qtest")
 """What ``-accel help`` lists."""
@@ -80,7 +83,14 @@ class MachineOptions:
     @property
     def cpus(self) -> int:
         """How many CPUs the machine starts with."""
-        return int(self.smp.get("cpus", 1)) if self.has_hardware else 0
+        return self.topology.present if self.has_hardware else 0
+
+    @property
+    def topology(self) -> Topology:
+        """How its CPUs sit together."""
+        from qmpd.cli.system.processor_options import prefers_sockets, topology_of
+
+        return topology_of(self.smp, prefer_sockets=prefers_sockets(self.name))
 
     @property
     def qtest(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+from qmpd.machine.devices.topology import CpuKind, Topology
 
 PERIPHERAL: Final = "/machine/peripheral"
 """Where the QOM tree has the devices with an id."""
@@ -38,6 +40,11 @@ class Board:
     :param model: full name of the machine type
     :param vga: model of its display adapter; None for none
     :param adapters: how many network adapters it has
+    :param cpu: the processors that it has
+    :param topology: how they sit together
+    :param memory: bytes of its memory
+    :param backend: id of the memory backend that it makes for itself; None if it is given one
+    :param sleeps: whether a sleeping guest can be woken up
     """
 
     type: str = "none"
@@ -48,6 +55,11 @@ class Board:
     serials: int = 0
     parallels: int = 0
     hpet: bool = True
+    cpu: CpuKind = field(default_factory=CpuKind)
+    topology: Topology = field(default_factory=Topology)
+    memory: int = 0
+    backend: str | None = None
+    sleeps: bool = False
 
     def numbers(self, ide: int, floppies: int) -> dict[str, int]:
         """Numbers of devices in ``/machine/unattached``; for several devices, that of the first.

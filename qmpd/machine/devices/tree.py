@@ -23,11 +23,13 @@ from qmpd.machine.devices.bus import bus_at, buses_below, find_bus
 from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.devices.kinds import ALIASES, KINDS, Kind
 from qmpd.machine.devices.realize import realize
+from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.machine.devices.board import Board
     from qmpd.machine.devices.chassis import Chassis
+    from qmpd.machine.devices.processors import Processors
 
 
 class DeviceTree:
@@ -54,6 +56,13 @@ class DeviceTree:
     @cached_property
     def _rcu(self) -> Rcu:
         return Rcu(self.chassis.graph.services.loop)
+
+    @cached_property
+    def processors(self) -> Processors:
+        """The processors of the board."""
+        from qmpd.machine.devices.processors import Processors
+
+        return Processors(self.board, self.chassis.profile.recorded(Personality.SYSTEM))
 
     def __iter__(self) -> Iterator[Device]:
         for container in (self.peripheral, self.peripheral_anon, self.unattached):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.errors import GenericError, NotServed
+from qmpd.errors import DeviceNotActive, GenericError, NotServed
 from qmpd.machine import power
 from qmpd.monitor.qmp.handlers import Context, Handlers
+
+if TYPE_CHECKING:
+    from qmpd.profile.models.machine import BalloonArguments, QueryMachinesArguments
 
 
 def query_uuid(context: Context, _: None) -> dict[str, object]:
@@ -26,16 +29,110 @@ def query_target(context: Context, _: None) -> dict[str, object]:
 
 def query_cpus_fast(context: Context, _: None) -> list[dict[str, object]]:
     """The CPUs that the machine passes for having; they do nothing."""
+    processors = context.machine.devices.processors
     thread = context.machine.services.thread_id
     return [
         {
             "cpu-index": index,
-            "qom-path": f"/machine/unattached/device[{index}]",
+            "qom-path": path,
             "thread-id": thread,
+            "props": processors.topology.place(index),
             "target": "x86_64",
         }
-        for index in range(context.machine.cpus)
+        for path, index in processors.numbers.items()
     ]
+
+
+def query_hotpluggable_cpus(context: Context, _: None) -> list[dict[str, object]]:
+    """The places for CPUs, the last one first; none is plugged in later."""
+    board = context.machine.devices.board
+    if board.type == "none" or board.model == "microvm":
+        raise GenericError("machine does not support hot-plugging CPUs")
+    processors = context.machine.devices.processors
+    paths = {number: path for path, number in processors.numbers.items()}
+    places: list[dict[str, object]] = []
+    for number in reversed(range(processors.topology.places)):
+        place: dict[str, object] = {"type": processors.type_name, "vcpus-count": 1}
+        place["props"] = processors.topology.place(number)
+        if number in paths:
+            place["qom-path"] = paths[number]
+        places.append(place)
+    return places
+
+
+def query_machines(context: Context, arguments: QueryMachinesArguments) -> list[dict[str, Any]]:
+    """All machine types, as recorded."""
+    known = context.machine.profile.recorded(context.machine.personality).machines
+    if arguments.compat_props:
+        return known
+    return [
+        {name: value for name, value in machine.items() if name != "compat-props"}
+        for machine in known
+    ]
+
+
+def query_current_machine(context: Context, _: None) -> dict[str, object]:
+    """Whether a sleeping guest could be woken up."""
+    return {"wakeup-suspend-support": context.machine.devices.board.sleeps}
+
+
+def query_memory_size_summary(context: Context, _: None) -> dict[str, object]:
+    """The memory that the machine passes for having."""
+    return {"base-memory": context.machine.devices.board.memory, "plugged-memory": 0}
+
+
+def query_memory_devices(context: Context, _: None) -> list[object]:
+    """No memory is plugged in."""
+    return []
+
+
+def query_memdev(context: Context, _: None) -> list[dict[str, object]]:
+    """All memory backends, the last one of QOM's table first."""
+    from qmpd.machine.backends import MemoryBackend
+
+    found = [each.info() for each in context.machine.objects.of_type(MemoryBackend)]
+    return found[::-1]
+
+
+def query_balloon(context: Context, _: None) -> dict[str, object]:
+    """How much memory the balloon leaves to the guest: all, for it does nothing."""
+    _find_balloon(context)
+    return {"actual": context.machine.devices.board.memory}
+
+
+def balloon(context: Context, arguments: BalloonArguments) -> None:
+    """Ask the guest for memory; it does nothing."""
+    _find_balloon(context)
+    if arguments.value <= 0:
+        raise GenericError("Parameter 'target' expects a size")
+
+
+def _find_balloon(context: Context) -> None:
+    if all(device.model != "virtio-balloon-pci" for device in context.machine.devices):
+        raise DeviceNotActive("No balloon device has been activated")
+
+
+def query_hv_balloon_status_report(context: Context, _: None) -> None:
+    """There is no such balloon."""
+    raise GenericError("no hv-balloon device present")
+
+
+def query_vm_generation_id(context: Context, _: None) -> None:
+    """There is no such device."""
+    raise GenericError("VM Generation ID device not found")
+
+
+def system_wakeup(context: Context, _: None) -> None:
+    """Wake the guest up: it never sleeps."""
+    if not context.machine.devices.board.sleeps:
+        raise GenericError("wake-up from suspend is not supported by this guest")
+    raise GenericError("Unable to wake up: guest is not in suspended state")
+
+
+def inject_nmi(context: Context, _: None) -> None:
+    """Interrupt the guest, which does nothing about it."""
+    if context.machine.devices.board.type == "none":
+        raise GenericError("machine does not provide NMIs")
 
 
 async def system_reset(context: Context, _: None) -> None:
@@ -60,6 +157,18 @@ HANDLERS: Final[Handlers] = {
     "query-kvm": query_kvm,
     "query-target": query_target,
     "query-cpus-fast": query_cpus_fast,
+    "query-hotpluggable-cpus": query_hotpluggable_cpus,
+    "query-machines": query_machines,
+    "query-current-machine": query_current_machine,
+    "query-memory-size-summary": query_memory_size_summary,
+    "query-memory-devices": query_memory_devices,
+    "query-memdev": query_memdev,
+    "query-balloon": query_balloon,
+    "balloon": balloon,
+    "query-hv-balloon-status-report": query_hv_balloon_status_report,
+    "query-vm-generation-id": query_vm_generation_id,
+    "system_wakeup": system_wakeup,
+    "inject-nmi": inject_nmi,
     "system_reset": system_reset,
     "system_powerdown": system_powerdown,
     "set-numa-node": set_numa_node,

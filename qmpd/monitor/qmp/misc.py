@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         ClosefdArguments,
         GetfdArguments,
         HumanMonitorCommandArguments,
+        QueryCommandLineOptionsArguments,
         RemoveFdArguments,
     )
 
@@ -95,6 +96,19 @@ def query_fdsets(context: Context, _: None) -> list[dict[str, Any]]:
     return context.machine.services.storage.fdsets.query()
 
 
+def query_command_line_options(
+    context: Context, arguments: QueryCommandLineOptionsArguments
+) -> list[dict[str, Any]]:
+    """The groups of options of the real program, as recorded; maybe only one."""
+    known = context.machine.profile.recorded(context.machine.personality).options
+    if arguments.option is None:
+        return known
+    found = [group for group in known if group["option"] == arguments.option]
+    if not found:
+        raise GenericError(f"invalid option name: {arguments.option}")
+    return found
+
+
 HANDLERS: Final[Handlers] = {
     "query-name": query_name,
     "query-iothreads": query_iothreads,
@@ -107,4 +121,5 @@ HANDLERS: Final[Handlers] = {
     "add-fd": add_fd,
     "remove-fd": remove_fd,
     "query-fdsets": query_fdsets,
+    "query-command-line-options": query_command_line_options,
 }

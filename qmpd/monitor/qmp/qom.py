@@ -9,11 +9,13 @@ from qmpd.machine.qom_tree import qom_get, qom_list, qom_set
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
-    from qmpd.profile.models.qdev import DeviceDelArguments
+    from qmpd.profile.models.qdev import DeviceDelArguments, DeviceListPropertiesArguments
     from qmpd.profile.models.qom import (
         ObjectDelArguments,
         QomGetArguments,
         QomListArguments,
+        QomListPropertiesArguments,
+        QomListTypesArguments,
         QomSetArguments,
     )
 
@@ -55,6 +57,28 @@ async def set_property(context: Context, arguments: QomSetArguments) -> None:
     await qom_set(context.machine, arguments.path, arguments.property, arguments.value)
 
 
+def list_types(context: Context, arguments: QomListTypesArguments) -> list[dict[str, Any]]:
+    """The QOM types of the real program, as recorded."""
+    types = context.machine.profile.recorded(context.machine.personality).types
+    return types.listing(arguments.implements, abstract=bool(arguments.abstract))
+
+
+def type_properties(
+    context: Context, arguments: QomListPropertiesArguments
+) -> list[dict[str, Any]]:
+    """The properties of a QOM type, as recorded."""
+    types = context.machine.profile.recorded(context.machine.personality).types
+    return types.properties(arguments.typename)
+
+
+def device_properties(
+    context: Context, arguments: DeviceListPropertiesArguments
+) -> list[dict[str, Any]]:
+    """The properties of a device model, as recorded."""
+    types = context.machine.profile.recorded(context.machine.personality).types
+    return types.device_properties(arguments.typename)
+
+
 HANDLERS: Final[Handlers] = {
     "object-add": object_add,
     "object-del": object_del,
@@ -63,4 +87,7 @@ HANDLERS: Final[Handlers] = {
     "qom-list": list_properties,
     "qom-get": get_property,
     "qom-set": set_property,
+    "qom-list-types": list_types,
+    "qom-list-properties": type_properties,
+    "device-list-properties": device_properties,
 }

@@ -464,18 +464,6 @@ class HvBalloonInfo(Struct):
     available: Size
     """bytes that are free"""
 
-class HvBalloonStatusReportData(Struct):
-    """Data of event HV_BALLOON_STATUS_REPORT.
-
-    The guest's Hyper-V balloon driver has told how much memory there is.
-    """
-
-    committed: Uint64
-    """bytes in use"""
-
-    available: Uint64
-    """bytes that it has in all"""
-
 class MemoryInfo(Struct):
     """How much memory a machine has."""
 

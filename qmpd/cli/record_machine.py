@@ -1,0 +1,104 @@
+"""``qmpd record-machine``: make the answers to probing commands anew from an installed QEMU."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import zlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+from qmpd.cli.recorder import tables
+from qmpd.cli.recorder.emulator import Emulator, Gone, Refused
+from qmpd.cli.recorder.processors import processors
+from qmpd.profile.personality import Personality
+from qmpd.profile.recorded.store import path_of
+from qmpd.profile.shipped import DEFAULT, directory
+
+_MONITOR: Final = ("-chardev", "socket,id=m,fd={fd}", "-mon", "m,mode=control")
+_DAEMONS_MONITOR: Final = ("--chardev", "socket,id=m,fd={fd}", "--monitor", "m")
+_BARE: Final = ("-accel", "tcg", "-display", "none", "-nodefaults", "-S")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``qmpd record-machine``.
+
+    :param argv: arguments after ``qmpd record-machine``; None: those of the process
+    :returns: exit status: 0, or 1 when a program does not start or refuses
+    :raises SystemExit: usage errors (status 2), ``--help``
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        _record_system(arguments.emulator, arguments.output, processors_too=not arguments.quick)
+        if arguments.storage_daemon:
+            _record_storage_daemon(arguments.storage_daemon, arguments.output)
+    except FileNotFoundError as error:
+        print(f"qmpd record-machine: no program '{error.filename}'", file=sys.stderr)
+        return 1
+    except (Gone, Refused) as error:
+        why = str(error) or "it ended"
+        print(f"qmpd record-machine: the program cannot be asked: {why}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qmpd record-machine",
+        description="Ask an installed QEMU what management programs ask before they start a "
+        "machine: machine types, CPU models, QOM types and their properties, options. qmpd answers "
+        "from what is written. It takes minutes: a machine is started for each CPU model.",
+    )
+    parser.add_argument("--emulator", metavar="PROGRAM", default="qemu-system-x86_64")
+    parser.add_argument(
+        "--storage-daemon", metavar="PROGRAM", help="record the types of this program, too"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        default=directory(DEFAULT),
+        help="directory of a profile (default: qmpd's own)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="leave out the processors, which take the time"
+    )
+    return parser
+
+
+def _record_system(program: str, output: str, *, processors_too: bool) -> None:
+    write = partial(_write, output, Personality.SYSTEM)
+    with Emulator((program, "-machine", "none", *_BARE), _MONITOR) as emulator:
+        for name, ask in (
+            ("types", tables.types),
+            ("properties", tables.properties),
+            ("machines", tables.machines),
+            ("options", tables.options),
+            ("cpus", tables.cpus),
+        ):
+            write(name, ask(emulator))
+        models = [known["name"] for known in emulator.ask("query-cpu-definitions")]
+    if processors_too:
+
+        def start(model: str) -> Emulator:
+            return Emulator((program, "-machine", "pc", "-cpu", model, *_BARE), _MONITOR)
+
+        write("processors", processors(start, models, partial(print, file=sys.stderr)))
+
+
+def _record_storage_daemon(program: str, output: str) -> None:
+    with Emulator((program,), _DAEMONS_MONITOR) as emulator:
+        _write(output, Personality.STORAGE_DAEMON, "types", tables.types(emulator))
+        _write(output, Personality.STORAGE_DAEMON, "properties", tables.properties(emulator))
+
+
+def _write(output: str, personality: Personality, name: str, table: dict[str, Any]) -> None:
+    path = path_of(output, personality, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    text = json.dumps(table, separators=(",", ":")).encode()
+    # the header of gzip has no time in it, so that the same answers make the same file
+    packer = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    with open(path, "wb") as file:
+        file.write(packer.compress(text) + packer.flush())

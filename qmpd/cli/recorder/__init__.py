@@ -1,0 +1,1 @@
+"""``qmpd record-machine``: asks a real QEMU for what `qmpd.profile.recorded` answers from."""

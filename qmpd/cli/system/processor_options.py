@@ -1,0 +1,95 @@
+"""``-smp``, ``-cpu`` and ``-m``, once they are known to be right: what the machine is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from qmpd.options import groups as groups
+from qmpd.options.qemu_opts import parse_option_size, parse_opts
+
+if TYPE_CHECKING:
+    from qmpd.machine.devices.topology import CpuKind, Topology
+
+_DEFAULT_MEMORY: Final = 128 << 20
+_MEMORY_UNIT: Final = 8192
+_BACKENDS: Final = {"microvm": "microvm.ram"}
+
+
+def topology_of(smp: Mapping[str, str], *, prefer_sockets: bool) -> Topology:
+    """How many processors there are, and how they sit together (``machine_parse_smp_config``).
+
+    :param smp: the parameters of ``-smp``
+    :param prefer_sockets: whether what is missing are sockets rather than cores
+    """
+    from qmpd.machine.devices.topology import Topology
+
+    given = {name: int(value) for name, value in smp.items()}
+    cpus, most = given.get("cpus", 0), given.get("maxcpus", 0)
+    sockets, cores, threads = (given.get(name, 0) for name in ("sockets", "cores", "threads"))
+    dies, modules = given.get("dies", 1), given.get("modules", 1)
+    most = most or cpus
+    if not most:
+        sockets, cores, threads = sockets or 1, cores or 1, threads or 1
+    elif not sockets and (prefer_sockets or cores):
+        cores, threads = cores or 1, threads or 1
+        sockets = most // (dies * modules * cores * threads)
+    elif not cores:
+        sockets, threads = sockets or 1, threads or 1
+        cores = most // (sockets * dies * modules * threads)
+    threads = threads or most // (sockets * dies * modules * cores or 1)
+    found = Topology(0, max(sockets, 1), dies, modules, max(cores, 1), max(threads, 1))
+    present = cpus or most or found.places
+    return Topology(present, *(getattr(found, name) for name in _LEVELS))
+
+
+_LEVELS: Final = ("sockets", "dies", "modules", "cores", "threads")
+
+
+def cpu_of(text: str | None, machine: str) -> CpuKind:
+    """Which processors there are.
+
+    :param text: the value of ``-cpu``
+    :param machine: full name of the machine type, whose default it is without one
+    """
+    from qmpd.machine.devices.topology import CpuKind
+
+    model, *flags = (text or ("486" if machine == "isapc" else "qemu64")).split(",")
+    values: dict[str, str] = {}
+    for flag in flags:
+        name, equals, value = flag.partition("=")
+        if flag[0] in "+-":
+            name, value = flag[1:], "on" if flag[0] == "+" else "off"
+        elif not equals:
+            value = "on"
+        values[name] = value
+    return CpuKind(model, values)
+
+
+def memory_of(values: Iterable[str]) -> int:
+    """How many bytes of memory there are.
+
+    :param values: of all ``-m``, the parameters of which are combined
+    """
+    size = _DEFAULT_MEMORY
+    for text in values:
+        given = parse_opts(groups.MEMORY, text, lambda *_: None).get("size")
+        if given is not None:
+            size = parse_option_size("size", f"{given}M" if given.isdecimal() else given)
+    return -(-size // _MEMORY_UNIT) * _MEMORY_UNIT
+
+
+def own_backend(machine: str, properties: Mapping[str, str]) -> str | None:
+    """The id of the memory backend that a machine makes for itself; None if it is given one."""
+    if "memory-backend" in properties:
+        return None
+    return _BACKENDS.get(machine, "pc.ram")
+
+
+def prefers_sockets(machine: str) -> bool:
+    """Whether a machine type is older than 6.2, which prefers cores."""
+    version = machine.rpartition("-")[2].split(".")
+    try:
+        return (int(version[0]), int(version[1])) < (6, 2)
+    except (ValueError, IndexError):
+        return False

@@ -1,0 +1,74 @@
+"""The files of what was recorded from one program of one version of QEMU."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from qmpd.profile.personality import Personality
+    from qmpd.profile.recorded.cpus import CpuModels
+    from qmpd.profile.recorded.qom import QomTypes
+
+DIRECTORY: Final = "recorded"
+"""Where the files are in a profile's directory, each program's in a directory of its own."""
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+
+
+def path_of(directory: str, personality: Personality, name: str) -> str:
+    """Where the table called `name` is.
+
+    :param directory: the profile's
+    """
+    return os.path.join(directory, DIRECTORY, personality.value, f"{name}.json.gz")
+
+
+class Recorded:
+    """What was recorded from one program; a file is read when something first asks for it.
+
+    :param directory: the profile's
+    :param personality: the program; one that nothing was recorded from has empty tables
+    """
+
+    def __init__(self, directory: str, personality: Personality) -> None:
+        self._directory = directory
+        self._personality = personality
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The table called `name`; an empty one if there is none."""
+        try:
+            with open(path_of(self._directory, self._personality, name), "rb") as file:
+                table: dict[str, Any] = json.loads(zlib.decompress(file.read(), _GZIP))
+        except FileNotFoundError:
+            return {}
+        return table
+
+    @cached_property
+    def types(self) -> QomTypes:
+        """Its QOM types and their properties."""
+        from qmpd.profile.recorded.qom import QomTypes
+
+        return QomTypes(self.read)
+
+    @cached_property
+    def cpus(self) -> CpuModels:
+        """Its CPU models."""
+        from qmpd.profile.recorded.cpus import CpuModels
+
+        return CpuModels(self.read)
+
+    @cached_property
+    def machines(self) -> list[dict[str, Any]]:
+        """Its machine types, as query-machines tells them, with ``compat-props``."""
+        found: list[dict[str, Any]] = self.read("machines").get("machines", [])
+        return found
+
+    @cached_property
+    def options(self) -> list[dict[str, Any]]:
+        """The groups of its options, as query-command-line-options tells them."""
+        found: list[dict[str, Any]] = self.read("options").get("options", [])
+        return found
