@@ -76,7 +76,8 @@ class Parts:
         from qmpd.export.nbd.control import NbdControl
 
         clock = self._services.clocks.realtime
-        return NbdControl(clock, self.exports, self._host, self.objects.objects)
+        report = self._services.say.report
+        return NbdControl(clock, self.exports, self._host, self.objects.objects, report)
 
     @cached_property
     def jobs(self) -> JobTable:

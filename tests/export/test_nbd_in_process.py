@@ -193,7 +193,8 @@ def test_who_does_not_read_is_not_read_from() -> None:
     client.congested = True
     client.ask(Command.READ, 0, 512)
     assert client.take() == DONE + bytes(512)
-    client.connection.feed(bytes(READ_AHEAD))
+    flush = REQUEST.pack(REQUEST_MAGIC, 0, Command.FLUSH, 1, 0, 0)
+    client.connection.feed(flush * (READ_AHEAD // len(flush) + 1))
     assert client.paused
     client.congested = False
     client.connection.drained()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from qmpd.export.nbd.negotiation import Negotiation
+from qmpd.export.nbd.options import Broken
 from qmpd.export.nbd.session import NbdSession
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.stream import Channel, Disconnected
@@ -29,6 +30,7 @@ class NbdConnection(Channel):
     :param peer: the client
     :param exports: returns the exports that clients can choose
     :param left: called when the client is gone and its requests have ended
+    :param report: takes complaints about the client, for standard error
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class NbdConnection(Channel):
         clock: Clock,
         exports: Callable[[], Iterable[NbdExport]],
         left: Callable[[NbdConnection], None],
+        report: Callable[[str], None],
     ) -> None:
         super().__init__(peer, clock)
         self._exports = exports
         self._left = left
+        self._report = report
         self._export: NbdExport | None = None
         self._handshake_limit: Handle | None = None
         self._gone = Waiter()
@@ -63,10 +67,15 @@ class NbdConnection(Channel):
     # Its life
 
     async def _serve(self) -> None:
+        complaint = "option negotiation failed: "
         try:
             agreed = await Negotiation(self, self._exports).run()
             self._forget_limit()
-            await NbdSession(self, agreed).run()
+            complaint = "Disconnect client, due to: "
+            await NbdSession(agreed).run()
+        except Broken as broken:
+            if not self._is_cut:
+                self._report(f"{complaint}{broken}")
         except Disconnected:
             pass
         except Exception:

@@ -24,11 +24,18 @@ class NbdControl:
     :param exports: all exports of the machine
     :param host: the process, which listens
     :param objects: the ids of the objects that object-add has made
+    :param report: takes complaints about clients, for standard error
     """
 
     def __init__(
-        self, clock: Clock, exports: BlockExports, host: ExportHost, objects: Container[str]
+        self,
+        clock: Clock,
+        exports: BlockExports,
+        host: ExportHost,
+        objects: Container[str],
+        report: Callable[[str], None],
     ) -> None:
+        self._report = report
         self._clock = clock
         self._exports = exports
         self._host = host
@@ -68,6 +75,7 @@ class NbdControl:
             partial(nbd_exports, self._exports),
             max_connections=options.get("max-connections", 100),
             handshake_seconds=options.get("handshake-max-seconds", 10),
+            report=self._report,
         )
         server.listener = self._host.listen(options["addr"], partial(self._connect, server))
         if "tls-creds" in options:

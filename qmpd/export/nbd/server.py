@@ -21,6 +21,7 @@ class NbdServer:
     :param exports: returns its exports
     :param max_connections: clients at a time, 0 for any number; others wait to be accepted
     :param handshake_seconds: how long a client may take to choose an export, 0 for ever
+    :param report: takes complaints about clients, for standard error
     """
 
     def __init__(
@@ -30,18 +31,20 @@ class NbdServer:
         *,
         max_connections: int,
         handshake_seconds: int,
+        report: Callable[[str], None],
     ) -> None:
         self.clock = clock
         self.exports = exports
         self.max_connections = max_connections
         self.handshake_seconds = handshake_seconds
+        self._report = report
         self.listener: Listener | None = None
         """Where clients arrive; None until it listens."""
         self._connections: set[NbdConnection] = set()
 
     def connect(self, peer: Peer) -> NbdConnection:
         """Serve a new client; it is greeted before this returns."""
-        connection = NbdConnection(peer, self.clock, self.exports, self._left)
+        connection = NbdConnection(peer, self.clock, self.exports, self._left, self._report)
         self._connections.add(connection)
         if self.max_connections and len(self._connections) >= self.max_connections:
             assert self.listener is not None

@@ -6,18 +6,18 @@ import errno
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
 from qmpd.block.drivers.protocols.nbd.protocol import (
-    ALLOWED_FLAGS,
     CHUNK,
     DONE,
     EXTENDED_CHUNK,
     EXTENDED_REPLY_MAGIC,
     EXTENDED_REQUEST,
     EXTENDED_REQUEST_MAGIC,
+    FLAGS_OF,
     MAX_BUFFER,
     MAX_EXTENTS,
     REQUEST,
@@ -30,12 +30,14 @@ from qmpd.block.drivers.protocols.nbd.protocol import (
     CommandFlag,
     ExportFlag,
     Mode,
+    command_name,
     wire_error,
 )
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.errors import BlockIOError
 from qmpd.export.nbd.export import Context
-from qmpd.export.nbd.negotiation import Channel, Negotiated
+from qmpd.export.nbd.negotiation import Negotiated
+from qmpd.export.nbd.options import ENDED, Broken
 from qmpd.loop.stream import Disconnected
 
 _FAILURES: Final[Mapping[Command, str]] = MappingProxyType(
@@ -51,13 +53,21 @@ _FAILURES: Final[Mapping[Command, str]] = MappingProxyType(
 )
 """What a client is told of a request that the image fails (``nbd_handle_request``)."""
 
+_CHANGES: Final = frozenset({Command.WRITE, Command.TRIM, Command.WRITE_ZEROES})
+
+_INTERMEDIATE: Final = "Request handling failed in intermediate state"
+
 
 class _Refused(Exception):
-    """A request is refused: an errno and a text."""
+    """A request is refused: an errno and a text.
 
-    def __init__(self, code: int, text: str) -> None:
+    :param is_last: whether what follows cannot be told from data any more
+    """
+
+    def __init__(self, code: int, text: str, *, is_last: bool = False) -> None:
         super().__init__(text)
         self.code = code
+        self.is_last = is_last
 
 
 @dataclass(slots=True)
@@ -69,13 +79,14 @@ class _Request:
     cookie: int = 0
     offset: int = 0
     length: int = 0
+    contexts: list[tuple[int, Context]] = field(default_factory=list)
 
 
 class NbdSession:
     """Serves a client's requests, one after the other."""
 
-    def __init__(self, channel: Channel, agreed: Negotiated) -> None:
-        self._channel = channel
+    def __init__(self, agreed: Negotiated) -> None:
+        self._channel = agreed.channel
         self._export = agreed.export
         self._backend = agreed.export.backend
         self._mode = agreed.mode
@@ -91,84 +102,126 @@ class NbdSession:
         :raises Disconnected: it left without a disconnect request, or broke the protocol
         """
         while True:
-            fields = self._request.unpack(await self._channel.read(self._request.size))
+            fields = self._request.unpack(await self._header())
             request = _Request(*fields[1:])
             if fields[0] != self._magic:
-                await self._fail(_Request(), errno.EINVAL, "invalid magic")
-                continue
+                text = f"invalid magic (got 0x{fields[0]:x}, expected 0x{self._magic:x})"
+                await self._fail(request, errno.EINVAL, text)
+                raise Broken(_INTERMEDIATE)
             if request.command == Command.DISC:
                 return
             try:
-                payload = await self._payload(request)
-                contexts = self._contexts
-                if request.command == Command.BLOCK_STATUS and payload:
-                    contexts = self._chosen(request, payload)
-                self._check(request)
-                await self._serve(request, payload, contexts)
+                payload = await self._receive(request)
+                await self._serve(request, payload)
             except _Refused as error:
                 await self._fail(request, error.code, str(error))
+                if error.is_last:
+                    raise Broken(_INTERMEDIATE) from None
             except BlockIOError as error:
                 await self._fail(request, error.errno, _FAILURES[Command(request.command)])
 
-    async def _payload(self, request: _Request) -> bytes:
-        """Read the payload of a request."""
-        has_length = self._mode is Mode.EXTENDED and request.flags & CommandFlag.PAYLOAD_LEN
-        if request.command != Command.WRITE and not has_length:
-            return b""
-        if request.length > MAX_BUFFER:
-            # What follows cannot be told from data any more.
-            raise Disconnected
-        payload = await self._channel.read(request.length)
-        if request.command in (Command.WRITE, Command.BLOCK_STATUS):
-            request.flags &= ~CommandFlag.PAYLOAD_LEN
+    async def _header(self) -> bytes:
+        """Read the header of a request.
+
+        :raises Disconnected: the client has left
+        """
+        size = self._request.size
+        try:
+            return await self._channel.read(size)
+        except Disconnected:
+            if self._channel.partial:
+                raise Broken("Unexpected end-of-file before all bytes were read") from None
+            raise
+
+    async def _receive(self, request: _Request) -> bytes:
+        """Read and check what belongs to a request (``nbd_co_receive_request``).
+
+        :returns: what a write writes
+        :raises _Refused: the request cannot be served
+        """
+        command, length = request.command, request.length
+        flags = int(CommandFlag.FUA) | FLAGS_OF.get(command, 0)
+        extended = self._mode is Mode.EXTENDED
+        has_payload = extended and bool(request.flags & CommandFlag.PAYLOAD_LEN)
+        payload = b""
+        if command == Command.WRITE:
+            flags |= int(CommandFlag.PAYLOAD_LEN) if extended else 0
+            _check_length(length, is_last=length > 0)
+            payload = await self._payload(length, "CMD_WRITE data")
+        elif command == Command.BLOCK_STATUS and has_payload:
+            flags |= int(CommandFlag.PAYLOAD_LEN)
+            await self._choose(request)
+        else:
+            request.contexts = self._contexts
+            if command == Command.READ and self._structured:
+                flags |= int(CommandFlag.DF)
+            if has_payload or command in (Command.READ, Command.CACHE):
+                _check_length(length, is_last=has_payload and length > 0)
+            if has_payload:
+                await self._channel.skip(length)
+                request.length = 0
+        self._check(request, flags)
         return payload
 
-    def _chosen(self, request: _Request, payload: bytes) -> list[tuple[int, Context]]:
-        """The contexts that the payload of a block status request selects."""
-        if len(payload) < 8 or len(payload) % 4:
-            raise _Refused(errno.EINVAL, "CMD_BLOCK_STATUS payload not valid")
-        request.length, *wanted = struct.unpack(f">Q{(len(payload) - 8) // 4}I", payload)
-        contexts = [entry for entry in self._contexts if entry[0] in wanted]
-        if len(set(wanted)) != len(wanted) or len(contexts) != len(wanted):
-            raise _Refused(errno.EINVAL, "CMD_BLOCK_STATUS payload not valid")
-        return contexts
+    async def _payload(self, length: int, what: str) -> bytes:
+        """Read what follows the header of a request.
 
-    def _check(self, request: _Request) -> None:
+        :raises Broken: the client has left
+        """
+        try:
+            return await self._channel.read(length)
+        except Disconnected:
+            raise Broken(f"Failed to read {what}: {ENDED}") from None
+
+    async def _choose(self, request: _Request) -> None:
+        """Read which contexts a block status request wants (``nbd_co_block_status_payload_read``).
+
+        Where it is malformed, none is chosen, and the request is about nothing.
+        """
+        length = request.length
+        _check_length(length, is_last=True)
+        request.length, request.contexts = 0, []
+        if length % 4 or not 8 <= length <= 8 + 4 * len(self._contexts):
+            await self._channel.skip(length)
+            return
+        payload = await self._payload(length, "CMD_BLOCK_STATUS data")
+        size, *wanted = struct.unpack(f">Q{(length - 8) // 4}I", payload)
+        known = {number for number, _ in self._contexts}
+        if len(set(wanted)) == len(wanted) and known.issuperset(wanted):
+            request.length = size
+            request.contexts = [entry for entry in self._contexts if entry[0] in wanted]
+
+    def _check(self, request: _Request, allowed: int) -> None:
+        """Refuse what is outside of the export, or has flags that it cannot have.
+
+        :param allowed: the flags that it can have
+        """
         flags, command = request.flags, request.command
         offset, length = request.offset, request.length
-        if command not in ALLOWED_FLAGS:
-            raise _Refused(errno.EINVAL, f"invalid request type ({command}) received")
-        kind = Command(command)
-        changes = kind in (Command.WRITE, Command.TRIM, Command.WRITE_ZEROES)
-        if changes and self._export.flags & ExportFlag.READ_ONLY:
-            raise _Refused(errno.EROFS, "Export is read-only")
-        if kind is Command.READ and length > MAX_BUFFER:
-            raise _Refused(errno.EINVAL, f"len ({length}) is larger than max len ({MAX_BUFFER})")
-        if kind is not Command.FLUSH and offset + length > self._export.size:
-            size = self._export.size
+        size = self._export.size
+        if command in _CHANGES and self._export.flags & ExportFlag.READ_ONLY:
+            raise _Refused(errno.EINVAL, "Export is read-only")
+        if offset + length > size:
             text = f"operation past EOF; From: {offset}, Len: {length}, Size: {size}"
             raise _Refused(errno.EINVAL, text)
-        if flags & ~int(ALLOWED_FLAGS[kind]) or (flags & CommandFlag.DF and not self._structured):
-            name = kind.name.lower().replace("_", " ")
+        if flags & ~allowed:
+            name = command_name(command)
             raise _Refused(errno.EINVAL, f"unsupported flags for command {name} (got 0x{flags:x})")
-        if kind is Command.BLOCK_STATUS and not length:
-            raise _Refused(errno.EINVAL, "need non-zero length")
-        if kind is Command.BLOCK_STATUS and not self._contexts:
-            raise _Refused(errno.EINVAL, "CMD_BLOCK_STATUS not negotiated")
 
-    async def _serve(
-        self, request: _Request, payload: bytes, contexts: list[tuple[int, Context]]
-    ) -> None:
-        if not self._export.node.active and request.command != Command.READ:
+    async def _serve(self, request: _Request, payload: bytes) -> None:
+        command = request.command
+        if not self._export.node.active and command != Command.READ:
             raise _Refused(errno.EPERM, "export is inactive")
-        if request.command == Command.READ:
+        if command == Command.READ:
             if request.flags & CommandFlag.FUA:
                 await self._flush()
             await self._read(request)
             return
-        if request.command == Command.BLOCK_STATUS:
-            await self._block_status(request, contexts)
+        if command == Command.BLOCK_STATUS:
+            await self._block_status(request)
             return
+        if command not in _FAILURES:
+            raise _Refused(errno.EINVAL, f"invalid request type ({command}) received")
         await self._change(request, payload)
         if self._mode is Mode.EXTENDED:
             await self._chunk(request, ChunkType.NONE, b"", last=True)
@@ -267,9 +320,7 @@ class NbdSession:
             if whole:
                 raise
             reason = f"reading from file failed: {os.strerror(error.errno)}"
-            say = self._export.node.services.say
-            say.report(f"Disconnect client, due to: Failed to send reply: {reason}")
-            raise Disconnected from None
+            raise Broken(f"Failed to send reply: {reason}") from None
 
     async def _is_hole(self, offset: int, length: int) -> tuple[bool, int]:
         try:
@@ -279,7 +330,14 @@ class NbdSession:
             raise _Refused(error.errno, text) from None
         return status.zero and bool(status.length), status.length or length
 
-    async def _block_status(self, request: _Request, contexts: list[tuple[int, Context]]) -> None:
+    async def _block_status(self, request: _Request) -> None:
+        contexts = request.contexts
+        if not contexts:
+            if self._contexts:
+                raise _Refused(errno.EINVAL, "CMD_BLOCK_STATUS payload not valid")
+            raise _Refused(errno.EINVAL, "CMD_BLOCK_STATUS not negotiated")
+        if not request.length:
+            raise _Refused(errno.EINVAL, "need non-zero length")
         for position, (number, context) in enumerate(contexts, 1):
             extents: list[list[int]] = await _extents(context, request)
             if self._mode is Mode.EXTENDED:
@@ -291,8 +349,6 @@ class NbdSession:
                 data += b"".join(struct.pack(">II", *pair) for pair in extents)
                 kind = ChunkType.BLOCK_STATUS
             await self._chunk(request, kind, data, last=position == len(contexts))
-        if not contexts:
-            await self._chunk(request, ChunkType.NONE, b"", last=True)
 
 
 async def _extents(context: Context, request: _Request) -> list[list[int]]:
@@ -311,3 +367,13 @@ async def _extents(context: Context, request: _Request) -> list[list[int]]:
             found.append([extent.length, extent.state])
         offset += extent.length or end - offset
     return found
+
+
+def _check_length(length: int, *, is_last: bool) -> None:
+    """Refuse a request that is longer than any buffer.
+
+    :raises _Refused: it is
+    """
+    if length > MAX_BUFFER:
+        text = f"len ({length}) is larger than max len ({MAX_BUFFER})"
+        raise _Refused(errno.EINVAL, text, is_last=is_last)

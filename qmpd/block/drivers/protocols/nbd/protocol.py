@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 from types import MappingProxyType
 from typing import Final
@@ -29,7 +30,7 @@ MAX_STRING: Final = 4096
 MAX_BUFFER: Final = 32 << 20
 """Bytes of the longest request with data, and of the longest option."""
 
-MAX_EXTENTS: Final = 2048
+MAX_EXTENTS: Final = (1 << 20) // 8
 """Extents in a reply to block status."""
 
 OPTION_HEADER: Final = struct.Struct(">8sII")
@@ -132,18 +133,13 @@ class CommandFlag(IntFlag):
     PAYLOAD_LEN = 32
 
 
-ALLOWED_FLAGS: Final = MappingProxyType(
+FLAGS_OF: Final[Mapping[int, int]] = MappingProxyType(
     {
-        Command.READ: CommandFlag.FUA | CommandFlag.DF,
-        Command.WRITE: CommandFlag.FUA,
-        Command.FLUSH: CommandFlag.FUA,
-        Command.TRIM: CommandFlag.FUA,
-        Command.CACHE: CommandFlag.FUA,
-        Command.WRITE_ZEROES: CommandFlag.FUA | CommandFlag.NO_HOLE | CommandFlag.FAST_ZERO,
-        Command.BLOCK_STATUS: CommandFlag.FUA | CommandFlag.REQ_ONE,
+        Command.WRITE_ZEROES: int(CommandFlag.NO_HOLE | CommandFlag.FAST_ZERO),
+        Command.BLOCK_STATUS: int(CommandFlag.REQ_ONE),
     }
 )
-"""Flags that each request may have."""
+"""Flags that a request may have besides FUA, which all may have."""
 
 
 class ChunkType(IntEnum):
