@@ -33,7 +33,8 @@ Step = tuple[str, dict[str, Any]]
 
 
 @cache
-def _empty_image() -> bytes:
+def empty_image() -> bytes:
+    """A qcow2 image of `SIZE` bytes."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "empty.qcow2"
         bench = ImageBench()
@@ -63,7 +64,7 @@ class Rig:
         backing = None
         for name in (f"base{disk}", f"mid{disk}", f"top{disk}"):
             path = self.folder / f"{name}.qcow2"
-            path.write_bytes(_empty_image())
+            path.write_bytes(empty_image())
             node = {"driver": "qcow2", "node-name": name, "backing": backing}
             self._run("blockdev-add", node | {"file": {"driver": "file", "filename": str(path)}})
             if backing is not None:
@@ -82,21 +83,19 @@ class Rig:
 
     def do(self, command: str, arguments: dict[str, Any]) -> list[Any]:
         """Run a command; what came until the program was at rest, the answer included."""
-        text = {"execute": command, "arguments": _placed(arguments, str(self.folder))}
-        said = [self._shown(message) for message in self.program.execute(text)]
+        text = {"execute": command, "arguments": placed(arguments, str(self.folder))}
+        where = str(self.folder)
+        said = [shown(message, where) for message in self.program.execute(text)]
         offsets, quiet = None, SLOW.get(command, QUIET)
         while True:
             try:
-                said.append(self._shown(self.program.message(quiet)))
+                said.append(shown(self.program.message(quiet), where))
             except TimeoutError:
                 *events, answer = self.program.execute({"execute": "query-block-jobs"})
-                said += [self._shown(event) for event in events]
+                said += [shown(event, where) for event in events]
                 before, offsets = offsets, [job["offset"] for job in answer["return"]]
                 if not events and before == offsets:
                     return said
-
-    def _shown(self, message: dict[str, Any]) -> Any:
-        return event_text(message) if "event" in message else normal(message, str(self.folder))
 
     def close(self) -> None:
         """Kill the program: how it ends with jobs is for other tests."""
@@ -105,11 +104,17 @@ class Rig:
         self.program.close()
 
 
-def _placed(value: Any, folder: str) -> Any:
+def shown(message: dict[str, Any], folder: str) -> Any:
+    """A message as it is compared."""
+    return event_text(message) if "event" in message else normal(message, folder)
+
+
+def placed(value: Any, folder: str) -> Any:
+    """Arguments with the folder of the program in the place of ``@``."""
     if isinstance(value, dict):
-        return {name: _placed(one, folder) for name, one in value.items()}
+        return {name: placed(one, folder) for name, one in value.items()}
     if isinstance(value, list):
-        return [_placed(one, folder) for one in value]
+        return [placed(one, folder) for one in value]
     return value.replace("@", folder) if isinstance(value, str) else value
 
 

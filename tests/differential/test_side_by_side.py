@@ -8,6 +8,8 @@ QEMU's own order varies from run to run, what it does in one of a few runs will 
 from __future__ import annotations
 
 import os
+from operator import eq
+from shutil import rmtree
 from typing import Any, Final
 
 import pytest
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.differential.side_devices import devices
 from tests.differential.side_rig import CLUSTER, DISKS, SIZE, Step, play
+from tests.differential.side_schedules import scheduled
 from tests.support.programs import qemu_missing
 
 EXAMPLES: Final = int(os.environ.get("QMPD_SIDE_BY_SIDE_EXAMPLES", "5"))
@@ -110,10 +113,11 @@ def transactions(draw: st.DrawFn) -> Step:
 RUNS: Final = 6
 """How many runs of the real one are asked, for an order that varies in it from run to run."""
 
-steps = st.one_of(
-    *(starts(), starts(), starts(), verbs(), verbs()),
-    *(changes(), devices(), devices(), guest(), transactions()),
-)
+SCHEDULES: Final = 400
+"""Schedules at most that are tried for one order of the real one."""
+
+at_work = (*(starts(), starts(), starts(), verbs(), verbs()), changes(), guest(), transactions())
+steps = st.one_of(*at_work, devices(), devices())
 
 
 @pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
@@ -146,3 +150,33 @@ def test_any_sequence(tmp_path_factory: pytest.TempPathFactory) -> None:
 def _new(said: list[Any], step: int, runs: list[list[list[Any]]]) -> bool:
     """Whether no run said the same; one that has ended before the step says nothing of it."""
     return all(step < len(run) and run[step] != said for run in runs)
+
+
+@pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
+def test_what_qemu_does_is_among_the_schedules(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.lists(st.one_of(*at_work), min_size=4, max_size=10))
+    def compare(program: list[Step]) -> None:
+        folder = tmp_path_factory.mktemp("rig")
+        real = play(folder / "real", program, real=True)
+        tried = []
+        for seed in (None, *range(SCHEDULES)):
+            tried.append(scheduled(folder / f"ours{seed}", program, seed)[: len(real)])
+            rmtree(folder / f"ours{seed}")
+            if tried[-1] == real:
+                return
+        text = "\n".join(f"{command} {arguments}" for command, arguments in program)
+        best = max(tried, key=lambda run: sum(map(eq, run, real)))
+        differing = next(i for i, said in enumerate(real) if best[i] != said)
+        said = f"QEMU {real[differing]}\nqmpd {best[differing]}"
+        raise AssertionError(f"{text}\nstep {differing}\n{said}")
+
+    compare()
