@@ -73,7 +73,6 @@ MARKED: dict[str, tuple[str, ...]] = {
 
 MAY_BE_SKIPPED = (
     r"installs a wheel and its dependencies anew",
-    r"needs the package qemu-qmp of npm on NODE_PATH",
     r"(go|node|golang-github-digitalocean-go-qemu-dev) is not installed",
     r"the npm package qemu-qmp cannot be had",
 )

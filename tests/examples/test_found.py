@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +11,7 @@ import pytest
 
 from qmpd.testing import RemoteMachine, Server
 from tests.examples.servers import missing, running
+from tests.support.npm import install_qemu_qmp
 from tests.support.programs import QMPD_SYSTEM
 
 FOUND = Path(__file__).parents[2] / "examples" / "found"
@@ -69,16 +70,21 @@ def test_printed_requests(monitor: str) -> None:
     ]
 
 
-NODE = shutil.which("node")
-HAS_PACKAGE = NODE is not None and not subprocess.call(
-    [NODE, "-e", "require('qemu-qmp')"], stderr=subprocess.DEVNULL
-)
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the packages of npm are."""
+    folder = tmp_path_factory.mktemp("npm")
+    if (reason := install_qemu_qmp(folder)) is not None:
+        pytest.skip(reason)
+    return folder / "node_modules"
 
 
-@pytest.mark.skipif(not HAS_PACKAGE, reason="needs the package qemu-qmp of npm on NODE_PATH")
-def test_shifted_answers(monitor: str) -> None:
-    argv = ["node", str(FOUND / "shifted_answers.js"), monitor]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=FOUND)
+def test_shifted_answers(monitor: str, packages: Path) -> None:
+    argv = ["node", "--no-deprecation", str(FOUND / "shifted_answers.js"), monitor]
+    environment = {**os.environ, "NODE_PATH": str(packages)}
+    done = subprocess.run(
+        argv, capture_output=True, text=True, timeout=60, cwd=FOUND, env=environment
+    )
     assert done.stdout.splitlines() == [
         'human-monitor-command: {"status":"prelaunch","running":false}',
         "query-status: {}",

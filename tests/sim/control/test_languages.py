@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from qmpd.testing import Server
+from tests.support.npm import install_qemu_qmp
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "control"
 GO_PACKAGES = "/usr/share/gocode"
@@ -59,14 +60,9 @@ def test_shell(sockets: list[str], tmp_path: Path) -> None:
 
 
 def test_node(sockets: list[str], tmp_path: Path) -> None:
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("node is not installed")
-    for name in ("control.js", "package.json"):
-        shutil.copy(EXAMPLES / name, tmp_path)
-    install = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
-    done = subprocess.run(install, cwd=tmp_path, capture_output=True, timeout=120, check=False)
-    if done.returncode:
-        pytest.skip("the npm package qemu-qmp cannot be had")
+    if (reason := install_qemu_qmp(tmp_path)) is not None:
+        pytest.skip(reason)
+    shutil.copy(EXAMPLES / "control.js", tmp_path)
     said = run(["node", "--no-deprecation", "control.js", *sockets], tmp_path)
     assert said.splitlines() == SAID
 
