@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 
 from qmpd.loop.clock import VirtualClock
@@ -84,10 +85,20 @@ class PacedClock(VirtualClock):
             self.on_change()
         return handle
 
+    @contextmanager
+    def let_go(self) -> Iterator[None]:
+        """Within, a clock that is held goes on as a virtual one does."""
+        pace = self.pace
+        if pace is Pace.HELD:
+            self.pace = Pace.VIRTUAL
+        try:
+            yield
+        finally:
+            self.pace = pace
+
     def successor(self) -> PacedClock:
         """A clock that goes on with the time of this one, and with nothing to do."""
         clock = PacedClock(self.pace)
-        clock.order = self.order
         clock.order = self.order
         clock._now, clock._origin, clock._epoch = self.now(), self._origin, self._epoch
         return clock

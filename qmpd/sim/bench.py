@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -219,7 +220,14 @@ class Bench:
         self.note("machine", what="power lost", keep=keep, seed=seed)
 
     async def end(self) -> None:
-        """End the machine as ``quit`` does: SHUTDOWN, jobs are cancelled, images are closed."""
+        """End the machine as ``quit`` does: SHUTDOWN, jobs are cancelled, images are closed.
+
+        A held clock goes on meanwhile as far as it has to.
+        """
+        with self.clock.let_go() if isinstance(self.clock, PacedClock) else nullcontext():
+            await self._end()
+
+    async def _end(self) -> None:
         if self.ending is not None:
             await self.ending.ended()
         if not self.closed:

@@ -157,3 +157,18 @@ def test_the_control_monitor(vm: qmpd.Machine, tmp_path: Path) -> None:
         control.cmd("x-sim-pace", node="a")
         control.cmd("x-sim-pace", node="b")
         assert control.cmd("x-sim-query-paces") == []
+
+
+def test_a_held_machine_restarts_though_requests_take_their_time() -> None:
+    with qmpd.Machine(disks={"a": "4M", "b": "4M"}, clock="held") as vm:
+        vm.disk("a").write(0, b"x" * (4 << 20))
+        vm.pace("b", seconds=5)
+        vm.cmd("blockdev-backup", job_id="j", device="a", target="b", sync="full")
+        vm.clock.advance(1)
+        assert vm.job("j").status == "running"
+        vm.restart()
+        # what was under way has come to its end, and the clock stands still again
+        assert vm.clock.now == 5
+        assert vm.cmd("query-jobs") == []
+        vm.clock.advance(1)
+        assert vm.clock.now == 6
