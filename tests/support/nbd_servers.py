@@ -42,21 +42,23 @@ def serve(
             *("--blockdev", f"{image_format},node-name=n,file=f,discard=unmap"),
             *("--nbd-server", "addr.type=unix,addr.path=s"),
             *("--export", f"nbd,id=e,node-name=n,name={EXPORT}{options}"),
+            *("--pidfile", "ready"),
         ]
         if kind == "qmpd":
             argv = qmpd_argv(argv)
-    (folder / "s").unlink(missing_ok=True)
+    for name in ("s", "ready"):
+        (folder / name).unlink(missing_ok=True)
     server = subprocess.Popen(argv, cwd=folder)
-    wait_for(folder / "s", server)
+    wait_for(folder / ("s" if kind == "qemu-nbd" else "ready"), server)
     return server
 
 
 def wait_for(path: Path, server: subprocess.Popen[bytes]) -> None:
-    """Wait until a server has made its socket."""
+    """Wait until a server has made a file, which says that it is ready."""
     deadline = time.monotonic() + 20
     while not path.exists():
         assert server.poll() is None, "the server has ended"
-        assert time.monotonic() < deadline, "there is no socket"
+        assert time.monotonic() < deadline, "it is not ready"
         time.sleep(0.01)
 
 
