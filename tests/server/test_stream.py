@@ -22,6 +22,9 @@ class User:
     def stream_received(self, data: bytes) -> None:
         self.data += data
 
+    def stream_handed_over(self, descriptors: list[int]) -> None:
+        raise AssertionError(descriptors)
+
     def stream_ended(self) -> None:
         self.ended += 1
 
