@@ -18,7 +18,9 @@ from tests.support.programs import qemu_missing
 HERE = Path(__file__).parent
 
 # their assertions are to explain themselves, too
-pytest.register_assert_rewrite("tests.block.files", "tests.differential.pair", "tests.drivers.pair")
+pytest.register_assert_rewrite(
+    "tests.block.files", "tests.differential.pair", "tests.drivers.pair", "tests.migration.world"
+)
 
 MARKED: dict[str, tuple[str, ...]] = {
     "clients": ("clients/", "examples/", "test_readme.py"),

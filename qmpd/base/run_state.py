@@ -9,6 +9,9 @@ class RunState(Enum):
     """`value` is what query-status calls it."""
 
     PRELAUNCH = "prelaunch"
+    INMIGRATE = "inmigrate"
+    FINISH_MIGRATE = "finish-migrate"
+    POSTMIGRATE = "postmigrate"
     RUNNING = "running"
     PAUSED = "paused"
     SAVE_VM = "save-vm"

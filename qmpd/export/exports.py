@@ -82,12 +82,10 @@ class BlockExports:
         perm = CONSISTENT_READ | (WRITE if writable else NOTHING)
         backend = await BlockBackend.on(
             node,
-            perm=perm if node.active else NOTHING,
+            perm=perm,
             shared=ALL,
-            stays_active=not allow_inactive,
+            force_allow_inactivate=allow_inactive,
         )
-        if not node.active:
-            backend.await_activation(perm)
         backend.enable_write_cache = not writethrough
         return backend
 

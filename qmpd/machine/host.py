@@ -15,13 +15,40 @@ from qmpd.base.console import write
 from qmpd.block.model.services import no_connection
 from qmpd.errors import NotServed
 from qmpd.export.host import ExportHost
+from qmpd.loop.stream import Peer
 
 if TYPE_CHECKING:
     from qmpd.errors import QmpError
     from qmpd.export.host import Listener, VhostUserListener
     from qmpd.export.vhost_user.device import MakeDevice
-    from qmpd.loop.stream import Connect
+    from qmpd.loop.stream import Connect, Connection
     from qmpd.loop.task import Handle
+
+
+class StreamPeer(Peer, Protocol):
+    """The far end of a migration's stream, which tells why it takes no more."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why what was written has not been sent; None as long as all has been."""
+
+    def fail(self, reason: str) -> None:
+        """Send nothing any more: that is why."""
+
+
+OpenStream = Callable[[StreamPeer], "Connection"]
+"""Takes the far end of a stream, returns the near end."""
+
+
+class StreamListener(Protocol):
+    """A place where a migration's stream arrives."""
+
+    @property
+    def addresses(self) -> list[dict[str, Any]]:
+        """SocketAddress of each socket that listens."""
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
 
 
 class Host(ExportHost, Protocol):
@@ -43,6 +70,31 @@ class Host(ExportHost, Protocol):
 
     def chardev_infos(self) -> list[dict[str, Any]]:
         """ChardevInfo of every character device of the process (query-chardev)."""
+
+    def open_stream(
+        self,
+        address: Mapping[str, Any],
+        connect: OpenStream,
+        failed: Callable[[QmpError], None],
+    ) -> Handle:
+        """Begin to connect a migration's stream to `address`.
+
+        :param address: MigrationAddress, plain JSON values
+        :param connect: takes the far end, later or at once
+        :param failed: told why there is none, later
+        :returns: calls the attempt off
+        :raises QmpError: there can be none
+        :raises NotServed: this host has no streams
+        """
+
+    def await_stream(self, address: Mapping[str, Any], connect: OpenStream) -> StreamListener:
+        """Wait for a migration's stream at `address`.
+
+        :param address: MigrationAddress, plain JSON values
+        :param connect: takes the far end
+        :raises QmpError: it cannot come from there
+        :raises NotServed: this host has no streams
+        """
 
     def shut_down(self, reason: str) -> None:
         """The machine has been asked to end: answer the present command, and close it.
@@ -102,6 +154,25 @@ class NoHost:
             "Exports of type 'vhost-user-blk' need a machine that is served:"
             " this one has no sockets"
         )
+
+    def open_stream(
+        self,
+        address: Mapping[str, Any],
+        connect: OpenStream,
+        failed: Callable[[QmpError], None],
+    ) -> NoReturn:
+        """Refuse to open a stream.
+
+        :raises NotServed: always
+        """
+        raise NotServed("Migration needs a machine that is served: this one has no sockets")
+
+    def await_stream(self, address: Mapping[str, Any], connect: OpenStream) -> NoReturn:
+        """Refuse to wait for a stream.
+
+        :raises NotServed: always
+        """
+        raise NotServed("Migration needs a machine that is served: this one has no sockets")
 
     def print(self, text: str) -> None:
         """Write to Python's standard output."""

@@ -48,6 +48,8 @@ class MachineConfig:
     :param uuid: UUID of query-uuid, in its canonical form
     :param compat: what happens to deprecated and unstable interfaces
     :param paused: wait in state prelaunch for `cont` (``-S``)
+    :param incoming: wait for the guest of another process (``-incoming``)
+    :param only_migratable: refuse what would keep it from being migrated (``-only-migratable``)
     :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
     :param cpus: how many CPUs it passes for having; machine type none has no CPU
     :param board: the buses and devices that it has from the start; None: none
@@ -59,9 +61,15 @@ class MachineConfig:
     uuid: str = "00000000-0000-0000-0000-000000000000"
     compat: CompatPolicy = field(default_factory=CompatPolicy)
     paused: bool = False
+    incoming: bool = False
+    only_migratable: bool = False
     preconfig: bool = False
     cpus: int = 0
     board: Board | None = None
+
+
+_KEPT_BY_RESET = (RunState.RUNNING, RunState.INMIGRATE, RunState.FINISH_MIGRATE)
+"""Run states that a reset does not change; after all others it is prelaunch."""
 
 
 def _shown_events(config: MachineConfig) -> Filter | None:
@@ -153,11 +161,13 @@ class Machine:
         self.creation_done = False
         """Whether it has been built, as ``qdev_machine_creation_done`` says."""
         self.in_preconfig = config.preconfig
-        self._autostart = not config.paused
-        self.run_state = RunState.PRELAUNCH
+        self.autostart = not config.paused
+        """Whether the guest starts by itself, as soon as it can."""
+        self.only_migratable = config.only_migratable
+        self.run_state = RunState.INMIGRATE if config.incoming else RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
         self._close_failure: Exception | None = None
-        if self._autostart and not config.preconfig:
+        if self.autostart and not config.preconfig and not config.incoming:
             self.run_state = RunState.RUNNING
 
     @cached_property
@@ -165,7 +175,9 @@ class Machine:
         """What it is made of, built when something first asks for it."""
         from qmpd.machine.parts import Parts
 
-        return Parts(self, self.services, self.host, self._board)
+        parts = Parts(self, self.services, self.host, self._board)
+        parts.graph.incoming = self.run_state is RunState.INMIGRATE
+        return parts
 
     @cached_property
     def graph(self) -> Graph:
@@ -207,7 +219,7 @@ class Machine:
         """Its migrations."""
         from qmpd.machine.migration.migration import Migration
 
-        return Migration(self._report_line)
+        return Migration(self)
 
     def _die(self, complaint: str) -> None:
         self._report_line(complaint)
@@ -225,6 +237,8 @@ class Machine:
     @run_state.setter
     def run_state(self, state: RunState) -> None:
         self._run_state = state
+        if "parts" in self.__dict__:
+            self.parts.graph.incoming = state is RunState.INMIGRATE
         if state is RunState.RUNNING:
             self.services.clocks.virtual.go()
         else:
@@ -237,8 +251,9 @@ class Machine:
 
     async def stop(self) -> None:
         """Command stop: pause a running guest, or keep one from starting by itself."""
-        self._autostart = False
-        await self.stop_for(RunState.PAUSED)
+        self.autostart = False
+        if self.run_state is not RunState.INMIGRATE:
+            await self.stop_for(RunState.PAUSED)
 
     async def cont(self) -> None:
         """Command cont: take all images back, and let a stopped guest run (``qmp_cont``).
@@ -247,16 +262,21 @@ class Machine:
         """
         if self.run_state is RunState.SHUTDOWN:
             raise GenericError("Resetting the Virtual Machine is required")
+        if self.run_state is RunState.FINISH_MIGRATE:
+            raise GenericError("Migration is not finalized yet")
         self.parts.forget_io_errors()
         self.parts.forget_job_errors()
+        if self.run_state is RunState.INMIGRATE:
+            self.autostart = True
+            return
         try:
-            await self.parts.activate_all()
+            await self.parts.set_active(True)
         except QmpError as error:
             self._report_line(error.desc)
             raise
-        self._start()
+        self.start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
         """Let a stopped guest run (``vm_start``)."""
         if not self.running:
             self._run()
@@ -264,6 +284,7 @@ class Machine:
     def _run(self) -> None:
         self.run_state = RunState.RUNNING
         self.events.emit("RESUME")
+        self.parts.guest_started()
         self.parts.resume_devices()
 
     async def stop_for(self, state: RunState) -> None:
@@ -275,6 +296,26 @@ class Machine:
             self.run_state = state
             self.events.emit("STOP")
         await self.parts.flush_disks()
+
+    async def force_stop(self, state: RunState) -> None:
+        """Be in `state`, whether the guest ran or not (``vm_stop_force_state``).
+
+        :raises BlockIOError: a disk's data cannot be written
+        """
+        if self.running:
+            self.run_state = state
+            self.events.emit("STOP")
+        self.run_state = state
+        await self.parts.flush_disks(strict=True)
+
+    async def set_disks_active(self, active: bool) -> None:
+        """Take all images back, or give all up; see `Parts`."""
+        await self.parts.set_active(active)
+
+    @property
+    def machine_type(self) -> str:
+        """The full name of its machine type."""
+        return "none" if self._board is None else self._board.model
 
     def go_on(self, state: RunState) -> None:
         """Return to `state` after `stop_for` (``vm_resume``)."""
@@ -298,7 +339,7 @@ class Machine:
         await self.devices.reset()
         self.parts.drop_requests()
         self.events.emit("RESET", {"guest": reason.startswith("guest-"), "reason": reason})
-        if not self.running:
+        if self.run_state not in _KEPT_BY_RESET:
             self.run_state = RunState.PRELAUNCH
 
     def ask_to_unplug(self, device: Device) -> None:
@@ -314,8 +355,8 @@ class Machine:
         if not self.in_preconfig:
             raise GenericError("The command is permitted only before machine initialization")
         self.in_preconfig = False
-        if self._autostart:
-            self._start()
+        if self.autostart and self.run_state is not RunState.INMIGRATE:
+            self.start()
 
     def request_shutdown(self, reason: str) -> None:
         """Begin to end: SHUTDOWN (system emulator only), and the host is told.
@@ -348,7 +389,9 @@ class Machine:
             self.guest.powerdown_requested()
 
     async def end_jobs(self) -> None:
-        """Close exports and end all jobs, see `Parts.end_jobs`."""
+        """Close exports and end all jobs, see `Parts.end_jobs`; a migration is cancelled."""
+        if "migration" in self.__dict__:
+            await self.migration.abandon()
         await self.parts.end_jobs(has_guest=self.personality is Personality.SYSTEM)
 
     async def close(self) -> None:

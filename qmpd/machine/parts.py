@@ -6,7 +6,6 @@ of these modules, so that a daemon greets its first client early.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -104,6 +103,12 @@ class Parts:
         """Whether anything has asked for a part."""
         return part in self.__dict__
 
+    def guest_started(self) -> None:
+        """Tell those who have waited that the guest runs (``vm_state_notify``)."""
+        waiting, self.graph.on_start = self.graph.on_start, []
+        for callback in waiting:
+            callback()
+
     def resume_devices(self) -> None:
         """The guest runs: devices do again what it waited for."""
         if not self._has("devices"):
@@ -136,20 +141,31 @@ class Parts:
             for job in self.jobs.jobs:
                 job.forget_io_errors()
 
-    async def activate_all(self) -> None:
-        """Take back every image that was given up to another process (``bdrv_activate_all``).
+    async def set_active(self, active: bool) -> None:
+        """Take back every image that was given up to another process, or give all up.
+
+        That is ``bdrv_activate_all`` and ``bdrv_inactivate_all``.
 
         :raises QmpError: one of them cannot be
         """
-        await set_active(self.graph, None, True)
+        await set_active(self.graph, None, active)
 
-    async def flush_disks(self) -> None:
-        """Let all requests under way end, and write out what disks keep back (`bdrv_flush_all`)."""
+    async def flush_disks(self, *, strict: bool = False) -> None:
+        """Let all requests under way end, and write out what disks keep back (`bdrv_flush_all`).
+
+        :param strict: whether a failure is told, of the first disk that fails
+        :raises BlockIOError: see `strict`
+        """
         await drain_all(self.graph)
+        failure: BlockIOError | None = None
         for node in list(top_nodes(self.graph)):
             if not node.read_only:
-                with suppress(BlockIOError):
+                try:
                     await node.flush()
+                except BlockIOError as error:
+                    failure = failure or error
+        if strict and failure is not None:
+            raise failure
 
     async def end_jobs(self, *, has_guest: bool) -> None:
         """Close exports, drain all requests, and cancel every job.

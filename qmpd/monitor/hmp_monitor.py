@@ -126,11 +126,26 @@ class HmpMonitor(Monitor):
 
     def completed(self, value: Any) -> None:
         """Show what the command has printed, and the prompt."""
-        self._running = False
         if self.tap is not None:
             self.tap.answered(self.label, self._ran, str(value))
         if self._asked_by == self._connection:
             self._print(str(value))
+        until = getattr(value, "until", None)
+        if until is not None:
+            until(self._go_on)
+            return
+        self._running = False
+        self._prompt()
+
+    def _go_on(self) -> None:
+        """What the command has begun is over (``monitor_resume``)."""
+        self._running = False
+        if self._open:
+            self._prompt()
+            self._type()
+            self._transport.resume_input()
+
+    def _prompt(self) -> None:
         if not self._ending():
             self._print(self._readline.show_prompt())
 

@@ -334,6 +334,17 @@ def describe(sock: socket.socket, *, peer: bool) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def info(sock: socket.socket) -> dict[str, Any]:
+    """SocketAddress of a socket that listens (``qio_channel_socket_get_local_address``)."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        if isinstance(name, bytes):
+            return {"path": os.fsdecode(name[1:]), "abstract": True, "type": "unix"}
+        return {"path": name, "type": "unix"}
+    version = "ipv6" if sock.family == socket.AF_INET6 else "ipv4"
+    return {"type": "inet", "host": name[0], "port": str(name[1]), version: True}
+
+
 def close_listener(listener: socket.socket, *, only: Identity | None = None) -> None:
     """Close a listening socket; the file of a unix socket goes, whoever made it.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qmpd.export.vhost_user.device import MakeDevice
     from qmpd.loop.stream import Connect
     from qmpd.loop.task import Handle, Task
-    from qmpd.machine.host import Host
+    from qmpd.machine.host import Host, OpenStream, StreamListener
     from qmpd.machine.machine import Machine
     from qmpd.monitor.hmp_monitor import HmpMonitor
     from qmpd.monitor.journal import JournalFile
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from qmpd.server.control_socket import ControlSocket
     from qmpd.server.dial import Dialer
     from qmpd.server.listener import SocketListener
+    from qmpd.server.streams import Streams
     from qmpd.server.vhost_user_socket import VhostUserSocket
     from qmpd.sim.bench import Bench
     from qmpd.sim.holder import Program
@@ -147,6 +148,31 @@ class Server:
             failed(error)
             return Timer(_nothing)
         return self._dialer.connect(where, connect, failed)
+
+    @cached_property
+    def _streams(self) -> Streams:
+        from qmpd.server.streams import Streams
+
+        return Streams(
+            self.loop,
+            self._address,
+            lambda: self.machine.services.storage.fdsets,
+            lambda text: self.report(f"warning: {text}\n"),
+            replaces_files=self._replaces_files,
+        )
+
+    def open_stream(
+        self,
+        address: Mapping[str, Any],
+        connect: OpenStream,
+        failed: Callable[[QmpError], None],
+    ) -> Handle:
+        """Open a migration's stream; see `Host.open_stream`."""
+        return self._streams.open(address, connect, failed)
+
+    def await_stream(self, address: Mapping[str, Any], connect: OpenStream) -> StreamListener:
+        """Wait for a migration's stream; see `Host.await_stream`."""
+        return self._streams.wait(address, connect)
 
     @property
     def _replaces_files(self) -> bool:

@@ -70,6 +70,7 @@ REFUSED: Final = MappingProxyType(
         "successor": (Obstacle.BUSY,),
         "backup": ALL,
         "backup-never": (Obstacle.BUSY, Obstacle.INCONSISTENT),
+        "migrate": ALL,
         "export": (Obstacle.BUSY, Obstacle.INCONSISTENT),
         "sha256": (),
     }

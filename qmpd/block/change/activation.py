@@ -56,22 +56,31 @@ async def activate(node: Node) -> None:
 
     :raises QmpError: somebody objects, or the image cannot be read anew
     """
-    if node.active:
-        return
     for edge in list(node.children.values()):
         await activate(edge.node)
+    if not node.active:
+        await _take_back(node)
+    try:
+        for edge in node.parents:
+            if (user := edge.user) is not None:
+                user.node_activated()
+    except QmpError:
+        node.flags = replace(node.flags, active=False)
+        raise
+
+
+async def _take_back(node: Node) -> None:
     node.flags = replace(node.flags, active=True)
     try:
         refresh_permissions(node)
         await node.driver.activate()
+        for bitmap in node.bitmaps:
+            bitmap.skip_store = False
         node.refresh_length()
     except BaseException:
         node.flags = replace(node.flags, active=False)
         loosen_permissions(node)
         raise
-    for edge in node.parents:
-        if (user := edge.user) is not None:
-            user.node_activated()
 
 
 async def inactivate(node: Node) -> None:

@@ -23,7 +23,7 @@ async def blockdev_add(graph: Graph, options: Mapping[str, Any]) -> Node:
     """
     if "node-name" not in options:
         raise GenericError("'node-name' must be specified for the root node")
-    node = await open_node(graph, options)
+    node = await open_node(graph, options, active=not graph.incoming)
     node.monitor_owned = True
     return node
 

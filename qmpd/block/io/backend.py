@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from qmpd.base.override import override
 from qmpd.block.change.closing import unref
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.edges import add_parent, remove_parent
@@ -18,7 +19,7 @@ from qmpd.block.io.aio import AioRequests
 from qmpd.block.io.device_side import DeviceSide
 from qmpd.block.model.node import Edge, Node
 from qmpd.block.model.parent import CHILD_ROOT
-from qmpd.block.permission_bits import ALL, NOTHING, PRIMARY, WRITE, WRITE_UNCHANGED, Perm
+from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, PRIMARY, Perm
 from qmpd.block.throttle.group import ThrottleMember
 from qmpd.errors import BlockIOError, QmpError
 from qmpd.loop.task import Waiter
@@ -38,7 +39,8 @@ class BlockBackend(DeviceSide, Accounting):
     :param shared: permissions it lets others use
     :param drive_info: the ``-drive`` that it is made for
     :param read_only: whether a medium put in is opened read-only unless it is said otherwise
-    :param stays_active: whether its node may not be inactivated while it is written
+    :param force_allow_inactivate: whether its node may be inactive although it is written, and
+        nothing says that a device does so
     :param queues: whether requests wait while the node is drained; not those of a job, which
         pauses once they have ended
     """
@@ -52,7 +54,7 @@ class BlockBackend(DeviceSide, Accounting):
         shared: Perm = ALL,
         drive_info: DriveInfo | None = None,
         read_only: bool = False,
-        stays_active: bool = False,
+        force_allow_inactivate: bool = False,
         queues: bool = True,
     ) -> None:
         DeviceSide.__init__(self)
@@ -70,7 +72,7 @@ class BlockBackend(DeviceSide, Accounting):
         """What holds its requests up, where there are limits."""
         self.on_remove: list[Callable[[], Awaitable[None]]] = []
         """Called before the root node is taken out (``blk_add_remove_bs_notifier``)."""
-        self._stays_active = stays_active
+        self._force_allow_inactivate = force_allow_inactivate
         self._inactive = False
         self._queues = queues
         self._queue: deque[Waiter] = deque()
@@ -86,14 +88,19 @@ class BlockBackend(DeviceSide, Accounting):
         perm: Perm = NOTHING,
         shared: Perm = ALL,
         queues: bool = True,
-        stays_active: bool = False,
+        force_allow_inactivate: bool = False,
     ) -> BlockBackend:
         """A backend on `node` (``blk_new_with_bs``); parameters as of the constructor.
 
         :raises GenericError: the node's other parents object
         """
         backend = cls(
-            node.graph, name, perm=perm, shared=shared, queues=queues, stays_active=stays_active
+            node.graph,
+            name,
+            perm=perm,
+            shared=shared,
+            queues=queues,
+            force_allow_inactivate=force_allow_inactivate,
         )
         try:
             await backend.insert_node(node)
@@ -122,9 +129,10 @@ class BlockBackend(DeviceSide, Accounting):
             self._attach(node)
 
     def _attach(self, node: Node) -> None:
-        root = Edge(
-            "root", CHILD_ROOT, node, user=self, role=PRIMARY, perm=self.perm, shared=self.shared
-        )
+        if not node.active and self._can_inactivate:
+            self._inactive = True
+        perm, shared = (NOTHING, ALL) if self._inactive else (self.perm, self.shared)
+        root = Edge("root", CHILD_ROOT, node, user=self, role=PRIMARY, perm=perm, shared=shared)
         add_parent(root)
         try:
             refresh_permissions(node)
@@ -226,24 +234,65 @@ class BlockBackend(DeviceSide, Accounting):
         if perm & ~self.perm:
             self.set_permissions(self.perm | perm, self.shared)
 
-    def await_activation(self, perm: Perm) -> None:
-        """Use `perm` once the node, which is inactive, is active."""
-        self.perm = perm
-        self._inactive = True
+    @override
+    def attach_device(self, device_id: str) -> None:
+        """Put the backend to use by a device (``blk_attach_dev``).
+
+        While the guest is still to come, jobs and exports may write the image: the device's
+        permissions are asked for when it is here.
+
+        :param device_id: the device's id or path
+        """
+        super().attach_device(device_id)
+        if self.graph.incoming:
+            self._inactive = True
+
+    @property
+    def _can_inactivate(self) -> bool:
+        """Whether its node may be inactive (``blk_can_inactivate``)."""
+        if self.device_id is not None or self.name or not self.perm & ~CONSISTENT_READ:
+            return True
+        return self._force_allow_inactivate
 
     def node_activated(self) -> None:
-        """Take the permissions again that were given up (``blk_root_activate``)."""
-        if self._inactive:
-            self._inactive = False
-            if self.root is not None:
+        """Take the permissions again that were given up (``blk_root_activate``).
+
+        :raises QmpError: somebody objects
+        """
+        if not self._inactive:
+            return
+        self._inactive = False
+        if self.root is None:
+            return
+        later = self.graph.incoming
+        try:
+            self._apply(self.root, self.perm, ALL)
+            if not later:
                 self._apply(self.root, self.perm, self.shared)
+        except QmpError:
+            self._inactive = True
+            raise
+        if later and self._guest_started not in self.graph.on_start:
+            self.graph.on_start.append(self._guest_started)
+
+    def _guest_started(self) -> None:
+        """The guest is here: nobody else is to write the image (``blk_vm_state_changed``)."""
+        try:
+            self.set_permissions(self.perm, self.shared)
+        except QmpError as error:
+            self.graph.services.say.report(error.desc)
 
     def node_inactivated(self) -> None:
-        """Give up all permissions unless a device needs them (``blk_root_inactivate``)."""
-        if self._stays_active and self.perm & (WRITE | WRITE_UNCHANGED):
+        """Give up all permissions (``blk_root_inactivate``).
+
+        :raises BlockIOError: it needs them (EPERM)
+        """
+        if self._inactive:
             return
-        if self.device_id is None and not self._inactive and self.root is not None:
-            self._inactive = True
+        if not self._can_inactivate:
+            raise BlockIOError(errno.EPERM)
+        self._inactive = True
+        if self.root is not None:
             self._apply(self.root, NOTHING, ALL)
 
     def node_resized(self) -> None:

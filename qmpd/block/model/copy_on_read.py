@@ -22,6 +22,8 @@ class Copying(Protocol):
     length: int
 
     @property
+    def active(self) -> bool: ...
+    @property
     def driver(self) -> _Driver: ...
     def round_to_subclusters(self, offset: int, length: int) -> tuple[int, int]: ...
     def debug_event(self, name: str) -> None: ...
@@ -31,11 +33,13 @@ class Copying(Protocol):
 async def read_copying(node: Copying, offset: int, length: int, *, prefetch: bool = False) -> bytes:
     """Read an area of `node`; what it has not got itself is written to it on the way.
 
-    The disk stays what it was: dirty bitmaps are not marked.
+    The disk stays what it was: dirty bitmaps are not marked.  An inactive node is not written.
 
     :param prefetch: only the writing matters; returns nothing
     :raises BlockIOError: reading or writing fails
     """
+    if not node.active:
+        return await node.driver.pread(offset, length)
     pieces: list[bytes] = []
     end = offset + length
     at, size = node.round_to_subclusters(offset, length)

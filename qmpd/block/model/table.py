@@ -60,6 +60,10 @@ class NodeTable(Generic[NodeT]):
         """How many drained sections of all nodes there are; new nodes belong to them."""
         self.on_opened: Callable[[NodeT], None] | None = None
         """Called with each node as soon as it has its driver, where somebody wants to know."""
+        self.incoming = False
+        """Whether the machine waits for its guest: images still belong to another process."""
+        self.on_start: list[Callable[[], None]] = []
+        """Called, and forgotten, when the guest starts to run (``vm_change_state_handler``)."""
         self._by_name: dict[str, NodeT] = {}
         self._names = NameGenerator(services.random)
 

@@ -161,16 +161,6 @@ def _overcommit(text: str, warn: Warn) -> None:
         raise CommandLineError("parameter 'mem-lock' expects one of 'on', 'off', 'on-fault'")
 
 
-def _incoming(text: str, _warn: Warn) -> None:
-    channel, colon, _ = text.partition(":")
-    known = ("tcp", "unix", "fd", "exec", "file", "rdma", "vsock")
-    if not text:
-        raise CommandLineError("Parameter 'channel-type' is missing")
-    if text == "defer" or text.startswith("{") or (colon and channel in known):
-        return
-    raise CommandLineError(f"Parameter 'channel-type' does not accept value '{text}'")
-
-
 def _audiodev(text: str, _warn: Warn) -> None:
     if text in ("help", "?"):
         raise Probe(audio_drivers())
@@ -352,7 +342,6 @@ CHECKS: Final[dict[str, Check]] = {
     "display": _display,
     "fw_cfg": partial(_syntax, groups.FW_CFG),
     "global": _global,
-    "incoming": _incoming,
     "iscsi": partial(_syntax, groups.ISCSI),
     "L": _library,
     "m": _memory,

@@ -12,7 +12,7 @@ from qmpd.cli.report import CommandLineError, Probe, Program, located
 from qmpd.cli.system.checks import CHECKS, COMPAT_VALUES, UNSERVED
 from qmpd.cli.system.machine_options import MachineOptions
 from qmpd.cli.system.qemu_options import DISK_IMAGE, OTHER_TARGETS
-from qmpd.errors import GenericError, QmpError
+from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.options import groups as groups
 from qmpd.options.block_tree import parse_tree, read_option_value
 from qmpd.options.command_line import Option
@@ -58,6 +58,10 @@ class SystemConfig:
     compat: dict[str, str] = field(default_factory=dict)
     machine: MachineOptions = field(default_factory=MachineOptions)
     paused: bool = False
+    incoming: str | None = None
+    incoming_channel: dict[str, Any] | None = None
+    """Where the guest comes from, a MigrationChannel; None for ``-incoming defer``."""
+    only_migratable: bool = False
     snapshot: bool = False
     preconfig: bool = False
     daemonize: bool = False
@@ -108,6 +112,7 @@ class ConfigReader:
             "device": self._device,
             "drive": self._drive,
             "echr": self._echr,
+            "incoming": self._incoming,
             "machine": self.config.machine.read_machine,
             "M": self.config.machine.read_machine,
             "accel": self.config.machine.read_accel,
@@ -130,6 +135,7 @@ class ConfigReader:
         }
         self._flags: dict[str, str] = {
             "S": "paused",
+            "only-migratable": "only_migratable",
             "preconfig": "preconfig",
             "daemonize": "daemonize",
             "nographic": "nographic",
@@ -326,6 +332,21 @@ class ConfigReader:
             self.config.escape = int(digits, 16 if digits != text.lower() else 10)
         except ValueError:
             self._program.print("Bad argument to echr\n")
+
+    def _incoming(self, text: str) -> None:
+        """``incoming_option_parse``."""
+        from qmpd.machine.migration.address import is_uri, parse_uri
+
+        channel: dict[str, Any] | None = None
+        if is_uri(text):
+            channel = {"channel-type": "main", "addr": parse_uri(text)}
+        elif text != "defer":
+            channel = read_option_value(
+                self._profile.reader, "MigrationChannel", text, "channel-type"
+            )
+            if channel["channel-type"] != "main":
+                raise NotServed("Migration with a 'cpr' channel is not served by qmpd")
+        self.config.incoming, self.config.incoming_channel = text, channel
 
     def _compat(self, text: str) -> None:
         if text.startswith("{"):

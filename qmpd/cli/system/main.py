@@ -84,6 +84,8 @@ def _run(program: Program, profile: Profile, config: SystemConfig, options: list
             uuid=config.uuid,
             compat=CompatPolicy.of_options(config.compat),
             paused=config.paused,
+            incoming=config.incoming is not None,
+            only_migratable=config.only_migratable,
             preconfig=config.preconfig,
             cpus=config.machine.cpus,
             board=board_of(config),
@@ -94,10 +96,13 @@ def _run(program: Program, profile: Profile, config: SystemConfig, options: list
     _set_actions(process.server.machine, options)
     try:
         process.add_control_of_environment()
-        SystemSetup(process, config).run()
+        setup = SystemSetup(process, config)
+        setup.run()
     except QmpError:
         process.abandon()
         raise
+    if config.incoming_channel is not None:
+        setup.await_guest()
     return process.serve()
 
 

@@ -89,6 +89,19 @@ class SystemSetup:
         for mux in self._factory.muxes.values():
             mux.settle()
 
+    def await_guest(self) -> None:
+        """Wait for the guest that ``-incoming`` speaks of.
+
+        :raises CommandLineError: with QEMU's text
+        """
+        config = self._config
+        assert config.incoming_channel is not None
+        try:
+            self._server.machine.migration.receive(None, [config.incoming_channel])
+        except GenericError as error:
+            text = f"-incoming {config.incoming}: {error.desc}"
+            raise CommandLineError(text, location="") from None
+
     def _warn_of_network(self, network: dict[str, list[str]]) -> None:
         from qmpd.cli.system.network_options import network_warnings
 

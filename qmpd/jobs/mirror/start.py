@@ -201,7 +201,10 @@ async def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:
         raise GenericError(
             "Cannot mirror to a filter on top of a node in the source's backing chain"
         )
-    job.state.backend = await BlockBackend.on(target, perm=perm, shared=shared, queues=False)
+    # the target may be an export of the process that the guest migrates to
+    job.state.backend = await BlockBackend.on(
+        target, perm=perm, shared=shared, queues=False, force_allow_inactivate=not is_commit
+    )
 
 
 def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:

@@ -57,7 +57,8 @@ async def open_drive_node(
     tree = _unflatten(options)
     format_guessed = _complete(graph, tree, filename)
     flagged = _set_aio(tree, aio)
-    node = await open_node(graph, _read(profile, tree), probed=format_guessed)
+    read = _read(profile, tree)
+    node = await open_node(graph, read, active=not graph.incoming, probed=format_guessed)
     _keep_texts(node, tree, flagged)
     warn_of_guess(node)
     return node

@@ -58,6 +58,9 @@ class Capabilities:
     def __init__(self) -> None:
         self._states = dict.fromkeys(NAMES, False)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._states
+
     def __getitem__(self, name: str) -> bool:
         return self._states[name]
 

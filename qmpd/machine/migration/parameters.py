@@ -53,6 +53,9 @@ class Parameters:
     def __init__(self) -> None:
         self._values: dict[str, Any] = dict(_DEFAULTS)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 

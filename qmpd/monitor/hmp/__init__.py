@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.errors import QmpError
-from qmpd.monitor.hmp.command_table import Arguments, Ask, HmpCommand
+from qmpd.monitor.hmp.command_table import Arguments, Ask, HmpCommand, Suspending
 from qmpd.monitor.hmp.commands import COMMANDS, UNSERVED
 from qmpd.monitor.hmp.info import INFO, UNSERVED_INFO
 from qmpd.monitor.hmp.line import Line, UsageError
@@ -33,6 +33,8 @@ async def run(machine: Machine, command_line: str, ask: Ask) -> str:
         text = error.text
     except QmpError as error:
         text = f"Error: {error.report}"
+    if isinstance(text, Suspending):
+        return text.with_line_ends()
     return text.replace("\n", "\r\n")
 
 
@@ -58,7 +60,8 @@ async def _run(machine: Machine, line: Line, ask: Ask) -> str:
     arguments = _arguments(command, line, shown, path)
     if command.request is not None:
         await ask(*command.request(machine, arguments))
-        return ""
+        if command.handler is None:
+            return ""
     assert command.handler is not None
     return await command.handler(machine, arguments)
 

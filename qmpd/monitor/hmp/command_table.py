@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.monitor.hmp.line import Parameter
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
+
+
+class Suspending(str):
+    """What is shown by a command that goes on after that: a monitor for people waits for it.
+
+    :param until: calls what it is given, once the command is over
+    :param refusal: what is shown where nobody waits
+    """
+
+    until: Callable[[Callable[[], None]], None]
+    refusal: str
+
+    __slots__ = ("refusal", "until")
+
+    def __new__(cls, text: str, until: Callable[[Callable[[], None]], None], refusal: str) -> Self:
+        """Make one, as a text is made."""
+        made = super().__new__(cls, text)
+        made.until, made.refusal = until, refusal
+        return made
+
+    def with_line_ends(self) -> Self:
+        """The same with CRLF at the ends of lines."""
+        refusal = self.refusal.replace("\n", "\r\n")
+        return type(self)(self.replace("\n", "\r\n"), self.until, refusal)
+
 
 Arguments = Mapping[str, Any]
 HmpHandler = Callable[["Machine", Arguments], Awaitable[str]]
@@ -23,7 +48,8 @@ class HmpCommand:
     """One command.
 
     :param name: its name, with a short name after a ``|``
-    :param handler: returns the text to show; None if it stands for a QMP command
+    :param handler: returns the text to show, after `request` has been run where there is one;
+        None: there is nothing to show
     :param parameters: how its arguments are read
     :param summary: what help shows
     :param request: the QMP command that it stands for, and its arguments

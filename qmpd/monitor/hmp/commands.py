@@ -17,6 +17,7 @@ from qmpd.monitor.hmp import qemu_io as io
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name
 from qmpd.monitor.hmp.info import INFO
 from qmpd.monitor.hmp.line import Kind, Parameter
+from qmpd.monitor.hmp.migration import MIGRATION
 from qmpd.monitor.hmp.nbd import NBD
 from qmpd.monitor.hmp.plugging import PLUGGING
 from qmpd.monitor.hmp.requests import REQUESTS
@@ -177,6 +178,7 @@ COMMANDS: Final = by_name(
     *REQUESTS,
     *PLUGGING,
     *NBD,
+    *MIGRATION,
     HmpCommand(
         "help|?",
         help_,
@@ -194,10 +196,8 @@ UNSERVED: Final = frozenset(
     chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
     closefd cpu delvm
     dump-guest-memory dumpdtb exit_preconfig expire_password gdbserver getfd gpa2hpa gpa2hva
-    gva2gpa host_net_redir hostfwd_add hostfwd_remove i loadvm log logfile mce memsave migrate
-    migrate_cancel migrate_continue migrate_incoming migrate_pause migrate_recover
-    migrate_set_capability migrate_set_parameter migrate_start_postcopy mouse_button mouse_move
-    mouse_set netdev_add
+    gva2gpa host_net_redir hostfwd_add hostfwd_remove i loadvm log logfile mce memsave mouse_button
+    mouse_move mouse_set netdev_add
     netdev_del nmi o one-insn-per-tb p pcie_aer_inject_error pmemsave print
     qom-get qom-list qom-set replay_break replay_delete_break replay_seek ringbuf_read
     ringbuf_write savevm screendump sendkey set_link set_password set_vcpu_dirty_limit

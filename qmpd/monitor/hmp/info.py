@@ -11,6 +11,7 @@ from qmpd.block.query.stats import query_blockstats
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, by_name
 from qmpd.monitor.hmp.image_info import dump_image_info
 from qmpd.monitor.hmp.line import Kind, Parameter
+from qmpd.monitor.hmp.migration_info import MIGRATION_INFO
 from qmpd.monitor.hmp.snapshots import info_snapshots
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ INFO: Final = by_name(
         "[-n] [-v] [device]",
         "show one or all block devices, or named nodes",
     ),
+    *MIGRATION_INFO,
     HmpCommand("block-jobs", info_block_jobs, summary="show progress of block jobs"),
     HmpCommand("blockstats", info_blockstats, summary="show block device statistics"),
     HmpCommand("name", info_name, summary="show the current VM name"),
@@ -186,13 +188,12 @@ INFO: Final = by_name(
 
 UNSERVED_INFO: Final = frozenset(
     """
-    balloon capture chardev cpus cryptodev dirty_rate dump history hotpluggable-cpus iothreads irq
-    jit kvm lapic mem memdev memory-devices memory_size_summary mice migrate migrate_capabilities
-    migrate_parameters mtree network numa opcount pci pic qdm qom-tree qtree ramblock registers
-    replay rocker rocker-of-dpa-flows rocker-of-dpa-groups rocker-ports roms sev sgx spice
-    stats sync-profile tlb tpm trace-events usb usbhost usernet vcpu_dirty_limit virtio
-    virtio-queue-element virtio-queue-status virtio-status virtio-vhost-queue-status
-    vm-generation-id vnc
+    balloon capture chardev cpus cryptodev dirty_rate dump history hotpluggable-cpus iothreads
+    irq jit kvm lapic mem memdev memory-devices memory_size_summary mice mtree network numa
+    opcount pci pic qdm qom-tree qtree ramblock registers replay rocker rocker-of-dpa-flows
+    rocker-of-dpa-groups rocker-ports roms sev sgx spice stats sync-profile tlb tpm trace-events
+    usb usbhost usernet vcpu_dirty_limit virtio virtio-queue-element virtio-queue-status
+    virtio-status virtio-vhost-queue-status vm-generation-id vnc
     """.split()
 )
 """Subcommands of QEMU's info that qmpd lacks."""

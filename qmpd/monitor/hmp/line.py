@@ -39,6 +39,7 @@ class Kind(Enum):
     SIZE = "invalid size"
     INTEGER = "invalid integer"
     OPTIONS = "options expected"
+    BOOLEAN = "Expected 'on' or 'off'"
     REST = "all that is left of the line"
     FLAG = ""
 
@@ -129,6 +130,8 @@ class Line:
             rest = self.rest()
             self._position = len(self._text)
             return rest
+        if kind is Kind.BOOLEAN:
+            return self._boolean()
         if kind is Kind.OPTIONS:
             return "" if self.at_end() else self._text_of(kind)
         return self._text_of(kind)
@@ -148,6 +151,15 @@ class Line:
         except ValueError:
             raise UsageError(Kind.SIZE.value, bare=True) from None
         return size
+
+    def _boolean(self) -> bool:
+        self._skip_blanks()
+        word = re.match(r"[!-~]*", self.rest())
+        assert word is not None
+        if word.group() not in ("on", "off"):
+            raise UsageError(Kind.BOOLEAN.value, bare=True)
+        self._position += word.end()
+        return word.group() == "on"
 
     def _integer(self) -> int:
         expression = Expression(self._text, self._position)

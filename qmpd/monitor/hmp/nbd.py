@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.io.backends import backends
@@ -10,38 +9,10 @@ from qmpd.errors import GenericError, QmpError
 from qmpd.export.add import add_nbd_export
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
 from qmpd.monitor.hmp.line import Kind, Parameter
+from qmpd.options.socket_address import parse_socket_address
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
-
-_PLACES: Final = (
-    (re.compile(r":(?P<port>[^,]{1,32})"), "error parsing port in address"),
-    (re.compile(r"\[(?P<host>[^\]]{1,64})\]:(?P<port>[^,]{1,32})"), "error parsing IPv6 address"),
-    (re.compile(r"(?P<host>[^:]{1,64}):(?P<port>[^,]{1,32})"), "error parsing address"),
-)
-"""How an Internet address is written: without a host, with an IPv6 address, with any other."""
-
-
-def _parse_address(text: str) -> dict[str, Any]:
-    """The SocketAddress that `text` means (``socket_parse``).
-
-    :raises GenericError: it means none
-    """
-    if text.startswith("unix:"):
-        if text == "unix:":
-            raise GenericError("invalid Unix socket address")
-        return {"type": "unix", "path": text.removeprefix("unix:")}
-    if text.startswith("fd:"):
-        if text == "fd:":
-            raise GenericError("invalid file descriptor address")
-        return {"type": "fd", "str": text.removeprefix("fd:")}
-    place = text.removeprefix("tcp:")
-    pattern, wrong = _PLACES[0 if place[:1] == ":" else 1 if place[:1] == "[" else 2]
-    found = pattern.match(place)
-    if found is None:
-        raise GenericError(f"{wrong} '{place}'")
-    parts = found.groupdict()
-    return {"type": "inet", "host": parts.get("host", ""), "port": parts["port"]}
 
 
 async def nbd_server_start(machine: Machine, arguments: Arguments) -> str:
@@ -49,7 +20,7 @@ async def nbd_server_start(machine: Machine, arguments: Arguments) -> str:
     writable = "writable" in arguments
     if writable and "all" not in arguments:
         raise GenericError("-w only valid together with -a")
-    machine.nbd.start({"addr": _parse_address(arguments["uri"])})
+    machine.nbd.start({"addr": parse_socket_address(arguments["uri"])})
     if "all" in arguments:
         try:
             for backend in list(backends(machine.graph)):

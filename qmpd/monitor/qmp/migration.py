@@ -1,8 +1,8 @@
-"""Commands of schema modules migration and yank: out of band ones, and snapshots of machines."""
+"""Commands of schema modules migration and yank, snapshots of machines among them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import DeviceNotFound, GenericError
 from qmpd.jobs.image.snapshot import SnapshotDelete, SnapshotJob, SnapshotLoad, SnapshotSave
@@ -10,6 +10,9 @@ from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.profile.models.migration import (
+        MigrateArguments,
+        MigrateContinueArguments,
+        MigrateIncomingArguments,
         MigrateRecoverArguments,
         MigrateSetCapabilitiesArguments,
         MigrateSetParameters,
@@ -18,6 +21,51 @@ if TYPE_CHECKING:
         SnapshotSaveArguments,
     )
     from qmpd.profile.models.yank import YankArguments
+
+
+def query_migrate(context: Context, _: None) -> dict[str, Any]:
+    """How the migration stands."""
+    return context.machine.migration.info()
+
+
+def migrate(context: Context, arguments: MigrateArguments) -> None:
+    """Begin to migrate to another machine."""
+    context.machine.migration.migrate(
+        arguments.uri,
+        context.raw.get("channels"),
+        resume=bool(arguments.resume),
+        take=context.descriptors.take,
+    )
+
+
+def migrate_incoming(context: Context, arguments: MigrateIncomingArguments) -> None:
+    """Wait for the stream of another machine."""
+    context.machine.migration.receive(
+        arguments.uri,
+        context.raw.get("channels"),
+        exit_on_error=arguments.exit_on_error is not False,
+        take=context.descriptors.take,
+    )
+
+
+def migrate_cancel(context: Context, _: None) -> None:
+    """Cancel the migration that is under way."""
+    context.machine.migration.cancel()
+
+
+def migrate_continue(context: Context, arguments: MigrateContinueArguments) -> None:
+    """Let a migration go on that waits."""
+    context.machine.migration.go_on(arguments.state)
+
+
+def migrate_start_postcopy(context: Context, _: None) -> None:
+    """Let the guest run at its new place before all is there."""
+    context.machine.migration.start_postcopy()
+
+
+def query_migrationthreads(context: Context, _: None) -> list[dict[str, object]]:
+    """The threads of the migration that is under way."""
+    return context.machine.migration.threads()
 
 
 def query_migrate_capabilities(context: Context, _: None) -> list[dict[str, object]]:
@@ -53,17 +101,21 @@ def migrate_recover(context: Context, _: MigrateRecoverArguments) -> None:
 
 
 def query_yank(context: Context, _: None) -> list[dict[str, object]]:
-    """Nothing of qmpd's can hang on a connection, so there is nothing to yank."""
-    return []
+    """What hangs where a connection does: a migration."""
+    return [{"type": "migration"}] if context.machine.migration.yankable else []
 
 
 def yank(context: Context, arguments: YankArguments) -> None:
-    """Cut the connections named; none exists.
+    """Cut the connections named.
 
-    :raises DeviceNotFound: for any instance
+    :raises DeviceNotFound: one of them does not exist; none is cut then
     """
+    migration = context.machine.migration
+    for instance in arguments.instances:
+        if instance.type != "migration" or not migration.yankable:
+            raise DeviceNotFound("Instance not found")
     if arguments.instances:
-        raise DeviceNotFound("Instance not found")
+        migration.yank()
 
 
 async def snapshot_save(context: Context, arguments: SnapshotSaveArguments) -> None:
@@ -95,6 +147,13 @@ async def _run(job: SnapshotJob) -> None:
 
 
 HANDLERS: Final[Handlers] = {
+    "query-migrate": query_migrate,
+    "migrate": migrate,
+    "migrate-incoming": migrate_incoming,
+    "migrate_cancel": migrate_cancel,
+    "migrate-continue": migrate_continue,
+    "migrate-start-postcopy": migrate_start_postcopy,
+    "query-migrationthreads": query_migrationthreads,
     "query-migrate-capabilities": query_migrate_capabilities,
     "migrate-set-capabilities": migrate_set_capabilities,
     "query-migrate-parameters": query_migrate_parameters,

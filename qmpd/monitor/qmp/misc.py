@@ -65,7 +65,8 @@ async def human_monitor_command(context: Context, arguments: HumanMonitorCommand
     # HMP has a monitor of its own here (`qmp_human_monitor_command`), to which nobody hands over
     # anything
     line = arguments.command_line
-    return await run_line(context.machine, context.handlers, line, Descriptors())
+    text = await run_line(context.machine, context.handlers, line, Descriptors())
+    return getattr(text, "refusal", text)
 
 
 def getfd(context: Context, arguments: GetfdArguments) -> None:

@@ -147,6 +147,13 @@ MODULES: Final = {
         "set-numa-node",
     ),
     "migration": (
+        "query-migrate",
+        "migrate",
+        "migrate-incoming",
+        "migrate_cancel",
+        "migrate-continue",
+        "migrate-start-postcopy",
+        "query-migrationthreads",
         "query-migrate-capabilities",
         "migrate-set-capabilities",
         "query-migrate-parameters",

@@ -63,7 +63,7 @@ class GuestDisk:
             names = [*graph.backends, *(node.node_name for node in graph.nodes())]
             known = ", ".join(sorted(set(names))) or "none"
             raise LookupError(f"there is no disk '{self.name}' (disks and nodes: {known})")
-        backend = await BlockBackend.on(node, perm=perm, shared=ALL)
+        backend = await BlockBackend.on(node, perm=perm, shared=ALL, force_allow_inactivate=True)
         try:
             yield backend
         finally:

@@ -73,7 +73,9 @@ async def signal_corruption(
         return
     what = "Marking image as corrupt" if fatal else "Image is corrupt"
     kind = "" if fatal else "non-fatal "
-    log.error("qcow2: %s: %s; further %scorruption events will be suppressed", what, message, kind)
+    s.node.services.say.report(
+        f"qcow2: {what}: {message}; further {kind}corruption events will be suppressed"
+    )
     data: dict[str, object] = {
         "device": s.node.device_name,
         "node-name": s.node.node_name,

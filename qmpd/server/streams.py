@@ -1,0 +1,418 @@
+"""Streams of migrations: sockets, files, descriptors, and programs that are run."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.block.images.fdsets import PREFIX as FDSET_PREFIX
+from qmpd.errors import GenericError, NotServed
+from qmpd.loop.task import Timer
+from qmpd.server import address as addresses
+from qmpd.server.dial import Attempt
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Mapping
+
+    from qmpd.base.descriptor import Descriptor
+    from qmpd.block.images.fdsets import FdSets
+    from qmpd.errors import QmpError
+    from qmpd.loop.stream import Connection
+    from qmpd.loop.task import Handle
+    from qmpd.machine.host import OpenStream
+    from qmpd.server.address import SocketAddress
+
+_CHUNK: Final = 1 << 18
+
+
+class DescriptorPeer:
+    """The far end of a stream: descriptors to read from and to write to, which may be the same.
+
+    :param read_fd: None where nothing comes back
+    :param write_fd: None where nothing is sent
+    :param kind: what errors call it: ``socket``, ``command`` or ``file``
+    :param on_close: called once it has been closed
+    """
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        read_fd: int | None,
+        write_fd: int | None,
+        kind: str,
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        self._loop = loop
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+        self._kind = kind
+        self._on_close = on_close
+        self._polled = all(
+            not stat.S_ISREG(os.fstat(fd).st_mode) for fd in (read_fd, write_fd) if fd is not None
+        )
+        self._unsent = b""
+        self._closed = False
+        self._watching = False
+        self._connection: Connection | None = None
+        self._awaited: OpenStream | None = None
+        self.failure: str | None = None
+        for fd in {read_fd, write_fd} - {None}:
+            assert fd is not None
+            os.set_blocking(fd, False)
+
+    def connect(self, connect: OpenStream) -> None:
+        """Make the near end, and begin to read."""
+        self._connection = connect(self)
+        self.resume_input()
+
+    def connect_when_readable(self, connect: OpenStream) -> None:
+        """Make the near end as soon as there is something to read."""
+        if not self._closed:
+            self._awaited = connect
+            self.resume_input()
+
+    @property
+    def congested(self) -> bool:
+        """Whether a part of the output has yet to leave."""
+        return bool(self._unsent)
+
+    # Input
+
+    def resume_input(self) -> None:
+        """Read."""
+        if self._closed or self._watching or self._read_fd is None:
+            return
+        self._watching = True
+        if self._polled:
+            try:
+                self._loop.add_reader(self._read_fd, self._readable)
+            except OSError:  # what is always ready cannot be polled
+                self._polled = False
+        if not self._polled:
+            self._loop.call_soon(self._read_file)
+
+    def pause_input(self) -> None:
+        """Leave further bytes where they are."""
+        if self._watching:
+            self._watching = False
+            if self._polled:
+                assert self._read_fd is not None
+                self._loop.remove_reader(self._read_fd)
+
+    def _read_file(self) -> None:
+        if self._watching:
+            self._readable()
+        if self._watching:
+            self._loop.call_soon(self._read_file)
+
+    def _readable(self) -> None:
+        assert self._read_fd is not None
+        try:
+            data = os.read(self._read_fd, _CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if self._connection is None and not self._begin(ended=not data):
+            return
+        assert self._connection is not None
+        if data:
+            self._connection.feed(data)
+        else:
+            self.pause_input()
+            self._connection.closed()
+
+    def _begin(self, *, ended: bool) -> bool:
+        """Make the near end that waits for input; not where a pipe ends without any."""
+        assert self._read_fd is not None
+        assert self._awaited is not None
+        if ended and stat.S_ISFIFO(os.fstat(self._read_fd).st_mode):
+            self.pause_input()
+            return False
+        self._connection = self._awaited(self)
+        return True
+
+    # Output
+
+    def write(self, data: bytes) -> None:
+        """Send `data`; what is not taken now is sent when it is."""
+        if self._closed or self.failure is not None:
+            return
+        if self._unsent:
+            self._unsent += data
+            return
+        sent = self._send(data)
+        if sent < len(data) and self.failure is None:
+            assert self._write_fd is not None
+            self._unsent = data[sent:]
+            self._loop.add_writer(self._write_fd, self._writable)
+
+    def _send(self, data: bytes) -> int:
+        assert self._write_fd is not None
+        try:
+            return os.write(self._write_fd, data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            self.fail(f"Unable to write to {self._kind}: {error.strerror}")
+            return 0
+
+    def _writable(self) -> None:
+        sent = self._send(self._unsent)
+        self._unsent = self._unsent[sent:]
+        if not self._unsent:
+            self._stop_writing()
+
+    def _stop_writing(self) -> None:
+        if self._write_fd is not None and self._polled:
+            self._loop.remove_writer(self._write_fd)
+        if self._connection is not None:
+            self._connection.drained()
+
+    def fail(self, reason: str) -> None:
+        """Send nothing any more: that is why."""
+        if self.failure is None:
+            self.failure = reason
+        if self._unsent:
+            self._unsent = b""
+            self._stop_writing()
+
+    # The end
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        if self._closed:
+            return
+        self._closed = True
+        self.pause_input()
+        if self._unsent:
+            self._unsent = b""
+            self._stop_writing()
+        for fd in {self._read_fd, self._write_fd} - {None}:
+            assert fd is not None
+            os.close(fd)
+        if self._on_close is not None:
+            self._on_close()
+
+
+class Streams:
+    """Opens streams, and waits for them.
+
+    :param read_address: makes an address of a SocketAddress
+    :param fdsets: the descriptors that clients have handed over for ``/dev/fdset/N``
+    :param warn: takes warnings
+    :param replaces_files: whether files of the host may be written
+    """
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        read_address: Callable[[Mapping[str, Any]], SocketAddress],
+        fdsets: Callable[[], FdSets],
+        warn: Callable[[str], None],
+        *,
+        replaces_files: bool,
+    ) -> None:
+        self._loop = loop
+        self._read_address = read_address
+        self._fdsets = fdsets
+        self._warn = warn
+        self._replaces_files = replaces_files
+
+    def open(
+        self,
+        address: Mapping[str, Any],
+        connect: OpenStream,
+        failed: Callable[[QmpError], None],
+    ) -> Handle:
+        """See `Host.open_stream`."""
+        transport = address["transport"]
+        if transport == "socket" and address["type"] == "fd":
+            self._adopt(address).connect(connect)
+        elif transport == "socket":
+            return self._dial(self._read_address(address), connect, failed)
+        elif transport == "exec":
+            _run(self._loop, address["args"]).connect(connect)
+        elif transport == "file":
+            self._create(address["filename"], address["offset"]).connect(connect)
+        else:
+            raise NotServed("Migration over RDMA is not served by qmpd")
+        return Timer(_nothing)
+
+    def _dial(
+        self, address: SocketAddress, connect: OpenStream, failed: Callable[[QmpError], None]
+    ) -> Handle:
+        def connected(sock: socket.socket) -> None:
+            _socket_peer(self._loop, sock).connect(connect)
+
+        # the command is answered before it is known how that ends
+        attempt = Attempt(
+            self._loop,
+            lambda sock: self._later(connected, sock),
+            lambda error: self._later(failed, error),
+        )
+        attempt.begin(address)
+        return attempt
+
+    def _later(self, callback: Callable[[Any], None], what: object) -> None:
+        self._loop.call_soon(callback, what)
+
+    def _adopt(self, address: Mapping[str, Any]) -> DescriptorPeer:
+        """The descriptor that an address names: handed over by a client, or inherited."""
+        given: Descriptor | None = address.get("descriptor")
+        fd = _inherited(address["str"]) if given is None else given.detach()
+        mode = os.fstat(fd).st_mode
+        is_socket = stat.S_ISSOCK(mode)
+        if not is_socket and not stat.S_ISFIFO(mode):
+            self._warn("fd: migration to a file is deprecated. Use file: instead.")
+        return DescriptorPeer(self._loop, fd, fd, "socket" if is_socket else "file")
+
+    def _create(self, filename: str, offset: int) -> DescriptorPeer:
+        fd, left = self._open(filename, os.O_CREAT | os.O_WRONLY, "create")
+        try:
+            os.ftruncate(fd, offset)
+            os.lseek(fd, offset, os.SEEK_SET)
+        except OSError as error:
+            os.close(fd)
+            raise GenericError(
+                f"failed to truncate migration file to offset {offset:x}: {error.strerror}"
+            ) from None
+        return DescriptorPeer(self._loop, None, fd, "file", left)
+
+    def _open(self, filename: str, flags: int, verb: str) -> tuple[int, Callable[[], None]]:
+        """Open a file (``qio_channel_file_new_path``).
+
+        :returns: its descriptor, and what is to be called when it has been closed
+        """
+        if filename.startswith(FDSET_PREFIX):
+            sets = self._fdsets()
+            fd, fdset = sets.duplicate(filename, flags)
+            sets.used(fdset)
+            return fd, lambda: sets.left(fdset)
+        if flags & os.O_CREAT and not self._replaces_files and os.path.exists(filename):
+            raise GenericError(f"Could not create '{filename}': qmpd replaces no files of the host")
+        try:
+            return os.open(filename, flags, 0o600), _nothing
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or os.strerror(errno.EINVAL)
+            raise GenericError(f"Could not {verb} '{filename}': {reason}") from None
+
+    def wait(self, address: Mapping[str, Any], connect: OpenStream) -> _Arrivals | _Arrival:
+        """See `Host.await_stream`."""
+        transport = address["transport"]
+        if transport == "socket" and address["type"] == "fd":
+            return _Arrival(self._loop, self._adopt(address), connect)
+        if transport == "socket":
+            where = self._read_address(address)
+            return _Arrivals(self._loop, where, connect, replaces_files=self._replaces_files)
+        if transport == "exec":
+            return _Arrival(self._loop, _run(self._loop, address["args"]), connect)
+        if transport == "file":
+            fd, left = self._open(address["filename"], os.O_RDONLY, "open")
+            if address["offset"]:
+                os.lseek(fd, address["offset"], os.SEEK_SET)
+            peer = DescriptorPeer(self._loop, fd, None, "file", left)
+            return _Arrival(self._loop, peer, connect)
+        raise NotServed("Migration over RDMA is not served by qmpd")
+
+
+def _nothing() -> None:
+    """What has been done at once cannot be called off."""
+
+
+def _inherited(name: str) -> int:
+    """The descriptor of this number (``monitor_fd_param``).
+
+    :raises GenericError: there is none
+    """
+    try:
+        fd = int(name)
+        os.fstat(fd)
+    except (ValueError, OverflowError):
+        raise GenericError(f"Invalid file descriptor number '{name}'") from None
+    except OSError as error:
+        raise GenericError(f"File descriptor {name}: {error.strerror}") from None
+    return fd
+
+
+def _run(loop: AbstractEventLoop, args: list[str]) -> DescriptorPeer:
+    """Run a program; its standard input and output are the stream."""
+    try:
+        process = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise GenericError(f"Unable to spawn command: {reason}") from None
+    assert process.stdin is not None
+    assert process.stdout is not None
+    read_fd, write_fd = os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno())
+    process.stdout.close()
+    process.stdin.close()
+
+    def reap() -> None:
+        # it may take its time to end, and nobody waits for it
+        threading.Thread(target=process.wait, daemon=True).start()
+
+    return DescriptorPeer(loop, read_fd, write_fd, "command", reap)
+
+
+class _Arrival:
+    """A stream that comes from one place, and begins when its first bytes are there.
+
+    One that ends without any never begins, where it comes from a program or a pipe.
+    """
+
+    def __init__(self, loop: AbstractEventLoop, peer: DescriptorPeer, connect: OpenStream) -> None:
+        self.addresses: list[dict[str, Any]] = []
+        self._peer = peer
+        # not before the command that waits for it has been answered
+        loop.call_soon(peer.connect_when_readable, connect)
+
+    def close(self) -> None:
+        """Wait no more."""
+        self._peer.close()
+
+
+class _Arrivals:
+    """Sockets that a stream arrives at."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        address: SocketAddress,
+        connect: OpenStream,
+        *,
+        replaces_files: bool,
+    ) -> None:
+        self._loop = loop
+        self._connect = connect
+        self._sockets = addresses.listen(address, replaces_files=replaces_files)
+        self.addresses = [addresses.info(sock) for sock in self._sockets]
+        for listener in self._sockets:
+            listener.setblocking(False)
+            loop.add_reader(listener.fileno(), self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return
+        _socket_peer(self._loop, sock).connect(self._connect)
+
+    def close(self) -> None:
+        """Let nobody in any more; a socket's file goes."""
+        sockets, self._sockets = self._sockets, []
+        for listener in sockets:
+            self._loop.remove_reader(listener.fileno())
+            addresses.close_listener(listener)
+        self.addresses = []
+
+
+def _socket_peer(loop: AbstractEventLoop, sock: socket.socket) -> DescriptorPeer:
+    fd = sock.detach()
+    return DescriptorPeer(loop, fd, fd, "socket")
