@@ -14,9 +14,10 @@ from qmpd.base.run_state import RunState
 from qmpd.block.images.storages import Storages
 from qmpd.block.model.services import Say, Services
 from qmpd.errors import GenericError, NotServed, QmpError
-from qmpd.loop.events import EventBus, EventRecord, Filter
+from qmpd.loop.events import EventBus
 from qmpd.machine.host import NoHost
 from qmpd.profile import Personality, Profile, load
+from qmpd.profile.event_filter import shown_events
 from qmpd.qapi.runtime.policy import CompatPolicy
 
 if TYPE_CHECKING:
@@ -72,27 +73,6 @@ _KEPT_BY_RESET = (RunState.RUNNING, RunState.INMIGRATE, RunState.FINISH_MIGRATE)
 """Run states that a reset does not change; after all others it is prelaunch."""
 
 
-def _shown_events(config: MachineConfig) -> Filter | None:
-    """What the compat policy shows of events (`qapi_event_send_*`); None where it shows all."""
-    policy, profile = config.compat, config.profile
-    if not policy.restricts_output:
-        return None
-    from qmpd.qapi.runtime.hiding import hide_output
-
-    def shown(event: EventRecord) -> EventRecord | None:
-        info = profile.entry_points.events.get(event.name)
-        if info is None:
-            return event
-        if policy.hides_event(info):
-            return None
-        if info.arguments is None or event.data is None:
-            return event
-        data = hide_output(policy, profile.types, info.arguments, event.data)
-        return event._replace(data=data)
-
-    return shown
-
-
 @dataclass(slots=True)
 class Actions:
     """What is done about events of the guest (``-action``)."""
@@ -145,7 +125,7 @@ class Machine:
         self.cpus = config.cpus
         self.host: Host = NoHost() if host is None else host
         self.clock = clocks.realtime
-        self.events = EventBus(clocks.host, _shown_events(config))
+        self.events = EventBus(clocks.host, shown_events(config.profile, config.compat))
         self.services = Services(
             loop=clocks.realtime,
             clocks=clocks,

@@ -7,21 +7,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from qmpd.base.override import override
 from qmpd.block.change.closing import unref
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.change.replace import GraphChange
+from qmpd.block.io.access import Access
 from qmpd.block.io.accounting import Accounting
 from qmpd.block.io.aio import AioRequests
-from qmpd.block.io.device_side import DeviceSide
 from qmpd.block.model.node import Edge, Node
 from qmpd.block.model.parent import CHILD_ROOT
-from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, PRIMARY, Perm
+from qmpd.block.permission_bits import ALL, NOTHING, PRIMARY, Perm
 from qmpd.block.throttle.group import ThrottleMember
-from qmpd.errors import BlockIOError, QmpError
+from qmpd.errors import BlockIOError
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
 
 
-class BlockBackend(DeviceSide, Accounting):
+class BlockBackend(Access, Accounting):
     """Guest I/O on a root node, with its bounds checked and counted.
 
     It is empty until `insert_node`.
@@ -57,14 +56,16 @@ class BlockBackend(DeviceSide, Accounting):
         force_allow_inactivate: bool = False,
         queues: bool = True,
     ) -> None:
-        DeviceSide.__init__(self)
+        Access.__init__(
+            self,
+            graph,
+            name,
+            perm=perm,
+            shared=shared,
+            force_allow_inactivate=force_allow_inactivate,
+        )
         Accounting.__init__(self, graph.services.clocks)
-        self.graph = graph
-        self.name = name
         self.drive_info = drive_info
-        self.root: Edge | None = None
-        self.perm = perm
-        self.shared = shared
         self.enable_write_cache = True
         self.quiesce_counter = 0
         self.read_only = read_only
@@ -72,8 +73,6 @@ class BlockBackend(DeviceSide, Accounting):
         """What holds its requests up, where there are limits."""
         self.on_remove: list[Callable[[], Awaitable[None]]] = []
         """Called before the root node is taken out (``blk_add_remove_bs_notifier``)."""
-        self._force_allow_inactivate = force_allow_inactivate
-        self._inactive = False
         self._queues = queues
         self._queue: deque[Waiter] = deque()
         self._aio: AioRequests | None = None
@@ -129,9 +128,7 @@ class BlockBackend(DeviceSide, Accounting):
             self._attach(node)
 
     def _attach(self, node: Node) -> None:
-        if not node.active and self._can_inactivate:
-            self._inactive = True
-        perm, shared = (NOTHING, ALL) if self._inactive else (self.perm, self.shared)
+        perm, shared = self.permissions_on(node)
         root = Edge("root", CHILD_ROOT, node, user=self, role=PRIMARY, perm=perm, shared=shared)
         add_parent(root)
         try:
@@ -201,99 +198,6 @@ class BlockBackend(DeviceSide, Accounting):
             node = self.root.node
             await drained_begin(node)
             drained_end(node)
-
-    # Permissions
-
-    def set_permissions(self, perm: Perm, shared: Perm) -> None:
-        """Use other permissions (``blk_set_perm``).
-
-        :raises QmpError: the node, or one of its other parents, refuses what is asked in addition
-        """
-        if self.root is not None and not self._inactive:
-            self._apply(self.root, perm, shared)
-        self.perm, self.shared = perm, shared
-
-    def _apply(self, root: Edge, perm: Perm, shared: Perm) -> None:
-        before = root.perm, root.shared
-        if before == (perm, shared):
-            return
-        root.perm, root.shared = perm, shared
-        try:
-            refresh_permissions(root.node)
-        except BaseException as error:
-            root.perm, root.shared = before
-            tightened = perm & ~before[0] or before[1] & ~shared
-            if tightened or not isinstance(error, QmpError):
-                raise
-
-    def require(self, perm: Perm) -> None:
-        """Use `perm` too, from now on.
-
-        :raises GenericError: the node is read-only, or its other parents object
-        """
-        if perm & ~self.perm:
-            self.set_permissions(self.perm | perm, self.shared)
-
-    @override
-    def attach_device(self, device_id: str) -> None:
-        """Put the backend to use by a device (``blk_attach_dev``).
-
-        While the guest is still to come, jobs and exports may write the image: the device's
-        permissions are asked for when it is here.
-
-        :param device_id: the device's id or path
-        """
-        super().attach_device(device_id)
-        if self.graph.incoming:
-            self._inactive = True
-
-    @property
-    def _can_inactivate(self) -> bool:
-        """Whether its node may be inactive (``blk_can_inactivate``)."""
-        if self.device_id is not None or self.name or not self.perm & ~CONSISTENT_READ:
-            return True
-        return self._force_allow_inactivate
-
-    def node_activated(self) -> None:
-        """Take the permissions again that were given up (``blk_root_activate``).
-
-        :raises QmpError: somebody objects
-        """
-        if not self._inactive:
-            return
-        self._inactive = False
-        if self.root is None:
-            return
-        later = self.graph.incoming
-        try:
-            self._apply(self.root, self.perm, ALL)
-            if not later:
-                self._apply(self.root, self.perm, self.shared)
-        except QmpError:
-            self._inactive = True
-            raise
-        if later and self._guest_started not in self.graph.on_start:
-            self.graph.on_start.append(self._guest_started)
-
-    def _guest_started(self) -> None:
-        """The guest is here: nobody else is to write the image (``blk_vm_state_changed``)."""
-        try:
-            self.set_permissions(self.perm, self.shared)
-        except QmpError as error:
-            self.graph.services.say.report(error.desc)
-
-    def node_inactivated(self) -> None:
-        """Give up all permissions (``blk_root_inactivate``).
-
-        :raises BlockIOError: it needs them (EPERM)
-        """
-        if self._inactive:
-            return
-        if not self._can_inactivate:
-            raise BlockIOError(errno.EPERM)
-        self._inactive = True
-        if self.root is not None:
-            self._apply(self.root, NOTHING, ALL)
 
     def node_resized(self) -> None:
         """Tell the device or export (``blk_root_resize``)."""

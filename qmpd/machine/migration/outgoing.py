@@ -10,29 +10,21 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from qmpd.base.override import override
 from qmpd.base.run_state import RunState
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.loop.clock import NANOSECONDS
-from qmpd.loop.stream import Channel, Disconnected
 from qmpd.loop.task import Waiter
 from qmpd.machine.migration import stream as form
 from qmpd.machine.migration.bitmap_format import EOS
 from qmpd.machine.migration.bitmaps_out import BitmapsOut
 from qmpd.machine.migration.global_state import global_state
-from qmpd.machine.migration.status import RUNNING, Progress, milliseconds
-from qmpd.machine.migration.stream import Answer, Command, Section
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qmpd.loop.clock import Clock
-    from qmpd.loop.task import Handle, Task
-    from qmpd.machine.host import StreamPeer
-    from qmpd.machine.migration.capabilities import Capabilities
-    from qmpd.machine.migration.guest import Guest
-    from qmpd.machine.migration.parameters import Parameters
+from qmpd.machine.migration.link import BROKEN, Failed
+from qmpd.machine.migration.outgoing_state import OutgoingState
+from qmpd.machine.migration.status import milliseconds
+from qmpd.machine.migration.stream import Command, Section
 
 _ROUND: Final = NANOSECONDS // 10
 """Nanoseconds between two looks at what is left to send (``BUFFER_DELAY``)."""
@@ -41,177 +33,14 @@ _BATCH: Final = 1 << 16
 """Bytes of bitmaps written at a time."""
 
 _EOS: Final = bytes([EOS])
-_BROKEN: Final = "Channel error: Input/output error"
 
 
-class Failed(Exception):
-    """The migration fails, or has been cancelled.
+class Outgoing(OutgoingState):
+    """The work of a migration to another machine."""
 
-    :param reason: why, if that is to be told
-    """
-
-    def __init__(self, reason: str | None = None) -> None:
-        super().__init__(reason or "")
-        self.reason = reason
-
-
-class Outgoing:
-    """One migration to another machine, from the command on.
-
-    :param tell: told of each new state
-    :param complain: takes what goes to standard error
-    """
-
-    def __init__(
-        self,
-        guest: Guest,
-        capabilities: Capabilities,
-        parameters: Parameters,
-        tell: Callable[[str], None],
-        complain: Callable[[str], None],
-    ) -> None:
-        self._guest = guest
-        self._clock: Clock = guest.services.clocks.realtime
-        self._capabilities = capabilities
-        self._parameters = parameters
-        self._tell = tell
-        self._complain = complain
-        self._channel: Channel | None = None
-        self._peer: StreamPeer | None = None
-        self._bitmaps: BitmapsOut | None = None
-        self._before: RunState | None = None
-        self._pause: Waiter | None = None
-        self._round: Waiter | None = None
-        self._abandoned = False
-        self._waiting: list[Callable[[], None]] = []
-        self._answered = False
-        """Whether the target tells how it went."""
-        self._task: Task | None = None
-        self.dial: Handle | None = None
-        """The attempt to connect."""
-        self.postcopy_wanted = False
-        self.progress = Progress(self._clock.now())
-        self.state = "none"
-        self.error: str | None = None
-        self.set_state("setup")
-
-    def set_state(self, state: str) -> None:
-        """Be in another state, and tell so."""
-        self.state = state
-        self._tell(state)
-        self._settle()
-
-    def _settle(self) -> None:
-        if self.state not in ("setup", "active"):
-            waiting, self._waiting = self._waiting, []
-            for callback in waiting:
-                self._clock.call_soon(callback)
-
-    def when_settled(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once it is not on its way any more, or about to end."""
-        self._waiting.append(callback)
-        self._settle()
-
-    @property
-    def running(self) -> bool:
-        """Whether it is under way (``migration_is_running``)."""
-        return self.state in RUNNING
-
-    def info(self) -> dict[str, object]:
-        """MigrationInfo, as far as it is about this migration."""
-        info: dict[str, object] = {"status": self.state}
-        if self.state == "completed" or (self.running and self.state != "setup"):
-            info.update(self.progress.info(self.state, self._clock.now()))
-        if self.error is not None:
-            info["error-desc"] = self.error
-        return info
-
-    # What is done to it
-
-    def refused(self, error: QmpError) -> None:
-        """There is no connection, and who has asked for the migration is told so."""
-        self.set_state("failed")
-        self.error = error.desc
-
-    def not_connected(self, error: QmpError) -> None:
-        """There will be no connection."""
-        if self.running:
-            self.set_state("failed")
-            self.error = error.desc
-            self._complain(error.desc)
-
-    def connect(self, peer: StreamPeer) -> Channel:
-        """There is a connection: begin."""
-        self.error = None
-        self._peer = peer
-        self._channel = channel = Channel(peer, self._clock)
-        self.progress.expected_downtime = self._parameters["downtime-limit"]
-        self._later(self._begin)
-        return channel
-
-    def _later(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the present command has been answered.
-
-        In QEMU a thread does the work, which does not begin before.
-        """
-        self._clock.call_soon(lambda: self._clock.call_soon(callback))
-
-    def _begin(self) -> None:
-        if self.running:
-            self._task = self._clock.enter(self._run(), "migration")
-
-    def cancel(self) -> None:
-        """Command migrate_cancel."""
-        if not self.running or self.state == "cancelling":
-            return
-        before = self.state
-        self.set_state("cancelling")
-        if before == "pre-switchover":
-            self.go_on()
-        if self._peer is None:
-            if self.dial is not None:
-                self.dial.cancel()
-            self.set_state("cancelled")
-        else:
-            self.cut()
-
-    def cut(self) -> None:
-        """Break the connection, as yank does."""
-        if self._channel is not None and self._peer is not None:
-            self._peer.fail(_BROKEN)
-            self._later(self._channel.closed)
-            self.wake()
-
-    async def abandon(self) -> None:
-        """The machine ends: leave it as it is (``migration_shutdown``)."""
-        if not self.running or self._abandoned:
-            return
-        self._abandoned = True
-        if self.state != "cancelling":
-            self.set_state("cancelling")
-        if self._task is not None:
-            self._task.cancel()
-        elif self.dial is not None:
-            self.dial.cancel()
-        if self._bitmaps is not None:
-            await self._bitmaps.release()
-        if self._channel is not None:
-            self._channel.cut()
-
-    def go_on(self) -> None:
-        """Command migrate-continue: leave pre-switchover."""
-        if self._pause is not None:
-            self._later(self._pause.wake)
-
-    def wake(self) -> None:
-        """Look now at what is left, and at what has been asked for."""
-        if self._round is not None:
-            self._later(self._round.wake)
-
-    # What it does
-
+    @override
     async def _run(self) -> None:
-        assert self._channel is not None
+        assert self._link is not None
         started = self._clock.now()
         try:
             await self._set_up()
@@ -226,11 +55,12 @@ class Outgoing:
             self._fail(failed.reason)
         else:
             await self._release()
+            self.progress.transferred = self._link.transferred
             self.progress.end(self._clock.now())
             self.set_state("completed")
         await self._finish()
         await self._release()
-        self._channel.cut()
+        self._link.channel.cut()
         if self.state == "cancelling":
             self.set_state("cancelled")
         if self.error is not None:
@@ -261,28 +91,6 @@ class Outgoing:
     async def _release(self) -> None:
         if self._bitmaps is not None:
             await self._bitmaps.release()
-
-    async def _send(self, data: bytes) -> None:
-        """Send, and see whether all has been sent.
-
-        :raises Failed: the connection is broken
-        """
-        assert self._channel is not None
-        assert self._peer is not None
-        self.progress.transferred += len(data)
-        try:
-            await self._channel.write(data)
-        except Disconnected:
-            raise Failed(_BROKEN) from None
-        self._check()
-
-    def _check(self) -> None:
-        """See whether the connection is whole.
-
-        :raises Failed: it is broken
-        """
-        if self._peer is not None and self._peer.failure is not None:
-            raise Failed(None if self.state == "cancelling" else self._peer.failure)
 
     async def _set_up(self) -> None:
         may = self._capabilities
@@ -349,16 +157,6 @@ class Outgoing:
             self._pass()
             await self._complete()
 
-    async def _wait(self, nanoseconds: int) -> None:
-        """Wait so long, or until `wake`."""
-        self._round = Waiter()
-        timer = self._clock.call_later(nanoseconds, self._round.wake)
-        try:
-            await self._round
-        finally:
-            self._round = None
-            timer.cancel()
-
     async def _switch_over(self) -> bytes:
         """Stop the guest and give up its disks; returns what it did, to be sent."""
         self.progress.stopped = self._clock.now()
@@ -369,7 +167,7 @@ class Outgoing:
             reason = os.strerror(error.errno or errno.EIO)
             raise Failed(f"Error in migration completion: {reason}") from None
         if self.state == "cancelling":
-            raise Failed(_BROKEN)
+            raise Failed(BROKEN)
         if self._capabilities["pause-before-switchover"]:
             await self._wait_to_go_on()
         self.set_state("device")
@@ -389,7 +187,7 @@ class Outgoing:
         finally:
             self._pause = None
         if self.state == "cancelling":
-            raise Failed(_BROKEN)
+            raise Failed(BROKEN)
 
     async def _complete(self) -> None:
         """Send all that is left while the guest stands still."""
@@ -400,7 +198,7 @@ class Outgoing:
             end = (self._bitmaps.complete(), _EOS)
             await self._send(form.section(Section.END, form.BITMAPS, end))
         await self._send(state + bytes([Section.EOF]))
-        await self._hear_end()
+        await self._end()
 
     async def _start_postcopy(self) -> None:
         """Let the guest run at its new place; the bitmaps follow."""
@@ -421,7 +219,7 @@ class Outgoing:
             await self._send_pieces(self._parameters["max-postcopy-bandwidth"])
             end = form.section(Section.END, form.BITMAPS, (self._bitmaps.complete(), _EOS))
             await self._send(end + bytes([Section.EOF]))
-            await self._hear_end()
+            await self._end()
         except Failed:
             if self.state != "postcopy-active":
                 raise
@@ -456,20 +254,12 @@ class Outgoing:
         if batch:
             await self._send(form.section(Section.PART, form.BITMAPS, (*batch, _EOS)))
 
-    async def _hear_end(self) -> None:
-        """Wait until the target says how it went, if it does.
+    async def _send(self, data: bytes) -> None:
+        assert self._link is not None
+        await self._link.send(data)
 
-        :raises Failed: it could not load the stream, or has gone
-        """
-        if not self._answered:
-            return
-        assert self._channel is not None
-        try:
-            kind = Answer.PONG
-            while kind != Answer.SHUT:
-                kind, length = struct.unpack(">HH", await self._channel.read(4))
-                value = int.from_bytes(await self._channel.read(length), "big")
-        except Disconnected:
-            raise Failed(_BROKEN) from None
-        if value:
-            raise Failed(f"Sibling indicated error {value}")
+    async def _end(self) -> None:
+        """Wait until the target says how it went, if it does."""
+        if self._answered:
+            assert self._link is not None
+            await self._link.hear_end()
