@@ -19,6 +19,7 @@ from qmpd.machine.host import NoHost
 from qmpd.profile import Personality, Profile, load
 from qmpd.profile.event_filter import shown_events
 from qmpd.qapi.runtime.policy import CompatPolicy
+from qmpd.wire.json_stream import parse_json
 
 if TYPE_CHECKING:
     from random import Random
@@ -132,10 +133,13 @@ class Machine:
             emit=self.events.emit,
             storage=Storages(storage, has_fdsets=config.personality is Personality.SYSTEM),
             random=random,
-            say=Say(self.host.print, self._report_line, self._die),
+            say=Say(self.host.print, self._report_line, self.host.report, self._die),
+            parse_json=parse_json,
             thread_id=thread_id,
             connect=self.host.connect,
         )
+        self.hmp_output: list[str] | None = None
+        """What is complained about while the human monitor runs a command."""
         self.actions = Actions()
         self._board = config.board
         self.creation_done = False
@@ -202,12 +206,15 @@ class Machine:
         return Migration(self)
 
     def _die(self, complaint: str) -> None:
-        self._report_line(complaint)
+        self.host.report(f"{complaint}\n")
         with suppress(NotServed):
             self.host.exit(1)
 
     def _report_line(self, complaint: str) -> None:
-        self.host.report(f"{complaint}\n")
+        if self.hmp_output is None:
+            self.host.report(f"{complaint}\n")
+        else:
+            self.hmp_output.append(f"{complaint}\n")
 
     @property
     def run_state(self) -> RunState:

@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol
 
 from qmpd.base.override import override
 from qmpd.block.change.drain import drain_all
-from qmpd.block.change.probe import find_format, protocol_options
+from qmpd.block.change.fill import protocol_options
+from qmpd.block.change.probe import find_format
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.node import Node
 from qmpd.errors import (
@@ -75,7 +76,7 @@ class _GroupSnapshot(SnapshotSync):
         try:
             find_format(image_format)
             # A protocol nobody knows was told as if the format were at fault.
-            protocol_options(file)
+            protocol_options(file, self.graph.services.storage)
         except GenericError:
             raise InvalidBlockFormat(f"Invalid block format '{image_format}'") from None
         try:

@@ -244,10 +244,8 @@ class Client:
         (size,) = struct.unpack(">I", chosen[:4])
         entered = step.data[16:]
         name = entered if step.kind == "entrance" else entered[4:][: len(entered) - 6]
-        return (
-            step.number == 1
-            and name == chosen[4 : 4 + size]
-            or entered[4:].startswith(chosen[4 : 4 + size])
+        return (step.number == 1 and name == chosen[4 : 4 + size]) or entered[4:].startswith(
+            chosen[4 : 4 + size]
         )
 
     def _reply(self, step: Step) -> None:

@@ -12,6 +12,7 @@ from qmpd.loop.clock import Clock, VirtualClock
 from qmpd.loop.clocks import Clocks
 from qmpd.loop.events import Emit
 from qmpd.machine.machine import Machine
+from qmpd.wire.json_stream import parse_json
 
 
 def ignore_event(name: str, data: Mapping[str, object] | None = None) -> None:
@@ -30,7 +31,8 @@ def services(clock: Clock, storage: Storage | None = None, emit: Emit = ignore_e
         emit=emit,
         storage=Storages(MemoryStorage() if storage is None else storage),
         random=Random(0),
-        say=Say(_ignore, _ignore, _ignore),
+        say=Say(_ignore, _ignore, _ignore, _ignore),
+        parse_json=parse_json,
         thread_id=1,
     )
 

@@ -10,10 +10,10 @@ from qmpd.block.change.closing import release
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.inheritance import inherits
-from qmpd.block.change.probe import has_protocol
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import GraphChange
 from qmpd.block.model.filename import backing_overridden, filename
+from qmpd.block.model.protocol_name import has_protocol
 from qmpd.errors import BlockIOError, QmpError
 
 if TYPE_CHECKING:

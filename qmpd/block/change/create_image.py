@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.change.opening import open_node
-from qmpd.block.change.probe import find_format, protocol_options, warn_of_guess
+from qmpd.block.change.fill import protocol_options
+from qmpd.block.change.opening import open_flat
+from qmpd.block.change.probe import find_format
 from qmpd.block.model.driver_table import find_driver
 from qmpd.block.model.families import ImageCreator
+from qmpd.block.model.flat_options import FlatOptions
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ async def create_image(
     driver = find_driver(image_format)
     if name.startswith("json:"):
         raise GenericError("Unknown protocol 'json'")
-    file_options = protocol_options(name)
+    file_options = protocol_options(name, graph.services.storage)
     if not driver.capabilities.creates_images:
         raise GenericError(f"Format driver '{image_format}' does not support image creation")
     protocol = find_driver(file_options["driver"])
@@ -81,31 +83,17 @@ async def open_image(
     :param backing: whether the backing file that its header names is opened, too
     :raises QmpError: QEMU's texts
     """
-    options: dict[str, Any] = protocol_options(name)
-    if name.startswith("json:"):
-        # These are the options of the whole image, of which the format is one.
-        if image_format is not None:
-            options["driver"] = image_format
-    elif image_format is None:
-        if options["driver"] in ("file", "nbd"):
-            options = {"file": options}
-    elif not find_driver(image_format).shape.is_protocol:
-        options = {"driver": image_format, "file": options}
+    flat = FlatOptions.flatten(more or {})
+    if image_format is not None:
+        flat["driver"] = image_format
     if read_only:
-        options["read-only"] = True
+        flat["read-only"] = True
     if node_name is not None:
-        options["node-name"] = node_name
-    if not backing and ("driver" not in options or _has_backing(options["driver"])):
-        options["backing"] = None
+        flat["node-name"] = node_name
     if like is not None:
-        options["cache"] = {"direct": like.cache.direct, "no-flush": like.cache.no_flush}
-        options["discard"] = "unmap" if like.unmap else "ignore"
-    node = await open_node(graph, options | dict(more or {}))
-    warn_of_guess(node)
+        flat["cache.direct"], flat["cache.no-flush"] = like.cache.direct, like.cache.no_flush
+        flat["discard"] = "unmap" if like.unmap else "ignore"
+    node = await open_flat(graph, name, flat, more=None if backing else {"backing": None})
     node.options = node.options.without("backing")
     node.hold()
     return node
-
-
-def _has_backing(driver: str) -> bool:
-    return find_driver(driver).capabilities.backing

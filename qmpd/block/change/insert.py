@@ -13,7 +13,7 @@ from qmpd.block.change.replace import GraphChange, append, remove_filter, replac
 from qmpd.errors import QmpError
 
 if TYPE_CHECKING:
-    from qmpd.block.change.opening import Opener
+    from qmpd.block.change.opening_driver import Opener
     from qmpd.block.model.node import Node
 
 

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.base.qdict import QDict
+from qmpd.base.qdict import member_order
 from qmpd.block.change.closing import close_unopened, unref
-from qmpd.block.change.drain import drained_begin, drained_end, quiesce
-from qmpd.block.change.edges import attach_child, release_child
+from qmpd.block.change.edges import attach_child
+from qmpd.block.change.fill import child_is_protocol, fill_options, join_json
 from qmpd.block.change.graph_lock import write_lock
-from qmpd.block.change.probe import probe_node
+from qmpd.block.change.opening_driver import (
+    Opener,
+    check_all_used,
+    file_backend_comes,
+    file_backend_goes,
+    find_driver_out,
+    open_driver,
+)
 from qmpd.block.model.driver_table import find_driver
 from qmpd.block.model.flags import NodeFlags
+from qmpd.block.model.flat_options import (
+    INHERITED,
+    ChildOptions,
+    FlatOptions,
+    read_common,
+)
 from qmpd.block.model.node import Node
 from qmpd.block.model.node_options import NodeOptions
-from qmpd.block.permission_bits import COW, DATA
-from qmpd.errors import BlockIOError, GenericError
+from qmpd.block.permission_bits import COW, DATA, IMAGE
+from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.model.driver import BlockDriver
     from qmpd.block.model.graph import Graph
+    from qmpd.block.model.interface import DriverInterface
     from qmpd.block.permission_bits import Role
 
 
@@ -32,6 +44,7 @@ _CONTAINERS: Final = (
 """Options that are objects or lists, and only known by their members."""
 
 
+_EMPTY: Final[tuple[object, ...]] = ({}, [])
 _EMPTY_BACKING: Final = 'warning: Use of "backing": "" is deprecated; use "backing": null instead'
 
 
@@ -63,10 +76,6 @@ def check_named_backing(options: Mapping[str, Any]) -> None:
         options = below
 
 
-Opener = Callable[[Node, Mapping[str, Any]], Awaitable["BlockDriver"]]
-"""Opens the driver of a node from its options: what `BlockDriver.open` is."""
-
-
 async def open_node(
     graph: Graph,
     options: Mapping[str, Any],
@@ -94,123 +103,193 @@ async def open_node(
         own = own.changed({"backing": None})
     flags = NodeFlags.of_options(own, active=active)
     node = Node(graph, driver, own, flags)
+    file = own.get("file") if driver.shape.file_child else None
+    return await _open(node, file, active=active, whole=whole, opener=opener)
+
+
+async def open_flat(
+    graph: Graph,
+    filename: str | None,
+    flat: FlatOptions,
+    *,
+    parent: Node | None = None,
+    role: Role | None = None,
+    parent_driver: type[DriverInterface[Node]] | None = None,
+    parse_filename: bool = True,
+    more: Mapping[str, Any] | None = None,
+    active: bool = True,
+    aio: str | None = None,
+) -> Node:
+    """Open a node from a file name and options of a command line (``bdrv_open_inherit``).
+
+    :param flat: they are used up
+    :param parent: the node inside whose options it is defined, which it takes from what it was
+        not given
+    :param role: what it is to be for the parent
+    :param parent_driver: that of the parent; None while nobody knows
+    :param parse_filename: whether the file name may begin with a protocol
+    :param more: options that no command line can give, such as a backing file that is opened later
+    :param active: whether it is active where neither the options nor a parent say
+    :param aio: how a file at the bottom is read and written, if it does not say
+    :raises QmpError: QEMU's texts; nothing is left open then
+    """
+    services = graph.services
+    if parse_filename:
+        filename = join_json(flat, filename, services.parse_json)
+    is_backing = role is not None and bool(role & COW)
+    common = read_common(flat)
+    inherited = {} if parent is None else NodeOptions.inside(common, parent, backing=is_backing)
+    driver = fill_options(
+        flat,
+        filename,
+        services.storage,
+        is_protocol=role is not None and child_is_protocol(parent_driver, role),
+        parse_filename=parse_filename,
+    )
+    own = NodeOptions({**inherited, **common, **(more or {})}, given=common)
+    if driver is not None:
+        own = own.changed({"driver": driver.format_name})
+    active = active if parent is None else parent.active
+    aio = aio if parent is None else parent.flags.aio
+    flags = NodeFlags.of_options(own, active=active, aio=aio)
+    node = Node(graph, driver or find_driver("raw"), own, flags)
+    if "backing" in flat and not flat["backing"] and isinstance(flat["backing"], str | None):
+        if flat["backing"] == "":
+            services.say.report(_EMPTY_BACKING)
+        del flat["backing"]
+        node.options = own.changed({"backing": None})
+    file = None
+    if driver is None or not driver.shape.is_protocol:
+        child = flat.child("file", filename, parse_filename=True)
+        file = child if child.is_given else None
+    return await _open(node, file, flat, active=active)
+
+
+async def _open(
+    node: Node,
+    file_options: str | Mapping[str, Any] | ChildOptions | None,
+    flat: FlatOptions | None = None,
+    *,
+    active: bool,
+    whole: bool = True,
+    opener: Opener | None = None,
+) -> Node:
+    """Open the file below, then the driver, then the backing file.
+
+    :param flat: options that only the driver can read
+    :param active: whether the file is, for what the options say of that is not known yet
+    """
+    graph, flags = node.graph, node.flags
     file: Node | None = None
     try:
-        if driver.shape.file_child and "file" in own:
-            # What the options say of it is not known yet when QEMU opens the file.
+        if file_options is not None:
+            if flat is not None and not isinstance(file_options, str):
+                # A child inherits what is malformed, and it is the first to read it.
+                FlatOptions(flat).take(INHERITED)
             if flags.active != active:
                 node.flags = replace(flags, active=active)
-            file = await open_reference(graph, own["file"], node)
+            file = await open_reference(graph, file_options, node, role=IMAGE, undecided=True)
             node.flags = flags
             if whole:
-                await _file_backend_comes(graph)
-        if "driver" not in own:
-            driver, own = await _find_driver_out(file, own)
-            node.driver_class, node.options = driver, own
-        await _open_driver(node, file, own, opener or driver.open)
+                await file_backend_comes(graph)
+            if flat is not None:
+                flat["file"] = file.node_name
+        if "driver" not in node.options:
+            node.driver_class, node.options = await find_driver_out(file, node.options)
+        await open_driver(node, file, flat, opener or node.driver_class.open)
     except BaseException:
         if file is not None:
             if whole:
-                await _file_backend_goes(file)
+                await file_backend_goes(file)
             await unref(file)
         await close_unopened(node)
         raise
     try:
         if file is not None and whole:
-            await _file_backend_goes(file)
+            await file_backend_goes(file)
+        own = node.options if flat is None else _with_backing(node, flat)
         await node.driver.open_backing(own)
-        _check_all_used(driver, own.given)
+        empty = [name for name in _CONTAINERS if own.given.get(name) in _EMPTY]
+        left = member_order(empty) if flat is None else flat.order()
+        check_all_used(node.driver_class, left)
         node.options = node.options.without_children()
     except BaseException:
+        if file is not None and "file" not in node.children:
+            await unref(file)
         await node.driver.close()
         await close_unopened(node)
         raise
     return node
 
 
-async def _find_driver_out(
-    file: Node | None, options: NodeOptions
-) -> tuple[type[BlockDriver], NodeOptions]:
-    """The driver for what `file` holds (``find_image_format``), and the options with it.
+def _with_backing(node: Node, flat: FlatOptions) -> NodeOptions:
+    """The options with those of the backing file.
 
-    Its backing file is no matter where such images have none.
-
-    :raises GenericError: there is no file, or it cannot be read
+    :raises GenericError: there can be none
     """
-    if file is None:
-        raise GenericError("Must specify either driver or file")
-    try:
-        driver = find_driver(await probe_node(file))
-    except BlockIOError as error:
-        raise GenericError(
-            f"Could not read image for determining its format: {os.strerror(error.errno)}"
-        ) from None
-    options = options.with_driver(driver.format_name)
-    return driver, options if driver.capabilities.backing else options.without("backing")
-
-
-async def _file_backend_comes(graph: Graph) -> None:
-    """bdrv_open holds the file by a backend of its own while it opens the driver."""
-    async with write_lock(graph):
-        pass
-
-
-async def _file_backend_goes(file: Node) -> None:
-    """That backend is given up: blk_unref drains the file, and so does blk_remove_bs after it."""
-    for _ in range(2):
-        await drained_begin(file)
-        drained_end(file)
-    async with write_lock(file.graph):
-        pass
-
-
-async def _open_driver(
-    node: Node, file: Node | None, options: Mapping[str, Any], opener: Opener
-) -> None:
-    """What remains to be done once the file is open (bdrv_open_common)."""
-    graph, driver = node.graph, node.driver_class
-    _read_common_options(node, options, driver.shape.needs_filename)
-    graph.register(node, options.get("node-name"))
-    for _ in range(graph.drains):
-        quiesce([node])
-    try:
-        if driver.shape.file_child:
-            if file is None:
-                raise GenericError('A block device must be specified for "file"')
-            async with write_lock(graph):
-                attach_child(node, "file", file, driver.file_role(options))
-        node.driver = await opener(node, options)
-        if graph.on_opened is not None:
-            graph.on_opened(node)
-        try:
-            node.refresh_length()
-            node.refresh_limits()
-        except BaseException:
-            await node.driver.close()
-            raise
-    except BaseException:
-        async with write_lock(graph):
-            if "file" in node.children:
-                release_child(node, "file")
-        raise
+    own = node.options
+    if "backing" in own and own["backing"] is None:
+        return own
+    child = flat.child("backing")
+    if not child.is_given:
+        return own
+    if not node.driver_class.capabilities.backing:
+        raise GenericError("Driver doesn't support backing files")
+    return own.changed({"backing": child})
 
 
 async def open_reference(
     graph: Graph,
-    reference: str | Mapping[str, Any],
+    reference: str | Mapping[str, Any] | ChildOptions,
     parent: Node,
     *,
-    backing: bool = False,
+    role: Role = DATA,
+    undecided: bool = False,
 ) -> Node:
     """A child for `parent`: the node named, or a new one from its options.
 
-    :param backing: it is to be a backing file
+    :param role: what it is to be
+    :param undecided: whether nobody knows yet of which format the parent is
     :raises QmpError: QEMU's texts; nothing is left open then
     """
+    if isinstance(reference, ChildOptions):
+        driver = None if undecided else parent.driver_class
+        return await _open_from_flat(graph, reference, parent, role, driver)
     if isinstance(reference, str):
         return graph.lookup_device_or_node(reference, reference)
-    options = NodeOptions.inside(reference, parent, backing=backing)
+    options = NodeOptions.inside(reference, parent, backing=bool(role & COW))
     child = await open_node(graph, options, active=parent.active)
+    child.follow(parent)
+    return child
+
+
+async def _open_from_flat(
+    graph: Graph,
+    given: ChildOptions,
+    parent: Node,
+    role: Role,
+    driver: type[DriverInterface[Node]] | None,
+) -> Node:
+    """What ``bdrv_open_child_bs`` does."""
+    if not given.is_given:
+        raise GenericError(f'A block device must be specified for "{given.name}"')
+    if given.reference is not None:
+        if given.filename is not None or given.options:
+            raise GenericError(
+                "Cannot reference an existing block device with additional options"
+                " or a new filename"
+            )
+        return graph.lookup_device_or_node(given.reference, given.reference)
+    child = await open_flat(
+        graph,
+        given.filename,
+        given.options,
+        parent=parent,
+        role=role,
+        parent_driver=driver,
+        parse_filename=given.parse_filename,
+        more=given.more,
+    )
     child.follow(parent)
     return child
 
@@ -218,7 +297,7 @@ async def open_reference(
 async def open_child(
     node: Node,
     name: str,
-    reference: str | Mapping[str, Any],
+    reference: str | Mapping[str, Any] | ChildOptions,
     *,
     role: Role = DATA,
 ) -> Node:
@@ -227,7 +306,7 @@ async def open_child(
     :param role: what it holds, see `qmpd.block.permission_bits`
     :raises QmpError: it cannot be opened, or its other parents object
     """
-    child = await open_reference(node.graph, reference, node, backing=bool(role & COW))
+    child = await open_reference(node.graph, reference, node, role=role)
     try:
         async with write_lock(node.graph):
             attach_child(node, name, child, role)
@@ -236,40 +315,3 @@ async def open_child(
             await unref(child)
         raise
     return child
-
-
-def _check_all_used(driver: type[BlockDriver], given: Mapping[str, Any]) -> None:
-    """Refuse empty objects and lists: their members are options to QEMU, they are not.
-
-    :raises GenericError: for the first in QEMU's order
-    """
-    for name, value in QDict(given).items():
-        if name in _CONTAINERS and not value:
-            if driver.shape.is_protocol:
-                raise GenericError(
-                    f"Block protocol '{driver.format_name}' doesn't support the option '{name}'"
-                )
-            raise GenericError(
-                f"Block format '{driver.format_name}' does not support the option '{name}'"
-            )
-
-
-def _read_common_options(node: Node, options: Mapping[str, Any], needs_filename: bool) -> None:
-    if node.force_share and not node.read_only:
-        raise GenericError("force-share=on can only be used with read-only images")
-    if needs_filename and not options.get("filename"):
-        driver = options["driver"]
-        raise GenericError(f"The '{driver}' block driver requires a file name")
-    check_detect_zeroes(node.flags)
-
-
-def check_detect_zeroes(flags: NodeFlags) -> None:
-    """detect-zeroes=unmap needs discard=unmap.
-
-    :raises GenericError: if discard is not "unmap"
-    """
-    if flags.detect_zeroes == "unmap" and not flags.unmap:
-        raise GenericError(
-            "setting detect-zeroes to unmap is not allowed without setting discard operation"
-            " to unmap"
-        )

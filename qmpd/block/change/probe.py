@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from qmpd.block.change.nbd_name import PROTOCOLS, nbd_options
 from qmpd.block.model.driver_table import DRIVERS
 from qmpd.block.model.filename import filename
 from qmpd.errors import GenericError
@@ -19,7 +16,7 @@ _WARNING: Final = (
     "WARNING: Image format was not specified for '{}' and probing guessed raw.\n"
     "         Automatically detecting the format is dangerous for raw images, write operations on"
     " block 0 will be restricted.\n"
-    "         Specify the 'raw' format explicitly to remove the restrictions."
+    "         Specify the 'raw' format explicitly to remove the restrictions.\n"
 )
 
 PROBE_SIZE: Final = 512
@@ -66,59 +63,9 @@ async def probe_node(file: Node) -> str:
 
 
 def warn_of_guess(node: Node) -> None:
-    """Warn of a node that may be written to and whose format is raw because it is no other."""
-    if node.probed and node.driver.format_name == "raw" and not node.read_only:
-        node.services.say.report(_WARNING.format(filename(node.children["file"].node)))
-
-
-def has_protocol(name: str) -> bool:
-    """Whether a file name begins with a protocol (`nbd:`, `json:`) rather than a path."""
-    head, separator, _ = name.partition(":")
-    return bool(separator) and "/" not in head
-
-
-def protocol_options(name: str) -> dict[str, Any]:
-    """Options of the node that a file name means.
-
-    :raises GenericError: the protocol is unknown, or the ``json:`` options are malformed
-    """
-    if name.startswith("json:"):
-        try:
-            options = json.loads(name[len("json:") :])
-        except ValueError:
-            raise GenericError("Could not parse the JSON options") from None
-        if not isinstance(options, dict):
-            raise GenericError("Invalid JSON object given")
-        return undotted(options)
-    if has_protocol(name):
-        protocol, _, rest = name.partition(":")
-        if protocol == "blkdebug":
-            config, _, image = rest.partition(":")
-            inner = protocol_options(image)
-            return {"driver": "blkdebug", "image": inner} | ({"config": config} if config else {})
-        if protocol == "null-co" or protocol == "null-aio":
-            return {"driver": protocol}
-        if protocol in PROTOCOLS:
-            return nbd_options(name)
-        if protocol != "file":
-            raise GenericError(f"Unknown protocol '{protocol}'")
-        name = rest
-    return {"driver": "file", "filename": name}
-
-
-def undotted(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options whose names may be dotted, with what these mean inside of each other."""
-    found: dict[str, Any] = {}
-    for name, value in options.items():
-        *outer, last = name.split(".")
-        place = found
-        for part in outer:
-            inner = place.setdefault(part, {})
-            if not isinstance(inner, dict):
-                raise GenericError(f"Cannot mix scalar and non-scalar keys: '{name}'")
-            place = inner
-        place[last] = undotted(value) if isinstance(value, Mapping) else value
-    return found
+    """Warn of a raw node that may be written to, if it is raw because it is nothing else."""
+    if node.probed and not node.read_only:
+        node.services.say.complain(_WARNING.format(filename(node.children["file"].node)))
 
 
 def find_format(name: str) -> None:

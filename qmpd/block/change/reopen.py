@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.base.qdict import QDict
 from qmpd.block.change.drain import drained
 from qmpd.block.change.graph_lock import write_lock
-from qmpd.block.change.opening import check_detect_zeroes
+from qmpd.block.change.opening_driver import check_detect_zeroes
 from qmpd.block.change.replace import GraphChange
 from qmpd.block.model.filename import flat_options
 from qmpd.block.model.flags import NodeFlags, ReopenState
@@ -102,6 +102,7 @@ def _enqueue(
             active=node.active if keep_old else True,
             # The one option that QEMU leaves as it is.
             unmap=node.unmap,
+            aio=node.flags.aio,
         ),
         before=node.flags,
         backing_missing=(node.backing is not None or bool(node.driver.auto_backing_file))

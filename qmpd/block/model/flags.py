@@ -28,15 +28,23 @@ class NodeFlags:
     """What is done about writes of zeroes: off, on or unmap."""
     cache: CacheMode = CacheMode()
     active: bool = True
+    aio: str | None = None
+    """How a file at the bottom is read and written, unless it says so itself (``-drive aio=``)."""
 
     @classmethod
     def of_options(
-        cls, options: Mapping[str, Any], *, active: bool = True, unmap: bool = False
+        cls,
+        options: Mapping[str, Any],
+        *,
+        active: bool = True,
+        unmap: bool = False,
+        aio: str | None = None,
     ) -> NodeFlags:
         """Those that `options` ask for.
 
         :param active: what holds where the options do not say
         :param unmap: what holds where the options say nothing of discards
+        :param aio: no option, but handed down from node to node
         """
         cache = options.get("cache", {})
         return cls(
@@ -47,6 +55,7 @@ class NodeFlags:
             detect_zeroes=options.get("detect-zeroes", "off"),
             cache=CacheMode(cache.get("direct", False), cache.get("no-flush", False)),
             active=options.get("active", active),
+            aio=aio,
         )
 
 

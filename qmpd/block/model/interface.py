@@ -15,9 +15,11 @@ from qmpd.block.model.table import Named
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import IMAGE, Perm, Permissions, Role
 from qmpd.errors import BlockIOError, GenericError
+from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
     from qmpd.block.model.flags import ReopenState
+    from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.layer import Layer
     from qmpd.block.model.limits import BlockLimits
 
@@ -30,6 +32,8 @@ class DriverInterface(Generic[NodeT]):
     format_name: ClassVar[str]
     shape: ClassVar[Shape] = Shape()
     capabilities: ClassVar[Capabilities] = Capabilities()
+    runtime_options: ClassVar[Mapping[str, Kind]] = {}
+    """Its own options, as ``-drive`` has them, and how each is read."""
 
     auto_backing_file = ""
     """Name of the backing file that the image itself leads to, as it was opened."""
@@ -48,6 +52,23 @@ class DriverInterface(Generic[NodeT]):
         :raises QmpError: QEMU's text
         """
         return cls(node)
+
+    @classmethod
+    def take_options(cls, flat: FlatOptions) -> dict[str, Any]:
+        """Read its own options as ``-drive`` has them, and take them out.
+
+        :returns: as `open` expects them; its children, other than `file` and `backing`, are
+            `ChildOptions`
+        :raises GenericError: one is malformed
+        """
+        return flat.take(cls.runtime_options)
+
+    @classmethod
+    def parse_filename(cls, filename: str, flat: FlatOptions) -> None:
+        """Make options of a file name that a node of this protocol is given.
+
+        :raises GenericError: it is malformed
+        """
 
     @classmethod
     def file_role(cls, options: Mapping[str, Any]) -> Role:

@@ -26,7 +26,10 @@ class Say:
     print: Callable[[str], None]
     """Takes text for standard output, line ends included."""
     report: Callable[[str], None]
-    """Takes one complaint for standard error, without its line end."""
+    """Takes one complaint, without its line end: for standard error, or for the human monitor
+    that runs a command at the time."""
+    complain: Callable[[str], None]
+    """Takes text for standard error that no monitor gets, line ends included."""
     die: Callable[[str], None]
     """Takes a complaint after which the process ends with status 1 (exit(3)).
 
@@ -63,6 +66,8 @@ class Services:
     random: Random
     """Makes names up."""
     say: Say
+    parse_json: Callable[[str], object]
+    """Reads a text of JSON in QEMU's dialect (a file name that begins with ``json:``)."""
     thread_id: int
     """What queries tell as the id of any thread."""
     connect: Dial = no_connection

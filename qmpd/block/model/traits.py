@@ -15,6 +15,8 @@ class Shape:
     """Whether file names can begin with its name, though it stands on another node."""
     protocol_name: str = ""
     """What QEMU calls the protocol, where not as the driver."""
+    is_format: bool = False
+    """Whether it is an image format: its children are never probed, but for a backing file."""
     is_filter: bool = False
     """Whether it shows what its child holds."""
     needs_filename: bool = False
@@ -33,6 +35,10 @@ class Shape:
     """Options that change the data a guest sees: a ``json:`` file name repeats them."""
     mutable_options: tuple[str, ...] = ()
     """Options that blockdev-reopen can change, and that get their default when left out."""
+    options_first: bool = False
+    """Whether its options are read before it is seen whether there is a `file` child."""
+    options_last: bool = False
+    """Whether its options are read only when the image has turned out to be one."""
     needed_options: tuple[str, ...] = ()
     """Options that blockdev-reopen can change, but that cannot be left out."""
 

@@ -41,7 +41,7 @@ async def add_drive_node(drives: Drives, options: str, warn: Warn) -> None:
     values = dict(_read(options, warn, drives.ids()))
     if "node-name" not in values:
         raise GenericError("'node-name' needs to be specified")
-    node = await open_drive_node(drives.graph, drives.profile, None, values, None)
+    node = await open_drive_node(drives.graph, None, values, None)
     node.monitor_owned = True
 
 

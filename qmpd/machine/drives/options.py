@@ -10,6 +10,7 @@ from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.backends import backends
 from qmpd.block.io.device_ops import DriveInfo
 from qmpd.block.io.io_limits import set_io_limits
+from qmpd.block.model.flat_options import FlatOptions, check_word
 from qmpd.block.permission_bits import CONSISTENT_READ
 from qmpd.block.throttle.limits import LIMIT_NAMES, ThrottleConfig
 from qmpd.errors import GenericError
@@ -17,7 +18,7 @@ from qmpd.machine.devices.board import IDE_UNITS
 from qmpd.machine.drives.board import Drive
 from qmpd.machine.drives.node import open_drive_node
 from qmpd.machine.drives.stats import INTERVALS, interval_seconds, split_intervals
-from qmpd.options.qemu_opts import Opts, parse_option_bool, parse_option_number
+from qmpd.options.qemu_opts import Kind, Opts, parse_option_bool, parse_option_number
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -71,8 +72,8 @@ CACHE_MODES: Final = {
 """cache=: cache.direct, cache.no-flush, writeback."""
 
 _ERROR_ACTIONS: Final = {
-    "rerror": ("read", ("ignore", "stop", "report")),
     "werror": ("write", ("ignore", "stop", "enospc", "report")),
+    "rerror": ("read", ("ignore", "stop", "report")),
 }
 
 _OWN: Final = frozenset(
@@ -85,6 +86,23 @@ _OWN: Final = frozenset(
 
 
 _THROTTLING: Final = {"throttling.group", *(f"throttling.{name}" for name in LIMIT_NAMES)}
+
+
+_PLACE: Final = {
+    **dict.fromkeys(("bus", "unit", "index"), Kind.NUMBER),
+    **dict.fromkeys(("read-only", "copy-on-read"), Kind.BOOL),
+}
+_COMMON: Final = {
+    **dict.fromkeys(
+        (
+            *("snapshot", "copy-on-read", "read-only", "cache.writeback"),
+            *("stats-account-invalid", "stats-account-failed"),
+        ),
+        Kind.BOOL,
+    ),
+    **{f"throttling.{name}": Kind.NUMBER for name in LIMIT_NAMES},
+}
+"""What QEMU reads in one go, where the first malformed value decides."""
 
 
 @dataclass
@@ -146,17 +164,21 @@ class Drives:
         :raises QmpError: with QEMU's text
         """
         values = _rename(opts)
+        cache = _cache_options(values)
+        FlatOptions(values).take(_PLACE)
         interface, bus, unit = self._place(values)
         media = values.get("media", "disk")
         name = opts.id or self._name(interface, bus, unit, media)
         for action in _ERROR_ACTIONS:
             if action in values and interface not in ("ide", "scsi", "virtio", "none"):
                 raise GenericError(f"{action} is not supported by this bus type")
+        FlatOptions(values).take(_COMMON)
         intervals = split_intervals(values)
-        _check_actions(values)
-        cache, writeback = _cache_options(values)
-        options = _options_of_node(values, cache)
+        _check_aio(values)
         limits = _limits(values)
+        check_word(values.get("detect-zeroes", "off"), ("off", "on", "unmap"))
+        options = _options_of_node(values, cache)
+        _check_actions(values)
         node = await self._open(values, options) if options else None
         backend = BlockBackend(
             self.graph,
@@ -172,7 +194,7 @@ class Drives:
             if limits is not None:
                 group = values.get("throttling.group")
                 await set_io_limits(backend, limits, group, default_group=name)
-            backend.enable_write_cache = writeback
+            backend.enable_write_cache = cache["cache.writeback"] == "on"
             backend.set_on_error(values.get("rerror", "report"), values.get("werror", "enospc"))
             self.graph.name_backend(backend, name)
         except BaseException:
@@ -197,9 +219,9 @@ class Drives:
         graph = self.graph
         filename, aio = values.get("file") or None, values.get("aio")
         if not parse_option_bool("snapshot", values.get("snapshot", "off")):
-            return await open_drive_node(graph, self.profile, filename, options, aio)
+            return await open_drive_node(graph, filename, options, aio)
         below = options | {"read-only": "on"}
-        node = await open_drive_node(graph, self.profile, filename, below, aio)
+        node = await open_drive_node(graph, filename, below, aio)
         read_only = parse_option_bool("", options["read-only"])
         return await add_temporary_overlay(graph, node, read_only=read_only)
 
@@ -263,20 +285,15 @@ def _number(values: dict[str, str], name: str, default: int) -> int:
     return parse_option_number(name, values[name]) if name in values else default
 
 
-def _check_actions(values: dict[str, str]) -> None:
+def _check_aio(values: dict[str, str]) -> None:
     if values.get("aio", "threads") not in ("threads", "native", "io_uring"):
         raise GenericError("invalid aio option")
+
+
+def _check_actions(values: dict[str, str]) -> None:
     for name, (word, allowed) in _ERROR_ACTIONS.items():
         if name in values and values[name] not in allowed:
             raise GenericError(f"'{values[name]}' invalid {word} error action")
-    if values.get("discard", "off") not in ("ignore", "off", "unmap", "on"):
-        raise GenericError("Invalid discard option")
-    if values.get("detect-zeroes", "off") not in ("off", "on", "unmap"):
-        raise GenericError(f"invalid parameter value: {values['detect-zeroes']}")
-    parse_option_bool("copy-on-read", values.get("copy-on-read", "off"))
-    parse_option_bool("snapshot", values.get("snapshot", "off"))
-    for name in ("stats-account-invalid", "stats-account-failed"):
-        parse_option_bool(name, values.get(name, "on"))
 
 
 def _set_up_stats(
@@ -312,22 +329,27 @@ def _limits(values: dict[str, str]) -> ThrottleConfig | None:
     return config
 
 
-def _cache_options(values: dict[str, str]) -> tuple[dict[str, str], bool]:
-    """Read `cache` and `cache.*`: options of the node, and whether the write cache is on."""
+def _cache_options(values: dict[str, str]) -> dict[str, str]:
+    """What `cache` stands for, unless the options say otherwise themselves.
+
+    :raises GenericError: there is no such mode
+    """
     mode = values.get("cache", "writeback")
     if mode not in CACHE_MODES:
         raise GenericError("invalid cache option")
-    direct, no_flush, writeback = CACHE_MODES[mode]
-    if "cache.writeback" in values:
-        writeback = parse_option_bool("cache.writeback", values["cache.writeback"])
-    options = {"cache.direct": direct, "cache.no-flush": no_flush}
-    words = {name: "on" if flag else "off" for name, flag in options.items()}
-    return words | {name: values[name] for name in words if name in values}, writeback
+    names = ("cache.direct", "cache.no-flush", "cache.writeback")
+    words = {
+        name: "on" if flag else "off" for name, flag in zip(names, CACHE_MODES[mode], strict=True)
+    }
+    given = {name: values[name] for name in names if name in values}
+    if "cache.writeback" in given:
+        on = parse_option_bool("cache.writeback", given["cache.writeback"])
+        given["cache.writeback"] = "on" if on else "off"
+    return words | given
 
 
 def _options_of_node(values: dict[str, str], cache: dict[str, str]) -> dict[str, str]:
     """The options that are left for the node."""
-    parse_option_bool("read-only", values.get("read-only", "off"))
     given_format, driver = values.get("format"), values.get("driver")
     if given_format is not None and driver is not None:
         raise GenericError("Cannot specify both 'driver' and 'format'")
@@ -339,10 +361,10 @@ def _options_of_node(values: dict[str, str], cache: dict[str, str]) -> dict[str,
     name = driver if given_format is None else given_format
     if name is not None:
         rest["driver"] = name
-    if not rest and not values.get("file") and "cache" not in values:
+    if not rest and not values.get("file") and values.keys().isdisjoint(("cache", *cache)):
         return {}
     if "discard" in values:
-        rest["discard"] = "unmap" if values["discard"] in ("unmap", "on") else "ignore"
+        rest["discard"] = values["discard"]
     rest["read-only"] = values.get("read-only", "off")
     rest.setdefault("auto-read-only", "on")
-    return rest | cache
+    return rest | {name: cache[name] for name in ("cache.direct", "cache.no-flush")}

@@ -27,15 +27,20 @@ async def run(machine: Machine, command_line: str, ask: Ask) -> str:
     :param ask: runs a QMP command
     """
     line = Line(command_line, machine.host.print)
+    complaints = machine.hmp_output = []
     try:
         text = await _run(machine, line, ask)
     except UsageError as error:
         text = error.text
     except QmpError as error:
         text = f"Error: {error.report}"
+    finally:
+        machine.hmp_output = None
     if isinstance(text, Suspending):
+        for complaint in complaints:
+            machine.host.report(complaint)
         return text.with_line_ends()
-    return text.replace("\n", "\r\n")
+    return "".join([*complaints, text]).replace("\n", "\r\n")
 
 
 async def _run(machine: Machine, line: Line, ask: Ask) -> str:

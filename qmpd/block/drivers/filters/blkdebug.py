@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from qmpd.base.override import override
 from qmpd.base.sizes import INT_MAX, INT_MIN
 from qmpd.block.change.opening import open_child
-from qmpd.block.drivers.filters.blkdebug_rules import Rules, read_rules
+from qmpd.block.drivers.filters.blkdebug_rules import Rules, read_rules, take_rules
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.drivers.protocols.null import UNREAD
 from qmpd.block.model.data import BlockStatus
@@ -21,8 +21,10 @@ from qmpd.block.model.limits import BlockLimits
 from qmpd.block.permission_bits import FILTERED, PERMISSION_BITS, PRIMARY, Perm, Permissions, Role
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.loop.task import Waiter
+from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
+    from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.node import Node
 
 _SIZES = (
@@ -74,6 +76,30 @@ class BlkDebug(Filter):
         driver._limits = driver._read_limits(options)
         driver.debug_event("none")
         return driver
+
+    @classmethod
+    @override
+    def take_options(cls, flat: FlatOptions) -> dict[str, Any]:
+        sizes = dict.fromkeys(_SIZES, Kind.SIZE)
+        given = flat.take({"config": Kind.STRING, "x-image": Kind.STRING, **sizes})
+        image = given.pop("x-image", None)
+        given |= take_rules(flat)
+        for name in ("take-child-perms", "unshare-child-perms"):
+            if permissions := _take_permissions(flat, name):
+                given[name] = permissions
+        return given | {"image": flat.child("image", image, parse_filename=True)}
+
+    @classmethod
+    @override
+    def parse_filename(cls, filename: str, flat: FlatOptions) -> None:
+        rest = filename.removeprefix("blkdebug:")
+        if rest != filename:
+            config, colon, rest = rest.partition(":")
+            if not colon:
+                raise GenericError("blkdebug requires both config file and image path")
+            if config:
+                flat["config"] = config
+        flat["x-image"] = rest
 
     def _read_limits(self, options: Mapping[str, Any]) -> BlockLimits:
         below = self.filtered.limits
@@ -243,3 +269,31 @@ class BlkDebug(Filter):
 
 def _unmet(name: str, value: int) -> GenericError:
     return GenericError(f"Cannot meet constraints with {name} {value}")
+
+
+def _take_permissions(flat: FlatOptions, name: str) -> list[str]:
+    """A list of permissions (``blkdebug_parse_perm_list``).
+
+    :raises GenericError: it is none
+    """
+    below = flat.extract(name)
+    if not below:
+        return []
+    numbers = [key.partition(".")[0] for key in below]
+    if not all(number.isdecimal() for number in numbers):
+        if any(number.isdecimal() for number in numbers):
+            raise GenericError("Cannot mix list and non-list keys")
+        raise GenericError("Invalid parameter type for '<anonymous>', expected: array")
+    largest = max(int(number) for number in numbers)
+    if len(set(numbers)) <= largest:
+        raise GenericError(
+            f"List indices are not contiguous, saw {len(set(numbers))} elements but {largest}"
+            " largest index"
+        )
+    for number in range(largest + 1):
+        value = below.get(str(number))
+        if not isinstance(value, str):
+            raise GenericError(f"Invalid parameter type for '[{number}]', expected: string")
+        if value not in PERMISSION_BITS:
+            raise GenericError(f"Parameter 'null' does not accept value '{value}'")
+    return [below[str(number)] for number in range(len(below))]

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from qmpd.base.newest_first import NewestFirst
+from qmpd.base.qdict import QDict
 from qmpd.base.sizes import SECTOR
+from qmpd.block.model.flat_options import FlatOptions
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.loop.task import Waiter
 from qmpd.options.config_file import parse_config
+from qmpd.options.qemu_opts import Kind
 
 EVENTS: Final = (
     *("l1_update", "l1_grow_alloc_table", "l1_grow_write_table", "l1_grow_activate_table"),
@@ -213,6 +216,9 @@ _INJECT: Final = {
 _SET: Final = {"event": str, "state": int, "new_state": int}
 
 
+_KINDS: Final = {str: Kind.STRING, int: Kind.NUMBER, bool: Kind.BOOL}
+
+
 def _int(value: int) -> int:
     """`value` truncated to a C int."""
     return (value + (1 << 31)) % (1 << 32) - (1 << 31)
@@ -239,3 +245,41 @@ def _rule(kind: str, given: Mapping[str, Any]) -> Rule:
         given.get("once", False),
         given.get("immediately", False),
     )
+
+
+def take_rules(flat: FlatOptions) -> dict[str, list[dict[str, Any]]]:
+    """Take the rules out of options as ``-drive`` has them (``config_parse_qdict_section``).
+
+    :raises GenericError: one has an option that there is not, or that cannot be read
+    """
+    found = {}
+    for name, members in (("inject-error", _INJECT), ("set-state", _SET)):
+        kinds = {member: _KINDS[kind] for member, kind in members.items()}
+        below = flat.extract(name)
+        if not below:
+            continue
+        given = below.take(kinds)
+        if given and below:
+            raise GenericError(f"Unknown option '{next(iter(QDict(below)))}' for [{name}]")
+        found[name] = [given] if given else _take_list(below, name, kinds)
+    return found
+
+
+def _take_list(below: FlatOptions, name: str, kinds: Mapping[str, Kind]) -> list[dict[str, Any]]:
+    rules: list[Any] = []
+    while (index := str(len(rules))) in below or any(key.startswith(index + ".") for key in below):
+        section = below.extract(index)
+        if (index in below) == bool(section):
+            break
+        rules.append(section or below.pop(index))
+    if below:
+        raise GenericError(f"Unused option '{next(iter(QDict(below)))}' for [{name}]")
+    taken = []
+    for number, section in enumerate(rules):
+        if not isinstance(section, FlatOptions):
+            raise GenericError(f"[{name}] section (index {number}) does not consist of keys")
+        taken.append(section.take(kinds))
+        if section:
+            option = next(iter(QDict(section)))
+            raise GenericError(f"[{name}] section doesn't support the option '{option}'")
+    return taken

@@ -14,8 +14,10 @@ from qmpd.block.model.filename import exact_filename
 from qmpd.block.model.traits import Capabilities
 from qmpd.block.permission_bits import DATA, FILTERED, PRIMARY
 from qmpd.errors import BlockIOError, GenericError
+from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
+    from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.node import Node
 
 T = TypeVar("T")
@@ -42,6 +44,25 @@ class BlkVerify(Filter):
         await open_child(node, "raw", options["raw"], role=FILTERED | PRIMARY)
         await open_child(node, "test", options["test"], role=DATA)
         return driver
+
+    @classmethod
+    @override
+    def take_options(cls, flat: FlatOptions) -> dict[str, Any]:
+        names = flat.take({"x-raw": Kind.STRING, "x-image": Kind.STRING})
+        return {
+            "raw": flat.child("raw", names.get("x-raw"), parse_filename=True),
+            "test": flat.child("test", names.get("x-image")),
+        }
+
+    @classmethod
+    @override
+    def parse_filename(cls, filename: str, flat: FlatOptions) -> None:
+        rest = filename.removeprefix("blkverify:")
+        if rest != filename:
+            flat["x-raw"], colon, rest = rest.partition(":")
+            if not colon:
+                raise GenericError("blkverify requires raw copy and original image path")
+        flat["x-image"] = rest
 
     @property
     def tested(self) -> Node:

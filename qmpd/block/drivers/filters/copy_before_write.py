@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.base.override import override
 from qmpd.block.bits.bitmap import DirtyBitmap
@@ -27,12 +27,26 @@ from qmpd.block.permission_bits import (
     Permissions,
     Role,
 )
-from qmpd.errors import BlockIOError, QmpError
+from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.loop.task import Task, Waiter
+from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
     from qmpd.block.io.progress import ProgressMeter
+    from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.node import Node
+
+
+_ACTIONS: Final = ("break-guest-write", "break-snapshot")
+_OPTIONS: Final = {
+    "on-cbw-error": Kind.STRING,
+    "cbw-timeout": Kind.NUMBER,
+    "min-cluster-size": Kind.SIZE,
+}
+
+
+def _missing(name: str) -> GenericError:
+    return GenericError(f"Parameter '{name}' is missing")
 
 
 class CopyBeforeWrite(Filter):
@@ -42,7 +56,7 @@ class CopyBeforeWrite(Filter):
     """
 
     format_name = "copy-before-write"
-    shape = replace(Filter.shape, depends_on_parents=True)
+    shape = replace(Filter.shape, depends_on_parents=True, options_first=True)
     discard_source = False
 
     def __init__(self, node: Node) -> None:
@@ -59,6 +73,26 @@ class CopyBeforeWrite(Filter):
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
         return await cls.open_for_job(node, options)
+
+    @classmethod
+    @override
+    def take_options(cls, flat: FlatOptions) -> dict[str, Any]:
+        if "file" not in flat:
+            raise _missing("file")
+        target, bitmap = flat.child("target"), flat.extract("bitmap")
+        if not target.is_given:
+            raise _missing("target")
+        if target.reference is None and "driver" not in target.options:
+            raise _missing("target.driver")
+        for name in ("node", "name"):
+            if bitmap and name not in bitmap:
+                raise _missing(f"bitmap.{name}")
+        options = {"target": target, **flat.take(_OPTIONS)}
+        if (action := options.get("on-cbw-error", _ACTIONS[0])) not in _ACTIONS:
+            raise GenericError(f"Parameter 'on-cbw-error' does not accept value '{action}'")
+        if left := flat.keys() - {"file"} or bitmap.keys() - {"node", "name"}:
+            raise GenericError(f"Parameter '{min(left)}' is unexpected")
+        return options | ({"bitmap": dict(bitmap)} if bitmap else {})
 
     @classmethod
     async def open_for_job(

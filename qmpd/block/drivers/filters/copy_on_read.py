@@ -20,6 +20,7 @@ from qmpd.block.permission_bits import (
     Role,
 )
 from qmpd.errors import GenericError
+from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
@@ -31,6 +32,7 @@ class CopyOnRead(Filter):
     """Stores what is read in the file; with `bottom`, only data from that node or above it."""
 
     format_name = "copy-on-read"
+    runtime_options = {"bottom": Kind.STRING}
 
     def __init__(self, node: Node, bottom: Node | None) -> None:
         super().__init__(node)

@@ -13,6 +13,7 @@ from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.model.driver import check_sizes
 from qmpd.block.permission_bits import RESIZE, WRITE, Perm, Permissions, Role
 from qmpd.errors import BlockIOError, GenericError
+from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
     from qmpd.block.model.flags import ReopenState
@@ -34,6 +35,7 @@ class Preallocate(Filter):
 
     format_name = "preallocate"
     shape = replace(Filter.shape, needed_options=("prealloc-align", "prealloc-size"))
+    runtime_options = {"prealloc-align": Kind.SIZE, "prealloc-size": Kind.SIZE}
     capabilities = replace(Filter.capabilities, reopen=True)
 
     def __init__(self, node: Node, align: int, size: int) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.base.override import override
 from qmpd.base.sizes import SECTOR
@@ -30,9 +30,19 @@ from qmpd.block.permission_bits import (
     Role,
 )
 from qmpd.errors import BlockIOError, GenericError
+from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
+    from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.node import Edge, Node
+
+
+_OPTIONS: Final = {
+    "vote-threshold": Kind.NUMBER,
+    "blkverify": Kind.BOOL,
+    "rewrite-corrupted": Kind.BOOL,
+    "read-pattern": Kind.STRING,
+}
 
 
 class Quorum(BlockDriver, ChildList):
@@ -53,7 +63,8 @@ class Quorum(BlockDriver, ChildList):
         super().__init__(node)
         # QEMU keeps it in a C int.
         self.threshold = (options["vote-threshold"] + (1 << 31)) % (1 << 32) - (1 << 31)
-        self.fifo = options.get("read-pattern", "quorum") == "fifo"
+        self._pattern = options.get("read-pattern", "quorum")
+        self.fifo = self._pattern == "fifo"
         self.blkverify = not self.fifo and options.get("blkverify", False)
         self.rewrite = not self.fifo and options.get("rewrite-corrupted", False)
         self._next_index = 0
@@ -68,6 +79,17 @@ class Quorum(BlockDriver, ChildList):
             await open_child(node, driver._next_name(), reference, role=DATA)
         return driver
 
+    @classmethod
+    @override
+    def take_options(cls, flat: FlatOptions) -> dict[str, Any]:
+        count = flat.count("children")
+        if count < 0:
+            raise GenericError("Option children is not a valid array")
+        if count == 0:
+            raise GenericError("Number of provided children must be 1 or more")
+        options = {"vote-threshold": 0, **flat.take(_OPTIONS)}
+        return options | {"children": [flat.child(f"children.{number}") for number in range(count)]}
+
     @override
     async def close(self) -> None:
         """quorum_close takes the graph's lock to let its children go."""
@@ -81,6 +103,8 @@ class Quorum(BlockDriver, ChildList):
             raise GenericError("Parameter 'vote-threshold' expects a value >= 1")
         if self.threshold > len(children):
             raise GenericError("threshold may not exceed children count")
+        if self._pattern not in ("quorum", "fifo"):
+            raise GenericError("Please set read-pattern as fifo or quorum")
         if self.blkverify and (len(children) != 2 or self.threshold != 2):
             raise GenericError(
                 "blkverify=on can only be set if there are exactly two files and"

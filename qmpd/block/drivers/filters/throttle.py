@@ -10,9 +10,11 @@ from qmpd.base.override import override
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.throttle.group import ThrottleGroup, ThrottleMember
 from qmpd.errors import GenericError
+from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
     from qmpd.block.model.flags import ReopenState
+    from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
 
@@ -34,6 +36,14 @@ class Throttle(Filter):
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
         return cls(node, find_group(node.graph, options["throttle-group"]))
+
+    @classmethod
+    @override
+    def take_options(cls, flat: FlatOptions) -> dict[str, Any]:
+        options = flat.take({"throttle-group": Kind.STRING})
+        if not options:
+            raise GenericError("Please specify a throttle group")
+        return options
 
     @override
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.override import override
-from qmpd.block.change.probe import PROBE_SIZE, probe
+from qmpd.block.change.probe import PROBE_SIZE, probe, warn_of_guess
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver, check_sizes
 from qmpd.block.model.limits import BlockLimits
@@ -23,6 +23,7 @@ from qmpd.block.permission_bits import (
     Role,
 )
 from qmpd.errors import BlockIOError, GenericError
+from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
     from qmpd.block.model.flags import ReopenState
@@ -34,8 +35,13 @@ class Raw(BlockDriver):
 
     format_name = "raw"
     shape = Shape(
-        file_child=True, strong_options=("offset", "size"), mutable_options=("offset", "size")
+        is_format=True,
+        file_child=True,
+        options_first=True,
+        strong_options=("offset", "size"),
+        mutable_options=("offset", "size"),
     )
+    runtime_options = {"offset": Kind.SIZE, "size": Kind.SIZE}
     capabilities = Capabilities(write_zeroes=True, discard=True, creates_images=True, reopen=True)
 
     def __init__(self, node: Node, offset: int, size: int | None) -> None:
@@ -59,6 +65,7 @@ class Raw(BlockDriver):
     @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
+        warn_of_guess(node)
         offset, size = _window(options, node.children["file"].node.length)
         return cls(node, offset, size)
 

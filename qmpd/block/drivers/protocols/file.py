@@ -15,6 +15,8 @@ from qmpd.block.images.locks import AVAILABLE
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.families import ImageCreator
+from qmpd.block.model.flat_options import FlatOptions, check_word
+from qmpd.block.model.protocol_name import has_protocol
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import (
     ALL,
@@ -26,6 +28,7 @@ from qmpd.block.permission_bits import (
     Permissions,
 )
 from qmpd.errors import BlockIOError, GenericError, NotServed
+from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
     from qmpd.block.model.flags import ReopenState
@@ -58,6 +61,15 @@ class File(BlockDriver, ImageCreator):
         strong_options=("filename",),
         mutable_options=("x-check-cache-dropped",),
     )
+    runtime_options = {
+        "filename": Kind.STRING,
+        "aio": Kind.STRING,
+        "aio-max-batch": Kind.NUMBER,
+        "locking": Kind.STRING,
+        "pr-manager": Kind.STRING,
+        "drop-cache": Kind.BOOL,
+        "x-check-cache-dropped": Kind.BOOL,
+    }
     capabilities = Capabilities(
         write_zeroes=True,
         discard=True,
@@ -82,12 +94,7 @@ class File(BlockDriver, ImageCreator):
     @override
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
-        aio = options.get("aio", "threads")
-        if aio == "native" and not node.cache.direct:
-            raise GenericError(
-                "aio=native was specified, but it requires cache.direct=on, which was not"
-                " specified."
-            )
+        aio = options.get("aio", node.flags.aio or "threads")
         locking = options.get("locking", "auto")
         if locking == "on" and not AVAILABLE:
             raise NotServed("Option 'locking' of driver 'file' needs Linux to be 'on'")
@@ -102,7 +109,28 @@ class File(BlockDriver, ImageCreator):
         if storage.gate is not None:
             await storage.gate.opens(filename, node.node_name)
         image = storage.of(filename, direct=node.cache.direct).open(filename, read_only=read_only)
+        if aio == "native" and not node.cache.direct:
+            image.close()
+            raise GenericError(
+                "aio=native was specified, but it requires cache.direct=on, which was not"
+                " specified."
+            )
         return cls(node, image, filename, locking=locking != "off" and AVAILABLE)
+
+    @classmethod
+    @override
+    def take_options(cls, flat: FlatOptions) -> dict[str, Any]:
+        options = super().take_options(flat)
+        check_word(options.get("aio", "threads"), ("threads", "native", "io_uring"))
+        check_word(options.get("locking", "auto"), ("auto", "on", "off"))
+        return options
+
+    @classmethod
+    @override
+    def parse_filename(cls, filename: str, flat: FlatOptions) -> None:
+        name = filename.removeprefix("file:")
+        # A colon in what is left is no protocol.
+        flat["filename"] = f"./{name}" if name != filename and has_protocol(name) else name
 
     def _open_again(self, *, read_only: bool) -> Image:
         """Another descriptor of the file, for other rights to it.

@@ -10,8 +10,10 @@ from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.errors import GenericError
+from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
+    from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.node import Node
 
 DEFAULT_SIZE: Final = 1 << 30
@@ -30,6 +32,7 @@ class NullCo(BlockDriver):
 
     format_name: ClassVar[str] = "null-co"
     shape = Shape(is_protocol=True, strong_options=("size", "read-zeroes"))
+    runtime_options = {"size": Kind.SIZE, "latency-ns": Kind.NUMBER, "read-zeroes": Kind.BOOL}
     capabilities = Capabilities(reopen=True)
 
     def __init__(self, node: Node, size: int, latency: int, *, read_zeroes: bool) -> None:
@@ -49,6 +52,14 @@ class NullCo(BlockDriver):
         if size < 0:
             raise GenericError("Parameter 'size' expects a non-negative value")
         return cls(node, size, latency, read_zeroes=options.get("read-zeroes", False))
+
+    @classmethod
+    @override
+    def parse_filename(cls, filename: str, flat: FlatOptions) -> None:
+        if filename != f"{cls.format_name}://":
+            raise GenericError(
+                f"The only allowed filename for this driver is '{cls.format_name}://'"
+            )
 
     @override
     def get_length(self) -> int:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from qmpd.block.change.closing import unref
 from qmpd.block.change.edges import attach_child
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.opening import check_named_backing, open_reference
-from qmpd.block.change.probe import has_protocol, protocol_options
 from qmpd.block.drivers.formats.qcow2.info import text
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.model.filename import filename
+from qmpd.block.model.flat_options import ChildOptions, FlatOptions
+from qmpd.block.model.protocol_name import has_protocol
 from qmpd.block.permission_bits import COW
 from qmpd.errors import QmpError
 
@@ -52,7 +54,7 @@ async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
     :raises QmpError: with QEMU's text
     """
     given = options.get("backing")
-    if isinstance(given, Mapping) and "driver" not in given:
+    if isinstance(given, ChildOptions):
         await _open_named(s, given)
         return
     if "backing" in options:
@@ -63,9 +65,13 @@ async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
     try:
         while s.header.backing_file:
             images.append(s.node)
-            await _open_named(s)
+            more = {"backing": LATER}
+            await _open_named(s, ChildOptions("backing", None, None, FlatOptions(), True, more))
             backing = s.backing
-            below = None if backing is None else backing.driver.layer
+            if backing is None or backing.options.get("backing") is not LATER:
+                break
+            backing.options = backing.options.without("backing")
+            below = backing.driver.layer
             if not isinstance(below, Qcow2State):
                 break
             s = below
@@ -78,14 +84,14 @@ async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
 
 async def _open(
     s: Qcow2State,
-    reference: str | Mapping[str, Any],
+    reference: str | Mapping[str, Any] | ChildOptions,
     *,
     named: bool = False,
 ) -> None:
     try:
-        if named and not isinstance(reference, str):
+        if named and isinstance(reference, dict):
             check_named_backing(reference)
-        child = await open_reference(s.node.graph, reference, s.node, backing=True)
+        child = await open_reference(s.node.graph, reference, s.node, role=COW)
     except QmpError as error:
         raise error.prefixed(PREFIX) from error
     try:
@@ -97,41 +103,13 @@ async def _open(
         raise
 
 
-async def _open_named(s: Qcow2State, more: Mapping[str, Any] | None = None) -> None:
-    """Open the backing file that the header names, but not the backing file of that one.
-
-    :param more: further options for its node; with these, its own backing file is opened, too
-    """
-    name = full_backing_filename(s)
-    try:
-        child = protocol_options(name)
-    except QmpError as error:
-        raise error.prefixed(PREFIX) from error
-    backing_format = text(s.header.backing_format or b"")
-    if name.startswith("json:") and (backing_format or "driver" in child):
-        # These are the options of the whole image, of which the format is one.
-        options = child | ({"driver": backing_format} if backing_format else {})
-        await _open(s, options | dict(more or {}))
-    else:
-        await _open_image(s, backing_format, child, more)
-
-
-async def _open_image(
-    s: Qcow2State,
-    driver: str,
-    file: str | Mapping[str, Any],
-    more: Mapping[str, Any] | None,
-) -> None:
-    """Open a backing file.
-
-    :param driver: its format; "" to find it out
-    """
-    options: dict[str, Any] = {"driver": driver, "file": file} if driver else {"file": file}
-    if more is not None:
-        await _open(s, options | dict(more))
-        return
-    if driver in ("", "qcow2"):
-        options["backing"] = LATER
-    await _open(s, options)
-    if s.backing is not None and s.backing.options.get("backing") is LATER:
-        s.backing.options = s.backing.options.without("backing")
+async def _open_named(s: Qcow2State, given: ChildOptions) -> None:
+    """Open the backing file that the header names, unless `given` says which (or no file)."""
+    options = given.options
+    if given.reference is None:
+        if "file.filename" not in options:
+            given = replace(given, filename=full_backing_filename(s) or None, parse_filename=True)
+        backing_format = text(s.header.backing_format or b"")
+        if backing_format:
+            options.setdefault("driver", backing_format)
+    await _open(s, given)

@@ -24,6 +24,7 @@ from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters, writ
 from qmpd.block.drivers.formats.qcow2.clusters.zero import discard, write_zeroes
 from qmpd.block.drivers.formats.qcow2.creation.create import change_backing_file
 from qmpd.block.drivers.formats.qcow2.creation.image import create_image, creation_line
+from qmpd.block.drivers.formats.qcow2.flat import take_options
 from qmpd.block.drivers.formats.qcow2.header.layout import INCOMPAT_DIRTY
 from qmpd.block.drivers.formats.qcow2.opening import open_image, set_options, update_options
 from qmpd.block.drivers.formats.qcow2.options import read_options
@@ -38,6 +39,7 @@ from qmpd.loop.clock import NANOSECONDS
 
 if TYPE_CHECKING:
     from qmpd.block.model.flags import ReopenState
+    from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
 
@@ -52,7 +54,9 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
 
     format_name = "qcow2"
     shape = Shape(
+        is_format=True,
         file_child=True,
+        options_last=True,
         mutable_options=(
             *("lazy-refcounts", "pass-discard-request", "pass-discard-snapshot"),
             *("pass-discard-other", "discard-no-unref", "overlap-check", "cache-size"),
@@ -91,6 +95,11 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
         state = await open_image(node, options, unmap=node.unmap, load=node.active)
         node.length = state.size
         return cls(node, state, options)
+
+    @classmethod
+    @override
+    def take_options(cls, flat: FlatOptions) -> dict[str, Any]:
+        return take_options(flat)
 
     async def close(self) -> None:
         """Store the bitmaps and write the metadata back; errors are only logged (qcow2_close)."""

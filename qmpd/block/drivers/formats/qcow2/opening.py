@@ -43,6 +43,7 @@ from qmpd.block.drivers.formats.qcow2.repair.check import repair_dirty
 from qmpd.block.drivers.formats.qcow2.snapshots.table import read_snapshots
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.cache import TableCache, decode_entries, encode_entries
+from qmpd.block.model.flat_options import ChildOptions, FlatOptions
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -162,7 +163,9 @@ async def _read_rest(s: Qcow2State, options: Mapping[str, Any], cluster: bytes) 
     await read_snapshots(s)
 
 
-async def open_data_file(s: Qcow2State, reference: str | Mapping[str, Any] | None) -> None:
+async def open_data_file(
+    s: Qcow2State, reference: str | Mapping[str, Any] | ChildOptions | None
+) -> None:
     """Open the `data-file` child, named by option or header.
 
     :raises QmpError: the image needs a data file and none is given, or the reverse
@@ -178,7 +181,8 @@ async def open_data_file(s: Qcow2State, reference: str | Mapping[str, Any] | Non
             if header.data_file is None:
                 raise BlockIOError(errno.EINVAL, "'data-file' is required for this image")
             name = header.data_file.decode("utf-8", "surrogateescape")
-            await open_child(s.node, "data-file", {"driver": "file", "filename": name})
+            child = ChildOptions("data-file", None, name, FlatOptions(), False)
+            await open_child(s.node, "data-file", child)
         s.use_data_file()
         return
     if reference is not None:

@@ -12,7 +12,9 @@ from qmpd.base.override import override
 from qmpd.base.sizes import SECTOR
 from qmpd.block.drivers.protocols.nbd.client import NbdClient
 from qmpd.block.drivers.protocols.nbd.connector import Connector
+from qmpd.block.drivers.protocols.nbd.flat import check_no_place, take_options
 from qmpd.block.drivers.protocols.nbd.handshake import Wanted
+from qmpd.block.drivers.protocols.nbd.name import nbd_options
 from qmpd.block.drivers.protocols.nbd.protocol import (
     MAX_BUFFER,
     MAX_STRING,
@@ -26,6 +28,7 @@ from qmpd.block.drivers.protocols.nbd.protocol import (
 from qmpd.block.drivers.protocols.nbd.replies import Request
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.flat_options import FlatOptions
 from qmpd.block.model.limits import BlockLimits
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.errors import BlockIOError, GenericError
@@ -92,6 +95,17 @@ class Nbd(BlockDriver):
             driver.client.cut()
             raise
         return driver
+
+    @classmethod
+    @override
+    def take_options(cls, flat: FlatOptions) -> dict[str, Any]:
+        return take_options(flat)
+
+    @classmethod
+    @override
+    def parse_filename(cls, filename: str, flat: FlatOptions) -> None:
+        check_no_place(flat)
+        flat.update(FlatOptions.flatten(nbd_options(filename)))
 
     def _accept(self, info: ExportInfo) -> None:
         """See whether an export will do (``nbd_handle_updated_info``).

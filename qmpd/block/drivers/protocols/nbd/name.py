@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
-from qmpd.base.qdict import QDict
 from qmpd.errors import GenericError
 
-PROTOCOLS: Final = ("nbd", "nbd+tcp", "nbd+unix")
-"""What such names begin with."""
+_SCHEMES: Final = ("nbd", "nbd+tcp", "nbd+unix")
 
 _DEFAULT_PORT: Final = 10809
 _EXPORT: Final = ":exportname="
@@ -27,7 +24,7 @@ def nbd_options(name: str) -> dict[str, Any]:
 
     :raises GenericError: the name is malformed
     """
-    options: dict[str, Any] = {"driver": "nbd"}
+    options: dict[str, Any] = {}
     if "://" in name:
         try:
             return options | _of_uri(name)
@@ -46,42 +43,6 @@ def nbd_options(name: str) -> dict[str, Any]:
     elif place:
         options["server"] = _inet(place)
     return options
-
-
-def check_no_conflict(options: Mapping[str, Any]) -> None:
-    """Refuse options beside a file name that says the same (``nbd_has_filename_options_conflict``).
-
-    :param options: those of a node, with their members inside
-    :raises GenericError: for the first in QEMU's order
-    """
-    for name, value in QDict(options).items():
-        if name in ("host", "port", "path", "export"):
-            raise GenericError(f"Option '{name}' cannot be used with a file name")
-        if name == "server":
-            member = next(iter(QDict(value))) if isinstance(value, Mapping) and value else ""
-            raise GenericError(f"Option 'server.{member}' cannot be used with a file name")
-
-
-def take_legacy_server(options: dict[str, Any]) -> None:
-    """Make a server of `host`, `port` and `path` (``nbd_process_legacy_socket_options``).
-
-    :param options: those of a node as a command line has them; changed
-    :raises GenericError: they contradict each other
-    """
-    path, host, port = (options.pop(name, None) for name in ("path", "host", "port"))
-    if path is None and host is None and port is None:
-        return
-    if "server" in options:
-        raise GenericError("Cannot use 'server' and path/host/port at the same time")
-    if path is not None and host is not None:
-        raise GenericError("path and host may not be used at the same time")
-    if path is not None:
-        if port is not None:
-            raise GenericError("port may not be used without host")
-        options["server"] = {"type": "unix", "path": path}
-    elif host is not None:
-        port = str(_DEFAULT_PORT) if port is None else port
-        options["server"] = {"type": "inet", "host": host, "port": port}
 
 
 def _inet(text: str) -> dict[str, str]:
@@ -118,7 +79,7 @@ def _of_uri(name: str) -> dict[str, Any]:
     :raises ValueError: it is malformed, or not of NBD
     """
     scheme, _, rest = name.partition(":")
-    if scheme not in PROTOCOLS:
+    if scheme not in _SCHEMES:
         raise ValueError(scheme)
     rest = rest.partition("#")[0]
     rest, asks, query = rest.partition("?")
