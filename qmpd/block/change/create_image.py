@@ -83,7 +83,7 @@ async def open_image(
     :param backing: whether the backing file that its header names is opened, too
     :raises QmpError: QEMU's texts
     """
-    flat = FlatOptions.flatten(more or {})
+    flat = FlatOptions()
     if image_format is not None:
         flat["driver"] = image_format
     if read_only:
@@ -93,6 +93,7 @@ async def open_image(
     if like is not None:
         flat["cache.direct"], flat["cache.no-flush"] = like.cache.direct, like.cache.no_flush
         flat["discard"] = "unmap" if like.unmap else "ignore"
+    flat.update(FlatOptions.flatten(more or {}))
     node = await open_flat(graph, name, flat, more=None if backing else {"backing": None})
     node.options = node.options.without("backing")
     node.hold()

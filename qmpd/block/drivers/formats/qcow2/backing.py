@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any
 
 from qmpd.block.change.closing import unref
 from qmpd.block.change.edges import attach_child
@@ -18,8 +18,16 @@ from qmpd.block.model.protocol_name import has_protocol
 from qmpd.block.permission_bits import COW
 from qmpd.errors import QmpError
 
-LATER: Final = object()
-"""As `backing` option: whoever opens the image opens its backing file afterwards."""
+
+@dataclass
+class Later:
+    """As `backing` option: whoever opens the image opens its backing file afterwards.
+
+    :param due: whether that is still to be done: the image did not say otherwise
+    """
+
+    due: bool = False
+
 
 PREFIX = "Could not open backing file: "
 
@@ -57,22 +65,21 @@ async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:
     if isinstance(given, ChildOptions):
         await _open_named(s, given)
         return
+    if isinstance(given, Later):
+        given.due = True
+        return
     if "backing" in options:
-        if given is not None and given is not LATER:
+        if given is not None:
             await _open(s, given, named=bool(s.header.backing_file))
         return
     images = []
     try:
         while s.header.backing_file:
             images.append(s.node)
-            more = {"backing": LATER}
+            more = {"backing": Later()}
             await _open_named(s, ChildOptions("backing", None, None, FlatOptions(), True, more))
-            backing = s.backing
-            if backing is None or backing.options.get("backing") is not LATER:
-                break
-            backing.options = backing.options.without("backing")
-            below = backing.driver.layer
-            if not isinstance(below, Qcow2State):
+            below = None if s.backing is None else s.backing.driver.layer
+            if not isinstance(below, Qcow2State) or not more["backing"].due:
                 break
             s = below
     except QmpError as error:
