@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 _LETTERS: Final = string.ascii_letters + string.digits
 
 
-def _name(random: Random) -> str:
-    """What a temporary file is called, which this one only is in name."""
-    return f"/var/tmp/vl.{''.join(random.choices(_LETTERS, k=6))}"
+def _letters(random: Random) -> str:
+    """The end of the name of a temporary file, which this one only is in name."""
+    return "".join(random.choices(_LETTERS, k=6))
 
 
 async def add_temporary_overlay(graph: Graph, node: Node, *, read_only: bool) -> Node:
     """Put an image in memory in front of `node`, which is opened read-only.
 
     :param read_only: whether the image is not written either
-    :raises QmpError: somebody objects
+    :raises QmpError: somebody objects, or there is no place for temporary files
     """
-    filename = _name(graph.services.random)
+    services = graph.services
+    filename = services.storage.temporary_name(_letters(services.random))
     with graph.services.storage.private(filename):
         file = {"driver": "file", "filename": filename}
         await find_creator("file").create(graph, {**file, "size": 0})
@@ -39,6 +40,8 @@ async def add_temporary_overlay(graph: Graph, node: Node, *, read_only: bool) ->
             graph, {"driver": "qcow2", "file": file, "size": node.length}
         )
         options = {"driver": "qcow2", "file": file, "backing": None, "cache": {"no-flush": True}}
+        if node.unmap:
+            options["discard"] = "unmap"
         overlay = await open_node(graph, options)
         if read_only:
             await set_read_only(overlay, True)

@@ -53,6 +53,10 @@ class MemoryStorage(Storage):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), filename)
         return stat.S_IFREG | 0o644
 
+    def temporary_name(self, end: str) -> str:
+        """Made up: there are no directories."""
+        return f"/var/tmp/vl.{end}"
+
     def real_path(self, filename: str) -> str:
         """The absolute name: there are no links."""
         return os.path.abspath(filename)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -46,6 +48,26 @@ class Storage(ABC):
     def real_path(self, filename: str) -> str:
         """The absolute name of a file, without symbolic links."""
         return os.path.realpath(filename)
+
+    def temporary_name(self, end: str) -> str:
+        """The name of a temporary file (``create_tmp_file``), which is not made.
+
+        :param end: what makes it different from others
+        :raises BlockIOError: it could not be made
+        """
+        directory = os.environ.get("TMPDIR") or "/tmp"
+        directory = "/var/tmp" if directory == "/tmp" else directory
+        name = f"{directory}/vl.{end}"
+        try:
+            if not stat.S_ISDIR(os.stat(directory).st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, directory)
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, directory)
+        except OSError as error:
+            code = error.errno or errno.EIO
+            reason = os.strerror(code)
+            raise BlockIOError(code, f"Could not open temporary file '{name}': {reason}") from None
+        return name
 
     def read_start(self, filename: str, length: int) -> bytes:
         """The first `length` bytes of a file, or all that there are.

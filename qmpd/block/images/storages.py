@@ -113,6 +113,10 @@ class Storages(Storage):
         """The absolute name of a file where it lives."""
         return self.of(filename).real_path(filename)
 
+    def temporary_name(self, end: str) -> str:
+        """The name of a temporary file where most names live."""
+        return self._usual.temporary_name(end)
+
     def read_start(self, filename: str, length: int) -> bytes:
         """The first bytes of a file where its name lives."""
         return self.of(filename).read_start(filename, length)
