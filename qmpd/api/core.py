@@ -76,6 +76,7 @@ class Core(Waits):
         self.setup = setup
         self._saved = saved
         self.host = make_host(self._shutdown_begins, self._replaces_files)
+        self.host.machine = lambda: self.machine
         self.sockets: list[Socket] = []
         """Where clients come in, as long as the machine is served."""
         self.on_closed: Callable[[], None] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from qmpd.machine.host import NoHost
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from qmpd.export.host import Listener
     from qmpd.loop.stream import Connect
     from qmpd.loop.task import Handle
+    from qmpd.machine.machine import Machine
+    from qmpd.server.chardev.hot import CharDevices
     from qmpd.server.dial import Dialer
     from qmpd.server.listener import SocketListener
 
@@ -36,6 +39,22 @@ class ProgramHost(NoHost):
         self._replaces_files = replaces_files
         self._listeners: list[SocketListener] = []
         self._dialer: Dialer | None = None
+        self.machine: Callable[[], Machine] | None = None
+        """Returns the machine that lives here."""
+
+    @cached_property
+    def chardevs(self) -> CharDevices:
+        """The character devices; those that need an event loop are there while one runs it."""
+        from qmpd.server.chardev.hot import CharDevices
+        from qmpd.server.chardev.maker import Surroundings
+
+        chardevs = CharDevices(Surroundings(self._machine, lambda: self.loop))
+        chardevs.serving = True
+        return chardevs
+
+    def _machine(self) -> Machine:
+        assert self.machine is not None
+        return self.machine()
 
     def print(self, text: str) -> None:
         """Keep what is for standard output."""
@@ -92,6 +111,8 @@ class ProgramHost(NoHost):
         """Listen no more, and cut off NBD clients and servers."""
         while self._listeners:
             self._listeners.pop().leave_loop()
+        if "chardevs" in self.__dict__:
+            self.chardevs.drop_added()
         if self._dialer is not None:
             self._dialer.close()
             self._dialer = None

@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 class _Host(ProgramHost):
     """The process: it prints where others see it, and it can be ended."""
 
-    def __init__(self, shut_down: Callable[[], None], replaces_files: Callable[[], bool]) -> None:
-        super().__init__(shut_down, replaces_files)
-        self.chardevs = ChardevTable()
-
     def print(self, text: str) -> None:
         """Write to standard output."""
         write(sys.stdout, text)
@@ -43,10 +39,6 @@ class _Host(ProgramHost):
     def report(self, text: str) -> None:
         """Write to standard error."""
         write(sys.stderr, text)
-
-    def chardev_infos(self) -> list[dict[str, Any]]:
-        """Tell of every character device of the process."""
-        return self.chardevs.infos()
 
     def abort(self) -> NoReturn:
         """End the process as a crash would."""
@@ -159,7 +151,7 @@ class BenchServer:
 
     def start(self) -> None:
         """Begin to serve; the loop does the rest."""
-        for chardev in self.chardevs:
+        for chardev in self.chardevs.oldest_first():
             chardev.start()
 
     def run(self) -> None:

@@ -16,6 +16,7 @@ from qmpd.block.model.services import no_connection
 from qmpd.errors import NotServed
 from qmpd.export.host import ExportHost
 from qmpd.loop.stream import Peer
+from qmpd.machine.chardevs import CharDevices, NoCharDevices
 
 if TYPE_CHECKING:
     from qmpd.errors import QmpError
@@ -54,6 +55,10 @@ class StreamListener(Protocol):
 class Host(ExportHost, Protocol):
     """A process that holds a machine; see `ExportHost` for how it listens."""
 
+    @property
+    def chardevs(self) -> CharDevices:
+        """The character devices of the process."""
+
     def connect(
         self, address: Mapping[str, Any], connect: Connect, failed: Callable[[QmpError], None]
     ) -> Handle:
@@ -67,9 +72,6 @@ class Host(ExportHost, Protocol):
 
     def report(self, text: str) -> None:
         """Write `text` to standard error, where warnings go; never raises."""
-
-    def chardev_infos(self) -> list[dict[str, Any]]:
-        """ChardevInfo of every character device of the process (query-chardev)."""
 
     def open_stream(
         self,
@@ -182,9 +184,10 @@ class NoHost:
         """Write to Python's standard error."""
         write(sys.stderr, text)
 
-    def chardev_infos(self) -> list[dict[str, Any]]:
-        """Return nothing: there are no character devices."""
-        return []
+    @property
+    def chardevs(self) -> CharDevices:
+        """There are none, and none can be made."""
+        return NoCharDevices()
 
     def shut_down(self, reason: str) -> None:
         """Do nothing: who holds the machine looks at `Machine.shutdown_reason`."""

@@ -39,7 +39,7 @@ class UnixAddress:
     def __str__(self) -> str:
         suffix = ""
         if self.abstract:
-            suffix = ",abstract=on" + ("" if self.tight else ",tight=off")
+            suffix = ",abstract=on" + (",tight=on" if self.tight else "")
         return f"unix:{self.path}{suffix}"
 
     @property
@@ -154,17 +154,19 @@ class FdAddress:
 SocketAddress = UnixAddress | InetAddress | FdAddress
 
 
-def read_address(options: Mapping[str, Any]) -> SocketAddress:
+def read_address(options: Mapping[str, Any], *, nodelay: bool = False) -> SocketAddress:
     """A SocketAddress of QAPI.
 
     :param options: its members, plain JSON values; ``descriptor``, a `Descriptor`, is that of
         which ``str`` is the name
+    :param nodelay: whether packets of TCP are sent at once, however small
     :raises NotServed: it is of type vsock
     :raises GenericError: there is no descriptor of that name
     """
     if options["type"] == "unix":
         tight = options.get("tight", True)
-        return UnixAddress(options["path"], abstract=options.get("abstract", False), tight=tight)
+        abstract = options.get("abstract", False)
+        return UnixAddress(options["path"], abstract=abstract, tight=tight)
     if options["type"] == "fd":
         name = options["str"]
         if isinstance(name, DescriptorName):
@@ -178,6 +180,7 @@ def read_address(options: Mapping[str, Any]) -> SocketAddress:
         to=options.get("to"),
         ipv4=options.get("ipv4"),
         ipv6=options.get("ipv6"),
+        nodelay=nodelay,
     )
 
 

@@ -18,7 +18,9 @@ from qmpd.monitor.monitors import Monitors
 from qmpd.profile.personality import Personality
 from qmpd.server.address import FdAddress, read_address
 from qmpd.server.ahead import load_ahead
-from qmpd.server.chardev.chardev import Chardev, ChardevTable
+from qmpd.server.chardev.chardev import Chardev
+from qmpd.server.chardev.hot import CharDevices
+from qmpd.server.chardev.maker import Surroundings
 from qmpd.server.chardev.stdio import StdioChardev
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ class Server:
         self.loop = loop
         self.at_option = ""
         """What warnings begin with while an option of the command line is worked on."""
-        self.chardevs = ChardevTable()
+        self.chardevs = CharDevices(Surroundings(lambda: self.machine, lambda: self.loop))
         self._started = False
         self._ending = False
         # on a single one, to look out for the client would keep it from running
@@ -100,10 +102,6 @@ class Server:
         return Bench(self.machine, self.monitors, self.machine.clock, program=self.program)
 
     # What the machine asks of it (`Host`)
-
-    def chardev_infos(self) -> list[dict[str, Any]]:
-        """Tell of every character device of the process."""
-        return self.chardevs.infos()
 
     def _address(self, options: Mapping[str, Any]) -> SocketAddress:
         """An address to listen at or connect to; a monitor names descriptors that getfd gave it.
@@ -305,8 +303,8 @@ class Server:
 
     def start(self) -> None:
         """Begin to serve; the loop does the rest."""
-        self._started = True
-        for chardev in self.chardevs:
+        self._started = self.chardevs.serving = True
+        for chardev in self.chardevs.oldest_first():
             chardev.start()
 
     def run(self) -> None:

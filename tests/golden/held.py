@@ -14,6 +14,7 @@ from qmpd.block.images import HostStorage
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.clocks import Clocks
 from qmpd.loop.paced_clock import Pace, PacedClock
+from qmpd.machine.chardevs import CharDevices, NoCharDevices
 from qmpd.machine.host import NoHost
 from qmpd.machine.machine import Machine, MachineConfig
 from qmpd.monitor.monitors import Monitors
@@ -36,6 +37,13 @@ def _silent(text: str, location: str | None) -> None:
     """Take a warning, and say nothing."""
 
 
+class _OneChardev(NoCharDevices):
+    """The monitor's."""
+
+    def infos(self) -> list[dict[str, Any]]:
+        return [{"label": "compat_monitor0", "filename": "stdio", "frontend-open": True}]
+
+
 class _Printing(NoHost):
     """Hands on what the machine prints."""
 
@@ -45,8 +53,9 @@ class _Printing(NoHost):
     def print(self, text: str) -> None:
         self._lines.extend(line.encode() for line in text.splitlines(keepends=True))
 
-    def chardev_infos(self) -> list[dict[str, Any]]:
-        return [{"label": "compat_monitor0", "filename": "stdio", "frontend-open": True}]
+    @property
+    def chardevs(self) -> CharDevices:
+        return _OneChardev()
 
     def report(self, text: str) -> None:
         """Drop what is for standard error."""

@@ -89,7 +89,7 @@ def test_what_is_typed_ahead_waits_for_the_command() -> None:
 def test_multiplexed_console_and_monitor() -> None:
     device = Recorder()
     ended: list[bool] = []
-    mux = MuxChardev(device, 0x01, lambda: ended.append(True))
+    mux = MuxChardev("mux", device, 0x01, lambda: ended.append(True))
     Human(mux.add_port())
     mux.add_port().attach(SilentConsole())
     mux.settle()

@@ -171,6 +171,8 @@ def _duplicate(fd: int, filename: str, flags: int, own_flags: int) -> int:
         if own_flags & _O_SYNC:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         fcntl.fcntl(copy, fcntl.F_SETFL, flags)
+        if flags & os.O_TRUNC:
+            os.ftruncate(copy, 0)
     except OSError as error:
         if copy >= 0:
             os.close(copy)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qmpd.cli.options.chardev import BACKENDS, ChardevFactory, parse_chardev
+from qmpd.cli.options.chardev import ChardevFactory, parse_chardev
 from qmpd.cli.options.monitor import add_monitor, read_tree
 from qmpd.cli.options.object import add_object, object_help
 from qmpd.cli.process import add_node
 from qmpd.cli.report import CommandLineError, Probe, located
 from qmpd.errors import QmpError
+from qmpd.machine.chardevs import BACKENDS
 from qmpd.options.block_tree import read_nbd_server, read_option_value
 from qmpd.options.command_line import Option
 from qmpd.options.getopt_long import STRAY
@@ -29,7 +30,7 @@ class StorageDaemonOptions:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._program = process.program
-        self._factory = ChardevFactory(process.server, Personality.STORAGE_DAEMON, self._inform)
+        self._factory = ChardevFactory(process.server, self._inform)
         self._location = ""
         self._actions = {
             "blockdev": self._blockdev,

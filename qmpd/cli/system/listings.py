@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from qmpd.cli.options.chardev import BACKENDS
 from qmpd.cli.system import probe_lists
 from qmpd.cli.system.machine_options import ACCELERATORS, NONE_PROPERTIES, PC_PROPERTIES
+from qmpd.machine.chardevs import BACKENDS
 from qmpd.profile import Personality, Profile
 
 FORMATS: Final = (

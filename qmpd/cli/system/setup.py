@@ -16,7 +16,6 @@ from qmpd.cli.system.config import Located
 from qmpd.errors import GenericError, QmpError
 from qmpd.options import groups as groups
 from qmpd.options.qemu_opts import Opts
-from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +36,7 @@ class SystemSetup:
         self._config = config
         self._server = process.server
         self._location = ""
-        self._factory = ChardevFactory(
-            process.server, Personality.SYSTEM, self._inform, escape=config.escape
-        )
+        self._factory = ChardevFactory(process.server, self._inform, escape=config.escape)
 
     def run(self) -> None:
         """Make objects, character devices, nodes, drives, monitors and devices.
@@ -86,7 +83,7 @@ class SystemSetup:
         if any(network.values()):
             self._warn_of_network(network)
         machine.creation_done = True
-        for mux in self._factory.muxes.values():
+        for mux in self._factory.muxes:
             mux.settle()
 
     def await_guest(self) -> None:
@@ -160,8 +157,7 @@ class SystemSetup:
             raise located(error, "") from None
 
     def _chardev(self, opts: Opts) -> None:
-        if self._config.daemonize and opts.get("backend") == "stdio":
-            raise CommandLineError("cannot use stdio with -daemonize")
+        self._server.chardevs.maker.surroundings.daemonized = self._config.daemonize
         self._factory.create(opts)
 
     def _blockdev(self, options: dict[str, Any]) -> None:

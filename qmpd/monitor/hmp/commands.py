@@ -14,6 +14,7 @@ from qmpd.errors import BlockIOError
 from qmpd.jobs.core.job_list import JobTable
 from qmpd.machine import power
 from qmpd.monitor.hmp import qemu_io as io
+from qmpd.monitor.hmp.chardevs import CHARDEVS
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name
 from qmpd.monitor.hmp.info import INFO
 from qmpd.monitor.hmp.line import Kind, Parameter
@@ -179,6 +180,7 @@ COMMANDS: Final = by_name(
     *PLUGGING,
     *NBD,
     *MIGRATION,
+    *CHARDEVS,
     HmpCommand(
         "help|?",
         help_,
@@ -193,14 +195,14 @@ UNSERVED: Final = frozenset(
     """
     announce_self balloon
     boot_set calc_dirty_rate cancel_vcpu_dirty_limit
-    chardev-add chardev-change chardev-remove chardev-send-break client_migrate_info
-    closefd cpu delvm
-    dump-guest-memory dumpdtb exit_preconfig expire_password gdbserver getfd gpa2hpa gpa2hva
+    client_migrate_info
+    cpu delvm
+    dump-guest-memory dumpdtb exit_preconfig expire_password gdbserver gpa2hpa gpa2hva
     gva2gpa host_net_redir hostfwd_add hostfwd_remove i loadvm log logfile mce memsave mouse_button
     mouse_move mouse_set netdev_add
     netdev_del nmi o one-insn-per-tb p pcie_aer_inject_error pmemsave print
-    qom-get qom-list qom-set replay_break replay_delete_break replay_seek ringbuf_read
-    ringbuf_write savevm screendump sendkey set_link set_password set_vcpu_dirty_limit
+    qom-get qom-list qom-set replay_break replay_delete_break replay_seek
+    savevm screendump sendkey set_link set_password set_vcpu_dirty_limit
     stopcapture sum
     sync-profile system_wakeup trace-event trace-file wavcapture watchdog_action x
     x_colo_lost_heartbeat    xen-event-inject xen-event-list xp

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.base.run_state import RunState
 from qmpd.block.query.info import query_block, query_named_block_nodes
 from qmpd.block.query.stats import query_blockstats
+from qmpd.monitor.hmp.chardevs import info_chardev
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, by_name
 from qmpd.monitor.hmp.image_info import dump_image_info
 from qmpd.monitor.hmp.line import Kind, Parameter
@@ -179,6 +180,7 @@ INFO: Final = by_name(
     *MIGRATION_INFO,
     HmpCommand("block-jobs", info_block_jobs, summary="show progress of block jobs"),
     HmpCommand("blockstats", info_blockstats, summary="show block device statistics"),
+    HmpCommand("chardev", info_chardev, summary="show the character devices"),
     HmpCommand("name", info_name, summary="show the current VM name"),
     HmpCommand("snapshots", info_snapshots, summary="show the currently saved VM snapshots"),
     HmpCommand("status", info_status, summary="show the current VM status"),
@@ -188,7 +190,7 @@ INFO: Final = by_name(
 
 UNSERVED_INFO: Final = frozenset(
     """
-    balloon capture chardev cpus cryptodev dirty_rate dump history hotpluggable-cpus iothreads
+    balloon capture cpus cryptodev dirty_rate dump history hotpluggable-cpus iothreads
     irq jit kvm lapic mem memdev memory-devices memory_size_summary mice mtree network numa
     opcount pci pic qdm qom-tree qtree ramblock registers replay rocker rocker-of-dpa-flows
     rocker-of-dpa-groups rocker-ports roms sev sgx spice stats sync-profile tlb tpm trace-events

@@ -2,16 +2,101 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import base64
+import re
+from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.errors import GenericError
+from qmpd.machine.chardevs import BACKENDS
 from qmpd.monitor.qmp.handlers import Context, Handlers
+from qmpd.wire.unicode import decode_lossy, encode
+
+if TYPE_CHECKING:
+    from qmpd.profile.models.char import (
+        ChardevRemoveArguments,
+        ChardevSendBreakArguments,
+        RingbufReadArguments,
+        RingbufWriteArguments,
+    )
+
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/=\n]*")
 
 
 def query_chardev(context: Context, _: None) -> list[dict[str, Any]]:
     """All character devices of the process."""
-    return context.machine.host.chardev_infos()
+    return context.machine.host.chardevs.infos()
+
+
+def query_chardev_backends(context: Context, _: None) -> list[dict[str, Any]]:
+    """The kinds of backends that the program has, which chardev-add may refuse all the same."""
+    return [{"name": name} for name in reversed(BACKENDS[context.machine.personality])]
+
+
+def chardev_add(context: Context, _: Any) -> dict[str, Any]:
+    """Make a character device."""
+    label, backend = context.raw["id"], context.raw["backend"]
+    chardevs, take = context.machine.host.chardevs, context.descriptors.take
+    return chardevs.make(label, backend["type"], backend["data"], take)
+
+
+def chardev_change(context: Context, _: Any) -> dict[str, Any]:
+    """Put another backend behind a character device."""
+    label, backend = context.raw["id"], context.raw["backend"]
+    chardevs, take = context.machine.host.chardevs, context.descriptors.take
+    return chardevs.change(label, backend["type"], backend["data"], take)
+
+
+def chardev_remove(context: Context, arguments: ChardevRemoveArguments) -> None:
+    """Close a character device."""
+    context.machine.host.chardevs.remove(arguments.id)
+
+
+def chardev_send_break(context: Context, arguments: ChardevSendBreakArguments) -> None:
+    """Send a break to what uses a character device."""
+    context.machine.host.chardevs.send_break(arguments.id)
+
+
+def ringbuf_write(context: Context, arguments: RingbufWriteArguments) -> None:
+    """Write to a ring buffer."""
+    chardevs = context.machine.host.chardevs
+    chardevs.ringbuf_write(arguments.device, b"")
+    data = encode(arguments.data)
+    if arguments.format == "base64":
+        data = _decode(arguments.data)
+    chardevs.ringbuf_write(arguments.device, data)
+
+
+def _decode(text: str) -> bytes:
+    """What base64 text means (``qbase64_decode``), by four characters, as GLib reads it.
+
+    :raises GenericError: there is something else in it
+    """
+    if _BASE64.fullmatch(text) is None:
+        raise GenericError("Base64 data contains invalid characters")
+    text = text.replace("\n", "")
+    data = b""
+    for start in range(0, len(text) - 3, 4):
+        group = text[start : start + 4]
+        three = base64.b64decode(group.replace("=", "A"))
+        data += three[: 1 + (group[2] != "=") + (group[3] != "=")]
+    return data
+
+
+def ringbuf_read(context: Context, arguments: RingbufReadArguments) -> str:
+    """Take bytes out of a ring buffer."""
+    data = context.machine.host.chardevs.ringbuf_read(arguments.device, arguments.size)
+    if arguments.format == "base64":
+        return base64.b64encode(data).decode("ascii")
+    return decode_lossy(data.partition(b"\0")[0])
 
 
 HANDLERS: Final[Handlers] = {
     "query-chardev": query_chardev,
+    "query-chardev-backends": query_chardev_backends,
+    "chardev-add": chardev_add,
+    "chardev-change": chardev_change,
+    "chardev-remove": chardev_remove,
+    "chardev-send-break": chardev_send_break,
+    "ringbuf-read": ringbuf_read,
+    "ringbuf-write": ringbuf_write,
 }

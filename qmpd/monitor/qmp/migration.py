@@ -101,8 +101,11 @@ def migrate_recover(context: Context, _: MigrateRecoverArguments) -> None:
 
 
 def query_yank(context: Context, _: None) -> list[dict[str, object]]:
-    """What hangs where a connection does: a migration."""
-    return [{"type": "migration"}] if context.machine.migration.yankable else []
+    """What hangs where a connection does: sockets of character devices, and a migration."""
+    found: list[dict[str, object]] = [
+        {"type": "chardev", "id": label} for label in context.machine.host.chardevs.sockets()
+    ]
+    return [*found, {"type": "migration"}] if context.machine.migration.yankable else found
 
 
 def yank(context: Context, arguments: YankArguments) -> None:
@@ -110,12 +113,15 @@ def yank(context: Context, arguments: YankArguments) -> None:
 
     :raises DeviceNotFound: one of them does not exist; none is cut then
     """
-    migration = context.machine.migration
-    for instance in arguments.instances:
-        if instance.type != "migration" or not migration.yankable:
-            raise DeviceNotFound("Instance not found")
-    if arguments.instances:
-        migration.yank()
+    there = query_yank(context, None)
+    named = context.raw["instances"]
+    if any(instance not in there for instance in named):
+        raise DeviceNotFound("Instance not found")
+    for instance in named:
+        if instance["type"] == "migration":
+            context.machine.migration.yank()
+        else:
+            context.machine.host.chardevs.yank(instance["id"])
 
 
 async def snapshot_save(context: Context, arguments: SnapshotSaveArguments) -> None:

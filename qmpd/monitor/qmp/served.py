@@ -65,7 +65,16 @@ MODULES: Final = {
         "nbd-server-remove",
         "query-block-exports",
     ),
-    "char": ("query-chardev",),
+    "char": (
+        "query-chardev",
+        "query-chardev-backends",
+        "chardev-add",
+        "chardev-change",
+        "chardev-remove",
+        "chardev-send-break",
+        "ringbuf-read",
+        "ringbuf-write",
+    ),
     "transaction": ("transaction",),
     "job": (
         "job-pause",

@@ -8,9 +8,9 @@ attached to it and is told when a peer comes, speaks and goes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from qmpd.base.ghash import GHashTable
 from qmpd.errors import GenericError
 from qmpd.monitor.transport import Transport
 
@@ -46,6 +46,10 @@ class Chardev(Transport):
         self.label = label
         self.frontend: Frontend | None = None
         self.is_open = False
+        self.number = 0
+        """How many were made before it in its table, and itself."""
+        self.log: LogFile | None = None
+        """Takes all that is written (``logfile``)."""
 
     @property
     def filename(self) -> str:
@@ -72,6 +76,17 @@ class Chardev(Transport):
         """Whether the frontend should produce no more output for now."""
         return False
 
+    @property
+    def busy(self) -> bool:
+        """Whether something uses it."""
+        return self.frontend is not None
+
+    @property
+    def frontend_open(self) -> bool:
+        """Whether query-chardev says that somebody is at its other end."""
+        frontend = self.frontend
+        return frontend.busy if isinstance(frontend, Chardev) else frontend is not None
+
     def attach(self, frontend: Frontend) -> None:
         """Connect the one frontend.
 
@@ -84,6 +99,12 @@ class Chardev(Transport):
             frontend.opened()
 
     def write(self, data: bytes) -> None:
+        """Send `data` to the peer, and to the log file where there is one."""
+        if self.log is not None:
+            self.log.write(data)
+        self.send(data)
+
+    def send(self, data: bytes) -> None:
         """Send `data` to the peer; without one it is lost."""
 
     def pause_input(self) -> None:
@@ -106,40 +127,56 @@ class Chardev(Transport):
         """Give everything back."""
 
 
-class NullChardev(Chardev):
-    """Backend ``null``: swallows output, has no input."""
+class LogFile(Protocol):
+    """A file that output is written to as well."""
 
-    def __init__(self, label: str) -> None:
+    def write(self, data: bytes) -> None:
+        """Add `data`; what does not fit is lost."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class NullChardev(Chardev):
+    """Backend ``null``: swallows output, has no input.
+
+    :param kind: another kind that does the same, such as a virtual console without a display
+    """
+
+    def __init__(self, label: str, kind: str = "null") -> None:
         super().__init__(label)
+        self._kind = kind
         self.is_open = True
 
     @property
     def filename(self) -> str:
         """As QEMU names it."""
-        return "null"
+        return self._kind
 
 
 class RingbufChardev(Chardev):
     """Backend ``ringbuf``: keeps the last bytes written for ringbuf-read.
 
-    :param size: capacity in bytes, a power of two
+    :param size: capacity in bytes, a power of two or 0
+    :param kind: ``memory``, which is its other name
     :raises GenericError: for any other size
     """
 
-    def __init__(self, label: str, size: int = 65536) -> None:
+    def __init__(self, label: str, size: int = 65536, kind: str = "ringbuf") -> None:
         super().__init__(label)
-        if size <= 0 or size & (size - 1):
+        if size < 0 or size & (size - 1):
             raise GenericError("size of ringbuf chardev must be power of two")
         self._size = size
+        self._kind = kind
         self._bytes = bytearray()
         self.is_open = True
 
     @property
     def filename(self) -> str:
         """As QEMU names it."""
-        return "ringbuf"
+        return self._kind
 
-    def write(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Keep `data`, dropping the oldest bytes."""
         self._bytes += data
         del self._bytes[: max(0, len(self._bytes) - self._size)]
@@ -151,11 +188,12 @@ class RingbufChardev(Chardev):
         return taken
 
 
-@dataclass
 class ChardevTable:
-    """The backends of one process by id."""
+    """The backends of one process by id, in the order in which QEMU lists them."""
 
-    by_label: dict[str, Chardev] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.by_label: GHashTable[Chardev] = GHashTable()
+        self._added = 0
 
     def add(self, chardev: Chardev) -> None:
         """Enter a new backend.
@@ -167,6 +205,8 @@ class ChardevTable:
                 f"attempt to add duplicate property '{chardev.label}' to object (type 'container')"
             )
         self.by_label[chardev.label] = chardev
+        self._added += 1
+        chardev.number = self._added
 
     def find(self, label: str) -> Chardev | None:
         """The backend with this id."""
@@ -178,10 +218,14 @@ class ChardevTable:
             {
                 "label": chardev.label,
                 "filename": chardev.filename,
-                "frontend-open": chardev.frontend is not None,
+                "frontend-open": chardev.frontend_open,
             }
-            for chardev in self
+            for chardev in reversed(list(self))
         ]
+
+    def oldest_first(self) -> list[Chardev]:
+        """All of them, the oldest first."""
+        return sorted(self, key=lambda chardev: chardev.number)
 
     def __iter__(self) -> Iterator[Chardev]:
         return iter(list(self.by_label.values()))
@@ -189,5 +233,11 @@ class ChardevTable:
     def close(self) -> None:
         """Close all of them."""
         for chardev in self:
-            chardev.close()
-        self.by_label.clear()
+            self.drop(chardev)
+
+    def drop(self, chardev: Chardev) -> None:
+        """Close one, and forget it."""
+        del self.by_label[chardev.label]
+        chardev.close()
+        if chardev.log is not None:
+            chardev.log.close()

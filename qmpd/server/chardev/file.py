@@ -1,30 +1,78 @@
-"""Backend ``file``: output goes to a file, and there is no input."""
+"""Backends ``file`` and ``pipe``, and log files: descriptors of files."""
 
 from __future__ import annotations
 
+import errno
 import os
+from asyncio import AbstractEventLoop
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from qmpd.base.override import override
-from qmpd.errors import GenericError
+from qmpd.block.images.fdsets import PREFIX
+from qmpd.errors import BlockIOError, GenericError
 from qmpd.server.chardev.chardev import Chardev
+from qmpd.server.chardev.on_stream import StreamChardev
+from qmpd.server.chardev.stream import Stream
+
+if TYPE_CHECKING:
+    from qmpd.block.images.fdsets import FdSets
+
+
+def open_file(path: str, flags: int, fdsets: FdSets, *, verb: str = "open") -> int:
+    """Open a file of the host, or a descriptor that was handed over (``/dev/fdset/N``).
+
+    :param flags: as open(2) has them
+    :param verb: what is told that it could not be done
+    :raises GenericError: with QEMU's text
+    """
+    try:
+        if path.startswith(PREFIX):
+            fd, fdset = fdsets.duplicate(path, flags)
+            fdsets.used(fdset)
+            return fd
+        return os.open(path, flags | os.O_CLOEXEC, 0o666)
+    except BlockIOError as error:
+        if verb == "create":
+            raise GenericError(error.desc) from None
+        code = error.errno
+    except OSError as error:
+        code = error.errno or errno.EIO
+    except ValueError:
+        # a name with a null byte
+        code = errno.ENOENT
+    raise GenericError(f"Could not {verb} '{path}': {os.strerror(code)}")
+
+
+class OutputFile:
+    """A file that takes output.
+
+    :param fd: its descriptor, which is closed with it
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._file = open(fd, "wb", buffering=0)  # noqa: SIM115
+
+    def write(self, data: bytes) -> None:
+        """Add `data`; what a full disk does not take is lost, as in QEMU."""
+        with suppress(OSError):
+            while data:
+                data = data[self._file.write(data) or 0 :]
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
 
 
 class FileChardev(Chardev):
-    """A file that takes output.
+    """Backend ``file`` without input.
 
-    :param append: keep what is in the file
-    :raises GenericError: it cannot be opened
+    :param fd: the file's descriptor
     """
 
-    def __init__(self, label: str, path: str, *, append: bool = False) -> None:
+    def __init__(self, label: str, fd: int) -> None:
         super().__init__(label)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        flags |= os.O_APPEND if append else os.O_TRUNC
-        try:
-            self._file = open(os.open(path, flags, 0o666), "wb", buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise GenericError(f"Could not open '{path}': {error.strerror}") from None
+        self._output = OutputFile(fd)
         self.is_open = True
 
     @property
@@ -33,12 +81,71 @@ class FileChardev(Chardev):
         return "file"
 
     @override
-    def write(self, data: bytes) -> None:
-        # what a full disk does not take is lost, as in QEMU (qemu_chr_write_buffer)
-        with suppress(OSError):
-            while data:
-                data = data[self._file.write(data) or 0 :]
+    def send(self, data: bytes) -> None:
+        self._output.write(data)
 
     @override
     def close(self) -> None:
-        self._file.close()
+        self._output.close()
+
+
+class DescriptorChardev(StreamChardev):
+    """Backends ``pipe``, and ``file`` with input.
+
+    :param kind: which of them
+    :param read_fd: where bytes come from
+    :param write_fd: where they go; may be the same
+    """
+
+    def __init__(
+        self, label: str, kind: str, loop: AbstractEventLoop, read_fd: int, write_fd: int
+    ) -> None:
+        super().__init__(label)
+        self._kind = kind
+        self._fds = {read_fd, write_fd}
+        self._stream: Stream | None = Stream(loop, read_fd, write_fd, self, self._close_fds)
+        self.is_open = True
+
+    def _close_fds(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+
+    @property
+    def filename(self) -> str:
+        """As QEMU names it."""
+        return self._kind
+
+    @override
+    def start(self) -> None:
+        if self._stream is not None:
+            self._stream.start()
+
+    @override
+    def stream_ended(self) -> None:
+        """Tell the frontend; output still arrives."""
+        self.is_open = False
+        if self.frontend is not None:
+            self.frontend.closed()
+
+    @override
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+def open_pipe(path: str, fdsets: FdSets) -> tuple[int, int]:
+    """Descriptors to read and to write of ``PATH.in`` and ``PATH.out``, else both of ``PATH``.
+
+    :raises GenericError: none can be opened
+    """
+    opened: list[int] = []
+    for name in (f"{path}.in", f"{path}.out"):
+        with suppress(GenericError):
+            opened.append(open_file(name, os.O_RDWR, fdsets))
+    if len(opened) == 2:
+        return opened[0], opened[1]
+    for fd in opened:
+        os.close(fd)
+    fd = open_file(path, os.O_RDWR, fdsets)
+    return fd, fd

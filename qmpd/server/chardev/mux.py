@@ -6,10 +6,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from qmpd.base.override import override
-from qmpd.server.chardev.chardev import Chardev, Frontend
-
-ESCAPE: Final = 0x01
-"""ctrl-a; ``-echr`` sets another."""
+from qmpd.errors import GenericError, NotServed
+from qmpd.server.chardev.chardev import Chardev, Frontend, NullChardev
 
 HELP: Final = (
     ("h", "this list"),
@@ -58,7 +56,7 @@ class MuxPort(Chardev):
             method()
 
     @override
-    def write(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Write to the backend, where the output of all frontends is mixed."""
         self._mux.base.write(data)
 
@@ -76,17 +74,18 @@ class MuxPort(Chardev):
         """Do nothing: the backend is started by itself."""
 
 
-class MuxChardev(Frontend):
+class MuxChardev(Chardev, Frontend):
     """A backend whose input goes to one of several frontends.
 
     A port tells its frontend that it is open when it gets the focus first.
 
-    :param base: the backend
+    :param base: the backend that does the work
     :param escape: byte that starts a command
     :param quit_: ends the machine
     """
 
-    def __init__(self, base: Chardev, escape: int, quit_: Callable[[], None]) -> None:
+    def __init__(self, label: str, base: Chardev, escape: int, quit_: Callable[[], None]) -> None:
+        super().__init__(label)
         self.base = base
         self._escape = escape
         self._quit = quit_
@@ -95,9 +94,28 @@ class MuxChardev(Frontend):
         self.focus: MuxPort | None = None
         base.attach(self)
 
+    @property
+    def filename(self) -> str:
+        """As QEMU names it."""
+        return "mux"
+
+    @property
+    @override
+    def frontend_open(self) -> bool:
+        return self.busy
+
+    @property
+    @override
+    def busy(self) -> bool:
+        return any(port.frontend is not None for port in self._ports)
+
+    @override
+    def close(self) -> None:
+        self.base.frontend = None
+
     def add_port(self) -> MuxPort:
         """One more place for a frontend; the newest has the focus."""
-        port = MuxPort(self, self.base.label)
+        port = MuxPort(self, self.label)
         self._ports.append(port)
         self.focus = port
         return port
@@ -170,6 +188,54 @@ class MuxChardev(Frontend):
             self._quit()
         elif key == "c" and self.focus is not None:
             self._focus_on(self._ports[(self._ports.index(self.focus) + 1) % len(self._ports)])
+
+
+class HubChardev(NullChardev, Frontend):
+    """Backend ``hub``: several backends for one frontend, of which qmpd has none.
+
+    :param bases: the backends
+    :raises GenericError: one of them is in use
+    """
+
+    def __init__(self, label: str, bases: list[Chardev]) -> None:
+        super().__init__(label, "hub")
+        self._bases: list[Chardev] = []
+        try:
+            for base in bases:
+                base.attach(self)
+                self._bases.append(base)
+        except GenericError:
+            self.close()
+            raise
+
+    @override
+    def attach(self, frontend: Frontend) -> None:
+        """Refuse a frontend.
+
+        :raises NotServed: always
+        """
+        raise NotServed("chardev backend 'hub' is not served by qmpd with a frontend")
+
+    @override
+    def close(self) -> None:
+        for base in self._bases:
+            base.frontend = None
+
+    @override
+    def opened(self) -> None:
+        """Take no notice."""
+
+    @override
+    def closed(self) -> None:
+        """Take no notice."""
+
+    @override
+    def drained(self) -> None:
+        """Take no notice."""
+
+    @override
+    def feed(self, data: bytes) -> None:
+        """Drop what comes in."""
 
 
 class SilentConsole(Frontend):

@@ -54,7 +54,7 @@ class StreamChardev(Chardev, StreamUser):
             self.frontend.drained()
 
     @override
-    def write(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         if self._stream is not None:
             self._stream.write(data)
 

@@ -55,8 +55,11 @@ class SocketChardev(StreamChardev):
         self._waiting = False
         self._listeners: list[socket.socket] = []
         self.server = server
-        if server:
+        if server and address != FdAddress(""):
             self._listeners = addresses.listen(address)
+        elif server:
+            # QEMU takes a server without an address, too: it never has a client
+            pass
         elif reconnect:
             self._try_to_connect()
         else:
@@ -106,6 +109,8 @@ class SocketChardev(StreamChardev):
     def filename(self) -> str:
         """As QEMU prints it: ``unix:/run/x,server=on``, ``disconnected:tcp:...``."""
         text = str(self._address)
+        if self.ports:
+            text = f"tcp:{addresses.describe(self._listeners[0], peer=False)}"
         server = ",server=on" if self.server else ""
         if self._peer is None:
             return f"disconnected:{text}{server}"
@@ -192,6 +197,12 @@ class SocketChardev(StreamChardev):
             self._retry = self._loop.call_later(self._reconnect, self._try_to_connect)
         else:
             self._listen()
+
+    def cut(self) -> None:
+        """Break the connection off, as a peer does that goes (``char_socket_yank_iochannel``)."""
+        if self._peer is not None:
+            with contextlib.suppress(OSError):
+                self._peer.shutdown(socket.SHUT_RDWR)
 
     @override
     def close(self) -> None:
