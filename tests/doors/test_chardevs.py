@@ -159,7 +159,7 @@ def test_files(vm: Door, tmp_path: Path) -> None:
     wrong = f"Failed to add chardev 'g': Could not open '{nowhere}': No such file or directory"
     assert added(vm, "g", "file", out=str(nowhere)) == wrong
     log = tmp_path / "log"
-    wrong = wrong.replace("open", "create")
+    wrong = wrong.replace("not open", "not create")
     assert added(vm, "g", "null", logfile=str(nowhere)) == wrong
     assert added(vm, "g", "null", logfile=str(log)) is None
     assert log.read_bytes() == b""
