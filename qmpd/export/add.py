@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.activation import activate
+from qmpd.block.change.aio_context import try_change
 from qmpd.block.io.backends import find_backend
 from qmpd.errors import GenericError, NotServed
 from qmpd.export.nbd.create import create_nbd
@@ -16,6 +17,7 @@ from qmpd.export.vhost_user.export import MIN_BLOCK, check_block_size, create_vh
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
+    from qmpd.block.model.node import Node
     from qmpd.export.exports import BlockExport
     from qmpd.export.machine import ExportingMachine
 
@@ -34,8 +36,9 @@ async def add_export(machine: ExportingMachine, options: Mapping[str, Any]) -> N
     writable = options.get("writable", False)
     if writable and node.read_only:
         raise GenericError("Cannot export read-only node as writable")
-    if "iothread" in options and not machine.objects.is_a(options["iothread"], "iothread"):
-        raise GenericError(f'iothread "{options["iothread"]}" not found')
+    fixed = options.get("fixed-iothread", False)
+    if "iothread" in options:
+        await _move_to_iothread(machine, node, options["iothread"], fixed=fixed)
     allow_inactive = options.get("allow-inactive", False)
     if allow_inactive and options["type"] != "nbd":
         raise GenericError("Export type does not support inactive exports")
@@ -47,12 +50,31 @@ async def add_export(machine: ExportingMachine, options: Mapping[str, Any]) -> N
         writethrough=options.get("writethrough", False),
         allow_inactive=allow_inactive,
     )
+    backend.follows_node = not fixed
     try:
         export = _CREATE[options["type"]](machine, backend, options)
     except BaseException:
         await backend.close()
         raise
     exports.add(export)
+
+
+async def _move_to_iothread(
+    machine: ExportingMachine, node: Node, name: str, *, fixed: bool
+) -> None:
+    """Let an iothread serve the node that is to be exported.
+
+    :param fixed: whether it must be this one; otherwise the node may stay where it is
+    :raises GenericError: there is no such iothread, or the node cannot move there, but must
+    """
+    thread = machine.objects.iothread(name)
+    if thread is None:
+        raise GenericError(f'iothread "{name}" not found')
+    try:
+        await try_change(node, thread.context)
+    except GenericError:
+        if fixed:
+            raise
 
 
 async def add_nbd_export(

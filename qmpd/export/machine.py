@@ -5,17 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from qmpd.block.model.aio_context import IOThreadContext
     from qmpd.block.model.graph import Graph
     from qmpd.export.exports import BlockExports
     from qmpd.export.host import ExportHost
     from qmpd.export.nbd.control import NbdControl
 
 
+class HasContext(Protocol):
+    """An iothread, as far as exports go."""
+
+    @property
+    def context(self) -> IOThreadContext:
+        """Its loop."""
+
+
 class Objects(Protocol):
     """The objects that object-add has made."""
 
-    def is_a(self, path: str, qom_type: str) -> bool:
-        """Whether there is one of this id and type."""
+    def iothread(self, path: str) -> HasContext | None:
+        """The iothread that `path` means, if it means one."""
 
 
 class ExportingMachine(Protocol):

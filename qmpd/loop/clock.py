@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from qmpd.base.override import override
 from qmpd.loop.completions import Completions
@@ -31,6 +31,9 @@ T = TypeVar("T")
 BottomHalf = Callable[[], Task | None]
 """What `Clock.schedule_bh` takes."""
 
+_DEEPEST_POLL: Final = 16
+"""How deep bottom halves that poll may be in each other before the stack is unwound first."""
+
 
 class Clock(ABC):
     """The time of one machine, and the tasks that run in it."""
@@ -42,6 +45,8 @@ class Clock(ABC):
         self._rescheduled: list[Waiter] = []
         self._bottom_halves: list[BottomHalf] = []
         self._slices: deque[list[BottomHalf]] = deque()
+        self._polls = 0
+        self._too_deep: list[Waiter] = []
         self._nested = 0
         self._parked: list[Callback] = []
         self.monitors_due = 0
@@ -136,13 +141,17 @@ class Clock(ABC):
         self._slices.append(self._bottom_halves)
         self._bottom_halves = []
         tasks = []
-        while self._slices:
-            if not self._slices[0]:
-                self._slices.popleft()
-                continue
-            task = self._slices[0].pop()()
-            if task is not None and not task.done:
-                tasks.append(task)
+        self._polls += 1
+        try:
+            while self._slices:
+                if not self._slices[0]:
+                    self._slices.popleft()
+                    continue
+                task = self._slices[0].pop()()
+                if task is not None and not task.done:
+                    tasks.append(task)
+        finally:
+            self._polls -= 1
         return tasks
 
     @property
@@ -152,6 +161,11 @@ class Clock(ABC):
 
     async def poll_bottom_halves(self) -> None:
         """Run the bottom halves that are scheduled now, to their ends (aio_bh_poll)."""
+        if self._polls >= _DEEPEST_POLL:
+            waiter = Waiter(direct=True)
+            self._too_deep.append(waiter)
+            self.call_soon(lambda: self._too_deep.pop().wake())
+            await waiter
         for task in self._poll_bottom_halves():
             await task.ended()
 

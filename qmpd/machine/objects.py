@@ -12,6 +12,7 @@ from qmpd.base.ghash import GHashTable
 from qmpd.base.identifiers import check_id
 from qmpd.base.override import override
 from qmpd.base.qdict import QDict
+from qmpd.block.model.aio_context import IOThreadContext
 from qmpd.block.throttle.group import ThrottleGroup, ThrottleGroups
 from qmpd.block.throttle.limits import BURST_LENGTH_MAX, LIMIT_NAMES, ThrottleConfig, limits_of
 from qmpd.errors import GenericError, NotServed
@@ -29,6 +30,8 @@ class UserObject(ABC):
 
     def __init__(self, object_id: str) -> None:
         self.id = object_id
+        self.gone = False
+        """Whether it has been removed; who had it before still has it."""
         self.users = 0
         """Number of exports and devices that use it."""
 
@@ -95,6 +98,8 @@ class IOThread(UserObject):
         super().__init__(object_id)
         self.parameters = self.Parameters()
         self.thread_id = thread_id
+        self.context = IOThreadContext(object_id)
+        """Its loop: what nodes are in that have moved to it."""
 
     @override
     def configure(self, properties: Mapping[str, Any]) -> None:
@@ -257,6 +262,7 @@ class ObjectContainer:
         if found.in_use:
             raise GenericError(f"object '{object_id}' is in use, can not be deleted")
         del self.objects[object_id]
+        found.gone = True
         found.removed()
 
     def resolve(self, path: str, qom_type: str) -> list[UserObject]:
@@ -275,9 +281,11 @@ class ObjectContainer:
             )
         ]
 
-    def is_a(self, path: str, qom_type: str) -> bool:
-        """Whether `path` means one object, of this QOM type."""
-        return len(self.resolve(path, qom_type)) == 1
+    def iothread(self, path: str) -> IOThread | None:
+        """The iothread that `path` means, if it means one (``iothread_by_id``)."""
+        found = self.resolve(path, IOThread.qom_type)
+        thread = found[0] if len(found) == 1 else None
+        return thread if isinstance(thread, IOThread) else None
 
     def of_type(self, cls: type[ObjectT]) -> list[ObjectT]:
         """All objects of class `cls` (``object_child_foreach``)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qmpd.base.override import override
+from qmpd.block.change.aio_context import try_change
 from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import create_image, open_image
 from qmpd.block.change.drain import drained_begin, drained_end
@@ -83,6 +84,7 @@ class Backup(_Backup):
     async def prepare(self) -> None:
         source = self.graph.lookup(self.data.device)
         target = self.graph.lookup(self.data.target)
+        await try_change(target, source.aio_context)
         await self.drain(source)
         await self.create(source, target, self.data.sync)
 
@@ -126,6 +128,7 @@ class DriveBackup(_Backup):
             more={"discard": "unmap", "detect-zeroes": "unmap"},
         )
         try:
+            await try_change(target, source.aio_context)
             if sync == "none":
                 await change_backing(target, source)
             await self.create(source, target, sync)

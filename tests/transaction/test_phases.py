@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from qmpd.block.change.edges import add_parent
+from qmpd.block.model.aio_context import AioContext
 from qmpd.block.model.node import Edge
 from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
@@ -147,6 +148,11 @@ def test_the_graph_is_drained_first_even_if_the_transaction_fails() -> None:
 
     class Drained:
         name = user_description = ""
+        aio_context: AioContext = None
+        holds = ()
+
+        def check_context_change(self) -> None:
+            calls.append("context")
 
         def node_activated(self) -> None:
             calls.append("activated")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.aio_context import go_home
 from qmpd.block.change.closing import unref
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.model.child_list import ChildList
@@ -21,6 +22,8 @@ async def change_children(graph: Graph, parent: str, child: str | None, node: st
     """
     async with write_lock(graph):
         former = _change_children(graph, parent, child, node)
+        if former is not None:
+            await go_home(former)
     if former is not None:
         await unref(former)
 

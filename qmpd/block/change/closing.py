@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmpd.base.newest_first import NewestFirst
+from qmpd.block.change.aio_context import go_home
 from qmpd.block.change.edges import unlink
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.inheritance import disinherit
@@ -51,6 +52,7 @@ async def _dismantle(node: Node) -> list[Node]:
         for edge in list(node.children.values()):
             disinherit(node, edge)
             unlink(node, edge)
+            await go_home(edge.node)
             # What is closed next gives up all there is by that.
             if edge.node.is_held():
                 loosen_permissions(edge.node)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.aio_context import come_together
 from qmpd.block.change.drain import joined, left
 from qmpd.block.change.inheritance import disinherit
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
@@ -25,10 +26,12 @@ def attach_child(parent: Node, name: str, child: Node, role: Role) -> Edge:
     """Make `child` a child of `parent`.
 
     :param name: what the child is called there
-    :raises GenericError: that is a cycle, the child is inactive, or its parents object
+    :raises GenericError: that is a cycle, the child is inactive, its parents object, or the two
+        are in different iothreads and must stay there
     """
     check_child(parent, name, child)
     edge = Edge.child(name, parent, child, role)
+    part = come_together(edge)
     link(parent, edge)
     try:
         # Some nodes ask for something only where they have parents at all.
@@ -36,6 +39,7 @@ def attach_child(parent: Node, name: str, child: Node, role: Role) -> Edge:
         refresh_permissions(*concerned)
     except BaseException:
         unlink(parent, edge)
+        part()
         raise
     return edge
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.change.aio_context import go_home
 from qmpd.block.change.drain import drained_begin, drained_end, quiesce
 from qmpd.block.change.edges import attach_child, release_child
 from qmpd.block.change.graph_lock import write_lock
@@ -109,7 +110,7 @@ async def open_driver(
     except BaseException:
         async with write_lock(graph):
             if "file" in node.children:
-                release_child(node, "file")
+                await go_home(release_child(node, "file"))
         raise
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.aio_context import come_together
 from qmpd.block.change.closing import release
 from qmpd.block.change.drain import left
 from qmpd.block.change.edges import add_parent, check_child, link, remove_parent, unlink
@@ -34,10 +35,12 @@ class GraphChange:
     def attach(self, parent: Node, name: str, child: Node, role: Role) -> Edge:
         """Make `child` a child of `parent`.
 
-        :raises GenericError: that would be a cycle, or the child is inactive
+        :raises GenericError: that would be a cycle, the child is inactive, or the two are in
+            different iothreads and must stay there
         """
         check_child(parent, name, child)
         edge = Edge.child(name, parent, child, role)
+        self._undo.append(come_together(edge))
         link(parent, edge)
         self._undo.append(lambda: unlink(parent, edge))
         self._touch(parent, child)

@@ -7,15 +7,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.aio_context import come_together, go_home
 from qmpd.block.change.closing import unref
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.change.replace import GraphChange
-from qmpd.block.io.access import Access
 from qmpd.block.io.accounting import Accounting
 from qmpd.block.io.aio import AioRequests
+from qmpd.block.io.in_loop import InLoop
 from qmpd.block.model.node import Edge, Node
 from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.block.permission_bits import ALL, NOTHING, PRIMARY, Perm
@@ -25,10 +26,11 @@ from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.io.device_ops import DriveInfo
+    from qmpd.block.model.aio_context import AioContext
     from qmpd.block.model.graph import Graph
 
 
-class BlockBackend(Access, Accounting):
+class BlockBackend(InLoop, Accounting):
     """Guest I/O on a root node, with its bounds checked and counted.
 
     It is empty until `insert_node`.
@@ -42,6 +44,7 @@ class BlockBackend(Access, Accounting):
         nothing says that a device does so
     :param queues: whether requests wait while the node is drained; not those of a job, which
         pauses once they have ended
+    :param context: the loop that it works in, to which a node comes that is put in
     """
 
     def __init__(
@@ -55,14 +58,16 @@ class BlockBackend(Access, Accounting):
         read_only: bool = False,
         force_allow_inactivate: bool = False,
         queues: bool = True,
+        context: AioContext = None,
     ) -> None:
-        Access.__init__(
+        InLoop.__init__(
             self,
             graph,
             name,
             perm=perm,
             shared=shared,
             force_allow_inactivate=force_allow_inactivate,
+            context=context,
         )
         Accounting.__init__(self, graph.services.clocks)
         self.drive_info = drive_info
@@ -89,7 +94,33 @@ class BlockBackend(Access, Accounting):
         queues: bool = True,
         force_allow_inactivate: bool = False,
     ) -> BlockBackend:
-        """A backend on `node` (``blk_new_with_bs``); parameters as of the constructor.
+        """A backend on `node`, in its loop (``blk_new_with_bs``); parameters as of the constructor.
+
+        :raises GenericError: the node's other parents object
+        """
+        return await cls.in_context(
+            node.aio_context,
+            node,
+            name=name,
+            perm=perm,
+            shared=shared,
+            queues=queues,
+            force_allow_inactivate=force_allow_inactivate,
+        )
+
+    @classmethod
+    async def in_context(
+        cls,
+        context: AioContext,
+        node: Node,
+        *,
+        name: str = "",
+        perm: Perm = NOTHING,
+        shared: Perm = ALL,
+        queues: bool = True,
+        force_allow_inactivate: bool = False,
+    ) -> BlockBackend:
+        """A backend that works in `context`, with `node` in it; parameters as of the constructor.
 
         :raises GenericError: the node's other parents object
         """
@@ -100,6 +131,7 @@ class BlockBackend(Access, Accounting):
             shared=shared,
             queues=queues,
             force_allow_inactivate=force_allow_inactivate,
+            context=context,
         )
         try:
             await backend.insert_node(node)
@@ -130,11 +162,13 @@ class BlockBackend(Access, Accounting):
     def _attach(self, node: Node) -> None:
         perm, shared = self.permissions_on(node)
         root = Edge("root", CHILD_ROOT, node, user=self, role=PRIMARY, perm=perm, shared=shared)
+        part = come_together(root)
         add_parent(root)
         try:
             refresh_permissions(node)
         except BaseException:
             remove_parent(root)
+            part()
             raise
         self.root = root
 
@@ -169,6 +203,8 @@ class BlockBackend(Access, Accounting):
         await self.drain()
         async with write_lock(self.graph):
             node = self._detach()
+            if node is not None:
+                await go_home(node)
         if node is not None:
             await unref(node)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from qmpd.base.newest_first import NewestFirst
 from qmpd.block.model.blockers import Blocker, Blockers, Op
@@ -22,6 +22,9 @@ from qmpd.block.permission_bits import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from qmpd.block.model.aio_context import AioContext
     from qmpd.block.model.flags import NodeFlags
     from qmpd.block.model.interface import DriverInterface
     from qmpd.block.model.node_options import NodeOptions
@@ -42,7 +45,7 @@ class Edge:
     kind: ChildClass
     node: Node
     parent_node: Node | None = None
-    user: Parent | None = None
+    user: Holder | None = None
     role: Role = NO_ROLE
     perm: Perm = NOTHING
     shared: Perm = ALL
@@ -65,6 +68,14 @@ class Edge:
         if self.parent_node is not None:
             return f"node '{self.parent_node.node_name}'"
         return "" if self.user is None else self.user.user_description
+
+
+class Holder(Parent, Protocol):
+    """A backend or a job, with its holds."""
+
+    @property
+    def holds(self) -> Iterable[Edge]:
+        """Its holds on nodes, all of which move to another loop together."""
 
 
 class Node(NodeIO):
@@ -102,6 +113,8 @@ class Node(NodeIO):
         """How many nodes inherit from this one."""
         self._holds = 0
         self.blockers = Blockers()
+        self.aio_context: AioContext = None
+        """The loop that it works in; the same as that of all who hold it, and all below."""
         self.backing_blocker: Blocker | None = None
         """What keeps its backing file from being used otherwise."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from qmpd.block.model.aio_context import AioContext
     from qmpd.loop.task import Waiter
 
 
@@ -27,7 +28,12 @@ CHILD_JOB: Final = ChildClass("child_job", stays_at_node=True)
 
 
 class Parent(Protocol):
-    """What holds a node, other than another node: a block backend or a job."""
+    """What holds a node, other than another node: a block backend or a job.
+
+    `aio_context` is the loop that it works in.
+    """
+
+    aio_context: AioContext
 
     @property
     def name(self) -> str:
@@ -46,6 +52,12 @@ class Parent(Protocol):
 
     def node_resized(self) -> None:
         """The node it holds has another length."""
+
+    def check_context_change(self) -> None:
+        """Whether what it holds may move to another loop, and it as well (``change_aio_ctx``).
+
+        :raises GenericError: somebody relies on the present one
+        """
 
     def drained_begin(self) -> None:
         """A node it holds is to be quiet: start nothing new; these calls are counted."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from qmpd.base.newest_first import NewestFirst
 from qmpd.base.override import override
+from qmpd.block.change.aio_context import come_together, go_home
 from qmpd.block.change.closing import release, unref
 from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import write_lock
@@ -66,6 +67,7 @@ class BlockJob(Job, Parent):
             auto_dismiss=options.auto_dismiss,
         )
         self.node = node
+        self.aio_context = node.aio_context
         self._graph = node.graph
         self._hold = (perm, shared)
         self._first_speed = options.speed
@@ -121,30 +123,44 @@ class BlockJob(Job, Parent):
         :raises GenericError: permissions conflict with those of other parents
         """
         edge = Edge(name, CHILD_JOB, node, user=self, perm=perm, shared=shared)
+        part = come_together(edge)
         add_parent(edge)
         try:
             refresh_permissions(node)
         except BaseException:
             remove_parent(edge)
+            part()
             raise
         self.edges.add(edge)
         node.blockers.add(self._blocker)
         self._graph.readers[self] = None
 
-    def _remove_nodes(self) -> None:
-        edges, self.edges = self.edges, NewestFirst()
+    async def _remove_nodes(self) -> None:
+        edges = list(self.edges)
         self._graph.readers.pop(self, None)
         for edge in edges:
+            # One after the other: what it still holds has a say in where the node may go.
+            self.edges.remove(edge)
             edge.node.blockers.remove(self._blocker)
             remove_parent(edge)
+            await go_home(edge.node)
         for edge in edges:
             if edge.node.is_held():
                 loosen_permissions(edge.node)
 
+    @override
+    def check_context_change(self) -> None:
+        """A job goes where its nodes go."""
+
+    @property
+    def holds(self) -> Sequence[Edge]:
+        """Its holds on nodes: all of them move to another loop together."""
+        return self.edges
+
     async def remove_nodes(self) -> None:
         """Release all nodes; the caller must close those that nothing else holds."""
         async with write_lock(self._graph):
-            self._remove_nodes()
+            await self._remove_nodes()
 
     async def free_nodes(self) -> None:
         """Release all nodes, closing those that nothing else holds (block_job_remove_all_bdrv)."""

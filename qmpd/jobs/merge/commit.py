@@ -88,10 +88,14 @@ class CommitJob(BlockJob):
             self.frozen = True
             self.add_node("base", base, NOTHING, ALL)
         perm = CONSISTENT_READ | WRITE | (RESIZE if base.length < top.length else NOTHING)
-        self._target = await BlockBackend.on(
-            base, perm=perm, shared=CONSISTENT_READ | WRITE_UNCHANGED, queues=False
+        self._target = await BlockBackend.in_context(
+            self.aio_context,
+            base,
+            perm=perm,
+            shared=CONSISTENT_READ | WRITE_UNCHANGED,
+            queues=False,
         )
-        self._reader = await BlockBackend.on(top)
+        self._reader = await BlockBackend.in_context(self.aio_context, top)
 
     @override
     async def run(self) -> None:

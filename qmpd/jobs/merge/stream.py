@@ -68,6 +68,7 @@ class StreamJob(BlockJob):
         self._reader = await BlockBackend.on(
             self.filter, perm=CONSISTENT_READ, shared=_BASIC | WRITE, queues=False
         )
+        self._reader.follows_node = True
         async with write_lock(self.graph):
             self.add_node("active node", self.target, NOTHING, _BASIC | WRITE)
             below = self.target.filter_or_backing

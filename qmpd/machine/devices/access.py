@@ -11,6 +11,7 @@ from qmpd.machine.devices.properties import read_property, read_text
 if TYPE_CHECKING:
     from qmpd.machine.devices.chassis import Devices
     from qmpd.machine.devices.device import Device
+    from qmpd.machine.objects import UserObject
 
 COMMON: Final = ("type", "parent_bus", "realized", "hotplugged", "hotpluggable")
 """Properties of every device."""
@@ -57,7 +58,10 @@ async def set_property(
             f"Attempt to set property '{name}' on {who} (type '{model}') after it was realized"
         )
     elif known.type.startswith("link<"):
-        device.values[name] = _link(name, known.type[5:-1], read_text(name, value), tree)
+        target = _link(name, known.type[5:-1], read_text(name, value), tree)
+        device.values[name] = "" if target is None else f"/objects/{target.id}"
+        if target is not None:
+            device.linked[name] = target
     else:
         device.values[name] = read_property(model, name, known.type, value, keyval=keyval)
 
@@ -73,18 +77,18 @@ def _set_boot_index(device: Device, index: int, tree: Devices) -> None:
     device.values["bootindex"] = index
 
 
-def _link(name: str, type_name: str, value: str, tree: Devices) -> str:
-    """The path of the object that a link points to; "" for none.
+def _link(name: str, type_name: str, value: str, tree: Devices) -> UserObject | None:
+    """The object that a link points to.
 
     :raises QmpError: there is no such object, or it is of another type
     """
     if not value:
-        return ""
+        return None
     right = tree.chassis.objects.resolve(value, type_name)
     if len(right) > 1:
         raise GenericError(f"Path '{value}' does not uniquely identify an object")
     if right:
-        return f"/objects/{right[0].id}"
+        return right[0]
     found = tree.chassis.objects.objects.get(value.removeprefix("/objects/"))
     if found is None and not any(value in (d.id, d.path) for d in tree):
         raise DeviceNotFound(f"Device '{value}' not found")
@@ -115,6 +119,8 @@ def get_property(device: Device, name: str) -> Any:
         return f"{device.path}/{name}"
     if name == "subsys" and not device.values.get(name):
         raise NotServed(f"Property '{device.model}.{name}' is not served by qmpd")
+    if name in device.linked and device.linked[name].gone:
+        return ""
     value = device.get(name)
     return list(value) if isinstance(value, tuple) else value
 

@@ -17,7 +17,9 @@ from qmpd.machine.devices.properties import DEFAULTS
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
+    from qmpd.block.model.aio_context import AioContext
     from qmpd.loop.task import Waiter
+    from qmpd.machine.objects import UserObject
     from qmpd.profile.devices import DeviceTables, Property
 
 _SUBTYPES: Final = {"PCIE": "PCI", "virtio-pci-bus": "virtio-bus"}
@@ -55,6 +57,10 @@ class Bus:
     is_port: bool = False
     units: int = 0
     scsi: ScsiLimits | None = None
+    aio_context: AioContext = None
+    """The loop that its disks' requests are to run in."""
+    supports_iothreads: bool = False
+    """Whether disks on it may be in iothreads."""
     devices: NewestFirst[Device | BoardDevice] = field(default_factory=NewestFirst)
 
     @property
@@ -105,6 +111,8 @@ class Device:
     hotplugged: bool = False
     values: dict[str, Any] = field(default_factory=dict)
     """Values of properties that were set, or determined when the device was realized."""
+    linked: dict[str, UserObject] = field(default_factory=dict)
+    """The objects that its links lead to, by property."""
     realized: bool = False
     bus: Bus | None = None
     buses: NewestFirst[Bus] = field(default_factory=NewestFirst)

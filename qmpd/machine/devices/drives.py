@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmpd.base.override import override
@@ -15,7 +16,7 @@ from qmpd.jobs.core.block_job import BlockJob
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.jobs.core.job_list import JobTable
-    from qmpd.machine.devices.device import Device
+    from qmpd.machine.devices.device import Bus, Device
 
 
 def drive_name(device: Device) -> str:
@@ -44,7 +45,8 @@ async def _find(device: Device, drive: str, graph: Graph) -> BlockBackend:
         node = graph.find_node(drive)
         if node is None:
             raise GenericError(f"Property '{device.model}.drive' can't find value '{drive}'")
-        backend = await BlockBackend.on(node)
+        context = node.aio_context if device.kind.knows_iothreads else None
+        backend = await BlockBackend.in_context(context, node)
         device.owns_backend = True
         return backend
     if backend.device_id is not None:
@@ -80,6 +82,9 @@ async def _replace(backend: BlockBackend, drive: str) -> None:
     if backend.node is None:
         await backend.insert_node(node)
     elif node is not backend.node:
+        if node.aio_context is not backend.aio_context:
+            # Here the real program ends.
+            raise GenericError("Different aio context is not supported for new node")
         await backend.replace_node(node)
 
 
@@ -206,6 +211,21 @@ async def give_back(device: Device) -> None:
     backend.set_permissions(NOTHING, ALL)
     if device.owns_backend:
         await backend.close()
+
+
+async def plugged(device: Device, bus: Bus) -> None:
+    """A disk has come to a bus: let the iothread of the bus have it, if nobody minds."""
+    if bus.aio_context is not None and device.backend is not None:
+        with suppress(GenericError):
+            await device.backend.set_context(bus.aio_context)
+
+
+async def unplugged(device: Device) -> None:
+    """A disk has left its bus: back to the main loop with it, if nobody minds."""
+    bus = device.bus
+    if bus is not None and bus.aio_context is not None and device.backend is not None:
+        with suppress(GenericError):
+            await device.backend.set_context(None)
 
 
 async def settle(device: Device) -> None:

@@ -23,6 +23,7 @@ class Kind:
     :param tells_its_end: whether DEVICE_DELETED is emitted when it has been unplugged
     :param keeps_drive: whether a drive made by ``-drive`` remains when it is unplugged
     :param waits_for_disk: whether its reset and its end wait for the requests of its disk
+    :param knows_iothreads: whether its drive may be a node that is in an iothread
     :param makes_disk: whether it has a SCSI disk of its own for its drive
     :param late_properties: properties of the instance, which QOM lists after those of the class
     :param links_host: whether its link `host` points to itself
@@ -40,6 +41,7 @@ class Kind:
     tells_its_end: bool = True
     keeps_drive: bool = False
     waits_for_disk: bool = False
+    knows_iothreads: bool = False
     makes_disk: bool = False
     late_properties: tuple[str, ...] = ()
     links_host: bool = False
@@ -64,7 +66,7 @@ KINDS: Final = MappingProxyType(
             ),
             Kind("virtio-scsi-pci", "PCI", behind="virtio-scsi-device"),
             Kind("virtio-scsi-device", "virtio-bus"),
-            Kind("scsi-hd", "SCSI", has_tray=True, waits_for_disk=True),
+            Kind("scsi-hd", "SCSI", has_tray=True, waits_for_disk=True, knows_iothreads=True),
             Kind(
                 "scsi-cd",
                 "SCSI",
@@ -72,6 +74,7 @@ KINDS: Final = MappingProxyType(
                 removable=True,
                 has_tray=True,
                 waits_for_disk=True,
+                knows_iothreads=True,
             ),
             Kind("ide-hd", "IDE"),
             Kind("ide-cd", "IDE", is_cd=True, removable=True, has_tray=True),

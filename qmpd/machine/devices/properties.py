@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from qmpd.errors import GenericError, NotServed
+from qmpd.errors import GenericError
 
 UNSIGNED: Final = {"uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64, "size": 64}
 """Unsigned integer types, and their bits."""
@@ -45,7 +45,6 @@ def read_property(model: str, name: str, type_name: str, value: Any, *, keyval: 
     :param model: the device model, for messages
     :param value: a JSON value; where `keyval`, the text of a command line
     :raises GenericError: it does not have the property's type
-    :raises NotServed: properties of this type cannot be set
     """
     if name == "addr":
         return _address(model, value, keyval=keyval)
@@ -57,9 +56,7 @@ def read_property(model: str, name: str, type_name: str, value: Any, *, keyval: 
     if type_name == "int32":
         return _signed(name, value, keyval=keyval)
     if type_name == "IOThreadVirtQueueMappingList":
-        if value == []:
-            return value
-        raise NotServed(f"Property '{model}.{name}' is not served by qmpd")
+        return _mapping(name, value)
     text = read_text(name, value)
     if type_name in ENUMS and text not in ENUMS[type_name]:
         raise GenericError(f"Parameter '{name}' does not accept value '{text}'")
@@ -155,6 +152,39 @@ def _check_block_size(model: str, name: str, number: int) -> int:
             f"Property {model}.{name} doesn't take value {number} (maximum: {(1 << 32) - 1})"
         )
     return number
+
+
+def _mapping(name: str, value: Any) -> list[dict[str, Any]]:
+    return [_read_entry(f"{name}[{i}]", entry) for i, entry in enumerate(_list(name, value))]
+
+
+def _read_entry(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _wrong_type(name, "object")
+    if "iothread" not in value:
+        raise GenericError(f"Parameter '{name}.iothread' is missing")
+    thread = value["iothread"]
+    if not isinstance(thread, str):
+        raise _wrong_type(f"{name}.iothread", "string")
+    entry: dict[str, Any] = {"iothread": thread}
+    if "vqs" in value:
+        entry["vqs"] = _list(f"{name}.vqs", value["vqs"])
+        for i, queue in enumerate(entry["vqs"]):
+            if not isinstance(queue, int) or isinstance(queue, bool):
+                raise GenericError(f"Parameter '{name}.vqs[{i}]' expects uint64")
+            if queue not in range(1 << 16):
+                # The name that is missing is missing in QEMU.
+                raise GenericError("Parameter 'null' expects uint16_t")
+    for other in value:
+        if other not in ("iothread", "vqs"):
+            raise GenericError(f"Parameter '{name}.{other}' is unexpected")
+    return entry
+
+
+def _list(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise _wrong_type(name, "array")
+    return value
 
 
 def _address(model: str, value: Any, *, keyval: bool) -> int:

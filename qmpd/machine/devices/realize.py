@@ -24,6 +24,7 @@ from qmpd.machine.devices.drives import (
     take_empty,
 )
 from qmpd.machine.devices.kinds import KINDS
+from qmpd.machine.devices.queue_mapping import first_queue_context
 from qmpd.machine.devices.sizes import UNSET, check_block_sizes, settle_geometry
 
 if TYPE_CHECKING:
@@ -83,11 +84,6 @@ def _put_in_front(device: Device, bus: Bus, cpus: int, queues: str, fixed: int) 
     return behind
 
 
-def _check_iothread(device: Device, behind: Device) -> None:
-    if behind.values.get("iothread") and not device.get("ioeventfd"):
-        raise GenericError("ioeventfd is required for iothread")
-
-
 async def _virtio_blk(device: Device, bus: Bus, tree: Devices) -> None:
     behind = _put_in_front(device, bus, tree.chassis.cpus, "num-queues", 0)
     backend = require_drive(behind)
@@ -111,7 +107,8 @@ async def _virtio_blk(device: Device, bus: Bus, tree: Devices) -> None:
                 f"invalid {limit} property ({behind.get(limit)}), must be between 1 and"
                 f" {_MAX_SECTORS}"
             )
-    _check_iothread(device, behind)
+    # Its node goes to the iothread when a guest starts the device.
+    first_queue_context(device, behind, behind.get("num-queues"), tree.chassis.objects)
 
 
 _MAX_SECTORS: Final = 4194303
@@ -132,7 +129,8 @@ async def _virtio_scsi(device: Device, bus: Bus, tree: Devices) -> None:
         raise GenericError(f"invalid virtqueue_size property (= {size})")
     disks = _add_bus(behind, tree, "SCSI", "scsi", device.id, scsi=ScsiLimits(0, 255, 16383))
     disks.hotplug = behind.get("hotplug")
-    _check_iothread(device, behind)
+    disks.supports_iothreads = True
+    disks.aio_context = first_queue_context(device, behind, queues, tree.chassis.objects)
 
 
 # SCSI
@@ -147,6 +145,8 @@ async def _scsi_disk(device: Device, bus: Bus, tree: Devices) -> None:
     backend = require_drive(device)
     if not device.is_removable:
         require_medium(backend)
+    if backend.aio_context is not None and not bus.supports_iothreads:
+        raise GenericError("HBA does not support iothreads")
     if not device.kind.is_cd:
         await settle_geometry(device, backend, 65535, 255, 255)
     put_to_use(

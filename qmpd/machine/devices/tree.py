@@ -183,6 +183,7 @@ class DeviceTree:
         for part in device.parts:
             part.realized = True
         bus.devices.add(device)
+        await drives.plugged(device, bus)
         if device.hotplugged:
             await self._reset(device)
 
@@ -238,6 +239,7 @@ class DeviceTree:
             self.chassis.ask_to_unplug(device)
             return
         await self._take_off(device)
+        await drives.unplugged(device)
         self._end_later([device])
 
     def _end_later(self, devices: list[Device], callbacks: int = 1) -> None:

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change import blockdev
 from qmpd.block.change.activation import set_active
+from qmpd.block.change.aio_context import try_change
 from qmpd.block.change.children import change_children
 from qmpd.block.change.reopen import blockdev_reopen
 from qmpd.block.io import resize
+from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.block.query.debug_graph import debug_graph
 from qmpd.block.query.info import query_block as block_infos
 from qmpd.block.query.info import query_named_block_nodes as node_infos
 from qmpd.block.query.stats import query_blockstats as block_stats
+from qmpd.errors import GenericError
 from qmpd.jobs.core.block_job import BlockJob
 from qmpd.monitor.qmp.handlers import Context, Handlers
 from qmpd.monitor.qmp.sockets import with_names
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
         QueryBlockstatsArguments,
         QueryNamedBlockNodesArguments,
         XBlockdevChangeArguments,
+        XBlockdevSetIothreadArguments,
     )
 
 
@@ -79,6 +83,29 @@ async def blockdev_set_active(context: Context, arguments: BlockdevSetActiveArgu
     await set_active(context.machine.graph, arguments.node_name, arguments.active)
 
 
+async def x_blockdev_set_iothread(
+    context: Context, arguments: XBlockdevSetIothreadArguments
+) -> None:
+    """Move a node, and all that hangs together with it, to an iothread or the main loop."""
+    machine = context.machine
+    name = arguments.node_name
+    node = machine.graph.find_node(name)
+    if node is None:
+        raise GenericError(f"Failed to find node with node-name='{name}'")
+    if not arguments.force and any(edge.kind is CHILD_ROOT for edge in node.parents):
+        raise GenericError(
+            f"Node {name} is associated with a BlockBackend and could be in use (use force=true to"
+            " override this check)"
+        )
+    if arguments.iothread is None:
+        await try_change(node, None)
+        return
+    thread = machine.objects.iothread(arguments.iothread)
+    if thread is None:
+        raise GenericError(f"Cannot find iothread {arguments.iothread}")
+    await try_change(node, thread.context)
+
+
 async def reopen(context: Context, _: object) -> None:
     """Change the options of nodes that are open."""
     await blockdev_reopen(context.machine.graph, context.raw["options"])
@@ -104,6 +131,7 @@ HANDLERS: Final[Handlers] = {
     "query-named-block-nodes": query_named_block_nodes,
     "x-debug-query-block-graph": x_debug_query_block_graph,
     "x-blockdev-change": x_blockdev_change,
+    "x-blockdev-set-iothread": x_blockdev_set_iothread,
     "blockdev-add": blockdev_add,
     "blockdev-del": blockdev_del,
     "blockdev-set-active": blockdev_set_active,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.change.aio_context import try_change
 from qmpd.block.change.closing import release
 from qmpd.block.change.create_image import create_image, open_image
 from qmpd.block.model.blockers import Op
@@ -40,6 +41,7 @@ async def blockdev_mirror(context: Context, arguments: BlockdevMirrorArguments) 
     machine = context.machine
     source = lookup_root(machine.graph, arguments.device)
     target = machine.graph.lookup(arguments.target)
+    await try_change(target, source.aio_context)
     await start_mirror(
         machine.jobs,
         source,
@@ -83,6 +85,7 @@ async def drive_mirror(context: Context, arguments: DriveMirror) -> None:
         graph, arguments.target, image_format, node_name=arguments.node_name, like=source
     )
     try:
+        await try_change(target, source.aio_context)
         await start_mirror(
             machine.jobs,
             source,

@@ -20,6 +20,7 @@ MODULES: Final = {
         "query-named-block-nodes",
         "x-debug-query-block-graph",
         "x-blockdev-change",
+        "x-blockdev-set-iothread",
         "blockdev-add",
         "blockdev-del",
         "blockdev-set-active",

@@ -85,6 +85,7 @@ class _Nodes:
             "name": node.node_name,
             "owned": node.monitor_owned,
             "options": self.options(node),
+            "iothread": None if node.aio_context is None else node.aio_context.name,
         }
 
     def options(self, node: Node) -> dict[str, Any]:

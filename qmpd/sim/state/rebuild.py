@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.base.run_state import RunState
 from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.change.aio_context import try_change
 from qmpd.block.change.opening import open_node
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.io_limits import set_io_limits
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
     from qmpd.machine.machine import Machine
+    from qmpd.machine.objects import ObjectContainer
 
 
 async def rebuild(machine: Machine, description: Mapping[str, Any]) -> None:
@@ -27,7 +29,7 @@ async def rebuild(machine: Machine, description: Mapping[str, Any]) -> None:
         properties = dict(entry)
         qom_type, object_id = properties.pop("qom-type"), properties.pop("id")
         machine.objects.add(qom_type, object_id, properties)
-    nodes = _Nodes(machine.graph)
+    nodes = _Nodes(machine.graph, machine.objects)
     for entry in description["nodes"]:
         await nodes.open(entry)
     for entry in description["backends"]:
@@ -46,8 +48,9 @@ async def rebuild(machine: Machine, description: Mapping[str, Any]) -> None:
 class _Nodes:
     """Nodes by the names that they had: those that the machine has made up are others now."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, objects: ObjectContainer) -> None:
         self.graph = graph
+        self._objects = objects
         self._nodes: dict[str, Node] = {}
 
     async def open(self, entry: Mapping[str, Any]) -> None:
@@ -55,6 +58,10 @@ class _Nodes:
         node = await open_node(self.graph, self._present(entry["options"]))
         node.monitor_owned = bool(entry["owned"])
         self._nodes[entry["name"]] = node
+        name = entry.get("iothread")
+        thread = None if name is None else self._objects.iothread(name)
+        if thread is not None:
+            await try_change(node, thread.context)
 
     def _present(self, options: Any) -> Any:
         """Options with the names that nodes have now."""
