@@ -149,6 +149,13 @@ class Channel:
         self._at_hand += 1
         return self._take(length)
 
+    async def read_some(self) -> bytes:
+        """Wait for bytes, and take all that have arrived.
+
+        :raises Disconnected: there are no more
+        """
+        return await self.read(max(1, self._have))
+
     async def skip(self, length: int) -> None:
         """Read `length` bytes and drop them, a few at a time.
 

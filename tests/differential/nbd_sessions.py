@@ -123,7 +123,7 @@ def requests(draw: st.DrawFn) -> Callable[[bool, bool], Step]:
     return make
 
 
-TAILS: Final = (b"", b"\0", OPTION_MAGIC, OPTION_MAGIC + bytes(8), b"\x25\x60\x95\x13" + bytes(30))
+TAILS: Final = (b"", b"\0", OPTION_MAGIC, OPTION_MAGIC + bytes(8), b"\x25\x60\x95\x13" + bytes(20))
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,11 @@ def sessions(draw: st.DrawFn) -> Session:
         draw(st.lists(requests(), max_size=8)),
         draw(st.sampled_from(TAILS)),
     )
+
+
+def _first_string(data: bytes) -> bytes:
+    (length,) = struct.unpack(">I", data[:4])
+    return data[4 : 4 + length]
 
 
 class Left(Exception):
@@ -210,7 +215,7 @@ class Client:
         self._send(step.data)
         accepted = False
         while not accepted:
-            magic, number, kind, length = struct.unpack(">QIII", self._read(20))
+            magic, _, kind, length = struct.unpack(">QIII", self._read(20))
             assert magic == 0x3E889045565A9
             self._read(length)
             if kind & 0x80000000:
@@ -240,13 +245,8 @@ class Client:
     def _is_same_export(self, step: Step) -> bool:
         """Whether contexts were chosen for the export that is entered."""
         assert self.contexts_of is not None
-        chosen = self.contexts_of[16:]
-        (size,) = struct.unpack(">I", chosen[:4])
-        entered = step.data[16:]
-        name = entered if step.kind == "entrance" else entered[4:][: len(entered) - 6]
-        return (step.number == 1 and name == chosen[4 : 4 + size]) or entered[4:].startswith(
-            chosen[4 : 4 + size]
-        )
+        entered = step.data[16:] if step.kind == "entrance" else _first_string(step.data[16:])
+        return entered == _first_string(self.contexts_of[16:])
 
     def _reply(self, step: Step) -> None:
         if self.mode == 0:
