@@ -60,6 +60,7 @@ class SecureChannel:
         self._below = below
         self._cipher = cipher
         self._input = bytearray()
+        self._ended = False
 
     async def shake_hands(self) -> None:
         """Begin the session.
@@ -68,20 +69,26 @@ class SecureChannel:
         :raises Disconnected: the connection has been cut
         """
         while True:
-            try:
-                done = self._cipher.handshake()
-            finally:
-                out = self._cipher.outgoing()
-                if out:
-                    await self._below.write(out)
+            # who fails says nothing of it, as GnuTLS does not
+            done = self._cipher.handshake()
+            out = self._cipher.outgoing()
+            if out:
+                await self._below.write(out)
             if done:
                 return
             await self._feed()
 
     async def _feed(self) -> None:
+        """Wait for bytes of the wire.
+
+        :raises Disconnected: the session was told already that there are no more
+        """
+        if self._ended:
+            raise Disconnected
         try:
             data = await self._below.read_some()
         except Disconnected:
+            self._ended = True
             data = b""
         self._cipher.feed(data)
 

@@ -77,7 +77,10 @@ class Dial(Protocol):
 
 
 class Disconnected(Exception):
-    """The connection is over: the peer left, or broke the protocol."""
+    """The connection is over: the peer left, or broke the protocol.
+
+    The text, where there is one, says how.
+    """
 
 
 class Channel:

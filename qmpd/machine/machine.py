@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from qmpd.export.nbd.control import NbdControl
     from qmpd.jobs.core.job_list import JobTable
     from qmpd.loop.clocks import Clocks
+    from qmpd.loop.secure import Credentials
     from qmpd.machine.devices.board import Board
     from qmpd.machine.devices.device import Device
     from qmpd.machine.devices.tree import DeviceTree
@@ -137,6 +138,7 @@ class Machine:
             parse_json=parse_json,
             thread_id=thread_id,
             connect=self.host.connect,
+            credentials=self._credentials,
         )
         self.hmp_output: list[str] | None = None
         """What is complained about while the human monitor runs a command."""
@@ -153,6 +155,9 @@ class Machine:
         self._close_failure: Exception | None = None
         if self.autostart and not config.preconfig and not config.incoming:
             self.run_state = RunState.RUNNING
+
+    def _credentials(self, object_id: str, endpoint: str) -> Credentials:
+        return self.parts.credentials(object_id, endpoint)
 
     @cached_property
     def parts(self) -> Parts:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from qmpd.export.exports import BlockExports
     from qmpd.export.nbd.control import NbdControl
     from qmpd.jobs.core.job_list import JobTable
+    from qmpd.loop.secure import Credentials
     from qmpd.machine.devices.chassis import Chassis
     from qmpd.machine.devices.tree import DeviceTree
     from qmpd.machine.drives.options import Drives
@@ -62,12 +63,33 @@ class Parts:
         from qmpd.machine.objects import ObjectContainer
 
         groups, thread_id = self.graph.throttle_groups, self._services.thread_id
-        made = ObjectContainer(groups, thread_id, self._chassis.profile, _make_object)
+        made = ObjectContainer(groups, thread_id, self._chassis.profile, self._make_object)
         if self._board.backend is not None:
             size = {"size": self._board.memory}
             made.add("memory-backend-ram", self._board.backend, size)
             made.objects[self._board.backend].users += 1
         return made
+
+    def _make_object(self, qom_type: str, object_id: str) -> UserObject | None:
+        if qom_type.startswith(("tls-", "authz-")):
+            from qmpd.machine.tls.makers import make
+
+            storage, objects = self._services.storage, self.objects.objects
+            return make(qom_type, object_id, storage, objects)
+        from qmpd.machine.backends import MAKERS
+
+        maker = MAKERS.get(qom_type)
+        return None if maker is None else maker(object_id)
+
+    def credentials(self, object_id: str, endpoint: str) -> Credentials:
+        """The TLS credentials of an object.
+
+        :param endpoint: whose they have to be, ``client`` or ``server``
+        :raises GenericError: there are no such
+        """
+        from qmpd.machine.tls.credentials import find_credentials
+
+        return find_credentials(self.objects.objects, object_id, endpoint)
 
     @cached_property
     def nbd(self) -> NbdControl:
@@ -76,7 +98,7 @@ class Parts:
 
         clock = self._services.clocks.realtime
         report = self._services.say.report
-        return NbdControl(clock, self.exports, self._host, self.objects.objects, report)
+        return NbdControl(clock, self.exports, self._host, self.credentials, report)
 
     @cached_property
     def jobs(self) -> JobTable:
@@ -195,10 +217,3 @@ class Parts:
         """Let go of all images, as a process does that is killed."""
         for node in self.graph.nodes():
             node.driver.cut()
-
-
-def _make_object(qom_type: str, object_id: str) -> UserObject | None:
-    from qmpd.machine.backends import MAKERS
-
-    make = MAKERS.get(qom_type)
-    return None if make is None else make(object_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from qmpd.errors import NotServed
+from qmpd.errors import GenericError, NotServed
 
 if TYPE_CHECKING:
     from qmpd.block.images import Storages
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qmpd.loop.clock import Clock
     from qmpd.loop.clocks import Clocks
     from qmpd.loop.events import Emit
+    from qmpd.loop.secure import Credentials
     from qmpd.loop.stream import Connect, Dial
     from qmpd.loop.task import Handle
 
@@ -46,6 +47,14 @@ def no_connection(
     raise NotServed("Connections need a machine that is served: this one has no sockets")
 
 
+def no_credentials(object_id: str, endpoint: str) -> Credentials:
+    """Find no TLS credentials.
+
+    :raises GenericError: always
+    """
+    raise GenericError(f"No TLS credentials with id '{object_id}'")
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """The surroundings of one machine.
@@ -72,3 +81,5 @@ class Services:
     """What queries tell as the id of any thread."""
     connect: Dial = no_connection
     """Reaches servers."""
+    credentials: Callable[[str, str], Credentials] = no_credentials
+    """Finds TLS credentials: by their id, and whose they have to be, ``client`` or ``server``."""

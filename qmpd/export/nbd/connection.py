@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from qmpd.errors import QmpError
 from qmpd.export.nbd.negotiation import Negotiation
 from qmpd.export.nbd.options import Broken
 from qmpd.export.nbd.session import NbdSession
 from qmpd.loop.clock import NANOSECONDS
+from qmpd.loop.secure import SecureChannel
 from qmpd.loop.stream import Channel, Disconnected
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from qmpd.export.nbd.export import NbdExport
     from qmpd.loop.clock import Clock
+    from qmpd.loop.secure import Cipher
     from qmpd.loop.stream import Peer
     from qmpd.loop.task import Handle, Task
 
@@ -31,6 +35,7 @@ class NbdConnection(Channel):
     :param exports: returns the exports that clients can choose
     :param left: called when the client is gone and its requests have ended
     :param report: takes complaints about the client, for standard error
+    :param cipher: makes the TLS session that the client has to have; None: none
     """
 
     def __init__(
@@ -40,11 +45,13 @@ class NbdConnection(Channel):
         exports: Callable[[], Iterable[NbdExport]],
         left: Callable[[NbdConnection], None],
         report: Callable[[str], None],
+        cipher: Callable[[], Cipher] | None = None,
     ) -> None:
         super().__init__(peer, clock)
         self._exports = exports
         self._left = left
         self._report = report
+        self._cipher = cipher
         self._export: NbdExport | None = None
         self._handshake_limit: Handle | None = None
         self._gone = Waiter()
@@ -67,9 +74,10 @@ class NbdConnection(Channel):
     # Its life
 
     async def _serve(self) -> None:
+        encrypt = None if self._cipher is None else partial(self._encrypt, self._cipher)
         complaint = "option negotiation failed: "
         try:
-            agreed = await Negotiation(self, self._exports).run()
+            agreed = await Negotiation(self, self._exports, encrypt).run()
             self._forget_limit()
             complaint = "Disconnect client, due to: "
             await NbdSession(agreed).run()
@@ -80,6 +88,18 @@ class NbdConnection(Channel):
             pass
         except Exception:
             LOG.exception("an NBD client could not be served")
+
+    async def _encrypt(self, cipher: Callable[[], Cipher]) -> SecureClient:
+        """Go over to TLS (``nbd_negotiate_handle_starttls``).
+
+        :raises Broken: the client fails to
+        """
+        try:
+            secure = SecureClient(self, cipher())
+            await secure.shake_hands()
+        except QmpError as error:
+            raise Broken(error.desc) from None
+        return secure
 
     def _forget_limit(self) -> None:
         if self._handshake_limit is not None:
@@ -99,3 +119,15 @@ class NbdConnection(Channel):
         """Disconnect the client, and wait for its request to end."""
         self.cut()
         await self._gone
+
+
+class SecureClient(SecureChannel):
+    """The channel of a client that has gone over to TLS."""
+
+    def __init__(self, connection: NbdConnection, cipher: Cipher) -> None:
+        super().__init__(connection, cipher)
+        self._connection = connection
+
+    def attach(self, export: NbdExport) -> None:
+        """Count as a client of `export` from now on."""
+        self._connection.attach(export)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, QmpError
 from qmpd.export.nbd.export import NbdExport
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qmpd.export.host import ExportHost
     from qmpd.export.nbd.server import NbdServer
     from qmpd.loop.clock import Clock
+    from qmpd.loop.secure import Credentials
     from qmpd.loop.stream import Connect, Connection, Peer
 
 
@@ -23,7 +24,7 @@ class NbdControl:
     :param clock: what its connections run on
     :param exports: all exports of the machine
     :param host: the process, which listens
-    :param objects: the ids of the objects that object-add has made
+    :param credentials: finds TLS credentials, see `Services`
     :param report: takes complaints about clients, for standard error
     """
 
@@ -32,14 +33,14 @@ class NbdControl:
         clock: Clock,
         exports: BlockExports,
         host: ExportHost,
-        objects: Container[str],
+        credentials: Callable[[str, str], Credentials],
         report: Callable[[str], None],
     ) -> None:
         self._report = report
         self._clock = clock
         self._exports = exports
         self._host = host
-        self._objects = objects
+        self._credentials = credentials
         self._server: NbdServer | None = None
         self.through: Callable[[Peer, Connect], Connection] | None = None
         """Connects a client to the server by way of something of its own, where there is any."""
@@ -79,23 +80,18 @@ class NbdControl:
         )
         server.listener = self._host.listen(options["addr"], partial(self._connect, server))
         if "tls-creds" in options:
-            server.listener.close()
-            raise self._no_credentials(options["tls-creds"])
+            try:
+                server.credentials = self._credentials(options["tls-creds"], "server")
+            except QmpError:
+                server.listener.close()
+                raise
+            server.authorization = options.get("tls-authz")
         self._server = server
 
     def _connect(self, server: NbdServer, peer: Peer) -> Connection:
         if self.through is None:
             return server.connect(peer)
         return self.through(peer, server.connect)
-
-    def _no_credentials(self, object_id: str) -> GenericError:
-        """Why an object is not TLS credentials (`nbd_get_tls_creds`): object-add makes none.
-
-        `tls-authz` says who may connect by TLS, so that without credentials it has no effect.
-        """
-        if object_id in self._objects:
-            return GenericError(f"Object with id '{object_id}' is not TLS credentials")
-        return GenericError(f"No TLS credentials with id '{object_id}'")
 
     async def stop(self) -> None:
         """Delete all NBD exports, and stop the server.

@@ -113,8 +113,9 @@ class OptionStream:
         """
         try:
             return await self._channel.read(length)
-        except Disconnected:
-            raise Broken(ENDED if what is None else f"Failed to read {what}: {ENDED}") from None
+        except Disconnected as error:
+            text = str(error) or ENDED
+            raise Broken(text if what is None else f"Failed to read {what}: {text}") from None
 
     async def number(self) -> int:
         """Read a number of four bytes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qmpd.export.nbd.connection import NbdConnection
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from qmpd.export.host import Listener
     from qmpd.export.nbd.export import NbdExport
     from qmpd.loop.clock import Clock
+    from qmpd.loop.secure import Cipher, Credentials
     from qmpd.loop.stream import Peer
 
 
@@ -38,19 +40,31 @@ class NbdServer:
         self.max_connections = max_connections
         self.handshake_seconds = handshake_seconds
         self._report = report
+        self.credentials: Credentials | None = None
+        """What clients have to go over to TLS by; None where they need not."""
+        self.authorization: str | None = None
+        """Id of the object that says who may come by TLS."""
         self.listener: Listener | None = None
         """Where clients arrive; None until it listens."""
         self._connections: set[NbdConnection] = set()
 
     def connect(self, peer: Peer) -> NbdConnection:
         """Serve a new client; it is greeted before this returns."""
-        connection = NbdConnection(peer, self.clock, self.exports, self._left, self._report)
+        connection = NbdConnection(
+            peer, self.clock, self.exports, self._left, self._report, self._cipher()
+        )
         self._connections.add(connection)
         if self.max_connections and len(self._connections) >= self.max_connections:
             assert self.listener is not None
             self.listener.pause()
         connection.start(self.handshake_seconds)
         return connection
+
+    def _cipher(self) -> Callable[[], Cipher] | None:
+        """What makes the TLS session of a client."""
+        if self.credentials is None:
+            return None
+        return partial(self.credentials.server, self.authorization)
 
     def _left(self, connection: NbdConnection) -> None:
         self._connections.discard(connection)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.drivers.protocols.nbd.handshake import Handshake
 from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.loop.clock import NANOSECONDS
-from qmpd.loop.stream import Channel
+from qmpd.loop.secure import SecureChannel
+from qmpd.loop.stream import Channel, Disconnected
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from qmpd.block.drivers.protocols.nbd.handshake import Wanted
     from qmpd.block.drivers.protocols.nbd.options import Stream
     from qmpd.block.model.services import Services
+    from qmpd.loop.secure import Cipher
     from qmpd.loop.stream import Peer
     from qmpd.loop.task import Handle, Task
 
@@ -80,14 +83,22 @@ class Connector:
 
     :param address: SocketAddress, plain JSON values
     :param wanted: what it is asked for
+    :param cipher: makes the TLS session of a connection; None for none
     """
 
-    def __init__(self, services: Services, address: Mapping[str, Any], wanted: Wanted) -> None:
+    def __init__(
+        self,
+        services: Services,
+        address: Mapping[str, Any],
+        wanted: Wanted,
+        cipher: Callable[[], Cipher] | None,
+    ) -> None:
         self.retries = False
         """Whether an attempt that fails is followed by another one."""
         self._services = services
         self._address = address
         self._wanted = wanted
+        self._cipher = cipher
         self._task: Task | None = None
         self._link: Link | None = None
         self._error: QmpError | None = None
@@ -168,10 +179,24 @@ class Connector:
 
     async def _attempt(self) -> Link:
         channel = await _Dialing(self._services, self._address).channel()
-        handshake = Handshake(channel, self._wanted)
+        encrypt = None if self._cipher is None else partial(_encrypt, channel, self._cipher)
+        handshake = Handshake(channel, self._wanted, encrypt)
         try:
             info = await handshake.run()
         except BaseException:
             channel.cut()
             raise
         return Link(channel, handshake.stream, info)
+
+
+async def _encrypt(channel: Channel, cipher: Callable[[], Cipher]) -> SecureChannel:
+    """Go over to TLS.
+
+    :raises QmpError: the server cannot, or is not whom it should be
+    """
+    secure = SecureChannel(channel, cipher())
+    try:
+        await secure.shake_hands()
+    except Disconnected:
+        raise GenericError("TLS handshake failed: Broken pipe") from None
+    return secure

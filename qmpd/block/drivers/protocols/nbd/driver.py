@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.base.override import override
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from qmpd.block.drivers.protocols.nbd.export_info import ExportInfo
     from qmpd.block.model.flags import ReopenState
     from qmpd.block.model.node import Node
+    from qmpd.loop.secure import Cipher
 
 _INT_MAX: Final = (1 << 31) - 1
 _DEPTH: Final = "qemu:allocation-depth"
@@ -60,7 +62,9 @@ class Nbd(BlockDriver):
         allocated_size=False,
     )
 
-    def __init__(self, node: Node, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, node: Node, options: Mapping[str, Any], cipher: Callable[[], Cipher] | None
+    ) -> None:
         super().__init__(node)
         services = node.services
         self._server: Mapping[str, Any] = options["server"]
@@ -71,7 +75,7 @@ class Nbd(BlockDriver):
             (self._bitmap or "base:allocation").encode("utf-8", "surrogateescape"),
         )
         self.client = NbdClient(
-            Connector(services, self._server, wanted),
+            Connector(services, self._server, wanted, cipher),
             services.clocks.realtime,
             self._accept,
             reconnect_delay=options.get("reconnect-delay", 0),
@@ -84,11 +88,10 @@ class Nbd(BlockDriver):
             raise GenericError("NBD server address missing")
         if len(options.get("export", "").encode()) > MAX_STRING:
             raise GenericError("export name too long to send to server")
-        if "tls-creds" in options:
-            raise GenericError(f"No TLS credentials with id '{options['tls-creds']}'")
+        cipher = _cipher(node, options) if "tls-creds" in options else None
         if len(options.get("x-dirty-bitmap", "").encode()) > MAX_STRING:
             raise GenericError("x-dirty-bitmap query too long to send to server")
-        driver = cls(node, options)
+        driver = cls(node, options, cipher)
         try:
             await driver.client.open(options.get("open-timeout", 0))
         except BaseException:
@@ -267,3 +270,14 @@ class Nbd(BlockDriver):
 def _unusable(code: int) -> GenericError:
     """Why an export cannot be used: QEMU keeps no better reason."""
     return GenericError(f"Could not open image: {os.strerror(code)}")
+
+
+def _cipher(node: Node, options: Mapping[str, Any]) -> Callable[[], Cipher]:
+    """What makes the TLS session of a connection.
+
+    :raises GenericError: there are no such credentials
+    """
+    credentials = node.services.credentials(options["tls-creds"], "client")
+    server = options["server"]
+    host = server["host"] if server["type"] == "inet" else None
+    return partial(credentials.client, options.get("tls-hostname", host))

@@ -72,9 +72,9 @@ class Options:
         """
         try:
             return await self._stream.read(length)
-        except Disconnected:
-            text = _ENDED if what is None else f"Failed to read {what}: {_ENDED}"
-            raise GenericError(text) from None
+        except Disconnected as error:
+            text = str(error) or _ENDED
+            raise GenericError(text if what is None else f"Failed to read {what}: {text}") from None
 
     async def skip(self, length: int, what: str) -> None:
         """Drop `length` bytes.

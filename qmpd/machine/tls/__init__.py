@@ -1,0 +1,1 @@
+"""TLS: credentials, who may come by it, and its sessions, by the ssl module of Python."""
