@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from qmpd.errors import GenericError
 from qmpd.loop.stream import Disconnected
@@ -136,7 +136,7 @@ def _other_host(hostname: str | None) -> GenericError:
 
 def distinguished_name(session: ssl.SSLObject) -> str:
     """The name of who is at the other end, as GnuTLS writes it (``gnutls_x509_crt_get_dn``)."""
-    certificate = session.getpeercert() or {}
+    certificate: Mapping[str, Any] = session.getpeercert() or {}
     parts = []
     for group in certificate.get("subject", ()):
         pairs = [f"{_SHORT_NAMES.get(name, name)}={_escaped(value)}" for name, value in group]
