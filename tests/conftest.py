@@ -19,7 +19,11 @@ HERE = Path(__file__).parent
 
 # their assertions are to explain themselves, too
 pytest.register_assert_rewrite(
-    "tests.block.files", "tests.differential.pair", "tests.drivers.pair", "tests.migration.world"
+    "tests.block.files",
+    "tests.clients.libvirt.world",
+    "tests.differential.pair",
+    "tests.drivers.pair",
+    "tests.migration.world",
 )
 
 MARKED: dict[str, tuple[str, ...]] = {
@@ -77,6 +81,9 @@ MAY_BE_SKIPPED = (
     r"installs a wheel and its dependencies anew",
     r"(go|node|golang-github-digitalocean-go-qemu-dev) is not installed",
     r"the npm package qemu-qmp cannot be had",
+    r"(libvirtd|virsh|unshare|virtnbdbackup|nbdinfo) is not installed",
+    r"needs libvirt 11",
+    r"libvirt needs root",
 )
 """Reasons for which a test may be skipped although a real QEMU is installed (regexps)."""
 

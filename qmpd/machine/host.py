@@ -122,6 +122,13 @@ class Host(ExportHost, Protocol):
         :raises NotServed: the process is not the machine's to signal
         """
 
+    def thread_of(self, name: str) -> int | None:
+        """The id of a thread that stands for one of the guest's.
+
+        :param name: what the thread is for, e.g. ``CPU 0``
+        :returns: None if there is none, and the machine's own is to be told
+        """
+
 
 class NoHost:
     """The host of a machine that has no process of its own, such as one in a Python program.
@@ -212,3 +219,6 @@ class NoHost:
         :raises NotServed: always
         """
         raise NotServed("qmpd does not signal a process that the machine shares with others")
+
+    def thread_of(self, name: str) -> None:
+        """Return nothing: the process has other things to do than to wait."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from qmpd.server.address import SocketAddress
     from qmpd.server.control_socket import ControlSocket
     from qmpd.server.dial import Dialer
+    from qmpd.server.idle_threads import IdleThreads
     from qmpd.server.listener import SocketListener
     from qmpd.server.streams import Streams
     from qmpd.server.vhost_user_socket import VhostUserSocket
@@ -233,6 +234,16 @@ class Server:
     def raise_signal(self, number: int) -> None:
         """Send this process a signal."""
         os.kill(os.getpid(), number)
+
+    def thread_of(self, name: str) -> int:
+        """The id of an idle thread."""
+        return self._idle_threads.id_of(name)
+
+    @cached_property
+    def _idle_threads(self) -> IdleThreads:
+        from qmpd.server.idle_threads import IdleThreads
+
+        return IdleThreads()
 
     # What the program does with it
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from qmpd.cli.system.config import SystemConfig
-    from qmpd.cli.system.machine_options import MachineOptions
     from qmpd.machine.devices.board import Board
 
 VGA_MODELS: Final = {
@@ -93,15 +92,8 @@ def board_of(config: SystemConfig) -> Board | None:
         topology=machine.topology,
         memory=memory_of(given.get("m", ())),
         backend=own_backend(machine.name, machine.properties),
-        sleeps=_sleeps(machine),
+        acpi=machine.properties.get("acpi", "on") not in ("off", "no"),
     )
-
-
-def _sleeps(machine: MachineOptions) -> bool:
-    """Whether its guest can be woken up: what ACPI of its chipset does."""
-    if machine.name in ("microvm", "isapc", "x-remote"):
-        return False
-    return machine.buses == "q35" or machine.properties.get("acpi", "on") not in ("off", "no")
 
 
 def default_drives(config: SystemConfig) -> list[dict[str, str]]:

@@ -100,6 +100,14 @@ def check_netdev(text: str, warn: Warn) -> None:
     _check_compiled(_check_opts(dict(opts)))
 
 
+def netdev_id(text: str) -> str:
+    """The id of a ``-netdev`` that has been checked."""
+    if text.startswith("{") or _is_modern(text):
+        tree = parse_tree(text, None) if text.startswith("{") else parse_keyval(text, "type").tree
+        return str(tree["id"])
+    return str(parse_opts(NETDEV, text, lambda *_: None).id)
+
+
 def check_nic(text: str, warn: Warn) -> None:
     """Check one ``-nic``: a backend, and the adapter that it belongs to."""
     opts = parse_opts(NIC, text, warn)

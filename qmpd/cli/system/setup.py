@@ -100,8 +100,10 @@ class SystemSetup:
             raise CommandLineError(text, location="") from None
 
     def _warn_of_network(self, network: dict[str, list[str]]) -> None:
-        from qmpd.cli.system.network_options import network_warnings
+        from qmpd.cli.system.network_options import netdev_id, network_warnings
 
+        netdevs = self._server.machine.devices.netdevs
+        netdevs.update(netdev_id(text) for text in network["netdev"])
         services = self._server.machine.services
         has_adapters = self._config.machine.has_hardware
         for text in network_warnings(network, has_adapters=has_adapters, random=services.random):

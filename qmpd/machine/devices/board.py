@@ -44,7 +44,7 @@ class Board:
     :param topology: how they sit together
     :param memory: bytes of its memory
     :param backend: id of the memory backend that it makes for itself; None if it is given one
-    :param sleeps: whether a sleeping guest can be woken up
+    :param acpi: whether it has ACPI, by which PCI devices of a pc are plugged in
     """
 
     type: str = "none"
@@ -59,7 +59,14 @@ class Board:
     topology: Topology = field(default_factory=Topology)
     memory: int = 0
     backend: str | None = None
-    sleeps: bool = False
+    acpi: bool = True
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether a sleeping guest can be woken up."""
+        if self.type == "none" or self.model in ("microvm", "isapc", "x-remote"):
+            return False
+        return self.acpi or self.type == "q35"
 
     def numbers(self, ide: int, floppies: int) -> dict[str, int]:
         """Numbers of devices in ``/machine/unattached``; for several devices, that of the first.

@@ -57,7 +57,7 @@ def build(board: Board, ide: int, floppies: int) -> Bus:
         return root
     numbers = board.numbers(ide, floppies)
     name, kind, host, hotplug = PCI_HOSTS[board.type]
-    pci = Bus(name, kind, f"/machine/{host}/{name}", hotplug)
+    pci = Bus(name, kind, f"/machine/{host}/{name}", hotplug and board.acpi)
     root.devices.add(BoardDevice(f"{host}-pcihost", buses=NewestFirst([pci])))
     brings: dict[str, BoardDevice] = {}
     for function in FUNCTIONS[board.type]:

@@ -50,6 +50,8 @@ class DeviceTree:
         """Those without one, by their names in the QOM tree."""
         self.unattached: GHashTable[Device] = GHashTable()
         """Those that the board has made for drives."""
+        self.netdevs: set[str] = set()
+        """The ids of network backends, which lead nowhere."""
         self._anonymous_made = 0
         self._bus_numbers: dict[str, int] = {}
 

@@ -30,12 +30,12 @@ def query_target(context: Context, _: None) -> dict[str, object]:
 def query_cpus_fast(context: Context, _: None) -> list[dict[str, object]]:
     """The CPUs that the machine passes for having; they do nothing."""
     processors = context.machine.devices.processors
-    thread = context.machine.services.thread_id
+    thread_of, own = context.machine.host.thread_of, context.machine.services.thread_id
     return [
         {
             "cpu-index": index,
             "qom-path": path,
-            "thread-id": thread,
+            "thread-id": thread_of(f"CPU {index}") or own,
             "props": processors.topology.place(index),
             "target": "x86_64",
         }

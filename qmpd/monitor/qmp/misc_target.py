@@ -31,6 +31,16 @@ def query_sev_capabilities(context: Context, _: None) -> None:
     raise GenericError("KVM not enabled")
 
 
+def query_sev_attestation_report(context: Context, _: object) -> None:
+    """The guest is not encrypted."""
+    raise GenericError("SEV is not enabled")
+
+
+def sev_inject_launch_secret(context: Context, _: object) -> None:
+    """The guest is not encrypted."""
+    raise GenericError("SEV not enabled for guest")
+
+
 def query_sgx(context: Context, _: None) -> None:
     """The guest has no enclaves."""
     if context.machine.devices.board.type == "none":
@@ -48,6 +58,8 @@ HANDLERS: Final[Handlers] = {
     "query-sev": query_sev,
     "query-sev-launch-measure": query_sev_launch_measure,
     "query-sev-capabilities": query_sev_capabilities,
+    "query-sev-attestation-report": query_sev_attestation_report,
+    "sev-inject-launch-secret": sev_inject_launch_secret,
     "query-sgx": query_sgx,
     "query-sgx-capabilities": query_sgx_capabilities,
 }

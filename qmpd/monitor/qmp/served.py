@@ -185,6 +185,8 @@ MODULES: Final = {
         "query-sev",
         "query-sev-launch-measure",
         "query-sev-capabilities",
+        "query-sev-attestation-report",
+        "sev-inject-launch-secret",
         "query-sgx",
         "query-sgx-capabilities",
     ),
@@ -214,6 +216,8 @@ MODULES: Final = {
         "cancel-vcpu-dirty-limit",
     ),
     "net": (
+        "netdev_add",
+        "netdev_del",
         "set_link",
         "query-rx-filter",
         "announce-self",

@@ -97,6 +97,36 @@ class SevCapability(Struct):
     reduced_phys_bits: Int64 = Field(alias="reduced-phys-bits")
     """bits of physical addresses that are lost by it"""
 
+class SevInjectLaunchSecretArguments(Struct):
+    """Arguments of command sev-inject-launch-secret.
+
+    Puts a secret into an encrypted guest before it starts.
+    """
+
+    packet_header: str = Field(alias="packet-header")
+    """header of the secret, in base64"""
+
+    secret: str
+    """the encrypted secret, in base64"""
+
+    gpa: Uint64 | None = None
+    """where it goes in the guest's memory (default: where the firmware says)"""
+
+class SevAttestationReport(Struct):
+    """What the firmware says of an encrypted guest."""
+
+    data: str
+    """its report, in base64"""
+
+class QuerySevAttestationReportArguments(Struct):
+    """Arguments of command query-sev-attestation-report.
+
+    Asks the firmware for a report of an encrypted guest.
+    """
+
+    mnonce: str
+    """16 bytes that the report is to have in it, in base64"""
+
 class SGXEPCSection(Struct):
     """A part of the memory for enclaves."""
 

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field
 
-from qmpd.qapi.runtime.types import Int64, Struct
+from qmpd.qapi.runtime.types import Int32, Int64, Size, Struct, TaggedUnion, Uint16, Uint32, Uint64
 
 from .sockets import SocketAddress
 
@@ -19,6 +19,377 @@ class SetLinkArguments(Struct):
 
     up: bool
     """whether it is in"""
+
+class NetdevDelArguments(Struct):
+    """Arguments of command netdev_del.
+
+    Takes a network backend away.
+    """
+
+    id: str
+    """its id"""
+
+class NetLegacyNicOptions(Struct):
+    """A network adapter, as a backend."""
+
+    netdev: str | None = None
+    """id of the backend that it uses (default: its own hub)"""
+
+    macaddr: str | None = None
+    """its address (default: one that is made up)"""
+
+    model: str | None = None
+    """its model (default: as the machine has)"""
+
+    addr: str | None = None
+    """its PCI address (default: a free one)"""
+
+    vectors: Uint32 | None = None
+    """how many interrupts it has (default: as the model has)"""
+
+class String(Struct):
+    """A text in a list."""
+
+    str_: str = Field(alias="str")
+    """the text"""
+
+class NetdevUserOptions(Struct):
+    """A network inside the process, for programs of users."""
+
+    hostname: str | None = None
+    """name that the guest gets"""
+
+    restrict: bool | None = None
+    """keep the guest from everything outside (default: no)"""
+
+    ipv4: bool | None = None
+    """whether there is IPv4 (default: yes, unless only IPv6 is asked for) (since 2.6)"""
+
+    ipv6: bool | None = None
+    """whether there is IPv6 (default: yes, unless only IPv4 is asked for) (since 2.6)"""
+
+    ip: str | None = None
+    """older name of `net`"""
+
+    net: str | None = None
+    """the network, with its mask (default: 10.0.2.0/24)"""
+
+    host: str | None = None
+    """address of the host in it (default: the second)"""
+
+    tftp: str | None = None
+    """directory that the guest may read by TFTP"""
+
+    bootfile: str | None = None
+    """file that the guest is to start from"""
+
+    dhcpstart: str | None = None
+    """first address that is given out (default: the fifteenth)"""
+
+    dns: str | None = None
+    """address of the name server in it (default: the third)"""
+
+    dnssearch: list[String] | None = None
+    """domains to look names up in"""
+
+    domainname: str | None = None
+    """domain of the guest (since 3.0)"""
+
+    ipv6_prefix: str | None = Field(default=None, alias="ipv6-prefix")
+    """the network of IPv6 (default: fec0::) (since 2.6)"""
+
+    ipv6_prefixlen: Int64 | None = Field(default=None, alias="ipv6-prefixlen")
+    """bits of its prefix (default: 64) (since 2.6)"""
+
+    ipv6_host: str | None = Field(default=None, alias="ipv6-host")
+    """IPv6 address of the host (since 2.6)"""
+
+    ipv6_dns: str | None = Field(default=None, alias="ipv6-dns")
+    """IPv6 address of the name server (since 2.6)"""
+
+    smb: str | None = None
+    """directory that the guest may use by SMB"""
+
+    smbserver: str | None = None
+    """address of the SMB server"""
+
+    hostfwd: list[String] | None = None
+    """ports of the host that lead to the guest"""
+
+    guestfwd: list[String] | None = None
+    """ports that the guest sees and that lead to character devices"""
+
+    tftp_server_name: str | None = Field(default=None, alias="tftp-server-name")
+    """name of the TFTP server (since 3.1)"""
+
+class NetdevTapOptions(Struct):
+    """A TAP device of the host."""
+
+    ifname: str | None = None
+    """its name (default: a free one)"""
+
+    fd: str | None = None
+    """descriptor of an open one, a number or a name"""
+
+    fds: str | None = None
+    """descriptors of the queues of an open one, with colons between them"""
+
+    script: str | None = None
+    """program that sets it up"""
+
+    downscript: str | None = None
+    """program that takes it down"""
+
+    br: str | None = None
+    """bridge that `helper` puts it on (since 2.8)"""
+
+    helper: str | None = None
+    """program that makes it"""
+
+    sndbuf: Size | None = None
+    """bytes on their way to the host (default: no limit)"""
+
+    vnet_hdr: bool | None = None
+    """whether frames have a header for the host's kernel (default: if it can)"""
+
+    vhost: bool | None = None
+    """whether the host's kernel moves the frames (default: no)"""
+
+    vhostfd: str | None = None
+    """descriptor of an open vhost-net device"""
+
+    vhostfds: str | None = None
+    """the same for each queue"""
+
+    vhostforce: bool | None = None
+    """let the kernel move them without MSI-X, too (default: no)"""
+
+    queues: Uint32 | None = None
+    """how many queues it has (default: 1)"""
+
+    poll_us: Uint32 | None = Field(default=None, alias="poll-us")
+    """microseconds for which the kernel polls (default: 0) (since 2.7)"""
+
+class NetdevSocketOptions(Struct):
+    """A network by a socket to another process; it knows only numbers for addresses."""
+
+    fd: str | None = None
+    """descriptor of an open socket"""
+
+    listen: str | None = None
+    """port to listen on, and maybe address"""
+
+    connect: str | None = None
+    """address and port to connect to"""
+
+    mcast: str | None = None
+    """address and port of a group"""
+
+    localaddr: str | None = None
+    """address of the host to send from"""
+
+    udp: str | None = None
+    """address and port to send to"""
+
+class NetdevL2TPv3Options(Struct):
+    """A tunnel by L2TPv3."""
+
+    src: str
+    """own address"""
+
+    dst: str
+    """address of the other end"""
+
+    srcport: str | None = None
+    """own port; only for UDP"""
+
+    dstport: str | None = None
+    """port of the other end; only for UDP"""
+
+    ipv6: bool | None = None
+    """use IPv6 (default: no)"""
+
+    udp: bool | None = None
+    """use UDP (default: no)"""
+
+    cookie64: bool | None = None
+    """cookies have 64 bits (default: 32)"""
+
+    counter: bool | None = None
+    """count packets (default: no)"""
+
+    pincounter: bool | None = None
+    """keep the counter at zero (default: no)"""
+
+    txcookie: Uint64 | None = None
+    """cookie of what is sent (default: none)"""
+
+    rxcookie: Uint64 | None = None
+    """cookie of what is received (default: none)"""
+
+    txsession: Uint32
+    """number of the session of what is sent"""
+
+    rxsession: Uint32 | None = None
+    """number of the session of what is received (default: any)"""
+
+    offset: Uint32 | None = None
+    """bytes between header and frame (default: 0)"""
+
+class NetdevVdeOptions(Struct):
+    """A switch of VDE."""
+
+    sock: str | None = None
+    """its socket"""
+
+    port: Uint16 | None = None
+    """port of the switch"""
+
+    group: str | None = None
+    """group that may use the socket"""
+
+    mode: Uint16 | None = None
+    """permission bits of the socket"""
+
+class NetdevBridgeOptions(Struct):
+    """A bridge of the host."""
+
+    br: str | None = None
+    """its name (default: br0)"""
+
+    helper: str | None = None
+    """program that makes a TAP device on it"""
+
+class NetdevHubPortOptions(Struct):
+    """A port of a hub inside the process."""
+
+    hubid: Int32
+    """number of the hub"""
+
+    netdev: str | None = None
+    """id of a backend to connect to it (since 3.0)"""
+
+class NetdevNetmapOptions(Struct):
+    """An interface of netmap."""
+
+    ifname: str
+    """its name"""
+
+    devname: str | None = None
+    """its device file (default: /dev/netmap)"""
+
+class NetdevVhostUserOptions(Struct):
+    """A network by a process that shares the guest's memory."""
+
+    chardev: str
+    """id of the character device that leads to it"""
+
+    vhostforce: bool | None = None
+    """use it without MSI-X, too (default: no)"""
+
+    queues: Int64 | None = None
+    """how many queues it has (default: 1) (since 2.5)"""
+
+class NetdevVhostVDPAOptions(Struct):
+    """A vDPA device of the host."""
+
+    vhostdev: str | None = None
+    """its device file (default: /dev/vhost-vdpa-0)"""
+
+    vhostfd: str | None = None
+    """descriptor of an open one"""
+
+    queues: Int64 | None = None
+    """how many queues it has (default: 1)"""
+
+    x_svq: bool | None = Field(default=None, alias="x-svq")
+    """move requests by copies of the queues (default: no) (since 7.0)"""
+
+class NetdevStreamOptions(Struct):
+    """A network by a connection to another process."""
+
+    addr: SocketAddress
+    """address to listen on, or to connect to"""
+
+    server: bool | None = None
+    """whether to listen (default: no)"""
+
+    reconnect: Int64 | None = None
+    """seconds until it is tried again after the connection has ended (default: 0, not at all)
+    (since 8.0)
+    """
+
+    reconnect_ms: Int64 | None = Field(default=None, alias="reconnect-ms")
+    """the same in milliseconds (since 9.2)"""
+
+class NetdevDgramOptions(Struct):
+    """A network by datagrams."""
+
+    local: SocketAddress | None = None
+    """own address"""
+
+    remote: SocketAddress | None = None
+    """address of the other end"""
+
+NetClientDriver: TypeAlias = Literal[
+    "none",
+    "nic",
+    "user",
+    "tap",
+    "l2tpv3",
+    "socket",
+    "stream",
+    "dgram",
+    "vde",
+    "bridge",
+    "hubport",
+    "netmap",
+    "vhost-user",
+    "vhost-vdpa",
+]
+"""Kinds of network backends.
+
+* `none`: none
+* `nic`: a network adapter
+* `user`: a network inside the process
+* `tap`: a TAP device
+* `l2tpv3`: a tunnel
+* `socket`: a socket to another process
+* `stream`: a connection to another process (since 7.2)
+* `dgram`: datagrams (since 7.2)
+* `vde`: a switch of VDE
+* `bridge`: a bridge of the host
+* `hubport`: a port of a hub
+* `netmap`: netmap
+* `vhost-user`: a process that shares the guest's memory
+* `vhost-vdpa`: a vDPA device (since 5.1)
+"""
+
+class Netdev(TaggedUnion):
+    """A network backend.
+
+    Members added for each value of `type`:
+
+    * ``nic``: NetLegacyNicOptions
+    * ``user``: NetdevUserOptions
+    * ``tap``: NetdevTapOptions
+    * ``l2tpv3``: NetdevL2TPv3Options
+    * ``socket``: NetdevSocketOptions
+    * ``stream``: NetdevStreamOptions
+    * ``dgram``: NetdevDgramOptions
+    * ``vde``: NetdevVdeOptions
+    * ``bridge``: NetdevBridgeOptions
+    * ``hubport``: NetdevHubPortOptions
+    * ``netmap``: NetdevNetmapOptions
+    * ``vhost-user``: NetdevVhostUserOptions
+    * ``vhost-vdpa``: NetdevVhostVDPAOptions
+    """
+
+    id: str
+    """its id"""
+
+    type: NetClientDriver
+    """its kind"""
 
 RxState: TypeAlias = Literal["normal", "none", "all"]
 """Which frames of a kind a network adapter takes.

@@ -1,0 +1,233 @@
+"""What people do with a domain, in virsh's words."""
+
+from __future__ import annotations
+
+from tests.clients.libvirt.world import Disk, Vm
+
+WAIT = "--wait"
+
+
+def life(vm: Vm) -> None:
+    """Start, look, suspend, resume, shut down, destroy."""
+    vm.start()
+    vm.virsh("domstate d --reason; dominfo d; vcpuinfo d; domblklist d --details")
+    vm.virsh("suspend d; domstate d --reason; resume d; domstate d --reason")
+    vm.virsh("domblkinfo d vda; domblkinfo d --all; domblkstat d vda; domblkerror d")
+    vm.virsh("domstats d; dommemstat d; iothreadinfo d; domdisplay d")
+    vm.virsh("shutdown d; reboot d; reset d; domstate d --reason")
+    vm.virsh("destroy d; domstate d --reason; list --all")
+
+
+def buses(vm: Vm) -> None:
+    """Disks of all kinds, on q35."""
+    vm.image("boot.raw")
+    vm.start(
+        Disk("vda", driver=" cache='none' iothread='1'"),
+        Disk("vdb", driver=" cache='writethrough' discard='unmap'", format="raw"),
+        Disk("sda", "scsi", driver=" cache='unsafe'", more="<serial>abc</serial>"),
+        Disk("sdb", "scsi", device="cdrom", format="raw"),
+        Disk("sdc", "sata", more="<readonly/>", device="cdrom", format="raw"),
+        Disk("sdd", "sata"),
+        machine="q35",
+        head="<iothreads>1</iothreads>",
+        devices="<controller type='scsi' model='virtio-scsi'/><controller type='usb' model='none'/>"
+        "<memballoon model='none'/>",
+    )
+    vm.virsh("domblklist d --details; iothreadinfo d; domblkinfo d --all; domstats d --block")
+    vm.virsh("domstats d --iothread; destroy d")
+
+
+def ide(vm: Vm) -> None:
+    """IDE and a CD-ROM drive, whose medium is changed."""
+    vm.image("one.raw")
+    vm.image("two.raw")
+    vm.start(Disk("hda", "ide"), Disk("hdc", "ide", device="cdrom", format="raw"))
+    vm.virsh(f"change-media d hdc {vm.place}/one.raw --insert; domblklist d")
+    vm.virsh(f"change-media d hdc {vm.place}/two.raw --update; domblklist d")
+    vm.virsh("change-media d hdc --eject; domblklist d")
+    vm.virsh("qemu-monitor-command d --hmp 'info block'; destroy d")
+
+
+def snapshots(vm: Vm) -> None:
+    """External snapshots, of one disk and of two, with files that are there, and failing."""
+    vm.start()
+    vm.virsh("snapshot-create-as d s1 --disk-only --atomic --no-metadata; domblklist d")
+    vm.virsh(
+        "snapshot-create-as d s2 --disk-only --atomic --no-metadata --diskspec vda,snapshot=no"
+        f" --diskspec vdb,file={vm.place}/b2.qcow2; domblklist d"
+    )
+    vm.image("a3.qcow2", "-b", "vda.s1", "-F", "qcow2", "16M")
+    vm.virsh(
+        "snapshot-create-as d s3 --disk-only --atomic --no-metadata --reuse-external"
+        f" --diskspec vda,file={vm.place}/a3.qcow2 --diskspec vdb,snapshot=no; domblklist d"
+    )
+    vm.virsh(
+        "snapshot-create-as d s4 --disk-only --atomic --no-metadata"
+        " --diskspec vda,file=/nowhere/a4.qcow2; domblklist d"
+    )
+    vm.virsh(
+        "dumpxml d --xpath //disk; snapshot-create-as d s5 --disk-only; snapshot-list d --tree"
+    )
+    vm.virsh("snapshot-dumpxml d s5 --xpath //disks; destroy d")
+    vm.run("qemu-img", "info", "--backing-chain", "vda.s5")
+
+
+def internal(vm: Vm) -> None:
+    """Internal snapshots: taken, gone back to, deleted."""
+    vm.start()
+    vm.virsh("snapshot-create-as d s1; snapshot-create-as d s2; snapshot-list d --tree")
+    vm.virsh("snapshot-revert d s1; domstate d; snapshot-current d --name")
+    vm.virsh("snapshot-delete d s2; snapshot-list d; snapshot-delete d s1; destroy d")
+
+
+def commit(vm: Vm) -> None:
+    """Commits: of what is active, aborted, pivoted to, kept; and of the middle of a chain."""
+    vm.start()
+    for number in range(1, 5):
+        vm.virsh(
+            f"snapshot-create-as d s{number} --disk-only --no-metadata --diskspec vdb,snapshot=no"
+        )
+        vm.write("virtio-disk0", f"write -P {number} {number}M 64k")
+    vm.virsh(f"blockcommit d vda --top {vm.place}/vda.s3 --base {vm.place}/vda.s2 {WAIT}")
+    vm.virsh(f"domblklist d; blockcommit d vda --active {WAIT}; blockjob d vda --info")
+    vm.virsh("blockjob d vda --abort; domblklist d")
+    vm.virsh(f"blockcommit d vda --active --keep-overlay {WAIT}; domblklist d")
+    vm.virsh(f"blockcommit d vda --active --pivot {WAIT}; domblklist d")
+    vm.virsh("dumpxml d --xpath //disk; destroy d")
+    vm.run("qemu-img", "info", "--backing-chain", "vda.qcow2")
+    for number in range(1, 5):
+        vm.run("qemu-io", "-r", "-c", f"read -P {number} {number}M 64k", "vda.qcow2")
+
+
+def pull(vm: Vm) -> None:
+    """Pulls: of a whole chain, and down to a base."""
+    vm.start()
+    for number in range(1, 4):
+        vm.virsh(
+            f"snapshot-create-as d s{number} --disk-only --no-metadata --diskspec vdb,snapshot=no"
+        )
+    vm.virsh(f"blockpull d vda --base {vm.place}/vda.s1 {WAIT}; domblklist d")
+    vm.virsh(f"blockpull d vda {WAIT}; dumpxml d --xpath //disk; destroy d")
+    vm.run("qemu-img", "info", "--backing-chain", "vda.s3")
+
+
+def copy(vm: Vm) -> None:
+    """Copies of a disk: finished, pivoted to, shallow, onto a file that is there, aborted."""
+    vm.start()
+    vm.virsh("snapshot-create-as d s1 --disk-only --no-metadata")
+    vm.virsh(f"blockcopy d vda {vm.place}/copy1.qcow2 {WAIT} --finish --transient-job")
+    vm.virsh(f"blockcopy d vda {vm.place}/copy2.raw --format raw {WAIT} --pivot --transient-job")
+    vm.image("copy3.qcow2", "-b", "vdb.qcow2", "-F", "qcow2", "16M")
+    vm.virsh(
+        f"blockcopy d vdb {vm.place}/copy3.qcow2 --shallow --reuse-external {WAIT} --pivot"
+        " --transient-job --synchronous-writes"
+    )
+    vm.virsh(f"blockcopy d vdb {vm.place}/copy4.qcow2 --transient-job --bandwidth 1")
+    vm.virsh("blockjob d vdb --bandwidth 2; blockjob d vdb --abort; domblklist d")
+    vm.virsh("dumpxml d --xpath //disk; destroy d")
+    vm.run("qemu-img", "info", "--backing-chain", "copy3.qcow2")
+
+
+def checkpoints(vm: Vm) -> None:
+    """Checkpoints: made, measured, deleted, with their children, and after a restart."""
+    vm.start()
+    vm.virsh("checkpoint-create-as d c1")
+    vm.write("virtio-disk0", "write -P 1 1M 128k")
+    vm.virsh("checkpoint-create-as d c2; checkpoint-create-as d c3 --diskspec vdb,checkpoint=no")
+    vm.virsh("checkpoint-list d --tree; checkpoint-dumpxml d c1 --size --no-domain")
+    vm.virsh("checkpoint-delete d c2; checkpoint-list d --tree; checkpoint-info d c3")
+    vm.virsh("checkpoint-create-as d c3; checkpoint-parent d c3; destroy d; start d")
+    vm.virsh("checkpoint-dumpxml d c1 --size --no-domain; checkpoint-create-as d c4")
+    vm.virsh("checkpoint-delete d c1 --children; checkpoint-list d; destroy d")
+    vm.run("qemu-img", "info", "vda.qcow2")
+
+
+FULL = """<domainbackup><disks>
+<disk name='vda' type='file'><driver type='qcow2'/><target file='{}'/></disk>
+<disk name='vdb' backup='no'/></disks></domainbackup>"""
+CHECKPOINT = "<domaincheckpoint><name>{}</name></domaincheckpoint>"
+PULL = """<domainbackup mode='pull'>{}<server {}/><disks>
+<disk name='vda' type='file'{}><scratch file='{}'/></disk>
+<disk name='vdb' backup='no'/></disks></domainbackup>"""
+
+
+def backup(vm: Vm) -> None:
+    """Push and pull, full and incremental, over unix and TCP, with readers, and ended."""
+    place = vm.place
+    (place / "c1.xml").write_text(CHECKPOINT.format("c1"))
+    (place / "c2.xml").write_text(CHECKPOINT.format("c2"))
+    (place / "full.xml").write_text(FULL.format(place / "full.qcow2"))
+    inc = FULL.format(place / "inc.qcow2").replace(
+        "<disks>", "<incremental>c1</incremental><disks>"
+    )
+    (place / "inc.xml").write_text(inc)
+    vm.start()
+    vm.write("virtio-disk0", "write -P 1 1M 128k")
+    vm.virsh("backup-begin d full.xml c1.xml")
+    vm.until("domjobinfo d", "None")
+    vm.virsh("domjobinfo d --completed")
+    vm.write("virtio-disk0", "write -P 2 2M 64k")
+    vm.virsh("backup-begin d inc.xml c2.xml")
+    vm.until("domjobinfo d", "None")
+    vm.run("qemu-img", "map", "--output=json", "inc.qcow2")
+    unix = f"transport='unix' socket='{place}/nbd'"
+    (place / "pull.xml").write_text(PULL.format("", unix, "", place / "scratch"))
+    vm.virsh("backup-begin d pull.xml; backup-dumpxml d; domjobinfo d")
+    vm.write("virtio-disk0", "write -P 3 1M 64k")
+    vm.run(
+        "qemu-io",
+        "-r",
+        "-f",
+        "raw",
+        "-c",
+        "read -P 1 1M 128k",
+        f"nbd+unix:///vda?socket={place}/nbd",
+    )
+    vm.virsh("domjobabort d")
+    vm.until("domjobinfo d", "None")
+    vm.virsh("domjobinfo d --completed --anystats")
+    tcp = "transport='tcp' name='localhost' port='0'"
+    bitmap = " exportname='one' exportbitmap='changed'"
+    incremental = "<incremental>c1</incremental>"
+    (place / "pull2.xml").write_text(PULL.format(incremental, tcp, bitmap, place / "scratch2"))
+    vm.virsh("backup-begin d pull2.xml; backup-dumpxml d")
+    vm.virsh("backup-begin d pull.xml; checkpoint-create-as d c9; domjobabort d")
+    vm.until("domjobinfo d", "None")
+    vm.virsh("destroy d")
+
+
+def plugging(vm: Vm) -> None:
+    """Disks that are plugged in and out, resized and throttled; thresholds."""
+    extra = vm.image("extra.qcow2")
+    vm.start(
+        devices="<controller type='scsi' model='virtio-scsi'/><controller type='usb' model='none'/>"
+        "<memballoon model='none'/>"
+    )
+    vm.virsh(
+        f"attach-disk d {extra} sda --targetbus scsi --driver qemu --subdriver qcow2 --live;"
+        " domblklist d; detach-disk d sda --live; domblklist d"
+    )
+    vm.virsh(f"attach-disk d {extra} vdc --driver qemu --subdriver qcow2 --live; domblklist d")
+    vm.virsh("blockresize d vda 32M; domblkinfo d vda; blkdeviotune d vda")
+    vm.virsh(
+        "blkdeviotune d vda --total-iops-sec 100 --total-bytes-sec 1048576; blkdeviotune d vda"
+    )
+    vm.virsh("domblkthreshold d vda 1M; domstats d --block; blkdeviotune d vda --group-name g")
+    vm.virsh("destroy d")
+
+
+STORIES = {
+    story.__name__: story
+    for story in (
+        life,
+        buses,
+        ide,
+        snapshots,
+        commit,
+        pull,
+        copy,
+        checkpoints,
+        backup,
+        plugging,
+    )
+}
