@@ -218,5 +218,5 @@ def play(libvirtd: Libvirtd, place: Path, story: Story, programs: Sequence[str])
 
 
 def _differences(theirs: Sequence[object], ours: Sequence[object]) -> str:
-    lines = [[str(thing) for thing in things] for things in (theirs, ours)]
-    return "\n".join(difflib.unified_diff(*lines, "QEMU", "qmpd", lineterm="", n=1))
+    left, right = [*map(str, theirs)], [*map(str, ours)]
+    return "\n".join(difflib.unified_diff(left, right, "QEMU", "qmpd", lineterm="", n=1))
