@@ -38,10 +38,10 @@ def buses(vm: Vm) -> None:
 
 
 def ide(vm: Vm) -> None:
-    """IDE and a CD-ROM drive, whose medium is changed."""
+    """IDE and a CD-ROM drive, whose medium is changed; before firmware could look at it."""
     vm.image("one.raw")
     vm.image("two.raw")
-    vm.start(Disk("hda", "ide"), Disk("hdc", "ide", device="cdrom", format="raw"))
+    vm.start(Disk("hda", "ide"), Disk("hdc", "ide", device="cdrom", format="raw"), paused=True)
     vm.virsh(f"change-media d hdc {vm.place}/one.raw --insert; domblklist d")
     vm.virsh(f"change-media d hdc {vm.place}/two.raw --update; domblklist d")
     vm.virsh("change-media d hdc --eject; domblklist d")

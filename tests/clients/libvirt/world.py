@@ -121,10 +121,10 @@ class Vm:
             f"<target dev='{disk.target}' bus='{disk.bus}'/>{disk.more}</disk>"
         )
 
-    def start(self, *disks: Disk, **options: Any) -> None:
+    def start(self, *disks: Disk, paused: bool = False, **options: Any) -> None:
         """Define the domain for good, and start it."""
         self.define(*disks or (Disk("vda"), Disk("vdb")), **options)
-        self.virsh("define d.xml; start d")
+        self.virsh("define d.xml; start d" + " --paused" * paused)
 
     def virsh(self, script: str) -> str:
         """Run commands of virsh's; returns what it prints."""
