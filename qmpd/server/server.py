@@ -205,9 +205,13 @@ class Server:
         write(sys.stdout, text)
 
     def report(self, text: str) -> None:
-        """Write to standard error; a warning about an option begins with it (`at_option`)."""
+        """Write to standard error, after what a monitor has said before.
+
+        A warning about an option begins with it (`at_option`).
+        """
         if self.at_option and text.startswith("warning: "):
             text = f"{self.at_option}{text}"
+        self.monitors.flush()
         write(sys.stderr, text)
 
     def shut_down(self, reason: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.normal import normal
+from tests.support.normal import normal, normal_text
 from tests.support.programs import qemu_missing, qmpd_argv
 from tests.support.stdio import Gone, StdioProgram
 
@@ -97,7 +97,7 @@ class Side:
         """What it has written to standard error, but for what `_RAM_COMPLAINTS` says."""
         lines = self.program.stderr().splitlines()
         return [
-            line.replace("qemu-system-x86_64: ", "").replace("main.py: ", "")
+            normal_text(line.replace("qemu-system-x86_64: ", "").replace("main.py: ", ""))
             for line in lines
             if not _RAM_COMPLAINTS.search(line)
         ]

@@ -217,6 +217,8 @@ class SocketChardev(StreamChardev):
             self._forget_descriptors()
             self._stream = self._peer = None
             self.is_open = False
+            if self.frontend is not None:
+                self.frontend.closed()
         for sock in self._listeners:
             with contextlib.suppress(OSError):
                 sock.close()
