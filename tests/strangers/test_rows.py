@@ -195,6 +195,32 @@ def test_blkdebug_reads_any_file(tmp_path: Path, config: str) -> None:
     both.close()
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_the_cache_of_a_file_is_dropped(tmp_path: Path, check: bool) -> None:
+    """AH: test 245."""
+    both = start(tmp_path)
+    both.make("f", 1 << 20, b"x" * 100_000)
+    file = {"driver": "file", "node-name": "n", "filename": "f"}
+    options = [
+        {"x-check-cache-dropped": check},
+        {"x-check-cache-dropped": True, "drop-cache": False},
+        {"drop-cache": False},
+        {},
+        {"x-check-cache-dropped": True},
+        {"x-check-cache-dropped": check, "drop-cache": True},
+        {"x-check-cache-dropped": not check, "drop-cache": True},
+    ]
+    both.execute("blockdev-add", **file, **options[0])
+    for given in options:
+        both.execute("blockdev-reopen", options=[file | given])
+        both.io("n", "read 0 64k")
+        # Whether the host has dropped all of it is a matter of chance.
+        if not given.get("x-check-cache-dropped"):
+            both.execute("blockdev-set-active", **{"node-name": "n", "active": False})
+            both.execute("blockdev-set-active", **{"node-name": "n", "active": True})
+    both.close()
+
+
 def test_cont_takes_all_images_back(tmp_path: Path) -> None:
     """Z: test inactive-node-nbd."""
     both = start(tmp_path, "-S")

@@ -11,6 +11,7 @@ from typing import Final
 from qmpd.block.images.hints import set_extent_size, set_nocow
 from qmpd.block.images.image import Image
 from qmpd.block.images.locks import FileLocks
+from qmpd.block.images.page_cache import is_cached
 from qmpd.errors import BlockIOError
 
 _KEEP_SIZE: Final = 1
@@ -136,6 +137,25 @@ class HostImage(Image):
         self._data = range(offset, hole)
         return True, min(length, hole - offset)
 
+    def drop_cache(self, *, check: bool) -> None:
+        try:
+            os.fsync(self.fd)
+        except OSError as error:
+            raise _failed("flush", error) from None
+        try:
+            os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        except OSError as error:
+            raise _failed("fadvise", error) from None
+        if check:
+            try:
+                cached = is_cached(self.fd)
+            except OSError as error:
+                raise BlockIOError(
+                    error.errno or errno.EIO, f"{error.strerror}: {os.strerror(error.errno or 0)}"
+                ) from None
+            if cached:
+                raise BlockIOError(errno.EINVAL, "page cache still in use!")
+
     def give_hints(self, *, nocow: bool, extent_size: int) -> None:
         if nocow:
             set_nocow(self.fd)
@@ -147,6 +167,11 @@ class HostImage(Image):
         code = _fallocate()(self.fd, mode, offset, length) if length else 0
         if code:
             raise BlockIOError(errno.ENOTSUP if code == errno.EOPNOTSUPP else code)
+
+
+def _failed(what: str, error: OSError) -> BlockIOError:
+    number = error.errno or errno.EIO
+    return BlockIOError(number, f"{what} failed: {os.strerror(number)}")
 
 
 def _resize_error(what: str, error: OSError) -> BlockIOError:

@@ -104,6 +104,13 @@ class Image(ABC):
         :returns: False for a hole, which reads as zeroes
         """
 
+    def drop_cache(self, *, check: bool) -> None:  # noqa: B027 (most have none)
+        """Have the host forget what it keeps of the file in memory.
+
+        :param check: whether to look if it has
+        :raises BlockIOError: it cannot be done, or it has not been done
+        """
+
     def give_hints(self, *, nocow: bool, extent_size: int) -> None:  # noqa: B027 (optional)
         """Tell the file system how a new file is going to be used; it may ignore that.
 

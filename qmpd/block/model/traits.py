@@ -40,7 +40,7 @@ class Shape:
     options_last: bool = False
     """Whether its options are read only when the image has turned out to be one."""
     needed_options: tuple[str, ...] = ()
-    """Options that blockdev-reopen can change, but that cannot be left out."""
+    """Options that blockdev-reopen can change, but that cannot be left out once they were given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,7 @@ class File(BlockDriver, ImageCreator):
         needs_filename=True,
         strong_options=("filename",),
         mutable_options=("x-check-cache-dropped",),
+        needed_options=("drop-cache",),
     )
     runtime_options = {
         "filename": Kind.STRING,
@@ -101,8 +102,6 @@ class File(BlockDriver, ImageCreator):
         if options.get("pr-manager") is not None:
             manager = options["pr-manager"]
             raise GenericError(f"No persistent reservation manager with id '{manager}'")
-        if options.get("x-check-cache-dropped"):
-            raise NotServed("Option 'x-check-cache-dropped' of driver 'file' is not served by qmpd")
         # With auto-read-only a file is opened for writing when somebody needs to write.
         read_only = node.read_only or node.auto_read_only
         storage, filename = node.services.storage, options["filename"]
@@ -226,6 +225,13 @@ class File(BlockDriver, ImageCreator):
             self._replace(image or self._open_again(read_only=read_only))
         elif image is not None:
             image.close()
+
+    @override
+    async def activate(self) -> None:
+        """Another process may have written: what the host has read of the file is old."""
+        options = self.node.options
+        if options.get("drop-cache", True) and not self.node.cache.direct:
+            self.image.drop_cache(check=bool(options.get("x-check-cache-dropped")))
 
     @override
     async def reopen_abort(self, state: ReopenState) -> None:
