@@ -69,5 +69,7 @@ def find_driver(name: str) -> type[BlockDriver]:
     module, _, cls = place.partition(":")
     name = f"qmpd.block.drivers.{module}"
     # import_module, even of what is loaded, is a tenth of the time to open a small node
-    driver: type[BlockDriver] = getattr(sys.modules.get(name) or import_module(name), cls)
+    module_object = sys.modules.get(name) or import_module(name)
+    # the interpreter keeps names that it has looked for, thousands of them: it is to be one object
+    driver: type[BlockDriver] = getattr(module_object, sys.intern(cls))
     return driver
