@@ -53,6 +53,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "jobs/test_start_same_as_qemu.py",
         "migration/",
         "profile/test_against_qemu.py",
+        "profile/test_recorded_same_as_qemu.py",
         "qcow2/test_same_",
         "schema/test_against_qemu.py",
         "schema/test_integer_types.py",

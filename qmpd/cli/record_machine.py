@@ -79,13 +79,15 @@ def _record_system(program: str, output: str, *, processors_too: bool) -> None:
             ("cpus", tables.cpus),
         ):
             write(name, ask(emulator))
+        made_of = tables.processors_of(tables.machines(emulator)["machines"])
         models = [known["name"] for known in emulator.ask("query-cpu-definitions")]
     if processors_too:
 
         def start(model: str) -> Emulator:
             return Emulator((program, "-machine", "pc", "-cpu", model, *_BARE), _MONITOR)
 
-        write("processors", processors(start, models, partial(print, file=sys.stderr)))
+        found = processors(start, models, partial(print, file=sys.stderr))
+        write("processors", {**found, "compat": made_of})
 
 
 def _record_storage_daemon(program: str, output: str) -> None:

@@ -72,6 +72,19 @@ def machines(emulator: Emulator) -> Table:
     return {"machines": as_inserted(emulator.ask("query-machines", **{"compat-props": True}))}
 
 
+def processors_of(machines: list[Table]) -> dict[str, list[list[str]]]:
+    """What machine types make of processors: QOM type, property and value, by machine type."""
+    found = {
+        machine["name"]: [
+            [compat["qom-type"], compat["property"], compat["value"]]
+            for compat in machine.get("compat-props", ())
+            if compat["qom-type"].endswith("cpu")
+        ]
+        for machine in machines
+    }
+    return {name: compats for name, compats in found.items() if compats}
+
+
 def options(emulator: Emulator) -> Table:
     """Groups of options."""
     return {"options": as_inserted(emulator.ask("query-command-line-options"))}

@@ -48,7 +48,6 @@ class Processors:
 
     def __init__(self, board: Board, recorded: Recorded) -> None:
         self._board = board
-        self._recorded = recorded
         self._cpus = recorded.cpus
         self.topology = board.topology
         self._known: dict[int, Processor] = {}
@@ -56,7 +55,7 @@ class Processors:
     @property
     def type_name(self) -> str:
         """Their QOM type."""
-        return self._cpus.type_names.get(self._board.cpu.model, f"{self._board.cpu.model}-cpu")
+        return f"{self._board.cpu.model}-x86_64-cpu"
 
     def path(self, number: int) -> str:
         """Where a processor is in the QOM tree."""
@@ -95,14 +94,10 @@ class Processors:
 
     def _set_up(self, values: dict[str, Any]) -> None:
         """What the machine type and the topology make of a processor."""
-        recorded = self._recorded
-        lineage = set(recorded.types.lineage(values["type"]))
-        for machine in recorded.machines:
-            if machine["name"] == self._board.model:
-                for compat in machine.get("compat-props", ()):
-                    name = compat["property"]
-                    if compat["qom-type"] in lineage and name in values:
-                        values[name] = _read(values[name], compat["value"])
+        lineage = (values["type"], "x86_64-cpu", "cpu")
+        for kind, name, text in self._cpus.compat(self._board.model):
+            if kind in lineage and name in values:
+                values[name] = _read(values[name], text)
         if self.topology.places > self.topology.sockets:
             values["ht"] = True
             for name in ("cmp-legacy", "cmp_legacy"):

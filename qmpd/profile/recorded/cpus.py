@@ -35,7 +35,8 @@ class CpuModels:
     ``cpus.json.gz`` has `definitions`, as query-cpu-definitions tells them; `full` and `static`:
     the properties of a reference model, and for all models what differs from it; `asked`, the
     answers to expansions with properties.  ``processors.json.gz`` has `entries`, `values` and
-    `errors` of a reference model in a PC, and by model what differs from it.
+    `errors` of a reference model in a PC, and by model what differs from it; `compat`, what
+    machine types make of processors.
 
     :param read: reads one of these tables, by its name
     """
@@ -90,6 +91,15 @@ class CpuModels:
 
     def _patched(self, kind: str, found: dict[str, Any]) -> dict[str, Any]:
         return patched(self._table[kind]["reference"], found)
+
+    def compat(self, machine: str) -> list[tuple[str, str, str]]:
+        """What a machine type makes of processors: QOM type, property and value."""
+        return [(kind, name, text) for kind, name, text in self._compats.get(machine, ())]
+
+    @property
+    def _compats(self) -> dict[str, list[list[str]]]:
+        found: dict[str, list[list[str]]] = self._processors.get("compat", {})
+        return found
 
     def processor(self, model: str) -> Processor:
         """A processor of this model in a machine.
