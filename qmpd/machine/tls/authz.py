@@ -73,7 +73,7 @@ class AuthzList(Authorization):
 
     @override
     def property_types(self) -> Mapping[str, str]:
-        return {"policy": "QAuthZListPolicy", "rules": "QAuthZListRule"}
+        return {"rules": "QAuthZListRule", "policy": "QAuthZListPolicy"}
 
     @override
     def get_property(self, name: str) -> tuple[Any, str]:

@@ -49,10 +49,10 @@ class TlsCredentials(UserObject):
     @override
     def property_types(self) -> Mapping[str, str]:
         return {
+            "priority": "string",
             "verify-peer": "bool",
             "dir": "string",
             "endpoint": "QCryptoTLSCredsEndpoint",
-            "priority": "string",
         }
 
     @override

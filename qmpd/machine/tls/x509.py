@@ -83,14 +83,17 @@ class TlsCredsX509(TlsCredentials):
         if self._password_id is None:
             # nobody is asked at the terminal
             return b""
-        secret = self.objects.get(self._password_id)
+        wanted = self._password_id
+        secret = self.objects.get(wanted)
+        if secret is None and wanted != self.id:
+            raise GenericError(f"No secret with id '{wanted}'")
         if not isinstance(secret, Secret):
-            raise GenericError(f"No secret with id '{self._password_id}'")
+            raise GenericError(f"Object with id '{wanted}' is not a secret")
         return secret.content
 
     @override
     def property_types(self) -> Mapping[str, str]:
-        return {**super().property_types(), "sanity-check": "bool", "passwordid": "string"}
+        return {"passwordid": "string", "sanity-check": "bool", **super().property_types()}
 
     @override
     def get_property(self, name: str) -> tuple[Any, str]:
