@@ -2,6 +2,7 @@
 # make test   set up, and run all tests, on all cores
 # make quick  the tests that take seconds and need no QEMU
 # make cover  the same, and which lines and branches of qmpd they run in the tests' own process
+# make iotests [TESTS="030 quick expected all"]   QEMU's own block tests on qmpd, and what became of each
 # make lint   formatting, lint, types, layers
 # make bench  qmpd beside qemu-storage-daemon, as ratios
 
@@ -12,11 +13,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOCKET ?= /tmp/qmpd.sock
 DISK ?= disk0=1G
 PYTEST_ARGS ?=
+TESTS ?= expected
+IOTESTS_ARGS ?=
 # A file of tests stays on one core: its tests share daemons.
 PARALLEL ?= --numprocesses auto --dist loadfile
 QUICK := "not slow and not differential and not clients"
 
-.PHONY: run test quick cover lint format models bench clean
+.PHONY: run test quick cover iotests lint format models bench clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +45,9 @@ quick: $(VENV)/.dev
 
 cover: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL) -m $(QUICK) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+iotests: $(VENV)/.dev
+	$(BIN)/python -m tests.iotests $(IOTESTS_ARGS) $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ The letters are those of the list by which they were found; the comments name QE
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.block.files import Files
 from tests.differential.pair import OPTIONS
 from tests.strangers.world import start
 from tests.support.programs import qemu_missing, qmpd_argv
@@ -37,6 +39,44 @@ def test_commit_of_a_drive_that_a_device_uses(tmp_path: Path) -> None:
     both.io("d", "read -P 1 0 64k")
     both.execute("query-blockstats")
     both.close()
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_stream_of_an_image_that_is_only_read_holds_its_chain(
+    tmp_path: Path, read_only: bool
+) -> None:
+    """C2: test 030."""
+    chain = ["base", "low", "mid", "high", "top"]
+    images: dict[str, tuple[str, ...]] = {"base": QCOW2}
+    for lower, name in itertools.pairwise(chain):
+        images[name] = ("-f", "qcow2", "-b", lower, "-F", "qcow2", "1M")
+    both = start(tmp_path, images=images)
+    below: str | None = None
+    for name in chain:
+        both.add(
+            "qcow2",
+            name,
+            file={"driver": "file", "filename": name},
+            backing=below,
+            read_only=read_only and name == "high",
+        )
+        below = name
+    both.io("mid", "write -P 1 0 64k")
+    commit = {"job-id": "c", "filter-node-name": "filter", "auto-finalize": False}
+    _answer(
+        both, "block-commit", device="top", **commit, **{"top-node": "mid", "base-node": "base"}
+    )
+    for base in ("mid", "filter", "low"):
+        stream = {"job-id": "s", "base-node": base, "auto-finalize": False}
+        _answer(both, "block-stream", device="high", **stream)
+    both.close()
+
+
+def _answer(both: Files, command: str, **arguments: Any) -> None:
+    """As `Files.execute`, but events come when they like."""
+    request = {"execute": command, "arguments": arguments}
+    real, ours = (program.execute(request)[-1] for program in (both.real, both.ours))
+    assert ours == real, request
 
 
 def test_blockstats_of_a_chain_leaves_out_implicit_filters(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from qmpd.block.change.closing import release
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.insert import change_backing, drop_filter, insert_node
 from qmpd.block.change.reopen import set_read_only
+from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.drivers.filters.copy_on_read import CopyOnRead
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
@@ -188,7 +189,12 @@ async def start_stream(
     overlay, above = _find_overlay(node, base, bottom)
     was_read_only = node.read_only
     if was_read_only:
-        await set_read_only(node, False)
+        # The filter will hold the chain; until then it is to stay as it is.
+        freeze_chain(node, above)
+        try:
+            await set_read_only(node, False)
+        finally:
+            unfreeze_chain(node, above)
     job: StreamJob | None = None
     top: Node | None = None
     try:
