@@ -264,7 +264,7 @@ class Machine:
         try:
             await self.parts.set_active(True)
         except QmpError as error:
-            self._report_line(error.desc)
+            self._report_line(error.report.rstrip("\n"))
             raise
         self.start()
 
@@ -303,6 +303,10 @@ class Machine:
     async def set_disks_active(self, active: bool) -> None:
         """Take all images back, or give all up; see `Parts`."""
         await self.parts.set_active(active)
+
+    def unmigratable(self) -> list[str]:
+        """The devices whose state cannot be saved."""
+        return self.parts.unmigratable()
 
     @property
     def machine_type(self) -> str:

@@ -125,6 +125,10 @@ class Parts:
         """Whether anything has asked for a part."""
         return part in self.__dict__
 
+    def unmigratable(self) -> list[str]:
+        """The devices whose state cannot be saved."""
+        return self.devices.unmigratable() if self._has("devices") else []
+
     def guest_started(self) -> None:
         """Tell those who have waited that the guest runs (``vm_state_notify``)."""
         waiting, self.graph.on_start = self.graph.on_start, []

@@ -107,7 +107,7 @@ class Edge:
 class Services:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self.say = SimpleNamespace(report=lambda text: None)
+        self.say = SimpleNamespace(complain=lambda text: None)
 
     def emit(self, name: str, data: dict[str, Any]) -> None:
         self.events.append((name, data))

@@ -42,7 +42,7 @@ class NodeFlags:
     ) -> NodeFlags:
         """Those that `options` ask for.
 
-        :param active: what holds where the options do not say
+        :param active: whether it may be; options cannot make it active where it may not
         :param unmap: what holds where the options say nothing of discards
         :param aio: no option, but handed down from node to node
         """
@@ -54,7 +54,7 @@ class NodeFlags:
             unmap=options["discard"] == "unmap" if "discard" in options else unmap,
             detect_zeroes=options.get("detect-zeroes", "off"),
             cache=CacheMode(cache.get("direct", False), cache.get("no-flush", False)),
-            active=options.get("active", active),
+            active=active and options.get("active", True),
             aio=aio,
         )
 

@@ -37,6 +37,9 @@ class Guest(Protocol):
     def run_state(self) -> RunState:
         """What it does."""
 
+    def unmigratable(self) -> list[str]:
+        """Its devices whose state cannot be saved."""
+
     async def stop_for(self, state: RunState) -> None:
         """Stop it, in `state` if it runs, after its writes are done and flushed (vm_stop)."""
 
@@ -100,6 +103,8 @@ class SnapshotSave(SnapshotJob):
 
     @override
     async def work(self) -> None:
+        for device in self.guest.unmigratable():
+            raise GenericError(f"State blocked by non-migratable device '{device}'")
         self.group.check()
         if self.group.has(self.tag):
             raise GenericError(f"Snapshot '{self.tag}' already exists in one or more devices")

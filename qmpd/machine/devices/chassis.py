@@ -40,6 +40,10 @@ class Chassis(Protocol):
     def creation_done(self) -> bool:
         """Whether the machine has been built: from then on devices are hotplugged."""
 
+    @property
+    def only_migratable(self) -> bool:
+        """Whether devices are refused whose state cannot be saved."""
+
     def stop_for_io_error(self) -> None:
         """Pause the guest until `cont`."""
 

@@ -27,6 +27,7 @@ class Kind:
     :param makes_disk: whether it has a SCSI disk of its own for its drive
     :param late_properties: properties of the instance, which QOM lists after those of the class
     :param links_host: whether its link `host` points to itself
+    :param migratable: whether its state can be saved
     :param auto: the values of properties whose value ``auto`` leaves them to the device
     """
 
@@ -45,6 +46,7 @@ class Kind:
     makes_disk: bool = False
     late_properties: tuple[str, ...] = ()
     links_host: bool = False
+    migratable: bool = True
     auto: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -85,7 +87,7 @@ KINDS: Final = MappingProxyType(
                 makes_disk=True,
                 late_properties=("attached", "bootindex"),
             ),
-            Kind("nvme", "PCI", keeps_io_status=False, keeps_drive=True),
+            Kind("nvme", "PCI", keeps_io_status=False, keeps_drive=True, migratable=False),
             Kind("piix3-usb-uhci", "PCI"),
             Kind("usb-ehci", "PCI"),
             Kind("qemu-xhci", "PCI", tells_its_end=False, links_host=True, auto={"msi": "off"}),

@@ -43,6 +43,10 @@ async def realize(device: Device, bus: Bus, tree: Devices) -> None:
     :param tree: all devices of the machine
     :raises QmpError: QEMU's texts
     """
+    if tree.chassis.only_migratable and not device.kind.migratable:
+        raise GenericError(
+            f"Device {device.model} is not migratable, but --only-migratable was specified"
+        )
     device.bus = bus
     if device.kind.bus == "PCI":
         places.take_pci_function(device, bus)

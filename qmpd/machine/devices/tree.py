@@ -113,6 +113,21 @@ class DeviceTree:
         self._bus_numbers[stem] = number + 1
         return f"{stem}.{number}"
 
+    def unmigratable(self) -> list[str]:
+        """The devices whose state cannot be saved, as QEMU's sections are called."""
+        return [
+            f"0000:00:{self._pci_address(device)}/{device.model}"
+            for device in self
+            if not device.kind.migratable
+        ]
+
+    def _pci_address(self, device: Device) -> str:
+        """Slot and function, with those of the bridges in front (``pcibus_get_dev_path``)."""
+        slot, function = divmod(device.values["addr"], 8)
+        own = f"{slot:02x}.{function:x}"
+        bridge = next((other for other in self if device.bus in other.buses), None)
+        return own if bridge is None else f"{self._pci_address(bridge)}:{own}"
+
     # Plugging in
 
     async def add(self, options: Mapping[str, Any], *, keyval: bool = False) -> Device:

@@ -34,6 +34,9 @@ class Guest(Protocol):
     def machine_type(self) -> str:
         """The name of its machine type, which must be the same on both sides."""
 
+    def unmigratable(self) -> list[str]:
+        """The devices whose state cannot be saved."""
+
     def start(self) -> None:
         """Let it run (``vm_start``)."""
 

@@ -138,6 +138,9 @@ class Incoming:
         self._set_state("active")
         stream = Input(self._channel)
         try:
+            for device in self._guest.unmigratable():
+                complaint = f"State blocked by non-migratable device '{device}'"
+                raise StreamError(errno.EINVAL, complaint)
             await self._load_header(stream)
             await self._load(stream)
             if self.state == "postcopy-active":
@@ -190,7 +193,7 @@ class Incoming:
         try:
             await guest.set_disks_active(True)
         except QmpError as error:
-            self._complain(error.desc)
+            self._complain(error.report.rstrip("\n"))
         else:
             guest.start()
 

@@ -62,6 +62,11 @@ class Migration:
         info = self.incoming.info()
         if self.outgoing is not None:
             info.update(self.outgoing.info())
+        if blockers := self._guest.unmigratable():
+            # QEMU tells the newest first
+            info["blocked-reasons"] = [
+                f"non-migratable device: {device}" for device in reversed(blockers)
+            ]
         return info
 
     def threads(self) -> list[dict[str, object]]:
@@ -168,6 +173,8 @@ class Migration:
             raise GenericError("Guest is waiting for an incoming migration")
         if self._guest.run_state is RunState.POSTMIGRATE:
             raise GenericError("Can't migrate the vm that was paused due to previous migration")
+        for device in self._guest.unmigratable():
+            raise GenericError(f"State blocked by non-migratable device '{device}'")
         self._check_settings()
 
     def _check_settings(self) -> None:

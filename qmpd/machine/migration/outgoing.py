@@ -81,7 +81,7 @@ class Outgoing(OutgoingState):
         try:
             await guest.set_disks_active(True)
         except QmpError as error:
-            self._complain(error.desc)
+            self._complain(error.report.rstrip("\n"))
         if self._before is RunState.RUNNING:
             if guest.run_state is not RunState.SHUTDOWN:
                 guest.start()
@@ -126,7 +126,8 @@ class Outgoing(OutgoingState):
     def _pass(self) -> None:
         """Memory is looked through for what has changed."""
         self.progress.passes += 1
-        self._guest.services.emit("MIGRATION_PASS", {"pass": self.progress.passes})
+        if self._capabilities["events"]:
+            self._guest.services.emit("MIGRATION_PASS", {"pass": self.progress.passes})
 
     @property
     def _pending(self) -> int:

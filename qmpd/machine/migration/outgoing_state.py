@@ -112,7 +112,7 @@ class OutgoingState(ABC):
         if self.running:
             self.set_state("failed")
             self.error = error.desc
-            self._complain(error.desc)
+            self._complain(error.report.rstrip("\n"))
 
     def connect(self, peer: StreamPeer) -> Channel:
         """There is a connection: begin."""

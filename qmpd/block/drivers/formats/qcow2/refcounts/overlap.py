@@ -73,8 +73,8 @@ async def signal_corruption(
         return
     what = "Marking image as corrupt" if fatal else "Image is corrupt"
     kind = "" if fatal else "non-fatal "
-    s.node.services.say.report(
-        f"qcow2: {what}: {message}; further {kind}corruption events will be suppressed"
+    s.node.services.say.complain(
+        f"qcow2: {what}: {message}; further {kind}corruption events will be suppressed\n"
     )
     data: dict[str, object] = {
         "device": s.node.device_name,
