@@ -300,7 +300,9 @@ class File(BlockDriver, ImageCreator):
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """Data or a hole, as the file system reports it (find_allocation)."""
         is_data, size = self.image.extent(offset, length)
-        size = min(length, -(-size // 512) * 512)
+        # the file may end within a sector, the node does not
+        end = -(-(offset + size) // _SECTOR) * _SECTOR
+        size = min(length, end - offset)
         return BlockStatus(
             size, data=is_data, zero=not is_data, allocated=True, offset=offset, file=self.node
         )
