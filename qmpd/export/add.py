@@ -91,7 +91,6 @@ async def add_nbd_export(
     :param more: further options of the export
     :raises QmpError: QEMU's texts
     """
-    _ = machine.nbd.server  # it must run
     node = machine.graph.lookup_device_or_node(device, device)
     name = device if name is None else name
     options: dict[str, Any] = {

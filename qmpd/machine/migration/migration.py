@@ -212,8 +212,10 @@ class Migration:
         :raises GenericError: the migration does not wait in `state`
         """
         present = "none" if self.outgoing is None else self.outgoing.state
-        if self.outgoing is None or present != state:
+        if present != state:
             raise GenericError(f"Migration not in expected state: {present}")
+        if self.outgoing is None:
+            return
         self.outgoing.go_on()
 
     def start_postcopy(self) -> None:

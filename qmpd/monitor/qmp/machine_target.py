@@ -27,6 +27,8 @@ def query_cpu_model_expansion(
     """What a model is written out, as recorded."""
     props = arguments.model.props
     if props is not None and not isinstance(props, dict):
+        # a model that is not there is told first
+        _models(context).expansion(arguments.type, arguments.model.name, None)
         raise GenericError("Invalid parameter type for 'model.props', expected: object")
     name, values = _models(context).expansion(arguments.type, arguments.model.name, props)
     return {"model": {"name": name, "props": values}}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.errors import GenericError
+from qmpd.errors import DeviceNotFound, GenericError
 from qmpd.monitor.qmp.handlers import Context, Handlers
+
+if TYPE_CHECKING:
+    from qmpd.profile.models.ui import ScreendumpArguments
 
 
 def query_vnc(context: Context, _: None) -> dict[str, Any]:
@@ -36,8 +39,15 @@ def query_display_options(context: Context, _: None) -> dict[str, Any]:
     return {"type": "none"}
 
 
-def screendump(context: Context, _: object) -> None:
-    """There is nothing to see."""
+def screendump(context: Context, arguments: ScreendumpArguments) -> None:
+    """There is nothing to see (``qmp_screendump``)."""
+    head = arguments.head or 0
+    if arguments.device is not None:
+        if arguments.device not in context.machine.devices.peripheral:
+            raise DeviceNotFound(f"Device '{arguments.device}' not found")
+        raise GenericError(f"Device {arguments.device} (head {head}) is not bound to a QemuConsole")
+    if arguments.head is not None:
+        raise GenericError("'head' must be specified together with 'device'")
     raise GenericError("There is no console to take a screendump from")
 
 
