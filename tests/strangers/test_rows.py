@@ -275,6 +275,25 @@ def test_cont_takes_all_images_back(tmp_path: Path) -> None:
     both.close()
 
 
+@pytest.mark.parametrize("read_only", [True, False])
+def test_an_image_that_is_found_corrupt_is_no_matter_of_the_monitor(
+    tmp_path: Path, read_only: bool
+) -> None:
+    """AC: test 060."""
+    both = start(tmp_path, images={"i": QCOW2})
+    for side in ("real", "ours"):
+        with (tmp_path / side / "i").open("r+b") as image:
+            image.seek(0x30000)
+            image.write((0x2A2A2A00 | 1 << 63).to_bytes(8, "big"))
+    both.add("qcow2", "n", file={"driver": "file", "filename": "i"}, read_only=read_only)
+    both.io("n", "read 0 512")
+    both.io("n", "read 0 512")
+    real, ours = both.real.stderr(), both.ours.stderr()
+    assert ours == real
+    assert ours.startswith("qcow2: ")
+    both.close()
+
+
 def test_cont_forgets_the_errors_of_jobs(tmp_path: Path) -> None:
     both = start(tmp_path)
     both.make("f", 1 << 20)
