@@ -26,6 +26,8 @@ class HmpMonitor(Monitor):
     :param run: makes the coroutine that runs a command line and returns its output
     :param ending: whether the machine is on its way out, and no prompt is due
     :param tap: sees lines and what their commands print
+    :param bottom_half: calls what it is given from the main loop, where the first prompt is shown
+        (``monitor_resume``); at once if absent
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class HmpMonitor(Monitor):
         run: Callable[[str], Work],
         ending: Callable[[], bool],
         tap: Tap | None = None,
+        bottom_half: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         super().__init__(label, transport, tap)
         self._dispatcher = dispatcher
         self._banner = banner
         self._run = run
         self._ending = ending
+        self._bottom_half = bottom_half
         self._readline = Readline("(qemu) ")
         self._input = bytearray()
         self._line: str | None = None
@@ -60,7 +64,14 @@ class HmpMonitor(Monitor):
             self.tap.connected(self.label, None)
         self._readline.restart()
         self._print(self._banner + "\n")
-        if not self._running:
+        if self._bottom_half is None:
+            self._show_first_prompt(self._connection)
+        else:
+            connection = self._connection
+            self._bottom_half(lambda: self._show_first_prompt(connection))
+
+    def _show_first_prompt(self, connection: int) -> None:
+        if self._open and self._connection == connection and not self._running:
             self._print(self._readline.show_prompt())
 
     def closed(self) -> None:

@@ -139,6 +139,7 @@ class Monitors:
             run,
             lambda: self.machine.shutdown_reason is not None,
             self._tap,
+            None if transport is None else self.machine.clock.schedule_bh,
         )
         self._monitors.append(monitor)
         return monitor

@@ -21,7 +21,13 @@ def getopt(words: Sequence[str], letters: str) -> tuple[dict[str, str], list[str
     :returns: argument ("" for none) by letter, and the operands in their order
     :raises GetoptError: for the first wrong option
     """
-    options: dict[str, str] = {}
+    options, operands = getopt_all(words, letters)
+    return dict(options), operands
+
+
+def getopt_all(words: Sequence[str], letters: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """As `getopt`, with every option as often as it is there."""
+    options: list[tuple[str, str]] = []
     operands: list[str] = []
     rest = list(words)
     while rest:
@@ -39,10 +45,10 @@ def getopt(words: Sequence[str], letters: str) -> tuple[dict[str, str], list[str
             if place < 0 or letter == ":":
                 raise GetoptError(f"invalid option -- '{letter}'")
             if letters[place + 1 : place + 2] != ":":
-                options[letter] = ""
+                options.append((letter, ""))
                 continue
             if not cluster and not rest:
                 raise GetoptError(f"option requires an argument -- '{letter}'")
-            options[letter] = cluster or rest.pop(0)
+            options.append((letter, cluster or rest.pop(0)))
             cluster = ""
     return options, operands

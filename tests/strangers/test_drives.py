@@ -116,3 +116,36 @@ def test_no_place_for_temporary_files(tmp_path: Path, place: str, options: str) 
     drive = f"if=none,id=d,{options},snapshot=on"
     real, ours = ends(tmp_path, "-drive", drive, TMPDIR=place)
     assert (ours[0], ours[1].replace("/ours/", "/real/")) == real
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-device", "virtio-scsi", "-device", "scsi-hd"),
+        ("-drive", "if=none,id=disk", "-device", "ide-hd,drive=disk"),
+        ("-drive", "if=virtio"),
+        ("-drive", "if=none,id=d,driver=null-co,read-only=on", "-device", "ide-hd,drive=d"),
+        ("-drive", "if=none,id=d,driver=null-co"),
+    ],
+)
+def test_the_first_prompt_comes_when_the_main_loop_runs(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """AE: test 051."""
+    make_images(tmp_path, {})
+    said = []
+    for side in SIDES:
+        argv = ["qemu-system-x86_64", "-machine", "pc", "-nodefaults", "-S", "-display", "none"]
+        argv += ["-monitor", "stdio", *options]
+        done = subprocess.run(
+            argv if side == "real" else qmpd_argv(argv),
+            cwd=tmp_path / side,
+            input="quit\n",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+        shown = re.sub(r"^(main\.py|qemu-system-x86_64): ", "", done.stdout, flags=re.MULTILINE)
+        said.append((done.returncode, shown))
+    assert said[1] == said[0]

@@ -36,7 +36,7 @@ COMMON: Final = frozenset(
 
 
 @dataclass(kw_only=True)
-class _Step(ReopenState):
+class Step(ReopenState):
     """One node in the queue."""
 
     options: NodeOptions
@@ -54,7 +54,7 @@ async def blockdev_reopen(graph: Graph, given: Sequence[Mapping[str, Any]]) -> N
     :param given: the options of each node, as blockdev-add takes them
     :raises QmpError: QEMU's texts; nothing has changed then
     """
-    queue: list[_Step] = []
+    queue: list[Step] = []
     for options in given:
         name = options.get("node-name")
         if name is None:
@@ -63,7 +63,7 @@ async def blockdev_reopen(graph: Graph, given: Sequence[Mapping[str, Any]]) -> N
         if node is None:
             raise GenericError(f"Failed to find node with node-name='{name}'")
         _enqueue(queue, node, NodeOptions(options))
-    await _reopen_multiple(graph, queue)
+    await reopen_multiple(graph, queue)
 
 
 async def set_read_only(node: Node, read_only: bool) -> None:
@@ -74,27 +74,27 @@ async def set_read_only(node: Node, read_only: bool) -> None:
     if read_only == node.read_only:
         return
     graph = node.graph
-    queue: list[_Step] = []
+    queue: list[Step] = []
     options = node.options.changed({"read-only": read_only})
     _enqueue(queue, node, options, keep_old=True)
-    await _reopen_multiple(graph, queue, keep_old=True)
+    await reopen_multiple(graph, queue, keep_old=True)
 
 
-async def _reopen_multiple(graph: Graph, queue: Sequence[_Step], *, keep_old: bool = False) -> None:
+async def reopen_multiple(graph: Graph, queue: Sequence[Step], *, keep_old: bool = False) -> None:
     """Change what is in the queue, while it is drained; see `reopen_nodes`."""
     nodes = [step.node for step in queue]
     await drained(graph, nodes, reopen_nodes(graph, queue, keep_old=keep_old))
 
 
 def _enqueue(
-    queue: list[_Step],
+    queue: list[Step],
     node: Node,
     options: NodeOptions,
     *,
     keep_old: bool = False,
 ) -> None:
     """Put `node` into the queue, with those that were defined inside it."""
-    state = _Step(
+    state = Step(
         node=node,
         options=options,
         flags=NodeFlags.of_options(
@@ -136,14 +136,14 @@ def _enqueue(
         _enqueue(queue, child, child_options, keep_old=keep_child)
 
 
-async def reopen_nodes(graph: Graph, queue: Sequence[_Step], *, keep_old: bool = False) -> None:
+async def reopen_nodes(graph: Graph, queue: Sequence[Step], *, keep_old: bool = False) -> None:
     """Change what is in the queue, all or nothing (``bdrv_reopen_multiple``).
 
     :param keep_old: the options are the old ones, but for the mode
     :raises QmpError: QEMU's texts; nothing has changed then
     """
     change = GraphChange()
-    prepared: list[_Step] = []
+    prepared: list[Step] = []
     try:
         for state in queue:
             await _flush(state.node)
@@ -189,7 +189,7 @@ async def _flush(node: Node) -> None:
         raise GenericError(f"Error flushing drive: {error.desc}") from None
 
 
-async def _prepare(graph: Graph, state: _Step, change: GraphChange) -> None:
+async def _prepare(graph: Graph, state: Step, change: GraphChange) -> None:
     node, options = state.node, state.options
     _check_flags(state)
     driver = node.driver
@@ -209,14 +209,14 @@ async def _prepare(graph: Graph, state: _Step, change: GraphChange) -> None:
         _check_unchanged(node, name, value, old.get(name))
 
 
-def _check_flags(state: _Step) -> None:
+def _check_flags(state: Step) -> None:
     flags, node = state.flags, state.node
     check_detect_zeroes(flags)
     if node.copy_on_read and flags.read_only:
         raise GenericError(f"Can't set node '{node.node_name}' to r/o with copy-on-read enabled")
 
 
-def _check_reset(state: _Step) -> None:
+def _check_reset(state: Step) -> None:
     node = state.node
     given = _flattened(node, state.options)
     for name in QDict(_flattened(node, node.options)):
@@ -228,7 +228,7 @@ def _check_reset(state: _Step) -> None:
             raise GenericError(f"Option '{name}' cannot be reset to its default value")
 
 
-async def _change_child(graph: Graph, state: _Step, name: str, change: GraphChange) -> None:
+async def _change_child(graph: Graph, state: Step, name: str, change: GraphChange) -> None:
     """Replace a child by another node, where the options say so."""
     node = state.node
     if name not in state.options or isinstance(state.options[name], Mapping):
@@ -308,7 +308,8 @@ def _check_unchanged(node: Node, name: str, value: Any, old: Any) -> None:
         raise GenericError("Cannot change the option 'cache'")
     if name in COMMON or name in ("file", "backing", "active"):
         return
-    if name in driver.shape.mutable_options or name in driver.shape.needed_options:
+    whole = name.partition(".")[0]
+    if whole in driver.shape.mutable_options or whole in driver.shape.needed_options:
         return
     edge = node.children.get(name)
     if edge is not None and (value == edge.node.node_name or isinstance(value, Mapping)):

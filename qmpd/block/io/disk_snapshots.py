@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qmpd.block.model.families import Snapshots
 from qmpd.block.model.parent import CHILD_ROOT
+from qmpd.block.model.walk import top_nodes
 from qmpd.block.permission_bits import DATA, FILTERED, METADATA
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
@@ -71,10 +72,10 @@ class SnapshotGroup:
     """The disks of a snapshot.
 
     :param graph: where they are
-    :param devices: the names of their nodes
+    :param devices: the names of their nodes; None: all that have to have it for it to be complete
     """
 
-    def __init__(self, graph: Graph, devices: Sequence[str]) -> None:
+    def __init__(self, graph: Graph, devices: Sequence[str] | None) -> None:
         self._graph = graph
         self._devices = devices
 
@@ -83,6 +84,8 @@ class SnapshotGroup:
 
         :raises GenericError: none is named, or one is not there
         """
+        if self._devices is None:
+            return iter([node for node in top_nodes(self._graph) if takes_part(node)])
         if not self._devices:
             raise GenericError("At least one device is required for snapshot")
         nodes = []
@@ -105,11 +108,17 @@ class SnapshotGroup:
                     " snapshots"
                 )
 
-    def find_vmstate(self, name: str) -> Node:
+    def find_vmstate(self, name: str | None) -> Node:
         """The disk that keeps the guest's state.
 
+        :param name: of its node; None for the first that can
         :raises GenericError: it is not one of the disks
         """
+        if name is None:
+            for node in self.nodes():
+                if can_snapshot(node):
+                    return node
+            raise GenericError("no block device can store vmstate for snapshot")
         for node in self.nodes():
             if node.node_name == name:
                 return node

@@ -36,7 +36,6 @@ Check = Callable[[str, Warn], None]
 UNSERVED: Final = {
     "gdb": "the gdb stub (-gdb) is",
     "s": "the gdb stub (-s) is",
-    "loadvm": "saved machine states (-loadvm) are",
     "dump-vmstate": "dumping the machine's state (-dump-vmstate) is",
     "icount": "instruction counting (-icount) is",
     "plugin": "TCG plugins (-plugin) are",
@@ -134,16 +133,6 @@ def _seed(text: str, _warn: Warn) -> None:
             raise GenericError("no number below zero")
     except GenericError:
         raise CommandLineError(f"Invalid seed number: {text}") from None
-
-
-def _set(text: str, _warn: Warn) -> None:
-    parts = text.partition("=")[0].split(".")
-    if len(parts) != 3 or "=" not in text:
-        raise CommandLineError(f'can\'t parse: "{text}"')
-    group, name, _ = parts
-    if group not in ("drive", "device", "chardev", "netdev", "mon", "net", "memory"):
-        raise CommandLineError(f"There is no option group '{group}'")
-    raise CommandLineError(f'there is no {group} "{name}" defined')
 
 
 def _global(text: str, warn: Warn) -> None:
@@ -351,7 +340,6 @@ CHECKS: Final[dict[str, Check]] = {
     "run-with": _run_with,
     "sandbox": _sandbox,
     "seed": _seed,
-    "set": _set,
     "trace": _trace,
     "vga": _vga,
     "vnc": _vnc,

@@ -62,6 +62,7 @@ class SystemConfig:
     incoming_channel: dict[str, Any] | None = None
     """Where the guest comes from, a MigrationChannel; None for ``-incoming defer``."""
     only_migratable: bool = False
+    loadvm: str | None = None
     snapshot: bool = False
     preconfig: bool = False
     daemonize: bool = False
@@ -88,6 +89,23 @@ class SystemConfig:
     hardware: dict[str, list[str]] = field(default_factory=dict)
     """Values of other options, by their names."""
     probes: list[Located] = field(default_factory=list)
+
+    def check(self) -> None:
+        """See that they go together.
+
+        :raises CommandLineError: with QEMU's text
+        """
+        incoming = self.incoming is not None
+        for first, one, second, other in (
+            ("incoming", incoming, "loadvm", self.loadvm is not None),
+            ("preconfig", self.preconfig, "loadvm", self.loadvm is not None),
+        ):
+            if one and other:
+                text = f"'{first}' and '{second}' options are mutually exclusive"
+                raise CommandLineError(text, location="")
+        if self.preconfig and incoming and self.incoming != "defer":
+            raise CommandLineError("'preconfig' supports '-incoming defer' only", location="")
+        self.machine.check()
 
 
 class ConfigReader:
@@ -129,7 +147,9 @@ class ConfigReader:
             "qtest-log": self._qtest_log,
             "parallel": self._parallel,
             "debugcon": self._debugcon,
+            "loadvm": self._loadvm,
             "serial": self._serial,
+            "set": self._set,
             "smp": self.config.machine.read_smp,
             "uuid": self._uuid,
         }
@@ -322,6 +342,14 @@ class ConfigReader:
     def _msg(self, text: str) -> None:
         self.config.timestamps = self._parse(groups.MSG, text).flag("timestamp")
         self._program.timestamps = self.config.timestamps
+
+    def _loadvm(self, text: str) -> None:
+        self.config.loadvm = text
+
+    def _set(self, text: str) -> None:
+        from qmpd.cli.system.set_option import set_option
+
+        set_option(self.config, text)
 
     def _pidfile(self, text: str) -> None:
         self.config.pid_file = text

@@ -51,7 +51,7 @@ def _main(program: Program, options: list[Option]) -> int:
     for option in options:
         reader.read(option)
     run_probes(program, reader.config, profile)
-    reader.config.machine.check()
+    reader.config.check()
     from qmpd.cli.process import run_program
 
     return run_program(program, lambda _: _run(program, profile, reader.config, options))
@@ -101,6 +101,8 @@ def _run(program: Program, profile: Profile, config: SystemConfig, options: list
     except QmpError:
         process.abandon()
         raise
+    if config.loadvm is not None:
+        setup.load_snapshot(config.loadvm)
     if config.incoming_channel is not None:
         setup.await_guest()
     return process.serve()

@@ -86,6 +86,21 @@ class SystemSetup:
         for mux in self._factory.muxes:
             mux.settle()
 
+    def load_snapshot(self, tag: str) -> None:
+        """Bring the disks back to a snapshot, as ``-loadvm`` says.
+
+        :raises CommandLineError: with QEMU's text
+        """
+        from qmpd.block.io.disk_snapshots import SnapshotGroup
+        from qmpd.jobs.image.snapshot import load_snapshot
+
+        machine = self._server.machine
+        group = SnapshotGroup(machine.graph, None)
+        try:
+            self._server.run_now(load_snapshot(machine, group, tag, None))
+        except QmpError as error:
+            raise CommandLineError(error.report.rstrip("\n"), location="") from None
+
     def await_guest(self) -> None:
         """Wait for the guest that ``-incoming`` speaks of.
 

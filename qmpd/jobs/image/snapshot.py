@@ -50,6 +50,61 @@ class Guest(Protocol):
         """Reset its devices without an event."""
 
 
+async def save_snapshot(
+    guest: Guest, group: SnapshotGroup, tag: str, vmstate: str | None, *, overwrite: bool = False
+) -> None:
+    """Take a snapshot; a guest that runs is stopped meanwhile (``save_snapshot``).
+
+    :param tag: its name
+    :param vmstate: name of the node for the guest's state; None for the first that can
+    :param overwrite: whether a snapshot of this name is replaced
+    :raises GenericError: with QEMU's text
+    """
+    for device in guest.unmigratable():
+        raise GenericError(f"State blocked by non-migratable device '{device}'")
+    group.check()
+    if overwrite:
+        await group.delete(tag)
+    elif group.has(tag):
+        raise GenericError(f"Snapshot '{tag}' already exists in one or more devices")
+    node = group.find_vmstate(vmstate)
+    before = guest.run_state
+    await guest.stop_for(RunState.SAVE_VM)
+    try:
+        await drained(guest.graph, None, group.create(tag, node))
+    finally:
+        guest.go_on(before)
+
+
+async def load_snapshot(guest: Guest, group: SnapshotGroup, tag: str, vmstate: str | None) -> None:
+    """Bring the disks and the clock of a guest that is stopped back (``load_snapshot``).
+
+    :raises GenericError: with QEMU's text
+    """
+    group.check()
+    if not group.has(tag):
+        raise GenericError(f"Snapshot '{tag}' does not exist in one or more devices")
+    node = group.find_vmstate(vmstate)
+    found, holder = find_snapshot(node, tag), snapshot_holder(node)
+    assert found is not None
+    assert holder is not None
+    if holder.driver.is_disk_only(tag):
+        raise GenericError("This is a disk-only snapshot. Revert to it  offline using qemu-img")
+    await drained(guest.graph, None, group.go_to(tag))
+    guest.restart()
+    clock = found["vm-clock-sec"] * NANOSECONDS + found["vm-clock-nsec"]
+    guest.graph.services.clocks.virtual.set(clock)
+
+
+async def delete_snapshot(guest: Guest, group: SnapshotGroup, tag: str) -> None:
+    """Delete a snapshot (``delete_snapshot``).
+
+    :raises GenericError: with QEMU's text
+    """
+    group.check()
+    await drained(guest.graph, None, group.delete(tag))
+
+
 class SnapshotJob(Job):
     """Base of the three jobs; must be dismissed.
 
@@ -103,18 +158,7 @@ class SnapshotSave(SnapshotJob):
 
     @override
     async def work(self) -> None:
-        for device in self.guest.unmigratable():
-            raise GenericError(f"State blocked by non-migratable device '{device}'")
-        self.group.check()
-        if self.group.has(self.tag):
-            raise GenericError(f"Snapshot '{self.tag}' already exists in one or more devices")
-        vmstate = self.group.find_vmstate(self.vmstate)
-        before = self.guest.run_state
-        await self.guest.stop_for(RunState.SAVE_VM)
-        try:
-            await drained(self.graph, None, self.group.create(self.tag, vmstate))
-        finally:
-            self.guest.go_on(before)
+        await save_snapshot(self.guest, self.group, self.tag, self.vmstate)
 
 
 class SnapshotLoad(SnapshotJob):
@@ -127,19 +171,7 @@ class SnapshotLoad(SnapshotJob):
         """Stop the guest and load the snapshot; the guest stays stopped if that fails."""
         before = self.guest.run_state
         await self.guest.stop_for(RunState.RESTORE_VM)
-        self.group.check()
-        if not self.group.has(self.tag):
-            raise GenericError(f"Snapshot '{self.tag}' does not exist in one or more devices")
-        vmstate = self.group.find_vmstate(self.vmstate)
-        found, holder = find_snapshot(vmstate, self.tag), snapshot_holder(vmstate)
-        assert found is not None
-        assert holder is not None
-        if holder.driver.is_disk_only(self.tag):
-            raise GenericError("This is a disk-only snapshot. Revert to it  offline using qemu-img")
-        await drained(self.graph, None, self.group.go_to(self.tag))
-        self.guest.restart()
-        clock = found["vm-clock-sec"] * NANOSECONDS + found["vm-clock-nsec"]
-        self.graph.services.clocks.virtual.set(clock)
+        await load_snapshot(self.guest, self.group, self.tag, self.vmstate)
         self.guest.go_on(before)
 
 
@@ -150,5 +182,4 @@ class SnapshotDelete(SnapshotJob):
 
     @override
     async def work(self) -> None:
-        self.group.check()
-        await drained(self.graph, None, self.group.delete(self.tag))
+        await delete_snapshot(self.guest, self.group, self.tag)

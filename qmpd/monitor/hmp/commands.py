@@ -22,6 +22,7 @@ from qmpd.monitor.hmp.migration import MIGRATION
 from qmpd.monitor.hmp.nbd import NBD
 from qmpd.monitor.hmp.plugging import PLUGGING
 from qmpd.monitor.hmp.requests import REQUESTS
+from qmpd.monitor.hmp.snapshots import SNAPSHOTS
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -181,6 +182,7 @@ COMMANDS: Final = by_name(
     *NBD,
     *MIGRATION,
     *CHARDEVS,
+    *SNAPSHOTS,
     HmpCommand(
         "help|?",
         help_,
@@ -196,13 +198,13 @@ UNSERVED: Final = frozenset(
     announce_self balloon
     boot_set calc_dirty_rate cancel_vcpu_dirty_limit
     client_migrate_info
-    cpu delvm
+    cpu
     dump-guest-memory dumpdtb exit_preconfig expire_password gdbserver gpa2hpa gpa2hva
-    gva2gpa host_net_redir hostfwd_add hostfwd_remove i loadvm log logfile mce memsave mouse_button
+    gva2gpa host_net_redir hostfwd_add hostfwd_remove i log logfile mce memsave mouse_button
     mouse_move mouse_set netdev_add
     netdev_del nmi o one-insn-per-tb p pcie_aer_inject_error pmemsave print
     qom-get qom-list qom-set replay_break replay_delete_break replay_seek
-    savevm screendump sendkey set_link set_password set_vcpu_dirty_limit
+    screendump sendkey set_link set_password set_vcpu_dirty_limit
     stopcapture sum
     sync-profile system_wakeup trace-event trace-file wavcapture watchdog_action x
     x_colo_lost_heartbeat    xen-event-inject xen-event-list xp

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.run_state import RunState
 from qmpd.block.io.disk_snapshots import (
+    SnapshotGroup,
     can_snapshot,
     find_snapshot,
     snapshot_list,
     takes_part,
 )
 from qmpd.block.model.walk import top_nodes
-from qmpd.monitor.hmp.command_table import Arguments
+from qmpd.jobs.image.snapshot import delete_snapshot, load_snapshot, save_snapshot
+from qmpd.loop.clock import NANOSECONDS
+from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
+from qmpd.monitor.hmp.line import Kind, Parameter
 from qmpd.monitor.hmp.quantities import human_size
 
 if TYPE_CHECKING:
@@ -44,6 +49,33 @@ def dump_snapshots(snapshots: Iterable[Mapping[str, Any]]) -> str:
     return "".join(lines)
 
 
+async def savevm(machine: Machine, arguments: Arguments) -> str:
+    """Take a snapshot of all disks, in place of one of the same name (``hmp_savevm``)."""
+    tag = arguments.get("name")
+    if tag is None:
+        now = machine.services.clocks.host() // NANOSECONDS
+        tag = time.strftime("vm-%Y%m%d%H%M%S", time.localtime(now))
+    group = SnapshotGroup(machine.graph, None)
+    await save_snapshot(machine, group, tag, None, overwrite=True)
+    return ""
+
+
+async def loadvm(machine: Machine, arguments: Arguments) -> str:
+    """Bring all disks back to a snapshot; where that fails the guest stays stopped."""
+    before = machine.run_state
+    await machine.stop_for(RunState.RESTORE_VM)
+    group = SnapshotGroup(machine.graph, None)
+    await load_snapshot(machine, group, arguments["name"], None)
+    machine.go_on(before)
+    return ""
+
+
+async def delvm(machine: Machine, arguments: Arguments) -> str:
+    """Delete a snapshot from all disks that have it."""
+    await delete_snapshot(machine, SnapshotGroup(machine.graph, None), arguments["name"])
+    return ""
+
+
 async def info_snapshots(machine: Machine, _: Arguments) -> str:
     """Snapshots that all disks have, and those that some lack."""
     disks = list(top_nodes(machine.graph))
@@ -70,3 +102,29 @@ async def info_snapshots(machine: Machine, _: Arguments) -> str:
 
 def _on_all(disks: list[Node], name: str) -> bool:
     return all(find_snapshot(node, name) is not None for node in disks if takes_part(node))
+
+
+SNAPSHOTS: Final = (
+    HmpCommand(
+        "savevm",
+        savevm,
+        (Parameter("name", Kind.STRING, optional=True),),
+        "tag",
+        "take a snapshot of all disks, by a name of its own if none is given",
+    ),
+    HmpCommand(
+        "loadvm",
+        loadvm,
+        (Parameter("name", Kind.STRING),),
+        "tag",
+        "bring all disks back to a snapshot",
+    ),
+    HmpCommand(
+        "delvm",
+        delvm,
+        (Parameter("name", Kind.STRING),),
+        "tag",
+        "delete a snapshot from all disks",
+    ),
+)
+"""The commands."""

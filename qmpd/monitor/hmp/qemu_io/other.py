@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.base.sizes import SECTOR
 from qmpd.block.change.drain import drain_all
-from qmpd.block.change.reopen import set_read_only
+from qmpd.block.change.reopen_flat import reopen_flat
+from qmpd.block.model.flat_options import FlatOptions
+from qmpd.block.permission_bits import WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, QmpError
+from qmpd.machine.drives.options import CACHE_MODES
 from qmpd.monitor.hmp.line import UsageError
 from qmpd.monitor.hmp.qemu_io.base import Usage, read_length
 from qmpd.monitor.hmp.quantities import cvtnum, quantity
-from qmpd.options.getopt import getopt
+from qmpd.options.getopt import getopt, getopt_all
+from qmpd.options.qemu_opts import OptionGroup, Opts, parse_opts
 
 if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
     from qmpd.monitor.hmp.qemu_io.base import QemuIo
 
-_CACHE_MODES: Final = ("none", "off", "directsync", "writeback", "unsafe", "writethrough")
+_REOPEN: Final = OptionGroup("reopen", None, None, merge=True)
 
 
 async def aio_flush(io: QemuIo, words: list[str]) -> None:
@@ -144,18 +149,52 @@ async def map_(io: QemuIo, words: list[str]) -> None:
 
 
 async def reopen(io: QemuIo, words: list[str]) -> None:
-    """reopen: read-only or writable."""
-    options, operands = getopt(words, "c:o:rw")
-    if "r" in options and "w" in options:
-        raise QmpError("Only one -r/-w option may be given")
-    if "c" in options and options["c"] not in _CACHE_MODES:
-        raise QmpError(f"Invalid cache option: {options['c']}")
+    """reopen: other options (``reopen_f``)."""
+    options, operands = getopt_all(words, "c:o:rw")
+    backend, node = io.backend, io.backend.node
+    given = Opts(_REOPEN)
+    mode: str | None = None
+    read_only: bool | None = None
+    for letter, argument in options:
+        if letter == "c":
+            if argument not in CACHE_MODES:
+                raise QmpError(f"Invalid cache option: {argument}")
+            mode = argument
+        elif letter == "o":
+            parse_opts(_REOPEN, argument, lambda _, __: None, into=given)
+        elif read_only is not None:
+            raise QmpError("Only one -r/-w option may be given")
+        else:
+            read_only = letter == "r"
     if operands:
         raise Usage
-    if "c" in options or "o" in options:
-        raise QmpError("qmpd does not change a node's options by qemu-io reopen")
-    if io.backend.node is not None and ("r" in options or "w" in options):
-        await set_read_only(io.backend.node, "r" in options)
+    if node is None:
+        return
+    writeback = backend.enable_write_cache if mode is None else CACHE_MODES[mode][2]
+    if writeback != backend.enable_write_cache and backend.device_id:
+        raise QmpError("Cannot change cache.writeback: Device attached")
+    if node.read_only if read_only is None else read_only:
+        backend.set_permissions(backend.perm & ~(WRITE | WRITE_UNCHANGED), backend.shared)
+    flat = FlatOptions(given.to_dict())
+    _set_mode(flat, node, mode, read_only)
+    await reopen_flat(node, flat)
+    backend.enable_write_cache = writeback
+
+
+def _set_mode(flat: FlatOptions, node: Node, mode: str | None, read_only: bool | None) -> None:
+    """Add the options that stand for the flags of a node, as they are or as they shall be.
+
+    :raises QmpError: they are said twice
+    """
+    if "read-only" not in flat:
+        flat["read-only"] = node.read_only if read_only is None else read_only
+    elif read_only is not None:
+        raise QmpError("Cannot set both -r/-w and 'read-only'")
+    if "cache.direct" not in flat and "cache.no-flush" not in flat:
+        cache = (node.cache.direct, node.cache.no_flush) if mode is None else CACHE_MODES[mode]
+        flat["cache.direct"], flat["cache.no-flush"] = cache[:2]
+    elif mode is not None:
+        raise QmpError("Cannot set both -c and the cache options")
 
 
 async def sleep(io: QemuIo, words: list[str]) -> None:
