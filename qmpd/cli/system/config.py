@@ -349,7 +349,11 @@ class ConfigReader:
     def _set(self, text: str) -> None:
         from qmpd.cli.system.set_option import set_option
 
-        set_option(self.config, text)
+        config = self.config
+        places = {"drive": config.drives, "device": config.devices, "chardev": config.chardevs}
+        set_option(
+            {group: [each.what for each in things] for group, things in places.items()}, text
+        )
 
     def _pidfile(self, text: str) -> None:
         self.config.pid_file = text

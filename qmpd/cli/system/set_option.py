@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from qmpd.cli.report import CommandLineError
 from qmpd.options.qemu_opts import Opts
-
-if TYPE_CHECKING:
-    from qmpd.cli.system.config import SystemConfig
 
 _WORD: Final = re.compile(r"([^.]{1,63})\.([^.]{1,63})\.([^=]{1,63})=(.*)", re.DOTALL)
 _GROUPS: Final = ("drive", "device", "chardev", "netdev", "mon", "net", "memory")
 _NO_GROUPS: Final = ("object", "machine", "smp-opts", "boot-opts")
 
 
-def set_option(config: SystemConfig, text: str) -> None:
+def set_option(places: Mapping[str, Iterable[Any]], text: str) -> None:
     """Set a parameter (``qemu_set_option``).
 
+    :param places: the options so far, by their groups: Opts, or objects of JSON
     :raises CommandLineError: there is no such option
     """
     found = _WORD.match(text)
@@ -29,7 +28,7 @@ def set_option(config: SystemConfig, text: str) -> None:
         raise CommandLineError(f"-set is not supported with {group}")
     if group not in _GROUPS:
         raise CommandLineError(f"There is no option group '{group}'")
-    for thing in _things(config, group):
+    for thing in places.get(group, ()):
         if isinstance(thing, Opts) and thing.id == name:
             thing.set(parameter, value)
             return
@@ -37,8 +36,3 @@ def set_option(config: SystemConfig, text: str) -> None:
             thing[parameter] = value
             return
     raise CommandLineError(f'there is no {group} "{name}" defined')
-
-
-def _things(config: SystemConfig, group: str) -> list[Any]:
-    places = {"drive": config.drives, "device": config.devices, "chardev": config.chardevs}
-    return [located.what for located in places.get(group, ())]
