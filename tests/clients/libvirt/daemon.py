@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +64,8 @@ class Libvirtd:
             (place / name[1:]).mkdir(parents=True)
         (place / "etc/libvirt/qemu.conf").write_text(QEMU_CONF)
         (place / "no-kvm").touch()
+        (place / "run").mkdir()
+        self.run = place / "run/libvirt/qemu"
         (place / "libvirtd.conf").write_text(
             f'unix_sock_dir = "{place}"\n'
             'unix_sock_rw_perms = "0700"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
@@ -87,7 +90,7 @@ class Libvirtd:
             [
                 "set -e",
                 *mounts,
-                "mount -t tmpfs tmpfs /run",
+                f"mount --bind {place}/run /run",
                 "if [ -e /dev/kvm ]; then",
                 # root may do anything but write to a file system that is read only
                 f"mount --bind {place}/no-kvm /dev/kvm; mount -o remount,bind,ro /dev/kvm; fi",
@@ -116,8 +119,9 @@ class Libvirtd:
     def close(self) -> None:
         """End it, the machines that are still there, and the namespace."""
         self.stop()
-        for path in (self.place / "var/lib/libvirt").rglob("*.pid"):
-            os.kill(int(path.read_text()), signal.SIGKILL)
+        for path in self.run.glob("*.pid"):
+            with suppress(ProcessLookupError, ValueError):
+                os.kill(int(path.read_text()), signal.SIGKILL)
         assert self._keeper.stdin is not None
         self._keeper.stdin.close()
         self._keeper.wait(60)

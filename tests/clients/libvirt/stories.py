@@ -216,6 +216,39 @@ def plugging(vm: Vm) -> None:
     vm.virsh("destroy d")
 
 
+def restarts(vm: Vm) -> None:
+    """libvirtd is restarted; the program is killed; a monitor asks it to quit."""
+    vm.start()
+    vm.virsh("checkpoint-create-as d c1; snapshot-create-as d s1 --disk-only --no-metadata")
+    vm.restart_libvirtd()
+    vm.virsh("domstate d; domblklist d; checkpoint-dumpxml d c1 --size --no-domain")
+    vm.virsh(f"blockcommit d vda --active --pivot {WAIT}; domblklist d")
+    vm.kill()
+    vm.virsh("domstate d --reason; start d; checkpoint-dumpxml d c1 --size --no-domain")
+    vm.virsh("checkpoint-create-as d c2; checkpoint-delete d c1")
+    vm.virsh("qemu-monitor-command d quit")
+    vm.until("domstate d", "shut off")
+    vm.virsh("domstate d --reason")
+
+
+def refused(vm: Vm) -> None:
+    """What libvirt is refused, by itself or by the program."""
+    vm.start(Disk("vda"), Disk("vdb", format="raw"))
+    (vm.place / "pull.xml").write_text(
+        PULL.format("", "transport='tcp' name='localhost' port='1'", "", "/nowhere/scratch")
+    )
+    (vm.place / "push.xml").write_text(FULL.format("/nowhere/full.qcow2"))
+    (vm.place / "inc.xml").write_text(
+        FULL.format(vm.place / "i").replace("<disks>", "<incremental>c7</incremental><disks>")
+    )
+    vm.virsh("backup-begin d pull.xml; backup-begin d push.xml; backup-begin d inc.xml")
+    vm.virsh("checkpoint-create-as d c1; checkpoint-delete d c1; blockpull d vdb; blockjob d vda")
+    vm.virsh("blockcopy d vda /nowhere/copy.qcow2 --transient-job; blockcommit d vda --active")
+    vm.virsh("blockresize d vdb 17; detach-disk d vda; qemu-monitor-command d nonsense")
+    vm.virsh("blkdeviotune d vda --total-iops-sec 1 --read-iops-sec 2; domblkthreshold d vda[9] 1")
+    vm.virsh("destroy d")
+
+
 STORIES = {
     story.__name__: story
     for story in (
@@ -229,5 +262,7 @@ STORIES = {
         checkpoints,
         backup,
         plugging,
+        restarts,
+        refused,
     )
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -138,6 +140,16 @@ class Vm:
             )
         )
         return done.stdout
+
+    def restart_libvirtd(self) -> None:
+        """Another libvirtd finds the running domain."""
+        self._libvirtd.stop()
+        self._libvirtd.start()
+
+    def kill(self) -> None:
+        """End the domain's process at once, and wait until libvirt has seen it."""
+        os.kill(int((self._libvirtd.run / "d.pid").read_text()), signal.SIGKILL)
+        self.until("domstate d", "shut off")
 
     def until(self, script: str, end: str) -> None:
         """Ask virsh again and again until it prints `end`, and keep quiet about it."""
