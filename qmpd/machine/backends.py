@@ -90,6 +90,8 @@ class MemoryBackend(UserObject):
 class RandomSource(UserObject):
     """Where a guest's random numbers come from: ``rng-random``, ``rng-builtin``."""
 
+    derived_from = "rng-backend"
+
     def __init__(self, object_id: str) -> None:
         super().__init__(object_id)
         self._filename = "/dev/urandom"

@@ -324,6 +324,10 @@ class Machine:
         """Reset the guest's devices without an event, as loading a snapshot does."""
         self.parts.drop_requests()
 
+    def chardevs(self) -> list[str]:
+        """The ids of the character devices of its process."""
+        return [info["label"] for info in self.host.chardevs.infos()]
+
     def stop_for_io_error(self) -> None:
         """Pause the guest until `cont` because of an I/O error."""
         if self.running:

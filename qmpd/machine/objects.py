@@ -27,6 +27,8 @@ class UserObject(ABC):
     """A user-creatable object; `id` is its name in the container."""
 
     qom_type: ClassVar[str]
+    derived_from: ClassVar[str] = ""
+    """The type that it is derived from, where links ask for that."""
 
     def __init__(self, object_id: str) -> None:
         self.id = object_id
@@ -274,7 +276,7 @@ class ObjectContainer:
         return [
             entry
             for entry in self.objects.values()
-            if entry.qom_type == qom_type
+            if qom_type in (entry.qom_type, entry.derived_from)
             and (
                 parts == ["objects", entry.id]
                 or (parts in ([], [entry.id]) and not path.startswith("/"))

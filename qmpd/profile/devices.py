@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -30,10 +30,13 @@ class DeviceTables:
     """The tables ``devices.json`` and ``device-properties.json`` of a profile, read when needed.
 
     :param directory: where the files are; one that is missing is an empty table
+    :param recorded: the properties of models that the second one does not have, as
+        qom-list-properties lists them
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, recorded: Callable[[str], list[dict[str, Any]]]) -> None:
         self._directory = directory
+        self._recorded = recorded
         self._known: dict[str, Mapping[str, Property]] = {}
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -67,11 +70,18 @@ class DeviceTables:
     def properties(self, model: str) -> Mapping[str, Property]:
         """The properties of a model that qmpd has, by name, in the order of qom-list-properties.
 
-        :raises KeyError: there is no such model here
+        :raises QmpError: there is no such model
         """
         found = self._known.get(model)
         if found is None:
-            rows = self._property_tables[model]
+            rows = self._property_tables.get(model)
+            if rows is None:
+                rows = [_row(info) for info in self._recorded(model)]
             found = MappingProxyType({name: Property(*rest) for name, *rest in rows})
             self._known[model] = found
         return found
+
+
+def _row(info: dict[str, Any]) -> list[Any]:
+    row = [info["name"], info["type"]]
+    return [*row, info["default-value"]] if "default-value" in info else row

@@ -131,8 +131,12 @@ class Profile:
     def devices(self) -> DeviceTables:
         """Its device models."""
         from qmpd.profile.devices import DeviceTables
+        from qmpd.profile.personality import Personality
 
-        return DeviceTables(self.directory)
+        def recorded(model: str) -> list[dict[str, Any]]:
+            return self.recorded(Personality.SYSTEM).types.properties(model)
+
+        return DeviceTables(self.directory, recorded)
 
     @cached_property
     def _programs(self) -> dict[Personality, Program]:

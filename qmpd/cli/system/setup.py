@@ -73,6 +73,10 @@ class SystemSetup:
         drives = list(machine.drives) if config.drives or by_default else []
         if drives:
             self._do(Located(drives, ""), self._attach)
+        if config.hardware.get("netdev"):
+            from qmpd.cli.system.network_options import netdev_id
+
+            machine.devices.netdevs.update(map(netdev_id, config.hardware["netdev"]))
         for thing in config.devices:
             self._do(thing, partial(self._device, keyval=True))
         for thing in config.json_devices:
@@ -115,10 +119,8 @@ class SystemSetup:
             raise CommandLineError(text, location="") from None
 
     def _warn_of_network(self, network: dict[str, list[str]]) -> None:
-        from qmpd.cli.system.network_options import netdev_id, network_warnings
+        from qmpd.cli.system.network_options import network_warnings
 
-        netdevs = self._server.machine.devices.netdevs
-        netdevs.update(netdev_id(text) for text in network["netdev"])
         services = self._server.machine.services
         has_adapters = self._config.machine.has_hardware
         for text in network_warnings(network, has_adapters=has_adapters, random=services.random):

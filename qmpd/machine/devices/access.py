@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
-from qmpd.machine.devices import drives
+from qmpd.machine.devices import balloon, drives
 from qmpd.machine.devices.properties import read_property, read_text
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ async def set_property(
         or _is_child(known.type)
     ):
         raise GenericError(f"Property '{model}.{name}' is not writable")
-    if name == "drive":
+    if model == balloon.MODEL and name in balloon.PROPERTIES:
+        balloon.set_(device, name, value)
+    elif name == "drive":
         await drives.set_drive(device, read_text(name, value), tree.chassis.graph)
     elif name == "bootindex":
         _set_boot_index(device, read_property(model, name, known.type, value, keyval=keyval), tree)
@@ -57,6 +59,8 @@ async def set_property(
         raise GenericError(
             f"Attempt to set property '{name}' on {who} (type '{model}') after it was realized"
         )
+    elif name in ("chardev", "netdev"):
+        device.values[name] = _backend(device, name, read_text(name, value), tree)
     elif known.type.startswith("link<"):
         target = _link(name, known.type[5:-1], read_text(name, value), tree)
         device.values[name] = "" if target is None else f"/objects/{target.id}"
@@ -64,6 +68,20 @@ async def set_property(
             device.linked[name] = target
     else:
         device.values[name] = read_property(model, name, known.type, value, keyval=keyval)
+
+
+def _backend(device: Device, name: str, value: str, tree: Devices) -> str:
+    """The id of a character device or a network backend.
+
+    :raises GenericError: there is none of this id, or another device has it
+    """
+    known = tree.netdevs if name == "netdev" else tree.chassis.chardevs()
+    if value not in known:
+        raise GenericError(f"Property '{device.model}.{name}' can't find value '{value}'")
+    if any(other.values.get(name) == value for other in tree.parts()):
+        used = f": chardev '{value}' is already in use" if name == "chardev" else ", it's in use"
+        raise GenericError(f"Property '{device.model}.{name}' can't take value '{value}'{used}")
+    return value
 
 
 def _is_child(type_name: str) -> bool:
@@ -111,6 +129,8 @@ def get_property(device: Device, name: str) -> Any:
     if name.startswith("legacy-") and known.type == "str":
         owner = "base-xhci" if name == "legacy-host" else device.model
         raise GenericError(f"Property '{owner}.{name}' is not readable")
+    if device.model == balloon.MODEL and name in balloon.PROPERTIES:
+        return balloon.get(device, name)
     if name == "drive":
         return drives.drive_name(device)
     if name in COMMON:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ class Chassis(Protocol):
     def only_migratable(self) -> bool:
         """Whether devices are refused whose state cannot be saved."""
 
+    def chardevs(self) -> Collection[str]:
+        """The ids of the process's character devices."""
+
     def stop_for_io_error(self) -> None:
         """Pause the guest until `cont`."""
 
@@ -57,6 +60,10 @@ class Devices(Protocol):
     @property
     def chassis(self) -> Chassis:
         """The machine that they are in."""
+
+    @property
+    def netdevs(self) -> Collection[str]:
+        """The ids of its network backends."""
 
     def __iter__(self) -> Iterator[Device]:
         """The devices that were plugged in, and those that the board made for drives."""

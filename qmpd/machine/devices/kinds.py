@@ -55,6 +55,35 @@ class Kind:
         return self.bus == "PCI"
 
 
+_INERT: Final = (
+    *(
+        kind
+        for name in ("balloon", "rng", "serial", "net")
+        for kind in (
+            Kind(f"virtio-{name}-pci", "PCI", behind=f"virtio-{name}-device"),
+            Kind(f"virtio-{name}-device", "virtio-bus"),
+        )
+    ),
+    *(Kind(name, "virtio-serial-bus") for name in ("virtserialport", "virtconsole")),
+    *(Kind(name, "ISA") for name in ("isa-serial", "isa-parallel")),
+    *(Kind(name, "usb-bus") for name in ("usb-tablet", "usb-mouse", "usb-kbd")),
+    *(
+        Kind(name, "PCI")
+        for name in (
+            "ich9-usb-ehci1",
+            "ich9-usb-ehci2",
+            *(f"ich9-usb-uhci{number}" for number in range(1, 7)),
+            "VGA",
+            "cirrus-vga",
+            "e1000",
+            "e1000e",
+            "rtl8139",
+            "i6300esb",
+        )
+    ),
+)
+"""Models that only have a place and properties: no guest is there to use them."""
+
 KINDS: Final = MappingProxyType(
     {
         kind.name: kind
@@ -93,6 +122,7 @@ KINDS: Final = MappingProxyType(
             Kind("qemu-xhci", "PCI", tells_its_end=False, links_host=True, auto={"msi": "off"}),
             Kind("nec-usb-xhci", "PCI", tells_its_end=False, links_host=True),
             Kind("pcie-root-port", "PCI"),
+            *_INERT,
         )
     }
 )

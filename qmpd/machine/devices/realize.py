@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Coroutine
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.sizes import SECTOR
@@ -71,20 +72,26 @@ def _add_bus(
 # virtio
 
 
-def _put_in_front(device: Device, bus: Bus, cpus: int, queues: str, fixed: int) -> Device:
-    """Plug a virtio device into the bus of its PCI proxy."""
+def put_in_front(device: Device, bus: Bus) -> Device:
+    """Plug a virtio device into the bus of its PCI proxy; returns it."""
     behind = device.behind
     assert behind is not None
     between = Bus("virtio-bus", "virtio-pci-bus", f"{device.path}/virtio-bus", capacity=1)
     device.buses.add(between)
-    if behind.get(queues) == AUTO_QUEUES[queues]:
-        behind.values[queues] = max(cpus, 1)
-    if device.get("vectors") == UNSET:
-        device.values["vectors"] = behind.get(queues) + fixed + 1
     if device.get("disable-legacy") == "auto":
         device.values["disable-legacy"] = "on" if bus.is_port else "off"
     behind.bus = between
     between.devices.add(behind)
+    return behind
+
+
+def _put_in_front(device: Device, bus: Bus, cpus: int, queues: str, fixed: int) -> Device:
+    """The same, with as many queues as there are CPUs."""
+    behind = put_in_front(device, bus)
+    if behind.get(queues) == AUTO_QUEUES[queues]:
+        behind.values[queues] = max(cpus, 1)
+    if device.get("vectors") == UNSET:
+        device.values["vectors"] = behind.get(queues) + fixed + 1
     return behind
 
 
@@ -262,6 +269,8 @@ _PASSED_ON: Final = (
 
 
 async def _usb_controller(device: Device, _: Bus, tree: Devices) -> None:
+    if device.get("masterbus"):
+        return  # a companion, whose ports are the other's
     _add_bus(device, tree, "usb-bus", "usb-bus", device.id)
     if device.kind.links_host:
         device.values["host"] = device.path
@@ -306,6 +315,37 @@ async def _root_port(device: Device, _: Bus, tree: Devices) -> None:
     device.buses.add(bus)
 
 
+# Without a guest they do nothing
+
+
+def _virtio_with(vectors: int) -> Callable[[Device, Bus, Devices], Coroutine[Any, Any, None]]:
+    async def build(device: Device, bus: Bus, tree: Devices) -> None:
+        behind = put_in_front(device, bus)
+        if device.get("vectors") == UNSET:
+            device.values["vectors"] = vectors
+        if behind.model == "virtio-serial-device":
+            _add_bus(behind, tree, "virtio-serial-bus", "virtio-serial-bus", device.id)
+        elif behind.model == "virtio-rng-device" and not behind.values.get("rng"):
+            raise GenericError("'rng' parameter expects a valid object")
+
+    return build
+
+
+async def _serial_port(device: Device, bus: Bus, _: Devices) -> None:
+    taken = {port.values["nr"] for port in bus.plugged}
+    number = device.get("nr")
+    if number == UNSET:
+        first = 0 if device.model == "virtconsole" else 1
+        device.values["nr"] = next(free for free in count(first) if free not in taken)
+    elif number in taken:
+        raise GenericError(f"virtio-serial-bus: A port already exists at id {number}")
+
+
+async def _isa_serial(device: Device, _: Bus, __: Devices) -> None:
+    if not device.values.get("chardev"):
+        raise GenericError("Can't create serial device, empty char device")
+
+
 _BUILDERS: Final[dict[str, Callable[[Device, Bus, Devices], Coroutine[Any, Any, None]]]] = {
     "virtio-blk-pci": _virtio_blk,
     "virtio-scsi-pci": _virtio_scsi,
@@ -321,4 +361,14 @@ _BUILDERS: Final[dict[str, Callable[[Device, Bus, Devices], Coroutine[Any, Any, 
     "nec-usb-xhci": _usb_controller,
     "nvme": _nvme,
     "pcie-root-port": _root_port,
+    "virtio-balloon-pci": _virtio_with(2),
+    "virtio-rng-pci": _virtio_with(2),
+    "virtio-serial-pci": _virtio_with(2),
+    "virtio-net-pci": _virtio_with(4),
+    "virtserialport": _serial_port,
+    "virtconsole": _serial_port,
+    "isa-serial": _isa_serial,
+    "ich9-usb-ehci1": _usb_controller,
+    "ich9-usb-ehci2": _usb_controller,
+    **{f"ich9-usb-uhci{number}": _usb_controller for number in range(1, 7)},
 }

@@ -104,7 +104,7 @@ def balloon(context: Context, arguments: BalloonArguments) -> None:
     """Ask the guest for memory; it does nothing."""
     _find_balloon(context)
     if arguments.value <= 0:
-        raise GenericError("Parameter 'target' expects a size")
+        raise GenericError("Parameter 'value' expects a size")
 
 
 def _find_balloon(context: Context) -> None:

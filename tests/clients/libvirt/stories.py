@@ -249,6 +249,41 @@ def refused(vm: Vm) -> None:
     vm.virsh("destroy d")
 
 
+USUAL = """<serial type='pty'/><console type='pty'/>
+<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+<interface type='user'><mac address='52:54:00:11:22:33'/><model type='virtio'/></interface>
+<input type='tablet' bus='usb'/><video><model type='vga'/></video>
+<memballoon model='virtio'><stats period='5'/></memballoon>
+<controller type='scsi' model='virtio-scsi'/>"""
+
+
+def usual(vm: Vm, machine: str) -> None:
+    """A domain with what most have besides disks; a disk is plugged into it."""
+    extra = vm.image("extra.qcow2")
+    vm.start(
+        Disk("vda"),
+        Disk("sda", "scsi"),
+        machine=machine,
+        devices=USUAL,
+        head="<features><acpi/></features>",
+    )
+    vm.virsh("domstats d --balloon; dommemstat d; setmem d 32M --live; ttyconsole d; domiflist d")
+    vm.virsh("dumpxml d --xpath //channel; dumpxml d --xpath //controller; dumpxml d --xpath //rng")
+    vm.virsh(f"attach-disk d {extra} vdb --driver qemu --subdriver qcow2 --live; domblklist d")
+    vm.virsh("detach-disk d vdb; domblklist d; destroy d")
+
+
+def usual_pc(vm: Vm) -> None:
+    """The usual domain on a pc."""
+    usual(vm, "pc")
+
+
+def usual_q35(vm: Vm) -> None:
+    """The usual domain on q35."""
+    usual(vm, "q35")
+
+
 STORIES = {
     story.__name__: story
     for story in (
@@ -264,5 +299,7 @@ STORIES = {
         plugging,
         restarts,
         refused,
+        usual_pc,
+        usual_q35,
     )
 }

@@ -29,6 +29,8 @@ _VARYING: Final = (
     (r"\b\d\d\.\d\d sec", "N sec"),
     (r"\(\d[\d.]* [KMG]iB/sec and [\d.]+ ops/sec\)", "(N)"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000", "DATE"),
+    (r"/channel/\d+-d/", "/channel/N-d/"),
+    (r"/dev/pts/\d+", "/dev/pts/N"),
     (r"CPU time: +[\d.]+s\n", ""),
     (r"\brss \d+", "rss N"),
     (r"\nId: +\d+", ""),
