@@ -62,7 +62,8 @@ class World:
         self.clock.run(self.server.nbd.stop())
 
     def open(self, **options: Any) -> Node:
-        return self.clock.run(self.opening(**options))
+        node: Node = self.clock.run(self.opening(**options))
+        return node
 
     def opening(self, **options: Any) -> Any:
         more = {name.replace("_", "-"): value for name, value in options.items()}
@@ -330,12 +331,12 @@ REPLIES: list[Callable[[], st.SearchStrategy[bytes]]] = [
 @given(said=st.one_of(*(make() for make in REPLIES)), command=st.sampled_from((0, 3, 7)))
 def test_whatever_a_server_says_is_an_error_or_data(said: bytes, command: int) -> None:
     world, node = _opened(said)
-    work = {
+    works: dict[int, Callable[[], Any]] = {
         Command.READ: lambda: node.driver.pread(0, 512),
         Command.FLUSH: node.driver.flush,
         Command.BLOCK_STATUS: lambda: node.driver.block_status(0, 512),
-    }[Command(command)]
-    task = world.begin_task(work())
+    }
+    task = world.begin_task(works[command]())
     world.clock.settle()
     world.network.cut()
     world.clock.settle()

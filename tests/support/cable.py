@@ -53,7 +53,8 @@ class Place:
 
     def __init__(self, network: Network, name: str, connect: Connect) -> None:
         self.connect = connect
-        self._close = lambda: network.places.pop(name, None)
+        self._network = network
+        self._name = name
 
     def pause(self) -> None:
         pass
@@ -62,10 +63,10 @@ class Place:
         pass
 
     def close(self) -> None:
-        self._close()
+        self._network.places.pop(self._name, None)
 
     def end(self) -> None:
-        self._close()
+        self._network.places.pop(self._name, None)
 
 
 class Network:

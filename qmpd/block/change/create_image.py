@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.sizes import SECTOR
+from qmpd.block.change.closing import release
 from qmpd.block.change.fill import protocol_options
 from qmpd.block.change.opening import open_flat
 from qmpd.block.change.probe import find_format
 from qmpd.block.model.driver_table import find_driver
 from qmpd.block.model.families import ImageCreator
 from qmpd.block.model.flat_options import FlatOptions
-from qmpd.errors import GenericError
+from qmpd.errors import BlockIOError, GenericError, QmpError
 
 if TYPE_CHECKING:
+    from qmpd.block.model.driver import BlockDriver
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
+
+_NO_CREATION: Final = (
+    "Protocol driver '{}' does not support creating new images, so an existing image must be"
+    " selected as the target; however, opening the given target as an existing image failed: "
+)
 
 
 async def create_image(
@@ -51,17 +59,66 @@ async def create_image(
             "Error: Trying to create an image with the same filename as the backing file"
         )
     graph.services.say.print(driver.creation_line(name, size, backing_file, backing_format))
-    assert issubclass(protocol, ImageCreator)
     if not issubclass(driver, ImageCreator) or driver.shape.is_protocol:
-        await protocol.create(graph, {**file_options, "size": size})
+        await _make_file(graph, protocol, name, file_options, size)
         return
-    await protocol.create(graph, {**file_options, "size": 0})
-    options: dict[str, Any] = {"driver": image_format, "file": file_options, "size": size}
+    await _make_file(graph, protocol, name, file_options, 0)
+    options: dict[str, Any] = {"driver": image_format, "file": _nested(file_options), "size": size}
     if backing_file is not None:
         options["backing-file"] = backing_file
         if backing_format is not None:
             options["backing-fmt"] = backing_format
     await driver.create(graph, options)
+
+
+def _nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a command line as blockdev-add has them."""
+    flat = FlatOptions(options)
+    names = dict.fromkeys(name.partition(".")[0] for name in options)
+    return {name: options[name] if name in options else flat.tree(name) for name in names}
+
+
+async def _make_file(
+    graph: Graph, protocol: type[BlockDriver], name: str, options: Mapping[str, Any], size: int
+) -> None:
+    """Make the file of an image, or take the one that a driver has that makes none.
+
+    That must be long enough; what it began with goes, so that it is no image of another format
+    (``bdrv_co_create_opts_simple``).
+
+    :param name: the name that the options come from
+    :param size: bytes
+    :raises QmpError: QEMU's texts
+    """
+    if issubclass(protocol, ImageCreator):
+        await protocol.create(graph, {**options, "size": size})
+        return
+    try:
+        flat = FlatOptions()
+        flat["driver"] = protocol.format_name
+        node = await open_flat(graph, name, flat)
+    except QmpError as error:
+        raise error.prefixed(_NO_CREATION.format(protocol.format_name)) from None
+    node.hold()
+    try:
+        await _grow(node, size)
+        first = min(node.length, SECTOR)
+        if first:
+            await node.pwrite_zeroes(0, first, may_unmap=True)
+    finally:
+        await release(node)
+
+
+async def _grow(node: Node, size: int) -> None:
+    """Make a node at least `size` bytes long, or see that it is (`create_file_fallback_truncate`).
+
+    :raises QmpError: it is shorter
+    """
+    try:
+        await node.truncate(size, exact=False)
+    except BlockIOError as error:
+        if not error.is_unsupported or node.driver.get_length() < size:
+            raise
 
 
 async def open_image(

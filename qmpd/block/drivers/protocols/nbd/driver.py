@@ -58,6 +58,7 @@ class Nbd(BlockDriver):
     capabilities = Capabilities(
         write_zeroes=True,
         discard=True,
+        creates_images=True,
         reopen=True,
         allocated_size=False,
     )

@@ -21,6 +21,10 @@ _ADDRESSES: Final = {
     "vsock": ("cid", "port"),
     "fd": ("str",),
 }
+_MORE: Final = {
+    "inet": ("numeric", "to", "ipv4", "ipv6", "keep-alive", "mptcp"),
+    "unix": ("abstract", "tight"),
+}
 _FLAGS: Final = ("numeric", "keep-alive", "ipv4", "ipv6", "mptcp", "abstract", "tight")
 _DEFAULT_PORT: Final = "10809"
 
@@ -72,5 +76,9 @@ def _address(server: FlatOptions) -> dict[str, Any]:
     for name in _ADDRESSES[kind]:
         if name not in server:
             raise GenericError(f"Parameter '{name}' is missing")
+    known = {"type", *_ADDRESSES[kind], *_MORE.get(kind, ())}
+    for name in server.order():
+        if name not in known:
+            raise GenericError(f"Parameter '{name}' is unexpected")
     flags = server.take(dict.fromkeys(_FLAGS, Kind.BOOL))
     return {**server, **flags}
