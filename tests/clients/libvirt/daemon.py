@@ -67,12 +67,12 @@ class Libvirtd:
         (place / "run").mkdir()
         self.run = place / "run/libvirt/qemu"
         (place / "libvirtd.conf").write_text(
-            f'unix_sock_dir = "{place}"\n'
             'unix_sock_rw_perms = "0700"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
             'log_filters = "1:qemu.qemu_monitor"\n'
             f'log_outputs = "1:file:{self.log}"\n'
         )
-        self.uri = f"qemu:///system?socket={place}/libvirt-sock"
+        self._socket = place / "run/libvirt/libvirt-sock"
+        self.uri = f"qemu:///system?socket={self._socket}"
         # what keeps the namespace, so that a daemon that is started again finds its machines
         self._keeper = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "sh", "-c", self._script()],
@@ -82,6 +82,11 @@ class Libvirtd:
         assert self._keeper.stdout is not None
         assert self._keeper.stdout.readline() == b"ready\n"
         self.start()
+
+    @property
+    def inside(self) -> list[str]:
+        """What runs a program where libvirt's own directories are those of this daemon."""
+        return ["nsenter", "--mount", f"--target={self._keeper.pid}"]
 
     def _script(self) -> str:
         place = shlex.quote(str(self.place))
@@ -101,11 +106,10 @@ class Libvirtd:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        inside = ["nsenter", "--mount", f"--target={self._keeper.pid}"]
         config = str(self.place / "libvirtd.conf")
-        self._daemon = subprocess.Popen([*inside, "libvirtd", "-f", config])
+        self._daemon = subprocess.Popen([*self.inside, "libvirtd", "-f", config])
         deadline = time.monotonic() + 60
-        while not (self.place / "libvirt-sock").exists():
+        while not self._socket.exists():
             assert self._daemon.poll() is None, "libvirtd has ended"
             assert time.monotonic() < deadline, "libvirtd does not listen"
             time.sleep(0.02)
@@ -114,7 +118,7 @@ class Libvirtd:
         """End it; its machines live on."""
         self._daemon.terminate()
         self._daemon.wait(60)
-        (self.place / "libvirt-sock").unlink(missing_ok=True)
+        self._socket.unlink(missing_ok=True)
 
     def close(self) -> None:
         """End it, the machines that are still there, and the namespace."""
