@@ -33,6 +33,7 @@ class ThrottleGroup:
         self.tokens: dict[bool, ThrottleMember | None] = {READ: None, WRITE: None}
         """Whose turn it is, in each direction."""
         self.armed: dict[bool, Handle | None] = {READ: None, WRITE: None}
+        self._waking: deque[Waiter] = deque()
 
     @property
     def config(self) -> ThrottleConfig:
@@ -104,6 +105,20 @@ class ThrottleGroup:
             self.tokens[is_write] = token
             token.release_one(is_write)
 
+    def wake(self, waiter: Waiter) -> None:
+        """Let a request go on, at once or after those that are being let go now.
+
+        Each may let go the next one: they come one after the other, not one inside the other.
+        """
+        self._waking.append(waiter)
+        if len(self._waking) > 1:
+            return
+        while self._waking:
+            try:
+                self._waking[0].wake()
+            finally:
+                self._waking.popleft()
+
     def _arm(self, token: ThrottleMember, is_write: bool, delay: int) -> None:
         self.tokens[is_write] = token
         self.armed[is_write] = self.clock.call_later(delay, lambda: self._expired(token, is_write))
@@ -147,7 +162,8 @@ class ThrottleMember:
             return
         token = group.next_token(self, is_write)
         if group.must_wait(token, is_write) or self._queues[is_write]:
-            waiter = Waiter()
+            # who is let go has had its turn, and asks for the next one's, before the timer returns
+            waiter = Waiter(direct=True)
             self._queues[is_write].append(waiter)
             await waiter
             group = self.group
@@ -159,7 +175,7 @@ class ThrottleMember:
         queue = self._queues[is_write]
         if not queue:
             return False
-        queue.popleft().wake()
+        self.group.wake(queue.popleft())
         return True
 
     def drained_begin(self) -> None:
