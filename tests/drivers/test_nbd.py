@@ -126,3 +126,14 @@ def test_read_only(pair: Drivers, kind: str) -> None:
     pair.clear()
     for server in servers:
         stop(server)
+
+
+def test_a_yanked_node_is_connected_no_more(nbd: Drivers) -> None:
+    nbd.add("nbd", "n", server=UNIX, export=EXPORT, **{"reconnect-delay": 5})
+    nbd.execute("query-yank")
+    instance = {"type": "block-node", "node-name": "n"}
+    nbd.execute("yank", instances=[instance, {**instance, "node-name": "x"}])
+    nbd.io("n", "read 0 4k")
+    nbd.execute("yank", instances=[instance])
+    nbd.io("n", "read 0 4k", "write 0 4k", "flush")
+    nbd.execute("query-yank")

@@ -64,6 +64,14 @@ class ImageCreator:
         raise NotImplementedError
 
 
+class Connected:
+    """Has a connection to a server."""
+
+    def yank(self) -> None:
+        """Break it off, for good: requests fail, now and later."""
+        raise NotImplementedError
+
+
 class Amendable:
     """Changes options of an image that exists (``bdrv_co_amend``)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.block.model.families import Connected
 from qmpd.errors import DeviceNotFound, GenericError
 from qmpd.jobs.image.snapshot import SnapshotDelete, SnapshotJob, SnapshotLoad, SnapshotSave
 from qmpd.monitor.qmp.handlers import Context, Handlers
@@ -101,10 +102,11 @@ def migrate_recover(context: Context, _: MigrateRecoverArguments) -> None:
 
 
 def query_yank(context: Context, _: None) -> list[dict[str, object]]:
-    """What hangs where a connection does: sockets of character devices, and a migration."""
+    """What hangs where a connection does: sockets of character devices, nodes, a migration."""
     found: list[dict[str, object]] = [
         {"type": "chardev", "id": label} for label in context.machine.host.chardevs.sockets()
     ]
+    found += [{"node-name": name, "type": "block-node"} for name in _connected(context)]
     return [*found, {"type": "migration"}] if context.machine.migration.yankable else found
 
 
@@ -120,8 +122,19 @@ def yank(context: Context, arguments: YankArguments) -> None:
     for instance in named:
         if instance["type"] == "migration":
             context.machine.migration.yank()
+        elif instance["type"] == "block-node":
+            _connected(context)[instance["node-name"]].yank()
         else:
             context.machine.host.chardevs.yank(instance["id"])
+
+
+def _connected(context: Context) -> dict[str, Connected]:
+    """The drivers that have connections, by the names of their nodes, the oldest first."""
+    return {
+        node.node_name: node.driver
+        for node in context.machine.graph.nodes()
+        if isinstance(node.driver, Connected)
+    }
 
 
 async def snapshot_save(context: Context, arguments: SnapshotSaveArguments) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from qmpd.block.model.families import Connected
 from qmpd.errors import GenericError
 from qmpd.jobs.core.states import JobStatus
 from qmpd.sim.state.copier import OMITTED, Copier, StillAtWorkError
@@ -114,5 +115,10 @@ def _require_quiet(machine: Machine) -> None:
     if busy:
         names = ", ".join(f"'{job.id}' ({job.status.value})" for job in busy)
         raise GenericError(f"Jobs are at work: {names}; a checkpoint cannot hold them")
+    for node in machine.graph.nodes():
+        if isinstance(node.driver, Connected):
+            raise GenericError(
+                f"A checkpoint cannot hold the connection of node '{node.node_name}': close it"
+            )
     if machine.nbd.running or machine.exports.exports:
         raise GenericError("A checkpoint cannot hold a socket: stop the NBD server, end exports")

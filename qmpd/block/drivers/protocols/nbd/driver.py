@@ -29,6 +29,7 @@ from qmpd.block.drivers.protocols.nbd.protocol import (
 from qmpd.block.drivers.protocols.nbd.replies import Request
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.families import Connected
 from qmpd.block.model.flat_options import FlatOptions
 from qmpd.block.model.limits import BlockLimits
 from qmpd.block.model.traits import Capabilities, Shape
@@ -45,7 +46,7 @@ _DEPTH: Final = "qemu:allocation-depth"
 _LONGEST_NAME: Final = 4096
 
 
-class Nbd(BlockDriver):
+class Nbd(BlockDriver, Connected):
     """A client of one export."""
 
     format_name = "nbd"
@@ -131,6 +132,10 @@ class Nbd(BlockDriver):
     @override
     def cut(self) -> None:
         self.client.cut()
+
+    @override
+    def yank(self) -> None:
+        self.client.yank()
 
     @override
     def cancel_in_flight(self) -> None:
