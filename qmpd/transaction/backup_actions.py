@@ -13,6 +13,7 @@ from qmpd.block.change.insert import change_backing
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.filename import filename
 from qmpd.block.model.node import Node
+from qmpd.errors import GenericError
 from qmpd.jobs.copy.backup import BackupJob
 from qmpd.jobs.copy.start import BackupOptions, create_backup
 from qmpd.jobs.core.options import JobOptions
@@ -96,6 +97,8 @@ class DriveBackup(_Backup):
     async def prepare(self) -> None:
         data = self.data
         source = self.graph.lookup(data.device)
+        if not source.is_inserted:
+            raise GenericError("Device has no medium")
         await self.drain(source)
         existing = data.mode == "existing"
         image_format = data.format

@@ -53,6 +53,8 @@ class _External(Action):
         await drained_begin(old)
         self._old = old
         old.hold()
+        if not old.is_inserted:
+            raise GenericError(f"Device '{old.device_or_node_name}' has no medium")
         old.check_operation(Op.EXTERNAL_SNAPSHOT)
         if not old.read_only:
             try:

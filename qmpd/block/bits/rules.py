@@ -97,6 +97,8 @@ class External(Protocol):
 
 
 class _Driver(Protocol):
+    @property
+    def gone(self) -> bool: ...
     def cluster_size(self) -> int | None: ...
     def check_can_store_bitmap(self, name: str, granularity: int) -> None: ...
     async def remove_persistent_bitmap(self, name: str) -> None: ...
@@ -198,6 +200,8 @@ def add(
         raise GenericError(f"Bitmap already exists: {name}")
     if len(name.encode("utf-8", "surrogateescape")) > MAXIMUM_NAME_BYTES:
         raise GenericError(f"Bitmap name too long: {name}")
+    if node.driver.gone:
+        raise GenericError("could not get length of device: No medium found")
     bitmap = DirtyBitmap(
         node.length, granularity, name, enabled=not disabled, persistent=persistent
     )

@@ -289,7 +289,10 @@ class BlockBackend(InLoop, Accounting):
 
         :raises BlockIOError: there is none
         """
-        return self._medium().length
+        node = self._medium()
+        if node.driver.gone:
+            raise BlockIOError(errno.ENOMEDIUM)
+        return node.length
 
     async def pread(self, offset: int, length: int) -> bytes:
         """Read inside the medium.

@@ -44,6 +44,11 @@ class DriverInterface(Generic[NodeT]):
     def __init__(self, node: NodeT) -> None:
         self.node = node
 
+    @property
+    def gone(self) -> bool:
+        """Whether the image has been given up: the node has no medium from then on."""
+        return False
+
     @classmethod
     async def open(cls, node: NodeT, options: Mapping[str, Any]) -> Self:
         """Open the driver for `node`, whose `file` child is there already.

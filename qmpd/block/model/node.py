@@ -167,6 +167,17 @@ class Node(NodeIO):
         return ""
 
     @property
+    def is_inserted(self) -> bool:
+        """Whether it has a medium, and so has all that it is made of (``bdrv_is_inserted``)."""
+        looking: list[Node] = [self]
+        while looking:
+            node = looking.pop()
+            if node.driver.gone:
+                return False
+            looking += [edge.node for edge in node.children.values()]
+        return True
+
+    @property
     def device_or_node_name(self) -> str:
         """Name of its backend, else its own: how most messages call it."""
         return self.device_name or self.node_name

@@ -309,6 +309,8 @@ class NodeIO(NodeState):
         :param prealloc: PreallocMode of the area that is added
         :raises BlockIOError: with QEMU's text
         """
+        if self.driver.gone:
+            raise BlockIOError(errno.ENOMEDIUM, "No medium inserted")
         if size < 0 or size >= 1 << 63:
             raise BlockIOError(errno.EINVAL, "Image size cannot be negative")
         if size > MAXIMUM_LENGTH:

@@ -11,6 +11,7 @@ from qmpd.block.io.backends import shown_backends
 from qmpd.block.io.disk_snapshots import snapshot_list
 from qmpd.block.model.filename import Names, filename
 from qmpd.block.throttle.limits import BUCKETS
+from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
@@ -73,7 +74,10 @@ async def block_device_info(
 
     :param backend: the one it is seen through
     :param flat: leave out what lies below it
+    :raises GenericError: it has no medium
     """
+    if node.driver.gone:
+        raise GenericError(f"Block device {node.node_name} is ejected")
     names = {} if names is None else names
     flags = node.flags
     children = node.children
@@ -146,9 +150,9 @@ async def block_info(backend: BlockBackend) -> dict[str, Any]:
     info["type"] = "unknown"
     info["removable"] = backend.has_removable_media
     info["locked"] = backend.is_medium_locked()
-    if backend.node is not None:
-        # What a job has put there by itself is nothing the user knows of.
-        node = backend.node.skip_implicit_filters()
+    # what a job has put there by itself is nothing the user knows of
+    node = None if backend.node is None else backend.node.skip_implicit_filters()
+    if node is not None and not node.driver.gone:
         info["inserted"] = await block_device_info(node, flat=False, backend=backend)
     if backend.has_tray:
         info["tray_open"] = backend.is_tray_open()

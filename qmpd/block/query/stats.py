@@ -40,7 +40,7 @@ def _node_stats(node: Node, *, chain: bool) -> dict[str, Any]:
     if storage is not None:
         info["parent"] = _node_stats(storage, chain=chain)
     below = node.filter_or_backing
-    if chain and below is not None:
+    if chain and below is not None and not node.driver.gone:
         info["backing"] = _node_stats(below, chain=True)
     return info
 

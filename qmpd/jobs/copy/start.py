@@ -121,6 +121,9 @@ def _check_bitmap(source: Node, options: BackupOptions) -> tuple[DirtyBitmap | N
 def _check_nodes(source: Node, target: Node, options: BackupOptions) -> None:
     if source is target:
         raise GenericError("Source and target cannot be the same")
+    for node in (source, target):
+        if not node.is_inserted:
+            raise GenericError(f"Device is not inserted: {node.device_or_node_name}")
     if options.compress and not target.driver.can_write_compressed():
         raise GenericError(f"Compression is not supported for this drive {target.device_name}")
     source.check_operation(Op.BACKUP_SOURCE)

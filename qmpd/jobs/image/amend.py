@@ -28,7 +28,8 @@ class AmendJob(Job):
     job_type = "amend"
 
     def __init__(self, table: Listing, job_id: str, node: Node, options: Mapping[str, Any]) -> None:
-        if find_image_driver(options["driver"]).format_name != node.driver.format_name:
+        driver = find_image_driver(options["driver"])
+        if node.driver.gone or driver.format_name != node.driver.format_name:
             raise GenericError("x-blockdev-amend doesn't support changing the block driver")
         if not isinstance(node.driver, Amendable):
             raise GenericError("Driver does not support x-blockdev-amend")

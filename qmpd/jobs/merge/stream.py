@@ -216,6 +216,9 @@ async def start_stream(
 
 def _find_overlay(node: Node, base: Node | None, bottom: Node | None) -> tuple[Node, Node]:
     """The last image to copy, and the node directly above the future backing file."""
+    if node.driver.gone and base is None and bottom is None:
+        # there is no chain any more; the filter will say so
+        return node, node
     overlay = node.overlay_of(base) if bottom is None else bottom
     if overlay is None:
         name = "" if base is None else base.node_name

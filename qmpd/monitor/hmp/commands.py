@@ -64,7 +64,7 @@ async def commit(machine: Machine, arguments: Arguments) -> str:
 
 
 async def _commit(backend: BlockBackend, name: str) -> str:
-    if backend.node is None:
+    if backend.node is None or not backend.node.is_inserted:
         return f"Device '{backend.name}' has no medium\n"
     try:
         await commit_image(backend.node.skip_implicit_filters())

@@ -47,6 +47,8 @@ class CopyOnRead(Filter):
             bottom = node.graph.find_node(name)
             if bottom is None:
                 raise GenericError(f"Bottom node '{name}' not found")
+            if bottom.driver.gone:
+                raise GenericError(f"Bottom node '{name}' not opened")
             if bottom.driver_class.shape.is_filter:
                 raise GenericError(f"Bottom node '{name}' is a filter")
             freeze_chain(node, bottom)

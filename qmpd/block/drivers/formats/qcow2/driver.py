@@ -86,6 +86,11 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
         self._options = options
         self.auto_backing_file = info.text(state.header.backing_file or b"")
 
+    @property
+    @override
+    def gone(self) -> bool:
+        return self.state.unusable
+
     @classmethod
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
         """Open the image.
@@ -245,6 +250,9 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
 
     @override
     def check_can_store_bitmap(self, name: str, granularity: int) -> None:
+        if self.gone:
+            name = self.node.device_or_node_name
+            raise GenericError(f"Can't store persistent bitmaps to {name}: No medium found")
         bitmaps.check_can_store(self.state, name, granularity)
 
     @override
