@@ -64,6 +64,7 @@ class Machine:
         power: bool = False,
         board: BoardName = "none",
         schedule: int | None = None,
+        incoming: bool = False,
     ) -> None:
         setup = Setup(
             disks or {},
@@ -79,6 +80,7 @@ class Machine:
             power,
             board,
             schedule,
+            incoming,
         )
         self._hold(Core(setup), is_new=True)
 
@@ -164,6 +166,22 @@ class Machine:
     def closed(self) -> bool:
         """Whether the machine has ended: by `close`, or because somebody said ``quit``."""
         return self._core.closed
+
+    async def migrate(self, target: Machine) -> None:
+        """Let the guest go to another machine of this loop: see `qmpd.Machine.migrate`."""
+        from qmpd.api.moving import Move
+
+        for machine in (self, target):
+            machine._core.require_open()
+        move = Move(self._core, target._core)
+        try:
+            await target._run(move.begin_there(), "migrate-incoming")
+            await self._run(move.begin_here(), "migrate")
+            if await self._run(move.over_here(), "the migration"):
+                await target._run(move.over_there(), "the migration")
+        finally:
+            move.end()
+        move.check()
 
     async def reset(self) -> None:
         """Make the machine as it was when it was made: see `qmpd.Machine.reset`."""

@@ -27,6 +27,32 @@ class OnBench:
         """A machine that has been set up."""
         raise NotImplementedError
 
+    def migrate(self, target: OnBench) -> None:
+        """Let the guest go to another machine of this program, and its disks and bitmaps with it.
+
+        >>> import qmpd
+        >>> source = qmpd.Machine()
+        >>> target = qmpd.Machine(incoming=True)
+        >>> source.migrate(target)
+        >>> [vm.cmd("query-status")["status"] for vm in (source, target)]
+        ['postmigrate', 'running']
+
+        What the migration does is set by the commands ``migrate-set-capabilities`` and
+        ``migrate-set-parameters`` before.  With ``pause-before-switchover`` the call returns when
+        the guest has been stopped; ``migrate-continue`` lets it go on, and each machine does its
+        part when it is called.  Disks that both are to see live in one `storage` value.
+
+        :param target: a machine that was made with ``incoming=True``
+        :raises qmpd.errors.QmpError: it cannot be begun, or has failed: `target` may have no guest
+        :raises qmpd.errors.WaitsForever: the clock is held, and time has to pass
+        :raises qmpd.errors.MachineClosed: one of both has ended
+        """
+        from qmpd.api.moving import Move
+
+        for machine in (self, target):
+            machine._core.require_open()
+        Move(self._core, target._core).run(self._driver, target._driver)
+
     # Its life
 
     def reset(self) -> None:

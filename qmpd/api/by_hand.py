@@ -30,12 +30,12 @@ def run_to_end(holder: Clocked, task: Task, what: str) -> None:
     """
     end = holder.clock.now() + LONGEST
     while not task.done:
-        if not holder.clock.run_ready(1) and not _pass_time(holder.clock, end):
+        if not holder.clock.run_ready(1) and not pass_time(holder.clock, end):
             task.cancel()
             raise WaitsForever(_why(holder.clock, what))
 
 
-def _pass_time(clock: PacedClock, end: int) -> bool:
+def pass_time(clock: PacedClock, end: int) -> bool:
     """Let time pass up to the next timer; False if nothing will come of that.
 
     :param end: when a virtual clock has gone far enough

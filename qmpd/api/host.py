@@ -6,19 +6,37 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from qmpd.loop.task import Timer
 from qmpd.machine.host import NoHost
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+    from qmpd.api.pipe import PipeEnd
     from qmpd.errors import QmpError
     from qmpd.export.host import Listener
     from qmpd.loop.stream import Connect
     from qmpd.loop.task import Handle
+    from qmpd.machine.host import OpenStream, StreamListener
     from qmpd.machine.machine import Machine
     from qmpd.server.chardev.hot import CharDevices
     from qmpd.server.dial import Dialer
     from qmpd.server.listener import SocketListener
+    from qmpd.server.streams import Streams
+
+
+def _nothing() -> None:
+    """A pipe cannot be called off."""
+
+
+class _Piped:
+    """Where the stream comes from that has no socket (`StreamListener`)."""
+
+    def __init__(self) -> None:
+        self.addresses: list[dict[str, Any]] = []
+
+    def close(self) -> None:
+        """Wait no more."""
 
 
 class ProgramHost(NoHost):
@@ -41,6 +59,8 @@ class ProgramHost(NoHost):
         self._dialer: Dialer | None = None
         self.machine: Callable[[], Machine] | None = None
         """Returns the machine that lives here."""
+        self.pipe: PipeEnd | None = None
+        """What a migration goes over that has no socket."""
 
     @cached_property
     def chardevs(self) -> CharDevices:
@@ -106,6 +126,49 @@ class ProgramHost(NoHost):
         if self._dialer is None:
             self._dialer = Dialer(self.loop, tells_files=self._replaces_files())
         return self._dialer.connect(read_address(address), connect, failed)
+
+    def open_stream(
+        self,
+        address: Mapping[str, Any],
+        connect: OpenStream,
+        failed: Callable[[QmpError], None],
+    ) -> Handle:
+        """Open a migration's stream: the pipe, or by the event loop that runs the machine.
+
+        :raises NotServed: there is neither
+        """
+        if self.pipe is not None:
+            self.pipe.connection = connect(self.pipe)
+            self.pipe.deliver()
+            return Timer(_nothing)
+        if self.loop is None:
+            return super().open_stream(address, connect, failed)
+        return self._streams(self.loop).open(address, connect, failed)
+
+    def await_stream(self, address: Mapping[str, Any], connect: OpenStream) -> StreamListener:
+        """Wait for a migration's stream: see `open_stream`.
+
+        :raises NotServed: there is neither
+        """
+        if self.pipe is not None:
+            self.pipe.connection = connect(self.pipe)
+            return _Piped()
+        if self.loop is None:
+            return super().await_stream(address, connect)
+        return self._streams(self.loop).wait(address, connect)
+
+    def _streams(self, loop: AbstractEventLoop) -> Streams:
+        from qmpd.server.address import read_address
+        from qmpd.server.streams import Streams
+
+        storage = self._machine().services.storage
+        return Streams(
+            loop,
+            read_address,
+            lambda: storage.fdsets,
+            lambda text: self.report(f"warning: {text}\n"),
+            replaces_files=self._replaces_files(),
+        )
 
     def cut(self) -> None:
         """Listen no more, and cut off NBD clients and servers."""

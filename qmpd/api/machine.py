@@ -66,6 +66,8 @@ class Machine(OnBench):
     :param paused: whether the guest waits for ``cont``
     :param schedule: the seed of an order of events: where QEMU may do one thing or the other first,
         the seed chooses; see `qmpd.testing.schedules`
+    :param incoming: whether it waits for the guest of another machine, with images that belong to
+        that one meanwhile (``-incoming defer``); see `migrate`
     :param power: whether images keep the order of writes and flushes, for `power_loss`
     :raises ValueError: a clock, storage, version or personality that there is not
     :param board: ``"pc"`` or ``"q35"`` for a machine with buses, which takes devices
@@ -90,6 +92,7 @@ class Machine(OnBench):
         power: bool = False,
         board: BoardName = "none",
         schedule: int | None = None,
+        incoming: bool = False,
     ) -> None:
         setup = Setup(
             disks or {},
@@ -105,6 +108,7 @@ class Machine(OnBench):
             power,
             board,
             schedule,
+            incoming,
         )
         self._begin(setup)
 

@@ -38,7 +38,7 @@ PERSONALITIES: Final = {
 
 _PLAIN: Final = (
     *("version", "clock", "seed", "personality", "name", "uuid", "paused", "power", "board"),
-    "schedule",
+    *("schedule", "incoming"),
 )
 """Arguments that are plain values."""
 
@@ -70,6 +70,7 @@ class Setup:
     power: bool = False
     board: BoardName = "none"
     schedule: int | None = None
+    incoming: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of `MachineConfig`, for tests of qmpd itself."""
 
@@ -146,6 +147,7 @@ class Setup:
             "name": self.name,
             "uuid": self.uuid,
             "paused": self.paused,
+            "incoming": self.incoming,
             "cpus": 1,
         }
         model = _choose("board", self.board, BOARDS)

@@ -141,7 +141,7 @@ async def add_disk(
     with nullcontext() if private is None else storage.private(filename, private):
         if make and disk.size is not None:
             await _make_image(machine, disk, filename)
-        node = await open_node(graph, options)
+        node = await open_node(graph, options, active=not graph.incoming)
     await BlockBackend.on(node, name=disk.name)
 
 

@@ -169,14 +169,14 @@ class NoHost:
         address: Mapping[str, Any],
         connect: OpenStream,
         failed: Callable[[QmpError], None],
-    ) -> NoReturn:
+    ) -> Handle:
         """Refuse to open a stream.
 
         :raises NotServed: always
         """
         raise NotServed("Migration needs a machine that is served: this one has no sockets")
 
-    def await_stream(self, address: Mapping[str, Any], connect: OpenStream) -> NoReturn:
+    def await_stream(self, address: Mapping[str, Any], connect: OpenStream) -> StreamListener:
         """Refuse to wait for a stream.
 
         :raises NotServed: always

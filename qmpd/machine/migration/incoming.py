@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qmpd.base.run_state import RunState
 from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.loop.stream import Channel, Disconnected
+from qmpd.loop.task import Waiter
 from qmpd.machine.migration import stream as form
 from qmpd.machine.migration.aliases import by_alias
 from qmpd.machine.migration.bitmaps_in import BitmapsIn
@@ -58,12 +59,24 @@ class Incoming:
         self._advised = False
         self._before: RunState | None = None
         self._exit_on_error = True
+        self._over: list[Waiter] = []
         self.state = "none"
         self.error: str | None = None
 
     def _set_state(self, state: str) -> None:
         self.state = state
         self._tell(state)
+        if not self.under_way:
+            waiting, self._over = self._over, []
+            for waiter in waiting:
+                waiter.wake()
+
+    async def over(self) -> None:
+        """Wait until it has ended."""
+        while self.under_way:
+            waiter = Waiter()
+            self._over.append(waiter)
+            await waiter
 
     @property
     def listening(self) -> bool:
@@ -150,6 +163,8 @@ class Incoming:
             return
         if self.state == "active":
             await self._start_guest()
+        # what has not come does not come any more
+        self._bitmaps.cancel()
         self._set_state("completed")
         await self._answer(Answer.SHUT, 0)
         self._leave()

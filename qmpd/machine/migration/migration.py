@@ -27,6 +27,10 @@ _UNSERVED: Final = ("multifd", "postcopy-preempt", "background-snapshot", "x-col
 """Capabilities that need what qmpd has not: connections for memory, or a second machine's pace."""
 
 
+def _complain(text: str) -> None:
+    LOG.error("%s", text)
+
+
 class Migration:
     """What a machine's migrations may do, and how they stand.
 
@@ -39,7 +43,7 @@ class Migration:
         self.parameters = Parameters()
         self.outgoing: Outgoing | None = None
         settings = self.capabilities, self.parameters
-        self.incoming = Incoming(guest, *settings, self._tell, LOG.error)
+        self.incoming = Incoming(guest, *settings, self._tell, _complain)
         self._incoming_begun = False
 
     def _tell(self, state: str) -> None:
@@ -130,7 +134,7 @@ class Migration:
         self._prepare(resume=resume)
         guest = self._guest
         settings = self.capabilities, self.parameters
-        self.outgoing = outgoing = Outgoing(guest, *settings, self._tell, LOG.error)
+        self.outgoing = outgoing = Outgoing(guest, *settings, self._tell, _complain)
         try:
             outgoing.dial = guest.host.open_stream(
                 _with_descriptor(address, take), outgoing.connect, outgoing.not_connected

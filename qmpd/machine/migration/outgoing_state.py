@@ -52,6 +52,7 @@ class OutgoingState(ABC):
         self._round: Waiter | None = None
         self._abandoned = False
         self._waiting: list[Callable[[], None]] = []
+        self._over: list[Waiter] = []
         self._answered = False
         """Whether the target tells how it went."""
         self._task: Task | None = None
@@ -68,6 +69,17 @@ class OutgoingState(ABC):
         self.state = state
         self._tell(state)
         self._settle()
+        if not self.running or state == "pre-switchover":
+            waiting, self._over = self._over, []
+            for waiter in waiting:
+                waiter.wake()
+
+    async def over(self) -> None:
+        """Wait until it has ended, or waits to go on itself."""
+        while self.running and self.state != "pre-switchover":
+            waiter = Waiter()
+            self._over.append(waiter)
+            await waiter
 
     def _settle(self) -> None:
         if self.state not in ("setup", "active"):

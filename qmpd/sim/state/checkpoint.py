@@ -120,5 +120,7 @@ def _require_quiet(machine: Machine) -> None:
             raise GenericError(
                 f"A checkpoint cannot hold the connection of node '{node.node_name}': close it"
             )
+    if "migration" in machine.__dict__ and machine.migration.yankable:
+        raise GenericError("A migration is under way: a checkpoint cannot hold its stream")
     if machine.nbd.running or machine.exports.exports:
         raise GenericError("A checkpoint cannot hold a socket: stop the NBD server, end exports")
