@@ -38,6 +38,8 @@ class _Piped:
     def close(self) -> None:
         """Wait no more."""
 
+    end = close
+
 
 class ProgramHost(NoHost):
     """Keeps what QEMU would print, and listens while an event loop runs the machine.

@@ -49,7 +49,10 @@ class StreamListener(Protocol):
         """SocketAddress of each socket that listens."""
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Wait for nothing any more; a socket's file goes."""
+
+    def end(self) -> None:
+        """Wait for nothing any more because the machine ends; a socket's file stays."""
 
 
 class Host(ExportHost, Protocol):

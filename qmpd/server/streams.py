@@ -205,6 +205,8 @@ class _Arrival:
         """Wait no more."""
         self._peer.close()
 
+    end = close
+
 
 class _Arrivals:
     """Sockets that a stream arrives at."""
@@ -234,11 +236,20 @@ class _Arrivals:
 
     def close(self) -> None:
         """Let nobody in any more; a socket's file goes."""
+        for listener in self._stop():
+            addresses.close_listener(listener)
+
+    def end(self) -> None:
+        """Let nobody in any more; a socket's file stays."""
+        for listener in self._stop():
+            listener.close()
+
+    def _stop(self) -> list[socket.socket]:
         sockets, self._sockets = self._sockets, []
         for listener in sockets:
             self._loop.remove_reader(listener.fileno())
-            addresses.close_listener(listener)
         self.addresses = []
+        return sockets
 
 
 def _socket_peer(loop: AbstractEventLoop, sock: socket.socket) -> DescriptorPeer:

@@ -210,9 +210,12 @@ def test_a_target_that_waits(tmp_path: Path) -> None:
         target.do("migrate-incoming")
         target.do("migrate-incoming", uri="fd:nobody")
         target.do("query-migrate")
-        target.do("migrate-incoming", uri="unix:in.sock")
         target.do("migrate_cancel")
-        return target.complaints()
+        said = target.complaints()
+        other = world.start("-incoming", "unix:in.sock")
+        other.do("query-migrate")
+        other.do("quit")
+        return said, other.ends(), (world.folder / "in.sock").exists()
 
     same(tmp_path, scenario)
 

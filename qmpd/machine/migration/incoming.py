@@ -135,6 +135,9 @@ class Incoming:
         if self._task is not None:
             self._task.cancel()
         self._bitmaps.cancel()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.end()
         self._leave()
 
     def _leave(self) -> None:
