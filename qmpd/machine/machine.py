@@ -324,6 +324,12 @@ class Machine:
         """Reset the guest's devices without an event, as loading a snapshot does."""
         self.parts.drop_requests()
 
+    def vm_state(self) -> bytes:
+        """What its snapshots keep for its state: a mark that is none of the real program's."""
+        if self._board is None or not self._board.memory:
+            return b""
+        return f"{self.profile.package}: {self._board.model}, without memory\n".encode()
+
     def chardevs(self) -> list[str]:
         """The ids of the character devices of its process."""
         return [info["label"] for info in self.host.chardevs.infos()]

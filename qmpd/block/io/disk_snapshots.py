@@ -128,9 +128,11 @@ class SnapshotGroup:
         """Whether every disk has a snapshot of this name."""
         return all(find_snapshot(node, name) is not None for node in self.nodes())
 
-    async def create(self, name: str, vmstate: Node) -> None:
+    async def create(self, name: str, vmstate: Node, state: bytes) -> None:
         """Take a snapshot of every disk, or of none.
 
+        :param vmstate: the node that keeps the state of the guest
+        :param state: that state
         :raises GenericError: one failed
         """
         date = self._graph.services.clocks.host()
@@ -139,8 +141,9 @@ class SnapshotGroup:
             holder = snapshot_holder(node)
             assert holder is not None
             try:
+                keeps = node is vmstate
                 await holder.driver.snapshot_create(
-                    name, date, clock, disk_only=node is not vmstate
+                    name, date, clock, disk_only=not keeps, vm_state=state if keeps else b""
                 )
             except BlockIOError:
                 with suppress(QmpError):

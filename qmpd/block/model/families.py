@@ -25,13 +25,14 @@ class Snapshots:
         raise NotImplementedError
 
     async def snapshot_create(
-        self, name: str, date: int, vm_clock: int, *, disk_only: bool = True
+        self, name: str, date: int, vm_clock: int, *, disk_only: bool = True, vm_state: bytes = b""
     ) -> str:
         """Keep the disk as an internal snapshot; returns its id.
 
         :param date: nanoseconds since 1970
         :param vm_clock: nanoseconds the guest has run
         :param disk_only: the state of the guest is not kept with it
+        :param vm_state: the state of the guest
         :raises BlockIOError: it failed
         """
         raise NotImplementedError

@@ -1,7 +1,8 @@
 """snapshot-save, snapshot-load, snapshot-delete: internal snapshots of several disks, as jobs.
 
 QEMU saves the guest's memory and devices in such a snapshot.  A machine of qmpd has neither: of
-its state only the time of the clock is saved, and the VM state has size 0.
+its state only the time of the clock is saved.  The VM state has size 0, or is a mark where the
+machine passes for one with memory, for whoever asks whether there is any.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ class Guest(Protocol):
     def run_state(self) -> RunState:
         """What it does."""
 
+    def vm_state(self) -> bytes:
+        """Its state, as far as it has any."""
+
     def unmigratable(self) -> list[str]:
         """Its devices whose state cannot be saved."""
 
@@ -71,7 +75,7 @@ async def save_snapshot(
     before = guest.run_state
     await guest.stop_for(RunState.SAVE_VM)
     try:
-        await drained(guest.graph, None, group.create(tag, node))
+        await drained(guest.graph, None, group.create(tag, node, guest.vm_state()))
     finally:
         guest.go_on(before)
 

@@ -78,6 +78,7 @@ def internal(vm: Vm) -> None:
     vm.virsh("snapshot-create-as d s1; snapshot-create-as d s2; snapshot-list d --tree")
     vm.virsh("snapshot-revert d s1; domstate d; snapshot-current d --name")
     vm.virsh("snapshot-delete d s2; snapshot-list d; snapshot-delete d s1; destroy d")
+    vm.run("qemu-img", "check", "-q", "vda.qcow2")
 
 
 def commit(vm: Vm) -> None:
@@ -291,6 +292,7 @@ STORIES = {
         buses,
         ide,
         snapshots,
+        internal,
         commit,
         pull,
         copy,

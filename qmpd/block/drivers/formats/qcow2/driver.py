@@ -340,15 +340,18 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
 
     @override
     async def snapshot_create(
-        self, name: str, date: int, vm_clock: int, *, disk_only: bool = True
+        self, name: str, date: int, vm_clock: int, *, disk_only: bool = True, vm_state: bytes = b""
     ) -> str:
         self.state.check_usable()
+        if vm_state:
+            await write_clusters(self.state, self.state.vm_state_offset, vm_state)
         made = await snapshots.snapshot_create(
             self.state,
             name,
             date_sec=date // NANOSECONDS,
             date_nsec=date % NANOSECONDS,
             vm_clock_nsec=vm_clock,
+            vm_state_size=len(vm_state),
             disk_only=disk_only,
         )
         return info.text(made.id)
