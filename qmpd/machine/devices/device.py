@@ -45,6 +45,7 @@ class Bus:
     :param hotplug: whether devices come and go while the machine runs
     :param capacity: how many devices it takes; None for any number
     :param is_port: whether it is the link below a PCI Express port, which has one slot
+    :param has_hotplug_controller: whether it is behind a bridge whose slot 0 takes no newcomer
     :param units: how many places an IDE bus has
     :param scsi: the addresses of a SCSI bus
     """
@@ -55,6 +56,7 @@ class Bus:
     hotplug: bool = False
     capacity: int | None = None
     is_port: bool = False
+    has_hotplug_controller: bool = False
     units: int = 0
     scsi: ScsiLimits | None = None
     aio_context: AioContext = None

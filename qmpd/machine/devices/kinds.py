@@ -122,6 +122,8 @@ KINDS: Final = MappingProxyType(
             Kind("qemu-xhci", "PCI", tells_its_end=False, links_host=True, auto={"msi": "off"}),
             Kind("nec-usb-xhci", "PCI", tells_its_end=False, links_host=True),
             Kind("pcie-root-port", "PCI"),
+            Kind("pci-bridge", "PCI"),
+            Kind("lsi53c895a", "PCI"),
             *_INERT,
         )
     }
@@ -129,6 +131,6 @@ KINDS: Final = MappingProxyType(
 """The models by name."""
 
 ALIASES: Final = MappingProxyType(
-    {"virtio-blk": "virtio-blk-pci", "virtio-scsi": "virtio-scsi-pci"}
+    {"virtio-blk": "virtio-blk-pci", "virtio-scsi": "virtio-scsi-pci", "lsi": "lsi53c895a"}
 )
 """Other names of models."""

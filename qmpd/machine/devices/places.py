@@ -39,6 +39,11 @@ def take_pci_function(device: Device, bus: Bus) -> None:
             f" {name} cannot be exposed to guest."
         )
     _check_functions(device, devfn, taken)
+    if bus.has_hotplug_controller and device.hotplugged and not slot:
+        raise GenericError(
+            f"Unsupported PCI slot {slot} for standard hotplug controller. Valid slots are between"
+            f" 1 and {SLOTS - 1}."
+        )
     device.values["addr"] = devfn
 
 

@@ -315,6 +315,22 @@ async def _root_port(device: Device, _: Bus, tree: Devices) -> None:
     device.buses.add(bus)
 
 
+async def _pci_bridge(device: Device, _: Bus, tree: Devices) -> None:
+    if not device.get("chassis_nr"):
+        raise GenericError(
+            "Bridge chassis not specified. Each bridge is required to be assigned a unique chassis"
+            " id > 0."
+        )
+    name = device.id if device.id is not None else tree.bus_name("pci")
+    shpc = bool(device.get("shpc"))
+    bus = Bus(name, "PCI", f"{device.path}/{name}", hotplug=True, has_hotplug_controller=shpc)
+    device.buses.add(bus)
+
+
+async def _lsi(device: Device, _: Bus, tree: Devices) -> None:
+    _add_bus(device, tree, "SCSI", "scsi", device.id, scsi=ScsiLimits(0, 7, 0))
+
+
 # Without a guest they do nothing
 
 
@@ -361,6 +377,8 @@ _BUILDERS: Final[dict[str, Callable[[Device, Bus, Devices], Coroutine[Any, Any, 
     "nec-usb-xhci": _usb_controller,
     "nvme": _nvme,
     "pcie-root-port": _root_port,
+    "pci-bridge": _pci_bridge,
+    "lsi53c895a": _lsi,
     "virtio-balloon-pci": _virtio_with(2),
     "virtio-rng-pci": _virtio_with(2),
     "virtio-serial-pci": _virtio_with(2),

@@ -111,7 +111,9 @@ class DeviceTree:
         """The name of a new bus whose device has no id."""
         number = self._bus_numbers.get(stem, 0)
         self._bus_numbers[stem] = number + 1
-        return f"{stem}.{number}"
+        name = f"{stem}.{number}"
+        taken = any(bus.name == name for device in self.root.devices for bus in device.buses)
+        return self.bus_name(stem) if taken else name
 
     def unmigratable(self) -> list[str]:
         """The devices whose state cannot be saved, as QEMU's sections are called."""
