@@ -21,16 +21,17 @@ SIDES = ("real", "ours")
 
 def _start(side: str, folder: Path) -> subprocess.Popen[bytes]:
     folder.mkdir()
-    content = bytes(range(256)) * 256
-    (folder / "image").write_bytes(content + bytes(SIZE - len(content)))
-    make = ["qemu-img", "create", "-q", "-f", "qcow2", "bits", str(SIZE)]
-    subprocess.run(make, cwd=folder, check=True)
+    # which parts of a file are holes is for the host's cache to say: images have tables
+    for name in ("image", "bits"):
+        make = ["qemu-img", "create", "-q", "-f", "qcow2", name, str(SIZE)]
+        subprocess.run(make, cwd=folder, check=True)
     subprocess.run(["qemu-img", "bitmap", "--add", "bits", "b"], cwd=folder, check=True)
     write = ["qemu-io", "-f", "qcow2", "-c", "write -P 3 128k 64k", "bits"]
     subprocess.run(write, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["qemu-img", "bitmap", "--disable", "bits", "b"], cwd=folder, check=True)
     argv = [
-        *("qemu-storage-daemon", "--blockdev", "file,node-name=f,filename=image,discard=unmap"),
+        *("qemu-storage-daemon", "--blockdev", "file,node-name=h,filename=image"),
+        *("--blockdev", "qcow2,node-name=f,file=h,discard=unmap"),
         *("--blockdev", "file,node-name=g,filename=bits", "--blockdev", "qcow2,node-name=q,file=g"),
         *("--nbd-server", "addr.type=unix,addr.path=s,handshake-max-seconds=0"),
         *("--export", "nbd,id=e,node-name=f,name=exp,writable=on,allocation-depth=on"),
@@ -56,8 +57,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for server in running:
         assert server.poll() is None
         stop(server)
-    images = [(scratch / side / "image").read_bytes() for side in SIDES]
-    assert images[0] == images[1]
+    images = [str(scratch / side / "image") for side in SIDES]
+    subprocess.run(["qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", *images], check=True)
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
