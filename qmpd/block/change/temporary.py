@@ -42,7 +42,7 @@ async def add_temporary_overlay(graph: Graph, node: Node, *, read_only: bool) ->
         options = {"driver": "qcow2", "file": file, "backing": None, "cache": {"no-flush": True}}
         if node.unmap:
             options["discard"] = "unmap"
-        overlay = await open_node(graph, options)
+        overlay = await open_node(graph, options, active=node.active)
         if read_only:
             await set_read_only(overlay, True)
     overlay.options = overlay.options.without("backing")
