@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
 _NUMBER = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -40,6 +41,22 @@ class TooLarge(ValueError):
         self.end = end
 
 
+_MANY_DIGITS: Final = 100
+"""More than anything holds that a number is read for."""
+
+
+def decimal_number(digits: str) -> int:
+    """The number that ASCII decimal digits stand for, however many there are.
+
+    Python refuses some thousands of them, and takes long for fewer.  A number that nothing can hold
+    is given as another one that nothing can hold.
+    """
+    digits = digits.lstrip("0")
+    if len(digits) > _MANY_DIGITS:
+        return 10**_MANY_DIGITS
+    return int(digits or "0")
+
+
 def parse_bool(text: str) -> bool:
     """Parse a boolean (``qapi_bool_parse``): on, yes, true, y, or their opposites.
 
@@ -62,7 +79,7 @@ def _parse_integer(text: str) -> tuple[bool, int]:
     elif octal is not None:
         magnitude = int(octal, 8)
     else:
-        magnitude = int(decimal)
+        magnitude = decimal_number(decimal)
     return sign == "-", magnitude
 
 
@@ -119,7 +136,7 @@ def read_size(text: str, position: int = 0, unit: str = "B") -> tuple[int, int]:
         negative = _NEGATIVE.match(text, position)
         raise ValueError(text) if negative is None else TooLarge(text, negative.end())
     hexadecimal, whole, fraction, suffix = match.groups()
-    magnitude = int(hexadecimal, 16) if hexadecimal else int(whole or "0")
+    magnitude = int(hexadecimal, 16) if hexadecimal else decimal_number(whole or "0")
     if magnitude >= 2**64:
         raise TooLarge(text, match.end(1 if hexadecimal else 2))
     fraction = (fraction or "").removeprefix(".")

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from qmpd.base.scalars import decimal_number
 from qmpd.errors import GenericError
 
 Tree: TypeAlias = "dict[str, Value]"
@@ -135,7 +136,7 @@ def _listify(tree: Tree, prefix: str) -> Tree | list[Value]:
         return tree
     if len(indices) != len(tree):
         raise GenericError(f"Parameters '{prefix}*' used inconsistently")
-    by_index = {int(name): tree[name] for name in indices}
+    by_index = {decimal_number(name): tree[name] for name in indices}
     for index in range(len(by_index)):
         if index not in by_index:
             raise GenericError(f"Parameter '{prefix}{index}' missing")

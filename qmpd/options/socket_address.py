@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from qmpd.base.scalars import decimal_number
 from qmpd.errors import GenericError
 
 _PLACES: Final = (
@@ -55,7 +56,7 @@ def _to(options: str) -> dict[str, int]:
     found = _TO.match(rest)
     if found is None:
         raise GenericError("error parsing to= argument")
-    return {"to": int(found["port"])}
+    return {"to": decimal_number(found["port"])}
 
 
 def _flags(options: str) -> dict[str, bool]:

@@ -43,19 +43,25 @@ class UnixAddress:
         return f"unix:{self.path}{suffix}"
 
     @property
+    def file(self) -> bytes:
+        """The path as the system sees it; a character 0 is two bytes there, as QEMU has them."""
+        return os.fsencode(self.path).replace(b"\0", b"\xc0\x80")
+
+    @property
     def sockaddr(self) -> str | bytes:
         """What bind and connect take.
 
         :raises GenericError: the path is too long for a socket address
         """
-        if len(os.fsencode(self.path)) > _UNIX_PATH_MAX:
+        file = self.file
+        if len(file) > _UNIX_PATH_MAX:
             raise GenericError(
                 f"UNIX socket path '{self.path}' is too long",
                 f"Path must be less than {_UNIX_PATH_MAX + 1} bytes",
             )
         if not self.abstract:
-            return self.path
-        name = b"\0" + os.fsencode(self.path)
+            return file
+        name = b"\0" + file
         return name if self.tight else name.ljust(_UNIX_PATH_MAX + 1, b"\0")
 
 
@@ -78,6 +84,9 @@ class InetAddress:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"tcp:{host}:{self.port}"
 
+    def _unresolved(self, reason: str) -> GenericError:
+        return GenericError(f"address resolution failed for {self.host}:{self.port}: {reason}")
+
     def resolve(self, *, passive: bool) -> list[tuple[int, tuple[object, ...]]]:
         """Families and socket addresses to try, in order.
 
@@ -89,8 +98,7 @@ class InetAddress:
         if (self.ipv6 and self.ipv4 is None) or self.ipv4 is False:
             family = socket.AF_INET6
         if not self.host and not passive:
-            reason = "Name or service not known"
-            raise GenericError(f"address resolution failed for :{self.port}: {reason}")
+            raise self._unresolved("Name or service not known")
         flags = socket.AI_PASSIVE if passive else 0
         try:
             found = socket.getaddrinfo(
@@ -102,9 +110,10 @@ class InetAddress:
                 flags,
             )
         except socket.gaierror as error:
-            raise GenericError(
-                f"address resolution failed for {self.host}:{self.port}: {error.strerror}"
-            ) from None
+            raise self._unresolved(error.strerror or "Name or service not known") from None
+        except (UnicodeError, ValueError):
+            # names that Python does not even ask for
+            raise self._unresolved("Name or service not known") from None
         return [(int(entry[0]), tuple(entry[4])) for entry in found]
 
 
@@ -205,19 +214,19 @@ def listen(address: SocketAddress, *, replaces_files: bool = True) -> list[socke
     """
     if isinstance(address, UnixAddress):
         if not replaces_files and not address.abstract:
-            _refuse_file(address.path)
+            _refuse_file(address)
         return [_listen_unix(address)]
     if isinstance(address, FdAddress):
         return [_listen_fd(address)]
     return _listen_inet(address)
 
 
-def _refuse_file(path: str) -> None:
+def _refuse_file(address: UnixAddress) -> None:
     """Refuse to put a socket in the place of something else."""
     with contextlib.suppress(OSError, ValueError):
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        if not stat.S_ISSOCK(os.lstat(address.file).st_mode):
             raise GenericError(
-                f"Failed to unlink socket {path}: qmpd replaces no files of the host here"
+                f"Failed to unlink socket {address.path}: qmpd replaces no files of the host here"
             )
 
 
@@ -225,7 +234,7 @@ def _listen_unix(address: UnixAddress) -> socket.socket:
     sockaddr = address.sockaddr
     if not address.abstract:
         try:
-            os.unlink(address.path)
+            os.unlink(address.file)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -355,7 +364,7 @@ def close_listener(listener: socket.socket, *, only: Identity | None = None) -> 
     """
     name = listener.getsockname() if listener.family == socket.AF_UNIX else ""
     listener.close()
-    if isinstance(name, str) and name and (only is None or _identity(name) == only):
+    if isinstance(name, str) and name and (only is None or _identity(os.fsencode(name)) == only):
         with contextlib.suppress(OSError):
             os.unlink(name)
 
@@ -364,10 +373,10 @@ def socket_file(address: SocketAddress) -> Identity | None:
     """The file of a socket that listens at `address`; None where it has none."""
     if not isinstance(address, UnixAddress) or address.abstract:
         return None
-    return _identity(address.path)
+    return _identity(address.file)
 
 
-def _identity(path: str) -> Identity | None:
+def _identity(path: bytes) -> Identity | None:
     try:
         status = os.lstat(path)
     except (OSError, ValueError):
@@ -381,7 +390,7 @@ def remove_socket_file(address: SocketAddress, *, only: Identity | None = None) 
     :param only: the file that was made, where one that has taken its place is to stay
     """
     if isinstance(address, UnixAddress) and not address.abstract:
-        if only is not None and _identity(address.path) != only:
+        if only is not None and _identity(address.file) != only:
             return
         with contextlib.suppress(OSError):
-            os.unlink(address.path)
+            os.unlink(address.file)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from qmpd.base.descriptor import Descriptor
 from qmpd.base.override import override
+from qmpd.base.scalars import decimal_number
 from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.image import Image
 from qmpd.block.images.storage import Storage, could_not
@@ -116,7 +117,7 @@ class FdSets:
         :raises BlockIOError: QEMU's text
         """
         text = filename.removeprefix(PREFIX)
-        number = int(text) if _NUMBER.fullmatch(text) else -1
+        number = decimal_number(text) if _NUMBER.fullmatch(text) else -1
         if not 0 <= number <= _INT_MAX:
             raise BlockIOError(errno.EINVAL, f"Could not parse fdset {filename}")
         if not self._available:

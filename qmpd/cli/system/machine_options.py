@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.scalars import decimal_number
 from qmpd.cli.report import CommandLineError
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import parse_option_bool
@@ -165,17 +166,27 @@ class MachineOptions:
         for name, value in self.smp.items():
             if name not in _TOPOLOGY:
                 raise CommandLineError(f"Parameter 'smp.{name}' is unexpected")
-            if not value.isdecimal():
+            if not value.isdecimal() or decimal_number(value) >= 1 << 63:
                 raise CommandLineError(f"Parameter 'smp.{name}' expects integer")
-            if int(value) == 0:
+            if decimal_number(value) == 0:
                 raise CommandLineError(
                     "Invalid CPU topology: CPU topology parameters must be greater than zero"
                 )
-        cpus = int(self.smp.get("cpus", 1))
-        if not self.has_hardware and cpus > 1:
+        if "cpus" not in self.smp and "maxcpus" not in self.smp:
+            return
+        cpus = max(_unsigned(self.smp.get(name, "0")) for name in ("cpus", "maxcpus"))
+        if cpus > 1 and cpus > (most := self._most_cpus()):
             raise CommandLineError(
-                f"Invalid SMP CPUs {cpus}. The max CPUs supported by machine 'none' is 1"
+                f"Invalid SMP CPUs {cpus}. The max CPUs supported by machine '{self.name}'"
+                f" is {most}"
             )
+
+    def _most_cpus(self) -> int:
+        from qmpd.profile.personality import Personality
+        from qmpd.profile.shipped import load
+
+        machines = load().recorded(Personality.SYSTEM).machines
+        return next((m["cpu-max"] for m in machines if m["name"] == self.name), 1)
 
     def _check_cpu(self) -> None:
         if self.cpu is None:
@@ -190,3 +201,8 @@ class MachineOptions:
         for flag in flags:
             if not _CPU_FLAGS.fullmatch(flag):
                 raise CommandLineError(f"Expected key=value format, found {flag}.")
+
+
+def _unsigned(digits: str) -> int:
+    """What QEMU's ``unsigned int`` is of a number."""
+    return decimal_number(digits) & 0xFFFFFFFF

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from qmpd.base.scalars import decimal_number
 from qmpd.errors import GenericError
 
 UNSIGNED: Final = {"uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64, "size": 64}
@@ -121,7 +122,7 @@ def _read_number(name: str, text: str) -> int:
         digits = text.strip().lower()
         octal = digits.lstrip("+-").startswith("0") and "x" not in digits
         try:
-            number = int(digits, 8 if octal else 0)
+            number = _whole(digits, 8 if octal else 0)
         except ValueError:
             number = 1 << 64
         if -(1 << 63) <= number < 1 << 64:
@@ -129,12 +130,19 @@ def _read_number(name: str, text: str) -> int:
     raise GenericError(f"Parameter '{name}' expects integer")
 
 
+def _whole(digits: str, base: int) -> int:
+    plain = digits.lstrip("+-")
+    if base == 0 and plain.isdecimal():
+        return decimal_number(plain) * (-1 if digits.startswith("-") else 1)
+    return int(digits, base)
+
+
 def _read_size(name: str, text: str) -> int:
     match = _SIZE.match(text)
     if match is not None:
         digits, unit = match.groups()
         factor = 1 << 10 * "bkmgtpe".index(unit.lower() or "b")
-        number = int(float(digits) * factor) if "." in digits else int(digits, 0) * factor
+        number = int(float(digits) * factor) if "." in digits else _whole(digits, 0) * factor
         if number < 1 << 64:
             return number
     raise GenericError(f"Parameter '{name}' expects size")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from qmpd.base.scalars import decimal_number
+
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 _BLANKS: Final = " \t\n\v\f\r"
 _LEVELS: Final = ("+-", "&|^", "*/%")
@@ -72,8 +74,10 @@ class Expression:
             assert octal is not None
             digits = octal[0]
             value = int(digits, 8)
+        elif digits.isdecimal():
+            value = decimal_number(digits)
         else:
-            value = int(digits, 0)
+            value = int(digits, 16)
         if value >= 1 << 64:
             raise ExpressionError("number too large")
         self.position += len(digits)

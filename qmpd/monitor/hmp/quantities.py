@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 from qmpd.base import scalars
+from qmpd.base.scalars import decimal_number
 from qmpd.monitor.hmp.line import UsageError
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -39,7 +40,7 @@ def parse_pattern(text: str) -> int:
     if match is not None:
         digits = match.group(1)
         base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" else 10
-        value = int(digits, base)
+        value = decimal_number(digits) if base == 10 else int(digits, base)
         if "-" not in text and value <= 0xFF:
             return value
     raise UsageError(f"{text} is not a valid pattern byte\n")

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.scalars import decimal_number
 from qmpd.base.sizes import SECTOR
 from qmpd.block.change.drain import drain_all
 from qmpd.block.change.reopen_flat import reopen_flat
@@ -199,9 +200,10 @@ def _set_mode(flat: FlatOptions, node: Node, mode: str | None, read_only: bool |
 
 async def sleep(io: QemuIo, words: list[str]) -> None:
     """sleep: wait for a number of milliseconds."""
-    if not words[0].isdigit():
+    milliseconds = decimal_number(words[0]) if words[0].isascii() and words[0].isdigit() else -1
+    if not 0 <= milliseconds < 1 << 63:
         raise UsageError(f"{words[0]} is not a valid number\n")
-    await io.machine.clock.sleep(int(words[0]) * 1_000_000)
+    await io.machine.clock.sleep(milliseconds * 1_000_000)
 
 
 async def abort(io: QemuIo, words: list[str]) -> None:

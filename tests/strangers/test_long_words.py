@@ -1,0 +1,76 @@
+"""Numbers of thousands of digits, names that no resolver takes, paths with a character 0."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.block.files import Files
+from tests.strangers.world import start
+from tests.support.programs import qemu_missing, qmpd_argv
+
+pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
+
+MANY = "9" * 5000
+DRIVE = ("-drive", "if=none,id=d,driver=null-co,size=1048576")
+
+LINES = [
+    'qemu-io d "read -P {} 0 1"',
+    'qemu-io d "read {} 1"',
+    'qemu-io d "write -P 1 0 {}"',
+    'qemu-io d "sleep {}"',
+    "block_set_io_throttle d {} 0 0 0 0 0",
+    "block_resize d {}",
+]
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> Files:
+    return start(tmp_path, *DRIVE)
+
+
+def test_numbers_of_the_human_monitor(both: Files) -> None:
+    for line in LINES:
+        both.execute("human-monitor-command", **{"command-line": line.format(MANY)})
+    both.execute("query-status")
+    both.close()
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", ".", "a\0b"])
+def test_hosts_that_no_resolver_takes(both: Files, host: str) -> None:
+    address = {"type": "inet", "data": {"host": host, "port": "1"}}
+    both.execute("nbd-server-start", addr=address)
+    both.close()
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\0"])
+def test_paths_with_a_character_0(both: Files, path: str) -> None:
+    both.execute("nbd-server-start", addr={"type": "unix", "data": {"path": path}})
+    both.execute("nbd-server-stop")
+    both.execute("blockdev-add", driver="file", **{"node-name": "f", "filename": f"/nope/{path}"})
+    both.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-smp", MANY),
+        ("-smp", "300"),
+        ("-smp", "1,maxcpus=300"),
+        ("-smp", "9999999999999"),
+        ("-M", "q35", "-smp", "5000"),
+        ("-M", "none", "-smp", "2"),
+        ("-m", MANY),
+        ("-boot", f"splash-time={MANY}"),
+        ("-device", f"virtio-blk-pci,num-queues={MANY}"),
+    ],
+)
+def test_numbers_of_options(options: tuple[str, ...]) -> None:
+    said = []
+    for argv in (["qemu-system-x86_64"], qmpd_argv(["qemu-system-x86_64"])):
+        program = [*argv, "-display", "none", *options]
+        done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+        said.append((done.returncode, done.stdout, done.stderr.partition(": ")[2]))
+    assert said[0] == said[1]
