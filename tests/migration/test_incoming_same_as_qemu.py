@@ -111,8 +111,14 @@ def test_jobs_and_exports_of_inactive_nodes(tmp_path: Path) -> None:
     same(tmp_path, scenario)
 
 
-@pytest.mark.parametrize("model", ["virtio-blk-pci", "scsi-hd"])
-@pytest.mark.parametrize("how", ["guest", "guest, paused here", "export, then guest"])
+@pytest.mark.parametrize(
+    ("model", "how"),
+    [
+        ("virtio-blk-pci", "guest"),
+        ("scsi-hd", "guest, paused here"),
+        ("virtio-blk-pci", "export, then guest"),
+    ],
+)
 def test_devices_take_their_images_when_the_guest_is_here(
     tmp_path: Path, model: str, how: str
 ) -> None:

@@ -18,8 +18,7 @@ def _over(side: Side) -> None:
     side.wait("MIGRATION", "completed", "failed", "cancelled")
 
 
-@pytest.mark.parametrize("uri", ["unix:m.sock", "exec"])
-@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize(("uri", "stopped"), [("unix:m.sock", False), ("exec", True)])
 def test_states_and_events(tmp_path: Path, uri: str, stopped: bool) -> None:
     def scenario(world: World) -> None:
         fifo = world.folder / "fifo"
@@ -168,8 +167,16 @@ def test_nobody_listens(tmp_path: Path, uri: str) -> None:
     same(tmp_path, scenario)
 
 
-@pytest.mark.parametrize("ends", [True, False])
-@pytest.mark.parametrize("stream", ["nothing", "noise", "version 2", "version 9", "cut"])
+@pytest.mark.parametrize(
+    ("stream", "ends"),
+    [
+        ("nothing", True),
+        ("noise", False),
+        ("version 2", True),
+        ("version 9", False),
+        ("cut", True),
+    ],
+)
 def test_what_is_no_stream(tmp_path: Path, stream: str, ends: bool) -> None:
     content = {
         "nothing": b"",
