@@ -180,6 +180,15 @@ class DriverInterface(Generic[NodeT]):
         """
         raise BlockIOError(errno.ENOTSUP)
 
+    async def pwrite_zeroes_fast(
+        self, offset: int, length: int, *, may_unmap: bool = False
+    ) -> None:
+        """As `pwrite_zeroes`, but for who has nothing of it where a write is as fast.
+
+        :raises BlockIOError: ENOTSUP where it is
+        """
+        await self.pwrite_zeroes(offset, length, may_unmap=may_unmap)
+
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
         """Write `data` compressed."""
         raise BlockIOError(errno.ENOTSUP)

@@ -65,6 +65,9 @@ class _Driver(Protocol):
     async def pread(self, offset: int, length: int) -> bytes: ...
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None: ...
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None: ...
+    async def pwrite_zeroes_fast(
+        self, offset: int, length: int, *, may_unmap: bool = False
+    ) -> None: ...
     async def pdiscard(self, offset: int, length: int) -> None: ...
 
 
@@ -223,7 +226,10 @@ async def write_aligned_zeroes(
             size -= size % align
         size = min(size, most)
         try:
-            await node.driver.pwrite_zeroes(offset, size, may_unmap=may_unmap)
+            if no_fallback:
+                await node.driver.pwrite_zeroes_fast(offset, size, may_unmap=may_unmap)
+            else:
+                await node.driver.pwrite_zeroes(offset, size, may_unmap=may_unmap)
         except BlockIOError as error:
             if error.errno != errno.ENOTSUP or no_fallback:
                 raise

@@ -219,7 +219,10 @@ class NodeIO(NodeState):
         if no_fallback and not self.driver.zeroes_without_fallback():
             raise BlockIOError(errno.ENOTSUP)
         try:
-            await self.driver.pwrite_zeroes(offset, length, may_unmap=may_unmap)
+            if no_fallback:
+                await self.driver.pwrite_zeroes_fast(offset, length, may_unmap=may_unmap)
+            else:
+                await self.driver.pwrite_zeroes(offset, length, may_unmap=may_unmap)
         except BlockIOError as error:
             if error.errno != errno.ENOTSUP or no_fallback:
                 raise

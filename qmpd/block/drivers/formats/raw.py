@@ -135,6 +135,13 @@ class Raw(BlockDriver):
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         await self.file.pwrite_zeroes(self._check(offset, length), length, may_unmap=may_unmap)
 
+    @override
+    async def pwrite_zeroes_fast(
+        self, offset: int, length: int, *, may_unmap: bool = False
+    ) -> None:
+        start = self._check(offset, length)
+        await self.file.pwrite_zeroes(start, length, may_unmap=may_unmap, no_fallback=True)
+
     def zeroes_without_fallback(self) -> bool:
         """Whether the file can."""
         return self.file.driver.zeroes_without_fallback()

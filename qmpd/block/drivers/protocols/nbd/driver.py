@@ -199,9 +199,18 @@ class Nbd(BlockDriver, Connected):
 
         :raises BlockIOError: ENOTSUP where it cannot
         """
+        await self._zeroes(offset, length, 0 if may_unmap else CommandFlag.NO_HOLE)
+
+    @override
+    async def pwrite_zeroes_fast(
+        self, offset: int, length: int, *, may_unmap: bool = False
+    ) -> None:
+        flags = 0 if may_unmap else CommandFlag.NO_HOLE
+        await self._zeroes(offset, length, flags | CommandFlag.FAST_ZERO)
+
+    async def _zeroes(self, offset: int, length: int, flags: int) -> None:
         if not self._info.flags & ExportFlag.SEND_WRITE_ZEROES:
             raise BlockIOError(errno.ENOTSUP)
-        flags = 0 if may_unmap else CommandFlag.NO_HOLE
         if length:
             await self.client.do(Request(Command.WRITE_ZEROES, offset, length, flags))
 
