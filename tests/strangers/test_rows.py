@@ -503,3 +503,14 @@ def test_a_child_of_a_quorum_with_another_parent_is_not_replaced(
         assert ends[1] == ends[0]
     both.execute("x-debug-query-block-graph")
     both.close()
+
+
+@pytest.mark.parametrize("command", ["blockdev-mirror", "blockdev-backup"])
+def test_a_job_does_not_write_to_an_inactive_target(tmp_path: Path, command: str) -> None:
+    """Z: test inactive-node-nbd."""
+    both = start(tmp_path)
+    both.add("null-co", "n", size=1 << 20)
+    both.add("null-co", "t", size=1 << 20, active=False)
+    both.execute(command, **{"job-id": "j", "device": "n", "target": "t", "sync": "full"})
+    both.look()
+    both.close()

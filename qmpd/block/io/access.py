@@ -43,6 +43,10 @@ class Access(DeviceSide):
             self._inactive = True
         return (NOTHING, ALL) if self._inactive else (self.perm, self.shared)
 
+    def force_allow_inactivate(self) -> None:
+        """Let the node, which is active now, be inactive although it is written."""
+        self._force_allow_inactivate = True
+
     def set_permissions(self, perm: Perm, shared: Perm) -> None:
         """Use other permissions (``blk_set_perm``).
 

@@ -201,16 +201,14 @@ async def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:
         raise GenericError(
             "Cannot mirror to a filter on top of a node in the source's backing chain"
         )
-    # the target may be an export of the process that the guest migrates to
-    job.state.backend = await BlockBackend.in_context(
-        job.aio_context,
-        target,
-        perm=perm,
-        shared=shared,
-        queues=False,
-        force_allow_inactivate=not is_commit,
+    backend = await BlockBackend.in_context(
+        job.aio_context, target, perm=perm, shared=shared, queues=False
     )
-    job.state.backend.follows_node = True
+    if not is_commit:
+        # the target may be an export of the process that the guest migrates to
+        backend.force_allow_inactivate()
+    backend.follows_node = True
+    job.state.backend = backend
 
 
 def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:
