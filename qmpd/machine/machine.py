@@ -166,6 +166,7 @@ class Machine:
 
         parts = Parts(self, self.services, self.host, self._board)
         parts.graph.incoming = self.run_state is RunState.INMIGRATE
+        parts.graph.refuses_aes = self.personality is Personality.SYSTEM
         return parts
 
     @cached_property

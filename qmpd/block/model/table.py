@@ -60,6 +60,8 @@ class NodeTable(Generic[NodeT]):
         """How many drained sections of all nodes there are; new nodes belong to them."""
         self.on_opened: Callable[[NodeT], None] | None = None
         """Called with each node as soon as it has its driver, where somebody wants to know."""
+        self.refuses_aes = True
+        """Whether images that AES encrypts are refused by name, as system emulators do."""
         self.incoming = False
         """Whether the machine waits for its guest: images still belong to another process."""
         self.on_start: list[Callable[[], None]] = []

@@ -46,9 +46,11 @@ def take_options(flat: FlatOptions) -> dict[str, Any]:
     checks = _overlap_check(given)
     if checks:
         options[_OVERLAP] = checks
-    encrypt = flat.extract("encrypt")
-    if "format" in encrypt:
-        options["encrypt"] = dict(encrypt)
+    encrypt = dict(flat.extract("encrypt"))
+    if "encrypt.key-secret" in given:
+        encrypt["key-secret"] = given["encrypt.key-secret"]
+    if encrypt.keys() & {"format", "key-secret"}:
+        options["encrypt"] = encrypt
     if data_file.is_given:
         options["data-file"] = data_file
     return options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.opening import open_child
@@ -32,6 +32,7 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
 )
 from qmpd.block.drivers.formats.qcow2.options import (
     ACTIVE_L2,
+    AES,
     REFCOUNT_BLOCK,
     RuntimeOptions,
     read_options,
@@ -87,6 +88,8 @@ async def _read_image(
     header.unknown_fields = cluster[FULL_LENGTH : header.header_length]
     _check_features(node, header, cluster)
     geometry = check_widths(header)
+    if header.crypt_method == AES and node.graph.refuses_aes:
+        raise BlockIOError(errno.ENOSYS, _NO_AES).hinted(_NO_AES_HINT)
     needed = check_tables(header, geometry)
     s = Qcow2State(node, header, geometry)
     s.l1_vm_state_index = needed
@@ -116,6 +119,13 @@ async def _make_writable(s: Qcow2State, *, load: bool) -> None:
         await repair_dirty(s)
     if s.size > MAX_LENGTH:
         raise BlockIOError(errno.EFBIG, "Could not refresh total sector count: File too large")
+
+
+_NO_AES: Final = "Use of AES-CBC encrypted qcow2 images is no longer supported in system emulators"
+_NO_AES_HINT: Final = (
+    "You can use 'qemu-img convert' to convert your image to an alternative supported format,"
+    " such as unencrypted qcow2, or raw with the LUKS format instead."
+)
 
 
 async def _read(file: Node, offset: int, length: int, what: str) -> bytes:

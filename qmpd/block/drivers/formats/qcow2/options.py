@@ -22,7 +22,8 @@ DEFAULT_L2_CACHE_MAX = 32 << 20
 MAX_CLEAN_INTERVAL = (1 << 32) - 1
 SIZE_OPTIONS = ("cache-size", "l2-cache-size", "l2-cache-entry-size", "refcount-cache-size")
 
-CRYPT_NAMES = {1: "aes", 2: "luks"}
+AES = 1
+CRYPT_NAMES = {AES: "aes", 2: "luks"}
 """Encryption methods of the header, as the `encrypt.format` option names them."""
 
 # Kinds of metadata that `overlap-check` protects (QEMU's QCow2MetadataOverlap).
@@ -187,7 +188,7 @@ def _overlap_check(option: str | Mapping[str, Any] | None) -> int:
 def _check_encryption(options: Mapping[str, Any], header: Header) -> None:
     """Refuse encrypted images, and `encrypt` for any other image."""
     encrypt = options.get("encrypt")
-    wanted = None if encrypt is None else encrypt["format"]
+    wanted = None if encrypt is None else encrypt.get("format")
     if not header.crypt_method:
         if wanted is not None:
             raise refuse(f"No encryption in image header, but options specified format '{wanted}'")
@@ -197,6 +198,8 @@ def _check_encryption(options: Mapping[str, Any], header: Header) -> None:
         raise refuse(f"Unsupported encryption method {header.crypt_method}")
     if wanted is not None and wanted != name:
         raise refuse(f"Header reported '{name}' encryption format but options specify '{wanted}'")
+    if encrypt is None or "key-secret" not in encrypt:
+        raise refuse("Parameter 'encrypt.key-secret' is required for cipher")
     raise BlockIOError(
         errno.ENOTSUP, f"Encrypted qcow2 images (format '{name}') are not supported by qmpd"
     )
