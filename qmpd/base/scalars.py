@@ -43,6 +43,7 @@ class TooLarge(ValueError):
 
 _MANY_DIGITS: Final = 100
 """More than anything holds that a number is read for."""
+_TOO_MUCH: Final = 1 << 4 * _MANY_DIGITS
 
 
 def decimal_number(digits: str) -> int:
@@ -53,7 +54,7 @@ def decimal_number(digits: str) -> int:
     """
     digits = digits.lstrip("0")
     if len(digits) > _MANY_DIGITS:
-        return 10**_MANY_DIGITS
+        return _TOO_MUCH
     return int(digits or "0")
 
 
