@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from qmpd.cli.process import Process
     from qmpd.cli.system.config import SystemConfig
+    from qmpd.machine.devices.globals import Globals
     from qmpd.machine.drives.board import Drive
 
 
@@ -36,6 +37,7 @@ class SystemSetup:
         self._config = config
         self._server = process.server
         self._location = ""
+        self._globals: Globals | None = None
         self._factory = ChardevFactory(process.server, self._inform, escape=config.escape)
 
     def run(self) -> None:
@@ -46,6 +48,11 @@ class SystemSetup:
         config = self._config
         if config.descriptors:
             self._add_descriptors(config.descriptors)
+        texts = config.hardware.get("global", [])
+        if texts:
+            from qmpd.cli.system.global_options import set_globals
+
+            self._globals = set_globals(self._server.machine, texts)
         self._add_default_devices()
         for thing in config.objects:
             self._do(thing, self._object)
@@ -86,6 +93,10 @@ class SystemSetup:
         network = {name: config.hardware.get(name, []) for name in ("netdev", "nic", "net")}
         if any(network.values()):
             self._warn_of_network(network)
+        if self._globals is not None:
+            for each in self._globals.of_no_device():
+                text = f"global {each.driver}.{each.name} has invalid class name"
+                self._process.program.warn(text, "")
         machine.creation_done = True
         for mux in self._factory.muxes:
             mux.settle()

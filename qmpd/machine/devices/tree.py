@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.machine.devices.board import Board
     from qmpd.machine.devices.chassis import Chassis
+    from qmpd.machine.devices.globals import Globals
     from qmpd.machine.devices.processors import Processors
 
 
@@ -52,6 +53,8 @@ class DeviceTree:
         """Those that the board has made for drives."""
         self.netdevs: set[str] = set()
         """The ids of network backends, which lead nowhere."""
+        self.globals: Globals | None = None
+        """What ``-global`` says, where there is any."""
         self._anonymous_made = 0
         self._bus_numbers: dict[str, int] = {}
 
@@ -192,6 +195,8 @@ class DeviceTree:
         self, device: Device, bus: Bus, properties: Mapping[str, Any], *, keyval: bool
     ) -> None:
         try:
+            if self.globals is not None:
+                await self.globals.apply(device, properties, self)
             for name, value in properties.items():
                 await set_property(device, name, value, self, keyval=keyval)
             await realize(device, bus, self)

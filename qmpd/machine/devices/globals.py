@@ -1,0 +1,78 @@
+"""Values that properties of devices have unless told otherwise (``-global``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from qmpd.errors import GenericError, NotServed
+from qmpd.machine.devices.access import set_property
+from qmpd.profile.personality import Personality
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from qmpd.machine.devices.chassis import Devices
+    from qmpd.machine.devices.device import Device
+    from qmpd.profile import Profile
+
+
+class Global(NamedTuple):
+    """One value.
+
+    :param driver: the model of the devices, or a QOM type that it is derived from
+    :param name: the property
+    :param value: as the command line has it
+    """
+
+    driver: str
+    name: str
+    value: str
+
+
+class Globals:
+    """All of a command line, in its order.
+
+    :param values: the last one counts where there are several for a property
+    :param profile: knows the QOM types
+    """
+
+    def __init__(self, values: list[Global], profile: Profile) -> None:
+        self._values = values
+        self._types = profile.recorded(Personality.SYSTEM).types
+
+    async def apply(self, device: Device, own: Mapping[str, Any], tree: Devices) -> None:
+        """Set the properties of a new device (``qdev_prop_set_globals``).
+
+        :param own: what the device is told itself
+        :raises GenericError: one of the values does not fit
+        """
+        for part in list(device.parts):
+            lineage = set(self._types.lineage(part.model))
+            for each in self._values:
+                if each.driver not in lineage:
+                    continue
+                if each.name == "drive" and "drive" in own:
+                    raise GenericError(
+                        f"-global {each.driver}.drive=... conflicts with drive={own['drive']}"
+                    )
+                try:
+                    await set_property(part, each.name, each.value, tree, keyval=True)
+                except NotServed:
+                    raise
+                except GenericError as error:
+                    what = f"{each.driver}.{each.name}={each.value}"
+                    why = _as_text(error.desc, part, each.name)
+                    raise GenericError(f"can't apply global {what}: {why}") from None
+
+    def of_no_device(self) -> list[Global]:
+        """Those that are of no kind of devices (``qdev_prop_check_globals``)."""
+        return [each for each in self._values if "device" not in self._types.lineage(each.driver)]
+
+
+def _as_text(complaint: str, device: Device, name: str) -> str:
+    """A complaint in the words of QEMU's visitor of single texts, which has its own for numbers."""
+    known = device.properties.get(name)
+    unsigned = known is not None and known.type.startswith(("uint", "size"))
+    expected = "uint64" if unsigned else "int64"
+    return complaint.replace("expects integer", f"expects {expected}")
