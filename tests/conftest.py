@@ -45,6 +45,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "differential/",
         "doors/",
         "drivers/",
+        "export/test_complaints.py",
         "export/test_inactive.py",
         "export/test_vhost_user",
         "hmp/",
