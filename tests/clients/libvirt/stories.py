@@ -7,15 +7,123 @@ from tests.clients.libvirt.world import Disk, Vm
 WAIT = "--wait"
 
 
+SCSI = """<controller type='scsi' model='virtio-scsi'/><controller type='usb' model='none'/>
+<memballoon model='none'/>"""
+
+
 def life(vm: Vm) -> None:
-    """Start, look, suspend, resume, shut down, destroy."""
-    vm.start()
+    """Start, look, suspend, resume; plug disks in and out; be refused; shut down, destroy."""
+    vm.start(Disk("vda"), Disk("vdb"), Disk("vdc", format="raw"), devices=SCSI)
     vm.virsh("domstate d --reason; dominfo d; vcpuinfo d; domblklist d --details")
     vm.virsh("suspend d; domstate d --reason; resume d; domstate d --reason")
     vm.virsh("domblkinfo d vda; domblkinfo d --all; domblkstat d vda; domblkerror d")
     vm.virsh("domstats d; dommemstat d; iothreadinfo d; domdisplay d")
-    vm.virsh("shutdown d; reboot d; reset d; domstate d --reason")
+    _plugging(vm)
+    _refused(vm)
+    vm.virsh("shutdown d; reboot d; domstate d --reason")
     vm.virsh("destroy d; domstate d --reason; list --all")
+
+
+def _plugging(vm: Vm) -> None:
+    """Disks that are plugged in and out, resized and throttled; thresholds."""
+    extra = vm.image("extra.qcow2")
+    vm.virsh(
+        f"attach-disk d {extra} sda --targetbus scsi --driver qemu --subdriver qcow2 --live;"
+        " domblklist d; detach-disk d sda --live; domblklist d"
+    )
+    vm.virsh(f"attach-disk d {extra} vdd --driver qemu --subdriver qcow2 --live; domblklist d")
+    vm.virsh("blockresize d vda 32M; domblkinfo d vda; blkdeviotune d vda")
+    vm.virsh(
+        "blkdeviotune d vda --total-iops-sec 100 --total-bytes-sec 1048576; blkdeviotune d vda"
+    )
+    vm.virsh("domblkthreshold d vda 1M; domstats d --block; blkdeviotune d vda --group-name g")
+
+
+def _refused(vm: Vm) -> None:
+    """What libvirt is refused, by itself or by the program."""
+    (vm.place / "pull.xml").write_text(
+        PULL.format("", "transport='tcp' name='localhost' port='1'", "", "/nowhere/scratch")
+    )
+    (vm.place / "push.xml").write_text(FULL.format("/nowhere/full.qcow2"))
+    (vm.place / "inc.xml").write_text(
+        FULL.format(vm.place / "i").replace("<disks>", "<incremental>c7</incremental><disks>")
+    )
+    vm.virsh("backup-begin d pull.xml; backup-begin d push.xml; backup-begin d inc.xml")
+    vm.virsh("checkpoint-create-as d c1; checkpoint-delete d c1; blockpull d vdc; blockjob d vda")
+    vm.virsh("blockcopy d vda /nowhere/copy.qcow2 --transient-job; blockcommit d vda --active")
+    vm.virsh("blockresize d vdc 17; detach-disk d vda; qemu-monitor-command d nonsense")
+    vm.virsh("blkdeviotune d vda --total-iops-sec 1 --read-iops-sec 2; domblkthreshold d vda[9] 1")
+
+
+DISKS = ("vda", "vdb", "vdc", "vdd", "vde", "vdf")
+
+
+def _snapshot(vm: Vm, name: str, *disks: str, more: str = "") -> None:
+    """An external snapshot of these disks, the others left out."""
+    out = [f"--diskspec {disk},snapshot=no" for disk in DISKS if disk not in disks]
+    words = ["snapshot-create-as d", name, "--disk-only --atomic --no-metadata", more, *out]
+    vm.virsh(" ".join(words))
+
+
+def chains(vm: Vm) -> None:
+    """Snapshots, commits, pulls and copies, each on disks of its own."""
+    vm.start(*map(Disk, DISKS))
+    _snapshots(vm)
+    _commit(vm)
+    _pull(vm)
+    _copy(vm)
+    vm.virsh("dumpxml d --xpath //disk; destroy d")
+    for image in ("vda.a3", "vdc.qcow2", "vdd.p3", "copy3.qcow2"):
+        vm.run("qemu-img", "info", "--backing-chain", image)
+    for number in range(1, 5):
+        vm.run("qemu-io", "-r", "-c", f"read -P {number} {number}M 64k", "vdc.qcow2")
+
+
+def _snapshots(vm: Vm) -> None:
+    """External snapshots, of one disk and of two, with files that are there, and failing."""
+    place = vm.place
+    _snapshot(vm, "s1", "vda", "vdb")
+    _snapshot(vm, "s2", "vdb", more=f"--diskspec vdb,file={place}/b2.qcow2")
+    vm.image("a3.qcow2", "-b", "vda.s1", "-F", "qcow2", "16M")
+    (place / "a3.qcow2").rename(place / "vda.a3")
+    _snapshot(vm, "s3", "vda", more=f"--reuse-external --diskspec vda,file={place}/vda.a3")
+    _snapshot(vm, "s4", "vda", more="--diskspec vda,file=/nowhere/a4.qcow2")
+    vm.virsh("domblklist d; snapshot-create-as d s5 --disk-only --diskspec vda,snapshot=no")
+    vm.virsh("snapshot-list d --tree; snapshot-dumpxml d s5 --xpath //disks")
+
+
+def _commit(vm: Vm) -> None:
+    """Commits: of what is active, aborted, pivoted to, kept; and of the middle of a chain."""
+    for number in range(1, 5):
+        _snapshot(vm, f"c{number}", "vdc")
+        vm.write("virtio-disk2", f"write -P {number} {number}M 64k")
+    vm.virsh(f"blockcommit d vdc --top {vm.place}/vdc.c3 --base {vm.place}/vdc.c2 {WAIT}")
+    vm.virsh(f"domblklist d; blockcommit d vdc --active {WAIT}; blockjob d vdc --info")
+    vm.virsh("blockjob d vdc --abort; domblklist d")
+    vm.virsh(f"blockcommit d vdc --active --keep-overlay {WAIT}; domblklist d")
+    vm.virsh(f"blockcommit d vdc --active --pivot {WAIT}; domblklist d")
+
+
+def _pull(vm: Vm) -> None:
+    """Pulls: down to a base, and of a whole chain."""
+    for number in range(1, 4):
+        _snapshot(vm, f"p{number}", "vdd")
+    vm.virsh(f"blockpull d vdd --base {vm.place}/vdd.p1 {WAIT}; domblklist d")
+    vm.virsh(f"blockpull d vdd {WAIT}; domblklist d")
+
+
+def _copy(vm: Vm) -> None:
+    """Copies of a disk: finished, pivoted to, shallow, onto a file that is there, aborted."""
+    _snapshot(vm, "y1", "vde", "vdf")
+    vm.virsh(f"blockcopy d vde {vm.place}/copy1.qcow2 {WAIT} --finish --transient-job")
+    vm.virsh(f"blockcopy d vde {vm.place}/copy2.raw --format raw {WAIT} --pivot --transient-job")
+    vm.image("copy3.qcow2", "-b", "vdf.qcow2", "-F", "qcow2", "16M")
+    vm.virsh(
+        f"blockcopy d vdf {vm.place}/copy3.qcow2 --shallow --reuse-external {WAIT} --pivot"
+        " --transient-job --synchronous-writes"
+    )
+    vm.virsh(f"blockcopy d vdf {vm.place}/copy4.qcow2 --transient-job --bandwidth 1")
+    vm.virsh("blockjob d vdf --bandwidth 2; blockjob d vdf --abort; domblklist d")
 
 
 def buses(vm: Vm) -> None:
@@ -48,30 +156,6 @@ def ide(vm: Vm) -> None:
     vm.virsh("qemu-monitor-command d --hmp 'info block'; destroy d")
 
 
-def snapshots(vm: Vm) -> None:
-    """External snapshots, of one disk and of two, with files that are there, and failing."""
-    vm.start()
-    vm.virsh("snapshot-create-as d s1 --disk-only --atomic --no-metadata; domblklist d")
-    vm.virsh(
-        "snapshot-create-as d s2 --disk-only --atomic --no-metadata --diskspec vda,snapshot=no"
-        f" --diskspec vdb,file={vm.place}/b2.qcow2; domblklist d"
-    )
-    vm.image("a3.qcow2", "-b", "vda.s1", "-F", "qcow2", "16M")
-    vm.virsh(
-        "snapshot-create-as d s3 --disk-only --atomic --no-metadata --reuse-external"
-        f" --diskspec vda,file={vm.place}/a3.qcow2 --diskspec vdb,snapshot=no; domblklist d"
-    )
-    vm.virsh(
-        "snapshot-create-as d s4 --disk-only --atomic --no-metadata"
-        " --diskspec vda,file=/nowhere/a4.qcow2; domblklist d"
-    )
-    vm.virsh(
-        "dumpxml d --xpath //disk; snapshot-create-as d s5 --disk-only; snapshot-list d --tree"
-    )
-    vm.virsh("snapshot-dumpxml d s5 --xpath //disks; destroy d")
-    vm.run("qemu-img", "info", "--backing-chain", "vda.s5")
-
-
 def internal(vm: Vm) -> None:
     """Internal snapshots: taken, gone back to, deleted."""
     vm.start()
@@ -79,54 +163,6 @@ def internal(vm: Vm) -> None:
     vm.virsh("snapshot-revert d s1; domstate d; snapshot-current d --name")
     vm.virsh("snapshot-delete d s2; snapshot-list d; snapshot-delete d s1; destroy d")
     vm.run("qemu-img", "check", "-q", "vda.qcow2")
-
-
-def commit(vm: Vm) -> None:
-    """Commits: of what is active, aborted, pivoted to, kept; and of the middle of a chain."""
-    vm.start()
-    for number in range(1, 5):
-        vm.virsh(
-            f"snapshot-create-as d s{number} --disk-only --no-metadata --diskspec vdb,snapshot=no"
-        )
-        vm.write("virtio-disk0", f"write -P {number} {number}M 64k")
-    vm.virsh(f"blockcommit d vda --top {vm.place}/vda.s3 --base {vm.place}/vda.s2 {WAIT}")
-    vm.virsh(f"domblklist d; blockcommit d vda --active {WAIT}; blockjob d vda --info")
-    vm.virsh("blockjob d vda --abort; domblklist d")
-    vm.virsh(f"blockcommit d vda --active --keep-overlay {WAIT}; domblklist d")
-    vm.virsh(f"blockcommit d vda --active --pivot {WAIT}; domblklist d")
-    vm.virsh("dumpxml d --xpath //disk; destroy d")
-    vm.run("qemu-img", "info", "--backing-chain", "vda.qcow2")
-    for number in range(1, 5):
-        vm.run("qemu-io", "-r", "-c", f"read -P {number} {number}M 64k", "vda.qcow2")
-
-
-def pull(vm: Vm) -> None:
-    """Pulls: of a whole chain, and down to a base."""
-    vm.start()
-    for number in range(1, 4):
-        vm.virsh(
-            f"snapshot-create-as d s{number} --disk-only --no-metadata --diskspec vdb,snapshot=no"
-        )
-    vm.virsh(f"blockpull d vda --base {vm.place}/vda.s1 {WAIT}; domblklist d")
-    vm.virsh(f"blockpull d vda {WAIT}; dumpxml d --xpath //disk; destroy d")
-    vm.run("qemu-img", "info", "--backing-chain", "vda.s3")
-
-
-def copy(vm: Vm) -> None:
-    """Copies of a disk: finished, pivoted to, shallow, onto a file that is there, aborted."""
-    vm.start()
-    vm.virsh("snapshot-create-as d s1 --disk-only --no-metadata")
-    vm.virsh(f"blockcopy d vda {vm.place}/copy1.qcow2 {WAIT} --finish --transient-job")
-    vm.virsh(f"blockcopy d vda {vm.place}/copy2.raw --format raw {WAIT} --pivot --transient-job")
-    vm.image("copy3.qcow2", "-b", "vdb.qcow2", "-F", "qcow2", "16M")
-    vm.virsh(
-        f"blockcopy d vdb {vm.place}/copy3.qcow2 --shallow --reuse-external {WAIT} --pivot"
-        " --transient-job --synchronous-writes"
-    )
-    vm.virsh(f"blockcopy d vdb {vm.place}/copy4.qcow2 --transient-job --bandwidth 1")
-    vm.virsh("blockjob d vdb --bandwidth 2; blockjob d vdb --abort; domblklist d")
-    vm.virsh("dumpxml d --xpath //disk; destroy d")
-    vm.run("qemu-img", "info", "--backing-chain", "copy3.qcow2")
 
 
 def checkpoints(vm: Vm) -> None:
@@ -197,26 +233,6 @@ def backup(vm: Vm) -> None:
     vm.virsh("destroy d")
 
 
-def plugging(vm: Vm) -> None:
-    """Disks that are plugged in and out, resized and throttled; thresholds."""
-    extra = vm.image("extra.qcow2")
-    vm.start(
-        devices="<controller type='scsi' model='virtio-scsi'/><controller type='usb' model='none'/>"
-        "<memballoon model='none'/>"
-    )
-    vm.virsh(
-        f"attach-disk d {extra} sda --targetbus scsi --driver qemu --subdriver qcow2 --live;"
-        " domblklist d; detach-disk d sda --live; domblklist d"
-    )
-    vm.virsh(f"attach-disk d {extra} vdc --driver qemu --subdriver qcow2 --live; domblklist d")
-    vm.virsh("blockresize d vda 32M; domblkinfo d vda; blkdeviotune d vda")
-    vm.virsh(
-        "blkdeviotune d vda --total-iops-sec 100 --total-bytes-sec 1048576; blkdeviotune d vda"
-    )
-    vm.virsh("domblkthreshold d vda 1M; domstats d --block; blkdeviotune d vda --group-name g")
-    vm.virsh("destroy d")
-
-
 def restarts(vm: Vm) -> None:
     """libvirtd is restarted; the program is killed; a monitor asks it to quit."""
     vm.start()
@@ -230,24 +246,6 @@ def restarts(vm: Vm) -> None:
     vm.virsh("qemu-monitor-command d quit")
     vm.until("domstate d", "shut off")
     vm.virsh("domstate d --reason")
-
-
-def refused(vm: Vm) -> None:
-    """What libvirt is refused, by itself or by the program."""
-    vm.start(Disk("vda"), Disk("vdb", format="raw"))
-    (vm.place / "pull.xml").write_text(
-        PULL.format("", "transport='tcp' name='localhost' port='1'", "", "/nowhere/scratch")
-    )
-    (vm.place / "push.xml").write_text(FULL.format("/nowhere/full.qcow2"))
-    (vm.place / "inc.xml").write_text(
-        FULL.format(vm.place / "i").replace("<disks>", "<incremental>c7</incremental><disks>")
-    )
-    vm.virsh("backup-begin d pull.xml; backup-begin d push.xml; backup-begin d inc.xml")
-    vm.virsh("checkpoint-create-as d c1; checkpoint-delete d c1; blockpull d vdb; blockjob d vda")
-    vm.virsh("blockcopy d vda /nowhere/copy.qcow2 --transient-job; blockcommit d vda --active")
-    vm.virsh("blockresize d vdb 17; detach-disk d vda; qemu-monitor-command d nonsense")
-    vm.virsh("blkdeviotune d vda --total-iops-sec 1 --read-iops-sec 2; domblkthreshold d vda[9] 1")
-    vm.virsh("destroy d")
 
 
 USUAL = """<serial type='pty'/><console type='pty'/>
@@ -291,16 +289,11 @@ STORIES = {
         life,
         buses,
         ide,
-        snapshots,
+        chains,
         internal,
-        commit,
-        pull,
-        copy,
         checkpoints,
         backup,
-        plugging,
         restarts,
-        refused,
         usual_pc,
         usual_q35,
     )
