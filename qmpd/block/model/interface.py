@@ -180,9 +180,7 @@ class DriverInterface(Generic[NodeT]):
         """
         raise BlockIOError(errno.ENOTSUP)
 
-    async def pwrite_zeroes_fast(
-        self, offset: int, length: int, *, may_unmap: bool = False
-    ) -> None:
+    async def zero_fast(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """As `pwrite_zeroes`, but for who has nothing of it where a write is as fast.
 
         :raises BlockIOError: ENOTSUP where it is

@@ -65,9 +65,7 @@ class _Driver(Protocol):
     async def pread(self, offset: int, length: int) -> bytes: ...
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None: ...
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None: ...
-    async def pwrite_zeroes_fast(
-        self, offset: int, length: int, *, may_unmap: bool = False
-    ) -> None: ...
+    async def zero_fast(self, offset: int, length: int, *, may_unmap: bool = False) -> None: ...
     async def pdiscard(self, offset: int, length: int) -> None: ...
 
 
@@ -227,7 +225,7 @@ async def write_aligned_zeroes(
         size = min(size, most)
         try:
             if no_fallback:
-                await node.driver.pwrite_zeroes_fast(offset, size, may_unmap=may_unmap)
+                await node.driver.zero_fast(offset, size, may_unmap=may_unmap)
             else:
                 await node.driver.pwrite_zeroes(offset, size, may_unmap=may_unmap)
         except BlockIOError as error:

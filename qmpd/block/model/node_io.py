@@ -220,7 +220,7 @@ class NodeIO(NodeState):
             raise BlockIOError(errno.ENOTSUP)
         try:
             if no_fallback:
-                await self.driver.pwrite_zeroes_fast(offset, length, may_unmap=may_unmap)
+                await self.driver.zero_fast(offset, length, may_unmap=may_unmap)
             else:
                 await self.driver.pwrite_zeroes(offset, length, may_unmap=may_unmap)
         except BlockIOError as error:

@@ -136,9 +136,7 @@ class Raw(BlockDriver):
         await self.file.pwrite_zeroes(self._check(offset, length), length, may_unmap=may_unmap)
 
     @override
-    async def pwrite_zeroes_fast(
-        self, offset: int, length: int, *, may_unmap: bool = False
-    ) -> None:
+    async def zero_fast(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         start = self._check(offset, length)
         await self.file.pwrite_zeroes(start, length, may_unmap=may_unmap, no_fallback=True)
 

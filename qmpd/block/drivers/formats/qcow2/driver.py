@@ -60,13 +60,8 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
         mutable_options=(
             *("lazy-refcounts", "pass-discard-request", "pass-discard-snapshot"),
             *("pass-discard-other", "discard-no-unref", "overlap-check", "cache-size"),
-            *(
-                "l2-cache-size",
-                "l2-cache-entry-size",
-                "refcount-cache-size",
-                "cache-clean-interval",
-            ),
-            "encrypt",
+            *("l2-cache-size", "l2-cache-entry-size", "refcount-cache-size"),
+            *("cache-clean-interval", "encrypt"),
         ),
     )
     capabilities = Capabilities(
@@ -160,6 +155,11 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
         """Use zero clusters if the version has them; the range need not be aligned."""
         self.state.check_usable()
         await write_zeroes(self.state, offset, length, may_unmap=may_unmap)
+
+    @override
+    async def zero_fast(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        self.state.check_usable()
+        await write_zeroes(self.state, offset, length, may_unmap=may_unmap, as_data=False)
 
     @override
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:

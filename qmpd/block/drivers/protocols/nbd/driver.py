@@ -202,9 +202,7 @@ class Nbd(BlockDriver, Connected):
         await self._zeroes(offset, length, 0 if may_unmap else CommandFlag.NO_HOLE)
 
     @override
-    async def pwrite_zeroes_fast(
-        self, offset: int, length: int, *, may_unmap: bool = False
-    ) -> None:
+    async def zero_fast(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         flags = 0 if may_unmap else CommandFlag.NO_HOLE
         await self._zeroes(offset, length, flags | CommandFlag.FAST_ZERO)
 

@@ -57,13 +57,19 @@ async def discard(s: Qcow2State, offset: int, length: int) -> None:
                 raise
 
 
-async def write_zeroes(s: Qcow2State, offset: int, length: int, *, may_unmap: bool) -> None:
-    """Write zeroes to any range, as data where metadata cannot express it."""
+async def write_zeroes(
+    s: Qcow2State, offset: int, length: int, *, may_unmap: bool, as_data: bool = True
+) -> None:
+    """Write zeroes to any range, as data where metadata cannot express it.
+
+    :param as_data: whether it may be so
+    :raises BlockIOError: ENOTSUP where it may not
+    """
     for start, count in split(offset, length, s.geometry.subcluster_size):
         try:
             await pwrite_zeroes(s, start, count, may_unmap=may_unmap)
         except BlockIOError as error:
-            if error.errno != errno.ENOTSUP:
+            if error.errno != errno.ENOTSUP or not as_data:
                 raise
             for position in range(start, start + count, _BOUNCE):
                 piece = min(_BOUNCE, start + count - position)
