@@ -21,6 +21,7 @@ from qmpd.monitor.hmp.line import Kind, Parameter
 from qmpd.monitor.hmp.migration import MIGRATION
 from qmpd.monitor.hmp.nbd import NBD
 from qmpd.monitor.hmp.plugging import PLUGGING
+from qmpd.monitor.hmp.qom import QOM
 from qmpd.monitor.hmp.requests import REQUESTS
 from qmpd.monitor.hmp.snapshots import SNAPSHOTS
 
@@ -182,6 +183,7 @@ COMMANDS: Final = by_name(
     *NBD,
     *MIGRATION,
     *CHARDEVS,
+    *QOM,
     *SNAPSHOTS,
     HmpCommand(
         "help|?",
@@ -203,7 +205,7 @@ UNSERVED: Final = frozenset(
     gva2gpa host_net_redir hostfwd_add hostfwd_remove i log logfile mce memsave mouse_button
     mouse_move mouse_set netdev_add
     netdev_del nmi o one-insn-per-tb p pcie_aer_inject_error pmemsave print
-    qom-get qom-list qom-set replay_break replay_delete_break replay_seek
+    qom-set replay_break replay_delete_break replay_seek
     screendump sendkey set_link set_password set_vcpu_dirty_limit
     stopcapture sum
     sync-profile system_wakeup trace-event trace-file wavcapture watchdog_action x
