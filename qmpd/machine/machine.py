@@ -8,13 +8,14 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
 from qmpd.base.run_state import RunState
 from qmpd.block.images.storages import Storages
 from qmpd.block.model.services import Say, Services
 from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.loop.events import EventBus
+from qmpd.machine.answers import Actions, GuestAnswers
 from qmpd.machine.host import NoHost
 from qmpd.profile import Personality, Profile, load
 from qmpd.profile.event_filter import shown_events
@@ -73,25 +74,6 @@ class MachineConfig:
 
 _KEPT_BY_RESET = (RunState.RUNNING, RunState.INMIGRATE, RunState.FINISH_MIGRATE)
 """Run states that a reset does not change; after all others it is prelaunch."""
-
-
-@dataclass(slots=True)
-class Actions:
-    """What is done about events of the guest (``-action``)."""
-
-    reboot: Literal["reset", "shutdown"] = "reset"
-    shutdown: Literal["poweroff", "pause"] = "poweroff"
-    panic: Literal["pause", "shutdown", "exit-failure", "none"] = "shutdown"
-
-
-class GuestAnswers(Protocol):
-    """A guest that answers what the machine asks it."""
-
-    def powerdown_requested(self) -> None:
-        """The power button has been pressed."""
-
-    def unplug_requested(self, device: Device) -> None:
-        """A device is to be unplugged; the guest may let go of it."""
 
 
 class Machine:
