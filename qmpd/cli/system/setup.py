@@ -198,8 +198,6 @@ class SystemSetup:
             opts.set("snapshot", "on")
         drives = self._server.machine.drives
         added = self._server.run_now(drives.add(opts, self._location, is_default=is_default))
-        if added.disabled is not None:
-            self._process.program.warn(added.disabled, self._location)
         if added.device is not None:
             properties = {"driver": added.device, "drive": added.backend.name}
             self._config.devices.append(Located(properties, self._location))

@@ -110,13 +110,11 @@ class Added:
     """A drive that was made, and what follows from it.
 
     :param device: model of the device that is to be made for it as if ``-device`` asked for it
-    :param disabled: a warning about an option that was ignored
     """
 
     info: DriveInfo
     backend: BlockBackend
     device: str | None
-    disabled: str | None = None
 
 
 _DEVICES: Final = {"virtio": "virtio-blk-pci", "xen": "xen-disk"}
@@ -202,13 +200,9 @@ class Drives:
             raise
         info = DriveInfo(interface, bus, unit, media, opts.id, is_default, location)
         backend.drive_info = info
-        added = Added(info, backend, _DEVICES.get(interface))
         if node is not None and parse_option_bool("", values.get("copy-on-read", "off")):
-            if parse_option_bool("", options["read-only"]):
-                added.disabled = "disabling copy-on-read on read-only drive"
-            else:
-                node.copy_on_read += 1
-        return added
+            node.copy_on_read += 1
+        return Added(info, backend, _DEVICES.get(interface))
 
     def ids(self) -> Collection[str]:
         """The ids that drives were given."""
@@ -235,6 +229,14 @@ class Drives:
             raise GenericError(f"'{media}' invalid media")
         if media == "cdrom":
             values["read-only"] = "on"
+        read_only, copy_on_read = (
+            parse_option_bool(name, values.get(name, "off"))
+            for name in ("read-only", "copy-on-read")
+        )
+        if read_only and copy_on_read:
+            text = "warning: disabling copy-on-read on read-only drive"
+            self.graph.services.say.report(text)
+            values["copy-on-read"] = "off"
         interface = values.get("if", self._default_interface)
         if interface not in INTERFACES:
             raise GenericError(f"unsupported bus type '{interface}'")
