@@ -21,6 +21,8 @@ LOG = logging.getLogger("qmpd.server")
 
 CHUNK: Final = 65536
 """Bytes read at a time; more where the connection waits for more."""
+_TOGETHER: Final = 1 << 16
+"""Bytes after which no more output is collected before it is sent."""
 
 
 class SocketListener:
@@ -132,6 +134,8 @@ class SocketPeer:
         self._left = left
         self._sock = sock
         self._fd = sock.fileno()
+        self._collected: list[bytes] = []
+        self._collected_size = 0
         self._unsent: memoryview | bytes = b""
         self._closed = False
         self._watching = False
@@ -169,12 +173,28 @@ class SocketPeer:
             self._connection.closed()
 
     def write(self, data: bytes) -> None:
-        """Send `data`; what the peer does not take now is sent when it does."""
+        """Send `data`; what the peer does not take now is sent when it does.
+
+        What is written in one turn of the loop leaves together.
+        """
         if self._closed:
             return
         if self._unsent:
             self._unsent = bytes(self._unsent) + data
             return
+        if not self._collected:
+            self._loop.call_soon(self._send_collected)
+        self._collected.append(data)
+        self._collected_size += len(data)
+        if self._collected_size >= _TOGETHER:
+            self._send_collected()
+
+    def _send_collected(self) -> None:
+        if not self._collected or self._closed:
+            return
+        data = self._collected[0] if len(self._collected) == 1 else b"".join(self._collected)
+        self._collected.clear()
+        self._collected_size = 0
         sent = self._send(data)
         if sent < len(data):
             self._unsent = memoryview(data)[sent:]
@@ -199,6 +219,7 @@ class SocketPeer:
         """Cut the peer off."""
         if self._closed:
             return
+        self._send_collected()
         self._closed = True
         self.pause_input()
         if self._unsent:
