@@ -19,9 +19,11 @@ def served(pair: Drivers, request: pytest.FixtureRequest) -> Iterator[Drivers]:
     """An image behind a server on each side; the parameter says whose."""
     servers = start(pair, getattr(request, "param", "qemu-nbd"))
     yield pair
-    pair.clear()
-    for server in servers:
-        stop(server)
+    try:
+        pair.clear()
+    finally:
+        for server in servers:
+            stop(server)
 
 
 def start(pair: Drivers, kind: str, **options: Any) -> list[subprocess.Popen[bytes]]:

@@ -27,9 +27,11 @@ def disk(pair: Drivers, request: pytest.FixtureRequest) -> Iterator[Drivers]:
     pair.io("d", "write -P 7 100k 300k", "write -P 8 1000k 24k")
     yield pair
     pair.apart = frozenset(EVENTS)
-    pair.clear()
-    for server in servers:
-        stop(server)
+    try:
+        pair.clear()
+    finally:
+        for server in servers:
+            stop(server)
 
 
 def wait_for(pair: Drivers, name: str) -> None:
