@@ -40,6 +40,7 @@ EXPECTED = {
     "backup": (True, True, True),
     "backup-never": (True, False, True),
     "export": (True, False, True),
+    "migrate": (True, True, True),
     "sha256": (False, False, False),
 }
 
