@@ -7,13 +7,17 @@ before, however busy the computer is.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
 from qmpd.block.images import HostStorage
+from qmpd.errors import QmpError
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.clocks import Clocks
 from qmpd.loop.paced_clock import Pace, PacedClock
+from qmpd.loop.stream import Connect
+from qmpd.loop.task import Handle, Timer
 from qmpd.machine.chardevs import CharDevices, NoCharDevices
 from qmpd.machine.host import NoHost
 from qmpd.machine.machine import Machine, MachineConfig
@@ -21,6 +25,7 @@ from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.transport import Output
 from qmpd.options import groups
 from qmpd.options.qemu_opts import parse_opts
+from qmpd.server import address as addresses
 from tests.support.stdio import Gone
 
 _PLAIN = ["qemu-system-x86_64", "-machine", "none", "-nodefaults"]
@@ -45,10 +50,20 @@ class _OneChardev(NoCharDevices):
 
 
 class _Printing(NoHost):
-    """Hands on what the machine prints."""
+    """Hands on what the machine prints; servers are only looked for."""
 
     def __init__(self, lines: deque[bytes]) -> None:
         self._lines = lines
+
+    def connect(
+        self, address: Mapping[str, Any], connect: Connect, failed: Callable[[QmpError], None]
+    ) -> Handle:
+        try:
+            addresses.connect(addresses.read_address(address)).close()
+        except QmpError as error:
+            failed(error)
+            return Timer(lambda: None)
+        return super().connect(address, connect, failed)
 
     def print(self, text: str) -> None:
         self._lines.extend(line.encode() for line in text.splitlines(keepends=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-_PACKAGES = re.compile(r"Debian [^\"\\ ]*|qmpd-[^\"\\ ]*")
+_PACKAGES = re.compile(r"Debian [^\"\\ ]*|qmpd-\d[^\"\\ ]*")
 GENERATED: Final = re.compile(r"#block\d+")
 """Names that QEMU makes up."""
 _RATES = re.compile(r"(\d+ ops; ).*")

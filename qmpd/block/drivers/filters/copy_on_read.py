@@ -47,7 +47,8 @@ class CopyOnRead(Filter):
             bottom = node.graph.find_node(name)
             if bottom is None:
                 raise GenericError(f"Bottom node '{name}' not found")
-            if bottom.driver.gone:
+            # the node that is being opened has no driver yet
+            if bottom is not node and bottom.driver.gone:
                 raise GenericError(f"Bottom node '{name}' not opened")
             if bottom.driver_class.shape.is_filter:
                 raise GenericError(f"Bottom node '{name}' is a filter")
