@@ -64,6 +64,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "snapshots/test_group_same_as_qemu.py",
         "snapshots/test_jobs_same_as_qemu.py",
         "snapshots/test_sessions_same_as_qemu.py",
+        "strangers/",
         "wire/test_live.py",
     ),
     "slow": (

@@ -1,6 +1,6 @@
 """Every order that QEMU shows is one that a schedule reaches.
 
-A scenario is played to QEMU ``QMPD_QEMU_RUNS`` times (20 unless it is said otherwise), and to qmpd
+A scenario is played to QEMU ``QMPD_QEMU_RUNS`` times (8 unless it is said otherwise), and to qmpd
 under one schedule after the other until all that QEMU has shown has been seen.
 """
 
@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing())),
 ]
 
-RUNS: Final = int(os.environ.get("QMPD_QEMU_RUNS", "20"))
+RUNS: Final = int(os.environ.get("QMPD_QEMU_RUNS", "8"))
 SCHEDULES: Final = 4000
 """Schedules at most."""
 
