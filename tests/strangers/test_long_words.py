@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.block.files import Files
-from tests.strangers.world import start
+from tests.strangers.world import SIDES, make_images, start
 from tests.support.programs import qemu_missing, qmpd_argv
 
 pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
 
 MANY = "9" * 5000
+BLKDEBUG = "if=none,driver=blkdebug,image.driver=null-co"
 DRIVE = ("-drive", "if=none,id=d,driver=null-co,size=1048576")
 
 LINES = [
@@ -24,6 +26,9 @@ LINES = [
     "block_set_io_throttle d {} 0 0 0 0 0",
     "block_resize d {}",
 ]
+
+IDS = ["1844674407370955161" + last for last in "456"]
+IDS += [MANY, f"-{MANY}", "-1", "-5", "+7", "12abc", " 12", "12 ", "abc", "- 5", "0x10", "010"]
 
 
 @pytest.fixture
@@ -65,6 +70,10 @@ def test_paths_with_a_character_0(both: Files, path: str) -> None:
         ("-m", MANY),
         ("-boot", f"splash-time={MANY}"),
         ("-device", f"virtio-blk-pci,num-queues={MANY}"),
+        ("-drive", f"{BLKDEBUG},take-child-perms.{MANY}=write"),
+        ("-drive", f"{BLKDEBUG},take-child-perms.0=write,take-child-perms.{MANY}=write"),
+        ("-drive", f"{BLKDEBUG},inject-error.{MANY}.event=read_aio"),
+        ("-drive", f"if=none,driver=quorum,vote-threshold=1,children.{MANY}.driver=null-co"),
     ],
 )
 def test_numbers_of_options(options: tuple[str, ...]) -> None:
@@ -74,3 +83,24 @@ def test_numbers_of_options(options: tuple[str, ...]) -> None:
         done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
         said.append((done.returncode, done.stdout, done.stderr.partition(": ")[2]))
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("known", IDS)
+def test_ids_of_snapshots(tmp_path: Path, known: str) -> None:
+    make_images(tmp_path, {"x.qcow2": ("-f", "qcow2", "1M")})
+    for side in SIDES:
+        path = tmp_path / side / "x.qcow2"
+        subprocess.run(["qemu-img", "snapshot", "-c", "n", path], check=True)
+        data = bytearray(path.read_bytes())
+        (table,) = struct.unpack_from(">Q", data, 64)
+        (extra,) = struct.unpack_from(">I", data, table + 36)
+        struct.pack_into(">HH", data, table + 12, len(known), 1)
+        text = known.encode() + b"n"
+        place = table + 40 + extra
+        data[place : place + len(text)] = text
+        path.write_bytes(data)
+    drive = ("-drive", "if=none,id=d,file=x.qcow2,format=qcow2")
+    both = Files(tmp_path, *drive)
+    both.execute("blockdev-snapshot-internal-sync", device="d", name="new")
+    both.execute("blockdev-snapshot-delete-internal-sync", device="d", name="new")
+    both.close()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from qmpd.base.qdict import member_order
+from qmpd.base.scalars import decimal_number
 from qmpd.errors import GenericError
 from qmpd.options.qemu_opts import Kind, parse_option_bool, parse_option_number, parse_option_size
 
@@ -113,9 +114,14 @@ class FlatOptions(dict[str, Any]):
             {key.removeprefix(prefix): self[key] for key in self if key.startswith(prefix)}
         )
         members = {key.partition(".")[0]: None for key in below}
-        if members and all(member.isdecimal() for member in members):
-            return [below.tree(member) for member in sorted(members, key=int)]
+        if members and all(map(is_index, members)):
+            return [below.tree(member) for member in sorted(members, key=decimal_number)]
         return {member: below.tree(member) for member in members}
+
+
+def is_index(word: str) -> bool:
+    """Whether part of a name is the index of an element of a list (``qdict_is_list``)."""
+    return word.isascii() and word.isdecimal() and decimal_number(word) < 1 << 63
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.scalars import decimal_number
 from qmpd.errors import GenericError
 from qmpd.sim.control.binary import read_base64
 from qmpd.sim.control.context import Context, Handlers
@@ -52,7 +53,7 @@ def fault_fail(context: Context, arguments: XSimFaultFailArguments) -> dict[str,
         length=arguments.length,
         skip=arguments.skip or 0,
         count=arguments.count,
-        error=int(errno) if errno is not None and errno.isdecimal() else errno,
+        error=decimal_number(errno) if errno is not None and errno.isdecimal() else errno,
         delay=arguments.delay,
         short=arguments.short,
         corrupt=arguments.corrupt,

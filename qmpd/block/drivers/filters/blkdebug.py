@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.override import override
+from qmpd.base.scalars import decimal_number
 from qmpd.base.sizes import INT_MAX, INT_MIN
 from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.filters.blkdebug_rules import Rules, read_rules, take_rules
@@ -17,6 +18,7 @@ from qmpd.block.drivers.protocols.null import UNREAD
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import check_sizes
 from qmpd.block.model.filename import exact_filename
+from qmpd.block.model.flat_options import is_index
 from qmpd.block.model.limits import BlockLimits
 from qmpd.block.permission_bits import FILTERED, PERMISSION_BITS, PRIMARY, Perm, Permissions, Role
 from qmpd.errors import BlockIOError, GenericError
@@ -280,11 +282,11 @@ def _take_permissions(flat: FlatOptions, name: str) -> list[str]:
     if not below:
         return []
     numbers = [key.partition(".")[0] for key in below]
-    if not all(number.isdecimal() for number in numbers):
-        if any(number.isdecimal() for number in numbers):
+    if not all(map(is_index, numbers)):
+        if any(map(is_index, numbers)):
             raise GenericError("Cannot mix list and non-list keys")
         raise GenericError("Invalid parameter type for '<anonymous>', expected: array")
-    largest = max(int(number) for number in numbers)
+    largest = max(map(decimal_number, numbers))
     if len(set(numbers)) <= largest:
         raise GenericError(
             f"List indices are not contiguous, saw {len(set(numbers))} elements but {largest}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import re
 from array import array
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.scalars import decimal_number
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import grow_l1_table
 from qmpd.block.drivers.formats.qcow2.clusters.resize import failed, truncate
 from qmpd.block.drivers.formats.qcow2.clusters.zero import cluster_discard
@@ -42,6 +44,9 @@ from qmpd.errors import BlockIOError
 if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
     from qmpd.block.drivers.formats.qcow2.tables.cache import Table
+
+_NUMBER: Final = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+_IDS: Final = 1 << 64
 
 MAX_NAME: Final = 255
 """Longest name of a snapshot, bytes; QEMU cuts off what is beyond."""
@@ -94,13 +99,14 @@ async def snapshot_create(
 
 
 def _new_id(snapshots: list[Snapshot]) -> bytes:
-    """One more than the highest numeric id."""
+    """One more than the highest id, as ``unsigned long`` counts (``find_new_snapshot_id``)."""
     highest = 0
     for snapshot in snapshots:
-        digits = snapshot.id.split(b" ", 1)[0]
-        if digits.isdigit():
-            highest = max(highest, int(digits))
-    return b"%d" % (highest + 1)
+        found = _NUMBER.match(snapshot.id)
+        if found is not None:
+            number = decimal_number(found[1].decode())
+            highest = max(highest, number % _IDS if abs(number) < _IDS else _IDS - 1)
+    return b"%d" % ((highest + 1) % _IDS)
 
 
 def find_snapshot(s: Qcow2State, ident: str | None, name: str | None) -> Snapshot | None:
