@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.api.by_hand import pass_time
+from qmpd.api.by_hand import LONGEST, pass_time
 from qmpd.api.pipe import PIPE, pipe
 from qmpd.errors import GenericError, WaitsForever
-from qmpd.loop.clock import NANOSECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from qmpd.api.drivers import Driver
 
 _WHERE: Final = {"uri": f"unix:{PIPE}"}
-_LONGEST: Final = 86400 * NANOSECONDS
 
 
 class Move:
@@ -69,7 +67,7 @@ class Move:
         self.check()
 
     def _pump(self) -> None:
-        end = [core.clock.now() + _LONGEST for core in self._cores]
+        end = [core.clock.now() + LONGEST for core in self._cores]
         while not self._is_over():
             ran = [core.clock.run_ready() for core in self._cores]
             if not any(ran) and not any(map(pass_time, (c.clock for c in self._cores), end)):

@@ -46,16 +46,15 @@ _MANY_DIGITS: Final = 100
 _TOO_MUCH: Final = 1 << 4 * _MANY_DIGITS
 
 
-def decimal_number(digits: str) -> int:
-    """The number that ASCII decimal digits stand for, however many there are.
+def decimal_number(text: str) -> int:
+    """The number that ASCII decimal digits stand for, however many there are; may have a sign.
 
     Python refuses some thousands of them, and takes long for fewer.  A number that nothing can hold
     is given as another one that nothing can hold.
     """
-    digits = digits.lstrip("0")
-    if len(digits) > _MANY_DIGITS:
-        return _TOO_MUCH
-    return int(digits or "0")
+    digits = text.lstrip("+-0")
+    number = _TOO_MUCH if len(digits) > _MANY_DIGITS else int(digits or "0")
+    return -number if text.startswith("-") else number
 
 
 def parse_bool(text: str) -> bool:

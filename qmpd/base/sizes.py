@@ -1,4 +1,4 @@
-"""Units and limits of QEMU's block layer."""
+"""Units and limits of QEMU's block layer, and of C's integers."""
 
 from __future__ import annotations
 
@@ -15,3 +15,13 @@ INT_MIN: Final = -(1 << 31)
 
 REQUEST_MAX_BYTES: Final = INT_MAX // SECTOR * SECTOR
 """Longest request of the block layer, in bytes (``BDRV_REQUEST_MAX_BYTES``)."""
+
+
+def as_int(number: int) -> int:
+    """What a C ``int`` keeps of a number that is assigned to it."""
+    return (number - INT_MIN) % (1 << 32) + INT_MIN
+
+
+def as_unsigned(number: int) -> int:
+    """What a C ``unsigned int`` keeps of a number that is assigned to it."""
+    return number % (1 << 32)

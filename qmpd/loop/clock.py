@@ -163,6 +163,7 @@ class Clock(ABC):
         """Run the bottom halves that are scheduled now, to their ends (aio_bh_poll)."""
         if self._polls >= _DEEPEST_POLL:
             waiter = Waiter(direct=True)
+            # the newest goes on first: those below it on QEMU's stack wait for it
             self._too_deep.append(waiter)
             self.call_soon(lambda: self._too_deep.pop().wake())
             await waiter

@@ -62,7 +62,7 @@ class Completions:
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self.submitted = 0
-        """How many requests have been made that have not been reported yet."""
+        """How many requests have been made, but for those that threads make."""
         self.watched = False
         """Whether what runs now is a request that somebody waits for by `of`."""
         self._polls = False

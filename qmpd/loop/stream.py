@@ -83,6 +83,28 @@ class Disconnected(Exception):
     """
 
 
+class ByteStream(Protocol):
+    """What protocols of requests and replies need of a connection."""
+
+    async def read(self, length: int) -> bytes:
+        """Read exactly `length` bytes.
+
+        :raises Disconnected: the input ends before
+        """
+
+    async def skip(self, length: int) -> None:
+        """Read `length` bytes and drop them.
+
+        :raises Disconnected: the input ends before
+        """
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes.
+
+        :raises Disconnected: the connection has been closed
+        """
+
+
 class Channel:
     """A stream that a coroutine reads and writes; the near end of a connection.
 

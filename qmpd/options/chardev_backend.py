@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final
 
+from qmpd.base.sizes import as_int
 from qmpd.errors import GenericError
 from qmpd.options.qemu_opts import Opts
 
@@ -60,8 +61,8 @@ def _stdio(opts: Opts) -> Data:
 
 
 def _ringbuf(opts: Opts) -> Data:
-    size = opts.size("size", 0) & 0xFFFFFFFF
-    return {"size": size - (1 << 32) if size >> 31 else size} if size else {}
+    size = as_int(opts.size("size", 0))
+    return {"size": size} if size else {}
 
 
 def _pty(opts: Opts) -> Data:

@@ -10,7 +10,7 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.images.fdsets import PREFIX as FDSET_PREFIX
+from qmpd.block.images.storage import FDSET_PREFIX
 from qmpd.errors import GenericError, NotServed
 from qmpd.loop.task import Timer
 from qmpd.server import address as addresses

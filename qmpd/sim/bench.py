@@ -179,8 +179,9 @@ class Bench:
         :param anew: whether events and jobs of machines before are forgotten
         :param belongings: of a machine that is brought back: what belongs to it
         """
+        holder = self.holder
         self._drop()
-        self.holder.switch(world, anew=anew, belongings=belongings)
+        holder.switch(world, anew=anew, belongings=belongings)
         self.machine, self.monitors, self.clock = world
         self.closed = False
         self.ending = None
@@ -196,9 +197,11 @@ class Bench:
         was written so far is in the images.
         """
         if not self.closed:
+            # first: what nobody could make again is not dropped
+            holder = self.holder
             self.note("machine", what="killed")
             self._drop()
-            self.holder.cut()
+            holder.cut()
 
     def _drop(self) -> None:
         self.closed = True
@@ -231,12 +234,13 @@ class Bench:
         if self.ending is not None:
             await self.ending.ended()
         if not self.closed:
+            holder = self.holder
             self.machine.announce_end("host-qmp-quit")
             self.closed = True
             self.monitors.dispatcher.stop()
             await self.machine.close()
             self.monitors.close()
-            self.holder.cut()
+            holder.cut()
 
     async def restart(self) -> None:
         """End the machine, unless it is off, and start one of the same kind on the same images.

@@ -18,16 +18,15 @@ from typing import Any, Final
 from qmpd.base.descriptor import Descriptor
 from qmpd.base.override import override
 from qmpd.base.scalars import decimal_number
+from qmpd.base.sizes import INT_MAX
 from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.image import Image
-from qmpd.block.images.storage import Storage, could_not
+from qmpd.block.images.storage import FDSET_PREFIX, Storage, could_not
 from qmpd.errors import BlockIOError, GenericError
 
-PREFIX: Final = "/dev/fdset/"
 """What names of files in a set begin with."""
 
 _NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+")
-_INT_MAX: Final = (1 << 31) - 1
 _DIRECT: Final = getattr(os, "O_DIRECT", 0)
 _MUST_MATCH: Final = os.O_ACCMODE | _DIRECT
 _O_SYNC: Final = getattr(os, "O_SYNC", 0)
@@ -116,15 +115,15 @@ class FdSets:
 
         :raises BlockIOError: QEMU's text
         """
-        text = filename.removeprefix(PREFIX)
+        text = filename.removeprefix(FDSET_PREFIX)
         number = decimal_number(text) if _NUMBER.fullmatch(text) else -1
-        if not 0 <= number <= _INT_MAX:
+        if not 0 <= number <= INT_MAX:
             raise BlockIOError(errno.EINVAL, f"Could not parse fdset {filename}")
         if not self._available:
             raise _missing(filename, creates=bool(flags & os.O_CREAT))
         fdset = self._sets.get(number)
         if fdset is None:
-            raise BlockIOError(errno.ENOENT, f"Failed to find fdset {PREFIX}{number}")
+            raise BlockIOError(errno.ENOENT, f"Failed to find fdset {FDSET_PREFIX}{number}")
         for descriptor, _ in fdset.given:
             fd = descriptor.number
             assert fd is not None

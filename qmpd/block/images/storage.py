@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import BlockIOError, GenericError
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from qmpd.block.images.image import Image
     from qmpd.block.images.memory import MemoryFile
     from qmpd.block.permission_bits import Perm
+
+FDSET_PREFIX: Final = "/dev/fdset/"
+"""How names begin that stand for descriptors which clients have handed over."""
 
 
 def could_not(verb: str, filename: str, code: int) -> BlockIOError:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory_storage import MemoryStorage
-from qmpd.block.images.storage import Storage
+from qmpd.block.images.storage import FDSET_PREFIX, Storage
 from qmpd.block.permission_bits import Perm
 
 if TYPE_CHECKING:
     from qmpd.block.images.fdsets import FdSets
-
-_FDSET: Final = "/dev/fdset/"
 
 
 class Gate(Protocol):
@@ -74,7 +72,7 @@ class Storages(Storage):
         :param direct: whether the file is for ``cache.direct``: of descriptors that a client has
             handed over, one that was opened so is needed
         """
-        if filename.startswith(_FDSET):
+        if filename.startswith(FDSET_PREFIX):
             from qmpd.block.images.fdsets import FdSetStorage
 
             return FdSetStorage(self.fdsets, direct=direct)

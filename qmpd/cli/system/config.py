@@ -90,9 +90,10 @@ class SystemConfig:
     """Values of other options, by their names."""
     probes: list[Located] = field(default_factory=list)
 
-    def check(self) -> None:
+    def check(self, profile: Profile) -> None:
         """See that they go together.
 
+        :param profile: of the machine that will be made
         :raises CommandLineError: with QEMU's text
         """
         incoming = self.incoming is not None
@@ -105,7 +106,7 @@ class SystemConfig:
                 raise CommandLineError(text, location="")
         if self.preconfig and incoming and self.incoming != "defer":
             raise CommandLineError("'preconfig' supports '-incoming defer' only", location="")
-        self.machine.check()
+        self.machine.check(profile)
 
 
 class ConfigReader:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmpd.base.descriptor import Descriptor
+from qmpd.base.sizes import as_int
 from qmpd.cli.report import CommandLineError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def add_descriptor(fdsets: FdSets, opts: Opts) -> None:
     :param opts: ``fd``, ``set`` and ``opaque``
     :raises CommandLineError: with QEMU's text
     """
-    fd, number = _int(opts.number("fd", -1)), opts.number("set", -1)
+    fd, number = as_int(opts.number("fd", -1) or 0), opts.number("set", -1)
     if fd < 0:
         raise CommandLineError("fd option is required and must be non-negative")
     if fd <= _LAST_STANDARD_STREAM:
@@ -44,13 +45,7 @@ def add_descriptor(fdsets: FdSets, opts: Opts) -> None:
 def close_original(opts: Opts) -> None:
     """Close a descriptor that has been added to sets (``cleanup_add_fd``)."""
     with suppress(OSError):
-        os.close(_int(opts.number("fd", -1)))
-
-
-def _int(number: int | None) -> int:
-    """A number as an int of C holds it."""
-    bits = (number or 0) & 0xFFFFFFFF
-    return bits - (1 << 32) if bits >> 31 else bits
+        os.close(as_int(opts.number("fd", -1) or 0))
 
 
 def _inherited(fd: int) -> bool:

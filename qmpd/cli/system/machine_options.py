@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.scalars import decimal_number
+from qmpd.base.sizes import as_unsigned
 from qmpd.cli.report import CommandLineError
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import parse_option_bool
 
 if TYPE_CHECKING:
     from qmpd.machine.devices.topology import Topology
+    from qmpd.profile import Profile
 
 ACCELERATORS: Final = ("tcg", "kvm", "qtest")
 """What ``-accel help`` lists."""
@@ -135,9 +137,10 @@ class MachineOptions:
         parsed = parse_keyval(text, "cpus")
         self.smp.update({name: str(value) for name, value in parsed.tree.items()})
 
-    def check(self) -> None:
+    def check(self, profile: Profile) -> None:
         """Check that QEMU knows such a computer.
 
+        :param profile: of the machine that will be made
         :raises CommandLineError: with QEMU's text
         """
         from qmpd.cli.system.probe_lists import machine_names
@@ -148,7 +151,7 @@ class MachineOptions:
                 "Use -machine help to list supported machines",
             )
         self._check_properties()
-        self._check_smp()
+        self._check_smp(profile)
         for accelerator in self.accelerators:
             if accelerator not in ACCELERATORS:
                 raise CommandLineError(f"invalid accelerator {accelerator}")
@@ -162,7 +165,7 @@ class MachineOptions:
             if name in BOOLEAN:
                 parse_option_bool(name, value)
 
-    def _check_smp(self) -> None:
+    def _check_smp(self, profile: Profile) -> None:
         for name, value in self.smp.items():
             if name not in _TOPOLOGY:
                 raise CommandLineError(f"Parameter 'smp.{name}' is unexpected")
@@ -174,18 +177,19 @@ class MachineOptions:
                 )
         if "cpus" not in self.smp and "maxcpus" not in self.smp:
             return
-        cpus = max(_unsigned(self.smp.get(name, "0")) for name in ("cpus", "maxcpus"))
-        if cpus > 1 and cpus > (most := self._most_cpus()):
+        cpus = max(
+            as_unsigned(decimal_number(self.smp.get(name, "0"))) for name in ("cpus", "maxcpus")
+        )
+        if cpus > 1 and cpus > (most := self._most_cpus(profile)):
             raise CommandLineError(
                 f"Invalid SMP CPUs {cpus}. The max CPUs supported by machine '{self.name}'"
                 f" is {most}"
             )
 
-    def _most_cpus(self) -> int:
+    def _most_cpus(self, profile: Profile) -> int:
         from qmpd.profile.personality import Personality
-        from qmpd.profile.shipped import load
 
-        machines = load().recorded(Personality.SYSTEM).machines
+        machines = profile.recorded(Personality.SYSTEM).machines
         return next((m["cpu-max"] for m in machines if m["name"] == self.name), 1)
 
     def _check_cpu(self) -> None:
@@ -201,8 +205,3 @@ class MachineOptions:
         for flag in flags:
             if not _CPU_FLAGS.fullmatch(flag):
                 raise CommandLineError(f"Expected key=value format, found {flag}.")
-
-
-def _unsigned(digits: str) -> int:
-    """What QEMU's ``unsigned int`` is of a number."""
-    return decimal_number(digits) & 0xFFFFFFFF

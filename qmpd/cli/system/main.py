@@ -51,7 +51,7 @@ def _main(program: Program, options: list[Option]) -> int:
     for option in options:
         reader.read(option)
     run_probes(program, reader.config, profile)
-    reader.config.check()
+    reader.config.check(profile)
     from qmpd.cli.process import run_program
 
     return run_program(program, lambda _: _run(program, profile, reader.config, options))

@@ -22,7 +22,7 @@ def run_probes(program: Program, config: SystemConfig, profile: Profile) -> None
     if machine.wants_help and machine.type is None:
         raise Probe(listings.machines())
     if machine.wants_help:
-        machine.check()
+        machine.check(profile)
         raise Probe(listings.machine_properties(machine.name))
     if machine.accel_help:
         raise Probe(listings.accelerators())

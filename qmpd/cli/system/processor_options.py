@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.scalars import decimal_number
+from qmpd.base.sizes import as_unsigned
 from qmpd.options import groups as groups
 from qmpd.options.qemu_opts import parse_option_size, parse_opts
 
@@ -25,7 +26,7 @@ def topology_of(smp: Mapping[str, str], *, prefer_sockets: bool) -> Topology:
     """
     from qmpd.machine.devices.topology import Topology
 
-    given = {name: decimal_number(value) & 0xFFFFFFFF for name, value in smp.items()}
+    given = {name: as_unsigned(decimal_number(value)) for name, value in smp.items()}
     cpus, most = given.get("cpus", 0), given.get("maxcpus", 0)
     sockets, cores, threads = (given.get(name, 0) for name in ("sockets", "cores", "threads"))
     dies, modules = given.get("dies", 1), given.get("modules", 1)

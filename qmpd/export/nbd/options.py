@@ -6,13 +6,14 @@ import struct
 from typing import TYPE_CHECKING, Final, Protocol
 
 from qmpd.block.drivers.protocols.nbd.protocol import (
+    ENDED,
     MAX_STRING,
     OPTION_REPLY,
     OPTION_REPLY_MAGIC,
     OptionReply,
     option_name,
 )
-from qmpd.loop.stream import Disconnected
+from qmpd.loop.stream import ByteStream, Disconnected
 
 if TYPE_CHECKING:
     from qmpd.export.nbd.export import NbdExport
@@ -20,29 +21,9 @@ if TYPE_CHECKING:
 _SHOWN_NAME: Final = 80
 """Bytes of a name that messages show (`nbd_sanitize_name`)."""
 
-ENDED: Final = "Unexpected end-of-file before all data were read"
 
-
-class Channel(Protocol):
+class Channel(ByteStream, Protocol):
     """A connection."""
-
-    async def read(self, length: int) -> bytes:
-        """Read exactly `length` bytes.
-
-        :raises Disconnected: the input ends before
-        """
-
-    async def skip(self, length: int) -> None:
-        """Read `length` bytes and drop them.
-
-        :raises Disconnected: the input ends before
-        """
-
-    async def write(self, data: bytes) -> None:
-        """Send bytes.
-
-        :raises Disconnected: the client has been disconnected
-        """
 
     def attach(self, export: NbdExport) -> None:
         """Register the client as a user of an export."""

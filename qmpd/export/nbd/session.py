@@ -13,6 +13,7 @@ from typing import Any, Final
 from qmpd.block.drivers.protocols.nbd.protocol import (
     CHUNK,
     DONE,
+    ENDED,
     EXTENDED_CHUNK,
     EXTENDED_REPLY_MAGIC,
     EXTENDED_REQUEST,
@@ -37,7 +38,7 @@ from qmpd.block.io.chain_status import block_status_above
 from qmpd.errors import BlockIOError
 from qmpd.export.nbd.export import Context
 from qmpd.export.nbd.negotiation import Negotiated
-from qmpd.export.nbd.options import ENDED, Broken
+from qmpd.export.nbd.options import Broken
 from qmpd.loop.stream import Disconnected
 
 _FAILURES: Final[Mapping[Command, str]] = MappingProxyType(

@@ -131,9 +131,8 @@ def _read_number(name: str, text: str) -> int:
 
 
 def _whole(digits: str, base: int) -> int:
-    plain = digits.lstrip("+-")
-    if base == 0 and plain.isdecimal():
-        return decimal_number(plain) * (-1 if digits.startswith("-") else 1)
+    if base == 0 and digits.lstrip("+-").isdecimal():
+        return decimal_number(digits)
     return int(digits, base)
 
 

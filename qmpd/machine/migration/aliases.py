@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from qmpd.base.identifiers import id_wellformed
 from qmpd.block.bits.bitmap import MAXIMUM_NAME_BYTES
@@ -38,43 +38,64 @@ class NodeAlias:
     bitmaps: Mapping[str, BitmapAlias]
 
 
+class _Direction(NamedTuple):
+    """By which names nodes and bitmaps are looked up, and what is told of one given twice."""
+
+    node: str
+    bitmap: str
+    node_twice: str
+    bitmap_twice: str
+    other_node: str
+    other_bitmap: str
+
+
+_SENT: Final = _Direction(
+    "node-name",
+    "name",
+    "The node name '{}' is mapped twice",
+    "The bitmap '{}'/'{}' is mapped twice",
+    "alias",
+    "alias",
+)
+_TAKEN_IN: Final = _Direction(
+    "alias",
+    "alias",
+    "The node alias '{}' is used twice",
+    "The bitmap alias '{}'/'{}' is used twice",
+    "node-name",
+    "name",
+)
+
+
 def by_name(mapping: Sequence[Mapping[str, Any]]) -> dict[str, NodeAlias]:
     """What is sent: aliases by the names on this machine.
 
     :param mapping: a list of BitmapMigrationNodeAlias
     :raises GenericError: a name is not allowed, or given twice
     """
-    nodes: dict[str, NodeAlias] = {}
-    for node in mapping:
-        _check_node(node)
-        name = node["node-name"]
-        if name in nodes:
-            raise GenericError(f"The node name '{name}' is mapped twice")
-        bitmaps: dict[str, BitmapAlias] = {}
-        for bitmap in node["bitmaps"]:
-            _check_bitmap(bitmap)
-            if bitmap["name"] in bitmaps:
-                raise GenericError(f"The bitmap '{name}'/'{bitmap['name']}' is mapped twice")
-            bitmaps[bitmap["name"]] = BitmapAlias(bitmap["alias"], _persistent(bitmap))
-        nodes[name] = NodeAlias(node["alias"], bitmaps)
-    return nodes
+    return _directed(mapping, _SENT)
 
 
 def by_alias(mapping: Sequence[Mapping[str, Any]]) -> dict[str, NodeAlias]:
     """What is taken in: names on this machine by their aliases; see `by_name`."""
+    return _directed(mapping, _TAKEN_IN)
+
+
+def _directed(mapping: Sequence[Mapping[str, Any]], direction: _Direction) -> dict[str, NodeAlias]:
     nodes: dict[str, NodeAlias] = {}
     for node in mapping:
         _check_node(node)
-        alias = node["alias"]
-        if alias in nodes:
-            raise GenericError(f"The node alias '{alias}' is used twice")
+        name = node[direction.node]
+        if name in nodes:
+            raise GenericError(direction.node_twice.format(name))
         bitmaps: dict[str, BitmapAlias] = {}
         for bitmap in node["bitmaps"]:
             _check_bitmap(bitmap)
-            if bitmap["alias"] in bitmaps:
-                raise GenericError(f"The bitmap alias '{alias}'/'{bitmap['alias']}' is used twice")
-            bitmaps[bitmap["alias"]] = BitmapAlias(bitmap["name"], _persistent(bitmap))
-        nodes[alias] = NodeAlias(node["node-name"], bitmaps)
+            key = bitmap[direction.bitmap]
+            if key in bitmaps:
+                raise GenericError(direction.bitmap_twice.format(name, key))
+            bitmaps[key] = BitmapAlias(bitmap[direction.other_bitmap], _persistent(bitmap))
+        nodes[name] = NodeAlias(node[direction.other_node], bitmaps)
     return nodes
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.sizes import SECTOR
 from qmpd.block.bits.bitmap import MAXIMUM_NAME_BYTES, MINIMUM_GRANULARITY, DirtyBitmap
 from qmpd.block.bits.rules import find
 from qmpd.block.bits.successor import create_successor, reclaim
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from qmpd.machine.migration.aliases import BitmapAlias, NodeAlias
     from qmpd.machine.migration.stream import Input
 
-_SECTOR: Final = 512
 _LONGEST_PIECE: Final = 10 * form.CHUNK
 
 
@@ -213,8 +213,8 @@ class BitmapsIn:
                 break
 
     async def _load_bits(self, stream: Input) -> None:
-        offset = await stream.number(8) * _SECTOR
-        length = await stream.number(4) * _SECTOR
+        offset = await stream.number(8) * SECTOR
+        length = await stream.number(4) * SECTOR
         if self._flags & form.ZEROES:
             if not self._cancelled:
                 self._check_area(offset)

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.sizes import SECTOR
 from qmpd.block.bits.rules import check
 from qmpd.block.change.closing import release
 from qmpd.block.io.backends import named_backends
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Node
 
 _LONGEST_NAME: Final = 255
-_SECTOR: Final = 512
 
 
 class OutgoingBitmap:
@@ -38,7 +38,7 @@ class OutgoingBitmap:
         self.node_alias = node_alias
         self.alias = alias
         self.flags = form.ENABLED * bitmap.enabled | form.PERSISTENT * persistent
-        self.size = -(-node.length // _SECTOR) * _SECTOR
+        self.size = -(-node.length // SECTOR) * SECTOR
         self.piece = form.CHUNK * 8 * bitmap.granularity
         self.sent = 0
         node.hold()
@@ -169,7 +169,7 @@ class BitmapsOut:
     def _piece(self, outgoing: OutgoingBitmap, offset: int, length: int) -> bytes:
         bitmap = outgoing.bitmap
         dirty = bitmap.next_dirty(offset)
-        area = struct.pack(">QI", offset // _SECTOR, length // _SECTOR)
+        area = struct.pack(">QI", offset // SECTOR, length // SECTOR)
         if dirty is None or dirty >= offset + length:
             return self._header(outgoing, form.BITS | form.ZEROES) + area
         bits = bitmap.chunk(offset, length)

@@ -29,13 +29,12 @@ async def dispatch(
 ) -> Any:
     """Run `request` and return the value of its reply, ``{}`` where it returns nothing.
 
-    :param descriptors: what the clients of the monitor have handed over
-
     The machine's profile says which commands there are; those without a handler are refused.
 
     The order of the checks is that of QEMU's qmp_dispatch: negotiation, lookup,
     compat policy, OOB, preconfig, arguments, then the command itself.
 
+    :param descriptors: what the clients of the monitor have handed over
     :raises QmpError: whatever the client is to be told
     """
     name = request.command

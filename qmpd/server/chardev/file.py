@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmpd.base.override import override
-from qmpd.block.images.fdsets import PREFIX
+from qmpd.block.images.storage import FDSET_PREFIX
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.server.chardev.chardev import Chardev
 from qmpd.server.chardev.on_stream import StreamChardev
@@ -27,7 +27,7 @@ def open_file(path: str, flags: int, fdsets: FdSets, *, verb: str = "open") -> i
     :raises GenericError: with QEMU's text
     """
     try:
-        if path.startswith(PREFIX):
+        if path.startswith(FDSET_PREFIX):
             fd, fdset = fdsets.duplicate(path, flags)
             fdsets.used(fdset)
             return fd

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from qmpd.base.newest_first import NewestFirst
 from qmpd.base.qdict import QDict
-from qmpd.base.sizes import SECTOR
+from qmpd.base.sizes import SECTOR, as_int
 from qmpd.block.model.flat_options import FlatOptions
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.loop.task import Waiter
@@ -219,20 +219,15 @@ _SET: Final = {"event": str, "state": int, "new_state": int}
 _KINDS: Final = {str: Kind.STRING, int: Kind.NUMBER, bool: Kind.BOOL}
 
 
-def _int(value: int) -> int:
-    """`value` truncated to a C int."""
-    return (value + (1 << 31)) % (1 << 32) - (1 << 31)
-
-
 def _rule(kind: str, given: Mapping[str, Any]) -> Rule:
     event = given.get("event")
     if event is None:
         raise GenericError("Missing event name for rule")
     if event not in EVENTS:
         raise GenericError(f"invalid parameter value: {event}")
-    state = _int(given.get("state", 0))
+    state = as_int(given.get("state", 0))
     if kind == "set-state":
-        return SetState(event, state, _int(given.get("new_state", 0)))
+        return SetState(event, state, as_int(given.get("new_state", 0)))
     iotype = given.get("iotype")
     if iotype is not None and iotype not in KINDS:
         raise GenericError(f"invalid parameter value: {iotype}")
@@ -240,7 +235,7 @@ def _rule(kind: str, given: Mapping[str, Any]) -> Rule:
         event,
         state,
         _DEFAULT_KINDS if iotype is None else frozenset({iotype}),
-        _int(given.get("errno", errno.EIO)),
+        as_int(given.get("errno", errno.EIO)),
         given.get("sector", -1),
         given.get("once", False),
         given.get("immediately", False),

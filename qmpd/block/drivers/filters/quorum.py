@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.base.override import override
-from qmpd.base.sizes import SECTOR
+from qmpd.base.sizes import SECTOR, as_int
 from qmpd.block.change.edges import attach_child, release_child
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.opening import open_child
@@ -62,7 +62,7 @@ class Quorum(BlockDriver, ChildList):
     def __init__(self, node: Node, options: Mapping[str, Any]) -> None:
         super().__init__(node)
         # QEMU keeps it in a C int.
-        self.threshold = (options["vote-threshold"] + (1 << 31)) % (1 << 32) - (1 << 31)
+        self.threshold = as_int(options["vote-threshold"])
         self._pattern = options.get("read-pattern", "quorum")
         self.fifo = self._pattern == "fifo"
         self.blkverify = not self.fifo and options.get("blkverify", False)

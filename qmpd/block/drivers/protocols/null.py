@@ -72,11 +72,12 @@ class NullCo(BlockDriver):
     async def pread(self, offset: int, length: int) -> bytes:
         """Zeroes with `read-zeroes`; otherwise QEMU leaves the buffer as it was."""
         await self._wait()
-        if length > _KEPT:
-            return bytes(length) if self.read_zeroes else UNREAD * length
-        if len(self._data) != length:
-            self._data = bytes(length) if self.read_zeroes else UNREAD * length
-        return self._data
+        if len(self._data) == length:
+            return self._data
+        data = bytes(length) if self.read_zeroes else UNREAD * length
+        if length <= _KEPT:
+            self._data = data
+        return data
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Discard `data`."""

@@ -223,7 +223,14 @@ class NbdClient:
         self._requests[place] = request
         request.cookie = place + 1
         try:
-            header = self._header(request)
+            header = _header(
+                self.info.mode,
+                request.flags,
+                request.command,
+                request.cookie,
+                request.offset,
+                request.length,
+            )
             await link.stream.write(header + data if data else header)
             await replies.receive(request)
         except Disconnected:
@@ -232,27 +239,23 @@ class NbdClient:
         finally:
             self._requests[place] = None
 
-    def _header(self, request: Request) -> bytes:
-        fields = (request.flags, request.command, request.cookie, request.offset, request.length)
-        if self.info.mode is Mode.EXTENDED:
-            return EXTENDED_REQUEST.pack(EXTENDED_REQUEST_MAGIC, *fields)
-        return REQUEST.pack(REQUEST_MAGIC, *fields)
-
     def _wake(self, count: int) -> None:
         woken, self._queue = self._queue[:count], self._queue[count:]
         for waiter in woken:
             waiter.wake()
 
 
+def _header(mode: Mode, flags: int, command: int, cookie: int, offset: int, length: int) -> bytes:
+    fields = (flags, command, cookie, offset, length)
+    if mode is Mode.EXTENDED:
+        return EXTENDED_REQUEST.pack(EXTENDED_REQUEST_MAGIC, *fields)
+    return REQUEST.pack(REQUEST_MAGIC, *fields)
+
+
 def _leave(link: Link) -> None:
     """Say goodbye (NBD_CMD_DISC), without waiting, and hang up."""
-    extended = link.info.mode is Mode.EXTENDED
-    fields = (0, int(Command.DISC), 0, 0, 0)
     try:
-        if extended:
-            link.stream.send(EXTENDED_REQUEST.pack(EXTENDED_REQUEST_MAGIC, *fields))
-        else:
-            link.stream.send(REQUEST.pack(REQUEST_MAGIC, *fields))
+        link.stream.send(_header(link.info.mode, 0, Command.DISC, 0, 0, 0))
     except Disconnected:
         return
     finally:

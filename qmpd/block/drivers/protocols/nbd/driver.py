@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.base.override import override
-from qmpd.base.sizes import SECTOR
+from qmpd.base.sizes import INT_MAX, SECTOR
 from qmpd.block.drivers.protocols.nbd.client import NbdClient
 from qmpd.block.drivers.protocols.nbd.connector import Connector
 from qmpd.block.drivers.protocols.nbd.flat import check_no_place, take_options
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Node
     from qmpd.loop.secure import Cipher
 
-_INT_MAX: Final = (1 << 31) - 1
 _DEPTH: Final = "qemu:allocation-depth"
 _LONGEST_NAME: Final = 4096
 
@@ -167,7 +166,7 @@ class Nbd(BlockDriver, Connected):
             request_alignment=smallest,
             max_transfer=largest,
             max_pwrite_zeroes=0 if extended else largest,
-            max_pdiscard=0 if extended else _INT_MAX // smallest * smallest,
+            max_pdiscard=0 if extended else INT_MAX // smallest * smallest,
         )
 
     @override
@@ -243,7 +242,7 @@ class Nbd(BlockDriver, Connected):
             return BlockStatus(length, data=False, zero=True, allocated=True)
         wanted = end - start
         if info.mode is not Mode.EXTENDED:
-            wanted = min(wanted, _INT_MAX // smallest * smallest)
+            wanted = min(wanted, INT_MAX // smallest * smallest)
         request = Request(Command.BLOCK_STATUS, start, wanted, CommandFlag.REQ_ONE)
         await self.client.do(request)
         assert request.extent is not None

@@ -28,10 +28,9 @@ class ExportInfo:
     def take_export(self, data: bytes) -> None:
         """Take the information ``export``: size and flags.
 
-        :raises GenericError: it is malformed, or contradicts the block sizes
+        :param data: 10 bytes
+        :raises GenericError: it contradicts the block sizes
         """
-        if len(data) != 10:
-            raise GenericError(f"remaining export info len {len(data)} is unexpected size")
         self.size, self.flags = struct.unpack(">QH", data)
         if self.min_block and self.size % self.min_block:
             raise GenericError(
@@ -41,10 +40,9 @@ class ExportInfo:
     def take_sizes(self, data: bytes) -> None:
         """Take the information ``block size``.
 
-        :raises GenericError: it is malformed
+        :param data: 12 bytes
+        :raises GenericError: a size is not allowed
         """
-        if len(data) != 12:
-            raise GenericError(f"remaining export info len {len(data)} is unexpected size")
         smallest, preferred, largest = struct.unpack(">III", data)
         if not _is_power(smallest):
             raise GenericError(f"server minimum block size {smallest} is not a power of two")

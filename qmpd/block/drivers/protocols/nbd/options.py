@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
 
 from qmpd.block.drivers.protocols.nbd.protocol import (
+    ENDED,
     MAX_BUFFER,
     OPTION_HEADER,
     OPTION_MAGIC,
@@ -18,31 +19,11 @@ from qmpd.block.drivers.protocols.nbd.protocol import (
     reply_name,
 )
 from qmpd.errors import GenericError
-from qmpd.loop.stream import Disconnected
-
-_ENDED: Final = "Unexpected end-of-file before all data were read"
+from qmpd.loop.stream import ByteStream, Disconnected
 
 
-class Stream(Protocol):
+class Stream(ByteStream, Protocol):
     """A connection to a server."""
-
-    async def read(self, length: int) -> bytes:
-        """Read exactly `length` bytes.
-
-        :raises Disconnected: the input ends before
-        """
-
-    async def skip(self, length: int) -> None:
-        """Read `length` bytes and drop them.
-
-        :raises Disconnected: the input ends before
-        """
-
-    async def write(self, data: bytes) -> None:
-        """Send bytes.
-
-        :raises Disconnected: the connection has been closed
-        """
 
     def send(self, data: bytes) -> None:
         """Send bytes, without waiting for room.
@@ -73,7 +54,7 @@ class Options:
         try:
             return await self._stream.read(length)
         except Disconnected as error:
-            text = str(error) or _ENDED
+            text = str(error) or ENDED
             raise GenericError(text if what is None else f"Failed to read {what}: {text}") from None
 
     async def skip(self, length: int, what: str) -> None:
@@ -85,7 +66,7 @@ class Options:
         try:
             await self._stream.skip(length)
         except Disconnected:
-            raise GenericError(f"Failed to read {what}: {_ENDED}") from None
+            raise GenericError(f"Failed to read {what}: {ENDED}") from None
 
     async def write(self, data: bytes, what: str) -> None:
         """Send `data`.
@@ -156,7 +137,7 @@ class Options:
             data = await self._stream.read(length)
         except Disconnected:
             raise GenericError(
-                f"Failed to read option error {kind} ({reply_name(kind)}) message: {_ENDED}"
+                f"Failed to read option error {kind} ({reply_name(kind)}) message: {ENDED}"
             ) from None
         return data.partition(b"\0")[0].decode("utf-8", "surrogateescape")
 

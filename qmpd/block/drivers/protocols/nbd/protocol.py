@@ -21,6 +21,9 @@ EXTENDED_REPLY_MAGIC: Final = 0x6E8A278C
 OLDSTYLE_MAGIC: Final = 0x00420281861253
 """What servers of long ago said in the place of `OPTION_MAGIC`."""
 
+ENDED: Final = "Unexpected end-of-file before all data were read"
+"""What QEMU says, client or server, of a peer that leaves in the middle of something."""
+
 FIXED_NEWSTYLE: Final = 1
 NO_ZEROES: Final = 2
 
