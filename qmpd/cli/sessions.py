@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TextIO
 
 from qmpd.base.console import flush_or_drop
+from qmpd.cli.interrupt import interruptible
 from qmpd.errors import GenericError, QmpError
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ def _record(options: argparse.Namespace) -> int:
         _complain("record", f"listening at {options.listen}")
         try:
             if options.once:
-                return 0 if proxy.serve_one() else 1
-            proxy.serve()
+                return 0 if interruptible(proxy.serve_one) else 1
+            interruptible(proxy.serve)
         except KeyboardInterrupt:
             pass
         finally:
@@ -187,7 +188,9 @@ def _replay(options: argparse.Namespace) -> int:
     scripts = [Script([e for e in said if e.connection == number]) for number in numbers]
     with _listening(options.listen) as listeners:
         _complain("replay", f"listening at {options.listen}")
-        good = play(listeners, scripts, lambda text: _complain("replay", text))
+        good = interruptible(
+            lambda: play(listeners, scripts, lambda text: _complain("replay", text))
+        )
     return 0 if good else 1
 
 

@@ -53,6 +53,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._clients = 0
         self._sockets: set[socket.socket] = set()
+        self._conversations: set[threading.Thread] = set()
+        self._closed = False
 
     def serve_one(self) -> bool:
         """Wait for a client, and stand between it and the server until it has gone.
@@ -71,10 +73,15 @@ class Proxy:
             threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
 
     def close(self) -> None:
-        """Let nobody in any more, and cut off everybody."""
-        for sock in (*self._listeners, *self._sockets):
+        """Let nobody in any more, and cut off everybody; the writer is told of nothing after it."""
+        with self._lock:
+            self._closed = True
+            sockets, conversations = [*self._listeners, *self._sockets], [*self._conversations]
+        for sock in sockets:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
+        for conversation in conversations:
+            conversation.join()
 
     def _pass_on(self, client: socket.socket) -> bool:
         try:
@@ -83,21 +90,25 @@ class Proxy:
             self._complain(error.desc)
             client.close()
             return False
-        with self._lock:
-            self._clients += 1
-            number = self._clients
-            self._sockets |= {client, server}
-            self._writer.opened(number)
-        back = threading.Thread(
-            target=self._direction, args=(number, "server", server, client), daemon=True
-        )
-        back.start()
-        self._direction(number, "client", client, server)
-        back.join()
-        with self._lock:
-            self._sockets -= {client, server}
-        client.close()
-        server.close()
+        here = threading.current_thread()
+        with client, server:
+            with self._lock:
+                if self._closed:
+                    return False
+                self._clients += 1
+                number = self._clients
+                self._sockets |= {client, server}
+                self._conversations.add(here)
+                self._writer.opened(number)
+            back = threading.Thread(
+                target=self._direction, args=(number, "server", server, client), daemon=True
+            )
+            back.start()
+            self._direction(number, "client", client, server)
+            back.join()
+            with self._lock:
+                self._sockets -= {client, server}
+                self._conversations.discard(here)
         return True
 
     def _direction(
