@@ -77,6 +77,7 @@ def _record_system(program: str, output: str, *, processors_too: bool) -> None:
             ("machines", tables.machines),
             ("options", tables.options),
             ("cpus", tables.cpus),
+            ("trace", tables.trace),
         ):
             write(name, ask(emulator))
         made_of = tables.processors_of(tables.machines(emulator)["machines"])

@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from qmpd.machine.devices.device import Device
 
 
+WatchdogAction = Literal["reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi"]
+"""What is done when a watchdog expires."""
+
+
 @dataclass(slots=True)
 class Actions:
     """What is done about events of the guest (``-action``)."""
@@ -16,6 +20,10 @@ class Actions:
     reboot: Literal["reset", "shutdown"] = "reset"
     shutdown: Literal["poweroff", "pause"] = "poweroff"
     panic: Literal["pause", "shutdown", "exit-failure", "none"] = "shutdown"
+    watchdog: Literal["reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi"] = (
+        "reset"
+    )
+    """Of a watchdog that expires: the guest that would let it is not there, as with ``-S``."""
 
 
 class GuestAnswers(Protocol):

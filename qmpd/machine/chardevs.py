@@ -75,6 +75,13 @@ class CharDevices(Protocol):
         :raises GenericError: there is none, or something uses it
         """
 
+    def add_client(self, label: str, descriptor: Descriptor) -> None:
+        """Give a socket that has no peer one that has come some other way.
+
+        :param descriptor: its connection, which is taken when all is well
+        :raises GenericError: there is no such character device, or it takes nobody
+        """
+
     def send_break(self, label: str) -> None:
         """Send a break to its frontend.
 
@@ -141,6 +148,13 @@ class NoCharDevices:
         :raises GenericError: always
         """
         raise GenericError(f"Chardev '{label}' not found")
+
+    def add_client(self, label: str, descriptor: Descriptor) -> None:
+        """Find nothing.
+
+        :raises GenericError: always
+        """
+        raise GenericError(f"protocol '{label}' is invalid")
 
     def send_break(self, label: str) -> None:
         """Find nothing.

@@ -25,6 +25,7 @@ from qmpd.wire.json_stream import parse_json
 if TYPE_CHECKING:
     from random import Random
 
+    from qmpd.base.descriptor import Descriptor
     from qmpd.block.images import Storage
     from qmpd.block.model.graph import Graph
     from qmpd.export.exports import BlockExports
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from qmpd.machine.migration.migration import Migration
     from qmpd.machine.objects import ObjectContainer
     from qmpd.machine.parts import Parts
+    from qmpd.machine.trace_events import TraceEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class Machine:
         )
         self.hmp_output: list[str] | None = None
         """What is complained about while the human monitor runs a command."""
+        self.hmp_cpu = 0
+        """The number of the processor that the human monitor looks at while it runs a command."""
         self.actions = Actions()
         self._board = config.board
         self.creation_done = False
@@ -134,6 +138,7 @@ class Machine:
         self.only_migratable = config.only_migratable
         self.run_state = RunState.INMIGRATE if config.incoming else RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
+        self._kept: list[Descriptor] = []
         self._close_failure: Exception | None = None
         if self.autostart and not config.preconfig and not config.incoming:
             self.run_state = RunState.RUNNING
@@ -192,6 +197,13 @@ class Machine:
         from qmpd.machine.migration.migration import Migration
 
         return Migration(self)
+
+    @cached_property
+    def trace_events(self) -> TraceEvents:
+        """The trace events of the program that it passes for."""
+        from qmpd.machine.trace_events import TraceEvents
+
+        return TraceEvents(self.profile.recorded(self.personality).trace_events)
 
     def _die(self, complaint: str) -> None:
         self.host.report(f"{complaint}\n")
@@ -317,6 +329,12 @@ class Machine:
         """The ids of the character devices of its process."""
         return [info["label"] for info in self.host.chardevs.infos()]
 
+    def cpu_threads(self) -> list[tuple[int, int]]:
+        """The numbers of its processors, and of the threads that stand for them."""
+        thread_of, own = self.host.thread_of, self.services.thread_id
+        numbers = self.devices.processors.numbers.values()
+        return [(number, thread_of(f"CPU {number}") or own) for number in numbers]
+
     def stop_for_io_error(self) -> None:
         """Pause the guest until `cont` because of an I/O error."""
         if self.running:
@@ -387,8 +405,14 @@ class Machine:
         """End exports and jobs, then close all nodes: images are flushed, bitmaps stored."""
         await self.close_images()
         self.services.storage.close()
+        while self._kept:
+            self._kept.pop().close()
         if self._close_failure is not None:
             raise self._close_failure
+
+    def keep_until_end(self, descriptor: Descriptor) -> None:
+        """Keep a descriptor open that nobody uses until the machine ends."""
+        self._kept.append(descriptor)
 
     async def close_images(self) -> None:
         """What `close` does, before the answer to ``quit``; a defect of qmpd waits for `close`."""

@@ -23,8 +23,8 @@ async def run_line(
     """
     from qmpd.monitor import hmp
 
-    async def ask(name: str, arguments: Mapping[str, Any]) -> None:
-        await _ask(machine, handlers, name, arguments, descriptors)
+    async def ask(name: str, arguments: Mapping[str, Any]) -> Any:
+        return await _ask(machine, handlers, name, arguments, descriptors)
 
     return await hmp.run(machine, line, ask)
 
@@ -35,13 +35,14 @@ async def _ask(
     name: str,
     arguments: Mapping[str, Any],
     descriptors: Descriptors,
-) -> None:
+) -> Any:
     """Run a QMP command that no client of QMP has asked for: no policy holds it up.
+
+    :returns: its value
 
     :raises QmpError: it fails
     """
     info = machine.profile.entry_points.commands[name]
     model = machine.profile.reader.arguments(info, dict(arguments))
     value = handlers[name](Context(machine, handlers, None, arguments, descriptors), model)
-    if isawaitable(value):
-        await value
+    return await value if isawaitable(value) else value

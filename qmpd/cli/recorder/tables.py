@@ -90,6 +90,17 @@ def options(emulator: Emulator) -> Table:
     return {"options": as_inserted(emulator.ask("query-command-line-options"))}
 
 
+def trace(emulator: Emulator) -> Table:
+    """Trace events: all names, and the states of those that are not just switched off."""
+    found = emulator.ask("trace-event-get-state", name="*")[::-1]
+    return {
+        "events": [event["name"] for event in found],
+        "otherwise": {
+            event["name"]: event["state"] for event in found if event["state"] != "disabled"
+        },
+    }
+
+
 def cpus(emulator: Emulator) -> Table:
     """CPU models."""
     definitions = emulator.ask("query-cpu-definitions")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from qmpd.cli.report import Probe, Program, put_own_modules_first
 from qmpd.cli.system.qemu_options import split_options
@@ -15,6 +15,7 @@ from qmpd.profile.shipped import load
 
 if TYPE_CHECKING:
     from qmpd.cli.system.config import SystemConfig
+    from qmpd.machine.answers import WatchdogAction
     from qmpd.machine.machine import Machine
     from qmpd.profile import Profile
 
@@ -118,8 +119,10 @@ def _set_actions(machine: Machine, options: list[Option]) -> None:
         elif option.name == "action":
             for part in (option.argument or "").split(","):
                 name, _, value = part.partition("=")
-                if name in ("reboot", "shutdown", "panic"):
+                if name in ("reboot", "shutdown", "panic", "watchdog"):
                     setattr(machine.actions, name, value)
+        elif option.name == "watchdog-action":
+            machine.actions.watchdog = cast("WatchdogAction", option.value)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from qmpd.machine.devices.board import Board
     from qmpd.machine.devices.chassis import Chassis
     from qmpd.machine.devices.globals import Globals
+    from qmpd.machine.devices.inputs import Inputs
     from qmpd.machine.devices.processors import Processors
 
 
@@ -61,6 +62,14 @@ class DeviceTree:
     @cached_property
     def _rcu(self) -> Rcu:
         return Rcu(self.chassis.graph.services.loop)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """Those that take what is typed and pointed at."""
+        from qmpd.machine.devices.inputs import Inputs
+
+        has_ps2 = self.board.type != "none" and self.board.model != "microvm"
+        return Inputs(has_ps2=has_ps2)
 
     @cached_property
     def processors(self) -> Processors:
@@ -208,6 +217,7 @@ class DeviceTree:
             part.realized = True
         bus.devices.add(device)
         await drives.plugged(device, bus)
+        self.inputs.plugged(device)
         if device.hotplugged:
             await self._reset(device)
 
@@ -292,6 +302,7 @@ class DeviceTree:
             container, name = self._container_of(below)
             if container.get(name) is below:
                 del container[name]
+            self.inputs.unplugged(below)
         if device.bus is not None:
             device.bus.devices.remove(device)
 

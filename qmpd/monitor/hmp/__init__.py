@@ -64,7 +64,9 @@ async def _run(machine: Machine, line: Line, ask: Ask) -> str:
         path = shown.split("|")[0]
     arguments = _arguments(command, line, shown, path)
     if command.request is not None:
-        await ask(*command.request(machine, arguments))
+        value = await ask(*command.request(machine, arguments))
+        if command.show is not None:
+            return command.show(value)
         if command.handler is None:
             return ""
     assert command.handler is not None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.monitor.hmp.line import Parameter
+from qmpd.qapi.runtime.type_table import EnumInfo
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -39,8 +40,8 @@ class Suspending(str):
 Arguments = Mapping[str, Any]
 HmpHandler = Callable[["Machine", Arguments], Awaitable[str]]
 Request = Callable[["Machine", Arguments], tuple[str, Mapping[str, Any]]]
-Ask = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-"""Runs a QMP command with its arguments."""
+Ask = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
+"""Runs a QMP command with its arguments; returns its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class HmpCommand:
     :param parameters: how its arguments are read
     :param summary: what help shows
     :param request: the QMP command that it stands for, and its arguments
+    :param show: words the value of that command
     """
 
     name: str
@@ -61,8 +63,16 @@ class HmpCommand:
     usage: str = ""
     summary: str = ""
     request: Request | None = None
+    show: Callable[[Any], str] | None = None
 
 
 def by_name(*commands: HmpCommand) -> dict[str, HmpCommand]:
     """A table of `commands` by name and short name."""
     return {name: command for command in commands for name in command.name.split("|")}
+
+
+def enum_values(machine: Machine, enum: str) -> Collection[str]:
+    """The values of one of QAPI's enumerations."""
+    info = machine.profile.types[enum]
+    assert isinstance(info, EnumInfo)
+    return info.values

@@ -16,6 +16,7 @@ from qmpd.machine import power
 from qmpd.monitor.hmp import qemu_io as io
 from qmpd.monitor.hmp.chardevs import CHARDEVS
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name
+from qmpd.monitor.hmp.guest_side import GUEST_SIDE
 from qmpd.monitor.hmp.info import INFO
 from qmpd.monitor.hmp.line import Kind, Parameter
 from qmpd.monitor.hmp.migration import MIGRATION
@@ -183,6 +184,7 @@ COMMANDS: Final = by_name(
     *NBD,
     *MIGRATION,
     *CHARDEVS,
+    *GUEST_SIDE,
     *QOM,
     *SNAPSHOTS,
     HmpCommand(
@@ -197,19 +199,13 @@ COMMANDS: Final = by_name(
 
 UNSERVED: Final = frozenset(
     """
-    announce_self balloon
-    boot_set calc_dirty_rate cancel_vcpu_dirty_limit
-    client_migrate_info
-    cpu
-    dump-guest-memory dumpdtb exit_preconfig expire_password gdbserver gpa2hpa gpa2hva
-    gva2gpa host_net_redir hostfwd_add hostfwd_remove i log logfile mce memsave mouse_button
-    mouse_move mouse_set netdev_add
-    netdev_del nmi o one-insn-per-tb p pcie_aer_inject_error pmemsave print
-    qom-set replay_break replay_delete_break replay_seek
-    screendump sendkey set_link set_password set_vcpu_dirty_limit
-    stopcapture sum
-    sync-profile system_wakeup trace-event trace-file wavcapture watchdog_action x
-    x_colo_lost_heartbeat    xen-event-inject xen-event-list xp
+    announce_self boot_set calc_dirty_rate cancel_vcpu_dirty_limit client_migrate_info cpu
+    dump-guest-memory dumpdtb exit_preconfig expire_password gdbserver gpa2hpa gpa2hva gva2gpa
+    host_net_redir hostfwd_add hostfwd_remove i log logfile mce memsave mouse_button mouse_move
+    netdev_add o one-insn-per-tb p pcie_aer_inject_error pmemsave print qom-set replay_break
+    replay_delete_break replay_seek screendump set_password set_vcpu_dirty_limit stopcapture
+    sum sync-profile trace-file wavcapture x x_colo_lost_heartbeat xen-event-inject
+    xen-event-list xp
     """.split()
 )
 """Commands of QEMU's human monitor that qmpd lacks."""

@@ -10,6 +10,7 @@ from qmpd.block.query.info import query_block, query_named_block_nodes
 from qmpd.block.query.stats import query_blockstats
 from qmpd.monitor.hmp.chardevs import info_chardev
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, by_name
+from qmpd.monitor.hmp.guest_info import GUEST_INFO
 from qmpd.monitor.hmp.image_info import dump_image_info
 from qmpd.monitor.hmp.line import Kind, Parameter
 from qmpd.monitor.hmp.migration_info import MIGRATION_INFO
@@ -178,6 +179,7 @@ INFO: Final = by_name(
         "show one or all block devices, or named nodes",
     ),
     *MIGRATION_INFO,
+    *GUEST_INFO,
     HmpCommand("block-jobs", info_block_jobs, summary="show progress of block jobs"),
     HmpCommand("blockstats", info_blockstats, summary="show block device statistics"),
     HmpCommand("chardev", info_chardev, summary="show the character devices"),
@@ -190,12 +192,11 @@ INFO: Final = by_name(
 
 UNSERVED_INFO: Final = frozenset(
     """
-    balloon capture cpus cryptodev dirty_rate dump history hotpluggable-cpus iothreads
-    irq jit kvm lapic mem memdev memory-devices memory_size_summary mice mtree network numa
-    opcount pci pic qdm qom-tree qtree ramblock registers replay rocker rocker-of-dpa-flows
-    rocker-of-dpa-groups rocker-ports roms sev sgx spice stats sync-profile tlb tpm trace-events
-    usb usbhost usernet vcpu_dirty_limit virtio virtio-queue-element virtio-queue-status
-    virtio-status virtio-vhost-queue-status vm-generation-id vnc
+    capture cryptodev dirty_rate history irq jit lapic mem mtree network numa opcount pci pic
+    qdm qom-tree qtree ramblock registers rocker rocker-of-dpa-flows rocker-of-dpa-groups
+    rocker-ports roms sev sgx stats sync-profile tlb tpm usb usbhost usernet vcpu_dirty_limit
+    virtio virtio-queue-element virtio-queue-status virtio-status virtio-vhost-queue-status
+    vm-generation-id
     """.split()
 )
 """Subcommands of QEMU's info that qmpd lacks."""

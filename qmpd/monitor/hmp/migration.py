@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.base.scalars import TooLarge, parse_bool, parse_uint64, read_size
 from qmpd.errors import GenericError
 from qmpd.machine.migration.address import parse_uri
-from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, Suspending
+from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, Suspending, enum_values
 from qmpd.monitor.hmp.line import Kind, Parameter
 from qmpd.options.qemu_opts import parse_option_size
-from qmpd.qapi.runtime.type_table import EnumInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from qmpd.machine.machine import Machine
 
 _BYTES: Final = (
@@ -75,7 +72,7 @@ async def migrate_cancel(machine: Machine, _: Arguments) -> str:
 async def migrate_continue(machine: Machine, arguments: Arguments) -> str:
     """Let a migration go on that waits."""
     state = arguments["state"]
-    if state not in _values(machine, "MigrationStatus"):
+    if state not in enum_values(machine, "MigrationStatus"):
         raise GenericError(f"invalid parameter value: {state}")
     machine.migration.go_on(state)
     return ""
@@ -124,15 +121,9 @@ def _value(machine: Machine, name: str, text: str) -> Any:
             return parse_bool(text)
         except ValueError:
             raise GenericError(f"Parameter '{name}' expects 'on' or 'off'") from None
-    if name in _ENUMS and text not in _values(machine, _ENUMS[name]):
+    if name in _ENUMS and text not in enum_values(machine, _ENUMS[name]):
         raise GenericError(f"Parameter '{name}' does not accept value '{text}'")
     return text
-
-
-def _values(machine: Machine, enum: str) -> Collection[str]:
-    info = machine.profile.types[enum]
-    assert isinstance(info, EnumInfo)
-    return info.values
 
 
 def _mebibytes(text: str) -> int:

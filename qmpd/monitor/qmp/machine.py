@@ -30,16 +30,16 @@ def query_target(context: Context, _: None) -> dict[str, object]:
 def query_cpus_fast(context: Context, _: None) -> list[dict[str, object]]:
     """The CPUs that the machine passes for having; they do nothing."""
     processors = context.machine.devices.processors
-    thread_of, own = context.machine.host.thread_of, context.machine.services.thread_id
+    paths = {number: path for path, number in processors.numbers.items()}
     return [
         {
             "cpu-index": index,
-            "qom-path": path,
-            "thread-id": thread_of(f"CPU {index}") or own,
+            "qom-path": paths[index],
+            "thread-id": thread,
             "props": processors.topology.place(index),
             "target": "x86_64",
         }
-        for path, index in processors.numbers.items()
+        for index, thread in context.machine.cpu_threads()
     ]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.errors import GenericError
+from qmpd.errors import DeviceNotActive, GenericError
 from qmpd.machine.objects import IOThread
 from qmpd.monitor.descriptors import Descriptors
 from qmpd.monitor.human import run_line
@@ -12,6 +14,7 @@ from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
     from qmpd.profile.models.misc import (
+        AddClientArguments,
         AddFdArguments,
         ClosefdArguments,
         GetfdArguments,
@@ -65,7 +68,11 @@ async def human_monitor_command(context: Context, arguments: HumanMonitorCommand
     # HMP has a monitor of its own here (`qmp_human_monitor_command`), to which nobody hands over
     # anything
     line = arguments.command_line
-    text = await run_line(context.machine, context.handlers, line, Descriptors())
+    context.machine.hmp_cpu = index or 0
+    try:
+        text = await run_line(context.machine, context.handlers, line, Descriptors())
+    finally:
+        context.machine.hmp_cpu = 0
     return getattr(text, "refusal", text)
 
 
@@ -73,6 +80,29 @@ def getfd(context: Context, arguments: GetfdArguments) -> None:
     """Keep the descriptor that came with the request, under a name."""
     descriptors = context.descriptors
     descriptors.add(arguments.fdname, descriptors.received())
+
+
+def add_client(context: Context, arguments: AddClientArguments) -> None:
+    """Hand a client's connection to what speaks `protocol` (``qmp_add_client``)."""
+    descriptor = context.descriptors.take(arguments.fdname)
+    assert descriptor.number is not None
+    if not stat.S_ISSOCK(os.fstat(descriptor.number).st_mode):
+        descriptor.close()
+        raise GenericError("parameter @fdname must name a socket")
+    if arguments.protocol == "vnc":
+        # with no VNC server QEMU says that all is well, and nobody ever serves the client
+        context.machine.keep_until_end(descriptor)
+        return
+    try:
+        if arguments.protocol in _NOT_IN_USE:
+            raise DeviceNotActive(f"{_NOT_IN_USE[arguments.protocol]} is not in use")
+        context.machine.host.chardevs.add_client(arguments.protocol, descriptor)
+    finally:
+        descriptor.close()
+
+
+_NOT_IN_USE: Final = {"spice": "SPICE", "@dbus-display": "D-Bus display"}
+"""Protocols of displays, which a machine of qmpd does not have."""
 
 
 def closefd(context: Context, arguments: ClosefdArguments) -> None:
@@ -111,6 +141,7 @@ def query_command_line_options(
 
 
 HANDLERS: Final[Handlers] = {
+    "add_client": add_client,
     "query-name": query_name,
     "query-iothreads": query_iothreads,
     "stop": stop,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from qmpd.errors import NotServed
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
-    from qmpd.profile.models.run_state import SetActionArguments
+    from qmpd.profile.models.run_state import (
+        SetActionArguments,
+        WatchdogSetActionArguments,
+    )
 
 
 def query_status(context: Context, _: None) -> dict[str, object]:
@@ -18,12 +20,7 @@ def query_status(context: Context, _: None) -> dict[str, object]:
 
 
 def set_action(context: Context, arguments: SetActionArguments) -> None:
-    """Say what is done about events of the guest.
-
-    :raises NotServed: for a watchdog, which no machine of qmpd has
-    """
-    if arguments.watchdog is not None:
-        raise NotServed("Watchdogs are not served by qmpd")
+    """Say what is done about events of the guest."""
     actions = context.machine.actions
     if arguments.reboot is not None:
         actions.reboot = arguments.reboot
@@ -31,9 +28,17 @@ def set_action(context: Context, arguments: SetActionArguments) -> None:
         actions.shutdown = arguments.shutdown
     if arguments.panic is not None:
         actions.panic = arguments.panic
+    if arguments.watchdog is not None:
+        actions.watchdog = arguments.watchdog
+
+
+def watchdog_set_action(context: Context, arguments: WatchdogSetActionArguments) -> None:
+    """Say what is done when a watchdog expires."""
+    context.machine.actions.watchdog = arguments.action
 
 
 HANDLERS: Final[Handlers] = {
     "query-status": query_status,
     "set-action": set_action,
+    "watchdog-set-action": watchdog_set_action,
 }

@@ -121,6 +121,7 @@ MODULES: Final = {
         "device-list-properties",
     ),
     "misc": (
+        "add_client",
         "query-name",
         "query-iothreads",
         "stop",
@@ -134,7 +135,7 @@ MODULES: Final = {
         "query-fdsets",
         "query-command-line-options",
     ),
-    "run_state": ("query-status", "set-action"),
+    "run_state": ("query-status", "set-action", "watchdog-set-action"),
     "machine": (
         "query-uuid",
         "query-kvm",
@@ -203,7 +204,24 @@ MODULES: Final = {
         "query-display-options",
         "screendump",
         "display-reload",
+        "send-key",
+        "input-send-event",
     ),
+    "dump": (
+        "query-dump",
+        "query-dump-guest-memory-capability",
+    ),
+    "replay": (
+        "query-replay",
+        "replay-break",
+        "replay-delete-break",
+        "replay-seek",
+    ),
+    "trace": (
+        "trace-event-get-state",
+        "trace-event-set-state",
+    ),
+    "audio": ("query-audiodevs",),
     "stats": (
         "query-stats",
         "query-stats-schemas",

@@ -4,6 +4,52 @@ from typing import Literal, TypeAlias
 
 from qmpd.qapi.runtime.types import Int64, Struct
 
+DumpGuestMemoryFormat: TypeAlias = Literal[
+    "elf",
+    "kdump-zlib",
+    "kdump-lzo",
+    "kdump-snappy",
+    "kdump-raw-zlib",
+    "kdump-raw-lzo",
+    "kdump-raw-snappy",
+    "win-dmp",
+]
+"""Forms of dumps of a guest's memory.
+
+* `elf`: an ELF core file
+* `kdump-zlib`: a kdump file, compressed with zlib, in flattened form
+* `kdump-lzo`: the same, compressed with lzo
+* `kdump-snappy`: the same, compressed with snappy
+* `kdump-raw-zlib`: a kdump file, compressed with zlib, in its own form (since 8.2)
+* `kdump-raw-lzo`: the same, compressed with lzo (since 8.2)
+* `kdump-raw-snappy`: the same, compressed with snappy (since 8.2)
+* `win-dmp`: a crash dump of Windows (since 2.13)
+"""
+
+class DumpGuestMemoryArguments(Struct):
+    """Arguments of command dump-guest-memory.
+
+    Writes the guest's memory to a file.
+    """
+
+    paging: bool
+    """whether addresses are those that the guest uses"""
+
+    protocol: str
+    """where to: `file:PATH`, or `fd:NAME` of a descriptor"""
+
+    detach: bool | None = None
+    """whether the command returns before it is written (default: false; since 2.6)"""
+
+    begin: Int64 | None = None
+    """first address (default: all of the memory)"""
+
+    length: Int64 | None = None
+    """bytes from there on"""
+
+    format: DumpGuestMemoryFormat | None = None
+    """form of the file (default: `elf`; since 2.0)"""
+
 DumpStatus: TypeAlias = Literal["none", "active", "completed", "failed"]
 """How far a dump is.
 
@@ -36,3 +82,9 @@ class DumpCompletedData(Struct):
 
     error: str | None = None
     """why it has failed"""
+
+class DumpGuestMemoryCapability(Struct):
+    """What dumps there may be."""
+
+    formats: list[DumpGuestMemoryFormat]
+    """their forms"""

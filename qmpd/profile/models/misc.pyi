@@ -6,6 +6,24 @@ from pydantic import Field
 
 from qmpd.qapi.runtime.types import Int64, Struct
 
+class AddClientArguments(Struct):
+    """Arguments of command add_client.
+
+    Hands over the connection of a client that has come some other way.
+    """
+
+    protocol: str
+    """`vnc`, `spice`, ``dbus-display``, or id of a character device"""
+
+    fdname: str
+    """name of its descriptor, see `getfd`"""
+
+    skipauth: bool | None = None
+    """whether it need not say who it is (default: false)"""
+
+    tls: bool | None = None
+    """whether it is to speak TLS; only for `spice` (default: false)"""
+
 class NameInfo(Struct):
     """Name of the machine."""
 

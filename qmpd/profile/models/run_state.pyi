@@ -157,6 +157,15 @@ PanicAction: TypeAlias = Literal["pause", "shutdown", "exit-failure", "none"]
 * `none`: nothing
 """
 
+class WatchdogSetActionArguments(Struct):
+    """Arguments of command watchdog-set-action.
+
+    Says what is done when a watchdog expires.
+    """
+
+    action: WatchdogAction
+    """what is done"""
+
 class SetActionArguments(Struct):
     """Arguments of command set-action.
 

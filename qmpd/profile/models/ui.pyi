@@ -320,6 +320,531 @@ class MouseInfo(Struct):
     absolute: bool
     """whether it gives places instead of movements"""
 
+QKeyCode: TypeAlias = Literal[
+    "unmapped",
+    "shift",
+    "shift_r",
+    "alt",
+    "alt_r",
+    "ctrl",
+    "ctrl_r",
+    "menu",
+    "esc",
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
+    "6",
+    "7",
+    "8",
+    "9",
+    "0",
+    "minus",
+    "equal",
+    "backspace",
+    "tab",
+    "q",
+    "w",
+    "e",
+    "r",
+    "t",
+    "y",
+    "u",
+    "i",
+    "o",
+    "p",
+    "bracket_left",
+    "bracket_right",
+    "ret",
+    "a",
+    "s",
+    "d",
+    "f",
+    "g",
+    "h",
+    "j",
+    "k",
+    "l",
+    "semicolon",
+    "apostrophe",
+    "grave_accent",
+    "backslash",
+    "z",
+    "x",
+    "c",
+    "v",
+    "b",
+    "n",
+    "m",
+    "comma",
+    "dot",
+    "slash",
+    "asterisk",
+    "spc",
+    "caps_lock",
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "f6",
+    "f7",
+    "f8",
+    "f9",
+    "f10",
+    "num_lock",
+    "scroll_lock",
+    "kp_divide",
+    "kp_multiply",
+    "kp_subtract",
+    "kp_add",
+    "kp_enter",
+    "kp_decimal",
+    "sysrq",
+    "kp_0",
+    "kp_1",
+    "kp_2",
+    "kp_3",
+    "kp_4",
+    "kp_5",
+    "kp_6",
+    "kp_7",
+    "kp_8",
+    "kp_9",
+    "less",
+    "f11",
+    "f12",
+    "print",
+    "home",
+    "pgup",
+    "pgdn",
+    "end",
+    "left",
+    "up",
+    "down",
+    "right",
+    "insert",
+    "delete",
+    "stop",
+    "again",
+    "props",
+    "undo",
+    "front",
+    "copy",
+    "open",
+    "paste",
+    "find",
+    "cut",
+    "lf",
+    "help",
+    "meta_l",
+    "meta_r",
+    "compose",
+    "pause",
+    "ro",
+    "hiragana",
+    "henkan",
+    "yen",
+    "muhenkan",
+    "katakanahiragana",
+    "kp_comma",
+    "kp_equals",
+    "power",
+    "sleep",
+    "wake",
+    "audionext",
+    "audioprev",
+    "audiostop",
+    "audioplay",
+    "audiomute",
+    "volumeup",
+    "volumedown",
+    "mediaselect",
+    "mail",
+    "calculator",
+    "computer",
+    "ac_home",
+    "ac_back",
+    "ac_forward",
+    "ac_refresh",
+    "ac_bookmarks",
+    "lang1",
+    "lang2",
+    "f13",
+    "f14",
+    "f15",
+    "f16",
+    "f17",
+    "f18",
+    "f19",
+    "f20",
+    "f21",
+    "f22",
+    "f23",
+    "f24",
+]
+"""Keys of a keyboard.
+
+* `unmapped`: a key that has no code (since 2.0)
+* `shift`: shift on the left
+* `shift_r`: shift on the right
+* `alt`: alt on the left
+* `alt_r`: alt on the right
+* `ctrl`: control on the left
+* `ctrl_r`: control on the right
+* `menu`: the key menu
+* `esc`: escape
+* `1`: digit 1
+* `2`: digit 2
+* `3`: digit 3
+* `4`: digit 4
+* `5`: digit 5
+* `6`: digit 6
+* `7`: digit 7
+* `8`: digit 8
+* `9`: digit 9
+* `0`: digit 0
+* `minus`: the key minus
+* `equal`: the key equal
+* `backspace`: the key backspace
+* `tab`: the key tab
+* `q`: letter Q
+* `w`: letter W
+* `e`: letter E
+* `r`: letter R
+* `t`: letter T
+* `y`: letter Y
+* `u`: letter U
+* `i`: letter I
+* `o`: letter O
+* `p`: letter P
+* `bracket_left`: the key bracket left
+* `bracket_right`: the key bracket right
+* `ret`: return
+* `a`: letter A
+* `s`: letter S
+* `d`: letter D
+* `f`: letter F
+* `g`: letter G
+* `h`: letter H
+* `j`: letter J
+* `k`: letter K
+* `l`: letter L
+* `semicolon`: the key semicolon
+* `apostrophe`: the apostrophe
+* `grave_accent`: the key grave accent
+* `backslash`: the key backslash
+* `z`: letter Z
+* `x`: letter X
+* `c`: letter C
+* `v`: letter V
+* `b`: letter B
+* `n`: letter N
+* `m`: letter M
+* `comma`: the key comma
+* `dot`: the full stop
+* `slash`: the key slash
+* `asterisk`: the key asterisk
+* `spc`: the space bar
+* `caps_lock`: the key caps lock
+* `f1`: function key 1
+* `f2`: function key 2
+* `f3`: function key 3
+* `f4`: function key 4
+* `f5`: function key 5
+* `f6`: function key 6
+* `f7`: function key 7
+* `f8`: function key 8
+* `f9`: function key 9
+* `f10`: function key 10
+* `num_lock`: the key num lock
+* `scroll_lock`: the key scroll lock
+* `kp_divide`: keypad: divide
+* `kp_multiply`: keypad: multiply
+* `kp_subtract`: keypad: subtract
+* `kp_add`: keypad: add
+* `kp_enter`: keypad: enter
+* `kp_decimal`: keypad: decimal
+* `sysrq`: system request
+* `kp_0`: keypad: 0
+* `kp_1`: keypad: 1
+* `kp_2`: keypad: 2
+* `kp_3`: keypad: 3
+* `kp_4`: keypad: 4
+* `kp_5`: keypad: 5
+* `kp_6`: keypad: 6
+* `kp_7`: keypad: 7
+* `kp_8`: keypad: 8
+* `kp_9`: keypad: 9
+* `less`: the one beside shift on the left
+* `f11`: function key 11
+* `f12`: function key 12
+* `print`: the key print
+* `home`: the key home
+* `pgup`: page up
+* `pgdn`: page down
+* `end`: the key end
+* `left`: the key left
+* `up`: the key up
+* `down`: the key down
+* `right`: the key right
+* `insert`: the key insert
+* `delete`: the key delete
+* `stop`: the key stop
+* `again`: the key again
+* `props`: the key props
+* `undo`: the key undo
+* `front`: the key front
+* `copy`: the key copy
+* `open`: the key open
+* `paste`: the key paste
+* `find`: the key find
+* `cut`: the key cut
+* `lf`: line feed
+* `help`: the key help
+* `meta_l`: meta on the left
+* `meta_r`: meta on the right
+* `compose`: the key compose
+* `pause`: the key pause (since 2.0)
+* `ro`: the key ro (since 2.4)
+* `hiragana`: the key hiragana (since 2.9)
+* `henkan`: the key henkan (since 2.9)
+* `yen`: the key yen (since 2.9)
+* `muhenkan`: the key muhenkan (since 2.12)
+* `katakanahiragana`: the key katakanahiragana (since 2.12)
+* `kp_comma`: keypad: comma (since 2.4)
+* `kp_equals`: keypad: equals (since 2.6)
+* `power`: the key power (since 2.6)
+* `sleep`: the key sleep (since 2.10)
+* `wake`: the key wake (since 2.10)
+* `audionext`: sound: next (since 2.10)
+* `audioprev`: sound: prev (since 2.10)
+* `audiostop`: sound: stop (since 2.10)
+* `audioplay`: sound: play (since 2.10)
+* `audiomute`: sound: mute (since 2.10)
+* `volumeup`: the key volumeup (since 2.10)
+* `volumedown`: the key volumedown (since 2.10)
+* `mediaselect`: the key mediaselect (since 2.10)
+* `mail`: the key mail (since 2.10)
+* `calculator`: the key calculator (since 2.10)
+* `computer`: the key computer (since 2.10)
+* `ac_home`: browser: home (since 2.10)
+* `ac_back`: browser: back (since 2.10)
+* `ac_forward`: browser: forward (since 2.10)
+* `ac_refresh`: browser: refresh (since 2.10)
+* `ac_bookmarks`: browser: bookmarks (since 2.10)
+* `lang1`: language key 1 (since 6.1)
+* `lang2`: language key 2 (since 6.1)
+* `f13`: function key 13 (since 8.0)
+* `f14`: function key 14 (since 8.0)
+* `f15`: function key 15 (since 8.0)
+* `f16`: function key 16 (since 8.0)
+* `f17`: function key 17 (since 8.0)
+* `f18`: function key 18 (since 8.0)
+* `f19`: function key 19 (since 8.0)
+* `f20`: function key 20 (since 8.0)
+* `f21`: function key 21 (since 8.0)
+* `f22`: function key 22 (since 8.0)
+* `f23`: function key 23 (since 8.0)
+* `f24`: function key 24 (since 8.0)
+"""
+
+KeyValueKind: TypeAlias = Literal["number", "qcode"]
+"""How a key is named.
+
+* `number`: by its number
+* `qcode`: by its code
+"""
+
+class IntWrapper(Struct):
+    """Around a number."""
+
+    data: Int64
+    """the number"""
+
+class QKeyCodeWrapper(Struct):
+    """Around a code."""
+
+    data: QKeyCode
+    """the code"""
+
+class KeyValue(TaggedUnion):
+    """A key.
+
+    Members added for each value of `type`:
+
+    * ``number``: IntWrapper
+    * ``qcode``: QKeyCodeWrapper
+    """
+
+    type: KeyValueKind
+    """how it is named"""
+
+class SendKeyArguments(Struct):
+    """Arguments of command send-key.
+
+    Presses keys, one after the other, and lets them go.
+    """
+
+    keys: list[KeyValue]
+    """the keys"""
+
+    hold_time: Int64 | None = Field(default=None, alias="hold-time")
+    """how long each is held, in milliseconds (default: 100)"""
+
+InputButton: TypeAlias = Literal[
+    "left",
+    "middle",
+    "right",
+    "wheel-up",
+    "wheel-down",
+    "side",
+    "extra",
+    "wheel-left",
+    "wheel-right",
+    "touch",
+]
+"""Buttons of a pointing device.
+
+* `left`: the left one
+* `middle`: the middle one
+* `right`: the right one
+* `wheel-up`: the wheel, away from the hand
+* `wheel-down`: the wheel, towards the hand
+* `side`: the one at the side (since 2.9)
+* `extra`: another one at the side (since 2.9)
+* `wheel-left`: the wheel, to the left (since 6.0)
+* `wheel-right`: the wheel, to the right (since 6.0)
+* `touch`: a touch of the screen (since 8.1)
+"""
+
+InputAxis: TypeAlias = Literal["x", "y"]
+"""Axes of a pointing device.
+
+* `x`: from left to right
+* `y`: from top to bottom
+"""
+
+InputMultiTouchType: TypeAlias = Literal["begin", "update", "end", "cancel", "data"]
+"""What a finger on a screen does.
+
+* `begin`: it touches the screen
+* `update`: it moves
+* `end`: it leaves the screen
+* `cancel`: it is not to be counted
+* `data`: where it is
+"""
+
+class InputKeyEvent(Struct):
+    """A key is pressed, or let go."""
+
+    key: KeyValue
+    """the key"""
+
+    down: bool
+    """whether it is pressed"""
+
+class InputBtnEvent(Struct):
+    """A button is pressed, or let go."""
+
+    button: InputButton
+    """the button"""
+
+    down: bool
+    """whether it is pressed"""
+
+class InputMoveEvent(Struct):
+    """A pointing device is moved."""
+
+    axis: InputAxis
+    """along which axis"""
+
+    value: Int64
+    """by how much; or to where, from 0 to 0x7fff"""
+
+class InputMultiTouchEvent(Struct):
+    """A finger on a screen."""
+
+    type: InputMultiTouchType
+    """what it does"""
+
+    slot: Int64
+    """which of the fingers it is"""
+
+    tracking_id: Int64 = Field(alias="tracking-id")
+    """which of the touches it is"""
+
+    axis: InputAxis
+    """along which axis"""
+
+    value: Int64
+    """to where"""
+
+InputEventKind: TypeAlias = Literal["key", "btn", "rel", "abs", "mtt"]
+"""Kinds of input.
+
+* `key`: a key
+* `btn`: a button
+* `rel`: a movement by so much
+* `abs`: a movement to somewhere
+* `mtt`: a finger on a screen (since 8.1)
+"""
+
+class InputKeyEventWrapper(Struct):
+    """Around an input."""
+
+    data: InputKeyEvent
+    """the input"""
+
+class InputBtnEventWrapper(Struct):
+    """Around an input."""
+
+    data: InputBtnEvent
+    """the input"""
+
+class InputMoveEventWrapper(Struct):
+    """Around an input."""
+
+    data: InputMoveEvent
+    """the input"""
+
+class InputMultiTouchEventWrapper(Struct):
+    """Around an input."""
+
+    data: InputMultiTouchEvent
+    """the input"""
+
+class InputEvent(TaggedUnion):
+    """An input.
+
+    Members added for each value of `type`:
+
+    * ``key``: InputKeyEventWrapper
+    * ``btn``: InputBtnEventWrapper
+    * ``rel``: InputMoveEventWrapper
+    * ``abs``: InputMoveEventWrapper
+    * ``mtt``: InputMultiTouchEventWrapper
+    """
+
+    type: InputEventKind
+    """its kind"""
+
+class InputSendEventArguments(Struct):
+    """Arguments of command input-send-event.
+
+    Makes inputs for the guest, all or none.
+    """
+
+    device: str | None = None
+    """id of a display adapter: the inputs are for what belongs to its display (default: for any)"""
+
+    head: Int64 | None = None
+    """number of the display (default: 0)"""
+
+    events: list[InputEvent]
+    """the inputs"""
+
 class DisplayGTK(Struct):
     """Options of the display by GTK."""
 

@@ -6,7 +6,7 @@ import json
 import os
 import zlib
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from qmpd.profile.personality import Personality
@@ -25,6 +25,18 @@ def path_of(directory: str, personality: Personality, name: str) -> str:
     :param directory: the profile's
     """
     return os.path.join(directory, DIRECTORY, personality.value, f"{name}.json.gz")
+
+
+class TraceEvent(NamedTuple):
+    """A place in the program that it can be made to tell of.
+
+    :param available: whether it was not left out when the program was built
+    :param enabled: whether the program tells of it from the start
+    """
+
+    name: str
+    available: bool
+    enabled: bool
 
 
 class Recorded:
@@ -72,3 +84,13 @@ class Recorded:
         """The groups of its options, as query-command-line-options tells them."""
         found: list[dict[str, Any]] = self.read("options").get("options", [])
         return found
+
+    @cached_property
+    def trace_events(self) -> tuple[TraceEvent, ...]:
+        """Its trace events, in its order."""
+        table = self.read("trace")
+        others: dict[str, str] = table.get("otherwise", {})
+        return tuple(
+            TraceEvent(name, others.get(name) != "unavailable", others.get(name) == "enabled")
+            for name in table.get("events", ())
+        )

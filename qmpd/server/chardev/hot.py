@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from qmpd.base.descriptor import Descriptor
 from qmpd.errors import GenericError, NotServed
 from qmpd.machine.chardevs import TakeDescriptor
 from qmpd.server.chardev.chardev import Chardev, ChardevTable, RingbufChardev
@@ -120,6 +121,19 @@ class CharDevices(ChardevTable):
         if chardev.busy:
             raise GenericError(f"Chardev '{label}' is busy")
         self._drop(chardev)
+
+    def add_client(self, label: str, descriptor: Descriptor) -> None:
+        """Give a socket without a peer the connection of one (``qmp_add_client_char``).
+
+        :raises GenericError: there is no such character device, or it takes nobody
+        """
+        from qmpd.server.chardev.socket import SocketChardev
+
+        chardev = self.find(label)
+        if chardev is None:
+            raise GenericError(f"protocol '{label}' is invalid")
+        if not isinstance(chardev, SocketChardev) or not chardev.take_client(descriptor):
+            raise GenericError("failed to add client")
 
     def send_break(self, label: str) -> None:
         """Do nothing: monitors take no notice of a break.

@@ -10,6 +10,7 @@ from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 from typing import Final
 
+from qmpd.base.descriptor import Descriptor
 from qmpd.base.override import override
 from qmpd.errors import GenericError
 from qmpd.server import address as addresses
@@ -51,6 +52,7 @@ class SocketChardev(StreamChardev):
         self._retry: TimerHandle | None = None
         self._retry_reported = False
         self._peer: socket.socket | None = None
+        self._from_elsewhere = ""
         self._started = False
         self._waiting = False
         self._listeners: list[socket.socket] = []
@@ -108,7 +110,7 @@ class SocketChardev(StreamChardev):
     @property
     def filename(self) -> str:
         """As QEMU prints it: ``unix:/run/x,server=on``, ``disconnected:tcp:...``."""
-        text = str(self._address)
+        text = self._from_elsewhere or str(self._address)
         if self.ports:
             text = f"tcp:{addresses.describe(self._listeners[0], peer=False)}"
         server = ",server=on" if self.server else ""
@@ -165,10 +167,25 @@ class SocketChardev(StreamChardev):
         self._stop_listening()
         self._open(sock)
 
+    def take_client(self, descriptor: Descriptor) -> bool:
+        """Have the peer of a connection that somebody has handed over (``tcp_chr_add_client``).
+
+        :returns: whether it had none yet
+        """
+        if self._peer is not None:
+            return False
+        self._stop_listening()
+        peer = socket.socket(fileno=descriptor.detach())
+        self._open(peer)
+        if peer.family == socket.AF_UNIX:
+            self._from_elsewhere = f"unix:{peer.getsockname()}"
+        return True
+
     def _open(self, sock: socket.socket) -> None:
         if isinstance(self._address, InetAddress) and self._address.nodelay:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._peer = sock
+        self._from_elsewhere = ""
         fd = sock.fileno()
         self._stream = Stream(self._loop, fd, fd, self, sock.close, self._may_linger, sock)
         self._retry_reported = False
@@ -190,6 +207,7 @@ class SocketChardev(StreamChardev):
         self._stream.close()
         self._forget_descriptors()
         self._stream = self._peer = None
+        self._from_elsewhere = ""
         self.is_open = False
         if self.frontend is not None:
             self.frontend.closed()

@@ -1,0 +1,130 @@
+"""HMP commands for what is around a guest: keys, mice, balloon, network, watchdog, trace events."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.errors import GenericError
+from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, Request, enum_values
+from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
+
+if TYPE_CHECKING:
+    from qmpd.machine.machine import Machine
+
+_NUMBER: Final = re.compile(r"0x[0-9a-fA-F]+", re.ASCII)
+
+
+def _same(command: str) -> Request:
+    """A request whose arguments are the line's."""
+    return lambda _, arguments: (command, dict(arguments))
+
+
+def _send_key(machine: Machine, arguments: Arguments) -> tuple[str, dict[str, Any]]:
+    """Keys by their names, or by numbers (``hmp_sendkey``)."""
+    names = enum_values(machine, "QKeyCode")
+    keys: list[dict[str, Any]] = []
+    for word in arguments["keys"].split("-"):
+        name = "less" if word == "<" else word
+        if _NUMBER.fullmatch(name) and int(name, 16) < 1 << 31:
+            keys.append({"type": "number", "data": int(name, 16)})
+        elif name in names and not name.startswith("0x"):
+            keys.append({"type": "qcode", "data": name})
+        else:
+            raise UsageError(f"invalid parameter: {name}\n")
+    held = {"hold-time": arguments["hold-time"]} if "hold-time" in arguments else {}
+    return "send-key", {"keys": keys, **held}
+
+
+def _watchdog(machine: Machine, arguments: Arguments) -> tuple[str, dict[str, Any]]:
+    action = arguments["action"]
+    if action not in enum_values(machine, "WatchdogAction"):
+        raise GenericError(f"invalid parameter value: {action}")
+    return "watchdog-set-action", {"action": action}
+
+
+async def trace_event(machine: Machine, arguments: Arguments) -> str:
+    """Switch trace events on or off (``hmp_trace_event``)."""
+    try:
+        machine.trace_events.set(
+            arguments["name"], enable=arguments["option"], ignore_unavailable=True
+        )
+    except GenericError as error:
+        return f"{error.desc}\n"
+    return ""
+
+
+async def mouse_set(machine: Machine, arguments: Arguments) -> str:
+    """Use another pointing device."""
+    machine.devices.inputs.choose(arguments["index"])
+    return ""
+
+
+GUEST_SIDE: Final = (
+    HmpCommand(
+        "sendkey",
+        None,
+        (Parameter("keys", Kind.STRING), Parameter("hold-time", Kind.INTEGER, optional=True)),
+        "keys [hold_ms]",
+        "press keys, such as ctrl-alt-f1, and let them go",
+        _send_key,
+    ),
+    HmpCommand(
+        "mouse_set",
+        mouse_set,
+        (Parameter("index", Kind.INTEGER),),
+        "index",
+        "use another mouse",
+    ),
+    HmpCommand(
+        "trace-event",
+        trace_event,
+        (
+            Parameter("name", Kind.STRING),
+            Parameter("option", Kind.BOOLEAN),
+            Parameter("vcpu", Kind.INTEGER, optional=True),
+        ),
+        "name on|off",
+        "switch trace events on or off",
+    ),
+    HmpCommand(
+        "watchdog_action",
+        None,
+        (Parameter("action", Kind.STRING),),
+        "action",
+        "say what is done when a watchdog expires",
+        _watchdog,
+    ),
+    HmpCommand(
+        "system_wakeup",
+        None,
+        summary="wake a sleeping guest up",
+        request=_same("system_wakeup"),
+    ),
+    HmpCommand("nmi", None, summary="interrupt the guest", request=_same("inject-nmi")),
+    HmpCommand(
+        "balloon",
+        None,
+        (Parameter("value", Kind.SIZE),),
+        "target",
+        "ask the guest to make do with so much memory",
+        _same("balloon"),
+    ),
+    HmpCommand(
+        "set_link",
+        None,
+        (Parameter("name", Kind.STRING), Parameter("up", Kind.BOOLEAN)),
+        "name on|off",
+        "plug the cable of a network adapter in, or pull it out",
+        _same("set_link"),
+    ),
+    HmpCommand(
+        "netdev_del",
+        None,
+        (Parameter("id", Kind.STRING),),
+        "id",
+        "take a network backend away",
+        _same("netdev_del"),
+    ),
+)
+"""The commands."""

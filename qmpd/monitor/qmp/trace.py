@@ -1,0 +1,31 @@
+"""Commands of schema module trace: which of the real program's trace events are switched on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.monitor.qmp.handlers import Context, Handlers
+
+if TYPE_CHECKING:
+    from qmpd.profile.models.trace import (
+        TraceEventGetStateArguments,
+        TraceEventSetStateArguments,
+    )
+
+
+def get_state(context: Context, arguments: TraceEventGetStateArguments) -> list[dict[str, Any]]:
+    """The events that a name or a pattern means, the last one first."""
+    return context.machine.trace_events.query(arguments.name)
+
+
+def set_state(context: Context, arguments: TraceEventSetStateArguments) -> None:
+    """Switch events on or off."""
+    events = context.machine.trace_events
+    unavailable = bool(arguments.ignore_unavailable)
+    events.set(arguments.name, enable=arguments.enable, ignore_unavailable=unavailable)
+
+
+HANDLERS: Final[Handlers] = {
+    "trace-event-get-state": get_state,
+    "trace-event-set-state": set_state,
+}
