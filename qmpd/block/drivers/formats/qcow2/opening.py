@@ -121,6 +121,17 @@ async def _make_writable(s: Qcow2State, *, load: bool) -> None:
         raise BlockIOError(errno.EFBIG, "Could not refresh total sector count: File too large")
 
 
+_VOID: Final = (
+    "warning: a program lacking bitmap support modified this file, so all bitmaps are now"
+    " considered inconsistent"
+)
+_VOID_IN_2: Final = (
+    "warning: This qcow2 v2 image contains bitmaps, but they may have been modified by a program"
+    " without persistent bitmap support; so now they must all be considered inconsistent"
+)
+_LEAKED: Final = "Some clusters may be leaked, run 'qemu-img check -r' on the image file to fix."
+"""Ends without a line end, in QEMU, too."""
+
 _NO_AES: Final = "Use of AES-CBC encrypted qcow2 images is no longer supported in system emulators"
 _NO_AES_HINT: Final = (
     "You can use 'qemu-img convert' to convert your image to an alternative supported format,"
@@ -150,17 +161,15 @@ def _check_features(node: Node, header: Header, cluster: bytes) -> None:
 
 async def _read_rest(s: Qcow2State, options: Mapping[str, Any], cluster: bytes) -> None:
     """Read the refcount table, extensions, data file, backing file name and snapshots."""
-    header = s.header
+    header, node = s.header, s.node
     try:
         await refcount_init(s)
     except BlockIOError as error:
         raise error.prefixed("Could not initialize refcount handling: ") from error
     s.bitmaps_void = read_extensions(header, cluster)
     if s.bitmaps_void:
-        log.warning(
-            "a program lacking bitmap support modified this file, so all bitmaps are now"
-            " considered inconsistent"
-        )
+        log.warning(_VOID if header.version >= 3 else _VOID_IN_2)
+        node.services.say.complain(_LEAKED)
     await open_data_file(s, options.get("data-file"))
     s.knows_data_file = True
     if header.backing_file_offset:

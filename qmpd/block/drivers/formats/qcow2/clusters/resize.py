@@ -127,7 +127,7 @@ async def _shrink(s: Qcow2State, size: int) -> None:
             await s.flush_caches()
             await s.file.truncate(end, exact=False)
         except BlockIOError as error:
-            log.warning("Failed to truncate the tail of the image: %s", error.desc)
+            log.warning("warning: Failed to truncate the tail of the image: %s", error.desc)
 
 
 async def last_cluster(s: Qcow2State, file_size: int) -> int:

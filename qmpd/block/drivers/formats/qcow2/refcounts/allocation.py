@@ -175,12 +175,12 @@ async def alloc_bytes(s: Qcow2State, size: int) -> int:
 
 
 async def free_clusters(s: Qcow2State, offset: int, size: int, kind: Discard) -> None:
-    """Drop one reference to each cluster of a range; a failure leaks them and is only logged."""
+    """Drop one reference to each cluster of a range; a failure leaks them and is only told."""
     s.event("cluster_free")
     try:
         await update_refcount(s, offset, size, -1, kind)
     except BlockIOError as error:
-        log.warning("qcow2_free_clusters failed: %s", error)
+        s.node.services.say.complain(f"qcow2_free_clusters failed: {error.desc}\n")
 
 
 async def free_any_cluster(s: Qcow2State, entry: int, kind: Discard) -> None:

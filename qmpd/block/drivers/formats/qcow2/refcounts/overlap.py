@@ -11,7 +11,7 @@ import errno
 import logging
 from typing import TYPE_CHECKING
 
-from qmpd.block.drivers.formats.qcow2.header.header import validate_table
+from qmpd.block.drivers.formats.qcow2.header.header import UINT64_MAX, validate_table
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     AUTOCLEAR_BITMAPS,
     ENTRY_SIZE,
@@ -104,7 +104,12 @@ async def corruption(s: Qcow2State, message: str) -> BlockIOError:
 
 
 def _overlaps(offset: int, end: int, start: int, length: int) -> bool:
-    return offset < start + length and start < end
+    """Whether a write from `offset` to `end` touches a table (ranges_overlap).
+
+    In 64 bits: a table of length 0 at 0 ends at the last byte there is, so everything touches it.
+    """
+    last = (start + length - 1) & UINT64_MAX
+    return last >= offset and end > start
 
 
 def _hits(s: Qcow2State, clusters: set[int], offset: int, end: int) -> bool:
@@ -162,9 +167,11 @@ async def find_overlap(s: Qcow2State, ignore: int, offset: int, size: int) -> in
         return REFCOUNT_BLOCK
     if check & INACTIVE_L2 and s.snapshots and await _hits_inactive_l2(s, offset, end):
         return INACTIVE_L2
-    if check & BITMAP_DIRECTORY and header.autoclear & AUTOCLEAR_BITMAPS and header.bitmaps:
+    if check & BITMAP_DIRECTORY and header.autoclear & AUTOCLEAR_BITMAPS:
+        # The bit without the extension: QEMU has a directory of length 0 at 0 then.
         bitmaps = header.bitmaps
-        if _overlaps(offset, end, bitmaps.directory_offset, bitmaps.directory_size):
+        where = (bitmaps.directory_offset, bitmaps.directory_size) if bitmaps else (0, 0)
+        if _overlaps(offset, end, *where):
             return BITMAP_DIRECTORY
     return 0
 

@@ -1,20 +1,16 @@
-"""Rebuilding refcounts that do not count themselves (rebuild_refcount_structure)."""
+"""Making new refcount structures of counted references (rebuild_refcount_structure)."""
 
 from __future__ import annotations
 
-import errno
 from array import array
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.formats.qcow2.header.header import OFFSET_REFCOUNT_TABLE
-from qmpd.block.drivers.formats.qcow2.header.layout import (
-    ENTRY_SIZE,
-    MAX_REFTABLE_SIZE,
-    REFT_OFFSET_MASK,
-)
+from qmpd.block.drivers.formats.qcow2.header.layout import ENTRY_SIZE
 from qmpd.block.drivers.formats.qcow2.refcounts.codec import empty_refcounts, encode_refcounts
-from qmpd.block.drivers.formats.qcow2.refcounts.counts import get_refcount
 from qmpd.block.drivers.formats.qcow2.refcounts.grow import TABLE_POINTER
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
+from qmpd.block.drivers.formats.qcow2.repair.references import ReferenceCounter
 from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
 from qmpd.errors import BlockIOError
 
@@ -22,99 +18,107 @@ if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 
 
-async def must_rebuild(s: Qcow2State) -> bool:
-    """Whether the header or a refcount structure lies in clusters with a refcount of zero.
-
-    New clusters would then be allocated on top of them.
-    """
-    bits = s.geometry.cluster_bits
-    table, size = s.header.refcount_table_offset >> bits, len(s.refcount_table) * ENTRY_SIZE
-    clusters = [0, *range(table, table + s.geometry.clusters(size))]
-    clusters += [e >> bits for e in s.refcount_table if e & REFT_OFFSET_MASK]
-    for cluster in clusters:
-        if not await get_refcount(s, cluster):
-            return True
-    return False
-
-
-async def rebuild(s: Qcow2State, references: array[int]) -> None:
+async def rebuild(s: Qcow2State, counter: ReferenceCounter) -> None:
     """Write new refcount blocks and a new table to free clusters and switch to them.
 
-    :param references: number of references to each cluster of the file, including those to the
-        old table and blocks, which are not freed here
-    :raises BlockIOError: EFBIG where a count or the table is too large, or writing failed
+    The old ones are leaked: they are counted, and nothing refers to them any more.
+
+    :param counter: what is referred to, which includes the old structures; the new ones are added
+    :raises BlockIOError: writing failed; with QEMU's text
     """
-    layout = _Layout(s, references)
-    layout.place()
-    geometry = s.geometry
-    table = array("Q", bytes(layout.table_clusters << geometry.cluster_bits))
-    size, order = geometry.refcount_block_size, geometry.refcount_order
-    for index, cluster in layout.blocks.items():
-        counts = empty_refcounts(size, order)
-        for number, count in enumerate(layout.counts[index * size : (index + 1) * size]):
-            counts[number] = count
-        table[index] = cluster << geometry.cluster_bits
-        await s.file.pwrite(table[index], encode_refcounts(counts, order))
-    offset = layout.table << geometry.cluster_bits
-    await s.pwrite_sync(offset, encode_entries(table))
-    pointer = TABLE_POINTER.pack(offset, layout.table_clusters)
-    await s.pwrite_sync(OFFSET_REFCOUNT_TABLE, pointer)
+    await s.refcount_cache.empty()
+    made = _Rebuild(s, counter)
+    await made.write_blocks(0, len(counter.counts))
+    while True:
+        start, clusters = made.place_table()
+        if not await made.write_blocks(start, start + clusters):
+            break
+    offset = start << s.geometry.cluster_bits
+    await made.write(offset, encode_entries(made.table), "reftable")
+    try:
+        await s.pwrite_sync(OFFSET_REFCOUNT_TABLE, TABLE_POINTER.pack(offset, clusters))
+    except BlockIOError as error:
+        raise error.prefixed("ERROR setting reftable: ") from error
     s.refcount_cache.forget()
     s.header.refcount_table_offset = offset
-    s.header.refcount_table_clusters = layout.table_clusters
-    s.set_refcount_table(table)
-    s.free_cluster_index = 0
+    s.header.refcount_table_clusters = clusters
+    s.set_refcount_table(made.table)
 
 
-class _Layout:
-    """The place of the new structures, which count themselves, too."""
+class _Rebuild:
+    """The new table while it is made.
 
-    def __init__(self, s: Qcow2State, references: array[int]) -> None:
-        self._geometry = s.geometry
-        self.counts = array("Q", references)
-        self.blocks: dict[int, int] = {}
-        """Cluster of each block, by its index in the table."""
-        self.table = 0
-        self.table_clusters = 0
-        if max(self.counts, default=0) > s.geometry.refcount_max:
-            raise BlockIOError(errno.EFBIG)
+    `table`: its entries, whole clusters of them.
+    """
 
-    def place(self) -> None:
-        """Choose clusters until every cluster in use is counted."""
-        geometry = self._geometry
-        while True:
-            size = geometry.refcount_block_size
-            used = {
-                index
-                for index in range(-(-len(self.counts) // size))
-                if any(self.counts[index * size : (index + 1) * size])
-            }
-            missing = sorted(used - self.blocks.keys())
-            for index in missing:
-                self.blocks[index] = self._take(1)
-            needed = geometry.clusters((max(self.blocks) + 1) * ENTRY_SIZE)
-            if needed << geometry.cluster_bits > MAX_REFTABLE_SIZE:
-                raise BlockIOError(errno.EFBIG)
-            if needed > self.table_clusters:
-                for cluster in range(self.table, self.table + self.table_clusters):
-                    self.counts[cluster] = 0
-                self.table, self.table_clusters = self._take(needed), needed
-            elif not missing:
-                return
+    def __init__(self, s: Qcow2State, counter: ReferenceCounter) -> None:
+        self._s = s
+        self._counter = counter
+        self.table = array("Q")
 
-    def _take(self, count: int) -> int:
-        """Reserve the first `count` adjacent free clusters; returns the index of the first."""
-        free = bytes(count * self.counts.itemsize)
-        first = 0
-        while True:
-            try:
-                first = self.counts.index(0, first)
-            except ValueError:
-                first = len(self.counts)
-            if len(self.counts) < first + count:
-                self.counts.extend([0] * (first + count - len(self.counts)))
-            if self.counts[first : first + count].tobytes() == free:
-                break
-            first += 1
-        self.counts[first : first + count] = array("Q", [1] * count)
-        return first
+    async def write(self, offset: int, data: bytes, what: str) -> None:
+        """Write one of the new structures."""
+        try:
+            await pre_write_overlap_check(self._s, 0, offset, len(data))
+            await self._s.file.pwrite(offset, data)
+        except BlockIOError as error:
+            raise error.prefixed(f"ERROR writing {what}: ") from error
+
+    def place_table(self) -> tuple[int, int]:
+        """Take clusters for the table; returns the first one, and how many."""
+        clusters = self._s.geometry.clusters(len(self.table) * ENTRY_SIZE)
+        return self._take(clusters, 0)[0], clusters
+
+    async def write_blocks(self, first: int, end: int) -> bool:
+        """Write the blocks of those of clusters `first` to `end` - 1 that are used.
+
+        :returns: whether the table has become larger
+        """
+        geometry, counts = self._s.geometry, self._counter.counts
+        size = geometry.refcount_block_size
+        grown = False
+        cluster, free = first, 0
+        while cluster < end:
+            if not counts[cluster]:
+                cluster += 1
+                continue
+            index = cluster // size
+            offset = self.table[index] if index < len(self.table) else 0
+            if not offset:
+                # A block that was written already does not change any more.
+                place, free = self._take(1, max(free, index * size))
+                offset = place << geometry.cluster_bits
+                end = max(end, place + 1)
+                if index >= len(self.table):
+                    whole = geometry.round_up((index + 1) * ENTRY_SIZE) // ENTRY_SIZE
+                    self.table.frombytes(bytes((whole - len(self.table)) * ENTRY_SIZE))
+                    grown = True
+                self.table[index] = offset
+            block = empty_refcounts(size, geometry.refcount_order)
+            for number, count in enumerate(counts[index * size : (index + 1) * size]):
+                block[number] = count
+            raw = encode_refcounts(block, geometry.refcount_order)
+            await self.write(offset, raw, "refblock")
+            cluster = (index + 1) * size
+        return grown
+
+    def _take(self, count: int, start: int) -> tuple[int, int]:
+        """Take the first `count` adjacent free clusters from `start` on (alloc_clusters_imrt).
+
+        :returns: the first of them, and the first free cluster from `start` on
+        """
+        counts = self._counter.counts
+        first_gap: int | None = None
+        found, cluster = 0, start
+        while cluster < len(counts) and found < count:
+            if counts[cluster]:
+                found = 0
+            else:
+                found += 1
+                first_gap = cluster if first_gap is None else first_gap
+            cluster += 1
+        place = cluster - found
+        self._counter.reach(place + count)
+        for index in range(place, place + count):
+            counts[index] = 1
+        return place, start if first_gap is None else first_gap

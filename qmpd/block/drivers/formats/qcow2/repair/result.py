@@ -1,0 +1,44 @@
+"""What a check has found, and what it says on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.formats.qcow2.state import Qcow2State
+
+
+@dataclass(slots=True)
+class CheckResult:
+    """What a check found and repaired (BdrvCheckResult).
+
+    :param corruptions: wrong entries and refcounts that are too low
+    :param leaks: clusters whose refcount is too high
+    :param check_errors: what could not be checked or repaired
+    """
+
+    corruptions: int = 0
+    leaks: int = 0
+    check_errors: int = 0
+    corruptions_fixed: int = 0
+    leaks_fixed: int = 0
+
+    def copy(self) -> CheckResult:
+        """The same, which stays as it is."""
+        return replace(self)
+
+    def fixed_one(self) -> None:
+        """Count a corruption as repaired that was counted as found."""
+        self.corruptions -= 1
+        self.corruptions_fixed += 1
+
+
+def say(s: Qcow2State, text: str) -> None:
+    """Say one line on standard error, where ``qemu-img check`` says it."""
+    s.node.services.say.complain(f"{text}\n")
+
+
+def verb(*, fix: bool) -> str:
+    """How a line begins that tells of something wrong."""
+    return "Repairing" if fix else "ERROR"
