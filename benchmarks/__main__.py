@@ -11,7 +11,7 @@ import statistics
 import sys
 from collections.abc import Iterable
 
-from benchmarks import in_process, start, suite
+from benchmarks import in_process, libvirt, start, suite
 from benchmarks.chains import CHAINS
 from benchmarks.daemon import Daemon, storage_daemons, system_emulators
 from benchmarks.images import HOST_IMAGES, MEMORY_IMAGES
@@ -82,8 +82,9 @@ def main() -> int:
     memory_jobs = run(MEMORY_JOBS, storage_daemons(), words, in_memory=True)
     programs = in_process.run((*start.FIGURES, *in_process.FIGURES), words)
     tests = suite.run(words)
+    clients = libvirt.run(words)
     daemons = daemons and systems and host and memory and jobs and memory_jobs
-    return 0 if programs and daemons and tests else 1
+    return 0 if programs and daemons and tests and clients else 1
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd.base.console import write
 from qmpd.block.images import STORAGES, new_storage
-from qmpd.cli.report import CommandLineError, Probe, Program, located
+from qmpd.cli.report import CommandLineError, Probe, Program, located, serving
 from qmpd.errors import GenericError, QmpError
 from qmpd.profile.personality import Personality
 
@@ -241,6 +241,7 @@ class Process:
         if self._options.ready_fd is not None:
             lifecycle.write_ready(self._options.ready_fd)
         lifecycle.notify("READY=1")
+        serving()
         try:
             self._served.run()
         finally:

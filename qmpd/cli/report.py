@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -9,7 +10,20 @@ from qmpd.base.console import write
 from qmpd.errors import GenericError, QmpError
 
 
-def put_own_modules_first() -> None:
+def begin_program() -> None:
+    """What a program that serves does before all else; `serving` follows."""
+    _put_own_modules_first()
+    # nearly all that is made until then stays
+    gc.disable()
+
+
+def serving() -> None:
+    """The program has been set up: what there is now need not be looked through for garbage."""
+    gc.freeze()
+    gc.enable()
+
+
+def _put_own_modules_first() -> None:
     """Let modules in ``PYTHONPATH`` hide none of Python's or qmpd's.
 
     Test harnesses set it to trees of their own, for the tools that they run beside this program.

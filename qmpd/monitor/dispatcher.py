@@ -86,6 +86,8 @@ class Dispatcher:
         self._current: tuple[Source, Work | None] | None = None
         """The command that waits; without its work it waits to be answered."""
         self._scheduled = False
+        self.begun = 0
+        """How many commands have been begun."""
         self.collecting = False
         """Whether commands are being run now, so that output is collected, not sent."""
         self.stopped = False
@@ -182,6 +184,7 @@ class Dispatcher:
                 work = source.next_work()
                 if work is not None:
                     left -= 1
+                    self.begun += 1
                     ready.append(source)
                     self._advance(source, work)
         finally:

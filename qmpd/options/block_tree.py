@@ -54,11 +54,8 @@ def read_tree_value(
     :param keyval: whether all scalars are strings, to be converted to the types of the schema
     :raises GenericError: it does not fit the type
     """
-    model = reader.read(type_name, tree, keyval=keyval)
-    if not keyval:
-        return tree
-    plain: dict[str, Any] = model.model_dump(by_alias=True, exclude_unset=True, mode="json")
-    return plain
+    plain: dict[str, Any] = reader.read_plain(type_name, tree, keyval=keyval)
+    return plain if keyval else tree
 
 
 def read_nbd_server(reader: Reader, text: str) -> dict[str, Any]:

@@ -49,6 +49,8 @@ LOAD_AFTER = 0.1
 """Seconds until the first step of `load_ahead`."""
 LOAD_EVERY = 0.001
 """Seconds from one step to the next."""
+QUIET = 0.03
+"""Seconds without a command before a step: who asks one thing after the other would wait for it."""
 
 
 def new_event_loop() -> AbstractEventLoop:
@@ -91,6 +93,7 @@ class Server:
         self.machine = make_machine(self)
         self.monitors = Monitors(self.machine, journal)
         self._ahead = load_ahead(self.machine)
+        self._begun = 0
         self._control: ControlSocket | None = None
         self.program: Program | None = None
         """The process, as the control monitor has to do with it."""
@@ -333,13 +336,17 @@ class Server:
 
     def _load_ahead(self) -> None:
         """Do a bit of what the first commands would have to wait for, if nobody is waiting."""
-        if self.monitors.dispatcher.idle and next(self._ahead, self) is self:
+        dispatcher = self.monitors.dispatcher
+        quiet = dispatcher.idle and dispatcher.begun == self._begun
+        self._begun = dispatcher.begun
+        if quiet and next(self._ahead, self) is self:
             # All of that stays: to look through it for garbage would only take time.
+            gc.unfreeze()
             gc.collect()
             gc.freeze()
             return
         if not self._ending:
-            self.loop.call_later(LOAD_EVERY, self._load_ahead)
+            self.loop.call_later(LOAD_EVERY if quiet else QUIET, self._load_ahead)
 
     def terminate(self, number: int, sender: int) -> None:
         """End because signal `number` came from process `sender`."""

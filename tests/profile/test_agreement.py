@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 
 from qmpd import profile
 from qmpd.errors import GenericError
-from qmpd.qapi.runtime.types import ModelBuilder
+from qmpd.qapi.runtime.arguments import READ_PLAINLY, TOO_DEEP, Reader
+from qmpd.qapi.runtime.plain_values import PlainValues
+from qmpd.qapi.runtime.types import ModelBuilder, Struct
 from qmpd.qapi.runtime.visitor import InputVisitor
 from tests.profile.malformed import Malformed, as_parsed
 
@@ -48,3 +52,61 @@ def test_every_command_has_a_model_for_its_arguments(name: str) -> None:
     assert arguments is not None
 
     assert PROFILE.reader.model(arguments).__name__ == arguments
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.sampled_from(TYPES), st.randoms(use_true_random=False))
+def test_plain_objects_have_the_attributes_of_models(name: str, random: Random) -> None:
+    value = as_parsed(Malformed(PROFILE.types, random, 0.0).value(name))
+    try:
+        read = InputVisitor(PROFILE.types).read(name, value)
+    except GenericError:
+        return
+
+    plain = PlainValues(PROFILE.types).make(name, read)
+
+    assert _shape(plain) == _shape(MODELS.validator(name)(read))
+
+
+def _shape(value: Any) -> Any:
+    """The attributes of all objects in a value."""
+    if isinstance(value, list):
+        return [_shape(each) for each in value]
+    attributes = vars(value) if isinstance(value, (SimpleNamespace, Struct)) else None
+    if attributes is None:
+        return value
+    return {name: _shape(each) for name, each in attributes.items()}
+
+
+def test_commands_are_read_without_pydantic_until_there_are_many() -> None:
+    info = COMMANDS["block-dirty-bitmap-add"]
+    reader = Reader(PROFILE.types, "qmpd.profile.models")
+    arguments = {"node": "n", "name": "b", "granularity": 512}
+    first = reader.arguments(info, arguments)
+    for _ in range(READ_PLAINLY):
+        last = reader.arguments(info, arguments)
+
+    assert not isinstance(first, Struct)
+    assert isinstance(last, Struct)
+    assert _shape(first) == _shape(last)
+
+
+def test_commands_are_read_by_models_that_are_ready() -> None:
+    info = COMMANDS["block-dirty-bitmap-add"]
+    reader = Reader(PROFILE.types, "qmpd.profile.models")
+    assert info.arguments is not None
+    reader.prepare(info.arguments)
+
+    assert isinstance(reader.arguments(info, {"node": "n", "name": "b"}), Struct)
+
+
+def test_arguments_nested_too_deeply_are_refused() -> None:
+    options: dict[str, Any] = {"driver": "null-co"}
+    for _ in range(3000):
+        options = {"driver": "raw", "file": options}
+    reader = Reader(PROFILE.types, "qmpd.profile.models")
+
+    with pytest.raises(GenericError) as caught:
+        reader.arguments(COMMANDS["blockdev-add"], options)
+
+    assert caught.value.desc == TOO_DEEP

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from qmpd.cli.report import Probe, Program, put_own_modules_first
+from qmpd.cli.report import Probe, Program, begin_program
 from qmpd.errors import QmpError
 from qmpd.options.command_line import Option
 from qmpd.options.getopt_long import Getopt
@@ -32,7 +32,7 @@ SHORT: Final = {"h": "help", "T": "trace", "V": "version"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its status."""
-    put_own_modules_first()
+    begin_program()
     words = sys.argv if argv is None else argv
     program = Program(words[0])
     options: list[Option] = []

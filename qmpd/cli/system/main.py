@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from qmpd.cli.report import Probe, Program, put_own_modules_first
+from qmpd.cli.report import Probe, Program, begin_program
 from qmpd.cli.system.qemu_options import split_options
 from qmpd.errors import QmpError
 from qmpd.options.command_line import Option
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its status."""
-    put_own_modules_first()
+    begin_program()
     words = sys.argv if argv is None else argv
     program = Program(words[0])
     try:

@@ -1,0 +1,126 @@
+"""What libvirt takes for a domain, with each program as its emulator."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from tests.clients.libvirt.daemon import Libvirtd, libvirt_missing
+from tests.clients.libvirt.stories import CHECKPOINT, FULL
+from tests.clients.libvirt.world import PROGRAMS, Disk, Vm
+from tests.support.programs import qemu_missing
+
+ROUNDS: Final = 7
+WRITTEN: Final = ("write -P 1 1M 4M", "write -P 2 9M 64k")
+"""What the guest writes before each incremental backup."""
+
+
+def _domain(vm: Vm) -> None:
+    vm.define(Disk("vda"), Disk("vdb"))
+    vm.virsh("define d.xml")
+
+
+def _seconds(vm: Vm, script: str) -> float:
+    began = time.perf_counter()
+    vm.virsh(script)
+    passed = time.perf_counter() - began
+    if vm.said[-1].status:
+        raise RuntimeError(vm.said[-1].err)
+    return passed
+
+
+def _start(vm: Vm) -> float:
+    """Seconds of ``virsh start``."""
+    _domain(vm)
+    return _seconds(vm, "start d")
+
+
+def _backup(vm: Vm) -> float:
+    """Seconds until an incremental backup has been pushed."""
+    place = vm.place
+    for name in ("c1", "c2"):
+        (place / f"{name}.xml").write_text(CHECKPOINT.format(name))
+    full = FULL.format(place / "full.qcow2")
+    (place / "full.xml").write_text(full)
+    text = FULL.format(place / "inc.qcow2")
+    text = text.replace("<disks>", "<incremental>c1</incremental><disks>")
+    (place / "inc.xml").write_text(text)
+    _domain(vm)
+    vm.virsh("start d; backup-begin d full.xml c1.xml")
+    vm.until("domjobinfo d", "None")
+    for command in WRITTEN:
+        vm.write("virtio-disk0", command)
+    began = time.perf_counter()
+    vm.virsh("backup-begin d inc.xml c2.xml")
+    vm.until("domjobinfo d", "None")
+    passed = time.perf_counter() - began
+    vm.virsh("destroy d")
+    for name in ("full.qcow2", "inc.qcow2", "vda.qcow2", "vdb.qcow2"):
+        (place / name).unlink()
+    return passed
+
+
+FIGURES: Final[tuple[tuple[str, Callable[[Vm], float]], ...]] = (
+    ("domain start under libvirt", _start),
+    ("incremental backup under libvirt", _backup),
+)
+
+
+@contextlib.contextmanager
+def _machines(names: list[str]) -> Iterator[dict[str, Vm]]:
+    """A domain on each program, at a libvirtd which knows these already."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "libvirtd").mkdir()
+        daemon = Libvirtd(place / "libvirtd")
+        try:
+            for name in names:
+                daemon.virsh(f"domcapabilities --emulatorbin {PROGRAMS[name]}", place)
+            yield {name: Vm(daemon, name, place / name) for name in names}
+        finally:
+            daemon.close()
+
+
+def run(words: list[str]) -> bool:
+    """Print a line for each figure that `words` choose; whether none was missed."""
+    chosen = [each for each in FIGURES if not words or any(word in each[0] for word in words)]
+    if not chosen:
+        return True
+    missing = libvirt_missing()
+    if missing is not None:
+        for name, _ in chosen:
+            print(f"{name:34} skipped: {missing}")
+        return True
+    names = ["qmpd"] if qemu_missing() else ["qmpd", "qemu"]
+    good = True
+    with _machines(names) as machines:
+        for title, measure in chosen:
+            seconds: dict[str, list[float]] = {name: [] for name in names}
+            for _ in range(ROUNDS):
+                for name, vm in machines.items():
+                    seconds[name].append(measure(vm))
+                    vm.close()
+            good = (
+                _print(title, {name: statistics.median(seconds[name]) for name in names}) and good
+            )
+    return good
+
+
+def _print(title: str, seconds: dict[str, float]) -> bool:
+    """Print a figure; whether libvirt did not have to wait longer than for the real QEMU."""
+    ours, real = seconds["qmpd"] * 1e3, seconds.get("qemu")
+    if real is None:
+        print(f"{title:34} {ours:12.2f} {'-':>12} {'ms':4} {'-':>8}", flush=True)
+        return True
+    ratio = ours / (real * 1e3)
+    said = "ok" if ratio <= 1 else "MISSED"
+    print(
+        f"{title:34} {ours:12.2f} {real * 1e3:12.2f} {'ms':4} {ratio:>8.3g}  {'<= 1':10} {said}",
+        flush=True,
+    )
+    return ratio <= 1
