@@ -176,6 +176,11 @@ class Machine:
         """Its jobs."""
         return self.parts.jobs
 
+    @property
+    def jobs_at_work(self) -> bool:
+        """Whether any job is not over and done with."""
+        return "parts" in self.__dict__ and self.parts.jobs_at_work
+
     @cached_property
     def objects(self) -> ObjectContainer:
         """Its user-creatable objects."""

@@ -125,6 +125,15 @@ class Parts:
         """Whether anything has asked for a part."""
         return part in self.__dict__
 
+    @property
+    def jobs_at_work(self) -> bool:
+        """Whether any job is not over and done with."""
+        if not self._has("jobs"):
+            return False
+        from qmpd.jobs.core.states import JobStatus
+
+        return any(job.status is not JobStatus.CONCLUDED for job in self.jobs.jobs)
+
     def unmigratable(self) -> list[str]:
         """The devices whose state cannot be saved."""
         return self.devices.unmigratable() if self._has("devices") else []

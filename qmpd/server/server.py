@@ -338,6 +338,7 @@ class Server:
         """Do a bit of what the first commands would have to wait for, if nobody is waiting."""
         dispatcher = self.monitors.dispatcher
         quiet = dispatcher.idle and dispatcher.begun == self._begun
+        quiet = quiet and not self.machine.jobs_at_work
         self._begun = dispatcher.begun
         if quiet and next(self._ahead, self) is self:
             # All of that stays: to look through it for garbage would only take time.
