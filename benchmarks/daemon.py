@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from benchmarks.priority import raise_priority
+
 STORAGE_OPTIONS = (
     *("--chardev", "socket,id=mon,path={path},server=on,wait=off"),
     *("--monitor", "mon", "--pidfile", "{pid_file}"),
@@ -59,9 +61,10 @@ class Daemon:
     :param command: its command line, ``{path}`` where the monitor's socket goes
         and ``{pid_file}`` where it says that it is set up
     :param in_memory: images are in memory: qmpd's, or a file system
+    :param first: comes before all ordinary processes (`raise_priority`)
     """
 
-    def __init__(self, command: list[str], *, in_memory: bool = False) -> None:
+    def __init__(self, command: list[str], *, in_memory: bool = False, first: bool = False) -> None:
         self._folder = tempfile.TemporaryDirectory(
             prefix="qmpd-bench", dir=MEMORY if in_memory else None
         )
@@ -75,6 +78,7 @@ class Daemon:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
+            preexec_fn=raise_priority if first else None,
         )
         self._buffer = b""
         self._ended = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from qmpd.loop.task import Waiter
 
@@ -37,6 +37,20 @@ class Peer(Protocol):
 
     def close(self) -> None:
         """Disconnect the peer; buffered output is lost."""
+
+
+@runtime_checkable
+class GatheringPeer(Peer, Protocol):
+    """A peer that takes many pieces at once, and whole areas of files."""
+
+    def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send pieces, at once if possible; they may be changed once this returns."""
+
+    def send_file(self, head: bytes, fd: int, offset: int, length: int) -> int:
+        """Send `head` and then bytes of a file, without reading them; nothing is buffered.
+
+        :returns: how many of all these bytes have left
+        """
 
 
 class Connection(Protocol):

@@ -12,10 +12,14 @@ from qmpd.server import address as addresses
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from qmpd.loop.stream import Connect, Connection
     from qmpd.server.address import SocketAddress
+
+_MORE: Final = getattr(socket, "MSG_MORE", 0)
+_MOST_PIECES: Final = 1024
+"""Pieces that the system takes at a time (IOV_MAX)."""
 
 LOG = logging.getLogger("qmpd.server")
 
@@ -189,6 +193,50 @@ class SocketPeer:
         if self._collected_size >= _TOGETHER:
             self._send_collected()
 
+    def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send pieces, at once if possible; they may be changed once this returns."""
+        self._send_collected()
+        if self._unsent or self._closed or len(parts) > _MOST_PIECES:
+            self.write(b"".join(parts))
+            return
+        try:
+            sent = self._sock.sendmsg(parts)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            # as of `_send`
+            return
+        rest = _behind(parts, sent)
+        if rest:
+            self._keep(rest)
+
+    def send_file(self, head: bytes, fd: int, offset: int, length: int) -> int:
+        """Send `head` and then bytes of a file, as many as the peer takes now.
+
+        :returns: how many of all these bytes have left
+        """
+        self._send_collected()
+        if self._unsent or self._closed:
+            return 0
+        done = 0
+        try:
+            done = self._sock.send(head, _MORE)
+            while 0 <= (there := done - len(head)) < length:
+                sent = os.sendfile(self._fd, fd, offset + there, length - there)
+                if not sent:
+                    # the file ends there
+                    break
+                done += sent
+        except OSError:
+            # The peer takes no more now; or it has gone, as of `_send`; or this cannot be sent so.
+            pass
+        return done
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        """Send `data` when the peer takes it."""
+        self._unsent = data
+        self._loop.add_writer(self._fd, self._writable)
+
     def _send_collected(self) -> None:
         if not self._collected or self._closed:
             return
@@ -197,8 +245,7 @@ class SocketPeer:
         self._collected_size = 0
         sent = self._send(data)
         if sent < len(data):
-            self._unsent = memoryview(data)[sent:]
-            self._loop.add_writer(self._fd, self._writable)
+            self._keep(memoryview(data)[sent:])
 
     def _send(self, data: bytes | memoryview) -> int:
         try:
@@ -234,3 +281,12 @@ class SocketPeer:
         """Let the connection end, as when the peer leaves."""
         self.close()
         self._connection.closed()
+
+
+def _behind(parts: Sequence[bytes | memoryview], count: int) -> bytes:
+    """What of `parts` lies behind the first `count` bytes."""
+    for number, part in enumerate(parts):
+        if count < len(part):
+            return b"".join([part[count:], *parts[number + 1 :]])
+        count -= len(part)
+    return b""

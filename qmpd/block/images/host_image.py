@@ -17,6 +17,7 @@ from qmpd.errors import BlockIOError
 _KEEP_SIZE: Final = 1
 _PUNCH_HOLE: Final = 2
 _ZERO_RANGE: Final = 16
+_NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 
 
 @cache
@@ -48,6 +49,7 @@ class HostImage(Image):
         # Finding the end of a long extent is slow, so the last one is remembered, as in QEMU's
         # bdrv_bsc_fill.
         self._data = range(0)
+        self._at_once = _NOWAIT
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -74,6 +76,16 @@ class HostImage(Image):
         except OSError as error:
             raise BlockIOError(error.errno or errno.EIO) from None
         return data
+
+    def read_cached(self, offset: int, buffer: memoryview) -> bool:
+        try:
+            return os.preadv(self.fd, (buffer,), offset, self._at_once) == len(buffer)
+        except OSError as error:
+            if error.errno == errno.EOPNOTSUPP and self._at_once:
+                # a file system in memory
+                self._at_once = 0
+                return self.read_cached(offset, buffer)
+            return False
 
     def pwrite(self, offset: int, data: bytes | memoryview) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ class Image(ABC):
 
     in_threads = False
     """Whether any thread may read and write here."""
+
+    fd = -1
+    """Descriptor of a file of the host that has the bytes, where one has."""
 
     def __init__(self, *, read_only: bool) -> None:
         self.read_only = read_only
@@ -52,6 +56,17 @@ class Image(ABC):
 
         :raises BlockIOError: the read fails
         """
+
+    def parts(self, offset: int, length: int) -> Sequence[bytes]:
+        """What `pread` reads, in the pieces in which it is there.
+
+        :raises BlockIOError: the read fails
+        """
+        return (self.pread(offset, length),)
+
+    def read_cached(self, offset: int, buffer: memoryview) -> bool:
+        """Fill `buffer`, if that needs no waiting for a disk; returns whether it has been."""
+        return False
 
     @abstractmethod
     def pwrite(self, offset: int, data: bytes | memoryview) -> None:

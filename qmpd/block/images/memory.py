@@ -9,6 +9,7 @@ occurs, so a disk that tests fill with patterns costs almost nothing.  Pages are
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -76,6 +77,12 @@ class MemoryFile:
         if parts and end % PAGE:
             parts[-1] = parts[-1][: end % PAGE]
         return b"".join(parts)
+
+    def parts(self, offset: int, length: int) -> Sequence[bytes]:
+        """What `read` returns, in pieces; pages are not copied."""
+        if offset % PAGE or length % PAGE:
+            return (self.read(offset, length),)
+        return self._pages(offset // PAGE, (offset + length) // PAGE)
 
     def _pages(self, first: int, last: int) -> list[bytes]:
         """The pages from `first` up to, not including, `last`."""
@@ -259,6 +266,9 @@ class MemoryImage(Image):
 
     def pread(self, offset: int, length: int) -> bytes:
         return self.file.read(offset, length)
+
+    def parts(self, offset: int, length: int) -> Sequence[bytes]:
+        return self.file.parts(offset, length)
 
     def pwrite(self, offset: int, data: bytes | memoryview) -> None:
         self._check_writable()

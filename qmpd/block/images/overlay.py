@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -81,6 +82,9 @@ class OverlayImage(MemoryImage):
             )
             offset += size
         return b"".join(parts)
+
+    def parts(self, offset: int, length: int) -> Sequence[bytes]:
+        return (self.pread(offset, length),)
 
     def pwrite(self, offset: int, data: bytes | memoryview) -> None:
         self._copy_up(offset, len(data))

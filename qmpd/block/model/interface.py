@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.layer import Layer
     from qmpd.block.model.limits import BlockLimits
+    from qmpd.block.model.plain import Bytes
 
 NodeT = TypeVar("NodeT", bound=Named)
 
@@ -157,6 +158,19 @@ class DriverInterface(Generic[NodeT]):
 
     def debug_event(self, event: str) -> None:
         """A driver above, or the node, has come to a point of interest (see blkdebug)."""
+
+    # Requests that are answered at once: see `qmpd.block.model.plain`
+
+    def passes_to(self) -> tuple[NodeT, int] | None:
+        """The child that reads and writes get to as they are, and how far their offsets are moved.
+
+        :returns: None where this driver has something else to do
+        """
+        return None
+
+    def at_hand(self) -> Bytes | None:
+        """The node's own bytes, where reads and writes of them need no waiting and no care."""
+        return None
 
     def get_length(self) -> int:
         """Length in bytes."""

@@ -102,7 +102,7 @@ class NodeIO(NodeState):
         :raises BlockIOError: refused (read-only, or a bitmap here is) or failed
         """
         length = len(data)
-        self._check_write(offset, length)
+        self.check_write(offset, length)
         self.in_flight += 1
         try:
             if self.limits is not None:
@@ -126,7 +126,7 @@ class NodeIO(NodeState):
             if fua:
                 await self._flush_own()
             return
-        self._begin_area(offset, length, "pwritev")
+        self.begin_area(offset, length, "pwritev")
         done = False
         try:
             if length <= most:
@@ -140,16 +140,16 @@ class NodeIO(NodeState):
                     )
             done = True
         finally:
-            self._end_area(offset, length, done)
+            self.end_area(offset, length, done)
 
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
         """Write `data` compressed.
 
         :raises BlockIOError: ENOTSUP where the driver cannot
         """
-        self._check_write(offset, len(data))
+        self.check_write(offset, len(data))
         self.in_flight += 1
-        self._begin_area(offset, len(data))
+        self.begin_area(offset, len(data))
         done = False
         try:
             if not self.driver.can_write_compressed():
@@ -157,7 +157,7 @@ class NodeIO(NodeState):
             await self.driver.pwrite_compressed(offset, data)
             done = True
         finally:
-            self._end_area(offset, len(data), done)
+            self.end_area(offset, len(data), done)
             self.request_ended()
 
     async def pwrite_zeroes(
@@ -174,7 +174,7 @@ class NodeIO(NodeState):
         :param may_unmap: its space may be given back, if the node was opened with discard=unmap
         :param no_fallback: fail with ENOTSUP rather than write zeroes byte by byte
         """
-        self._check_write(offset, length)
+        self.check_write(offset, length)
         self.in_flight += 1
         try:
             if self.limits is not None:
@@ -197,13 +197,13 @@ class NodeIO(NodeState):
         self, offset: int, length: int, may_unmap: bool, no_fallback: bool
     ) -> None:
         """Have the driver zero an area that is aligned as it wants it."""
-        self._begin_area(offset, length, "pwritev_zero")
+        self.begin_area(offset, length, "pwritev_zero")
         done = False
         try:
             await self._zeroes(offset, length, may_unmap and self.unmap, no_fallback)
             done = True
         finally:
-            self._end_area(offset, length, done)
+            self.end_area(offset, length, done)
 
     async def _zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
         if self.limits is not None:
@@ -241,9 +241,9 @@ class NodeIO(NodeState):
         check_request(offset, length)
         if not self.unmap or not self.driver.capabilities.discard or not length:
             return
-        self._check_write(offset, length)
+        self.check_write(offset, length)
         self.in_flight += 1
-        self._begin_area(offset, length)
+        self.begin_area(offset, length)
         try:
             if self.limits is not None:
                 await limits.discard(self, self.limits, offset, length)

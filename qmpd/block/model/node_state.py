@@ -120,7 +120,7 @@ class NodeState:
         own = self.driver.limits()
         self.limits = merged(own, [found for found in below if found is not None])
 
-    def _check_write(self, offset: int, length: int) -> None:
+    def check_write(self, offset: int, length: int) -> None:
         """Checks before a write, or a discard that is passed on."""
         check_request(offset, length)
         if self.bitmaps and any(bitmap.readonly for bitmap in self.bitmaps):
@@ -129,7 +129,7 @@ class NodeState:
         if flags.read_only or not flags.active:
             raise BlockIOError(errno.EPERM)
 
-    def _begin_area(self, offset: int, length: int, event: str | None = None) -> None:
+    def begin_area(self, offset: int, length: int, event: str | None = None) -> None:
         """The driver is about to write an area, or to discard it; `event` is for blkdebug."""
         end = offset + length
         if self.write_threshold and end > self.write_threshold:
@@ -145,7 +145,8 @@ class NodeState:
         if event is not None and self.driver.capabilities.hears_events:
             self.driver.debug_event(event)
 
-    def _end_area(self, offset: int, length: int, done: bool) -> None:
+    def end_area(self, offset: int, length: int, done: bool) -> None:
+        """The driver has written an area, or failed to; dirty bitmaps are marked either way."""
         if self.driver.capabilities.hears_events:
             self.driver.debug_event("pwritev_done")
         self._write_generation += 1

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from qmpd.errors import QmpError
-from qmpd.export.nbd.negotiation import Negotiation
+from qmpd.export.nbd.answering import AnsweringChannel
+from qmpd.export.nbd.at_once import AtOnce
+from qmpd.export.nbd.layout import LAYOUTS
+from qmpd.export.nbd.negotiation import Negotiated, Negotiation
 from qmpd.export.nbd.options import Broken
 from qmpd.export.nbd.session import NbdSession
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.secure import SecureChannel
-from qmpd.loop.stream import Channel, Disconnected
+from qmpd.loop.stream import Disconnected
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("qmpd.nbd")
 
 
-class NbdConnection(Channel):
+class NbdConnection(AnsweringChannel):
     """A client, from the greeting to its end; the channel of the protocol.
 
     One task of the machine's clock reads requests and answers them, one after the other.
@@ -35,6 +38,7 @@ class NbdConnection(Channel):
     :param exports: returns the exports that clients can choose
     :param left: called when the client is gone and its requests have ended
     :param report: takes complaints about the client, for standard error
+    :param workspace: returns a buffer for whoever is at work (`AtOnce`)
     :param cipher: makes the TLS session that the client has to have; None: none
     """
 
@@ -45,12 +49,14 @@ class NbdConnection(Channel):
         exports: Callable[[], Iterable[NbdExport]],
         left: Callable[[NbdConnection], None],
         report: Callable[[str], None],
+        workspace: Callable[[], memoryview],
         cipher: Callable[[], Cipher] | None = None,
     ) -> None:
         super().__init__(peer, clock)
         self._exports = exports
         self._left = left
         self._report = report
+        self._workspace = workspace
         self._cipher = cipher
         self._export: NbdExport | None = None
         self._handshake_limit: Handle | None = None
@@ -80,7 +86,7 @@ class NbdConnection(Channel):
             agreed = await Negotiation(self, self._exports, encrypt).run()
             self._forget_limit()
             complaint = "Disconnect client, due to: "
-            await NbdSession(agreed).run()
+            await NbdSession(agreed, self._at_once(agreed)).run()
         except Broken as broken:
             if not self._is_cut:
                 self._report(f"{complaint}{broken}")
@@ -88,6 +94,13 @@ class NbdConnection(Channel):
             pass
         except Exception:
             LOG.exception("an NBD client could not be served")
+
+    def _at_once(self, agreed: Negotiated) -> Callable[[], Awaitable[None]] | None:
+        """What serves requests that need no waiting; not where the channel is encrypted."""
+        if agreed.channel is not self:
+            return None
+        layout = LAYOUTS[agreed.mode]
+        return partial(self.answer, AtOnce(agreed.export, layout, self, self._workspace()))
 
     async def _encrypt(self, cipher: Callable[[], Cipher]) -> SecureClient:
         """Go over to TLS (``nbd_negotiate_handle_starttls``).

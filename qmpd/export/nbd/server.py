@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qmpd.export.nbd.at_once import WORKSPACE
 from qmpd.export.nbd.connection import NbdConnection
 
 if TYPE_CHECKING:
@@ -47,11 +48,18 @@ class NbdServer:
         self.listener: Listener | None = None
         """Where clients arrive; None until it listens."""
         self._connections: set[NbdConnection] = set()
+        self._buffer: memoryview | None = None
 
     def connect(self, peer: Peer) -> NbdConnection:
         """Serve a new client; it is greeted before this returns."""
         connection = NbdConnection(
-            peer, self.clock, self.exports, self._left, self._report, self._cipher()
+            peer,
+            self.clock,
+            self.exports,
+            self._left,
+            self._report,
+            workspace=self._workspace,
+            cipher=self._cipher(),
         )
         self._connections.add(connection)
         if self.max_connections and len(self._connections) >= self.max_connections:
@@ -59,6 +67,12 @@ class NbdServer:
             self.listener.pause()
         connection.start(self.handshake_seconds)
         return connection
+
+    def _workspace(self) -> memoryview:
+        """One buffer for all connections: none keeps anything there while others run."""
+        if self._buffer is None:
+            self._buffer = memoryview(bytearray(WORKSPACE))
+        return self._buffer
 
     def _cipher(self) -> Callable[[], Cipher] | None:
         """What makes the TLS session of a client."""

@@ -5,27 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
 from qmpd.block.drivers.protocols.nbd.protocol import (
-    CHUNK,
-    DONE,
     ENDED,
-    EXTENDED_CHUNK,
-    EXTENDED_REPLY_MAGIC,
-    EXTENDED_REQUEST,
-    EXTENDED_REQUEST_MAGIC,
     FLAGS_OF,
     MAX_BUFFER,
     MAX_EXTENTS,
-    REQUEST,
-    REQUEST_MAGIC,
     SIMPLE_REPLY,
     SIMPLE_REPLY_MAGIC,
-    STRUCTURED_REPLY_MAGIC,
     ChunkType,
     Command,
     CommandFlag,
@@ -37,6 +28,7 @@ from qmpd.block.drivers.protocols.nbd.protocol import (
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.errors import BlockIOError
 from qmpd.export.nbd.export import Context
+from qmpd.export.nbd.layout import LAYOUTS
 from qmpd.export.nbd.negotiation import Negotiated
 from qmpd.export.nbd.options import Broken
 from qmpd.loop.stream import Disconnected
@@ -86,15 +78,18 @@ class _Request:
 class NbdSession:
     """Serves a client's requests, one after the other."""
 
-    def __init__(self, agreed: Negotiated) -> None:
+    def __init__(
+        self, agreed: Negotiated, at_once: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        self._at_once = at_once
         self._channel = agreed.channel
+        self._layout = LAYOUTS[agreed.mode]
         self._export = agreed.export
         self._backend = agreed.export.backend
         self._mode = agreed.mode
         self._structured = agreed.mode >= Mode.STRUCTURED
-        extended = agreed.mode is Mode.EXTENDED
-        self._request = EXTENDED_REQUEST if extended else REQUEST
-        self._magic = EXTENDED_REQUEST_MAGIC if extended else REQUEST_MAGIC
+        self._request = self._layout.request
+        self._magic = self._layout.request_magic
         self._contexts = agreed.contexts
 
     async def run(self) -> None:
@@ -103,6 +98,8 @@ class NbdSession:
         :raises Disconnected: it left without a disconnect request, or broke the protocol
         """
         while True:
+            if self._at_once is not None:
+                await self._at_once()
             fields = self._request.unpack(await self._header())
             request = _Request(*fields[1:])
             if fields[0] != self._magic:
@@ -224,10 +221,7 @@ class NbdSession:
         if command not in _FAILURES:
             raise _Refused(errno.EINVAL, f"invalid request type ({command}) received")
         await self._change(request, payload)
-        if self._mode is Mode.EXTENDED:
-            await self._chunk(request, ChunkType.NONE, b"", last=True)
-        else:
-            await self._channel.write(SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, 0, request.cookie))
+        await self._channel.write(self._layout.done(request.cookie, request.offset))
 
     async def _flush(self) -> None:
         """Flush in order to read.
@@ -273,20 +267,14 @@ class NbdSession:
         await self._chunk(request, ChunkType.ERROR, data, last=True)
 
     async def _chunk(self, request: _Request, kind: int, data: bytes, *, last: bool) -> None:
-        flags = DONE if last else 0
-        if self._mode is Mode.EXTENDED:
-            header = EXTENDED_CHUNK.pack(
-                EXTENDED_REPLY_MAGIC, flags, kind, request.cookie, request.offset, len(data)
-            )
-        else:
-            header = CHUNK.pack(STRUCTURED_REPLY_MAGIC, flags, kind, request.cookie, len(data))
+        header = self._layout.chunk(kind, request.cookie, request.offset, len(data), last=last)
         await self._channel.write(header + data)
 
     async def _read(self, request: _Request) -> None:
         offset, length = request.offset, request.length
         if not self._structured:
             data: bytes = await self._backend.pread(offset, length)
-            header = SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, 0, request.cookie)
+            header = self._layout.done(request.cookie, offset)
             await self._channel.write(header + data)
             return
         if not length:
@@ -299,13 +287,15 @@ class NbdSession:
             if not whole:
                 zero, count = await self._is_hole(offset, end - offset)
             last = offset + count == end
+            cookie, asked = request.cookie, request.offset
             if zero:
-                hole = struct.pack(">QI", offset, count)
-                await self._chunk(request, ChunkType.OFFSET_HOLE, hole, last=last)
+                await self._channel.write(
+                    self._layout.hole(cookie, asked, offset, count, last=last)
+                )
             else:
                 data = await self._part(offset, count, whole=bool(whole))
-                shown = struct.pack(">Q", offset) + data
-                await self._chunk(request, ChunkType.OFFSET_DATA, shown, last=last)
+                head = self._layout.data(cookie, asked, offset, count, last=last)
+                await self._channel.write(head + data)
             offset += count
 
     async def _part(self, offset: int, length: int, *, whole: bool) -> bytes:

@@ -56,6 +56,12 @@ class Tap:
             own["flush"] = self.flush
         else:
             own.pop("flush", None)
+        # who reads and writes without asking the driver must ask it now
+        for method in ("passes_to", "at_hand"):
+            if wanted:
+                own[method] = _nothing
+            else:
+                own.pop(method, None)
         # a driver above must not read the image of this one without asking it
         if "pread" in wanted:
             vars(self._node)["begin_read"] = _no
@@ -148,3 +154,7 @@ _TEXTS: Final = {"truncate": "Could not resize file"}
 
 def _no() -> bool:
     return False
+
+
+def _nothing() -> None:
+    """There is no short way."""

@@ -109,6 +109,11 @@ class Raw(BlockDriver):
         """That of the file."""
         return self.file.driver.cluster_size()
 
+    @override
+    def passes_to(self) -> tuple[Node, int] | None:
+        file = self.file
+        return None if file.driver.capabilities.hears_events else (file, self.offset)
+
     def _check(self, offset: int, length: int) -> int:
         if self.size is not None and offset + length > self.size:
             raise BlockIOError(errno.ENOSPC)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.flags import ReopenState
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
+    from qmpd.block.model.plain import Bytes
 
 _EXTENT_SIZE: Final = 1 << 20
 """What a new file's space is allocated in, bytes, where nothing else is asked for."""
@@ -239,6 +240,10 @@ class File(BlockDriver, ImageCreator):
             state.data.close()
 
     # Data
+
+    @override
+    def at_hand(self) -> Bytes:
+        return self.image
 
     @override
     def get_length(self) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from qmpd.base.override import override
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
+from qmpd.block.model.plain import Bytes
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.errors import GenericError
 from qmpd.options.qemu_opts import Kind
@@ -65,6 +66,10 @@ class NullCo(BlockDriver):
     def get_length(self) -> int:
         return self.size
 
+    @override
+    def at_hand(self) -> Bytes | None:
+        return None if self.latency else _Nothing(self)
+
     async def _wait(self) -> None:
         if self.latency:
             await self.node.services.loop.sleep(self.latency)
@@ -72,6 +77,10 @@ class NullCo(BlockDriver):
     async def pread(self, offset: int, length: int) -> bytes:
         """Zeroes with `read-zeroes`; otherwise QEMU leaves the buffer as it was."""
         await self._wait()
+        return self.data(length)
+
+    def data(self, length: int) -> bytes:
+        """What a read of so many bytes gets."""
         if len(self._data) == length:
             return self._data
         data = bytes(length) if self.read_zeroes else UNREAD * length
@@ -102,6 +111,31 @@ class NullCo(BlockDriver):
         if not self.node.options.keys().isdisjoint(self.shape.strong_options):
             return None
         return f"{self.format_name}://"
+
+
+class _Nothing(Bytes):
+    """The bytes of a node that has none."""
+
+    fd = -1
+
+    def __init__(self, driver: NullCo) -> None:
+        self._driver = driver
+
+    @override
+    def extent(self, offset: int, length: int) -> tuple[bool, int]:
+        return not self._driver.read_zeroes, length
+
+    @override
+    def parts(self, offset: int, length: int) -> Sequence[bytes]:
+        return (self._driver.data(length),)
+
+    @override
+    def pwrite(self, offset: int, data: bytes | memoryview) -> None:
+        """Discard `data`."""
+
+    @override
+    def read_cached(self, offset: int, buffer: memoryview) -> bool:
+        return False
 
 
 class NullAio(NullCo):

@@ -1,0 +1,90 @@
+"""The shortest way to a node's bytes: no coroutine, where nothing on the way has anything to do.
+
+That is so where an image is written and read as it is: no filter, no format but raw, no limits,
+no faults, nothing drained.  Whoever has many requests at once (`qmpd.export.nbd.at_once`) asks
+for it anew each time that others may have run; all that a request leaves behind at a node, such
+as marks in dirty bitmaps, it leaves by this way as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
+
+
+class Bytes(Protocol):
+    """Bytes that are there: an `Image`, or what passes for one."""
+
+    @property
+    def fd(self) -> int:
+        """A descriptor that the bytes can be sent from and read by, as they are; -1: none."""
+
+    def extent(self, offset: int, length: int) -> tuple[bool, int]:
+        """Whether there is anything but zeroes at `offset`, and for how many bytes that holds."""
+
+    def parts(self, offset: int, length: int) -> Sequence[bytes]:
+        """Read `length` bytes, in pieces of any length."""
+
+    def pwrite(self, offset: int, data: bytes | memoryview) -> None:
+        """Write all of `data`."""
+
+    def read_cached(self, offset: int, buffer: memoryview) -> bool:
+        """Fill `buffer`; returns False where that needs to wait for a disk, or more care."""
+
+
+class Plain:
+    """A way to bytes.
+
+    :param ways: the nodes on it, each with how far offsets are moved there
+    :param bytes_: where it leads
+    :param moved: how far offsets are moved in all
+    """
+
+    __slots__ = ("_ways", "bytes", "moved")
+
+    def __init__(self, ways: Sequence[tuple[Node, int]], bytes_: Bytes, moved: int) -> None:
+        self._ways = ways
+        self.bytes = bytes_
+        self.moved = moved
+
+    @classmethod
+    def of(cls, node: Node) -> Self | None:
+        """The way from `node`, if there is one now."""
+        moved = 0
+        ways = []
+        while True:
+            if node.limits is not None or node.copy_on_read or node.quiesce_counter:
+                return None
+            ways.append((node, moved))
+            driver = node.driver
+            step = driver.passes_to()
+            if step is None:
+                bytes_ = driver.at_hand()
+                return None if bytes_ is None else cls(ways, bytes_, moved)
+            node, offset = step
+            moved += offset
+
+    def writable(self) -> bool:
+        """Whether writes may go this way: nobody looks at what is written."""
+        return all(node.flags.detect_zeroes == "off" for node, _ in self._ways)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Write `data`, and do around it what `NodeIO.pwrite` does.
+
+        :raises BlockIOError: refused or failed; doing it again in the usual way tells why
+        """
+        length = len(data)
+        for node, moved in self._ways:
+            node.check_write(offset + moved, length)
+        for node, moved in self._ways:
+            node.begin_area(offset + moved, length, "pwritev")
+        done = False
+        try:
+            self.bytes.pwrite(offset + self.moved, data)
+            done = True
+        finally:
+            for node, moved in reversed(self._ways):
+                node.end_area(offset + moved, length, done)

@@ -1,0 +1,248 @@
+"""Requests that are answered at once: reads and writes of an image that is exported as it is.
+
+What has arrived is parsed in one go, and the replies leave together.  Whatever is not as usual (a
+flag, an error, a filter, a limit, something drained or slow) is left to `NbdSession`, which
+begins with the same request anew.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, Protocol
+
+from qmpd.base.override import override
+from qmpd.block.drivers.protocols.nbd.protocol import Command, CommandFlag, ExportFlag
+from qmpd.block.model.plain import Plain
+from qmpd.errors import BlockIOError
+from qmpd.export.nbd.answering import Answers
+from qmpd.export.nbd.options import Broken
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qmpd.block.model.plain import Bytes
+    from qmpd.export.nbd.export import NbdExport
+    from qmpd.export.nbd.layout import Layout
+
+LONGEST: Final = 1 << 20
+"""Bytes of the longest read or write that is done here: others must not wait for it."""
+
+FAIR: Final = 1 << 20
+"""Bytes after which others have their turn; each request counts as `_REQUEST` more."""
+_REQUEST: Final = 8192
+
+_SENT: Final = 32 << 10
+"""Bytes from which on data goes from file to socket without being read."""
+_TOGETHER: Final = 128 << 10
+"""Bytes of replies after which they leave."""
+_PIECES: Final = 512
+"""Pieces of replies after which they leave."""
+_SECTOR: Final = 512
+
+_READ: Final = int(Command.READ)
+_WRITE: Final = int(Command.WRITE)
+_DF: Final = int(CommandFlag.DF)
+
+
+WORKSPACE: Final = (1 << 20) + _TOGETHER
+"""Bytes of a buffer in which replies are put together."""
+
+
+class Output(Protocol):
+    """Where replies go."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether the client has yet to take what it was sent."""
+
+    def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send pieces; they may be changed once this returns."""
+
+    def send_file(self, head: bytes, fd: int, offset: int, length: int) -> int:
+        """Send `head` and then bytes of a file, as many as the client takes at once.
+
+        :returns: how many of all these bytes have left
+        """
+
+
+class _UnusualError(Exception):
+    """A request is to be served in the usual way; nothing has been done."""
+
+
+class AtOnce(Answers):
+    """Answers requests of one client.
+
+    :param workspace: a buffer for whoever is at work
+    """
+
+    def __init__(
+        self, export: NbdExport, layout: Layout, output: Output, workspace: memoryview
+    ) -> None:
+        self._export = export
+        self._layout = layout
+        self._output = output
+        self._workspace = workspace
+        self._used = 0
+        self._replies: list[bytes | memoryview] = []
+        self._length = 0
+        self.needed = 0
+
+    @property
+    @override
+    def possible(self) -> bool:
+        return self._plain() is not None
+
+    @override
+    def __call__(self, data: bytes) -> int:
+        """Serve requests.
+
+        :raises Broken: a file could not be read to the end of what its client was told of
+        """
+        plain = self._plain()
+        if plain is None:
+            self.needed = -1
+            return 0
+        position = 0
+        try:
+            position = self._serve(plain, data)
+        finally:
+            self._flush()
+        return position
+
+    def _plain(self) -> Plain | None:
+        backend = self._export.backend
+        if backend.quiesce_counter or backend.throttle is not None or backend.root is None:
+            return None
+        return Plain.of(backend.root.node)
+
+    def _serve(self, plain: Plain, data: bytes) -> int:
+        layout, size = self._layout, self._export.size
+        header = layout.request.size
+        view = memoryview(data)
+        writes = self._writes(plain)
+        position, end, budget = 0, len(data), FAIR
+        while True:
+            if end - position < header:
+                self.needed = header
+                return position
+            magic, flags, command, cookie, offset, length = layout.request.unpack_from(
+                data, position
+            )
+            usual = (
+                magic == layout.request_magic
+                and not flags
+                and 0 < length <= LONGEST
+                and offset + length <= size
+            )
+            after = position + header
+            try:
+                if usual and command == _READ:
+                    self._read(plain.bytes, plain.moved, cookie, offset, length)
+                elif usual and command == _WRITE and writes:
+                    if end - after < length:
+                        self.needed = header + length
+                        return position
+                    self._write(plain, cookie, offset, view[after : after + length])
+                    after += length
+                else:
+                    self.needed = -1
+                    return position
+            except (BlockIOError, _UnusualError):
+                self.needed = -1
+                return position
+            position = after
+            budget -= length + _REQUEST
+            if self._length >= _TOGETHER or len(self._replies) >= _PIECES:
+                self._flush()
+            if budget <= 0 or self._output.congested:
+                self.needed = 0
+                return position
+
+    def _writes(self, plain: Plain) -> bool:
+        """Whether writes are served here."""
+        is_writable = not self._export.flags & ExportFlag.READ_ONLY
+        return is_writable and self._export.backend.enable_write_cache and plain.writable()
+
+    def _write(self, plain: Plain, cookie: int, offset: int, data: memoryview) -> None:
+        plain.write(offset, data)
+        self._reply(self._layout.done(cookie, offset))
+
+    def _read(self, source: Bytes, moved: int, cookie: int, offset: int, length: int) -> None:
+        layout = self._layout
+        begun, used, total = len(self._replies), self._used, self._length
+        start, end = offset, offset + length
+        try:
+            while start < end:
+                is_data, count = True, end - start
+                if layout.structured:
+                    is_data, count = source.extent(start + moved, count)
+                    if count % _SECTOR and start + count < end:
+                        # the file ends there, or whoever answers has to look closer
+                        raise _UnusualError
+                last = start + count == end
+                if not is_data:
+                    self._reply(layout.hole(cookie, offset, start, count, last=last))
+                else:
+                    head = layout.data(cookie, offset, start, count, last=last)
+                    self._data(source, head, start + moved, count, alone=count == length)
+                start += count
+        except (BlockIOError, _UnusualError):
+            # nothing of the request has left: the replies before it may have
+            del self._replies[begun:]
+            self._used, self._length = used, total
+            raise
+
+    def _data(self, source: Bytes, head: bytes, offset: int, length: int, *, alone: bool) -> None:
+        """Add data to the replies.
+
+        :param alone: whether they are the whole answer
+        """
+        fd = source.fd
+        if fd < 0:
+            self._reply(head)
+            self._replies += source.parts(offset, length)
+            self._length += length
+        elif length >= _SENT and alone:
+            self._flush()
+            self._send_file(source, head, offset, length)
+        else:
+            self._copy(source, head, offset, length)
+
+    def _send_file(self, source: Bytes, head: bytes, offset: int, length: int) -> None:
+        if self._output.congested or not source.read_cached(
+            offset + length - 1, self._workspace[:1]
+        ):
+            raise _UnusualError
+        sent = self._output.send_file(head, source.fd, offset, length)
+        if sent == len(head) + length:
+            return
+        done = max(0, sent - len(head))
+        try:
+            rest = source.parts(offset + done, length - done)
+        except BlockIOError as error:
+            reason = f"reading from file failed: {os.strerror(error.errno)}"
+            raise Broken(f"Failed to send reply: {reason}") from None
+        self._output.write_parts([head[sent:], *rest])
+
+    def _copy(self, source: Bytes, head: bytes, offset: int, length: int) -> None:
+        """Read into the workspace."""
+        room = len(head) + length
+        if self._used + room > len(self._workspace):
+            raise _UnusualError
+        area = self._workspace[self._used : self._used + room]
+        if not source.read_cached(offset, area[len(head) :]):
+            raise _UnusualError
+        area[: len(head)] = head
+        self._used += room
+        self._reply(area)
+
+    def _reply(self, part: bytes | memoryview) -> None:
+        self._replies.append(part)
+        self._length += len(part)
+
+    def _flush(self) -> None:
+        """Let the replies leave."""
+        if self._replies:
+            replies, self._replies = self._replies, []
+            self._used = self._length = 0
+            self._output.write_parts(replies)
