@@ -70,6 +70,20 @@ class Connection(Protocol):
         """The peer has gone."""
 
 
+@runtime_checkable
+class BufferedConnection(Connection, Protocol):
+    """A connection that may have a place of its own for what the peer sends."""
+
+    def buffer(self) -> memoryview | None:
+        """Where the peer is to put bytes now, whose number it tells by `received`.
+
+        None: they are to be given to `feed`.
+        """
+
+    def received(self, count: int) -> None:
+        """So many bytes have been put where `buffer` has said."""
+
+
 Connect = Callable[[Peer], Connection]
 """Takes a new peer; returns the near end of the connection."""
 

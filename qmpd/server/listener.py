@@ -8,6 +8,7 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from qmpd.loop.stream import BufferedConnection
 from qmpd.server import address as addresses
 
 if TYPE_CHECKING:
@@ -144,6 +145,8 @@ class SocketPeer:
         self._closed = False
         self._watching = False
         self._connection: Connection = connect(self)
+        connection = self._connection
+        self._buffered = connection if isinstance(connection, BufferedConnection) else None
         self.resume_input()
 
     @property
@@ -164,6 +167,11 @@ class SocketPeer:
             self._loop.remove_reader(self._fd)
 
     def _readable(self) -> None:
+        if self._buffered is not None:
+            buffer = self._buffered.buffer()
+            if buffer is not None:
+                self._receive(self._buffered, buffer)
+                return
         try:
             data = os.read(self._fd, max(CHUNK, self._connection.wanted))
         except (BlockingIOError, InterruptedError):
@@ -175,6 +183,19 @@ class SocketPeer:
         else:
             self.pause_input()
             self._connection.closed()
+
+    def _receive(self, connection: BufferedConnection, buffer: memoryview) -> None:
+        try:
+            count = self._sock.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            count = 0
+        if count:
+            connection.received(count)
+        else:
+            self.pause_input()
+            connection.closed()
 
     def write(self, data: bytes) -> None:
         """Send `data`; what the peer does not take now is sent when it does.

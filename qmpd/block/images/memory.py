@@ -9,8 +9,10 @@ occurs, so a disk that tests fill with patterns costs almost nothing.  Pages are
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import islice
 from typing import Any, Final
 
 from qmpd.block.images.image import Image
@@ -22,6 +24,7 @@ PAGE: Final = 4096
 """Bytes in a page: what is allocated, and told apart from holes."""
 
 _ZEROES: Final = bytes(PAGE)
+_ONE_PAGE: Final = struct.Struct(f"{PAGE}s")
 
 _COPY: Final = 1 << 20
 """Most bytes that `file_of` reads at a time."""
@@ -130,32 +133,36 @@ class MemoryFile:
         """Write `data`; the file grows to hold it."""
         if not data:
             return
-        whole = bytes(data)
-        end = offset + len(whole)
+        end = offset + len(data)
         first, before = divmod(offset, PAGE)
         last, after = divmod(end, PAGE)
-        if before:
-            whole = self._page(first)[:before] + whole
-        if after:
-            whole += self._page(last)[after:]
-            last += 1
-        start = 0
+        if before or after:
+            head = self._page(first)[:before]
+            tail = self._page(last)[after:] if after else b""
+            data = b"".join((head, data, tail))
+            last += after > 0
+        pages = self._cut(data)
         number = first
         while number < last:
             chunk = self._writable(number >> _SHIFT)
             place = number & _MASK
-            number += _CHUNK - place
-            for index in range(place, _CHUNK if number <= last else last & _MASK):
-                page = whole[start : start + PAGE]
-                start += PAGE
-                if page[0] == page[-1] and page == (filled := _filled(page[0])):
-                    page = filled
-                chunk[index] = page
+            count = min(_CHUNK - place, last - number)
+            chunk[place : place + count] = islice(pages, count)
+            number += count
         self._present.add(first, last)
         if self._reserved:
             self._reserved.remove(first, last)
         if end > self.length:
             self.length = end
+
+    @staticmethod
+    def _cut(data: bytes | memoryview) -> Iterator[bytes]:
+        """Whole pages of `data`, those that are full of one byte shared."""
+        for (page,) in _ONE_PAGE.iter_unpack(data):
+            if page[0] == page[-1] and page == (filled := _filled(page[0])):
+                yield filled
+            else:
+                yield page
 
     def punch(self, offset: int, length: int) -> None:
         """Free the pages inside an area, and zero the parts of those at its ends."""

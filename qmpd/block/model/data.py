@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from qmpd.block.model.traits import Capabilities
@@ -50,6 +51,26 @@ class Data(Protocol):
     async def flush_to_disk(self) -> None: ...
     async def block_status(self, offset: int, length: int) -> BlockStatus: ...
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None: ...
+
+
+class Bytes(Protocol):
+    """Bytes that are there: an `Image`, or what passes for one."""
+
+    @property
+    def fd(self) -> int:
+        """A descriptor that the bytes can be sent from and read by, as they are; -1: none."""
+
+    def extent(self, offset: int, length: int) -> tuple[bool, int]:
+        """Whether there is anything but zeroes at `offset`, and for how many bytes that holds."""
+
+    def parts(self, offset: int, length: int) -> Sequence[bytes]:
+        """Read `length` bytes, in pieces of any length."""
+
+    def pwrite(self, offset: int, data: bytes | memoryview) -> None:
+        """Write all of `data`."""
+
+    def read_cached(self, offset: int, buffer: memoryview) -> bool:
+        """Fill `buffer`; returns False where that needs to wait for a disk, or more care."""
 
 
 class Beneath(Protocol):

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.data import BlockStatus, Bytes
 from qmpd.block.model.table import Named
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import IMAGE, Perm, Permissions, Role
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.layer import Layer
     from qmpd.block.model.limits import BlockLimits
-    from qmpd.block.model.plain import Bytes
 
 NodeT = TypeVar("NodeT", bound=Named)
 

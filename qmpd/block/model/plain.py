@@ -9,30 +9,11 @@ as marks in dirty bitmaps, it leaves by this way as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from qmpd.block.model.data import Bytes
     from qmpd.block.model.node import Node
-
-
-class Bytes(Protocol):
-    """Bytes that are there: an `Image`, or what passes for one."""
-
-    @property
-    def fd(self) -> int:
-        """A descriptor that the bytes can be sent from and read by, as they are; -1: none."""
-
-    def extent(self, offset: int, length: int) -> tuple[bool, int]:
-        """Whether there is anything but zeroes at `offset`, and for how many bytes that holds."""
-
-    def parts(self, offset: int, length: int) -> Sequence[bytes]:
-        """Read `length` bytes, in pieces of any length."""
-
-    def pwrite(self, offset: int, data: bytes | memoryview) -> None:
-        """Write all of `data`."""
-
-    def read_cached(self, offset: int, buffer: memoryview) -> bool:
-        """Fill `buffer`; returns False where that needs to wait for a disk, or more care."""
 
 
 class Plain:

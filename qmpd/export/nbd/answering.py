@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from qmpd.base.override import override
 from qmpd.loop.stream import READ_AHEAD, Channel, GatheringPeer
@@ -12,6 +12,29 @@ from qmpd.loop.task import Waiter
 if TYPE_CHECKING:
     from qmpd.loop.clock import Clock
     from qmpd.loop.stream import Peer
+
+_SPARE: Final = 4
+"""Areas that are kept for whoever needs one next."""
+
+
+class Areas:
+    """Memory that requests arrive in, lent to connections while they have a part of one.
+
+    :param size: bytes of each area
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._spare: list[memoryview] = []
+
+    def take(self) -> memoryview:
+        """Borrow an area."""
+        return self._spare.pop() if self._spare else memoryview(bytearray(self._size))
+
+    def give(self, area: memoryview) -> None:
+        """Give it back."""
+        if len(self._spare) < _SPARE:
+            self._spare.append(area)
 
 
 class Answers(Protocol):
@@ -26,7 +49,7 @@ class Answers(Protocol):
     def possible(self) -> bool:
         """Whether requests can be served here now, such as there may be."""
 
-    def __call__(self, data: bytes) -> int:
+    def __call__(self, data: bytes | memoryview) -> int:
         """Serve the requests that `data` begins with; `needed` says what keeps the next.
 
         :returns: how many bytes they had
@@ -35,11 +58,20 @@ class Answers(Protocol):
 
 
 class AnsweringChannel(Channel):
-    """A channel that can also be left to `Answers`, which gather what they send."""
+    """A channel that can also be left to `Answers`, which gather what they send.
 
-    def __init__(self, peer: Peer, clock: Clock) -> None:
+    Bytes of requests then arrive in an area that is borrowed until all of it has been served;
+    what a task of the usual kind has left over is served from where it is.
+
+    :param areas: where areas come from; each has room for any request that is served so
+    """
+
+    def __init__(self, peer: Peer, clock: Clock, areas: Areas) -> None:
         super().__init__(peer, clock)
         self._gathers = peer if isinstance(peer, GatheringPeer) else None
+        self._areas = areas
+        self._area: memoryview | None = None
+        self._begin = self._end = 0
         self._answers: Answers | None = None
         self._holds = False
         self._resigned = Waiter()
@@ -63,6 +95,8 @@ class AnsweringChannel(Channel):
         if failure is not None:
             raise failure
 
+    # What arrives
+
     @override
     def feed(self, data: bytes) -> None:
         answers = self._answers
@@ -72,27 +106,44 @@ class AnsweringChannel(Channel):
         self._more.append(data)
         self._have += len(data)
         if self._holds:
-            if self._have >= READ_AHEAD and not self._paused:
-                self._paused = True
-                self._peer.pause_input()
+            if self._have >= READ_AHEAD:
+                self._pause()
         elif self._have >= answers.needed:
             self._go_on()
         else:
             self.wanted = answers.needed - self._have
+
+    def buffer(self) -> memoryview | None:
+        """Where the peer is to put bytes, whose number it tells by `received`; None: to `feed`."""
+        if self._answers is None or self._have or self._holds:
+            return None
+        if self._area is None:
+            self._area = self._areas.take()
+        return self._area[self._end :]
+
+    def received(self, count: int) -> None:
+        """Bytes are in `buffer`."""
+        self._end += count
+        assert self._answers is not None
+        if self._end - self._begin >= self._answers.needed:
+            self._go_on()
 
     def _go_on(self) -> None:
         """Serve what has arrived."""
         answers, self._holds = self._answers, False
         if answers is None:
             return
-        data = self._take(self._have)
+        area = self._area
+        data = self._take(self._have) if area is None else area[self._begin : self._end]
         try:
             taken = answers(data)
         except Exception as failure:
             self._failure = failure
             self._resign()
             return
-        if taken < len(data) and not self._is_cut:
+        if area is not None:
+            self._served(area, taken)
+        elif isinstance(data, bytes) and taken < len(data) and not self._is_cut:
             self._input, self._offset, self._have = data, taken, len(data) - taken
         if answers.needed > 0:
             self._await_more(answers.needed)
@@ -100,21 +151,50 @@ class AnsweringChannel(Channel):
             self._resign()
         else:
             self._holds = True
+            self._pause()
             if not self.congested:
                 self._clock.call_soon(self._go_on)
+
+    def _served(self, area: memoryview, taken: int) -> None:
+        """Keep what is left in the area, or give it back."""
+        self._begin += taken
+        if self._begin == self._end:
+            self._return_area()
+
+    def _return_area(self) -> None:
+        area, self._area = self._area, None
+        self._begin = self._end = 0
+        if area is not None:
+            self._areas.give(area)
 
     def _await_more(self, needed: int) -> None:
         if self._at_end:
             self._resign()
             return
+        if self._area is not None and self._begin:
+            left = self._end - self._begin
+            self._area[:left] = self._area[self._begin : self._end]
+            self._begin, self._end = 0, left
         self.wanted = needed - self._have
         if self._paused:
             self._paused = False
             self._peer.resume_input()
 
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._peer.pause_input()
+
     def _resign(self) -> None:
+        """Leave the next request, and what has arrived, to the task."""
         self._answers = None
         self.wanted = 0
+        if self._area is not None:
+            rest = bytes(self._area[self._begin : self._end])
+            self._return_area()
+            if not self._is_cut:
+                self._more.append(rest)
+                self._have += len(rest)
         self._resigned.wake()
 
     @override

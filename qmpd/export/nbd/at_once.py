@@ -20,7 +20,7 @@ from qmpd.export.nbd.options import Broken
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qmpd.block.model.plain import Bytes
+    from qmpd.block.model.data import Bytes
     from qmpd.export.nbd.export import NbdExport
     from qmpd.export.nbd.layout import Layout
 
@@ -43,6 +43,9 @@ _READ: Final = int(Command.READ)
 _WRITE: Final = int(Command.WRITE)
 _DF: Final = int(CommandFlag.DF)
 
+
+AREA: Final = LONGEST + (64 << 10)
+"""Bytes of a buffer that requests arrive in: one at least, and many short ones."""
 
 WORKSPACE: Final = (1 << 20) + _TOGETHER
 """Bytes of a buffer in which replies are put together."""
@@ -93,7 +96,7 @@ class AtOnce(Answers):
         return self._plain() is not None
 
     @override
-    def __call__(self, data: bytes) -> int:
+    def __call__(self, data: bytes | memoryview) -> int:
         """Serve requests.
 
         :raises Broken: a file could not be read to the end of what its client was told of
@@ -107,6 +110,8 @@ class AtOnce(Answers):
             position = self._serve(plain, data)
         finally:
             self._flush()
+        if self._output.congested:
+            self.needed = 0
         return position
 
     def _plain(self) -> Plain | None:
@@ -115,7 +120,7 @@ class AtOnce(Answers):
             return None
         return Plain.of(backend.root.node)
 
-    def _serve(self, plain: Plain, data: bytes) -> int:
+    def _serve(self, plain: Plain, data: bytes | memoryview) -> int:
         layout, size = self._layout, self._export.size
         header = layout.request.size
         view = memoryview(data)
@@ -154,7 +159,7 @@ class AtOnce(Answers):
             budget -= length + _REQUEST
             if self._length >= _TOGETHER or len(self._replies) >= _PIECES:
                 self._flush()
-            if budget <= 0 or self._output.congested:
+            if self._output.congested or (budget <= 0 and position < end):
                 self.needed = 0
                 return position
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qmpd.errors import QmpError
-from qmpd.export.nbd.answering import AnsweringChannel
+from qmpd.export.nbd.answering import AnsweringChannel, Areas
 from qmpd.export.nbd.at_once import AtOnce
 from qmpd.export.nbd.layout import LAYOUTS
 from qmpd.export.nbd.negotiation import Negotiated, Negotiation
@@ -38,6 +38,7 @@ class NbdConnection(AnsweringChannel):
     :param exports: returns the exports that clients can choose
     :param left: called when the client is gone and its requests have ended
     :param report: takes complaints about the client, for standard error
+    :param areas: where bytes of such requests arrive
     :param workspace: returns a buffer for whoever is at work (`AtOnce`)
     :param cipher: makes the TLS session that the client has to have; None: none
     """
@@ -49,10 +50,11 @@ class NbdConnection(AnsweringChannel):
         exports: Callable[[], Iterable[NbdExport]],
         left: Callable[[NbdConnection], None],
         report: Callable[[str], None],
+        areas: Areas,
         workspace: Callable[[], memoryview],
         cipher: Callable[[], Cipher] | None = None,
     ) -> None:
-        super().__init__(peer, clock)
+        super().__init__(peer, clock, areas)
         self._exports = exports
         self._left = left
         self._report = report

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qmpd.export.nbd.at_once import WORKSPACE
+from qmpd.export.nbd.answering import Areas
+from qmpd.export.nbd.at_once import AREA, WORKSPACE
 from qmpd.export.nbd.connection import NbdConnection
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class NbdServer:
         self.listener: Listener | None = None
         """Where clients arrive; None until it listens."""
         self._connections: set[NbdConnection] = set()
+        self._areas = Areas(AREA)
         self._buffer: memoryview | None = None
 
     def connect(self, peer: Peer) -> NbdConnection:
@@ -58,6 +60,7 @@ class NbdServer:
             self.exports,
             self._left,
             self._report,
+            areas=self._areas,
             workspace=self._workspace,
             cipher=self._cipher(),
         )

@@ -31,10 +31,10 @@ from qmpd.errors import BlockIOError, GenericError, NotServed
 from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
+    from qmpd.block.model.data import Bytes
     from qmpd.block.model.flags import ReopenState
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
-    from qmpd.block.model.plain import Bytes
 
 _EXTENT_SIZE: Final = 1 << 20
 """What a new file's space is allocated in, bytes, where nothing else is asked for."""

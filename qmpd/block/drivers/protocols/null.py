@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from qmpd.base.override import override
-from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.data import BlockStatus, Bytes
 from qmpd.block.model.driver import BlockDriver
-from qmpd.block.model.plain import Bytes
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.errors import GenericError
 from qmpd.options.qemu_opts import Kind
