@@ -27,6 +27,7 @@ from qmpd.sim.match import Event, Match, event_match
 if TYPE_CHECKING:
     from qmpd.api.faults import Faults
     from qmpd.block.images import Storage
+    from qmpd.block.images.access import Paths
     from qmpd.loop.task import Task
     from qmpd.profile import Profile
     from qmpd.sim.journal.journal import Journal
@@ -65,6 +66,9 @@ class Machine:
         board: BoardName = "none",
         schedule: int | None = None,
         incoming: bool = False,
+        allow_write: Paths | None = None,
+        allow_read: Paths | None = None,
+        allow_sockets: Paths | None = None,
     ) -> None:
         setup = Setup(
             disks or {},
@@ -81,6 +85,9 @@ class Machine:
             board,
             schedule,
             incoming,
+            allow_write,
+            allow_read,
+            allow_sockets,
         )
         self._hold(Core(setup), is_new=True)
 

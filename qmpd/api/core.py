@@ -155,13 +155,14 @@ class Core(Waits):
         :raises QmpError: a disk cannot be made
         """
         saved = self._saved
-        if anew and saved is not None and saved.description is not None:
-            from qmpd.sim.state.rebuild import rebuild
+        with self._storage.host.naming():
+            if anew and saved is not None and saved.description is not None:
+                from qmpd.sim.state.rebuild import rebuild
 
-            await rebuild(self.machine, saved.description)
-            self.clock.go_on_from(saved.description["time"])
-        else:
-            await self._add_disks(make=anew and saved is None)
+                await rebuild(self.machine, saved.description)
+                self.clock.go_on_from(saved.description["time"])
+            else:
+                await self._add_disks(make=anew and saved is None)
         self.machine.creation_done = True
         self._monitor.opened()
         await self.qmp("qmp_capabilities", None)

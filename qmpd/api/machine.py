@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import os
 
     from qmpd.block.images import Storage
+    from qmpd.block.images.access import Paths
     from qmpd.block.images.memory import MemoryFile
     from qmpd.profile import Profile
 
@@ -66,6 +67,12 @@ class Machine(OnBench):
     :param paused: whether the guest waits for ``cont``
     :param schedule: the seed of an order of events: where QEMU may do one thing or the other first,
         the seed chooses; see `qmpd.testing.schedules`
+    :param allow_write: with storage ``"host"``: files and directories where images may be written;
+        everywhere if absent
+    :param allow_read: with storage ``"overlay"``, or with `allow_write`: files and directories that
+        clients' requests may read.  Those that `images` name may be read as well
+    :param allow_sockets: directories where clients' unix sockets may be, and then no other sockets
+        than these are made or connected to; everywhere if absent
     :param incoming: whether it waits for the guest of another machine, with images that belong to
         that one meanwhile (``-incoming defer``); see `migrate`
     :param power: whether images keep the order of writes and flushes, for `power_loss`
@@ -93,6 +100,9 @@ class Machine(OnBench):
         board: BoardName = "none",
         schedule: int | None = None,
         incoming: bool = False,
+        allow_write: Paths | None = None,
+        allow_read: Paths | None = None,
+        allow_sockets: Paths | None = None,
     ) -> None:
         setup = Setup(
             disks or {},
@@ -109,6 +119,9 @@ class Machine(OnBench):
             board,
             schedule,
             incoming,
+            allow_write,
+            allow_read,
+            allow_sockets,
         )
         self._begin(setup)
 

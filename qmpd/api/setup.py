@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Literal, TypeVar
 
-from qmpd.block.images import STORAGES, MemoryStorage, Storage, new_storage
+from qmpd.block.images import (
+    STORAGES,
+    Access,
+    HostFiles,
+    MemoryStorage,
+    Storage,
+    access_of,
+    new_storage,
+)
+from qmpd.block.images.access import Paths
 from qmpd.errors import GenericError
 from qmpd.loop.clocks import Clocks
 from qmpd.loop.paced_clock import Pace, PacedClock
@@ -42,6 +51,8 @@ _PLAIN: Final = (
 )
 """Arguments that are plain values."""
 
+_NO_POWER: Final = "power=True needs images in memory: storage is to be 'memory' or 'overlay'"
+
 BOARDS: Final = {"none": "none", "pc": "pc-i440fx", "q35": "pc-q35"}
 """Boards, and the stems of the names of their machine types."""
 
@@ -71,6 +82,9 @@ class Setup:
     board: BoardName = "none"
     schedule: int | None = None
     incoming: bool = False
+    allow_write: Paths | None = None
+    allow_read: Paths | None = None
+    allow_sockets: Paths | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of `MachineConfig`, for tests of qmpd itself."""
 
@@ -114,21 +128,22 @@ class Setup:
 
     def make_storage(self) -> Storage:
         """Where images live: nothing is there yet, unless it was given with something in it."""
-        if self.power:
-            return self._ordered_storage()
-        if isinstance(self.storage, str):
-            _choose("storage", self.storage, STORAGES)
-            return new_storage(self.storage)
-        return self.storage
+        if not isinstance(self.storage, str):
+            if self.power:
+                raise ValueError(_NO_POWER)
+            if (self.allow_write, self.allow_read, self.allow_sockets) != (None, None, None):
+                raise ValueError("what is allowed goes with a storage that is given by its name")
+            return self.storage
+        _choose("storage", self.storage, STORAGES)
+        access = access_of(self.storage, self.allow_write, self.allow_read, self.allow_sockets)
+        return self._ordered_storage(access) if self.power else new_storage(access)
 
-    def _ordered_storage(self) -> Storage:
-        if self.storage not in ("memory", "overlay"):
-            raise ValueError(
-                "power=True needs images in memory: storage is to be 'memory' or 'overlay'"
-            )
+    def _ordered_storage(self, access: Access) -> Storage:
+        if access.mode == "host":
+            raise ValueError(_NO_POWER)
         from qmpd.sim.power.storage import OrderedStorage
 
-        return OrderedStorage(over_host=self.storage == "overlay")
+        return OrderedStorage(HostFiles(access), over_host=access.mode == "overlay")
 
     def make_machine(
         self, clock: PacedClock, host: Host, storage: Storage, random: Random

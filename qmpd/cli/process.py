@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd.base.console import write
-from qmpd.block.images import STORAGES, new_storage
+from qmpd.block.images import STORAGES, access_of, new_storage
 from qmpd.cli.report import CommandLineError, Probe, Program, located, serving
 from qmpd.errors import GenericError, QmpError
 from qmpd.profile.personality import Personality
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from qmpd.api.belongings import Saved
     from qmpd.api.setup import Setup
-    from qmpd.block.images import Storage
+    from qmpd.block.images import Access
+    from qmpd.block.images.access import Paths
     from qmpd.cli.bench_server import BenchServer
     from qmpd.cli.own_process import OwnProcess
     from qmpd.loop.clock import VirtualClock
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 STORAGE_VARIABLE: Final = "QMPD_STORAGE"
 """Environment variable: storage of the programs that have only QEMU's own options."""
 
+ALLOW_VARIABLES: Final = ("QMPD_ALLOW", "QMPD_ALLOW_READ", "QMPD_ALLOW_SOCKETS")
+"""Environment variables: what ``--allow``, ``--allow-read`` and ``--allow-sockets`` of ``qmpd
+serve`` are, for these programs, with colons between the paths."""
+
 JOURNAL_VARIABLE: Final = "QMPD_LOG_QMP"
 """Environment variable: file for the record of QMP traffic of these programs."""
 
@@ -46,14 +51,33 @@ SOCKET_MODE: Final = 0o600
 """Permission bits of unix sockets: whoever may speak QMP may read and write every image."""
 
 
-def make_storage(name: str) -> Storage:
-    """The storage called `name`.
+def make_access(
+    mode: str, allow_write: Paths | None, allow_read: Paths | None, allow_sockets: Paths | None
+) -> Access:
+    """What options allow; see `access_of`.
 
-    :raises CommandLineError: there is no storage of this name
+    :raises CommandLineError: there is no storage of this mode, or it has no use for one of them
     """
-    if name not in STORAGES:
-        raise CommandLineError(f"storage '{name}' is none of {', '.join(STORAGES)}")
-    return new_storage(name)
+    if mode not in STORAGES:
+        raise CommandLineError(f"storage '{mode}' is none of {', '.join(STORAGES)}")
+    try:
+        return access_of(mode, allow_write, allow_read, allow_sockets)
+    except ValueError as error:
+        raise CommandLineError(str(error)) from None
+
+
+def access_of_environment() -> Access:
+    """What the environment allows the programs that have only QEMU's own options.
+
+    :raises CommandLineError: it makes no sense
+    """
+    allowed = (_paths_of(variable) for variable in ALLOW_VARIABLES)
+    return make_access(os.environ.get(STORAGE_VARIABLE, "host"), *allowed)
+
+
+def _paths_of(variable: str) -> list[str] | None:
+    value = os.environ.get(variable)
+    return None if value is None else [path for path in value.split(os.pathsep) if path]
 
 
 def add_node(server: Server, options: Mapping[str, Any]) -> None:
@@ -140,7 +164,7 @@ class Process:
 
     def build(
         self,
-        storage: str,
+        access: Access,
         config: MachineConfig,
         journal: str | None = None,
         *,
@@ -148,10 +172,11 @@ class Process:
     ) -> Machine:
         """Make the machine and its server.
 
+        :param access: where images live, and what of the host clients may reach
         :param config: what the machine is
         :param journal: file for the record of QMP traffic
         :param harness: the stepped clock of ``-accel qtest``
-        :raises CommandLineError: an unknown storage, a file that cannot be opened
+        :raises CommandLineError: a file that cannot be opened
         """
         from random import Random
 
@@ -161,7 +186,7 @@ class Process:
         from qmpd.server.server import Server, new_event_loop
 
         self._loop = loop = new_event_loop()
-        where = make_storage(storage)
+        where = new_storage(access)
 
         def make_machine(host: Host) -> Machine:
             has_guest = config.personality is Personality.SYSTEM

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.console import flush_or_drop
-from qmpd.block.images import STORAGES, new_storage
-from qmpd.cli.process import SOCKET_MODE, Process, ProcessOptions, run_program
+from qmpd.block.images import STORAGES, MemoryStorage
+from qmpd.cli.process import SOCKET_MODE, Process, ProcessOptions, make_access, run_program
 from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.errors import GenericError, QmpError
 from qmpd.machine.disks import CREATE_KEYS, Disk, add_disk, read_disk, read_image
@@ -60,6 +60,15 @@ def _columns() -> int:
 
 _DEFAULTS: Final = {"storage": "memory", "personality": "system", "clock": "real", "board": "none"}
 """What options are where they are not given."""
+
+_ALLOW: Final = {
+    "allow_write": "with --storage host: write images only there, in this directory or file",
+    "allow_read": "with --storage overlay, or --allow: what is read for clients; the images that"
+    " options name are read as well",
+    "allow_sockets": "clients listen at, and connect to, unix sockets in this directory only,"
+    " and no other sockets",
+}
+"""Options that say what of the host clients may reach: ``--allow``, ``--allow-read``, ..."""
 
 _OF_MACHINE: Final = {
     **{name: f"--{name}" for name in ("disk", "image", "storage")},
@@ -129,6 +138,10 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
         " 'overlay' reads the host's files and keeps changes in memory, 'host' writes them"
         " (default: memory)",
     )
+    for name, what in _ALLOW.items():
+        option = f"--{name.replace('_', '-').removesuffix('-write')}"
+        help_text = f"{what}; may be repeated"
+        add(option, dest=name, metavar="DIR", action="append", help=help_text)
     add(
         "--as",
         dest="personality",
@@ -211,12 +224,21 @@ def _serve(program: Program, arguments: argparse.Namespace, given: Sequence[str]
     disks = [_read_disk(text) for text in arguments.disk]
     disks += [_read_image(text, number) for number, text in enumerate(arguments.image)]
     loaded = None if arguments.load is None else _read_saved(arguments.load)
+    allowed = (arguments.allow_write, arguments.allow_read, arguments.allow_sockets)
+    access = make_access(arguments.storage, *allowed)
     process = Process(
         program, ProcessOptions(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd)
     )
     process.begin()
     if _is_for_bench(arguments):
-        return _serve_on_bench(process, arguments, loaded)
+        setup, saved = loaded or (_bench_setup(arguments), None)
+        setup = replace(
+            setup,
+            allow_write=arguments.allow_write,
+            allow_read=arguments.allow_read,
+            allow_sockets=arguments.allow_sockets,
+        )
+        return _serve_on_bench(process, arguments, setup, saved)
     from qmpd.machine.machine import MachineConfig
 
     config = MachineConfig(
@@ -229,12 +251,12 @@ def _serve(program: Program, arguments: argparse.Namespace, given: Sequence[str]
     )
     if arguments.uuid is not None:
         config = replace(config, uuid=_read_uuid(arguments.uuid))
-    process.build(arguments.storage, config, arguments.log_qmp)
+    process.build(access, config, arguments.log_qmp)
     try:
         for disk in disks:
             # these bytes live in memory, wherever those of image files do
             private = disk.path is None and arguments.storage != "memory"
-            _add_disk(process.server, disk, new_storage("memory") if private else None)
+            _add_disk(process.server, disk, MemoryStorage() if private else None)
         for number, text in enumerate(arguments.qmp):
             _add_monitor(process.server, f"monitor{number}", text)
     except QmpError:
@@ -296,9 +318,8 @@ def _read_saved(filename: str) -> tuple[Setup, Saved]:
 
 
 def _serve_on_bench(
-    process: Process, arguments: argparse.Namespace, loaded: tuple[Setup, Saved] | None
+    process: Process, arguments: argparse.Namespace, setup: Setup, saved: Saved | None
 ) -> int:
-    setup, saved = loaded or (_bench_setup(arguments), None)
     server = process.build_bench(setup, arguments.log_qmp, saved)
     try:
         try:

@@ -221,6 +221,12 @@ def compare(argv: Sequence[str]) -> int:
         " and keeps changes in memory (default: memory)",
     )
     add(
+        "--allow-read",
+        metavar="DIR",
+        action="append",
+        help="with --storage overlay: what the session's requests may read; may be repeated",
+    )
+    add(
         "--as",
         dest="personality",
         choices=("system", "storage-daemon"),
@@ -246,6 +252,7 @@ def _compare(options: argparse.Namespace) -> int:
         disks=dict(_pair(text, "--disk") for text in options.disk),
         images=dict(_pair(text, "--image") for text in options.image),
         storage=options.storage,
+        allow_read=options.allow_read,
         version=options.version,
         personality=options.personality,
     )

@@ -91,6 +91,8 @@ class Server:
         """Called when the machine has been shut down and all replies are written."""
         self._journal = journal
         self.machine = make_machine(self)
+        # until the server starts it is the owner who names files
+        self.machine.services.storage.host.begin_naming()
         self.monitors = Monitors(self.machine, journal)
         self._ahead = load_ahead(self.machine)
         self._begun = 0
@@ -322,6 +324,7 @@ class Server:
     def start(self) -> None:
         """Begin to serve; the loop does the rest."""
         self._started = self.chardevs.serving = True
+        self.machine.services.storage.host.end_naming()
         for chardev in self.chardevs.oldest_first():
             chardev.start()
 

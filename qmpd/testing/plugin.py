@@ -56,8 +56,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Tell of the marker."""
     config.addinivalue_line(
         "markers",
-        "qmpd(disks=, images=, storage=, version=, clock=, seed=, personality=, board=, paused=,"
-        " power=, schedules=, allow=): what the test's machines are, and what it may leave behind",
+        "qmpd(disks=, images=, storage=, allow_write=, allow_read=, allow_sockets=, version=,"
+        " clock=, seed=, personality=, board=, paused=, power=, schedules=, allow=): what the"
+        " test's machines are, and what it may leave behind",
     )
 
 

@@ -119,15 +119,32 @@ def test_an_overlay_locks_the_host_as_a_reader_does(tmp_path: Path) -> None:
     assert qemu_img("info", path) == ""
     assert 'Failed to get "write" lock' in qemu_img("resize", path, "2M")
     assert qemu_img("resize", "-f", "raw", raw, "2M") == ""  # nobody uses what is in it
-    held = World(OverlayStorage())
-    held.add("qcow2", "q", file={"driver": "file", "filename": path})
     for name in ("qcow2", "raw"):
         world.delete(name)
-    held.delete("q")
-    assert 'Failed to get "write" lock' in qemu_img("resize", path, "2M")
-    world.storage.close()
-    held.storage.close()
-    assert qemu_img("resize", path, "2M") == ""
+    assert qemu_img("resize", path, "2M") == ""  # nor what no node has open
+
+
+def test_changes_do_not_cover_another_file(tmp_path: Path) -> None:
+    world = World(OverlayStorage())
+    path = tmp_path / "a.raw"
+    path.write_bytes(b"a" * 4096)
+    file = {"driver": "file", "filename": str(path)}
+    world.add("raw", "r", file=file)
+    world.delete("r")
+
+    path.write_bytes(b"b" * 8192)
+    node = world.add("raw", "r", file=file)  # nothing was written: it is seen as it is now
+    assert node.length == 8192
+    backend = world.run(BlockBackend.on(node, perm=WRITE, shared=ALL))
+    world.run(backend.pwrite(0, b"x" * 512))
+    world.run(backend.close())
+    world.delete("r")
+    world.add("raw", "r", file=file)
+    world.delete("r")
+
+    path.write_bytes(b"c" * 8192)
+    with pytest.raises(BlockIOError, match="somebody has changed it"):
+        world.add("raw", "r", file=file)
 
 
 def test_an_overlay_respects_who_writes(tmp_path: Path) -> None:

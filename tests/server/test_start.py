@@ -19,14 +19,15 @@ from random import Random
 import qmpd.cli.storage_daemon.main
 import qmpd.cli.storage_daemon.options
 import qmpd.server.chardev.stdio
-from qmpd.cli.process import Process, make_storage
+from qmpd.block.images import new_storage
+from qmpd.cli.process import Process, access_of_environment
 from qmpd.loop.clock import VirtualClock
 from qmpd.loop.clocks import Clocks
 from qmpd.machine.machine import Machine
 from qmpd.monitor.monitors import Monitors
 
 clocks = Clocks.of(VirtualClock())
-machine = Machine(clocks, make_storage("host"), random=Random(0), thread_id=1)
+machine = Machine(clocks, new_storage(access_of_environment()), random=Random(0), thread_id=1)
 monitor = Monitors(machine).add_qmp("m")
 monitor.opened()
 assert b"QMP" in monitor.output()

@@ -12,6 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.lazy import lazy_names
+from qmpd.block.images.access import Access, access_of
+from qmpd.block.images.host_files import HostFiles
 
 if TYPE_CHECKING:
     from qmpd.block.images.host_storage import HostStorage
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STORAGES",
+    "Access",
+    "HostFiles",
     "HostStorage",
     "Image",
     "MemoryStorage",
     "OverlayStorage",
     "Storage",
     "Storages",
+    "access_of",
     "new_storage",
 ]
 
@@ -38,12 +43,10 @@ STORAGES: Final = MappingProxyType(
 """The storages by the names that command lines and the API have for them."""
 
 
-def new_storage(name: str) -> Storage:
-    """A storage of the kind called `name`.
-
-    :raises KeyError: it is not one of `STORAGES`
-    """
-    storage: Storage = getattr(sys.modules[__name__], STORAGES[name])()
+def new_storage(access: Access) -> Storage:
+    """A storage of the mode of `access`, which is one of `STORAGES`."""
+    kind = getattr(sys.modules[__name__], STORAGES[access.mode])
+    storage: Storage = kind(HostFiles(access))
     return storage
 
 

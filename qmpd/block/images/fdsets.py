@@ -208,6 +208,7 @@ class FdSetStorage(Storage):
     """
 
     def __init__(self, sets: FdSets, *, direct: bool = False) -> None:
+        super().__init__()
         self._sets = sets
         self._direct = _DIRECT if direct else 0
 

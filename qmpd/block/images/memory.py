@@ -256,11 +256,14 @@ class MemoryImage(Image):
         self._locks: list[MemoryLocks] = []
 
     def close(self) -> None:
+        self._release()
+
+    def _release(self) -> None:
         while self._locks:
             self._locks.pop().release()
 
     def new_locks(self) -> MemoryLocks:
-        self.close()
+        self._release()
         locks = MemoryLocks(self.file)
         self._locks.append(locks)
         return locks

@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 
+from qmpd.block.images.access import access_of
+from qmpd.block.images.host_files import HostFiles
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import MemoryFile, MemoryImage
 from qmpd.block.images.storage import Storage, could_not
@@ -18,7 +20,8 @@ class MemoryStorage(Storage):
     no longer used.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: HostFiles | None = None) -> None:
+        super().__init__(HostFiles(access_of("memory")) if host is None else host)
         self._files: dict[str, MemoryFile] = {}
 
     def open(self, filename: str, *, read_only: bool = False) -> Image:

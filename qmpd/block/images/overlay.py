@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pyroaring import BitMap64
 
+from qmpd.base.override import override
+from qmpd.block.images.access import EVERYWHERE, Access
+from qmpd.block.images.host_files import HostFiles
 from qmpd.block.images.host_storage import HostStorage
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import MemoryFile, MemoryImage, file_of
@@ -17,6 +21,10 @@ from qmpd.block.images.memory_storage import MemoryStorage
 from qmpd.block.images.storage import Storage, could_not
 from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, RESIZE, WRITE, Perm, Permissions
 from qmpd.errors import BlockIOError
+
+if TYPE_CHECKING:
+    from qmpd.block.images.host_image import HostImage
+    from qmpd.block.images.locks import Locks
 
 BLOCK: Final = 1 << 16
 """Bytes that are copied to memory together when a part of them is written."""
@@ -26,20 +34,77 @@ class _Overlay:
     """A host file and the changes that cover it.
 
     `top` is as long as the image; `own` has the numbers of the blocks that are in
-    `top`; from `limit` on, the host's file is no longer visible.
+    `top`; from `limit` on, the host's file is no longer visible.  The host's file is open as long
+    as a handle is; changes stay.
+
+    :param host: where the file is
     """
 
-    def __init__(self, below: Image) -> None:
-        self.below = below
-        self.top = MemoryFile()
-        self.limit = below.length()
-        self.own = BitMap64()
-        self.top.truncate(self.limit)
-        self._locks = below.new_locks()
+    def __init__(self, host: HostStorage, filename: str) -> None:
+        self._host = host
+        self._filename = filename
+        self._below: HostImage | None = None
+        self._handles = 0
+        self._identity: Identity | None = None
+        self._locks: Locks | None = None
         self._held: Permissions = NOTHING, NOTHING
+        self.top = MemoryFile()
+        self.limit = 0
+        self.own = BitMap64()
+
+    @property
+    def below(self) -> HostImage:
+        """The host's file, which is open."""
+        assert self._below is not None
+        return self._below
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are handles."""
+        return self._below is not None
+
+    def attach(self) -> None:
+        """Another handle is opened.
+
+        :raises BlockIOError: the host's file cannot be opened, or it is another one than that
+            which the changes are to
+        """
+        if self._below is None:
+            self._open()
+        self._handles += 1
+
+    def _open(self) -> None:
+        below = self._host.open(self._filename, read_only=True)
+        identity = _identity(below)
+        if self._identity is not None and identity != self._identity:
+            if self._changed:
+                below.close()
+                raise BlockIOError(
+                    errno.ESTALE,
+                    f"Could not open '{self._filename}': somebody has changed it while changes to"
+                    " it were kept in memory",
+                )
+            self._identity = None
+        if self._identity is None:
+            self._identity = identity
+            self.limit = below.length()
+            self.top.truncate(self.limit)
+        self._below, self._locks = below, below.new_locks()
+
+    @property
+    def _changed(self) -> bool:
+        assert self._identity is not None
+        return bool(self.own) or {self.limit, self.top.length} != {self._identity.size}
+
+    def detach(self) -> None:
+        """A handle is closed: after the last one the host's file is, with its locks."""
+        self._handles -= 1
+        if not self._handles:
+            self.close()
 
     def hold(self, perm: Perm, unshared: Perm) -> None:
         """Lock the host's file like a reader."""
+        assert self._locks is not None
         held, held_unshared = self._held
         wanted = held | perm & CONSISTENT_READ, held_unshared | unshared & (WRITE | RESIZE)
         if wanted == self._held:
@@ -58,15 +123,42 @@ class _Overlay:
             self.close()
 
     def close(self) -> None:
-        self.below.close()
+        """Close the host's file."""
+        below, self._below, self._locks = self._below, None, None
+        self._held = NOTHING, NOTHING
+        if below is not None:
+            below.close()
+
+
+class Identity(NamedTuple):
+    """What tells a file from another one, and from what it was before somebody wrote to it."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+
+def _identity(image: HostImage) -> Identity:
+    status = os.fstat(image.fd)
+    return Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 class OverlayImage(MemoryImage):
     """A handle on an overlay: on the part in memory, with the host's file below it."""
 
     def __init__(self, overlay: _Overlay, *, read_only: bool) -> None:
+        overlay.attach()
         super().__init__(overlay.top, read_only=read_only)
         self._overlay = overlay
+        self._attached = True
+
+    @override
+    def close(self) -> None:
+        super().close()
+        if self._attached:
+            self._attached = False
+            self._overlay.detach()
 
     def allocated(self) -> int:
         """Bytes of the host's file and of the changes."""
@@ -152,13 +244,16 @@ class OverlayStorage(Storage):
     """Files of the host can be read; new files, and all changes, stay in memory.
 
     Files of the host must not change while they are covered, so they are locked like those of
-    a read-only user, from the first node that needs them until the storage is closed: other
+    a read-only user, from the first node that needs them until the last one is closed: other
     programs can read them, too, but not write.
+
+    :param host: the files of the host that are within reach; all if absent
     """
 
-    def __init__(self) -> None:
-        self._host = HostStorage()
-        self._new = MemoryStorage()
+    def __init__(self, host: HostFiles | None = None) -> None:
+        super().__init__(HostFiles(Access("overlay", EVERYWHERE)) if host is None else host)
+        self._host = HostStorage(self.host)
+        self._new = MemoryStorage(self.host)
         self._overlays: dict[str, _Overlay] = {}
 
     def open(self, filename: str, *, read_only: bool = False) -> Image:
@@ -166,13 +261,26 @@ class OverlayStorage(Storage):
             return self._new.open(filename, read_only=read_only)
         overlay = self._overlays.get(filename)
         if overlay is None:
-            if not read_only and os.path.isdir(filename):
-                raise could_not("open", filename, errno.EISDIR)
-            overlay = _Overlay(self._host.open(filename, read_only=True))
-            self._overlays[filename] = overlay
-        return OverlayImage(overlay, read_only=read_only)
+            overlay = _Overlay(self._host, filename)
+        try:
+            image = OverlayImage(overlay, read_only=read_only)
+        except BlockIOError:
+            if not read_only and self._is_directory(filename):
+                raise could_not("open", filename, errno.EISDIR) from None
+            raise
+        self._overlays[filename] = overlay
+        return image
+
+    def _is_directory(self, filename: str) -> bool:
+        try:
+            return stat.S_ISDIR(self.host.stat(filename).st_mode)
+        except OSError:
+            return False
 
     def create(self, filename: str) -> Image:
+        if not self.host.reaches(filename):
+            # whether or not there is such a file on the host: to clients there is none
+            return self._new.create(filename)
         try:
             return self.open(filename)
         except BlockIOError as error:
@@ -184,7 +292,11 @@ class OverlayStorage(Storage):
         """All files that were made or covered, by their names, with all of their bytes."""
         files = self._new.files()
         for filename, overlay in self._overlays.items():
-            files[filename] = file_of(OverlayImage(overlay, read_only=True))
+            image = OverlayImage(overlay, read_only=True)
+            try:
+                files[filename] = file_of(image)
+            finally:
+                image.close()
         return files
 
     @property
@@ -205,7 +317,7 @@ class OverlayStorage(Storage):
 
     def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:
         overlay = self._overlays.get(filename)
-        if overlay is not None:
+        if overlay is not None and overlay.is_open:
             overlay.hold(perm, unshared)
 
     def close(self) -> None:

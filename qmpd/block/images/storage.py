@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
+from qmpd.block.images.host_files import HostFiles, OutOfReachError
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -19,9 +19,14 @@ FDSET_PREFIX: Final = "/dev/fdset/"
 """How names begin that stand for descriptors which clients have handed over."""
 
 
-def could_not(verb: str, filename: str, code: int) -> BlockIOError:
-    """The error of opening or creating a file."""
-    return BlockIOError(code, f"Could not {verb} '{filename}': {os.strerror(code)}")
+def could_not(verb: str, filename: str, why: int | OSError) -> BlockIOError:
+    """The error of opening or creating a file.
+
+    :param why: what went wrong, or its errno
+    """
+    code = why if isinstance(why, int) else why.errno or errno.EIO
+    reason = why.strerror if isinstance(why, OutOfReachError) else os.strerror(code)
+    return BlockIOError(code, f"Could not {verb} '{filename}': {reason}")
 
 
 class Storage(ABC):
@@ -29,7 +34,12 @@ class Storage(ABC):
 
     Whoever wants to know anything of a file that a client has named asks the storage: a client
     reads no more of the host than the storage does, and changes no more.
+
+    :param host: the files of the host, for what is no image as well; all of them if absent
     """
+
+    def __init__(self, host: HostFiles | None = None) -> None:
+        self.host = HostFiles() if host is None else host
 
     @property
     def reads_host(self) -> bool:
@@ -46,11 +56,11 @@ class Storage(ABC):
 
         :raises OSError: there is none
         """
-        return os.stat(filename).st_mode
+        return self.host.stat(filename).st_mode
 
     def real_path(self, filename: str) -> str:
         """The absolute name of a file, without symbolic links."""
-        return os.path.realpath(filename)
+        return self.host.real_path(filename)
 
     def temporary_name(self, end: str) -> str:
         """The name of a temporary file (``create_tmp_file``), which is not made.
@@ -58,14 +68,10 @@ class Storage(ABC):
         :param end: what makes it different from others
         :raises BlockIOError: it could not be made
         """
-        directory = os.environ.get("TMPDIR") or "/tmp"
-        directory = "/var/tmp" if directory == "/tmp" else directory
+        directory = self.host.temporary_directory()
         name = f"{directory}/vl.{end}"
         try:
-            if not stat.S_ISDIR(os.stat(directory).st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, directory)
-            if not os.access(directory, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, directory)
+            self.host.check_directory(directory)
         except OSError as error:
             code = error.errno or errno.EIO
             reason = os.strerror(code)

@@ -43,6 +43,7 @@ class Storages(Storage):
     """
 
     def __init__(self, usual: Storage, *, has_fdsets: bool = True) -> None:
+        super().__init__(usual.host)
         self.gate: Gate | None = None
         """Is asked first, where there is one: what a test bench makes fail."""
         self._usual = usual

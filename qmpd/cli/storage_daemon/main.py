@@ -66,7 +66,12 @@ def _answer_probe(program: Program, option: Option) -> None:
 
 
 def _run(program: Program, options: list[Option]) -> int:
-    from qmpd.cli.process import JOURNAL_VARIABLE, STORAGE_VARIABLE, Process, ProcessOptions
+    from qmpd.cli.process import (
+        JOURNAL_VARIABLE,
+        Process,
+        ProcessOptions,
+        access_of_environment,
+    )
     from qmpd.cli.storage_daemon.options import StorageDaemonOptions
     from qmpd.machine.machine import MachineConfig
     from qmpd.profile.personality import Personality
@@ -82,7 +87,7 @@ def _run(program: Program, options: list[Option]) -> int:
     )
     process.begin()
     process.build(
-        os.environ.get(STORAGE_VARIABLE, "host"),
+        access_of_environment(),
         MachineConfig(personality=Personality.STORAGE_DAEMON),
         os.environ.get(JOURNAL_VARIABLE),
     )

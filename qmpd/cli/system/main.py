@@ -59,7 +59,12 @@ def _main(program: Program, options: list[Option]) -> int:
 
 
 def _run(program: Program, profile: Profile, config: SystemConfig, options: list[Option]) -> int:
-    from qmpd.cli.process import JOURNAL_VARIABLE, STORAGE_VARIABLE, Process, ProcessOptions
+    from qmpd.cli.process import (
+        JOURNAL_VARIABLE,
+        Process,
+        ProcessOptions,
+        access_of_environment,
+    )
     from qmpd.cli.system.board_options import board_of
     from qmpd.cli.system.setup import SystemSetup
     from qmpd.machine.machine import MachineConfig
@@ -77,7 +82,7 @@ def _run(program: Program, profile: Profile, config: SystemConfig, options: list
 
         harness = VirtualClock()
     process.build(
-        os.environ.get(STORAGE_VARIABLE, "host"),
+        access_of_environment(),
         MachineConfig(
             profile=profile,
             personality=Personality.SYSTEM,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from qmpd.base.override import override
+from qmpd.block.images.host_files import HostFiles
 from qmpd.block.images.host_storage import HostStorage
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import MemoryFile, file_of
@@ -24,16 +25,16 @@ class OrderedStorage(MemoryStorage):
         first opened, and is not changed
     """
 
-    def __init__(self, *, over_host: bool = False) -> None:
-        super().__init__()
-        self._over_host = over_host
+    def __init__(self, host: HostFiles | None = None, *, over_host: bool = False) -> None:
+        super().__init__(host)
+        self._below = HostStorage(self.host) if over_host else None
         self.watch: Watch | None = None
         """Called after each write and each flush, where somebody wants to know."""
 
     @property
     def reads_host(self) -> bool:
         """Whether names lead to files of the host."""
-        return self._over_host
+        return self._below is not None
 
     def _new_file(self, filename: str) -> OrderedFile:
         def happened(_: OrderedFile, change: Change) -> None:
@@ -50,13 +51,13 @@ class OrderedStorage(MemoryStorage):
 
     @override
     def open(self, filename: str, *, read_only: bool = False) -> Image:
-        if self._over_host and filename not in self:
-            self.put(filename, _copied(HostStorage().open(filename, read_only=True)))
+        if self._below is not None and filename not in self:
+            self.put(filename, _copied(self._below.open(filename, read_only=True)))
         return super().open(filename, read_only=read_only)
 
     @override
     def create(self, filename: str) -> Image:
-        if self._over_host and filename not in self:
+        if self._below is not None and filename not in self:
             try:
                 return self.open(filename)
             except BlockIOError:
@@ -65,8 +66,8 @@ class OrderedStorage(MemoryStorage):
 
     @override
     def mode(self, filename: str) -> int:
-        if self._over_host and filename not in self:
-            return HostStorage().mode(filename)
+        if self._below is not None and filename not in self:
+            return self._below.mode(filename)
         return super().mode(filename)
 
     def unflushed(self) -> dict[str, Unflushed]:
