@@ -44,7 +44,7 @@ LABEL: Final = "program"
 """The monitor of the program that holds the machine, in the journal."""
 
 
-MakeHost = Callable[[Callable[[], None], Callable[[], bool]], ProgramHost]
+MakeHost = Callable[[Callable[[], None]], ProgramHost]
 """What makes the host of a machine."""
 
 
@@ -75,7 +75,7 @@ class Core(Waits):
         super().__init__()
         self.setup = setup
         self._saved = saved
-        self.host = make_host(self._shutdown_begins, self._replaces_files)
+        self.host = make_host(self._shutdown_begins)
         self.host.machine = lambda: self.machine
         self.sockets: list[Socket] = []
         """Where clients come in, as long as the machine is served."""
@@ -144,9 +144,6 @@ class Core(Waits):
     def closed(self) -> bool:
         """Whether the machine has ended."""
         return self.bench.closed
-
-    def _replaces_files(self) -> bool:
-        return self.machine.services.storage.changes_host
 
     async def set_up(self, *, anew: bool = True) -> None:
         """Add the disks, and negotiate.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from qmpd.errors import QmpError
 from qmpd.loop.task import Timer
 from qmpd.machine.host import NoHost
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from qmpd.api.pipe import PipeEnd
-    from qmpd.errors import QmpError
     from qmpd.export.host import Listener
     from qmpd.loop.stream import Connect
     from qmpd.loop.task import Handle
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qmpd.server.chardev.hot import CharDevices
     from qmpd.server.dial import Dialer
     from qmpd.server.listener import SocketListener
+    from qmpd.server.sockets import ClientSockets
     from qmpd.server.streams import Streams
 
 
@@ -45,10 +46,9 @@ class ProgramHost(NoHost):
     """Keeps what QEMU would print, and listens while an event loop runs the machine.
 
     :param shut_down: called when the machine has been asked to end
-    :param replaces_files: whether sockets may take the place of other files
     """
 
-    def __init__(self, shut_down: Callable[[], None], replaces_files: Callable[[], bool]) -> None:
+    def __init__(self, shut_down: Callable[[], None]) -> None:
         self.printed: list[str] = []
         self.complaints: list[str] = []
         self.loop: AbstractEventLoop | None = None
@@ -56,7 +56,6 @@ class ProgramHost(NoHost):
         self.tell: Callable[[str], None] | None = None
         """Told of each NBD client that it has ``opened`` or ``closed`` its connection."""
         self._shut_down = shut_down
-        self._replaces_files = replaces_files
         self._listeners: list[SocketListener] = []
         self._dialer: Dialer | None = None
         self.machine: Callable[[], Machine] | None = None
@@ -65,12 +64,19 @@ class ProgramHost(NoHost):
         """What a migration goes over that has no socket."""
 
     @cached_property
+    def _sockets(self) -> ClientSockets:
+        """Those that clients ask for."""
+        from qmpd.server.sockets import ClientSockets
+
+        return ClientSockets(self._machine)
+
+    @cached_property
     def chardevs(self) -> CharDevices:
         """The character devices; those that need an event loop are there while one runs it."""
         from qmpd.server.chardev.hot import CharDevices
         from qmpd.server.chardev.maker import Surroundings
 
-        chardevs = CharDevices(Surroundings(self._machine, lambda: self.loop))
+        chardevs = CharDevices(Surroundings(self._machine, lambda: self.loop, self._sockets))
         chardevs.serving = True
         return chardevs
 
@@ -100,15 +106,11 @@ class ProgramHost(NoHost):
         """
         if self.loop is None:
             return super().listen(address, connect)
-        from qmpd.server.address import read_address
         from qmpd.server.listener import SocketListener
 
+        sockets = self._sockets
         listener = SocketListener(
-            self.loop,
-            read_address(address),
-            connect,
-            replaces_files=self._replaces_files(),
-            tell=self.tell,
+            self.loop, sockets.read(address), connect, sockets=sockets, tell=self.tell
         )
         self._listeners.append(listener)
         return listener
@@ -122,12 +124,16 @@ class ProgramHost(NoHost):
         """
         if self.loop is None:
             return super().connect(address, connect, failed)
-        from qmpd.server.address import read_address
         from qmpd.server.dial import Dialer
 
         if self._dialer is None:
-            self._dialer = Dialer(self.loop, tells_files=self._replaces_files())
-        return self._dialer.connect(read_address(address), connect, failed)
+            self._dialer = Dialer(self.loop, self._sockets)
+        try:
+            where = self._sockets.read(address)
+        except QmpError as error:
+            failed(error)
+            return Timer(_nothing)
+        return self._dialer.connect(where, connect, failed)
 
     def open_stream(
         self,
@@ -160,16 +166,14 @@ class ProgramHost(NoHost):
         return self._streams(self.loop).wait(address, connect)
 
     def _streams(self, loop: AbstractEventLoop) -> Streams:
-        from qmpd.server.address import read_address
         from qmpd.server.streams import Streams
 
         storage = self._machine().services.storage
         return Streams(
             loop,
-            read_address,
-            lambda: storage.fdsets,
+            self._sockets,
+            lambda: storage,
             lambda text: self.report(f"warning: {text}\n"),
-            replaces_files=self._replaces_files(),
         )
 
     def cut(self) -> None:

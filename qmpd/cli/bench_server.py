@@ -99,10 +99,8 @@ class BenchServer:
         core.monitors.add_tap(record)
         core.bench.followers.append(lambda: core.monitors.add_tap(record))
 
-    def _make_host(
-        self, shut_down: Callable[[], None], replaces_files: Callable[[], bool]
-    ) -> ProgramHost:
-        self._host = _Host(shut_down, replaces_files)
+    def _make_host(self, shut_down: Callable[[], None]) -> ProgramHost:
+        self._host = _Host(shut_down)
         return self._host
 
     def set_up(self) -> None:

@@ -115,6 +115,7 @@ class ProcessOptions:
     :param daemonize: detach from the terminal
     :param ready_fd: descriptor to write to when clients may come
     :param announce_signals: say on standard error which signal ended the process
+    :param is_own: whether the program is qmpd's own, and none of QEMU's
     """
 
     pid_file: str | None = None
@@ -122,6 +123,7 @@ class ProcessOptions:
     daemonize: bool = False
     ready_fd: int | None = None
     announce_signals: bool = False
+    is_own: bool = False
 
 
 class Process:
@@ -183,6 +185,7 @@ class Process:
         from qmpd.loop.asyncio_clock import LoopClock
         from qmpd.loop.clocks import Clocks
         from qmpd.machine.machine import Machine
+        from qmpd.server.listening import CAREFUL, Manners
         from qmpd.server.server import Server, new_event_loop
 
         self._loop = loop = new_event_loop()
@@ -194,7 +197,10 @@ class Process:
             thread_id = threading.get_native_id()
             return Machine(clocks, where, config, host=host, random=Random(), thread_id=thread_id)
 
-        self._served = self.server = Server(loop, make_machine, _open_journal(journal))
+        own = self._options.is_own
+        manners = CAREFUL if own else Manners(access.writes.everywhere, mode=None)
+        self.server = Server(loop, make_machine, _open_journal(journal), manners)
+        self._served = self.server
         return self.server.machine
 
     def build_bench(

@@ -227,7 +227,8 @@ def _serve(program: Program, arguments: argparse.Namespace, given: Sequence[str]
     allowed = (arguments.allow_write, arguments.allow_read, arguments.allow_sockets)
     access = make_access(arguments.storage, *allowed)
     process = Process(
-        program, ProcessOptions(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd)
+        program,
+        ProcessOptions(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd, is_own=True),
     )
     process.begin()
     if _is_for_bench(arguments):

@@ -133,19 +133,15 @@ def _listening(text: str) -> Iterator[list[socket.socket]]:
 
     :raises GenericError: nothing can listen there
     """
-    from qmpd.server.address import listen, remove_socket_file, socket_file
+    from qmpd.server.listening import Listening
 
-    where = read_where(text, "--listen")
-    listeners = listen(where, replaces_files=False)
-    made = socket_file(where)
+    listening = Listening(read_where(text, "--listen"))
     try:
-        for listener in listeners:
+        for listener in listening.sockets:
             listener.listen(128)
-        yield listeners
+        yield listening.sockets
     finally:
-        for listener in listeners:
-            listener.close()
-        remove_socket_file(where, only=made)
+        listening.close()
 
 
 def _create(path: str) -> TextIO:

@@ -126,7 +126,7 @@ def _create_fuse(
 def _may_use(machine: ExportingMachine, device: str) -> bool:
     """Whether there is a device of the host, which images in memory have nothing to do with."""
     storage = machine.graph.services.storage
-    return storage.reads_host and os.access(device, os.R_OK | os.W_OK)
+    return storage.reads_host and storage.host.usable(device)
 
 
 def _create_vduse(

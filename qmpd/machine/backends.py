@@ -10,8 +10,12 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from qmpd.base.override import override
+from qmpd.block.images.host_files import HostFiles
 from qmpd.errors import GenericError, NotServed
 from qmpd.machine.objects import UserObject
+
+_URANDOM: Final = "/dev/urandom"
+"""The kernel's own, which is always there."""
 
 
 class MemoryBackend(UserObject):
@@ -35,7 +39,7 @@ class MemoryBackend(UserObject):
 
     qom_type = "memory-backend-ram"
 
-    def __init__(self, object_id: str) -> None:
+    def __init__(self, object_id: str, _: HostFiles) -> None:
         super().__init__(object_id)
         self._values: dict[str, Any] = {
             "share": False,
@@ -88,13 +92,17 @@ class MemoryBackend(UserObject):
 
 
 class RandomSource(UserObject):
-    """Where a guest's random numbers come from: ``rng-random``, ``rng-builtin``."""
+    """Where a guest's random numbers come from: ``rng-random``, ``rng-builtin``.
+
+    :param host: has the file that they come from
+    """
 
     derived_from = "rng-backend"
 
-    def __init__(self, object_id: str) -> None:
+    def __init__(self, object_id: str, host: HostFiles) -> None:
         super().__init__(object_id)
-        self._filename = "/dev/urandom"
+        self._host = host
+        self._filename = _URANDOM
 
     @override
     def configure(self, properties: Mapping[str, Any]) -> None:
@@ -106,9 +114,9 @@ class RandomSource(UserObject):
 
         :raises GenericError: there is none
         """
-        if self.qom_type == "rng-random":
+        if self.qom_type == "rng-random" and self._filename != _URANDOM:
             try:
-                os.close(os.open(self._filename, os.O_RDONLY | os.O_NONBLOCK))
+                os.close(self._host.open(self._filename, os.O_RDONLY | os.O_NONBLOCK))
             except OSError as error:
                 raise GenericError(f"Could not open '{self._filename}': {error.strerror}") from None
 
@@ -139,7 +147,10 @@ class RandomNumbers(RandomSource):
 
 
 class Secret(UserObject):
-    """A secret, in a file or given along."""
+    """A secret, in a file or given along.
+
+    :param host: has the file
+    """
 
     qom_type = "secret"
 
@@ -153,8 +164,9 @@ class Secret(UserObject):
         }
     )
 
-    def __init__(self, object_id: str) -> None:
+    def __init__(self, object_id: str, host: HostFiles) -> None:
         super().__init__(object_id)
+        self._host = host
         self._values: dict[str, Any] = {"format": "raw"}
         self.content = b""
         """The secret itself."""
@@ -176,8 +188,7 @@ class Secret(UserObject):
         if path is None:
             raise GenericError("Either 'file' or 'data' must be provided")
         try:
-            with open(path, "rb") as file:
-                return file.read()
+            return self._host.read(path)
         except OSError as error:
             raise GenericError(
                 f"Unable to read {path}: Failed to open file “{path}”: {error.strerror}"
@@ -205,7 +216,7 @@ def _decoded(text: bytes) -> bytes:
         raise GenericError("Base64 data contains invalid characters") from None
 
 
-MAKERS: Final[Mapping[str, Callable[[str], UserObject]]] = MappingProxyType(
+MAKERS: Final[Mapping[str, Callable[[str, HostFiles], UserObject]]] = MappingProxyType(
     {kind.qom_type: kind for kind in (MemoryBackend, RandomFile, RandomNumbers, Secret)}
 )
-"""What makes an object of each QOM type, given its id."""
+"""What makes an object of each QOM type, given its id and the files of the host."""

@@ -79,7 +79,7 @@ class Parts:
         from qmpd.machine.backends import MAKERS
 
         maker = MAKERS.get(qom_type)
-        return None if maker is None else maker(object_id)
+        return None if maker is None else maker(object_id, self._services.storage.host)
 
     def credentials(self, object_id: str, endpoint: str) -> Credentials:
         """The TLS credentials of an object.

@@ -1,11 +1,10 @@
-"""Socket addresses as QAPI's SocketAddress has them: listen, connect, print.
+"""Socket addresses as QAPI's SocketAddress has them: read, connect, print.
 
 The texts of the errors are those of QEMU's qemu-sockets.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -16,9 +15,6 @@ from typing import Any, Final
 
 from qmpd.base.descriptor import Descriptor, DescriptorName
 from qmpd.errors import GenericError, NotServed
-
-BACKLOG: Final = 1
-"""Connections that may wait while a client is served (the kernel adds one)."""
 
 _UNIX_PATH_MAX: Final = 107
 
@@ -198,111 +194,6 @@ def is_listening(sock: socket.socket) -> bool:
     return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
-Identity = tuple[int, int]
-"""What tells a file from another one of the same name: device and inode."""
-
-
-def listen(address: SocketAddress, *, replaces_files: bool = True) -> list[socket.socket]:
-    """Sockets that listen at `address` (several where a name has several addresses).
-
-    A socket file in the way is removed first, like any other file of that name
-    (`unix_listen_saddr`).
-
-    :param replaces_files: whether other files than sockets are removed, too; a path that has one
-        is refused otherwise
-    :raises GenericError: with QEMU's text
-    """
-    if isinstance(address, UnixAddress):
-        if not replaces_files and not address.abstract:
-            _refuse_file(address)
-        return [_listen_unix(address)]
-    if isinstance(address, FdAddress):
-        return [_listen_fd(address)]
-    return _listen_inet(address)
-
-
-def _refuse_file(address: UnixAddress) -> None:
-    """Refuse to put a socket in the place of something else."""
-    with contextlib.suppress(OSError, ValueError):
-        if not stat.S_ISSOCK(os.lstat(address.file).st_mode):
-            raise GenericError(
-                f"Failed to unlink socket {address.path}: qmpd replaces no files of the host here"
-            )
-
-
-def _listen_unix(address: UnixAddress) -> socket.socket:
-    sockaddr = address.sockaddr
-    if not address.abstract:
-        try:
-            os.unlink(address.file)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            # a missing directory is reported by bind
-            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                raise GenericError(
-                    f"Failed to unlink socket {address.path}: {error.strerror}"
-                ) from None
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    previous = None if address.mode is None else os.umask(~address.mode & 0o777)
-    try:
-        sock.bind(sockaddr)
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise GenericError(f"Failed to bind socket to {address.path}: {error.strerror}") from None
-    finally:
-        if previous is not None:
-            os.umask(previous)
-    return sock
-
-
-def _listen_fd(address: FdAddress) -> socket.socket:
-    sock = address.take()
-    try:
-        sock.listen(BACKLOG)
-    except OSError as error:
-        raise GenericError(f"Failed to listen on fd socket: {error.strerror}") from None
-    return sock
-
-
-def _listen_inet(address: InetAddress) -> list[socket.socket]:
-    candidates = address.resolve(passive=True)
-    sockets: list[socket.socket] = []
-    failure: OSError | None = None
-    for family, sockaddr in candidates:
-        if sockets and not address.host:
-            # an ephemeral port must be the same on every loopback address
-            sockaddr = (sockaddr[0], sockets[0].getsockname()[1], *sockaddr[2:])
-        try:
-            sockets.append(_bind_in_range(family, sockaddr, address.to))
-        except OSError as error:
-            failure = error
-    if not sockets:
-        assert failure is not None
-        raise GenericError(f"Failed to find an available port: {failure.strerror}")
-    return sockets
-
-
-def _bind_in_range(family: int, sockaddr: tuple[object, ...], last: int | None) -> socket.socket:
-    first = int(str(sockaddr[1]))
-    for port in range(first, max(first, last or 0) + 1):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            sock.bind((sockaddr[0], port, *sockaddr[2:]))
-            sock.listen(BACKLOG)
-        except OSError as error:
-            sock.close()
-            if error.errno != errno.EADDRINUSE or port >= (last or 0):
-                raise
-        else:
-            return sock
-    raise AssertionError("the last port either bound or raised")
-
-
 def connect(address: SocketAddress, *, wait: bool = True) -> socket.socket:
     """A socket connected to `address`, or the inherited one.
 
@@ -355,42 +246,3 @@ def info(sock: socket.socket) -> dict[str, Any]:
         return {"path": name, "type": "unix"}
     version = "ipv6" if sock.family == socket.AF_INET6 else "ipv4"
     return {"type": "inet", "host": name[0], "port": str(name[1]), version: True}
-
-
-def close_listener(listener: socket.socket, *, only: Identity | None = None) -> None:
-    """Close a listening socket; the file of a unix socket goes, whoever made it.
-
-    :param only: the file that was made, where one that has taken its place is to stay
-    """
-    name = listener.getsockname() if listener.family == socket.AF_UNIX else ""
-    listener.close()
-    if isinstance(name, str) and name and (only is None or _identity(os.fsencode(name)) == only):
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-
-
-def socket_file(address: SocketAddress) -> Identity | None:
-    """The file of a socket that listens at `address`; None where it has none."""
-    if not isinstance(address, UnixAddress) or address.abstract:
-        return None
-    return _identity(address.file)
-
-
-def _identity(path: bytes) -> Identity | None:
-    try:
-        status = os.lstat(path)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
-
-
-def remove_socket_file(address: SocketAddress, *, only: Identity | None = None) -> None:
-    """Unlink the file of a listening unix socket, if it is still there.
-
-    :param only: the file that was made, where one that has taken its place is to stay
-    """
-    if isinstance(address, UnixAddress) and not address.abstract:
-        if only is not None and _identity(address.file) != only:
-            return
-        with contextlib.suppress(OSError):
-            os.unlink(address.file)

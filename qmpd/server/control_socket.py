@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from qmpd.base.override import override
-from qmpd.server import address as addresses
 from qmpd.server.chardev.on_stream import StreamChardev
 from qmpd.server.chardev.socket import FAREWELL_SECONDS
 from qmpd.server.chardev.stream import Stream
+from qmpd.server.listening import Listening
 from qmpd.sim.control.control import Control
 
 if TYPE_CHECKING:
@@ -29,11 +29,10 @@ class ControlSocket:
 
     def __init__(self, loop: AbstractEventLoop, bench: Bench, address: SocketAddress) -> None:
         self._loop = loop
-        self._address = address
         self._control = Control(bench)
         self._clients: set[_Client] = set()
-        self._listeners = addresses.listen(address)
-        for listener in self._listeners:
+        self._listening = Listening(address)
+        for listener in self._listening.sockets:
             listener.setblocking(False)
             loop.add_reader(listener.fileno(), self._accept, listener)
 
@@ -52,12 +51,9 @@ class ControlSocket:
         self._control.close()
         for client in list(self._clients):
             client.close()
-        listeners, self._listeners = self._listeners, []
-        for listener in listeners:
+        for listener in self._listening.sockets:
             self._loop.remove_reader(listener.fileno())
-            listener.close()
-        if listeners:
-            addresses.remove_socket_file(self._address)
+        self._listening.close()
 
 
 class _Client(StreamChardev):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
-import stat
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from qmpd.errors import GenericError, QmpError
-from qmpd.server.address import InetAddress, UnixAddress
-from qmpd.server.address import connect as connect_socket
+from qmpd.errors import QmpError
+from qmpd.server.address import InetAddress
 from qmpd.server.listener import SocketPeer
 
 if TYPE_CHECKING:
@@ -21,18 +17,19 @@ if TYPE_CHECKING:
 
     from qmpd.loop.stream import Connect
     from qmpd.server.address import SocketAddress
+    from qmpd.server.sockets import Sockets
 
 
 class Dialer:
     """Connects to servers; it knows all connections that it has made, until they end.
 
     :param loop: what the connections are read on
-    :param tells_files: whether an error may tell that there is a file that is no socket
+    :param sockets: makes them
     """
 
-    def __init__(self, loop: AbstractEventLoop, *, tells_files: bool) -> None:
+    def __init__(self, loop: AbstractEventLoop, sockets: Sockets) -> None:
         self._loop = loop
-        self._tells_files = tells_files
+        self._sockets = sockets
         self._peers: set[SocketPeer] = set()
         self._closed = False
 
@@ -50,13 +47,8 @@ class Dialer:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._peers.add(SocketPeer(self._loop, sock, connect, self._peers.discard))
 
-        attempt = Attempt(self._loop, connected, failed)
-        if not self._tells_files and isinstance(address, UnixAddress) and _is_no_socket(address):
-            failed(
-                GenericError(f"Failed to connect to '{address.path}': {os.strerror(errno.ENOENT)}")
-            )
-        else:
-            attempt.begin(address)
+        attempt = Attempt(self._loop, self._sockets, connected, failed)
+        attempt.begin(address)
         return attempt
 
     @property
@@ -80,10 +72,12 @@ class Attempt:
     def __init__(
         self,
         loop: AbstractEventLoop,
+        sockets: Sockets,
         connected: Callable[[socket.socket], None],
         failed: Callable[[QmpError], None],
     ) -> None:
         self._loop = loop
+        self._sockets = sockets
         self._connected = connected
         self._failed = failed
         self._cancelled = False
@@ -94,11 +88,11 @@ class Attempt:
 
     def begin(self, address: SocketAddress) -> None:
         """Connect at once, where that does not take any time; otherwise begin to."""
-        if isinstance(address, InetAddress):
-            self._start_thread(address)
-            return
         try:
-            sock = connect_socket(address, wait=False)
+            if isinstance(address, InetAddress):
+                self._sockets.check(address)
+                raise BlockingIOError
+            sock = self._sockets.connect(address, wait=False)
         except BlockingIOError:
             self._start_thread(address)
         except QmpError as error:
@@ -111,7 +105,7 @@ class Attempt:
 
     def _in_thread(self, address: SocketAddress) -> None:
         try:
-            sock = connect_socket(address)
+            sock = self._sockets.connect(address)
         except QmpError as error:
             self._tell(self._end_failed, error)
         else:
@@ -134,13 +128,3 @@ class Attempt:
             sock.close()
         else:
             self._connected(sock)
-
-
-def _is_no_socket(address: UnixAddress) -> bool:
-    """Whether an address is a path where no socket is."""
-    if address.abstract:
-        return False
-    try:
-        return not stat.S_ISSOCK(os.stat(address.path).st_mode)
-    except (OSError, ValueError):
-        return True

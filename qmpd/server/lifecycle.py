@@ -69,9 +69,10 @@ class PidFile:
         self._fd = fd
 
     def remove(self) -> None:
-        """Take the file away."""
+        """Take the file away, unless another one has taken its place."""
         with contextlib.suppress(OSError):
-            os.unlink(self._path)
+            if os.path.samestat(os.lstat(self._path), os.fstat(self._fd)):
+                os.unlink(self._path)
         os.close(self._fd)
 
 

@@ -9,7 +9,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from qmpd.loop.stream import BufferedConnection
-from qmpd.server import address as addresses
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
     from qmpd.loop.stream import Connect, Connection
     from qmpd.server.address import SocketAddress
+    from qmpd.server.sockets import Sockets
 
 _MORE: Final = getattr(socket, "MSG_MORE", 0)
 _MOST_PIECES: Final = 1024
@@ -35,8 +35,7 @@ class SocketListener:
 
     :param address: where they listen
     :param connect: takes each peer
-    :param replaces_files: whether what is not a socket may make place for one, and whatever is
-        there in the end is removed
+    :param sockets: makes them
     :param stays: whether the socket's file outlives the machine, as that of QEMU does
     :param tell: told of each peer that it has ``opened`` or ``closed`` its connection
     :raises GenericError: they cannot listen there
@@ -48,7 +47,7 @@ class SocketListener:
         address: SocketAddress,
         connect: Connect,
         *,
-        replaces_files: bool = True,
+        sockets: Sockets,
         stays: bool = False,
         tell: Callable[[str], None] | None = None,
     ) -> None:
@@ -56,12 +55,10 @@ class SocketListener:
         self._tell = tell
         self._stays = stays
         self._connect = connect
-        self._address = address
         self._accepting = False
         self._peers: set[SocketPeer] = set()
-        self._sockets = addresses.listen(address, replaces_files=replaces_files)
-        self._own_file = None if replaces_files else addresses.socket_file(address)
-        for listener in self._sockets:
+        self._listening = sockets.listen(address)
+        for listener in self._listening.sockets:
             listener.setblocking(False)
             listener.listen(128)
         self.resume()
@@ -70,14 +67,14 @@ class SocketListener:
         """Let peers in."""
         if not self._accepting:
             self._accepting = True
-            for listener in self._sockets:
+            for listener in self._listening.sockets:
                 self._loop.add_reader(listener.fileno(), self._accept, listener)
 
     def pause(self) -> None:
         """Let further peers wait in the backlog."""
         if self._accepting:
             self._accepting = False
-            for listener in self._sockets:
+            for listener in self._listening.sockets:
                 self._loop.remove_reader(listener.fileno())
 
     def _accept(self, listener: socket.socket) -> None:
@@ -108,11 +105,7 @@ class SocketListener:
 
     def _close(self, *, removes_file: bool) -> None:
         self.pause()
-        sockets, self._sockets = self._sockets, []
-        for listener in sockets:
-            listener.close()
-        if sockets and removes_file:
-            addresses.remove_socket_file(self._address, only=self._own_file)
+        self._listening.close(keeps_file=not removes_file)
 
     def leave_loop(self) -> None:
         """Close, and cut off all peers: the event loop is about to end, the machine is not."""

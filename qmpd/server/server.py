@@ -15,13 +15,13 @@ from qmpd.base.console import flush_or_drop, write
 from qmpd.errors import GenericError, QmpError
 from qmpd.loop.task import Timer
 from qmpd.monitor.monitors import Monitors
-from qmpd.profile.personality import Personality
-from qmpd.server.address import FdAddress, read_address
 from qmpd.server.ahead import load_ahead
 from qmpd.server.chardev.chardev import Chardev
 from qmpd.server.chardev.hot import CharDevices
 from qmpd.server.chardev.maker import Surroundings
 from qmpd.server.chardev.stdio import StdioChardev
+from qmpd.server.listening import CAREFUL, Manners
+from qmpd.server.sockets import ClientSockets
 
 if TYPE_CHECKING:
     from qmpd.export.vhost_user.device import MakeDevice
@@ -71,6 +71,7 @@ class Server:
     :param loop: what everything runs on
     :param make_machine: makes the machine, given its host; its clock follows the same loop
     :param journal: takes what passes the monitors; closed with the server
+    :param manners: how files of clients' unix sockets come to be
     """
 
     def __init__(
@@ -78,11 +79,15 @@ class Server:
         loop: AbstractEventLoop,
         make_machine: Callable[[Host], Machine],
         journal: JournalFile | None = None,
+        manners: Manners = CAREFUL,
     ) -> None:
         self.loop = loop
+        self.sockets = ClientSockets(lambda: self.machine, manners)
         self.at_option = ""
         """What warnings begin with while an option of the command line is worked on."""
-        self.chardevs = CharDevices(Surroundings(lambda: self.machine, lambda: self.loop))
+        self.chardevs = CharDevices(
+            Surroundings(lambda: self.machine, lambda: self.loop, self.sockets)
+        )
         self._started = False
         self._ending = False
         # on a single one, to look out for the client would keep it from running
@@ -109,18 +114,6 @@ class Server:
 
     # What the machine asks of it (`Host`)
 
-    def _address(self, options: Mapping[str, Any]) -> SocketAddress:
-        """An address to listen at or connect to; a monitor names descriptors that getfd gave it.
-
-        :raises GenericError: nobody has given it one
-        """
-        address = read_address(options)
-        if isinstance(address, FdAddress) and self._started and address.handed_over is None:
-            if self.machine.personality is Personality.STORAGE_DAEMON:
-                raise GenericError("only QEMU supports file descriptor passing")
-            raise GenericError(f"File descriptor named '{address.fd}' has not been found")
-        return address
-
     def listen(self, address: Mapping[str, Any], connect: Connect) -> SocketListener:
         """Listen for NBD clients at `address`.
 
@@ -130,9 +123,9 @@ class Server:
 
         return SocketListener(
             self.loop,
-            self._address(address),
+            self.sockets.read(address),
             connect,
-            replaces_files=self._replaces_files,
+            sockets=self.sockets,
             stays=True,
         )
 
@@ -140,14 +133,14 @@ class Server:
     def _dialer(self) -> Dialer:
         from qmpd.server.dial import Dialer
 
-        return Dialer(self.loop, tells_files=self._replaces_files)
+        return Dialer(self.loop, self.sockets)
 
     def connect(
         self, address: Mapping[str, Any], connect: Connect, failed: Callable[[QmpError], None]
     ) -> Handle:
         """Connect to a server; see `qmpd.loop.stream.Dial`."""
         try:
-            where = self._address(address)
+            where = self.sockets.read(address)
         except QmpError as error:
             failed(error)
             return Timer(_nothing)
@@ -159,10 +152,9 @@ class Server:
 
         return Streams(
             self.loop,
-            self._address,
-            lambda: self.machine.services.storage.fdsets,
+            self.sockets,
+            lambda: self.machine.services.storage,
             lambda text: self.report(f"warning: {text}\n"),
-            replaces_files=self._replaces_files,
         )
 
     def open_stream(
@@ -178,10 +170,6 @@ class Server:
         """Wait for a migration's stream; see `Host.await_stream`."""
         return self._streams.wait(address, connect)
 
-    @property
-    def _replaces_files(self) -> bool:
-        return self.machine.services.storage.changes_host
-
     def listen_vhost_user(
         self, address: Mapping[str, Any], make_device: MakeDevice, report: Callable[[str], None]
     ) -> VhostUserSocket:
@@ -194,10 +182,10 @@ class Server:
         return VhostUserSocket(
             self.loop,
             self.machine.clock,
-            self._address(address),
+            self.sockets.read(address),
             make_device,
             report,
-            replaces_files=self._replaces_files,
+            sockets=self.sockets,
         )
 
     def print(self, text: str) -> None:

@@ -22,36 +22,34 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from qmpd.base.descriptor import Descriptor
-    from qmpd.block.images.fdsets import FdSets
+    from qmpd.block.images import Storages
     from qmpd.errors import QmpError
     from qmpd.loop.task import Handle
     from qmpd.machine.host import OpenStream
     from qmpd.server.address import SocketAddress
+    from qmpd.server.listening import Listening
+    from qmpd.server.sockets import ClientSockets
 
 
 class Streams:
     """Opens streams, and waits for them.
 
-    :param read_address: makes an address of a SocketAddress
-    :param fdsets: the descriptors that clients have handed over for ``/dev/fdset/N``
+    :param sockets: makes those that clients ask for
+    :param storage: has the files that clients may reach, and descriptors that they have handed over
     :param warn: takes warnings
-    :param replaces_files: whether files of the host may be written
     """
 
     def __init__(
         self,
         loop: AbstractEventLoop,
-        read_address: Callable[[Mapping[str, Any]], SocketAddress],
-        fdsets: Callable[[], FdSets],
+        sockets: ClientSockets,
+        storage: Callable[[], Storages],
         warn: Callable[[str], None],
-        *,
-        replaces_files: bool,
     ) -> None:
         self._loop = loop
-        self._read_address = read_address
-        self._fdsets = fdsets
+        self._sockets = sockets
+        self._storage = storage
         self._warn = warn
-        self._replaces_files = replaces_files
 
     def open(
         self,
@@ -64,9 +62,9 @@ class Streams:
         if transport == "socket" and address["type"] == "fd":
             self._adopt(address).connect(connect)
         elif transport == "socket":
-            return self._dial(self._read_address(address), connect, failed)
+            return self._dial(self._sockets.read(address), connect, failed)
         elif transport == "exec":
-            _run(self._loop, address["args"]).connect(connect)
+            self._run(address["args"]).connect(connect)
         elif transport == "file":
             self._create(address["filename"], address["offset"]).connect(connect)
         else:
@@ -82,6 +80,7 @@ class Streams:
         # the command is answered before it is known how that ends
         attempt = Attempt(
             self._loop,
+            self._sockets,
             lambda sock: self._later(connected, sock),
             lambda error: self._later(failed, error),
         )
@@ -94,7 +93,7 @@ class Streams:
     def _adopt(self, address: Mapping[str, Any]) -> DescriptorPeer:
         """The descriptor that an address names: handed over by a client, or inherited."""
         given: Descriptor | None = address.get("descriptor")
-        fd = _inherited(address["str"]) if given is None else given.detach()
+        fd = self._inherited(address["str"]) if given is None else given.detach()
         mode = os.fstat(fd).st_mode
         is_socket = stat.S_ISSOCK(mode)
         if not is_socket and not stat.S_ISFIFO(mode):
@@ -119,17 +118,14 @@ class Streams:
         :returns: its descriptor, and what is to be called when it has been closed
         """
         if filename.startswith(FDSET_PREFIX):
-            sets = self._fdsets()
+            sets = self._storage().fdsets
             fd, fdset = sets.duplicate(filename, flags)
             sets.used(fdset)
             return fd, lambda: sets.left(fdset)
-        if flags & os.O_CREAT and not self._replaces_files and os.path.exists(filename):
-            raise GenericError(f"Could not create '{filename}': qmpd replaces no files of the host")
         try:
-            return os.open(filename, flags, 0o600), _nothing
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or os.strerror(errno.EINVAL)
-            raise GenericError(f"Could not {verb} '{filename}': {reason}") from None
+            return self._storage().host.open(filename, flags, 0o600), _nothing
+        except OSError as error:
+            raise GenericError(f"Could not {verb} '{filename}': {error.strerror}") from None
 
     def wait(self, address: Mapping[str, Any], connect: OpenStream) -> _Arrivals | _Arrival:
         """See `Host.await_stream`."""
@@ -137,10 +133,10 @@ class Streams:
         if transport == "socket" and address["type"] == "fd":
             return _Arrival(self._loop, self._adopt(address), connect)
         if transport == "socket":
-            where = self._read_address(address)
-            return _Arrivals(self._loop, where, connect, replaces_files=self._replaces_files)
+            listening = self._sockets.listen(self._sockets.read(address))
+            return _Arrivals(self._loop, listening, connect)
         if transport == "exec":
-            return _Arrival(self._loop, _run(self._loop, address["args"]), connect)
+            return _Arrival(self._loop, self._run(address["args"]), connect)
         if transport == "file":
             fd, left = self._open(address["filename"], os.O_RDONLY, "open")
             if address["offset"]:
@@ -149,44 +145,46 @@ class Streams:
             return _Arrival(self._loop, peer, connect)
         raise NotServed("Migration over RDMA is not served by qmpd")
 
+    def _inherited(self, name: str) -> int:
+        """The descriptor of this number (``monitor_fd_param``).
+
+        :raises GenericError: there is none, or it may belong to somebody else
+        """
+        host = self._storage().host
+        try:
+            fd = int(name)
+            if not host.is_naming and not host.access.programs:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            os.fstat(fd)
+        except (ValueError, OverflowError):
+            raise GenericError(f"Invalid file descriptor number '{name}'") from None
+        except OSError as error:
+            raise GenericError(f"File descriptor {name}: {error.strerror}") from None
+        return fd
+
+    def _run(self, args: list[str]) -> DescriptorPeer:
+        """Run a program; its standard input and output are the stream."""
+        try:
+            self._storage().host.check_program()
+            process = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise GenericError(f"Unable to spawn command: {reason}") from None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        read_fd, write_fd = os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno())
+        process.stdout.close()
+        process.stdin.close()
+
+        def reap() -> None:
+            # it may take its time to end, and nobody waits for it
+            threading.Thread(target=process.wait, daemon=True).start()
+
+        return DescriptorPeer(self._loop, read_fd, write_fd, "command", reap)
+
 
 def _nothing() -> None:
     """What has been done at once cannot be called off."""
-
-
-def _inherited(name: str) -> int:
-    """The descriptor of this number (``monitor_fd_param``).
-
-    :raises GenericError: there is none
-    """
-    try:
-        fd = int(name)
-        os.fstat(fd)
-    except (ValueError, OverflowError):
-        raise GenericError(f"Invalid file descriptor number '{name}'") from None
-    except OSError as error:
-        raise GenericError(f"File descriptor {name}: {error.strerror}") from None
-    return fd
-
-
-def _run(loop: AbstractEventLoop, args: list[str]) -> DescriptorPeer:
-    """Run a program; its standard input and output are the stream."""
-    try:
-        process = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise GenericError(f"Unable to spawn command: {reason}") from None
-    assert process.stdin is not None
-    assert process.stdout is not None
-    read_fd, write_fd = os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno())
-    process.stdout.close()
-    process.stdin.close()
-
-    def reap() -> None:
-        # it may take its time to end, and nobody waits for it
-        threading.Thread(target=process.wait, daemon=True).start()
-
-    return DescriptorPeer(loop, read_fd, write_fd, "command", reap)
 
 
 class _Arrival:
@@ -214,16 +212,14 @@ class _Arrivals:
     def __init__(
         self,
         loop: AbstractEventLoop,
-        address: SocketAddress,
+        listening: Listening,
         connect: OpenStream,
-        *,
-        replaces_files: bool,
     ) -> None:
         self._loop = loop
         self._connect = connect
-        self._sockets = addresses.listen(address, replaces_files=replaces_files)
-        self.addresses = [addresses.info(sock) for sock in self._sockets]
-        for listener in self._sockets:
+        self._listening = listening
+        self.addresses = [addresses.info(sock) for sock in listening.sockets]
+        for listener in listening.sockets:
             listener.setblocking(False)
             loop.add_reader(listener.fileno(), self._accept, listener)
 
@@ -236,20 +232,17 @@ class _Arrivals:
 
     def close(self) -> None:
         """Let nobody in any more; a socket's file goes."""
-        for listener in self._stop():
-            addresses.close_listener(listener)
+        self._stop(keeps_file=False)
 
     def end(self) -> None:
         """Let nobody in any more; a socket's file stays."""
-        for listener in self._stop():
-            listener.close()
+        self._stop(keeps_file=True)
 
-    def _stop(self) -> list[socket.socket]:
-        sockets, self._sockets = self._sockets, []
-        for listener in sockets:
+    def _stop(self, *, keeps_file: bool) -> None:
+        for listener in self._listening.sockets:
             self._loop.remove_reader(listener.fileno())
+        self._listening.close(keeps_file=keeps_file, takes_inherited=True)
         self.addresses = []
-        return sockets
 
 
 def _socket_peer(loop: AbstractEventLoop, sock: socket.socket) -> DescriptorPeer:

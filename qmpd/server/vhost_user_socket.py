@@ -12,13 +12,13 @@ from qmpd.base.override import override
 from qmpd.export.vhost_user.link import Link
 from qmpd.export.vhost_user.protocol import HEADER, MAX_FDS, MAX_PAYLOAD, Message
 from qmpd.loop.task import Waiter
-from qmpd.server import address as addresses
 
 if TYPE_CHECKING:
     from qmpd.export.vhost_user.device import MakeDevice
     from qmpd.loop.clock import Clock
     from qmpd.loop.task import Task
     from qmpd.server.address import SocketAddress
+    from qmpd.server.sockets import Sockets
 
 
 class VhostUserSocket:
@@ -27,8 +27,7 @@ class VhostUserSocket:
     :param address: where it listens
     :param device: makes the device that serves a client
     :param report: takes complaints about clients
-    :param replaces_files: whether what is not a socket may make place for one, and whatever is
-        there in the end is removed
+    :param sockets: makes the socket
     :raises GenericError: it cannot listen there
     """
 
@@ -39,22 +38,20 @@ class VhostUserSocket:
         address: SocketAddress,
         device: MakeDevice,
         report: Callable[[str], None],
-        *,
-        replaces_files: bool = True,
+        sockets: Sockets,
     ) -> None:
         self.loop = loop
         self.clock = clock
         self.device = device
         self.report = report
-        self._listeners = addresses.listen(address, replaces_files=replaces_files)
-        self._own_file = None if replaces_files else addresses.socket_file(address)
+        self._listening = sockets.listen(address)
         self._client: _Connection | None = None
-        for listener in self._listeners:
+        for listener in self._listening.sockets:
             listener.setblocking(False)
         self._accept_next()
 
     def _accept_next(self) -> None:
-        for listener in self._listeners:
+        for listener in self._listening.sockets:
             self.loop.add_reader(listener.fileno(), self._accept, listener)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -62,7 +59,7 @@ class VhostUserSocket:
             sock, _ = listener.accept()
         except OSError:
             return  # it has left again
-        for one in self._listeners:
+        for one in self._listening.sockets:
             self.loop.remove_reader(one.fileno())
         sock.setblocking(False)
         self._client = _Connection(self, sock)
@@ -79,10 +76,9 @@ class VhostUserSocket:
 
     async def close(self) -> None:
         """Listen no more, and cut the client off once its requests are done."""
-        listeners, self._listeners = self._listeners, []
-        for listener in listeners:
+        for listener in self._listening.sockets:
             self.loop.remove_reader(listener.fileno())
-            addresses.close_listener(listener, only=self._own_file)
+        self._listening.close(takes_inherited=True)
         if self._client is not None:
             await self._client.close()
 

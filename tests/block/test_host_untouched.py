@@ -6,7 +6,6 @@ not: it has to say the same of both, and both have to stay as they are.
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,27 +153,3 @@ def test_over_the_hosts_files_nothing_is_changed(host: tuple[Path, Path]) -> Non
 
     machine.hmp('qemu-io host "write -P 7 0 512"')
     machine.clock.run(machine.machine.close())
-
-
-def test_sockets_replace_no_files(tmp_path: Path) -> None:
-    from qmpd.errors import GenericError
-    from qmpd.server import address as addresses
-    from qmpd.server.address import UnixAddress
-
-    path = tmp_path / "path"
-    path.write_bytes(SECRET)
-    with pytest.raises(GenericError, match="replaces no files"):
-        addresses.listen(UnixAddress(str(path)), replaces_files=False)
-    assert path.read_bytes() == SECRET
-
-    path.unlink()
-    stale = socket.socket(socket.AF_UNIX)
-    stale.bind(str(path))
-    (listener,) = addresses.listen(UnixAddress(str(path)), replaces_files=False)
-    own = addresses.socket_file(UnixAddress(str(path)))
-    path.unlink()
-    path.write_bytes(SECRET)
-    addresses.remove_socket_file(UnixAddress(str(path)), only=own)
-    addresses.close_listener(listener, only=own)
-    assert path.read_bytes() == SECRET
-    stale.close()

@@ -13,21 +13,26 @@ from qmpd.errors import GenericError
 from qmpd.server.address import (
     FdAddress,
     InetAddress,
+    SocketAddress,
     UnixAddress,
     connect,
     is_listening,
-    listen,
-    remove_socket_file,
 )
+from qmpd.server.listening import Listening, Manners
+
+QEMUS = Manners(replaces_files=True, mode=None)
+
+
+def listen(address: SocketAddress) -> list[socket.socket]:
+    return Listening(address, QEMUS).sockets
 
 
 def test_file_in_the_way_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("not a socket")
-    (sock,) = listen(UnixAddress(str(path)))
+    listening = Listening(UnixAddress(str(path)), QEMUS)
     assert stat.S_ISSOCK(path.stat().st_mode)
-    remove_socket_file(UnixAddress(str(path)))
-    sock.close()
+    listening.close()
     assert not path.exists()
 
 

@@ -135,7 +135,7 @@ def test_a_wrong_marker_names_what_there_is(pytester: pytest.Pytester) -> None:
     done.assert_outcomes(errors=7)
     done.stdout.fnmatch_lines_random(
         [
-            "*marker qmpd: there is no argument 'disk'; it takes disks, images, storage, allow_write, *",
+            "*marker qmpd: there is no argument 'disk'; it takes disks, images, *",
             "*marker qmpd: its arguments have names, as in qmpd(disks={...})",
             "*marker qmpd: seed is a whole number, not 'seven'",
             "*marker qmpd: schedules is how many, at least 1, not 'many'",

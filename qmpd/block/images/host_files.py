@@ -64,6 +64,16 @@ class HostFiles:
         """From now on it is clients who name files."""
         self._naming -= 1
 
+    @property
+    def is_naming(self) -> bool:
+        """Whether it is the owner who names files."""
+        return self._naming > 0
+
+    @property
+    def hides(self) -> bool:
+        """Whether clients may not learn which files there are."""
+        return not self._naming and not self._everywhere(writes=False)
+
     # Files
 
     def open(self, path: str, flags: int, mode: int = 0o666, *, waits: bool = False) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from asyncio import AbstractEventLoop
 from contextlib import suppress
@@ -16,32 +15,31 @@ from qmpd.server.chardev.on_stream import StreamChardev
 from qmpd.server.chardev.stream import Stream
 
 if TYPE_CHECKING:
-    from qmpd.block.images.fdsets import FdSets
+    from qmpd.block.images import Storages
 
 
-def open_file(path: str, flags: int, fdsets: FdSets, *, verb: str = "open") -> int:
+def open_file(path: str, flags: int, storage: Storages, *, verb: str = "open") -> int:
     """Open a file of the host, or a descriptor that was handed over (``/dev/fdset/N``).
 
+    :param storage: has both
     :param flags: as open(2) has them
     :param verb: what is told that it could not be done
     :raises GenericError: with QEMU's text
     """
     try:
         if path.startswith(FDSET_PREFIX):
+            fdsets = storage.fdsets
             fd, fdset = fdsets.duplicate(path, flags)
             fdsets.used(fdset)
             return fd
-        return os.open(path, flags | os.O_CLOEXEC, 0o666)
+        return storage.host.open(path, flags, waits=True)
     except BlockIOError as error:
         if verb == "create":
             raise GenericError(error.desc) from None
-        code = error.errno
+        reason = os.strerror(error.errno)
     except OSError as error:
-        code = error.errno or errno.EIO
-    except ValueError:
-        # a name with a null byte
-        code = errno.ENOENT
-    raise GenericError(f"Could not {verb} '{path}': {os.strerror(code)}")
+        reason = error.strerror or str(error)
+    raise GenericError(f"Could not {verb} '{path}': {reason}")
 
 
 class OutputFile:
@@ -134,7 +132,7 @@ class DescriptorChardev(StreamChardev):
             self._stream = None
 
 
-def open_pipe(path: str, fdsets: FdSets) -> tuple[int, int]:
+def open_pipe(path: str, storage: Storages) -> tuple[int, int]:
     """Descriptors to read and to write of ``PATH.in`` and ``PATH.out``, else both of ``PATH``.
 
     :raises GenericError: none can be opened
@@ -142,10 +140,10 @@ def open_pipe(path: str, fdsets: FdSets) -> tuple[int, int]:
     opened: list[int] = []
     for name in (f"{path}.in", f"{path}.out"):
         with suppress(GenericError):
-            opened.append(open_file(name, os.O_RDWR, fdsets))
+            opened.append(open_file(name, os.O_RDWR, storage))
     if len(opened) == 2:
         return opened[0], opened[1]
     for fd in opened:
         os.close(fd)
-    fd = open_file(path, os.O_RDWR, fdsets)
+    fd = open_file(path, os.O_RDWR, storage)
     return fd, fd

@@ -15,6 +15,7 @@ from qmpd.server.chardev.chardev import Chardev, ChardevTable, NullChardev, Ring
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
+    from qmpd.server.sockets import ClientSockets
 
 ESCAPE: Final = 0x01
 """ctrl-a; ``-echr`` sets another."""
@@ -28,11 +29,16 @@ class Surroundings:
 
     :param machine: returns the machine of the process
     :param loop: returns the event loop that serves them; None where none does
+    :param sockets: makes those that clients ask for
     """
 
     def __init__(
-        self, machine: Callable[[], Machine], loop: Callable[[], AbstractEventLoop | None]
+        self,
+        machine: Callable[[], Machine],
+        loop: Callable[[], AbstractEventLoop | None],
+        sockets: ClientSockets,
     ) -> None:
+        self.sockets = sockets
         self.machine = machine
         self.loop = loop
         self.may_linger: Callable[[], bool] | None = None
@@ -104,7 +110,7 @@ class ChardevMaker:
     def _open_file(self, path: str, flags: int, *, verb: str = "open") -> int:
         from qmpd.server.chardev.file import open_file
 
-        return open_file(path, flags, self._in.machine().services.storage.fdsets, verb=verb)
+        return open_file(path, flags, self._in.machine().services.storage, verb=verb)
 
     def _loop(self, kind: str) -> AbstractEventLoop:
         loop = self._in.loop()
@@ -139,13 +145,14 @@ class ChardevMaker:
         from qmpd.server.chardev.file import DescriptorChardev, open_pipe
 
         loop = self._loop(kind)
-        fdsets = self._in.machine().services.storage.fdsets
-        return DescriptorChardev(label, kind, loop, *open_pipe(data["device"], fdsets))
+        storage = self._in.machine().services.storage
+        return DescriptorChardev(label, kind, loop, *open_pipe(data["device"], storage))
 
     def _pty(self, label: str, kind: str, data: Mapping[str, Any], _: object) -> Chardev:
         from qmpd.server.chardev.pty import PtyChardev
 
-        return PtyChardev(label, self._loop(kind), data.get("path"))
+        host = self._in.machine().services.storage.host
+        return PtyChardev(label, self._loop(kind), data.get("path"), host)
 
     def _stdio(self, label: str, kind: str, data: Mapping[str, Any], _: object) -> Chardev:
         from qmpd.server.chardev.stdio import StdioChardev
@@ -160,6 +167,7 @@ class ChardevMaker:
     def _udp(self, label: str, kind: str, data: Mapping[str, Any], _: object) -> Chardev:
         from qmpd.server.chardev.udp import UdpChardev
 
+        self._in.sockets.check(None)
         local = flat_address(data["local"]) if "local" in data else None
         return UdpChardev(label, self._loop(kind), flat_address(data["remote"]), local)
 
@@ -213,6 +221,7 @@ class ChardevMaker:
             server=server,
             reconnect=milliseconds / 1000,
             may_linger=self._in.may_linger,
+            sockets=self._in.sockets,
         )
         if server and data.get("wait", False):
             self._in.inform(f"QEMU waiting for connection on: {chardev.filename}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import select
 from asyncio import AbstractEventLoop, TimerHandle
-from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qmpd.base.override import override
 from qmpd.errors import GenericError
 from qmpd.server.chardev.on_stream import StreamChardev
 from qmpd.server.chardev.stream import Stream
+
+if TYPE_CHECKING:
+    from qmpd.block.images import HostFiles
 
 _LOOK_SECONDS: Final = 1.0
 """How often it is looked whether somebody has opened the terminal: the system does not tell."""
@@ -21,12 +23,16 @@ class PtyChardev(StreamChardev):
     """A pseudo terminal whose other side somebody may open and close again.
 
     :param path: name of a symbolic link to it; None for none
+    :param host: where the link is made
     :raises GenericError: it cannot be made
     """
 
-    def __init__(self, label: str, loop: AbstractEventLoop, path: str | None) -> None:
+    def __init__(
+        self, label: str, loop: AbstractEventLoop, path: str | None, host: HostFiles
+    ) -> None:
         super().__init__(label)
         self._loop = loop
+        self._host = host
         self._link: str | None = None
         self._timer: TimerHandle | None = None
         try:
@@ -39,7 +45,7 @@ class PtyChardev(StreamChardev):
         os.close(other)
         if path is not None:
             try:
-                os.symlink(self.terminal, path)
+                host.link(self.terminal, path)
             except OSError as error:
                 os.close(self._fd)
                 raise GenericError(f"Failed to create PTY symlink: {error.strerror}") from None
@@ -92,8 +98,7 @@ class PtyChardev(StreamChardev):
             self._timer.cancel()
         os.close(self._fd)
         if self._link is not None:
-            with suppress(OSError):
-                os.unlink(self._link)
+            self._host.remove_link(self.terminal, self._link)
 
 
 def _make_raw(fd: int) -> None:

@@ -17,6 +17,8 @@ from qmpd.server import address as addresses
 from qmpd.server.address import FdAddress, InetAddress, SocketAddress
 from qmpd.server.chardev.on_stream import StreamChardev
 from qmpd.server.chardev.stream import Stream
+from qmpd.server.listening import Listening
+from qmpd.server.sockets import Sockets
 
 LOG = logging.getLogger("qmpd.server")
 
@@ -31,6 +33,7 @@ class SocketChardev(StreamChardev):
     :param server: listen; an inherited descriptor that listens already needs no saying
     :param reconnect: seconds between attempts of a connecting socket; 0: none
     :param may_linger: see `Stream`
+    :param sockets: makes the sockets; as the owner of the process wants them if absent
     :raises GenericError: it cannot listen or connect
     """
 
@@ -43,6 +46,7 @@ class SocketChardev(StreamChardev):
         server: bool,
         reconnect: float = 0.0,
         may_linger: Callable[[], bool] | None = None,
+        sockets: Sockets | None = None,
     ) -> None:
         super().__init__(label)
         self._loop = loop
@@ -55,10 +59,13 @@ class SocketChardev(StreamChardev):
         self._from_elsewhere = ""
         self._started = False
         self._waiting = False
+        self._sockets = Sockets() if sockets is None else sockets
+        self._listening: Listening | None = None
         self._listeners: list[socket.socket] = []
         self.server = server
         if server and address != FdAddress(""):
-            self._listeners = addresses.listen(address)
+            self._listening = self._sockets.listen(address)
+            self._listeners = self._listening.sockets
         elif server:
             # QEMU takes a server without an address, too: it never has a client
             pass
@@ -68,7 +75,7 @@ class SocketChardev(StreamChardev):
             self._connect()
 
     def _connect(self) -> None:
-        sock = addresses.connect(self._address)
+        sock = self._sockets.connect(self._address)
         if isinstance(self._address, FdAddress) and addresses.is_listening(sock):
             self.server = True
             self._listeners = [sock]
@@ -81,7 +88,7 @@ class SocketChardev(StreamChardev):
 
         def attempt() -> None:
             try:
-                found: socket.socket | GenericError = addresses.connect(self._address)
+                found: socket.socket | GenericError = self._sockets.connect(self._address)
             except GenericError as error:
                 found = error
             with contextlib.suppress(RuntimeError):
@@ -237,9 +244,10 @@ class SocketChardev(StreamChardev):
             self.is_open = False
             if self.frontend is not None:
                 self.frontend.closed()
-        for sock in self._listeners:
-            with contextlib.suppress(OSError):
-                sock.close()
-        if self._listeners and self.server:
-            addresses.remove_socket_file(self._address)
-        self._listeners = []
+        listeners, self._listeners = self._listeners, []
+        if self._listening is not None:
+            self._listening.close()
+        else:
+            for sock in listeners:
+                with contextlib.suppress(OSError):
+                    sock.close()
