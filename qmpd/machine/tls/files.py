@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import BlockIOError, GenericError
@@ -61,6 +63,17 @@ class CredentialFiles:
             return image.pread(0, min(image.length(), LONGEST))
         finally:
             image.close()
+
+
+@contextmanager
+def as_file(data: bytes) -> Iterator[str]:
+    """A path of `data`, for who takes nothing else: the bytes, such as keys, stay in memory."""
+    fd = os.memfd_create("qmpd")
+    try:
+        os.write(fd, data)
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
 
 
 def _no_access(path: str, error: Exception) -> GenericError:

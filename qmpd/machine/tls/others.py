@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.override import override
 from qmpd.errors import GenericError, NotServed
 from qmpd.machine.tls.credentials import TlsCredentials
-from qmpd.machine.tls.files import CredentialFiles
+from qmpd.machine.tls.files import CredentialFiles, as_file
 from qmpd.machine.tls.session import SslCipher
 
 if TYPE_CHECKING:
@@ -55,11 +54,9 @@ class TlsCredsAnon(TlsCredentials):
         files = CredentialFiles(self.storage, self.directory)
         path = files.path("dh-params.pem", required=False)
         data = _GROUP.encode() if path is None else files.read(path)
-        with NamedTemporaryFile(prefix="qmpd-") as file:
-            file.write(data)
-            file.flush()
+        with as_file(data) as file:
             try:
-                context.load_dh_params(file.name)
+                context.load_dh_params(file)
             except ssl.SSLError as error:
                 raise GenericError(
                     f"Unable to load DH parameters from {path}: {error.reason or error}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from qmpd.base.override import override
@@ -13,7 +12,7 @@ from qmpd.errors import GenericError
 from qmpd.machine.backends import Secret
 from qmpd.machine.tls.authz import check_allowed
 from qmpd.machine.tls.credentials import TlsCredentials
-from qmpd.machine.tls.files import CredentialFiles
+from qmpd.machine.tls.files import CredentialFiles, as_file
 from qmpd.machine.tls.sanity import Chain, check_authority, check_own, check_pair
 from qmpd.machine.tls.session import SslCipher, distinguished_name
 
@@ -58,12 +57,12 @@ class TlsCredsX509(TlsCredentials):
             if own is not None and certificate is not None:
                 check_own(_text(certificate), own, server=required)
             check_authority(trusted, authority)
-        with TemporaryDirectory(prefix="qmpd-") as folder:
-            _trust(context, folder, trusted, f"CA certificate '{authority}'")
+        with ExitStack() as stack:
+            _trust(context, trusted, f"CA certificate '{authority}'")
             if own is not None and key is not None and certificate is not None:
                 chain = Chain(
-                    _put(folder, "cert", certificate),
-                    _put(folder, "key", files.read(key)),
+                    stack.enter_context(as_file(certificate)),
+                    stack.enter_context(as_file(files.read(key))),
                     self._password(),
                     own,
                     key,
@@ -72,7 +71,7 @@ class TlsCredsX509(TlsCredentials):
                     check_pair(chain, trusted, authority, server=required)
                 chain.load(context)
             if revoked is not None:
-                _trust(context, folder, _text(files.read(revoked)), f"CRL '{revoked}'")
+                _trust(context, _text(files.read(revoked)), f"CRL '{revoked}'")
                 context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
 
     def _password(self) -> bytes:
@@ -131,20 +130,13 @@ def _text(data: bytes) -> str:
     return data.decode("ascii", "replace")
 
 
-def _put(folder: str, name: str, data: bytes) -> str:
-    """Write a file, as ssl wants one; returns its path."""
-    path = Path(folder, name)
-    path.touch(0o600)
-    path.write_bytes(data)
-    return str(path)
-
-
-def _trust(context: ssl.SSLContext, folder: str, pem: str, what: str) -> None:
+def _trust(context: ssl.SSLContext, pem: str, what: str) -> None:
     """Have a context trust certificates, or know which are revoked.
 
     :raises GenericError: they are malformed
     """
     try:
-        context.load_verify_locations(_put(folder, "trusted", pem.encode()))
+        with as_file(pem.encode()) as path:
+            context.load_verify_locations(path)
     except ssl.SSLError as error:
         raise GenericError(f"Cannot load {what}: {error.reason or error}") from None

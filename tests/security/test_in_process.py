@@ -15,56 +15,10 @@ import pytest
 
 from qmpd.block.images import OverlayStorage, Storage
 from qmpd.errors import QmpError
+from tests.security.named import named
 from tests.support.machines import TestMachine
 
 SECRET = b"a secret" * 64
-
-
-def _named(name: str) -> list[tuple[str, dict[str, Any]]]:
-    """Requests with the file name `name`."""
-    file = {"driver": "file", "filename": name}
-    create = {"driver": "qcow2", "file": "mem", "size": 65536, "backing-file": name}
-    unix = {"type": "unix", "path": name}
-    requests: list[tuple[str, dict[str, Any]]] = [
-        ("blockdev-add", {"node_name": "n", **file}),
-        ("blockdev-add", {"node_name": "n", "driver": "raw", "file": file}),
-        ("blockdev-add", {"node_name": "n", "driver": "qcow2", "file": file}),
-        ("blockdev-add", {"node_name": "n", "driver": "blkdebug", "image": "mem", "config": name}),
-        ("blockdev-add", {"node_name": "n", "driver": "nbd", "server": unix}),
-        ("blockdev-add", {"node_name": "n", "driver": "qcow2", "file": "mem", "data-file": file}),
-        ("blockdev-create", {"job_id": "c", "options": {**create, "backing-fmt": "raw"}}),
-        ("blockdev-reopen", {"options": [{"driver": "raw", "node-name": "disk", "file": file}]}),
-        (
-            "change-backing-file",
-            {"device": "disk", "image_node_name": "disk", "backing_file": name},
-        ),
-        ("block-export-add", {"type": "fuse", "id": "e", "node_name": "disk", "mountpoint": name}),
-        ("block-export-add", {"type": "vduse-blk", "id": "e", "node_name": "disk", "name": name}),
-        ("block-stream", {"device": "disk", "base": name}),
-        ("block-commit", {"device": "disk", "top": name}),
-    ]
-    for target in (
-        name,
-        f"json:{{'driver': 'file', 'filename': '{name}'}}",
-        f"nbd+unix:///?socket={name}",
-    ):
-        requests += [
-            (
-                "blockdev-snapshot-sync",
-                {"node_name": "disk", "snapshot_file": target, "mode": "existing", "format": "raw"},
-            ),
-            (
-                "drive-mirror",
-                {"device": "disk", "target": target, "mode": "existing", "sync": "full"},
-            ),
-            (
-                "drive-backup",
-                {"device": "disk", "target": target, "mode": "existing", "sync": "full"},
-            ),
-        ]
-    lines = [f'qemu-io disk "write -s {name} 0 512"', f'drive_add 0 "if=none,file={name}"']
-    requests += [("human-monitor-command", {"command_line": line}) for line in lines]
-    return requests
 
 
 @pytest.fixture
@@ -105,7 +59,7 @@ def _machine(storage: Storage | None = None) -> TestMachine:
 
 
 def _answer(machine: TestMachine, name: Path, number: int) -> str:
-    command, arguments = _named(str(name))[number]
+    command, arguments = named(str(name))[number]
     try:
         answer = machine.execute(command, **arguments)
     except QmpError as error:
@@ -115,14 +69,14 @@ def _answer(machine: TestMachine, name: Path, number: int) -> str:
     return repr(said).replace(str(name), "NAME")
 
 
-@pytest.mark.parametrize("number", range(len(_named(""))))
+@pytest.mark.parametrize("number", range(len(named(""))))
 def test_files_of_the_host_do_not_exist(host: tuple[Path, Path], number: int) -> None:
     answers = [_answer(_machine(), name, number) for name in host]
 
     assert answers[0] == answers[1]
 
 
-@pytest.mark.parametrize("number", range(len(_named(""))))
+@pytest.mark.parametrize("number", range(len(named(""))))
 def test_nothing_is_opened(touched: list[Any], host: tuple[Path, Path], number: int) -> None:
     """Python tells of every file that is opened, renamed, removed, bound or connected to."""
     machine = _machine()
@@ -147,7 +101,7 @@ def test_a_pattern_comes_from_a_file_in_memory() -> None:
 def test_over_the_hosts_files_nothing_is_changed(host: tuple[Path, Path]) -> None:
     there, _ = host
     machine = _machine(OverlayStorage())
-    for number in range(len(_named(""))):
+    for number in range(len(named(""))):
         _answer(machine, there, number)
     machine.execute("blockdev-add", driver="file", node_name="host", filename=str(there))
 
