@@ -89,7 +89,7 @@ def _of_images(image: str) -> list[Request]:
         ("drive-backup", {"device": "disk", "job-id": "b", **existing}),
         (
             "blockdev-snapshot-sync",
-            {"node-name": "disk", "snapshot-file": image, "mode": "existing", "format": "raw"},
+            {"device": "disk", "snapshot-file": image, "mode": "existing", "format": "qcow2"},
         ),
         (
             "blockdev-create",
@@ -99,7 +99,7 @@ def _of_images(image: str) -> list[Request]:
                 | {"backing-file": image, "backing-fmt": "raw"},
             },
         ),
-        ("blockdev-change-medium", {"id": "cd", "filename": image}),
+        ("blockdev-change-medium", {"device": "cd", "filename": image}),
         _hmp(f'drive_add 0 "if=none,id=d,file={quoted.replace(",", ",,")}"'),
         _hmp("drive_del d"),
         _hmp(f'snapshot_blkdev disk "{quoted}" raw'),
