@@ -17,6 +17,7 @@ class Entry:
     :param methods: how many of its methods pass; None where it passes as a whole
     :param passes: whether it is one that passes
     :param quick: whether the short run has it
+    :param optional: whether it needs what is not everywhere, and may find that it cannot be run
     """
 
     name: str
@@ -24,21 +25,22 @@ class Entry:
     methods: int | None = None
     passes: bool = False
     quick: bool = False
+    optional: bool = False
 
 
 def read(path: Path, *, passes: bool) -> dict[str, Entry]:
     """Read a list: on each line a name, a format, and words; ``#`` begins a comment.
 
-    The words are ``quick``, and a number of methods where not all of the test passes.
+    The words are ``quick``, ``optional``, and a number of methods where not all of the test passes.
     """
     entries = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         words = line.partition("#")[0].split()
         if words:
-            numbers = [int(word) for word in words[2:] if word.isdigit()]
-            methods = numbers[0] if numbers else None
-            quick = "quick" in words[2:]
-            entries[words[0]] = Entry(words[0], words[1], methods, passes, quick)
+            name, image, *marks = words
+            methods = next((int(mark) for mark in marks if mark.isdigit()), None)
+            marked = {"quick": "quick" in marks, "optional": "optional" in marks}
+            entries[name] = Entry(name, image, methods, passes, **marked)
     return entries
 
 

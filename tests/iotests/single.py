@@ -20,7 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER = 1, 24, 36
+_CAP_DAC_OVERRIDE = 1
 
 PROGRAMS = {
     "QEMU_PROG": "qemu-system-x86_64",
@@ -31,7 +32,10 @@ PROGRAMS = {
 }
 """The variables by which QEMU's tests are told their programs."""
 
-_UNWANTED = ("QEMU_OPTIONS", "IMGOPTS", "GDB_OPTIONS", "VALGRIND_QEMU", "PRINT_QEMU")
+_UNWANTED = (
+    *("QEMU_OPTIONS", "IMGOPTS", "GDB_OPTIONS", "VALGRIND_QEMU", "PRINT_QEMU"),
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 
 def main() -> int:
@@ -41,6 +45,8 @@ def main() -> int:
     # Whatever the test starts comes to us when its parent has gone; we go with ours.
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    # To root, too, a file that is read-only is so: some tests ask for it.
+    libc.prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         result = _run(Path(sources), Path(tools), name, image, float(seconds), Path(place))
@@ -65,7 +71,8 @@ def _run(
     for variable, part in (("TEST_DIR", "t"), ("SOCK_DIR", "s"), ("TMPDIR", "d")):
         (place / part).mkdir(parents=True)
         environment[variable] = str(place / part)
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+    # A test may start a hundred programs: compiled once for all of a run, away from the sources.
+    environment |= {"PYTHONPYCACHEPREFIX": str(tools / "pyc"), "LC_ALL": "C.UTF-8"}
     log = place / "log"
     began = time.monotonic()
     with log.open("wb") as output:
