@@ -19,6 +19,7 @@ from qmpd.options.qemu_opts import Opts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from qmpd.cli.process import Process
     from qmpd.cli.system.config import SystemConfig
@@ -177,14 +178,20 @@ class SystemSetup:
             close_original(thing.what)
 
     def _object(self, properties: dict[str, Any]) -> None:
-        machine = self._server.machine
         try:
-            # in QEMU there is no accelerator yet, so none whose harness could step the time
-            with machine.graph.throttle_groups.made_on(machine.services.clocks.realtime):
-                add_object_of(machine, properties)
+            with self._limits_in_real_time():
+                add_object_of(self._server.machine, properties)
         except QmpError as error:
             # by now QEMU does not say any more which option it is about
             raise located(error, "") from None
+
+    def _limits_in_real_time(self) -> AbstractContextManager[None]:
+        """Throttle groups made meanwhile do not follow the clock that a harness steps.
+
+        In QEMU, options are turned into objects and drives before there is an accelerator.
+        """
+        machine = self._server.machine
+        return machine.graph.throttle_groups.made_on(machine.services.clocks.realtime)
 
     def _chardev(self, opts: Opts) -> None:
         self._server.chardevs.maker.surroundings.daemonized = self._config.daemonize
@@ -197,7 +204,8 @@ class SystemSetup:
         if self._config.snapshot and opts.get("snapshot") is None:
             opts.set("snapshot", "on")
         drives = self._server.machine.drives
-        added = self._server.run_now(drives.add(opts, self._location, is_default=is_default))
+        with self._limits_in_real_time():
+            added = self._server.run_now(drives.add(opts, self._location, is_default=is_default))
         if added.device is not None:
             properties = {"driver": added.device, "drive": added.backend.name}
             self._config.devices.append(Located(properties, self._location))
