@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.clients.libvirt.daemon import Libvirtd, libvirt_missing
-from tests.clients.libvirt.stories import CHECKPOINT, FULL
+from tests.clients.libvirt.descriptions import CHECKPOINT, push
 from tests.clients.libvirt.world import PROGRAMS, Disk, Vm
 from tests.support.programs import qemu_missing
 
@@ -44,12 +44,9 @@ def _backup(vm: Vm) -> float:
     """Seconds until an incremental backup has been pushed."""
     place = vm.place
     for name in ("c1", "c2"):
-        (place / f"{name}.xml").write_text(CHECKPOINT.format(name))
-    full = FULL.format(place / "full.qcow2")
-    (place / "full.xml").write_text(full)
-    text = FULL.format(place / "inc.qcow2")
-    text = text.replace("<disks>", "<incremental>c1</incremental><disks>")
-    (place / "inc.xml").write_text(text)
+        vm.file(f"{name}.xml", CHECKPOINT.format(name))
+    vm.file("full.xml", push(place / "full.qcow2"))
+    vm.file("inc.xml", push(place / "inc.qcow2", "c1"))
     _domain(vm)
     vm.virsh("start d; backup-begin d full.xml c1.xml")
     vm.until("domjobinfo d", "None")

@@ -61,7 +61,7 @@ class Program(StdioProgram):
 
     def __init__(self, argv: list[str], folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        super().__init__(argv, folder, timeout=60.0)
+        super().__init__(argv, folder, timeout=60.0 + COUNT)
         self.message()
         self.execute({"execute": "qmp_capabilities"})
 
@@ -124,6 +124,7 @@ def test_the_same_error(personality: Personality, tmp_path: Path) -> None:
     try:
         for name in _commands(personality):
             objects = _objects(personality, name)
+            print(name)
             for arguments, expected, got in zip(
                 objects, real.answers(name, objects), ours.answers(name, objects), strict=True
             ):

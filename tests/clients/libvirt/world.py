@@ -87,6 +87,10 @@ class Vm:
         subprocess.run([*words, options[-1] if options else "16M"], cwd=self.place, check=True)
         return path
 
+    def file(self, name: str, text: str) -> None:
+        """Write a file that commands of virsh's are given."""
+        (self.place / name).write_text(text)
+
     def write(self, where: str, command: str) -> None:
         """Let the guest write: a command of qemu-io, on a disk by its alias."""
         self.hmp(f'qemu-io -d /machine/peripheral/{where}/virtio-backend "{command}"')
@@ -157,8 +161,17 @@ class Vm:
         """Ask virsh again and again until it prints `end`, and keep quiet about it."""
         deadline = time.monotonic() + 60
         while end not in (said := self._libvirtd.virsh(script, self.place)).stdout:
+            assert "failed to connect" not in said.stderr, said
             assert time.monotonic() < deadline, f"{script}: {said}"
             time.sleep(0.02)
+
+    def mount(self, name: str, size: str) -> Path:
+        """A directory that holds no more than `size`, where the domain's program is."""
+        path = self.place / name
+        path.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+        subprocess.run([*self._libvirtd.inside, *mount], check=True)
+        return path
 
     def note(self, what: str, value: Any) -> None:
         """Something else that both programs have to agree on."""
@@ -194,6 +207,9 @@ class Vm:
         script = "destroy d; undefine d --snapshots-metadata --checkpoints-metadata"
         self._libvirtd.virsh(script, self.place)
 
+
+WAIT: Final = "--wait"
+"""What has a command of virsh's return when its job is over."""
 
 _POLLED: Final = frozenset({"query-block-jobs", "query-jobs"})
 """How often these are asked depends on how fast jobs are."""
