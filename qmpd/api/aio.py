@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from qmpd.block.images.access import Paths
     from qmpd.loop.task import Task
     from qmpd.profile import Profile
+    from qmpd.sim.images import MemoryImageInfo
     from qmpd.sim.journal.journal import Journal
     from qmpd.sim.power.file import Keep
 
@@ -337,6 +338,19 @@ class Machine:
     def pace(self, node: str, *, bytes_per_second: int | None = None, seconds: float = 0.0) -> None:
         """Say how fast a node is for jobs: see `qmpd.Machine.pace`."""
         self._core.bench.paces.set(node, bytes_per_second, seconds)
+
+    @property
+    def memory_images(self) -> dict[str, MemoryImageInfo]:
+        """The images that are kept in memory: see `qmpd.Machine.memory_images`."""
+        from qmpd.sim.images import images_in_memory
+
+        return images_in_memory(self._core.machine)
+
+    def remove_image(self, filename: str) -> None:
+        """Remove an image from memory: see `qmpd.Machine.remove_image`."""
+        from qmpd.sim.images import remove_image
+
+        remove_image(self._core.machine, filename)
 
     # Sockets
 

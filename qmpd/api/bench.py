@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from qmpd.api.core import Core
     from qmpd.api.drivers import ByHand, Driver
     from qmpd.api.faults import Faults
+    from qmpd.sim.images import MemoryImageInfo
     from qmpd.sim.journal.journal import Journal
     from qmpd.sim.power.file import Keep
 
@@ -176,6 +177,32 @@ class OnBench:
         self._driver.call(lambda: self._core.restore(mark._checkpoint))
 
     # What is done to it, and what is known of it
+
+    @property
+    def memory_images(self) -> dict[str, MemoryImageInfo]:
+        """The images that are kept in memory, or the changes of which are, by their names.
+
+        They stay when the last node that has them open goes, as files do.
+
+        >>> import qmpd
+        >>> with qmpd.Machine(images={"d": {"path": "d.raw", "size": "1M"}}) as vm:
+        ...     vm.memory_images
+        {'d.raw': MemoryImageInfo(size=1048576, allocated=0, in_use=True)}
+        """
+        from qmpd.sim.images import images_in_memory
+
+        return self._driver.call(lambda: images_in_memory(self._core.machine))
+
+    def remove_image(self, filename: str) -> None:
+        """Remove an image from memory; of one of the host (``storage="overlay"``) the changes.
+
+        :param filename: a name of `memory_images`
+        :raises LookupError: there is none
+        :raises qmpd.errors.GenericError: a node has it open
+        """
+        from qmpd.sim.images import remove_image
+
+        self._driver.call(lambda: remove_image(self._core.machine, filename))
 
     @property
     def journal(self) -> Journal:

@@ -6,11 +6,12 @@ import errno
 import os
 import stat
 
+from qmpd.base.override import override
 from qmpd.block.images.access import access_of
 from qmpd.block.images.host_files import HostFiles
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import MemoryFile, MemoryImage
-from qmpd.block.images.storage import Storage, could_not
+from qmpd.block.images.storage import ImageSize, Storage, could_not
 
 
 class MemoryStorage(Storage):
@@ -74,6 +75,18 @@ class MemoryStorage(Storage):
     def put(self, filename: str, file: MemoryFile) -> None:
         """Have a file, in the place of one of the same name."""
         self._files[filename] = file
+
+    def sizes(self) -> dict[str, ImageSize]:
+        """All files by their names."""
+        return {
+            name: ImageSize(file.length, file.allocated()) for name, file in self._files.items()
+        }
+
+    @override
+    def remove(self, filename: str) -> None:
+        if filename not in self._files:
+            super().remove(filename)
+        del self._files[filename]
 
     def close(self) -> None:
         self._files.clear()

@@ -18,7 +18,7 @@ from qmpd.block.images.host_storage import HostStorage
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import MemoryFile, MemoryImage, file_of
 from qmpd.block.images.memory_storage import MemoryStorage
-from qmpd.block.images.storage import Storage, could_not
+from qmpd.block.images.storage import ImageSize, Storage, could_not
 from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, RESIZE, WRITE, Perm, Permissions
 from qmpd.errors import BlockIOError
 
@@ -298,6 +298,19 @@ class OverlayStorage(Storage):
             finally:
                 image.close()
         return files
+
+    def sizes(self) -> dict[str, ImageSize]:
+        """What was made, and what has been covered, with the changes alone."""
+        covered = {
+            name: ImageSize(overlay.top.length, overlay.top.allocated())
+            for name, overlay in self._overlays.items()
+        }
+        return self._new.sizes() | covered
+
+    @override
+    def remove(self, filename: str) -> None:
+        if self._overlays.pop(filename, None) is None:
+            self._new.remove(filename)
 
     @property
     def changes_host(self) -> bool:

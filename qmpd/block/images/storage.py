@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from qmpd.block.images.host_files import HostFiles, OutOfReachError
 from qmpd.errors import BlockIOError, GenericError
@@ -27,6 +27,17 @@ def could_not(verb: str, filename: str, why: int | OSError) -> BlockIOError:
     code = why if isinstance(why, int) else why.errno or errno.EIO
     reason = why.strerror if isinstance(why, OutOfReachError) else os.strerror(code)
     return BlockIOError(code, f"Could not {verb} '{filename}': {reason}")
+
+
+class ImageSize(NamedTuple):
+    """How large an image in memory is.
+
+    :param length: its length in bytes
+    :param allocated: bytes of it that take memory
+    """
+
+    length: int
+    allocated: int
 
 
 class Storage(ABC):
@@ -131,6 +142,17 @@ class Storage(ABC):
         :raises GenericError: they are not kept there
         """
         raise GenericError("Images are not in memory: they cannot be saved")
+
+    def sizes(self) -> dict[str, ImageSize]:
+        """The images that are kept in memory, in whole or their changes, by their names."""
+        return {}
+
+    def remove(self, filename: str) -> None:
+        """Remove an image from memory, or its changes; handles that are open keep the bytes.
+
+        :raises LookupError: it is not there
+        """
+        raise LookupError(f"there is no image '{filename}' in memory")
 
     def close(self) -> None:  # noqa: B027 (most have nothing to do)
         """Drop everything that is kept in memory."""

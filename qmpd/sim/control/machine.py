@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
 from qmpd.sim.control.context import Context, Handlers
+from qmpd.sim.images import images_in_memory, remove_image
 
 if TYPE_CHECKING:
     from qmpd.profile.control.models.sim_machine import (
         XSimCheckpointRemoveArguments,
         XSimCheckpointSaveArguments,
         XSimForkArguments,
+        XSimImageRemoveArguments,
         XSimPowerLossArguments,
         XSimRestoreArguments,
     )
@@ -113,6 +115,20 @@ def query_forks(context: Context, _: None) -> list[dict[str, Any]]:
     return [_fork_info(made) for made in context.bench.forks.there_are()]
 
 
+def query_images(context: Context, _: None) -> list[dict[str, Any]]:
+    """The images in memory."""
+    return [
+        {"filename": name, "size": image.size, "allocated": image.allocated}
+        | {"in-use": image.in_use}
+        for name, image in images_in_memory(context.bench.machine).items()
+    ]
+
+
+def image_remove(context: Context, arguments: XSimImageRemoveArguments) -> None:
+    """Remove an image from memory."""
+    remove_image(context.bench.machine, arguments.filename)
+
+
 HANDLERS: Final[Handlers] = {
     "x-sim-reset": reset,
     "x-sim-crash": crash,
@@ -125,4 +141,6 @@ HANDLERS: Final[Handlers] = {
     "x-sim-checkpoint-save": checkpoint_save,
     "x-sim-fork": fork,
     "x-sim-query-forks": query_forks,
+    "x-sim-query-images": query_images,
+    "x-sim-image-remove": image_remove,
 }

@@ -66,6 +66,8 @@ MODULES: Final = {
         "x-sim-checkpoint-save",
         "x-sim-fork",
         "x-sim-query-forks",
+        "x-sim-query-images",
+        "x-sim-image-remove",
     ),
 }
 """The commands of each module's table ``HANDLERS``."""

@@ -146,6 +146,8 @@ class File(BlockDriver, ImageCreator):
         """Close the file; its bytes stay in the storage."""
         self._completions.join(self.image)
         self.image.close()
+        # a node that is gone waits for the collector; the bytes of an image in memory need not
+        self.image = CutImage(read_only=self.image.read_only)
 
     @override
     def cut(self) -> None:
