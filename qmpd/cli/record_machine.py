@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from qmpd.cli.recorder import tables
 from qmpd.cli.recorder.emulator import Emulator, Gone, Refused
+from qmpd.cli.recorder.hardware import hardware
 from qmpd.cli.recorder.processors import processors
+from qmpd.machine.devices.kinds import KINDS
 from qmpd.profile.personality import Personality
 from qmpd.profile.recorded.store import path_of
 from qmpd.profile.shipped import DEFAULT, directory
@@ -33,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         _record_system(arguments.emulator, arguments.output, processors_too=not arguments.quick)
+        if not arguments.quick:
+            _record_hardware(arguments.emulator, arguments.output)
         if arguments.storage_daemon:
             _record_storage_daemon(arguments.storage_daemon, arguments.output)
     except FileNotFoundError as error:
@@ -49,8 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="qmpd record-machine",
         description="Ask an installed QEMU what management programs ask before they start a "
-        "machine: machine types, CPU models, QOM types and their properties, options. qmpd answers "
-        "from what is written. It takes minutes: a machine is started for each CPU model.",
+        "machine: machine types, CPU models, QOM types and their properties, options; and for what "
+        "its devices are made of. qmpd answers from what is written. It takes minutes: a machine "
+        "is started for each CPU model, each "
+        "device model and each machine type.",
     )
     parser.add_argument("--emulator", metavar="PROGRAM", default="qemu-system-x86_64")
     parser.add_argument(
@@ -63,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         help="directory of a profile (default: qmpd's own)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="leave out the processors, which take the time"
+        "--quick", action="store_true", help="leave out processors and devices, which take the time"
     )
     return parser
 
@@ -80,15 +86,29 @@ def _record_system(program: str, output: str, *, processors_too: bool) -> None:
             ("trace", tables.trace),
         ):
             write(name, ask(emulator))
-        made_of = tables.processors_of(tables.machines(emulator)["machines"])
+        found = tables.machines(emulator)["machines"]
+        made_of = tables.processors_of(found)
+        write("compat", tables.compat_of(found))
         models = [known["name"] for known in emulator.ask("query-cpu-definitions")]
     if processors_too:
 
         def start(model: str) -> Emulator:
             return Emulator((program, "-machine", "pc", "-cpu", model, *_BARE), _MONITOR)
 
-        found = processors(start, models, partial(print, file=sys.stderr))
-        write("processors", {**found, "compat": made_of})
+        write("processors", {**processors(start, models, say), "compat": made_of})
+
+
+def _record_hardware(program: str, output: str) -> None:
+    def start(machine: str, words: Sequence[str]) -> Emulator:
+        line = (program, "-machine", machine, "-m", "64M", *_BARE, *words)
+        return Emulator(line, _MONITOR)
+
+    _write(output, Personality.SYSTEM, "hardware", hardware(start, list(KINDS), say))
+
+
+def say(what: str) -> None:
+    """Tell what is looked at."""
+    print(what, file=sys.stderr)
 
 
 def _record_storage_daemon(program: str, output: str) -> None:

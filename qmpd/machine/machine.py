@@ -334,6 +334,11 @@ class Machine:
         """The ids of the character devices of its process."""
         return [info["label"] for info in self.host.chardevs.infos()]
 
+    def chardev_is_open(self, label: str) -> bool:
+        """Whether there is somebody at the far end of a character device."""
+        names = {info["label"]: info["filename"] for info in self.host.chardevs.infos()}
+        return not names.get(label, "null").startswith(("disconnected:", "null"))
+
     def cpu_threads(self) -> list[tuple[int, int]]:
         """The numbers of its processors, and of the threads that stand for them."""
         thread_of, own = self.host.thread_of, self.services.thread_id

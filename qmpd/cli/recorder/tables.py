@@ -72,6 +72,25 @@ def machines(emulator: Emulator) -> Table:
     return {"machines": as_inserted(emulator.ask("query-machines", **{"compat-props": True}))}
 
 
+def compat_of(machines: list[Table]) -> Table:
+    """What machine types make of devices: all the different changes, and their numbers by type."""
+    numbers: dict[tuple[str, str, str], int] = {}
+    found = {
+        machine["name"]: [
+            numbers.setdefault(
+                (compat["qom-type"], compat["property"], compat["value"]), len(numbers)
+            )
+            for compat in machine.get("compat-props", ())
+            if not compat["qom-type"].endswith("cpu")
+        ]
+        for machine in machines
+    }
+    return {
+        "changes": list(numbers),
+        "machines": {name: each for name, each in found.items() if each},
+    }
+
+
 def processors_of(machines: list[Table]) -> dict[str, list[list[str]]]:
     """What machine types make of processors: QOM type, property and value, by machine type."""
     found = {

@@ -83,6 +83,8 @@ def board_of(config: SystemConfig) -> Board | None:
         cpus=machine.cpus,
         vga=VGA_MODELS.get(vga),
         adapters=adapters,
+        knows_adapters=all(value in ("none", "nic", "user") for value in given.get("net", ()))
+        and all(value == "none" for value in given.get("nic", ())),
         serials=min(serials, MAX_SERIALS),
         parallels=min(
             len(parallels) if "parallel" in given else int("parallel" in defaults), MAX_PARALLELS

@@ -40,6 +40,7 @@ class Board:
     :param model: full name of the machine type
     :param vga: model of its display adapter; None for none
     :param adapters: how many network adapters it has
+    :param knows_adapters: whether these are the usual ones, as the machine has by default
     :param cpu: the processors that it has
     :param topology: how they sit together
     :param memory: bytes of its memory
@@ -52,6 +53,7 @@ class Board:
     cpus: int = 0
     vga: str | None = None
     adapters: int = 0
+    knows_adapters: bool = True
     serials: int = 0
     parallels: int = 0
     hpet: bool = True

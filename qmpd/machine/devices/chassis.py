@@ -47,6 +47,9 @@ class Chassis(Protocol):
     def chardevs(self) -> Collection[str]:
         """The ids of the process's character devices."""
 
+    def chardev_is_open(self, label: str) -> bool:
+        """Whether there is somebody at the far end of a character device."""
+
     def stop_for_io_error(self) -> None:
         """Pause the guest until `cont`."""
 
@@ -62,6 +65,10 @@ class Devices(Protocol):
         """The machine that they are in."""
 
     @property
+    def board_adapters(self) -> int:
+        """How many network adapters the board has."""
+
+    @property
     def netdevs(self) -> Collection[str]:
         """The ids of its network backends."""
 
@@ -70,6 +77,12 @@ class Devices(Protocol):
 
     def parts(self) -> Iterator[Device]:
         """All devices, with the parts that they are made of."""
+
+    def count_usb_bus(self) -> int:
+        """The number of a new USB bus: how many there were before it."""
+
+    def usb_product(self, model: str) -> str:
+        """What QEMU calls a USB device of this model."""
 
     def bus_name(self, stem: str) -> str:
         """The name of a new bus whose device has no id: ``STEM.0``, ``STEM.1``, ..."""

@@ -64,6 +64,12 @@ class Bus:
     supports_iothreads: bool = False
     """Whether disks on it may be in iothreads."""
     devices: NewestFirst[Device | BoardDevice] = field(default_factory=NewestFirst)
+    number: int = 0
+    """Of a USB bus: how many there were before it."""
+    ports: list[str] = field(default_factory=list)
+    """The free ports of a USB bus, the next one first."""
+    lacks_hub: bool = False
+    """Whether QEMU would have put a hub on it, which qmpd does not."""
 
     @property
     def plugged(self) -> list[Device]:
@@ -128,6 +134,8 @@ class Device:
     """Whether the guest has been asked to let go of it."""
     held: list[Waiter] = field(default_factory=list)
     """Requests that have failed and are done again when the guest runs on."""
+    port: str = ""
+    """Its port on a USB bus."""
     resets: int = 0
     """How many times such requests were dropped, because the guest was reset."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qmpd.errors import GenericError, NotServed
 from qmpd.machine.devices.access import set_property
+from qmpd.machine.devices.properties import read_property
 from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
@@ -28,6 +29,30 @@ class Global(NamedTuple):
     driver: str
     name: str
     value: str
+
+
+class CompatProperties:
+    """What a machine type makes of its devices, so that they are as in an older QEMU.
+
+    :param machine: its full name
+    """
+
+    def __init__(self, machine: str, profile: Profile) -> None:
+        recorded = profile.recorded(Personality.SYSTEM)
+        self._types = recorded.types
+        self._changes = recorded.compat(machine)
+
+    def apply(self, device: Device) -> None:
+        """Set the properties of a new device (``object_apply_compat_props``)."""
+        if not self._changes:
+            return
+        for part in device.parts:
+            lineage = set(self._types.lineage(part.model))
+            for driver, name, text in self._changes:
+                known = part.properties.get(name)
+                if driver in lineage and known is not None:
+                    value = read_property(part.model, name, known.type, text, keyval=True)
+                    part.values[name] = value
 
 
 class Globals:

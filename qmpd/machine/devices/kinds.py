@@ -28,6 +28,7 @@ class Kind:
     :param late_properties: properties of the instance, which QOM lists after those of the class
     :param links_host: whether its link `host` points to itself
     :param migratable: whether its state can be saved
+    :param usb_ports: how many ports a USB controller has
     :param auto: the values of properties whose value ``auto`` leaves them to the device
     """
 
@@ -48,6 +49,7 @@ class Kind:
     links_host: bool = False
     migratable: bool = True
     auto: Mapping[str, str] = field(default_factory=dict)
+    usb_ports: int = 0
 
     @property
     def asks_guest(self) -> bool:
@@ -67,12 +69,11 @@ _INERT: Final = (
     *(Kind(name, "virtio-serial-bus") for name in ("virtserialport", "virtconsole")),
     *(Kind(name, "ISA") for name in ("isa-serial", "isa-parallel")),
     *(Kind(name, "usb-bus") for name in ("usb-tablet", "usb-mouse", "usb-kbd")),
+    *(Kind(f"ich9-usb-ehci{number}", "PCI", usb_ports=6) for number in (1, 2)),
+    *(Kind(f"ich9-usb-uhci{number}", "PCI", usb_ports=2) for number in range(1, 7)),
     *(
         Kind(name, "PCI")
         for name in (
-            "ich9-usb-ehci1",
-            "ich9-usb-ehci2",
-            *(f"ich9-usb-uhci{number}" for number in range(1, 7)),
             "VGA",
             "cirrus-vga",
             "e1000",
@@ -117,10 +118,17 @@ KINDS: Final = MappingProxyType(
                 late_properties=("attached", "bootindex"),
             ),
             Kind("nvme", "PCI", keeps_io_status=False, keeps_drive=True, migratable=False),
-            Kind("piix3-usb-uhci", "PCI"),
-            Kind("usb-ehci", "PCI"),
-            Kind("qemu-xhci", "PCI", tells_its_end=False, links_host=True, auto={"msi": "off"}),
-            Kind("nec-usb-xhci", "PCI", tells_its_end=False, links_host=True),
+            Kind("piix3-usb-uhci", "PCI", usb_ports=2),
+            Kind("usb-ehci", "PCI", usb_ports=6),
+            Kind(
+                "qemu-xhci",
+                "PCI",
+                tells_its_end=False,
+                links_host=True,
+                auto={"msi": "off"},
+                usb_ports=4,
+            ),
+            Kind("nec-usb-xhci", "PCI", tells_its_end=False, links_host=True, usb_ports=4),
             Kind("pcie-root-port", "PCI"),
             Kind("pci-bridge", "PCI"),
             Kind("lsi53c895a", "PCI"),

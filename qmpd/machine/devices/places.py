@@ -8,6 +8,9 @@ from qmpd.errors import GenericError
 from qmpd.machine.devices.sizes import UNSET
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qmpd.machine.devices.chassis import Devices
     from qmpd.machine.devices.device import BoardDevice, Bus, Device
 
 SLOTS: Final = 32
@@ -141,3 +144,45 @@ def take_floppy_unit(device: Device, bus: Bus) -> None:
     if unit in used:
         raise GenericError(f"Floppy unit {unit} is in use")
     device.values["unit"] = unit
+
+
+_FIRST_MAC: Final = 0x56
+
+
+def take_mac(device: Device, tree: Devices) -> None:
+    """Give a network adapter that was told none the next free address of QEMU's own."""
+    if device.values.get("mac"):
+        return
+    taken = {str(other.values.get("mac", "")).lower() for other in tree.parts()}
+    number = _FIRST_MAC + tree.board_adapters
+    while (address := f"52:54:00:12:34:{number:02x}") in taken:
+        number += 1
+    device.values["mac"] = address
+
+
+def take_usb_port(device: Device, bus: Bus, product: Callable[[], str]) -> None:
+    """Take the port that a USB device asks for, or the next free one (``usb_claim_port``).
+
+    Where only one is left QEMU puts in a hub first: there the device has no port that is known.
+
+    :param product: tells what QEMU calls the device
+    :raises GenericError: the port is not free, or none is
+    """
+    wanted = device.get("port")
+    if wanted:
+        if wanted not in bus.ports:
+            raise GenericError(f"usb port {wanted} (bus {bus.name}) not found (in use?)")
+    elif bus.lacks_hub or len(bus.ports) == 1:
+        bus.lacks_hub = True
+        return
+    elif not bus.ports:
+        raise GenericError(f"tried to attach usb device {product()} to a bus with no free ports")
+    device.port = wanted or bus.ports[0]
+    bus.ports.remove(device.port)
+
+
+def give_usb_port_back(device: Device) -> None:
+    """The port of a device that goes is free again, after all others."""
+    if device.port and device.bus is not None:
+        device.bus.ports.append(device.port)
+        device.port = ""

@@ -49,8 +49,12 @@ async def realize(device: Device, bus: Bus, tree: Devices) -> None:
             f"Device {device.model} is not migratable, but --only-migratable was specified"
         )
     device.bus = bus
+    if "mac" in device.properties or (device.behind and "mac" in device.behind.properties):
+        places.take_mac(device if device.behind is None else device.behind, tree)
     if device.kind.bus == "PCI":
         places.take_pci_function(device, bus)
+    elif device.kind.bus == "usb-bus":
+        places.take_usb_port(device, bus, lambda: tree.usb_product(device.model))
     builder = _BUILDERS.get(device.model)
     if builder is not None:
         await builder(device, bus, tree)
@@ -171,6 +175,31 @@ async def _scsi_disk(device: Device, bus: Bus, tree: Devices) -> None:
     product = "QEMU CD-ROM" if device.kind.is_cd else "QEMU HARDDISK"
     for name, value in (("product", product), ("ver", "2.5+"), ("vendor", "QEMU")):
         device.values.setdefault(name, value)
+    _name_scsi_disk(device, backend.name)
+
+
+_LONGEST_SERIAL: Final = 36
+_LONGEST_DEVICE_ID: Final = 20
+
+
+def _name_scsi_disk(device: Device, name: str) -> None:
+    """Check the serial number of a SCSI disk, of which its `device_id` is made.
+
+    :param name: that of its drive, which it is made of otherwise
+    :raises GenericError: it is too long
+    """
+    serial = device.values.get("serial")
+    if serial is not None and len(serial) > _LONGEST_SERIAL:
+        raise GenericError(f"The serial number can't be longer than {_LONGEST_SERIAL} characters")
+    if "device_id" in device.values:
+        return
+    if serial is not None and len(serial) > _LONGEST_DEVICE_ID:
+        raise GenericError(
+            f"The serial number can't be longer than {_LONGEST_DEVICE_ID} characters when it is"
+            " also used as the default for device_id"
+        )
+    if serial is not None or name:
+        device.values["device_id"] = name if serial is None else serial
 
 
 # IDE
@@ -271,7 +300,10 @@ _PASSED_ON: Final = (
 async def _usb_controller(device: Device, _: Bus, tree: Devices) -> None:
     if device.get("masterbus"):
         return  # a companion, whose ports are the other's
-    _add_bus(device, tree, "usb-bus", "usb-bus", device.id)
+    bus = _add_bus(device, tree, "usb-bus", "usb-bus", device.id)
+    bus.number = tree.count_usb_bus()
+    most = max((device.values.get(name, 0) for name in ("p2", "p3")), default=0)
+    bus.ports = [str(number + 1) for number in range(most or device.kind.usb_ports)]
     if device.kind.links_host:
         device.values["host"] = device.path
     for name, value in device.kind.auto.items():
@@ -342,7 +374,7 @@ def _virtio_with(vectors: int) -> Callable[[Device, Bus, Devices], Coroutine[Any
         if behind.model == "virtio-serial-device":
             _add_bus(behind, tree, "virtio-serial-bus", "virtio-serial-bus", device.id)
         elif behind.model == "virtio-rng-device" and not behind.values.get("rng"):
-            raise GenericError("'rng' parameter expects a valid object")
+            behind.values["rng"] = f"{behind.path}/default-backend"
 
     return build
 
@@ -360,6 +392,10 @@ async def _serial_port(device: Device, bus: Bus, _: Devices) -> None:
 async def _isa_serial(device: Device, _: Bus, __: Devices) -> None:
     if not device.values.get("chardev"):
         raise GenericError("Can't create serial device, empty char device")
+
+
+async def _usb_input(device: Device, _: Bus, __: Devices) -> None:
+    device.values["attached"] = True
 
 
 _BUILDERS: Final[dict[str, Callable[[Device, Bus, Devices], Coroutine[Any, Any, None]]]] = {
@@ -386,6 +422,9 @@ _BUILDERS: Final[dict[str, Callable[[Device, Bus, Devices], Coroutine[Any, Any, 
     "virtserialport": _serial_port,
     "virtconsole": _serial_port,
     "isa-serial": _isa_serial,
+    "usb-tablet": _usb_input,
+    "usb-mouse": _usb_input,
+    "usb-kbd": _usb_input,
     "ich9-usb-ehci1": _usb_controller,
     "ich9-usb-ehci2": _usb_controller,
     **{f"ich9-usb-uhci{number}": _usb_controller for number in range(1, 7)},

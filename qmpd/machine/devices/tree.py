@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.ghash import GHashTable
@@ -22,6 +23,7 @@ from qmpd.machine.devices.board_buses import build
 from qmpd.machine.devices.bus import bus_at, buses_below, find_bus
 from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.devices.kinds import ALIASES, KINDS, Kind
+from qmpd.machine.devices.places import give_usb_port_back
 from qmpd.machine.devices.realize import realize
 from qmpd.profile.personality import Personality
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.machine.devices.board import Board
     from qmpd.machine.devices.chassis import Chassis
-    from qmpd.machine.devices.globals import Globals
+    from qmpd.machine.devices.globals import CompatProperties, Globals
     from qmpd.machine.devices.inputs import Inputs
     from qmpd.machine.devices.processors import Processors
 
@@ -57,11 +59,18 @@ class DeviceTree:
         self.globals: Globals | None = None
         """What ``-global`` says, where there is any."""
         self._anonymous_made = 0
+        self._usb_buses = 0
         self._bus_numbers: dict[str, int] = {}
 
     @cached_property
     def _rcu(self) -> Rcu:
         return Rcu(self.chassis.graph.services.loop)
+
+    @cached_property
+    def _compat(self) -> CompatProperties:
+        from qmpd.machine.devices.globals import CompatProperties
+
+        return CompatProperties(self.board.model, self.chassis.profile)
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -77,6 +86,11 @@ class DeviceTree:
         from qmpd.machine.devices.processors import Processors
 
         return Processors(self.board, self.chassis.profile.recorded(Personality.SYSTEM))
+
+    @property
+    def board_adapters(self) -> int:
+        """How many network adapters the board has."""
+        return self.board.adapters
 
     def __iter__(self) -> Iterator[Device]:
         for container in (self.peripheral, self.peripheral_anon, self.unattached):
@@ -118,6 +132,17 @@ class DeviceTree:
         if backend is None:
             raise GenericError("Device does not have a block device backend")
         return backend
+
+    def count_usb_bus(self) -> int:
+        """The number of a new USB bus."""
+        self._usb_buses += 1
+        return self._usb_buses - 1
+
+    def usb_product(self, model: str) -> str:
+        """What QEMU calls a USB device of this model."""
+        usb = self.chassis.profile.recorded(Personality.SYSTEM).hardware.model(model).usb
+        assert usb is not None
+        return str(usb["name"])
 
     def bus_name(self, stem: str) -> str:
         """The name of a new bus whose device has no id."""
@@ -196,22 +221,36 @@ class DeviceTree:
         path = f"{UNATTACHED}/device[{number}]"
         device = Device(KINDS[model], None, path, self._tables)
         drives.take(device, backend)
-        await self._build(device, bus_at(self.root, bus), {"unit": unit}, keyval=False)
+        own = {"drive": backend.name}
+        where = bus_at(self.root, bus)
+        await self._build(device, where, {"unit": unit}, keyval=False, board_set=own)
         container, name = self._container_of(device)
         container[name] = device
 
     async def _build(
-        self, device: Device, bus: Bus, properties: Mapping[str, Any], *, keyval: bool
+        self,
+        device: Device,
+        bus: Bus,
+        properties: Mapping[str, Any],
+        *,
+        keyval: bool,
+        board_set: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        """Make a device on `bus`.
+
+        :param board_set: properties that the board has already set
+        """
         try:
+            self._compat.apply(device)
             if self.globals is not None:
-                await self.globals.apply(device, properties, self)
+                await self.globals.apply(device, {**properties, **board_set}, self)
             for name, value in properties.items():
                 await set_property(device, name, value, self, keyval=keyval)
             await realize(device, bus, self)
         except BaseException:
             for part in list(device.parts):
                 await drives.give_back(part)
+            give_usb_port_back(device)
             raise
         for part in device.parts:
             part.realized = True
@@ -303,6 +342,7 @@ class DeviceTree:
             if container.get(name) is below:
                 del container[name]
             self.inputs.unplugged(below)
+            give_usb_port_back(below)
         if device.bus is not None:
             device.bus.devices.remove(device)
 

@@ -11,6 +11,7 @@ from qmpd.block.query.stats import query_blockstats
 from qmpd.monitor.hmp.chardevs import info_chardev
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, by_name
 from qmpd.monitor.hmp.guest_info import GUEST_INFO
+from qmpd.monitor.hmp.hardware_info import HARDWARE_INFO
 from qmpd.monitor.hmp.image_info import dump_image_info
 from qmpd.monitor.hmp.line import Kind, Parameter
 from qmpd.monitor.hmp.migration_info import MIGRATION_INFO
@@ -180,6 +181,7 @@ INFO: Final = by_name(
     ),
     *MIGRATION_INFO,
     *GUEST_INFO,
+    *HARDWARE_INFO,
     HmpCommand("block-jobs", info_block_jobs, summary="show progress of block jobs"),
     HmpCommand("blockstats", info_blockstats, summary="show block device statistics"),
     HmpCommand("chardev", info_chardev, summary="show the character devices"),
@@ -192,8 +194,8 @@ INFO: Final = by_name(
 
 UNSERVED_INFO: Final = frozenset(
     """
-    capture cryptodev dirty_rate history irq jit lapic mem mtree network numa opcount pci pic
-    qdm qom-tree qtree ramblock registers rocker rocker-of-dpa-flows rocker-of-dpa-groups
+    capture cryptodev dirty_rate history irq jit lapic mem mtree network numa opcount pic
+    qdm qom-tree ramblock registers rocker rocker-of-dpa-flows rocker-of-dpa-groups
     rocker-ports roms sev sgx stats sync-profile tlb tpm usb usbhost usernet vcpu_dirty_limit
     virtio virtio-queue-element virtio-queue-status virtio-status virtio-vhost-queue-status
     vm-generation-id

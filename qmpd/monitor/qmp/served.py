@@ -221,6 +221,7 @@ MODULES: Final = {
         "trace-event-get-state",
         "trace-event-set-state",
     ),
+    "pci": ("query-pci",),
     "audio": ("query-audiodevs",),
     "stats": (
         "query-stats",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from qmpd.profile.personality import Personality
     from qmpd.profile.recorded.cpus import CpuModels
+    from qmpd.profile.recorded.hardware import Hardware
     from qmpd.profile.recorded.qom import QomTypes
 
 DIRECTORY: Final = "recorded"
@@ -74,6 +75,13 @@ class Recorded:
         return CpuModels(self.read)
 
     @cached_property
+    def hardware(self) -> Hardware:
+        """What its devices and boards are made of."""
+        from qmpd.profile.recorded.hardware import Hardware
+
+        return Hardware(self.read)
+
+    @cached_property
     def machines(self) -> list[dict[str, Any]]:
         """Its machine types, as query-machines tells them, with ``compat-props``."""
         found: list[dict[str, Any]] = self.read("machines").get("machines", [])
@@ -94,3 +102,9 @@ class Recorded:
             TraceEvent(name, others.get(name) != "unavailable", others.get(name) == "enabled")
             for name in table.get("events", ())
         )
+
+    def compat(self, machine: str) -> list[tuple[str, str, str]]:
+        """What a machine type makes of its devices: QOM type, property, and value as a text."""
+        table = self.read("compat")
+        changes = table.get("changes", ())
+        return [tuple(changes[number]) for number in table.get("machines", {}).get(machine, ())]

@@ -1,0 +1,225 @@
+"""All devices of a machine, those of the board too, as ``info qtree`` and query-pci show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.errors import NotServed
+from qmpd.machine.devices.bus import buses_below
+from qmpd.machine.devices.device import BoardDevice, Bus, Device
+from qmpd.machine.devices.drives import drive_name
+from qmpd.machine.devices.wording import quoted, size_words, worded
+from qmpd.profile.personality import Personality
+
+if TYPE_CHECKING:
+    from qmpd.machine.devices.tree import DeviceTree
+    from qmpd.profile.recorded.hardware import BoardBus, Hardware, Part
+
+_FIRMWARE: Final = 6
+"""The number of the region with a PCI device's own firmware."""
+
+_NUMBERED: Final = {"isa-serial": "serials", "isa-parallel": "parallels"}
+"""Models of a board's ports, and how many of them it has."""
+
+_BELOW_4G: Final = {"pc": (0xE0000000, 0xC0000000), "q35": (0xB0000000, 0x80000000)}
+"""How much memory is too much to be below 4 GiB, and how much of that is there then."""
+
+
+@dataclass
+class SeenDevice:
+    """A device, as it is shown.
+
+    :param properties: their names and texts
+    :param devfn: slot and function of a PCI device
+    :param function: what it is on its PCI bus; None for other devices
+    :param notes: what its bus says of it
+    """
+
+    model: str
+    id: str
+    pins: tuple[str, ...]
+    properties: list[tuple[str, str]]
+    devfn: int = -1
+    function: Mapping[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
+    buses: list[SeenBus] = field(default_factory=list)
+
+
+@dataclass
+class SeenBus:
+    """A bus, as it is shown; the newest of its devices come first."""
+
+    name: str
+    type: str
+    devices: list[SeenDevice] = field(default_factory=list)
+
+
+class Survey:
+    """Looks at all devices of a machine.
+
+    :param tree: the devices
+    """
+
+    def __init__(self, tree: DeviceTree) -> None:
+        self._tree = tree
+        self._board = tree.board
+        self._hardware: Hardware = tree.chassis.profile.recorded(Personality.SYSTEM).hardware
+        self._live = {bus.name: bus for bus in buses_below(tree.root)}
+
+    def root(self) -> SeenBus:
+        """The main system bus, with all that is on it and below.
+
+        :raises NotServed: a device or the machine type is one that qmpd knows too little of
+        """
+        if self._board.type == "none":
+            return SeenBus(self._tree.root.name, self._tree.root.kind)
+        return self._bus_of_board(self._hardware.board(self._board.model))
+
+    def _bus_of_board(self, found: BoardBus) -> SeenBus:
+        seen = SeenBus(found.name, found.type)
+        live = self._live.get(found.name)
+        if live is not None:
+            seen.devices += map(self._device, live.plugged)
+        for part, buses in found.devices:
+            for device in self._of_board(part, live):
+                device.buses = [self._bus_of_board(bus) for bus in buses]
+                seen.devices.append(device)
+        return seen
+
+    def _of_board(self, part: Part, live: Bus | None) -> Iterator[SeenDevice]:
+        """The board's devices where the recorded one has `part`: one, several or none."""
+        board = self._board
+        if part.model == "VGA":
+            part = part if board.vga in (None, part.model) else self._hardware.model(board.vga)
+            yield from self._at_places(part, live)
+        elif part.model in ("e1000", "e1000e"):
+            yield from self._at_places(part, live)
+        elif part.model in _NUMBERED:
+            if int(dict(part.properties)["index"].split(" ")[0]) < getattr(
+                board, _NUMBERED[part.model]
+            ):
+                yield _seen(part)
+        elif part.model == "isa-fdc":
+            yield from [_seen(part)] * len(list(_placed(part.model, live)))
+        elif not (part.model == "hpet" and not board.hpet) and not (
+            part.model == "PIIX4_PM" and not board.acpi
+        ):
+            yield self._as_configured(_seen(part))
+
+    def _at_places(self, part: Part, live: Bus | None) -> Iterator[SeenDevice]:
+        """Adapters, at the places where the board has them."""
+        if not self._board.knows_adapters and part.model != "VGA":
+            raise NotServed("Network adapters by -nic, or with options, are not served by qmpd")
+        for number, device in reversed(list(enumerate(reversed(list(_placed(part.model, live)))))):
+            seen = _seen(part, device.devfn)
+            own = {"addr": _address(device.devfn)}
+            if number:
+                own["mac"] = quoted(f"52:54:00:12:34:{0x56 + number:02x}")
+                own["netdev"] = quoted(f"hub0port{number}")
+            seen.properties = [(name, own.get(name, text)) for name, text in seen.properties]
+            yield seen
+
+    def _as_configured(self, seen: SeenDevice) -> SeenDevice:
+        """A device, with what the machine's options make of it."""
+        limit, below = _BELOW_4G[self._board.type]
+        memory = self._board.memory
+        below = below if memory >= limit else memory
+        own = {
+            "below-4g-mem-size": size_words(below),
+            "above-4g-mem-size": size_words(memory - below),
+            "has-acpi": worded("bool", self._board.acpi),
+        }
+        seen.properties = [(name, own.get(name, text)) for name, text in seen.properties]
+        return seen
+
+    def _device(self, device: Device) -> SeenDevice:
+        part = self._hardware.model(device.model)
+        behind = device.behind
+        function = part.function_with(
+            lambda name: device.get(name) if behind is None else behind.get(name, device.get(name))
+        )
+        if function is not None and device.values.get("romfile") == "":
+            regions = [each for each in function["regions"] if each["bar"] != _FIRMWARE]
+            function = {**function, "regions": regions}
+        seen = SeenDevice(
+            device.model,
+            device.id or "",
+            part.pins,
+            [(name, _text(device, name, text)) for name, text in part.properties],
+            device.devfn,
+            function,
+        )
+        if part.usb is not None:
+            seen.notes.append(self._usb_note(device, part.usb))
+        elif device.kind.bus == "virtio-serial-bus":
+            host = "on" if self._is_connected(device) else "off"
+            seen.notes.append(f"port {device.get('nr')}, guest off, host {host}, throttle off")
+        seen.buses = [
+            SeenBus(bus.name, bus.kind, [self._device(below) for below in bus.plugged])
+            for bus in device.buses
+        ]
+        return seen
+
+    def _is_connected(self, device: Device) -> bool:
+        """Whether somebody is at the host's end of a port; a console never waits for that."""
+        chardev = device.values.get("chardev")
+        if not chardev:
+            return False
+        return device.model == "virtconsole" or self._tree.chassis.chardev_is_open(chardev)
+
+    def _usb_note(self, device: Device, usb: Mapping[str, Any]) -> str:
+        bus = device.bus
+        assert bus is not None
+        if bus.lacks_hub:
+            raise NotServed(
+                f"There would be a USB hub on bus '{bus.name}', which is not served by qmpd"
+            )
+        controller = next(each.model for each in self._tree if bus in each.buses)
+        speed = usb["speeds"][_same_as(controller)]
+        attached = ", attached" if device.get("attached", True) else ""
+        return (
+            f"addr {bus.number}.0, port {device.port}, speed {speed}, name {usb['name']}{attached}"
+        )
+
+
+def _same_as(controller: str) -> str:
+    """The controller that was looked at and has the same speeds."""
+    if "xhci" in controller:
+        return "qemu-xhci"
+    return "usb-ehci" if "ehci" in controller else "piix3-usb-uhci"
+
+
+def _placed(model: str, live: Bus | None) -> Iterator[BoardDevice]:
+    """The board's devices of a model, the newest first."""
+    for device in () if live is None else live.devices:
+        if isinstance(device, BoardDevice) and device.model == model:
+            yield device
+
+
+def _seen(part: Part, devfn: int = -1) -> SeenDevice:
+    properties = dict(part.properties)
+    if part.function is not None and devfn == -1:
+        slot, function = properties["addr"].split(".")
+        devfn = int(slot, 16) * 8 + int(function)
+    return SeenDevice(
+        part.model, "", part.pins, list(part.properties), devfn, part.function, list(part.memory)
+    )
+
+
+def _address(devfn: int) -> str:
+    return f"{devfn // 8:02x}.{devfn % 8:x}"
+
+
+def _text(device: Device, name: str, recorded: str) -> str:
+    """The text of a property: as it was recorded, where nothing has set it."""
+    if name == "addr":
+        return _address(device.devfn)
+    if name == "drive":
+        return quoted(drive_name(device))
+    if name == "romsize" and device.values.get("romfile") == "" and name not in device.values:
+        return worded("uint32", 0xFFFFFFFF)
+    if name not in device.values:
+        return recorded
+    return worded(device.properties[name].type, device.values[name])

@@ -1,0 +1,129 @@
+"""HMP's info about devices: ``info qtree`` and ``info pci``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
+from qmpd.monitor.hmp.line import Kind, Parameter
+
+if TYPE_CHECKING:
+    from qmpd.machine.devices.survey import SeenBus, SeenDevice
+    from qmpd.machine.machine import Machine
+
+Info = dict[str, Any]
+
+
+async def info_qtree(machine: Machine, arguments: Arguments) -> str:
+    """All buses and the devices on them; with ``-b``, without their properties."""
+    from qmpd.machine.devices.survey import Survey
+
+    root = Survey(machine.devices).root()
+    return "\n".join(_bus(root, "", brief="brief" in arguments)) + "\n"
+
+
+def _bus(bus: SeenBus, indent: str, *, brief: bool) -> Iterator[str]:
+    yield f"{indent}bus: {bus.name}"
+    indent += "  "
+    yield f"{indent}type {bus.type}"
+    for device in bus.devices:
+        yield f'{indent}dev: {device.model}, id "{device.id}"'
+        if not brief:
+            for line in _details(device):
+                yield f"{indent}  {line}"
+        for below in device.buses:
+            yield from _bus(below, f"{indent}  ", brief=brief)
+
+
+def _details(device: SeenDevice) -> Iterator[str]:
+    yield from device.pins
+    for name, text in device.properties:
+        yield f"{name} = {text}"
+    if device.function is not None:
+        yield from _function(device, device.function)
+    yield from device.notes
+
+
+def _function(device: SeenDevice, function: Any) -> Iterator[str]:
+    ids = function["id"]
+    sub = function.get("sub")
+    if sub is None:
+        sub = f"{ids['subsystem-vendor']:04x}:{ids['subsystem']:04x}"
+    slot, number = divmod(device.devfn, 8)
+    yield (
+        f"class {_class(function['class_info'])}, addr 00:{slot:02x}.{number:x},"
+        f" pci id {ids['vendor']:04x}:{ids['device']:04x} (sub {sub})"
+    )
+    for region in function["regions"]:
+        kind = "i/o" if region["type"] == "io" else "mem"
+        # the end is counted from the address that stands for none, and wraps around
+        last = region["size"] - 2
+        yield f"bar {region['bar']}: {kind} at 0xffffffffffffffff [{last:#x}]"
+
+
+def _class(info: Info) -> str:
+    found: str = info.get("desc", f"Class {info['class']:04x}")
+    return found
+
+
+def show_pci(buses: list[Info]) -> str:
+    """The value of query-pci in words (``hmp_info_pci``)."""
+    return "".join(
+        f"{line}\n" for bus in buses for device in bus["devices"] for line in _pci_device(device)
+    )
+
+
+def _pci_device(device: Info) -> Iterator[str]:
+    ids, kind = device["id"], device["class_info"]
+    yield f"  Bus {device['bus']:2}, device {device['slot']:3}, function {device['function']}:"
+    named = kind.get("desc", f"Class {kind['class']:04}")
+    yield f"    {named}: PCI device {ids['vendor']:04x}:{ids['device']:04x}"
+    if "subsystem" in ids:
+        yield f"      PCI subsystem {ids['subsystem-vendor']:04x}:{ids['subsystem']:04x}"
+    if "irq" in device:
+        yield f"      IRQ {device['irq']}, pin {' ABCD'[device['irq_pin']]}"
+    if "pci_bridge" in device:
+        yield from _bridge(device["pci_bridge"]["bus"])
+    for region in device["regions"]:
+        yield f"      BAR{region['bar']}: {_region(region)} (not mapped)"
+    yield f'      id "{device["qdev_id"]}"'
+
+
+def _region(region: Info) -> str:
+    if region["type"] == "io":
+        return "I/O"
+    prefetchable = " prefetchable" if region["prefetch"] else ""
+    return f"{64 if region['mem_type_64'] else 32} bit{prefetchable} memory"
+
+
+def _bridge(bus: Info) -> Iterator[str]:
+    yield f"      BUS {bus['number']}."
+    yield f"      secondary bus {bus['secondary']}."
+    yield f"      subordinate bus {bus['subordinate']}."
+    for name, words, width in (
+        ("io_range", "IO range", 4),
+        ("memory_range", "memory range", 8),
+        ("prefetchable_range", "prefetchable memory range", 8),
+    ):
+        base, limit = bus[name]["base"], bus[name]["limit"]
+        yield f"      {words} [0x{base:0{width}x}, 0x{limit:0{width}x}]"
+
+
+HARDWARE_INFO: Final = (
+    HmpCommand(
+        "qtree",
+        info_qtree,
+        (Parameter("brief", Kind.FLAG, flag="b"),),
+        "[-b]",
+        "show the buses, and the devices on them",
+    ),
+    HmpCommand(
+        "pci",
+        None,
+        summary="show the PCI bus",
+        request=lambda *_: ("query-pci", {}),
+        show=show_pci,
+    ),
+)
+"""The subcommands."""
