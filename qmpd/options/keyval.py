@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from qmpd.base.scalars import decimal_number
 from qmpd.errors import GenericError
+from qmpd.options.qemu_opts import value_until_comma
 
 Tree: TypeAlias = "dict[str, Value]"
 Value: TypeAlias = "str | Tree | list[Value]"
@@ -19,6 +20,7 @@ Value: TypeAlias = "str | Tree | list[Value]"
 FRAGMENT_MAX: Final = 127
 """Longest component of a key, in characters."""
 
+_KEY = re.compile(r"[^=,]*")
 _NAME = re.compile(r"(?:__[A-Za-z0-9.-]+_)?[A-Za-z][A-Za-z0-9_-]*")
 _INDEX = re.compile(r"[0-9]+")
 
@@ -42,35 +44,35 @@ def parse_keyval(text: str, implied_key: str | None = None) -> KeyvalOptions:
     :raises GenericError: with QEMU's text
     """
     result = KeyvalOptions()
-    rest = text
+    start = 0
     first = implied_key
-    while rest:
-        rest = _parse_one(result, rest, first)
+    while start < len(text):
+        start = _parse_one(result, text, start, first)
         first = None
     _listify_members(result.tree, "")
     return result
 
 
-def _parse_one(result: KeyvalOptions, text: str, implied_key: str | None) -> str:
-    """Parse the first parameter of `text`; returns the rest."""
-    match = re.match(r"[^=,]*", text)
+def _parse_one(result: KeyvalOptions, text: str, start: int, implied_key: str | None) -> int:
+    """Parse the parameter that begins at `start`; returns where the next one does."""
+    match = _KEY.match(text, start)
     assert match is not None
-    end = match.end()
-    key, after = text[:end], text[end:]
-    if key and not after.startswith("="):
+    key, end = match[0], match.end()
+    has_value = text.startswith("=", end)
+    if key and not has_value:
         if key in ("help", "?"):
             result.wants_help = True
-            return after[1:]
+            return end + 1
         if implied_key is not None:
             # QEMU takes no doubled comma for a comma here
             result.tree[implied_key] = key
-            return after[1:]
+            return end + 1
     names = _split(key)
-    if not after.startswith("="):
+    if not has_value:
         raise GenericError(f"Expected '=' after parameter '{key}'")
-    value, rest = _value(after[1:])
+    value, following = value_until_comma(text, end + 1)
     _put_path(result.tree, names, key, value)
-    return rest
+    return following
 
 
 def _split(key: str) -> list[str]:
@@ -91,21 +93,6 @@ def _split(key: str) -> list[str]:
         if end == len(key):
             return names
         position = end + 1
-
-
-def _value(text: str) -> tuple[str, str]:
-    """The value at the start of `text`, ``,,`` standing for a comma, and what follows it."""
-    value = ""
-    position = 0
-    while True:
-        comma = text.find(",", position)
-        if comma < 0:
-            return value + text[position:], ""
-        value += text[position:comma]
-        if text[comma : comma + 2] != ",,":
-            return value, text[comma + 1 :]
-        value += ","
-        position = comma + 2
 
 
 def _put_path(tree: Tree, names: list[str], key: str, value: str) -> None:

@@ -15,7 +15,9 @@ from qmpd.errors import GenericError
 Warn = Callable[[str, str | None], None]
 """Takes the text of a warning, and its hint: further lines without the last newline."""
 
-_BEFORE_VALUE: Final = re.compile("[=,]")
+_NAME: Final = re.compile("[^=,]*")
+_VALUE: Final = re.compile("[^,]*(?:,,[^,]*)*+")
+"""A value, in which a comma is doubled."""
 
 SIZE_HINT: Final = (
     "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
@@ -156,17 +158,11 @@ _CHECKS: Final[dict[Kind, Callable[[str, str], object]]] = {
 }
 
 
-def value_until_comma(text: str) -> tuple[str, str]:
-    """The value at the start of `text`, ``,,`` standing for a comma, and what follows it."""
-    value = ""
-    position = 0
-    while (comma := text.find(",", position)) >= 0:
-        value += text[position:comma]
-        if text[comma : comma + 2] != ",,":
-            return value, text[comma + 1 :]
-        value += ","
-        position = comma + 2
-    return value + text[position:], ""
+def value_until_comma(text: str, start: int = 0) -> tuple[str, int]:
+    """The value at `start`, ``,,`` standing for a comma, and where the next parameter begins."""
+    match = _VALUE.match(text, start)
+    assert match is not None
+    return match[0].replace(",,", ","), match.end() + 1
 
 
 def _silent(_text: str, _hint: str | None) -> None:
@@ -175,22 +171,23 @@ def _silent(_text: str, _hint: str | None) -> None:
 
 def _pairs(text: str, implied: str | None, warn: Warn) -> Iterator[tuple[str, str] | None]:
     """The parameters of `text`; None where help is asked for."""
-    rest = text
-    while rest:
-        end = len(_BEFORE_VALUE.split(rest, maxsplit=1)[0])
-        if rest[end : end + 1] == "=":
-            name = rest[:end]
-            value, rest = value_until_comma(rest[end + 1 :])
+    start = 0
+    while start < len(text):
+        match = _NAME.match(text, start)
+        assert match is not None
+        name, end = match[0], match.end()
+        if text[end : end + 1] == "=":
+            value, start = value_until_comma(text, end + 1)
             yield name, value
-        elif rest[:end] in ("help", "?"):
+        elif name in ("help", "?"):
             yield None
-            rest = rest[end + 1 :]
+            start = end + 1
         elif implied is not None:
-            value, rest = value_until_comma(rest)
+            value, start = value_until_comma(text, start)
             yield implied, value
         else:
-            yield _flag(rest[:end], warn)
-            rest = rest[end + 1 :]
+            yield _flag(name, warn)
+            start = end + 1
         implied = None
 
 
