@@ -117,7 +117,7 @@ class Core(Waits):
 
     def outside(self) -> list[object]:
         """The program and its process: see `Holder.outside`."""
-        return [self, self.host]
+        return [self, self.host, self.host.apart]
 
     def kept_monitors(self) -> list[Monitor]:
         """The program's own monitor: see `Holder.kept_monitors`."""

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from qmpd.api.core import Core
 from qmpd.api.forks import Forks
 from qmpd.api.host import ProgramHost
 from qmpd.base.console import flush_or_drop, write
+from qmpd.base.override import override
+from qmpd.loop.apart import Apart, ApartInThread
 from qmpd.loop.on_loop import OnLoop
 from qmpd.server.chardev.chardev import Chardev, ChardevTable
 
@@ -30,7 +33,19 @@ if TYPE_CHECKING:
 
 
 class _Host(ProgramHost):
-    """The process: it prints where others see it, and it can be ended."""
+    """The process: it prints where others see it, and it can be ended.
+
+    :param loop: the event loop that runs the machine
+    """
+
+    def __init__(self, loop: AbstractEventLoop, shut_down: Callable[[], None]) -> None:
+        super().__init__(shut_down)
+        self._apart = ApartInThread(loop.call_soon_threadsafe)
+
+    @property
+    @override
+    def apart(self) -> Apart:
+        return self._apart
 
     def print(self, text: str) -> None:
         """Write to standard output."""
@@ -76,7 +91,7 @@ class BenchServer:
         self._core = Core(setup, saved=saved, make_host=self._make_host)
         self._core.on_closed = loop.stop
         self._core.events.keeps = False
-        self._forks = Forks(loop, _Host, self._forked)
+        self._forks = Forks(loop, partial(_Host, loop), self._forked)
         self._core.forks = self._forks
         self._driver = OnLoop(self._core, loop, served=True)
         self._host.loop = loop
@@ -100,7 +115,7 @@ class BenchServer:
         core.bench.followers.append(lambda: core.monitors.add_tap(record))
 
     def _make_host(self, shut_down: Callable[[], None]) -> ProgramHost:
-        self._host = _Host(shut_down)
+        self._host = _Host(self.loop, shut_down)
         return self._host
 
     def set_up(self) -> None:

@@ -15,6 +15,7 @@ from qmpd.base.console import write
 from qmpd.block.model.services import no_connection
 from qmpd.errors import NotServed
 from qmpd.export.host import ExportHost
+from qmpd.loop.apart import Apart
 from qmpd.loop.stream import Peer
 from qmpd.machine.chardevs import CharDevices, NoCharDevices
 
@@ -61,6 +62,10 @@ class Host(ExportHost, Protocol):
     @property
     def chardevs(self) -> CharDevices:
         """The character devices of the process."""
+
+    @property
+    def apart(self) -> Apart:
+        """Does what takes long and touches nothing of the machine."""
 
     def connect(
         self, address: Mapping[str, Any], connect: Connect, failed: Callable[[QmpError], None]
@@ -193,6 +198,11 @@ class NoHost:
     def report(self, text: str) -> None:
         """Write to Python's standard error."""
         write(sys.stderr, text)
+
+    @property
+    def apart(self) -> Apart:
+        """Does it at once."""
+        return Apart()
 
     @property
     def chardevs(self) -> CharDevices:

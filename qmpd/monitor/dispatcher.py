@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd.errors import GenericError, QmpError
+from qmpd.loop.apart import Meanwhile
 
 if TYPE_CHECKING:
     from qmpd.loop.task import Waiter
@@ -75,7 +76,7 @@ class Dispatcher:
         request_waits: Callable[[], bool] = lambda: False,
         run_early: Callable[[Callable[[], None]], bool] = lambda _: False,
     ) -> None:
-        self._call_soon = call_soon
+        self.call_soon = call_soon
         self._request_waits = request_waits
         self._run_early = run_early
         self._answers_at_once = False
@@ -83,6 +84,10 @@ class Dispatcher:
         self._call_in_monitor = call_soon if call_in_monitor is None else call_in_monitor
         self._ready: deque[Source] = deque()
         self._unsent: list[Source] = []
+        self._aside: dict[Source, Work] = {}
+        """Commands that have yet to begin: something is done for them in a thread."""
+        self._come_back: deque[Source] = deque()
+        """Those of `_aside` for which it is done."""
         self._current: tuple[Source, Work | None] | None = None
         """The command that waits; without its work it waits to be answered."""
         self._scheduled = False
@@ -101,7 +106,7 @@ class Dispatcher:
     @property
     def idle(self) -> bool:
         """Whether no command is running or has yet to have its turn."""
-        return self._current is None and not self._scheduled
+        return self._current is None and not self._scheduled and not self._aside
 
     def is_waiting(self, source: Source) -> bool:
         """Whether `source` has commands that have not had their turn."""
@@ -109,8 +114,11 @@ class Dispatcher:
 
     def wake(self, source: Source) -> None:
         """Tell that `source` may have a command to run; runs it now if nothing else is at work."""
-        if source not in self._ready:
+        if source not in self._ready and source not in self._aside:
             self._ready.append(source)
+        self._take_turns()
+
+    def _take_turns(self) -> None:
         if self.collecting or self._scheduled or self._current is not None:
             return
         if self._is_idle():
@@ -147,7 +155,7 @@ class Dispatcher:
         except StopIteration as end:
             completed(end.value)
         except Exception as error:
-            failed(_visible(error))
+            failed(visible(error))
         else:
             work.close()
             raise AssertionError("an out-of-band command must not wait")
@@ -175,13 +183,17 @@ class Dispatcher:
         left = BATCH
         self.collecting = True
         try:
-            while ready and self._current is None and not self.stopped:
+            while (ready or self._come_back) and self._current is None and not self.stopped:
                 if left == 0 or not (left == BATCH or self._is_idle()):
                     self._scheduled = True
                     self._call_in_monitor(self._run_scheduled)
                     break
-                source = ready.popleft()
-                work = source.next_work()
+                if self._come_back:
+                    source = self._come_back.popleft()
+                    work: Work | None = self._aside.pop(source)
+                else:
+                    source = ready.popleft()
+                    work = source.next_work()
                 if work is not None:
                     left -= 1
                     self.begun += 1
@@ -211,10 +223,26 @@ class Dispatcher:
         except StopIteration as end:
             self._answer(source, partial(source.completed, end.value))
         except Exception as error:
-            self._answer(source, partial(source.failed, _visible(error)))
+            self._answer(source, partial(source.failed, visible(error)))
         else:
+            if isinstance(waiter, Meanwhile):
+                self._step_aside(source, work, waiter)
+                return
             self._current = (source, work)
             waiter.when_done(self._resume_soon)
+
+    def _step_aside(self, source: Source, work: Work, waiter: Waiter) -> None:
+        """Let others have their turn: the command goes on when `waiter` is done."""
+        if source in self._ready:
+            self._ready.remove(source)
+        self._aside[source] = work
+
+        def come_back() -> None:
+            if not self.stopped:
+                self._come_back.append(source)
+                self._take_turns()
+
+        waiter.when_done(come_back)
 
     def _answer(self, source: Source, tell: Callable[[], None]) -> None:
         if self._answers_at_once or self._is_idle():
@@ -222,7 +250,7 @@ class Dispatcher:
             return
         self._current = (source, None)
         self._call_in_monitor(partial(self._go_on, tell))
-        self._call_soon(self._send_early)
+        self.call_soon(self._send_early)
 
     def _send_early(self) -> None:
         """Send what is out if the answer did not come in the round that it was meant to."""
@@ -230,7 +258,7 @@ class Dispatcher:
             self._send()
 
     def _resume_soon(self) -> None:
-        self._call_soon(self._resume)
+        self.call_soon(self._resume)
 
     def _resume(self) -> None:
         if self._current is None:
@@ -246,7 +274,7 @@ class Dispatcher:
         self._current = None
         self.collecting = True
         what()
-        if self._current is None and self._ready and not self.stopped:
+        if self._current is None and (self._ready or self._come_back) and not self.stopped:
             self._run()
         else:
             self._end_of_batch()
@@ -261,11 +289,18 @@ class Dispatcher:
                 work.close()
             self._current = None
             self.collecting = False
+        for work in self._aside.values():
+            work.close()
+        self._aside.clear()
+        self._come_back.clear()
 
 
-def _visible(error: Exception) -> QmpError:
+def visible(error: Exception) -> QmpError:
     """What the client is told: its error, or that qmpd has a defect."""
     if isinstance(error, QmpError):
         return error
+    if isinstance(error, MemoryError):
+        LOG.error("there is no memory for a command")
+        return GenericError("qmpd has not enough memory for this command")
     LOG.error("a command failed in a way it must not", exc_info=error)
     return GenericError(f"qmpd internal error: {type(error).__name__}: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.monitor.monitor import Monitor
 from qmpd.monitor.readline import Readline
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from qmpd.monitor.dispatcher import Dispatcher, Work
     from qmpd.monitor.journal import Tap
     from qmpd.monitor.transport import Transport
+
+
+KEYS: Final = 1024
+"""Keys that are taken before others have their turn."""
 
 
 class HmpMonitor(Monitor):
@@ -49,6 +53,7 @@ class HmpMonitor(Monitor):
         self._bottom_half = bottom_half
         self._readline = Readline("(qemu) ")
         self._input = bytearray()
+        self._more_due = False
         self._line: str | None = None
         self._running = False
         self._ran = ""
@@ -105,14 +110,32 @@ class HmpMonitor(Monitor):
 
     def _type(self) -> None:
         """Edit until a line is finished, then have it run."""
-        while self._input and self._line is None and not self._running:
-            byte = self._input.pop(0)
-            output, self._line = self._readline.key(byte)
-            self._print(output)
+        if not self._running:
+            self._press_keys()
         if self._line is not None:
             self._dispatcher.wake(self)
-        if self._line is not None or self._running:
+        if self._line is not None or self._running or self._input:
             self._transport.pause_input()
+
+    def _press_keys(self) -> None:
+        """Edit until a line is finished, or for a while."""
+        pressed = 0
+        while pressed < min(KEYS, len(self._input)) and self._line is None:
+            output, self._line = self._readline.key(self._input[pressed])
+            self._print(output)
+            pressed += 1
+        del self._input[:pressed]
+        if self._line is None and self._input and not self._more_due:
+            self._more_due = True
+            self._dispatcher.call_soon(self._go_on_typing)
+
+    def _go_on_typing(self) -> None:
+        self._more_due = False
+        if not self._open:
+            return
+        self._type()
+        if not (self._line is not None or self._running or self._input):
+            self._transport.resume_input()
 
     def next_work(self) -> Work | None:
         """Return the command of the line that was finished last."""
@@ -129,10 +152,8 @@ class HmpMonitor(Monitor):
         return self._run(line)
 
     def _type_on(self) -> None:
-        while self._input and self._line is None:
-            output, self._line = self._readline.key(self._input.pop(0))
-            self._print(output)
-        if self._line is None:
+        self._press_keys()
+        if self._line is None and not self._input:
             self._transport.resume_input()
 
     def completed(self, value: Any) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.monitor.dispatcher import Dispatcher, Work
 from qmpd.monitor.event_throttle import EventThrottle
-from qmpd.monitor.qmp.dispatch import dispatch
+from qmpd.monitor.qmp.dispatch import dispatch, dispatch_large
 from qmpd.monitor.qmp.served import SERVED
 from qmpd.monitor.qmp_monitor import Dispatch, QmpMonitor
 from qmpd.wire.session import Request, Session
@@ -92,8 +92,13 @@ class Monitors:
         """
         profile = self.machine.profile
 
+        apart = self.machine.host.apart
+
         def run(session: Session, request: Request) -> Work:
-            return dispatch(self.machine, self._handlers, monitor.descriptors, session, request)
+            run_it = (
+                dispatch_large if request.large and apart.threaded and not request.oob else dispatch
+            )
+            return run_it(self.machine, self._handlers, monitor.descriptors, session, request)
 
         monitor = QmpMonitor(
             label,
@@ -107,6 +112,7 @@ class Monitors:
                 pretty=pretty,
             ),
             run,
+            apart,
             self._tap,
         )
         if self._wrap is not None:

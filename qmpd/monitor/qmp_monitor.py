@@ -5,15 +5,21 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.monitor.dispatcher import Unanswered
+from qmpd.monitor.dispatcher import Unanswered, visible
+from qmpd.monitor.long_work import encoded, in_its_place, read_some
 from qmpd.monitor.monitor import Monitor
 from qmpd.monitor.transport import Output
+from qmpd.wire.json_stream import TOO_LONG
 from qmpd.wire.session import BadRequest, Request, Session
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from qmpd.errors import QmpError
+    from qmpd.loop.apart import Apart
     from qmpd.loop.events import EventRecord
     from qmpd.monitor.dispatcher import Dispatcher, Work
     from qmpd.monitor.journal import Tap
@@ -26,6 +32,15 @@ Dispatch = Callable[[Session, Request], "Work"]
 
 QUEUE_LENGTH: Final = 8
 """Requests read ahead once the client has enabled oob, as in QEMU."""
+
+LONG_LIST: Final = 256
+"""Elements of a reply's value from which on it is long to encode."""
+
+MANY_WRONG: Final = 4
+"""Requests in a row that could not be read, from which on it is likely to be long to read on."""
+
+LONG_TEXT: Final = 1 << 16
+"""The same for the characters of a text."""
 
 BACKLOG_LIMIT: Final = 64 << 20
 """Bytes of unread output at which a client is dropped. (QEMU keeps them all, for ever.)"""
@@ -41,6 +56,8 @@ class QmpMonitor(Monitor):
     :param dispatcher: runs the commands of all monitors of the machine
     :param new_session: makes the state of a new connection
     :param dispatch: makes the coroutine that runs a request
+    :param apart: does what takes long; its requests are then read, and its replies encoded, while
+        others have their turn
     :param tap: sees all traffic
     """
 
@@ -51,12 +68,24 @@ class QmpMonitor(Monitor):
         dispatcher: Dispatcher,
         new_session: Callable[[], Session],
         dispatch: Dispatch,
+        apart: Apart,
         tap: Tap | None = None,
     ) -> None:
         super().__init__(label, transport, tap)
         self._dispatcher = dispatcher
         self._new_session = new_session
         self._dispatch = self._own_dispatch = dispatch
+        self._apart = apart
+        self._at_work: Session | None = None
+        """The session that something is being done for apart."""
+        self._unread: list[bytes] = []
+        """What has come meanwhile."""
+        self._unsent: list[bytes] = []
+        """What is to be sent after that."""
+        self._read: deque[Request | BadRequest] = deque()
+        """Requests that were read apart."""
+        self._wrong = 0
+        """How many requests in a row could not be read."""
         self._session: Session | None = None
         self._queue: deque[Request | BadRequest] = deque()
         self._asked: tuple[Session, Request] | None = None
@@ -77,6 +106,11 @@ class QmpMonitor(Monitor):
         """Greet a new client."""
         LOG.info("client connected", extra={"monitor": self.label})
         self._session = self._new_session()
+        self._at_work = None
+        self._wrong = 0
+        self._read.clear()
+        self._unread.clear()
+        self._unsent.clear()
         self._paused = self._deaf = False
         greeting = self._session.greeting()
         if self.tap is not None:
@@ -99,6 +133,12 @@ class QmpMonitor(Monitor):
         """Take bytes of requests."""
         if self._session is None:
             return
+        if self._at_work is not None:
+            self._unread.append(data)
+            if not self._paused:
+                self._paused = True
+                self._transport.pause_input()
+            return
         self._session.feed(data)
         self._work_off()
 
@@ -109,6 +149,8 @@ class QmpMonitor(Monitor):
 
     def _work_off(self) -> None:
         """Let waiting requests have their turn; read no further until all have had it."""
+        if self._at_work is not None:
+            return
         if self._session is not None and self._session.oob_enabled:
             self._read_ahead(self._session)
         self._dispatcher.wake(self)
@@ -120,6 +162,8 @@ class QmpMonitor(Monitor):
 
     def _held_up(self) -> bool:
         """Whether reading on must wait for a command of this monitor's own."""
+        if self._at_work is not None:
+            return True
         if self._asked is None or self._session is None:
             return False
         return not self._session.oob_enabled or len(self._queue) >= QUEUE_LENGTH
@@ -127,31 +171,111 @@ class QmpMonitor(Monitor):
     def next_work(self) -> Work | None:
         """Return the next request's command; wrong input is answered here."""
         while (session := self._session) is not None and not self._transport.congested:
+            if self._at_work is not None:
+                return None
             if session.oob_enabled:
                 self._read_ahead(session)
                 request = self._queue.popleft() if self._queue else None
             else:
                 request = self._take(session)
             if request is None:
-                if self._paused:
+                if self._paused and self._at_work is None:
                     self._paused = False
                     self._transport.resume_input()
                 return None
             if isinstance(request, Request):
+                self._wrong = 0
                 self._asked = (session, request)
                 return self._dispatch(session, request)
-            self._answer(None, session.reply_error(request, request.error))
+            self._refuse(session, request)
         return None
 
     def _take(self, session: Session) -> Request | BadRequest | None:
-        request = session.next_request()
+        """The next request; None while there is none that has been read."""
+        request: Request | BadRequest | None
+        if self._read:
+            request = self._read.popleft()
+        else:
+            patient = not self._apart.threaded
+            slow = not patient and self._wrong >= MANY_WRONG
+            found = TOO_LONG if slow else session.next_request(patient=patient)
+            if found is TOO_LONG:
+                self._begin_apart(session, partial(read_some, session), self._has_read)
+                return None
+            request = found
         if self.tap is not None and request is not None:
             self.tap.received(self.label, request)
         return request
 
+    def _begin_apart(
+        self, session: Session, work: Callable[[], Any], ended: Callable[[Future[Any]], None]
+    ) -> None:
+        """Have something done that takes long; nothing is read or sent meanwhile."""
+        self._at_work = session
+
+        def end(future: Future[Any]) -> None:
+            if self._at_work is not session:
+                return
+            self._at_work = None
+            ended(future)
+            unsent, self._unsent = self._unsent, []
+            for data in unsent:
+                self._send(data)
+            unread, self._unread = self._unread, []
+            for data in unread:
+                session.feed(data)
+            if self._session is session and not self._deaf:
+                self._work_off()
+
+        self._apart.start(work, end)
+
+    def _has_read(self, future: Future[list[Request | BadRequest]]) -> None:
+        try:
+            read = future.result()
+        except Exception as error:
+            read = [BadRequest(visible(error))]
+        if not read:
+            self._wrong = 0
+        elif not self._deaf:
+            self._read += read
+
+    def _refuse(self, session: Session, request: BadRequest) -> None:
+        self._wrong += 1
+        self._tell(session, request, None, partial(session.reply_error, request, request.error))
+
+    def _tell(
+        self,
+        session: Session,
+        request: Request | BadRequest,
+        command: str | None,
+        encode: Callable[[], bytes],
+    ) -> None:
+        """Answer a request; one that was long to read may be long to answer, too."""
+        if request.large and self._apart.threaded:
+            self._tell_apart(session, request, command, encode)
+        else:
+            self._answer(command, encoded(session, request, encode))
+
+    def _tell_apart(
+        self,
+        session: Session,
+        request: Request | BadRequest,
+        command: str | None,
+        encode: Callable[[], bytes],
+    ) -> None:
+        """Answer a request while others have their turn."""
+
+        def ended(future: Future[bytes]) -> None:
+            failed = future.exception() is not None
+            # what is told may have changed meanwhile
+            data = encoded(session, request, encode) if failed else future.result()
+            self._answer(command, data)
+
+        self._begin_apart(session, encode, ended)
+
     def _read_ahead(self, session: Session) -> None:
         """Fill the queue; out-of-band requests do not wait in it."""
-        while len(self._queue) < QUEUE_LENGTH:
+        while len(self._queue) < QUEUE_LENGTH and self._at_work is None:
             request = self._take(session)
             if request is None:
                 return
@@ -160,7 +284,7 @@ class QmpMonitor(Monitor):
             elif isinstance(request, Request):
                 self._run_out_of_band(session, request)
             else:
-                self._answer(None, session.reply_error(request, request.error))
+                self._refuse(session, request)
 
     def _run_out_of_band(self, session: Session, request: Request) -> None:
         def completed(value: Any) -> None:
@@ -176,7 +300,19 @@ class QmpMonitor(Monitor):
         assert self._asked is not None
         (session, request), self._asked = self._asked, None
         if session is self._session:
-            self._answer(request.command, session.reply(request, value))
+            if isinstance(value, str) and len(value) >= LONG_TEXT:
+                request.large = True
+            if self._apart.threaded and (
+                request.large or (isinstance(value, list) and len(value) >= LONG_LIST)
+            ):
+                encode = partial(session.reply, request, value)
+                self._tell_apart(session, request, request.command, encode)
+                return
+            try:
+                data = session.reply(request, value)
+            except Exception as error:
+                data = in_its_place(session, request, error)
+            self._answer(request.command, data)
 
     def failed(self, error: QmpError) -> None:
         """Send an error, unless its client has gone."""
@@ -187,7 +323,8 @@ class QmpMonitor(Monitor):
 
     def _fail(self, session: Session, request: Request, error: QmpError) -> None:
         if not isinstance(error, Unanswered):
-            self._answer(request.command, session.reply_error(request, error))
+            encode = partial(session.reply_error, request, error)
+            self._tell(session, request, request.command, encode)
         elif isinstance(self._transport, Output) and self._transport.lost is not None:
             self._transport.lost()
 
@@ -215,6 +352,9 @@ class QmpMonitor(Monitor):
         self._send(data)
 
     def _send(self, data: bytes) -> None:
+        if self._at_work is not None:
+            self._unsent.append(data)
+            return
         if not self._dispatcher.collecting:
             self.flush()
             self._transport.write(data)

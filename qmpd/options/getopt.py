@@ -7,6 +7,7 @@ reads by hand (``monitor_parse_arguments``), by `qmpd.monitor.hmp.line`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 
@@ -29,9 +30,9 @@ def getopt_all(words: Sequence[str], letters: str) -> tuple[list[tuple[str, str]
     """As `getopt`, with every option as often as it is there."""
     options: list[tuple[str, str]] = []
     operands: list[str] = []
-    rest = list(words)
+    rest = deque(words)
     while rest:
-        word = rest.pop(0)
+        word = rest.popleft()
         if word == "--":
             operands += rest
             break
@@ -49,6 +50,6 @@ def getopt_all(words: Sequence[str], letters: str) -> tuple[list[tuple[str, str]
                 continue
             if not cluster and not rest:
                 raise GetoptError(f"option requires an argument -- '{letter}'")
-            options.append((letter, cluster or rest.pop(0)))
+            options.append((letter, cluster or rest.popleft()))
             cluster = ""
     return options, operands

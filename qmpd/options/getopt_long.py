@@ -6,6 +6,7 @@ and the messages are those of the C library. qemu-io's commands are read by `qmp
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -32,8 +33,8 @@ class Getopt:
 
         :raises GenericError: at the first wrong option, with glibc's text
         """
-        rest = list(words)
-        while rest and (word := rest.pop(0)) != "--":
+        rest = deque(words)
+        while rest and (word := rest.popleft()) != "--":
             if word.startswith("--"):
                 yield self._parse_long(word, rest)
             elif word.startswith("-") and word != "-":
@@ -41,7 +42,7 @@ class Getopt:
             else:
                 yield Option(STRAY, word, word)
 
-    def _parse_long(self, word: str, rest: list[str]) -> Option:
+    def _parse_long(self, word: str, rest: deque[str]) -> Option:
         name, equals, value = word[2:].partition("=")
         found = [name] if name in self._long else [n for n in self._long if n.startswith(name)]
         if not found:
@@ -58,10 +59,10 @@ class Getopt:
             return Option(full, value, word)
         if not rest:
             raise GenericError(f"option '--{full}' requires an argument")
-        value = rest.pop(0)
+        value = rest.popleft()
         return Option(full, value, f"{word} {value}")
 
-    def _parse_short(self, word: str, rest: list[str]) -> Iterator[Option]:
+    def _parse_short(self, word: str, rest: deque[str]) -> Iterator[Option]:
         letters = word[1:]
         while letters:
             letter, letters = letters[0], letters[1:]
@@ -76,5 +77,5 @@ class Getopt:
                 return
             if not rest:
                 raise GenericError(f"option requires an argument -- '{letter}'")
-            value = rest.pop(0)
+            value = rest.popleft()
             yield Option(full, value, f"{word} {value}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.base.console import flush_or_drop, write
 from qmpd.errors import GenericError, QmpError
+from qmpd.loop.apart import ApartInThread
 from qmpd.loop.task import Timer
 from qmpd.monitor.monitors import Monitors
 from qmpd.server.ahead import load_ahead
@@ -25,6 +26,7 @@ from qmpd.server.sockets import ClientSockets
 
 if TYPE_CHECKING:
     from qmpd.export.vhost_user.device import MakeDevice
+    from qmpd.loop.apart import Apart
     from qmpd.loop.stream import Connect
     from qmpd.loop.task import Handle, Task
     from qmpd.machine.host import Host, OpenStream, StreamListener
@@ -83,6 +85,7 @@ class Server:
     ) -> None:
         self.loop = loop
         self.sockets = ClientSockets(lambda: self.machine, manners)
+        self.apart: Apart = ApartInThread(loop.call_soon_threadsafe)
         self.at_option = ""
         """What warnings begin with while an option of the command line is worked on."""
         self.chardevs = CharDevices(

@@ -27,6 +27,9 @@ _LONGEST_SHAPE: Final = 64
 _LONG: Final = 16
 """Number of elements from which an array is encoded member by member."""
 
+_STEP: Final = 1 << 14
+"""Characters of a string that are encoded at a time."""
+
 _PLAIN_KINDS: Final = frozenset({str, int, bool, type(None)})
 """Types whose equal values have the same text."""
 
@@ -67,21 +70,27 @@ class Raw:
 def dumps(value: object, pretty: bool = False) -> bytes:
     """The text of `value` as QEMU prints it, ASCII only, without a newline at its end.
 
+    However large `value` is, other threads can go on meanwhile.
+
     :param value: None, bool, int, float, str, `Raw`, or dicts, lists and tuples of these; dicts
         have their members in the order in which QEMU inserts them
     :param pretty: spread it over lines, as a monitor does with ``pretty=on``
     :raises TypeError: for any other value
     """
-    return (_corrected(_spread(value, pretty)) if pretty else plain(value)).encode()
+    return (_spread(value, pretty) if pretty else plain(value)).encode()
 
 
 def plain(value: object) -> str:
     """The text of `value` on one line; see `dumps`."""
     try:
-        text = ENCODERS[type(value)](value)
+        return _corrected(ENCODERS[type(value)](value))
     except RecursionError:
-        text = _spread(value, pretty=False)
-    return _corrected(text)
+        return large(value)
+
+
+def large(value: object) -> str:
+    """What `plain` returns, made in small steps: other threads can go on meanwhile."""
+    return _spread(value, pretty=False)
 
 
 def _correct(escape: re.Match[str]) -> str:
@@ -242,6 +251,24 @@ def _newline(level: int) -> str:
     return "\r\n" + "    " * level
 
 
+def _scalar(value: Any) -> str:
+    """The text of what contains nothing, in small steps."""
+    if not isinstance(value, str):
+        return _corrected(ENCODERS[type(value)](value))
+    if len(value) <= _STEP:
+        return _corrected(encode_basestring_ascii(value))
+    pieces = [_piece(value[start : start + _STEP]) for start in range(0, len(value), _STEP)]
+    return f'"{"".join(pieces)}"'
+
+
+def _piece(text: str) -> str:
+    """A piece of a string, without quotes."""
+    if text.isascii():
+        return _corrected(encode_basestring_ascii(text))[1:-1]
+    table = {ord(one): _corrected(encode_basestring_ascii(one))[1:-1] for one in set(text)}
+    return text.translate(table)
+
+
 def _spread(value: object, pretty: bool) -> str:
     """Encode without recursion, on lines of their own or on one."""
     text: list[str] = []
@@ -253,10 +280,10 @@ def _spread(value: object, pretty: bool) -> str:
             continue
         value, level = item
         if isinstance(value, Mapping):
-            members = [
-                (encode_basestring_ascii(name) + ": ", value[name])
-                for name in _shape(tuple(value)).names
-            ]
+            names = tuple(value)
+            short = len(names) <= _LONGEST_SHAPE
+            ordered = _kept_shape(names).names if short else member_order(names)
+            members = [(_scalar(name) + ": ", value[name]) for name in ordered]
             brackets = "{}"
         elif isinstance(value, list | tuple):
             members = [("", element) for element in value]
@@ -265,7 +292,7 @@ def _spread(value: object, pretty: bool) -> str:
             if pretty and isinstance(value, Raw):
                 text.append(value.pretty(level))
             else:
-                text.append(ENCODERS[type(value)](value))
+                text.append(_scalar(value))
             continue
         text.append(brackets[0])
         todo.append((_newline(level) if pretty else "") + brackets[1])

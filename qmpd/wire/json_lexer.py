@@ -175,6 +175,11 @@ class Lexer:
         """Whether no token has begun and no error is being recovered from."""
         return self._state is State.START
 
+    @property
+    def pending(self) -> int:
+        """Bytes of the token that has begun."""
+        return len(self._text)
+
     def next_token(self, data: bytes, index: int) -> tuple[Token | None, bytes, int]:
         """Read `data` from `index` until a token is complete.
 

@@ -8,8 +8,9 @@ until then.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum, auto
+from json import decoder
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -73,6 +74,13 @@ _ESCAPES: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 
+_SIMPLE_ESCAPES: Final = re.compile(
+    rb"""(?:\\(?:["\\/bfnrt]|u(?i:(?!d[89a-f]|fd[de]|fff[ef])[0-9a-f]{4}))[^\\"]*){2,4096}"""
+)
+"""Escapes, and what follows each, that the standard library reads alike."""
+
+_SCAN_STRING: Final[Callable[[str, int, bool], tuple[str, int]]] = vars(decoder)["scanstring"]
+
 _FOUR_HEX: Final = re.compile(rb"[0-9a-fA-F]{4}")
 _PLAIN: Final = re.compile(rb"[^\\]+")
 
@@ -115,7 +123,12 @@ def read_string(text: bytes) -> str:
     parts = []
     index = 0
     while index < len(body):
-        if run := _PLAIN.match(body, index):
+        if simple := _SIMPLE_ESCAPES.match(body, index):
+            if (plain := decode_strict(simple[0])) is None:
+                raise ParseError("invalid UTF-8 sequence in string")
+            parts.append(_SCAN_STRING(f'{plain}"', 0, False)[0])
+            index = simple.end()
+        elif run := _PLAIN.match(body, index):
             if (plain := decode_strict(run[0])) is None:
                 raise ParseError("invalid UTF-8 sequence in string")
             parts.append(plain)
@@ -177,6 +190,11 @@ class MessageParser:
     def idle(self) -> bool:
         """Whether no message has begun."""
         return self._count == 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the tokens of the message that has begun."""
+        return self._size
 
     def take(self, token: Token, text: bytes) -> tuple[object] | GenericError | None:
         """Take the next token of the stream.

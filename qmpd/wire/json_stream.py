@@ -29,8 +29,20 @@ class _NeedMore(Enum):
     NEED_MORE = "need more"
 
 
+class TooLong(Enum):
+    """The type of `TOO_LONG`."""
+
+    TOO_LONG = "too long"
+
+
 NEED_MORE: Final = _NeedMore.NEED_MORE
 """What `JsonStream.next` returns when no message is complete."""
+
+TOO_LONG: Final = TooLong.TOO_LONG
+"""What `JsonStream.next` returns when it would take a while to go on."""
+
+_SHORT: Final = 2048
+"""Bytes that the exact path reads without asking."""
 
 _FAST_FAILURES: Final = 16
 """Failures of the fast path after which the rest of a chunk takes the exact one."""
@@ -137,11 +149,14 @@ class JsonStream:
         else:
             self._begin(data)
 
-    def next(self) -> tuple[object] | QmpError | Literal[_NeedMore.NEED_MORE]:
+    def next(
+        self, *, patient: bool = True
+    ) -> tuple[object] | QmpError | Literal[_NeedMore.NEED_MORE, TooLong.TOO_LONG]:
         """Read until a value is complete or an error is found.
 
+        :param patient: whether that may take as long as it does
         :returns: the value, wrapped in a tuple of one; an error of class GenericError with
-            QEMU's text; or `NEED_MORE` when all bytes are read
+            QEMU's text; `NEED_MORE` when all bytes are read; or `TOO_LONG`
         """
         while True:
             if self._index == len(self._data):
@@ -153,8 +168,16 @@ class JsonStream:
                     return value
                 if self._index == len(self._data):
                     continue
-            if (result := self._read()) is not None:
+            if not patient and self._is_long:
+                return TOO_LONG
+            if (result := self._read(None if patient else _SHORT)) is not None:
                 return result
+
+    @property
+    def _is_long(self) -> bool:
+        """Whether more than a little has been read of the message that has begun."""
+        lexer, parser = self._exact
+        return lexer.pending + parser.size > _SHORT
 
     def _scan(self) -> tuple[object] | None:
         """The fast path: read an object if one is next, whole and plain."""
@@ -180,12 +203,16 @@ class JsonStream:
         self._index = end + text.startswith("\n", end)
         return (value,)
 
-    def _read(self) -> tuple[object] | QmpError | None:
-        """The exact path: read until a message ends, or the chunk."""
+    def _read(self, most: int | None) -> tuple[object] | QmpError | None:
+        """The exact path: read until a message ends, or the chunk.
+
+        :param most: bytes after which it stops as well, with the next token; None: it does not
+        """
         data, index = self._data, self._index
         lexer, parser = self._exact
         result = None
-        while index < len(data) and result is None:
+        end = len(data) if most is None else min(len(data), index + most)
+        while index < end and result is None:
             token, text, index = lexer.next_token(data, index)
             if token is not None:
                 result = parser.take(token, text)

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from qmpd.base.qdict import member_order
 from qmpd.errors import CommandNotFound, GenericError, QmpError
-from qmpd.wire.encode import dumps, plain
-from qmpd.wire.json_stream import NEED_MORE, JsonStream
+from qmpd.wire.encode import dumps, large, plain
+from qmpd.wire.json_stream import NEED_MORE, TOO_LONG, JsonStream, TooLong
 
 
 class _NoId(Enum):
@@ -92,6 +92,8 @@ class Request:
     arguments: dict[str, object] | None
     oob: bool
     id: object
+    large: bool = False
+    """Whether it was long to read: so may be all that is done with what it says."""
 
 
 @dataclass(slots=True)
@@ -106,6 +108,7 @@ class BadRequest:
     error: QmpError
     id: object = NO_ID
     oob: bool = False
+    large: bool = False
 
 
 class Session:
@@ -148,15 +151,21 @@ class Session:
         """Add bytes from the client; `next_request` parses them."""
         self._stream.feed(data)
 
-    def next_request(self) -> Request | BadRequest | None:
+    def next_request(
+        self, *, patient: bool = True
+    ) -> Request | BadRequest | Literal[TooLong.TOO_LONG] | None:
         """Parse the next request; None if more bytes are needed.
+
+        :param patient: whether that may take long; if not, `TOO_LONG` may be returned
 
         Call it again only when the request has been answered, unless `oob_enabled`: negotiation
         decides what a request may contain.
         """
-        result = self._stream.next()
+        result = self._stream.next(patient=patient)
         if result is NEED_MORE:
             return None
+        if result is TOO_LONG:
+            return TOO_LONG
         if isinstance(result, QmpError):
             return BadRequest(result)
         members = result[0]
@@ -233,6 +242,9 @@ class Session:
 
         :param value: what the command returns, ``{}`` for nothing; see `dumps`
         """
+        if request.large and not self._pretty:
+            identity = "" if request.id is NO_ID else f', "id": {large(request.id)}'
+            return f'{{"return": {large(value)}{identity}}}\r\n'.encode()
         if self._pretty:
             message = {"return": value}
             return self._line(message if request.id is NO_ID else {**message, "id": request.id})
@@ -243,6 +255,9 @@ class Session:
     def reply_error(self, request: Request | BadRequest, error: QmpError) -> bytes:
         """The answer to a request that failed."""
         body = {"class": error.error_class, "desc": error.desc}
+        if request.large and not self._pretty:
+            identity = "" if request.id is NO_ID else f', "id": {large(request.id)}'
+            return f'{{"error": {large(body)}{identity}}}\r\n'.encode()
         if request.id is NO_ID:
             return self._line({"error": body})
         return self._line({"error": body, "id": request.id})

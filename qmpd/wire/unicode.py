@@ -14,6 +14,9 @@ INVALID: Final = -1
 
 REPLACEMENT: Final = "\ufffd"
 
+_STEP: Final = 1 << 16
+"""Bytes that are decoded at a time."""
+
 _SMALLEST: Final = (0x80, 0x800, 0x10000, 0x200000, 0x4000000)
 """The smallest code point that needs 2, 3, 4, 5, 6 bytes."""
 
@@ -58,7 +61,29 @@ def decode_one(data: bytes, start: int) -> tuple[int, int]:
 
 
 def decode_strict(data: bytes) -> str | None:
-    """Decode `data`; None if a sequence is invalid."""
+    """Decode `data`; None if a sequence is invalid.
+
+    However much it is, other threads can go on meanwhile.
+    """
+    if len(data) <= _STEP or data.isascii():
+        return _decode_strict(data)
+    parts = []
+    start = 0
+    while start < len(data):
+        end = start + _STEP
+        # no sequence is cut: the longest has six bytes, and all but its first are continuations
+        for place in range(end, end - 6, -1):
+            if data[place : place + 1] and data[place] & 0xC0 != 0x80:
+                end = place
+                break
+        if (part := _decode_strict(data[start:end])) is None:
+            return None
+        parts.append(part)
+        start = end
+    return "".join(parts)
+
+
+def _decode_strict(data: bytes) -> str | None:
     try:
         text = data.decode()
     except UnicodeDecodeError:

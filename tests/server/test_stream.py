@@ -75,6 +75,29 @@ async def test_paused_input_is_held_and_comes_in_order(pair: Pair) -> None:
     await until(lambda: pair.user.data == b"one two")
 
 
+async def test_what_is_held_comes_before_what_comes_in_the_moment_of_resume(pair: Pair) -> None:
+    loop = asyncio.get_running_loop()
+    bell, ringer = socket.socketpair()
+    pair.stream.pause()
+    pair.peer.send(b"one ")
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+    def resume() -> None:
+        bell.recv(1)
+        pair.stream.resume()
+
+    loop.add_reader(bell.fileno(), resume)
+    # both are readable in the same round
+    ringer.send(b"!")
+    pair.peer.send(b"two")
+    await until(lambda: len(pair.user.data) == 7)
+    assert pair.user.data == b"one two"
+    loop.remove_reader(bell.fileno())
+    bell.close()
+    ringer.close()
+
+
 async def test_reading_stops_when_a_chunk_is_held(pair: Pair) -> None:
     pair.stream.pause()
     sent = 0

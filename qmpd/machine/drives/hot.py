@@ -18,13 +18,12 @@ _TYPES = ("none", "ide", "scsi", "floppy", "pflash", "mtd", "sd", "virtio", "xen
 """Kinds of drives by their numbers in QEMU (``BlockInterfaceType``)."""
 
 
-async def add_drive(drives: Drives, options: str, warn: Warn) -> None:
+async def add_drive(drives: Drives, opts: Opts) -> None:
     """Add a drive that has no device yet.
 
-    :param options: as ``-drive`` takes them
+    :param opts: see `drive_options`
     :raises GenericError: with QEMU's text
     """
-    opts = _read(options, warn, drives.ids())
     added = await drives.add(opts, "")
     interface = added.info.interface
     if interface != "none":
@@ -32,20 +31,26 @@ async def add_drive(drives: Drives, options: str, warn: Warn) -> None:
         raise GenericError(f"Can't hot-add drive to type {_TYPES.index(interface)}")
 
 
-async def add_drive_node(drives: Drives, options: str, warn: Warn) -> None:
+async def add_drive_node(drives: Drives, opts: Opts) -> None:
     """Add a node that blockdev-del may delete (``hmp_drive_add_node``).
 
-    :param options: as ``-drive`` takes them
+    :param opts: see `drive_options`
     :raises GenericError: with QEMU's text
     """
-    values = dict(_read(options, warn, drives.ids()))
+    values = dict(opts)
     if "node-name" not in values:
         raise GenericError("'node-name' needs to be specified")
     node = await open_drive_node(drives.graph, None, values, None)
     node.monitor_owned = True
 
 
-def _read(options: str, warn: Warn, ids: Container[str]) -> Opts:
+def drive_options(options: str, warn: Warn, ids: Container[str]) -> Opts:
+    """Read the options of a drive.
+
+    :param options: as ``-drive`` takes them
+    :param ids: those of the drives that there are
+    :raises GenericError: with QEMU's text
+    """
     opts = parse_opts(groups.DRIVE, options, warn, implied=False, ids=ids)
     if opts.wants_help or opts.get("format") in ("help", "?"):
         raise NotServed("qmpd does not show the help of drives in the human monitor")

@@ -7,7 +7,9 @@ machine's host.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import QmpError
 from qmpd.monitor.hmp.command_table import Arguments, Ask, HmpCommand, Suspending
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
 
 __all__ = ["run"]
+
+LONG_TEXT: Final = 1 << 16
+"""Characters from which on what is shown is long."""
 
 
 async def run(machine: Machine, command_line: str, ask: Ask) -> str:
@@ -40,7 +45,20 @@ async def run(machine: Machine, command_line: str, ask: Ask) -> str:
         for complaint in complaints:
             machine.host.report(complaint)
         return text.with_line_ends()
-    return "".join([*complaints, text]).replace("\n", "\r\n")
+    shown = [*complaints, text]
+    if sum(map(len, shown)) < LONG_TEXT:
+        return "".join(shown).replace("\n", "\r\n")
+    return await machine.host.apart.do(partial(_with_line_ends, shown))
+
+
+def _with_line_ends(texts: Iterable[str]) -> str:
+    """A long text with CRLF at the ends of lines, in steps that hold nobody up."""
+    pieces = (
+        text[start : start + LONG_TEXT].replace("\n", "\r\n")
+        for text in texts
+        for start in range(0, len(text), LONG_TEXT)
+    )
+    return "".join(pieces)
 
 
 async def _run(machine: Machine, line: Line, ask: Ask) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
@@ -9,6 +10,7 @@ from qmpd.machine.chardevs import BACKENDS
 from qmpd.monitor.descriptors import Descriptors
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
 from qmpd.monitor.hmp.line import Kind, Parameter
+from qmpd.monitor.hmp.reading import read
 from qmpd.options import groups
 from qmpd.options.chardev_backend import parse_backend
 from qmpd.options.qemu_opts import Opts, help_text, parse_opts
@@ -26,7 +28,7 @@ class _Refused(Exception):
         self.shown = shown
 
 
-def _parse(machine: Machine, text: str) -> tuple[Opts, str]:
+async def _parse(machine: Machine, text: str) -> tuple[Opts, str]:
     """The options, and what is shown while they are read (``qemu_opts_parse_noisily``)."""
     shown: list[str] = []
 
@@ -35,7 +37,7 @@ def _parse(machine: Machine, text: str) -> tuple[Opts, str]:
 
     failed = "Error: Parsing chardev args failed\n"
     try:
-        opts = parse_opts(groups.CHARDEV, text, warn)
+        opts = await read(machine, text, partial(parse_opts, groups.CHARDEV, text, warn))
     except GenericError as error:
         raise _Refused("".join(shown) + error.report + failed) from None
     if opts.wants_help:
@@ -59,7 +61,7 @@ async def chardev_add(machine: Machine, arguments: Arguments) -> str:
         names = "".join(f"\n  {name}" for name in BACKENDS[machine.personality])
         return f"Available chardev backend types: {names}\n"
     try:
-        opts, shown = _parse(machine, arguments["args"])
+        opts, shown = await _parse(machine, arguments["args"])
     except _Refused as refused:
         return refused.shown
     if opts.id is None:
@@ -73,7 +75,7 @@ async def chardev_add(machine: Machine, arguments: Arguments) -> str:
 async def chardev_change(machine: Machine, arguments: Arguments) -> str:
     """Put another backend behind a character device."""
     try:
-        opts, shown = _parse(machine, arguments["args"])
+        opts, shown = await _parse(machine, arguments["args"])
     except _Refused as refused:
         return refused.shown
     if opts.id is not None:

@@ -12,6 +12,11 @@ from qmpd.base.scalars import TooLarge, read_size
 from qmpd.monitor.hmp.expression import Expression, ExpressionError
 
 _BLANKS: Final = " \t\n\v\f\r"
+_BLANK: Final = re.compile(f"[{_BLANKS}]*")
+_WORD: Final = re.compile(f"[^{_BLANKS}]*")
+_COMMAND: Final = re.compile(f"[^{_BLANKS}/]*")
+_PLAIN: Final = re.compile(r'[^"\\]*')
+"""What needs no thought between quotes."""
 _ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 
 
@@ -78,12 +83,10 @@ class Line:
     def command_name(self) -> str:
         """Read a name: up to a blank, or a slash and its format (``p/x``)."""
         self._skip_blanks()
-        start = self._position
-        while self._position < len(self._text) and self._text[self._position] not in (
-            _BLANKS + "/"
-        ):
-            self._position += 1
-        return self._text[start : self._position]
+        name = _COMMAND.match(self._text, self._position)
+        assert name is not None
+        self._position = name.end()
+        return name[0]
 
     def arguments(self, parameters: Sequence[Parameter]) -> dict[str, Any]:
         """Read all arguments of a command; absent optional ones are left out.
@@ -104,19 +107,21 @@ class Line:
         return found
 
     def _skip_blanks(self) -> None:
-        while self._position < len(self._text) and self._text[self._position] in _BLANKS:
-            self._position += 1
+        blank = _BLANK.match(self._text, self._position)
+        assert blank is not None
+        self._position = blank.end()
 
     def _flag(self, letter: str, known: set[str]) -> bool:
         """Read flag `letter` if it is next; other `known` flags are left for later parameters."""
         self._skip_blanks()
-        if not self.rest().startswith("-"):
+        if not self._text.startswith("-", self._position):
             return False
-        if self.rest()[1:2] == letter:
+        found = self._text[self._position + 1 : self._position + 2]
+        if found == letter:
             self._position += 2
             return True
-        if self.rest()[1:2] not in known - {""}:
-            raise UsageError(f"unsupported option -{self.rest()[1:2]}")
+        if found not in known - {""}:
+            raise UsageError(f"unsupported option -{found}")
         return False
 
     def _value(self, kind: Kind) -> Any:
@@ -172,22 +177,24 @@ class Line:
 
     def _string(self) -> str | None:
         self._skip_blanks()
-        rest = self.rest()
-        if not rest:
+        if self._position >= len(self._text):
             return None
-        if rest[0] != '"':
-            word = re.match(rf"[^{re.escape(_BLANKS)}]*", rest)
+        if self._text[self._position] != '"':
+            word = _WORD.match(self._text, self._position)
             assert word is not None
-            self._position += word.end()
-            return word.group()
+            self._position = word.end()
+            return word[0]
         return self._quoted()
 
     def _quoted(self) -> str | None:
         self._position += 1
         parts: list[str] = []
         while self._position < len(self._text):
-            char = self._text[self._position]
-            self._position += 1
+            plain = _PLAIN.match(self._text, self._position)
+            assert plain is not None
+            parts.append(plain[0])
+            self._position = plain.end() + 1
+            char = self._text[plain.end() : self._position]
             if char == '"':
                 return "".join(parts)
             if char == "\\":
@@ -196,7 +203,6 @@ class Line:
                 if escape not in _ESCAPES:
                     self._stdout(f"unsupported escape code: '\\{escape}'\n")
                     return None
-                char = _ESCAPES[escape]
-            parts.append(char)
+                parts.append(_ESCAPES[escape])
         self._stdout("unterminated string\n")
         return None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.blockdev import blockdev_del
 from qmpd.block.io.backends import find_backend
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, NotServed, QmpError
-from qmpd.machine.drives.hot import add_drive, add_drive_node
+from qmpd.machine.drives.hot import add_drive, add_drive_node, drive_options
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
 from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
+from qmpd.monitor.hmp.reading import read
 from qmpd.options import groups
 from qmpd.options.block_tree import parse_tree, read_tree_value
 from qmpd.options.keyval import parse_keyval
@@ -21,23 +23,26 @@ if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
 
 
-def _warning(text: str, hint: str | None) -> str:
-    """A warning as QEMU's ``warn_report`` words it, with its hint."""
-    return f"warning: {text}\n" + (f"{hint}\n" if hint else "")
+def _warn(shown: list[str], text: str, hint: str | None) -> None:
+    """Add a warning as QEMU's ``warn_report`` words it, with its hint."""
+    shown.append(f"warning: {text}\n" + (f"{hint}\n" if hint else ""))
 
 
 async def device_add(machine: Machine, arguments: Arguments) -> str:
     """Plug a device in, as -device does."""
 
     # QEMU reads the options with the line, when the monitor is not yet the place to complain
-    def warn(text: str, hint: str | None) -> None:
-        machine.host.report(_warning(text, hint))
-
+    complaints: list[str] = []
+    text: str = arguments["device"]
     try:
-        opts = parse_opts(groups.DEVICE, arguments["device"], warn)
+        parse = partial(parse_opts, groups.DEVICE, text, partial(_warn, complaints))
+        opts = await read(machine, text, parse)
     except GenericError as error:
-        machine.host.report(error.report)
+        complaints.append(error.report)
         raise UsageError('Try "help device_add" for more information\n') from None
+    finally:
+        if complaints:
+            machine.host.report("".join(complaints))
     if opts.wants_help:
         raise NotServed("qmpd does not show the help of devices in the human monitor")
     options = opts.to_dict()
@@ -51,14 +56,16 @@ async def object_add(machine: Machine, arguments: Arguments) -> str:
     """Make a user-creatable object (``user_creatable_add_from_str``)."""
     text: str = arguments["object"]
     if text.startswith("{"):
-        tree = parse_tree(text, None)
+        tree = await read(machine, text, partial(parse_tree, text, None))
     else:
-        parsed = parse_keyval(text, "qom-type")
+        parsed = await read(machine, text, partial(parse_keyval, text, "qom-type"))
         if parsed.wants_help:
             raise NotServed("qmpd does not show the help of objects in the human monitor")
         tree = dict(parsed.tree)
     reader = machine.profile.reader
-    options = read_tree_value(reader, "ObjectOptions", tree, keyval=not text.startswith("{"))
+    keyval = not text.startswith("{")
+    check = partial(read_tree_value, reader, "ObjectOptions", tree, keyval=keyval)
+    options = await read(machine, text, check)
     machine.objects.add(options.pop("qom-type"), options.pop("id"), options)
     return ""
 
@@ -66,15 +73,14 @@ async def object_add(machine: Machine, arguments: Arguments) -> str:
 async def drive_add(machine: Machine, arguments: Arguments) -> str:
     """Add a drive without a device, as -drive does, or a node."""
     shown: list[str] = []
-
-    def warn(text: str, hint: str | None) -> None:
-        shown.append(_warning(text, hint))
-
+    text: str = arguments["opts"]
     try:
+        parse = partial(drive_options, text, partial(_warn, shown), set(machine.drives.ids()))
+        opts = await read(machine, text, parse)
         if "node" in arguments:
-            await add_drive_node(machine.drives, arguments["opts"], warn)
+            await add_drive_node(machine.drives, opts)
         else:
-            await add_drive(machine.drives, arguments["opts"], warn)
+            await add_drive(machine.drives, opts)
             shown.append("OK\n")
     except NotServed:
         raise

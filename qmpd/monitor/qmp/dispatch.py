@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from inspect import isawaitable
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from qmpd.errors import CommandNotFound, GenericError, NotServed
 from qmpd.monitor.qmp.handlers import Context, Handlers
@@ -26,6 +28,7 @@ async def dispatch(
     descriptors: Descriptors,
     session: Session,
     request: Request,
+    given: Callable[[], object] | None = None,
 ) -> Any:
     """Run `request` and return the value of its reply, ``{}`` where it returns nothing.
 
@@ -35,6 +38,8 @@ async def dispatch(
     compat policy, OOB, preconfig, arguments, then the command itself.
 
     :param descriptors: what the clients of the monitor have handed over
+    :param given: returns the arguments, or raises what is wrong with them; they are read here if
+        absent
     :raises QmpError: whatever the client is to be told
     """
     name = request.command
@@ -49,7 +54,10 @@ async def dispatch(
             raise GenericError(profile.texts.oob_not_supported.format(name=name))
         if machine.in_preconfig and not info.allow_preconfig:
             raise GenericError(profile.texts.not_in_preconfig.format(name=name))
-        arguments = read_arguments(profile, info, request.arguments, machine.compat)
+        if given is None:
+            arguments = read_arguments(profile, info, request.arguments, machine.compat)
+        else:
+            arguments = given()
     except Crash:
         machine.host.abort()
         raise
@@ -67,6 +75,40 @@ async def dispatch(
 
         return hide_output(machine.compat, profile.types, info.returns, value)
     return value
+
+
+async def dispatch_large(
+    machine: Machine,
+    handlers: Handlers,
+    descriptors: Descriptors,
+    session: Session,
+    request: Request,
+) -> Any:
+    """Run a request with many arguments: they are read while others have their turn.
+
+    The parameters, the value and the errors are those of `dispatch`.
+    """
+    profile = machine.profile
+    info = profile.program(machine.personality).commands.get(request.command)
+    given: Callable[[], object] | None = None
+    if info is not None:
+        read = partial(read_arguments, profile, info, request.arguments, machine.compat)
+        given = await machine.host.apart.do(partial(_outcome, read))
+    return await dispatch(machine, handlers, descriptors, session, request, given)
+
+
+def _outcome(read: Callable[[], object]) -> Callable[[], object]:
+    """What returns what `read` returns, or raises what it raises, when it is called."""
+    try:
+        value = read()
+    except Exception as error:
+        failure = error
+
+        def fail() -> NoReturn:
+            raise failure
+
+        return fail
+    return lambda: value
 
 
 def read_arguments(

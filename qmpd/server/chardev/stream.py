@@ -114,6 +114,11 @@ class Stream:
         """Whether output passed `HIGH_WATER` and has not fallen below `LOW_WATER` since."""
         return self._congested
 
+    @property
+    def _waits(self) -> bool:
+        """Whether what comes now has to wait: for `resume`, or for what has come before."""
+        return self._paused or bool(self._held)
+
     def start(self) -> None:
         """Begin to read."""
         self._watch()
@@ -199,7 +204,7 @@ class Stream:
             data, descriptors = b"", []
         if not data:
             self._at_end()
-        elif not self._paused:
+        elif not self._waits:
             self._quick = self._quick or time.monotonic_ns() - self._served_at < LINGER
             self._deliver(data, descriptors)
             if self._may_linger is not None:
@@ -236,7 +241,7 @@ class Stream:
     def _at_end(self) -> None:
         self._unwatch()
         self._end_of_file = True
-        if not self._paused or self._hung_up():
+        if not self._waits or self._hung_up():
             self._ended()
 
     def _hung_up(self) -> bool:

@@ -57,6 +57,7 @@ class Control:
                 pretty=pretty,
             ),
             self._dispatch,
+            self._bench.machine.host.apart,
         )
 
     async def _dispatch(self, session: Session, request: Request) -> Any:

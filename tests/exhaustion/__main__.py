@@ -1,0 +1,28 @@
+"""``python -m tests.exhaustion [WORD...]``: how long others wait, in the cases with such words."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.exhaustion.beside import Daemon
+from tests.exhaustion.cases import PARSED
+
+print(f"{'':28} {'took':>8} {'others':>8} {'their own':>9} {'peak':>5}  (s, ms, ms, MiB)")
+for name, case in PARSED.items():
+    if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
+        continue
+    with tempfile.TemporaryDirectory() as folder:
+        daemon = Daemon(Path(folder), "--disk", "disk0=2G")
+        client = daemon.client()
+        client.execute("human-monitor-command", command_line="info status")
+        with daemon.watch() as watch:
+            begin = time.monotonic()
+            case(client, 1.0)
+            took = time.monotonic() - begin
+        figures = f"{took:8.2f} {1e3 * watch.worst:8.1f} {1e3 * watch.own:9.1f}"
+        print(f"{name:28} {figures} {daemon.peak >> 20:5}", flush=True)
+        client.close()
+        daemon.end()

@@ -1,0 +1,112 @@
+"""What a hostile client asks for that takes long, each as bytes of QMP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from tests.exhaustion.beside import Client
+
+Case = Callable[[Client, float], bytes]
+"""Asks for it, and returns the answer; the number says how much of it, 1 for all."""
+
+ESCAPE: Final = b"\\u00e9"
+
+
+def hmp(line: str) -> bytes:
+    """A request that runs a line of the human monitor."""
+    arguments = {"command-line": line}
+    return json.dumps({"execute": "human-monitor-command", "arguments": arguments}).encode()
+
+
+def _with_id(client: Client, value: bytes) -> bytes:
+    return client.ask(b'{"execute": "query-status", "id": ' + value + b"}")
+
+
+def _escapes(client: Client, part: float) -> bytes:
+    return _with_id(client, b'"' + ESCAPE * int(part * (10 << 20)) + b'"')
+
+
+def _string(client: Client, part: float) -> bytes:
+    return _with_id(client, b'"' + b"x" * int(part * (63 << 20)) + b'"')
+
+
+def _letters(client: Client, part: float) -> bytes:
+    return _with_id(client, b'"' + "é".encode() * int(part * (31 << 20)) + b'"')
+
+
+def _too_long(client: Client, part: float) -> bytes:
+    return _with_id(client, b'"' + b"x" * int(part * (100 << 20)) + b'"')
+
+
+def _numbers(client: Client, part: float) -> bytes:
+    return _with_id(client, b"[" + b"1," * int(part * 1e6) + b"1]")
+
+
+def _number_arguments(client: Client, part: float) -> bytes:
+    numbers = b"1," * int(part * 1e6)
+    return client.ask(b'{"execute": "query-status", "arguments": {"a": [' + numbers + b"1]}}")
+
+
+def _members(client: Client, part: float) -> bytes:
+    members = b",".join(b'"%d": 1' % number for number in range(int(part * 5e5)))
+    return client.ask(b'{"execute": "blockdev-add", "arguments": {' + members + b"}}")
+
+
+def _brackets(client: Client, part: float) -> bytes:
+    return client.ask(b"[" * int(part * 1e6) + b"\xff")
+
+
+def _braces(client: Client, part: float) -> bytes:
+    return client.ask(b'{"a":' * int(part * 1e5) + b"\xff")
+
+
+def _blanks(client: Client, part: float) -> bytes:
+    return client.ask(b" " * int(part * (60 << 20)) + b'{"execute": "query-status"}')
+
+
+def _drive_commas(client: Client, part: float) -> bytes:
+    return client.ask(hmp("drive_add 0 " + "," * int(part * 1e6)))
+
+
+def _device_options(client: Client, part: float) -> bytes:
+    return client.ask(hmp("device_add " + "=," * int(part * 1e6)))
+
+
+def _object_options(client: Client, part: float) -> bytes:
+    options = ",".join(f"a.{number}=1" for number in range(int(part * 1e5)))
+    return client.ask(hmp(f"object_add throttle-group,id=x,{options}"))
+
+
+def _chardev_options(client: Client, part: float) -> bytes:
+    return client.ask(hmp("chardev-add " + "=," * int(part * 5e5)))
+
+
+def _words(client: Client, part: float) -> bytes:
+    return client.ask(hmp('qemu-io disk0 "' + "read " * int(part * 1e6) + '"'))
+
+
+def _unknown_line(client: Client, part: float) -> bytes:
+    return client.ask(hmp("info " + "x" * int(part * 1e7)))
+
+
+PARSED: Final[Mapping[str, Case]] = {
+    "escapes": _escapes,
+    "a string": _string,
+    "letters": _letters,
+    "a string that is too long": _too_long,
+    "numbers": _numbers,
+    "numbers as arguments": _number_arguments,
+    "members": _members,
+    "brackets": _brackets,
+    "braces": _braces,
+    "blanks": _blanks,
+    "drive_add of commas": _drive_commas,
+    "device_add of options": _device_options,
+    "object_add of a list": _object_options,
+    "chardev-add of options": _chardev_options,
+    "qemu-io with words": _words,
+    "an unknown line": _unknown_line,
+}
+"""What is long to read."""
