@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 
 from qmpd.monitor.dispatcher import visible
-from qmpd.wire.json_stream import TOO_LONG
 from qmpd.wire.session import BadRequest, Request, Session
 
 READ_AT_ONCE: Final = 64
@@ -18,7 +17,7 @@ def read_some(session: Session) -> list[Request | BadRequest]:
     read: list[Request | BadRequest] = []
     while len(read) < READ_AT_ONCE and not (read and isinstance(read[-1], Request)):
         request = session.next_request()
-        if request is None or request is TOO_LONG:
+        if request is None:
             break
         read.append(request)
     if read:

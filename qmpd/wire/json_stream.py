@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import Enum
 from functools import cached_property
 from json.scanner import make_scanner
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, overload
 
 from qmpd.errors import GenericError, QmpError
 from qmpd.wire.limits import COUNT_LIMIT, NESTING_LIMIT
@@ -148,6 +148,14 @@ class JsonStream:
             self._later.append(data)
         else:
             self._begin(data)
+
+    @overload
+    def next(self) -> tuple[object] | QmpError | Literal[_NeedMore.NEED_MORE]: ...
+
+    @overload
+    def next(
+        self, *, patient: bool
+    ) -> tuple[object] | QmpError | Literal[_NeedMore.NEED_MORE, TooLong.TOO_LONG]: ...
 
     def next(
         self, *, patient: bool = True

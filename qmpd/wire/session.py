@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, overload
 
 from qmpd.base.qdict import member_order
 from qmpd.errors import CommandNotFound, GenericError, QmpError
@@ -150,6 +150,14 @@ class Session:
     def feed(self, data: bytes) -> None:
         """Add bytes from the client; `next_request` parses them."""
         self._stream.feed(data)
+
+    @overload
+    def next_request(self) -> Request | BadRequest | None: ...
+
+    @overload
+    def next_request(
+        self, *, patient: bool
+    ) -> Request | BadRequest | Literal[TooLong.TOO_LONG] | None: ...
 
     def next_request(
         self, *, patient: bool = True
