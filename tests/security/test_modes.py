@@ -12,6 +12,9 @@ import pytest
 
 import qmpd
 from qmpd.errors import QmpError
+from qmpd.testing import RemoteMachine
+
+AnyMachine = qmpd.Machine | RemoteMachine
 
 SIZE = 65536
 
@@ -29,7 +32,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def said(
-    vm: qmpd.Machine, command: str, more: dict[str, Any] | None = None, **arguments: Any
+    vm: qmpd.Machine | RemoteMachine,
+    command: str,
+    more: dict[str, Any] | None = None,
+    **arguments: Any,
 ) -> str:
     """What is answered: the text of an error, or ``ok``."""
     try:

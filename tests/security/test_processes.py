@@ -1,0 +1,235 @@
+"""Files that programs make for themselves: sockets, pid files, logs; and whose they are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from qmpd.testing import RemoteMachine
+from tests.security.test_modes import said
+from tests.support.programs import QMPD_STORAGE_DAEMON
+from tests.support.stdio import StdioProgram
+
+QMPD: Final = [sys.executable, "-I", "-m", "qmpd.cli.main", "serve"]
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``qmpd serve`` with its monitor at ``qmp``, and a umask that hides nothing."""
+    process = subprocess.Popen(
+        [*QMPD, "--qmp", f"unix:{folder / 'qmp'}", "--ready-fd", "1", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        umask=0,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"ready\n", process.stderr.read()
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+@pytest.mark.parametrize("extra", [[], ["--clock", "virtual"]], ids=["plain", "bench"])
+def test_all_that_is_made_is_its_owners(tmp_path: Path, extra: list[str]) -> None:
+    own = ["--pidfile", str(tmp_path / "pid"), "--log-qmp", str(tmp_path / "log"), *extra]
+    control = ["--control", f"unix:{tmp_path / 'control'}"]
+    with (
+        serving(tmp_path, "--disk", "d=1M", *own, *(control if extra else [])),
+        RemoteMachine(str(tmp_path / "qmp")) as vm,
+    ):
+        where = {"type": "unix", "data": {"path": str(tmp_path / "nbd")}}
+        vm.cmd("nbd-server-start", addr=where)
+        where["data"] = {"path": str(tmp_path / "chardev")}
+        data = {"addr": where, "wait": False}
+        vm.cmd("chardev-add", id="c", backend={"type": "socket", "data": data})
+        made = {path.name: mode(path) for path in tmp_path.iterdir()}
+    names = {"qmp", "pid", "log", "nbd", "chardev", *(["control"] if extra else [])}
+    assert made == dict.fromkeys(names, 0o600)
+    # the socket of the NBD server stays, as QEMU's does
+    assert {path.name for path in tmp_path.iterdir()} <= {"log", "nbd"}
+
+
+@pytest.mark.parametrize("storage", ["memory", "overlay", "host"])
+def test_an_export_replaces_nothing(tmp_path: Path, storage: str) -> None:
+    place = tmp_path / "place"
+    place.write_bytes(b"precious")
+    with (
+        serving(tmp_path, "--disk", "d=1M", "--storage", storage),
+        RemoteMachine(str(tmp_path / "qmp")) as vm,
+    ):
+        vm.hmp("drive_del d")
+        for path, answer in ((place, "Address already in use"), (tmp_path / "new", "ok")):
+            options = {"type": "vhost-user-blk", "id": "e", "node-name": "d", "writable": True}
+            where = {"type": "unix", "path": str(path)}
+            assert answer in said(vm, "block-export-add", {**options, "addr": where})
+        assert mode(tmp_path / "new") == 0o600
+        (tmp_path / "new").unlink()
+        (tmp_path / "new").write_bytes(b"precious")
+    assert place.read_bytes() == (tmp_path / "new").read_bytes() == b"precious"
+
+
+def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
+    with serving(tmp_path, "--disk", "d=1M"):
+        second = subprocess.run(
+            [*QMPD, "--qmp", f"unix:{tmp_path / 'qmp'}"], capture_output=True, text=True, timeout=20
+        )
+        assert second.returncode == 1
+        assert f"Failed to bind socket to {tmp_path / 'qmp'}: Address already in use" in (
+            second.stderr
+        )
+        with RemoteMachine(str(tmp_path / "qmp")) as vm:
+            assert vm.cmd("query-status")["running"]
+
+
+def test_a_killed_daemon_is_followed(tmp_path: Path) -> None:
+    with serving(tmp_path) as first:
+        first.kill()
+        first.wait()
+        assert (tmp_path / "qmp").exists()
+        with serving(tmp_path), RemoteMachine(str(tmp_path / "qmp")) as vm:
+            assert vm.cmd("query-status")["running"]
+
+
+@pytest.mark.parametrize("name", ["qmp", "pid"])
+def test_what_is_removed_in_the_end_is_what_was_made(tmp_path: Path, name: str) -> None:
+    with serving(tmp_path, "--pidfile", str(tmp_path / "pid")):
+        (tmp_path / name).unlink()
+        (tmp_path / name).write_bytes(b"precious")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"precious"
+
+
+def test_a_socket_takes_no_files_place(tmp_path: Path) -> None:
+    (tmp_path / "qmp").write_bytes(b"precious")
+    done = subprocess.run(
+        [*QMPD, "--qmp", f"unix:{tmp_path / 'qmp'}"], capture_output=True, text=True, timeout=20
+    )
+    assert done.returncode == 1
+    assert (tmp_path / "qmp").read_bytes() == b"precious"
+
+
+# Programs with QEMU's own options, to which the environment says what is allowed
+
+
+def _stand_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], **environment: str
+) -> StdioProgram:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monitor = ["--chardev", "stdio,id=m", "--monitor", "m"]
+    program = StdioProgram([*QMPD_STORAGE_DAEMON, *words, *monitor], folder)
+    program.message()
+    program.execute({"execute": "qmp_capabilities"})
+    return program
+
+
+def _add(program: StdioProgram, path: Path, **more: Any) -> str:
+    options = {"driver": "file", "node-name": path.name, "filename": str(path), **more}
+    answer = program.execute({"execute": "blockdev-add", "arguments": options})[-1]
+    return str(answer.get("error", {"desc": "ok"})["desc"])
+
+
+def test_a_stand_in_reads_and_writes_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, outside, named = (tmp_path / name for name in ("in/a", "out", "named"))
+    inside.parent.mkdir()
+    for path in (inside, outside, named):
+        path.write_bytes(bytes(512))
+    words = ["--blockdev", f"file,node-name=n,filename={named}"]
+    program = _stand_in(
+        tmp_path, monkeypatch, words, QMPD_STORAGE="host", QMPD_ALLOW=str(inside.parent)
+    )
+    try:
+        assert _add(program, inside) == "ok"
+        assert _add(program, outside, **{"read-only": True}) == "ok"
+        assert "see --allow" in _add(program, tmp_path / "out", **{"node-name": "other"})
+    finally:
+        program.close()
+    monkeypatch.delenv("QMPD_ALLOW")
+    program = _stand_in(
+        tmp_path, monkeypatch, words, QMPD_STORAGE="overlay", QMPD_ALLOW_READ=str(inside.parent)
+    )
+    try:
+        assert _add(program, inside) == "ok"
+        assert _add(program, named) == "ok"
+        assert "see --allow-read" in _add(program, outside)
+    finally:
+        program.close()
+
+
+@pytest.mark.parametrize("storage", ["memory", "overlay", "host"])
+def test_a_stand_in_takes_a_files_place_as_qemu_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    place = tmp_path / "place"
+    place.write_bytes(b"precious")
+    program = _stand_in(tmp_path, monkeypatch, [], QMPD_STORAGE=storage)
+    try:
+        where = {"type": "unix", "data": {"path": str(place)}}
+        request = {"execute": "nbd-server-start", "arguments": {"addr": where}}
+        answer = program.execute(request)[-1]
+        assert ("return" in answer) == (storage == "host")
+        assert place.is_socket() == (storage == "host")
+    finally:
+        program.close()
+
+
+def test_nonsense_in_the_environment_is_refused(tmp_path: Path) -> None:
+    environment = {**os.environ, "QMPD_STORAGE": "memory", "QMPD_ALLOW": "/tmp"}
+    done = subprocess.run(
+        QMPD_STORAGE_DAEMON, env=environment, capture_output=True, text=True, timeout=20
+    )
+    assert done.returncode == 1
+    assert "storage 'memory' writes no files" in done.stderr
+
+
+# FIFOs: nobody waits for their other end, and everybody can be ended
+
+
+@pytest.mark.parametrize("storage", ["overlay", "host"])
+def test_a_fifo_keeps_nobody_waiting(tmp_path: Path, storage: str) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    allow = ["--allow-read", str(tmp_path)] if storage == "overlay" else []
+    with serving(tmp_path, "--disk", "d=1M", "--storage", storage, *allow) as process:
+        with RemoteMachine(str(tmp_path / "qmp")) as vm:
+            options = {"driver": "file", "node-name": "n", "filename": str(fifo)}
+            for read_only in (True, False):
+                answer = said(vm, "blockdev-add", {**options, "read-only": read_only})
+                assert answer == f"'file' driver requires '{fifo}' to be a regular file"
+            vm.hmp(f'qemu-io d "write -s {fifo} 0 512"')
+            for data in ({"out": str(fifo)}, {"out": str(tmp_path / "out"), "in": str(fifo)}):
+                said(vm, "chardev-add", id="c", backend={"type": "file", "data": data})
+            said(vm, "migrate", uri=f"file:{fifo}")
+            said(vm, "object-add", {"qom-type": "secret", "id": "s", "file": str(fifo)})
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_a_dead_socket_of_another_kind_stays(tmp_path: Path) -> None:
+    """What takes datagrams lives, though nobody can connect a stream to it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(tmp_path / "qmp"))
+        done = subprocess.run(
+            [*QMPD, "--qmp", f"unix:{tmp_path / 'qmp'}"], capture_output=True, text=True, timeout=20
+        )
+    assert done.returncode == 1
+    assert (tmp_path / "qmp").is_socket()
