@@ -12,5 +12,7 @@ WORKDIR /run/qmpd
 # qmp.sock is the client's; a monitor serves one client, so the health check has its own.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
     CMD ["python", "-m", "qmpd.cli.health", "/run/qmpd/health.sock"]
+# Images are in memory. For clients that are not trusted add --allow-sockets /run/qmpd; for images that
+# are mounted --storage overlay --allow-read DIR: see docs/security.md.
 ENTRYPOINT ["qmpd"]
 CMD ["serve", "--qmp", "unix:/run/qmpd/qmp.sock", "--qmp", "unix:/run/qmpd/health.sock", "--disk", "disk0=1G"]

@@ -9,10 +9,11 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
+import qmpd
 from qmpd.testing import RemoteMachine, Server
 from tests.security.test_modes import said
 
@@ -38,15 +39,17 @@ class Place:
     """Directories of the host, and a client of a daemon.
 
     :param folder: has a directory that may be allowed, and one that is not
+    :param options: the daemon's
     """
 
-    def __init__(self, folder: Path, vm: RemoteMachine) -> None:
+    def __init__(self, folder: Path, vm: RemoteMachine, options: list[str]) -> None:
         self.vm = vm
+        self.options = dict(zip(options[::2], options[1::2], strict=True))
         self.inside, self.outside = folder / "allowed", folder / "outside"
 
-    def opens(self, path: Path, *, read_only: bool) -> bool:
-        options = {"driver": "file", "node-name": "n", "filename": str(path)}
-        if said(self.vm, "blockdev-add", {**options, "read-only": read_only}) != "ok":
+    def reads(self, path: Path) -> bool:
+        options = {"driver": "file", "node-name": "n", "filename": str(path), "read-only": True}
+        if said(self.vm, "blockdev-add", options) != "ok":
             return False
         self.vm.cmd("blockdev-del", {"node-name": "n"})
         return True
@@ -66,12 +69,29 @@ def _where(place: Place, may: Callable[[Path], bool]) -> str:
 
 
 def read_an_image(place: Place) -> str:
-    return _where(place, lambda folder: place.opens(folder / "secret", read_only=True))
+    return _where(place, lambda folder: place.reads(folder / "secret"))
 
 
 def read_an_image_by_proc(place: Place) -> str:
     def may(folder: Path) -> bool:
-        return place.opens(Path(f"/proc/self/root{folder}/secret"), read_only=True)
+        return place.reads(Path(f"/proc/self/root{folder}/secret"))
+
+    return _where(place, may)
+
+
+def read_by_qemu_io(place: Place) -> str:
+    """On a machine of this process, whose disks can be read."""
+    options = place.options
+    names = {"--allow": "allow_write", "--allow-read": "allow_read"}
+    arguments: dict[str, Any] = {
+        name: [options[option]] for option, name in names.items() if option in options
+    }
+
+    def may(folder: Path) -> bool:
+        storage: Any = options["--storage"]
+        with qmpd.Machine(disks={"d": "1M"}, storage=storage, **arguments) as vm:
+            vm.hmp(f'qemu-io d "write -s {folder}/secret 0 512"')
+            return vm.disk("d").read(0, 6) == SECRET[:6]
 
     return _where(place, may)
 
@@ -88,7 +108,18 @@ def read_a_secret(place: Place) -> str:
 
 
 def write_an_image(place: Place) -> str:
-    return _where(place, lambda folder: place.opens(folder / "secret", read_only=False))
+    def may(folder: Path) -> bool:
+        path = folder / "secret"
+        options = {"driver": "file", "node-name": "n", "filename": str(path)}
+        if said(place.vm, "blockdev-add", options) != "ok":
+            return False
+        place.vm.hmp('qemu-io n "write -P 7 512 512"')
+        place.vm.cmd("blockdev-del", {"node-name": "n"})
+        written = path.read_bytes() != SECRET
+        path.write_bytes(SECRET)
+        return written
+
+    return _where(place, may)
 
 
 def make_a_file(place: Place) -> str:
@@ -107,6 +138,7 @@ def make_a_log(place: Place) -> str:
     def may(folder: Path) -> bool:
         data = {"type": "file", "data": {"out": f"{folder}/log"}}
         said(place.vm, "chardev-add", id="c", backend=data)
+        said(place.vm, "chardev-remove", id="c")
         return (folder / "log").exists()
 
     return _where(place, may)
@@ -132,17 +164,14 @@ def learn_of_a_file(place: Place) -> str:
         for name in ("secret", "nothin"):
             path = f"{folder}/{name}"
             server = {"type": "unix", "path": path}
-            requests = [
+            requests: list[tuple[str, dict[str, Any]]] = [
                 ("blockdev-add", {"driver": "file", "node-name": "n", "filename": path}),
                 ("blockdev-add", {"driver": "nbd", "node-name": "n", "server": server}),
                 ("object-add", {"qom-type": "secret", "id": "s", "file": path}),
             ]
             answers = [said(place.vm, command, arguments) for command, arguments in requests]
-            for command, arguments in (
-                ("blockdev-del", {"node-name": "n"}),
-                ("object-del", {"id": "s"}),
-            ):
-                said(place.vm, command, arguments)
+            said(place.vm, "blockdev-del", {"node-name": "n"})
+            said(place.vm, "object-del", id="s")
             told.append(str(answers).replace(name, ""))
         return told[0] != told[1]
 
@@ -162,9 +191,7 @@ def connect_to_any_address(place: Place) -> str:
         port = str(server.getsockname()[1])
         data = {"host": "127.0.0.1", "port": port}
         backend = {"addr": {"type": "inet", "data": data}, "server": False}
-        answer = said(
-            place.vm, "chardev-add", id="n", backend={"type": "socket", "data": backend}
-        )
+        answer = said(place.vm, "chardev-add", id="n", backend={"type": "socket", "data": backend})
     return "yes" if answer == "ok" else "no"
 
 
@@ -181,6 +208,7 @@ ROWS: Final[MappingProxyType[str, Callable[[Place], str]]] = MappingProxyType(
     {
         "read a file as an image, by whatever name": read_an_image,
         "the same by `/proc/self/root`, `/proc/self/fd`": read_an_image_by_proc,
+        "read a file by `qemu-io write -s`": read_by_qemu_io,
         "read a file as a secret": read_a_secret,
         "write an image": write_an_image,
         "make a file: `blockdev-create`, snapshots, copies": make_a_file,
@@ -213,9 +241,7 @@ def test_the_page_has_the_rows_and_columns() -> None:
     head, *rows = _page()
     assert head[1:-1] == list(COLUMNS)
     assert [row[0] for row in rows if row[0] in ROWS] == list(ROWS)
-    assert [row[0] for row in rows if row[0] not in ROWS] == [
-        "take all memory, all processor time"
-    ]
+    assert [row[0] for row in rows if row[0] not in ROWS] == ["take all memory, all processor time"]
 
 
 @pytest.mark.parametrize("column", COLUMNS)
@@ -223,14 +249,12 @@ def test_the_table(tmp_path: Path, column: str) -> None:
     for name in ("allowed", "outside"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "secret").write_bytes(SECRET)
-    options = [
-        str(tmp_path / "allowed") if word == "ALLOWED" else word for word in COLUMNS[column]
-    ]
+    options = [str(tmp_path / "allowed") if word == "ALLOWED" else word for word in COLUMNS[column]]
     head, *rows = _page()
     number = head.index(column)
     told = {row[0]: row[number] for row in rows}
     with Server("--disk", "disk=1M", *options) as server, RemoteMachine(server.path) as vm:
-        place = Place(tmp_path, vm)
+        place = Place(tmp_path, vm, options)
         measured = {name: measure(place) for name, measure in ROWS.items()}
     assert measured == {name: told[name] for name in ROWS}
     assert (tmp_path / "outside" / "secret").read_bytes() == SECRET
