@@ -7,6 +7,7 @@ Debian's QEMU has no accelerator qtest to compare with: the counts are those tha
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,12 @@ def _execute(program: StdioProgram, command: str, **arguments: Any) -> Any:
     return program.execute({"execute": command, "arguments": arguments})[-1]["return"]
 
 
+def _request(line: str) -> dict[str, Any]:
+    return {"execute": "human-monitor-command", "arguments": {"command-line": line}}
+
+
 def _qemu_io(program: StdioProgram, device: str, line: str) -> str:
-    command = f'qemu-io {device} "{line}"'
-    answer = _execute(program, "human-monitor-command", **{"command-line": command})
+    answer = program.execute(_request(f'qemu-io {device} "{line}"'))[-1]["return"]
     assert isinstance(answer, str)
     return answer
 
@@ -74,20 +78,34 @@ def test_as_many_requests_as_the_time_allows(
     program.close()
 
 
-def test_limits_of_the_command_line_hold_in_real_time(tmp_path: Path) -> None:
-    """mirror-change-copy-mode: there is no accelerator yet when QEMU makes drives and objects."""
-    throttled = "driver=throttle,throttle-group=g,file.driver=null-co"
-    program = _program(
-        tmp_path,
-        *(
-            "-object",
-            "throttle-group,id=g,x-iops-total=400",
-            "-blockdev",
-            f"node-name=n,{throttled}",
-        ),
-        *("-drive", "if=none,id=d,driver=null-co,iops_wr=400"),
-    )
-    for _ in range(50):  # 40 go at once, and nobody steps the clock
-        assert _qemu_io(program, "d", "write 0 512") == ""
-        assert _qemu_io(program, "n", "read 0 512") == ""
+@pytest.mark.parametrize("made_by", ["-object", "-drive", "object-add", "block_set_io_throttle"])
+def test_limits_made_before_the_accelerator_hold_in_real_time(tmp_path: Path, made_by: str) -> None:
+    """S: stream-error-on-reset and mirror-change-copy-mode."""
+    drive, options = "if=none,id=d,driver=null-co", []
+    if made_by == "-object":
+        options = ["-object", "throttle-group,id=g,x-bps-read=65536"]
+    elif made_by == "-drive":
+        drive += ",bps_rd=65536"
+    program = _program(tmp_path, "-drive", drive, *options)
+    device = "d"
+    if made_by == "block_set_io_throttle":
+        limits = dict.fromkeys(("bps", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+        _execute(program, made_by, device="d", bps_rd=65536, **limits)
+    elif made_by == "object-add":
+        limits = {"x-bps-read": 65536}
+        _execute(program, made_by, **{"qom-type": "throttle-group", "id": "g", **limits})
+    if "object" in made_by:
+        device = "t"
+        throttle = {"driver": "throttle", "throttle-group": "g", "file": {"driver": "null-co"}}
+        _execute(program, "blockdev-add", **throttle, **{"node-name": "t"})
+    # the first is let go whatever it costs
+    assert _qemu_io(program, device, "read 0 16k") == ""
+    if made_by.startswith("-"):
+        assert _qemu_io(program, device, "read 0 16k") == ""
+    else:
+        # nobody steps the clock that the second waits for
+        program.send(json.dumps(_request(f'qemu-io {device} "read 0 16k"')).encode())
+        with pytest.raises(TimeoutError):
+            program.message(1)
+        program.process.kill()
     program.close()
