@@ -84,6 +84,7 @@ MAY_BE_SKIPPED = (
     r"installs a wheel and its dependencies anew",
     r"(go|node|golang-github-digitalocean-go-qemu-dev) is not installed",
     r"the npm package qemu-qmp cannot be had",
+    r"QEMU (5\.2|7\.2|11\.1) is not installed",
     r"(libvirtd|virsh|unshare|virtnbdbackup|nbdinfo) is not installed",
     r"needs libvirt 11",
     r"libvirt needs root",

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from qmpd.profile import load
+from qmpd.profile.profile import Profile
 from qmpd.version import __version__
 
 _EMULATES: Final = f"This is qmpd {__version__}, which emulates that program's block layer and QMP."
 
 
-def version(program: str) -> str:
+def version(program: str, profile: Profile) -> str:
     """The version as `program` of QEMU words it, and whose work this is.
 
     :param program: ``QEMU emulator`` or ``qemu-storage-daemon``
     """
-    profile = load()
     return f"{program} version {profile.version} ({profile.package})\n{_EMULATES}\n"
 
 

@@ -19,6 +19,7 @@ commands:
   replay    answer a client as it was recorded ('qmpd replay --help')
   compare   play a recorded client to qmpd, and show what differs ('qmpd compare --help')
   schema    look at QAPI schemas ('qmpd schema --help')
+  versions  list the versions of QEMU that qmpd can be
   record-machine
             make the answers to probing commands anew from an installed QEMU
 
@@ -51,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from qmpd.cli import schema
 
         return schema.main(words[1:])
+    if command == "versions":
+        from qmpd.cli import versions
+
+        return versions.main(words[1:])
     if command == "record-machine":
         from qmpd.cli import record_machine
 

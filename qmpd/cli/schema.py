@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from qmpd.profile.shipped import schema_path
+from qmpd.profile.shipped import DEFAULT, VERSIONS, schema_path
 from qmpd.qapi.compiler.entities import Schema
-from qmpd.qapi.compiler.schema import compile_schema
+from qmpd.qapi.compiler.schema import changes, compile_schema
 from qmpd.qapi.compiler.source import QapiError
 from qmpd.qapi.outputs.show import show
 
@@ -40,11 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         case "check":
             return _check(arguments.files)
         case "generate":
-            return _generate(arguments.schema, arguments.output)
+            return _generate(arguments.schema, arguments.version, arguments.output)
         case "reference":
             return _reference(arguments.output)
+        case "diff":
+            return _diff(arguments.old, arguments.new, arguments.name, as_json=arguments.json)
         case _:
-            return _show(arguments.schema, arguments.name)
+            return _show(arguments.schema, arguments.version, arguments.name)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         "check",
         help="check schema files",
         description="Check each FILE, with the files it includes, by every rule of the language. "
-        "The first error of each is told as FILE:LINE: MESSAGE; the exit status is then 1.",
+        "The first error of each is told as FILE:LINE: MESSAGE; the exit status is then 1. What "
+        "holds several versions is checked for each of them.",
     )
     check.add_argument("files", nargs="+", metavar="FILE", help="main file of a schema")
     generate = actions.add_parser(
@@ -87,6 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_schema_option(show_)
     show_.add_argument("name", metavar="NAME", help="e.g. blockdev-add, JOB_STATUS_CHANGE")
+    diff = actions.add_parser(
+        "diff",
+        help="tell what changed between two versions",
+        description="Tell what came, went, changed and was deprecated from version OLD to version "
+        "NEW: in all commands, events and types, or in NAME and what it is made of.",
+    )
+    diff.add_argument("old", metavar="OLD", help="e.g. 5.2")
+    diff.add_argument("new", metavar="NEW", help="e.g. 11.1")
+    diff.add_argument("name", metavar="NAME", nargs="?", help="a command, an event or a type")
+    diff.add_argument("--json", action="store_true", help="for programs: a list of objects")
     return parser
 
 
@@ -94,40 +107,70 @@ def _add_schema_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--schema", metavar="FILE", help="main file of the schema (default: the shipped one)"
     )
+    parser.add_argument(
+        "--version",
+        metavar="X.Y",
+        help=f"which version of a schema that holds several (default: {DEFAULT}, or the newest)",
+    )
 
 
 def _check(files: Iterable[str]) -> int:
     status = 0
     for file in files:
-        if _compile(file) is None:
+        try:
+            releases = changes(file)
+        except QapiError as error:
+            releases = []
+            print(error, file=sys.stderr)
             status = 1
+            continue
+        # before the first change, and from each on
+        for version in ["0.0", *releases] if releases else [None]:
+            if _compile(file, version) is None:
+                status = 1
+                break
     return status
 
 
-def _generate(schema_file: str | None, output: Path | None) -> int:
+def _generate(schema_file: str | None, version: str | None, output: Path | None) -> int:
     # Here, for generating needs modules that checking and showing do without.
-    from qmpd.profile import models
-    from qmpd.profile.shipped import CONTROL, DEFAULT, directory
     from qmpd.qapi.outputs.generate import generate
 
-    schema = _compile(schema_file)
+    if output is None:
+        if schema_file is not None or version is not None:
+            print("qmpd schema generate: where to? (--output)", file=sys.stderr)
+            return 2
+        return _generate_own()
+    schema = _compile(schema_file, version)
     if schema is None:
         return 1
-    if output is None:
-        generate(schema, directory(DEFAULT), Path(models.__file__).parent)
-        control = _compile(schema_path("sim.json"))
-        if control is None:
-            return 1
-        generate(control, CONTROL, Path(CONTROL) / "models")
-    else:
-        generate(schema, output, output / "models")
+    generate(schema, output, output / "models")
+    return 0
+
+
+def _generate_own() -> int:
+    """Generate what comes with qmpd: the profiles, and the control monitor's."""
+    from qmpd.profile import models
+    from qmpd.profile.shipped import CONTROL, directory
+    from qmpd.qapi.outputs.generate import generate, generate_versions
+
+    control = _compile(schema_path("sim.json"), DEFAULT)
+    if control is None or any(_compile(None, version) is None for version in VERSIONS):
+        return 1
+    generate_versions(
+        {version: compile_schema(schema_path(), version) for version in VERSIONS},
+        compile_schema(schema_path(), DEFAULT),
+        {version: directory(version) for version in VERSIONS},
+        Path(models.__file__).parent,
+    )
+    generate(control, CONTROL, Path(CONTROL) / "models")
     return 0
 
 
 def _reference(output: Path | None) -> int:
     from qmpd.qapi.outputs.reference import reference
 
-    schema = _compile(schema_path("sim.json"))
+    schema = _compile(schema_path("sim.json"), DEFAULT)
     if schema is None:
         return 1
     text = reference(schema, CONTROL_INTRO, lambda module: module.startswith("sim"))
@@ -138,8 +181,8 @@ def _reference(output: Path | None) -> int:
     return 0
 
 
-def _show(schema_file: str | None, name: str) -> int:
-    schema = _compile(schema_file)
+def _show(schema_file: str | None, version: str | None, name: str) -> int:
+    schema = _compile(schema_file, version)
     if schema is None:
         return 1
     entity = schema.entities.get(name)
@@ -152,13 +195,47 @@ def _show(schema_file: str | None, name: str) -> int:
     return 0
 
 
-def _compile(file: str | None) -> Schema | None:
-    """The schema in `file`; None, after printing the error, if it is faulty."""
+def _diff(old: str, new: str, name: str | None, *, as_json: bool) -> int:
+    from qmpd.qapi.outputs.diff import diff, diff_json, diff_text
+
+    before, after = _compile(None, old), _compile(None, new)
+    if before is None or after is None:
+        return 1
+    if name is not None and name not in before.entities and name not in after.entities:
+        hint = _hint(after, name)
+        print(f"qmpd schema: neither {old} nor {new} has '{name}'{hint}", file=sys.stderr)
+        return 1
+    changed = diff(before, after, name)
+    print(diff_json(changed) if as_json else diff_text(changed, old, new), end="")
+    return 0
+
+
+def _compile(file: str | None, version: str | None = None) -> Schema | None:
+    """A version of the schema in `file`; None, after printing the error, if it is faulty.
+
+    :param file: None: the shipped one, whose versions are those of the profiles
+    :param version: None: the default of the shipped one, the newest of another one
+    """
     try:
-        return compile_schema(schema_path() if file is None else file)
-    except (QapiError, FileNotFoundError) as error:
+        if file is None:
+            file, version = schema_path(), _known(version)
+        elif version is None:
+            version = next(reversed(changes(file)), None)
+        return compile_schema(file, version)
+    except (QapiError, FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return None
+
+
+def _known(version: str | None) -> str:
+    """The version wanted.
+
+    :raises ValueError: qmpd does not have it
+    """
+    if version is not None and version not in VERSIONS:
+        known = ", ".join(VERSIONS)
+        raise ValueError(f"qmpd schema: there is no version {version} (there are: {known})")
+    return version or DEFAULT
 
 
 def _hint(schema: Schema, name: str) -> str:

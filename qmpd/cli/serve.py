@@ -17,6 +17,7 @@ from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.errors import GenericError, QmpError
 from qmpd.machine.disks import CREATE_KEYS, Disk, add_disk, read_disk, read_image
 from qmpd.profile.personality import Personality
+from qmpd.profile.shipped import DEFAULT, VERSIONS, load
 
 if TYPE_CHECKING:
     from qmpd.api.belongings import Saved
@@ -58,7 +59,13 @@ def _columns() -> int:
         return 80
 
 
-_DEFAULTS: Final = {"storage": "memory", "personality": "system", "clock": "real", "board": "none"}
+_DEFAULTS: Final = {
+    "storage": "memory",
+    "version": DEFAULT,
+    "personality": "system",
+    "clock": "real",
+    "board": "none",
+}
 """What options are where they are not given."""
 
 _ALLOW: Final = {
@@ -73,8 +80,8 @@ _ALLOW: Final = {
 _OF_MACHINE: Final = {
     **{name: f"--{name}" for name in ("disk", "image", "storage")},
     "personality": "--as",
-    **{name: f"--{name}" for name in ("clock", "seed", "name", "uuid", "board", "power")},
-    **{name: f"--{name}" for name in ("schedule", "paused")},
+    **{name: f"--{name}" for name in ("version", "clock", "seed", "name", "uuid", "board")},
+    **{name: f"--{name}" for name in ("power", "schedule", "paused")},
 }
 """Options that say what the machine is."""
 
@@ -147,6 +154,12 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
         dest="personality",
         choices=("system", "storage-daemon"),
         help="which of QEMU's programs to be; they differ in commands (default: system)",
+    )
+    add(
+        "--version",
+        choices=VERSIONS,
+        metavar="X.Y",
+        help=f"which version of QEMU to be: {', '.join(VERSIONS)} (default: {DEFAULT})",
     )
     add("--name", metavar="NAME", help="name of the guest, for query-name")
     add("--uuid", metavar="UUID", help="UUID of the guest, for query-uuid")
@@ -243,6 +256,7 @@ def _serve(program: Program, arguments: argparse.Namespace, given: Sequence[str]
     from qmpd.machine.machine import MachineConfig
 
     config = MachineConfig(
+        profile=load(arguments.version),
         personality=Personality.SYSTEM
         if arguments.personality == "system"
         else Personality.STORAGE_DAEMON,
@@ -287,6 +301,7 @@ def _bench_setup(arguments: argparse.Namespace) -> Setup:
         disks=dict(text.split("=", 1) for text in arguments.disk),
         images={f"disk{number}": text for number, text in enumerate(arguments.image)},
         storage=arguments.storage,
+        version=arguments.version,
         clock=arguments.clock,
         seed=arguments.seed,
         personality=arguments.personality,

@@ -38,10 +38,12 @@ class Program(NamedTuple):
     :param commands: those of its commands that the schema has, by name, in the order of its
         query-commands
     :param events: its events, in the order of its query-qmp-schema
+    :param listed: commands and events in that order; empty: they come as in the schema
     """
 
     commands: Mapping[str, CommandInfo]
     events: tuple[str, ...]
+    listed: tuple[str, ...] = ()
 
 
 class Texts(NamedTuple):
@@ -74,6 +76,8 @@ class Profile:
     :param version: what query-version and the greeting say
     :param package: what they say where QEMU names its package
     :param texts: texts that differ between versions
+    :param behaves_as: the version whose behaviour it has where the schema does not say; itself,
+        where it was measured against the real programs
     :param beyond: commands that qmpd has in addition; they come last in query-commands
     :param directory: where its files are
     :param models: the package whose stub files declare the models of its types
@@ -84,6 +88,7 @@ class Profile:
     directory: str = field(repr=False)
     package: str = f"qmpd-{__version__}"
     texts: Texts = USUAL
+    behaves_as: str = ""
     beyond: tuple[str, ...] = ()
     models: str = "qmpd.profile.models"
 
@@ -92,10 +97,11 @@ class Profile:
         """The profile whose files are in `directory`.
 
         ``profile.json`` has `name` and `version` (three numbers), and may have `package`,
-        `beyond` and `texts` (the fields of `Texts`).  ``types.json`` and ``entry-points.json``
-        are written by ``qmpd schema generate``.  For each personality, ``PERSONALITY.json`` has
-        `commands` and `events` of the real program, in its order.  ``devices.json`` and
-        ``device-properties.json`` may be missing.
+        `behaves_as`, `beyond` and `texts` (the fields of `Texts`).  ``types.json`` and
+        ``entry-points.json`` are written by ``qmpd schema generate``.  For each personality,
+        ``PERSONALITY.json`` has `commands` and `events` of the real program, in its order, and
+        `schema` where its query-qmp-schema has them in another one than the schema.
+        ``devices.json`` and ``device-properties.json`` may be missing.
 
         :raises OSError: a file cannot be read
         """
@@ -104,7 +110,13 @@ class Profile:
         data["version"] = Version(*data["version"])
         data["texts"] = Texts(**data.get("texts", {}))
         data["beyond"] = tuple(data.get("beyond", ()))
+        data.setdefault("behaves_as", data["name"])
         return cls(directory=path, **data)
+
+    @property
+    def measured(self) -> bool:
+        """Whether it was measured against the real programs."""
+        return self.behaves_as == self.name
 
     @cached_property
     def entry_points(self) -> EntryPoints:
@@ -166,7 +178,8 @@ class Profile:
             known = self.entry_points.commands
             names = (*data["commands"], *self.beyond)
             commands = MappingProxyType({name: known[name] for name in names if name in known})
-            found = self._programs[personality] = Program(commands, tuple(data["events"]))
+            listed = (*data["schema"], *self.beyond) if "schema" in data else ()
+            found = self._programs[personality] = Program(commands, tuple(data["events"]), listed)
         return found
 
 

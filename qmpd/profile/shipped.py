@@ -12,6 +12,10 @@ DEFAULT: Final = "10.0"
 """The version that a machine has when none is asked for."""
 
 
+VERSIONS: Final = ("5.2", "6.2", "7.2", "8.2", "9.2", "10.0", "10.2", "11.1")
+"""The versions that come with qmpd, oldest first."""
+
+
 def directory(name: str) -> str:
     """Where the files of the profile called `name` are."""
     return os.path.join(os.path.dirname(__file__), "versions", name)
@@ -27,11 +31,9 @@ def load(name: str = DEFAULT) -> Profile:
 
 @cache
 def _loaded(name: str) -> Profile:
-    path = directory(name)
-    if not os.path.isdir(path):
-        known = ", ".join(sorted(os.listdir(os.path.dirname(path))))
-        raise ValueError(f"there is no profile '{name}' (there are: {known})")
-    return Profile.read(path)
+    if name not in VERSIONS:
+        raise ValueError(f"there is no profile '{name}' (there are: {', '.join(VERSIONS)})")
+    return Profile.read(directory(name))
 
 
 CONTROL: Final = os.path.join(os.path.dirname(__file__), "control")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -16,7 +17,7 @@ from typing import Any, Final
 from qmpd.errors import MachineClosed
 from qmpd.testing.remote import RemoteMachine
 
-INSTALLED: Final = Path("/opt/qemu")
+INSTALLED: Final = Path(os.environ.get("QMPD_QEMUS") or "/opt/qemu")
 """Where versions of QEMU are, each below its number."""
 
 PROGRAM: Final = "qemu-system-x86_64"
@@ -28,6 +29,8 @@ STOP_SECONDS: Final = 20.0
 @cache
 def find_qemu(version: str) -> str | None:
     """The program of a version of QEMU, from ``/opt/qemu/VERSION/bin`` or the PATH.
+
+    ``QMPD_QEMUS`` in the environment names another folder than ``/opt/qemu``.
 
     :param version: major and minor, with the micro or without
     """

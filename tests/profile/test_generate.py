@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 import qmpd.profile.models
 from qmpd import profile
 from qmpd.profile import Profile
-from qmpd.profile.shipped import CONTROL, DEFAULT, directory, schema_path
+from qmpd.profile.shipped import CONTROL, DEFAULT, VERSIONS, directory, schema_path
 from qmpd.qapi.compiler.schema import compile_schema
 from qmpd.qapi.outputs.generate import generate, stubs, tables
-from qmpd.qapi.runtime.type_table import ObjectInfo
+from qmpd.qapi.outputs.merge import merged
+from qmpd.qapi.runtime.type_table import ObjectInfo, TypeTable
 from qmpd.qapi.runtime.words import attribute_name, camel_case, module_name
 from tests.profile.schema_samples import HISTORIC, MODERN, compiled
 
@@ -24,22 +26,28 @@ MODELS = Path(qmpd.profile.models.__file__).parent
 PROFILE = profile.load(DEFAULT)
 
 
-@pytest.mark.parametrize(
-    ("main", "where", "models"),
-    [("qmpd.json", directory(DEFAULT), MODELS), ("sim.json", CONTROL, Path(CONTROL) / "models")],
-)
-def test_the_committed_files_are_those_of_the_schema(main: str, where: str, models: Path) -> None:
-    schema = compile_schema(schema_path(main))
-    expected = {**tables(schema), **stubs(schema)}
-
-    committed = [
-        *models.glob("*.pyi"),
-        *(Path(where) / name for name in tables(schema)),
-    ]
-
+def _changed(expected: Mapping[str, str], where: str | Path, models: Path | None) -> list[str]:
+    """Names of committed files that are not as expected."""
+    committed = [*models.glob("*.pyi")] if models is not None else []
+    committed += [Path(where) / name for name in ("types.json", "entry-points.json")]
     texts = {path.name: path.read_text(encoding="utf-8") for path in committed}
-    changed = [name for name in {*expected, *texts} if expected.get(name) != texts.get(name)]
-    assert changed == [], "run `qmpd schema generate`"
+    return [name for name in {*expected, *texts} if expected.get(name) != texts.get(name)]
+
+
+def test_the_committed_files_are_those_of_the_schema() -> None:
+    schemas = {version: compile_schema(schema_path(), version) for version in VERSIONS}
+    declared = stubs(merged(compile_schema(schema_path(), DEFAULT), schemas.values()))
+    for version, schema in schemas.items():
+        models, more = (MODELS, declared) if version == DEFAULT else (None, {})
+        expected = {**tables(schema, schemas.values()), **more}
+        changed = _changed(expected, directory(version), models)
+        assert changed == [], f"{version}: run `qmpd schema generate`"
+
+
+def test_the_committed_files_of_the_control_monitor_are_those_of_its_schema() -> None:
+    schema = compile_schema(schema_path("sim.json"), DEFAULT)
+    expected = {**tables(schema), **stubs(schema)}
+    assert _changed(expected, CONTROL, Path(CONTROL) / "models") == [], "run `qmpd schema generate`"
 
 
 def test_the_page_about_the_control_monitor_is_that_of_the_schema(
@@ -89,23 +97,50 @@ def _default(value: ast.expr | None) -> tuple[str | None, bool]:
     return given.get("alias"), "default" in given  # type: ignore[return-value]
 
 
+def _all(by_name: Mapping[str, Any], info: ObjectInfo, types: TypeTable) -> dict[str, Any]:
+    """The members declared for a type, with those of what it is derived from in any version."""
+    bases = [info.name]
+    for table in (types, PROFILE.types):
+        known = table.get(info.name)
+        while isinstance(known, ObjectInfo) and known.base is not None:
+            bases.append(known.base)
+            known = table.get(known.base)
+    return {name: member for base in bases for name, member in by_name[base][1].items()}
+
+
 def test_the_stubs_declare_what_the_models_are() -> None:
     declared = {
         (path.stem, name): members
         for path in MODELS.glob("*.pyi")
         for name, members in _declared(path.read_text(encoding="utf-8")).items()
     }
-    infos = (PROFILE.types[name] for name in PROFILE.types.names())
-    objects = {(module_name(i.module), i.name): i for i in infos if isinstance(i, ObjectInfo)}
+    by_name = {name: (module, members) for (module, name), members in declared.items()}
+    seen = set()
+    for version in VERSIONS:
+        types = profile.load(version).types
+        for info in (types[name] for name in types.names()):
+            if not isinstance(info, ObjectInfo):
+                continue
+            seen.add(info.name)
+            assert by_name[info.name][0] == module_name(info.module)
+            # what other versions have in another form is declared as the default has it
+            members = by_name[info.name][1] if version == DEFAULT else _all(by_name, info, types)
+            for member in info.local:
+                attribute = attribute_name(member.name)
+                alias = None if attribute == member.name else member.name
+                assert members[attribute][0] == alias, info.name
+                if version == DEFAULT:
+                    assert members[attribute][1] == member.optional, info.name
 
-    assert declared.keys() == objects.keys()
-    for (module, name), members in declared.items():
-        expected = {}
-        for member in objects[module, name].local:
-            attribute = attribute_name(member.name)
-            alias = None if attribute == member.name else member.name
-            expected[attribute] = (alias, member.optional)
-        assert members == expected, name
+    assert seen == by_name.keys()
+
+
+def test_models_have_what_only_other_versions_have() -> None:
+    for version in VERSIONS:
+        chosen = profile.load(version)
+        for name in ("BlockStreamArguments", "MigrateArguments", "BlockdevOptions"):
+            for attribute in chosen.types.object(name).absent:
+                assert getattr(chosen.reader.model(name), attribute) is None
 
 
 @pytest.mark.parametrize(

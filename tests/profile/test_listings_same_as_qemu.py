@@ -16,20 +16,27 @@ from typing import Any
 import pytest
 
 from qmpd import profile
-from tests.support.programs import qemu_missing, qmpd_argv
+from tests.support.introspection import differences
+from tests.support.programs import qmpd_argv
 from tests.support.stdio import StdioProgram
-
-pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
+from tests.support.versions import MEASURED, qmpd_argv_as, real_argv
 
 SYSTEM = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
 SYSTEM += ["-qmp", "stdio"]
 STORAGE_DAEMON = ["qemu-storage-daemon", "--chardev", "stdio,id=c", "--monitor", "c"]
 HIDING = "deprecated-output=hide,unstable-output=hide"
 
-PROGRAMS = pytest.mark.parametrize(
-    "argv",
-    [SYSTEM, STORAGE_DAEMON, [*SYSTEM, "-compat", HIDING]],
-    ids=["system", "storage-daemon", "system, hiding"],
+HIDING_ARGV = [*SYSTEM, "-compat", HIDING]
+PROGRAMS = (("system", SYSTEM), ("storage-daemon", STORAGE_DAEMON), ("hiding", HIDING_ARGV))
+VERSIONS = pytest.mark.parametrize(
+    ("version", "argv"),
+    [
+        pytest.param(version, argv, id=f"{name}-{version}")
+        for version in MEASURED
+        for name, argv in PROGRAMS
+        # there are no policies before 6.0
+        if version != "5.2" or argv is not HIDING_ARGV
+    ],
 )
 
 Infos = list[dict[str, Any]]
@@ -44,23 +51,27 @@ def _ask(argv: list[str], cwd: Path, command: str) -> Any:
     return answer["return"]
 
 
-def _both(argv: list[str], cwd: Path, command: str) -> tuple[Infos, Infos]:
+def _both(version: str, argv: list[str], cwd: Path, command: str) -> tuple[Infos, Infos]:
     """The answers of qmpd, without what QEMU lacks, and of the real program."""
-    beyond = profile.load("10.0").beyond
-    ours = [info for info in _ask(qmpd_argv(argv), cwd, command) if info["name"] not in beyond]
-    return ours, _ask(argv, cwd, command)
+    theirs = _ask(real_argv(version, argv), cwd, command)
+    beyond = profile.load(version).beyond
+    ours = _ask(qmpd_argv_as(version, argv), cwd, command)
+    return [info for info in ours if info["name"] not in beyond], theirs
 
 
-@PROGRAMS
-def test_commands_are_listed_in_the_same_order(argv: list[str], tmp_path: Path) -> None:
-    ours, theirs = _both(argv, tmp_path, "query-commands")
+@VERSIONS
+def test_commands_are_listed_in_the_same_order(
+    version: str, argv: list[str], tmp_path: Path
+) -> None:
+    ours, theirs = _both(version, argv, tmp_path, "query-commands")
 
     assert ours == [info for info in theirs if info in ours]
 
 
-@PROGRAMS
-def test_the_schema_is_the_same(argv: list[str], tmp_path: Path) -> None:
-    ours, theirs = _both(argv, tmp_path, "query-qmp-schema")
+@VERSIONS
+def test_the_schema_is_the_same(version: str, argv: list[str], tmp_path: Path) -> None:
+    ours, theirs = _both(version, argv, tmp_path, "query-qmp-schema")
+    assert differences(ours, theirs) == []
 
     served = {info["name"] for info in ours if info["meta-type"] == "command"}
     expected = _Restricted(theirs, served).infos()
@@ -83,7 +94,7 @@ def test_policies_hide_the_same_events(tmp_path: Path) -> None:
     ]
     seen = [
         _events([*argv, "-compat", HIDING], tmp_path, requests)
-        for argv in (SYSTEM, qmpd_argv(SYSTEM))
+        for argv in (real_argv("10.0", SYSTEM), qmpd_argv(SYSTEM))
     ]
 
     assert seen[0] == seen[1]

@@ -126,7 +126,7 @@ def test_definition_order(tmp_path: Path) -> None:
 
 
 def test_shipped_schema() -> None:
-    schema = compile_schema(schema_path())
+    schema = compile_schema(schema_path(), "10.0")
     add = schema.lookup("blockdev-add")
     assert isinstance(add, Command)
     assert add.arguments is schema.lookup("BlockdevOptions")

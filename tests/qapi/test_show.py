@@ -124,7 +124,7 @@ def test_nothing_to_say(tmp_path: Path) -> None:
 
 
 def test_every_shipped_entity_can_be_shown() -> None:
-    for name, entity in compile_schema(schema_path()).entities.items():
+    for name, entity in compile_schema(schema_path(), "10.0").entities.items():
         text = show(entity)
         assert name in text.split("\n")[0]
         long = [line for line in text.split("\n") if len(line) > WIDTH]

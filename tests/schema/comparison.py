@@ -99,8 +99,10 @@ class Comparison:
     def _values(self, ours: str, info: Info) -> Iterator[str]:
         values = self._ours.values(ours)
         names = [value.name for value in values]
-        yield from _lists_differ(ours, names, [member["name"] for member in info["members"]])
         yield from _lists_differ(f"{ours}, values", names, info["values"])
+        if "members" not in info:  # before QEMU 6.2
+            return
+        yield from _lists_differ(ours, names, [member["name"] for member in info["members"]])
         theirs = {member["name"]: member for member in info["members"]}
         for value in values:
             if value.name in theirs:

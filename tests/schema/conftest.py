@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +11,7 @@ import pytest
 
 from tests.schema.reading import Definitions, read_definitions
 from tests.support.stdio import StdioProgram
-
-VERSION = "10.0"
-"""The version of QEMU that the schema describes."""
+from tests.support.versions import MEASURED, real_argv
 
 COMMAND_LINES = {
     "qemu-system-x86_64": ["-S", "-machine", "none", "-display", "none", "-qmp", "stdio"],
@@ -27,8 +22,8 @@ COMMAND_LINES = {
 class RealProgram:
     """A running program of QEMU's, past the negotiation."""
 
-    def __init__(self, name: str, options: list[str], directory: Path) -> None:
-        self._program = StdioProgram([name, *options], directory)
+    def __init__(self, argv: list[str], directory: Path) -> None:
+        self._program = StdioProgram(argv, directory)
         self._program.message()
         self.ask("qmp_capabilities")
 
@@ -49,24 +44,28 @@ class RealProgram:
 StartProgram = Callable[..., RealProgram]
 
 
-@pytest.fixture(scope="session")
-def definitions() -> Definitions:
-    return read_definitions()
+@pytest.fixture(scope="module", params=MEASURED)
+def version(request: pytest.FixtureRequest) -> str:
+    """A version of QEMU."""
+    found: str = request.param
+    return found
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProgram]:
-    """Starts a real program by its name, or skips the test where there is none."""
+def definitions(version: str) -> Definitions:
+    return read_definitions(version)
+
+
+@pytest.fixture(scope="module")
+def start(version: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProgram]:
+    """Starts a real program of the version by its name, or skips the test where there is none."""
     running: dict[tuple[str, ...], RealProgram] = {}
 
     def start_program(name: str, *more_options: str) -> RealProgram:
         key = (name, *more_options)
         if key not in running:
-            reason = _missing(name)
-            if reason is not None:
-                pytest.skip(reason)
-            options = [*COMMAND_LINES[name], *more_options]
-            running[key] = RealProgram(name, options, tmp_path_factory.mktemp(name))
+            argv = real_argv(version, [name, *COMMAND_LINES[name], *more_options])
+            running[key] = RealProgram(argv, tmp_path_factory.mktemp(name))
         return running[key]
 
     with _closing(running):
@@ -80,13 +79,3 @@ def _closing(running: dict[tuple[str, ...], RealProgram]) -> Iterator[None]:
     finally:
         for program in running.values():
             program.close()
-
-
-def _missing(name: str) -> str | None:
-    path = shutil.which(name)
-    if path is None:
-        return f"{name} is not installed"
-    banner = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
-    if re.search(rf"version {re.escape(VERSION)}\.", banner) is None:
-        return f"needs {name} {VERSION}, found {banner.splitlines()[0]}"
-    return None

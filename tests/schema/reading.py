@@ -71,6 +71,10 @@ class Definitions:
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
+    def names(self) -> Iterator[str]:
+        """The names of all of them."""
+        return iter(self._by_name)
+
     def of_kind(self, kind: str) -> list[Definition]:
         return [d for d in self._by_name.values() if d.kind == kind]
 
@@ -108,10 +112,12 @@ class Definitions:
         return data if isinstance(data, str) else list(_members(data))
 
 
-def read_definitions(main: Path = SCHEMA_DIRECTORY / "qmpd.json") -> Definitions:
-    """Read a schema with all it includes."""
+def read_definitions(version: str, main: Path = SCHEMA_DIRECTORY / "qmpd.json") -> Definitions:
+    """Read what a version has of a schema with all it includes."""
+    major, minor = version.split(".")
+    selected = _Selected((int(major), int(minor)))
     found: dict[str, Definition] = {}
-    for expression in _expressions(main, set()):
+    for expression in _expressions(main, set(), selected):
         kind = next(k for k in _METATYPES if k in expression)
         name = expression[kind]
         assert name not in found, f"{name} is defined twice"
@@ -119,18 +125,56 @@ def read_definitions(main: Path = SCHEMA_DIRECTORY / "qmpd.json") -> Definitions
     return Definitions(found)
 
 
-def _expressions(path: Path, done: set[Path]) -> Iterator[dict[str, Any]]:
+class _Selected:
+    """Reads objects, without what a version does not have; for `json`, as an object hook.
+
+    What is not there is None until the object around it is read.
+    """
+
+    def __init__(self, release: tuple[int, int]) -> None:
+        self._release = release
+
+    def __call__(self, pairs: list[tuple[str, Any]]) -> Any:
+        body = {key: _without_nones(value) for key, value in pairs if value is not None}
+        condition = body.get("if")
+        if condition is None or not self._is_about_versions(condition):
+            return body
+        if not self._holds(condition):
+            return None
+        del body["if"]
+        (essence, *more) = body
+        return body[essence] if not more and essence in ("type", "name", "value") else body
+
+    def _is_about_versions(self, condition: Any) -> bool:
+        return "SINCE_" in str(condition)
+
+    def _holds(self, condition: Any) -> bool:
+        if isinstance(condition, str):
+            _, major, minor = condition.split("_")
+            return self._release >= (int(major), int(minor))
+        if "not" in condition:
+            return not self._holds(condition["not"])
+        return all(map(self._holds, condition["all"]))
+
+
+def _without_nones(value: Any) -> Any:
+    return [item for item in value if item is not None] if isinstance(value, list) else value
+
+
+def _expressions(path: Path, done: set[Path], selected: _Selected) -> Iterator[dict[str, Any]]:
     if path in done:
         return
     done.add(path)
     text = _COMMENT.sub("", path.read_text(encoding="utf-8")).replace("'", '"')
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=selected)
     position = 0
     while position < len(text.rstrip()):
         position += len(text[position:]) - len(text[position:].lstrip())
         expression, position = decoder.raw_decode(text, position)
+        if expression is None:
+            continue
         if "include" in expression:
-            yield from _expressions(path.parent / expression["include"], done)
+            yield from _expressions(path.parent / expression["include"], done, selected)
         elif "pragma" not in expression:
             yield expression
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from qmpd.profile.shipped import VERSIONS
 from qmpd.qapi.compiler.schema import compile_schema
-from tests.schema.reading import SCHEMA_DIRECTORY, Definitions
+from tests.schema.reading import SCHEMA_DIRECTORY, read_definitions
 from tests.support.introspection import infos_of
 
 CONTROL = sorted(SCHEMA_DIRECTORY.glob("sim*.json"))
@@ -54,7 +55,8 @@ def test_every_definition_of_the_control_monitor_has_its_age() -> None:
     assert [block for block in blocks if "\n# Since: 0.2\n" not in block] == []
 
 
-def test_every_definition_has_its_age(definitions: Definitions) -> None:
+def test_every_definition_has_its_age() -> None:
+    names = {name for version in VERSIONS for name in read_definitions(version).names()}
     documented = {}
     for path in MODULES:
         for block in re.findall(r"^##\n(.*?)^##\n", path.read_text(), re.MULTILINE | re.DOTALL):
@@ -63,11 +65,13 @@ def test_every_definition_has_its_age(definitions: Definitions) -> None:
             documented[name[1]] = re.search(r"^# Since: \d+\.\d+$", block, re.MULTILINE)
 
     assert [name for name, since in documented.items() if since is None] == []
-    assert all(name in definitions for name in documented)
+    assert documented.keys() == names
 
 
-def test_compiles(definitions: Definitions) -> None:
-    schema = compile_schema(SCHEMA_DIRECTORY / "qmpd.json")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_compiles(version: str) -> None:
+    schema = compile_schema(SCHEMA_DIRECTORY / "qmpd.json", version)
+    definitions = read_definitions(version)
 
     for kind, compiled in (("command", schema.commands()), ("event", schema.events())):
         assert [entity.name for entity in compiled] == [d.name for d in definitions.of_kind(kind)]
@@ -84,7 +88,7 @@ def test_historic_group_snapshot_compiles() -> None:
 def test_the_group_snapshot_is_that_of_2012_but_deprecated() -> None:
     name = "blockdev-group-snapshot-sync"
     then, now = (
-        infos_of(compile_schema(SCHEMA_DIRECTORY / path), [name])
+        infos_of(compile_schema(SCHEMA_DIRECTORY / path, "10.0"), [name])
         for path in ("historic/group-snapshot.json", "qmpd.json")
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from qmpd.cli.recorder.emulator import Emulator
+from qmpd.cli.recorder.emulator import Emulator, Refused
 from qmpd.profile.recorded.coding import as_inserted, difference
 
 Table = dict[str, Any]
@@ -68,8 +68,9 @@ def properties(emulator: Emulator) -> Table:
 
 
 def machines(emulator: Emulator) -> Table:
-    """Machine types."""
-    return {"machines": as_inserted(emulator.ask("query-machines", **{"compat-props": True}))}
+    """Machine types; with what they make of devices, since QEMU 9.1 tells that."""
+    found = emulator.ask_safely("query-machines", **{"compat-props": True})
+    return {"machines": as_inserted(emulator.ask("query-machines") if found is None else found)}
 
 
 def compat_of(machines: list[Table]) -> Table:
@@ -134,7 +135,11 @@ def cpus(emulator: Emulator) -> Table:
         table[kind] = {"reference": references[kind], "models": models}
     for kind, name, props in _OTHERWISE:
         model = {"name": name, "props": props}
-        answer = _expanded(emulator, kind, model)
+        try:
+            answer = _expanded(emulator, kind, model)
+        except Refused:
+            # the properties are not those of all versions
+            continue
         changes = difference(answer["props"], references[kind])
         table["asked"].append(
             {"type": kind, "model": model, "name": answer["name"], "answer": changes}

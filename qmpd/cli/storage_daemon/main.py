@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
+from qmpd.cli.chosen_version import chosen_profile
 from qmpd.cli.report import Probe, Program, begin_program
 from qmpd.errors import QmpError
 from qmpd.options.command_line import Option
 from qmpd.options.getopt_long import Getopt
+from qmpd.profile.profile import Profile
 
 OPTIONS: Final = {
     "blockdev": True,
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     program = Program(words[0])
     options: list[Option] = []
     try:
+        profile = chosen_profile(program.name)
         for option in Getopt(OPTIONS, SHORT).parse(words[1:]):
             _answer_probe(program, option)
             options.append(option)
@@ -47,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     from qmpd.cli.process import run_program
 
-    return run_program(program, lambda _: _run(program, options))
+    return run_program(program, lambda _: _run(program, profile, options))
 
 
 def _answer_probe(program: Program, option: Option) -> None:
@@ -62,10 +65,10 @@ def _answer_probe(program: Program, option: Option) -> None:
     if option.name == "version":
         from qmpd.cli.help_text import version
 
-        raise Probe(version("qemu-storage-daemon"))
+        raise Probe(version("qemu-storage-daemon", chosen_profile(program.name)))
 
 
-def _run(program: Program, options: list[Option]) -> int:
+def _run(program: Program, profile: Profile, options: list[Option]) -> int:
     from qmpd.cli.process import (
         JOURNAL_VARIABLE,
         Process,
@@ -88,7 +91,7 @@ def _run(program: Program, options: list[Option]) -> int:
     process.begin()
     process.build(
         access_of_environment(),
-        MachineConfig(personality=Personality.STORAGE_DAEMON),
+        MachineConfig(profile=profile, personality=Personality.STORAGE_DAEMON),
         os.environ.get(JOURNAL_VARIABLE),
     )
     setup = StorageDaemonOptions(process)

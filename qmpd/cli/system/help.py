@@ -6,6 +6,7 @@ from typing import Final
 
 from qmpd.cli.help_text import table, version
 from qmpd.cli.system.qemu_options import OTHER_TARGETS, WITH_ARGUMENT, WITHOUT_ARGUMENT
+from qmpd.profile.profile import Profile
 
 SYSTEM: Final = (
     ("-h, -help", "print this and exit"),
@@ -32,12 +33,12 @@ SYSTEM: Final = (
 """Options of the system emulator that have an effect here."""
 
 
-def system_help(name: str) -> str:
+def system_help(name: str, profile: Profile) -> str:
     """The help of a system emulator called `name`: options with an effect, then all options."""
     every = sorted((WITH_ARGUMENT | WITHOUT_ARGUMENT) - OTHER_TARGETS, key=str.lower)
     lines = [f"-{option} ARGUMENT" if option in WITH_ARGUMENT else f"-{option}" for option in every]
     return (
-        version("QEMU emulator")
+        version("QEMU emulator", profile)
         + f"usage: {name} [options] [disk_image]\n\n'disk_image' is a raw image for the first disk"
         + "\n\nOptions with an effect:\n"
         + table(SYSTEM)

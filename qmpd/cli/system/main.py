@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from qmpd.cli.chosen_version import chosen_profile
 from qmpd.cli.report import Probe, Program, begin_program
 from qmpd.cli.system.qemu_options import split_options
 from qmpd.errors import QmpError
 from qmpd.options.command_line import Option
-from qmpd.profile.shipped import load
 
 if TYPE_CHECKING:
     from qmpd.cli.system.config import SystemConfig
@@ -35,19 +35,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(program: Program, options: list[Option]) -> int:
+    profile = chosen_profile(program.name)
     for option in options:
         if option.name == "version":
             from qmpd.cli.help_text import version
 
-            raise Probe(version("QEMU emulator"))
+            raise Probe(version("QEMU emulator", profile))
         if option.name in ("h", "help"):
             from qmpd.cli.system.help import system_help
 
-            raise Probe(system_help(program.name))
+            raise Probe(system_help(program.name, profile))
     from qmpd.cli.system.config import ConfigReader
     from qmpd.cli.system.probes import run_probes
 
-    profile = load()
     reader = ConfigReader(program, profile)
     for option in options:
         reader.read(option)

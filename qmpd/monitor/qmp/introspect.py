@@ -17,16 +17,18 @@ def query_qmp_schema(context: Context, _: None) -> Raw:
     """The schema of the commands served and of the program's events, types masked as in QEMU."""
     machine = context.machine
     program = machine.profile.program(machine.personality)
-    served = frozenset(name for name in program.commands if name in context.handlers)
-    return _schema(machine.profile, served.union(program.events), machine.compat)
+    served = {name for name in program.commands if name in context.handlers}.union(program.events)
+    order = program.listed or [entry_point.name for entry_point in machine.profile.entry_points]
+    names = tuple(name for name in order if name in served)
+    return _schema(machine.profile, names, machine.compat)
 
 
 @lru_cache(maxsize=8)
-def _schema(profile: Profile, names: frozenset[str], policy: CompatPolicy) -> Raw:
+def _schema(profile: Profile, names: tuple[str, ...], policy: CompatPolicy) -> Raw:
     from qmpd.qapi.runtime.introspection import schema_infos
 
-    listed = (entry_point for entry_point in profile.entry_points if entry_point.name in names)
-    return Raw(schema_infos(profile.types, listed, policy))
+    known = {entry_point.name: entry_point for entry_point in profile.entry_points}
+    return Raw(schema_infos(profile.types, (known[name] for name in names), policy))
 
 
 HANDLERS: Final[Handlers] = {

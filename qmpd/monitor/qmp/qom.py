@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.errors import QmpError
 from qmpd.machine.qom_tree import qom_get, qom_list, qom_set
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
+    from qmpd.machine.machine import Machine
     from qmpd.profile.models.qdev import DeviceDelArguments, DeviceListPropertiesArguments
     from qmpd.profile.models.qom import (
         ObjectDelArguments,
         QomGetArguments,
         QomListArguments,
+        QomListGetArguments,
         QomListPropertiesArguments,
         QomListTypesArguments,
         QomSetArguments,
@@ -45,6 +48,23 @@ async def device_del(context: Context, arguments: DeviceDelArguments) -> None:
 def list_properties(context: Context, arguments: QomListArguments) -> list[dict[str, Any]]:
     """What is at a path of the QOM tree."""
     return qom_list(context.machine, arguments.path)
+
+
+def list_values(context: Context, arguments: QomListGetArguments) -> list[dict[str, Any]]:
+    """All properties of objects, with their values where those can be read (`qmp_qom_list_get`)."""
+    machine = context.machine
+    return [
+        {"properties": [_with_value(machine, path, known) for known in qom_list(machine, path)]}
+        for path in arguments.paths
+    ]
+
+
+def _with_value(machine: Machine, path: str, known: dict[str, Any]) -> dict[str, Any]:
+    try:
+        value = qom_get(machine, path, known["name"])
+    except QmpError:
+        return {"name": known["name"], "type": known["type"]}
+    return {"name": known["name"], "value": value, "type": known["type"]}
 
 
 def get_property(context: Context, arguments: QomGetArguments) -> Any:
@@ -85,6 +105,7 @@ HANDLERS: Final[Handlers] = {
     "device_add": device_add,
     "device_del": device_del,
     "qom-list": list_properties,
+    "qom-list-get": list_values,
     "qom-get": get_property,
     "qom-set": set_property,
     "qom-list-types": list_types,

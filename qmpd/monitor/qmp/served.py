@@ -114,6 +114,7 @@ MODULES: Final = {
         "device_add",
         "device_del",
         "qom-list",
+        "qom-list-get",
         "qom-get",
         "qom-set",
         "qom-list-types",

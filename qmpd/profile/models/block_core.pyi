@@ -238,6 +238,14 @@ class BlockNodeInfo(Struct):
     format_specific: ImageInfoSpecific | None = Field(default=None, alias="format-specific")
     """what else is known for its format (since 1.7)"""
 
+    backing_image: ImageInfo | None = Field(default=None, alias="backing-image")
+    """its backing image; only when it has one and that is open (until 7.2: later it is of
+    ImageInfo alone)
+    """
+
+    limits: BlockLimitsInfo | None = None
+    """what requests to it are limited to (since 10.2)"""
+
 class ImageInfo(BlockNodeInfo):
     """An image with those below it."""
 
@@ -360,6 +368,12 @@ class BlockDeviceInfo(Struct):
     dirty_bitmaps: list[BlockDirtyInfo] | None = Field(default=None, alias="dirty-bitmaps")
     """its bitmaps; only when there are any (since 4.2)"""
 
+    encryption_key_missing: bool | None = None
+    """always false (until 5.2)"""
+
+    children: list[BlockdevChild] | None = None
+    """its children (since 10.1)"""
+
 BlockDeviceIoStatus: TypeAlias = Literal["ok", "failed", "nospace"]
 """Whether the last I/O went well.
 
@@ -395,6 +409,9 @@ class BlockDirtyInfo(Struct):
     """true when the stored bitmap was not closed in order and is of no use but to be removed;
     absent otherwise (since 4.0)
     """
+
+    status: DirtyBitmapStatus | None = None
+    """what it does, in one word (until 5.2)"""
 
 Qcow2BitmapInfoFlags: TypeAlias = Literal["in-use", "auto"]
 """Flags of a bitmap stored in a qcow2 image.
@@ -452,6 +469,9 @@ class BlockInfo(Struct):
 
     io_status: BlockDeviceIoStatus | None = Field(default=None, alias="io-status")
     """whether the last I/O went well; only when errors may stop the machine"""
+
+    dirty_bitmaps: list[BlockDirtyInfo] | None = Field(default=None, alias="dirty-bitmaps")
+    """the dirty bitmaps of its root node (until 5.2)"""
 
 class BlockDeviceTimedStats(Struct):
     """Statistics of the requests of a device within the last moments. Latencies are in
@@ -738,13 +758,8 @@ class BlockJobInfoMirror(Struct):
     actively_synced: bool = Field(alias="actively-synced")
     """whether both sides are the same, and every write goes to both at once"""
 
-class BlockJobInfo(TaggedUnion):
-    """A job that belongs to a device or node.
-
-    Members added for each value of `type`:
-
-    * ``mirror``: BlockJobInfoMirror
-    """
+class BlockJobInfoBase(Struct):
+    """What is known of any job that belongs to a device or node."""
 
     type: JobType
     """what it does"""
@@ -784,6 +799,14 @@ class BlockJobInfo(TaggedUnion):
 
     error: str | None = None
     """why it failed; absent while it has not (since 2.12)"""
+
+class BlockJobInfo(BlockJobInfoBase, TaggedUnion):
+    """A job that belongs to a device or node.
+
+    Members added for each value of `type`:
+
+    * ``mirror``: BlockJobInfoMirror
+    """
 
 class BlockResizeArguments(Struct):
     """Arguments of command block_resize.
@@ -905,6 +928,11 @@ class BackupCommon(Struct):
     x_perf: BackupPerf | None = Field(default=None, alias="x-perf")
     """how the job works (since 6.0)"""
 
+    on_cbw_error: OnCbwError | None = Field(default=None, alias="on-cbw-error")
+    """what happens when a guest's write cannot be kept from the backup; default
+    break-guest-write (since 10.1)
+    """
+
 class DriveBackup(BackupCommon):
     """A backup to a file."""
 
@@ -1018,13 +1046,20 @@ class XDbgBlockGraphNode(Struct):
     name: str
     """its name; for a backend without one that of its user"""
 
-BlockPermission: TypeAlias = Literal["consistent-read", "write", "write-unchanged", "resize"]
+BlockPermission: TypeAlias = Literal[
+    "consistent-read",
+    "write",
+    "write-unchanged",
+    "resize",
+    "graph-mod",
+]
 """What the user of a node may do with it.
 
 * `consistent-read`: read, and see the data of one moment
 * `write`: write, and change what is read
 * `write-unchanged`: write what is there already
 * `resize`: change the size
+* `graph-mod`: change the graph (until 6.2)
 """
 
 class XDbgBlockGraphEdge(Struct):
@@ -1210,6 +1245,8 @@ class BlockdevMirrorArguments(Struct):
 
     auto_dismiss: bool | None = Field(default=None, alias="auto-dismiss")
     """whether the job goes away without job-dismiss; default true (since 3.1)"""
+
+    target_is_zero: bool | None = Field(default=None, alias="target-is-zero")
 
 class BlockIOThrottle(Struct):
     """Limits of a device's I/O. Rates are in bytes or requests per second, lengths in seconds; 0
@@ -1627,6 +1664,12 @@ BlockdevDriver: TypeAlias = Literal[
     "vmdk",
     "vpc",
     "vvfat",
+    "sheepdog",
+    "io_uring",
+    "nvme-io_uring",
+    "virtio-blk-vfio-pci",
+    "virtio-blk-vhost-user",
+    "virtio-blk-vhost-vdpa",
 ]
 """A driver of block nodes.
 
@@ -1672,6 +1715,20 @@ BlockdevDriver: TypeAlias = Literal[
 * `vmdk`: images of VMware
 * `vpc`: images of Virtual PC
 * `vvfat`: a directory of the host as a FAT disk
+* `sheepdog`: a disk in a Sheepdog cluster (until 6.0)
+* `io_uring`: a file or device of the host, by io_uring (since 7.2; in Debian's builds since
+  11.0)
+
+* `nvme-io_uring`: an NVMe namespace of the host, by io_uring (since 7.2; in Debian's builds
+  since 11.0)
+
+* `virtio-blk-vfio-pci`: a virtio-blk device on the PCI bus, by VFIO (since 7.2; in Debian's
+  builds since 11.0)
+
+* `virtio-blk-vhost-user`: a disk that a vhost-user-blk server exports (since 7.2; in Debian's
+  builds since 11.0)
+
+* `virtio-blk-vhost-vdpa`: a disk behind vhost-vdpa (since 7.2; in Debian's builds since 11.0)
 """
 
 class BlockdevOptionsFile(Struct):
@@ -2103,6 +2160,11 @@ class BlkdebugInjectErrorOptions(Struct):
     immediately: bool | None = None
     """fail before the request waits for anything; default false"""
 
+    delay_ns: Int64 | None = Field(default=None, alias="delay-ns")
+    """time before the request ends, in nanoseconds (since 11.0, and in some minor releases of
+    older ones)
+    """
+
 class BlkdebugSetStateOptions(Struct):
     """A rule of blkdebug that changes its state. The first state is 1."""
 
@@ -2482,6 +2544,9 @@ class BlockdevOptionsCurlHttp(BlockdevOptionsCurlBase):
     cookie_secret: str | None = Field(default=None, alias="cookie-secret")
     """id of a secret object with these; not together with `cookie` (since 2.10)"""
 
+    force_range: bool | None = Field(default=None, alias="force-range")
+    """whether the server is taken to serve parts, whatever it says; default false (since 11.0)"""
+
 class BlockdevOptionsCurlHttps(BlockdevOptionsCurlBase):
     """A file on a web server, over TLS."""
 
@@ -2630,6 +2695,12 @@ class BlockdevOptions(TaggedUnion):
     * ``vmdk``: BlockdevOptionsGenericCOWFormat
     * ``vpc``: BlockdevOptionsGenericFormat
     * ``vvfat``: BlockdevOptionsVVFAT
+    * ``sheepdog``: BlockdevOptionsSheepdog
+    * ``io_uring``: BlockdevOptionsIoUring
+    * ``nvme-io_uring``: BlockdevOptionsNvmeIoUring
+    * ``virtio-blk-vfio-pci``: BlockdevOptionsVirtioBlkVfioPci
+    * ``virtio-blk-vhost-user``: BlockdevOptionsVirtioBlkVhostUser
+    * ``virtio-blk-vhost-vdpa``: BlockdevOptionsVirtioBlkVhostVdpa
     """
 
     driver: BlockdevDriver
@@ -3028,6 +3099,7 @@ class BlockdevCreateOptions(TaggedUnion):
     * ``vhdx``: BlockdevCreateOptionsVhdx
     * ``vmdk``: BlockdevCreateOptionsVmdk
     * ``vpc``: BlockdevCreateOptionsVpc
+    * ``sheepdog``: BlockdevCreateOptionsSheepdog
     """
 
     driver: BlockdevDriver
@@ -3376,3 +3448,184 @@ class BlockdevSnapshotDeleteInternalSyncArguments(Struct):
 
     name: str | None = None
     """name of the snapshot"""
+
+DirtyBitmapStatus: TypeAlias = Literal["active", "disabled", "frozen", "locked", "inconsistent"]
+"""What a dirty bitmap does, in one word.
+
+* `active`: it records writes
+* `disabled`: it does not
+* `frozen`: a job uses it, and has put another in its place
+* `locked`: somebody uses it
+* `inconsistent`: it was not stored and is of no use
+"""
+
+class BlockPasswdArguments(Struct):
+    """Arguments of command block_passwd.
+
+    Did give an image its password. It always fails.
+    """
+
+    device: str | None = None
+    """name of a device"""
+
+    node_name: str | None = Field(default=None, alias="node-name")
+    """name of a node"""
+
+    password: str
+    """the password"""
+
+BlockDirtyBitmapMergeSource: TypeAlias = str | BlockDirtyBitmap
+"""A bitmap to take bits from. Its name alone means one of the target's node. Later it is
+BlockDirtyBitmapOrStr.
+"""
+
+class BlockdevOptionsSheepdog(Struct):
+    """How to open a disk in a Sheepdog cluster."""
+
+    server: SocketAddress
+    """one of the cluster's servers"""
+
+    vdi: str
+    """name of the disk"""
+
+    snap_id: Uint32 | None = Field(default=None, alias="snap-id")
+    """id of a snapshot of it"""
+
+    tag: str | None = None
+    """name of a snapshot of it"""
+
+SheepdogRedundancyType: TypeAlias = Literal["full", "erasure-coded"]
+"""How a Sheepdog cluster keeps what its servers may lose.
+
+* `full`: as copies
+* `erasure-coded`: as stripes with parity
+"""
+
+class SheepdogRedundancyFull(Struct):
+    """Redundancy by copies."""
+
+    copies: Int64
+    """how many"""
+
+class SheepdogRedundancyErasureCoded(Struct):
+    """Redundancy by parity."""
+
+    data_strips: Int64 = Field(alias="data-strips")
+    """stripes of data"""
+
+    parity_strips: Int64 = Field(alias="parity-strips")
+    """stripes of parity"""
+
+class SheepdogRedundancy(TaggedUnion):
+    """The redundancy of a disk in a Sheepdog cluster.
+
+    Members added for each value of `type`:
+
+    * ``full``: SheepdogRedundancyFull
+    * ``erasure-coded``: SheepdogRedundancyErasureCoded
+    """
+
+    type: SheepdogRedundancyType
+    """the kind"""
+
+class BlockdevCreateOptionsSheepdog(Struct):
+    """How to make a disk in a Sheepdog cluster."""
+
+    location: BlockdevOptionsSheepdog
+    """where"""
+
+    size: Size
+    """its size in bytes"""
+
+    backing_file: str | None = Field(default=None, alias="backing-file")
+    """name of the backing image"""
+
+    preallocation: PreallocMode | None = None
+    """what is allocated now; default off"""
+
+    redundancy: SheepdogRedundancy | None = None
+    """how it is kept"""
+
+    object_size: Size | None = Field(default=None, alias="object-size")
+    """size of the objects that it is made of"""
+
+class BlockLimitsInfo(Struct):
+    """What requests to a node are limited to. Sizes are in bytes; what is absent has no limit."""
+
+    request_alignment: Uint32 = Field(alias="request-alignment")
+    """what requests are aligned to"""
+
+    max_discard: Uint64 | None = Field(default=None, alias="max-discard")
+    """the longest discard"""
+
+    discard_alignment: Uint32 | None = Field(default=None, alias="discard-alignment")
+    """what discards should be aligned to"""
+
+    max_write_zeroes: Uint64 | None = Field(default=None, alias="max-write-zeroes")
+    """the longest write of zeroes"""
+
+    write_zeroes_alignment: Uint32 | None = Field(default=None, alias="write-zeroes-alignment")
+    """what writes of zeroes should be aligned to"""
+
+    opt_transfer: Uint32 | None = Field(default=None, alias="opt-transfer")
+    """the best length of a transfer"""
+
+    max_transfer: Uint32 | None = Field(default=None, alias="max-transfer")
+    """the longest transfer"""
+
+    max_hw_transfer: Uint32 | None = Field(default=None, alias="max-hw-transfer")
+    """the longest transfer that goes by the host's scheduler"""
+
+    max_iov: Int64 = Field(alias="max-iov")
+    """the most pieces of memory in a request"""
+
+    max_hw_iov: Int64 | None = Field(default=None, alias="max-hw-iov")
+    """the most pieces for the hardware"""
+
+    min_mem_alignment: Size = Field(alias="min-mem-alignment")
+    """what memory must be aligned to, to be used as it is"""
+
+    opt_mem_alignment: Size = Field(alias="opt-mem-alignment")
+    """what memory should be aligned to"""
+
+class BlockdevChild(Struct):
+    """A child of a node."""
+
+    child: str
+    """the name of the place it has"""
+
+    node_name: str = Field(alias="node-name")
+    """the node that is there"""
+
+class QueryBlockArguments(Struct):
+    flat: bool | None = None
+
+class BlockdevOptionsIoUring(Struct):
+    """How to open a file or device of the host, by io_uring."""
+
+    filename: str
+    """name of the file"""
+
+class BlockdevOptionsNvmeIoUring(Struct):
+    """How to open an NVMe namespace of the host, by io_uring."""
+
+    path: str
+    """name of its character device"""
+
+class BlockdevOptionsVirtioBlkVfioPci(Struct):
+    """How to open a virtio-blk device on the PCI bus, by VFIO."""
+
+    path: str
+    """its folder in the host's sysfs"""
+
+class BlockdevOptionsVirtioBlkVhostUser(Struct):
+    """How to open a disk that a vhost-user-blk server exports."""
+
+    path: str
+    """path of the server's socket"""
+
+class BlockdevOptionsVirtioBlkVhostVdpa(Struct):
+    """How to open a disk behind vhost-vdpa."""
+
+    path: str
+    """name of its character device"""

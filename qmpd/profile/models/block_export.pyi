@@ -26,6 +26,9 @@ class NbdServerOptionsBase(Struct):
     max_connections: Uint32 | None = Field(default=None, alias="max-connections")
     """how many clients may be connected at once; 0 for any number; default 100 (since 5.2)"""
 
+    addr: SocketAddressLegacy | None = None
+    """where it listens (until 9.2: later it is of NbdServerOptionsLegacy)"""
+
 class NbdServerOptionsLegacy(NbdServerOptionsBase):
     """Settings of the NBD server, as nbd-server-start takes them."""
 
@@ -221,3 +224,6 @@ class BlockExportInfo(Struct):
 
     shutting_down: bool = Field(alias="shutting-down")
     """whether it is ending"""
+
+BlockExportIothreads: TypeAlias = str | list[str]
+"""The iothreads that serve an export."""

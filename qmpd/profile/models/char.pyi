@@ -72,6 +72,9 @@ class ChardevCommon(Struct):
     logappend: bool | None = None
     """append to that file, rather than empty it first; default false"""
 
+    logtimestamp: bool | None = None
+    """whether lines of the log get the time before them; default false (since 11.0)"""
+
 class ChardevFile(ChardevCommon):
     """Character device that writes to a file."""
 
@@ -179,6 +182,9 @@ class ChardevDBus(ChardevCommon):
     name: str
     """name of it there"""
 
+    encoding: ChardevEncoding | None = None
+    """how bytes are read (since 11.0)"""
+
 class ChardevVC(ChardevCommon):
     """Character device that is a text screen. Given in characters or in pixels."""
 
@@ -193,6 +199,9 @@ class ChardevVC(ChardevCommon):
 
     rows: Int64 | None = None
     """height in characters"""
+
+    encoding: ChardevEncoding | None = None
+    """how bytes are read (since 11.0)"""
 
 class ChardevRingbuf(ChardevCommon):
     """Character device that keeps what was written last."""
@@ -238,6 +247,7 @@ ChardevBackendKind: TypeAlias = Literal[
     "vc",
     "ringbuf",
     "memory",
+    "console",
 ]
 """Kind of a character device.
 
@@ -263,6 +273,7 @@ ChardevBackendKind: TypeAlias = Literal[
 * `vc`: a text screen (since 1.5)
 * `ringbuf`: a ring buffer (since 1.6)
 * `memory`: the old name of `ringbuf` (since 1.5)
+* `console`: the console of a process on Windows (until 8.2)
 """
 
 class ChardevFileWrapper(Struct):
@@ -382,6 +393,7 @@ class ChardevBackend(TaggedUnion):
     * ``vc``: ChardevVCWrapper
     * ``ringbuf``: ChardevRingbufWrapper
     * ``memory``: ChardevRingbufWrapper
+    * ``console``: ChardevCommonWrapper
     """
 
     type: ChardevBackendKind
@@ -446,3 +458,10 @@ class VserportChangeData(Struct):
 
     open: bool
     """whether it is open now"""
+
+ChardevEncoding: TypeAlias = Literal["cp437", "utf8"]
+"""How a console that draws text reads bytes.
+
+* `cp437`: as characters of code page 437
+* `utf8`: as UTF-8
+"""

@@ -46,3 +46,9 @@ class CommandInfo(Struct):
 
     name: str
     """its name"""
+
+class EventInfo(Struct):
+    """An event."""
+
+    name: str
+    """its name"""

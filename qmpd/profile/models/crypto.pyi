@@ -56,6 +56,7 @@ QCryptoCipherAlgo: TypeAlias = Literal[
     "twofish-192",
     "twofish-256",
     "sm4",
+    "des-rfb",
 ]
 """Block cipher and the length of its key.
 
@@ -72,6 +73,7 @@ QCryptoCipherAlgo: TypeAlias = Literal[
 * `twofish-192`: Twofish, 192 bits
 * `twofish-256`: Twofish, 256 bits
 * `sm4`: SM4, 128 bits (since 9.0)
+* `des-rfb`: DES with the bits of its key in another order (until 6.0)
 """
 
 QCryptoCipherMode: TypeAlias = Literal["ecb", "cbc", "xts", "ctr"]
@@ -256,6 +258,9 @@ class SecretCommonProperties(Struct):
     iv: str | None = None
     """initialisation vector, in base64; needed with `keyid`"""
 
+    loaded: bool | None = None
+    """does nothing (until 9.1)"""
+
 class SecretProperties(SecretCommonProperties):
     """A secret given in the clear or in a file. Exactly one of the two members must be given."""
 
@@ -289,11 +294,17 @@ class TlsCredsProperties(Struct):
 class TlsCredsAnonProperties(TlsCredsProperties):
     """TLS without certificates: private, but nobody proves who they are."""
 
+    loaded: bool | None = None
+    """does nothing (until 9.1)"""
+
 class TlsCredsPskProperties(TlsCredsProperties):
     """TLS with a key both sides know."""
 
     username: str | None = None
     """name the client gives; default qemu"""
+
+    loaded: bool | None = None
+    """does nothing (until 9.1)"""
 
 class TlsCredsX509Properties(TlsCredsProperties):
     """TLS with X.509 certificates."""
@@ -303,3 +314,6 @@ class TlsCredsX509Properties(TlsCredsProperties):
 
     passwordid: str | None = None
     """id of the secret object with the password of the private key; default: the key has none"""
+
+    loaded: bool | None = None
+    """does nothing (until 9.1)"""

@@ -39,6 +39,12 @@ SysEmuTarget: TypeAlias = Literal[
     "x86_64",
     "xtensa",
     "xtensaeb",
+    "cris",
+    "lm32",
+    "moxie",
+    "nios2",
+    "unicore32",
+    "hexagon",
 ]
 """Architecture of a machine.
 
@@ -71,6 +77,12 @@ SysEmuTarget: TypeAlias = Literal[
 * `x86_64`: x86, 64 bits
 * `xtensa`: Xtensa, little-endian
 * `xtensaeb`: Xtensa, big-endian
+* `cris`: Axis CRIS (until 9.1)
+* `lm32`: LatticeMico32 (until 6.0)
+* `moxie`: Moxie (until 6.0)
+* `nios2`: Altera Nios II (until 9.0)
+* `unicore32`: UniCore32 (until 6.0)
+* `hexagon`: Qualcomm Hexagon (since 11.0)
 """
 
 S390CpuState: TypeAlias = Literal["uninitialized", "stopped", "check-stop", "operating", "load"]
@@ -117,6 +129,10 @@ class CpuInfoFast(TaggedUnion):
 
     target: SysEmuTarget
     """architecture of the machine (since 3.0)"""
+
+    arch: CpuInfoArch | None = None
+
+    qom_type: str | None = Field(default=None, alias="qom-type")
 
 class CompatProperty(Struct):
     """A property a machine type sets differently, to stay as it was."""
@@ -582,6 +598,7 @@ MemoryDeviceInfoKind: TypeAlias = Literal[
     "virtio-mem",
     "sgx-epc",
     "hv-balloon",
+    "sp-mem",
 ]
 """Kinds of memory devices.
 
@@ -591,6 +608,7 @@ MemoryDeviceInfoKind: TypeAlias = Literal[
 * `virtio-mem`: virtio-mem (since 5.1)
 * `sgx-epc`: memory for Intel's enclaves (since 6.2)
 * `hv-balloon`: Hyper-V's balloon (since 8.2)
+* `sp-mem`: memory for special purposes (since 11.0)
 """
 
 class PCDIMMDeviceInfoWrapper(Struct):
@@ -634,6 +652,7 @@ class MemoryDeviceInfo(TaggedUnion):
     * ``virtio-mem``: VirtioMEMDeviceInfoWrapper
     * ``sgx-epc``: SgxEPCDeviceInfoWrapper
     * ``hv-balloon``: HvBalloonDeviceInfoWrapper
+    * ``sp-mem``: SpMemDeviceInfoWrapper
     """
 
     type: MemoryDeviceInfoKind
@@ -653,3 +672,69 @@ class MemoryDeviceSizeChangeData(Struct):
 
     qom_path: str = Field(alias="qom-path")
     """its path in the QOM tree"""
+
+CpuInfoArch: TypeAlias = Literal["x86", "sparc", "ppc", "mips", "tricore", "s390", "riscv", "other"]
+"""The architecture of a processor, roughly.
+
+* `x86`: Intel's and AMD's
+* `sparc`: SPARC
+* `ppc`: PowerPC
+* `mips`: MIPS
+* `tricore`: TriCore
+* `s390`: IBM Z
+* `riscv`: RISC-V
+* `other`: another one
+"""
+
+class MemUnplugErrorData(Struct):
+    """Data of event MEM_UNPLUG_ERROR.
+
+    The guest has not let go of memory.
+    """
+
+    device: str
+    """id of the device"""
+
+    msg: str
+    """why, in words"""
+
+S390CpuPolarization: TypeAlias = Literal["horizontal", "vertical"]
+"""How a machine of IBM Z shares its processors out.
+
+* `horizontal`: all alike
+* `vertical`: by what each is entitled to
+"""
+
+class CpuPolarizationChangeData(Struct):
+    """Data of event CPU_POLARIZATION_CHANGE.
+
+    The guest asks for its processors to be shared out another way. Of machines of IBM Z
+    alone, but known to all since 10.1.
+    """
+
+    polarization: S390CpuPolarization
+    """how"""
+
+class SpMemDeviceInfo(Struct):
+    """Memory for special purposes."""
+
+    id: str | None = None
+    """id of the device; only when it has one"""
+
+    addr: Size
+    """guest address"""
+
+    size: Size
+    """size in bytes"""
+
+    node: Uint64
+    """NUMA node"""
+
+    memdev: str
+    """path of the memory backend"""
+
+class SpMemDeviceInfoWrapper(Struct):
+    """The branch of MemoryDeviceInfo for memory for special purposes."""
+
+    data: SpMemDeviceInfo
+    """the device"""

@@ -28,6 +28,9 @@ class CpuModelExpansionInfo(Struct):
     model: CpuModelInfo
     """the model"""
 
+    deprecated_props: list[str] | None = Field(default=None, alias="deprecated-props")
+    """properties that are deprecated (since 10.1; on all machines)"""
+
 class QueryCpuModelExpansionArguments(Struct):
     """Arguments of command query-cpu-model-expansion.
 

@@ -65,6 +65,9 @@ class MigrationStats(Struct):
     dirty_sync_missed_zero_copy: Uint64 = Field(alias="dirty-sync-missed-zero-copy")
     """how often zero copy was tried in vain (since 7.1)"""
 
+    skipped: Int64 | None = None
+    """always 0 (until 9.0)"""
+
 class XBZRLECacheStats(Struct):
     """What the cache of xbzrle has saved."""
 
@@ -105,6 +108,8 @@ MigrationStatus: TypeAlias = Literal[
     "pre-switchover",
     "device",
     "wait-unplug",
+    "postcopy-device",
+    "failing",
 ]
 """How far a migration is.
 
@@ -123,6 +128,8 @@ MigrationStatus: TypeAlias = Literal[
 * `pre-switchover`: it waits before devices are saved (since 2.11)
 * `device`: the state of devices is on its way (since 2.11)
 * `wait-unplug`: it waits for the guest to let go of devices (since 4.2)
+* `postcopy-device`: devices are loaded before the guest goes on in postcopy (since 10.1)
+* `failing`: it will fail (since 11.0)
 """
 
 class VfioStats(Struct):
@@ -188,6 +195,29 @@ class MigrationInfo(Struct):
     )
     """microseconds until a CPU's ring of dirty pages is full (since 8.1)"""
 
+    disk: MigrationStats | None = None
+    """how copying disks goes (until 9.0)"""
+
+    compression: CompressionStats | None = None
+    """how compression goes (until 9.0)"""
+
+    postcopy_latency: Uint64 | None = Field(default=None, alias="postcopy-latency")
+    """mean time that was waited for a page, in nanoseconds (since 10.1)"""
+
+    postcopy_latency_dist: list[Uint64] | None = Field(default=None, alias="postcopy-latency-dist")
+    """how many waits were of each length: powers of two microseconds (since 10.1)"""
+
+    postcopy_vcpu_latency: list[Uint64] | None = Field(default=None, alias="postcopy-vcpu-latency")
+    """the same for each processor (since 10.1)"""
+
+    postcopy_non_vcpu_latency: Uint64 | None = Field(
+        default=None, alias="postcopy-non-vcpu-latency"
+    )
+    """mean time that others than processors waited for a page, in nanoseconds (since 10.1)"""
+
+    remaining: Uint64 | None = None
+    """bytes that are still to move (since 11.0)"""
+
 MigrationCapability: TypeAlias = Literal[
     "xbzrle",
     "rdma-pin-all",
@@ -211,6 +241,8 @@ MigrationCapability: TypeAlias = Literal[
     "switchover-ack",
     "dirty-limit",
     "mapped-ram",
+    "compress",
+    "block",
 ]
 """What a migration may do. A machine of qmpd has no memory: what is about memory can be set, and
 has no effect.
@@ -243,6 +275,8 @@ has no effect.
 * `switchover-ack`: stop the guest only when the target is ready for it (since 8.1)
 * `dirty-limit`: hold back those CPUs that dirty memory (since 8.2)
 * `mapped-ram`: keep each page at a fixed place in the file (since 9.0)
+* `compress`: pages are compressed by threads (until 9.0)
+* `block`: disks are copied (until 9.0)
 """
 
 class MigrationCapabilityStatus(Struct):
@@ -271,12 +305,13 @@ MultiFDCompression: TypeAlias = Literal["none", "zlib", "zstd"]
 * `zstd`: with zstd
 """
 
-MigMode: TypeAlias = Literal["normal", "cpr-reboot", "cpr-transfer"]
+MigMode: TypeAlias = Literal["normal", "cpr-reboot", "cpr-transfer", "cpr-exec"]
 """What kind of migration it is.
 
 * `normal`: to another process, which is already there
 * `cpr-reboot`: to a new process, perhaps after the host has been started anew (since 8.2)
 * `cpr-transfer`: to a new process that takes over memory and descriptors (since 10.0)
+* `cpr-exec`: the new program takes the place of the old one in its process (since 10.2)
 """
 
 ZeroPageDetection: TypeAlias = Literal["none", "legacy", "multifd"]
@@ -427,6 +462,24 @@ class MigrateSetParameters(Struct):
     direct_io: bool | None = Field(default=None, alias="direct-io")
     """write files past the host's cache, where that is possible (since 9.1)"""
 
+    compress_level: Int64 | None = Field(default=None, alias="compress-level")
+    """how hard pages are compressed, 0 to 9 (until 9.0)"""
+
+    compress_threads: Int64 | None = Field(default=None, alias="compress-threads")
+    """threads that compress pages (until 9.0)"""
+
+    compress_wait_thread: bool | None = Field(default=None, alias="compress-wait-thread")
+    """whether a page waits for a thread (until 9.0)"""
+
+    decompress_threads: Int64 | None = Field(default=None, alias="decompress-threads")
+    """threads that decompress pages (until 9.0)"""
+
+    block_incremental: bool | None = Field(default=None, alias="block-incremental")
+    """whether disks are copied without their backing images (until 9.0)"""
+
+    cpr_exec_command: list[str] | None = Field(default=None, alias="cpr-exec-command")
+    """the program of mode cpr-exec, and its arguments (since 10.2)"""
+
 class MigrationParameters(Struct):
     """Numbers and names that a migration goes by."""
 
@@ -536,6 +589,27 @@ class MigrationParameters(Struct):
 
     direct_io: bool | None = Field(default=None, alias="direct-io")
     """write files past the host's cache, where that is possible (since 9.1)"""
+
+    compress_level: Uint8 | None = Field(default=None, alias="compress-level")
+    """how hard pages are compressed, 0 to 9 (until 9.0)"""
+
+    compress_threads: Uint8 | None = Field(default=None, alias="compress-threads")
+    """threads that compress pages (until 9.0)"""
+
+    compress_wait_thread: bool | None = Field(default=None, alias="compress-wait-thread")
+    """whether a page waits for a thread (until 9.0)"""
+
+    decompress_threads: Uint8 | None = Field(default=None, alias="decompress-threads")
+    """threads that decompress pages (until 9.0)"""
+
+    block_incremental: bool | None = Field(default=None, alias="block-incremental")
+    """whether disks are copied without their backing images (until 9.0)"""
+
+    cpr_exec_command: list[str] | None = Field(default=None, alias="cpr-exec-command")
+    """the program of mode cpr-exec, and its arguments (since 10.2)"""
+
+    x_rdma_chunk_size: Uint64 | None = Field(default=None, alias="x-rdma-chunk-size")
+    """bytes that are registered for RDMA at a time (since 11.0)"""
 
 class MigrationData(Struct):
     """Data of event MIGRATION.
@@ -665,6 +739,10 @@ class MigrateArguments(Struct):
 
     resume: bool | None = None
     """go on with a postcopy migration whose connection has broken (since 3.0)"""
+
+    blk: bool | None = None
+
+    inc: bool | None = None
 
 class MigrateIncomingArguments(Struct):
     """Arguments of command migrate-incoming.
@@ -881,3 +959,48 @@ class SnapshotDeleteArguments(Struct):
 
     devices: list[str]
     """names of the nodes that take part"""
+
+class CompressionStats(Struct):
+    """How the compression of pages goes."""
+
+    pages: Int64
+    """pages compressed"""
+
+    busy: Int64
+    """how often a page found no thread"""
+
+    busy_rate: float = Field(alias="busy-rate")
+    """how often that is, of all pages"""
+
+    compressed_size: Int64 = Field(alias="compressed-size")
+    """bytes they have become"""
+
+    compression_rate: float = Field(alias="compression-rate")
+    """how much smaller they have become"""
+
+class MigrateSetSpeedArguments(Struct):
+    """Arguments of command migrate_set_speed.
+
+    Limits the speed of a migration.
+    """
+
+    value: Int64
+    """bytes per second"""
+
+class MigrateSetDowntimeArguments(Struct):
+    """Arguments of command migrate_set_downtime.
+
+    Limits how long the guest may stand still.
+    """
+
+    value: float
+    """seconds"""
+
+class MigrateSetCacheSizeArguments(Struct):
+    """Arguments of command migrate-set-cache-size.
+
+    Limits the size of xbzrle's cache.
+    """
+
+    value: Int64
+    """bytes"""

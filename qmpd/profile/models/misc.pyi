@@ -51,6 +51,9 @@ class IOThreadInfo(Struct):
     aio_max_batch: Int64 = Field(alias="aio-max-batch")
     """I/O requests handed to the kernel at once; 0 when the engine decides (since 6.1)"""
 
+    poll_weight: Int64 | None = Field(default=None, alias="poll-weight")
+    """how much one poll counts (since 11.0)"""
+
 class HumanMonitorCommandArguments(Struct):
     """Arguments of command human-monitor-command.
 
@@ -208,3 +211,18 @@ class VfuClientHangupData(Struct):
 
     dev_qom_path: str = Field(alias="dev-qom-path")
     """its path in the QOM tree"""
+
+class ChangeArguments(Struct):
+    """Arguments of command change.
+
+    Changes the medium of a drive, or a setting of VNC.
+    """
+
+    device: str
+    """name of the drive, or vnc"""
+
+    target: str
+    """name of the image, or the setting"""
+
+    arg: str | None = None
+    """format of the image, or the password"""

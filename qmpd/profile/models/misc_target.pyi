@@ -46,14 +46,8 @@ class SevSnpGuestInfo(Struct):
     snp_policy: Uint64 = Field(alias="snp-policy")
     """its policy, as bits"""
 
-class SevInfo(TaggedUnion):
-    """How a guest is encrypted by AMD's processors.
-
-    Members added for each value of `sev_type`:
-
-    * ``sev``: SevGuestInfo
-    * ``sev-snp``: SevSnpGuestInfo
-    """
+class SevInfoBase(Struct):
+    """How a guest is encrypted by AMD's processors."""
 
     enabled: bool
     """whether it is"""
@@ -71,7 +65,22 @@ class SevInfo(TaggedUnion):
     """how far its start has come"""
 
     sev_type: SevGuestType = Field(alias="sev-type")
-    """its kind"""
+    """its kind (since 9.1)"""
+
+    policy: Uint32 | None = None
+    """the guest's policy, as bits (until 9.0)"""
+
+    handle: Uint32 | None = None
+    """number of the guest (until 9.0)"""
+
+class SevInfo(SevInfoBase, TaggedUnion):
+    """How a guest is encrypted by AMD's processors, and what its kind adds.
+
+    Members added for each value of `sev_type`:
+
+    * ``sev``: SevGuestInfo
+    * ``sev-snp``: SevSnpGuestInfo
+    """
 
 class SevLaunchMeasureInfo(Struct):
     """What an encrypted guest was at its start."""
@@ -153,3 +162,6 @@ class SGXInfo(Struct):
 
     sections: list[SGXEPCSection]
     """memory for them (since 7.0)"""
+
+    section_size: Uint64 | None = Field(default=None, alias="section-size")
+    """size of all memory of enclaves (until 7.2)"""

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from qmpd.qapi.runtime.types import Int32, Int64, Size, Struct, TaggedUnion, Uint16, Uint32, Uint64
 
-from .sockets import SocketAddress
+from .sockets import SocketAddress, String
 
 class SetLinkArguments(Struct):
     """Arguments of command set_link.
@@ -46,12 +46,6 @@ class NetLegacyNicOptions(Struct):
 
     vectors: Uint32 | None = None
     """how many interrupts it has (default: as the model has)"""
-
-class String(Struct):
-    """A text in a list."""
-
-    str_: str = Field(alias="str")
-    """the text"""
 
 class NetdevUserOptions(Struct):
     """A network inside the process, for programs of users."""
@@ -346,6 +340,7 @@ NetClientDriver: TypeAlias = Literal[
     "netmap",
     "vhost-user",
     "vhost-vdpa",
+    "passt",
 ]
 """Kinds of network backends.
 
@@ -363,6 +358,7 @@ NetClientDriver: TypeAlias = Literal[
 * `netmap`: netmap
 * `vhost-user`: a process that shares the guest's memory
 * `vhost-vdpa`: a vDPA device (since 5.1)
+* `passt`: the passt program (since 10.1)
 """
 
 class Netdev(TaggedUnion):
@@ -383,6 +379,7 @@ class Netdev(TaggedUnion):
     * ``netmap``: NetdevNetmapOptions
     * ``vhost-user``: NetdevVhostUserOptions
     * ``vhost-vdpa``: NetdevVhostVDPAOptions
+    * ``passt``: NetDevPasstOptions
     """
 
     id: str
@@ -531,3 +528,138 @@ class NetdevVhostUserDisconnectedData(Struct):
 
     netdev_id: str = Field(alias="netdev-id")
     """the backend's id"""
+
+class NetDevPasstOptions(Struct):
+    """A network by the passt program."""
+
+    path: str | None = None
+    """where the program is"""
+
+    quiet: bool | None = None
+    """whether it says only errors"""
+
+    vhost_user: bool | None = Field(default=None, alias="vhost-user")
+    """whether it is spoken to by vhost-user"""
+
+    mtu: Int64 | None = None
+    """largest packet, in bytes"""
+
+    address: str | None = None
+    """the guest's address"""
+
+    netmask: str | None = None
+    """its network mask"""
+
+    mac: str | None = None
+    """address of the gateway's network card"""
+
+    gateway: str | None = None
+    """address of the gateway"""
+
+    interface: str | None = None
+    """interface whose addresses and routes the guest gets"""
+
+    outbound: str | None = None
+    """address that packets leave from"""
+
+    outbound_if4: str | None = Field(default=None, alias="outbound-if4")
+    """interface that IPv4 packets leave by"""
+
+    outbound_if6: str | None = Field(default=None, alias="outbound-if6")
+    """interface that IPv6 packets leave by"""
+
+    dns: str | None = None
+    """address of the name server that the guest is told"""
+
+    search: list[String] | None = None
+    """domains that names are searched in"""
+
+    fqdn: str | None = None
+    """full name of the guest"""
+
+    dhcp_dns: bool | None = Field(default=None, alias="dhcp-dns")
+    """whether DHCP tells the name servers"""
+
+    dhcp_search: bool | None = Field(default=None, alias="dhcp-search")
+    """whether DHCP tells the domains"""
+
+    map_host_loopback: str | None = Field(default=None, alias="map-host-loopback")
+    """address that stands for the host's own"""
+
+    map_guest_addr: str | None = Field(default=None, alias="map-guest-addr")
+    """address that stands for the guest's own outside"""
+
+    dns_forward: str | None = Field(default=None, alias="dns-forward")
+    """address at which name requests are forwarded"""
+
+    dns_host: str | None = Field(default=None, alias="dns-host")
+    """name server that they are forwarded to"""
+
+    tcp: bool | None = None
+    """whether there is TCP"""
+
+    udp: bool | None = None
+    """whether there is UDP"""
+
+    icmp: bool | None = None
+    """whether there is ICMP"""
+
+    dhcp: bool | None = None
+    """whether there is a DHCP server"""
+
+    ndp: bool | None = None
+    """whether neighbours are told"""
+
+    dhcpv6: bool | None = None
+    """whether there is a DHCPv6 server"""
+
+    ra: bool | None = None
+    """whether the router is advertised"""
+
+    freebind: bool | None = None
+    """whether it binds to addresses that are not there yet"""
+
+    ipv4: bool | None = None
+    """whether there is IPv4"""
+
+    ipv6: bool | None = None
+    """whether there is IPv6"""
+
+    tcp_ports: list[String] | None = Field(default=None, alias="tcp-ports")
+    """TCP ports that are forwarded to the guest"""
+
+    udp_ports: list[String] | None = Field(default=None, alias="udp-ports")
+    """UDP ports that are forwarded to the guest"""
+
+    param: list[String] | None = None
+    """further options of the program"""
+
+class NetdevUserHostForward(Struct):
+    """A port of the host that is forwarded to the guest."""
+
+    str_: str = Field(alias="str")
+    """the text of it"""
+
+class NetdevUserGuestForward(Struct):
+    """A connection of the guest that is forwarded."""
+
+    str_: str = Field(alias="str")
+    """the text of it"""
+
+class NetdevPasstSearch(Struct):
+    """A domain that passt has names searched in."""
+
+    str_: str = Field(alias="str")
+    """the text of it"""
+
+class NetdevPasstPorts(Struct):
+    """Ports that passt forwards."""
+
+    str_: str = Field(alias="str")
+    """the text of it"""
+
+class NetdevPasstParam(Struct):
+    """A further option of passt."""
+
+    str_: str = Field(alias="str")
+    """the text of it"""

@@ -297,6 +297,9 @@ class IothreadProperties(EventLoopBaseProperties):
     poll_shrink: Int64 | None = Field(default=None, alias="poll-shrink")
     """divisor by which polling time shrinks when it was too long; default 0, back to none"""
 
+    poll_weight: Int64 | None = Field(default=None, alias="poll-weight")
+    """how much one poll counts (since 11.0)"""
+
 class MainLoopProperties(EventLoopBaseProperties):
     """The event loop of the main thread."""
 
@@ -583,6 +586,9 @@ ObjectType: TypeAlias = Literal[
     "tls-cipher-suites",
     "x-remote-object",
     "x-vfio-user-server",
+    "tdx-guest",
+    "monitor-hmp",
+    "monitor-qmp",
 ]
 """Types of objects that object-add makes.
 
@@ -635,6 +641,9 @@ ObjectType: TypeAlias = Literal[
 * `tls-cipher-suites`: TLS ciphers for the guest's firmware
 * `x-remote-object`: device in another process
 * `x-vfio-user-server`: server that lends a device
+* `tdx-guest`: memory encryption by Intel's TDX (since 10.1)
+* `monitor-hmp`: human monitor (since 11.0)
+* `monitor-qmp`: QMP monitor (since 11.0)
 """
 
 class ObjectOptions(TaggedUnion):
@@ -688,6 +697,9 @@ class ObjectOptions(TaggedUnion):
     * ``tls-cipher-suites``: TlsCredsProperties
     * ``x-remote-object``: RemoteObjectProperties
     * ``x-vfio-user-server``: VfioUserServerProperties
+    * ``tdx-guest``: TdxGuestProperties
+    * ``monitor-hmp``: MonitorHmpProperties
+    * ``monitor-qmp``: MonitorQmpProperties
     """
 
     qom_type: ObjectType = Field(alias="qom-type")
@@ -704,3 +716,88 @@ class ObjectDelArguments(Struct):
 
     id: str
     """its name"""
+
+class ObjectAddArguments(Struct):
+    qom_type: str = Field(alias="qom-type")
+
+    id: str
+
+    props: Any = None
+
+class ObjectPropertyValue(Struct):
+    """A property of an object."""
+
+    name: str
+    """its name"""
+
+    type: str
+    """its type"""
+
+    value: Any = None
+    """its value; only where it can be read"""
+
+class ObjectPropertiesValues(Struct):
+    """The properties of an object."""
+
+    properties: list[ObjectPropertyValue]
+    """all of them"""
+
+class QomListGetArguments(Struct):
+    """Arguments of command qom-list-get.
+
+    Reads all properties of objects.
+    """
+
+    paths: list[str]
+    """the objects, by path"""
+
+class TdxGuestProperties(Struct):
+    """A guest whose memory is encrypted by Intel's TDX."""
+
+    attributes: Uint64 | None = None
+    """its attributes, as bits"""
+
+    sept_ve_disable: bool | None = Field(default=None, alias="sept-ve-disable")
+    """whether faults on private memory do not become exceptions; default true"""
+
+    mrconfigid: str | None = None
+    """digest of its configuration, in base64"""
+
+    mrowner: str | None = None
+    """digest of its owner, in base64"""
+
+    mrownerconfig: str | None = None
+    """digest of its owner's configuration, in base64"""
+
+    quote_generation_socket: SocketAddress | None = Field(
+        default=None, alias="quote-generation-socket"
+    )
+    """where quotes are made"""
+
+class MonitorHmpProperties(Struct):
+    """A human monitor."""
+
+    chardev: str
+    """the character device it is reached by"""
+
+    readline: bool | None = None
+    """whether lines can be edited; default true"""
+
+MonitorQmpCloseAction: TypeAlias = Literal["none", "delete"]
+"""What becomes of a monitor whose client has gone.
+
+* `none`: it waits for another one
+* `delete`: it is deleted
+"""
+
+class MonitorQmpProperties(Struct):
+    """A QMP monitor."""
+
+    chardev: str
+    """the character device it is reached by"""
+
+    pretty: bool | None = None
+    """whether its output is for people; default false"""
+
+    close_action: MonitorQmpCloseAction | None = Field(default=None, alias="close-action")
+    """what becomes of it when its client has gone; default none"""

@@ -23,6 +23,7 @@ RunState: TypeAlias = Literal[
     "watchdog",
     "guest-panicked",
     "colo",
+    "preconfig",
 ]
 """What the machine is doing. Only in `running` do its processors run.
 
@@ -42,6 +43,7 @@ RunState: TypeAlias = Literal[
 * `watchdog`: stopped by the watchdog
 * `guest-panicked`: stopped because the guest's kernel panicked
 * `colo`: stopped while a COLO checkpoint is taken or loaded (since 2.8)
+* `preconfig`: options wait to be completed by commands (until 5.2)
 """
 
 ShutdownCause: TypeAlias = Literal[
@@ -80,6 +82,9 @@ class StatusInfo(Struct):
 
     status: RunState
     """the state in detail"""
+
+    singlestep: bool | None = None
+    """whether each instruction is translated by itself (until 8.2)"""
 
 class ShutdownData(Struct):
     """Data of event SHUTDOWN.
@@ -192,11 +197,13 @@ GuestPanicAction: TypeAlias = Literal["pause", "poweroff", "run"]
 * `run`: the machine goes on (since 5.0)
 """
 
-GuestPanicInformationType: TypeAlias = Literal["hyper-v", "s390"]
+GuestPanicInformationType: TypeAlias = Literal["hyper-v", "s390", "tdx", "sev"]
 """How the cause of a panic is told.
 
 * `hyper-v`: in the registers of Hyper-V
 * `s390`: as the state of an s390 processor (since 2.12)
+* `tdx`: from a guest under Intel's TDX (since 10.1)
+* `sev`: from a guest under AMD's SEV (since 11.0)
 """
 
 class GuestPanicInformationHyperV(Struct):
@@ -255,6 +262,8 @@ class GuestPanicInformation(TaggedUnion):
 
     * ``hyper-v``: GuestPanicInformationHyperV
     * ``s390``: GuestPanicInformationS390
+    * ``tdx``: GuestPanicInformationTdx
+    * ``sev``: GuestPanicInformationSev
     """
 
     type: GuestPanicInformationType
@@ -323,3 +332,24 @@ class MemoryFailureData(Struct):
 
     flags: MemoryFailureFlags
     """more about it"""
+
+class GuestPanicInformationTdx(Struct):
+    """Why a guest under Intel's TDX cannot go on."""
+
+    error_code: Uint32 = Field(alias="error-code")
+    """number of the error"""
+
+    message: str
+    """the guest's own words"""
+
+    gpa: Uint64 | None = None
+    """guest address of a page with more about it"""
+
+class GuestPanicInformationSev(Struct):
+    """Why a guest under AMD's SEV cannot go on."""
+
+    set: Uint32
+    """set of codes that the code is of"""
+
+    code: Uint32
+    """the guest's code"""

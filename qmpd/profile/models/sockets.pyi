@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field
 
-from qmpd.qapi.runtime.types import Struct, TaggedUnion, Uint16
+from qmpd.qapi.runtime.types import Struct, TaggedUnion, Uint16, Uint32
 
 class InetSocketAddressBase(Struct):
     """Host and port of a TCP address."""
@@ -38,6 +38,15 @@ class InetSocketAddress(InetSocketAddressBase):
     mptcp: bool | None = None
     """use multipath TCP; default false (since 6.1)"""
 
+    keep_alive_count: Uint32 | None = Field(default=None, alias="keep-alive-count")
+    """packets without an answer that end the connection (since 10.1)"""
+
+    keep_alive_idle: Uint32 | None = Field(default=None, alias="keep-alive-idle")
+    """seconds of silence before the first packet (since 10.1)"""
+
+    keep_alive_interval: Uint32 | None = Field(default=None, alias="keep-alive-interval")
+    """seconds between packets (since 10.1)"""
+
 class UnixSocketAddress(Struct):
     """Address of a Unix domain socket."""
 
@@ -62,6 +71,12 @@ class VsockSocketAddress(Struct):
 
     port: str
     """port number"""
+
+class String(Struct):
+    """A text in a list."""
+
+    str_: str = Field(alias="str")
+    """the text"""
 
 class FdSocketAddress(Struct):
     """A socket that is open already."""
@@ -140,3 +155,18 @@ NetworkAddressFamily: TypeAlias = Literal["ipv4", "ipv6", "unix", "vsock", "unkn
 * `vsock`: a socket between host and guests (since 2.8)
 * `unknown`: another one
 """
+
+SocketAddressLegacyKind: TypeAlias = Literal["inet", "unix", "vsock", "fd"]
+"""How a socket of SocketAddressLegacy is named. Later it is SocketAddressType.
+
+* `inet`: by host and port
+* `unix`: by a file name
+* `vsock`: by numbers, between guest and host
+* `fd`: by a descriptor
+"""
+
+class StringWrapper(Struct):
+    """The branch of SocketAddressLegacy for open file descriptors until 8.2."""
+
+    data: String
+    """the name of a descriptor, or its number"""

@@ -71,3 +71,10 @@ class TPMInfo(Struct):
 
     options: TpmTypeOptions
     """what is behind it"""
+
+TpmTypeOptionsKind: TypeAlias = Literal["passthrough", "emulator"]
+"""The kinds of TPM that TpmTypeOptions has. Later it is TpmType.
+
+* `passthrough`: the host's
+* `emulator`: a program's
+"""

@@ -860,6 +860,15 @@ class DisplayGTK(Struct):
     show_menubar: bool | None = Field(default=None, alias="show-menubar")
     """show the menu (default: on) (since 8.0)"""
 
+    keep_aspect_ratio: bool | None = Field(default=None, alias="keep-aspect-ratio")
+    """whether the picture keeps its form; default true (since 10.1)"""
+
+    scale: float | None = None
+    """how large the picture is shown; 1.0: as it is (since 10.1)"""
+
+    clipboard: bool | None = None
+    """whether the clipboard is shared (since 11.0)"""
+
 class DisplayEGLHeadless(Struct):
     """Options of the display that renders for others."""
 
@@ -919,6 +928,7 @@ DisplayType: TypeAlias = Literal[
     "curses",
     "spice-app",
     "dbus",
+    "cocoa",
 ]
 """Kinds of displays.
 
@@ -930,6 +940,7 @@ DisplayType: TypeAlias = Literal[
 * `curses`: text in a terminal
 * `spice-app`: a client of SPICE, started along (since 4.0)
 * `dbus`: an interface on D-Bus (since 7.0)
+* `cocoa`: a window of macOS (until 6.0 in all builds)
 """
 
 class DisplayOptions(TaggedUnion):

@@ -14,6 +14,7 @@ QapiVfioMigrationState: TypeAlias = Literal[
     "running-p2p",
     "pre-copy",
     "pre-copy-p2p",
+    "pre-copy-p2p-prepare",
 ]
 """What a device does while its machine migrates.
 
@@ -24,6 +25,7 @@ QapiVfioMigrationState: TypeAlias = Literal[
 * `running-p2p`: it runs, but asks nothing of other devices
 * `pre-copy`: it runs, and its state is on its way
 * `pre-copy-p2p`: as pre-copy, but it asks nothing of other devices
+* `pre-copy-p2p-prepare`: it gets ready for `pre-copy-p2p` (since 11.0)
 """
 
 class VfioMigrationData(Struct):

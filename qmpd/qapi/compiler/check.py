@@ -32,7 +32,7 @@ from qmpd.qapi.compiler.dialect import (
 from qmpd.qapi.compiler.doc import DocBlock
 from qmpd.qapi.compiler.entities import Condition, Feature
 from qmpd.qapi.compiler.naming import check_definition_name, check_lower, is_reserved_member
-from qmpd.qapi.compiler.parser import Expression, Pragma, Value
+from qmpd.qapi.compiler.parsed import Expression, Pragma, Value
 from qmpd.qapi.compiler.source import Site
 
 # What stood for any JSON value before there was a type for it; only with 'gen': 'no'.

@@ -10,7 +10,7 @@ from qmpd.qapi.compiler.entities import Condition
 from qmpd.qapi.compiler.source import Site
 
 if TYPE_CHECKING:
-    from qmpd.qapi.compiler.parser import Value
+    from qmpd.qapi.compiler.parsed import Value
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 _OPERATORS = ("all", "any", "not")

@@ -27,7 +27,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qmpd.qapi.compiler.lexer import RawDoc
-from qmpd.qapi.compiler.parser import Expression, ParsedSchema, Value
+from qmpd.qapi.compiler.parsed import Expression, ParsedSchema, Value
+from qmpd.qapi.compiler.versions import releases
 
 _SINCE = re.compile(r"\b[Ss]ince:? +(\d{1,2})\.(\d{1,2})\b")
 _OLD_SECTION = re.compile(r"# (?:Notes?|Examples?):(?!:)")
@@ -109,6 +110,9 @@ def detect_dialect(schema: ParsedSchema) -> Dialect:
         sections = sum(_has_old_section(doc) for doc in schema.docs)
         is_old = newest < (9, 0) and sections >= _ENOUGH_SECTIONS
         docs = DocRules.HISTORIC if is_old else DocRules.CURRENT
+        newest = _UNDATED
+    if releases(schema):
+        # The dates say which versions it describes, not how old it is.
         newest = _UNDATED
     return Dialect(
         docs,

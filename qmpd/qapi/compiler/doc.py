@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from qmpd.qapi.compiler.dialect import Dialect, DocRules, Rule
@@ -140,6 +141,13 @@ class DocBlock:
             return False
         self._claimed.add(id(section))
         return True
+
+    def forget(self, members: Collection[str], features: Collection[str]) -> None:
+        """Leave out what is said of members and features that only another version has."""
+        for described, names in ((self.members, members), (self.features, features)):
+            for name in names:
+                section = described.pop(name, None)
+                self.sections = [other for other in self.sections if other is not section]
 
     def check_against(self, site: Site, *, returns: bool) -> None:
         """Check that the block suits the definition after it.

@@ -15,7 +15,7 @@ from qmpd.qapi.compiler.entities import (
     Member,
     ObjectType,
 )
-from qmpd.qapi.compiler.parser import Pragma
+from qmpd.qapi.compiler.parsed import Pragma
 from qmpd.qapi.compiler.source import Site
 
 

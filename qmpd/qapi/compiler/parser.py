@@ -11,30 +11,14 @@ wins, a failed parse is kept as `ParsedSchema.failure` and raised after the doc 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from qmpd.qapi.compiler.entities import SourceLocation
 from qmpd.qapi.compiler.lexer import DOC, END, STRING, Lexer, RawDoc
+from qmpd.qapi.compiler.parsed import Expression, ParsedSchema, Pragma, Value
 from qmpd.qapi.compiler.source import QapiError
+from qmpd.qapi.compiler.versions import Again, depends
 
-__all__ = ["Expression", "ParsedSchema", "Pragma", "QapiError", "parse_schema"]
-
-Value: TypeAlias = "dict[str, Value] | list[Value] | str | bool"
-
-
-@dataclass(slots=True)
-class Pragma:
-    """What the pragmas of the whole schema allow; later values replace earlier ones."""
-
-    doc_required: bool = False
-    command_name_exceptions: frozenset[str] = frozenset()
-    command_returns_exceptions: frozenset[str] = frozenset()
-    documentation_exceptions: frozenset[str] = frozenset()
-    member_name_exceptions: frozenset[str] = frozenset()
-    historic: bool = False
-    """A pragma was used whose name QEMU 6.0 changed."""
-
+__all__ = ["Expression", "ParsedSchema", "Pragma", "QapiError", "Value", "parse_schema"]
 
 _LIST_PRAGMAS = {
     "command-name-exceptions": ("command_name_exceptions",),
@@ -46,43 +30,6 @@ _LIST_PRAGMAS = {
     "name-case-whitelist": ("command_name_exceptions", "member_name_exceptions"),
 }
 _HISTORIC_PRAGMAS = frozenset({"returns-whitelist", "name-case-whitelist"})
-
-
-@dataclass(slots=True)
-class Expression:
-    """One definition as written.
-
-    :param body: its JSON object
-    :param location: the line of its opening brace
-    :param doc: the doc block before it, if any
-    """
-
-    body: dict[str, Value]
-    location: SourceLocation
-    doc: RawDoc | None
-
-
-@dataclass(slots=True)
-class ParsedSchema:
-    """All files of a schema, read as far as they could be.
-
-    :param file: the main file
-    :param files: every file, in the order in which they were first included
-    :param expressions: the definitions, in order
-    :param docs: all doc blocks, in order
-    :param failure: the error that ended the reading
-    :param with_docs: doc blocks were told from comments
-    :param comments: all lines that start with ``#``, where they were not
-    """
-
-    file: str
-    files: list[str] = field(default_factory=list)
-    expressions: list[Expression] = field(default_factory=list)
-    docs: list[RawDoc] = field(default_factory=list)
-    pragma: Pragma = field(default_factory=Pragma)
-    failure: QapiError | None = None
-    with_docs: bool = True
-    comments: list[str] = field(default_factory=list)
 
 
 def parse_schema(file: str, *, with_docs: bool = True) -> ParsedSchema:
@@ -218,8 +165,13 @@ class _FileParser:
                 raise lexer.error("expected ':'")
             lexer.advance()
             if key in members:
-                raise lexer.error(f"duplicate key '{key}'")
-            members[key] = self._value()
+                error = lexer.error(f"duplicate key '{key}'")
+                again = depends(members[key]) and self._value()
+                if not again or not depends(again):
+                    raise error
+                members[Again(key)] = again
+            else:
+                members[key] = self._value()
             if not self._another("}"):
                 return members
             wanted = "expected string"

@@ -37,7 +37,7 @@ from qmpd.qapi.compiler.entities import (
     Type,
 )
 from qmpd.qapi.compiler.naming import c_name
-from qmpd.qapi.compiler.parser import Pragma
+from qmpd.qapi.compiler.parsed import Pragma
 from qmpd.qapi.compiler.source import Site
 
 SPECIAL_FEATURES = ("deprecated", "unstable")

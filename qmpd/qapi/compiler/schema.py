@@ -16,11 +16,12 @@ from qmpd.qapi.compiler.entities import Schema
 from qmpd.qapi.compiler.layout import check_layout
 from qmpd.qapi.compiler.parser import ParsedSchema, QapiError, parse_schema
 from qmpd.qapi.compiler.resolve import Resolver
+from qmpd.qapi.compiler.versions import parse_release, releases, select
 
 __all__ = ["QapiError", "compile_schema"]
 
 
-def compile_schema(path: str | Path) -> Schema:
+def compile_schema(path: str | Path, version: str | None = None) -> Schema:
     """Read, check and resolve the schema in `path` and the files it includes.
 
     The language is that of QEMU 10.2's ``scripts/qapi``, with older dialects where a schema
@@ -29,6 +30,8 @@ def compile_schema(path: str | Path) -> Schema:
     definitions, then everything between definitions, then descriptions of nothing.
 
     :param path: the main file; includes are relative to the file that has them
+    :param version: of a schema that holds several versions (`qmpd.qapi.compiler.versions`), the
+        one wanted, e.g. ``7.2``; None: conditions on versions are left as they are
     :returns: the schema, in definition order
     :raises QapiError: the first error
     """
@@ -38,7 +41,12 @@ def compile_schema(path: str | Path) -> Schema:
         if has_plain_comments(without_docs):
             parsed = without_docs
     dialect = detect_dialect(parsed)
+    if version is not None:
+        select(parsed, parse_release(version))
     blocks, dialect = _read_docs(parsed, dialect)
+    for expression in parsed.expressions:
+        if block := blocks.get(id(expression.doc)):
+            block.forget(expression.gone_members, expression.gone_features)
     if parsed.failure:
         raise parsed.failure
     checker = Checker(dialect, parsed.pragma)
@@ -58,6 +66,17 @@ def compile_schema(path: str | Path) -> Schema:
         check_layout(parsed.docs)
     modules = tuple(dict.fromkeys(_module_names(parsed.files).values()))
     return Schema(parsed.file, definer.entities, modules)
+
+
+def changes(path: str | Path) -> list[str]:
+    """The versions with which something changes in the schema in `path`, oldest first.
+
+    :raises QapiError: it cannot be read
+    """
+    parsed = parse_schema(os.fspath(path))
+    if parsed.failure:
+        raise parsed.failure
+    return [f"{major}.{minor}" for major, minor in releases(parsed)]
 
 
 def _read_docs(parsed: ParsedSchema, dialect: Dialect) -> tuple[dict[int, DocBlock], Dialect]:

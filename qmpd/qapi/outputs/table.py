@@ -21,6 +21,7 @@ from qmpd.qapi.compiler.entities import (
     Schema,
     Type,
 )
+from qmpd.qapi.outputs.merge import absent_members
 from qmpd.qapi.runtime.words import attribute_name, camel_case, class_name
 
 
@@ -49,14 +50,19 @@ class Names:
         taken = {class_name(type_.name) for type_ in defined}
         for entity in schema.entities.values():
             if isinstance(entity, Command | Event):
-                suffix = "Arguments" if isinstance(entity, Command) else "Data"
-                self._name(entity.arguments, camel_case(entity.name) + suffix, taken)
+                wanted = _arguments_name(entity)
+                self._name(entity.arguments, wanted, taken)
                 if entity.arguments is not None and entity.arguments.implicit:
                     self._owners[entity.arguments.name] = entity
         for entity in schema.types():
-            match = re.fullmatch(r"q_obj_(.+?)(-wrapper)?", entity.name)
+            match = re.fullmatch(r"q_obj_(.+?)(-wrapper|-arg)?", entity.name)
             if match:
-                self._name(entity, camel_case(match[1]) + ("Wrapper" if match[2] else ""), taken)
+                # of several versions, one may have arguments of its own where others share a type
+                owner = schema.entities.get(match[1]) if match[2] == "-arg" else None
+                if isinstance(owner, Command | Event):
+                    self._name(entity, _arguments_name(owner), taken)
+                wrapper = "Wrapper" if match[2] == "-wrapper" else ""
+                self._name(entity, camel_case(match[1]) + wrapper, taken)
 
     def _name(self, type_: Type | None, wanted: str, taken: set[str]) -> None:
         if not isinstance(type_, ObjectType) or not type_.implicit or type_.name in self._names:
@@ -77,6 +83,11 @@ class Names:
         if isinstance(type_, BuiltinType):
             return type_.name
         return self._names.get(type_.name) or class_name(type_.name)
+
+
+def _arguments_name(entity: Command | Event) -> str:
+    """The name that the anonymous type of its arguments gets."""
+    return camel_case(entity.name) + ("Arguments" if isinstance(entity, Command) else "Data")
 
 
 def listed_types(schema: Schema) -> Iterator[EnumType | ObjectType | AlternateType]:
@@ -116,7 +127,9 @@ def _features(entity: Entity, parts: Sequence[Any]) -> Mapping[str, Any]:
     return {"features": present} if present else {}
 
 
-def _type_entry(type_: EnumType | ObjectType | AlternateType, names: Names) -> dict[str, Any]:
+def _type_entry(
+    type_: EnumType | ObjectType | AlternateType, names: Names, absent: Sequence[str]
+) -> dict[str, Any]:
     entry: dict[str, Any] = {"module": type_.module}
     if isinstance(type_, EnumType):
         entry["enum"] = [value.name for value in type_.members]
@@ -139,6 +152,8 @@ def _type_entry(type_: EnumType | ObjectType | AlternateType, names: Names) -> d
             for branch in type_.branches
             if not is_nothing(branch.type)
         }
+    if absent:
+        entry["absent"] = [attribute_name(name) for name in absent]
     return {**entry, **_features(type_, members)}
 
 
@@ -181,10 +196,18 @@ def _lines(entries: Mapping[str, Mapping[str, Any]]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def types_text(schema: Schema) -> str:
-    """The types of `schema`, for a `qmpd.qapi.runtime.type_table.TypeTable`."""
-    names = Names(schema)
-    return _lines({names.reference(t): _type_entry(t, names) for t in listed_types(schema)})
+def types_text(schema: Schema, others: Iterable[Schema] = ()) -> str:
+    """The types of `schema`, for a `qmpd.qapi.runtime.type_table.TypeTable`.
+
+    :param others: other versions of it; members that only they have are named as absent
+    """
+    names, absent = Names(schema), absent_members(schema, others)
+    return _lines(
+        {
+            names.reference(type_): _type_entry(type_, names, absent.get(type_.name, ()))
+            for type_ in listed_types(schema)
+        }
+    )
 
 
 def entry_points_text(schema: Schema) -> str:

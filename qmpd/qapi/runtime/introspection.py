@@ -9,6 +9,7 @@ are ``int``; an array is named after its element, ``[N]``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 from qmpd.qapi.runtime.entry_points import CommandInfo, EventInfo
@@ -106,13 +107,16 @@ class _Introspection:
             return _finished(
                 {"members": members}, self._mask(type_name), "alternate", info.features
             )
-        values = [_member(value, features) for value, features in info.values.items()]
-        return _finished(
-            {"members": values, "values": list(info.values)},
-            self._mask(type_name),
-            "enum",
-            info.features,
-        )
+        enum: dict[str, Any] = {"values": list(info.values)}
+        if self._enums_have_members:
+            enum["members"] = [_member(value, each) for value, each in info.values.items()]
+        return _finished(enum, self._mask(type_name), "enum", info.features)
+
+    @cached_property
+    def _enums_have_members(self) -> bool:
+        """Whether the schema's own type for the info of an enum has them (since QEMU 6.2)."""
+        own = self._table.get("SchemaInfoEnum")
+        return not isinstance(own, ObjectInfo) or any(m.name == "members" for m in own.members)
 
     def _object(self, info: ObjectInfo) -> dict[str, Any]:
         result: dict[str, Any] = {"members": [self._object_member(m) for m in info.members]}

@@ -76,6 +76,7 @@ class ObjectInfo:
     :param tag: name of the discriminator
     :param branches: value of the discriminator -> object type with the further members;
         a value that adds none is absent
+    :param absent: attributes that its model has in other versions of the schema
     """
 
     name: str
@@ -86,6 +87,7 @@ class ObjectInfo:
     tag: str | None
     branches: Mapping[str, str]
     features: Features = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,9 @@ class TypeTable:
         base = data.get("base")
         inherited = self.object(base).members if base else ()
         tag, branches = data.get("tag"), data.get("branches", {})
-        return ObjectInfo(name, module, base, local, inherited + local, tag, branches, own)
+        absent = tuple(data.get("absent", ()))
+        members = inherited + local
+        return ObjectInfo(name, module, base, local, members, tag, branches, own, absent)
 
     def _kind(self, reference: str) -> str:
         """The JSON kind that selects `reference` in an alternate."""

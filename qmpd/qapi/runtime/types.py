@@ -8,7 +8,8 @@ building all of them would cost most of a second, a command needs a few.
 How QAPI types appear in Python:
 
 * a struct is a class; one with a base inherits from the base's class
-* an optional member that is absent is None (`model_fields_set` tells it from a null)
+* an optional member that is absent is None (`model_fields_set` tells it from a null), and so
+  is a member that only other versions of the schema have
 * a union is a class with the common members; a value of it is an instance of that
   class and of the branch's struct at once, so ``isinstance(options, BlockdevOptionsQcow2)``
   tells which branch it is and gives access to its members
@@ -171,6 +172,8 @@ class ModelBuilder:
         else:
             bases = (base,)
         made = self._create(info.name, info.module, bases, self._fields(info.local))
+        for attribute in info.absent:
+            type.__setattr__(made, attribute, None)
         if info.tag is not None:
             type.__setattr__(made, "choose_branch", staticmethod(self._union(info)))
         self._classes[info.name] = made
