@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field
 
-from qmpd.qapi.runtime.types import Struct
+from qmpd.qapi.runtime.types import Int64, Struct
 
 TraceEventState: TypeAlias = Literal["unavailable", "disabled", "enabled"]
 """Whether the program tells of an event.
@@ -23,6 +23,9 @@ class TraceEventInfo(Struct):
     state: TraceEventState
     """whether the program tells of it"""
 
+    vcpu: bool | None = None
+    """whether it is told of each processor (until 9.0)"""
+
 class TraceEventGetStateArguments(Struct):
     """Arguments of command trace-event-get-state.
 
@@ -31,6 +34,8 @@ class TraceEventGetStateArguments(Struct):
 
     name: str
     """name of an event, or a pattern with `*` and `?`"""
+
+    vcpu: Int64 | None = None
 
 class TraceEventSetStateArguments(Struct):
     """Arguments of command trace-event-set-state.
@@ -46,3 +51,5 @@ class TraceEventSetStateArguments(Struct):
 
     ignore_unavailable: bool | None = Field(default=None, alias="ignore-unavailable")
     """whether events that were left out are no error (default: false)"""
+
+    vcpu: Int64 | None = None
