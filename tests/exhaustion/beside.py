@@ -193,11 +193,13 @@ class Daemon:
 
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[Daemon]:
-    """A daemon, which says nothing and ends well."""
+    """A daemon, which ends well and has not come across anything that nobody foresaw."""
     daemon = Daemon(folder, *options)
     try:
         yield daemon
-        assert daemon.end() == ""
+        said = daemon.end()
+        assert "Traceback" not in said, said
+        assert "must not" not in said, said
     finally:
         if daemon.process.poll() is None:
             daemon.process.kill()

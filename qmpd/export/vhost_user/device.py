@@ -6,12 +6,14 @@ crash on invalid input, the connection ends instead.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base import eventfd
 from qmpd.export.vhost_user.guest_memory import DirtyLog, GuestMemory
 from qmpd.export.vhost_user.protocol import (
     ADDRESSES,
@@ -38,6 +40,9 @@ from qmpd.export.vhost_user.virtqueue import Element, Virtqueue
 
 if TYPE_CHECKING:
     from qmpd.export.vhost_user.link import Link
+
+
+_logger = logging.getLogger("qmpd.vhost_user")
 
 
 class VhostUserDevice:
@@ -68,6 +73,9 @@ class VhostUserDevice:
             reply = handler(self, message)
         except Panic as error:
             self._panic(error)
+        except Exception:
+            _logger.exception("a message of a vhost-user client failed in a way it must not")
+            self._panic(Panic(f"qmpd internal error in request: {message.request}"))
         finally:
             message.close_fds()
         if reply is None and message.flags & NEED_REPLY:
@@ -94,7 +102,7 @@ class VhostUserDevice:
         """Tell the client that the configuration has changed, if it wants such messages."""
         if self._request_fd is not None:
             try:
-                os.write(self._request_fd, Message(CONFIG_CHANGE).encode())
+                eventfd.write_now(self._request_fd, Message(CONFIG_CHANGE).encode())
             except OSError as error:
                 self._panic(Panic(f"Error while writing: {error.strerror}"))
                 self._link.cut()
@@ -210,8 +218,8 @@ class VhostUserDevice:
         if len(message.fds) != 1:
             raise Panic(f"Invalid backend_req_fd message ({len(message.fds)} fd's)")
         _close(self._request_fd)
-        self._request_fd = message.take_fd()
-        os.set_blocking(self._request_fd, False)
+        self._request_fd = None
+        self._request_fd = message.take_usable_fd()
 
     # Messages about a queue
 
@@ -252,9 +260,7 @@ class VhostUserDevice:
             return queue, None
         if len(message.fds) != 1:
             raise Panic(f"Invalid fds in request: {int(message.request)}")
-        fd = message.take_fd()
-        os.set_blocking(fd, False)
-        return queue, fd
+        return queue, message.take_usable_fd()
 
     def _set_vring_kick(self, message: Message) -> None:
         queue, fd = self._queue_file(message)
@@ -281,7 +287,7 @@ class VhostUserDevice:
         if fd is not None:
             # In case a call got lost when another back-end went away.
             try:
-                os.eventfd_write(fd, 1)
+                eventfd.signal(fd)
             except OSError as error:
                 self._report(f"vhost-user: a queue's call descriptor: {error.strerror}")
 
@@ -295,12 +301,13 @@ class VhostUserDevice:
     def _kicked(self, queue: Virtqueue) -> None:
         assert queue.kick_fd is not None
         try:
-            os.eventfd_read(queue.kick_fd)
+            kicked = eventfd.take(queue.kick_fd)
         except OSError as error:
             self._panic(Panic(f"kick eventfd_read(): {error.strerror}"))
             self._link.cut()
         else:
-            self._process(queue)
+            if kicked:
+                self._process(queue)
 
     def _process(self, queue: Virtqueue) -> None:
         """Start the requests in a queue, at most as many at a time as it has entries."""
@@ -324,7 +331,6 @@ class VhostUserDevice:
             length = await self._blk.process(self._memory, element)
             if self.broken:
                 return
-            self._memory.check()
             queue.push(element, length)
             if queue.call_fd is not None and queue.wants_call(self._features):
                 self._call(queue.call_fd)
@@ -336,9 +342,7 @@ class VhostUserDevice:
 
     def _call(self, fd: int) -> None:
         try:
-            os.eventfd_write(fd, 1)
-        except BlockingIOError:
-            pass  # it is full of calls
+            eventfd.signal(fd)
         except OSError as error:
             raise Panic(f"Error writing eventfd: {error.strerror}") from None
 

@@ -1,21 +1,19 @@
 """The memory that a vhost-user front-end shares.
 
-The client may do anything to its files, even truncate them; access beyond the end of a file would
-kill the process, so the length is checked before each use.
+What is in the way of a client that cuts its files off is in `qmpd.export.vhost_user.shared_file`.
 """
 
 from __future__ import annotations
 
-import errno
-import mmap
 import os
-import stat
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from qmpd.base import eventfd
 from qmpd.export.vhost_user.protocol import MAX_SLOTS, Panic
+from qmpd.export.vhost_user.shared_file import SharedFile
 
 PAGE: Final = 4096
 """Bytes of guest memory for each bit of the log."""
@@ -23,44 +21,44 @@ PAGE: Final = 4096
 
 @dataclass(slots=True, eq=False)
 class Region:
-    """An area of guest memory.
-
-    `start` is its guest address, `user` its address in the client, `position` its offset in `map`,
-    and `needed` the length that the file must have, 0 for a device.
-    """
+    """An area of guest memory: its guest address, its address in the client, and its bytes."""
 
     start: int
     size: int
     user: int
-    map: mmap.mmap
-    position: int
-    needed: int
+    file: SharedFile
 
     @property
     def end(self) -> int:
         """The guest address after its end."""
         return self.start + self.size
 
-    def check(self) -> None:
-        """Check that its file is still long enough.
 
-        :raises Panic: it is not
-        """
-        if self.needed and self.map.size() < self.needed:
-            raise Panic("the file of a memory region got shorter")
+class Area(NamedTuple):
+    """A part of a region."""
 
+    file: SharedFile
+    place: int
 
-def _map(fd: int, size: int, offset: int) -> tuple[mmap.mmap, int]:
-    """Map a file; returns the mapping and the position of `offset` in it."""
-    if not size or offset % mmap.PAGESIZE:
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-    try:
-        return mmap.mmap(fd, size, offset=offset), 0
-    except OSError as error:
-        # large pages want an offset of their own multiple
-        if error.errno != errno.EINVAL or not offset:
-            raise
-    return mmap.mmap(fd, size + offset), offset
+    def read(self, offset: int, size: int) -> bytes:
+        """See `SharedFile.read`."""
+        return self.file.read(self.place + offset, size)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """See `SharedFile.write`."""
+        self.file.write(self.place + offset, data)
+
+    def load16(self, offset: int) -> int:
+        """See `SharedFile.load16`."""
+        return self.file.load16(self.place + offset)
+
+    def store16(self, offset: int, value: int) -> None:
+        """See `SharedFile.store16`."""
+        self.file.store16(self.place + offset, value)
+
+    def store_index(self, value: int) -> None:
+        """See `SharedFile.store_index`."""
+        self.file.store_index(self.place, value)
 
 
 class GuestMemory:
@@ -88,15 +86,14 @@ class GuestMemory:
         if any(start < other.end and other.start < start + size for other in self._regions):
             raise Panic("regions with overlapping guest physical addresses")
         try:
-            mapping, position = _map(fd, size, offset)
-            needed = offset + size if stat.S_ISREG(os.fstat(fd).st_mode) else 0
+            file = SharedFile(fd, size, offset)
         except OverflowError:
             raise Panic("region mmap error: Cannot allocate memory") from None
         except ValueError:
             raise Panic("region mmap error: the file is too short") from None
         except OSError as error:
             raise Panic(f"region mmap error: {error.strerror}") from None
-        self._regions.append(Region(start, size, user, mapping, position, needed))
+        self._regions.append(Region(start, size, user, file))
 
     def remove(self, start: int, size: int, user: int) -> None:
         """Unmap a region, which is not in use.
@@ -109,12 +106,12 @@ class GuestMemory:
             raise Panic("Specified region not found")
         for region in found:
             self._regions.remove(region)
-            region.map.close()
+            region.file.close()
 
     def clear(self) -> None:
         """Unmap all regions."""
         while self._regions:
-            self._regions.pop().map.close()
+            self._regions.pop().file.close()
 
     def close(self) -> None:
         """Release everything."""
@@ -132,29 +129,28 @@ class GuestMemory:
         :raises Panic: one is not
         """
         for region in self._regions:
-            region.check()
+            region.file.check()
 
     def fence(self) -> None:
         """A memory barrier, by taking a lock: earlier writes are visible before later reads."""
         with self._fence:
             pass
 
-    def at_user_address(self, user: int, length: int = 1) -> memoryview:
-        """A view of memory at an address of the client, within one region.
+    def at_user_address(self, user: int, length: int = 1) -> Area:
+        """Memory at an address of the client, within one region.
 
         :raises Panic: the area is not within a region
         """
         for region in self._regions:
             begin = user - region.user
             if begin >= 0 and begin + length <= region.size:
-                begin += region.position
-                return memoryview(region.map)[begin : begin + length]
+                return Area(region.file, begin)
         raise Panic("Invalid vring_addr message")
 
     def pieces(self, address: int, length: int) -> Iterator[tuple[Region, int, int]]:
-        """The parts of an area of guest addresses: region, place in its map, and length.
+        """The parts of an area of guest addresses: region, place in it, and length.
 
-        :raises Panic: some of it is in no region, or its file was truncated
+        :raises Panic: some of it is in no region
         """
         while length:
             for region in self._regions:
@@ -162,9 +158,8 @@ class GuestMemory:
                     break
             else:
                 raise Panic("virtio: invalid address for buffers")
-            region.check()
             size = min(length, region.end - address)
-            yield region, region.position + address - region.start, size
+            yield region, address - region.start, size
             address, length = address + size, length - size
 
     def read(self, address: int, length: int) -> bytes:
@@ -173,7 +168,7 @@ class GuestMemory:
         :raises Panic: some of it is in no region
         """
         parts = [
-            region.map[place : place + size] for region, place, size in self.pieces(address, length)
+            region.file.read(place, size) for region, place, size in self.pieces(address, length)
         ]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -185,7 +180,7 @@ class GuestMemory:
         self.mark(address, len(data))
         done = 0
         for region, place, size in self.pieces(address, len(data)):
-            region.map[place : place + size] = data[done : done + size]
+            region.file.write(place, data[done : done + size])
             done += size
 
     def mark(self, address: int, length: int) -> None:
@@ -195,9 +190,7 @@ class GuestMemory:
         """
         if self.log is not None and self.log.mark(address, length) and self.log_fd is not None:
             try:
-                os.eventfd_write(self.log_fd, 1)
-            except BlockingIOError:
-                pass
+                eventfd.signal(self.log_fd)
             except OSError as error:
                 raise Panic(f"Error writing eventfd: {error.strerror}") from None
 
@@ -211,8 +204,7 @@ class DirtyLog:
     """
 
     def __init__(self, fd: int, size: int, offset: int) -> None:
-        self._map, self._position = _map(fd, size, offset)
-        self._needed = size + offset
+        self._file = SharedFile(fd, size, offset)
         self._size = size
         self.enabled = False
         """Whether the client has the feature on: only then is anything logged."""
@@ -225,12 +217,14 @@ class DirtyLog:
         if not self.enabled or not length:
             return False
         first, last = address // PAGE, (address + length - 1) // PAGE
-        if last // 8 >= self._size or self._map.size() < self._needed:
+        if last // 8 >= self._size:
             raise Panic("the log of dirty pages is too short")
-        for page in range(first, last + 1):
-            self._map[self._position + page // 8] |= 1 << page % 8
+        place = first // 8
+        bits = int.from_bytes(self._file.read(place, last // 8 + 1 - place), "little")
+        bits |= (1 << last - 8 * place + 1) - (1 << first - 8 * place)
+        self._file.write(place, bits.to_bytes(last // 8 + 1 - place, "little"))
         return True
 
     def close(self) -> None:
-        """Unmap it."""
-        self._map.close()
+        """Give it back."""
+        self._file.close()

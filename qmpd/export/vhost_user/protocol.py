@@ -151,6 +151,17 @@ class Message:
         """Take the first descriptor, which the caller then owns."""
         return self.fds.pop(0)
 
+    def take_usable_fd(self) -> int:
+        """Take the first descriptor, if it can be used.
+
+        :raises Panic: it can only say where a file is (O_PATH); QEMU aborts
+        """
+        try:
+            os.set_blocking(self.fds[0], False)
+        except OSError as error:
+            raise Panic(f"Invalid fds in request: {int(self.request)}: {error.strerror}") from None
+        return self.take_fd()
+
     def close_fds(self) -> None:
         """Close the descriptors that were not taken."""
         while self.fds:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import sys
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,13 +26,6 @@ MAX_SIZE: Final = 1 << 15
 """Entries of a ring."""
 
 
-def _swap(value: int) -> int:
-    """Convert a 16-bit number between the byte order of the ring and of the host."""
-    if sys.byteorder == "little":
-        return value
-    return (value & 0xFF) << 8 | value >> 8
-
-
 @dataclass(slots=True)
 class Element:
     """A chain of buffers, guest addresses with lengths: readable ones first."""
@@ -44,26 +36,14 @@ class Element:
 
 
 class _Rings:
-    """The shared memory of a queue.
-
-    Indices are accessed as whole 16-bit numbers, because the driver relies on atomic access.
-    """
+    """The shared memory of a queue."""
 
     def __init__(
         self, memory: GuestMemory, size: int, desc: int, used: int, available: int
     ) -> None:
         self.desc = memory.at_user_address(desc, DESCRIPTOR.size * size)
-        self._used = memory.at_user_address(used, 6 + USED.size * size)
-        self.used = self._used[4:]
-        self.used16 = self._used.cast("H")
-        self._available = memory.at_user_address(available, 6 + 2 * size)
-        self.available16 = self._available.cast("H")
-
-    def release(self) -> None:
-        """Release the memory."""
-        for view in (self.used16, self.used, self._used, self.available16, self._available):
-            view.release()
-        self.desc.release()
+        self.used = memory.at_user_address(used, 6 + USED.size * size)
+        self.available = memory.at_user_address(available, 6 + 2 * size)
 
 
 class Virtqueue:
@@ -107,18 +87,15 @@ class Virtqueue:
         """
         self.unbind()
         for address in (desc, used, available):
-            self._memory.at_user_address(address).release()
-        with self._memory.at_user_address(used, 4) as ring, ring.cast("H") as numbers:
-            self._used_index = _swap(numbers[1])
+            self._memory.at_user_address(address)
+        self._used_index = self._memory.at_user_address(used, 4).load16(2)
         self._addresses = (desc, used, available)
         self._log_address = log
         self._signalled = None
 
     def unbind(self) -> None:
         """Release the memory until the queue is used again."""
-        if self._rings is not None:
-            self._rings.release()
-            self._rings = None
+        self._rings = None
 
     def _bound(self) -> _Rings | None:
         """The rings; None before the client has set their addresses.
@@ -142,33 +119,32 @@ class Virtqueue:
         rings = self._bound()
         if rings is None:
             return None
-        waiting = (_swap(rings.available16[1]) - self.next_available) & 0xFFFF
+        waiting = (rings.available.load16(2) - self.next_available) & 0xFFFF
         if not waiting:
             return None
         if waiting > self._size or self._in_use >= self._size:
             raise Panic("Virtqueue size exceeded")
-        head = _swap(rings.available16[2 + self.next_available % self._size])
+        head = rings.available.load16(4 + 2 * (self.next_available % self._size))
         self.next_available = (self.next_available + 1) & 0xFFFF
         if head >= self._size:
             raise Panic(f"Guest says index {head} is available")
         if features & Feature.EVENT_IDX:
-            rings.used16[2 + 4 * self._size] = _swap(self.next_available)
+            rings.used.store16(4 + USED.size * self._size, self.next_available)
         element = self._read_chain(rings, head)
         self._in_use += 1
         return element
 
     def _read_chain(self, rings: _Rings, head: int) -> Element:
-        table: bytes | memoryview = rings.desc
+        table: bytes | None = None
         entries, index = self._size, head
-        address, length, flags, following = DESCRIPTOR.unpack_from(table, DESCRIPTOR.size * index)
+        at = DESCRIPTOR.size * index
+        address, length, flags, following = DESCRIPTOR.unpack(rings.desc.read(at, DESCRIPTOR.size))
         if flags & INDIRECT:
-            table, index = self._indirect_table(address, length), 0
-            entries = len(table) // DESCRIPTOR.size
+            table = self._indirect_table(address, length)
+            entries, at = len(table) // DESCRIPTOR.size, 0
+            address, length, flags, following = DESCRIPTOR.unpack_from(table)
         element = Element(head, [], [])
         while True:
-            address, length, flags, following = DESCRIPTOR.unpack_from(
-                table, DESCRIPTOR.size * index
-            )
             if not flags & WRITE and element.writable:
                 raise Panic("Incorrect order for descriptors")
             self._add(element, address, length, element.writable if flags & WRITE else None)
@@ -178,7 +154,9 @@ class Virtqueue:
                 return element
             if following >= entries:
                 raise Panic(f"Desc next is {following}")
-            index = following
+            at = DESCRIPTOR.size * following
+            raw = rings.desc.read(at, DESCRIPTOR.size) if table is None else table[at:]
+            address, length, flags, following = DESCRIPTOR.unpack_from(raw)
 
     def _indirect_table(self, address: int, length: int) -> bytes:
         if length % DESCRIPTOR.size:
@@ -214,9 +192,9 @@ class Virtqueue:
         if rings is None:
             return
         before, place = self._used_index, self._used_index % self._size
-        USED.pack_into(rings.used, USED.size * place, element.head, length)
+        rings.used.write(4 + USED.size * place, USED.pack(element.head, length))
         self._used_index = (before + 1) & 0xFFFF
-        rings.used16[1] = _swap(self._used_index)
+        rings.used.store_index(self._used_index)
         if self._signalled is not None:
             behind = (self._used_index - self._signalled) & 0xFFFF
             if behind >= 0x8000 or not behind:
@@ -230,14 +208,14 @@ class Virtqueue:
         if rings is None:
             return False
         self._memory.fence()
-        empty = not self._in_use and _swap(rings.available16[1]) == self.next_available
+        empty = not self._in_use and rings.available.load16(2) == self.next_available
         if features & Feature.NOTIFY_ON_EMPTY and empty:
             return True
         if not features & Feature.EVENT_IDX:
-            return not _swap(rings.available16[0]) & NO_INTERRUPT
+            return not rings.available.load16(0) & NO_INTERRUPT
         before, self._signalled = self._signalled, self._used_index
         if before is None:
             return True
-        event = _swap(rings.available16[2 + self._size])
+        event = rings.available.load16(4 + 2 * self._size)
         passed = (self._used_index - event - 1) & 0xFFFF
         return passed < (self._used_index - before) & 0xFFFF
