@@ -262,10 +262,7 @@ class Process:
         if self._options.pid_file_last:
             self._write_pid_file()
 
-        def told(number: int, sender: int) -> None:
-            loop.call_soon_threadsafe(self._signalled, number, sender)
-
-        lifecycle.watch_signals(told)
+        lifecycle.watch_signals(loop.call_soon_threadsafe, self._signalled)
         self._served.start()
         if self._daemon is not None:
             self._daemon.ready()

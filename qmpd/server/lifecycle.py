@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from qmpd.errors import GenericError
@@ -17,18 +18,40 @@ from qmpd.errors import GenericError
 ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
 
-def watch_signals(told: Callable[[int, int], None]) -> None:
-    """Call `told` (in a thread of its own) with number and sender's pid of each ending signal.
+PATIENCE: Final = 30.0
+"""Seconds until a signal has to be heard: longer than anything that is done at a stretch."""
+
+
+def watch_signals(
+    post: Callable[[Callable[[], None]], object],
+    told: Callable[[int, int], None],
+    patience: float = PATIENCE,
+) -> None:
+    """Have `told` called with number and sender's pid of each ending signal.
 
     A thread that waits is the one way in Python to learn who sent a signal,
-    which QEMU says when it ends.
+    which QEMU says when it ends.  Where nobody hears of it, because a call of the system does not
+    return, the signal ends the process as if it were not waited for.
+
+    :param post: has a function called by who ends the process, such as `call_soon_threadsafe`
+    :param patience: seconds to wait for that
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
 
     def wait() -> None:
         while True:
             info = signal.sigwaitinfo(ENDING_SIGNALS)
-            told(info.si_signo, info.si_pid)
+            heard = threading.Event()
+
+            def tell(number: int, sender: int, heard: threading.Event) -> None:
+                heard.set()
+                told(number, sender)
+
+            with contextlib.suppress(RuntimeError):
+                post(partial(tell, info.si_signo, info.si_pid, heard))
+            if not heard.wait(patience):
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+                signal.raise_signal(info.si_signo)
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
 

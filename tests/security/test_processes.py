@@ -224,6 +224,29 @@ def test_a_fifo_keeps_nobody_waiting(tmp_path: Path, storage: str) -> None:
         assert process.wait(20) == 0
 
 
+STUCK: Final = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # as all programs have it
+from qmpd.server.lifecycle import watch_signals
+watch_signals(lambda function: None, lambda number, sender: None, patience=0.05)
+print("ready", flush=True)
+os.read(os.pipe()[0], 1)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_nobody_hears_ends_the_process(number: signal.Signals) -> None:
+    process = subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        assert process.wait(20) == -number
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_a_dead_socket_of_another_kind_stays(tmp_path: Path) -> None:
     """What takes datagrams lives, though nobody can connect a stream to it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
