@@ -8,7 +8,9 @@ for the others, at once: a FIFO or a device keeps nobody waiting.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,8 @@ from qmpd.testing import RemoteMachine
 from tests.security.named import all_requests, changed
 from tests.security.watched import Touch, Watched, serve
 
+ROOT: Final = Path(__file__).parents[2]
+
 KINDS: Final = ("nope", "file", "fifo", "folder", "link", "image")
 """Nothing, and files of all kinds but a socket: to connect to one is no secret."""
 
@@ -30,7 +34,7 @@ OWN: Final = tuple(
     for each in (
         sys.prefix,
         sys.base_prefix,
-        Path(__file__).parents[2] / "qmpd",
+        ROOT / "qmpd",
         "/usr/share/zoneinfo",
     )
 )
@@ -94,7 +98,8 @@ def _foreign(touched: list[Touch], folder: Path) -> list[Touch]:
         for touch in touched
         if not touch.path.startswith((*OWN, *ALWAYS))
         and not touch.path.isdigit()
-        and touch.path not in ("", str(folder / "qmp.sock"))
+        # modules are looked for in the directory that qmpd is in
+        and touch.path not in ("", str(folder / "qmp.sock"), str(ROOT))
     ]
 
 
@@ -113,3 +118,32 @@ def test_nothing_of_the_host_is_touched(tmp_path: Path, host: Path, mode: str) -
     for kind in KINDS:
         for number, answer in enumerate(told[kind]):
             assert (answer[1], answer[0]) == (told["nope"][number][1], answer[0])
+
+
+CALLS: Final = (
+    "open,openat,openat2,creat,unlink,unlinkat,rename,renameat,renameat2,mkdir,mkdirat,rmdir,link,"
+    "linkat,symlink,symlinkat,mknod,mknodat,chmod,fchmodat,truncate,bind,connect,execve,access,"
+    "faccessat,faccessat2,readlink,readlinkat"
+)
+"""Calls of the system by which files are touched.  To look whether a path is a socket's is none."""
+
+
+@pytest.mark.parametrize("mode", ["memory", "overlay"])
+def test_the_system_is_asked_for_nothing(tmp_path: Path, host: Path, mode: str) -> None:
+    """The same, as the system tells: what is not Python's own could not hide from that."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    if subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], check=False).returncode:
+        pytest.skip("strace may not trace")
+    trace = tmp_path / "trace"
+    under = ["strace", "-f", "-qq", "-s", "300", "-o", str(trace), "-e", f"trace={CALLS}"]
+    disks = ["--disk", "disk=1M", "--disk", "cd=1M"]
+    with serve(tmp_path, "--storage", mode, *disks, under=under) as daemon:
+        _answers(daemon, str(host / "file"))
+        with RemoteMachine(daemon.path) as vm:
+            vm.cmd("quit")
+        daemon.process.wait(20)
+
+    lines = trace.read_text(errors="replace").splitlines()
+    assert any("qmp.sock" in line for line in lines)
+    assert not [line for line in lines if str(host) in line]

@@ -45,14 +45,17 @@ class Watched:
     :param module: of the program, such as ``qmpd.cli.serve``
     :param words: its command line, without what says where QMP is
     :param folder: for its socket
+    :param under: a program that runs it, such as strace with its options
     """
 
-    def __init__(self, folder: Path, module: str, words: Iterable[str]) -> None:
+    def __init__(
+        self, folder: Path, module: str, words: Iterable[str], under: Iterable[str] = ()
+    ) -> None:
         self.path = str(folder / "qmp.sock")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the program)
         own = [__file__, str(self._log.fileno()), module]
         self.process = subprocess.Popen(
-            [sys.executable, *own, *words],
+            [*under, sys.executable, *own, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -94,10 +97,10 @@ class Watched:
             self._log.close()
 
 
-def serve(folder: Path, *words: str) -> Watched:
-    """``qmpd serve``, with its socket in `folder`."""
+def serve(folder: Path, *words: str, under: Iterable[str] = ()) -> Watched:
+    """``qmpd serve``, with its socket in `folder`; see `Watched`."""
     where = ["serve", "--qmp", f"unix:{folder / 'qmp.sock'}", "--ready-fd", "1"]
-    return Watched(folder, "qmpd.cli.main", [*where, *words])
+    return Watched(folder, "qmpd.cli.main", [*where, *words], under)
 
 
 def _describe(event: str, arguments: tuple[Any, ...]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from qmpd.block.images.access import QEMUS, Access
+from qmpd.block.images.access import NOWHERE, QEMUS, Access
 
 _TEXT: Final = 1 << 20
 """Most bytes that are read of a small file."""
@@ -126,8 +126,11 @@ class HostFiles:
 
         :raises OutOfReachError: it may not
         """
-        real = os.path.realpath(path)
         access = self.access
+        if access.reads == access.writes == NOWHERE and not self._named:
+            # not even links are looked at
+            raise self._refusal(path, writes=writes)
+        real = os.path.realpath(path)
         if access.writes.has(real) or self._named.get(real, False):
             return real
         if not writes and (access.reads.has(real) or real in self._named):
@@ -207,13 +210,20 @@ class HostFiles:
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, path)
 
+    def check_link(self, path: str) -> None:
+        """Check that a symbolic link may be made.
+
+        :raises OSError: it may not
+        """
+        if not self._naming and not self.access.writes.everywhere:
+            self._reachable(path, writes=True)
+
     def link(self, target: str, path: str) -> None:
         """Make a symbolic link.
 
         :raises OSError: it cannot be made
         """
-        if not self._naming and not self.access.writes.everywhere:
-            self._reachable(path, writes=True)
+        self.check_link(path)
         os.symlink(target, path)
 
     def remove_link(self, target: str, path: str) -> None:

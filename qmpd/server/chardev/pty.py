@@ -35,6 +35,11 @@ class PtyChardev(StreamChardev):
         self._host = host
         self._link: str | None = None
         self._timer: TimerHandle | None = None
+        if path is not None:
+            try:
+                host.check_link(path)
+            except OSError as error:
+                raise GenericError(f"Failed to create PTY symlink: {error.strerror}") from None
         try:
             self._fd, other = os.openpty()
         except OSError as error:
