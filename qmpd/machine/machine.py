@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from qmpd.machine.devices.board import Board
     from qmpd.machine.devices.device import Device
     from qmpd.machine.devices.tree import DeviceTree
+    from qmpd.machine.dirty_rate import DirtyRate
     from qmpd.machine.drives.options import Drives
     from qmpd.machine.host import Host
     from qmpd.machine.migration.migration import Migration
@@ -202,6 +203,13 @@ class Machine:
         from qmpd.machine.migration.migration import Migration
 
         return Migration(self)
+
+    @cached_property
+    def dirty_rate(self) -> DirtyRate:
+        """How much its guest writes to its memory."""
+        from qmpd.machine.dirty_rate import DirtyRate
+
+        return DirtyRate(self.services.clocks, self.devices.board.memory)
 
     @cached_property
     def trace_events(self) -> TraceEvents:

@@ -107,6 +107,7 @@ class Streams:
             os.lseek(fd, offset, os.SEEK_SET)
         except OSError as error:
             os.close(fd)
+            left()
             raise GenericError(
                 f"failed to truncate migration file to offset {offset:x}: {error.strerror}"
             ) from None
@@ -118,10 +119,7 @@ class Streams:
         :returns: its descriptor, and what is to be called when it has been closed
         """
         if filename.startswith(FDSET_PREFIX):
-            sets = self._storage().fdsets
-            fd, fdset = sets.duplicate(filename, flags)
-            sets.used(fdset)
-            return fd, lambda: sets.left(fdset)
+            return self._storage().fdsets.open(filename, flags)
         try:
             return self._storage().host.open(filename, flags, 0o600), _nothing
         except OSError as error:

@@ -67,6 +67,13 @@ def vm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
         yield machine
 
 
+@pytest.fixture(params=["socket", "qemu"])
+def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
+    """The same, behind those doors that have a process of their own."""
+    with DOORS[request.param](tmp_path) as machine:
+        yield machine
+
+
 class Disks:
     """Makes disks in a machine, and plays their guest.
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 
 import qmpd
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, QmpError
 from tests.doors.conftest import Door
 
 
@@ -153,6 +153,101 @@ WRONG = {
     "1": "Failed to find file descriptor with matching flags=0x2",
 }
 """What is wrong with names, where set 1 has a descriptor to read from."""
+
+
+CHARDEVS = {
+    "file": ({"type": "file", "data": {"out": "/dev/fdset/1"}}, [os.O_WRONLY], True),
+    "file with input": (
+        {"type": "file", "data": {"out": "/dev/fdset/1", "in": "/dev/fdset/1"}},
+        [os.O_WRONLY, os.O_RDONLY],
+        True,
+    ),
+    "pipe": ({"type": "pipe", "data": {"device": "/dev/fdset/1"}}, [os.O_RDWR], True),
+    # of the end of a log nobody is told
+    "log": ({"type": "null", "data": {"logfile": "/dev/fdset/1"}}, [os.O_WRONLY], False),
+}
+"""Character devices, how their files are opened, and whether a set ends with them."""
+
+
+@pytest.mark.parametrize("name", CHARDEVS)
+def test_a_set_stays_as_long_as_a_character_device_works_on_it(
+    name: str, served: Door, image: Path
+) -> None:
+    backend, opened_for, ends = CHARDEVS[name]
+    for flags in opened_for:
+        hand(served, image, flags, "add-fd", {"fdset-id": 1})
+    served.cmd("chardev-add", {"id": "c", "backend": backend})
+    served.cmd("remove-fd", {"fdset-id": 1})
+    assert sets_of(served) == {1: []}
+    served.cmd("chardev-remove", {"id": "c"})
+    assert sets_of(served) == ({} if ends else {1: []})
+
+
+NOWHERE = {"type": "unix", "data": {"path": "/nowhere/x"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "ends"),
+    [
+        ("file", {"out": "/dev/fdset/1", "in": "/nowhere"}, True),
+        ("socket", {"logfile": "/dev/fdset/1", "addr": NOWHERE}, False),
+    ],
+)
+def test_a_set_and_a_character_device_that_is_not_made(
+    kind: str, data: dict[str, Any], ends: bool, served: Door, image: Path
+) -> None:
+    hand(served, image, os.O_WRONLY, "add-fd", {"fdset-id": 1})
+    refused(served, "chardev-add", {"id": "c", "backend": {"type": kind, "data": data}})
+    served.cmd("remove-fd", {"fdset-id": 1})
+    assert sets_of(served) == ({} if ends else {1: []})
+
+
+def test_clients_that_come_some_other_way(served: Door, image: Path, tmp_path: Path) -> None:
+    def add(protocol: str, sock: socket.socket) -> str | None:
+        with sock:
+            served.send_fd_scm(sock.fileno())
+        served.cmd("getfd", {"fdname": "f"})
+        try:
+            served.cmd("add_client", {"protocol": protocol, "fdname": "f"})
+        except QmpError as error:
+            return error.desc
+        finally:
+            assert refused(served, "closefd", {"fdname": "f"}).endswith("'f' not found")
+        return None
+
+    def add_pair(protocol: str) -> tuple[str | None, socket.socket]:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(20)
+        return add(protocol, theirs), ours
+
+    address = {"type": "unix", "data": {"path": str(tmp_path / "c")}}
+    backend = {"type": "socket", "data": {"addr": address, "server": True, "wait": False}}
+    served.cmd("chardev-add", {"id": "c", "backend": backend})
+    served.cmd("chardev-add", {"id": "r", "backend": {"type": "ringbuf", "data": {}}})
+    for protocol, why in (
+        ("spice", "SPICE is not in use"),
+        ("@dbus-display", "D-Bus display is not in use"),
+        ("nosuch", "protocol 'nosuch' is invalid"),
+        ("r", "failed to add client"),
+    ):
+        said, ours = add_pair(protocol)
+        with ours:
+            assert (said, ours.recv(1)) == (why, b"")
+    said, first = add_pair("c")
+    with first:
+        assert said is None
+        names = {each["label"]: each["filename"] for each in served.cmd("query-chardev")}
+        assert names["c"] == "unix:,server=on"
+        said, second = add_pair("c")
+        with second:
+            assert (said, second.recv(1)) == ("failed to add client", b"")
+    said, vnc = add_pair("vnc")
+    with vnc:
+        # nobody serves it, nobody turns it away
+        assert said is None
+    hand(served, image, os.O_RDWR, "getfd", {"fdname": "f"})
+    why = "parameter @fdname must name a socket"
+    assert refused(served, "add_client", {"protocol": "vnc", "fdname": "f"}) == why
 
 
 def test_names_and_flags(vm: Door, image: Path) -> None:

@@ -39,7 +39,7 @@ class FdSet:
         self.number = number
         self.given: list[tuple[Descriptor, str | None]] = []
         self.in_use = 0
-        """Images that work on a descriptor of it."""
+        """How many images, character devices and streams work on a descriptor of it."""
 
 
 class FdSets:
@@ -134,14 +134,19 @@ class FdSets:
             errno.EACCES, f"Failed to find file descriptor with matching flags=0x{flags:x}"
         )
 
-    def used(self, fdset: FdSet) -> None:
-        """An image works on a descriptor of a set."""
+    def open(self, filename: str, flags: int) -> tuple[int, Callable[[], None]]:
+        """Use a descriptor of a set, see `duplicate`; the set is there until nobody does.
+
+        :returns: the descriptor, and what is to be called once it has been closed (``qemu_close``)
+        """
+        fd, fdset = self.duplicate(filename, flags)
         fdset.in_use += 1
 
-    def left(self, fdset: FdSet) -> None:
-        """An image has been closed."""
-        fdset.in_use -= 1
-        self._drop_if_empty(fdset)
+        def left() -> None:
+            fdset.in_use -= 1
+            self._drop_if_empty(fdset)
+
+        return fd, left
 
     def _drop_if_empty(self, fdset: FdSet) -> None:
         if not fdset.given and not fdset.in_use and self._sets.get(fdset.number) is fdset:
@@ -228,9 +233,8 @@ class FdSetStorage(Storage):
         return self._image(filename, os.O_RDWR | os.O_CREAT, read_only=False)
 
     def _image(self, filename: str, flags: int, *, read_only: bool) -> FdSetImage:
-        fd, fdset = self._sets.duplicate(filename, flags)
-        self._sets.used(fdset)
-        return FdSetImage(fd, read_only=read_only, left=lambda: self._sets.left(fdset))
+        fd, left = self._sets.open(filename, flags)
+        return FdSetImage(fd, read_only=read_only, left=left)
 
     @override
     def mode(self, filename: str) -> int:

@@ -56,15 +56,24 @@ def wanted_defaults(config: SystemConfig) -> frozenset[str]:
 
 
 def board_of(config: SystemConfig) -> Board | None:
-    """The board of the machine; None for machine type none."""
-    machine = config.machine
-    if machine.name == "none":
+    """The board of the machine; None for machine type none, unless it is given memory."""
+    machine, given = config.machine, config.hardware
+    if machine.name == "none" and "m" not in given:
         return None
-    from qmpd.cli.system.processor_options import cpu_of, memory_of, own_backend
+    from qmpd.cli.system.processor_options import (
+        cpu_of,
+        makes_node,
+        memory_of,
+        memory_slots_of,
+        own_backend,
+    )
     from qmpd.machine.devices.board import Board
 
+    if machine.name == "none":
+        memory = memory_of(given["m"], default=0)
+        backend = own_backend(machine.name, machine.properties) if memory else None
+        return Board(memory=memory, backend=backend)
     defaults = wanted_defaults(config)
-    given = config.hardware
     vga = "std" if "vga" in defaults else "none"
     for value in given.get("vga", ()):
         vga = value.split(",")[0]
@@ -77,6 +86,7 @@ def board_of(config: SystemConfig) -> Board | None:
     serials = len(config.serials)
     if config.default_serial and "serial" in defaults:
         serials += 1
+    slots = memory_slots_of(given.get("m", ()))
     return Board(
         machine.buses,
         machine.name,
@@ -93,6 +103,8 @@ def board_of(config: SystemConfig) -> Board | None:
         cpu=cpu_of(machine.cpu, machine.name),
         topology=machine.topology,
         memory=memory_of(given.get("m", ())),
+        memory_slots=slots,
+        has_node=slots > 0 and makes_node(machine.name),
         backend=own_backend(machine.name, machine.properties),
         acpi=machine.properties.get("acpi", "on") not in ("off", "no"),
     )

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 from qmpd.base.scalars import decimal_number
 from qmpd.base.sizes import as_unsigned
 from qmpd.options import groups as groups
-from qmpd.options.qemu_opts import parse_option_size, parse_opts
+from qmpd.options.qemu_opts import parse_option_number, parse_option_size, parse_opts
 
 if TYPE_CHECKING:
     from qmpd.machine.devices.topology import CpuKind, Topology
 
 _DEFAULT_MEMORY: Final = 128 << 20
 _MEMORY_UNIT: Final = 8192
-_BACKENDS: Final = {"microvm": "microvm.ram"}
+_BACKENDS: Final = {"microvm": "microvm.ram", "none": "ram"}
 
 
 def topology_of(smp: Mapping[str, str], *, prefer_sockets: bool) -> Topology:
@@ -68,17 +68,31 @@ def cpu_of(text: str | None, machine: str) -> CpuKind:
     return CpuKind(model, values)
 
 
-def memory_of(values: Iterable[str]) -> int:
+def memory_of(values: Iterable[str], default: int = _DEFAULT_MEMORY) -> int:
     """How many bytes of memory there are.
 
     :param values: of all ``-m``, the parameters of which are combined
+    :param default: how many where none is told
     """
-    size = _DEFAULT_MEMORY
+    size = default
     for text in values:
         given = parse_opts(groups.MEMORY, text, lambda *_: None).get("size")
         if given is not None:
             size = parse_option_size("size", f"{given}M" if given.isdecimal() else given)
     return -(-size // _MEMORY_UNIT) * _MEMORY_UNIT
+
+
+def memory_slots_of(values: Iterable[str]) -> int:
+    """How many places for more memory there are.
+
+    :param values: of all ``-m``
+    """
+    slots = 0
+    for text in values:
+        given = parse_opts(groups.MEMORY, text, lambda *_: None).get("slots")
+        if given is not None:
+            slots = parse_option_number("slots", given)
+    return slots
 
 
 def own_backend(machine: str, properties: Mapping[str, str]) -> str | None:
@@ -90,8 +104,17 @@ def own_backend(machine: str, properties: Mapping[str, str]) -> str | None:
 
 def prefers_sockets(machine: str) -> bool:
     """Whether a machine type is older than 6.2, which prefers cores."""
+    return _is_older(machine, 6, 2)
+
+
+def makes_node(machine: str) -> bool:
+    """Whether a machine type makes a NUMA node of all, where memory may be plugged in."""
+    return machine != "microvm" and not _is_older(machine, 2, 12)
+
+
+def _is_older(machine: str, major: int, minor: int) -> bool:
     version = machine.rpartition("-")[2].split(".")
     try:
-        return (int(version[0]), int(version[1])) < (6, 2)
+        return (int(version[0]), int(version[1])) < (major, minor)
     except (ValueError, IndexError):
         return False

@@ -44,6 +44,8 @@ class Board:
     :param cpu: the processors that it has
     :param topology: how they sit together
     :param memory: bytes of its memory
+    :param memory_slots: how many places there are for more of it
+    :param has_node: whether all that is a NUMA node, as it is where there are such places
     :param backend: id of the memory backend that it makes for itself; None if it is given one
     :param acpi: whether it has ACPI, by which PCI devices of a pc are plugged in
     """
@@ -60,6 +62,8 @@ class Board:
     cpu: CpuKind = field(default_factory=CpuKind)
     topology: Topology = field(default_factory=Topology)
     memory: int = 0
+    memory_slots: int = 0
+    has_node: bool = False
     backend: str | None = None
     acpi: bool = True
 

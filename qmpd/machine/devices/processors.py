@@ -64,6 +64,10 @@ class Processors:
         first = self._board.numbers(0, 0)["more-cpus"]
         return f"{UNATTACHED}/device[{first + number - 1}]"
 
+    def place(self, number: int) -> dict[str, int]:
+        """Where a processor sits: the members of CpuInstanceProperties, in their order."""
+        return {**({"node-id": 0} if self._board.has_node else {}), **self.topology.place(number)}
+
     @cached_property
     def numbers(self) -> Mapping[str, int]:
         """Their numbers, by where they are."""
@@ -83,7 +87,7 @@ class Processors:
         values = found.values
         self._set_up(values)
         self._set_flags(values)
-        place = self.topology.place(number)
+        place = self.place(number)
         values |= {name: place[name] for name in place if name in values}
         values["apic-id"] = self.topology.apic_id(number)
         for name in _CHILDREN:
@@ -100,9 +104,11 @@ class Processors:
                 values[name] = _read(values[name], text)
         if self.topology.places > self.topology.sockets:
             values["ht"] = True
+            _set_bit(values, *_HT)
             for name in ("cmp-legacy", "cmp_legacy"):
                 if values["vendor"] in ("AuthenticAMD", "HygonGenuine") and name in values:
                     values[name] = True
+                    _set_bit(values, *_CMP_LEGACY)
 
     def _set_flags(self, values: dict[str, Any]) -> None:
         wanted = {_usual(name): value for name, value in self._board.cpu.flags.items()}
@@ -150,6 +156,17 @@ class Processors:
             f"Attempt to set property '{name}' on anonymous device (type"
             f" '{self.type_name}') after it was realized"
         )
+
+
+_HT: Final = (1, "EDX", 28)
+_CMP_LEGACY: Final = (0x80000001, "ECX", 1)
+
+
+def _set_bit(values: dict[str, Any], leaf: int, register: str, bit: int) -> None:
+    """Set a bit of the words that the features are in, too."""
+    for word in values["feature-words"]:
+        if (word["cpuid-input-eax"], word["cpuid-register"]) == (leaf, register):
+            word["features"] |= 1 << bit
 
 
 def _usual(name: str) -> str:

@@ -114,6 +114,20 @@ def _replay(value: Info) -> str:
     return "Record/replay is not active\n"
 
 
+def _dirty_rate(value: Info) -> str:
+    text = f"Status: {value['status']}\nStart Time: {value['start-time']} (ms)\n"
+    if value["mode"] == "page-sampling":
+        text += f"Sample Pages: {value['sample-pages']} (per GB)\n"
+    text += f"Period: {value['calc-time']} (sec)\nMode: {value['mode']}\n"
+    rate = f"{value['dirty-rate']} (MB/s)" if "dirty-rate" in value else "(not ready)"
+    return f"{text}Dirty rate: {rate}\n"
+
+
+def _dirty_limit(value: list[Info]) -> str:
+    assert not value
+    return "Dirty page limit not enabled!\n"
+
+
 def _asks(name: str, command: str, show: Callable[[Any], str], summary: str) -> HmpCommand:
     return HmpCommand(name, None, (), "", summary, lambda *_: (command, {}), show)
 
@@ -148,6 +162,7 @@ GUEST_INFO: Final = (
         "show trace events, and whether they are switched on",
     ),
     _asks("balloon", "query-balloon", _balloon, "show how much memory the guest has"),
+    _asks("dirty_rate", "query-dirty-rate", _dirty_rate, "show how much the guest writes"),
     _asks("dump", "query-dump", _dump, "show how far a dump is"),
     _asks(
         "hotpluggable-cpus",
@@ -168,6 +183,7 @@ GUEST_INFO: Final = (
     _asks("mice", "query-mice", _mice, "show the mice"),
     _asks("replay", "query-replay", _replay, "show how far a recording is"),
     _asks("spice", "query-spice", _spice, "show the SPICE server"),
+    _asks("vcpu_dirty_limit", "query-vcpu-dirty-limit", _dirty_limit, "show dirty page limits"),
     _asks("vnc", "query-vnc-servers", _vnc, "show the VNC servers"),
 )
 """The subcommands."""

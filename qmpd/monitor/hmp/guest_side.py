@@ -60,7 +60,37 @@ async def mouse_set(machine: Machine, arguments: Arguments) -> str:
     return ""
 
 
+async def calc_dirty_rate(machine: Machine, arguments: Arguments) -> str:
+    """Begin to measure how much the guest writes (``hmp_calc_dirty_rate``)."""
+    seconds = arguments["second"]
+    if not seconds:
+        return "Incorrect period length specified!\n"
+    if "dirty_ring" in arguments and "dirty_bitmap" in arguments:
+        return "Either dirty ring or dirty bitmap can be specified!\n"
+    mode = "dirty-ring" if "dirty_ring" in arguments else "page-sampling"
+    if "dirty_bitmap" in arguments:
+        mode = "dirty-bitmap"
+    pages = arguments.get("sample_pages_per_GB", -1)
+    machine.dirty_rate.begin(seconds, "second", None if pages == -1 else pages, mode)
+    return (
+        f"Starting dirty rate measurement with period {seconds} seconds\n"
+        "[Please use 'info dirty_rate' to check results]\n"
+    )
+
+
 GUEST_SIDE: Final = (
+    HmpCommand(
+        "calc_dirty_rate",
+        calc_dirty_rate,
+        (
+            Parameter("dirty_ring", Kind.FLAG, flag="r"),
+            Parameter("dirty_bitmap", Kind.FLAG, flag="b"),
+            Parameter("second", Kind.INTEGER),
+            Parameter("sample_pages_per_GB", Kind.INTEGER, optional=True),
+        ),
+        "[-r] [-b] second [sample_pages_per_GB]",
+        "measure how much the guest writes to its memory",
+    ),
     HmpCommand(
         "sendkey",
         None,

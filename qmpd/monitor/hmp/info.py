@@ -194,7 +194,7 @@ INFO: Final = by_name(
 
 UNSERVED_INFO: Final = frozenset(
     """
-    capture cryptodev dirty_rate history irq jit lapic mem mtree network numa opcount pic
+    capture cryptodev history irq jit lapic mem mtree network numa opcount pic
     qdm qom-tree ramblock registers rocker rocker-of-dpa-flows rocker-of-dpa-groups
     rocker-ports roms sev sgx stats sync-profile tlb tpm usb usbhost usernet vcpu_dirty_limit
     virtio virtio-queue-element virtio-queue-status virtio-status virtio-vhost-queue-status

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.errors import GenericError, NotServed
+from qmpd.errors import GenericError
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
-    from qmpd.profile.models.migration import QueryDirtyRateArguments
+    from qmpd.profile.models.migration import CalcDirtyRateArguments, QueryDirtyRateArguments
 
 _NEEDS_KVM: Final = (
     "dirty page limit feature requires KVM with accelerator property 'dirty-ring-size' set'"
@@ -16,20 +16,18 @@ _NEEDS_KVM: Final = (
 
 
 def query_dirty_rate(context: Context, arguments: QueryDirtyRateArguments) -> dict[str, Any]:
-    """Nobody has measured anything."""
-    return {
-        "status": "unstarted",
-        "start-time": 0,
-        "calc-time": 0,
-        "calc-time-unit": arguments.calc_time_unit or "second",
-        "sample-pages": 0,
-        "mode": "page-sampling",
-    }
+    """The last measurement."""
+    return context.machine.dirty_rate.query(arguments.calc_time_unit or "second")
 
 
-def calc_dirty_rate(context: Context, _: object) -> None:
-    """Measure, which qmpd does not: there is no memory."""
-    raise NotServed("The rate at which a guest writes to its memory is not served by qmpd")
+def calc_dirty_rate(context: Context, arguments: CalcDirtyRateArguments) -> None:
+    """Begin a measurement."""
+    context.machine.dirty_rate.begin(
+        arguments.calc_time,
+        arguments.calc_time_unit or "second",
+        arguments.sample_pages,
+        arguments.mode or "page-sampling",
+    )
 
 
 def query_vcpu_dirty_limit(context: Context, _: None) -> list[object]:

@@ -36,7 +36,7 @@ def query_cpus_fast(context: Context, _: None) -> list[dict[str, object]]:
             "cpu-index": index,
             "qom-path": paths[index],
             "thread-id": thread,
-            "props": processors.topology.place(index),
+            "props": processors.place(index),
             "target": "x86_64",
         }
         for index, thread in context.machine.cpu_threads()
@@ -53,7 +53,7 @@ def query_hotpluggable_cpus(context: Context, _: None) -> list[dict[str, object]
     places: list[dict[str, object]] = []
     for number in reversed(range(processors.topology.places)):
         place: dict[str, object] = {"type": processors.type_name, "vcpus-count": 1}
-        place["props"] = processors.topology.place(number)
+        place["props"] = processors.place(number)
         if number in paths:
             place["qom-path"] = paths[number]
         places.append(place)

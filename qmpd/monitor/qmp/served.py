@@ -223,6 +223,7 @@ MODULES: Final = {
         "trace-event-set-state",
     ),
     "pci": ("query-pci",),
+    "acpi": ("query-acpi-ospm-status",),
     "audio": ("query-audiodevs",),
     "stats": (
         "query-stats",

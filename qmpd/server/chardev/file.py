@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from asyncio import AbstractEventLoop
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from qmpd.base.override import override
 from qmpd.block.images.storage import FDSET_PREFIX
@@ -18,7 +19,22 @@ if TYPE_CHECKING:
     from qmpd.block.images import Storages
 
 
-def open_file(path: str, flags: int, storage: Storages, *, verb: str = "open") -> int:
+class OpenFile(NamedTuple):
+    """An open file.
+
+    :param fd: its descriptor
+    :param left: to be called once it has been closed: a set of descriptors may wait for that
+    """
+
+    fd: int
+    left: Callable[[], None]
+
+
+def _nobody_waits() -> None:
+    """Nobody waits for the end of a file of the host."""
+
+
+def open_file(path: str, flags: int, storage: Storages, *, verb: str = "open") -> OpenFile:
     """Open a file of the host, or a descriptor that was handed over (``/dev/fdset/N``).
 
     :param storage: has both
@@ -28,11 +44,8 @@ def open_file(path: str, flags: int, storage: Storages, *, verb: str = "open") -
     """
     try:
         if path.startswith(FDSET_PREFIX):
-            fdsets = storage.fdsets
-            fd, fdset = fdsets.duplicate(path, flags)
-            fdsets.used(fdset)
-            return fd
-        return storage.host.open(path, flags, waits=True)
+            return OpenFile(*storage.fdsets.open(path, flags))
+        return OpenFile(storage.host.open(path, flags, waits=True), _nobody_waits)
     except BlockIOError as error:
         if verb == "create":
             raise GenericError(error.desc) from None
@@ -42,14 +55,20 @@ def open_file(path: str, flags: int, storage: Storages, *, verb: str = "open") -
     raise GenericError(f"Could not {verb} '{path}': {reason}")
 
 
+def forever(opened: OpenFile) -> OpenFile:
+    """The same file, whose end nobody is told: the set that it may be of stays, as in QEMU."""
+    return OpenFile(opened.fd, _nobody_waits)
+
+
 class OutputFile:
     """A file that takes output.
 
-    :param fd: its descriptor, which is closed with it
+    :param opened: its descriptor is closed with it
     """
 
-    def __init__(self, fd: int) -> None:
-        self._file = open(fd, "wb", buffering=0)  # noqa: SIM115
+    def __init__(self, opened: OpenFile) -> None:
+        self._file = open(opened.fd, "wb", buffering=0)  # noqa: SIM115
+        self._left = opened.left
 
     def write(self, data: bytes) -> None:
         """Add `data`; what a full disk does not take is lost, as in QEMU."""
@@ -59,18 +78,20 @@ class OutputFile:
 
     def close(self) -> None:
         """Close it."""
-        self._file.close()
+        if not self._file.closed:
+            self._file.close()
+            self._left()
 
 
 class FileChardev(Chardev):
     """Backend ``file`` without input.
 
-    :param fd: the file's descriptor
+    :param opened: the file
     """
 
-    def __init__(self, label: str, fd: int) -> None:
+    def __init__(self, label: str, opened: OpenFile) -> None:
         super().__init__(label)
-        self._output = OutputFile(fd)
+        self._output = OutputFile(opened)
         self.is_open = True
 
     @property
@@ -91,22 +112,23 @@ class DescriptorChardev(StreamChardev):
     """Backends ``pipe``, and ``file`` with input.
 
     :param kind: which of them
-    :param read_fd: where bytes come from
-    :param write_fd: where they go; may be the same
+    :param source: where bytes come from
+    :param sink: where they go; may be the same
     """
 
     def __init__(
-        self, label: str, kind: str, loop: AbstractEventLoop, read_fd: int, write_fd: int
+        self, label: str, kind: str, loop: AbstractEventLoop, source: OpenFile, sink: OpenFile
     ) -> None:
         super().__init__(label)
         self._kind = kind
-        self._fds = {read_fd, write_fd}
-        self._stream: Stream | None = Stream(loop, read_fd, write_fd, self, self._close_fds)
+        self._files = {source, sink}
+        self._stream: Stream | None = Stream(loop, source.fd, sink.fd, self, self._close_files)
         self.is_open = True
 
-    def _close_fds(self) -> None:
-        for fd in self._fds:
-            os.close(fd)
+    def _close_files(self) -> None:
+        for file in self._files:
+            os.close(file.fd)
+            file.left()
 
     @property
     def filename(self) -> str:
@@ -132,18 +154,18 @@ class DescriptorChardev(StreamChardev):
             self._stream = None
 
 
-def open_pipe(path: str, storage: Storages) -> tuple[int, int]:
-    """Descriptors to read and to write of ``PATH.in`` and ``PATH.out``, else both of ``PATH``.
+def open_pipe(path: str, storage: Storages) -> tuple[OpenFile, OpenFile]:
+    """Files to read and to write: ``PATH.in`` and ``PATH.out``, else both are ``PATH``.
 
     :raises GenericError: none can be opened
     """
-    opened: list[int] = []
+    opened: list[OpenFile] = []
     for name in (f"{path}.in", f"{path}.out"):
         with suppress(GenericError):
             opened.append(open_file(name, os.O_RDWR, storage))
     if len(opened) == 2:
         return opened[0], opened[1]
-    for fd in opened:
-        os.close(fd)
-    fd = open_file(path, os.O_RDWR, storage)
-    return fd, fd
+    for file in opened:
+        os.close(file.fd)
+    both = open_file(path, os.O_RDWR, storage)
+    return both, both

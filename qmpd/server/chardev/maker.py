@@ -15,6 +15,7 @@ from qmpd.server.chardev.chardev import Chardev, ChardevTable, NullChardev, Ring
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
+    from qmpd.server.chardev.file import OpenFile, OutputFile
     from qmpd.server.sockets import ClientSockets
 
 ESCAPE: Final = 0x01
@@ -91,23 +92,23 @@ class ChardevMaker:
         try:
             chardev = make(self, label, kind, data, take)
         except BaseException:
-            if log >= 0:
-                os.close(log)
+            if log is not None:
+                log.close()
             raise
-        if log >= 0:
-            from qmpd.server.chardev.file import OutputFile
-
-            chardev.log = OutputFile(log)
+        chardev.log = log
         return chardev
 
-    def _open_log(self, data: Mapping[str, Any]) -> int:
+    def _open_log(self, data: Mapping[str, Any]) -> OutputFile | None:
+        from qmpd.server.chardev.file import OutputFile, forever
+
         path = data.get("logfile")
         if path is None:
-            return -1
+            return None
         flags = os.O_WRONLY | os.O_CREAT
-        return self._open_file(path, _appending(flags, data.get("logappend")), verb="create")
+        opened = self._open_file(path, _appending(flags, data.get("logappend")), verb="create")
+        return OutputFile(forever(opened))
 
-    def _open_file(self, path: str, flags: int, *, verb: str = "open") -> int:
+    def _open_file(self, path: str, flags: int, *, verb: str = "open") -> OpenFile:
         from qmpd.server.chardev.file import open_file
 
         return open_file(path, flags, self._in.machine().services.storage, verb=verb)
@@ -131,15 +132,18 @@ class ChardevMaker:
         from qmpd.server.chardev.file import DescriptorChardev, FileChardev
 
         loop = self._loop(kind) if "in" in data else None
-        fd = self._open_file(data["out"], _appending(os.O_WRONLY | os.O_CREAT, data.get("append")))
+        sink = self._open_file(
+            data["out"], _appending(os.O_WRONLY | os.O_CREAT, data.get("append"))
+        )
         if loop is None:
-            return FileChardev(label, fd)
+            return FileChardev(label, sink)
         try:
             source = self._open_file(data["in"], os.O_RDONLY)
         except GenericError:
-            os.close(fd)
+            os.close(sink.fd)
+            sink.left()
             raise
-        return DescriptorChardev(label, kind, loop, source, fd)
+        return DescriptorChardev(label, kind, loop, source, sink)
 
     def _pipe(self, label: str, kind: str, data: Mapping[str, Any], _: object) -> Chardev:
         from qmpd.server.chardev.file import DescriptorChardev, open_pipe
