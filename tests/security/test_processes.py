@@ -175,6 +175,52 @@ def test_a_stand_in_reads_and_writes_where_the_environment_says(
         program.close()
 
 
+@pytest.mark.parametrize("storage", ["memory", "overlay", "limited"])
+def test_what_the_owner_names_is_not_the_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    """A log or a secret of the command line is no image that clients may open or write."""
+    log, secret, image = tmp_path / "log", tmp_path / "secret", tmp_path / "image"
+    secret.write_bytes(b"password")
+    image.write_bytes(bytes(512))
+    words = [
+        *("--chardev", f"file,id=c,path={log}", "--object", f"secret,id=s,file={secret}"),
+        *(["--blockdev", f"file,node-name=n,filename={image}"] if storage != "memory" else []),
+    ]
+    environment = {"QMPD_STORAGE": storage}
+    if storage == "limited":
+        environment = {"QMPD_STORAGE": "host", "QMPD_ALLOW": "/nowhere"}
+        environment["QMPD_ALLOW_READ"] = "/nowhere"
+    program = _stand_in(tmp_path, monkeypatch, words, **environment)
+    try:
+        for path in (log, secret):
+            assert "ermission denied" in _add(program, path) or storage == "memory"
+        data = {"type": "file", "data": {"out": str(image)}}
+        paths = [log, secret] if storage == "limited" else [log, secret, image]
+        for path in paths:
+            data["data"] = {"out": str(path)}
+            request = {"execute": "chardev-add", "arguments": {"id": "x", "backend": data}}
+            assert "out of reach" in str(program.execute(request)[-1])
+        assert secret.read_bytes() == b"password"
+    finally:
+        program.close()
+
+
+def test_an_image_that_is_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With auto-read-only a file is opened for writing when somebody needs to write."""
+    image = tmp_path / "image"
+    image.write_bytes(bytes(512))
+    words = ["--blockdev", f"file,node-name=n,filename={image},auto-read-only=on"]
+    program = _stand_in(tmp_path, monkeypatch, words, QMPD_STORAGE="host", QMPD_ALLOW="/nowhere")
+    try:
+        where = {"type": "unix", "path": str(tmp_path / "sock")}
+        export = {"type": "vhost-user-blk", "id": "e", "node-name": "n", "writable": True}
+        request = {"execute": "block-export-add", "arguments": {**export, "addr": where}}
+        assert program.execute(request)[-1] == {"return": {}}
+    finally:
+        program.close()
+
+
 @pytest.mark.parametrize("storage", ["memory", "overlay", "host"])
 def test_a_stand_in_takes_a_files_place_as_qemu_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str

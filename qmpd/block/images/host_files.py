@@ -41,14 +41,14 @@ class HostFiles:
     def __init__(self, access: Access = QEMUS) -> None:
         self.access = access
         self._naming = 0
-        # real paths of what the owner has named, and whether it was opened for writing
+        # real paths of images that the owner has named, and whether they may be written
         self._named: dict[str, bool] = {}
 
     @contextmanager
     def naming(self) -> Iterator[None]:
         """While the block lasts it is the owner who names files: all may be reached.
 
-        What is opened meanwhile may be opened again later, in the same way.
+        Images that are opened meanwhile may be opened again later: see `image_opened`.
         """
         self.begin_naming()
         try:
@@ -63,6 +63,16 @@ class HostFiles:
     def end_naming(self) -> None:
         """From now on it is clients who name files."""
         self._naming -= 1
+
+    def image_opened(self, path: str, *, writes: bool) -> None:
+        """An image has been opened, or will be: where the owner has named it, it may be again.
+
+        :param writes: whether it is for writing; no mode but ``host`` writes any
+        """
+        if self._naming and not self._everywhere(writes=True):
+            real = os.path.realpath(path)
+            writes = writes and self.access.mode == "host"
+            self._named[real] = writes or self._named.get(real, False)
 
     @property
     def is_naming(self) -> bool:
@@ -98,13 +108,7 @@ class HostFiles:
 
     def _open(self, path: str, flags: int, mode: int) -> int:
         writes = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & (os.O_CREAT | os.O_TRUNC))
-        if self._naming:
-            fd = os.open(path, flags, mode)
-            if not (self.access.writes if writes else self.access.reads).everywhere:
-                real = os.path.realpath(path)
-                self._named[real] = writes or self._named.get(real, False)
-            return fd
-        if self._everywhere(writes=writes):
+        if self._naming or self._everywhere(writes=writes):
             return os.open(path, flags, mode)
         real = self._reachable(path, writes=writes)
         # The directory is held, and looked at again: a link that has been put in the way since

@@ -24,6 +24,7 @@ class HostStorage(Storage):
         except OSError as error:
             raise could_not("open", filename, error) from None
         if stat.S_ISREG(os.fstat(fd).st_mode):
+            self.host.image_opened(filename, writes=not read_only)
             return HostImage(fd, read_only=read_only)
         os.close(fd)
         raise BlockIOError(
@@ -36,6 +37,7 @@ class HostStorage(Storage):
             fd = self.host.open(filename, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise could_not("create", filename, error) from None
+        self.host.image_opened(filename, writes=True)
         return HostImage(fd, read_only=False)
 
     def read_start(self, filename: str, length: int) -> bytes:

@@ -109,6 +109,8 @@ class File(BlockDriver, ImageCreator):
         if storage.gate is not None:
             await storage.gate.opens(filename, node.node_name)
         image = storage.of(filename, direct=node.cache.direct).open(filename, read_only=read_only)
+        if node.auto_read_only and not node.read_only:
+            storage.host.image_opened(filename, writes=True)
         if aio == "native" and not node.cache.direct:
             image.close()
             raise GenericError(
