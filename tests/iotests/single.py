@@ -71,8 +71,7 @@ def _run(
     for variable, part in (("TEST_DIR", "t"), ("SOCK_DIR", "s"), ("TMPDIR", "d")):
         (place / part).mkdir(parents=True)
         environment[variable] = str(place / part)
-    # A test may start a hundred programs: compiled once for all of a run, away from the sources.
-    environment |= {"PYTHONPYCACHEPREFIX": str(tools / "pyc"), "LC_ALL": "C.UTF-8"}
+    environment["LC_ALL"] = "C.UTF-8"
     log = place / "log"
     began = time.monotonic()
     with log.open("wb") as output:
