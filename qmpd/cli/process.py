@@ -201,6 +201,7 @@ class Process:
         manners = CAREFUL if own else Manners(access.writes.everywhere, mode=None)
         self.server = Server(loop, make_machine, _open_journal(journal), manners)
         self._served = self.server
+        self.server.name = self.program.name
         return self.server.machine
 
     def build_bench(

@@ -81,6 +81,9 @@ class Host(ExportHost, Protocol):
     def report(self, text: str) -> None:
         """Write `text` to standard error, where warnings go; never raises."""
 
+    def report_alone(self, text: str) -> None:
+        """The same outside of any command: a program says its name first."""
+
     def open_stream(
         self,
         address: Mapping[str, Any],
@@ -198,6 +201,10 @@ class NoHost:
     def report(self, text: str) -> None:
         """Write to Python's standard error."""
         write(sys.stderr, text)
+
+    def report_alone(self, text: str) -> None:
+        """Write like all else: a machine in a program has no name."""
+        self.report(text)
 
     @property
     def apart(self) -> Apart:

@@ -131,6 +131,7 @@ class Machine:
         """The number of the processor that the human monitor looks at while it runs a command."""
         self.actions = Actions()
         self._board = config.board
+        self._closing = False
         self.creation_done = False
         """Whether it has been built, as ``qdev_machine_creation_done`` says."""
         self.in_preconfig = config.preconfig
@@ -224,7 +225,9 @@ class Machine:
             self.host.exit(1)
 
     def _report_line(self, complaint: str) -> None:
-        if self.hmp_output is None:
+        if self._closing:
+            self.host.report_alone(f"{complaint}\n")
+        elif self.hmp_output is None:
             self.host.report(f"{complaint}\n")
         else:
             self.hmp_output.append(f"{complaint}\n")
@@ -434,6 +437,7 @@ class Machine:
 
     async def close_images(self) -> None:
         """What `close` does, before the answer to ``quit``; a defect of qmpd waits for `close`."""
+        self._closing = True
         if "parts" in self.__dict__:
             await self.end_jobs()
             try:

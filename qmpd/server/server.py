@@ -86,6 +86,8 @@ class Server:
         self.loop = loop
         self.sockets = ClientSockets(lambda: self.machine, manners)
         self.apart: Apart = ApartInThread(loop.call_soon_threadsafe)
+        self.name = ""
+        """The program's, with which messages begin that no command causes."""
         self.at_option = ""
         """What warnings begin with while an option of the command line is worked on."""
         self.chardevs = CharDevices(
@@ -209,6 +211,10 @@ class Server:
             text = f"{self.at_option}{text}"
         self.monitors.flush()
         write(sys.stderr, text)
+
+    def report_alone(self, text: str) -> None:
+        """Write to standard error what begins with the program's name."""
+        self.report(f"{self.name}: {text}")
 
     def shut_down(self, reason: str) -> None:
         """End the machine, once the present command has been answered."""

@@ -180,7 +180,10 @@ class Damage:
         old = int(struct.unpack_from(form, self.data, offset)[0])
         most = (1 << 8 * struct.calcsize(form)) - 1
         value = self._chance.choice(
-            [*(old + 1, old - 1, old * 2, 0, old ^ 1 << self._chance.randrange(32)), self._anywhere()]
+            [
+                *(old + 1, old - 1, old * 2, 0, old ^ 1 << self._chance.randrange(32)),
+                self._anywhere(),
+            ]
         )
         self._put(offset, struct.pack(form, value & most), name)
 

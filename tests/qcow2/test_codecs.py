@@ -189,7 +189,7 @@ def test_a_header_survives() -> None:
     header.autoclear = 1
     cluster = encode_header(header)
     again = decode_header(cluster[:FULL_LENGTH])
-    assert not ext.read_extensions(again, cluster)
+    assert not ext.read_extensions(again, cluster, lambda: None)
     end = again.backing_file_offset + again.backing_file_size
     assert cluster[again.backing_file_offset : end] == b"base"
     assert again.backing_format == b"raw"
@@ -202,7 +202,7 @@ def test_bitmaps_without_the_autoclear_bit_are_dropped() -> None:
     header = Header(bitmaps=BitmapsExtension(1, 32, 0x70000))
     cluster = encode_header(header)
     again = decode_header(cluster[:FULL_LENGTH])
-    assert ext.read_extensions(again, cluster)
+    assert ext.read_extensions(again, cluster, lambda: None)
     assert again.bitmaps is None
 
 
@@ -222,7 +222,7 @@ def test_any_extensions_are_read_or_refused(data: bytes, start: int) -> None:
     header = Header(cluster_bits=9, header_length=start)
     cluster = bytes(start) + data
     with suppress(BlockIOError):
-        ext.read_extensions(header, cluster.ljust(512, b"\0"))
+        ext.read_extensions(header, cluster.ljust(512, b"\0"), lambda: None)
 
 
 OPTION_ERRORS = [

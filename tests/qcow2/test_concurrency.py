@@ -53,8 +53,8 @@ def test_overlapping_requests(tmp_path: Path, seed: int) -> None:
     # A cache of two slices makes tables come and go while they are in use.
     s = open_node(path, {"l2-cache-size": 1024, "l2-cache-entry-size": 512})
     clock = VirtualClock()
-    s.file.__class__ = SlowFile  # type: ignore[assignment]
-    s.file.clock, s.file.choice = clock, choice  # type: ignore[attr-defined]
+    s.file_node.__class__ = SlowFile  # type: ignore[assignment]
+    s.file_node.clock, s.file_node.choice = clock, choice  # type: ignore[attr-defined]
     model = Model(bytearray(1 << 20))
     unit = 512
     free = list(range((1 << 20) // unit))
@@ -82,7 +82,7 @@ def test_overlapping_requests(tmp_path: Path, seed: int) -> None:
     assert not [task.error for task in tasks if task.error]
     assert not s.cluster_allocs
     assert not s.lock.locked
-    s.file.__class__ = FileNode  # type: ignore[assignment]
+    s.file_node.__class__ = FileNode  # type: ignore[assignment]
     model.compare(s)
     run(discard(s, 0, 1 << 14))
     model.data[: 1 << 14] = bytes(1 << 14)

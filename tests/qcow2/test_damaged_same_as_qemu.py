@@ -6,6 +6,8 @@ many there are, ``QMPD_DAMAGED_SEED`` which ones; one that differs is told by bo
 
 from __future__ import annotations
 
+import difflib
+import json
 import os
 import random
 import subprocess
@@ -30,6 +32,7 @@ SEED = int(os.environ.get("QMPD_DAMAGED_SEED", "1"))
 SIDES = ("real", "ours")
 LONGEST = 64 << 20
 """Bytes of a file: offsets may be anything."""
+LAUNCHER = ["prlimit", f"--fsize={LONGEST}", "stdbuf", "-oL"]
 ARGV = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
 ARGV += ["-qmp", "stdio"]
 
@@ -55,7 +58,7 @@ class Side:
     def _running(self) -> StdioProgram:
         if self._program is None:
             argv = qmpd_argv(ARGV) if self._ours else ARGV
-            self._program = StdioProgram(["prlimit", f"--fsize={LONGEST}", *argv], self.folder, 20)
+            self._program = StdioProgram([*LAUNCHER, *argv], self.folder, 20)
             self._told = 0
             self._program.message()
             self._program.execute({"execute": "qmp_capabilities"})
@@ -67,7 +70,8 @@ class Side:
         seen: list[Any] = []
         try:
             for request in work:
-                seen.append((request, normal(program.execute(request), str(self.folder))))
+                program.send(json.dumps(request).encode() + b"\n")
+                seen.append((request, list(self._answer(program))))
         except (Gone, TimeoutError, OSError):
             program.process.kill()
             self.close()
@@ -76,6 +80,18 @@ class Side:
         seen += normal_text(words[self._told :], str(self.folder)).splitlines()
         self._told = len(words)
         return [_same_name(line) for line in seen]
+
+    def _answer(self, program: StdioProgram) -> Iterator[Any]:
+        """All that comes until a request is answered, also what qemu-io prints."""
+        while True:
+            line = program.line().decode("utf-8", "surrogateescape")
+            if not line.startswith("{"):
+                yield normal_text(line)
+                continue
+            message = json.loads(line)
+            yield normal(message, str(self.folder))
+            if "return" in message or "error" in message:
+                return
 
     def close(self) -> None:
         if self._program is not None:
@@ -110,7 +126,9 @@ class Difference:
     ours: Any
 
     def __str__(self) -> str:
-        return f"{self.seed}: {self.damage}\n    real: {self.real}\n    ours: {self.ours}"
+        real, ours = (json.dumps(side, indent=0).splitlines() for side in (self.real, self.ours))
+        parted = difflib.unified_diff(real, ours, "QEMU", "qmpd", lineterm="", n=2)
+        return "\n    ".join([f"{self.seed}: {self.damage}", *parted])
 
 
 def compare(number: int, folder: Path, real: Side, ours: Side) -> Difference | str:

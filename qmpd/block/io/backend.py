@@ -373,5 +373,5 @@ class BlockBackend(InLoop, Accounting):
     def _checked(self, offset: int, length: int) -> Node:
         node = self._medium()
         if offset < 0 or offset + length > node.length:
-            raise BlockIOError(errno.EIO)
+            raise BlockIOError(errno.ENOMEDIUM if node.driver.gone and offset >= 0 else errno.EIO)
         return node

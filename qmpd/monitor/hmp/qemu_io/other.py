@@ -127,7 +127,10 @@ async def map_(io: QemuIo, words: list[str]) -> None:
     node = io.backend.node
     if node is None:
         raise UsageError(f"Failed to query image length: {os.strerror(errno.ENOMEDIUM)}\n")
-    offset, end = 0, node.length
+    try:
+        offset, end = 0, io.backend.length()
+    except BlockIOError as error:
+        raise QmpError(f"Failed to query image length: {error.desc}") from None
     while offset < end:
         try:
             first, length = await node.is_allocated(offset, end - offset)

@@ -47,7 +47,7 @@ def absolute_filename(s: Qcow2State, name: str) -> str:
     """
     if not name or has_protocol(name) or name.startswith("/"):
         return name
-    node = s.file
+    node = s.file_node
     while (below := node.primary) is not None:
         node = below
     return node.driver.directory() + name

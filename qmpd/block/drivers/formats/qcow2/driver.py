@@ -115,23 +115,24 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
                 await cache.flush()
             except BlockIOError as error:
                 clean = False
-                log.error("Failed to flush the %s cache: %s", what, error.desc)
+                self._tell(f"Failed to flush the {what} cache: {error.desc}")
         if clean:
             try:
                 await s.mark_clean()
             except BlockIOError as error:
-                log.error("The image could not be marked clean: %s", error.desc)
+                log.debug("The image could not be marked clean: %s", error.desc)
 
     async def _store(self, *, release: bool) -> bool:
         try:
             await store_bitmaps(self.state, release=release)
         except QmpError as error:
-            name = self.node.device_or_node_name
-            log.error(
-                "Lost persistent bitmaps during inactivation of node '%s': %s", name, error.desc
-            )
+            what = "Lost persistent bitmaps during inactivation of node"
+            self._tell(f"{what} '{self.node.device_or_node_name}': {error.desc}")
             return False
         return True
+
+    def _tell(self, text: str) -> None:
+        self.node.services.say.report(text)
 
     # Data
 
@@ -207,10 +208,13 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
         s = self.state
         s.check_usable()
         zero = s.backing is not None and size > s.size and s.backing.length > s.size
-        await truncate(s, size, exact=exact, prealloc=prealloc, zero=zero)
-        # The caches' sizes follow from the disk's.
-        async with s.lock:
-            await update_options(s, self._options, unmap=self.node.unmap)
+        try:
+            await truncate(s, size, exact=exact, prealloc=prealloc, zero=zero)
+            # The caches' sizes follow from the disk's.
+            async with s.lock:
+                await update_options(s, self._options, unmap=self.node.unmap)
+        finally:
+            self.node.length = s.size
 
     # What it tells
 
@@ -257,7 +261,8 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
 
     @override
     async def remove_persistent_bitmap(self, name: str) -> None:
-        await bitmaps.remove_bitmap(self.state, name)
+        if not self.gone:
+            await bitmaps.remove_bitmap(self.state, name)
 
     @override
     async def reopen_prepare(self, state: ReopenState) -> None:
@@ -290,11 +295,8 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
                 await reopen_bitmaps_rw(s)
             except QmpError as error:
                 # Not fatal: the bitmaps stay read-only, and so writes fail.
-                log.error(
-                    "%s: Failed to make dirty bitmaps writable: %s",
-                    self.node.node_name,
-                    error.desc,
-                )
+                what = "Failed to make dirty bitmaps writable"
+                self._tell(f"{self.node.node_name}: {what}: {error.desc}")
 
     @override
     async def inactivate(self) -> None:

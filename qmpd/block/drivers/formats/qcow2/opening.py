@@ -166,10 +166,12 @@ async def _read_rest(s: Qcow2State, options: Mapping[str, Any], cluster: bytes) 
         await refcount_init(s)
     except BlockIOError as error:
         raise error.prefixed("Could not initialize refcount handling: ") from error
-    s.bitmaps_void = read_extensions(header, cluster)
-    if s.bitmaps_void:
+
+    def void() -> None:
         log.warning(_VOID if header.version >= 3 else _VOID_IN_2)
         node.services.say.complain(_LEAKED)
+
+    s.bitmaps_void = read_extensions(header, cluster, void)
     await open_data_file(s, options.get("data-file"))
     s.knows_data_file = True
     if header.backing_file_offset:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 from array import array
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from qmpd.base.sizes import SECTOR
@@ -32,6 +30,7 @@ from qmpd.errors import BlockIOError
 if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.options import RuntimeOptions
     from qmpd.block.drivers.formats.qcow2.tables.cache import TableCache
+    from qmpd.block.drivers.formats.qcow2.tables.held import HeldFile
     from qmpd.block.drivers.formats.qcow2.tables.l2_meta import L2Meta
     from qmpd.block.drivers.formats.qcow2.tables.snapshot import Snapshot
     from qmpd.block.model.node import Node
@@ -45,6 +44,7 @@ class Qcow2State(Layer):
 
     `freed`: spans the clusters freed since the L2 tables were last written and flushed.
     `bitmaps_void`: the header has a bitmaps extension that is no longer valid.
+    `held`: takes the writes of metadata while they are held back.
 
     :param node: the node this image is
     :param header: the decoded header, kept up to date
@@ -80,11 +80,17 @@ class Qcow2State(Layer):
         self.unusable = False
         self.metadata_preallocation: bool | None = None
         self.bitmaps_void = False
+        self.held: HeldFile | None = None
         self._l2_tables: set[int] | None = None
         self._refcount_blocks: set[int] | None = None
 
     @property
-    def file(self) -> Node:
+    def file(self) -> Node | HeldFile:
+        """The file with the metadata, as it will be where writes are held back."""
+        return self.node.children["file"].node if self.held is None else self.held
+
+    @property
+    def file_node(self) -> Node:
         """The node with the metadata."""
         return self.node.children["file"].node
 
@@ -135,24 +141,29 @@ class Qcow2State(Layer):
 
     @property
     def l2_tables(self) -> set[int]:
-        """File offsets of the L2 tables of the active L1 table."""
+        """File offsets of the clusters of the L2 tables of the active L1 table."""
         tables = self._l2_tables
         if tables is None:
-            tables = {entry & OFFSET_MASK for entry in self.l1}
-            tables.discard(0)
+            tables = self._clusters_of({entry & OFFSET_MASK for entry in self.l1})
             self._l2_tables = tables
         return tables
 
     @property
     def refcount_blocks(self) -> set[int]:
-        """File offsets of the refcount blocks."""
+        """File offsets of the clusters of the refcount blocks."""
         blocks = self._refcount_blocks
         if blocks is None:
             used = self.refcount_table[: self.max_refcount_table_index + 1]
-            blocks = {entry & REFT_OFFSET_MASK for entry in used}
-            blocks.discard(0)
+            blocks = self._clusters_of({entry & REFT_OFFSET_MASK for entry in used})
             self._refcount_blocks = blocks
         return blocks
+
+    def _clusters_of(self, tables: set[int]) -> set[int]:
+        """The clusters that tables of one cluster each touch; in a damaged image these are two."""
+        tables.discard(0)
+        size = self.geometry.cluster_size
+        odd = {table for table in tables if table % size}
+        return tables - odd | {table - table % size + at for table in odd for at in (0, size)}
 
     def set_l1(self, table: array[int]) -> None:
         """Replace the L1 table in memory."""
@@ -163,8 +174,8 @@ class Qcow2State(Layer):
         """Change one L1 entry in memory."""
         if self.l1[index] & OFFSET_MASK:
             self._l2_tables = None
-        elif self._l2_tables is not None and entry & OFFSET_MASK:
-            self._l2_tables.add(entry & OFFSET_MASK)
+        elif self._l2_tables is not None:
+            self._l2_tables |= self._clusters_of({entry & OFFSET_MASK})
         self.l1[index] = entry
 
     def set_refcount_table(self, table: array[int]) -> None:
@@ -221,26 +232,6 @@ class Qcow2State(Layer):
             self.header.incompatible &= ~INCOMPAT_DIRTY
             await self.flush_caches()
             await self.update_header()
-
-    @asynccontextmanager
-    async def in_doubt(self) -> AsyncIterator[None]:
-        """Within, refcounts and the flags that say the same need not agree.
-
-        Beyond QEMU, the dirty bit is set meanwhile: who opens an image of which the power was lost
-        repairs it.  Images of version 2 do not have it; nor do they need it for their data.
-        """
-        if self.header.version < 3 or not self.accurate_refcounts:
-            yield
-            return
-        await self.mark_dirty()
-        try:
-            yield
-        except BaseException:
-            # what has failed is what is told
-            with suppress(BlockIOError):
-                await self.mark_clean()
-            raise
-        await self.mark_clean()
 
     async def mark_consistent(self) -> None:
         """Clear the corrupt bit."""

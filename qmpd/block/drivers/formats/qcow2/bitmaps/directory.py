@@ -94,7 +94,8 @@ def check_entry(s: Qcow2State, entry: StoredBitmap, kind: int = TYPE_DIRTY) -> b
     """Whether a directory entry is within the limits of check_dir_entry."""
     cluster_size = s.geometry.cluster_size
     if (
-        entry.table_size == 0
+        s.unusable
+        or entry.table_size == 0
         or entry.table_offset == 0
         or entry.table_offset % cluster_size
         or entry.table_size > MAX_TABLE_SIZE

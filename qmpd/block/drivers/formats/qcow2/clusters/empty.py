@@ -6,6 +6,7 @@ import struct
 from array import array
 from typing import TYPE_CHECKING, Final
 
+from qmpd.block.drivers.formats.qcow2.clusters.at_once import at_once
 from qmpd.block.drivers.formats.qcow2.clusters.zero import cluster_discard
 from qmpd.block.drivers.formats.qcow2.header.header import OFFSET_L1_TABLE
 from qmpd.block.drivers.formats.qcow2.header.layout import ENTRY_SIZE
@@ -53,35 +54,37 @@ def _l1_clusters(s: Qcow2State) -> int:
 async def _start_anew(s: Qcow2State) -> None:
     """Lay the image out like a new one: header, refcount table, refcount block, L1 table.
 
-    The dirty bit is set meanwhile: if this is interrupted, the next open repairs refcounts.
-
     :raises BlockIOError: it failed; the image is unusable if the file was left inconsistent
     """
+    try:
+        async with at_once(s):
+            await _lay_out(s)
+    except BlockIOError:
+        # With refcounts that were in doubt before, the file is not what is in memory any more.
+        s.unusable = s.unusable or not s.accurate_refcounts
+        raise
+
+
+async def _lay_out(s: Qcow2State) -> None:
     cluster, l1_clusters = s.geometry.cluster_size, _l1_clusters(s)
     await s.l2_cache.empty()
     await s.refcount_cache.empty()
-    await s.mark_dirty()
     s.event("l1_update")
-    try:
-        await s.file.pwrite_zeroes(s.header.l1_table_offset, l1_clusters * cluster)
-        s.set_l1(array("Q", bytes(len(s.l1) * ENTRY_SIZE)))
-        s.event("empty_image_prepare")
-        await s.file.pwrite_zeroes(cluster, (2 + l1_clusters) * cluster)
-        s.event("l1_update")
-        s.event("reftable_update")
-        await s.pwrite_sync(OFFSET_L1_TABLE, _TABLES.pack(3 * cluster, cluster, 1))
-        header = s.header
-        header.l1_table_offset, header.refcount_table_offset = 3 * cluster, cluster
-        header.refcount_table_clusters = 1
-        s.set_refcount_table(array("Q", bytes(cluster)))
-        s.event("refblock_alloc")
-        await s.pwrite_sync(cluster, (2 * cluster).to_bytes(ENTRY_SIZE, "big"))
-        s.set_refcount_block(0, 2 * cluster)
-        s.free_cluster_index, s.freed = 0, range(0)
-        await alloc_clusters(s, 3 * cluster + len(s.l1) * ENTRY_SIZE)
-    except BlockIOError:
-        # What is in memory and what is in the file are not the same image any more.
-        s.unusable = True
-        raise
+    await s.file.pwrite_zeroes(s.header.l1_table_offset, l1_clusters * cluster)
+    s.set_l1(array("Q", bytes(len(s.l1) * ENTRY_SIZE)))
+    s.event("empty_image_prepare")
+    await s.file.pwrite_zeroes(cluster, (2 + l1_clusters) * cluster)
+    s.event("l1_update")
+    s.event("reftable_update")
+    await s.pwrite_sync(OFFSET_L1_TABLE, _TABLES.pack(3 * cluster, cluster, 1))
+    header = s.header
+    header.l1_table_offset, header.refcount_table_offset = 3 * cluster, cluster
+    header.refcount_table_clusters = 1
+    s.set_refcount_table(array("Q", bytes(cluster)))
+    s.event("refblock_alloc")
+    await s.pwrite_sync(cluster, (2 * cluster).to_bytes(ENTRY_SIZE, "big"))
+    s.set_refcount_block(0, 2 * cluster)
+    s.free_cluster_index, s.freed = 0, range(0)
+    await alloc_clusters(s, 3 * cluster + len(s.l1) * ENTRY_SIZE)
     await s.mark_clean()
     await s.file.truncate((3 + l1_clusters) * cluster, exact=False)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qmpd.block.drivers.formats.qcow2.clusters.compress import decompress
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset, without_table
+from qmpd.block.drivers.formats.qcow2.clusters.preallocated import find_preallocation
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.entries import READS_AS_ZERO, UNALLOCATED, Subcluster
 
@@ -129,6 +130,9 @@ class Place(NamedTuple):
 async def locate(s: Qcow2State, offset: int, length: int) -> Place:
     """Find the image of the chain that determines `offset`, without reading data."""
     while True:
+        if s.metadata_preallocation is None:
+            async with s.lock:
+                await find_preallocation(s)
         kind, _, length = await _look_up(s, offset, length)
         if kind not in UNALLOCATED:
             return Place(s, kind, length)

@@ -28,8 +28,6 @@ from qmpd.block.drivers.formats.qcow2.refcounts.allocation import (
 from qmpd.block.drivers.formats.qcow2.refcounts.codec import last_used
 from qmpd.block.drivers.formats.qcow2.refcounts.counts import (
     Discard,
-    block_offset,
-    get_refcount,
     process_discards,
     queue_discard,
 )
@@ -62,43 +60,48 @@ async def truncate(
     :param zero: the added area must read as zeroes even if the backing file has data there
     :raises BlockIOError: with QEMU's text
     """
+    async with s.lock:
+        await truncate_locked(s, size, exact=exact, prealloc=prealloc, zero=zero)
+
+
+async def truncate_locked(
+    s: Qcow2State, size: int, *, exact: bool, prealloc: str = "off", zero: bool = False
+) -> None:
+    """Do the same with the lock held, which is let go meanwhile only for `zero`."""
     if prealloc not in PREALLOC_MODES:
         raise BlockIOError(errno.ENOTSUP, f"Unsupported preallocation mode '{prealloc}'")
     if size % SECTOR:
         raise BlockIOError(errno.EINVAL, f"The new size must be a multiple of {SECTOR}")
-    async with s.lock:
-        if s.snapshots and s.header.version < 3:
-            raise BlockIOError(errno.ENOTSUP, "Can't resize a v2 image which has snapshots")
-        await check_resize(s)
-        old_size = s.size
-        if size < old_size:
-            if prealloc != "off":
-                raise BlockIOError(
-                    errno.EINVAL, "Preallocation can't be used for shrinking an image"
-                )
-            await _shrink(s, size)
-        else:
-            try:
-                await grow_l1_table(s, s.geometry.l1_entries(size), exact=True)
-            except BlockIOError as error:
-                raise failed(error, "Failed to grow the L1 table") from error
-            if s.data_file_raw and prealloc == "off":
-                prealloc = "metadata"
-        zero = await _preallocate(s, old_size, size, exact=exact, prealloc=prealloc, zero=zero)
-        if zero and size > old_size:
-            await _zero_added(s, old_size, size)
+    if s.snapshots and s.header.version < 3:
+        raise BlockIOError(errno.ENOTSUP, "Can't resize a v2 image which has snapshots")
+    await check_resize(s)
+    old_size = s.size
+    if size < old_size:
         if prealloc != "off":
-            try:
-                await s.write_caches()
-            except BlockIOError as error:
-                what = "Failed to flush the preallocated area to disk"
-                raise failed(error, what) from error
-        s.size = size
+            raise BlockIOError(errno.EINVAL, "Preallocation can't be used for shrinking an image")
+        await _shrink(s, size)
+    else:
         try:
-            await s.pwrite_sync(OFFSET_SIZE, size.to_bytes(8, "big"))
+            await grow_l1_table(s, s.geometry.l1_entries(size), exact=True)
         except BlockIOError as error:
-            raise failed(error, "Failed to update the image size") from error
-        s.l1_vm_state_index = s.geometry.l1_entries(size)
+            raise failed(error, "Failed to grow the L1 table") from error
+        if s.data_file_raw and prealloc == "off":
+            prealloc = "metadata"
+    zero = await _preallocate(s, old_size, size, exact=exact, prealloc=prealloc, zero=zero)
+    if zero and size > old_size:
+        await _zero_added(s, old_size, size)
+    if prealloc != "off":
+        try:
+            await s.write_caches()
+        except BlockIOError as error:
+            what = "Failed to flush the preallocated area to disk"
+            raise failed(error, what) from error
+    s.size = size
+    try:
+        await s.pwrite_sync(OFFSET_SIZE, size.to_bytes(8, "big"))
+    except BlockIOError as error:
+        raise failed(error, "Failed to update the image size") from error
+    s.l1_vm_state_index = s.geometry.l1_entries(size)
 
 
 async def _shrink(s: Qcow2State, size: int) -> None:
@@ -335,25 +338,3 @@ async def _zero_added(s: Qcow2State, old_size: int, size: int) -> None:
             raise failed(error, "Failed to zero out the new area") from error
         finally:
             await s.lock.acquire()
-
-
-async def detect_metadata_preallocation(s: Qcow2State, allocated: int) -> bool:
-    """Whether metadata was preallocated: more clusters are in use than the file has space for.
-
-    :param allocated: bytes of storage allocated to the file
-    """
-    geometry = s.geometry
-    real = allocated >> geometry.cluster_bits
-    threshold = max(real * 10 // 9, real + 2)
-    clusters = geometry.clusters(s.file.length)
-    if clusters < threshold and not s.file.driver.capabilities.hears_events:
-        # Without a look at the counts: most new images are that small.
-        for index in range(-(-clusters // geometry.refcount_block_size)):
-            await block_offset(s, index)
-        return False
-    count = 0
-    for index in range(clusters):
-        if count >= threshold:
-            break
-        count += bool(await get_refcount(s, index))
-    return count >= threshold

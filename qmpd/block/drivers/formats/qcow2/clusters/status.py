@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.base.sizes import INT_MAX
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset, without_table
-from qmpd.block.drivers.formats.qcow2.clusters.resize import detect_metadata_preallocation
+from qmpd.block.drivers.formats.qcow2.clusters.preallocated import find_preallocation
 from qmpd.block.drivers.formats.qcow2.tables.entries import HAS_OFFSET, READS_AS_ZERO, UNALLOCATED
 from qmpd.block.model.data import BlockStatus
 
@@ -23,11 +23,7 @@ async def image_status(s: Qcow2State, offset: int, length: int) -> BlockStatus:
     :raises BlockIOError: EIO where the image is corrupt, or an error of the file
     """
     async with s.lock:
-        if s.metadata_preallocation is None:
-            allocated = s.file.driver.allocated_size()
-            s.metadata_preallocation = allocated is not None and (
-                await detect_metadata_preallocation(s, allocated)
-            )
+        preallocated = await find_preallocation(s)
         count = without_table(s, offset, min(length, INT_MAX))
         if count:
             zero = s.backing is None or offset >= s.backing.length
@@ -39,7 +35,7 @@ async def image_status(s: Qcow2State, offset: int, length: int) -> BlockStatus:
     allocated_here = zero or data
     if kind in UNALLOCATED:
         zero = s.backing is None or offset >= s.backing.length
-    elif data and placed and s.metadata_preallocation:
+    elif data and placed and preallocated:
         below = await s.data_file.block_status(host, count)
         if below.length:
             count, zero = min(count, below.length), below.zero

@@ -50,6 +50,7 @@ def split(offset: int, length: int, alignment: int) -> Iterator[tuple[int, int]]
 async def discard(s: Qcow2State, offset: int, length: int) -> None:
     """Discard the whole clusters of any range."""
     for start, count in split(offset, length, s.geometry.cluster_size):
+        s.check_usable()
         try:
             await pdiscard(s, start, count)
         except BlockIOError as error:
@@ -66,12 +67,14 @@ async def write_zeroes(
     :raises BlockIOError: ENOTSUP where it may not
     """
     for start, count in split(offset, length, s.geometry.subcluster_size):
+        s.check_usable()
         try:
             await pwrite_zeroes(s, start, count, may_unmap=may_unmap)
         except BlockIOError as error:
             if error.errno != errno.ENOTSUP or not as_data:
                 raise
             for position in range(start, start + count, _BOUNCE):
+                s.check_usable()
                 piece = min(_BOUNCE, start + count - position)
                 await write_clusters(s, position, bytes(piece))
 
@@ -268,13 +271,18 @@ async def pwrite_zeroes(s: Qcow2State, offset: int, length: int, *, may_unmap: b
         async with s.lock:
             await zeroize(s, offset, length, may_unmap=may_unmap)
         return
-    if not (
-        await reads_as_zero(s, offset - head, head)
-        and await reads_as_zero(s, offset + length, tail)
-    ):
+    try:
+        zero = await reads_as_zero(s, offset - head, head)
+        zero = zero and await reads_as_zero(s, offset + length, tail)
+    except BlockIOError:
+        zero = False
+    if not zero:
         raise BlockIOError(errno.ENOTSUP)
     async with s.lock:
-        kind, _, _ = await get_host_offset(s, offset - head, size)
+        try:
+            kind, _, _ = await get_host_offset(s, offset - head, size)
+        except BlockIOError as error:
+            raise BlockIOError(errno.ENOTSUP) from error
         if kind not in UNALLOCATED and kind not in READS_AS_ZERO:
             raise BlockIOError(errno.ENOTSUP)
         await zeroize(s, offset - head, size, may_unmap=may_unmap)

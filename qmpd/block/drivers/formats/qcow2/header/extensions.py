@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from qmpd.block.drivers.formats.qcow2.header.fields import BitmapsExtension, Extension, Header
 from qmpd.block.drivers.formats.qcow2.header.layout import (
@@ -82,9 +82,10 @@ def decode_feature_table(data: bytes) -> list[tuple[int, int, bytes]]:
     return names
 
 
-def read_extensions(header: Header, cluster: bytes) -> bool:
+def read_extensions(header: Header, cluster: bytes, void: Callable[[], None]) -> bool:
     """Fill `header` from its extensions.
 
+    :param void: called where there are bitmaps that are not valid, whatever comes after them
     :returns: whether the header must be rewritten, to drop bitmaps that are not valid
     :raises BlockIOError: an invalid extension, with QEMU's text
     """
@@ -108,7 +109,9 @@ def read_extensions(header: Header, cluster: bytes) -> bool:
                     "CRYPTO header extension only expected with LUKS encryption method",
                 )
         elif extension.magic == BITMAPS:
-            rewrite = _read_bitmaps(header, data) or rewrite
+            if not _read_bitmaps(header, data):
+                void()
+                rewrite = True
         elif extension.magic == DATA_FILE:
             header.data_file = data.split(b"\0", 1)[0]
         else:
@@ -117,10 +120,11 @@ def read_extensions(header: Header, cluster: bytes) -> bool:
 
 
 def _read_bitmaps(header: Header, data: bytes) -> bool:
+    """Read the bitmaps extension; returns whether it is valid."""
     if len(data) != _BITMAPS.size:
         raise BlockIOError(errno.EINVAL, "bitmaps_ext: Invalid extension length")
     if not header.autoclear & AUTOCLEAR_BITMAPS:
-        return True
+        return False
     count, reserved, size, offset = _BITMAPS.unpack(data)
     if reserved:
         raise BlockIOError(errno.EINVAL, "bitmaps_ext: Reserved field is not zero")
@@ -141,7 +145,7 @@ def _read_bitmaps(header: Header, data: bytes) -> bool:
             f" size ({MAX_BITMAP_DIRECTORY_SIZE})",
         )
     header.bitmaps = BitmapsExtension(count, size, offset)
-    return False
+    return True
 
 
 def encode_extension(magic: int, data: bytes) -> bytes:

@@ -124,9 +124,11 @@ def _hits(s: Qcow2State, clusters: set[int], offset: int, end: int) -> bool:
 async def _hits_inactive_l2(s: Qcow2State, offset: int, end: int) -> bool:
     step = s.geometry.cluster_size
     for snapshot in s.snapshots:
-        validate_table(
-            s.geometry, snapshot.l1_table_offset, snapshot.l1_size, ENTRY_SIZE, MAX_L1_SIZE, ""
-        )
+        where, size = snapshot.l1_table_offset, snapshot.l1_size
+        try:
+            validate_table(s.geometry, where, size, ENTRY_SIZE, MAX_L1_SIZE, "")
+        except BlockIOError as error:
+            raise BlockIOError(error.errno) from error
         raw = await s.file.pread(snapshot.l1_table_offset, snapshot.l1_size * ENTRY_SIZE)
         for entry in decode_entries(raw):
             table = entry & OFFSET_MASK

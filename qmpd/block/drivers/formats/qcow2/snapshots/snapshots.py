@@ -8,8 +8,9 @@ from array import array
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.scalars import decimal_number
+from qmpd.block.drivers.formats.qcow2.clusters.at_once import at_once
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import grow_l1_table
-from qmpd.block.drivers.formats.qcow2.clusters.resize import failed, truncate
+from qmpd.block.drivers.formats.qcow2.clusters.resize import failed, truncate_locked
 from qmpd.block.drivers.formats.qcow2.clusters.zero import cluster_discard
 from qmpd.block.drivers.formats.qcow2.header.header import validate_table
 from qmpd.block.drivers.formats.qcow2.header.layout import (
@@ -72,7 +73,7 @@ async def snapshot_create(
         raise BlockIOError(errno.EFBIG)
     if s.has_data_file:
         raise BlockIOError(errno.ENOTSUP)
-    async with s.lock, s.in_doubt():
+    async with s.lock, at_once(s):
         l1_bytes = len(s.l1) * ENTRY_SIZE
         offset = await alloc_clusters(s, l1_bytes) if l1_bytes else 0
         await pre_write_overlap_check(s, 0, offset, l1_bytes)
@@ -144,7 +145,7 @@ async def snapshot_delete(s: Qcow2State, ident: str | None, name: str | None) ->
     if snapshot is None:
         raise BlockIOError(errno.ENOENT, "Can't find the snapshot")
     _check_l1(s, snapshot)
-    async with s.lock, s.in_doubt():
+    async with s.lock, at_once(s):
         remaining = [other for other in s.snapshots if other is not snapshot]
         try:
             await write_snapshots(s, remaining)
@@ -177,9 +178,9 @@ async def snapshot_goto(s: Qcow2State, ident: str) -> None:
     if snapshot is None:
         raise BlockIOError(errno.ENOENT)
     _check_l1(s, snapshot)
-    if snapshot.disk_size != s.size:
-        await truncate(s, snapshot.disk_size, exact=True)
-    async with s.lock, s.in_doubt():
+    async with s.lock, at_once(s):
+        if snapshot.disk_size != s.size:
+            await truncate_locked(s, snapshot.disk_size, exact=True)
         await grow_l1_table(s, snapshot.l1_size, exact=True)
         raw = await s.file.pread(snapshot.l1_table_offset, snapshot.l1_size * ENTRY_SIZE)
         raw = bytes(raw).ljust(len(s.l1) * ENTRY_SIZE, b"\0")

