@@ -38,6 +38,9 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 class FileDriver:
     capabilities = Capabilities(write_zeroes=True)
 
+    def allocated_size(self) -> int | None:
+        return None
+
 
 class FileNode:
     """A host file; remembers the clusters that were written, in `log`."""

@@ -39,7 +39,7 @@ from qmpd.block.drivers.formats.qcow2.options import (
 )
 from qmpd.block.drivers.formats.qcow2.refcounts.codec import decode_refcounts, encode_refcounts
 from qmpd.block.drivers.formats.qcow2.refcounts.counts import refcount_init
-from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import corruption, pre_write_overlap_check
 from qmpd.block.drivers.formats.qcow2.repair.check import repair_dirty
 from qmpd.block.drivers.formats.qcow2.snapshots.table import read_snapshots
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
@@ -225,6 +225,9 @@ def set_options(s: Qcow2State, options: RuntimeOptions) -> None:
     async def check_refcount_block(offset: int, length: int) -> None:
         await pre_write_overlap_check(s, REFCOUNT_BLOCK, offset, length)
 
+    async def corrupted(message: str) -> BlockIOError:
+        return await corruption(s, message)
+
     s.options = options
     s.l2_slice_size = options.l2_slice_bytes // geometry.l2_entry_size
     s.l2_cache = TableCache(
@@ -235,6 +238,7 @@ def set_options(s: Qcow2State, options: RuntimeOptions) -> None:
         decode=decode_entries,
         encode=encode_entries,
         before_write=check_l2,
+        corrupted=corrupted,
         event=s.event,
         load_event="l2_load",
         write_event="l2_update",
@@ -247,6 +251,7 @@ def set_options(s: Qcow2State, options: RuntimeOptions) -> None:
         decode=lambda raw: decode_refcounts(raw, order),
         encode=lambda counts: encode_refcounts(counts, order),
         before_write=check_refcount_block,
+        corrupted=corrupted,
         event=s.event,
         load_event=None,
         write_event="refblock_update_part",

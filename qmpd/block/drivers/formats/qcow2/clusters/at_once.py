@@ -52,6 +52,9 @@ _POINTERS_AT: Final = 40
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EINVAL, errno.ENOTSUP})
 """Errors of a file that cannot grow by the copies."""
 
+_TRIES: Final = 100
+"""Places that are looked at for the copies; behind the file's end the first one is free."""
+
 _CHUNK: Final = 2 << 20
 """Bytes that are written at once."""
 
@@ -161,16 +164,19 @@ class _Used:
             self._blocks[index] = decode_refcounts(raw, geometry.refcount_order)
         return self._blocks.get(index, bytearray())
 
-    async def end(self) -> int:
-        """The first cluster behind all that are in use, and behind the file."""
-        geometry = self._geometry
-        end = max(geometry.clusters(self._file.length), 1)
-        for index in range(len(self._table) - 1, -1, -1):
+    async def free_from(self, start: int, count: int) -> int:
+        """The first cluster from `start` on from which there may be `count` free ones.
+
+        It is `start` if they are free; if not, it may be that what follows it is not, either.
+        """
+        size = self._geometry.refcount_block_size
+        for index in range((start + count - 1) // size, start // size - 1, -1):
             counts = await self.block(index)
-            used = last_used(counts, 0, len(counts)) if counts else -1
+            low, high = max(start - index * size, 0), min(start + count - index * size, size)
+            used = last_used(counts, low, high) if counts else -1
             if used >= 0:
-                return max(end, index * geometry.refcount_block_size + used + 1)
-        return end
+                return index * size + used + 1
+        return start
 
 
 async def _write_clusters(file: Node, held: HeldFile, wanted: Iterable[int]) -> None:
@@ -198,7 +204,7 @@ async def _switch(s: Qcow2State, used: _Used, held: HeldFile, changed: set[int])
             header = bytearray(await file.pread(0, s.geometry.cluster_size))
         copies = _Copies(s, held, header)
         try:
-            await copies.make(in_place, await used.end())
+            await copies.make(in_place, used)
             await copies.write(file)
         except BlockIOError as error:
             if error.errno not in _NO_ROOM:
@@ -256,31 +262,41 @@ class _Copies:
         self._held = held
         self._new = _Used(s, held, s.refcount_table)
         self.header = bytearray(header)
-        self._start = 0
+        self._start = self._count = self._table_clusters = 0
+        self._blocks: set[int] = set()
         self._data = bytearray()
         self._l1 = s.l1
         self._table = s.refcount_table
         self._l1_offset = s.header.l1_table_offset
         self._table_offset = 0
 
-    async def make(self, changed: set[int], start: int) -> None:
+    async def make(self, changed: set[int], used: _Used) -> None:
         """Make them.
 
-        :param start: the first cluster that they may have
-        :raises BlockIOError: a table cannot be read, or there would be too many
+        :param used: what is in use in the file as it is
+        :raises BlockIOError: a table cannot be read, or there is no place for them
         """
         s, geometry = self._s, self._s.geometry
-        self._start = max(start, await self._new.end())
-        self._add_l2_tables(changed)
-        l1_first = s.header.l1_table_offset >> geometry.cluster_bits
+        bits = geometry.cluster_bits
+        tables = [
+            index
+            for index, entry in enumerate(s.l1)
+            if entry & OFFSET_MASK and (entry & OFFSET_MASK) >> bits in changed
+        ]
+        l1_first = s.header.l1_table_offset >> bits
         l1_clusters = geometry.clusters(len(s.l1) * ENTRY_SIZE)
-        if self._data or not changed.isdisjoint(range(l1_first, l1_first + l1_clusters)):
-            raw = encode_entries(self._l1)
-            self._l1_offset = self._add(raw)
-        await self._add_refcounts(changed)
-        clusters = len(self._table) * ENTRY_SIZE >> geometry.cluster_bits
+        if not tables and changed.isdisjoint(range(l1_first, l1_first + l1_clusters)):
+            l1_clusters = 0
+        await self._place(changed, len(tables) + l1_clusters, used)
+        self._l1 = array("Q", s.l1)
+        for index in tables:
+            copied = self._held.clusters[(s.l1[index] & OFFSET_MASK) >> bits]
+            self._l1[index] = self._add(copied) | OFLAG_COPIED
+        if l1_clusters:
+            self._l1_offset = self._add(encode_entries(self._l1))
+        await self._add_refcounts()
         _POINTERS.pack_into(
-            self.header, _POINTERS_AT, self._l1_offset, self._table_offset, clusters
+            self.header, _POINTERS_AT, self._l1_offset, self._table_offset, self._table_clusters
         )
 
     async def write(self, file: Node) -> None:
@@ -310,44 +326,52 @@ class _Copies:
         self._data += bytes(-len(raw) % geometry.cluster_size)
         return offset
 
-    def _add_l2_tables(self, changed: set[int]) -> None:
-        bits = self._s.geometry.cluster_bits
-        self._l1 = array("Q", self._s.l1)
-        for index, entry in enumerate(self._l1):
-            cluster = (entry & OFFSET_MASK) >> bits
-            if cluster and cluster in changed:
-                self._l1[index] = self._add(self._held.clusters[cluster]) | OFLAG_COPIED
+    async def _place(self, changed: set[int], others: int, used: _Used) -> None:
+        """Choose the first cluster, and the blocks that are copied.
 
-    async def _add_refcounts(self, changed: set[int]) -> None:
-        """Copy the refcount table, the blocks that change, and those that count the copies."""
-        geometry = self._s.geometry
-        bits, per_block = geometry.cluster_bits, geometry.refcount_block_size
-        old = self._s.refcount_table
-        blocks = {
+        :param others: clusters that are neither refcount blocks nor their table
+        """
+        geometry, old = self._s.geometry, self._s.refcount_table
+        per_block = geometry.refcount_block_size
+        start = max(geometry.clusters(max(self._s.file_node.length, self._held.length)), 1)
+        changing = {
             index
-            for index, entry in enumerate(old)
-            if entry and (entry & REFT_OFFSET_MASK) >> bits in changed
+            for index, entry in enumerate(old[: self._s.max_refcount_table_index + 1])
+            if entry and (entry & REFT_OFFSET_MASK) >> geometry.cluster_bits in changed
         }
-        others, table_clusters = len(self._data) >> bits, 0
-        while True:
-            end = self._start + others + len(blocks) + table_clusters
-            more = set(range(self._start // per_block, (end - 1) // per_block + 1)) - blocks
-            entries = max(len(old), max(blocks | more) + 1)
-            needed = geometry.clusters(entries * ENTRY_SIZE)
-            if not more and needed == table_clusters:
+        for _ in range(_TRIES):
+            self._blocks, table = set(changing), 0
+            while True:
+                count = others + len(self._blocks) + table
+                counted = range(start // per_block, (start + count) // per_block + 1)
+                needed = geometry.clusters(max(len(old), counted[-1] + 1) * ENTRY_SIZE)
+                if needed == table and self._blocks.issuperset(counted):
+                    break
+                self._blocks.update(counted)
+                table = needed
+            if table << geometry.cluster_bits > MAX_REFTABLE_SIZE:
                 break
-            blocks |= more
-            table_clusters = needed
-        if table_clusters << bits > MAX_REFTABLE_SIZE:
-            raise BlockIOError(errno.EFBIG)
+            free = max(await used.free_from(start, count), await self._new.free_from(start, count))
+            if free == start:
+                self._start, self._count, self._table_clusters = start, count, table
+                return
+            start = free
+        raise BlockIOError(errno.EFBIG)
+
+    async def _add_refcounts(self) -> None:
+        """Copy the refcount table, the blocks that change, and those that count the copies."""
+        geometry, old = self._s.geometry, self._s.refcount_table
+        per_block = geometry.refcount_block_size
         table = array("Q", old)
-        table.frombytes(bytes((table_clusters << bits) - len(old) * ENTRY_SIZE))
-        for index in sorted(blocks):
+        missing = (self._table_clusters << geometry.cluster_bits) - len(old) * ENTRY_SIZE
+        table.frombytes(bytes(missing))
+        for index in sorted(self._blocks):
             counts = await self._new.block(index)
             if not counts:
                 counts = empty_refcounts(per_block, geometry.refcount_order)
             first = index * per_block
-            for cluster in range(max(self._start, first), min(end, first + per_block)):
+            last = min(self._start + self._count, first + per_block)
+            for cluster in range(max(self._start, first), last):
                 counts[cluster - first] = 1
             table[index] = self._add(encode_refcounts(counts, geometry.refcount_order))
         self._table = table

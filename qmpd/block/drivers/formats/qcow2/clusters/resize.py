@@ -192,7 +192,8 @@ async def _discard_block(s: Qcow2State, block: int) -> None:
     """Free an unused refcount block, which any other block may count."""
     geometry = s.geometry
     cluster = block >> geometry.cluster_bits
-    index = cluster >> geometry.refcount_block_bits
+    # QEMU counts them in 32 bits.
+    index = cluster >> geometry.refcount_block_bits & (1 << 32) - 1
     covering = 0
     if index < len(s.refcount_table):
         covering = s.refcount_table[index] & REFT_OFFSET_MASK

@@ -60,6 +60,7 @@ class TableCache:
     :param decode: disk form -> `Table.data`
     :param encode: `Table.data` -> disk form
     :param before_write: awaited with offset and length before each write (overlap check)
+    :param corrupted: marks the image as corrupt, for the reason given, and gives the error
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class TableCache:
         decode: Callable[[bytes], Contents],
         encode: Callable[[Contents], bytes],
         before_write: Callable[[int, int], Awaitable[None]],
+        corrupted: Callable[[str], Awaitable[BlockIOError]],
         event: Callable[[str], None],
         load_event: str | None,
         write_event: str,
@@ -85,6 +87,7 @@ class TableCache:
         self._decode = decode
         self._encode = encode
         self._before_write = before_write
+        self._corrupted = corrupted
         self._event = event
         self._load_event = load_event
         self._write_event = write_event
@@ -97,6 +100,7 @@ class TableCache:
         """
         table = self._tables.get(offset)
         if table is None:
+            await self._check(offset)
             await self._make_room()
             if self._load_event is not None:
                 self._event(self._load_event)
@@ -111,6 +115,7 @@ class TableCache:
         """Get a table at `offset` with contents `data` instead of what the file contains."""
         table = self._tables.get(offset)
         if table is None:
+            await self._check(offset)
             await self._make_room()
             table = self._tables[offset] = Table(offset, data)
         else:
@@ -175,6 +180,12 @@ class TableCache:
         await self.depends.flush()
         self.depends = None
         self.depends_on_flush = False
+
+    async def _check(self, offset: int) -> None:
+        if offset % self.table_size:
+            raise await self._corrupted(
+                f"Cannot get entry from {self.name} cache: Offset {offset:#x} is unaligned"
+            )
 
     async def _make_room(self) -> None:
         while len(self._tables) >= self.capacity:
