@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from random import Random
+from typing import Any, Final
 
 import qmpd
+from qmpd.api.setup import Setup
+from qmpd.block.images.memory import MemoryFile
+from qmpd.sim.power.file import Keep
+from qmpd.testing.power import _run
 
 SIZE = 1 << 20
 SECTOR = 512
 PATH = "/q.qcow2"
+KEEPS: Final[tuple[Keep, ...]] = ("flushed", "random", "all")
+"""What the disk may have kept."""
 Q = {"path": PATH, "format": "qcow2", "size": "1M", "cluster_size": "4k"}
 
 
@@ -222,6 +229,43 @@ def go_back(vm: qmpd.Machine) -> Iterator[Promise]:
     vm.cmd("job-dismiss", id="j")
     yield from guest.flush()
     yield from guest.write(4096, 4096, 3)
+
+
+def go_back_resized(vm: qmpd.Machine) -> Iterator[Promise]:
+    """Snapshots of disks that were smaller and larger."""
+    guest = Guest(vm)
+    snapshots = []
+    yield from guest.write(0, 131_072, 1)
+    for number, size in enumerate((2 * SIZE, SIZE // 2, SIZE)):
+        snapshots.append({"tag": f"s{number}", "vmstate": "q", "devices": ["q"]})
+        vm.cmd("snapshot-save", {"job-id": "j", **snapshots[-1]})
+        vm.job("j").wait()
+        assert vm.job("j").error is None
+        vm.cmd("job-dismiss", id="j")
+        vm.cmd("block_resize", {"node-name": "q", "size": size})
+        yield guest.promise()
+    for snapshot in (snapshots[1], snapshots[2], snapshots[0]):
+        vm.cmd("snapshot-load", {"job-id": "j", **snapshot})
+        vm.job("j").wait()
+        assert vm.job("j").error is None
+        vm.cmd("job-dismiss", id="j")
+        yield guest.promise()
+    yield from guest.flush()
+
+
+def emptied(vm: qmpd.Machine) -> Iterator[Promise]:
+    """An overlay that HMP's commit empties, at first as a whole, then cluster by cluster."""
+    guest = Guest(vm)
+    yield from guest.write(0, 262_144, 1)
+    yield from guest.flush()
+    vm.cmd("blockdev-snapshot-sync", {"device": "q", "snapshot-file": "/over.qcow2"})
+    for byte in (2, 3):
+        vm.disk("q").write(65536, bytes([byte]) * 65536)
+        vm.disk("q").flush()
+        yield guest._next("q", 65536, bytes([byte]) * 65536)
+        vm.hmp("commit q")
+        vm.cmd("blockdev-snapshot-internal-sync", device="q", name=f"s{byte}")
+    yield from guest.opens("/over.qcow2")
 
 
 def bitmaps(vm: qmpd.Machine) -> Iterator[Promise]:
@@ -444,9 +488,11 @@ SCENARIOS: dict[str, tuple[Scenario, str]] = {
     **{f"shrink, {name}": (shrink, name) for name in ("plain", "extended", "large")},
     **{
         f"internal snapshots, {name}": (internal_snapshots, name)
-        for name in ("plain", "lazy", "tiny", "64 bits")
+        for name in ("plain", "lazy", "tiny", "large", "extended", "old", "64 bits")
     },
-    "go back": (go_back, "plain"),
+    **{f"go back, {name}": (go_back, name) for name in ("plain", "tiny", "extended", "old")},
+    "go back, resized": (go_back_resized, "plain"),
+    "emptied": (emptied, "plain"),
     **{f"bitmaps, {name}": (bitmaps, name) for name in ("plain", "lazy", "extended", "tiny")},
     "many bitmaps": (many_bitmaps, "plain"),
     "many bitmaps, tiny": (many_bitmaps, "tiny"),
@@ -472,3 +518,14 @@ SCENARIOS: dict[str, tuple[Scenario, str]] = {
     "mixed, lazy": (mixed, "lazy"),
 }
 """What happens, and to which image."""
+
+
+def losses(name: str) -> Iterator[tuple[Promise | None, dict[str, MemoryFile]]]:
+    """What is left of the files at each point of a scenario, and what had been promised."""
+    scenario, options = SCENARIOS[name]
+    images: Any = {"q": {**Q, **OPTIONS[options]}}
+    for point in _run(scenario, Setup(images=images, power=True)):
+        for keep in KEEPS:
+            random = Random(point.number)
+            files = {path: file.left(keep, random) for path, file in point.files.items()}
+            yield point.reached, files

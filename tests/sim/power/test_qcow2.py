@@ -5,7 +5,6 @@ At no point may anything be lost that was flushed, or an image be corrupt.  Leak
 
 from __future__ import annotations
 
-from random import Random
 from typing import Any
 
 import pytest
@@ -15,8 +14,17 @@ from qmpd.api.setup import Setup
 from qmpd.block.drivers.formats.qcow2.driver import Qcow2
 from qmpd.block.drivers.formats.qcow2.repair.check import check
 from qmpd.testing import every_power_loss
-from qmpd.testing.power import _run
-from tests.sim.power.scenarios import OPTIONS, PATH, SCENARIOS, SECTOR, SIZE, Promise, Q, image
+from tests.sim.power.scenarios import (
+    OPTIONS,
+    PATH,
+    SCENARIOS,
+    SECTOR,
+    SIZE,
+    Promise,
+    Q,
+    image,
+    losses,
+)
 
 
 def clean(vm: qmpd.Machine, name: str) -> None:
@@ -106,23 +114,15 @@ LAZY = ("lazy", "amended")
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if not any(w in name for w in LAZY)])
 def test_no_point_needs_a_repair(name: str) -> None:
-    scenario, options = SCENARIOS[name]
-    images: Any = {"q": {**Q, **OPTIONS[options]}}
-    points = _run(scenario, Setup(images=images, power=True))
-    for point in points:
-        for keep in ("flushed", "random", "all"):
-            random = Random(point.number)
-            files = {path: file.left(keep, random) for path, file in point.files.items()}
-            paths = {PATH, *(point.reached.opens if point.reached is not None else ())}
-            with qmpd.Machine._on(Setup(power=True), files) as vm:
-                for path in paths:
-                    below = {"backing": None} if "over" in path else {}
-                    vm.cmd(
-                        "blockdev-add",
-                        image(path, **{"node-name": "x", "read-only": True, **below}),
-                    )
-                    clean(vm, "x")
-                    vm.cmd("blockdev-del", node_name="x")
+    for promise, files in losses(name):
+        paths = {PATH, *(promise.opens if promise is not None else ())}
+        with qmpd.Machine._on(Setup(power=True), files) as vm:
+            for path in paths:
+                below = {"backing": None} if "over" in path else {}
+                options = {"node-name": "x", "read-only": True, **below}
+                vm.cmd("blockdev-add", image(path, **options))
+                clean(vm, "x")
+                vm.cmd("blockdev-del", node_name="x")
 
 
 def test_there_are_fifty() -> None:
