@@ -88,7 +88,7 @@ def _record_system(program: str, output: str, *, processors_too: bool) -> None:
             write(name, ask(emulator))
         found = tables.machines(emulator)["machines"]
         made_of = tables.processors_of(found)
-        write("compat", tables.compat_of(found))
+        write("compat", tables.compat_of(found, tables.ancestors(emulator, KINDS)))
         models = [known["name"] for known in emulator.ask("query-cpu-definitions")]
     if processors_too:
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from qmpd.cli.recorder.emulator import Emulator, Refused
@@ -73,8 +74,25 @@ def machines(emulator: Emulator) -> Table:
     return {"machines": as_inserted(emulator.ask("query-machines") if found is None else found)}
 
 
-def compat_of(machines: list[Table]) -> Table:
-    """What machine types make of devices: all the different changes, and their numbers by type."""
+def ancestors(emulator: Emulator, models: Iterable[str]) -> set[str]:
+    """QOM types that `models` are, or are derived from."""
+    known = {
+        each["name"]: each.get("parent") for each in emulator.ask("qom-list-types", abstract=True)
+    }
+    found: set[str] = set()
+    for model in models:
+        name: str | None = model
+        while name is not None:
+            found.add(name)
+            name = known.get(name)
+    return found
+
+
+def compat_of(machines: list[Table], wanted: Collection[str]) -> Table:
+    """What machine types make of devices: all the different changes, and their numbers by type.
+
+    :param wanted: the QOM types that count
+    """
     numbers: dict[tuple[str, str, str], int] = {}
     found = {
         machine["name"]: [
@@ -82,7 +100,7 @@ def compat_of(machines: list[Table]) -> Table:
                 (compat["qom-type"], compat["property"], compat["value"]), len(numbers)
             )
             for compat in machine.get("compat-props", ())
-            if not compat["qom-type"].endswith("cpu")
+            if compat["qom-type"] in wanted
         ]
         for machine in machines
     }

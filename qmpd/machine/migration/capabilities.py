@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from qmpd.errors import GenericError
+from qmpd.machine.migration.refusing import refuse
 
 NAMES: Final = (
     "xbzrle",
@@ -95,13 +96,13 @@ class Capabilities:
         _check_postcopy(wanted)
         if wanted["background-snapshot"]:
             for name in _NOT_IN_BACKGROUND:
-                _refuse(wanted[name], f"Background-snapshot is not compatible with {name}")
-        _refuse(
+                refuse(wanted[name], f"Background-snapshot is not compatible with {name}")
+        refuse(
             wanted["zero-copy-send"] and not (wanted["multifd"] and not wanted["xbzrle"] and plain),
             "Zero copy only available for non-compressed non-TLS multifd migration",
         )
         self._check_connections(wanted, incoming_started)
-        _refuse(
+        refuse(
             wanted["switchover-ack"] and not wanted["return-path"],
             "Capability 'switchover-ack' requires capability 'return-path'",
         )
@@ -109,15 +110,15 @@ class Capabilities:
 
     def _check_connections(self, wanted: Mapping[str, bool], incoming_started: bool) -> None:
         preempt = wanted["postcopy-preempt"]
-        _refuse(
+        refuse(
             preempt and not wanted["postcopy-ram"],
             "Postcopy preempt requires postcopy-ram",
         )
-        _refuse(
+        refuse(
             preempt and not self["postcopy-preempt"] and incoming_started,
             "Postcopy preempt must be set before incoming starts",
         )
-        _refuse(
+        refuse(
             wanted["multifd"] and not self["multifd"] and incoming_started,
             "Multifd must be set before incoming starts",
         )
@@ -125,25 +126,20 @@ class Capabilities:
 
 def _check_postcopy(wanted: Mapping[str, bool]) -> None:
     if wanted["postcopy-ram"]:
-        _refuse(wanted["x-ignore-shared"], "Postcopy is not compatible with ignore-shared")
-        _refuse(wanted["multifd"], "Postcopy is not yet compatible with multifd")
+        refuse(wanted["x-ignore-shared"], "Postcopy is not compatible with ignore-shared")
+        refuse(wanted["multifd"], "Postcopy is not yet compatible with multifd")
 
 
 def _check_memory(wanted: Mapping[str, bool]) -> None:
     if wanted["dirty-limit"]:
-        _refuse(
+        refuse(
             wanted["auto-converge"],
             "dirty-limit conflicts with auto-converge either of then available currently",
         )
         raise GenericError(
             "dirty-limit requires KVM with accelerator property 'dirty-ring-size' set"
         )
-    _refuse(wanted["multifd"] and wanted["xbzrle"], "Multifd is not compatible with xbzrle")
+    refuse(wanted["multifd"] and wanted["xbzrle"], "Multifd is not compatible with xbzrle")
     if wanted["mapped-ram"]:
-        _refuse(wanted["xbzrle"], "Mapped-ram migration is incompatible with xbzrle")
-        _refuse(wanted["postcopy-ram"], "Mapped-ram migration is incompatible with postcopy")
-
-
-def _refuse(wrong: bool, text: str) -> None:
-    if wrong:
-        raise GenericError(text)
+        refuse(wanted["xbzrle"], "Mapped-ram migration is incompatible with xbzrle")
+        refuse(wanted["postcopy-ram"], "Mapped-ram migration is incompatible with postcopy")

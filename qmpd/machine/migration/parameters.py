@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from qmpd.errors import GenericError
 from qmpd.machine.migration.aliases import check
+from qmpd.machine.migration.refusing import refuse
 
 _MIB: Final = 1 << 20
 _PAGE: Final = 4096
@@ -88,17 +89,17 @@ class Parameters:
                 raise GenericError(
                     f"Invalid mapping given for block-bitmap-mapping: {error.desc}"
                 ) from None
-        _refuse(
+        refuse(
             capability("zero-copy-send") and not _plain(wanted),
             "Zero copy only available for non-compressed non-TLS multifd migration",
         )
         # QEMU looks at what has been set before, not at what is to be set
-        _refuse(
+        refuse(
             capability("mapped-ram") and not self.plain,
             "Mapped-ram only available for non-compressed non-TLS multifd migration",
         )
         _range(wanted, "x-vcpu-dirty-limit-period", 1, 1000, "a value", "x-vcpu-dirty-limit-period")
-        _refuse(
+        refuse(
             wanted["vcpu-dirty-limit"] < 1,
             "Parameter 'vcpu_dirty_limit' must be greater than 1 MB/s",
         )
@@ -120,7 +121,7 @@ def _check_ranges(wanted: Mapping[str, Any]) -> None:
     _range(wanted, "multifd-qatzip-level", 1, 9, "a value")
     _range(wanted, "multifd-zstd-level", 0, 20, "a value")
     cache = wanted["xbzrle-cache-size"]
-    _refuse(
+    refuse(
         cache < _PAGE or cache & (cache - 1) != 0,
         "Parameter 'xbzrle_cache_size' expects a power of two no less than the target page size",
     )
@@ -149,8 +150,3 @@ def _expect(
     if not first <= wanted[name] <= last:
         shown = name.replace("-", "_") if shown is None else shown
         raise GenericError(f"Parameter '{shown}' expects {text}")
-
-
-def _refuse(wrong: bool, text: str) -> None:
-    if wrong:
-        raise GenericError(text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.errors import GenericError
 from qmpd.export.add import add_export, add_nbd_export
 from qmpd.export.nbd.export import NbdExport
+from qmpd.machine.socket_names import flat_address
 from qmpd.monitor.qmp.handlers import Context, Handlers
 from qmpd.monitor.qmp.sockets import with_descriptor
 
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
 
 def nbd_server_start(context: Context, _: Any) -> None:
     """Start the NBD server."""
-    context.machine.nbd.start(_flat_address(context, context.raw))
+    context.machine.nbd.start(_with_flat_address(context, context.raw))
 
 
-def _flat_address(context: Context, raw: Mapping[str, Any]) -> dict[str, Any]:
+def _with_flat_address(context: Context, raw: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments with the address as SocketAddress has it, without `data`.
 
     :raises GenericError: no client has handed over the descriptor that it names
     """
-    address = {"type": raw["addr"]["type"], **raw["addr"]["data"]}
+    address = flat_address(raw["addr"])
     if not context.machine.nbd.running:
         address = with_descriptor(context, address)
     return {**raw, "addr": address}

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qmpd.base.descriptor import DescriptorName
-from qmpd.errors import GenericError
+from qmpd.machine.socket_names import named_descriptor
 from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
@@ -23,9 +23,8 @@ def with_descriptor(context: Context, address: Mapping[str, Any]) -> dict[str, A
     """
     if address["type"] != "fd":
         return dict(address)
-    if context.machine.personality is Personality.STORAGE_DAEMON:
-        raise GenericError("only QEMU supports file descriptor passing")
-    return {**address, "descriptor": context.descriptors.take(address["str"])}
+    take, personality = context.descriptors.take, context.machine.personality
+    return {**address, "descriptor": named_descriptor(personality, address["str"], take)}
 
 
 def with_names(context: Context, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError, NotServed
 from qmpd.machine.chardevs import BACKENDS, TakeDescriptor
+from qmpd.machine.socket_names import flat_address, named_descriptor
 from qmpd.profile.personality import Personality
 from qmpd.server.chardev.chardev import Chardev, ChardevTable, NullChardev, RingbufChardev
 
@@ -239,18 +240,14 @@ class ChardevMaker:
         name = address["str"]
         if server and not name:
             return address
-        if self._in.machine().personality is Personality.STORAGE_DAEMON:
-            raise GenericError("only QEMU supports file descriptor passing")
-        return {**address, "descriptor": take(name)}
+        return {
+            **address,
+            "descriptor": named_descriptor(self._in.machine().personality, name, take),
+        }
 
 
 def _appending(flags: int, append: bool | None) -> int:
     return flags | (os.O_APPEND if append else os.O_TRUNC)
-
-
-def flat_address(address: Mapping[str, Any]) -> dict[str, Any]:
-    """A SocketAddressLegacy as a SocketAddress (``socket_address_flatten``)."""
-    return {"type": address["type"], **address["data"]}
 
 
 def check_socket(data: Mapping[str, Any], kind: str, *, server: bool, has_object: Any) -> None:
