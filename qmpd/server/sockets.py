@@ -102,7 +102,9 @@ class ClientSockets(Sockets):
             raise GenericError(f"Failed to connect to '{where}': {reason}")
 
     def _check(self, address: SocketAddress | None) -> None:
-        if isinstance(address, FdAddress) and address.handed_over is not None:
+        if isinstance(address, FdAddress):
+            if address.handed_over is None:
+                self._files.check_descriptor()
             return
         path = None
         if isinstance(address, UnixAddress) and not address.abstract:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import stat
@@ -148,11 +147,9 @@ class Streams:
 
         :raises GenericError: there is none, or it may belong to somebody else
         """
-        host = self._storage().host
         try:
             fd = int(name)
-            if not host.is_naming and not host.access.programs:
-                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            self._storage().host.check_descriptor()
             os.fstat(fd)
         except (ValueError, OverflowError):
             raise GenericError(f"Invalid file descriptor number '{name}'") from None

@@ -119,6 +119,13 @@ def test_host_writes_where_it_was_told(folder: Path) -> None:
     assert (folder / "in" / "new").exists()
 
 
+def test_a_single_path_will_do(folder: Path) -> None:
+    for path in (folder / "in", str(folder / "in")):
+        with qmpd.Machine(storage="overlay", allow_read=path) as vm:
+            assert opened(vm, folder / "in" / "image") == "ok"
+            assert opened(vm, folder / "out" / "image") != "ok"
+
+
 def test_host_reads_where_it_was_told(folder: Path) -> None:
     places = {"allow_write": [folder / "in"], "allow_read": [folder / "out" / "image"]}
     with qmpd.Machine(storage="host", **places) as vm:  # type: ignore[arg-type]
@@ -252,3 +259,44 @@ def test_sockets_where_they_are_allowed(folder: Path) -> None:
         other.setblocking(False)
         with pytest.raises(BlockingIOError):
             other.accept()
+
+
+def test_nobody_takes_the_descriptors_of_others(vm_served: qmpd.Machine) -> None:
+    """A number is what a descriptor is called that may be anybody's connection."""
+    mine, other = socket.socketpair()
+    with mine, other:
+        address = {"type": "fd", "data": {"str": str(other.fileno())}}
+        for options in ({"server": False}, {"server": False, "reconnect-ms": 1}):
+            backend = {"type": "socket", "data": {"addr": address, **options}}
+            said(vm_served, "chardev-add", id="c", backend=backend)
+        said(vm_served, "nbd-server-start", addr=address)
+        said(vm_served, "migrate", uri=f"fd:{other.fileno()}")
+        server = {"type": "fd", "str": str(other.fileno())}
+        said(vm_served, "blockdev-add", driver="nbd", node_name="n", server=server)
+        said(vm_served, "chardev-remove", id="c")
+        other.sendall(b"mine")
+        mine.settimeout(10)
+        assert mine.recv(100) == b"mine"
+
+
+def test_a_machine_that_is_served_is_its_owners(folder: Path) -> None:
+    paths = [folder / "qmp", folder / "control"]
+    with qmpd.Machine() as vm:
+        with vm.serve(paths[0], control=paths[1]):
+            assert [path.lstat().st_mode & 0o777 for path in paths] == [0o600, 0o600]
+            with RemoteMachine(str(paths[0])) as client:
+                backend = {"addr": {"type": "unix", "data": {"path": str(folder / "c")}}}
+                backend["wait"] = False  # type: ignore[assignment]
+                client.cmd("chardev-add", id="c", backend={"type": "socket", "data": backend})
+                assert (folder / "c").lstat().st_mode & 0o777 == 0o600
+        assert not any(path.exists() for path in (*paths, folder / "c"))
+        for path in paths:
+            path.write_bytes(b"precious")
+        with pytest.raises(QmpError, match="Address already in use"), vm.serve(paths[0]):
+            pass
+        with (
+            pytest.raises(QmpError, match="Address already in use"),
+            vm.serve(folder / "other", control=paths[1]),
+        ):
+            pass
+    assert [path.read_bytes() for path in paths] == [b"precious"] * 2

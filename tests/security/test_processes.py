@@ -302,3 +302,16 @@ def test_a_dead_socket_of_another_kind_stays(tmp_path: Path) -> None:
         )
     assert done.returncode == 1
     assert (tmp_path / "qmp").is_socket()
+
+
+def test_what_stands_between_is_its_owners(tmp_path: Path) -> None:
+    """``qmpd record`` listens like the others."""
+    words = ["--listen", f"unix:{tmp_path / 'front'}", "--connect", f"unix:{tmp_path / 'back'}"]
+    record = [*QMPD[:-1], "record", *words, str(tmp_path / "session")]
+    with subprocess.Popen(record, stderr=subprocess.PIPE, umask=0) as process:
+        try:
+            assert process.stderr is not None
+            assert b"listening" in process.stderr.readline()
+            assert mode(tmp_path / "front") == mode(tmp_path / "session") == 0o600
+        finally:
+            process.terminate()

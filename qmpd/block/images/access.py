@@ -21,7 +21,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-Paths = Iterable["str | os.PathLike[str]"]
+Paths = Iterable["str | os.PathLike[str]"] | os.PathLike[str]
+"""Paths, or a single one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Places:
     @classmethod
     def below(cls, paths: Paths) -> Places:
         """The places at and below `paths`; symbolic links are followed now, and not again."""
+        if isinstance(paths, str | os.PathLike):
+            paths = (paths,)
         return cls(tuple(os.path.realpath(path) for path in paths))
 
     @property

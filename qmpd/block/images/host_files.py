@@ -246,6 +246,15 @@ class HostFiles:
         if not self._naming and not self.access.programs:
             raise OutOfReachError(None, "programs are not run where access is limited")
 
+    def check_descriptor(self) -> None:
+        """Check that a descriptor of the process may be taken by its number, as QEMU lets clients.
+
+        :raises OutOfReachError: it may not: it can be anybody's
+        """
+        if not self._naming and not self.access.programs:
+            reason = "descriptors of the process are out of reach where access is limited"
+            raise OutOfReachError(None, reason)
+
     def check_socket(self, path: str | None) -> None:
         """Check that a socket may be listened at, or connected to.
 
