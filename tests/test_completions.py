@@ -113,7 +113,7 @@ def long_request(file: object, work: Callable[[], int], length: int = LONG) -> i
         async def job() -> None:
             completions = clock.completions
             try:
-                done.set_result(await completions.of(completions.run(file, work, length)))
+                done.set_result(await completions.of(completions.run((file,), work, length)))
             except OSError as error:
                 done.set_exception(error)
 
@@ -157,7 +157,7 @@ def test_a_file_is_joined_once_no_thread_is_at_work_on_it() -> None:
         done = asyncio.get_running_loop().create_future()
 
         async def job() -> None:
-            await completions.of(completions.run("file", work, LONG))
+            await completions.of(completions.run(("file",), work, LONG))
             done.set_result(None)
 
         clock.enter(job(), "job")

@@ -18,12 +18,10 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from qmpd.base.override import override
-from qmpd.loop.file_threads import FileThreads
+from qmpd.loop.file_threads import FileThreads, Request
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from qmpd.loop.order import Order
     from qmpd.loop.task import Callback
 
@@ -65,6 +63,8 @@ class Completions:
         """How many requests have been made, but for those that threads make."""
         self.watched = False
         """Whether what runs now is a request that somebody waits for by `of`."""
+        self.buffers: list[memoryview] = []
+        """Spare ones for work that may be done in threads; whoever takes one puts it back."""
         self._polls = False
         self._new: list[Waiter] = []
         self.under_way: deque[Waiter] = deque()
@@ -74,10 +74,15 @@ class Completions:
         """Take note that a request to a file has been made."""
         self.submitted += 1
 
-    async def run(self, file: object, work: Callable[[], T], length: int) -> T:
+    @property
+    def may_use_threads(self) -> bool:
+        """Whether `run` may have a thread do what it is given."""
+        return False
+
+    async def run(self, files: tuple[object, ...], work: Callable[[], T], length: int) -> T:
         """Make a request to a file.
 
-        :param file: what is asked, for `join`
+        :param files: what is asked, for `join`
         :param work: makes the request, and is allowed to take its time
         :param length: how many bytes it is about
         :raises Exception: whatever `work` raises
@@ -187,22 +192,28 @@ class RealTimeCompletions(Completions):
         self._threads = FileThreads(call_in_loop)
         self._put_off = 0
 
+    @property
     @override
-    async def run(self, file: object, work: Callable[[], T], length: int) -> T:
-        if length < LONG or not self.watched or self._loop.order.chooses:
-            return await super().run(file, work, length)
-        waiter = Waiter(direct=True)
-        ended: list[Future[T]] = []
+    def may_use_threads(self) -> bool:
+        return not self._loop.order.chooses
 
-        def report(future: Future[T]) -> None:
-            ended.append(future)
+    @override
+    async def run(self, files: tuple[object, ...], work: Callable[[], T], length: int) -> T:
+        if length < LONG or not self.watched or self._loop.order.chooses:
+            return await super().run(files, work, length)
+        waiter = Waiter(direct=True)
+        ended: list[Request] = []
+
+        def report(request: Request) -> None:
+            ended.append(request)
             self._ends[waiter] = 0
             self.under_way.appendleft(waiter)
             self.poll()
 
-        self._threads.run(file, work, report)
+        self._threads.run(files, work, report)
         await waiter
-        return ended[0].result()
+        result: T = ended[0].result()
+        return result
 
     @override
     def join(self, file: object) -> None:

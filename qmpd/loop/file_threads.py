@@ -1,18 +1,66 @@
 """Threads that make long requests to files, as QEMU's thread pool does (``util/thread-pool.c``).
 
-The main loop goes on meanwhile.  Whoever asks hears of the end in the loop, by a callback.
+The main loop goes on meanwhile.  Whoever asks hears of the end in the loop, by a callback.  What
+ends while the loop is busy is told of together.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from queue import SimpleQueue
+    from threading import Event, Thread
 
 THREADS: Final = 2
 """Requests made at a time; more of them get in each other's way in one process of Python."""
+
+
+class Request:
+    """A request to files that a thread makes.
+
+    :param files: what it is made to
+    :param work: makes it
+    :param ended: called in the loop once it has been made
+    """
+
+    __slots__ = ("_result", "_work", "awaited", "done", "ended", "error", "files")
+
+    def __init__(
+        self,
+        files: tuple[object, ...],
+        work: Callable[[], Any],
+        ended: Callable[[Request], None],
+    ) -> None:
+        self.files = files
+        self.ended = ended
+        self.done = False
+        self.awaited: Event | None = None
+        """What a thread that waits for the request waits for."""
+        self.error: BaseException | None = None
+        self._work = work
+        self._result: Any = None
+
+    def make(self) -> None:
+        """Make it, in a thread."""
+        try:
+            self._result = self._work()
+        except BaseException as error:
+            self.error = error
+        self.done = True
+        if self.awaited is not None:
+            self.awaited.set()
+
+    def result(self) -> Any:
+        """What `work` has returned.
+
+        :raises BaseException: what it has raised
+        """
+        if self.error is not None:
+            raise self.error
+        return self._result
 
 
 class FileThreads:
@@ -23,42 +71,79 @@ class FileThreads:
 
     def __init__(self, call_in_loop: Callable[[Callable[[], None]], object]) -> None:
         self._call_in_loop = call_in_loop
-        self._executor: ThreadPoolExecutor | None = None
-        self._at_work: dict[Future[Any], object] = {}
+        self._queue: SimpleQueue[Request | None] | None = None
+        self._threads: list[Thread] = []
+        self._at_work: dict[Request, None] = {}
+        self._made: deque[Request] = deque()
+        self._told = False
 
     def run(
-        self, file: object, work: Callable[[], Any], ended: Callable[[Future[Any]], None]
+        self,
+        files: tuple[object, ...],
+        work: Callable[[], Any],
+        ended: Callable[[Request], None],
     ) -> None:
         """Have a thread call `work`, and then the loop call `ended`.
 
-        :param file: what the request is made to, for `join`
+        :param files: what the request is made to, for `join`
         :param ended: gets what holds the result, or the error
         """
-        if self._executor is None:
-            # not imported before it is needed: a program starts sooner without
-            from concurrent.futures import ThreadPoolExecutor
+        if self._queue is None:
+            self._queue = self._start()
+        request = Request(files, work, ended)
+        self._at_work[request] = None
+        self._queue.put(request)
 
-            self._executor = ThreadPoolExecutor(THREADS, "qmpd-file")
+    def _start(self) -> SimpleQueue[Request | None]:
+        # not imported before they are needed: a program starts sooner without
+        from queue import SimpleQueue
+        from threading import Thread
 
-        def in_loop(future: Future[Any]) -> None:
-            self._call_in_loop(lambda: self._ended(future, ended))
+        queue: SimpleQueue[Request | None] = SimpleQueue()
+        for number in range(THREADS):
+            name = f"qmpd-file_{number}"
+            self._threads.append(Thread(target=self._serve, args=(queue,), name=name, daemon=True))
+            self._threads[-1].start()
+        return queue
 
-        future = self._executor.submit(work)
-        self._at_work[future] = file
-        future.add_done_callback(in_loop)
+    def _serve(self, queue: SimpleQueue[Request | None]) -> None:
+        """What each thread does."""
+        while (request := queue.get()) is not None:
+            request.make()
+            self._made.append(request)
+            if not self._told:
+                self._told = True
+                self._call_in_loop(self._tell)
 
-    def _ended(self, future: Future[Any], ended: Callable[[Future[Any]], None]) -> None:
-        self._at_work.pop(future, None)
-        ended(future)
+    def _tell(self) -> None:
+        """Tell of what has been made, in the loop."""
+        self._told = False
+        while self._made:
+            request = self._made.popleft()
+            if request in self._at_work:
+                del self._at_work[request]
+                request.ended(request)
 
     def join(self, file: object) -> None:
         """Wait until no thread has anything to do with `file`."""
-        for future in [one for one, its_file in self._at_work.items() if its_file is file]:
-            future.exception()
+        for request in [one for one in self._at_work if file in one.files]:
+            from threading import Event
+
+            request.awaited = Event()
+            if not request.done:
+                request.awaited.wait()
 
     def stop(self) -> None:
         """End all threads, and wait until what they do is done; nobody hears of it."""
         self._at_work.clear()
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown(cancel_futures=True)
+        queue, self._queue = self._queue, None
+        if queue is None:
+            return
+        while not queue.empty():
+            queue.get_nowait()
+        for _ in self._threads:
+            queue.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+        self._made.clear()

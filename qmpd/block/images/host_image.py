@@ -77,6 +77,18 @@ class HostImage(Image):
             raise BlockIOError(error.errno or errno.EIO) from None
         return data
 
+    def pread_into(self, offset: int, buffer: memoryview) -> None:
+        done, length = 0, len(buffer)
+        try:
+            while done < length:
+                count = os.preadv(self.fd, (buffer[done:],), offset + done)
+                if not count:
+                    buffer[done:] = bytes(length - done)
+                    return
+                done += count
+        except OSError as error:
+            raise BlockIOError(error.errno or errno.EIO) from None
+
     def read_cached(self, offset: int, buffer: memoryview) -> bool:
         try:
             return os.preadv(self.fd, (buffer,), offset, self._at_once) == len(buffer)

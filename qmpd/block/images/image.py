@@ -64,6 +64,13 @@ class Image(ABC):
         """
         return (self.pread(offset, length),)
 
+    def pread_into(self, offset: int, buffer: memoryview) -> None:
+        """Read as many bytes as `buffer` has room for.
+
+        :raises BlockIOError: the read fails
+        """
+        buffer[:] = self.pread(offset, len(buffer))
+
     def read_cached(self, offset: int, buffer: memoryview) -> bool:
         """Fill `buffer`, if that needs no waiting for a disk; returns whether it has been."""
         return False
@@ -74,6 +81,13 @@ class Image(ABC):
 
         :raises BlockIOError: the write fails
         """
+
+    def pwrite_parts(self, offset: int, parts: Sequence[bytes]) -> None:
+        """Write pieces, one behind the other.
+
+        :raises BlockIOError: the write fails
+        """
+        self.pwrite(offset, b"".join(parts))
 
     @abstractmethod
     def punch(self, offset: int, length: int) -> None:

@@ -141,7 +141,18 @@ class MemoryFile:
             tail = self._page(last)[after:] if after else b""
             data = b"".join((head, data, tail))
             last += after > 0
-        pages = self._cut(data)
+        self._place(first, last, self._cut(data))
+        if end > self.length:
+            self.length = end
+
+    def write_pages(self, offset: int, pages: Sequence[bytes]) -> None:
+        """Write whole pages, which are not copied; `offset` is that of a page."""
+        first = offset // PAGE
+        self._place(first, first + len(pages), iter(pages))
+        self.length = max(self.length, offset + len(pages) * PAGE)
+
+    def _place(self, first: int, last: int, pages: Iterator[bytes]) -> None:
+        """Have these pages from `first` up to, not including, `last`."""
         number = first
         while number < last:
             chunk = self._writable(number >> _SHIFT)
@@ -152,8 +163,6 @@ class MemoryFile:
         self._present.add(first, last)
         if self._reserved:
             self._reserved.remove(first, last)
-        if end > self.length:
-            self.length = end
 
     @staticmethod
     def _cut(data: bytes | memoryview) -> Iterator[bytes]:
@@ -283,6 +292,13 @@ class MemoryImage(Image):
     def pwrite(self, offset: int, data: bytes | memoryview) -> None:
         self._check_writable()
         self.file.write(offset, data)
+
+    def pwrite_parts(self, offset: int, parts: Sequence[bytes]) -> None:
+        if offset % PAGE or any(len(part) != PAGE for part in parts):
+            super().pwrite_parts(offset, parts)
+            return
+        self._check_writable()
+        self.file.write_pages(offset, parts)
 
     def punch(self, offset: int, length: int) -> None:
         self._check_writable()

@@ -182,6 +182,9 @@ class OverlayImage(MemoryImage):
         self._copy_up(offset, len(data))
         super().pwrite(offset, data)
 
+    def pwrite_parts(self, offset: int, parts: Sequence[bytes]) -> None:
+        self.pwrite(offset, b"".join(parts))
+
     def punch(self, offset: int, length: int) -> None:
         self._copy_up(offset, length)
         super().punch(offset, length)

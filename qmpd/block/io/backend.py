@@ -151,6 +151,13 @@ class BlockBackend(InLoop, Accounting):
         name = self.name or self.device_id
         return f"block device '{name}'" if name else "an unnamed block device"
 
+    @property
+    def straight(self) -> Node | None:
+        """The root node, where requests reach it as they are and need not wait."""
+        if self.quiesce_counter or self.throttle is not None or not self.enable_write_cache:
+            return None
+        return self.node
+
     async def insert_node(self, node: Node) -> None:
         """Put `node` into the empty backend (``blk_insert_bs``).
 

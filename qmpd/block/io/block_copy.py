@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import merge_one
 from qmpd.block.io.chain_status import block_status_above
+from qmpd.block.io.straight import copy
 from qmpd.block.model.completed import completed
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.loop.task import Waiter
@@ -252,17 +253,21 @@ class BlockCopyState:
         """
         offset, length = area.start, min(area.end, self.length) - area.start
         is_read = True
+
+        def has_read() -> None:
+            nonlocal is_read
+            is_read = False
+
         try:
             if area.zero:
-                is_read = False
+                has_read()
                 await completed(self.target, self.target.pwrite_zeroes(offset, length), length)
+            elif not self.compress:
+                await copy(self.source, self.target, offset, length, has_read)
             else:
                 data = await completed(self.source, self.source.pread(offset, length), length)
-                is_read = False
-                if self.compress:
-                    write = self.target.pwrite_compressed(offset, data)
-                else:
-                    write = self.target.pwrite(offset, data)
+                has_read()
+                write = self.target.pwrite_compressed(offset, data)
                 await completed(self.target, write, length)
         except BlockIOError as error:
             raise CopyFailed(error, is_read=is_read) from None

@@ -69,6 +69,9 @@ class Bytes(Protocol):
     def pwrite(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of `data`."""
 
+    def pread_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer`."""
+
     def read_cached(self, offset: int, buffer: memoryview) -> bool:
         """Fill `buffer`; returns False where that needs to wait for a disk, or more care."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from qmpd.block.model.data import Bytes
     from qmpd.block.model.node import Node
+    from qmpd.block.model.services import Services
 
 
 class Plain:
@@ -52,20 +53,46 @@ class Plain:
         """Whether writes may go this way: nobody looks at what is written."""
         return all(node.flags.detect_zeroes == "off" for node, _ in self._ways)
 
+    @property
+    def services(self) -> Services:
+        """The surroundings of the nodes."""
+        return self._ways[0][0].services
+
+    def begin(self) -> None:
+        """A request begins that others may run beside; `end` follows."""
+        for node, _ in self._ways:
+            node.in_flight += 1
+
+    def end(self) -> None:
+        """It has ended."""
+        for node, _ in reversed(self._ways):
+            node.request_ended()
+
+    def check_write(self, offset: int, length: int) -> None:
+        """An area is about to be written; `end_write` follows.
+
+        :raises BlockIOError: it must not be
+        """
+        for node, moved in self._ways:
+            node.check_write(offset + moved, length)
+        for node, moved in self._ways:
+            node.begin_area(offset + moved, length, "pwritev")
+
+    def end_write(self, offset: int, length: int, *, done: bool) -> None:
+        """An area has been written, or that has failed."""
+        for node, moved in reversed(self._ways):
+            node.end_area(offset + moved, length, done)
+
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write `data`, and do around it what `NodeIO.pwrite` does.
 
         :raises BlockIOError: refused or failed; doing it again in the usual way tells why
         """
         length = len(data)
-        for node, moved in self._ways:
-            node.check_write(offset + moved, length)
-        for node, moved in self._ways:
-            node.begin_area(offset + moved, length, "pwritev")
+        self.check_write(offset, length)
         done = False
         try:
             self.bytes.pwrite(offset + self.moved, data)
             done = True
         finally:
-            for node, moved in reversed(self._ways):
-                node.end_area(offset + moved, length, done)
+            self.end_write(offset, length, done=done)

@@ -18,7 +18,7 @@ from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import is_allocated_above
-from qmpd.block.model.completed import completed
+from qmpd.block.io.straight import copy
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.block_job import BlockJob
@@ -121,6 +121,9 @@ class CommitJob(BlockJob):
 
     _reading = True
 
+    def _has_read(self) -> None:
+        self._reading = False
+
     async def _copy(self, offset: int, length: int) -> tuple[int, bool]:
         """Copy a chunk; returns its length and whether there was data to copy."""
         assert self._target is not None
@@ -130,9 +133,7 @@ class CommitJob(BlockJob):
         )
         if not allocated:
             return count, False
-        data = await completed(self.top, self.top.pread(offset, count), count)
-        self._reading = False
-        await completed(self.base, self._target.pwrite(offset, data), count)
+        await copy(self.top, self._target, offset, count, self._has_read)
         return count, True
 
     # Its end

@@ -8,6 +8,7 @@ from pyroaring import BitMap64
 
 from qmpd.block.drivers.filters.mirror_top import Change
 from qmpd.block.io.chain_status import block_status_above
+from qmpd.block.io.straight import copy
 from qmpd.block.model.completed import completed
 from qmpd.errors import BlockIOError
 from qmpd.jobs.core.states import ErrorAction
@@ -175,12 +176,13 @@ class MirrorCopier:
     async def _read_and_write(self, op: MirrorOp, buffers: int) -> None:
         failure: BlockIOError | None = None
         read = True
-        try:
-            source, target = self.state.source, self.state.target
-            data = await completed(source, source.pread(op.offset, op.length), op.length)
+
+        def has_read() -> None:
+            nonlocal read
             read = False
-            write = target.pwrite(op.offset, data)
-            await completed(self.state.target_node, write, op.length)
+
+        try:
+            await copy(self.state.source, self.state.target, op.offset, op.length, has_read)
         except BlockIOError as error:
             failure = error
         self._op_ended(op, failure, read=read, buffers=buffers)

@@ -7,7 +7,7 @@ sector.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -163,6 +163,10 @@ class OrderedFile(MemoryFile):
         super().write(offset, data)
         if data:
             self._note(Change("write", offset, len(data), bytes(data)))
+
+    def write_pages(self, offset: int, pages: Sequence[bytes]) -> None:
+        """Write, and remember it."""
+        self.write(offset, b"".join(pages))
 
     def punch(self, offset: int, length: int) -> None:
         """Zero an area, and remember it."""

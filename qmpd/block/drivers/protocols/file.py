@@ -259,7 +259,7 @@ class File(BlockDriver, ImageCreator):
         if not image.in_threads:
             self._completions.submit()
             return image.pread(offset, length)
-        return await self._completions.run(image, lambda: image.pread(offset, length), length)
+        return await self._completions.run((image,), lambda: image.pread(offset, length), length)
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Write, extending the file as needed."""
@@ -272,7 +272,7 @@ class File(BlockDriver, ImageCreator):
                 image.flush()
 
         if image.in_threads:
-            await self._completions.run(image, write, len(data))
+            await self._completions.run((image,), write, len(data))
         else:
             self._completions.submit()
             write()

@@ -133,6 +133,10 @@ class _Nothing(Bytes):
         """Discard `data`."""
 
     @override
+    def pread_into(self, offset: int, buffer: memoryview) -> None:
+        buffer[:] = self._driver.data(len(buffer))
+
+    @override
     def read_cached(self, offset: int, buffer: memoryview) -> bool:
         return False
 
