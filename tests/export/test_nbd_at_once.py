@@ -51,10 +51,14 @@ class Client:
         if structured:
             self.socket.sendall(OPTION_HEADER.pack(OPTION_MAGIC, Option.STRUCTURED_REPLY, 0))
             self.exactly(20)
+            self.begun()
         name = export.encode()
         header = OPTION_HEADER.pack(OPTION_MAGIC, Option.EXPORT_NAME, len(name))
         self.socket.sendall(header + name)
         self.exactly(10)
+
+    def begun(self) -> None:
+        """Other options, before an export is chosen."""
 
     def exactly(self, length: int) -> bytes:
         data = bytearray()

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Final
 
 from qmpd.block.images.hints import set_extent_size, set_nocow
-from qmpd.block.images.image import Image
+from qmpd.block.images.image import Fills, Image
 from qmpd.block.images.locks import FileLocks
 from qmpd.block.images.page_cache import is_cached
 from qmpd.errors import BlockIOError
@@ -17,6 +17,8 @@ from qmpd.errors import BlockIOError
 _KEEP_SIZE: Final = 1
 _PUNCH_HOLE: Final = 2
 _ZERO_RANGE: Final = 16
+_RUNS: Final = 1 << 16
+"""Runs that `fill_map` looks for in one call, about."""
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
 
 
@@ -160,6 +162,30 @@ class HostImage(Image):
             return error.errno != errno.ENXIO, length
         self._data = range(offset, hole)
         return True, min(length, hole - offset)
+
+    def fill_map(self, found: Fills, length: int) -> None:
+        fd, seek, origin = self.fd, os.lseek, found.offset
+        begin, end = origin + found.length, origin + length
+        position, first = begin, 1
+        starts: list[int] = []
+        try:
+            while position < end and len(starts) < _RUNS:
+                data = seek(fd, position, os.SEEK_DATA)
+                if position < data:
+                    starts.append(position - origin)
+                elif position == begin:
+                    first = 0
+                if data >= end:
+                    position = end
+                    break
+                starts.append(data - origin)
+                position = seek(fd, data, os.SEEK_HOLE)
+        except OSError:
+            # behind the last data, or where the host knows no holes
+            found.extend(starts, first, position - origin)
+            super().fill_map(found, length)
+        else:
+            found.extend(starts, first, min(position, end) - origin)
 
     def drop_cache(self, *, check: bool) -> None:
         try:

@@ -5,10 +5,23 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from qmpd.block.images.locks import Locks
+
+
+class Fills(Protocol):
+    """A map of what an area holds (`qmpd.block.model.status_map`): 0 for data, 1 for zeroes."""
+
+    offset: int
+    length: int
+
+    def add(self, length: int, state: int) -> None:
+        """Add a run."""
+
+    def extend(self, starts: Sequence[int], first: int, length: int) -> None:
+        """Add runs that alternate, and the new length of all."""
 
 
 class Image(ABC):
@@ -132,6 +145,13 @@ class Image(ABC):
         :param length: the most bytes that are of interest, and the most that are returned
         :returns: False for a hole, which reads as zeroes
         """
+
+    def fill_map(self, found: Fills, length: int) -> None:
+        """Add what `extent` tells, up to a length of `length` bytes; it may be a part."""
+        while found.length < length:
+            position = found.offset + found.length
+            is_data, count = self.extent(position, length - found.length)
+            found.add(count, 0 if is_data else 1)
 
     def drop_cache(self, *, check: bool) -> None:  # noqa: B027 (most have none)
         """Have the host forget what it keeps of the file in memory.

@@ -15,7 +15,7 @@ from functools import cache
 from itertools import islice
 from typing import Any, Final
 
-from qmpd.block.images.image import Image
+from qmpd.block.images.image import Fills, Image
 from qmpd.block.images.locks import Locks
 from qmpd.block.images.ranges import Ranges
 from qmpd.errors import BlockIOError
@@ -211,6 +211,24 @@ class MemoryFile:
         end = min(until * PAGE, self.length) if present else until * PAGE
         return present, min(length, end - offset)
 
+    def fill_map(self, found: Fills, length: int) -> None:
+        """Add what `extent` tells."""
+        origin = found.offset
+        position, end = origin + found.length, origin + length
+        starts: list[int] = []
+        runs = self._present.within(position // PAGE, -(-end // PAGE))
+        first = 0 if runs and runs[0][0] * PAGE <= position else 1
+        for page, stop in runs:
+            start = page * PAGE
+            if start > position:
+                starts.append(position - origin)
+                position = start
+            starts.append(position - origin)
+            position = stop * PAGE
+        if position < end:
+            starts.append(position - origin)
+        found.extend(starts, first, length)
+
     def _blank(self, number: int, start: int, stop: int) -> None:
         """Zero a part of a page, if there is data in the page."""
         if number >> _SHIFT in self._chunks:
@@ -328,6 +346,9 @@ class MemoryImage(Image):
 
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
         return self.file.extent(offset, length)
+
+    def fill_map(self, found: Fills, length: int) -> None:
+        self.file.fill_map(found, length)
 
     def _check_writable(self) -> None:
         if self.read_only:

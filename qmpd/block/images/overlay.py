@@ -15,7 +15,7 @@ from qmpd.base.override import override
 from qmpd.block.images.access import EVERYWHERE, Access
 from qmpd.block.images.host_files import HostFiles
 from qmpd.block.images.host_storage import HostStorage
-from qmpd.block.images.image import Image
+from qmpd.block.images.image import Fills, Image
 from qmpd.block.images.memory import MemoryFile, MemoryImage, file_of
 from qmpd.block.images.memory_storage import MemoryStorage
 from qmpd.block.images.storage import ImageSize, Storage, could_not
@@ -207,6 +207,9 @@ class OverlayImage(MemoryImage):
         if own:
             return super().extent(offset, size)
         return self._overlay.below.extent(offset, size)
+
+    def fill_map(self, found: Fills, length: int) -> None:
+        Image.fill_map(self, found, length)
 
     def _run(self, offset: int, length: int) -> tuple[bool, int]:
         """Whether `offset` is in memory, and for how many of `length` bytes that holds."""

@@ -34,6 +34,8 @@ class Ranges:
 
     def add(self, first: int, end: int) -> None:
         """Add the integers from `first` up to, not including, `end`."""
+        if first >= end:
+            return
         starts, ends = self._starts, self._ends
         low = bisect_left(ends, first)
         high = bisect_right(starts, end)
@@ -55,7 +57,7 @@ class Ranges:
         starts, ends = self._starts, self._ends
         low = bisect_right(ends, first)
         high = bisect_left(starts, end)
-        if low >= high:
+        if low >= high or first >= end:
             return []
         runs = list(zip(starts[low:high], ends[low:high], strict=True))
         kept = []

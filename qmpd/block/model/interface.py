@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.layer import Layer
     from qmpd.block.model.limits import BlockLimits
+    from qmpd.block.model.status_map import StatusMap
 
 NodeT = TypeVar("NodeT", bound=Named)
 
@@ -245,6 +246,13 @@ class DriverInterface(Generic[NodeT]):
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """What the area from `offset` holds, as far as it is uniform."""
         return BlockStatus(length, data=True, zero=False, allocated=True)
+
+    async def status_map(self, offset: int, length: int) -> StatusMap | None:
+        """What an area holds, or the first part of it, as `block_status` tells.
+
+        :returns: None where only that can tell
+        """
+        return None
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
         """Change the length to `size` bytes."""

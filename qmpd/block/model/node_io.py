@@ -18,6 +18,7 @@ from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.block.model.data import Data
+    from qmpd.block.model.status_map import StatusMap
 
 _BOUNCE: Final = 1 << 20
 _ZEROES: Final = memoryview(bytes(_BOUNCE))
@@ -82,6 +83,12 @@ class NodeIO(NodeState):
         if offset >= self.length:
             return BlockStatus(0, data=False, zero=True, allocated=False)
         return await self.driver.block_status(offset, min(length, self.length - offset))
+
+    async def status_map(self, offset: int, length: int) -> StatusMap | None:
+        """What an area inside the node holds, or the first part of it; None: ask `block_status`."""
+        if offset + length > self.length:
+            return None
+        return await self.driver.status_map(offset, length)
 
     async def is_allocated(self, offset: int, length: int) -> tuple[bool, int]:
         """Whether this node, not its backing, holds the area, and for how many bytes."""

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 
 from qmpd.base.override import override
 from qmpd.block.bits.rules import check, find, lookup
-from qmpd.block.drivers.protocols.nbd.protocol import MAX_STRING, STATE_HOLE, STATE_ZERO, ExportFlag
+from qmpd.block.drivers.protocols.nbd.protocol import (
+    MAX_EXTENTS,
+    MAX_STRING,
+    STATE_HOLE,
+    STATE_ZERO,
+    ExportFlag,
+)
 from qmpd.block.io.chain_status import block_status_above
+from qmpd.block.model.status_map import DATA
 from qmpd.block.permission_bits import ALL, RESIZE
 from qmpd.errors import GenericError
 from qmpd.export.exports import BlockExport
@@ -37,6 +45,18 @@ class Extent:
     state: int
 
 
+class Runs(NamedTuple):
+    """Areas one behind the other, whose status is one of two in turn.
+
+    `starts` has where each begins, from the beginning of the first on, `states` the statuses of
+    the first and the second; `length` is that of all.
+    """
+
+    starts: list[int]
+    states: tuple[int, int]
+    length: int
+
+
 class Context(Protocol):
     """A metadata context."""
 
@@ -46,6 +66,9 @@ class Context(Protocol):
 
     async def extent(self, offset: int, length: int) -> Extent:
         """The status at `offset`, for at most `length` bytes."""
+
+    async def runs(self, offset: int, length: int) -> Runs | None:
+        """The statuses of an area, or of the first part of it; None: ask `extent`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +83,14 @@ class BaseAllocation(Context):
         status = await block_status_above(self.node, None, offset, length)
         state = 0 if status.data else STATE_HOLE
         return Extent(status.length, state | (STATE_ZERO if status.zero else 0))
+
+    @override
+    async def runs(self, offset: int, length: int) -> Runs | None:
+        found = await self.node.status_map(offset, length)
+        if found is None:
+            return None
+        states = (0, STATE_HOLE | STATE_ZERO)
+        return Runs(found.starts, states if found.first == DATA else states[::-1], found.length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +113,10 @@ class AllocationDepth(Context):
                 return Extent(length, 0)
             depth, current = depth + 1, below
 
+    @override
+    async def runs(self, offset: int, length: int) -> Runs | None:
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class DirtyBits(Context):
@@ -99,6 +134,21 @@ class DirtyBits(Context):
         dirty = self.bitmap.is_dirty(offset)
         end = self.bitmap.next_clean(offset) if dirty else self.bitmap.next_dirty(offset)
         return Extent(length if end is None else min(length, end - offset), int(dirty))
+
+    @override
+    async def runs(self, offset: int, length: int) -> Runs | None:
+        starts: list[int] = []
+        position = 0
+        for start, size in islice(self.bitmap.extents(offset, length), MAX_EXTENTS):
+            if start - offset > position:
+                starts.append(position)
+            starts.append(start - offset)
+            position = start - offset + size
+        if len(starts) < MAX_EXTENTS and position < length:
+            starts.append(position)
+            position = length
+        states = (1, 0) if self.bitmap.is_dirty(offset) else (0, 1)
+        return Runs(starts, states, position)
 
 
 class NbdExport(BlockExport):

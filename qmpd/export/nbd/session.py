@@ -8,7 +8,7 @@ import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from qmpd.block.drivers.protocols.nbd.protocol import (
     ENDED,
@@ -28,6 +28,7 @@ from qmpd.block.drivers.protocols.nbd.protocol import (
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.errors import BlockIOError
 from qmpd.export.nbd.export import Context
+from qmpd.export.nbd.extents import extents_of, packed
 from qmpd.export.nbd.layout import LAYOUTS
 from qmpd.export.nbd.negotiation import Negotiated
 from qmpd.export.nbd.options import Broken
@@ -330,34 +331,19 @@ class NbdSession:
         if not request.length:
             raise _Refused(errno.EINVAL, "need non-zero length")
         for position, (number, context) in enumerate(contexts, 1):
-            extents: list[list[int]] = await _extents(context, request)
+            lengths, states = await extents_of(
+                context,
+                request.offset,
+                request.length,
+                1 if request.flags & CommandFlag.REQ_ONE else MAX_EXTENTS,
+            )
             if self._mode is Mode.EXTENDED:
-                data = struct.pack(">II", number, len(extents))
-                data += b"".join(struct.pack(">QQ", *pair) for pair in extents)
+                data = struct.pack(">II", number, len(lengths)) + packed("Q", lengths, states)
                 kind = ChunkType.BLOCK_STATUS_EXT
             else:
-                data = struct.pack(">I", number)
-                data += b"".join(struct.pack(">II", *pair) for pair in extents)
+                data = struct.pack(">I", number) + packed("I", lengths, states)
                 kind = ChunkType.BLOCK_STATUS
             await self._chunk(request, kind, data, last=position == len(contexts))
-
-
-async def _extents(context: Context, request: _Request) -> list[list[int]]:
-    """The extents of an area; adjacent extents with the same status are merged."""
-    most = 1 if request.flags & CommandFlag.REQ_ONE else MAX_EXTENTS
-    found: list[list[int]] = []
-    offset = request.offset
-    end = offset + request.length
-    while offset < end:
-        extent: Any = await context.extent(offset, end - offset)
-        if found and found[-1][1] == extent.state:
-            found[-1][0] += extent.length
-        elif len(found) == most:
-            break
-        else:
-            found.append([extent.length, extent.state])
-        offset += extent.length or end - offset
-    return found
 
 
 def _check_length(length: int, *, is_last: bool) -> None:

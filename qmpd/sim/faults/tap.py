@@ -62,6 +62,10 @@ class Tap:
                 own[method] = _nothing
             else:
                 own.pop(method, None)
+        if "block_status" in wanted:
+            own["status_map"] = _no_map
+        else:
+            own.pop("status_map", None)
         # a driver above must not read the image of this one without asking it
         if "pread" in wanted:
             vars(self._node)["begin_read"] = _no
@@ -154,6 +158,10 @@ _TEXTS: Final = {"truncate": "Could not resize file"}
 
 def _no() -> bool:
     return False
+
+
+async def _no_map(offset: int, length: int) -> None:
+    """Each status is asked for by itself."""
 
 
 def _nothing() -> None:

@@ -28,6 +28,7 @@ from qmpd.options.qemu_opts import Kind
 if TYPE_CHECKING:
     from qmpd.block.model.flags import ReopenState
     from qmpd.block.model.node import Node
+    from qmpd.block.model.status_map import StatusMap
 
 
 class Raw(BlockDriver):
@@ -160,6 +161,12 @@ class Raw(BlockDriver):
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """Refer to the file at the window's offset."""
         return await self.file.block_status(self.offset + offset, length)
+
+    @override
+    async def status_map(self, offset: int, length: int) -> StatusMap | None:
+        if self.offset:
+            return None
+        return await self.file.status_map(offset, length)
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
         """Resize the file; a window of fixed size stays."""

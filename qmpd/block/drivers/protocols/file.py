@@ -17,6 +17,7 @@ from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.families import ImageCreator
 from qmpd.block.model.flat_options import FlatOptions, check_word
 from qmpd.block.model.protocol_name import has_protocol
+from qmpd.block.model.status_map import StatusMap
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import (
     ALL,
@@ -315,6 +316,15 @@ class File(BlockDriver, ImageCreator):
         return BlockStatus(
             size, data=is_data, zero=not is_data, allocated=True, offset=offset, file=self.node
         )
+
+    @override
+    async def status_map(self, offset: int, length: int) -> StatusMap | None:
+        found = StatusMap(offset)
+        if offset + length > self.image.length():
+            # the file ends within the area: the node goes on to the end of a sector
+            return None
+        self.image.fill_map(found, length)
+        return found
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
         """Truncate or extend the file."""

@@ -20,6 +20,7 @@ from qmpd.block.drivers.formats.qcow2.clusters.empty import make_empty
 from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
 from qmpd.block.drivers.formats.qcow2.clusters.resize import truncate
 from qmpd.block.drivers.formats.qcow2.clusters.status import image_status
+from qmpd.block.drivers.formats.qcow2.clusters.status_map import image_map
 from qmpd.block.drivers.formats.qcow2.clusters.write import write_clusters, write_compressed
 from qmpd.block.drivers.formats.qcow2.clusters.zero import discard, write_zeroes
 from qmpd.block.drivers.formats.qcow2.creation.create import change_backing_file
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.flat_options import FlatOptions
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
+    from qmpd.block.model.status_map import StatusMap
 
 log = logging.getLogger("qmpd.block.qcow2")
 
@@ -202,6 +204,10 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         self.state.check_usable()
         return await image_status(self.state, offset, length)
+
+    @override
+    async def status_map(self, offset: int, length: int) -> StatusMap | None:
+        return await image_map(self.state, offset, length)
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
         """Change the virtual size; the added area hides the data of a longer backing file."""
