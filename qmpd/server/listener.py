@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,11 @@ _MORE: Final = getattr(socket, "MSG_MORE", 0)
 _MOST_PIECES: Final = 1024
 """Pieces that the system takes at a time (IOV_MAX)."""
 
+LINGER: Final = 30_000
+"""Nanoseconds for which a lone peer's next bytes are looked out for; to be woken takes longer."""
+LINGER_IN_ALL: Final = 300_000
+"""Nanoseconds after which the event loop has its turn."""
+
 LOG = logging.getLogger("qmpd.server")
 
 CHUNK: Final = 65536
@@ -38,6 +44,8 @@ class SocketListener:
     :param sockets: makes them
     :param stays: whether the socket's file outlives the machine, as that of QEMU does
     :param tell: told of each peer that it has ``opened`` or ``closed`` its connection
+    :param may_linger: tells whether nothing else is to be done now; a lone peer's next bytes are
+        looked out for then, as QEMU's I/O threads do (``poll-max-ns``)
     :raises GenericError: they cannot listen there
     """
 
@@ -50,8 +58,10 @@ class SocketListener:
         sockets: Sockets,
         stays: bool = False,
         tell: Callable[[str], None] | None = None,
+        may_linger: Callable[[], bool] | None = None,
     ) -> None:
         self._loop = loop
+        self._may_linger = may_linger
         self._tell = tell
         self._stays = stays
         self._connect = connect
@@ -88,7 +98,10 @@ class SocketListener:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tell is not None:
             self._tell("opened")
-        self._peers.add(SocketPeer(self._loop, sock, self._connect, self._left))
+        self._peers.add(SocketPeer(self._loop, sock, self._connect, self._left, self._lingers))
+
+    def _lingers(self) -> bool:
+        return len(self._peers) == 1 and self._may_linger is not None and self._may_linger()
 
     def _left(self, peer: SocketPeer) -> None:
         self._peers.discard(peer)
@@ -119,6 +132,7 @@ class SocketPeer:
 
     :param connect: makes what it is connected to
     :param left: called when it has been closed
+    :param may_linger: whether its next bytes may be looked out for, while the event loop waits
     """
 
     def __init__(
@@ -127,9 +141,13 @@ class SocketPeer:
         sock: socket.socket,
         connect: Connect,
         left: Callable[[SocketPeer], None],
+        may_linger: Callable[[], bool] | None = None,
     ) -> None:
         self._loop = loop
         self._left = left
+        self._may_linger = may_linger
+        self._quick = False
+        self._served_at = 0
         self._sock = sock
         self._fd = sock.fileno()
         self._collected: list[bytes] = []
@@ -178,17 +196,33 @@ class SocketPeer:
             self._connection.closed()
 
     def _receive(self, connection: BufferedConnection, buffer: memoryview) -> None:
-        try:
-            count = self._sock.recv_into(buffer)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            count = 0
-        if count:
+        arrived = time.monotonic_ns()
+        self._quick = self._quick or arrived - self._served_at < LINGER
+        place: memoryview | None = buffer
+        until = 0
+        while place is not None:
+            try:
+                count = self._sock.recv_into(place)
+            except (BlockingIOError, InterruptedError):
+                if time.monotonic_ns() < until:
+                    continue
+                # nobody has sent anything for as long as that
+                self._quick = self._quick and not until
+                return
+            except OSError:
+                count = 0
+            if not count:
+                self.pause_input()
+                connection.closed()
+                return
             connection.received(count)
-        else:
-            self.pause_input()
-            connection.closed()
+            self._served_at = now = time.monotonic_ns()
+            if not self._quick or now - arrived > LINGER_IN_ALL or not self._watching:
+                return
+            if self._may_linger is None or not self._may_linger():
+                return
+            until = now + LINGER
+            place = connection.buffer()
 
     def write(self, data: bytes) -> None:
         """Send `data`; what the peer does not take now is sent when it does.

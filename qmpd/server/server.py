@@ -132,6 +132,7 @@ class Server:
             connect,
             sockets=self.sockets,
             stays=True,
+            may_linger=self._is_idle,
         )
 
     @cached_property
@@ -263,7 +264,12 @@ class Server:
             return False
         if "_dialer" in self.__dict__ and self._dialer.connected:
             return False
-        return self.monitors.dispatcher.idle and self.machine.clock.idle
+        return self._is_idle()
+
+    def _is_idle(self) -> bool:
+        """Whether the machine has nothing to do, and the client does not need this CPU to go on."""
+        idle = self.monitors.dispatcher.idle and self.machine.clock.idle
+        return self._several_cpus and idle
 
     def add_qmp(self, chardev: Chardev, *, pretty: bool = False, oob: bool = True) -> QmpMonitor:
         """Serve QMP on `chardev`; see `Monitors.add_qmp`.

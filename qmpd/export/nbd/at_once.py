@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Final, Protocol
 
 from qmpd.base.override import override
-from qmpd.block.drivers.protocols.nbd.protocol import Command, CommandFlag, ExportFlag
+from qmpd.block.drivers.protocols.nbd.protocol import Command, ExportFlag
 from qmpd.block.model.plain import Plain
 from qmpd.errors import BlockIOError
 from qmpd.export.nbd.answering import Answers
@@ -41,7 +41,6 @@ _SECTOR: Final = 512
 
 _READ: Final = int(Command.READ)
 _WRITE: Final = int(Command.WRITE)
-_DF: Final = int(CommandFlag.DF)
 
 
 AREA: Final = LONGEST + (64 << 10)
@@ -82,7 +81,12 @@ class AtOnce(Answers):
         self, export: NbdExport, layout: Layout, output: Output, workspace: memoryview
     ) -> None:
         self._export = export
+        self._backend = export.backend
+        self._is_writable = not export.flags & ExportFlag.READ_ONLY
         self._layout = layout
+        self._header = layout.request.size
+        self._unpack = layout.request.unpack_from
+        self._magic = layout.request_magic
         self._output = output
         self._workspace = workspace
         self._used = 0
@@ -115,26 +119,22 @@ class AtOnce(Answers):
         return position
 
     def _plain(self) -> Plain | None:
-        backend = self._export.backend
-        if backend.quiesce_counter or backend.throttle is not None or backend.root is None:
+        backend, root = self._backend, self._backend.root
+        if backend.quiesce_counter or backend.throttle is not None or root is None:
             return None
-        return Plain.of(backend.root.node)
+        return Plain.of(root.node)
 
     def _serve(self, plain: Plain, data: bytes | memoryview) -> int:
-        layout, size = self._layout, self._export.size
-        header = layout.request.size
-        view = memoryview(data)
-        writes = self._writes(plain)
+        size, header, expected = self._export.size, self._header, self._magic
+        writes: bool | None = None
         position, end, budget = 0, len(data), FAIR
         while True:
             if end - position < header:
                 self.needed = header
                 return position
-            magic, flags, command, cookie, offset, length = layout.request.unpack_from(
-                data, position
-            )
+            magic, flags, command, cookie, offset, length = self._unpack(data, position)
             usual = (
-                magic == layout.request_magic
+                magic == expected
                 and not flags
                 and 0 < length <= LONGEST
                 and offset + length <= size
@@ -143,11 +143,15 @@ class AtOnce(Answers):
             try:
                 if usual and command == _READ:
                     self._read(plain.bytes, plain.moved, cookie, offset, length)
-                elif usual and command == _WRITE and writes:
+                elif usual and command == _WRITE:
+                    if writes is None:
+                        writes = self._writes(plain)
+                    if not writes:
+                        raise _UnusualError
                     if end - after < length:
                         self.needed = header + length
                         return position
-                    self._write(plain, cookie, offset, view[after : after + length])
+                    self._write(plain, cookie, offset, memoryview(data)[after : after + length])
                     after += length
                 else:
                     self.needed = -1
@@ -165,8 +169,7 @@ class AtOnce(Answers):
 
     def _writes(self, plain: Plain) -> bool:
         """Whether writes are served here."""
-        is_writable = not self._export.flags & ExportFlag.READ_ONLY
-        return is_writable and self._export.backend.enable_write_cache and plain.writable()
+        return self._is_writable and self._backend.enable_write_cache and plain.writable()
 
     def _write(self, plain: Plain, cookie: int, offset: int, data: memoryview) -> None:
         plain.write(offset, data)
@@ -192,9 +195,10 @@ class AtOnce(Answers):
                     self._data(source, head, start + moved, count, alone=count == length)
                 start += count
         except (BlockIOError, _UnusualError):
-            # nothing of the request has left: the replies before it may have
-            del self._replies[begun:]
-            self._used, self._length = used, total
+            # nothing of the request has left
+            if len(self._replies) >= begun:
+                del self._replies[begun:]
+                self._used, self._length = used, total
             raise
 
     def _data(self, source: Bytes, head: bytes, offset: int, length: int, *, alone: bool) -> None:

@@ -41,6 +41,7 @@ class NullCo(BlockDriver):
         self.latency = latency
         self.read_zeroes = read_zeroes
         self._data = b""
+        self._nothing = _Nothing(self)
 
     @override
     @classmethod
@@ -67,7 +68,7 @@ class NullCo(BlockDriver):
 
     @override
     def at_hand(self) -> Bytes | None:
-        return None if self.latency else _Nothing(self)
+        return None if self.latency else self._nothing
 
     async def _wait(self) -> None:
         if self.latency:
