@@ -23,8 +23,8 @@ _MORE: Final = getattr(socket, "MSG_MORE", 0)
 _MOST_PIECES: Final = 1024
 """Pieces that the system takes at a time (IOV_MAX)."""
 
-LINGER: Final = 30_000
-"""Nanoseconds for which a lone peer's next bytes are looked out for; to be woken takes longer."""
+LINGER: Final = 150_000
+"""Nanoseconds for which the next bytes of a lone peer are looked out for; waking takes longer."""
 LINGER_IN_ALL: Final = 300_000
 """Nanoseconds after which the event loop has its turn."""
 
