@@ -7,18 +7,15 @@ To parse a message of 60 MiB takes seconds.  QEMU does that in a thread of its o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from qmpd.base.override import override
-from qmpd.loop.file_threads import FileThreads
+from qmpd.loop.file_threads import FileThreads, Request
 from qmpd.loop.task import Waiter
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 T = TypeVar("T")
 
-Ended = Callable[["Future[Any]"], None]
+Ended = Callable[[Request], None]
 """Takes what holds the result, or the error."""
 
 
@@ -60,16 +57,17 @@ class ApartInThread(Apart):
     @override
     async def do(self, work: Callable[[], T]) -> T:
         waiter = Meanwhile(direct=True)
-        ended: list[Future[T]] = []
+        ended: list[Request] = []
 
-        def end(future: Future[T]) -> None:
-            ended.append(future)
+        def end(request: Request) -> None:
+            ended.append(request)
             waiter.wake()
 
         self.start(work, end)
         await waiter
-        return ended.pop().result()
+        result: T = ended.pop().result()
+        return result
 
     @override
     def start(self, work: Callable[[], Any], ended: Ended) -> None:
-        self._threads.run(self, work, ended)
+        self._threads.run((self,), work, ended)

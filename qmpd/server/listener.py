@@ -13,7 +13,7 @@ from qmpd.loop.stream import BufferedConnection
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from qmpd.loop.stream import Connect, Connection
     from qmpd.server.address import SocketAddress
@@ -98,7 +98,12 @@ class SocketListener:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tell is not None:
             self._tell("opened")
-        self._peers.add(SocketPeer(self._loop, sock, self._connect, self._left, self._lingers))
+        self._peers.add(self._peer(sock))
+
+    def _peer(self, sock: socket.socket) -> SocketPeer:
+        return SocketPeer(
+            self._loop, sock, self._connect, self._left, self._peers, may_linger=self._lingers
+        )
 
     def _lingers(self) -> bool:
         return len(self._peers) == 1 and self._may_linger is not None and self._may_linger()
@@ -132,6 +137,7 @@ class SocketPeer:
 
     :param connect: makes what it is connected to
     :param left: called when it has been closed
+    :param company: the peers of the same server
     :param may_linger: whether its next bytes may be looked out for, while the event loop waits
     """
 
@@ -141,10 +147,13 @@ class SocketPeer:
         sock: socket.socket,
         connect: Connect,
         left: Callable[[SocketPeer], None],
+        company: Collection[SocketPeer] = (),
+        *,
         may_linger: Callable[[], bool] | None = None,
     ) -> None:
         self._loop = loop
         self._left = left
+        self._company = company
         self._may_linger = may_linger
         self._quick = False
         self._served_at = 0
@@ -243,16 +252,31 @@ class SocketPeer:
 
     def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
         """Send pieces, at once if possible; they may be changed once this returns."""
-        self._send_collected()
-        if self._unsent or self._closed or len(parts) > _MOST_PIECES:
+        if self._unsent:
             self.write(b"".join(parts))
+        elif len(self._company) > 1 and sum(map(len, parts)) <= _TOGETHER:
+            # Others have asked as well: clients that are woken all at once sleep less.
+            for part in parts:
+                self.write(bytes(part))
+        else:
+            self._send_collected()
+            self._send_parts(parts)
+
+    def _send_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send pieces; what the peer does not take now is kept."""
+        if self._closed:
             return
+        if self._unsent:
+            self._unsent = b"".join([self._unsent, *parts])
+            return
+        if len(parts) > _MOST_PIECES:
+            parts = (b"".join(parts),)
         try:
             sent = self._sock.sendmsg(parts)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
-            # as of `_send`
+            # The reader has gone; the end of the input tells the connection.
             return
         rest = _behind(parts, sent)
         if rest:
@@ -288,12 +312,9 @@ class SocketPeer:
     def _send_collected(self) -> None:
         if not self._collected or self._closed:
             return
-        data = self._collected[0] if len(self._collected) == 1 else b"".join(self._collected)
-        self._collected.clear()
+        collected, self._collected = self._collected, []
         self._collected_size = 0
-        sent = self._send(data)
-        if sent < len(data):
-            self._keep(memoryview(data)[sent:])
+        self._send_parts(collected)
 
     def _send(self, data: bytes | memoryview) -> int:
         try:
