@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from qmpd.base.override import override
-from qmpd.loop.file_threads import FileThreads, Request
+from qmpd.loop.file_threads import FileThreads, ThreadRequest
 from qmpd.loop.task import Waiter
 
 T = TypeVar("T")
 
-Ended = Callable[[Request], None]
+Ended = Callable[[ThreadRequest], None]
 """Takes what holds the result, or the error."""
 
 
@@ -57,9 +57,9 @@ class ApartInThread(Apart):
     @override
     async def do(self, work: Callable[[], T]) -> T:
         waiter = Meanwhile(direct=True)
-        ended: list[Request] = []
+        ended: list[ThreadRequest] = []
 
-        def end(request: Request) -> None:
+        def end(request: ThreadRequest) -> None:
             ended.append(request)
             waiter.wake()
 

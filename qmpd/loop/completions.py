@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from qmpd.base.override import override
-from qmpd.loop.file_threads import FileThreads, Request
+from qmpd.loop.file_threads import FileThreads, ThreadRequest
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
@@ -202,9 +202,9 @@ class RealTimeCompletions(Completions):
         if length < LONG or not self.watched or self._loop.order.chooses:
             return await super().run(files, work, length)
         waiter = Waiter(direct=True)
-        ended: list[Request] = []
+        ended: list[ThreadRequest] = []
 
-        def report(request: Request) -> None:
+        def report(request: ThreadRequest) -> None:
             ended.append(request)
             self._ends[waiter] = 0
             self.under_way.appendleft(waiter)

@@ -18,7 +18,7 @@ THREADS: Final = 2
 """Requests made at a time; more of them get in each other's way in one process of Python."""
 
 
-class Request:
+class ThreadRequest:
     """A request to files that a thread makes.
 
     :param files: what it is made to
@@ -32,7 +32,7 @@ class Request:
         self,
         files: tuple[object, ...],
         work: Callable[[], Any],
-        ended: Callable[[Request], None],
+        ended: Callable[[ThreadRequest], None],
     ) -> None:
         self.files = files
         self.ended = ended
@@ -71,17 +71,17 @@ class FileThreads:
 
     def __init__(self, call_in_loop: Callable[[Callable[[], None]], object]) -> None:
         self._call_in_loop = call_in_loop
-        self._queue: SimpleQueue[Request | None] | None = None
+        self._queue: SimpleQueue[ThreadRequest | None] | None = None
         self._threads: list[Thread] = []
-        self._at_work: dict[Request, None] = {}
-        self._made: deque[Request] = deque()
+        self._at_work: dict[ThreadRequest, None] = {}
+        self._made: deque[ThreadRequest] = deque()
         self._told = False
 
     def run(
         self,
         files: tuple[object, ...],
         work: Callable[[], Any],
-        ended: Callable[[Request], None],
+        ended: Callable[[ThreadRequest], None],
     ) -> None:
         """Have a thread call `work`, and then the loop call `ended`.
 
@@ -90,23 +90,23 @@ class FileThreads:
         """
         if self._queue is None:
             self._queue = self._start()
-        request = Request(files, work, ended)
+        request = ThreadRequest(files, work, ended)
         self._at_work[request] = None
         self._queue.put(request)
 
-    def _start(self) -> SimpleQueue[Request | None]:
+    def _start(self) -> SimpleQueue[ThreadRequest | None]:
         # not imported before they are needed: a program starts sooner without
         from queue import SimpleQueue
         from threading import Thread
 
-        queue: SimpleQueue[Request | None] = SimpleQueue()
+        queue: SimpleQueue[ThreadRequest | None] = SimpleQueue()
         for number in range(THREADS):
             name = f"qmpd-file_{number}"
             self._threads.append(Thread(target=self._serve, args=(queue,), name=name, daemon=True))
             self._threads[-1].start()
         return queue
 
-    def _serve(self, queue: SimpleQueue[Request | None]) -> None:
+    def _serve(self, queue: SimpleQueue[ThreadRequest | None]) -> None:
         """What each thread does."""
         while (request := queue.get()) is not None:
             request.make()

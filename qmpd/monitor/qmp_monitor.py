@@ -16,11 +16,10 @@ from qmpd.wire.json_stream import TOO_LONG
 from qmpd.wire.session import BadRequest, Request, Session
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from qmpd.errors import QmpError
-    from qmpd.loop.apart import Apart
+    from qmpd.loop.apart import Apart, Ended
     from qmpd.loop.events import EventRecord
+    from qmpd.loop.file_threads import ThreadRequest
     from qmpd.monitor.dispatcher import Dispatcher, Work
     from qmpd.monitor.journal import Tap
     from qmpd.monitor.transport import Transport
@@ -207,17 +206,15 @@ class QmpMonitor(Monitor):
             self.tap.received(self.label, request)
         return request
 
-    def _begin_apart(
-        self, session: Session, work: Callable[[], Any], ended: Callable[[Future[Any]], None]
-    ) -> None:
+    def _begin_apart(self, session: Session, work: Callable[[], Any], ended: Ended) -> None:
         """Have something done that takes long; nothing is read or sent meanwhile."""
         self._at_work = session
 
-        def end(future: Future[Any]) -> None:
+        def end(request: ThreadRequest) -> None:
             if self._at_work is not session:
                 return
             self._at_work = None
-            ended(future)
+            ended(request)
             unsent, self._unsent = self._unsent, []
             for data in unsent:
                 self._send(data)
@@ -229,9 +226,9 @@ class QmpMonitor(Monitor):
 
         self._apart.start(work, end)
 
-    def _has_read(self, future: Future[list[Request | BadRequest]]) -> None:
+    def _has_read(self, request: ThreadRequest) -> None:
         try:
-            read = future.result()
+            read: list[Request | BadRequest] = request.result()
         except Exception as error:
             read = [BadRequest(visible(error))]
         if not read:
@@ -265,10 +262,10 @@ class QmpMonitor(Monitor):
     ) -> None:
         """Answer a request while others have their turn."""
 
-        def ended(future: Future[bytes]) -> None:
-            failed = future.exception() is not None
+        def ended(done: ThreadRequest) -> None:
+            failed = done.error is not None
             # what is told may have changed meanwhile
-            data = encoded(session, request, encode) if failed else future.result()
+            data = encoded(session, request, encode) if failed else done.result()
             self._answer(command, data)
 
         self._begin_apart(session, encode, ended)
