@@ -269,6 +269,8 @@ JOB_CASES = [
 @pytest.mark.parametrize("command", ["blockdev-mirror", "blockdev-backup"])
 def test_jobs(sides: list[Side], command: str, policy: str) -> None:
     for number, (place, operation, error) in enumerate(JOB_CASES):
+        if (command, operation) == ("blockdev-backup", "flush"):
+            continue  # its target is flushed when it is closed, not by the job
         observed = []
         for side in sides:
             for name in ("source", "target"):

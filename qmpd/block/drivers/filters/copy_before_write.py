@@ -57,6 +57,7 @@ class CopyBeforeWrite(Filter):
 
     format_name = "copy-before-write"
     shape = replace(Filter.shape, depends_on_parents=True, options_first=True)
+    capabilities = replace(Filter.capabilities, flushes_children=True)
     discard_source = False
 
     def __init__(self, node: Node) -> None:

@@ -53,6 +53,12 @@ class PassThrough(BlockDriver):
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         return await self.filtered.block_status(offset, length)
 
+    @override
+    async def flush(self) -> None:
+        """Flush the filtered child, written to by this node or not, if the driver sees to it."""
+        if self.capabilities.flushes_children and self.node.filter_or_backing is not None:
+            await self.filtered.flush()
+
 
 class JobFilter(PassThrough):
     """A filter inserted by a job; its filtered child is called `backing`.

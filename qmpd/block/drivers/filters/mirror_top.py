@@ -76,7 +76,7 @@ class MirrorTop(JobFilter):
     """
 
     format_name = "mirror_top"
-    capabilities = Capabilities(write_zeroes=True, discard=True)
+    capabilities = Capabilities(write_zeroes=True, discard=True, flushes_children=True)
 
     def __init__(self, node: Node, *, is_commit: bool) -> None:
         super().__init__(node)

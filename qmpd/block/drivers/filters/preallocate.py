@@ -36,7 +36,7 @@ class Preallocate(Filter):
     format_name = "preallocate"
     shape = replace(Filter.shape, needed_options=("prealloc-align", "prealloc-size"))
     runtime_options = {"prealloc-align": Kind.SIZE, "prealloc-size": Kind.SIZE}
-    capabilities = replace(Filter.capabilities, reopen=True)
+    capabilities = replace(Filter.capabilities, reopen=True, flushes_children=True)
 
     def __init__(self, node: Node, align: int, size: int) -> None:
         super().__init__(node)

@@ -26,7 +26,7 @@ class Throttle(Filter):
     shape = replace(
         Filter.shape, strong_options=("throttle-group",), needed_options=("throttle-group",)
     )
-    capabilities = replace(Filter.capabilities, reopen=True)
+    capabilities = replace(Filter.capabilities, reopen=True, flushes_children=True)
 
     def __init__(self, node: Node, group: ThrottleGroup) -> None:
         super().__init__(node)
