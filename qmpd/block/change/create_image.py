@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,16 +60,43 @@ async def create_image(
             "Error: Trying to create an image with the same filename as the backing file"
         )
     graph.services.say.print(driver.creation_line(name, size, backing_file, backing_format))
-    if not issubclass(driver, ImageCreator) or driver.shape.is_protocol:
-        await _make_file(graph, protocol, name, file_options, size)
-        return
-    await _make_file(graph, protocol, name, file_options, 0)
-    options: dict[str, Any] = {"driver": image_format, "file": _nested(file_options), "size": size}
+    options: dict[str, Any] = {"size": size}
     if backing_file is not None:
         options["backing-file"] = backing_file
         if backing_format is not None:
             options["backing-fmt"] = backing_format
-    await driver.create(graph, options)
+    try:
+        await _make(graph, driver, protocol, name, file_options, options)
+    except BlockIOError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        sized = issubclass(driver, ImageCreator) and driver.has_cluster_size
+        hint = " (try using a larger cluster size)" if sized else ""
+        raise GenericError(
+            f"The image size is too large for file format '{image_format}'{hint}"
+        ) from error
+
+
+async def _make(
+    graph: Graph,
+    driver: type[BlockDriver],
+    protocol: type[BlockDriver],
+    name: str,
+    file_options: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> None:
+    """Make the file, and the image in it; where that fails the file is deleted."""
+    if not issubclass(driver, ImageCreator) or driver.shape.is_protocol:
+        await _make_file(graph, protocol, name, file_options, options["size"])
+        return
+    await _make_file(graph, protocol, name, file_options, 0)
+    file = _nested(file_options)
+    try:
+        await driver.create(graph, {"driver": driver.format_name, "file": file, **options})
+    except QmpError:
+        if issubclass(protocol, ImageCreator):
+            protocol.delete_file(graph, file_options)
+        raise
 
 
 def _nested(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -236,6 +236,15 @@ class HostFiles:
             if os.readlink(path) == target:
                 os.unlink(path)
 
+    def delete(self, path: str) -> None:
+        """Delete a file.
+
+        :raises OSError: it cannot be deleted
+        """
+        if not self._naming and not self.access.writes.everywhere:
+            path = self._reachable(path, writes=True)
+        os.unlink(path)
+
     # What is no file
 
     def check_program(self) -> None:

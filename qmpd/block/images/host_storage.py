@@ -40,6 +40,22 @@ class HostStorage(Storage):
         self.host.image_opened(filename, writes=True)
         return HostImage(fd, read_only=False)
 
+    @override
+    def delete(self, filename: str) -> None:
+        try:
+            regular = stat.S_ISREG(self.host.stat(filename).st_mode)
+        except OSError:
+            regular = False
+        if not regular:
+            text = f"{filename} is not a regular file: {os.strerror(errno.ENOENT)}"
+            raise BlockIOError(errno.ENOENT, text)
+        try:
+            self.host.delete(filename)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            text = f"Error when deleting file {filename}: {os.strerror(number)}"
+            raise BlockIOError(number, text) from None
+
     def read_start(self, filename: str, length: int) -> bytes:
         """Read a file of any kind."""
         return self.host.read(filename, length)

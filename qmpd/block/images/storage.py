@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from qmpd.block.images.host_files import HostFiles, OutOfReachError
@@ -153,6 +154,14 @@ class Storage(ABC):
         :raises LookupError: it is not there
         """
         raise LookupError(f"there is no image '{filename}' in memory")
+
+    def delete(self, filename: str) -> None:
+        """Delete a regular file, or the image in memory (``raw_co_delete_file``).
+
+        :raises BlockIOError: with QEMU's text
+        """
+        with suppress(LookupError):
+            self.remove(filename)
 
     def close(self) -> None:  # noqa: B027 (most have nothing to do)
         """Drop everything that is kept in memory."""

@@ -128,6 +128,10 @@ class Storages(Storage):
         """Make an image where its name lives."""
         return self.of(filename).create(filename)
 
+    def delete(self, filename: str) -> None:
+        """Delete a file where its name lives."""
+        self.of(filename).delete(filename)
+
     def hold(self, filename: str, perm: Perm, unshared: Perm) -> None:
         """Have other programs respect what is done with `filename`."""
         self.of(filename).hold(filename, perm, unshared)

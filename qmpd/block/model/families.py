@@ -7,7 +7,7 @@ is asked with `isinstance`, as QEMU asks whether a BlockDriver has the callbacks
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
@@ -53,7 +53,12 @@ class Snapshots:
 
 
 class ImageCreator:
-    """Makes images from BlockdevCreateOptions (``bdrv_co_create``)."""
+    """Makes images from BlockdevCreateOptions (``bdrv_co_create``).
+
+    `has_cluster_size`: their size is limited by that of their clusters, which may be chosen.
+    """
+
+    has_cluster_size: ClassVar[bool] = False
 
     @classmethod
     async def create(cls, graph: Graph, options: Mapping[str, Any]) -> None:
@@ -63,6 +68,15 @@ class ImageCreator:
         :raises QmpError: with QEMU's text
         """
         raise NotImplementedError
+
+    @classmethod
+    def delete_file(cls, graph: Graph, options: Mapping[str, Any]) -> None:
+        """Delete a file in which no image could be made (``bdrv_co_delete_file_noerr``).
+
+        Most drivers cannot; where one cannot now it is told, not raised.
+
+        :param options: those that the file was made with
+        """
 
 
 class Connected:

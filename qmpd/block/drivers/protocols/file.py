@@ -372,6 +372,14 @@ class File(BlockDriver, ImageCreator):
         finally:
             image.close()
 
+    @override
+    @classmethod
+    def delete_file(cls, graph: Graph, options: Mapping[str, Any]) -> None:
+        try:
+            graph.services.storage.delete(options["filename"])
+        except BlockIOError as error:
+            graph.services.say.report(error.desc)
+
 
 def _lock_for_creation(image: Image, filename: str) -> None:
     """Make sure that nobody uses a file that is about to be emptied."""

@@ -55,6 +55,7 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
     """
 
     format_name = "qcow2"
+    has_cluster_size = True
     shape = Shape(
         is_format=True,
         file_child=True,
