@@ -4,7 +4,8 @@
 # make cover  the same, and which lines and branches of qmpd they run in the tests' own process
 # make iotests [TESTS="030 quick expected all"]   QEMU's own block tests on qmpd, and what became of each
 # make lint   formatting, lint, types, layers
-# make bench  qmpd beside qemu-storage-daemon, as ratios
+# make bench  qmpd beside qemu-storage-daemon, as ratios (BENCH="--quick NBD": fewer)
+# make results  the same, written to benchmarks/RESULTS.md
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -15,11 +16,12 @@ DISK ?= disk0=1G
 PYTEST_ARGS ?=
 TESTS ?= expected
 IOTESTS_ARGS ?=
+BENCH ?=
 # A file of tests stays on one core: its tests share daemons.
 PARALLEL ?= --numprocesses auto --dist loadfile
 QUICK := "not slow and not differential and not clients"
 
-.PHONY: run test quick cover iotests lint format models bench clean
+.PHONY: run test quick cover iotests lint format models bench results clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -63,7 +65,10 @@ models: $(VENV)/.dev
 	$(BIN)/qmpd schema generate
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(BENCH)
+
+results: $(VENV)/.dev
+	$(BIN)/python -m benchmarks --results benchmarks/RESULTS.md $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

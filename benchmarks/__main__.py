@@ -1,32 +1,37 @@
-"""``python -m benchmarks [--quick] [WORD ...]``: measure, and print a table with ratios.
+"""``python -m benchmarks [--quick] [--results FILE] [WORD ...]``: measure, and print a table.
 
 Every figure is the median of three fresh daemons of each kind, in turn (of NBD: see
-`benchmarks.nbd`). Words choose the figures whose names hold one of them; ``--quick`` takes
-of NBD only the corners. The status is 1 when a target is missed.
+`benchmarks.nbd`). Words choose the figures whose names hold one of them; ``--quick`` takes one
+daemon of each, and of NBD only the corners; ``--results`` writes them to a file as well. The
+status is 1 when a target is missed.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
-from benchmarks import in_process, libvirt, nbd, start, suite
+from benchmarks import echo, graph_changes, in_process, libvirt, nbd, start, suite
 from benchmarks.chains import CHAINS
 from benchmarks.daemon import Daemon, storage_daemons, system_emulators
 from benchmarks.images import HOST_IMAGES, MEMORY_IMAGES
 from benchmarks.jobs import HOST_JOBS, MEMORY_JOBS
 from benchmarks.measures import MEASURES, SPARSE, Measure
 from benchmarks.priority import prioritized
+from benchmarks.report import Report
 
 ROUNDS = 3
-QUICK = "--quick"
 
 
-def measure(what: Measure, commands: dict[str, list[str]], *, in_memory: bool) -> dict[str, float]:
+def measure(
+    what: Measure, commands: dict[str, list[str]], rounds: int, *, in_memory: bool
+) -> dict[str, float]:
     """Median figure of each program, measured in turn."""
     figures: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, command in commands.items():
             figures[name].append(_once(what, command, in_memory=in_memory))
     return {name: statistics.median(values) for name, values in figures.items()}
@@ -44,62 +49,52 @@ def _once(what: Measure, command: list[str], *, in_memory: bool) -> float:
         return _once(what, command, in_memory=in_memory)
 
 
-def verdict(what: Measure, figures: dict[str, float]) -> str:
-    """Whether the target is reached; "" where there is none, or nobody to compare with."""
-    reached = []
-    if what.limit is not None:
-        reached.append(figures["qmpd"] <= what.limit)
-    if what.target is not None and "QEMU" in figures:
-        ratio = figures["qmpd"] / figures["QEMU"]
-        reached.append(ratio >= what.target if what.more_is_better else ratio <= what.target)
-    return "" if not reached else "ok" if all(reached) else "MISSED"
-
-
 def run(
     measures: Iterable[Measure],
     commands: dict[str, list[str]],
-    words: list[str],
+    report: Report,
     *,
     in_memory: bool = False,
-) -> bool:
-    """Print a line for each figure; whether no target was missed."""
-    good = True
+) -> None:
+    """Measure what is wanted."""
     for what in measures:
-        if words and not any(word in what.name for word in words):
-            continue
-        figures = measure(what, commands, in_memory=in_memory)
-        ours, real = figures["qmpd"], figures.get("QEMU")
-        ratio = "-" if real is None else f"{ours / real:.3g}"
-        aim = f"<= {what.limit:.0f} {what.unit}" if what.limit is not None else ""
-        if what.target is not None:
-            aim = f"{'>=' if what.more_is_better else '<='} {what.target:.3g}"
-        said = verdict(what, figures)
-        good = good and said != "MISSED"
-        shown = "-" if real is None else f"{real:12.2f}"
-        print(
-            f"{what.name:34} {ours:12.2f} {shown:>12} {what.unit:4} {ratio:>8}  {aim:10} {said}",
-            flush=True,
-        )
-    return good
+        if report.wants(what.name):
+            rounds = 1 if report.quick else ROUNDS
+            figures = measure(what, commands, rounds, in_memory=in_memory)
+            report.add(
+                what.name,
+                what.unit,
+                figures["qmpd"],
+                figures.get("QEMU"),
+                target=what.target,
+                limit=what.limit,
+                more_is_better=what.more_is_better,
+            )
 
 
 def main() -> int:
     """Measure everything, or what the command line's words choose."""
-    words = [word for word in sys.argv[1:] if word != QUICK]
-    quick = QUICK in sys.argv[1:]
-    print(f"{'':34} {'qmpd':>12} {'QEMU':>12} {'':4} {'ratio':>8}  {'target':10}")
-    daemons = run(MEASURES, storage_daemons(), words)
-    systems = run(SPARSE, system_emulators(), words)
-    host = run(HOST_IMAGES, system_emulators(), words)
-    memory = run(MEMORY_IMAGES, system_emulators(), words, in_memory=True)
-    jobs = run((*HOST_JOBS, *CHAINS), storage_daemons(), words)
-    memory_jobs = run(MEMORY_JOBS, storage_daemons(), words, in_memory=True)
-    programs = in_process.run((*start.FIGURES, *in_process.FIGURES), words)
-    exports = nbd.run(words, quick=quick)
-    tests = suite.run(words)
-    clients = libvirt.run(words)
-    daemons = daemons and systems and host and memory and jobs and memory_jobs
-    return 0 if exports and programs and daemons and tests and clients else 1
+    parser = argparse.ArgumentParser(prog="benchmarks")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--results", type=Path)
+    parser.add_argument("words", nargs="*")
+    options = parser.parse_args()
+    report = Report(options.words, quick=options.quick)
+    run(MEASURES, storage_daemons(), report)
+    echo.run(report)
+    run(SPARSE, system_emulators(), report)
+    run(HOST_IMAGES, system_emulators(), report)
+    run(MEMORY_IMAGES, system_emulators(), report, in_memory=True)
+    run((*HOST_JOBS, *CHAINS), storage_daemons(), report)
+    run(MEMORY_JOBS, storage_daemons(), report, in_memory=True)
+    in_process.run((*start.FIGURES, *in_process.FIGURES), report)
+    nbd.run(report)
+    graph_changes.run(report)
+    suite.run(report)
+    libvirt.run(report)
+    if options.results is not None:
+        report.write(options.results)
+    return 0 if report.good else 1
 
 
 if __name__ == "__main__":

@@ -163,6 +163,16 @@ class Daemon:
         self.lines(len(requests))
         sender.join()
 
+    @property
+    def socket(self) -> socket.socket:
+        """The connection to its monitor."""
+        return self._socket
+
+    def raw(self, line: bytes) -> bytes:
+        """Send a request and return its answer as it is."""
+        self._socket.sendall(line)
+        return self.lines(1)
+
     def latencies(self, request: bytes, count: int) -> list[float]:
         """Seconds of each of `count` requests, one after the other, sorted."""
         times = []

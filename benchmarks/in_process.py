@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 import qmpd
+from benchmarks.report import Report
 
 ROUNDS: Final = 5
 MACHINES: Final = 200
@@ -127,19 +128,10 @@ FIGURES: Final = (
 )
 
 
-def run(figures: Iterable[Figure], words: list[str]) -> bool:
-    """Print a line for each figure whose name has one of `words`; whether no limit was missed."""
-    good = True
+def run(figures: Iterable[Figure], report: Report) -> None:
+    """Measure what is wanted."""
     for figure in figures:
-        if words and not any(word in figure.name for word in words):
-            continue
-        value = statistics.median(figure.measure() for _ in range(ROUNDS))
-        kept = figure.limit is None or value <= figure.limit
-        good = good and kept
-        aim = "" if figure.limit is None else f"<= {figure.limit:g} {figure.unit}"
-        said = "" if figure.limit is None else "ok" if kept else "MISSED"
-        print(
-            f"{figure.name:37} {value:9.2f} {'-':>12} {figure.unit:4} {'-':>8}  {aim:10} {said}",
-            flush=True,
-        )
-    return good
+        if report.wants(figure.name):
+            rounds = 1 if report.quick else ROUNDS
+            value = statistics.median(figure.measure() for _ in range(rounds))
+            report.add(figure.name, figure.unit, value, limit=figure.limit)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from benchmarks.report import Report
 from tests.clients.libvirt.daemon import Libvirtd, libvirt_missing
 from tests.clients.libvirt.descriptions import CHECKPOINT, push
 from tests.clients.libvirt.world import PROGRAMS, Disk, Vm
@@ -83,41 +84,23 @@ def _machines(names: list[str]) -> Iterator[dict[str, Vm]]:
             daemon.close()
 
 
-def run(words: list[str]) -> bool:
-    """Print a line for each figure that `words` choose; whether none was missed."""
-    chosen = [each for each in FIGURES if not words or any(word in each[0] for word in words)]
-    if not chosen:
-        return True
-    missing = libvirt_missing()
+def run(report: Report) -> None:
+    """Measure what is wanted: libvirt must not have to wait longer than for the real QEMU."""
+    chosen = [each for each in FIGURES if report.wants(each[0])]
+    missing = libvirt_missing() if chosen else None
     if missing is not None:
-        for name, _ in chosen:
-            print(f"{name:34} skipped: {missing}")
-        return True
+        for title, _ in chosen:
+            report.skip(title, missing)
+        return
+    if not chosen:
+        return
     names = ["qmpd"] if qemu_missing() else ["qmpd", "qemu"]
-    good = True
     with _machines(names) as machines:
         for title, measure in chosen:
             seconds: dict[str, list[float]] = {name: [] for name in names}
-            for _ in range(ROUNDS):
+            for _ in range(1 if report.quick else ROUNDS):
                 for name, vm in machines.items():
                     seconds[name].append(measure(vm))
                     vm.close()
-            good = (
-                _print(title, {name: statistics.median(seconds[name]) for name in names}) and good
-            )
-    return good
-
-
-def _print(title: str, seconds: dict[str, float]) -> bool:
-    """Print a figure; whether libvirt did not have to wait longer than for the real QEMU."""
-    ours, real = seconds["qmpd"] * 1e3, seconds.get("qemu")
-    if real is None:
-        print(f"{title:34} {ours:12.2f} {'-':>12} {'ms':4} {'-':>8}", flush=True)
-        return True
-    ratio = ours / (real * 1e3)
-    said = "ok" if ratio <= 1 else "MISSED"
-    print(
-        f"{title:34} {ours:12.2f} {real * 1e3:12.2f} {'ms':4} {ratio:>8.3g}  {'<= 1':10} {said}",
-        flush=True,
-    )
-    return ratio <= 1
+            figures = {name: statistics.median(seconds[name]) * 1e3 for name in names}
+            report.add(title, "ms", figures["qmpd"], figures.get("qemu"), target=1)

@@ -30,6 +30,7 @@ from benchmarks.nbd_client import (
     requests,
 )
 from benchmarks.priority import prioritized
+from benchmarks.report import Report
 
 MIB: Final = 1 << 20
 AREA: Final = 64 * MIB
@@ -170,50 +171,36 @@ def _servers(driver: str, size: int, *, in_memory: bool) -> Iterator[dict[str, S
         yield servers
 
 
-def _compare(row: Row, servers: dict[str, Server], rounds: int) -> bool:
-    """Print a line; whether the target was reached."""
+def _compare(row: Row, servers: dict[str, Server], report: Report) -> None:
+    """Measure a row."""
     figures: dict[str, list[float]] = {name: [] for name in servers}
-    for _ in range(rounds):
+    for _ in range(3 if report.quick else ROUNDS):
         for name, server in servers.items():
             with prioritized():
                 figures[name].append(row.measure(server))
-    ours = statistics.median(figures["qmpd"])
-    if "QEMU" not in figures:
-        print(f"{row.name:40} {ours:12.1f} {'-':>12} {row.unit:4} {'-':>8}", flush=True)
-        return True
-    pairs = zip(figures["qmpd"], figures["QEMU"], strict=True)
-    ratio = statistics.median(mine / theirs for mine, theirs in pairs)
-    real = statistics.median(figures["QEMU"])
-    good = ratio >= row.target
-    print(
-        f"{row.name:40} {ours:12.1f} {real:12.1f} {row.unit:4} {ratio:8.3g}"
-        f"  >= {row.target:<7.3g} {'ok' if good else 'MISSED'}",
-        flush=True,
-    )
-    return good
+    ours, real = statistics.median(figures["qmpd"]), None
+    ratio = None
+    if "QEMU" in figures:
+        real = statistics.median(figures["QEMU"])
+        pairs = zip(figures["qmpd"], figures["QEMU"], strict=True)
+        ratio = statistics.median(mine / theirs for mine, theirs in pairs)
+    report.add(row.name, row.unit, ours, real, ratio=ratio, target=row.target, more_is_better=True)
 
 
-def run(words: list[str], *, quick: bool = False) -> bool:
-    """Print a line for each figure whose name has one of `words`; whether no target was missed."""
-    good = True
-    rounds = 3 if quick else ROUNDS
-
-    def chosen(found: list[Row]) -> list[Row]:
-        return [row for row in found if not words or any(word in row.name for word in words)]
-
+def run(report: Report) -> None:
+    """Measure what is wanted."""
     for where in ("host", "memory"):
-        wanted = chosen(rows(where, quick=quick))
+        wanted = [row for row in rows(where, quick=report.quick) if report.wants(row.name)]
         if wanted:
             with _servers("raw", AREA, in_memory=where == "memory") as servers:
                 for server in servers.values():
                     server.fill()
                 for row in wanted:
-                    good = _compare(row, servers, rounds) and good
+                    _compare(row, servers, report)
         for driver in ("raw", "qcow2"):
-            name = f"NBD status of {EXTENTS} extents, {driver}, {where}"
-            for row in chosen([Row(name, "1/s", _status)]):
+            row = Row(f"NBD status of {EXTENTS} extents, {driver}, {where}", "1/s", _status)
+            if report.wants(row.name):
                 with _servers(driver, EXTENTS * STEP, in_memory=where == "memory") as servers:
                     for server in servers.values():
                         server.write(range(0, EXTENTS * STEP, 2 * STEP), os.urandom(STEP))
-                    good = _compare(row, servers, rounds) and good
-    return good
+                    _compare(row, servers, report)

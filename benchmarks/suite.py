@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from benchmarks.report import Report
 from qmpd.testing.real import find_qemu
 
 NAME: Final = "suite of 1000 small tests"
@@ -70,22 +71,13 @@ def _seconds(count: int, version: str | None) -> float:
         return time.monotonic() - began
 
 
-def run(words: list[str]) -> bool:
-    """Print a line for the suite, if `words` choose it; whether it was fast enough."""
-    if words and not any(word in NAME for word in words):
-        return True
-    ours = _seconds(TESTS, None)
-    shown = ratio = "-"
+def run(report: Report) -> None:
+    """Measure the suite, if it is wanted."""
+    if not report.wants(NAME):
+        return
+    real = None
     if find_qemu("10.0") is not None:
         # what pytest itself takes to start is not scaled
         idle = _seconds(1, "10.0")
         real = idle + (_seconds(REAL_TESTS, "10.0") - idle) * TESTS / REAL_TESTS
-        shown, ratio = f"{real:12.2f}", f"{ours / real:.3g}"
-    good = ours <= LIMIT
-    aim = f"<= {LIMIT:.0f} s"
-    print(
-        f"{NAME:34} {ours:12.2f} {shown:>12} {'s':4} {ratio:>8}  {aim:10}"
-        f" {'ok' if good else 'MISSED'}",
-        flush=True,
-    )
-    return good
+    report.add(NAME, "s", _seconds(TESTS, None), real, limit=LIMIT)
