@@ -98,6 +98,11 @@ class ProgramHost(NoHost):
         """Have the machine closed."""
         self._shut_down()
 
+    @property
+    def arrivals(self) -> int:
+        """Changes whenever NBD clients have asked for something."""
+        return sum(listener.arrivals for listener in self._listeners)
+
     def listen(self, address: Mapping[str, Any], connect: Connect) -> Listener:
         """Listen for NBD clients, on the event loop that runs the machine.
 

@@ -143,6 +143,11 @@ class BenchServer:
         """The character devices of the process."""
         return self._host.chardevs
 
+    @property
+    def arrivals(self) -> int:
+        """Changes whenever NBD clients have asked for something: see `Stream`."""
+        return self._host.arrivals
+
     def may_linger(self) -> bool:
         """Whether the loop may stand still for a client: never, others have to be heard too."""
         return False

@@ -409,14 +409,10 @@ def _add_monitor(server: Server | BenchServer, label: str, text: str) -> None:
         elif where.startswith("unix:") and len(where) > len("unix:"):
             bits = SOCKET_MODE if mode is None else int(mode, 8)
             unix = UnixAddress(where.removeprefix("unix:"), mode=bits)
-            chardev = SocketChardev(
-                label, server.loop, unix, server=True, may_linger=server.may_linger
-            )
+            chardev = SocketChardev(label, server.loop, unix, server=True, neighbours=server)
         elif match := re.fullmatch(r"tcp:(?:\[([^\]]*)\]|([^:]*)):([^:]+)", where):
             inet = InetAddress(match[1] or match[2] or "", match[3], nodelay=True)
-            chardev = SocketChardev(
-                label, server.loop, inet, server=True, may_linger=server.may_linger
-            )
+            chardev = SocketChardev(label, server.loop, inet, server=True, neighbours=server)
         else:
             raise CommandLineError(
                 "where is that? unix:PATH, tcp:HOST:PORT or stdio", location=location

@@ -73,6 +73,11 @@ class SocketListener:
             listener.listen(128)
         self.resume()
 
+    @property
+    def arrivals(self) -> int:
+        """Changes whenever the peers have sent something."""
+        return sum(peer.arrivals for peer in self._peers)
+
     def resume(self) -> None:
         """Let peers in."""
         if not self._accepting:
@@ -159,6 +164,8 @@ class SocketPeer:
         self._served_at = 0
         self._sock = sock
         self._fd = sock.fileno()
+        self.arrivals = 0
+        """How often it has sent something."""
         self._collected: list[bytes] = []
         self._collected_size = 0
         self._unsent: memoryview | bytes = b""
@@ -187,6 +194,7 @@ class SocketPeer:
             self._loop.remove_reader(self._fd)
 
     def _readable(self) -> None:
+        self.arrivals += 1
         if self._buffered is not None:
             buffer = self._buffered.buffer()
             if buffer is not None:

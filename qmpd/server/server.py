@@ -105,6 +105,7 @@ class Server:
         self.machine.services.storage.host.begin_naming()
         self.monitors = Monitors(self.machine, journal)
         self._ahead = load_ahead(self.machine)
+        self._nbd: SocketListener | None = None
         self._begun = 0
         self._control: ControlSocket | None = None
         self.program: Program | None = None
@@ -126,7 +127,7 @@ class Server:
         """
         from qmpd.server.listener import SocketListener
 
-        return SocketListener(
+        self._nbd = SocketListener(
             self.loop,
             self.sockets.read(address),
             connect,
@@ -134,6 +135,7 @@ class Server:
             stays=True,
             may_linger=self._is_idle,
         )
+        return self._nbd
 
     @cached_property
     def _dialer(self) -> Dialer:
@@ -253,6 +255,11 @@ class Server:
         return IdleThreads()
 
     # What the program does with it
+
+    @property
+    def arrivals(self) -> int:
+        """Changes whenever NBD clients have asked for something: see `Stream`."""
+        return 0 if self._nbd is None else self._nbd.arrivals
 
     def may_linger(self) -> bool:
         """Whether nothing but the next request is to be expected: see `Stream`.

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from qmpd.server.chardev.stream import CHUNK, HIGH_WATER, Stream
+from qmpd.server.chardev.stream import CHUNK, GIVES_WAY, HIGH_WATER, Stream
+
+
+class Others:
+    """What else the loop is needed for."""
+
+    def __init__(self, may_linger: bool) -> None:
+        self._may_linger = may_linger
+        self.arrivals = 0
+
+    def may_linger(self) -> bool:
+        return self._may_linger
 
 
 class User:
@@ -202,7 +215,7 @@ async def test_quick_peer_is_served_without_going_to_sleep(may_linger: bool) -> 
     user = Echo()
     own, peer = socket.socketpair()
     loop = asyncio.get_running_loop()
-    stream = Stream(loop, own.fileno(), own.fileno(), user, own.close, lambda: may_linger)
+    stream = Stream(loop, own.fileno(), own.fileno(), user, own.close, Others(may_linger))
     stream._quick = True
     turns = list[bytes]()
     stream.start()
@@ -213,5 +226,33 @@ async def test_quick_peer_is_served_without_going_to_sleep(may_linger: bool) -> 
             await asyncio.sleep(0)
     assert (b"xx" in turns) is not may_linger
     assert not stream._quick or not may_linger
+    stream.close()
+    peer.close()
+
+
+@pytest.mark.parametrize("busy", [True, False])
+async def test_gives_way_to_who_uses_an_export(busy: bool) -> None:
+    others = Others(may_linger=False)
+    loop = asyncio.get_running_loop()
+    arrived = list[float]()
+
+    class Client(User):
+        def stream_received(self, data: bytes) -> None:
+            super().stream_received(data)
+            arrived.append(time.monotonic())
+            others.arrivals += busy
+            peer.send(b"x")
+
+    user = Client()
+    own, peer = socket.socketpair()
+    stream = Stream(loop, own.fileno(), own.fileno(), user, own.close, others)
+    stream.start()
+    peer.send(b"x")
+    async with asyncio.timeout(10):
+        while len(arrived) < 20:
+            others.arrivals += busy
+            await asyncio.sleep(0)
+    gaps = [later - before for before, later in itertools.pairwise(arrived)]
+    assert not busy or min(gaps) >= GIVES_WAY
     stream.close()
     peer.close()

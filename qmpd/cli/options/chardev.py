@@ -130,7 +130,7 @@ class ChardevFactory:
         surroundings = self._maker.surroundings
         surroundings.inform = inform
         surroundings.escape = escape
-        surroundings.may_linger = server.may_linger
+        surroundings.neighbours = server
 
     def create(self, opts: Opts) -> Chardev:
         """Open the character device that `opts` describe, and add it to the server's table.

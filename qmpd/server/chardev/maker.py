@@ -17,6 +17,7 @@ from qmpd.server.chardev.chardev import Chardev, ChardevTable, NullChardev, Ring
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
     from qmpd.server.chardev.file import OpenFile, OutputFile
+    from qmpd.server.chardev.stream import Neighbours
     from qmpd.server.sockets import ClientSockets
 
 ESCAPE: Final = 0x01
@@ -43,7 +44,7 @@ class Surroundings:
         self.sockets = sockets
         self.machine = machine
         self.loop = loop
-        self.may_linger: Callable[[], bool] | None = None
+        self.neighbours: Neighbours | None = None
         """See `Stream`."""
         self.inform: Callable[[str], None] = lambda _: None
         """Takes QEMU's line about waiting for a client."""
@@ -225,7 +226,7 @@ class ChardevMaker:
             read_address(address, nodelay=data.get("nodelay", False)),
             server=server,
             reconnect=milliseconds / 1000,
-            may_linger=self._in.may_linger,
+            neighbours=self._in.neighbours,
             sockets=self._in.sockets,
         )
         if server and data.get("wait", False):

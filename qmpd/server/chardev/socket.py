@@ -7,7 +7,6 @@ import logging
 import socket
 import threading
 from asyncio import AbstractEventLoop, TimerHandle
-from collections.abc import Callable
 from typing import Final
 
 from qmpd.base.descriptor import Descriptor
@@ -16,7 +15,7 @@ from qmpd.errors import GenericError
 from qmpd.server import address as addresses
 from qmpd.server.address import FdAddress, InetAddress, SocketAddress
 from qmpd.server.chardev.on_stream import StreamChardev
-from qmpd.server.chardev.stream import Stream
+from qmpd.server.chardev.stream import Neighbours, Stream
 from qmpd.server.listening import Listening
 from qmpd.server.sockets import Sockets
 
@@ -32,7 +31,7 @@ class SocketChardev(StreamChardev):
     :param address: where to listen or connect
     :param server: listen; an inherited descriptor that listens already needs no saying
     :param reconnect: seconds between attempts of a connecting socket; 0: none
-    :param may_linger: see `Stream`
+    :param neighbours: see `Stream`
     :param sockets: makes the sockets; as the owner of the process wants them if absent
     :raises GenericError: it cannot listen or connect
     """
@@ -45,14 +44,14 @@ class SocketChardev(StreamChardev):
         *,
         server: bool,
         reconnect: float = 0.0,
-        may_linger: Callable[[], bool] | None = None,
+        neighbours: Neighbours | None = None,
         sockets: Sockets | None = None,
     ) -> None:
         super().__init__(label)
         self._loop = loop
         self._address = address
         self._reconnect = reconnect
-        self._may_linger = may_linger
+        self._neighbours = neighbours
         self._retry: TimerHandle | None = None
         self._retry_reported = False
         self._peer: socket.socket | None = None
@@ -194,7 +193,7 @@ class SocketChardev(StreamChardev):
         self._peer = sock
         self._from_elsewhere = ""
         fd = sock.fileno()
-        self._stream = Stream(self._loop, fd, fd, self, sock.close, self._may_linger, sock)
+        self._stream = Stream(self._loop, fd, fd, self, sock.close, self._neighbours, sock)
         self._retry_reported = False
         self.is_open = True
         if self.frontend is not None:
