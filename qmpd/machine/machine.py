@@ -25,7 +25,6 @@ from qmpd.wire.json_stream import parse_json
 if TYPE_CHECKING:
     from random import Random
 
-    from qmpd.base.descriptor import Descriptor
     from qmpd.block.images import Storage
     from qmpd.block.model.graph import Graph
     from qmpd.export.exports import BlockExports
@@ -36,13 +35,12 @@ if TYPE_CHECKING:
     from qmpd.machine.devices.board import Board
     from qmpd.machine.devices.device import Device
     from qmpd.machine.devices.tree import DeviceTree
-    from qmpd.machine.dirty_rate import DirtyRate
     from qmpd.machine.drives.options import Drives
+    from qmpd.machine.guest_side import GuestSide
     from qmpd.machine.host import Host
     from qmpd.machine.migration.migration import Migration
     from qmpd.machine.objects import ObjectContainer
     from qmpd.machine.parts import Parts
-    from qmpd.machine.trace_events import TraceEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +125,6 @@ class Machine:
         )
         self.hmp_output: list[str] | None = None
         """What is complained about while the human monitor runs a command."""
-        self.hmp_cpu = 0
-        """The number of the processor that the human monitor looks at while it runs a command."""
         self.actions = Actions()
         self._board = config.board
         self._closing = False
@@ -140,7 +136,6 @@ class Machine:
         self.only_migratable = config.only_migratable
         self.run_state = RunState.INMIGRATE if config.incoming else RunState.PRELAUNCH
         self.shutdown_reason: str | None = None
-        self._kept: list[Descriptor] = []
         self._close_failure: Exception | None = None
         if self.autostart and not config.preconfig and not config.incoming:
             self.run_state = RunState.RUNNING
@@ -206,18 +201,12 @@ class Machine:
         return Migration(self)
 
     @cached_property
-    def dirty_rate(self) -> DirtyRate:
-        """How much its guest writes to its memory."""
-        from qmpd.machine.dirty_rate import DirtyRate
+    def guest_side(self) -> GuestSide:
+        """What clients see around its guest."""
+        from qmpd.machine.guest_side import GuestSide
 
-        return DirtyRate(self.services.clocks, self.devices.board.memory)
-
-    @cached_property
-    def trace_events(self) -> TraceEvents:
-        """The trace events of the program that it passes for."""
-        from qmpd.machine.trace_events import TraceEvents
-
-        return TraceEvents(self.profile.recorded(self.personality).trace_events)
+        recorded = self.profile.recorded(self.personality)
+        return GuestSide(self.services, self.host, self.devices, recorded)
 
     def _die(self, complaint: str) -> None:
         self.host.report(f"{complaint}\n")
@@ -350,12 +339,6 @@ class Machine:
         names = {info["label"]: info["filename"] for info in self.host.chardevs.infos()}
         return not names.get(label, "null").startswith(("disconnected:", "null"))
 
-    def cpu_threads(self) -> list[tuple[int, int]]:
-        """The numbers of its processors, and of the threads that stand for them."""
-        thread_of, own = self.host.thread_of, self.services.thread_id
-        numbers = self.devices.processors.numbers.values()
-        return [(number, thread_of(f"CPU {number}") or own) for number in numbers]
-
     def stop_for_io_error(self) -> None:
         """Pause the guest until `cont` because of an I/O error."""
         if self.running:
@@ -426,14 +409,10 @@ class Machine:
         """End exports and jobs, then close all nodes: images are flushed, bitmaps stored."""
         await self.close_images()
         self.services.storage.close()
-        while self._kept:
-            self._kept.pop().close()
+        if "guest_side" in self.__dict__:
+            self.guest_side.close()
         if self._close_failure is not None:
             raise self._close_failure
-
-    def keep_until_end(self, descriptor: Descriptor) -> None:
-        """Keep a descriptor open that nobody uses until the machine ends."""
-        self._kept.append(descriptor)
 
     async def close_images(self) -> None:
         """What `close` does, before the answer to ``quit``; a defect of qmpd waits for `close`."""

@@ -14,19 +14,17 @@ from qmpd.machine.devices import places
 from qmpd.machine.devices.device import Bus, Device, ScsiLimits
 from qmpd.machine.devices.drives import (
     FloppyOps,
-    drive_name,
-    give_back,
     is_read_only,
     put_to_use,
     require_drive,
     require_medium,
-    set_drive,
-    settle,
     take_empty,
 )
-from qmpd.machine.devices.kinds import KINDS
+from qmpd.machine.devices.new_bus import add_bus
 from qmpd.machine.devices.queue_mapping import first_queue_context
-from qmpd.machine.devices.sizes import UNSET, check_block_sizes, settle_geometry
+from qmpd.machine.devices.scsi import scsi_disk
+from qmpd.machine.devices.sizes import SMALL_DISK, UNSET, check_block_sizes, settle_geometry
+from qmpd.machine.devices.usb import usb_controller, usb_input, usb_storage
 
 if TYPE_CHECKING:
     from qmpd.machine.devices.chassis import Devices
@@ -35,7 +33,6 @@ AUTO_QUEUES: Final = {"num-queues": 0xFFFF, "num_queues": UNSET}
 """Values of properties that leave the number of queues to the device."""
 
 MAX_QUEUES: Final = 1024
-_SMALL_DISK: Final = 4096
 
 
 async def realize(device: Device, bus: Bus, tree: Devices) -> None:
@@ -58,19 +55,6 @@ async def realize(device: Device, bus: Bus, tree: Devices) -> None:
     builder = _BUILDERS.get(device.model)
     if builder is not None:
         await builder(device, bus, tree)
-
-
-def _add_bus(
-    device: Device, tree: Devices, kind: str, stem: str, owner_id: str | None, **more: Any
-) -> Bus:
-    """Add a bus to a device, named after the device's id, or numbered if it has none.
-
-    :param more: further attributes of the bus
-    """
-    name = f"{owner_id}.{len(device.buses)}" if owner_id is not None else tree.bus_name(stem)
-    bus = Bus(name, kind, f"{device.path}/{name}", hotplug=True, **more)
-    device.buses.add(bus)
-    return bus
 
 
 # virtio
@@ -142,64 +126,10 @@ async def _virtio_scsi(device: Device, bus: Bus, tree: Devices) -> None:
     if size > MAX_QUEUES:
         # here the real program aborts
         raise GenericError(f"invalid virtqueue_size property (= {size})")
-    disks = _add_bus(behind, tree, "SCSI", "scsi", device.id, scsi=ScsiLimits(0, 255, 16383))
+    disks = add_bus(behind, tree, "SCSI", "scsi", device.id, scsi=ScsiLimits(0, 255, 16383))
     disks.hotplug = behind.get("hotplug")
     disks.supports_iothreads = True
     disks.aio_context = first_queue_context(device, behind, queues, tree.chassis.objects)
-
-
-# SCSI
-
-
-async def _scsi_disk(device: Device, bus: Bus, tree: Devices) -> None:
-    places.take_scsi_address(device, bus)
-    if device.kind.is_cd and device.backend is None:
-        take_empty(device, tree.chassis.graph)
-    if device.backend is not None:
-        check_block_sizes(device)
-    backend = require_drive(device)
-    if not device.is_removable:
-        require_medium(backend)
-    if backend.aio_context is not None and not bus.supports_iothreads:
-        raise GenericError("HBA does not support iothreads")
-    if not device.kind.is_cd:
-        await settle_geometry(device, backend, 65535, 255, 255)
-    put_to_use(
-        device,
-        backend,
-        read_only=device.kind.is_cd or is_read_only(backend),
-        resizable=not device.kind.is_cd,
-    )
-    if device.get("discard_granularity") == UNSET:
-        device.values["discard_granularity"] = max(device.values["logical_block_size"], _SMALL_DISK)
-    product = "QEMU CD-ROM" if device.kind.is_cd else "QEMU HARDDISK"
-    for name, value in (("product", product), ("ver", "2.5+"), ("vendor", "QEMU")):
-        device.values.setdefault(name, value)
-    _name_scsi_disk(device, backend.name)
-
-
-_LONGEST_SERIAL: Final = 36
-_LONGEST_DEVICE_ID: Final = 20
-
-
-def _name_scsi_disk(device: Device, name: str) -> None:
-    """Check the serial number of a SCSI disk, of which its `device_id` is made.
-
-    :param name: that of its drive, which it is made of otherwise
-    :raises GenericError: it is too long
-    """
-    serial = device.values.get("serial")
-    if serial is not None and len(serial) > _LONGEST_SERIAL:
-        raise GenericError(f"The serial number can't be longer than {_LONGEST_SERIAL} characters")
-    if "device_id" in device.values:
-        return
-    if serial is not None and len(serial) > _LONGEST_DEVICE_ID:
-        raise GenericError(
-            f"The serial number can't be longer than {_LONGEST_DEVICE_ID} characters when it is"
-            " also used as the default for device_id"
-        )
-    if serial is not None or name:
-        device.values["device_id"] = name if serial is None else serial
 
 
 # IDE
@@ -253,64 +183,6 @@ async def _floppy(device: Device, bus: Bus, tree: Devices) -> None:
         device.values["drive-type"] = "288" if backend.node is None else "144"
 
 
-# USB
-
-
-async def _usb_storage(device: Device, _: Bus, tree: Devices) -> None:
-    """Realize a usb-storage: its drive becomes that of a SCSI disk on a bus of its own.
-
-    The disk looks for it by its name (``scsi_bus_legacy_add_drive``); where that is a node's, it
-    gets a backend of its own, and that of the usb-storage ends.
-    """
-    backend, name = require_drive(device), drive_name(device)
-    device.values["attached"] = True
-    bus = _add_bus(device, tree, "SCSI", "scsi", device.id, scsi=ScsiLimits(0, 0, 0))
-    info = backend.drive_info
-    kind = KINDS["scsi-cd" if info is not None and info.media == "cdrom" else "scsi-hd"]
-    disk = Device(kind, None, f"{bus.path}/legacy[0]", device.tables, device.hotplugged)
-    for passed_on in _PASSED_ON:
-        if passed_on in device.values and passed_on in disk.properties:
-            disk.values[passed_on] = device.values[passed_on]
-    disk.bus = bus
-    backend.detach_device()
-    device.backend = None
-    try:
-        await set_drive(disk, name, tree.chassis.graph)
-        await _scsi_disk(disk, bus, tree)
-        if disk.hotplugged:
-            await settle(disk)  # it is reset by itself, and with the usb-storage again
-    except BaseException:
-        await give_back(disk)
-        raise
-    finally:
-        if device.owns_backend:
-            await backend.close()
-    bus.devices.add(disk)
-
-
-_PASSED_ON: Final = (
-    "logical_block_size physical_block_size min_io_size opt_io_size discard_granularity share-rw"
-    " write-cache account-invalid account-failed rerror werror removable serial bootindex".split(
-        " "
-    )
-)
-"""Properties that the disk of a usb-storage takes over."""
-
-
-async def _usb_controller(device: Device, _: Bus, tree: Devices) -> None:
-    if device.get("masterbus"):
-        return  # a companion, whose ports are the other's
-    bus = _add_bus(device, tree, "usb-bus", "usb-bus", device.id)
-    bus.number = tree.count_usb_bus()
-    most = max((device.values.get(name, 0) for name in ("p2", "p3")), default=0)
-    bus.ports = [str(number + 1) for number in range(most or device.kind.usb_ports)]
-    if device.kind.links_host:
-        device.values["host"] = device.path
-    for name, value in device.kind.auto.items():
-        if device.get(name) == "auto":
-            device.values[name] = value
-
-
 # NVMe, PCI Express
 
 
@@ -332,7 +204,7 @@ async def _nvme(device: Device, _: Bus, tree: Devices) -> None:
     check_block_sizes(device)
     put_to_use(device, backend, read_only=is_read_only(backend), resizable=False)
     if device.get("discard_granularity") == UNSET:
-        device.values["discard_granularity"] = max(device.values["logical_block_size"], _SMALL_DISK)
+        device.values["discard_granularity"] = max(device.values["logical_block_size"], SMALL_DISK)
 
 
 async def _root_port(device: Device, _: Bus, tree: Devices) -> None:
@@ -360,7 +232,7 @@ async def _pci_bridge(device: Device, _: Bus, tree: Devices) -> None:
 
 
 async def _lsi(device: Device, _: Bus, tree: Devices) -> None:
-    _add_bus(device, tree, "SCSI", "scsi", device.id, scsi=ScsiLimits(0, 7, 0))
+    add_bus(device, tree, "SCSI", "scsi", device.id, scsi=ScsiLimits(0, 7, 0))
 
 
 # Without a guest they do nothing
@@ -372,7 +244,7 @@ def _virtio_with(vectors: int) -> Callable[[Device, Bus, Devices], Coroutine[Any
         if device.get("vectors") == UNSET:
             device.values["vectors"] = vectors
         if behind.model == "virtio-serial-device":
-            _add_bus(behind, tree, "virtio-serial-bus", "virtio-serial-bus", device.id)
+            add_bus(behind, tree, "virtio-serial-bus", "virtio-serial-bus", device.id)
         elif behind.model == "virtio-rng-device" and not behind.values.get("rng"):
             behind.values["rng"] = f"{behind.path}/default-backend"
 
@@ -394,23 +266,19 @@ async def _isa_serial(device: Device, _: Bus, __: Devices) -> None:
         raise GenericError("Can't create serial device, empty char device")
 
 
-async def _usb_input(device: Device, _: Bus, __: Devices) -> None:
-    device.values["attached"] = True
-
-
 _BUILDERS: Final[dict[str, Callable[[Device, Bus, Devices], Coroutine[Any, Any, None]]]] = {
     "virtio-blk-pci": _virtio_blk,
     "virtio-scsi-pci": _virtio_scsi,
-    "scsi-hd": _scsi_disk,
-    "scsi-cd": _scsi_disk,
+    "scsi-hd": scsi_disk,
+    "scsi-cd": scsi_disk,
     "ide-hd": _ide,
     "ide-cd": _ide,
     "floppy": _floppy,
-    "usb-storage": _usb_storage,
-    "piix3-usb-uhci": _usb_controller,
-    "usb-ehci": _usb_controller,
-    "qemu-xhci": _usb_controller,
-    "nec-usb-xhci": _usb_controller,
+    "usb-storage": usb_storage,
+    "piix3-usb-uhci": usb_controller,
+    "usb-ehci": usb_controller,
+    "qemu-xhci": usb_controller,
+    "nec-usb-xhci": usb_controller,
     "nvme": _nvme,
     "pcie-root-port": _root_port,
     "pci-bridge": _pci_bridge,
@@ -422,10 +290,10 @@ _BUILDERS: Final[dict[str, Callable[[Device, Bus, Devices], Coroutine[Any, Any, 
     "virtserialport": _serial_port,
     "virtconsole": _serial_port,
     "isa-serial": _isa_serial,
-    "usb-tablet": _usb_input,
-    "usb-mouse": _usb_input,
-    "usb-kbd": _usb_input,
-    "ich9-usb-ehci1": _usb_controller,
-    "ich9-usb-ehci2": _usb_controller,
-    **{f"ich9-usb-uhci{number}": _usb_controller for number in range(1, 7)},
+    "usb-tablet": usb_input,
+    "usb-mouse": usb_input,
+    "usb-kbd": usb_input,
+    "ich9-usb-ehci1": usb_controller,
+    "ich9-usb-ehci2": usb_controller,
+    **{f"ich9-usb-uhci{number}": usb_controller for number in range(1, 7)},
 }

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 UNSET: Final = 0xFFFFFFFF
 """The value of a 32-bit property that is not set: -1."""
 
+SMALL_DISK: Final = 4096
+"""The least granularity of discards that SCSI and NVMe disks tell their guests of, in bytes."""
+
 _GEOMETRY: Final = ("cyls", "heads", "secs")
 _UNITS_OF_16_BITS: Final = 0xFFFF
 _MOST_CYLINDERS: Final = 16383

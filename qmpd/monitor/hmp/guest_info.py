@@ -135,15 +135,15 @@ def _asks(name: str, command: str, show: Callable[[Any], str], summary: str) -> 
 async def info_cpus(machine: Machine, _: Arguments) -> str:
     """The processors; a star is before the one that the monitor looks at."""
     return "".join(
-        f"{'*' if index == machine.hmp_cpu else ' '} CPU #{index}: thread_id={thread}\n"
-        for index, thread in machine.cpu_threads()
+        f"{'*' if index == machine.guest_side.hmp_cpu else ' '} CPU #{index}: thread_id={thread}\n"
+        for index, thread in machine.guest_side.cpu_threads()
     )
 
 
 async def info_trace_events(machine: Machine, arguments: Arguments) -> str:
     """Trace events, and whether they are switched on (``hmp_info_trace_events``)."""
     try:
-        found = machine.trace_events.query(arguments.get("name", "*"))
+        found = machine.guest_side.trace_events.query(arguments.get("name", "*"))
     except GenericError as error:
         return f"{error.desc}\n"
     return "".join(f"{each['name']} : state {int(each['state'] == 'enabled')}\n" for each in found)

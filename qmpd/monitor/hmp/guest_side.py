@@ -46,7 +46,7 @@ def _watchdog(machine: Machine, arguments: Arguments) -> tuple[str, dict[str, An
 async def trace_event(machine: Machine, arguments: Arguments) -> str:
     """Switch trace events on or off (``hmp_trace_event``)."""
     try:
-        machine.trace_events.set(
+        machine.guest_side.trace_events.set(
             arguments["name"], enable=arguments["option"], ignore_unavailable=True
         )
     except GenericError as error:
@@ -71,7 +71,7 @@ async def calc_dirty_rate(machine: Machine, arguments: Arguments) -> str:
     if "dirty_bitmap" in arguments:
         mode = "dirty-bitmap"
     pages = arguments.get("sample_pages_per_GB", -1)
-    machine.dirty_rate.begin(seconds, "second", None if pages == -1 else pages, mode)
+    machine.guest_side.dirty_rate.begin(seconds, "second", None if pages == -1 else pages, mode)
     return (
         f"Starting dirty rate measurement with period {seconds} seconds\n"
         "[Please use 'info dirty_rate' to check results]\n"

@@ -17,12 +17,12 @@ _NEEDS_KVM: Final = (
 
 def query_dirty_rate(context: Context, arguments: QueryDirtyRateArguments) -> dict[str, Any]:
     """The last measurement."""
-    return context.machine.dirty_rate.query(arguments.calc_time_unit or "second")
+    return context.machine.guest_side.dirty_rate.query(arguments.calc_time_unit or "second")
 
 
 def calc_dirty_rate(context: Context, arguments: CalcDirtyRateArguments) -> None:
     """Begin a measurement."""
-    context.machine.dirty_rate.begin(
+    context.machine.guest_side.dirty_rate.begin(
         arguments.calc_time,
         arguments.calc_time_unit or "second",
         arguments.sample_pages,

@@ -39,7 +39,7 @@ def query_cpus_fast(context: Context, _: None) -> list[dict[str, object]]:
             "props": processors.place(index),
             "target": "x86_64",
         }
-        for index, thread in context.machine.cpu_threads()
+        for index, thread in context.machine.guest_side.cpu_threads()
     ]
 
 

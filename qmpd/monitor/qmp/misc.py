@@ -68,11 +68,11 @@ async def human_monitor_command(context: Context, arguments: HumanMonitorCommand
     # HMP has a monitor of its own here (`qmp_human_monitor_command`), to which nobody hands over
     # anything
     line = arguments.command_line
-    context.machine.hmp_cpu = index or 0
+    context.machine.guest_side.hmp_cpu = index or 0
     try:
         text = await run_line(context.machine, context.handlers, line, Descriptors())
     finally:
-        context.machine.hmp_cpu = 0
+        context.machine.guest_side.hmp_cpu = 0
     return getattr(text, "refusal", text)
 
 
@@ -91,7 +91,7 @@ def add_client(context: Context, arguments: AddClientArguments) -> None:
         raise GenericError("parameter @fdname must name a socket")
     if arguments.protocol == "vnc":
         # with no VNC server QEMU says that all is well, and nobody ever serves the client
-        context.machine.keep_until_end(descriptor)
+        context.machine.guest_side.keep(descriptor)
         return
     try:
         if arguments.protocol in _NOT_IN_USE:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def get_state(context: Context, arguments: TraceEventGetStateArguments) -> list[dict[str, Any]]:
     """The events that a name or a pattern means, the last one first."""
-    return context.machine.trace_events.query(arguments.name)
+    return context.machine.guest_side.trace_events.query(arguments.name)
 
 
 def set_state(context: Context, arguments: TraceEventSetStateArguments) -> None:
     """Switch events on or off."""
-    events = context.machine.trace_events
+    events = context.machine.guest_side.trace_events
     unavailable = bool(arguments.ignore_unavailable)
     events.set(arguments.name, enable=arguments.enable, ignore_unavailable=unavailable)
 
