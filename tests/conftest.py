@@ -6,6 +6,7 @@ fails the run: a suite that compares with QEMU must not turn green by comparing 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.audit import Audit, install
 from tests.support.programs import qemu_missing
 
 HERE = Path(__file__).parent
@@ -138,3 +140,6 @@ class Skips:
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # with pytest-xdist, the process that reports
         config.pluginmanager.register(Skips())
+    if os.environ.get("QMPD_AUDIT"):
+        config.pluginmanager.register(Audit())
+        install()
