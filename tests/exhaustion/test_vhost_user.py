@@ -142,6 +142,7 @@ def test_kicks_that_are_taken_back(daemon: Daemon) -> None:
 
 @pytest.mark.parametrize("request_number", ["KICK", "CALL", "ERR"])
 def test_descriptors_that_only_say_where_a_file_is(daemon: Daemon, request_number: str) -> None:
+    serves_on(daemon)
     before = daemon.descriptors
     for _ in range(5):
         client = VhostClient(daemon.folder / "v")
