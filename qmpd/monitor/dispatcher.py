@@ -9,7 +9,9 @@ jobs and the other connections go on meanwhile.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
     from qmpd.loop.task import Waiter
 
 LOG = logging.getLogger("qmpd.server")
+
+_EXHAUSTED: Final = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
+)
+"""What anything may fail with, as soon as there is none left on the host."""
 
 BATCH: Final = 256
 """Commands run before the event loop gets a chance to see other connections."""
@@ -302,5 +309,8 @@ def visible(error: Exception) -> QmpError:
     if isinstance(error, MemoryError):
         LOG.error("there is no memory for a command")
         return GenericError("qmpd has not enough memory for this command")
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        LOG.error("a command failed: %s", error.strerror)
+        return GenericError(os.strerror(error.errno))
     LOG.error("a command failed in a way it must not", exc_info=error)
     return GenericError(f"qmpd internal error: {type(error).__name__}: {error}")

@@ -6,7 +6,8 @@ permissions; `attach_child` is ``bdrv_attach_child``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.aio_context import come_together
 from qmpd.block.change.drain import joined, left
@@ -15,11 +16,15 @@ from qmpd.block.change.permissions import loosen_permissions, refresh_permission
 from qmpd.block.model.blockers import BACKING_ALLOWS, Blocker
 from qmpd.block.model.node import Edge
 from qmpd.block.permission_bits import COW
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, NotServed
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
     from qmpd.block.permission_bits import Role
+
+DEEPEST: Final = 200
+"""Most nodes below each other, as many as libvirt follows.  Requests go down by calls, for which
+Python has a limit of its own."""
 
 
 def attach_child(parent: Node, name: str, child: Node, role: Role) -> Edge:
@@ -48,16 +53,34 @@ def check_child(parent: Node, name: str, child: Node) -> None:
     """Whether `child` could be a child, as far as the two of them are concerned.
 
     :raises GenericError: that is a cycle, or the child is inactive
+    :raises NotServed: there would be more than `DEEPEST` nodes below each other
     """
     if parent.is_below(child):
         raise GenericError(
             f"Making '{child.node_name}' a {name} child of '{parent.node_name}'"
             " would create a cycle"
         )
+    _check_depth(parent, child)
     if parent.active and not child.active:
         raise GenericError(
             f"Inactive '{child.node_name}' can't be a {name} child of active '{parent.node_name}'"
         )
+
+
+def _check_depth(parent: Node, child: Node) -> None:
+    below = _levels(child, lambda node: [edge.node for edge in node.children.values()])
+    above = _levels(parent, lambda node: [e.parent_node for e in node.parents if e.parent_node])
+    if below + above > DEEPEST:
+        raise NotServed(f"qmpd does not serve chains of more than {DEEPEST} nodes")
+
+
+def _levels(node: Node, following: Callable[[Node], Iterable[Node]]) -> int:
+    """The nodes on the longest way from `node`, up to one more than `DEEPEST`."""
+    count, level = 0, {node}
+    while level and count <= DEEPEST:
+        count += 1
+        level = {one for before in level for one in following(before)}
+    return count
 
 
 def link(parent: Node, edge: Edge) -> None:
