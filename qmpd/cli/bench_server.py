@@ -19,6 +19,7 @@ from qmpd.base.console import flush_or_drop, write
 from qmpd.base.override import override
 from qmpd.loop.apart import Apart, ApartInThread
 from qmpd.loop.on_loop import OnLoop
+from qmpd.server.ahead import LoadingAhead
 from qmpd.server.chardev.chardev import Chardev, ChardevTable
 
 if TYPE_CHECKING:
@@ -174,9 +175,13 @@ class BenchServer:
 
     def run(self) -> None:
         """Serve (after `start`) until the machine ends, then give everything back."""
+        core = self._core
+        ahead = LoadingAhead(self.loop, core.machine, core.monitors.dispatcher)
+        ahead.start()
         try:
             self.loop.run_forever()
         finally:
+            ahead.end()
             self.close()
 
     def terminate(self, number: int, sender: int) -> None:

@@ -16,6 +16,7 @@ from qmpd.block.images import STORAGES, access_of, new_storage
 from qmpd.cli.report import CommandLineError, Probe, Program, located, serving
 from qmpd.errors import GenericError, QmpError
 from qmpd.profile.personality import Personality
+from qmpd.server import lifecycle
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -256,8 +257,6 @@ class Process:
 
         :raises CommandLineError: the pid file cannot be written
         """
-        from qmpd.server import lifecycle
-
         assert self._loop is not None
         loop = self._loop
         if self._options.pid_file_last:
@@ -314,6 +313,8 @@ def run_program(program: Program, main: Callable[[Program], int]) -> int:
     """Run `main`, print the error that it ends with, and return the status of the process."""
     _fill_standard_descriptors()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    lifecycle.ignore_signals()
+    lifecycle.raise_limits()
     logging_handler = _PlainHandler(program)
     logging.getLogger("qmpd").addHandler(logging_handler)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -10,10 +12,70 @@ from qmpd.block.model.driver_table import DRIVERS, find_driver
 from qmpd.monitor.qmp.served import SERVED
 
 if TYPE_CHECKING:
-    from qmpd.machine.machine import Machine
+    from asyncio import AbstractEventLoop
 
-JOBS: Final = ("qmpd.jobs.merge.commit", "qmpd.jobs.merge.stream", "qmpd.jobs.mirror.start")
+    from qmpd.machine.machine import Machine
+    from qmpd.monitor.dispatcher import Dispatcher
+
+LOG = logging.getLogger("qmpd.server")
+
+LATER: Final = (
+    "qmpd.jobs.merge.commit",
+    "qmpd.jobs.merge.stream",
+    "qmpd.jobs.mirror.start",
+    "qmpd.monitor.hmp",
+    "qmpd.export.nbd.create",
+    "qmpd.export.nbd.server",
+    "qmpd.server.listener",
+)
 """Modules that commands import by themselves when they are first used."""
+
+
+LOAD_AFTER: Final = 0.1
+"""Seconds until the first step of `load_ahead`."""
+LOAD_EVERY: Final = 0.001
+"""Seconds from one step to the next."""
+QUIET: Final = 0.03
+"""Seconds without a command before a step: who asks one thing after the other would wait for it."""
+
+
+class LoadingAhead:
+    """Does that while nobody waits for an answer, and no job is at work."""
+
+    def __init__(self, loop: AbstractEventLoop, machine: Machine, dispatcher: Dispatcher) -> None:
+        self._loop = loop
+        self._machine = machine
+        self._dispatcher = dispatcher
+        self._begun = dispatcher.begun
+        self._steps = load_ahead(machine)
+        self._ended = False
+
+    def start(self) -> None:
+        """Begin soon."""
+        self._loop.call_later(LOAD_AFTER, self._step)
+
+    def end(self) -> None:
+        """Go no further."""
+        self._ended = True
+
+    def _step(self) -> None:
+        dispatcher = self._dispatcher
+        quiet = dispatcher.idle and dispatcher.begun == self._begun
+        quiet = quiet and not self._machine.jobs_at_work
+        self._begun = dispatcher.begun
+        try:
+            done = quiet and next(self._steps, self) is self
+        except OSError as error:
+            # there are no descriptors: what is missing is loaded when somebody asks for it
+            LOG.warning("modules cannot be loaded: %s", error.strerror)
+            return
+        if done:
+            # All of that stays: to look through it for garbage would only take time.
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+        elif not self._ended:
+            self._loop.call_later(LOAD_EVERY if quiet else QUIET, self._step)
 
 
 def load_ahead(machine: Machine) -> Iterator[None]:
@@ -26,7 +88,7 @@ def load_ahead(machine: Machine) -> Iterator[None]:
     for name in DRIVERS:
         find_driver(name)
         yield
-    for module in JOBS:
+    for module in LATER:
         import_module(module)
         yield
     commands = machine.profile.program(machine.personality).commands

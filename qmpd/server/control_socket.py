@@ -11,6 +11,7 @@ from qmpd.base.override import override
 from qmpd.server.chardev.on_stream import StreamChardev
 from qmpd.server.chardev.socket import FAREWELL_SECONDS
 from qmpd.server.chardev.stream import Stream
+from qmpd.server.letting_in import Door
 from qmpd.server.listening import Listening
 from qmpd.sim.control.control import Control
 
@@ -32,15 +33,10 @@ class ControlSocket:
         self._control = Control(bench)
         self._clients: set[_Client] = set()
         self._listening = Listening(address)
-        for listener in self._listening.sockets:
-            listener.setblocking(False)
-            loop.add_reader(listener.fileno(), self._accept, listener)
+        self._door = Door(loop, self._accept, self._listening.sockets)
+        self._door.open()
 
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, _ = listener.accept()
-        except OSError:
-            return  # it has left again
+    def _accept(self, sock: socket.socket) -> None:
         client = _Client(self._loop, sock, self._clients.discard)
         self._clients.add(client)
         client.attach(self._control.add_qmp(client.label, client))
@@ -51,8 +47,7 @@ class ControlSocket:
         self._control.close()
         for client in list(self._clients):
             client.close()
-        for listener in self._listening.sockets:
-            self._loop.remove_reader(listener.fileno())
+        self._door.close()
         self._listening.close()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import socket
 import sys
@@ -17,9 +18,20 @@ from qmpd.errors import GenericError
 
 ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 
+IGNORED_SIGNALS: Final = (signal.SIGUSR1, signal.SIGALRM, signal.SIGIO)
+"""What QEMU has for itself, and takes from others without a word (``qemu_init_main_loop``)."""
 
 PATIENCE: Final = 30.0
 """Seconds until a signal has to be heard: longer than anything that is done at a stretch."""
+
+PATIENCE_WITH_READERS: Final = 1.0
+"""Seconds until nothing is waited for any more that is printed; how often that is looked after."""
+
+
+def ignore_signals() -> None:
+    """Ignore the signals that QEMU ignores; they still interrupt what waits in the main thread."""
+    for number in IGNORED_SIGNALS:
+        signal.signal(number, lambda *_: None)
 
 
 def watch_signals(
@@ -31,7 +43,8 @@ def watch_signals(
 
     A thread that waits is the one way in Python to learn who sent a signal,
     which QEMU says when it ends.  Where nobody hears of it, because a call of the system does not
-    return, the signal ends the process as if it were not waited for.
+    return, the signal ends the process as if it were not waited for; a call that only waits for
+    somebody to read what is printed is made to fail before, from then until the end.
 
     :param post: has a function called by who ends the process, such as `call_soon_threadsafe`
     :param patience: seconds to wait for that
@@ -39,21 +52,40 @@ def watch_signals(
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
 
     def wait() -> None:
+        info: signal.struct_siginfo | None = signal.sigwaitinfo(ENDING_SIGNALS)
+        last = signal.SIGTERM if info is None else info.si_signo
         while True:
-            info = signal.sigwaitinfo(ENDING_SIGNALS)
             heard = threading.Event()
-
-            def tell(number: int, sender: int, heard: threading.Event) -> None:
-                heard.set()
-                told(number, sender)
-
             with contextlib.suppress(RuntimeError):
-                post(partial(tell, info.si_signo, info.si_pid, heard))
-            if not heard.wait(patience):
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
-                signal.raise_signal(info.si_signo)
+                post(heard.set)
+                if info is not None:
+                    last = info.si_signo
+                    post(partial(told, info.si_signo, info.si_pid))
+            if not heard.wait(min(patience, PATIENCE_WITH_READERS)):
+                _stop_waiting_for_readers()
+                if not heard.wait(patience):
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+                    signal.raise_signal(last)
+            info = signal.sigtimedwait(ENDING_SIGNALS, PATIENCE_WITH_READERS)
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
+
+
+def _stop_waiting_for_readers() -> None:
+    """Have a write to standard output or error fail that waits for a reader."""
+    for number in (1, 2):
+        with contextlib.suppress(OSError):
+            os.set_blocking(number, False)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGUSR1)
+
+
+def raise_limits() -> None:
+    """Allow as many open files as the process may have (``os_setup_limits``)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def process_name(pid: int) -> str | None:

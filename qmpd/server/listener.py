@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from qmpd.loop.stream import BufferedConnection
+from qmpd.server.letting_in import Door
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -65,12 +66,11 @@ class SocketListener:
         self._tell = tell
         self._stays = stays
         self._connect = connect
-        self._accepting = False
         self._peers: set[SocketPeer] = set()
         self._listening = sockets.listen(address)
         for listener in self._listening.sockets:
-            listener.setblocking(False)
             listener.listen(128)
+        self._door = Door(loop, self._accept, self._listening.sockets)
         self.resume()
 
     @property
@@ -80,24 +80,13 @@ class SocketListener:
 
     def resume(self) -> None:
         """Let peers in."""
-        if not self._accepting:
-            self._accepting = True
-            for listener in self._listening.sockets:
-                self._loop.add_reader(listener.fileno(), self._accept, listener)
+        self._door.open()
 
     def pause(self) -> None:
         """Let further peers wait in the backlog."""
-        if self._accepting:
-            self._accepting = False
-            for listener in self._listening.sockets:
-                self._loop.remove_reader(listener.fileno())
+        self._door.close()
 
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, _ = listener.accept()
-        except OSError as error:
-            LOG.debug("no client: %s", error)
-            return
+    def _accept(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

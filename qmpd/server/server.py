@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
@@ -16,7 +15,7 @@ from qmpd.errors import GenericError, QmpError
 from qmpd.loop.apart import ApartInThread
 from qmpd.loop.task import Timer
 from qmpd.monitor.monitors import Monitors
-from qmpd.server.ahead import load_ahead
+from qmpd.server.ahead import LoadingAhead
 from qmpd.server.chardev.chardev import Chardev
 from qmpd.server.chardev.hot import CharDevices
 from qmpd.server.chardev.maker import Surroundings
@@ -46,13 +45,6 @@ if TYPE_CHECKING:
     from qmpd.sim.holder import Program
 
 LOG = logging.getLogger("qmpd.server")
-
-LOAD_AFTER = 0.1
-"""Seconds until the first step of `load_ahead`."""
-LOAD_EVERY = 0.001
-"""Seconds from one step to the next."""
-QUIET = 0.03
-"""Seconds without a command before a step: who asks one thing after the other would wait for it."""
 
 
 def new_event_loop() -> AbstractEventLoop:
@@ -104,9 +96,8 @@ class Server:
         # until the server starts it is the owner who names files
         self.machine.services.storage.host.begin_naming()
         self.monitors = Monitors(self.machine, journal)
-        self._ahead = load_ahead(self.machine)
+        self._ahead = LoadingAhead(loop, self.machine, self.monitors.dispatcher)
         self._nbd: SocketListener | None = None
-        self._begun = 0
         self._control: ControlSocket | None = None
         self.program: Program | None = None
         """The process, as the control monitor has to do with it."""
@@ -341,26 +332,11 @@ class Server:
     def run(self) -> None:
         """Serve (after `start`) until the machine ends, then give everything back."""
         self.on_ended = self.loop.stop
-        self.loop.call_later(LOAD_AFTER, self._load_ahead)
+        self._ahead.start()
         try:
             self.loop.run_forever()
         finally:
             self.close()
-
-    def _load_ahead(self) -> None:
-        """Do a bit of what the first commands would have to wait for, if nobody is waiting."""
-        dispatcher = self.monitors.dispatcher
-        quiet = dispatcher.idle and dispatcher.begun == self._begun
-        quiet = quiet and not self.machine.jobs_at_work
-        self._begun = dispatcher.begun
-        if quiet and next(self._ahead, self) is self:
-            # All of that stays: to look through it for garbage would only take time.
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
-            return
-        if not self._ending:
-            self.loop.call_later(LOAD_EVERY if quiet else QUIET, self._load_ahead)
 
     def terminate(self, number: int, sender: int) -> None:
         """End because signal `number` came from process `sender`."""
@@ -371,6 +347,7 @@ class Server:
         """Let jobs and nodes go (their events are still sent), then say so."""
         if not self._ending:
             self._ending = True
+            self._ahead.end()
             self.machine.clock.enter(self.machine.close(), "end", self._machine_closed)
 
     def _machine_closed(self, task: Task) -> None:

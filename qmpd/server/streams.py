@@ -15,6 +15,7 @@ from qmpd.loop.task import Timer
 from qmpd.server import address as addresses
 from qmpd.server.descriptor_peer import DescriptorPeer
 from qmpd.server.dial import Attempt
+from qmpd.server.letting_in import Door
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -214,15 +215,10 @@ class _Arrivals:
         self._connect = connect
         self._listening = listening
         self.addresses = [addresses.info(sock) for sock in listening.sockets]
-        for listener in listening.sockets:
-            listener.setblocking(False)
-            loop.add_reader(listener.fileno(), self._accept, listener)
+        self._door = Door(loop, self._accept, self._listening.sockets)
+        self._door.open()
 
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, _ = listener.accept()
-        except OSError:
-            return
+    def _accept(self, sock: socket.socket) -> None:
         _socket_peer(self._loop, sock).connect(self._connect)
 
     def close(self) -> None:
@@ -234,8 +230,7 @@ class _Arrivals:
         self._stop(keeps_file=True)
 
     def _stop(self, *, keeps_file: bool) -> None:
-        for listener in self._listening.sockets:
-            self._loop.remove_reader(listener.fileno())
+        self._door.close()
         self._listening.close(keeps_file=keeps_file, takes_inherited=True)
         self.addresses = []
 

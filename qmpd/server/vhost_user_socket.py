@@ -12,6 +12,7 @@ from qmpd.base.override import override
 from qmpd.export.vhost_user.link import Link
 from qmpd.export.vhost_user.protocol import HEADER, MAX_FDS, MAX_PAYLOAD, Message
 from qmpd.loop.task import Waiter
+from qmpd.server.letting_in import Door
 
 if TYPE_CHECKING:
     from qmpd.export.vhost_user.device import MakeDevice
@@ -46,28 +47,20 @@ class VhostUserSocket:
         self.report = report
         self._listening = sockets.listen(address)
         self._client: _Connection | None = None
-        for listener in self._listening.sockets:
-            listener.setblocking(False)
-        self._accept_next()
+        self._ending = False
+        self._door = Door(loop, self._accept, self._listening.sockets)
+        self._door.open()
 
-    def _accept_next(self) -> None:
-        for listener in self._listening.sockets:
-            self.loop.add_reader(listener.fileno(), self._accept, listener)
-
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, _ = listener.accept()
-        except OSError:
-            return  # it has left again
-        for one in self._listening.sockets:
-            self.loop.remove_reader(one.fileno())
+    def _accept(self, sock: socket.socket) -> None:
+        self._door.close()
         sock.setblocking(False)
         self._client = _Connection(self, sock)
 
     def left(self) -> None:
         """The client has gone: the next one may come."""
         self._client = None
-        self._accept_next()
+        if not self._ending:
+            self._door.open()
 
     def config_changed(self) -> None:
         """Tell the client that the device's configuration is another one."""
@@ -76,8 +69,8 @@ class VhostUserSocket:
 
     async def close(self) -> None:
         """Listen no more, and cut the client off once its requests are done."""
-        for listener in self._listening.sockets:
-            self.loop.remove_reader(listener.fileno())
+        self._ending = True
+        self._door.close()
         self._listening.close(takes_inherited=True)
         if self._client is not None:
             await self._client.close()

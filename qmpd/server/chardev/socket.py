@@ -16,6 +16,7 @@ from qmpd.server import address as addresses
 from qmpd.server.address import FdAddress, InetAddress, SocketAddress
 from qmpd.server.chardev.on_stream import StreamChardev
 from qmpd.server.chardev.stream import Neighbours, Stream
+from qmpd.server.letting_in import Door
 from qmpd.server.listening import Listening
 from qmpd.server.sockets import Sockets
 
@@ -57,7 +58,7 @@ class SocketChardev(StreamChardev):
         self._peer: socket.socket | None = None
         self._from_elsewhere = ""
         self._started = False
-        self._waiting = False
+        self._door = Door(loop, self._accept)
         self._sockets = Sockets() if sockets is None else sockets
         self._listening: Listening | None = None
         self._listeners: list[socket.socket] = []
@@ -152,24 +153,14 @@ class SocketChardev(StreamChardev):
         self._stop_listening()
 
     def _listen(self) -> None:
-        if self._waiting or not self._started:
-            return
-        self._waiting = True
-        for sock in self._listeners:
-            sock.setblocking(False)
-            self._loop.add_reader(sock.fileno(), self._accept, sock)
+        if self._started:
+            self._door.sockets = self._listeners
+            self._door.open()
 
     def _stop_listening(self) -> None:
-        if self._waiting:
-            self._waiting = False
-            for sock in self._listeners:
-                self._loop.remove_reader(sock.fileno())
+        self._door.close()
 
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, _ = listener.accept()
-        except OSError:
-            return
+    def _accept(self, sock: socket.socket) -> None:
         self._stop_listening()
         self._open(sock)
 
