@@ -310,8 +310,9 @@ class File(BlockDriver, ImageCreator):
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """Data or a hole, as the file system reports it (find_allocation)."""
         is_data, size = self.image.extent(offset, length)
-        # the file may end within a sector, the node does not
-        end = -(-(offset + size) // _SECTOR) * _SECTOR
+        # the file may end within what the host reads at a time, the node does not
+        align = _SECTOR if self.node.cache.direct else 1
+        end = -(-(offset + size) // align) * align
         size = min(length, end - offset)
         return BlockStatus(
             size, data=is_data, zero=not is_data, allocated=True, offset=offset, file=self.node
