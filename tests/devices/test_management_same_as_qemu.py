@@ -94,6 +94,7 @@ def test_all_devices_are_shown(name: str, tmp_path: Path) -> None:
         both.human("info qtree -b")
         both.ask("query-pci")
         both.human("info pci")
+        both.human("info usb")
 
 
 def test_devices_that_come_and_go(tmp_path: Path) -> None:
@@ -182,7 +183,9 @@ LINES = (
     "info memory-devices|info vnc|info spice|info kvm|info replay|info dump|info dirty_rate|"
     "info vcpu_dirty_limit|watchdog_action none|watchdog_action bogus|system_wakeup|nmi|balloon 9|"
     "set_link n0 off|netdev_del n0|calc_dirty_rate 0|calc_dirty_rate -r -b 1|calc_dirty_rate -r 1|"
-    "mouse_set 2"
+    "mouse_set 2|screendump x|screendump x -f png nosuch 2|screendump x -f|screendump x -z|"
+    "exit_preconfig|info tpm|"
+    "info vm-generation-id|info usb"
 ).split("|")
 
 

@@ -170,6 +170,14 @@ class Survey:
         return device.model == "virtconsole" or self._tree.chassis.chardev_is_open(chardev)
 
     def _usb_note(self, device: Device, usb: Mapping[str, Any]) -> str:
+        bus, speed = self._usb_place(device, usb)
+        attached = ", attached" if device.get("attached", True) else ""
+        return (
+            f"addr {bus.number}.0, port {device.port}, speed {speed}, name {usb['name']}{attached}"
+        )
+
+    def _usb_place(self, device: Device, usb: Mapping[str, Any]) -> tuple[Bus, str]:
+        """The bus of a USB device, and its speed there in Mb/s."""
         bus = device.bus
         assert bus is not None
         if bus.lacks_hub:
@@ -177,11 +185,28 @@ class Survey:
                 f"There would be a USB hub on bus '{bus.name}', which is not served by qmpd"
             )
         controller = next(each.model for each in self._tree if bus in each.buses)
-        speed = usb["speeds"][_same_as(controller)]
-        attached = ", attached" if device.get("attached", True) else ""
-        return (
-            f"addr {bus.number}.0, port {device.port}, speed {speed}, name {usb['name']}{attached}"
-        )
+        return bus, usb["speeds"][_same_as(controller)]
+
+    def usb_devices(self) -> list[str] | None:
+        """All USB devices, bus by bus, as ``info usb`` words them; None where there is no bus.
+
+        :raises NotServed: QEMU would have a hub there
+        """
+        buses = [bus for bus in self._live.values() if bus.kind == "usb-bus"]
+        if not buses:
+            return None
+        lines = []
+        for bus in sorted(buses, key=lambda each: each.number):
+            for device in reversed(bus.plugged):
+                usb = self._hardware.model(device.model).usb
+                assert usb is not None
+                _, speed = self._usb_place(device, usb)
+                named = "" if device.id is None else f", ID: {device.id}"
+                lines.append(
+                    f"Device {bus.number}.0, Port {device.port}, Speed {speed} Mb/s,"
+                    f" Product {usb['name']}{named}"
+                )
+        return lines
 
 
 def _same_as(controller: str) -> str:

@@ -200,10 +200,10 @@ COMMANDS: Final = by_name(
 UNSERVED: Final = frozenset(
     """
     announce_self boot_set cancel_vcpu_dirty_limit client_migrate_info cpu
-    dump-guest-memory dumpdtb exit_preconfig expire_password gdbserver gpa2hpa gpa2hva gva2gpa
+    dump-guest-memory dumpdtb expire_password gdbserver gpa2hpa gpa2hva gva2gpa
     host_net_redir hostfwd_add hostfwd_remove i log logfile mce memsave mouse_button mouse_move
     netdev_add o one-insn-per-tb p pcie_aer_inject_error pmemsave print qom-set replay_break
-    replay_delete_break replay_seek screendump set_password set_vcpu_dirty_limit stopcapture
+    replay_delete_break replay_seek set_password set_vcpu_dirty_limit stopcapture
     sum sync-profile trace-file wavcapture x x_colo_lost_heartbeat xen-event-inject
     xen-event-list xp
     """.split()

@@ -183,6 +183,8 @@ GUEST_INFO: Final = (
     _asks("mice", "query-mice", _mice, "show the mice"),
     _asks("replay", "query-replay", _replay, "show how far a recording is"),
     _asks("spice", "query-spice", _spice, "show the SPICE server"),
+    _asks("tpm", "query-tpm", _nothing, "show the TPM devices"),
+    _asks("vm-generation-id", "query-vm-generation-id", _nothing, "show the VM generation ID"),
     _asks("vcpu_dirty_limit", "query-vcpu-dirty-limit", _dirty_limit, "show dirty page limits"),
     _asks("vnc", "query-vnc-servers", _vnc, "show the VNC servers"),
 )

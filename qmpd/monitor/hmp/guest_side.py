@@ -78,7 +78,41 @@ async def calc_dirty_rate(machine: Machine, arguments: Arguments) -> str:
     )
 
 
+def _screendump(machine: Machine, arguments: Arguments) -> tuple[str, dict[str, Any]]:
+    asked = {"filename": arguments["filename"]}
+    if "format" in arguments:
+        if arguments["format"] not in enum_values(machine, "ImageFormat"):
+            raise GenericError(f"invalid parameter value: {arguments['format']}")
+        asked["format"] = arguments["format"]
+    if "device" in arguments:
+        return "screendump", {
+            **asked,
+            "device": arguments["device"],
+            "head": arguments.get("head", 0),
+        }
+    return "screendump", asked
+
+
 GUEST_SIDE: Final = (
+    HmpCommand(
+        "screendump",
+        None,
+        (
+            Parameter("filename", Kind.FILENAME),
+            Parameter("format", Kind.FLAG, flag="f", takes_text=True),
+            Parameter("device", Kind.STRING, optional=True),
+            Parameter("head", Kind.INTEGER, optional=True),
+        ),
+        "filename [-f format] [device [head]]",
+        "save what a display shows",
+        _screendump,
+    ),
+    HmpCommand(
+        "exit_preconfig",
+        None,
+        summary="leave the preconfig state",
+        request=_same("x-exit-preconfig"),
+    ),
     HmpCommand(
         "calc_dirty_rate",
         calc_dirty_rate,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.errors import GenericError
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
 from qmpd.monitor.hmp.line import Kind, Parameter
 
@@ -110,7 +111,18 @@ def _bridge(bus: Info) -> Iterator[str]:
         yield f"      {words} [0x{base:0{width}x}, 0x{limit:0{width}x}]"
 
 
+async def info_usb(machine: Machine, _: Arguments) -> str:
+    """All USB devices."""
+    from qmpd.machine.devices.survey import Survey
+
+    lines = Survey(machine.devices).usb_devices()
+    if lines is None:
+        raise GenericError("USB support not enabled")
+    return "".join(f"  {line}\n" for line in lines)
+
+
 HARDWARE_INFO: Final = (
+    HmpCommand("usb", info_usb, summary="show the USB devices"),
     HmpCommand(
         "qtree",
         info_qtree,

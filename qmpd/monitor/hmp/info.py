@@ -196,9 +196,8 @@ UNSERVED_INFO: Final = frozenset(
     """
     capture cryptodev history irq jit lapic mem mtree network numa opcount pic
     qdm qom-tree ramblock registers rocker rocker-of-dpa-flows rocker-of-dpa-groups
-    rocker-ports roms sev sgx stats sync-profile tlb tpm usb usbhost usernet vcpu_dirty_limit
+    rocker-ports roms sev sgx stats sync-profile tlb usbhost usernet
     virtio virtio-queue-element virtio-queue-status virtio-status virtio-vhost-queue-status
-    vm-generation-id
     """.split()
 )
 """Subcommands of QEMU's info that qmpd lacks."""

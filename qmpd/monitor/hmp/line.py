@@ -51,12 +51,16 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a command; `flag` is the letter after the dash."""
+    """A parameter of a command; `flag` is the letter after the dash.
+
+    :param takes_text: whether a text follows the flag
+    """
 
     name: str
     kind: Kind
     optional: bool = False
     flag: str = ""
+    takes_text: bool = False
 
 
 class Line:
@@ -97,7 +101,7 @@ class Line:
         for number, parameter in enumerate(parameters):
             if parameter.kind is Kind.FLAG:
                 if self._flag(parameter.flag, {later.flag for later in parameters[number:]}):
-                    found[parameter.name] = True
+                    found[parameter.name] = self._after_flag(parameter)
                 continue
             if self.at_end() and parameter.optional:
                 continue
@@ -123,6 +127,14 @@ class Line:
         if found not in known - {""}:
             raise UsageError(f"unsupported option -{found}")
         return False
+
+    def _after_flag(self, parameter: Parameter) -> Any:
+        if not parameter.takes_text:
+            return True
+        text = self._string()
+        if text is None:
+            raise UsageError(f"value expected for -{parameter.flag}")
+        return text
 
     def _value(self, kind: Kind) -> Any:
         if kind is Kind.SIZE:
