@@ -9,6 +9,7 @@ from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset, w
 from qmpd.block.drivers.formats.qcow2.clusters.preallocated import find_preallocation
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.entries import READS_AS_ZERO, UNALLOCATED, Subcluster
+from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
@@ -128,8 +129,12 @@ class Place(NamedTuple):
 
 
 async def locate(s: Qcow2State, offset: int, length: int) -> Place:
-    """Find the image of the chain that determines `offset`, without reading data."""
+    """Find the image of the chain that determines `offset`, without reading data.
+
+    :raises BlockIOError: the metadata cannot be read, or are corrupt
+    """
     while True:
+        s.check_usable()
         if s.metadata_preallocation is None:
             async with s.lock:
                 await find_preallocation(s)
@@ -152,7 +157,10 @@ async def locate(s: Qcow2State, offset: int, length: int) -> Place:
 async def is_zero_fast(s: Qcow2State, offset: int, length: int) -> bool:
     """Whether the metadata of the images shows that a range reads as zeroes."""
     while length > 0:
-        place = await locate(s, offset, length)
+        try:
+            place = await locate(s, offset, length)
+        except BlockIOError:
+            return False
         if place.other is not None:
             return False
         if place.level is not None and place.kind not in READS_AS_ZERO:

@@ -30,6 +30,7 @@ from qmpd.block.drivers.formats.qcow2.refcounts.counts import (
     Discard,
     process_discards,
     queue_discard,
+    table_index,
 )
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import c_hex, corruption
 from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
@@ -142,10 +143,10 @@ async def last_cluster(s: Qcow2State, file_size: int) -> int:
     stop = geometry.clusters(file_size)
     while stop > 0:
         base = (stop - 1) & ~(geometry.refcount_block_size - 1)
-        table_index = base >> geometry.refcount_block_bits
+        index = base >> geometry.refcount_block_bits
         offset = 0
-        if table_index < len(s.refcount_table):
-            offset = s.refcount_table[table_index] & REFT_OFFSET_MASK
+        if index < len(s.refcount_table):
+            offset = s.refcount_table[index] & REFT_OFFSET_MASK
         if offset:
             table = await s.refcount_cache.get(offset)
             used = last_used(table.data, 0, stop - base)
@@ -192,8 +193,7 @@ async def _discard_block(s: Qcow2State, block: int) -> None:
     """Free an unused refcount block, which any other block may count."""
     geometry = s.geometry
     cluster = block >> geometry.cluster_bits
-    # QEMU counts them in 32 bits.
-    index = cluster >> geometry.refcount_block_bits & (1 << 32) - 1
+    index = table_index(s, cluster)
     covering = 0
     if index < len(s.refcount_table):
         covering = s.refcount_table[index] & REFT_OFFSET_MASK

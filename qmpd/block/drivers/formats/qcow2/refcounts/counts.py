@@ -83,13 +83,21 @@ async def get_refcount(s: Qcow2State, cluster_index: int) -> int:
     return count
 
 
+def table_index(s: Qcow2State, cluster_index: int) -> int:
+    """Which block holds the refcount of a cluster; QEMU counts them in 32 bits where it changes it.
+
+    In a damaged image a cluster may be anywhere.
+    """
+    return cluster_index >> s.geometry.refcount_block_bits & (1 << 32) - 1
+
+
 async def _load_block(s: Qcow2State, cluster_index: int) -> Table:
     """The block with the refcount of a cluster, to be put back.
 
     :raises NeedBlock: there is none
     """
     s.event("refblock_alloc")
-    offset = await block_offset(s, cluster_index >> s.geometry.refcount_block_bits)
+    offset = await block_offset(s, table_index(s, cluster_index))
     if not offset:
         raise NeedBlock(cluster_index)
     s.event("refblock_load")

@@ -21,6 +21,7 @@ from qmpd.block.drivers.formats.qcow2.refcounts.counts import (
     change_refcounts,
     find_free_clusters,
     finish_change,
+    table_index,
 )
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import corruption
 from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
@@ -39,16 +40,16 @@ async def alloc_refcount_block(s: Qcow2State, cluster_index: int) -> tuple[int, 
     :returns: file offset and bytes of the table that was replaced, for the caller to free
     :raises NeedBlock: the new block lies where no block counts it
     """
-    table_index = cluster_index >> s.geometry.refcount_block_bits
+    index = table_index(s, cluster_index)
     await s.l2_cache.flush()
     new_block = await _new_block(s, cluster_index)
-    if table_index < len(s.refcount_table):
+    if index < len(s.refcount_table):
         s.event("refblock_alloc_hookup")
         await s.pwrite_sync(
-            s.header.refcount_table_offset + table_index * ENTRY_SIZE,
+            s.header.refcount_table_offset + index * ENTRY_SIZE,
             new_block.to_bytes(ENTRY_SIZE, "big"),
         )
-        s.set_refcount_block(table_index, new_block)
+        s.set_refcount_block(index, new_block)
         return None
     s.event("reftable_grow")
     geometry = s.geometry
@@ -56,7 +57,7 @@ async def alloc_refcount_block(s: Qcow2State, cluster_index: int) -> tuple[int, 
     blocks_used = -(-used // geometry.refcount_block_size)
     start = (blocks_used * geometry.refcount_block_size) << geometry.cluster_bits
     _, replaced = await refcount_area(
-        s, start, 0, exact=False, new_index=table_index, new_block=new_block
+        s, start, 0, exact=False, new_index=index, new_block=new_block
     )
     return replaced
 
