@@ -60,6 +60,8 @@ class ClientSockets(Sockets):
     def __init__(self, machine: Callable[[], Machine], manners: Manners = CAREFUL) -> None:
         super().__init__(manners)
         self._machine = machine
+        # what the owner has named, and may be connected to again
+        self._named: set[SocketAddress] = set()
 
     @property
     def _files(self) -> HostFiles:
@@ -102,6 +104,10 @@ class ClientSockets(Sockets):
             raise GenericError(f"Failed to connect to '{where}': {reason}")
 
     def _check(self, address: SocketAddress | None) -> None:
+        if address is not None and self._files.is_naming:
+            self._named.add(address)
+        if address in self._named:
+            return
         if isinstance(address, FdAddress):
             if address.handed_over is None:
                 self._files.check_descriptor()

@@ -221,6 +221,30 @@ def test_an_image_that_is_written_later(tmp_path: Path, monkeypatch: pytest.Monk
         program.close()
 
 
+def test_what_the_owner_connects_to_is_connected_to_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "front"
+    with socket.socket(socket.AF_UNIX) as front:
+        front.bind(str(path))
+        front.listen()
+        front.settimeout(20)
+        words = ["--chardev", f"socket,id=c,path={path},server=off,reconnect-ms=10"]
+        allowed = str(tmp_path / "in")
+        program = _stand_in(tmp_path, monkeypatch, words, QMPD_ALLOW_SOCKETS=allowed)
+        try:
+            front.accept()[0].close()
+            front.accept()[0].close()
+            where = {"type": "unix", "data": {"path": str(path)}}
+            backend = {"type": "socket", "data": {"addr": where, "server": False}}
+            request = {"execute": "chardev-add", "arguments": {"id": "d", "backend": backend}}
+            # what the owner has not named is out of reach
+            where["data"] = {"path": str(tmp_path / "other")}
+            assert "--allow-sockets" in str(program.execute(request)[-1])
+        finally:
+            program.close()
+
+
 @pytest.mark.parametrize("storage", ["memory", "overlay", "host"])
 def test_a_stand_in_takes_a_files_place_as_qemu_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
