@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
+from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.graph_lock import write_lock
@@ -149,6 +152,9 @@ async def _read(file: Node, offset: int, length: int, what: str) -> bytes:
 def _check_features(node: Node, header: Header, cluster: bytes) -> None:
     unknown = header.incompatible & ~INCOMPAT_MASK
     if unknown:
+        with suppress(BlockIOError):
+            # All extensions are looked at for the names, and told of.
+            read_extensions(copy(header), cluster, partial(_tell_void, node, header))
         table = read_feature_table(cluster, header.header_length, header.extensions_end)
         raise unsupported_features(unknown, table)
     if header.compression_type == 1 and not zstd_available():
@@ -159,6 +165,11 @@ def _check_features(node: Node, header: Header, cluster: bytes) -> None:
         raise BlockIOError(errno.EACCES, "qcow2: Image is corrupt; cannot be opened read/write")
 
 
+def _tell_void(node: Node, header: Header) -> None:
+    log.warning(_VOID if header.version >= 3 else _VOID_IN_2)
+    node.services.say.complain(_LEAKED)
+
+
 async def _read_rest(s: Qcow2State, options: Mapping[str, Any], cluster: bytes) -> None:
     """Read the refcount table, extensions, data file, backing file name and snapshots."""
     header, node = s.header, s.node
@@ -166,12 +177,7 @@ async def _read_rest(s: Qcow2State, options: Mapping[str, Any], cluster: bytes) 
         await refcount_init(s)
     except BlockIOError as error:
         raise error.prefixed("Could not initialize refcount handling: ") from error
-
-    def void() -> None:
-        log.warning(_VOID if header.version >= 3 else _VOID_IN_2)
-        node.services.say.complain(_LEAKED)
-
-    s.bitmaps_void = read_extensions(header, cluster, void)
+    s.bitmaps_void = read_extensions(header, cluster, partial(_tell_void, node, header))
     await open_data_file(s, options.get("data-file"))
     s.knows_data_file = True
     if header.backing_file_offset:
