@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -13,6 +14,9 @@ from qmpd.loop.task import Task
 
 BATCH: Final = 64
 """Things that the machine does before the event loop looks at its sockets again."""
+
+STRETCH: Final = 5_000_000
+"""Nanoseconds after which it does no further one before that."""
 
 
 class Runs(Protocol):
@@ -93,7 +97,11 @@ class OnLoop:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._runs.clock.run_ready(BATCH)
+        until = time.monotonic_ns() + STRETCH
+        for _ in range(BATCH):
+            # what is run may put another machine in the place of this one
+            if not self._runs.clock.run_ready(1) or time.monotonic_ns() >= until:
+                break
         clock = self._runs.clock
         if not clock.idle:
             self._ring()

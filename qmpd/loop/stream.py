@@ -199,6 +199,8 @@ class Channel:
         elif self._at_hand == FAIR:
             self._at_hand = 0
             await self._clock.reschedule()
+            if self._have < length:  # it has been cut meanwhile
+                await self._fill(length)
         self._at_hand += 1
         return self._take(length)
 

@@ -77,8 +77,8 @@ def _stop_waiting_for_readers() -> None:
         with contextlib.suppress(OSError):
             os.set_blocking(number, False)
     main = threading.main_thread().ident
-    assert main is not None
-    signal.pthread_kill(main, signal.SIGUSR1)
+    if main is not None and callable(signal.getsignal(signal.SIGUSR1)):
+        signal.pthread_kill(main, signal.SIGUSR1)
 
 
 def raise_limits() -> None:

@@ -38,7 +38,7 @@ def add_snapshot(vm: qmpd.Machine, name: str, below: str) -> Any:
 def test_what_can_be_done_with_the_longest(vm: qmpd.Machine, add: Any) -> None:
     top = "disk0"
     refused: Any = None
-    for number in range(250):
+    for number in range(202):
         answer = add(vm, f"n{number}", top)
         if "error" in answer:
             refused = answer["error"]
@@ -57,7 +57,7 @@ def test_what_can_be_done_with_the_longest(vm: qmpd.Machine, add: Any) -> None:
     vm.qmp("blockdev-reopen", options=[{"driver": "raw", "node-name": top, "file": "n5"}])
     vm.qmp("blockdev-backup", job_id="j", device=top, target="target", sync="full")
     assert "internal error" not in str(vm.complaints)
-    for number in range(250, -1, -1):
+    for number in range(202, -1, -1):
         vm.qmp("blockdev-del", node_name=f"n{number}")
 
 
@@ -73,7 +73,7 @@ def test_nested_options(vm: qmpd.Machine) -> None:
 
 
 def test_images_that_name_each_other(vm: qmpd.Machine) -> None:
-    for number in range(300):
+    for number in range(220):
         options: Any = {"driver": "qcow2", "file": f"f{number}", "size": 1 << 20}
         if number:
             options |= {"backing-file": f"i{number - 1}", "backing-fmt": "qcow2"}
@@ -90,7 +90,7 @@ def test_images_that_name_each_other(vm: qmpd.Machine) -> None:
         assert vm.job("c").error is None
         vm.cmd("job-dismiss", id="c")
         vm.cmd("blockdev-del", node_name=f"f{number}")
-    opened = {"driver": "qcow2", "file": {"driver": "file", "filename": "i299"}, "node-name": "t"}
+    opened = {"driver": "qcow2", "file": {"driver": "file", "filename": "i219"}, "node-name": "t"}
     answer = vm.qmp("blockdev-add", opened)
     assert "error" in answer
     assert "internal error" not in str(answer)

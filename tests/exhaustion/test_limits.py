@@ -122,7 +122,7 @@ def test_memory_used_up(tmp_path: Path) -> None:
     )
     assert "memory" in str(answer).lower(), answer
     # an answer that cannot be built
-    client.send(b'{"execute": "query-status", "id": "' + b"\\u00e9" * (1 << 18) + b'"}')
+    client.send(b'{"execute": "query-status", "id": "' + b"\\u00e9" * (1 << 16) + b'"}')
     line = client.line()
     assert line.startswith(b'{"error"') or line.endswith(b'"}')
     answer = client.execute("query-status")

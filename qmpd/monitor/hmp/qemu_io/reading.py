@@ -57,7 +57,7 @@ def _verify(
     if "P" not in request:
         return
     pattern = bytes([parse_pattern(request.options["P"])])
-    if data[start : start + length] != pattern * length:
+    if data.count(pattern, start, start + length) != length:
         io.out(f"Pattern verification failed at offset {offset + start}, {length} bytes\n")
 
 
