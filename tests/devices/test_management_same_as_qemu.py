@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.devices.boards import Boards
+from tests.devices.boards import Boards, outcomes
 from tests.support.programs import qemu_missing
 
 pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
@@ -228,6 +228,19 @@ def test_what_is_typed_needs_a_device_that_takes_it(tmp_path: Path) -> None:
                 both.ask("input-send-event", events=[{"type": kind, "data": data}])
             for device in ("nosuch", "x"):
                 both.ask("input-send-event", device=device, events=[])
+
+
+@pytest.mark.parametrize(
+    "text",
+    "bdrv_open* enable=bdrv_open_common -bdrv_open* nosuch nosuch* qxl_io_write_vga".split(" "),
+)
+def test_trace_events_of_the_command_line(text: str, tmp_path: Path) -> None:
+    with managed(tmp_path, "none", "-trace", text) as both:
+        both.ask("trace-event-get-state", name="bdrv_*")
+        both.ask("trace-event-get-state", name="qxl_io_write_vga")
+    (tmp_path / "outcomes").mkdir()
+    real, ours = outcomes(tmp_path / "outcomes", ["-machine", "none", "-trace", text])
+    assert ours == real
 
 
 @pytest.mark.parametrize("machine", ["none", "pc -m 64M"])

@@ -306,9 +306,14 @@ def _readconfig(text: str, _warn: Warn) -> None:
 
 
 def _trace(text: str, warn: Warn) -> None:
-    opts = _opts(groups.TRACE, text, warn)
-    if opts.get("enable") is not None:
-        warn(f"trace event '{opts.get('enable')}' does not exist", None)
+    from qmpd.cli.system.trace_option import known_events, switch
+
+    if text.removeprefix("enable=") in ("help", "?"):
+        names = reversed(known_events().query("*"))
+        raise Probe("".join(f"{event['name']}\n" for event in names))
+    enable = _opts(groups.TRACE, text, warn).get("enable")
+    if enable is not None:
+        switch(known_events(), enable, lambda complaint: warn(complaint, None))
 
 
 def _library(text: str, _warn: Warn) -> None:

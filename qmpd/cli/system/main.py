@@ -115,7 +115,7 @@ def _run(program: Program, profile: Profile, config: SystemConfig, options: list
 
 
 def _set_actions(machine: Machine, options: list[Option]) -> None:
-    """What ``-no-reboot``, ``-no-shutdown`` and ``-action`` say, which has been checked."""
+    """What ``-no-reboot``, ``-no-shutdown``, ``-action`` and ``-trace`` say, which is checked."""
     for option in options:
         if option.name == "no-reboot":
             machine.actions.reboot = "shutdown"
@@ -126,8 +126,20 @@ def _set_actions(machine: Machine, options: list[Option]) -> None:
                 name, _, value = part.partition("=")
                 if name in ("reboot", "shutdown", "panic", "watchdog"):
                     setattr(machine.actions, name, value)
+        elif option.name == "trace":
+            _trace(machine, option.argument or "")
         elif option.name == "watchdog-action":
             machine.actions.watchdog = cast("WatchdogAction", option.value)
+
+
+def _trace(machine: Machine, text: str) -> None:
+    from qmpd.cli.system.trace_option import switch
+    from qmpd.options import groups
+    from qmpd.options.qemu_opts import parse_opts
+
+    enable = parse_opts(groups.TRACE, text, lambda *_: None).get("enable")
+    if enable is not None:
+        switch(machine.guest_side.trace_events, enable, lambda _: None)
 
 
 if __name__ == "__main__":
