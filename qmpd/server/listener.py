@@ -14,7 +14,7 @@ from qmpd.server.letting_in import Door
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from qmpd.loop.stream import Connect, Connection
     from qmpd.server.address import SocketAddress
@@ -198,10 +198,31 @@ class SocketPeer:
         if data:
             self._connection.feed(data)
         else:
-            self.pause_input()
-            self._connection.closed()
+            self._ended(self._connection)
 
     def _receive(self, connection: BufferedConnection, buffer: memoryview) -> None:
+        if len(self._company) > 1:
+            self._receive_once(connection, buffer)
+        else:
+            self._receive_lingering(connection, buffer)
+
+    def _receive_once(self, connection: BufferedConnection, buffer: memoryview) -> None:
+        try:
+            count = self._sock.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            count = 0
+        if count:
+            connection.received(count)
+        else:
+            self._ended(connection)
+
+    def _ended(self, connection: Connection) -> None:
+        self.pause_input()
+        connection.closed()
+
+    def _receive_lingering(self, connection: BufferedConnection, buffer: memoryview) -> None:
         arrived = time.monotonic_ns()
         self._quick = self._quick or arrived - self._served_at < LINGER
         place: memoryview | None = buffer
@@ -218,8 +239,7 @@ class SocketPeer:
             except OSError:
                 count = 0
             if not count:
-                self.pause_input()
-                connection.closed()
+                self._ended(connection)
                 return
             connection.received(count)
             self._served_at = now = time.monotonic_ns()
@@ -240,21 +260,26 @@ class SocketPeer:
         if self._unsent:
             self._unsent = bytes(self._unsent) + data
             return
+        self._collect((data,), len(data))
+
+    def _collect(self, parts: Iterable[bytes], size: int) -> None:
+        """Send pieces of so many bytes in all together with what comes soon."""
+        if self._closed:
+            return
         if not self._collected:
             self._loop.call_soon(self._send_collected)
-        self._collected.append(data)
-        self._collected_size += len(data)
-        if self._collected_size >= _TOGETHER:
+        self._collected += parts
+        self._collected_size += size
+        if self._collected_size > _TOGETHER:
             self._send_collected()
 
     def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
         """Send pieces, at once if possible; they may be changed once this returns."""
         if self._unsent:
             self.write(b"".join(parts))
-        elif len(self._company) > 1 and sum(map(len, parts)) <= _TOGETHER:
+        elif len(self._company) > 1 and (size := sum(map(len, parts))) <= _TOGETHER:
             # Others have asked as well: clients that are woken all at once sleep less.
-            for part in parts:
-                self.write(bytes(part))
+            self._collect([bytes(part) for part in parts], size)
         else:
             self._send_collected()
             self._send_parts(parts)
