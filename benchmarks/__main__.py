@@ -2,7 +2,7 @@
 
 Every figure is the median of three fresh daemons of each kind, in turn (of NBD: see
 `benchmarks.nbd`). Words choose the figures whose names hold one of them; ``--quick`` takes one
-daemon of each, and of NBD only the corners; ``--results`` writes them to a file as well. The
+daemon of each, and fewer rounds of NBD; ``--results`` writes them to a file as well. The
 status is 1 when a target is missed.
 """
 

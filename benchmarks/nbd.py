@@ -145,16 +145,11 @@ def _name(size: int) -> str:
     return f"{size >> 10} KiB" if size < MIB else f"{size >> 20} MiB"
 
 
-def rows(where: str, *, quick: bool) -> list[Row]:
-    """The rows of reads and writes.
-
-    :param quick: only the corners
-    """
+def rows(where: str) -> list[Row]:
+    """The rows of reads and writes."""
     found = []
     for what, make in (("read", _reads), ("write", _writes)):
         for size, depth, count in itertools.product(SIZES, DEPTHS, CONNECTIONS):
-            if quick and (depth == 1) != (count == 1):
-                continue
             name = f"NBD {what} {_name(size)}, depth {depth}, {count} conn, {where}"
             found.append(Row(name, "1/s", make(size, depth, count)))
     return found
@@ -190,7 +185,7 @@ def _compare(row: Row, servers: dict[str, Server], report: Report) -> None:
 def run(report: Report) -> None:
     """Measure what is wanted."""
     for where in ("host", "memory"):
-        wanted = [row for row in rows(where, quick=report.quick) if report.wants(row.name)]
+        wanted = [row for row in rows(where) if report.wants(row.name)]
         if wanted:
             with _servers("raw", AREA, in_memory=where == "memory") as servers:
                 for server in servers.values():

@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import time
+from collections import deque
 from typing import Final
 
 MAGIC: Final = b"NBDMAGICIHAVEOPT"
@@ -100,7 +101,7 @@ class _Lane:
         self._reply = reply
         self._position = 0
         self._received = 0
-        self._unsent = memoryview(b"")
+        self._unsent: deque[memoryview] = deque()
         self.answered = 0
         self.asked = 0
 
@@ -108,24 +109,26 @@ class _Lane:
         """Send further requests; whether all have left."""
         self.asked += count
         length = count * self._unit
+        under_way = bool(self._unsent)
         piece = self._stream[self._position : self._position + length]
+        self._unsent.append(piece)
         if len(piece) < length:
-            piece = memoryview(bytes(piece) + bytes(self._stream[: length - len(piece)]))
+            self._unsent.append(self._stream[: length - len(piece)])
         self._position = (self._position + length) % len(self._stream)
-        if self._unsent:
-            self._unsent = memoryview(bytes(self._unsent) + bytes(piece))
-            return False
-        self._unsent = piece
-        return self.send()
+        return not under_way and self.send()
 
     def send(self) -> bool:
         """Send what has not left yet; whether all has."""
-        try:
-            sent = self.socket.send(self._unsent)
-        except BlockingIOError:
-            return False
-        self._unsent = self._unsent[sent:]
-        return not self._unsent
+        while self._unsent:
+            piece = self._unsent.popleft()
+            try:
+                sent = self.socket.send(piece)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(piece):
+                self._unsent.appendleft(piece[sent:])
+                return False
+        return True
 
     def take(self, buffer: bytearray) -> int:
         """Read what has come; how many requests that has answered."""

@@ -77,7 +77,7 @@ class BufferedConnection(Connection, Protocol):
     def buffer(self) -> memoryview | None:
         """Where the peer is to put bytes now, whose number it tells by `received`.
 
-        None: they are to be given to `feed`.
+        None: they are to be given to `feed`, unless input has just been paused.
         """
 
     def received(self, count: int) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from qmpd.server.address import SocketAddress
     from qmpd.server.sockets import Sockets
 
+_UNIX_BUFFER: Final = 1 << 19
+"""Bytes that a unix socket keeps of what has been sent."""
 _MORE: Final = getattr(socket, "MSG_MORE", 0)
 _MOST_PIECES: Final = 1024
 """Pieces that the system takes at a time (IOV_MAX)."""
@@ -90,6 +92,9 @@ class SocketListener:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        else:
+            # as QEMU does from 10.1 on; the system may allow less (net.core.wmem_max)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNIX_BUFFER)
         if self._tell is not None:
             self._tell("opened")
         self._peers.add(self._peer(sock))
@@ -158,6 +163,7 @@ class SocketPeer:
         self._collected: list[bytes] = []
         self._collected_size = 0
         self._unsent: memoryview | bytes = b""
+        self._full = False
         self._closed = False
         self._watching = False
         self._connection: Connection = connect(self)
@@ -188,6 +194,8 @@ class SocketPeer:
             buffer = self._buffered.buffer()
             if buffer is not None:
                 self._receive(self._buffered, buffer)
+                return
+            if not self._watching:
                 return
         try:
             data = os.read(self._fd, max(CHUNK, self._connection.wanted))
@@ -275,8 +283,11 @@ class SocketPeer:
 
     def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
         """Send pieces, at once if possible; they may be changed once this returns."""
+        full, self._full = self._full, False
         if self._unsent:
             self.write(b"".join(parts))
+        elif full:
+            self._send_parts(parts)
         elif len(self._company) > 1 and (size := sum(map(len, parts))) <= _TOGETHER:
             # Others have asked as well: clients that are woken all at once sleep less.
             self._collect([bytes(part) for part in parts], size)
@@ -323,7 +334,7 @@ class SocketPeer:
                 done += sent
         except OSError:
             # The peer takes no more now; or it has gone, as of `_send`; or this cannot be sent so.
-            pass
+            self._full = True
         return done
 
     def _keep(self, data: bytes | memoryview) -> None:

@@ -114,8 +114,14 @@ class AnsweringChannel(Channel):
             self.wanted = answers.needed - self._have
 
     def buffer(self) -> memoryview | None:
-        """Where the peer is to put bytes, whose number it tells by `received`; None: to `feed`."""
-        if self._answers is None or self._have or self._holds:
+        """Where the peer is to put bytes, whose number it tells by `received`.
+
+        None: they are to be given to `feed`, unless input has just been paused.
+        """
+        if self._answers is None or self._have:
+            return None
+        if self._holds:
+            self._pause()
             return None
         if self._area is None:
             self._area = self._areas.take()
@@ -151,7 +157,6 @@ class AnsweringChannel(Channel):
             self._resign()
         else:
             self._holds = True
-            self._pause()
             if not self.congested:
                 self._clock.call_soon(self._go_on)
 
