@@ -11,20 +11,23 @@ if TYPE_CHECKING:
 
 
 def shown_events(profile: Profile, policy: CompatPolicy) -> Filter | None:
-    """What the compat policy shows of events (`qapi_event_send_*`); None where it shows all."""
-    if not policy.restricts_output:
-        return None
-    from qmpd.qapi.runtime.hiding import hide_output
+    """What clients see of events; None where they see all.
 
-    def shown(event: EventRecord) -> EventRecord | None:
+    The compat policy hides some (`qapi_event_send_*`), and others are not those of the version.
+    """
+    if not policy.restricts_output and not profile.trims_output:
+        return None
+    from qmpd.qapi.runtime.hiding import shown
+
+    def shown_event(event: EventRecord) -> EventRecord | None:
         info = profile.entry_points.events.get(event.name)
         if info is None:
-            return event
+            return None if profile.trims_output else event
         if policy.hides_event(info):
             return None
         if info.arguments is None or event.data is None:
             return event
-        data = hide_output(policy, profile.types, info.arguments, event.data)
+        data = shown(policy, profile.types, info.arguments, event.data)
         return event._replace(data=data)
 
-    return shown
+    return shown_event

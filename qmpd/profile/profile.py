@@ -57,9 +57,14 @@ class Texts(NamedTuple):
     not_in_preconfig: str = (
         "The command '{name}' is permitted only after machine initialization has completed"
     )
+    not_a_value: str = "Parameter '{name}' does not accept value '{value}'"
+    """Of a text that is no value of an enum; ``{value}`` stands for the text."""
     banner: str = "QEMU {version} monitor - type 'help' for more information"
     """First line of a human monitor."""
 
+
+FORM: Final = "10.0"
+"""The version in whose form handlers make replies and events."""
 
 USUAL: Final = Texts()
 """The texts of a version that says nothing else."""
@@ -114,6 +119,11 @@ class Profile:
         return cls(directory=path, **data)
 
     @property
+    def trims_output(self) -> bool:
+        """Whether values are made in the form of another version, which may have more members."""
+        return self.name != FORM
+
+    @property
     def measured(self) -> bool:
         """Whether it was measured against the real programs."""
         return self.behaves_as == self.name
@@ -130,7 +140,7 @@ class Profile:
         """All types of its schema."""
         from qmpd.qapi.runtime.type_table import TypeTable
 
-        return TypeTable(_read(self.directory, "types.json"))
+        return TypeTable(_read(self.directory, "types.json"), self.texts.not_a_value)
 
     @cached_property
     def reader(self) -> Reader:

@@ -6,9 +6,9 @@ import os
 from functools import cache
 from typing import Final
 
-from qmpd.profile.profile import Profile
+from qmpd.profile.profile import FORM, Profile
 
-DEFAULT: Final = "10.0"
+DEFAULT: Final = FORM
 """The version that a machine has when none is asked for."""
 
 

@@ -70,10 +70,11 @@ async def dispatch(
         value = await value
     if value is None:
         return {}
-    if machine.compat.restricts_output and info.returns is not None and not isinstance(value, Raw):
-        from qmpd.qapi.runtime.hiding import hide_output
+    hides = machine.compat.restricts_output or profile.trims_output
+    if hides and info.returns is not None and not isinstance(value, Raw):
+        from qmpd.qapi.runtime.hiding import shown
 
-        return hide_output(machine.compat, profile.types, info.returns, value)
+        return shown(machine.compat, profile.types, info.returns, value)
     return value
 
 

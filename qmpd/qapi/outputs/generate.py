@@ -27,7 +27,7 @@ def tables(schema: Schema, others: Iterable[Schema] = ()) -> Mapping[str, str]:
     """
     return {
         "types.json": types_text(schema, others),
-        "entry-points.json": entry_points_text(schema),
+        "entry-points.json": entry_points_text(schema, others),
     }
 
 

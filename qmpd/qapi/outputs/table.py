@@ -157,26 +157,32 @@ def _type_entry(
     return {**entry, **_features(type_, members)}
 
 
-def _entry_point(entity: Command | Event, names: Names) -> dict[str, Any]:
+def _entry_point(
+    entity: Command | Event, names: Names, absent: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     """What `qmpd.qapi.runtime.entry_points` has to know of a command or an event."""
     is_command = isinstance(entity, Command)
     entry: dict[str, Any] = {"kind": "command" if is_command else "event", "module": entity.module}
     if entity.arguments is not None and not is_nothing(entity.arguments):
         entry["arguments"] = names.reference(entity.arguments)
     if isinstance(entity, Command):
-        entry |= _command(entity, names)
+        entry |= _command(entity, names, absent)
     if entity.features:
         entry["features"] = _names_of(entity.features)
     return entry
 
 
-def _command(command: Command, names: Names) -> dict[str, Any]:
+def _command(
+    command: Command, names: Names, absent: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     entry: dict[str, Any] = {}
     arguments = command.arguments
     if arguments is not None and not is_nothing(arguments) and not arguments.branches:
         members = list(arguments.members())
         if all(member.optional for member in members):
-            entry["optional"] = [attribute_name(member.name) for member in members]
+            others = absent.get(arguments.name, ())
+            all_names = [*(member.name for member in members), *others]
+            entry["optional"] = [attribute_name(name) for name in all_names]
     if command.returns is not None and not is_nothing(command.returns):
         entry["returns"] = names.reference(command.returns)
     if not command.gen:
@@ -210,13 +216,15 @@ def types_text(schema: Schema, others: Iterable[Schema] = ()) -> str:
     )
 
 
-def entry_points_text(schema: Schema) -> str:
+def entry_points_text(schema: Schema, others: Iterable[Schema] = ()) -> str:
     """Its commands and events, for `qmpd.qapi.runtime.entry_points.EntryPoints`.
 
     They come module by module, as QEMU's generators visit them (`QAPISchema.visit`).
+
+    :param others: other versions of it
     """
-    names = Names(schema)
+    names, absent = Names(schema), absent_members(schema, others)
     order = {module: number for number, module in enumerate(schema.modules)}
     found = [e for e in schema.entities.values() if isinstance(e, Command | Event)]
     found.sort(key=lambda entity: order[entity.module or ""])
-    return _lines({entity.name: _entry_point(entity, names) for entity in found})
+    return _lines({entity.name: _entry_point(entity, names, absent) for entity in found})

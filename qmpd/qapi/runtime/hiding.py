@@ -1,7 +1,8 @@
-"""What a compat policy hides of replies and of the data of events.
+"""What clients are not to see of replies and of the data of events.
 
 QEMU's output visitor asks `compat_policy_output_ok` for each member; here the value is made
-whole and what is hidden is taken out of it.
+whole and what is hidden is taken out of it.  So is what another version of the schema does not
+have: values are made as the default version has them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ def hide_output(policy: CompatPolicy, table: TypeTable, type_name: str, value: A
     """
     if not policy.restricts_output:
         return value
+    return shown(policy, table, type_name, value)
+
+
+def shown(policy: CompatPolicy, table: TypeTable, type_name: str, value: Any) -> Any:
+    """`value` with the members that its type has and that the policy does not hide."""
     return _strip(policy, table, table.reference(type_name), value)
 
 

@@ -78,6 +78,8 @@ class PlainValues:
                 _Member(each.name, attribute_name(each.name), self._converter(each.type))
                 for each in info.members
             )
+        # what only other versions have, as in the models
+        attributes.update(dict.fromkeys(info.absent))
         for name, attribute, convert in members:
             part = value.get(name)
             attributes[attribute] = part if part is None or convert is None else convert(part)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 BUILTINS: Mapping[str, str] = {
     "str": "string",
@@ -43,6 +43,9 @@ INT_RANGES: Mapping[str, tuple[int, int]] = {
     "size": (0, 2**64 - 1),
 }
 """Least and greatest value of each integer type."""
+
+NOT_A_VALUE: Final = "Parameter '{name}' does not accept value '{value}'"
+"""What QEMU says today of a text that is no value of an enum."""
 
 Features = tuple[str, ...]
 
@@ -127,10 +130,15 @@ class TypeTable:
     """All types of one schema.
 
     :param types: as `qmpd.qapi.outputs.table` writes them: the definition of each, by name
+    :param not_a_value: what is said of a text that is no value of an enum: ``{name}`` stands for
+        the member, ``{value}`` for the text
     """
 
-    def __init__(self, types: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, types: Mapping[str, Mapping[str, Any]], not_a_value: str = NOT_A_VALUE
+    ) -> None:
         self._types = types
+        self.not_a_value = not_a_value
         self._infos: dict[str, TypeInfo] = {}
 
     def __contains__(self, name: str) -> bool:

@@ -168,7 +168,7 @@ class InputVisitor:
         features = info.values.get(text)
         if features is None:
             last = "null" if name is None else name
-            raise GenericError(f"Parameter '{last}' does not accept value '{text}'")
+            raise GenericError(self._table.not_a_value.format(name=last, value=text))
         if self._policy is not None:
             self._policy.check_input("value", text, features)
         return text
