@@ -120,6 +120,7 @@ class Machine:
             say=Say(self.host.print, self._report_line, self.host.report, self._die),
             parse_json=parse_json,
             thread_id=thread_id,
+            tells_more=config.profile.rules.holds("nodes-tell-more"),
             connect=self.host.connect,
             credentials=self._credentials,
         )

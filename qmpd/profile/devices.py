@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -29,23 +29,28 @@ class Property(NamedTuple):
 class DeviceTables:
     """The tables ``devices.json`` and ``device-properties.json`` of a profile, read when needed.
 
-    :param directory: where the files are; one that is missing is an empty table
+    :param directories: where the files are, in the order in which they are looked for; one that is
+        missing is an empty table
     :param recorded: the properties of models that the second one does not have, as
         qom-list-properties lists them
     """
 
-    def __init__(self, directory: str, recorded: Callable[[str], list[dict[str, Any]]]) -> None:
-        self._directory = directory
+    def __init__(
+        self, directories: Sequence[str], recorded: Callable[[str], list[dict[str, Any]]]
+    ) -> None:
+        self._directories = directories
         self._recorded = recorded
         self._known: dict[str, Mapping[str, Property]] = {}
 
     def _read(self, name: str) -> dict[str, Any]:
-        try:
-            with open(os.path.join(self._directory, name), "rb") as file:
-                table: dict[str, Any] = json.load(file)
-        except FileNotFoundError:
-            return {}
-        return table
+        for directory in self._directories:
+            try:
+                with open(os.path.join(directory, name), "rb") as file:
+                    table: dict[str, Any] = json.load(file)
+            except FileNotFoundError:
+                continue
+            return table
+        return {}
 
     @cached_property
     def models(self) -> tuple[DeviceModel, ...]:

@@ -27,7 +27,8 @@ def shown_events(profile: Profile, policy: CompatPolicy) -> Filter | None:
             return None
         if info.arguments is None or event.data is None:
             return event
-        data = shown(policy, profile.types, info.arguments, event.data)
+        complete = profile.rules.complete if profile.trims_output else None
+        data = shown(policy, profile.types, info.arguments, event.data, complete)
         return event._replace(data=data)
 
     return shown_event

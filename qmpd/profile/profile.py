@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from qmpd.profile.devices import DeviceTables
     from qmpd.profile.personality import Personality
     from qmpd.profile.recorded.store import Recorded
+    from qmpd.profile.rules import Rules
     from qmpd.qapi.runtime.arguments import Reader
     from qmpd.qapi.runtime.entry_points import CommandInfo, EntryPoints
     from qmpd.qapi.runtime.type_table import TypeTable
@@ -86,6 +88,8 @@ class Profile:
     :param beyond: commands that qmpd has in addition; they come last in query-commands
     :param directory: where its files are
     :param models: the package whose stub files declare the models of its types
+    :param fallbacks: directories of other profiles, which have the device models and what was
+        recorded where its own has not
     """
 
     name: str
@@ -96,6 +100,7 @@ class Profile:
     behaves_as: str = ""
     beyond: tuple[str, ...] = ()
     models: str = "qmpd.profile.models"
+    fallbacks: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, directory: str | os.PathLike[str]) -> Profile:
@@ -129,6 +134,16 @@ class Profile:
         return self.behaves_as == self.name
 
     @cached_property
+    def rules(self) -> Rules:
+        """Where it differs from the default version beyond its schema."""
+        from qmpd.profile.rules import Rules
+
+        version = self.behaves_as
+        known = version if re.fullmatch(r"\d+\.\d+", version) else FORM
+        major, minor = known.split(".")
+        return Rules((int(major), int(minor)))
+
+    @cached_property
     def entry_points(self) -> EntryPoints:
         """All commands and events of its schema."""
         from qmpd.qapi.runtime.entry_points import EntryPoints
@@ -158,7 +173,7 @@ class Profile:
         def recorded(model: str) -> list[dict[str, Any]]:
             return self.recorded(Personality.SYSTEM).types.properties(model)
 
-        return DeviceTables(self.directory, recorded)
+        return DeviceTables((self.directory, *self.fallbacks), recorded)
 
     @cached_property
     def _programs(self) -> dict[Personality, Program]:
@@ -174,7 +189,8 @@ class Profile:
 
         found = self._recorded.get(personality)
         if found is None:
-            found = self._recorded[personality] = Recorded(self.directory, personality)
+            directories = (self.directory, *self.fallbacks)
+            found = self._recorded[personality] = Recorded(directories, personality)
         return found
 
     def program(self, personality: Personality) -> Program:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import cache
 from typing import Final
 
@@ -33,7 +34,10 @@ def load(name: str = DEFAULT) -> Profile:
 def _loaded(name: str) -> Profile:
     if name not in VERSIONS:
         raise ValueError(f"there is no profile '{name}' (there are: {', '.join(VERSIONS)})")
-    return Profile.read(directory(name))
+    profile = Profile.read(directory(name))
+    # the device models of a version are those of the one whose behaviour it has, else the default's
+    others = dict.fromkeys(each for each in (profile.behaves_as, DEFAULT) if each != name)
+    return replace(profile, fallbacks=tuple(map(directory, others)))
 
 
 CONTROL: Final = os.path.join(os.path.dirname(__file__), "control")

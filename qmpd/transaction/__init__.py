@@ -24,7 +24,7 @@ from qmpd.transaction.bitmap_actions import (
     BitmapMerge,
     BitmapRemove,
 )
-from qmpd.transaction.core import Abort, Action, ActionRequest, Bench, run_phases
+from qmpd.transaction.core import Abort, Action, ActionRequest, Bench, Refused, run_phases
 from qmpd.transaction.group_snapshot import run_group_snapshot
 from qmpd.transaction.snapshot_actions import Snapshot, SnapshotInternalSync, SnapshotSync
 
@@ -59,25 +59,35 @@ ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(
 
 
 async def run_transaction(
-    bench: Bench, requests: Sequence[ActionRequest], *, grouped: bool = False
+    bench: Bench, requests: Sequence[ActionRequest], *, grouped: bool = False, in_turn: bool = False
 ) -> None:
     """Run all actions or none.
 
     :param grouped: completion-mode grouped: only actions that start jobs may be in the list,
         and their jobs complete together
+    :param in_turn: an action that cannot be grouped is refused when it is prepared, and abort is
+        never, instead of all being looked at first
     :raises QmpError: the error of the action that failed; nothing has changed then
     """
-    job_txn = None
-    if grouped:
-        for request in requests:
-            if not ACTIONS[request.kind].groupable:
-                raise GenericError(
-                    f"Action '{request.kind}' does not support transaction property"
-                    " completion-mode = grouped"
-                )
-        job_txn = JobTxn()
+    job_txn = JobTxn() if grouped else None
+    refused = {kind for kind, _ in requests if grouped and not ACTIONS[kind].groupable}
+    if refused and not in_turn:
+        raise _not_grouped(next(kind for kind, _ in requests if kind in refused))
     await drain_all(bench.graph)
-    await run_phases([ACTIONS[kind](bench, data, job_txn) for kind, data in requests])
+    await run_phases(
+        [
+            Refused(bench, data, _not_grouped(kind))
+            if kind in refused - {"abort"}
+            else ACTIONS[kind](bench, data, job_txn)
+            for kind, data in requests
+        ]
+    )
+
+
+def _not_grouped(kind: str) -> GenericError:
+    return GenericError(
+        f"Action '{kind}' does not support transaction property completion-mode = grouped"
+    )
 
 
 async def run_action(bench: Bench, kind: str, data: Any) -> None:

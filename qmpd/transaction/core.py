@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from qmpd.base.newest_first import NewestFirst
 from qmpd.base.override import override
 from qmpd.block.model.graph import Graph
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, QmpError
 from qmpd.jobs.core.job_list import JobTable
 from qmpd.jobs.core.job_txn import JobTxn
 
@@ -99,6 +99,21 @@ class Abort(Action):
     @override
     async def prepare(self) -> None:
         raise GenericError("Transaction aborted using Abort action")
+
+
+class Refused(Action):
+    """Fails with an error that is known before.
+
+    :param error: the error
+    """
+
+    def __init__(self, bench: Bench, data: Any, error: QmpError) -> None:
+        super().__init__(bench, data)
+        self._error = error
+
+    @override
+    async def prepare(self) -> None:
+        raise self._error
 
 
 async def run_phases(actions: Sequence[Action]) -> None:

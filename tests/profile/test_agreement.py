@@ -75,7 +75,8 @@ def _shape(value: Any) -> Any:
     attributes = vars(value) if isinstance(value, (SimpleNamespace, Struct)) else None
     if attributes is None:
         return value
-    return {name: _shape(each) for name, each in attributes.items()}
+    # what only other versions have is None in a class, and so it is in an object
+    return {name: _shape(each) for name, each in attributes.items() if each is not None}
 
 
 def test_commands_are_read_without_pydantic_until_there_are_many() -> None:

@@ -23,7 +23,7 @@ from qmpd.qapi.outputs.generate import generate
 from qmpd.qapi.runtime.policy import CompatPolicy
 
 SCHEMA = """
-{ 'pragma': { 'command-name-exceptions': [ 'qmp_capabilities', 'block_passwd' ] } }
+{ 'pragma': { 'command-name-exceptions': [ 'qmp_capabilities', 'block_unlock' ] } }
 { 'enum': 'QMPCapability', 'data': [ 'oob' ] }
 { 'command': 'qmp_capabilities', 'data': { '*enable': [ 'QMPCapability' ] } }
 { 'struct': 'VersionTriple', 'data': { 'major': 'int', 'minor': 'int', 'micro': 'int' } }
@@ -37,7 +37,7 @@ SCHEMA = """
 { 'event': 'STOP', 'features': [ 'deprecated' ] }
 { 'event': 'RESUME' }
 { 'command': 'cont', 'features': [ 'deprecated' ] }
-{ 'command': 'block_passwd', 'data': { 'device': 'str', '*password': 'str' } }
+{ 'command': 'block_unlock', 'data': { 'device': 'str', '*password': 'str' } }
 { 'enum': 'BlockdevDriver', 'data': [ 'null-co' ] }
 { 'command': 'blockdev-add',
   'data': { 'driver': 'BlockdevDriver', 'node-name': 'str', '*size': 'int16' } }
@@ -61,7 +61,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Profile:
         },
     }
     known = {
-        "commands": [*COMMANDS.split(), "block_passwd", "x-lost"],
+        "commands": [*COMMANDS.split(), "block_unlock", "x-lost"],
         "events": ["RESUME", "STOP"],
     }
     (directory / "profile.json").write_text(json.dumps(about))
@@ -150,9 +150,9 @@ def test_each_has_its_schema(world: World) -> None:
 
 def test_commands_that_only_the_other_has(world: World) -> None:
     assert world.errors("query-name") == [None, "What is query-name?"]
-    assert world.errors("block_passwd", device="x") == [
-        "The command block_passwd has not been found",
-        "The command block_passwd is not served by qmpd yet",
+    assert world.errors("block_unlock", device="x") == [
+        "The command block_unlock has not been found",
+        "The command block_unlock is not served by qmpd yet",
     ]
     assert world.errors("x-lost") == [
         "The command x-lost has not been found",

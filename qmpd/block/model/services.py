@@ -79,6 +79,8 @@ class Services:
     """Reads a text of JSON in QEMU's dialect (a file name that begins with ``json:``)."""
     thread_id: int
     """What queries tell as the id of any thread."""
+    tells_more: bool = False
+    """Whether queries tell the children of nodes and the limits of requests (QEMU 10.1)."""
     connect: Dial = no_connection
     """Reaches servers."""
     credentials: Callable[[str, str], Credentials] = no_credentials

@@ -10,6 +10,7 @@ from qmpd.base.newest_first import NewestFirst
 from qmpd.block.io.backends import shown_backends
 from qmpd.block.io.disk_snapshots import snapshot_list
 from qmpd.block.model.filename import Names, filename
+from qmpd.block.model.limits import BlockLimits
 from qmpd.block.throttle.limits import BUCKETS
 from qmpd.errors import GenericError
 
@@ -60,6 +61,8 @@ async def _own_info(node: Node, names: Names | None) -> dict[str, Any]:
     if allocated is not None:
         info["actual-size"] = allocated
     info.update(await driver.info_members())
+    if node.graph.services.tells_more:
+        info["limits"] = _limits_info(node)
     if node.children:
         snapshots = snapshot_list(node)
         if snapshots:
@@ -90,6 +93,11 @@ async def block_device_info(
     backing = node.backing if children else None
     if backing is not None:
         info["backing_file"] = filename(backing, names)
+    if node.graph.services.tells_more:
+        info["children"] = [
+            {"child": edge.name, "node-name": edge.node.node_name}
+            for edge in reversed(children.values())
+        ]
     info["backing_file_depth"] = (
         0 if flat or not children else chain_depth(node, every=backend is None)
     )
@@ -104,6 +112,43 @@ async def block_device_info(
         info["dirty-bitmaps"] = [bitmap.info() for bitmap in node.bitmaps]
     info["active"] = flags.active
     return info
+
+
+MOST_PIECES: Final = 1024
+"""Pieces of memory that a request may have (IOV_MAX)."""
+
+PAGE: Final = 4096
+
+
+def _limits_info(node: Node) -> dict[str, Any]:
+    """BlockLimitsInfo of a node (`bdrv_query_image_info`); what has no limit is left out."""
+    limits = node.limits or BlockLimits()
+    # formats with clusters write zeroes and discard them whole
+    piece = node.driver.subcluster_size()
+    cluster = node.driver.cluster_size() if piece else None
+    info = {"request-alignment": limits.request_alignment}
+    for name, value in (
+        ("max-discard", limits.max_pdiscard),
+        ("discard-alignment", cluster or limits.pdiscard_alignment),
+        ("max-write-zeroes", limits.max_pwrite_zeroes),
+        ("write-zeroes-alignment", None if node.driver.is_filter else piece),
+        ("max-transfer", limits.max_transfer),
+    ):
+        if value:
+            info[name] = value
+    return {
+        **info,
+        "max-iov": MOST_PIECES,
+        "min-mem-alignment": _memory_alignment(node),
+        "opt-mem-alignment": PAGE,
+    }
+
+
+def _memory_alignment(node: Node) -> int:
+    """What memory must be aligned to: nothing for files, else sectors (`bdrv_refresh_limits`)."""
+    if not node.children:
+        return 1 if node.driver.format_name in ("file", "host_device", "host_cdrom") else 512
+    return max(_memory_alignment(edge.node) for edge in node.children.values())
 
 
 def _limits(backend: BlockBackend) -> Mapping[str, Any]:
@@ -142,8 +187,11 @@ def chain_depth(node: Node, *, every: bool = True) -> int:
     return depth
 
 
-async def block_info(backend: BlockBackend) -> dict[str, Any]:
-    """BlockInfo of a backend."""
+async def block_info(backend: BlockBackend, *, flat: bool) -> dict[str, Any]:
+    """BlockInfo of a backend.
+
+    :param flat: leave out backing images
+    """
     info: dict[str, Any] = {"device": backend.name}
     if backend.device_id:
         info["qdev"] = backend.device_id
@@ -153,7 +201,7 @@ async def block_info(backend: BlockBackend) -> dict[str, Any]:
     # what a job has put there by itself is nothing the user knows of
     node = None if backend.node is None else backend.node.skip_implicit_filters()
     if node is not None and not node.driver.gone:
-        info["inserted"] = await block_device_info(node, flat=False, backend=backend)
+        info["inserted"] = await block_device_info(node, flat=flat, backend=backend)
     if backend.has_tray:
         info["tray_open"] = backend.is_tray_open()
     if backend.io_status is not None:
@@ -161,9 +209,9 @@ async def block_info(backend: BlockBackend) -> dict[str, Any]:
     return info
 
 
-async def query_block(graph: Graph) -> list[dict[str, Any]]:
+async def query_block(graph: Graph, *, flat: bool = False) -> list[dict[str, Any]]:
     """Command query-block: every backend with a name or a device, in the order they were made."""
-    return [await block_info(backend) for backend in shown_backends(graph)]
+    return [await block_info(backend, flat=flat) for backend in shown_backends(graph)]
 
 
 async def query_named_block_nodes(graph: Graph, *, flat: bool) -> list[dict[str, Any]]:

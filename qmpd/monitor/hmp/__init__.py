@@ -38,7 +38,7 @@ async def run(machine: Machine, command_line: str, ask: Ask) -> str:
     except UsageError as error:
         text = error.text
     except QmpError as error:
-        text = f"Error: {error.report}"
+        text = f"Error: {machine.profile.rules.words(error.report)}"
     finally:
         machine.hmp_output = None
     if isinstance(text, Suspending):

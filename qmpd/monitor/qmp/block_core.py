@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         BlockdevSetActiveArguments,
         BlockResizeArguments,
         BlockSetWriteThresholdArguments,
+        QueryBlockArguments,
         QueryBlockstatsArguments,
         QueryNamedBlockNodesArguments,
         XBlockdevChangeArguments,
@@ -33,9 +34,12 @@ if TYPE_CHECKING:
     )
 
 
-async def query_block(context: Context, _: None) -> list[dict[str, Any]]:
+async def query_block(
+    context: Context, arguments: QueryBlockArguments | None
+) -> list[dict[str, Any]]:
     """All named backends and devices."""
-    return await block_infos(context.machine.graph)
+    flat = arguments is not None and bool(arguments.flat)
+    return await block_infos(context.machine.graph, flat=flat)
 
 
 def query_blockstats(

@@ -8,7 +8,7 @@ from inspect import isawaitable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from qmpd.errors import CommandNotFound, GenericError, NotServed
+from qmpd.errors import CommandNotFound, GenericError, NotServed, QmpError
 from qmpd.monitor.qmp.handlers import Context, Handlers
 from qmpd.qapi.runtime.policy import Crash
 from qmpd.wire.encode import Raw
@@ -65,16 +65,20 @@ async def dispatch(
     if handler is None:
         raise NotServed(f"The command {name} is not served by qmpd yet")
     context = Context(machine, handlers, session, request.arguments or {}, descriptors)
-    value = handler(context, arguments)
-    if isawaitable(value):
-        value = await value
+    try:
+        value = handler(context, arguments)
+        if isawaitable(value):
+            value = await value
+    except QmpError as error:
+        raise profile.rules.in_its_words(error) from error.__cause__
     if value is None:
         return {}
     hides = machine.compat.restricts_output or profile.trims_output
     if hides and info.returns is not None and not isinstance(value, Raw):
         from qmpd.qapi.runtime.hiding import shown
 
-        return shown(machine.compat, profile.types, info.returns, value)
+        complete = profile.rules.complete if profile.trims_output else None
+        return shown(machine.compat, profile.types, info.returns, value, complete)
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.errors import QmpError
+from qmpd.errors import GenericError, QmpError
 from qmpd.machine.qom_tree import qom_get, qom_list, qom_set
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
@@ -23,11 +23,27 @@ if TYPE_CHECKING:
     )
 
 
-def object_add(context: Context, _: object) -> None:
+def object_add(context: Context, arguments: object) -> None:
     """Make a user-creatable object."""
     properties = dict(context.raw)
+    if isinstance(arguments, dict):
+        properties = _checked_properties(context, properties)
     qom_type, object_id = properties.pop("qom-type"), properties.pop("id")
     context.machine.objects.add(qom_type, object_id, properties)
+
+
+def _checked_properties(context: Context, properties: dict[str, Any]) -> dict[str, Any]:
+    """The arguments where the schema does not check them, before QEMU 6.0 (`qmp_object_add`)."""
+    for name in ("qom-type", "id"):
+        if not isinstance(properties.get(name), str):
+            raise GenericError(f"Parameter '{name}' is missing")
+    props = properties.pop("props", None)
+    if props is not None:
+        if not isinstance(props, dict):
+            raise GenericError("Invalid parameter type for 'props', expected: dict")
+        properties |= props
+    read = context.machine.profile.reader.read_plain("ObjectOptions", properties, keyval=False)
+    return dict(read)
 
 
 def object_del(context: Context, arguments: ObjectDelArguments) -> None:

@@ -13,6 +13,15 @@ MODULES: Final = {
         "query-commands",
         "quit",
     ),
+    "former": (
+        "x-blockdev-reopen",
+        "block_passwd",
+        "query-events",
+        "migrate_set_speed",
+        "migrate_set_downtime",
+        "migrate-set-cache-size",
+        "query-migrate-cache-size",
+    ),
     "introspect": ("query-qmp-schema",),
     "block_core": (
         "query-block",

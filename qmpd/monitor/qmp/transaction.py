@@ -18,7 +18,8 @@ async def transaction(context: Context, arguments: TransactionArguments) -> None
     grouped = properties is not None and properties.completion_mode == "grouped"
     actions: Sequence[Any] = arguments.actions
     requests = [ActionRequest(action.type, action.data) for action in actions]
-    await run_transaction(context.machine, requests, grouped=grouped)
+    in_turn = context.machine.profile.rules.holds("transactions-go-in-their-order")
+    await run_transaction(context.machine, requests, grouped=grouped, in_turn=in_turn)
 
 
 HANDLERS: Final[Handlers] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -43,22 +44,24 @@ class TraceEvent(NamedTuple):
 class Recorded:
     """What was recorded from one program; a file is read when something first asks for it.
 
-    :param directory: the profile's
+    :param directories: the profile's, and others to look in where it has no file
     :param personality: the program; one that nothing was recorded from has empty tables
     """
 
-    def __init__(self, directory: str, personality: Personality) -> None:
-        self._directory = directory
+    def __init__(self, directories: Sequence[str], personality: Personality) -> None:
+        self._directories = directories
         self._personality = personality
 
     def read(self, name: str) -> dict[str, Any]:
         """The table called `name`; an empty one if there is none."""
-        try:
-            with open(path_of(self._directory, self._personality, name), "rb") as file:
-                table: dict[str, Any] = json.loads(zlib.decompress(file.read(), _GZIP))
-        except FileNotFoundError:
-            return {}
-        return table
+        for directory in self._directories:
+            try:
+                with open(path_of(directory, self._personality, name), "rb") as file:
+                    table: dict[str, Any] = json.loads(zlib.decompress(file.read(), _GZIP))
+            except FileNotFoundError:
+                continue
+            return table
+        return {}
 
     @cached_property
     def types(self) -> QomTypes:

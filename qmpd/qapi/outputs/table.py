@@ -172,9 +172,7 @@ def _entry_point(
     return entry
 
 
-def _command(
-    command: Command, names: Names, absent: Mapping[str, Sequence[str]]
-) -> dict[str, Any]:
+def _command(command: Command, names: Names, absent: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     entry: dict[str, Any] = {}
     arguments = command.arguments
     if arguments is not None and not is_nothing(arguments) and not arguments.branches:

@@ -7,16 +7,21 @@ have: values are made as the default version has them.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from qmpd.qapi.runtime.policy import CompatPolicy
 from qmpd.qapi.runtime.type_table import (
     AlternateInfo,
+    EnumInfo,
     ObjectInfo,
     TypeTable,
     array_element,
     json_kind,
 )
+
+Complete = Callable[[str, dict[str, Any]], None]
+"""Adds to an object of the type named what only its version of the schema has."""
 
 
 def hide_output(policy: CompatPolicy, table: TypeTable, type_name: str, value: Any) -> Any:
@@ -30,35 +35,62 @@ def hide_output(policy: CompatPolicy, table: TypeTable, type_name: str, value: A
     return shown(policy, table, type_name, value)
 
 
-def shown(policy: CompatPolicy, table: TypeTable, type_name: str, value: Any) -> Any:
+def shown(
+    policy: CompatPolicy,
+    table: TypeTable,
+    type_name: str,
+    value: Any,
+    complete: Complete | None = None,
+) -> Any:
     """`value` with the members that its type has and that the policy does not hide."""
-    return _strip(policy, table, table.reference(type_name), value)
+    return _Showing(policy, table, complete).value(table.reference(type_name), value)
 
 
-def _strip(policy: CompatPolicy, table: TypeTable, type_name: str, value: Any) -> Any:
-    element = array_element(type_name)
-    if element is not None:
-        return [_strip(policy, table, element, item) for item in value]
-    if type_name not in table:
+_NOTHING: Final = object()
+"""Stands for a value that the version has no words for."""
+
+
+class _Showing:
+    """Makes the values that clients see.
+
+    :param policy: hides members
+    :param table: the types
+    """
+
+    def __init__(self, policy: CompatPolicy, table: TypeTable, complete: Complete | None) -> None:
+        self._policy = policy
+        self._table = table
+        self._complete = complete
+
+    def value(self, type_name: str, value: Any) -> Any:
+        """What is seen of a value of type `type_name`, a reference."""
+        element = array_element(type_name)
+        if element is not None:
+            seen = (self.value(element, item) for item in value)
+            return [item for item in seen if item is not _NOTHING]
+        info = self._table.get(type_name)
+        if isinstance(info, ObjectInfo):
+            return self._object(info, value)
+        if isinstance(info, AlternateInfo):
+            return self.value(info.by_kind[json_kind(value)], value)
         return value
-    info = table[type_name]
-    if isinstance(info, ObjectInfo):
-        return _strip_members(policy, table, info, value)
-    if isinstance(info, AlternateInfo):
-        return _strip(policy, table, info.by_kind[json_kind(value)], value)
-    return value
 
-
-def _strip_members(
-    policy: CompatPolicy, table: TypeTable, info: ObjectInfo, value: dict[str, Any]
-) -> dict[str, Any]:
-    result = {
-        member.name: _strip(policy, table, member.type, value[member.name])
-        for member in info.members
-        if member.name in value and not policy.hides(member.features)
-    }
-    if info.tag is not None:
-        branch = info.branches.get(value[info.tag])
-        if branch is not None:
-            result.update(_strip_members(policy, table, table.object(branch), value))
-    return result
+    def _object(self, info: ObjectInfo, value: dict[str, Any]) -> Any:
+        if self._complete is not None:
+            value = dict(value)
+            self._complete(info.name, value)
+        result = {}
+        for member in info.members:
+            if member.name in value and not self._policy.hides(member.features):
+                seen = self.value(member.type, value[member.name])
+                if seen is not _NOTHING:
+                    result[member.name] = seen
+        if info.tag is not None:
+            tag = value[info.tag]
+            enum = self._table[next(m.type for m in info.members if m.name == info.tag)]
+            if isinstance(enum, EnumInfo) and tag not in enum.values:
+                return _NOTHING
+            branch = info.branches.get(tag)
+            if branch is not None:
+                result.update(self._object(self._table.object(branch), value))
+        return result

@@ -1,0 +1,267 @@
+"""Where versions of QEMU differ beyond their schemas: each difference is a rule with a name.
+
+A rule says what holds in which versions, and who says so.  Nothing else in qmpd knows a version:
+what is written for the default version (`qmpd.profile.profile.FORM`) is brought into the form of
+another one here, where replies, events and errors leave the machine, or asks the profile whether a
+rule holds.
+
+There are three kinds:
+
+* a `Rewording` gives an error the words that another version had for it
+* a `Completion` adds a member that the default version no longer tells
+* a plain `Rule` is asked for by its name (`Rules.holds`)
+
+Versions that were not measured have the rules of the one that they behave as (`Profile`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from qmpd.errors import QmpError
+
+Release = tuple[int, int]
+
+OLDEST: Final[Release] = (0, 0)
+NEWEST: Final[Release] = (99, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What is otherwise in some versions.
+
+    :param name: what it is asked for by
+    :param what: what holds where the rule holds, in a sentence for people
+    :param source: who says so: a run of the real programs, a commit, a release note
+    :param first: the first version, of those measured, where it holds
+    :param last: the last one
+    """
+
+    name: str
+    what: str
+    source: str
+    first: Release = OLDEST
+    last: Release = NEWEST
+
+    def holds(self, release: Release) -> bool:
+        """Whether it holds in `release`."""
+        return self.first <= release <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Rewording(Rule):
+    """Other words for the same error.
+
+    :param pattern: the default version's words, a regular expression
+    :param words: what they are replaced by, with groups as ``\\1``
+    """
+
+    pattern: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion(Rule):
+    """A member that the default version does not tell, or tells otherwise.
+
+    :param type: the object type that has it
+    :param member: its name
+    :param value: makes it of the object's other members; None: it is left out
+    """
+
+    type: str = ""
+    member: str = ""
+    value: Callable[[Mapping[str, Any]], Any] = lambda _: None
+
+
+def _bitmap_status(info: Mapping[str, Any]) -> str:
+    """DirtyBitmapStatus of a BlockDirtyInfo (`bdrv_dirty_bitmap_status` of QEMU 5.2)."""
+    if info.get("inconsistent"):
+        return "inconsistent"
+    if info["busy"]:
+        # a bitmap with a successor is frozen, one in use otherwise is locked
+        return "frozen" if info["recording"] else "locked"
+    return "active" if info["recording"] else "disabled"
+
+
+_RUN_5_2: Final = "seen on 5.2, not on 7.2"
+_RUN_7_2: Final = "seen on 5.2 and 7.2, not on 10.0"
+
+RULES: Final[Sequence[Rule]] = (
+    Rewording(
+        "no-such-node",
+        "A node or device that is not there is told of without quotes",
+        _RUN_5_2,
+        last=(5, 2),
+        pattern=r"Cannot find device='(.*)' nor node-name='(.*)'",
+        words=r"Cannot find device=\1 nor node_name=\2",
+    ),
+    Rewording(
+        "duplicate-node",
+        "A node name that is taken is not told",
+        _RUN_5_2,
+        last=(5, 2),
+        pattern=r"(Could not create node: )?Duplicate nodes with node-name='.*'",
+        words="Duplicate node name",
+    ),
+    Rewording(
+        "invalid-node-name",
+        "A node name that is malformed is not told",
+        _RUN_5_2,
+        last=(5, 2),
+        pattern=r"(Could not create node: )?Invalid node-name: '.*'",
+        words="Invalid node name",
+    ),
+    Rewording(
+        "bitmaps-of-different-sizes",
+        "Why bitmaps cannot be merged is not told",
+        _RUN_5_2,
+        last=(5, 2),
+        pattern=r"Bitmaps are of different sizes \(.*\) and can't be merged",
+        words="Bitmaps are incompatible and can't be merged",
+    ),
+    Rewording(
+        "duplicate-device",
+        "The id of a device that is taken is told as any other id",
+        _RUN_5_2,
+        last=(5, 2),
+        pattern=r"Duplicate device ID '(.*)'",
+        words=r"Duplicate ID '\1' for device",
+    ),
+    Rewording(
+        "find-node",
+        "A node that is not there is told of by its bare name, where no device is meant",
+        _RUN_5_2,
+        last=(5, 2),
+        pattern=r"Failed to find node with node-name='(.*)'",
+        words=r"Cannot find node \1",
+    ),
+    Rewording(
+        "permission-conflict",
+        "Of two that cannot use a node together, the one that does not share it is told",
+        _RUN_5_2,
+        last=(5, 2),
+        pattern=(
+            r"Permission conflict on node '(.*)': permissions '(.*)' are both required by .* and"
+            r" unshared by (?:node|block device) '(.*)' \(uses node '.*' as '(.*)' child\)\."
+        ),
+        words=r"Conflicts with use by \3 as '\4', which does not allow '\2' on \1",
+    ),
+    Rewording(
+        "transaction-property",
+        "Properties of a transaction have a capital letter",
+        _RUN_7_2,
+        last=(7, 2),
+        pattern=r"^(Action '.*' does not support) transaction property",
+        words=r"\1 Transaction property",
+    ),
+    Completion(
+        "encryption-key",
+        "query-block and query-named-block-nodes tell encryption_key_missing, always false",
+        "removed-features.rst: removed in 6.0",
+        last=(5, 2),
+        type="BlockDeviceInfo",
+        member="encryption_key_missing",
+        value=lambda _: False,
+    ),
+    Completion(
+        "bitmap-status",
+        "Dirty bitmaps have a status",
+        "removed-features.rst: removed in 6.0",
+        last=(5, 2),
+        type="BlockDirtyInfo",
+        member="status",
+        value=_bitmap_status,
+    ),
+    Completion(
+        "bitmaps-of-a-device",
+        "query-block lists bitmaps beside inserted, too",
+        "removed-features.rst: removed in 6.0",
+        last=(5, 2),
+        type="BlockInfo",
+        member="dirty-bitmaps",
+        value=lambda info: info.get("inserted", {}).get("dirty-bitmaps"),
+    ),
+    Completion(
+        "graph-mod",
+        "All share permission graph-mod, which nobody asks for",
+        _RUN_5_2,
+        last=(6, 2),
+        type="XDbgBlockGraphEdge",
+        member="shared-perm",
+        value=lambda info: ["graph-mod", *info["shared-perm"]],
+    ),
+    Completion(
+        "singlestep",
+        "query-status tells singlestep, false without a guest",
+        "removed-features.rst: removed in 9.0",
+        last=(8, 2),
+        type="StatusInfo",
+        member="singlestep",
+        value=lambda _: False,
+    ),
+    Rule(
+        "transactions-go-in-their-order",
+        "An action that cannot be grouped is refused when it is its turn, and abort never is",
+        _RUN_7_2,
+        last=(7, 2),
+    ),
+    Rule(
+        "nodes-tell-more",
+        "Nodes tell their children, and images the limits of requests",
+        "QAPI documentation: since 10.1 and 10.2",
+        first=(10, 1),
+    ),
+)
+"""All rules, in the order in which rewordings are tried."""
+
+Name = Literal["transactions-go-in-their-order", "nodes-tell-more"]
+"""The names of rules that are asked for."""
+
+
+class Rules:
+    """The rules that hold in one version.
+
+    :param release: the version
+    """
+
+    def __init__(self, release: Release) -> None:
+        held = [rule for rule in RULES if rule.holds(release)]
+        self._names = frozenset(rule.name for rule in held)
+        self._rewordings = [rule for rule in held if isinstance(rule, Rewording)]
+        self.completions: dict[str, list[Completion]] = {}
+        for rule in held:
+            if isinstance(rule, Completion):
+                self.completions.setdefault(rule.type, []).append(rule)
+
+    def holds(self, name: Name) -> bool:
+        """Whether the rule called `name` holds."""
+        return name in self._names
+
+    @cached_property
+    def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
+        return [(re.compile(rule.pattern), rule.words) for rule in self._rewordings]
+
+    def words(self, text: str) -> str:
+        """An error of the default version in the words of this one."""
+        for pattern, words in self._patterns:
+            text = pattern.sub(words, text)
+        return text
+
+    def in_its_words(self, error: QmpError) -> QmpError:
+        """`error` in the words of this version."""
+        if self._rewordings:
+            error.desc = self.words(error.desc)
+        return error
+
+    def complete(self, type_name: str, value: dict[str, Any]) -> None:
+        """Add to `value`, an object of a type, what only this version tells."""
+        for rule in self.completions.get(type_name, ()):
+            made = rule.value(value)
+            if made is not None:
+                value[rule.member] = made
