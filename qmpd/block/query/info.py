@@ -131,7 +131,7 @@ def _limits_info(node: Node) -> dict[str, Any]:
         ("max-discard", limits.max_pdiscard),
         ("discard-alignment", cluster or limits.pdiscard_alignment),
         ("max-write-zeroes", limits.max_pwrite_zeroes),
-        ("write-zeroes-alignment", None if node.driver.is_filter else piece),
+        ("write-zeroes-alignment", None if node.driver.shape.is_filter else piece),
         ("max-transfer", limits.max_transfer),
     ):
         if value:
