@@ -47,7 +47,7 @@ class ControlSocket:
         self._control.close()
         for client in list(self._clients):
             client.close()
-        self._door.close()
+        self._door.close_for_good()
         self._listening.close()
 
 

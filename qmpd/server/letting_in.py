@@ -60,6 +60,11 @@ class Door:
             self._rest.cancel()
             self._rest = None
 
+    def close_for_good(self) -> None:
+        """Let nobody in any more, whoever says so later: the sockets are about to be closed."""
+        self.close()
+        self.sockets = []
+
     def _watch(self) -> None:
         for listener in self.sockets:
             listener.setblocking(False)

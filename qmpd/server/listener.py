@@ -121,7 +121,7 @@ class SocketListener:
         self._close(removes_file=True)
 
     def _close(self, *, removes_file: bool) -> None:
-        self.pause()
+        self._door.close_for_good()
         self._listening.close(keeps_file=not removes_file)
 
     def leave_loop(self) -> None:

@@ -230,7 +230,7 @@ class _Arrivals:
         self._stop(keeps_file=True)
 
     def _stop(self, *, keeps_file: bool) -> None:
-        self._door.close()
+        self._door.close_for_good()
         self._listening.close(keeps_file=keeps_file, takes_inherited=True)
         self.addresses = []
 

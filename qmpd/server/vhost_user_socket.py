@@ -70,7 +70,7 @@ class VhostUserSocket:
     async def close(self) -> None:
         """Listen no more, and cut the client off once its requests are done."""
         self._ending = True
-        self._door.close()
+        self._door.close_for_good()
         self._listening.close(takes_inherited=True)
         if self._client is not None:
             await self._client.close()
