@@ -69,6 +69,8 @@ async def _commit(node: Node, backing: Node) -> None:
             if allocated:
                 await target.pwrite(offset, await node.pread(offset, count))
             offset += count
+        # Beyond QEMU: what the image holds must be below for good before it is dropped here.
+        await target.flush()
         await node.driver.make_empty()
         await node.flush()
         await target.flush()

@@ -259,13 +259,19 @@ def emptied(vm: qmpd.Machine) -> Iterator[Promise]:
     yield from guest.write(0, 262_144, 1)
     yield from guest.flush()
     vm.cmd("blockdev-snapshot-sync", {"device": "q", "snapshot-file": "/over.qcow2"})
-    for byte in (2, 3):
-        vm.disk("q").write(65536, bytes([byte]) * 65536)
-        vm.disk("q").flush()
-        yield guest._next("q", 65536, bytes([byte]) * 65536)
-        vm.hmp("commit q")
-        vm.cmd("blockdev-snapshot-internal-sync", device="q", name=f"s{byte}")
     yield from guest.opens("/over.qcow2")
+    guest.versions["/over.qcow2"] = guest.versions["q"][-1:]
+    for byte in (2, 3):
+        data = bytes([byte]) * 65536
+        yield guest._next("/over.qcow2", 65536, data)
+        vm.disk("q").write(65536, data)
+        vm.disk("q").flush()
+        guest.versions["/over.qcow2"] = guest.versions["/over.qcow2"][-1:]
+        yield guest._next("q", 65536, data)
+        vm.hmp("commit q")
+        guest.versions["q"] = guest.versions["q"][-1:]
+        yield guest.promise()
+        vm.cmd("blockdev-snapshot-internal-sync", device="q", name=f"s{byte}")
 
 
 def bitmaps(vm: qmpd.Machine) -> Iterator[Promise]:

@@ -37,6 +37,7 @@ from qmpd.block.drivers.formats.qcow2.refcounts.codec import (
     encode_refcounts,
     last_used,
 )
+from qmpd.block.drivers.formats.qcow2.refcounts.counts import get_refcount
 from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
 from qmpd.block.drivers.formats.qcow2.tables.held import HeldFile
 from qmpd.errors import BlockIOError, QmpError
@@ -133,7 +134,19 @@ async def _write(s: Qcow2State, held: HeldFile, before: _Memory) -> None:
             await file.truncate(held.length, exact=False)
     for offset, length in held.discards:
         with suppress(BlockIOError):
-            await file.pdiscard(offset, length)
+            await _discard(s, offset, length)
+
+
+async def _discard(s: Qcow2State, offset: int, length: int) -> None:
+    """Discard those clusters of an area that have not been taken again since they were freed."""
+    bits = s.geometry.cluster_bits
+    start, end = offset >> bits, (offset + length) >> bits
+    for index in range(start, end + 1):
+        if index < end and not await get_refcount(s, index):
+            continue
+        if index > start:
+            await s.file_node.pdiscard(start << bits, (index - start) << bits)
+        start = index + 1
 
 
 class _Used:

@@ -32,7 +32,8 @@ async def make_empty(s: Qcow2State) -> None:
         return
     for offset in range(0, s.size, _STEP):
         length = min(_STEP, s.size - offset)
-        async with s.lock:
+        # No cluster is given back to the file before the tables that show it are gone.
+        async with s.lock, at_once(s):
             await cluster_discard(s, offset, length, Discard.SNAPSHOT, full=True)
 
 
