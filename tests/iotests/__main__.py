@@ -50,7 +50,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.iotests", description=__doc__)
     parser.add_argument("tests", nargs="*", metavar="TEST")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--limit", type=float, default=180, help="seconds for each test (180)")
+    parser.add_argument("--limit", type=float, default=400, help="seconds for each test (400)")
     parser.add_argument("--real", action="store_true", help="run them on the installed QEMU")
     parser.add_argument("--skip", action="store_true", help="no failure without sources")
     parser.add_argument("-v", "--verbose", action="store_true", help="show what failing tests say")
