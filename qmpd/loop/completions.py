@@ -90,6 +90,9 @@ class Completions:
         self.submit()
         return work()
 
+    async def ahead(self, files: tuple[object, ...], work: Callable[[], None]) -> None:
+        """Have a thread do what does not change anything that is seen, if there are threads."""
+
     def join(self, file: object) -> None:
         """Wait until nobody is at work on `file`, which is about to be closed."""
 
@@ -214,6 +217,12 @@ class RealTimeCompletions(Completions):
         await waiter
         result: T = ended[0].result()
         return result
+
+    @override
+    async def ahead(self, files: tuple[object, ...], work: Callable[[], None]) -> None:
+        done = Waiter(direct=True)
+        self._threads.run(files, work, lambda _: done.wake())
+        await done
 
     @override
     def join(self, file: object) -> None:

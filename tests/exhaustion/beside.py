@@ -22,7 +22,7 @@ from typing import Any
 NEGOTIATE = b'{"execute": "qmp_capabilities"}'
 EVERY = 0.005
 """Seconds between two requests of the quiet monitor."""
-QUIET = b'{"execute": "query-status"}'
+QUIET = b'{"execute": "query-version"}'
 
 
 class Client:

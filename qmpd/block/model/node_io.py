@@ -7,6 +7,8 @@ bitmaps, whether it succeeded or not.  Nothing here suspends unless the driver d
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.model import limits
@@ -264,6 +266,19 @@ class NodeIO(NodeState):
             self._mark(offset, length)
             self.request_ended()
 
+    @property
+    def is_unsynced(self) -> bool:
+        """Whether a flush has to reach the disk, as far as this node is concerned."""
+        written = self._write_generation not in (self._flushed_generation, self._synced_generation)
+        return written and not self.read_only and not self.cache.no_flush
+
+    @contextmanager
+    def syncing(self) -> Iterator[None]:
+        """Within, what has been written is made stable on the disk, unless that fails."""
+        generation = self._write_generation
+        yield
+        self._synced_generation = generation
+
     async def flush(self) -> None:
         """Make what was written stable, here and below; with no-flush, as far as the host's cache.
 
@@ -290,7 +305,8 @@ class NodeIO(NodeState):
         if not self.cache.no_flush and self._flushed_generation != generation:
             if listener is not None:
                 listener.debug_event("flush_to_disk")
-            await driver.flush_to_disk()
+            if self._synced_generation != generation:
+                await driver.flush_to_disk()
         failure: BlockIOError | None = None
         for edge in list(self.children.values()):
             if edge.perm & (WRITE | WRITE_UNCHANGED):

@@ -49,6 +49,7 @@ class NodeState:
         self.quiesce_counter = 0
         self._write_generation = 0
         self._flushed_generation = 0
+        self._synced_generation = 0
         self._idle: list[Waiter] = []
         self.limits: BlockLimits | None = None
         """What its driver can take in one request; None for anything."""

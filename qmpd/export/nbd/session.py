@@ -26,6 +26,7 @@ from qmpd.block.drivers.protocols.nbd.protocol import (
     wire_error,
 )
 from qmpd.block.io.chain_status import block_status_above
+from qmpd.block.io.sync_ahead import sync_ahead
 from qmpd.errors import BlockIOError
 from qmpd.export.nbd.export import Context
 from qmpd.export.nbd.extents import extents_of, packed
@@ -230,6 +231,7 @@ class NbdSession:
         :raises _Refused: it fails
         """
         try:
+            await sync_ahead(self._backend.node)
             await self._backend.flush()
         except BlockIOError as error:
             raise _Refused(error.errno, "flush failed") from None
@@ -240,6 +242,8 @@ class NbdSession:
         flags, command = request.flags, request.command
         offset, length = request.offset, request.length
         fua = bool(flags & CommandFlag.FUA)
+        if fua or command == Command.FLUSH:
+            await sync_ahead(backend.node)
         if command == Command.WRITE:
             await backend.pwrite(offset, payload, fua=fua)
         elif command == Command.WRITE_ZEROES:

@@ -10,6 +10,7 @@ from enum import IntEnum, IntFlag
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.sizes import REQUEST_MAX_BYTES, SECTOR
+from qmpd.block.io.sync_ahead import sync_ahead
 from qmpd.errors import BlockIOError
 from qmpd.export.vhost_user.protocol import QUEUE_FEATURES
 
@@ -175,6 +176,7 @@ class VirtioBlk:
             data = _gather(memory, element.readable, _HEADER.size, out_length)
             await self._backend.pwrite(sector * SECTOR, data)
         elif kind == RequestType.FLUSH:
+            await sync_ahead(self._backend.node)
             await self._backend.flush()
         elif kind == RequestType.GET_ID:
             _scatter(memory, element, SERIAL[: min(in_length, ID_BYTES)])
