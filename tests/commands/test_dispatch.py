@@ -21,6 +21,7 @@ PROFILE = profile.load()
 COMMANDS = PROFILE.entry_points.commands
 
 REFUSED = {
+    "query-acpi-ospm-status",
     "query-balloon",
     "query-hotpluggable-cpus",
     "query-hv-balloon-status-report",
