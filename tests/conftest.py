@@ -47,6 +47,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "differential/",
         "doors/",
         "drivers/",
+        "exhaustion/test_limits.py",
         "export/test_complaints.py",
         "export/test_inactive.py",
         "export/test_vhost_user",
@@ -72,6 +73,7 @@ MARKED: dict[str, tuple[str, ...]] = {
     "slow": (
         "api/test_cost.py",
         "differential/",
+        "exhaustion/test_waits.py",
         "interop/",
         "jobs/test_always_end.py",
         "qcow2/test_damage.py",
