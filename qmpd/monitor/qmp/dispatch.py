@@ -64,6 +64,8 @@ async def dispatch(
     handler = handlers.get(name)
     if handler is None:
         raise NotServed(f"The command {name} is not served by qmpd yet")
+    if profile.trims_output and info.gen and request.arguments:
+        _refuse_unserved(profile, info, request.arguments)
     context = Context(machine, handlers, session, request.arguments or {}, descriptors)
     try:
         value = handler(context, arguments)
@@ -80,6 +82,19 @@ async def dispatch(
         complete = profile.rules.complete if profile.trims_output else None
         return shown(machine.compat, profile.types, info.returns, value, complete)
     return value
+
+
+def _refuse_unserved(profile: Profile, info: CommandInfo, arguments: dict[str, object]) -> None:
+    """Refuse what only another version than the default one knows, and no handler serves.
+
+    :raises NotServed: there is something
+    """
+    from qmpd.profile.shipped import load
+    from qmpd.profile.unserved import unserved
+
+    if info.arguments is not None and info.name in load().entry_points.commands:
+        for holder, name in unserved(profile.types, load().types, info.arguments, arguments):
+            raise NotServed(f"'{name}' of {holder} is not served by qmpd yet")
 
 
 async def dispatch_large(

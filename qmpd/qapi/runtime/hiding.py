@@ -73,6 +73,8 @@ class _Showing:
             return self._object(info, value)
         if isinstance(info, AlternateInfo):
             return self.value(info.by_kind[json_kind(value)], value)
+        if isinstance(info, EnumInfo) and value not in info.values:
+            return _NOTHING
         return value
 
     def _object(self, info: ObjectInfo, value: dict[str, Any]) -> Any:
@@ -85,12 +87,10 @@ class _Showing:
                 seen = self.value(member.type, value[member.name])
                 if seen is not _NOTHING:
                     result[member.name] = seen
+                elif not member.optional:
+                    return _NOTHING
         if info.tag is not None:
-            tag = value[info.tag]
-            enum = self._table[next(m.type for m in info.members if m.name == info.tag)]
-            if isinstance(enum, EnumInfo) and tag not in enum.values:
-                return _NOTHING
-            branch = info.branches.get(tag)
+            branch = info.branches.get(value[info.tag])
             if branch is not None:
                 result.update(self._object(self._table.object(branch), value))
         return result

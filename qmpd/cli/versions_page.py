@@ -1,0 +1,133 @@
+"""The page of all differences between the versions: docs/versions.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from qmpd.profile.profile import USUAL
+from qmpd.profile.rules import NEWEST, OLDEST, RULES, Release, Rule
+from qmpd.profile.shipped import VERSIONS, load, schema_path
+from qmpd.qapi.compiler.schema import changes, compile_schema
+from qmpd.qapi.outputs.diff import Change, diff
+
+INTRO: Final = """\
+# Versions of QEMU
+
+Made by `qmpd versions --page docs/versions.md` from the schema, the profiles and their rules.
+
+`qmpd.Machine(version="7.2")`, `qmpd serve --version 7.2`, `QMPD_VERSION=7.2 qmpd-system ...`,
+a name like `qemu-system-x86_64-7.2`, or `@pytest.mark.qmpd(versions=["5.2", "11.1"])`. Without
+them it is 10.0.
+
+| version | is | rests on |
+|---|---|---|
+"""
+
+MEASURED: Final = """\
+
+Of 5.2, 7.2 and 11.1 were compared with the real programs: the schema, the lists of commands, which
+commands there are before the machine is made, thousands of wrong arguments, and sessions about
+nodes, bitmaps, transactions and exports. Jobs, migration and the human monitor were not.
+"""
+
+LEFT: Final = """\
+
+## Known, and left
+
+What was seen to differ from the real programs, and does so still.
+
+| versions | what |
+|---|---|
+"""
+
+LEFT_ROWS: Final = (
+    ("5.2", "`object-add`: wrong properties have today's words, and an id must be well-formed"),
+    ("5.2", "which of two is named that cannot use a node together, where neither shares it"),
+    ("5.2, 7.2", "`block_resize` pauses jobs of the node; what forbids it has 10.0's words"),
+    (
+        "5.2, 7.2",
+        "bitmaps that copy-before-write and jobs make are at the nodes where 9.1 has them",
+    ),
+    ("5.2, 7.2", "which events of drained sections come, and before what"),
+    ("5.2, 7.2", "capabilities and parameters of migration that 10.0 no longer has are not told"),
+    ("5.2, 7.2, 11.1", "device models, their properties, command line options and help are 10.0's"),
+    ("11.1", "words for a throttle group in use and for a missing configuration of blkdebug"),
+    ("11.1", "limits of copy-before-write nodes lack their clusters"),
+    ("5.2, 11.1", "`change` (5.2), several iothreads of an export, libblkio (11.1): not served"),
+)
+"""The versions, and what differs."""
+
+RULES_HEAD: Final = """\
+
+## Beyond the schema
+
+| versions | what | rule | who says so |
+|---|---|---|---|
+"""
+
+SCHEMA: Final = """\
+
+## The schema
+
+What came and went with each release, in what qmpd has of the schema. Conditions are those of
+`schema/*.json`. What a release has changed may stand at a later one, where only that was looked at.
+"""
+
+
+def page(entries: Iterable[Mapping[str, object]]) -> str:
+    """The page.
+
+    :param entries: what `qmpd versions` tells of each version
+    """
+    versions = "".join(
+        f"| {entry['name']} | {entry['version']} | {entry['rests-on']} |\n" for entry in entries
+    )
+    rules = "".join(
+        f"| {_span(rule)} | {rule.what} | `{rule.name}` | {rule.source} |\n" for rule in RULES
+    )
+    texts = "".join(_texts())
+    schema = "".join(_schema_tables())
+    left = "".join(f"| {which} | {what} |\n" for which, what in LEFT_ROWS)
+    return "".join(
+        [INTRO, versions, MEASURED, LEFT, left, RULES_HEAD, rules, texts, SCHEMA, schema]
+    )
+
+
+def _span(rule: Rule) -> str:
+    if rule.first == OLDEST:
+        return f"until {_spelled(rule.last)}"
+    return (
+        f"since {_spelled(rule.first)}"
+        if rule.last == NEWEST
+        else (f"{_spelled(rule.first)} to {_spelled(rule.last)}")
+    )
+
+
+def _spelled(release: Release) -> str:
+    return "{}.{}".format(*release)
+
+
+def _texts() -> Iterator[str]:
+    for version in VERSIONS:
+        texts = load(version).texts
+        for field, usual, text in zip(texts._fields, USUAL, texts, strict=True):
+            if text != usual:
+                yield f"| {version} | {text} | `{field}` of `profile.json` | a run of {version} |\n"
+
+
+def _schema_tables() -> Iterator[str]:
+    before = compile_schema(schema_path(), "0.0")
+    for version in changes(schema_path()):
+        after = compile_schema(schema_path(), version)
+        found = diff(before, after)
+        before = after
+        if found:
+            symbol = f"SINCE_{version.replace('.', '_')}"
+            yield f"\n### {version} (`{symbol}`)\n\n| | what | |\n|---|---|---|\n"
+            yield from (_row(change) for change in found)
+
+
+def _row(change: Change) -> str:
+    part = f" `{change.part}`" if change.part is not None else ""
+    return f"| {change.what} | {change.kind} `{change.name}`{part} | {change.detail} |\n"
