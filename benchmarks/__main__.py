@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--results", type=Path)
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()
-    report = Report(options.words, quick=options.quick)
+    report = Report(options.words, quick=options.quick, page=options.results)
     run(MEASURES, storage_daemons(), report)
     echo.run(report)
     run(SPARSE, system_emulators(), report)
@@ -92,8 +92,6 @@ def main() -> int:
     graph_changes.run(report)
     suite.run(report)
     libvirt.run(report)
-    if options.results is not None:
-        report.write(options.results)
     return 0 if report.good else 1
 
 

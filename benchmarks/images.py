@@ -10,7 +10,7 @@ from benchmarks.measures import GIB, TIB, Measure
 
 WRITE: Final = 65536
 WRITES: Final = 3000
-CHAIN: Final = 200
+CHAIN: Final = 199
 SHORT_CHAIN: Final = 50
 READS: Final = 1000
 

@@ -37,9 +37,11 @@ class Report:
 
     :param words: what is measured: figures whose names hold one of them; none: all
     :param quick: whether fewer rounds will do
+    :param page: where all figures so far are written, after each
     """
 
-    def __init__(self, words: list[str], *, quick: bool = False) -> None:
+    def __init__(self, words: list[str], *, quick: bool = False, page: Path | None = None) -> None:
+        self._page = page
         self._words = words
         self.quick = quick
         self.lines: list[Line] = []
@@ -87,6 +89,9 @@ class Report:
         shown = "-" if real is None else f"{real:.2f}"
         part = "-" if ratio is None else f"{ratio:.3g}"
         print(f"{name:42} {ours:12.2f} {shown:>12} {unit:4} {part:>8}  {aim:12} {said}", flush=True)
+
+        if self._page is not None:
+            self.write(self._page)
 
     def skip(self, name: str, reason: str) -> None:
         """Take note that a figure cannot be measured."""
