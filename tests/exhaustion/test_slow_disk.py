@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -67,5 +70,7 @@ def test_a_flush(image_format: str, tmp_path: Path) -> None:
         monitor.execute("quit")
         assert daemon.wait(30) == 0
     finally:
-        daemon.kill()
+        # not strace, which would leave it behind
+        with suppress(OSError):
+            os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
         daemon.wait()
