@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+import qmpd
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, QmpError
 from qmpd.loop.clock import NANOSECONDS
@@ -263,3 +264,18 @@ def test_the_machine_ends_at_any_moment(start: str) -> None:
         clock.run(world.machine.close())
         assert world.machine.jobs.jobs == []
         assert list(world.machine.graph.nodes()) == []
+
+
+def test_a_stream_that_has_ended_and_is_still_there_is_no_trouble_for_queries() -> None:
+    """Its filter has no child any more; QEMU 10.0 dies of such a query."""
+    with qmpd.Machine() as vm:
+        vm.cmd("blockdev-add", driver="null-co", node_name="below", size=SIZE)
+        vm.cmd("blockdev-add", driver="raw", node_name="top", file="below")
+        vm.cmd("block-stream", device="top", job_id="j", auto_dismiss=False)
+        assert vm.job("j").status == "concluded"
+        named = {node["drv"]: node for node in vm.cmd("query-named-block-nodes")}
+        assert "actual-size" not in named["copy-on-read"]["image"]
+        assert len(vm.cmd("x-debug-query-block-graph")["edges"]) == 3
+        assert len(vm.cmd("query-blockstats", query_nodes=True)) == 3
+        vm.cmd("job-dismiss", id="j")
+        assert len(vm.cmd("query-named-block-nodes")) == 2

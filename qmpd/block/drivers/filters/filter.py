@@ -30,7 +30,8 @@ class PassThrough(BlockDriver):
 
     @override
     def has_info(self) -> bool:
-        return self.filtered.driver.has_info()
+        below = self.node.filter_or_backing
+        return below is not None and below.driver.has_info()
 
     @override
     def get_length(self) -> int:
@@ -42,7 +43,8 @@ class PassThrough(BlockDriver):
 
     async def info_members(self) -> dict[str, Any]:
         """The child's information on its clusters."""
-        members = await self.filtered.driver.info_members()
+        below = self.node.filter_or_backing
+        members = {} if below is None else await below.driver.info_members()
         return {name: members[name] for name in ("cluster-size", "dirty-flag") if name in members}
 
     @override
@@ -105,8 +107,15 @@ class Filter(PassThrough):
         return self.filtered.driver.zeroes_may_unmap()
 
     def allocated_size(self) -> int | None:
-        """That of the filtered child; other children do not count."""
-        return self.filtered.driver.allocated_size() if self.capabilities.allocated_size else None
+        """That of the filtered child; other children do not count.
+
+        A stream that has ended keeps its filter, without a child, until it is dismissed: queries
+        are answered then, too.  QEMU 10.0 dies of them.
+        """
+        below = self.node.filter_or_backing
+        if below is None or not self.capabilities.allocated_size:
+            return None
+        return below.driver.allocated_size()
 
     @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
