@@ -18,6 +18,7 @@ commands:
   record    write down what a client and a QMP server say ('qmpd record --help')
   replay    answer a client as it was recorded ('qmpd replay --help')
   compare   play a recorded client to qmpd, and show what differs ('qmpd compare --help')
+  lint      tell which versions of QEMU refuse what a recorded client sends ('qmpd lint --help')
   schema    look at QAPI schemas ('qmpd schema --help')
   versions  list the versions of QEMU that qmpd can be
   record-machine
@@ -48,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         run = {"record": sessions.record, "replay": sessions.replay, "compare": sessions.compare}
         return run[command](words[1:])
+    if command == "lint":
+        from qmpd.cli import lint
+
+        return lint.main(words[1:])
     if command == "schema":
         from qmpd.cli import schema
 

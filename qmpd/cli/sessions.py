@@ -64,7 +64,7 @@ def read_where(text: str, option: str) -> SocketAddress:
     raise GenericError(f"{option} {text}: it is not {WHERE}")
 
 
-def _read_file(path: str) -> list[Said]:
+def read_file(path: str) -> list[Said]:
     """The recording at `path`.
 
     :raises GenericError: it cannot be read
@@ -179,7 +179,7 @@ def _replay(options: argparse.Namespace) -> int:
     from qmpd.server.replaying import replay as play
     from qmpd.sim.record.script import Script
 
-    said = _read_file(options.file)
+    said = read_file(options.file)
     numbers = sorted({entry.connection for entry in said})
     scripts = [Script([e for e in said if e.connection == number]) for number in numbers]
     with _listening(options.listen) as listeners:
@@ -243,7 +243,7 @@ def _compare(options: argparse.Namespace) -> int:
     from qmpd.api.machine import Machine
     from qmpd.sim.record.compare import Comparison
 
-    said = _read_file(options.file)
+    said = read_file(options.file)
     machine = Machine(
         disks=dict(_pair(text, "--disk") for text in options.disk),
         images=dict(_pair(text, "--image") for text in options.image),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmpd.testing.machines import Machines
-from qmpd.testing.wishes import ARGUMENTS, check
+from qmpd.testing.wishes import ARGUMENTS, SEVERAL, check
 
 if TYPE_CHECKING:
     from qmpd.api.machine import Machine
@@ -34,7 +34,8 @@ class MachineTestCase(unittest.TestCase):
     """
 
     qmpd: ClassVar[dict[str, Any]] = {}
-    """What the machines are: the arguments of pytest's marker qmpd, but for ``schedules``."""
+    """What the machines are: the arguments of pytest's marker qmpd, but for those that run a test
+    several times, ``versions`` and ``schedules``."""
 
     def setUp(self) -> None:
         """Make the machine."""
@@ -45,10 +46,10 @@ class MachineTestCase(unittest.TestCase):
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         """Run the test, see what it leaves, and close its machines."""
         whose = f"{type(self).__qualname__}.qmpd"
-        wishes = {name: value for name, value in self.qmpd.items() if name != "schedules"}
-        if len(wishes) != len(self.qmpd):
-            known = ", ".join(name for name in ARGUMENTS if name != "schedules")
-            raise ValueError(f"{whose}: there is no argument 'schedules'; it takes {known}")
+        wishes = {name: value for name, value in self.qmpd.items() if name not in SEVERAL}
+        for name in self.qmpd.keys() - wishes.keys():
+            known = ", ".join(name for name in ARGUMENTS if name not in SEVERAL)
+            raise ValueError(f"{whose}: there is no argument {name!r}; it takes {known}")
         check(wishes, whose)
         self.machines = Machines(wishes)
         """Makes further machines: call it as `qmpd.Machine`."""

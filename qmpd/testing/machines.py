@@ -33,14 +33,18 @@ class Machines:
 
     :param wishes: what the test wants of all of them: see `qmpd.testing.wishes`
     :param schedule: the seed of the order of events, if the test is run under several
+    :param version: the version of QEMU to be, if the test is run on several
     """
 
-    def __init__(self, wishes: Mapping[str, Any], schedule: int | None = None) -> None:
+    def __init__(
+        self,
+        wishes: Mapping[str, Any],
+        schedule: int | None = None,
+        version: str | None = None,
+    ) -> None:
         self._wishes = dict(wishes)
-        if schedule is not None:
-            self._more: dict[str, Any] = {"schedule": schedule}
-        else:
-            self._more = {}
+        given = {"schedule": schedule, "version": version}
+        self._more = {name: value for name, value in given.items() if value is not None}
         self._made: list[_Made] = []
 
     def __call__(self, **arguments: Any) -> Machine:

@@ -23,6 +23,7 @@ _MACHINES: Final = pytest.StashKey["Machines"]()
 """Where an item has its machines."""
 
 _SCHEDULE: Final = "qmpd_schedule"
+_VERSION: Final = "qmpd_version"
 _QEMU: Final = "qmpd_qemu"
 
 
@@ -50,6 +51,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="run tests that use qmpd_qemu on these versions of the real QEMU as well",
     )
+    parser.getgroup("qmpd").addoption(
+        "--qmpd-versions",
+        metavar="VERSION[,VERSION...]",
+        action="append",
+        default=[],
+        help="run tests with machines of qmpd on each of these versions (all: on all of them),"
+        " unless their marker says which",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -57,8 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "qmpd(disks=, images=, storage=, allow_write=, allow_read=, allow_sockets=, version=,"
-        " clock=, seed=, personality=, board=, paused=, power=, schedules=, allow=): what the"
-        " test's machines are, and what it may leave behind",
+        " clock=, seed=, personality=, board=, paused=, power=, versions=, schedules=, allow=):"
+        " what the test's machines are, and what it may leave behind",
     )
 
 
@@ -91,10 +100,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             seeds = range(counts[0])
             ids = [f"schedule{seed}" for seed in seeds]
             metafunc.parametrize(_SCHEDULE, seeds, ids=ids)
+    if _VERSION in metafunc.fixturenames:
+        versions = _wanted_versions(metafunc)
+        if versions:
+            metafunc.parametrize(_VERSION, versions, ids=[f"v{version}" for version in versions])
     if _QEMU in metafunc.fixturenames:
         real = _versions(metafunc.config)
         ids = ["qmpd", *(f"QEMU-{version}" for version in real)]
         metafunc.parametrize(_QEMU, [None, *real], ids=ids, indirect=True)
+
+
+def _wanted_versions(metafunc: pytest.Metafunc) -> list[str]:
+    """The versions of qmpd that a test is run on: its marker's, else those of the option."""
+    from qmpd.testing.wishes import wanted_versions
+
+    marks = [mark.kwargs for mark in metafunc.definition.iter_markers("qmpd")]
+    for wishes in marks:
+        if "versions" in wishes:
+            # what is no version is refused when the test is set up
+            return [str(version) for version in wanted_versions(wishes)]
+        if "version" in wishes:
+            return []
+    options: list[str] = metafunc.config.getoption("--qmpd-versions")
+    wanted = [version for option in options for version in option.split(",") if version]
+    return list(wanted_versions({"versions": "all"})) if wanted == ["all"] else wanted
 
 
 def _versions(config: pytest.Config) -> list[str]:
@@ -153,7 +182,15 @@ def qmpd_schedule() -> int | None:
 
 
 @pytest.fixture
-def qmpd_factory(request: pytest.FixtureRequest, qmpd_schedule: int | None) -> Iterator[Machines]:
+def qmpd_version() -> str | None:
+    """The version that the test is run on; None unless several are asked for."""
+    return None
+
+
+@pytest.fixture
+def qmpd_factory(
+    request: pytest.FixtureRequest, qmpd_schedule: int | None, qmpd_version: str | None
+) -> Iterator[Machines]:
     """Makes machines as the marker wants them: call it as `qmpd.Machine`, which it returns.
 
     ``qmpd_factory.aio(...)`` makes a `qmpd.aio.Machine`.  The test has to close them.
@@ -161,7 +198,7 @@ def qmpd_factory(request: pytest.FixtureRequest, qmpd_schedule: int | None) -> I
     from qmpd.testing.machines import Machines
 
     item = request.node
-    machines = item.stash[_MACHINES] = Machines(_wishes(item), qmpd_schedule)
+    machines = item.stash[_MACHINES] = Machines(_wishes(item), qmpd_schedule, qmpd_version)
     yield machines
     machines.close()
 

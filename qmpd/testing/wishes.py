@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from qmpd.profile.shipped import VERSIONS
+
 MACHINE: Final[Mapping[str, str]] = MappingProxyType(
     {
         "disks": 'sizes of new disks in memory, by name (default: {"disk0": "64M"})',
@@ -28,11 +30,15 @@ MACHINE: Final[Mapping[str, str]] = MappingProxyType(
 ARGUMENTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         **MACHINE,
+        "versions": 'run the test on each of these versions: ["5.2", "11.1"], or "all"',
         "schedules": "run the test under so many orders of events",
         "allow": 'what may be left in the end: "open", "jobs", "faults", or several of them',
     }
 )
 """All arguments, and what they mean."""
+
+SEVERAL: Final = ("versions", "schedules")
+"""Those that run a test several times, which only pytest does."""
 
 LEAKS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -65,9 +71,20 @@ def check(wishes: Mapping[str, Any], whose: str = "marker qmpd") -> None:
     seed = wishes.get("seed")
     if seed is not None and not _is_number(seed):
         raise WishError(f"{whose}: seed is a whole number, not {seed!r}")
+    for version in wanted_versions(wishes):
+        if version not in VERSIONS:
+            raise WishError(f"{whose}: versions takes {_list(VERSIONS)}, not {version!r}")
     for word in allowed(wishes):
         if word not in LEAKS:
             raise WishError(f"{whose}: allow takes {_list(LEAKS)}, not {word!r}")
+
+
+def wanted_versions(wishes: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The versions of ``versions``; none where it is not given."""
+    versions = wishes.get("versions", ())
+    if versions == "all":
+        return VERSIONS
+    return (versions,) if isinstance(versions, str) else tuple(versions)
 
 
 def _is_number(value: Any) -> bool:

@@ -130,9 +130,13 @@ def test_a_wrong_marker_names_what_there_is(pytester: pytest.Pytester) -> None:
         @pytest.mark.qmpd(version="1.0")
         def test_version(qmpd_machine):
             pass
+
+        @pytest.mark.qmpd(versions=["5.2", "1.0"])
+        def test_versions(qmpd_machine):
+            pass
         """,
     )
-    done.assert_outcomes(errors=7)
+    done.assert_outcomes(errors=9)
     done.stdout.fnmatch_lines_random(
         [
             "*marker qmpd: there is no argument 'disk'; it takes disks, images, *",
@@ -142,6 +146,7 @@ def test_a_wrong_marker_names_what_there_is(pytester: pytest.Pytester) -> None:
             "*marker qmpd: allow takes open, jobs, faults, not 'everything'",
             "*there is no storage 'cloud'; it is one of 'memory', *",
             "*there is no profile '1.0' (there are: *",
+            "*marker qmpd: versions takes 5.2, *, not '1.0'",
         ]
     )
 
@@ -174,6 +179,33 @@ def test_schedules(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     done = run(pytester, SCHEDULES, *options)
     done.assert_outcomes(passed=9 + 3 + 1, failed=1)
     done.stdout.fnmatch_lines(["FAILED *test_which_job_ends_first?schedule7?*"])
+
+
+VERSIONS = """
+import pytest
+
+@pytest.mark.qmpd(versions=["5.2", "11.1"])
+def test_each(qmpd_machine, qmpd_factory):
+    major = qmpd_machine.cmd("query-version")["qemu"]["major"]
+    with qmpd_factory() as other:
+        assert other.cmd("query-version")["qemu"]["major"] == major
+    assert major == 5
+
+@pytest.mark.qmpd(version="7.2")
+def test_one(qmpd_machine):
+    assert qmpd_machine.cmd("query-version")["qemu"]["major"] == 7
+
+def test_what_is_asked_for(qmpd_machine):
+    qmpd_machine.cmd("stop")
+"""
+
+
+def test_versions(pytester: pytest.Pytester) -> None:
+    done = run(pytester, VERSIONS)
+    done.assert_outcomes(passed=1 + 1 + 1, failed=1)
+    done.stdout.fnmatch_lines(["FAILED *test_each?v11.1?*"])
+    done = run(pytester, VERSIONS, "--qmpd-versions", "6.2,8.2,10.0", "-k", "not each")
+    done.assert_outcomes(passed=1 + 3, deselected=2)
 
 
 FAILING = """

@@ -15,6 +15,7 @@ from qmpd.sim.journal.steps import Step, read_step
 if TYPE_CHECKING:
     from qmpd.sim.journal.log import Log
     from qmpd.sim.journal.raw import Raw
+    from qmpd.sim.lint import Finding
 
 SHOWN: Final = 15
 """Entries that a failing assertion shows."""
@@ -221,6 +222,23 @@ class Journal:
             for entry in self
             if _is_failure(entry) and not any(allows(entry) for allows in allowed)
         ]
+
+    def lint(self, oldest: str | None = None, newest: str | None = None) -> list[Finding]:
+        """What of the requests other versions of QEMU refuse, and what is deprecated in them.
+
+        :param oldest: the oldest version to look at; None: the oldest that qmpd has
+        :param newest: the newest one, likewise
+        :raises ValueError: there is no such version
+        """
+        from qmpd.sim.lint import Asked, between, lint
+
+        versions = between(oldest, newest)
+        asked = (
+            Asked(entry.number, entry.command, entry.arguments or {})
+            for entry in self
+            if entry.kind == "request" and entry.command is not None and entry.arguments is not None
+        )
+        return lint(asked, versions)
 
     def assert_no_errors(self, *expected: Step) -> None:
         """Check that there are no `unexpected_errors`.
