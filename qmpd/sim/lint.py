@@ -38,8 +38,8 @@ class Asked(NamedTuple):
 class Finding:
     """Something about a request.
 
-    :param kind: ``refused``: versions refuse it; ``deprecated``: it or a part of it is, in versions;
-        ``error``: all refuse it
+    :param kind: ``refused``: versions refuse it; ``deprecated``: a part of it is, in
+        versions; ``error``: all refuse it
     :param place: where it is: the line of a recording, the number of a journal's entry
     :param command: the command
     :param versions: the versions concerned, oldest first
