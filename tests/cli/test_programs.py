@@ -80,9 +80,11 @@ def test_daemonize_returns_when_the_socket_listens(tmp_path: Path) -> None:
     )
     pid = int(pid_file.read_text())
     with socket.socket(socket.AF_UNIX) as client, client.makefile("rb") as stream:
-        client.connect(str(path))
-        assert "QMP" in json.loads(stream.readline())
-        os.kill(pid, signal.SIGTERM)
+        try:
+            client.connect(str(path))
+            assert "QMP" in json.loads(stream.readline())
+        finally:
+            os.kill(pid, signal.SIGTERM)
         assert stream.readline() == b""
     deadline = time.monotonic() + 10
     while path.exists() or pid_file.exists():

@@ -100,6 +100,11 @@ SYSTEM = [
     "-serial file:/nope/x",
     "-debugcon x",
     "-debugcon null",
+    "-serial chardev:nope",
+    "-serial mon:chardev:nope",
+    "-parallel chardev:",
+    "-debugcon chardev:nope",
+    "-chardev null,id=a -debugcon chardev:nope",
     # networks
     "-netdev user",
     "-netdev nosuch",

@@ -63,6 +63,8 @@ BOARDS = {
     "the oldest": f"pc-i440fx-2.12 {NODE} -device virtio-blk-pci,drive=n",
     "adapters and ports": "pc -vga cirrus -net nic -net nic -serial null -serial null"
     " -parallel null -device virtio-net-pci,romfile=",
+    "ports of character devices": "pc -chardev null,id=c -chardev null,id=d -serial none"
+    " -serial chardev:c -parallel chardev:d -parallel none -parallel null",
     "drives": "pc -drive if=ide,driver=null-co,size=1M -drive if=ide,index=2,media=cdrom"
     " -drive if=floppy,index=1",
     "floppies of q35": "q35 -drive if=floppy,index=0",

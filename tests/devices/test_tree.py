@@ -20,10 +20,10 @@ PC = Board("pc", "pc-i440fx-10.0", cpus=1)
     [
         (PC, (1, 0), 4, 11),
         (Board("pc", cpus=2), (2, 1), 5, 13),
-        (Board("pc", cpus=1, vga="VGA", adapters=1, serials=1, parallels=1), (1, 1), 4, 14),
+        (Board("pc", cpus=1, vga="VGA", adapters=1, serials=(0,), parallels=("p",)), (1, 1), 4, 14),
         (Board("q35", cpus=1), (1, 0), 13, 8),
         (Board("q35", cpus=1), (2, 1), 15, 9),
-        (Board("q35", cpus=1, serials=1, parallels=1, hpet=False), (1, 0), 14, 9),
+        (Board("q35", cpus=1, serials=(0,), parallels=("p",), hpet=False), (1, 0), 14, 9),
     ],
 )
 def test_numbers_of_board_devices(

@@ -76,8 +76,13 @@ def parse_short_form(label: str, text: str) -> Opts:
         opts.set("backend", "serial")
         opts.set("path", rest)
     else:
-        raise CommandLineError(f"'{text}' is not a valid char driver")
+        raise CommandLineError(f"'{rest}' is not a valid char driver")
     return opts
+
+
+def chardev_of(text: str) -> str | None:
+    """NAME of ``chardev:NAME``, which takes a character device that is there; None otherwise."""
+    return text.removeprefix("chardev:") if text.startswith("chardev:") else None
 
 
 def _tcp(opts: Opts, text: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from qmpd.cli.options.chardev import chardev_of
+
 if TYPE_CHECKING:
     from qmpd.cli.system.config import SystemConfig
     from qmpd.machine.devices.board import Board
@@ -83,9 +85,11 @@ def board_of(config: SystemConfig) -> Board | None:
     if config.defaults and not network and "netdev" not in given:
         adapters = 1
     parallels = [value for value in given.get("parallel", ()) if value != "none"]
-    serials = len(config.serials)
+    if "parallel" in defaults and "parallel" not in given:
+        parallels.append("null")
+    serials = [port.what for port in config.serials]
     if config.default_serial and "serial" in defaults:
-        serials += 1
+        serials.append("null")
     slots = memory_slots_of(given.get("m", ()))
     return Board(
         machine.buses,
@@ -95,9 +99,12 @@ def board_of(config: SystemConfig) -> Board | None:
         adapters=adapters,
         knows_adapters=all(value in ("none", "nic", "user") for value in given.get("net", ()))
         and all(value == "none" for value in given.get("nic", ())),
-        serials=min(serials, MAX_SERIALS),
-        parallels=min(
-            len(parallels) if "parallel" in given else int("parallel" in defaults), MAX_PARALLELS
+        serials=tuple(
+            number for number, value in enumerate(serials[:MAX_SERIALS]) if value != "none"
+        ),
+        parallels=tuple(
+            chardev_of(value) or f"parallel{number}"
+            for number, value in enumerate(parallels[:MAX_PARALLELS])
         ),
         hpet=machine.properties.get("hpet", "on") == "on",
         cpu=cpu_of(machine.cpu, machine.name),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from qmpd.cli.options.chardev import parse_short_form
+from qmpd.cli.options.chardev import chardev_of, parse_short_form
 from qmpd.cli.options.monitor import MonitorOptions, read_opts
 from qmpd.cli.report import CommandLineError, Probe, Program, located
 from qmpd.cli.system.checks import CHECKS, COMPAT_VALUES, UNSERVED
@@ -288,8 +288,9 @@ class ConfigReader:
 
     def _compat_monitor(self, text: str, *, control: bool, pretty: bool) -> None:
         self.config.default_monitor = False
-        if text.startswith("chardev:"):
-            label = text.removeprefix("chardev:")
+        found = chardev_of(text)
+        if found is not None:
+            label = found
         else:
             label = f"compat_monitor{self._compat_monitors}"
             self._compat_monitors += 1
@@ -308,8 +309,7 @@ class ConfigReader:
 
     def _serial(self, text: str) -> None:
         self.config.default_serial = False
-        if text != "none":
-            self.config.serials.append(self._later(text))
+        self.config.serials.append(self._later(text))
 
     def _parallel(self, text: str) -> None:
         self.config.hardware.setdefault("parallel", []).append(text)

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qmpd.cli.options.chardev import ChardevFactory, parse_short_form
+from qmpd.cli.options.chardev import ChardevFactory, chardev_of, parse_short_form
 from qmpd.cli.options.monitor import MonitorOptions, add_monitor
 from qmpd.cli.options.object import add_object_of
 from qmpd.cli.process import add_node
@@ -232,40 +232,57 @@ class SystemSetup:
             raise last
 
     def _serial(self, number: int, text: str) -> None:
-        from qmpd.server.chardev.mux import SilentConsole
-
-        label = f"serial{number}"
+        if text == "none":
+            return
         wrong = f"could not connect serial device to character backend '{text}'"
-        self._connect(label, text, wrong)
+        label = self._connect(f"serial{number}", text, wrong)
         if text.startswith("mon:"):
             monitor = MonitorOptions(label, False, False, self._location)
             add_monitor(self._server, self._factory, monitor, human=True)
+        self._plug_in(label)
+
+    def _plug_in(self, label: str) -> None:
+        """Have a port of the board's use a character device."""
         if self._config.machine.has_hardware:
+            from qmpd.server.chardev.mux import SilentConsole
+
             place = self._factory.frontend_place(label)
             assert place is not None
             place[0].attach(SilentConsole())
 
-    def _connect(self, label: str, text: str, wrong: str) -> None:
-        """Make the character device of a port.
+    def _connect(self, label: str, text: str, wrong: str) -> str:
+        """Find or make the character device of a port.
 
-        :param text: what it is, in the short form
+        :param label: the id of a new one
+        :param text: what it is: ``chardev:ID``, or the short form of a new one
         :param wrong: what is said after the reason why it cannot be made
+        :returns: its id
         """
+        found = chardev_of(text)
+        if found is not None:
+            if self._server.chardevs.find(found) is None:
+                raise CommandLineError(wrong)
+            return found
         try:
             self._chardev(parse_short_form(label, text))
         except GenericError as error:
             if error.desc:
                 self._process.program.message(error.desc, self._location, error.hint)
             raise CommandLineError(wrong) from None
+        return label
 
     def _parallel(self, number: int, text: str) -> None:
         wrong = f"could not connect parallel device to character backend '{text}'"
-        self._connect(f"parallel{number}", text, wrong)
+        self._plug_in(self._connect(f"parallel{number}", text, wrong))
 
     def _debugcon(self, text: str) -> None:
         self._connect("debugcon", text, f"invalid character backend '{text}'")
         if not self._config.machine.has_hardware:
             raise CommandLineError("No 'ISA' bus found for device 'isa-debugcon'")
+        if self._server.chardevs.find("debugcon") is None:
+            wrong = "Property 'isa-debugcon.chardev' can't find value 'debugcon'"
+            raise CommandLineError(wrong)
+        self._plug_in("debugcon")
 
     def _start_qtest(self) -> None:
         config = self._config
@@ -274,8 +291,9 @@ class SystemSetup:
         from qmpd.server.qtest import QtestChannel
 
         text = config.qtest.what
-        if text.startswith("chardev:"):
-            chardev = self._server.chardevs.find(text.removeprefix("chardev:"))
+        found = chardev_of(text)
+        if found is not None:
+            chardev = self._server.chardevs.find(found)
         else:
             try:
                 opts = parse_short_form("qtest", text)

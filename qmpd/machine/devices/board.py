@@ -41,6 +41,8 @@ class Board:
     :param vga: model of its display adapter; None for none
     :param adapters: how many network adapters it has
     :param knows_adapters: whether these are the usual ones, as the machine has by default
+    :param serials: numbers of its serial ports
+    :param parallels: character devices of its parallel ports
     :param cpu: the processors that it has
     :param topology: how they sit together
     :param memory: bytes of its memory
@@ -56,8 +58,8 @@ class Board:
     vga: str | None = None
     adapters: int = 0
     knows_adapters: bool = True
-    serials: int = 0
-    parallels: int = 0
+    serials: tuple[int, ...] = ()
+    parallels: tuple[str, ...] = ()
     hpet: bool = True
     cpu: CpuKind = field(default_factory=CpuKind)
     topology: Topology = field(default_factory=Topology)
@@ -85,8 +87,8 @@ class Board:
             "ide": ide,
             "vga": int(self.vga is not None),
             "hpet": int(self.hpet),
-            "serial": self.serials,
-            "parallel": self.parallels,
+            "serial": len(self.serials),
+            "parallel": len(self.parallels),
             "isa-fdc": int(self.type == "pc" or floppies > 0),
             "floppy": floppies,
         }

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 _FIRMWARE: Final = 6
 """The number of the region with a PCI device's own firmware."""
 
-_NUMBERED: Final = {"isa-serial": "serials", "isa-parallel": "parallels"}
-"""Models of a board's ports, and how many of them it has."""
-
 _BELOW_4G: Final = {"pc": (0xE0000000, 0xC0000000), "q35": (0xB0000000, 0x80000000)}
 """How much memory is too much to be below 4 GiB, and how much of that is there then."""
 
@@ -45,6 +42,12 @@ class SeenDevice:
     function: Mapping[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
     buses: list[SeenBus] = field(default_factory=list)
+
+    def having(self, **texts: str) -> SeenDevice:
+        """The device itself, with other texts of some of its properties (``_`` for ``-``)."""
+        own = {name.replace("_", "-"): text for name, text in texts.items()}
+        self.properties = [(name, own.get(name, text)) for name, text in self.properties]
+        return self
 
 
 @dataclass
@@ -96,11 +99,12 @@ class Survey:
             yield from self._at_places(part, live)
         elif part.model in ("e1000", "e1000e"):
             yield from self._at_places(part, live)
-        elif part.model in _NUMBERED:
-            if int(dict(part.properties)["index"].split(" ")[0]) < getattr(
-                board, _NUMBERED[part.model]
-            ):
+        elif part.model == "isa-serial":
+            if _index(part) in board.serials:
                 yield _seen(part)
+        elif part.model == "isa-parallel":
+            for chardev in board.parallels[_index(part) :][:1]:
+                yield _seen(part).having(chardev=quoted(chardev))
         elif part.model == "isa-fdc":
             yield from [_seen(part)] * len(list(_placed(part.model, live)))
         elif not (part.model == "hpet" and not board.hpet) and not (
@@ -113,12 +117,12 @@ class Survey:
         if not self._board.knows_adapters and part.model != "VGA":
             raise NotServed("Network adapters by -nic, or with options, are not served by qmpd")
         for number, device in reversed(list(enumerate(reversed(list(_placed(part.model, live)))))):
-            seen = _seen(part, device.devfn)
-            own = {"addr": _address(device.devfn)}
+            seen = _seen(part, device.devfn).having(addr=_address(device.devfn))
             if number:
-                own["mac"] = quoted(f"52:54:00:12:34:{0x56 + number:02x}")
-                own["netdev"] = quoted(f"hub0port{number}")
-            seen.properties = [(name, own.get(name, text)) for name, text in seen.properties]
+                seen.having(
+                    mac=quoted(f"52:54:00:12:34:{0x56 + number:02x}"),
+                    netdev=quoted(f"hub0port{number}"),
+                )
             yield seen
 
     def _as_configured(self, seen: SeenDevice) -> SeenDevice:
@@ -126,13 +130,11 @@ class Survey:
         limit, below = _BELOW_4G[self._board.type]
         memory = self._board.memory
         below = below if memory >= limit else memory
-        own = {
-            "below-4g-mem-size": size_words(below),
-            "above-4g-mem-size": size_words(memory - below),
-            "has-acpi": worded("bool", self._board.acpi),
-        }
-        seen.properties = [(name, own.get(name, text)) for name, text in seen.properties]
-        return seen
+        return seen.having(
+            below_4g_mem_size=size_words(below),
+            above_4g_mem_size=size_words(memory - below),
+            has_acpi=worded("bool", self._board.acpi),
+        )
 
     def _device(self, device: Device) -> SeenDevice:
         part = self._hardware.model(device.model)
@@ -231,6 +233,11 @@ def _seen(part: Part, devfn: int = -1) -> SeenDevice:
     return SeenDevice(
         part.model, "", part.pins, list(part.properties), devfn, part.function, list(part.memory)
     )
+
+
+def _index(part: Part) -> int:
+    """The number of a port of the board's."""
+    return int(dict(part.properties)["index"].split(" ")[0])
 
 
 def _address(devfn: int) -> str:
