@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -15,18 +16,20 @@ from hypothesis import strategies as st
 from qmpd import profile
 from qmpd.errors import QmpError
 from qmpd.options.keyval import parse_keyval
+from qmpd.profile import Profile
 from qmpd.qapi.runtime.policy import CompatPolicy
 from tests.profile.malformed import Malformed, as_parsed
 from tests.support.programs import qemu_missing
 from tests.support.stdio import StdioProgram
+from tests.support.versions import MEASURED, real_argv
 
 pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
 
 SYSTEM = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
 SYSTEM += ["-qmp", "stdio"]
 STORAGE_DAEMON = ["qemu-storage-daemon", "--chardev", "stdio,id=c", "--monitor", "c"]
-PROFILE = profile.load("10.0")
-COMMANDS = PROFILE.entry_points.commands
+DEFAULT = "10.0"
+PROFILE = profile.load(DEFAULT)
 REJECT = CompatPolicy(deprecated_input="reject", unstable_input="reject")
 HIDE = CompatPolicy(deprecated_output="hide", unstable_output="hide")
 
@@ -35,11 +38,15 @@ class Negotiated(StdioProgram):
     """A real program past negotiation.
 
     :param policy: its compat policy
+    :param version: the version that it is
     """
 
-    def __init__(self, argv: list[str], cwd: Path, policy: CompatPolicy | None) -> None:
-        super().__init__(argv, cwd)
+    def __init__(
+        self, argv: list[str], cwd: Path, policy: CompatPolicy | None, version: str = DEFAULT
+    ) -> None:
+        super().__init__(real_argv(version, argv), cwd)
         self.policy = policy
+        self.profile = profile.load(version)
         self.message()
         self.execute({"execute": "qmp_capabilities"})
         self.commands = {command["name"] for command in self.ask("query-commands")}
@@ -49,14 +56,21 @@ class Negotiated(StdioProgram):
         return answer.get("return", answer.get("error"))
 
 
-@pytest.fixture(scope="module", params=["system", "storage-daemon", "system, rejecting"])
+KINDS = ("system", "storage-daemon", "system, rejecting")
+PROGRAMS = [(version, kind) for version in MEASURED for kind in KINDS]
+# there are no policies before 6.0
+PROGRAMS.remove(("5.2", "system, rejecting"))
+
+
+@pytest.fixture(scope="module", params=PROGRAMS, ids=lambda param: " ".join(param))
 def program(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Negotiated]:
-    argv = STORAGE_DAEMON if request.param == "storage-daemon" else SYSTEM
+    version, kind = request.param
+    argv = STORAGE_DAEMON if kind == "storage-daemon" else SYSTEM
     policy = None
-    if "rejecting" in request.param:
+    if "rejecting" in kind:
         policy = REJECT
         argv = [*argv, "-compat", "deprecated-input=reject,unstable-input=reject"]
-    program = Negotiated(argv, tmp_path_factory.mktemp("qemu"), policy)
+    program = Negotiated(argv, tmp_path_factory.mktemp("qemu"), policy, version)
     yield program
     program.close()
 
@@ -68,27 +82,35 @@ def system(tmp_path_factory: Any) -> Iterator[Negotiated]:
     program.close()
 
 
-def _our_error(name: str, arguments: dict[str, Any], policy: CompatPolicy | None) -> Any:
-    info = COMMANDS[name]
+def _our_error(
+    name: str, arguments: dict[str, Any], policy: CompatPolicy | None, of: Profile = PROFILE
+) -> Any:
+    info = of.entry_points.commands[name]
     try:
         if policy is not None:
             policy.check_command(info)
-        PROFILE.reader.arguments(info, as_parsed(arguments), policy=policy)
+        of.reader.arguments(info, as_parsed(arguments), policy=policy)
     except QmpError as error:
         return {"class": error.error_class, "desc": error.desc}
     return None
 
 
+EXAMPLES = int(os.environ.get("QMPD_WRONG_ARGUMENTS", "30"))
+"""Times ten requests for each program; QMPD_WRONG_ARGUMENTS=200 makes 2,000."""
+
+
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.randoms(use_true_random=False), st.sampled_from([0.0, 0.01, 0.05, 0.2]))
 def test_the_same_error_is_found_first(program: Negotiated, random: Random, defects: float) -> None:
-    names = [name for name, info in COMMANDS.items() if name in program.commands and info.gen]
-    malformed = Malformed(PROFILE.types, random, defects)
+    known = program.profile.entry_points.commands
+    names = [name for name, info in known.items() if name in program.commands and info.gen]
+    malformed = Malformed(program.profile.types, random, defects)
     requests = [
-        (name, malformed.arguments(COMMANDS[name].arguments))
-        for name in random.choices(names, k=10)
+        (name, malformed.arguments(known[name].arguments)) for name in random.choices(names, k=10)
     ]
 
     lines = [json.dumps({"execute": name, "arguments": each}) for name, each in requests]
@@ -96,7 +118,7 @@ def test_the_same_error_is_found_first(program: Negotiated, random: Random, defe
 
     for name, arguments in requests:
         theirs = program.message()
-        ours = _our_error(name, arguments, program.policy)
+        ours = _our_error(name, arguments, program.policy, program.profile)
         assert ours == theirs.get("error"), json.dumps({"execute": name, "arguments": arguments})
 
 
