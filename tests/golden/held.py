@@ -25,6 +25,7 @@ from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.transport import Output
 from qmpd.options import groups
 from qmpd.options.qemu_opts import parse_opts
+from qmpd.profile import Profile, load
 from qmpd.server import address as addresses
 from tests.support.stdio import Gone
 
@@ -80,15 +81,16 @@ class HeldMachine:
     """Answers as a program on its standard input and output does; see `StdioProgram`.
 
     :param argv: the command line, for which `is_plain` holds
+    :param profile: the version of QEMU to be
     """
 
-    def __init__(self, argv: list[str]) -> None:
+    def __init__(self, argv: list[str], profile: Profile | None = None) -> None:
         self._lines: deque[bytes] = deque()
         self._clock = PacedClock(Pace.HELD)
         self._machine = Machine(
             Clocks.of(self._clock),
             HostStorage(),
-            MachineConfig(),
+            MachineConfig(profile=load() if profile is None else profile),
             host=_Printing(self._lines),
             random=Random(0),
             thread_id=1,

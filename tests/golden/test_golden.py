@@ -1,4 +1,4 @@
-"""Sessions recorded with QEMU 10.0.2, replayed: the same answers, events and output."""
+"""Sessions recorded with real QEMUs, replayed: the same answers, events and output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.golden import versions
 from tests.golden.replay import SESSIONS, load, replay
+from tests.support.versions import OTHERS
 
 
 def needs_programs(name: str) -> bool:
@@ -20,3 +22,11 @@ def test_session_replays_identically(name: str, tmp_path: Path) -> None:
     if shutil.which("qemu-io") is None and needs_programs(name):
         pytest.skip("qemu-io is not installed, which was a client in this session")
     replay(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", versions.NAMES)
+@pytest.mark.parametrize("version", OTHERS)
+def test_session_of_another_version_replays_identically(
+    version: str, name: str, tmp_path: Path
+) -> None:
+    versions.replay(version, name, versions.expected(version)[name], tmp_path)
