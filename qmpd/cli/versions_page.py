@@ -28,7 +28,7 @@ MEASURED: Final = """\
 
 Of 5.2, 7.2 and 11.1 were compared with the real programs: the schema, the lists of commands, which
 commands there are before the machine is made, thousands of wrong arguments, and sessions about
-nodes, bitmaps, transactions and exports. Jobs, migration and the human monitor were not.
+nodes, bitmaps, transactions, exports and the wire. Jobs, migration and the human monitor were not.
 """
 
 LEFT: Final = """\
@@ -44,16 +44,13 @@ What was seen to differ from the real programs, and does so still.
 LEFT_ROWS: Final = (
     ("5.2", "`object-add`: wrong properties have today's words, and an id must be well-formed"),
     ("5.2", "which of two is named that cannot use a node together, where neither shares it"),
+    ("5.2", "run state preconfig, and the event before the answer of `x-exit-preconfig`"),
     ("5.2, 7.2", "`block_resize` pauses jobs of the node; what forbids it has 10.0's words"),
-    (
-        "5.2, 7.2",
-        "bitmaps that copy-before-write and jobs make are at the nodes where 9.1 has them",
-    ),
-    ("5.2, 7.2", "which events of drained sections come, and before what"),
+    ("5.2, 7.2", "bitmaps and permissions of copy-before-write and jobs are as since 9.1"),
+    ("5.2, 7.2", "which events come around drained sections, and before what"),
     ("5.2, 7.2", "capabilities and parameters of migration that 10.0 no longer has are not told"),
-    ("5.2, 7.2, 11.1", "device models, their properties, command line options and help are 10.0's"),
-    ("11.1", "words for a throttle group in use and for a missing configuration of blkdebug"),
-    ("11.1", "limits of copy-before-write nodes lack their clusters"),
+    ("5.2, 7.2, 11.1", "device models, `device_add`, options of command lines and help are 10.0's"),
+    ("11.1", "errors in JSON have no line and column; words for a few objects and files in use"),
     ("5.2, 11.1", "`change` (5.2), several iothreads of an export, libblkio (11.1): not served"),
 )
 """The versions, and what differs."""

@@ -142,6 +142,14 @@ RULES: Final[Sequence[Rule]] = (
         words=r"Cannot find node \1",
     ),
     Rewording(
+        "x-exit-preconfig",
+        "x-exit-preconfig names the state in which it is permitted",
+        _RUN_5_2,
+        last=(5, 2),
+        pattern=r"^The command is permitted only before machine initialization$",
+        words="The command is permitted only in 'preconfig' state",
+    ),
+    Rewording(
         "permission-conflict",
         "Of two that cannot use a node together, the one that does not share it is told",
         _RUN_5_2,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.errors import GenericError, QmpError
 from qmpd.machine.qom_tree import qom_get, qom_list, qom_set
 from qmpd.monitor.qmp.handlers import Context, Handlers
+from qmpd.qapi.runtime.type_table import EnumInfo
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -37,6 +38,9 @@ def _checked_properties(context: Context, properties: dict[str, Any]) -> dict[st
     for name in ("qom-type", "id"):
         if not isinstance(properties.get(name), str):
             raise GenericError(f"Parameter '{name}' is missing")
+    known = context.machine.profile.types["ObjectType"]
+    if isinstance(known, EnumInfo) and properties["qom-type"] not in known.values:
+        raise GenericError(f"invalid object type: {properties['qom-type']}")
     props = properties.pop("props", None)
     if props is not None:
         if not isinstance(props, dict):
