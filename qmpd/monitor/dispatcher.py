@@ -15,13 +15,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from qmpd.errors import GenericError, QmpError
 from qmpd.loop.apart import Meanwhile
 
 if TYPE_CHECKING:
     from qmpd.loop.task import Waiter
+
+T = TypeVar("T")
 
 LOG = logging.getLogger("qmpd.server")
 
@@ -228,9 +230,9 @@ class Dispatcher:
         try:
             waiter: Waiter = work.send(None)
         except StopIteration as end:
-            self._answer(source, partial(source.completed, end.value))
+            self._answer(source, source.completed, end.value)
         except Exception as error:
-            self._answer(source, partial(source.failed, visible(error)))
+            self._answer(source, source.failed, visible(error))
         else:
             if isinstance(waiter, Meanwhile):
                 self._step_aside(source, work, waiter)
@@ -251,12 +253,12 @@ class Dispatcher:
 
         waiter.when_done(come_back)
 
-    def _answer(self, source: Source, tell: Callable[[], None]) -> None:
+    def _answer(self, source: Source, tell: Callable[[T], None], outcome: T) -> None:
         if self._answers_at_once or self._is_idle():
-            tell()
+            tell(outcome)
             return
         self._current = (source, None)
-        self._call_in_monitor(partial(self._go_on, tell))
+        self._call_in_monitor(partial(self._go_on, partial(tell, outcome)))
         self.call_soon(self._send_early)
 
     def _send_early(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import isawaitable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from qmpd.monitor.qmp.handlers import Context, Handlers
@@ -45,4 +45,4 @@ async def _ask(
     info = machine.profile.entry_points.commands[name]
     model = machine.profile.reader.arguments(info, dict(arguments))
     value = handlers[name](Context(machine, handlers, None, arguments, descriptors), model)
-    return await value if isawaitable(value) else value
+    return await value if isinstance(value, CoroutineType) else value

@@ -191,7 +191,7 @@ class JsonStream:
         """The fast path: read an object if one is next, whole and plain."""
         text = self._text
         start = self._index
-        if not text.startswith("{", start):
+        if text[start] != "{":
             blank = _BLANK.match(text, start)
             assert blank is not None
             self._index = start = blank.end()

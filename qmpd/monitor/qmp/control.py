@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from qmpd.monitor.qmp.handlers import Context, Handlers
+from qmpd.wire.encode import Raw
 
 if TYPE_CHECKING:
+    from qmpd.profile import Profile
     from qmpd.profile.models.control import QmpCapabilitiesArguments
 
 
@@ -17,10 +20,14 @@ def qmp_capabilities(context: Context, arguments: QmpCapabilitiesArguments | Non
     context.session.negotiate(enable or ())
 
 
-def query_version(context: Context, _: None) -> dict[str, object]:
+def query_version(context: Context, _: None) -> Raw:
     """Version of QEMU that is emulated; the package names qmpd."""
-    profile = context.machine.profile
-    return {"qemu": profile.version._asdict(), "package": profile.package}
+    return _version(context.machine.profile)
+
+
+@lru_cache(maxsize=8)
+def _version(profile: Profile) -> Raw:
+    return Raw({"qemu": profile.version._asdict(), "package": profile.package})
 
 
 def query_commands(context: Context, _: None) -> list[dict[str, object]]:

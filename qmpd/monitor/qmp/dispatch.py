@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from inspect import isawaitable
-from types import SimpleNamespace
+from types import CoroutineType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from qmpd.errors import CommandNotFound, GenericError, NotServed, QmpError
@@ -64,19 +63,20 @@ async def dispatch(
     handler = handlers.get(name)
     if handler is None:
         raise NotServed(f"The command {name} is not served by qmpd yet")
-    if profile.trims_output and info.gen and request.arguments:
+    if request.arguments and info.gen and profile.trims_output:
         _refuse_unserved(profile, info, request.arguments)
     context = Context(machine, handlers, session, request.arguments or {}, descriptors)
     try:
         value = handler(context, arguments)
-        if isawaitable(value):
+        if isinstance(value, CoroutineType):
             value = await value
     except QmpError as error:
         raise profile.rules.in_its_words(error) from error.__cause__
     if value is None:
         return {}
-    hides = machine.compat.restricts_output or profile.trims_output
-    if hides and info.returns is not None and not isinstance(value, Raw):
+    if info.returns is None or isinstance(value, Raw):
+        return value
+    if machine.compat.restricts_output or profile.trims_output:
         from qmpd.qapi.runtime.hiding import shown
 
         complete = profile.rules.complete if profile.trims_output else None

@@ -7,10 +7,9 @@ its commands is first asked for.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from qmpd.wire.session import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a handler is given besides its arguments.
 
     :param machine: the machine that the command acts on
@@ -37,7 +35,7 @@ class Context:
     descriptors: Descriptors
 
 
-Handler = Callable[[Context, Any], Any | Awaitable[Any]]
+Handler = Callable[[Context, Any], Any | Coroutine[Any, Any, Any]]
 """Takes the context and the arguments, and returns the reply's value, members in schema order
 (None for ``{}``), or a coroutine that does.
 

@@ -7,9 +7,8 @@ is subject to a policy.  The defaults accept and show everything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
 from qmpd.errors import CommandNotFound, GenericError, QmpError
 
@@ -32,8 +31,7 @@ class Crash(Exception):
     """A client used what the policy ``crash`` forbids: QEMU calls abort(3) there."""
 
 
-@dataclass(frozen=True, slots=True)
-class CompatPolicy:
+class CompatPolicy(NamedTuple):
     """What to do about interfaces that are deprecated, and about those that are unstable.
 
     The input policies say what happens when a client uses one: ``reject`` fails the
@@ -90,6 +88,8 @@ class CompatPolicy:
         :raises QmpError: of class `error`, with QEMU's text
         :raises Crash: the policy is to crash
         """
+        if not features:
+            return
         for feature, policy in self._input_policies():
             if feature not in features or policy == "accept":
                 continue

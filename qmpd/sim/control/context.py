@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from qmpd.sim.bench import Bench
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
     from qmpd.wire.session import Session
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a handler is given besides its arguments.
 
     :param bench: what the command acts on
@@ -29,7 +27,7 @@ class Context:
     checkpoints: dict[str, Checkpoint]
 
 
-Handler = Callable[[Context, Any], Any | Awaitable[Any]]
+Handler = Callable[[Context, Any], Any | Coroutine[Any, Any, Any]]
 """Takes the context and the arguments, and returns the reply's value (None for ``{}``), or a
 coroutine that does: see `qmpd.monitor.qmp.handlers.Handler`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from inspect import isawaitable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import CommandNotFound, GenericError, MachineClosed
@@ -77,7 +77,7 @@ class Control:
         context = Context(self._bench, session, self._workloads, self._checkpoints)
         try:
             value = handler(context, arguments)
-            if isawaitable(value):
+            if isinstance(value, CoroutineType):
                 value = await value
         except (LookupError, ValueError, TimeoutError, MachineClosed) as error:
             # how the bench tells Python of what there is not, and why not
