@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from qmpd.base.newest_first import NewestFirst
 from qmpd.base.override import override
 from qmpd.block.model.graph import Graph
 from qmpd.errors import GenericError, QmpError
@@ -121,18 +120,18 @@ async def run_phases(actions: Sequence[Action]) -> None:
 
     :raises QmpError: the first error raised by `prepare`
     """
-    begun: NewestFirst[Action] = NewestFirst()
+    begun: list[Action] = []
     try:
         for action in actions:
-            begun.add(action)
+            begun.append(action)
             await action.prepare()
     except BaseException:
-        for action in begun:
+        for action in reversed(begun):
             await action.abort()
         raise
     else:
-        for action in begun:
+        for action in reversed(begun):
             await action.commit()
     finally:
-        for action in begun:
+        for action in reversed(begun):
             await action.clean()

@@ -16,8 +16,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from qmpd.base.newest_first import NewestFirst
 from qmpd.block.bits.bitmap import DirtyBitmap, Saved
+from qmpd.block.bits.bitmaps import Bitmaps as NodeBitmaps
 from qmpd.block.bits.successor import abdicate, create_successor, reclaim
 
 SIZES = (0, 512, 65536, 3 * 65536 + 512, 5 << 20, (1 << 26) + 512)
@@ -27,7 +27,7 @@ SIZES = (0, 512, 65536, 3 * 65536 + 512, 5 << 20, (1 << 26) + 512)
 class FakeNode:
     """What carries the bitmaps."""
 
-    bitmaps: NewestFirst[DirtyBitmap] = field(default_factory=NewestFirst)
+    bitmaps: NodeBitmaps = field(default_factory=NodeBitmaps)
 
 
 @dataclass(eq=False)
@@ -70,7 +70,7 @@ class Bitmaps(RuleBasedStateMachine):
     def add(self, granularity: int, enabled: bool) -> Model:
         name = f"b{len(self.all)}"
         bitmap = DirtyBitmap(self.size, granularity, name, enabled=enabled)
-        self.node.bitmaps.insert(0, bitmap)
+        self.node.bitmaps.add(bitmap)
         model = Model(bitmap, set(), enabled)
         self.all.append(model)
         return model
@@ -174,6 +174,7 @@ class Bitmaps(RuleBasedStateMachine):
                     continue
                 bitmap = each.bitmap
                 assert bitmap in self.node.bitmaps
+                assert bitmap.name is None or self.node.bitmaps.named(bitmap.name) is bitmap
                 assert bitmap.count == len(each.granules) * bitmap.granularity
                 assert (bitmap.enabled, bitmap.busy) == (each.enabled, each.busy)
                 assert list(bitmap.extents()) == _joined(each.areas(self.size))

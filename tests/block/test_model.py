@@ -64,7 +64,7 @@ class Disk(RuleBasedStateMachine):
         padded = -(-(offset + size) // 512) * 512 - offset
         self.model = bytearray(fill + bytes(padded - size))
         self.bitmap = DirtyBitmap(self.node.length, GRANULARITY, "b")
-        self.node.bitmaps.append(self.bitmap)
+        self.node.bitmaps.add(self.bitmap)
         self.dirty: set[int] = set()
 
     def _mark(self, offset: int, length: int) -> None:
@@ -137,7 +137,7 @@ class Disk(RuleBasedStateMachine):
         options = {**self.node.options, "file": file}
         self.world.delete("disk")
         self.node = self.world.run(blockdev_add(self.world.graph, options))
-        self.node.bitmaps.append(self.bitmap)
+        self.node.bitmaps.add(self.bitmap)
 
     @invariant()
     def agrees(self) -> None:

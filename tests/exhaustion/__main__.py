@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 from tests.exhaustion.beside import Daemon
-from tests.exhaustion.cases import PARSED
+from tests.exhaustion.cases import PARSED, WORKED_ON
 
 print(f"{'':28} {'took':>8} {'others':>8} {'their own':>9} {'peak':>5}  (s, ms, ms, MiB)")
-for name, case in PARSED.items():
+for name, case in {**PARSED, **WORKED_ON}.items():
     if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
         continue
     with tempfile.TemporaryDirectory() as folder:

@@ -91,6 +91,42 @@ def _unknown_line(client: Client, part: float) -> bytes:
     return client.ask(hmp("info " + "x" * int(part * 1e7)))
 
 
+def _transaction(client: Client, part: float) -> bytes:
+    actions = [
+        {"type": "block-dirty-bitmap-add", "data": {"node": "disk0", "name": f"b{number}"}}
+        for number in range(int(part * 9900))
+    ]
+    request = {"execute": "transaction", "arguments": {"actions": actions}}
+    answer = client.ask(json.dumps(request).encode())
+    assert answer == b'{"return": {}}', answer
+    return answer
+
+
+def _nodes(client: Client, part: float) -> int:
+    """Add nodes; returns how many."""
+    count = int(part * 5000)
+    for number in range(count):
+        client.execute("blockdev-add", driver="null-co", node_name=f"n{number}")
+    return count
+
+
+def _named_nodes(client: Client, part: float) -> bytes:
+    count = _nodes(client, part)
+    answer = client.ask(b'{"execute": "query-named-block-nodes"}')
+    assert answer.count(b'"node-name"') >= count
+    return answer
+
+
+def _backends(client: Client, part: float) -> bytes:
+    count = int(part * 5000)
+    for number in range(count):
+        line = f"drive_add 0 if=none,id=d{number},driver=null-co"
+        client.execute("human-monitor-command", command_line=line)
+    answer = client.ask(b'{"execute": "query-block"}')
+    assert answer.count(b'"device"') >= count
+    return answer
+
+
 PARSED: Final[Mapping[str, Case]] = {
     "escapes": _escapes,
     "a string": _string,
@@ -110,3 +146,10 @@ PARSED: Final[Mapping[str, Case]] = {
     "an unknown line": _unknown_line,
 }
 """What is long to read."""
+
+WORKED_ON: Final[Mapping[str, Case]] = {
+    "a transaction": _transaction,
+    "query-named-block-nodes": _named_nodes,
+    "query-block": _backends,
+}
+"""What is long to do."""

@@ -9,8 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from qmpd.base.newest_first import NewestFirst
-from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.bits.bitmaps import Bitmaps
 from qmpd.block.drivers.formats.qcow2.bitmaps.store import store_bitmaps
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_host_offset
 from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
@@ -139,7 +138,7 @@ class ImageNode:
         self.device_name = ""
         self.device_or_node_name = "img"
         self.filename = "img.qcow2"
-        self.bitmaps: NewestFirst[DirtyBitmap] = NewestFirst()
+        self.bitmaps = Bitmaps()
         self.state: Qcow2State | None = None
         self.layer = None
 

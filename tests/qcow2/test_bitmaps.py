@@ -34,7 +34,7 @@ needs_qsd = pytest.mark.skipif(
 def add(s: Qcow2State, name: str, granularity: int = 65536, *, enabled: bool = True) -> DirtyBitmap:
     check_can_store(s, name, granularity)
     bitmap = DirtyBitmap(s.size, granularity, name, enabled=enabled, persistent=True)
-    s.node.bitmaps.insert(0, bitmap)
+    s.node.bitmaps.add(bitmap)
     return bitmap
 
 
@@ -124,7 +124,7 @@ def test_bitmaps_of_qemu_img(tmp_path: Path) -> None:
     info = run(specific_info(s))["data"]["bitmaps"]
     assert info[0] == {"name": "one", "granularity": 4096, "flags": ["in-use", "auto"]}
     run(remove_bitmap(s, "one"))
-    s.node.bitmaps.pop()
+    s.node.bitmaps.remove(s.node.bitmaps[-1])
     run(remove_bitmap(s, "never there"))
     close(s)
     check(path)
@@ -133,7 +133,8 @@ def test_bitmaps_of_qemu_img(tmp_path: Path) -> None:
     assert data["bitmaps"] == [{"flags": [], "name": "two", "granularity": 65536}]
     s = open_node(path)
     run(remove_bitmap(s, "two"))
-    s.node.bitmaps.clear()
+    for kept in list(s.node.bitmaps):
+        s.node.bitmaps.remove(kept)
     assert s.header.bitmaps is None
     close(s)
     check(path)
@@ -154,7 +155,8 @@ def test_a_killed_program_leaves_inconsistent_bitmaps(tmp_path: Path) -> None:
     s = open_node(path)
     assert s.node.bitmaps[0].inconsistent
     run(remove_bitmap(s, "b"))
-    s.node.bitmaps.clear()
+    for kept in list(s.node.bitmaps):
+        s.node.bitmaps.remove(kept)
     close(s)
     assert not open_node(path).node.bitmaps
 

@@ -70,7 +70,7 @@ def test_a_first_write_marks_four_clusters_of_the_file(bench: Bench) -> None:
     node = bench.add("q", "a.qcow2")
     assert node.file is not None
     bitmap = DirtyBitmap(node.file.length, 65536, "b")
-    node.file.bitmaps.append(bitmap)
+    node.file.bitmaps.add(bitmap)
     bench.run(node.pwrite(0, bytes(65536)))
     assert bitmap.count == 262144
     bench.close()
@@ -371,7 +371,7 @@ def test_bitmaps_follow_the_node(bench: Bench) -> None:
     node = bench.add("q", "a.qcow2")
     node.driver.check_can_store_bitmap("b", 65536)
     bitmap = DirtyBitmap(node.length, 65536, "b", persistent=True)
-    node.bitmaps.insert(0, bitmap)
+    node.bitmaps.add(bitmap)
     bench.run(node.pwrite(70_000, b"x"))
     bench.run(set_read_only(node, True))
     stored = json.loads(qemu_img("info", "--output=json", path).stdout)
@@ -396,7 +396,8 @@ def test_bitmaps_follow_the_node(bench: Bench) -> None:
     assert caught.value.desc == busy
     node.bitmaps[0].busy = False
     bench.run(node.driver.remove_persistent_bitmap("b"))
-    node.bitmaps.clear()
+    for kept in list(node.bitmaps):
+        node.bitmaps.remove(kept)
     bench.close()
     check(path)
 

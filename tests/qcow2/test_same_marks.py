@@ -91,7 +91,7 @@ def test_same_marks(tmp_path: Path, seed: int) -> None:
     node = bench.run(blockdev_add(bench.graph, {**options, "file": bench.file("ours", **file)}))
     assert node.file is not None
     bitmap = DirtyBitmap(node.file.length, GRANULARITY, "b")
-    node.file.bitmaps.append(bitmap)
+    node.file.bitmaps.add(bitmap)
     ours = []
     for name, offset, length in script:
         if name == "write":

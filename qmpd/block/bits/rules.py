@@ -11,7 +11,6 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, Protocol, TypeVar
 
-from qmpd.base.newest_first import NewestFirst
 from qmpd.block.bits.bitmap import (
     DEFAULT_GRANULARITY,
     MAXIMUM_NAME_BYTES,
@@ -19,6 +18,7 @@ from qmpd.block.bits.bitmap import (
     DirtyBitmap,
     Saved,
 )
+from qmpd.block.bits.bitmaps import Bitmaps
 from qmpd.errors import GenericError
 
 _SMALLEST_DEFAULT: Final = 4096
@@ -108,7 +108,7 @@ class Holder(Protocol):
     """A node, as far as bitmaps need it."""
 
     length: int
-    bitmaps: NewestFirst[DirtyBitmap]
+    bitmaps: Bitmaps
 
     @property
     def driver(self) -> _Driver:
@@ -138,10 +138,7 @@ def check(bitmap: DirtyBitmap, use: str) -> None:
 
 def find(node: Holder, name: str) -> DirtyBitmap | None:
     """Bitmap `name` of `node`."""
-    for bitmap in node.bitmaps:
-        if bitmap.name == name:
-            return bitmap
-    return None
+    return node.bitmaps.named(name)
 
 
 def lookup(graph: Graph[HolderT], node_name: str, name: str) -> tuple[HolderT, DirtyBitmap]:

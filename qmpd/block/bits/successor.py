@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from qmpd.base.newest_first import NewestFirst
 from qmpd.block.bits.bitmap import DirtyBitmap
+from qmpd.block.bits.bitmaps import Bitmaps
 from qmpd.block.bits.rules import check
 
 
 class BitmapHolder(Protocol):
     """A node, as far as bitmaps need it."""
 
-    bitmaps: NewestFirst[DirtyBitmap]
+    bitmaps: Bitmaps
     """The newest first."""
 
 
@@ -46,13 +46,11 @@ def abdicate(node: BitmapHolder, bitmap: DirtyBitmap) -> DirtyBitmap:
     """
     successor = bitmap.successor
     assert successor is not None
-    successor.name = bitmap.name
     successor.persistent = bitmap.persistent
-    bitmap.name = None
     bitmap.persistent = False
     bitmap.successor = None
     bitmap.busy = False
-    node.bitmaps.remove(bitmap)
+    node.bitmaps.take_place(bitmap, successor)
     return successor
 
 

@@ -6,15 +6,14 @@ import errno
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from qmpd.base.newest_first import NewestFirst
 from qmpd.base.sizes import SECTOR
+from qmpd.block.bits.bitmaps import Bitmaps
 from qmpd.block.model.limits import BlockLimits, RequestTracker, merged
 from qmpd.block.permission_bits import COW, DATA, FILTERED
 from qmpd.errors import BlockIOError
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
-    from qmpd.block.bits.bitmap import DirtyBitmap
     from qmpd.block.model.data import Above, Below, Data
     from qmpd.block.model.flags import CacheMode, NodeFlags
     from qmpd.block.model.services import Services
@@ -39,7 +38,7 @@ class NodeState:
 
     def __init__(self, services: Services, flags: NodeFlags) -> None:
         self.services = services
-        self.bitmaps: NewestFirst[DirtyBitmap] = NewestFirst()
+        self.bitmaps = Bitmaps()
         """Its dirty bitmaps, the newest first."""
         self.flags = flags
         self.length = 0
