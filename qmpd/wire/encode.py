@@ -77,7 +77,7 @@ def dumps(value: object, pretty: bool = False) -> bytes:
     :param pretty: spread it over lines, as a monitor does with ``pretty=on``
     :raises TypeError: for any other value
     """
-    return (_spread(value, pretty) if pretty else plain(value)).encode()
+    return joined(_spread(value, pretty)) if pretty else plain(value).encode()
 
 
 def plain(value: object) -> str:
@@ -85,12 +85,17 @@ def plain(value: object) -> str:
     try:
         return _corrected(ENCODERS[type(value)](value))
     except RecursionError:
-        return large(value)
+        return "".join(large(value))
 
 
-def large(value: object) -> str:
-    """What `plain` returns, made in small steps: other threads can go on meanwhile."""
+def large(value: object) -> list[str]:
+    """What `plain` returns, in pieces made in small steps: other threads can go on meanwhile."""
     return _spread(value, pretty=False)
+
+
+def joined(pieces: Iterable[str]) -> bytes:
+    """Pieces of a text in one; other threads can go on meanwhile, as with bytes only."""
+    return b"".join([piece.encode() for piece in pieces])
 
 
 def _correct(escape: re.Match[str]) -> str:
@@ -251,14 +256,14 @@ def _newline(level: int) -> str:
     return "\r\n" + "    " * level
 
 
-def _scalar(value: Any) -> str:
-    """The text of what contains nothing, in small steps."""
+def _scalar(value: Any) -> Iterable[str]:
+    """The text of what contains nothing, in pieces made in small steps."""
     if not isinstance(value, str):
-        return _corrected(ENCODERS[type(value)](value))
+        return (_corrected(ENCODERS[type(value)](value)),)
     if len(value) <= _STEP:
-        return _corrected(encode_basestring_ascii(value))
+        return (_corrected(encode_basestring_ascii(value)),)
     pieces = [_piece(value[start : start + _STEP]) for start in range(0, len(value), _STEP)]
-    return f'"{"".join(pieces)}"'
+    return ('"', *pieces, '"')
 
 
 def _piece(text: str) -> str:
@@ -269,8 +274,8 @@ def _piece(text: str) -> str:
     return text.translate(table)
 
 
-def _spread(value: object, pretty: bool) -> str:
-    """Encode without recursion, on lines of their own or on one."""
+def _spread(value: object, pretty: bool) -> list[str]:
+    """Encode without recursion, on lines of their own or on one; returns pieces of the text."""
     text: list[str] = []
     todo: list[str | tuple[object, int]] = [(value, 0)]
     while todo:
@@ -283,7 +288,7 @@ def _spread(value: object, pretty: bool) -> str:
             names = tuple(value)
             short = len(names) <= _LONGEST_SHAPE
             ordered = _kept_shape(names).names if short else member_order(names)
-            members = [(_scalar(name) + ": ", value[name]) for name in ordered]
+            members = [("".join(_scalar(name)) + ": ", value[name]) for name in ordered]
             brackets = "{}"
         elif isinstance(value, list | tuple):
             members = [("", element) for element in value]
@@ -292,7 +297,7 @@ def _spread(value: object, pretty: bool) -> str:
             if pretty and isinstance(value, Raw):
                 text.append(value.pretty(level))
             else:
-                text.append(_scalar(value))
+                text += _scalar(value)
             continue
         text.append(brackets[0])
         todo.append((_newline(level) if pretty else "") + brackets[1])
@@ -301,4 +306,4 @@ def _spread(value: object, pretty: bool) -> str:
             name, member = members[index]
             todo.append((member, level + 1))
             todo.append(("," + (inner or " ") if index else inner) + name)
-    return "".join(text)
+    return text

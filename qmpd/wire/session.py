@@ -15,7 +15,7 @@ from typing import Final, Literal, overload
 
 from qmpd.base.qdict import member_order
 from qmpd.errors import CommandNotFound, GenericError, QmpError
-from qmpd.wire.encode import dumps, large, plain
+from qmpd.wire.encode import dumps, joined, large, plain
 from qmpd.wire.json_stream import NEED_MORE, TOO_LONG, JsonStream, TooLong
 
 
@@ -251,8 +251,7 @@ class Session:
         :param value: what the command returns, ``{}`` for nothing; see `dumps`
         """
         if request.large and not self._pretty:
-            identity = "" if request.id is NO_ID else f', "id": {large(request.id)}'
-            return f'{{"return": {large(value)}{identity}}}\r\n'.encode()
+            return _large_answer("return", value, request.id)
         if self._pretty:
             message = {"return": value}
             return self._line(message if request.id is NO_ID else {**message, "id": request.id})
@@ -264,8 +263,7 @@ class Session:
         """The answer to a request that failed."""
         body = {"class": error.error_class, "desc": error.desc}
         if request.large and not self._pretty:
-            identity = "" if request.id is NO_ID else f', "id": {large(request.id)}'
-            return f'{{"error": {large(body)}{identity}}}\r\n'.encode()
+            return _large_answer("error", body, request.id)
         if request.id is NO_ID:
             return self._line({"error": body})
         return self._line({"error": body, "id": request.id})
@@ -291,3 +289,11 @@ class Session:
 
     def _line(self, message: dict[str, object]) -> bytes:
         return dumps(message, self._pretty) + b"\r\n"
+
+
+def _large_answer(member: str, value: object, identity: object) -> bytes:
+    """An answer that is long to make: other threads can go on meanwhile."""
+    pieces = [f'{{"{member}": ', *large(value)]
+    if identity is not NO_ID:
+        pieces += [', "id": ', *large(identity)]
+    return joined([*pieces, "}\r\n"])

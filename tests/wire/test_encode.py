@@ -68,7 +68,7 @@ def test_values(value: object, text: bytes | None) -> None:
         assert json.loads(dumps(value)) == value
     else:
         assert dumps(value) == text
-        assert encode._corrected(encode._spread(value, pretty=False)).encode() == text
+        assert encode.joined(encode.large(value)) == text
 
 
 @pytest.mark.parametrize("value", [object(), b"x", {1}, [object()], {"a": b""}])
@@ -165,7 +165,7 @@ def test_the_text_is_json_of_the_same_value(value: object, pretty: bool) -> None
 
 @given(values)
 def test_with_and_without_recursion(value: object) -> None:
-    assert dumps(value) == encode._corrected(encode._spread(value, pretty=False)).encode()
+    assert dumps(value) == encode.joined(encode.large(value))
 
 
 members = st.fixed_dictionaries(

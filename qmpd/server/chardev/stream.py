@@ -18,6 +18,7 @@ from array import array
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Final, Protocol
 
 CHUNK: Final = 65536
@@ -25,6 +26,12 @@ CHUNK: Final = 65536
 
 HIGH_WATER: Final = 1 << 20
 """Bytes of unsent output above which the user of a stream should stop producing."""
+
+MOST_AT_ONCE: Final = 1 << 20
+"""Bytes sent at a time."""
+
+MOST_PIECES: Final = 64
+"""Pieces of output sent at a time."""
 
 LOW_WATER: Final = 1 << 18
 """Bytes of unsent output below which `StreamUser.stream_drained` is called."""
@@ -110,7 +117,10 @@ class Stream:
         self._arrivals = 0
         self._quick = False
         self._served_at = 0
-        self._out = bytearray()
+        self._out: deque[bytes] = deque()
+        self._out_from = 0
+        """What has been sent of the first of them."""
+        self._out_bytes = 0
         self._held: deque[tuple[bytes, list[int]]] = deque()
         self._held_bytes = 0
         self._paused = False
@@ -125,7 +135,7 @@ class Stream:
     @property
     def backlog(self) -> int:
         """Bytes written and not yet sent."""
-        return len(self._out)
+        return self._out_bytes - self._out_from
 
     @property
     def congested(self) -> bool:
@@ -297,30 +307,56 @@ class Stream:
         if self._closed or not data:
             return
         if not self._out:
-            sent = self._send(data)
+            short = len(data) <= MOST_AT_ONCE
+            sent = self._send(data if short else memoryview(data)[:MOST_AT_ONCE])
             if sent == len(data):
                 return
-            data = data[sent:]
+            self._out_from = sent
             self._loop.add_writer(self._write_fd, self._writable)
-        self._out += data
-        if len(self._out) > HIGH_WATER:
+        # a long one is not copied
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self.backlog > HIGH_WATER:
             self._congested = True
 
-    def _send(self, data: bytes | bytearray) -> int:
+    def _send(self, data: bytes | memoryview) -> int:
         try:
             return os.write(self._write_fd, data)
-        except (BlockingIOError, InterruptedError):
+        except OSError as error:
+            return self._not_sent(error, len(data))
+
+    def _not_sent(self, error: OSError, length: int) -> int:
+        """How much of what could not be sent is to be kept no longer."""
+        if isinstance(error, BlockingIOError | InterruptedError):
             return 0
-        except OSError:
-            # the reader has gone: what it will not read needs no keeping
-            self._loop.call_soon(self._ended)
-            return len(data)
+        # the reader has gone: what it will not read needs no keeping
+        self._loop.call_soon(self._ended)
+        return length
+
+    def _send_next(self) -> None:
+        """Send of what waits as much as the peer takes, at most `MOST_AT_ONCE`."""
+        views = [memoryview(self._out[0])[self._out_from :][:MOST_AT_ONCE]]
+        room = MOST_AT_ONCE - len(views[0])
+        for piece in islice(self._out, 1, MOST_PIECES):
+            if len(piece) > room:
+                break
+            views.append(memoryview(piece))
+            room -= len(piece)
+        try:
+            sent = os.writev(self._write_fd, views)
+        except OSError as error:
+            sent = self._not_sent(error, MOST_AT_ONCE - room)
+        sent += self._out_from
+        while self._out and sent >= len(self._out[0]):
+            sent -= len(self._out[0])
+            self._out_bytes -= len(self._out.popleft())
+        self._out_from = sent
 
     def _writable(self) -> None:
-        del self._out[: self._send(self._out)]
+        self._send_next()
         if not self._out:
             self._loop.remove_writer(self._write_fd)
-        if self._congested and len(self._out) < LOW_WATER:
+        if self._congested and self.backlog < LOW_WATER:
             self._congested = False
             self._user.stream_drained()
 
@@ -346,5 +382,6 @@ class Stream:
         poll = select.poll()
         poll.register(self._write_fd, select.POLLOUT)
         while self._out and (left := deadline - time.monotonic()) > 0 and poll.poll(left * 1000):
-            del self._out[: self._send(self._out)]
+            self._send_next()
         self._out.clear()
+        self._out_from = self._out_bytes = 0
