@@ -90,6 +90,7 @@ MAY_BE_SKIPPED = (
     r"the npm package qemu-qmp cannot be had",
     r"QEMU (5\.2|7\.2|11\.1) is not installed",
     r"(libvirtd|virsh|unshare|virtnbdbackup|nbdinfo) is not installed",
+    r"QEMU's sources, which have qemu.machine, are not there",
     r"strace (is not installed|may not trace)",
     r"needs libvirt 11",
     r"libvirt needs root",

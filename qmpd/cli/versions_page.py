@@ -26,9 +26,10 @@ them it is 10.0.
 
 MEASURED: Final = """\
 
-Of 5.2, 7.2 and 11.1 were compared with the real programs: the schema, the lists of commands, which
-commands there are before the machine is made, thousands of wrong arguments, and sessions about
-nodes, bitmaps, transactions, exports and the wire. Jobs, migration and the human monitor were not.
+What was compared with the real programs of 5.2, 7.2 and 11.1: the schema, the lists of commands,
+which of them may come before the machine is made, thousands of wrong arguments, and sessions
+about nodes, bitmaps, transactions, exports and the wire. What was not: jobs, migration, the human
+monitor.
 """
 
 LEFT: Final = """\

@@ -207,7 +207,7 @@ def test_differences(path: Path) -> None:
         Change("went", "type", "Kind", "c"),
         Change("went", "command", "get", "name"),
         Change("changed", "command", "get", None, "returns Thing, before Base"),
-        Change("changed", "command", "get", None, "has execution before the machine is made"),
+        Change("changed", "command", "get", None, "may come before the machine is made"),
     ]
     assert diff(middle, new, "Base") == diff(middle, new)[:2]
 

@@ -33,10 +33,14 @@ _KINDS: Final[Mapping[type[Entity], str]] = {
     AlternateType: "type",
 }
 _FLAGS: Final = {
-    "allow_oob": "out-of-band execution",
-    "allow_preconfig": "execution before the machine is made",
-    "gen": "checks of its arguments",
+    "allow_oob": ("may no longer be sent out of band", "may be sent out of band"),
+    "allow_preconfig": (
+        "may no longer come before the machine is made",
+        "may come before the machine is made",
+    ),
+    "gen": ("its arguments are no longer checked", "its arguments are checked"),
 }
+"""What is said of a command that has lost, or got, what QAPI calls so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +184,7 @@ class _Difference:
             yield self._change("changed", None, f"returns {returns[1]}, before {returns[0]}")
         for flag, words in _FLAGS.items():
             if getattr(old, flag) != getattr(new, flag):
-                verb = "has" if getattr(new, flag) else "no longer has"
-                yield self._change("changed", None, f"{verb} {words}")
+                yield self._change("changed", None, words[getattr(new, flag)])
 
     def _members(self, old: Mapping[str, Member], new: Mapping[str, Member]) -> Iterator[Change]:
         yield from self._parts(
