@@ -27,6 +27,11 @@ LATER: Final = (
     "qmpd.export.nbd.create",
     "qmpd.export.nbd.server",
     "qmpd.server.listener",
+    # in pieces, for all of it at once would be a long step
+    "pydantic_core",
+    "pydantic.errors",
+    "pydantic.fields",
+    "pydantic.main",
 )
 """Modules that commands import by themselves when they are first used."""
 
@@ -35,8 +40,11 @@ LOAD_AFTER: Final = 0.1
 """Seconds until the first step of `load_ahead`."""
 LOAD_EVERY: Final = 0.001
 """Seconds from one step to the next."""
-QUIET: Final = 0.03
-"""Seconds without a command before a step: who asks one thing after the other would wait for it."""
+QUIET: Final = 0.5
+"""Seconds without a command before a step: who asks one thing after the other would wait for it.
+
+libvirt does other things for up to a tenth of a second between two commands of a backup.
+"""
 
 
 class LoadingAhead:
