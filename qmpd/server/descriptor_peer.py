@@ -6,6 +6,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
+from qmpd.server.broken_off import watch_on
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable
@@ -109,6 +111,8 @@ class DescriptorPeer:
         assert self._connection is not None
         if data:
             self._connection.feed(data)
+            if self._watching and self._polled:
+                watch_on(self._loop, self._read_fd, self._readable)
         else:
             self.pause_input()
             self._connection.closed()

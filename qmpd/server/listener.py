@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from qmpd.loop.stream import BufferedConnection
+from qmpd.server.broken_off import watch_again, watch_on
 from qmpd.server.letting_in import Door
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ class SocketPeer:
         self._full = False
         self._closed = False
         self._watching = False
+        self._answered = False
         self._connection: Connection = connect(self)
         connection = self._connection
         self._buffered = connection if isinstance(connection, BufferedConnection) else None
@@ -189,6 +191,12 @@ class SocketPeer:
             self._loop.remove_reader(self._fd)
 
     def _readable(self) -> None:
+        self._answered = False
+        self._read()
+        if self._watching and not self._answered:
+            watch_on(self._loop, self._fd, self._readable)
+
+    def _read(self) -> None:
         self.arrivals += 1
         if self._buffered is not None:
             buffer = self._buffered.buffer()
@@ -274,6 +282,7 @@ class SocketPeer:
         """Send pieces of so many bytes in all together with what comes soon."""
         if self._closed:
             return
+        self._answered = True
         if not self._collected:
             self._loop.call_soon(self._send_collected)
         self._collected += parts
@@ -299,6 +308,7 @@ class SocketPeer:
         """Send pieces; what the peer does not take now is kept."""
         if self._closed:
             return
+        self._answered = True
         if self._unsent:
             self._unsent = b"".join([self._unsent, *parts])
             return
@@ -310,6 +320,8 @@ class SocketPeer:
             sent = 0
         except OSError:
             # The reader has gone; the end of the input tells the connection.
+            if self._watching:
+                watch_again(self._loop, self._fd, self._readable)
             return
         rest = _behind(parts, sent)
         if rest:
@@ -323,6 +335,7 @@ class SocketPeer:
         self._send_collected()
         if self._unsent or self._closed:
             return 0
+        self._answered = True
         done = 0
         try:
             done = self._sock.send(head, _MORE)

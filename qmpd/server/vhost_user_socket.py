@@ -12,6 +12,7 @@ from qmpd.base.override import override
 from qmpd.export.vhost_user.link import Link
 from qmpd.export.vhost_user.protocol import HEADER, MAX_FDS, MAX_PAYLOAD, Message
 from qmpd.loop.task import Waiter
+from qmpd.server.broken_off import watch_on
 from qmpd.server.letting_in import Door
 
 if TYPE_CHECKING:
@@ -135,14 +136,15 @@ class _Connection(Link):
         except OSError:
             self.cut()
             return
-        if message is None:
-            return
-        reply = self.device.handle(message)
-        if reply is not None:
-            self._unsent += reply.encode()
-            self._writable()
-        if self.device.broken:
-            self.cut()
+        if message is not None:
+            reply = self.device.handle(message)
+            if reply is not None:
+                self._unsent += reply.encode()
+                self._writable()
+            if self.device.broken:
+                self.cut()
+        if not self._ending and not self._unsent:
+            watch_on(self._loop, self._sock.fileno(), self._readable)
 
     def _receive(self) -> Message | None:
         """The next message; None while there is only a part of it.

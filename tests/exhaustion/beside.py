@@ -149,7 +149,9 @@ class Daemon:
             argv += ["--qmp", f"unix:{folder / name}"]
         argv += ["--ready-fd", str(told), *options]
         with self.errors.open("wb") as errors:
-            self.process = subprocess.Popen(argv, cwd=folder, stderr=errors, pass_fds=(told,))
+            self.process = subprocess.Popen(
+                argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=errors, pass_fds=(told,)
+            )
         os.close(told)
         assert os.read(ready, 5) == b"ready", self.errors.read_text()
         os.close(ready)

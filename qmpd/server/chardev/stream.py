@@ -21,6 +21,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final, Protocol
 
+from qmpd.server.broken_off import watch_on
+
 CHUNK: Final = 65536
 """Bytes read at a time; as many are held for a paused reader before reading stops."""
 
@@ -125,6 +127,7 @@ class Stream:
         self._held_bytes = 0
         self._paused = False
         self._reading = False
+        self._answered = False
         self._end_of_file = False
         self._congested = False
         self._told = False
@@ -237,6 +240,12 @@ class Stream:
         neighbours = self._neighbours
         if neighbours is not None and self._gives_way(neighbours):
             return
+        self._answered = False
+        self._read_piece(neighbours)
+        if self._reading and not self._answered:
+            watch_on(self._loop, self._read_fd, self._readable)
+
+    def _read_piece(self, neighbours: Neighbours | None) -> None:
         try:
             data, descriptors = self._read()
         except (BlockingIOError, InterruptedError):
@@ -306,6 +315,7 @@ class Stream:
         """Send `data`, at once as far as the peer takes it."""
         if self._closed or not data:
             return
+        self._answered = True
         if not self._out:
             short = len(data) <= MOST_AT_ONCE
             sent = self._send(data if short else memoryview(data)[:MOST_AT_ONCE])

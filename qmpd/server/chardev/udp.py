@@ -11,6 +11,7 @@ from typing import Any
 
 from qmpd.base.override import override
 from qmpd.errors import GenericError
+from qmpd.server.broken_off import watch_again
 from qmpd.server.chardev.chardev import Chardev
 
 _DATAGRAM = 65536
@@ -59,10 +60,14 @@ class UdpChardev(Chardev):
             self._loop.remove_reader(self._socket.fileno())
 
     def _readable(self) -> None:
-        with suppress(OSError):
+        try:
             data = self._socket.recv(_DATAGRAM)
-            if data and self.frontend is not None:
-                self.frontend.feed(data)
+        except OSError:
+            # Nobody was there to take what has been sent; somebody may come.
+            watch_again(self._loop, self._socket.fileno(), self._readable)
+            return
+        if data and self.frontend is not None:
+            self.frontend.feed(data)
 
     @override
     def send(self, data: bytes) -> None:
