@@ -140,6 +140,14 @@ def test_kicks_that_are_taken_back(daemon: Daemon) -> None:
     serves_on(daemon)
 
 
+@pytest.mark.parametrize("number", [7, vhost.SET_VRING_KICK, vhost.SET_VRING_CALL, 14])
+def test_the_own_end_of_the_connection(daemon: Daemon, number: int) -> None:
+    client = VhostClient(daemon.folder / "v")
+    client.send(number, bytes(8), [client.socket.fileno()])
+    client.close()
+    serves_on(daemon)
+
+
 @pytest.mark.parametrize("request_number", ["KICK", "CALL", "ERR"])
 def test_descriptors_that_only_say_where_a_file_is(daemon: Daemon, request_number: str) -> None:
     serves_on(daemon)

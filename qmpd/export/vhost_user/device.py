@@ -208,7 +208,8 @@ class VhostUserDevice:
         if len(message.fds) != 1:
             raise Panic("Invalid log_fd message")
         _close(self._memory.log_fd)
-        self._memory.log_fd = message.take_fd()
+        self._memory.log_fd = None
+        self._memory.log_fd = message.take_usable_fd()
 
     def _apply_log(self) -> None:
         if self._memory.log is not None:
@@ -219,7 +220,7 @@ class VhostUserDevice:
             raise Panic(f"Invalid backend_req_fd message ({len(message.fds)} fd's)")
         _close(self._request_fd)
         self._request_fd = None
-        self._request_fd = message.take_usable_fd()
+        self._request_fd = message.take_usable_fd(socket=True)
 
     # Messages about a queue
 

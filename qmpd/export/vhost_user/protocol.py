@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
@@ -151,15 +152,19 @@ class Message:
         """Take the first descriptor, which the caller then owns."""
         return self.fds.pop(0)
 
-    def take_usable_fd(self) -> int:
+    def take_usable_fd(self, *, socket: bool = False) -> int:
         """Take the first descriptor, if it can be used.
 
-        :raises Panic: it can only say where a file is (O_PATH); QEMU aborts
+        :param socket: it may be a socket.  Otherwise it might be the client's own end of this
+            connection: held here it would keep the connection from ever ending, as it does in QEMU
+        :raises Panic: it may not, or can only say where a file is (O_PATH); QEMU aborts there
         """
         try:
             os.set_blocking(self.fds[0], False)
         except OSError as error:
             raise Panic(f"Invalid fds in request: {int(self.request)}: {error.strerror}") from None
+        if not socket and stat.S_ISSOCK(os.fstat(self.fds[0]).st_mode):
+            raise Panic(f"Invalid fds in request: {int(self.request)}: a socket")
         return self.take_fd()
 
     def close_fds(self) -> None:
