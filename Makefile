@@ -6,6 +6,7 @@
 # make lint   formatting, lint, types, layers
 # make bench  qmpd beside qemu-storage-daemon, as ratios (BENCH="--quick NBD": fewer)
 # make results  the same, written to benchmarks/RESULTS.md
+# make fuzz [S=600] [FUZZ="--seed 7 nbd"]  hostile input for S seconds in all; what goes wrong is kept in build/fuzz
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -17,11 +18,13 @@ PYTEST_ARGS ?=
 TESTS ?= expected
 IOTESTS_ARGS ?=
 BENCH ?=
+S ?= 600
+FUZZ ?=
 # A file of tests stays on one core: its tests share daemons.
 PARALLEL ?= --numprocesses auto --dist loadfile
 QUICK := "not slow and not differential and not clients"
 
-.PHONY: run test quick cover iotests lint format models bench results clean
+.PHONY: run test quick cover iotests lint format models bench results fuzz clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -69,6 +72,9 @@ bench: $(VENV)/.dev
 
 results: $(VENV)/.dev
 	$(BIN)/python -m benchmarks --results benchmarks/RESULTS.md $(BENCH)
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz --seconds $(S) $(FUZZ)
 
 clean:
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -16,12 +16,15 @@ NAME: Final = "i"
 
 def _changes(whole: bytes, damaged: bytes) -> list[list[Any]]:
     """Where two of the same beginning differ, and what is there in the second."""
-    size = 8
-    return [
-        [at, damaged[at : at + size].hex()]
-        for at in range(0, len(damaged), size)
-        if whole[at : at + size] != damaged[at : at + size]
-    ]
+
+    def differ(start: int, end: int, size: int) -> list[int]:
+        return [
+            at for at in range(start, end, size) if whole[at : at + size] != damaged[at : at + size]
+        ]
+
+    blocks = differ(0, len(damaged), 4096)
+    places = [at for block in blocks for at in differ(block, block + 4096, 8)]
+    return [[at, damaged[at : at + 8].hex()] for at in places]
 
 
 class Qcow2(Fuzzer):

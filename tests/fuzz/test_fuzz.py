@@ -1,4 +1,4 @@
-"""A second of each fuzzer, what it keeps, and a short soak."""
+"""A moment of each fuzzer, what it keeps, and a short soak."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.fuzz.wire import Wire
 
 
 @pytest.mark.parametrize("name", FUZZERS)
-def test_a_second(name: str, tmp_path: Path) -> None:
-    result = run(FUZZERS[name], 1, 1.0, tmp_path, least=40)
+def test_a_moment(name: str, tmp_path: Path) -> None:
+    result = run(FUZZERS[name], 1, 0.5, tmp_path, least=20)
     assert result.failure is None
-    assert result.count >= 40
+    assert result.count >= 20
 
 
 @pytest.mark.parametrize("name", FUZZERS)
@@ -56,6 +56,6 @@ def test_what_goes_wrong_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_soak() -> None:
-    first, *_, last = soak(10_000, quiet=True)
+    first, *_, last = soak(2000, quiet=True)
     assert last.descriptors <= first.descriptors
-    assert last.memory < first.memory + (8 << 20)
+    assert last.memory < first.memory + (24 << 20)  # what is first needed then
