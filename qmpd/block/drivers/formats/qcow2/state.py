@@ -111,6 +111,11 @@ class Qcow2State(Layer):
         return None if edge is None else edge.node
 
     @property
+    def table_uses(self) -> int:
+        """How often metadata was read from the file, or written to it, by the caches of tables."""
+        return self.l2_cache.file_uses + self.refcount_cache.file_uses
+
+    @property
     def writable(self) -> bool:
         """Whether the node may be written (QEMU's bdrv_is_writable)."""
         return not self.node.read_only and self.node.active

@@ -25,17 +25,23 @@ from qmpd.block.drivers.formats.qcow2.tables.l2_meta import L2Meta
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
     from qmpd.block.drivers.formats.qcow2.tables.cache import Table
 
 
 async def alloc_host_offset(
-    s: Qcow2State, offset: int, length: int
+    s: Qcow2State,
+    offset: int,
+    length: int,
+    before_waiting: Callable[[], Awaitable[None]] | None = None,
 ) -> tuple[int, int, list[L2Meta]]:
     """Find or allocate host clusters for a write (qcow2_alloc_host_offset).
 
     Call with the image's lock held.
 
+    :param before_waiting: awaited without the lock before this waits for another write
     :returns: host offset of the first byte; bytes that are adjacent there, at least 1; the
         parts to link after the data is written, latest first.  On an error the parts that
         were made are freed.
@@ -43,7 +49,7 @@ async def alloc_host_offset(
     while True:
         metas: NewestFirst[L2Meta] = NewestFirst()
         try:
-            done = await _gather(s, offset, length, metas)
+            done = await _gather(s, offset, length, metas, before_waiting)
         except BaseException:
             await release(s, metas)
             raise
@@ -52,7 +58,11 @@ async def alloc_host_offset(
 
 
 async def _gather(
-    s: Qcow2State, offset: int, length: int, metas: NewestFirst[L2Meta]
+    s: Qcow2State,
+    offset: int,
+    length: int,
+    metas: NewestFirst[L2Meta],
+    before_waiting: Callable[[], Awaitable[None]] | None,
 ) -> tuple[int, int] | None:
     """One attempt at `alloc_host_offset`; None if it had to wait and must be repeated."""
     host_offset: int | None = None
@@ -63,7 +73,7 @@ async def _gather(
         if count == 0:
             if metas:
                 break
-            await _wait_for_conflict(s, start)
+            await _wait_for_conflict(s, start, before_waiting)
             return None
         found = await _handle_copied(s, start, count, next_host, metas)
         if found is None:
@@ -100,13 +110,17 @@ def _independent(s: Qcow2State, start: int, length: int) -> int:
     return length
 
 
-async def _wait_for_conflict(s: Qcow2State, start: int) -> None:
+async def _wait_for_conflict(
+    s: Qcow2State, start: int, before_waiting: Callable[[], Awaitable[None]] | None
+) -> None:
     """Release the lock until the allocation that overlaps `start` is finished."""
     meta = next(m for m in s.cluster_allocs if _conflicts(s, m, start, start + 1))
     waiter = Waiter()
     meta.waiting.append(waiter)
     s.lock.release()
     try:
+        if before_waiting is not None:
+            await before_waiting()
         await waiter
     finally:
         await s.lock.acquire()

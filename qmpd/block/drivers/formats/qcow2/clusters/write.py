@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.formats.qcow2.clusters.allocate import alloc_host_offset
 from qmpd.block.drivers.formats.qcow2.clusters.compress import compress
+from qmpd.block.drivers.formats.qcow2.clusters.in_flight import PartsInFlight
 from qmpd.block.drivers.formats.qcow2.clusters.link import link_metas, release
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_cluster_table
 from qmpd.block.drivers.formats.qcow2.clusters.read import is_zero_fast
@@ -21,6 +22,8 @@ from qmpd.block.drivers.formats.qcow2.tables.l2_meta import L2Meta
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 
 
@@ -30,41 +33,76 @@ async def write_clusters(s: Qcow2State, offset: int, data: bytes | memoryview) -
     :raises BlockIOError: an error of a file, or EIO if the image is corrupt
     """
     view = memoryview(data).cast("B") if len(data) else memoryview(b"")
-    while view:
-        async with s.lock:
-            host, count, metas = await alloc_host_offset(s, offset, len(view))
-            try:
-                await pre_write_overlap_check(s, 0, host, count, data=True)
-            except BlockIOError:
-                await release(s, metas)
-                raise
-        await _write_run(s, host, offset, view[:count], metas)
-        view = view[count:]
-        offset += count
-
-
-async def _write_run(
-    s: Qcow2State, host: int, offset: int, data: memoryview, metas: list[L2Meta]
-) -> None:
-    """Write data to its adjacent host clusters and link them."""
+    if not view:
+        return
+    async with s.lock:
+        host, count, metas = await _allocate(s, offset, len(view))
+    if count < len(view):
+        await _write_parts(s, host, offset, view, count, metas)
+        return
     try:
-        if metas:
-            await _zero_new_space(s, metas)
-        if not _merge_cow(offset, data, metas):
-            s.event("write_aio")
-            await s.data_file.pwrite(host, data)
+        await _write_data(s, host, offset, view, metas)
     except BaseException:
         async with s.lock:
             await release(s, metas)
         raise
-    if not metas:
-        return
-    async with s.lock:
-        try:
-            await link_metas(s, metas)
-        except BaseException:
-            await release(s, metas)
-            raise
+    if metas:
+        async with s.lock:
+            try:
+                await link_metas(s, metas)
+            finally:
+                await release(s, metas)
+
+
+async def _write_parts(
+    s: Qcow2State, host: int, offset: int, data: memoryview, count: int, metas: list[L2Meta]
+) -> None:
+    """Write data whose host clusters are not all adjacent; the first `count` bytes have theirs."""
+    parts = PartsInFlight(s)
+    try:
+        while True:
+            await parts.start(_write_data(s, host, offset, data[:count], metas), metas)
+            data = data[count:]
+            offset += count
+            if not data or parts.error is not None:
+                break
+            await parts.let_others()
+            uses = s.table_uses
+            async with s.lock:
+                host, count, metas = await _allocate(s, offset, len(data), parts.finish)
+            if s.table_uses != uses:
+                parts.time_passes()
+    finally:
+        await parts.finish()
+    if parts.error is not None:
+        raise parts.error
+
+
+async def _allocate(
+    s: Qcow2State,
+    offset: int,
+    length: int,
+    before_waiting: Callable[[], Awaitable[None]] | None = None,
+) -> tuple[int, int, list[L2Meta]]:
+    """`alloc_host_offset`, and the check that no metadata is there."""
+    host, count, metas = await alloc_host_offset(s, offset, length, before_waiting)
+    try:
+        await pre_write_overlap_check(s, 0, host, count, data=True)
+    except BlockIOError:
+        await release(s, metas)
+        raise
+    return host, count, metas
+
+
+async def _write_data(
+    s: Qcow2State, host: int, offset: int, data: memoryview, metas: list[L2Meta]
+) -> None:
+    """Write data to its adjacent host clusters, unless copies around it are written with it."""
+    if metas:
+        await _zero_new_space(s, metas)
+    if not _merge_cow(offset, data, metas):
+        s.event("write_aio")
+        await s.data_file.pwrite(host, data)
 
 
 async def _zero_new_space(s: Qcow2State, metas: list[L2Meta]) -> None:

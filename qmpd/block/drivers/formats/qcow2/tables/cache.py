@@ -83,7 +83,9 @@ class TableCache:
         self.table_size = table_size
         self.depends: TableCache | None = None
         self.depends_on_flush = False
-        self._file = file
+        self.file_uses = 0
+        """How often the file was read, written or flushed."""
+        self._file_now = file
         self._decode = decode
         self._encode = encode
         self._before_write = before_write
@@ -92,6 +94,10 @@ class TableCache:
         self._load_event = load_event
         self._write_event = write_event
         self._tables: OrderedDict[int, Table] = OrderedDict()
+
+    def _file(self) -> TableFile:
+        self.file_uses += 1
+        return self._file_now()
 
     async def get(self, offset: int) -> Table:
         """Get the table at file offset `offset`, reading it if necessary; `put` it back after use.
