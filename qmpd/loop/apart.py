@@ -7,7 +7,7 @@ To parse a message of 60 MiB takes seconds.  QEMU does that in a thread of its o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from qmpd.base.override import override
 from qmpd.loop.file_threads import FileThreads, ThreadRequest
@@ -17,6 +17,20 @@ T = TypeVar("T")
 
 Ended = Callable[[ThreadRequest], None]
 """Takes what holds the result, or the error."""
+
+
+def outcome(read: Callable[[], T]) -> Callable[[], T]:
+    """What returns what `read` returns, or raises what it raises, when it is called."""
+    try:
+        value = read()
+    except Exception as error:
+        failure = error
+
+        def fail() -> NoReturn:
+            raise failure
+
+        return fail
+    return lambda: value
 
 
 class Meanwhile(Waiter):

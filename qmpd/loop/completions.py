@@ -90,8 +90,13 @@ class Completions:
         self.submit()
         return work()
 
-    async def ahead(self, files: tuple[object, ...], work: Callable[[], None]) -> None:
-        """Have a thread do what does not change anything that is seen, if there are threads."""
+    async def ahead(
+        self, files: tuple[object, ...], work: Callable[[], None], waiter: Waiter
+    ) -> None:
+        """Have a thread do what does not change anything that is seen, if there are threads.
+
+        :param waiter: what the caller waits for meanwhile
+        """
 
     def join(self, file: object) -> None:
         """Wait until nobody is at work on `file`, which is about to be closed."""
@@ -219,10 +224,11 @@ class RealTimeCompletions(Completions):
         return result
 
     @override
-    async def ahead(self, files: tuple[object, ...], work: Callable[[], None]) -> None:
-        done = Waiter(direct=True)
-        self._threads.run(files, work, lambda _: done.wake())
-        await done
+    async def ahead(
+        self, files: tuple[object, ...], work: Callable[[], None], waiter: Waiter
+    ) -> None:
+        self._threads.run(files, work, lambda _: waiter.wake())
+        await waiter
 
     @override
     def join(self, file: object) -> None:

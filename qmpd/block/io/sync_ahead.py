@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from qmpd.block.images.image import Image
 from qmpd.block.permission_bits import WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError
+from qmpd.loop.apart import Meanwhile
+from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,12 +19,13 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Node
 
 
-async def sync_ahead(node: Node | None) -> None:
+async def sync_ahead(node: Node | None, *, in_command: bool = False) -> None:
     """Make stable what has been written to files of the host below `node`.
 
     It is no flush, which has yet to come, and which then has nothing to wait for unless more has
     been written.  Where the machine has no threads nothing is done.
 
+    :param in_command: a command does so before it begins: other commands have their turn
     :raises BlockIOError: it fails; the system tells that only once, so that the flush would not
     """
     if node is None:
@@ -33,7 +36,8 @@ async def sync_ahead(node: Node | None) -> None:
     for one, image in list(_unsynced(node)):
         failed: list[OSError] = []
         with one.syncing():
-            await completions.ahead((image,), partial(_sync, image.fd, failed))
+            waiter = Meanwhile(direct=True) if in_command else Waiter(direct=True)
+            await completions.ahead((image,), partial(_sync, image.fd, failed), waiter)
             if failed:
                 raise BlockIOError(failed[0].errno or errno.EIO)
 

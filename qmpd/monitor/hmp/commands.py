@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.io import resize
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.backends import find_backend, named_backends
 from qmpd.block.io.commit_image import commit_image
-from qmpd.errors import BlockIOError
+from qmpd.block.io.sync_ahead import sync_ahead
+from qmpd.errors import BlockIOError, QmpError
 from qmpd.jobs.core.job_list import JobTable
 from qmpd.machine import power
 from qmpd.monitor.hmp import qemu_io as io
+from qmpd.monitor.hmp import reading
 from qmpd.monitor.hmp.chardevs import CHARDEVS
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name
 from qmpd.monitor.hmp.guest_side import GUEST_SIDE
@@ -27,25 +31,42 @@ from qmpd.monitor.hmp.requests import REQUESTS
 from qmpd.monitor.hmp.snapshots import SNAPSHOTS
 
 if TYPE_CHECKING:
+    from qmpd.block.model.node import Node
     from qmpd.machine.machine import Machine
 
 
 async def qemu_io(machine: Machine, arguments: Arguments) -> str:
     """Run a qemu-io command on a backend, or on a node through a temporary backend."""
-    name = arguments["device"]
+    name, text = arguments["device"], arguments["command"]
+    line = await reading.read(machine, text, partial(io.IoLine, text))
+    if line.command is io.IO_COMMANDS["flush"]:
+        with suppress(QmpError):
+            node = _node(machine, arguments)
+            await reading.meanwhile(machine, sync_ahead(node, in_command=True))
     if "qdev" in arguments:
-        owner = machine.devices.backend_of(name)
-        return await io.run(machine, owner, arguments["command"])
+        return await io.run(machine, machine.devices.backend_of(name), line)
     backend = find_backend(machine.graph, name)
     if backend is not None:
-        return await io.run(machine, backend, arguments["command"])
+        return await io.run(machine, backend, line)
     graph = machine.graph
     node = graph.lookup_device_or_node(None, name)
     backend = await BlockBackend.on(node)
     try:
-        return await io.run(machine, backend, arguments["command"])
+        return await io.run(machine, backend, line)
     finally:
         await backend.close()
+
+
+def _node(machine: Machine, arguments: Arguments) -> Node | None:
+    """The node that a qemu-io command is about.
+
+    :raises QmpError: there is none
+    """
+    name = arguments["device"]
+    if "qdev" in arguments:
+        return machine.devices.backend_of(name).node
+    backend = find_backend(machine.graph, name)
+    return machine.graph.lookup(name) if backend is None else backend.node
 
 
 async def commit(machine: Machine, arguments: Arguments) -> str:

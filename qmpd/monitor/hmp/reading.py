@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -25,8 +25,16 @@ async def read(machine: Machine, text: str, work: Callable[[], T]) -> T:
     """
     if len(text) < LONG:
         return work()
+    return await meanwhile(machine, machine.host.apart.do(work))
+
+
+async def meanwhile(machine: Machine, work: Awaitable[T]) -> T:
+    """Wait for `work`; other commands, which may be of the human monitor, have their turn.
+
+    :raises Exception: whatever `work` raises
+    """
     output, machine.hmp_output = machine.hmp_output, None
     try:
-        return await machine.host.apart.do(work)
+        return await work
     finally:
         machine.hmp_output = output

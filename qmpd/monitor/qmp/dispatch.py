@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from types import CoroutineType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import CommandNotFound, GenericError, NotServed, QmpError
+from qmpd.loop.apart import outcome
 from qmpd.monitor.qmp.handlers import Context, Handlers
 from qmpd.qapi.runtime.policy import Crash
 from qmpd.wire.encode import Raw
@@ -113,22 +114,8 @@ async def dispatch_large(
     given: Callable[[], object] | None = None
     if info is not None:
         read = partial(read_arguments, profile, info, request.arguments, machine.compat)
-        given = await machine.host.apart.do(partial(_outcome, read))
+        given = await machine.host.apart.do(partial(outcome, read))
     return await dispatch(machine, handlers, descriptors, session, request, given)
-
-
-def _outcome(read: Callable[[], object]) -> Callable[[], object]:
-    """What returns what `read` returns, or raises what it raises, when it is called."""
-    try:
-        value = read()
-    except Exception as error:
-        failure = error
-
-        def fail() -> NoReturn:
-            raise failure
-
-        return fail
-    return lambda: value
 
 
 def read_arguments(

@@ -6,47 +6,81 @@ output of the machine's host; errors are shown in the monitor.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.permission_bits import RESIZE, WRITE
 from qmpd.errors import QmpError
+from qmpd.loop.apart import outcome
 from qmpd.monitor.hmp.line import UsageError
 from qmpd.monitor.hmp.qemu_io import breakpoints, other, reading, writing
-from qmpd.monitor.hmp.qemu_io.base import IoCommand, QemuIo, Usage
+from qmpd.monitor.hmp.qemu_io.base import IoCommand, QemuIo, Transfer, Usage
 from qmpd.options.getopt import GetoptError
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.machine.machine import Machine
 
-__all__ = ["IO_COMMANDS", "run"]
+__all__ = ["IO_COMMANDS", "IoLine", "run"]
+
+MANY: Final = 1024
+"""Words of a line from which on it is long to read."""
+
+_WORD: Final = re.compile("[^ ]+")
 
 
-async def run(machine: Machine, backend: BlockBackend, line: str) -> str:
+class IoLine:
+    """A line of qemu-io that has been read, without anything of the machine.
+
+    :param text: the line
+    """
+
+    def __init__(self, text: str) -> None:
+        words = [word[0] for word in _WORD.finditer(text)]
+        self.name = words[0] if words else ""
+        self.count = len(words)
+        """How many words there are, the name included."""
+        self.command = IO_COMMANDS.get(self.name)
+        letters = None if self.command is None else self.command.letters
+        del words[:1]
+        self.given: Callable[[], Any] = (
+            (lambda: words) if letters is None else outcome(partial(_transfer, words, letters))
+        )
+        """Returns what the command is given, or raises what is wrong with it."""
+
+
+def _transfer(words: list[str], letters: str) -> Transfer:
+    transfer = Transfer(words, letters)
+    if len(words) >= MANY:
+        transfer.read_ahead()
+    return transfer
+
+
+async def run(machine: Machine, backend: BlockBackend, line: IoLine) -> str:
     """Run one command; returns what the monitor shows.
 
     :param backend: the backend to read and write
     """
     io = QemuIo(machine, backend)
-    words = [word for word in line.split(" ") if word]
-    if not words:
+    if not line.name:
         return ""
-    command = IO_COMMANDS.get(words[0])
+    command = line.command
     if command is None:
-        machine.host.report(f'command "{words[0]}" not found\n')
+        machine.host.report(f'command "{line.name}" not found\n')
         return ""
-    if not _count_is_right(machine, command, words):
+    if not _count_is_right(machine, command, line):
         return ""
     usage = f"{command.name} {command.usage or ''} -- {command.summary}\n"
     try:
         if command.writes and backend.node is not None:
             backend.require(WRITE | RESIZE if command.resizes else WRITE)
-        await command.handler(io, words[1:])
+        await command.handler(io, line.given())
     except Usage:
         io.out(usage)
     except GetoptError as error:
-        machine.host.report(f"{words[0]}: {error}\n")
+        machine.host.report(f"{line.name}: {error}\n")
         io.out(usage)
     except UsageError as error:
         io.out(error.text)
@@ -55,8 +89,8 @@ async def run(machine: Machine, backend: BlockBackend, line: str) -> str:
     return ""
 
 
-def _count_is_right(machine: Machine, command: IoCommand, words: Sequence[str]) -> bool:
-    low, high, count = command.min_arguments, command.max_arguments, len(words) - 1
+def _count_is_right(machine: Machine, command: IoCommand, line: IoLine) -> bool:
+    low, high, count = command.min_arguments, command.max_arguments, line.count - 1
     if count >= low and (high is None or count <= high):
         return True
     if high is None:
@@ -65,7 +99,7 @@ def _count_is_right(machine: Machine, command: IoCommand, words: Sequence[str]) 
         expected = f"{low} arguments"
     else:
         expected = f"between {low} and {high} arguments"
-    machine.host.report(f"bad argument count {count} to {words[0]}, expected {expected}\n")
+    machine.host.report(f"bad argument count {count} to {line.name}, expected {expected}\n")
     return False
 
 
@@ -95,6 +129,7 @@ _TABLE: Final = (
         max_arguments=None,
         usage="[-Ciqrv] [-P pattern] off len [len..]",
         summary="asynchronously reads a number of bytes",
+        letters="CP:iqrv",
     ),
     IoCommand(
         "aio_write",
@@ -104,6 +139,7 @@ _TABLE: Final = (
         usage="[-Cfiqruz] [-P pattern] off len [len..]",
         summary="asynchronously writes a number of bytes",
         writes=True,
+        letters="CfiP:qruz",
     ),
     IoCommand(
         "alloc",
@@ -131,6 +167,7 @@ _TABLE: Final = (
         summary="discards a number of bytes at a specified offset",
         short="d",
         writes=True,
+        letters="Cq",
     ),
     IoCommand("flush", other.flush, summary="flush all in-core file state to disk", short="f"),
     IoCommand(
@@ -152,6 +189,7 @@ _TABLE: Final = (
         usage="[-abCqrv] [-P pattern [-s off] [-l len]] off len",
         summary="reads a number of bytes at a specified offset",
         short="r",
+        letters="bCl:pP:qrs:v",
     ),
     IoCommand(
         "readv",
@@ -160,6 +198,7 @@ _TABLE: Final = (
         max_arguments=None,
         usage="[-Cqrv] [-P pattern] off len [len..]",
         summary="reads a number of bytes at a specified offset",
+        letters="CP:qrv",
     ),
     IoCommand(
         "remove_break",
@@ -175,6 +214,7 @@ _TABLE: Final = (
         max_arguments=None,
         usage="[(-r|-w)] [-c cache] [-o options]",
         summary="reopens an image with new options",
+        letters="c:o:rw",
     ),
     IoCommand(
         "resume",
@@ -227,6 +267,7 @@ _TABLE: Final = (
         summary="writes a number of bytes at a specified offset",
         short="w",
         writes=True,
+        letters="bcCfnpP:qrs:uz",
     ),
     IoCommand(
         "writev",
@@ -236,6 +277,7 @@ _TABLE: Final = (
         usage="[-Cfqr] [-P pattern] off len [len..]",
         summary="writes a number of bytes at a specified offset",
         writes=True,
+        letters="CfqrP:",
     ),
     IoCommand(
         "zone_append",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from qmpd.base.sizes import REQUEST_MAX_BYTES, SECTOR
+from qmpd.loop.apart import outcome
 from qmpd.monitor.hmp.line import UsageError
 from qmpd.monitor.hmp.quantities import cvtnum, parse_pattern, quantity
-from qmpd.options.getopt import getopt
+from qmpd.options.getopt import getopt_all
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class IoCommand:
-    """One command of qemu-io; `max_arguments` None for any number."""
+    """One command of qemu-io; `max_arguments` None for any number.
+
+    Where `letters` says which options it has, its handler takes a `Transfer`, otherwise the words.
+    """
 
     name: str
-    handler: Callable[[QemuIo, list[str]], Awaitable[None]]
+    handler: Callable[[QemuIo, Any], Awaitable[None]]
     min_arguments: int = 0
     max_arguments: int | None = 0
     usage: str | None = None
@@ -29,18 +34,47 @@ class IoCommand:
     short: str = ""
     writes: bool = False
     resizes: bool = False
+    letters: str | None = None
 
 
 class Usage(Exception):
     """The command was used wrongly: its usage line is shown."""
 
 
-@dataclass(slots=True)
 class Transfer:
-    """The options of a command that moves data."""
+    """The options and operands of a command, such as one that moves data.
 
-    options: dict[str, str]
-    operands: list[str]
+    :param words: what it is given
+    :param letters: the options that there are
+    :raises GetoptError: the options are wrong
+    """
+
+    def __init__(self, words: Sequence[str], letters: str) -> None:
+        self.all_options, self.operands = getopt_all(words, letters)
+        self.options = dict(self.all_options)
+        self._lengths: Callable[[], list[int]] | None = None
+
+    def read_ahead(self) -> None:
+        """Read the lengths that operands may be; nobody is told yet what is wrong with them."""
+        self._lengths = outcome(partial(read_lengths, self.operands[1:]))
+
+    def lengths(self) -> list[int]:
+        """The lengths of a vector: all operands but the first.
+
+        :raises UsageError: one is not a size, or they are too long
+        """
+        return read_lengths(self.operands[1:]) if self._lengths is None else self._lengths()
+
+    def check(self, exactly: int | None = None) -> None:
+        """Check the pattern, and that there are at least two operands, or `exactly` as many.
+
+        :raises Usage: another number of operands
+        """
+        if "P" in self:
+            parse_pattern(self.options["P"])
+        count = len(self.operands)
+        if (exactly is not None and count != exactly) or count < 2:
+            raise Usage
 
     def __contains__(self, letter: str) -> bool:
         return letter in self.options
@@ -60,14 +94,14 @@ class QemuIo:
         """Print on the standard output of the machine's host."""
         self.machine.host.print(text)
 
-    def accounted_lengths(self, kind: str, texts: Sequence[str]) -> int:
+    def accounted_lengths(self, kind: str, request: Transfer) -> int:
         """The length of a request from those of its buffers; wrong ones are counted as invalid.
 
         :param kind: rd or wr
         :raises UsageError: one is not a size, or they are too long
         """
         try:
-            return sum(read_lengths(texts))
+            return sum(request.lengths())
         except UsageError:
             self.backend.account_invalid(kind)
             raise
@@ -92,19 +126,6 @@ class QemuIo:
         self.out(f"{verb} {total}/{count} bytes at offset {offset}\n")
         rate = f"{quantity(total / seconds)}/sec and {1 / seconds:.4f} ops/sec"
         self.out(f"{quantity(total)}, 1 ops; {stamp} ({rate})\n")
-
-
-def read_transfer(words: list[str], letters: str, *, exactly: int | None) -> Transfer:
-    """Read options `letters` and at least two operands, or `exactly` as many.
-
-    :raises Usage: another number of operands
-    """
-    options, operands = getopt(words, letters)
-    if "P" in options:
-        parse_pattern(options["P"])
-    if (exactly is not None and len(operands) != exactly) or len(operands) < 2:
-        raise Usage
-    return Transfer(options, operands)
 
 
 def read_length(text: str, *, unlimited: bool = False) -> int:

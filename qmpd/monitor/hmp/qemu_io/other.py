@@ -18,9 +18,9 @@ from qmpd.block.permission_bits import WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, QmpError
 from qmpd.machine.drives.options import CACHE_MODES
 from qmpd.monitor.hmp.line import UsageError
-from qmpd.monitor.hmp.qemu_io.base import Usage, read_length
+from qmpd.monitor.hmp.qemu_io.base import Transfer, Usage, read_length
 from qmpd.monitor.hmp.quantities import cvtnum, quantity
-from qmpd.options.getopt import getopt, getopt_all
+from qmpd.options.getopt import getopt
 from qmpd.options.qemu_opts import OptionGroup, Opts, parse_opts
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ async def flush(io: QemuIo, words: list[str]) -> None:
             await io.backend.flush()
 
 
-async def discard(io: QemuIo, words: list[str]) -> None:
+async def discard(io: QemuIo, request: Transfer) -> None:
     """discard: discard an area."""
-    options, operands = getopt(words, "Cq")
+    options, operands = request.options, request.operands
     if len(operands) != 2:
         raise Usage
     offset = cvtnum(operands[0])
@@ -152,14 +152,13 @@ async def map_(io: QemuIo, words: list[str]) -> None:
         offset += length
 
 
-async def reopen(io: QemuIo, words: list[str]) -> None:
+async def reopen(io: QemuIo, request: Transfer) -> None:
     """reopen: other options (``reopen_f``)."""
-    options, operands = getopt_all(words, "c:o:rw")
     backend, node = io.backend, io.backend.node
     given = Opts(_REOPEN)
     mode: str | None = None
     read_only: bool | None = None
-    for letter, argument in options:
+    for letter, argument in request.all_options:
         if letter == "c":
             if argument not in CACHE_MODES:
                 raise QmpError(f"Invalid cache option: {argument}")
@@ -170,7 +169,7 @@ async def reopen(io: QemuIo, words: list[str]) -> None:
             raise QmpError("Only one -r/-w option may be given")
         else:
             read_only = letter == "r"
-    if operands:
+    if request.operands:
         raise Usage
     if node is None:
         return

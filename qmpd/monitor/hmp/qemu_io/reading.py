@@ -13,8 +13,6 @@ from qmpd.monitor.hmp.qemu_io.base import (
     Usage,
     check_sector_aligned,
     read_length,
-    read_lengths,
-    read_transfer,
 )
 from qmpd.monitor.hmp.quantities import cvtnum, parse_pattern
 
@@ -22,9 +20,9 @@ if TYPE_CHECKING:
     from qmpd.monitor.hmp.qemu_io.base import QemuIo
 
 
-async def read(io: QemuIo, words: list[str]) -> None:
+async def read(io: QemuIo, request: Transfer) -> None:
     """read: read an area; verify or show the bytes if asked to."""
-    request = read_transfer(words, "bCl:pP:qrs:v", exactly=2)
+    request.check(exactly=2)
     if "b" in request and "p" in request:
         raise UsageError("-b and -p cannot be specified at the same time\n")
     start = cvtnum(request.options["s"]) if "s" in request else 0
@@ -68,26 +66,26 @@ async def _pread(io: QemuIo, offset: int, count: int, what: str) -> bytes:
         raise UsageError(f"{what} failed: {error.desc}\n") from None
 
 
-async def readv(io: QemuIo, words: list[str]) -> None:
+async def readv(io: QemuIo, request: Transfer) -> None:
     """readv: read into a vector of buffers."""
-    request = read_transfer(words, "CP:qrv", exactly=None)
+    request.check()
     offset = cvtnum(request.operands[0])
-    count = sum(read_lengths(request.operands[1:]))
+    count = sum(request.lengths())
     began = io.machine.clock.now()
     data = await _pread(io, offset, count, "readv")
     _show_read(io, request, data, offset, began)
 
 
-async def aio_read(io: QemuIo, words: list[str]) -> None:
+async def aio_read(io: QemuIo, request: Transfer) -> None:
     """aio_read: begin to read, with accounting as a device does; what comes of it is printed."""
-    request = read_transfer(words, "CP:iqrv", exactly=None)
+    request.check()
     backend = io.backend
     if "i" in request:
         io.out("injecting invalid read request\n")
         backend.account_invalid("rd")
         return
     offset = cvtnum(request.operands[0])
-    count = io.accounted_lengths("rd", request.operands[1:])
+    count = io.accounted_lengths("rd", request)
     began = io.machine.clock.now()
 
     def done(data: bytes | None, error: BlockIOError | None) -> None:

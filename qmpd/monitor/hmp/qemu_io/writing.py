@@ -12,8 +12,6 @@ from qmpd.monitor.hmp.line import UsageError
 from qmpd.monitor.hmp.qemu_io.base import (
     Transfer,
     check_sector_aligned,
-    read_lengths,
-    read_transfer,
 )
 from qmpd.monitor.hmp.quantities import cvtnum, parse_pattern
 
@@ -36,9 +34,9 @@ def _check_write(request: Transfer) -> None:
         raise UsageError("Only one of -z, -P, and -s can be specified at the same time\n")
 
 
-async def write(io: QemuIo, words: list[str]) -> None:
+async def write(io: QemuIo, request: Transfer) -> None:
     """write: write a pattern, a file, or zeroes."""
-    request = read_transfer(words, "bcCfnpP:qrs:uz", exactly=2)
+    request.check(exactly=2)
     _check_write(request)
     offset = cvtnum(request.operands[0])
     count = cvtnum(request.operands[1])
@@ -84,11 +82,11 @@ def _buffer(io: QemuIo, request: Transfer, count: int) -> bytes:
     return (data * (count // len(data) + 1))[:count]
 
 
-async def writev(io: QemuIo, words: list[str]) -> None:
+async def writev(io: QemuIo, request: Transfer) -> None:
     """writev: write from a vector of buffers."""
-    request = read_transfer(words, "CfqrP:", exactly=None)
+    request.check()
     offset = cvtnum(request.operands[0])
-    count = sum(read_lengths(request.operands[1:]))
+    count = sum(request.lengths())
     began = io.machine.clock.now()
     try:
         await io.backend.pwrite(offset, _buffer(io, request, count), fua="f" in request)
@@ -98,12 +96,12 @@ async def writev(io: QemuIo, words: list[str]) -> None:
         io.report("wrote", offset, count, count, began, "C" in request)
 
 
-async def aio_write(io: QemuIo, words: list[str]) -> None:
+async def aio_write(io: QemuIo, request: Transfer) -> None:
     """aio_write: begin to write, with accounting as a device does; what comes of it is printed.
 
     Zeroes (-z) are not counted.
     """
-    request = read_transfer(words, "CfiP:qruz", exactly=None)
+    request.check()
     backend, zeroes = io.backend, "z" in request
     if "i" in request:
         io.out("injecting invalid write request\n")
@@ -119,7 +117,7 @@ async def aio_write(io: QemuIo, words: list[str]) -> None:
     if zeroes:
         count = cvtnum(request.operands[1])
     else:
-        count = io.accounted_lengths("wr", request.operands[1:])
+        count = io.accounted_lengths("wr", request)
     began = io.machine.clock.now()
 
     def done(_: None, error: BlockIOError | None) -> None:
