@@ -21,6 +21,7 @@ from qmpd.base.descriptor import Descriptor
 from qmpd.block.images import MemoryStorage
 from qmpd.errors import MachineClosed, from_answer
 from qmpd.loop.paced_clock import Pace
+from qmpd.loop.served_completions import ServedCompletions
 from qmpd.loop.task import Task, Waiter
 from qmpd.machine.disks import add_disk
 from qmpd.monitor.monitors import Monitors
@@ -244,6 +245,7 @@ class Core(Waits):
             clock = self.setup.make_clock()
         else:
             clock = self.clock.successor()
+        clock.completions = ServedCompletions(clock, self.host.apart)
         machine = self.setup.make_machine(clock, self.host, self._storage, self._random)
         return World(machine, Monitors(machine), clock)
 

@@ -65,7 +65,7 @@ class OnLoop(PlainOnLoop):
     """An event loop runs the machine of `core`: see `qmpd.loop.on_loop`."""
 
     def __init__(self, core: Core, loop: asyncio.AbstractEventLoop, *, served: bool) -> None:
-        super().__init__(core, loop, served=served)
+        super().__init__(core, loop, served=served, apart=core.host.apart)
         self._core = core
         # others may act while a program waits: its timeouts are the wall's
         core.call_after = loop.call_later

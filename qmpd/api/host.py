@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.override import override
 from qmpd.errors import QmpError
+from qmpd.loop.apart import ApartInThread
 from qmpd.loop.task import Timer
 from qmpd.machine.host import NoHost
 
@@ -51,6 +53,7 @@ class ProgramHost(NoHost):
     def __init__(self, shut_down: Callable[[], None]) -> None:
         self.printed: list[str] = []
         self.complaints: list[str] = []
+        self._apart = ApartInThread()
         self.loop: AbstractEventLoop | None = None
         """The event loop that runs the machine, if one does."""
         self.tell: Callable[[str], None] | None = None
@@ -62,6 +65,12 @@ class ProgramHost(NoHost):
         """Returns the machine that lives here."""
         self.pipe: PipeEnd | None = None
         """What a migration goes over that has no socket."""
+
+    @property
+    @override
+    def apart(self) -> ApartInThread:
+        """By threads while the machine is served: others wait then."""
+        return self._apart
 
     @cached_property
     def _sockets(self) -> ClientSockets:

@@ -16,8 +16,6 @@ from qmpd.api.core import Core
 from qmpd.api.forks import Forks
 from qmpd.api.host import ProgramHost
 from qmpd.base.console import flush_or_drop, write
-from qmpd.base.override import override
-from qmpd.loop.apart import Apart, ApartInThread
 from qmpd.loop.on_loop import OnLoop
 from qmpd.server.ahead import LoadingAhead
 from qmpd.server.chardev.chardev import Chardev, ChardevTable
@@ -41,12 +39,7 @@ class _Host(ProgramHost):
 
     def __init__(self, loop: AbstractEventLoop, shut_down: Callable[[], None]) -> None:
         super().__init__(shut_down)
-        self._apart = ApartInThread(loop.call_soon_threadsafe)
-
-    @property
-    @override
-    def apart(self) -> Apart:
-        return self._apart
+        self.loop = loop
 
     def print(self, text: str) -> None:
         """Write to standard output."""
@@ -94,7 +87,7 @@ class BenchServer:
         self._core.events.keeps = False
         self._forks = Forks(loop, partial(_Host, loop), self._forked)
         self._core.forks = self._forks
-        self._driver = OnLoop(self._core, loop, served=True)
+        self._driver = OnLoop(self._core, loop, served=True, apart=self._host.apart)
         self._host.loop = loop
         self._control: ControlSocket | None = None
         self._journal = journal

@@ -39,11 +39,17 @@ class Meanwhile(Waiter):
     __slots__ = ()
 
 
+CallInLoop = Callable[[Callable[[], None]], object]
+"""What has an event loop call something, from any thread."""
+
+
 class Apart:
     """Does long work at once: nobody else waits."""
 
-    threaded = False
-    """Whether it is done by a thread."""
+    @property
+    def threaded(self) -> bool:
+        """Whether it is done by a thread."""
+        return False
 
     async def do(self, work: Callable[[], T]) -> T:
         """Return what `work` returns, which is pure.
@@ -58,18 +64,46 @@ class Apart:
 
 
 class ApartInThread(Apart):
-    """A thread does it.
+    """A thread does it, as long as there is an event loop that hears of the end.
 
-    :param call_in_loop: runs a callback in the main loop; may be called from any thread
+    :param call_in_loop: runs a callback in the main loop; may be called from any thread.  Where it
+        is absent there is no such loop until `attach`.
     """
 
-    threaded = True
+    def __init__(self, call_in_loop: CallInLoop | None = None) -> None:
+        self._threads: FileThreads | None = None
+        self.files: FileThreads | None = None
+        """Those that make requests to files: they do not wait for what is long to read."""
+        if call_in_loop is not None:
+            self.attach(call_in_loop)
 
-    def __init__(self, call_in_loop: Callable[[Callable[[], None]], object]) -> None:
+    def attach(self, call_in_loop: CallInLoop) -> None:
+        """An event loop runs the machine from now on."""
         self._threads = FileThreads(call_in_loop)
+        self.files = FileThreads(call_in_loop)
+
+    def detach(self) -> None:
+        """No event loop runs it any longer: wait for what is under way."""
+        threads, files = self._threads, self.files
+        self._threads = self.files = None
+        for one in (threads, files):
+            if one is not None:
+                one.finish()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is under way."""
+        return any(one is not None and one.busy for one in (self._threads, self.files))
+
+    @property
+    @override
+    def threaded(self) -> bool:
+        return self._threads is not None
 
     @override
     async def do(self, work: Callable[[], T]) -> T:
+        if self._threads is None:
+            return work()
         waiter = Meanwhile(direct=True)
         ended: list[ThreadRequest] = []
 
@@ -84,4 +118,5 @@ class ApartInThread(Apart):
 
     @override
     def start(self, work: Callable[[], Any], ended: Ended) -> None:
+        assert self._threads is not None
         self._threads.run((self,), work, ended)

@@ -133,6 +133,22 @@ class FileThreads:
             if not request.done:
                 request.awaited.wait()
 
+    @property
+    def busy(self) -> bool:
+        """Whether anybody has yet to hear of a request."""
+        return bool(self._at_work)
+
+    def finish(self) -> None:
+        """Wait for all that is under way, tell of it, and end all threads."""
+        while self._at_work:
+            for file in {one for request in self._at_work for one in request.files}:
+                self.join(file)
+            # a request is done a moment before its thread says so
+            self._made.clear()
+            self._made += self._at_work
+            self._tell()
+        self.stop()
+
     def stop(self) -> None:
         """End all threads, and wait until what they do is done; nobody hears of it."""
         self._at_work.clear()

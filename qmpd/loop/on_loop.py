@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
+from qmpd.loop.apart import ApartInThread
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.loop.paced_clock import Pace, PacedClock
 from qmpd.loop.task import Task
@@ -40,12 +41,25 @@ class OnLoop:
 
     :param served: whether somebody may always wait, at a socket: a virtual clock then jumps
         whenever the machine has nothing to do
+    :param apart: does long work in threads while somebody may always wait
     """
 
-    def __init__(self, runs: Runs, loop: asyncio.AbstractEventLoop, *, served: bool) -> None:
+    def __init__(
+        self,
+        runs: Runs,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        served: bool,
+        apart: ApartInThread | None = None,
+    ) -> None:
         self._runs = runs
+        self._apart = apart
         self._loop = loop
-        self._waiting = 1 if served else 0
+        self._waiting = 0
+        self._clients = 0
+        """How many blocks there are in which somebody may always wait."""
+        if served:
+            self._begin_serving()
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         runs.set_bell(self._ring)
@@ -53,6 +67,8 @@ class OnLoop:
 
     def detach(self) -> None:
         """Run the machine no longer."""
+        if self._apart is not None:
+            self._apart.detach()
         self._runs.set_bell(None)
         if self._timer is not None:
             self._timer.cancel()
@@ -78,12 +94,21 @@ class OnLoop:
     @contextmanager
     def serving(self) -> Iterator[None]:
         """Inside the block somebody may always wait, at a socket."""
-        self._waiting += 1
+        self._begin_serving()
         self._ring()
         try:
             yield
         finally:
             self._waiting -= 1
+            self._clients -= 1
+            if not self._clients and self._apart is not None:
+                self._apart.detach()
+
+    def _begin_serving(self) -> None:
+        self._waiting += 1
+        self._clients += 1
+        if self._clients == 1 and self._apart is not None:
+            self._apart.attach(self._call_in_loop)
 
     def _ring(self) -> None:
         if not self._scheduled:
@@ -116,8 +141,20 @@ class OnLoop:
             # what has arrived at sockets meanwhile comes before time passes
             self._loop.call_soon(self._jump)
 
+    def _call_in_loop(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in the loop; may be called from any thread."""
+
+        def call() -> None:
+            callback()
+            self._ring()
+
+        self._loop.call_soon_threadsafe(call)
+
     def _jump(self) -> None:
         clock = self._runs.clock
+        if self._apart is not None and self._apart.busy:
+            # no time passes for the machine, as if it were done at once
+            return
         if self._waiting and clock.idle and not self._scheduled and clock.jump():
             self._ring()
 
