@@ -61,6 +61,27 @@ class UnixAddress:
         return name if self.tight else name.ljust(_UNIX_PATH_MAX + 1, b"\0")
 
 
+NOT_KNOWN: Final = "Name or service not known"
+
+
+def look_up(
+    host: str | None, port: str | None, family: int, kind: int, flags: int
+) -> list[tuple[int, tuple[object, ...]]]:
+    """Families and addresses of a host and a port, as the system's resolver knows them.
+
+    :raises socket.gaierror: it knows none; for names that Python would not even ask for, too
+    """
+    if port is not None and "\0" in port:
+        # the resolver would see what is before it
+        message = "Servname not supported for ai_socktype"
+        raise socket.gaierror(socket.EAI_SERVICE, message)
+    try:
+        found = socket.getaddrinfo(host, port, family, kind, 0, flags)
+    except (UnicodeError, ValueError):
+        raise socket.gaierror(socket.EAI_NONAME, NOT_KNOWN) from None
+    return [(int(entry[0]), tuple(entry[4])) for entry in found]
+
+
 @dataclass(frozen=True, slots=True)
 class InetAddress:
     """A TCP address; `to` is the last port to try when listening.
@@ -93,24 +114,15 @@ class InetAddress:
             family = socket.AF_INET
         if (self.ipv6 and self.ipv4 is None) or self.ipv4 is False:
             family = socket.AF_INET6
-        if not self.host and not passive:
-            raise self._unresolved("Name or service not known")
+        # the name of none, which nobody knows
+        nobody = "\0" if not self.host and not passive else None
+        host = self.host or nobody or ("localhost" if self.port else None)
+        port = self.port or (None if not self.host else "0")
         flags = socket.AI_PASSIVE if passive else 0
         try:
-            found = socket.getaddrinfo(
-                self.host or ("localhost" if self.port else None),
-                self.port or (None if not self.host else "0"),
-                family,
-                socket.SOCK_STREAM,
-                0,
-                flags,
-            )
+            return look_up(host, port, family, socket.SOCK_STREAM, flags)
         except socket.gaierror as error:
-            raise self._unresolved(error.strerror or "Name or service not known") from None
-        except (UnicodeError, ValueError):
-            # names that Python does not even ask for
-            raise self._unresolved("Name or service not known") from None
-        return [(int(entry[0]), tuple(entry[4])) for entry in found]
+            raise self._unresolved(error.strerror or NOT_KNOWN) from None
 
 
 @dataclass(frozen=True, slots=True)

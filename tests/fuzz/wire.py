@@ -59,6 +59,7 @@ class Wire(Fuzzer):
     """A client of a monitor; an input is what it sends, in pieces, and whether it leaves then."""
 
     name = "wire"
+    warm_up = 3000
 
     @staticmethod
     def make(chance: Random) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import subprocess
 from pathlib import Path
@@ -47,6 +48,25 @@ def test_numbers_of_the_human_monitor(both: Files) -> None:
 def test_hosts_that_no_resolver_takes(both: Files, host: str) -> None:
     address = {"type": "inet", "data": {"host": host, "port": "1"}}
     both.execute("nbd-server-start", addr=address)
+    both.close()
+
+
+def test_ports_that_are_none(both: Files) -> None:
+    none = {"type": "inet", "data": {"host": "127.0.0.1", "port": "1"}}
+    places = itertools.product(("127.0.0.1", "", "a\0b"), ("1\0", "\0", "0\0x", "nope"))
+    for host, port in places:
+        address = {"type": "inet", "data": {"host": host, "port": port}}
+        both.execute("nbd-server-start", addr=address)
+        both.execute("nbd-server-stop")
+        for kind, data in (
+            ("socket", {"addr": address}),
+            ("socket", {"addr": address, "server": False}),
+            ("udp", {"remote": address}),
+            ("udp", {"remote": none, "local": address}),
+        ):
+            both.execute("chardev-add", id="c", backend={"type": kind, "data": data})
+        server = {"type": "inet", "host": host, "port": port}
+        both.execute("blockdev-add", driver="nbd", server=server, **{"node-name": "n"})
     both.close()
 
 

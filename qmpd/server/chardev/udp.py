@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from asyncio import AbstractEventLoop
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from qmpd.base.override import override
 from qmpd.errors import GenericError
+from qmpd.server.address import look_up
 from qmpd.server.broken_off import watch_again
 from qmpd.server.chardev.chardev import Chardev
 
@@ -90,7 +90,7 @@ def _connected(remote: Mapping[str, Any], local: Mapping[str, Any] | None) -> so
     here: tuple[Any, ...] | None = None
     if local is not None:
         _, here = _resolve(
-            local["host"] or None, local["port"] or "0", family, socket.AI_PASSIVE, "address"
+            local["host"] or None, local["port"] or "0", family, socket.AI_PASSIVE, "(null)"
         )
     sock = socket.socket(family, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -122,10 +122,8 @@ def _resolve(
     host: str | None, port: str, family: int, flags: int, empty: str = ""
 ) -> tuple[int, tuple[Any, ...]]:
     try:
-        found = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM, 0, flags)
-    except (socket.gaierror, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or os.strerror(22)
+        return look_up(host, port, family, socket.SOCK_DGRAM, flags)[0]
+    except socket.gaierror as error:
         raise GenericError(
-            f"address resolution failed for {host or empty}:{port}: {reason}"
+            f"address resolution failed for {host or empty}:{port}: {error.strerror}"
         ) from None
-    return int(found[0][0]), tuple(found[0][4])
