@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 import struct
 from array import array
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from copy import copy
 from typing import TYPE_CHECKING, Final
@@ -264,6 +264,14 @@ async def _in_doubt(s: Qcow2State, file: Node, held: HeldFile, changed: set[int]
         await s.mark_clean()
 
 
+def _and_below(file: Node) -> Iterator[Node]:
+    """A node, and those that its requests go on to."""
+    node: Node | None = file
+    while node is not None:
+        yield node
+        node = node.primary
+
+
 class _Copies:
     """Copies of all that changes, with refcounts of their own: an image beside the image.
 
@@ -313,10 +321,15 @@ class _Copies:
         )
 
     async def write(self, file: Node) -> None:
-        """Write them, and flush."""
+        """Write them, and flush; statistics do not show that the file was longer for a moment."""
         where = self._start << self._s.geometry.cluster_bits
-        for at in range(0, len(self._data), _CHUNK):
-            await file.pwrite(where + at, bytes(self._data[at : at + _CHUNK]))
+        highest = [(node, node.wr_highest_offset) for node in _and_below(file)]
+        try:
+            for at in range(0, len(self._data), _CHUNK):
+                await file.pwrite(where + at, bytes(self._data[at : at + _CHUNK]))
+        finally:
+            for node, offset in highest:
+                node.wr_highest_offset = offset
         await file.flush()
 
     def keep(self) -> None:
