@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from qmpd.base import scalars
 from qmpd.base.identifiers import check_id
@@ -34,8 +34,7 @@ class Kind(Enum):
     SIZE = "size"
 
 
-@dataclass(frozen=True)
-class OptionGroup:
+class OptionGroup(NamedTuple):
     """The parameters of one option (``-chardev``, ``-mon``, ...).
 
     :param name: QEMU's name of the group, used in messages

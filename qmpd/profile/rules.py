@@ -7,9 +7,9 @@ rule holds.
 
 There are three kinds:
 
-* a `Rewording` gives an error the words that another version had for it
-* a `Completion` adds a member that the default version no longer tells
-* a plain `Rule` is asked for by its name (`Rules.holds`)
+* one with a `Rewording` gives an error the words that another version had for it
+* one with a `Completion` adds a member that the default version no longer tells
+* one without either is asked for by its name (`Rules.holds`)
 
 Versions that were not measured have the rules of the one that they behave as (`Profile`).
 """
@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from qmpd.errors import QmpError
@@ -31,42 +30,18 @@ OLDEST: Final[Release] = (0, 0)
 NEWEST: Final[Release] = (99, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What is otherwise in some versions.
-
-    :param name: what it is asked for by
-    :param what: what holds where the rule holds, in a sentence for people
-    :param source: who says so: a run of the real programs, a commit, a release note
-    :param first: the first version, of those measured, where it holds
-    :param last: the last one
-    """
-
-    name: str
-    what: str
-    source: str
-    first: Release = OLDEST
-    last: Release = NEWEST
-
-    def holds(self, release: Release) -> bool:
-        """Whether it holds in `release`."""
-        return self.first <= release <= self.last
-
-
-@dataclass(frozen=True, slots=True)
-class Rewording(Rule):
+class Rewording(NamedTuple):
     """Other words for the same error.
 
     :param pattern: the default version's words, a regular expression
     :param words: what they are replaced by, with groups as ``\\1``
     """
 
-    pattern: str = ""
-    words: str = ""
+    pattern: str
+    words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Completion(Rule):
+class Completion(NamedTuple):
     """A member that the default version does not tell, or tells otherwise.
 
     :param type: the object type that has it
@@ -74,9 +49,32 @@ class Completion(Rule):
     :param value: makes it of the object's other members; None: it is left out
     """
 
-    type: str = ""
-    member: str = ""
-    value: Callable[[Mapping[str, Any]], Any] = lambda _: None
+    type: str
+    member: str
+    value: Callable[[Mapping[str, Any]], Any]
+
+
+class Rule(NamedTuple):
+    """What is otherwise in some versions.
+
+    :param name: what it is asked for by
+    :param what: what holds where the rule holds, in a sentence for people
+    :param source: who says so: a run of the real programs, a commit, a release note
+    :param first: the first version, of those measured, where it holds
+    :param last: the last one
+    :param change: what is done to replies where it holds; None: who asks for it knows
+    """
+
+    name: str
+    what: str
+    source: str
+    first: Release = OLDEST
+    last: Release = NEWEST
+    change: Rewording | Completion | None = None
+
+    def holds(self, release: Release) -> bool:
+        """Whether it holds in `release`."""
+        return self.first <= release <= self.last
 
 
 def _bitmap_status(info: Mapping[str, Any]) -> str:
@@ -93,125 +91,154 @@ _RUN_5_2: Final = "seen on 5.2, not on 7.2"
 _RUN_7_2: Final = "seen on 5.2 and 7.2, not on 10.0"
 
 RULES: Final[Sequence[Rule]] = (
-    Rewording(
+    Rule(
         "no-such-node",
         "A node or device that is not there is told of without quotes",
         _RUN_5_2,
         last=(5, 2),
-        pattern=r"Cannot find device='(.*)' nor node-name='(.*)'",
-        words=r"Cannot find device=\1 nor node_name=\2",
+        change=Rewording(
+            pattern=r"Cannot find device='(.*)' nor node-name='(.*)'",
+            words=r"Cannot find device=\1 nor node_name=\2",
+        ),
     ),
-    Rewording(
+    Rule(
         "duplicate-node",
         "A node name that is taken is not told",
         _RUN_5_2,
         last=(5, 2),
-        pattern=r"(Could not create node: )?Duplicate nodes with node-name='.*'",
-        words="Duplicate node name",
+        change=Rewording(
+            pattern=r"(Could not create node: )?Duplicate nodes with node-name='.*'",
+            words="Duplicate node name",
+        ),
     ),
-    Rewording(
+    Rule(
         "invalid-node-name",
         "A node name that is malformed is not told",
         _RUN_5_2,
         last=(5, 2),
-        pattern=r"(Could not create node: )?Invalid node-name: '.*'",
-        words="Invalid node name",
+        change=Rewording(
+            pattern=r"(Could not create node: )?Invalid node-name: '.*'",
+            words="Invalid node name",
+        ),
     ),
-    Rewording(
+    Rule(
         "bitmaps-of-different-sizes",
         "Why bitmaps cannot be merged is not told",
         _RUN_5_2,
         last=(5, 2),
-        pattern=r"Bitmaps are of different sizes \(.*\) and can't be merged",
-        words="Bitmaps are incompatible and can't be merged",
+        change=Rewording(
+            pattern=r"Bitmaps are of different sizes \(.*\) and can't be merged",
+            words="Bitmaps are incompatible and can't be merged",
+        ),
     ),
-    Rewording(
+    Rule(
         "duplicate-device",
         "The id of a device that is taken is told as any other id",
         _RUN_5_2,
         last=(5, 2),
-        pattern=r"Duplicate device ID '(.*)'",
-        words=r"Duplicate ID '\1' for device",
+        change=Rewording(
+            pattern=r"Duplicate device ID '(.*)'",
+            words=r"Duplicate ID '\1' for device",
+        ),
     ),
-    Rewording(
+    Rule(
         "find-node",
         "A node that is not there is told of by its bare name, where no device is meant",
         _RUN_5_2,
         last=(5, 2),
-        pattern=r"Failed to find node with node-name='(.*)'",
-        words=r"Cannot find node \1",
+        change=Rewording(
+            pattern=r"Failed to find node with node-name='(.*)'",
+            words=r"Cannot find node \1",
+        ),
     ),
-    Rewording(
+    Rule(
         "x-exit-preconfig",
         "x-exit-preconfig names the state in which it is permitted",
         _RUN_5_2,
         last=(5, 2),
-        pattern=r"^The command is permitted only before machine initialization$",
-        words="The command is permitted only in 'preconfig' state",
+        change=Rewording(
+            pattern=r"^The command is permitted only before machine initialization$",
+            words="The command is permitted only in 'preconfig' state",
+        ),
     ),
-    Rewording(
+    Rule(
         "permission-conflict",
         "Of two that cannot use a node together, the one that does not share it is told",
         _RUN_5_2,
         last=(5, 2),
-        pattern=(
-            r"Permission conflict on node '(.*)': permissions '(.*)' are both required by .* and"
-            r" unshared by (?:node|block device) '(.*)' \(uses node '.*' as '(.*)' child\)\."
+        change=Rewording(
+            pattern=(
+                r"Permission conflict on node '(.*)': permissions '(.*)' are both required by .*"
+                r" and unshared by (?:node|block device) '(.*)'"
+                r" \(uses node '.*' as '(.*)' child\)\."
+            ),
+            words=r"Conflicts with use by \3 as '\4', which does not allow '\2' on \1",
         ),
-        words=r"Conflicts with use by \3 as '\4', which does not allow '\2' on \1",
     ),
-    Rewording(
+    Rule(
         "transaction-property",
         "Properties of a transaction have a capital letter",
         _RUN_7_2,
         last=(7, 2),
-        pattern=r"^(Action '.*' does not support) transaction property",
-        words=r"\1 Transaction property",
+        change=Rewording(
+            pattern=r"^(Action '.*' does not support) transaction property",
+            words=r"\1 Transaction property",
+        ),
     ),
-    Completion(
+    Rule(
         "encryption-key",
         "query-block and query-named-block-nodes tell encryption_key_missing, always false",
         "removed-features.rst: removed in 6.0",
         last=(5, 2),
-        type="BlockDeviceInfo",
-        member="encryption_key_missing",
-        value=lambda _: False,
+        change=Completion(
+            type="BlockDeviceInfo",
+            member="encryption_key_missing",
+            value=lambda _: False,
+        ),
     ),
-    Completion(
+    Rule(
         "bitmap-status",
         "Dirty bitmaps have a status",
         "removed-features.rst: removed in 6.0",
         last=(5, 2),
-        type="BlockDirtyInfo",
-        member="status",
-        value=_bitmap_status,
+        change=Completion(
+            type="BlockDirtyInfo",
+            member="status",
+            value=_bitmap_status,
+        ),
     ),
-    Completion(
+    Rule(
         "bitmaps-of-a-device",
         "query-block lists bitmaps beside inserted, too",
         "removed-features.rst: removed in 6.0",
         last=(5, 2),
-        type="BlockInfo",
-        member="dirty-bitmaps",
-        value=lambda info: info.get("inserted", {}).get("dirty-bitmaps"),
+        change=Completion(
+            type="BlockInfo",
+            member="dirty-bitmaps",
+            value=lambda info: info.get("inserted", {}).get("dirty-bitmaps"),
+        ),
     ),
-    Completion(
+    Rule(
         "graph-mod",
         "All share permission graph-mod, which nobody asks for",
         _RUN_5_2,
         last=(6, 2),
-        type="XDbgBlockGraphEdge",
-        member="shared-perm",
-        value=lambda info: ["graph-mod", *info["shared-perm"]],
+        change=Completion(
+            type="XDbgBlockGraphEdge",
+            member="shared-perm",
+            value=lambda info: ["graph-mod", *info["shared-perm"]],
+        ),
     ),
-    Completion(
+    Rule(
         "singlestep",
         "query-status tells singlestep, false without a guest",
         "removed-features.rst: removed in 9.0",
         last=(8, 2),
-        type="StatusInfo",
-        member="singlestep",
-        value=lambda _: False,
+        change=Completion(
+            type="StatusInfo",
+            member="singlestep",
+            value=lambda _: False,
+        ),
     ),
     Rule(
         "transactions-go-in-their-order",
@@ -241,11 +268,12 @@ class Rules:
     def __init__(self, release: Release) -> None:
         held = [rule for rule in RULES if rule.holds(release)]
         self._names = frozenset(rule.name for rule in held)
-        self._rewordings = [rule for rule in held if isinstance(rule, Rewording)]
+        changes = [rule.change for rule in held]
+        self._rewordings = [change for change in changes if isinstance(change, Rewording)]
         self.completions: dict[str, list[Completion]] = {}
-        for rule in held:
-            if isinstance(rule, Completion):
-                self.completions.setdefault(rule.type, []).append(rule)
+        for change in changes:
+            if isinstance(change, Completion):
+                self.completions.setdefault(change.type, []).append(change)
 
     def holds(self, name: Name) -> bool:
         """Whether the rule called `name` holds."""

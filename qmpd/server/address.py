@@ -10,8 +10,7 @@ import os
 import socket
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from qmpd.base.descriptor import Descriptor, DescriptorName
 from qmpd.errors import GenericError, NotServed
@@ -19,8 +18,7 @@ from qmpd.errors import GenericError, NotServed
 _UNIX_PATH_MAX: Final = 107
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(NamedTuple):
     """A unix socket; `abstract` puts the name into Linux's abstract namespace.
 
     :param tight: an abstract name ends with its last character, not with padding zeroes
@@ -82,8 +80,7 @@ def look_up(
     return [(int(entry[0]), tuple(entry[4])) for entry in found]
 
 
-@dataclass(frozen=True, slots=True)
-class InetAddress:
+class InetAddress(NamedTuple):
     """A TCP address; `to` is the last port to try when listening.
 
     An empty host means loopback when listening, as when connecting: QEMU would
@@ -125,8 +122,7 @@ class InetAddress:
             raise self._unresolved(error.strerror or NOT_KNOWN) from None
 
 
-@dataclass(frozen=True, slots=True)
-class FdAddress:
+class FdAddress(NamedTuple):
     """A descriptor that was inherited, by number, or that a client has handed over.
 
     :param handed_over: the latter, of which `fd` is the name

@@ -10,8 +10,7 @@ import os
 import socket
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from qmpd.errors import GenericError
 from qmpd.server.address import FdAddress, InetAddress, SocketAddress, UnixAddress
@@ -20,8 +19,7 @@ BACKLOG: Final = 1
 """Connections that may wait while a client is served (the kernel adds one)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manners:
+class Manners(NamedTuple):
     """How the file of a unix socket comes to be.
 
     :param replaces_files: whether whatever lies at its path makes place for it, as with QEMU

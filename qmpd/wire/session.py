@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, Literal, overload
+from typing import Final, Literal, NamedTuple, overload
 
 from qmpd.base.qdict import member_order
 from qmpd.errors import CommandNotFound, GenericError, QmpError
@@ -47,8 +47,7 @@ class SessionState(Enum):
     COMMANDS = "commands"
 
 
-@dataclass(frozen=True, slots=True)
-class StateRule:
+class StateRule(NamedTuple):
     """The rules of a state.
 
     :param refused: why a command other than qmp_capabilities is not found

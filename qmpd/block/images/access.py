@@ -18,15 +18,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 Paths = Iterable["str | os.PathLike[str]"] | os.PathLike[str]
 """Paths, or a single one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """Files of the host, and directories with all that is below them.
 
     :param roots: their real paths; None: everything
@@ -62,8 +60,7 @@ EVERYWHERE: Final = Places(None)
 NOWHERE: Final = Places(())
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """What clients may reach.
 
     :param mode: the storage mode, for messages
@@ -74,9 +71,9 @@ class Access:
     """
 
     mode: str
-    reads: Places = field(default=NOWHERE)
-    writes: Places = field(default=NOWHERE)
-    sockets: Places = field(default=EVERYWHERE)
+    reads: Places = NOWHERE
+    writes: Places = NOWHERE
+    sockets: Places = EVERYWHERE
 
     @property
     def programs(self) -> bool:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from qmpd.cli.report import CommandLineError, Probe
 from qmpd.options.block_tree import parse_tree
@@ -64,8 +63,7 @@ _BOOLEANS: Final = ("on", "yes", "true", "y", "off", "no", "false", "n")
 _SOCKET_WAYS: Final = ("fd", "listen", "connect", "mcast", "udp")
 
 
-@dataclass(frozen=True, slots=True)
-class _Parameter:
+class _Parameter(NamedTuple):
     name: str
     kind: str
     needed: bool

@@ -7,13 +7,11 @@ a command, without the table of types and without pydantic.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class CommandInfo:
+class CommandInfo(NamedTuple):
     """One command of a schema.
 
     :param module: schema module that defines it, e.g. ``block-core``
@@ -36,8 +34,7 @@ class CommandInfo:
     allow_preconfig: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class EventInfo:
+class EventInfo(NamedTuple):
     """One event of a schema; `arguments` is the object type of its data, None for no data."""
 
     name: str

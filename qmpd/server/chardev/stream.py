@@ -18,6 +18,7 @@ from array import array
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable
+from functools import cached_property
 from itertools import islice
 from typing import Final, Protocol
 
@@ -269,25 +270,33 @@ class Stream:
                 self._unwatch()
 
     def _linger(self, may_linger: Callable[[], bool]) -> None:
+        arrived = self._arrived
         for _ in range(LINGER_ROUNDS):
-            until = time.monotonic_ns() + LINGER
-            data = None
-            descriptors: list[int] = []
-            while data is None and not (self._paused or self._closed) and may_linger():
-                try:
-                    data, descriptors = self._read()
-                except (BlockingIOError, InterruptedError):
-                    if time.monotonic_ns() >= until:
-                        self._quick = False
-                        return
-                except OSError:
-                    data = b""
-            if data is None:
+            # nothing of this changes while the loop stands still
+            if self._paused or self._closed or not may_linger():
                 return
+            until = time.monotonic_ns() + LINGER
+            while not arrived(0):
+                if time.monotonic_ns() >= until:
+                    self._quick = False
+                    return
+            try:
+                data, descriptors = self._read()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                data, descriptors = b"", []
             if not data:
                 self._at_end()
                 return
             self._deliver(data, descriptors)
+
+    @cached_property
+    def _arrived(self) -> Callable[[int], list[tuple[int, int]]]:
+        """Whether there is anything to read, or nothing to come; takes how long to wait for it."""
+        poll = select.poll()
+        poll.register(self._read_fd, select.POLLIN)
+        return poll.poll
 
     def _at_end(self) -> None:
         self._unwatch()
