@@ -38,6 +38,7 @@ ALLOWED: Final[dict[str, tuple[str, str]]] = {
     "qmpd/cli/process.py": ("os.open", "/dev/null in the place of a closed descriptor"),
     "qmpd/cli/sessions.py": ("open os.open", "qmpd record, replay, compare: their files"),
     "qmpd/cli/schema.py": (".write_text", "qmpd schema --output"),
+    "qmpd/cli/versions.py": (".write_text", "qmpd versions --page"),
     "qmpd/cli/system/checks.py": ("open", "-D, -readconfig and the like, at the start"),
     "qmpd/cli/system/setup.py": ("open", "-qtest-log, at the start"),
     "qmpd/monitor/journal.py": ("open os.open", "--log-qmp, at the start"),
