@@ -106,6 +106,10 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
 
     async def close(self) -> None:
         """Store the bitmaps and write the metadata back; errors are only logged (qcow2_close)."""
+        self.state.closing = True
+        await self._write_back()
+
+    async def _write_back(self) -> None:
         s = self.state
         if s.unusable or not self.node.active:
             return
@@ -307,7 +311,7 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
 
     @override
     async def inactivate(self) -> None:
-        await self.close()
+        await self._write_back()
         await self.node.flush()
 
     @override

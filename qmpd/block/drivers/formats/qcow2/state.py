@@ -43,6 +43,7 @@ class Qcow2State(Layer):
     as the format has them.  `size` is the virtual size in bytes, always whole sectors.
 
     `freed`: spans the clusters freed since the L2 tables were last written and flushed.
+    `closing`: the L1 table is given up already; QEMU does not check what it refers to any more.
     `bitmaps_void`: the header has a bitmaps extension that is no longer valid.
     `held`: takes the writes of metadata while they are held back.
 
@@ -79,6 +80,7 @@ class Qcow2State(Layer):
         self.signaled_corruption = False
         self.unusable = False
         self.metadata_preallocation: bool | None = None
+        self.closing = False
         self.bitmaps_void = False
         self.held: HeldFile | None = None
         self._l2_tables: set[int] | None = None

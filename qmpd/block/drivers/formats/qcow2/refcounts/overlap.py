@@ -163,7 +163,7 @@ async def find_overlap(s: Qcow2State, ignore: int, offset: int, size: int) -> in
             length = snapshot.l1_size * ENTRY_SIZE
             if length and _overlaps(offset, end, snapshot.l1_table_offset, length):
                 return INACTIVE_L1
-    if check & ACTIVE_L2 and _hits(s, s.l2_tables, offset, end):
+    if check & ACTIVE_L2 and not s.closing and _hits(s, s.l2_tables, offset, end):
         return ACTIVE_L2
     if check & REFCOUNT_BLOCK and _hits(s, s.refcount_blocks, offset, end):
         return REFCOUNT_BLOCK
