@@ -47,6 +47,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "differential/",
         "doors/",
         "drivers/",
+        "exhaustion/test_full_disk.py",
         "exhaustion/test_limits.py",
         "export/test_complaints.py",
         "export/test_inactive.py",
@@ -93,6 +94,7 @@ MAY_BE_SKIPPED = (
     r"QEMU's sources, which have qemu.machine, are not there",
     r"strace (is not installed|may not trace)",
     r"needs libvirt 11",
+    r"(only root mounts a small disk|a small disk may not be mounted)",
     r"libvirt needs root",
 )
 """Reasons for which a test may be skipped although a real QEMU is installed (regexps)."""

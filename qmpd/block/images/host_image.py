@@ -141,7 +141,7 @@ class HostImage(Image):
             os.posix_fallocate(self.fd, current, size - current)
         except OSError as error:
             self.truncate(current)
-            raise _resize_error("Could not preallocate data for the new file", error) from None
+            raise _resize_error("Could not preallocate new data", error) from None
 
     def flush(self) -> None:
         try:

@@ -410,7 +410,15 @@ def resize(image: Image, size: int, prealloc: str) -> None:
         raise BlockIOError(errno.ENOTSUP, "Cannot use preallocation for shrinking files")
     if prealloc not in _PREALLOCATION:
         raise BlockIOError(errno.ENOTSUP, f"Unsupported preallocation mode: {prealloc}")
-    image.allocate(size)
+    try:
+        image.allocate(size)
+    except BlockIOError as error:
+        if prealloc == "falloc":
+            raise
+        # that is done by writing, in QEMU
+        number = error.errno or errno.EIO
+        text = f"Could not write zeros for preallocation: {os.strerror(number)}"
+        raise BlockIOError(number, text) from None
     if is_new and prealloc == "falloc":
         _allocate_first_block(image, size)
 
