@@ -123,10 +123,15 @@ class OnLoop:
             self._timer.cancel()
             self._timer = None
         until = time.monotonic_ns() + STRETCH
-        for _ in range(BATCH):
-            # what is run may put another machine in the place of this one
-            if not self._runs.clock.run_ready(1) or time.monotonic_ns() >= until:
-                break
+        try:
+            for _ in range(BATCH):
+                # what is run may put another machine in the place of this one
+                if not self._runs.clock.run_ready(1) or time.monotonic_ns() >= until:
+                    break
+        except BaseException:
+            # the loop tells of it, and all else goes on
+            self._ring()
+            raise
         clock = self._runs.clock
         if not clock.idle:
             self._ring()

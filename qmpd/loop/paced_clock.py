@@ -8,13 +8,17 @@ socket, too.
 from __future__ import annotations
 
 import heapq
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 
+from qmpd.base.override import override
 from qmpd.loop.clock import VirtualClock
-from qmpd.loop.task import Callback, Handle, Waiter
+from qmpd.loop.task import Callback, Handle, Task, Waiter
+
+LOG = logging.getLogger("qmpd.server")
 
 
 class Pace(Enum):
@@ -95,6 +99,14 @@ class PacedClock(VirtualClock):
             yield
         finally:
             self.pace = pace
+
+    @override
+    def task_failed(self, task: Task) -> None:
+        """Raise a task's error where its program sees it; where a loop runs all, log it."""
+        if self.on_change is None:
+            super().task_failed(task)
+        else:
+            LOG.error("task %s failed", task.name, exc_info=task.error)
 
     def successor(self) -> PacedClock:
         """A clock that goes on with the time of this one, and with nothing to do."""
