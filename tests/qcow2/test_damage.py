@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -180,4 +182,21 @@ def use(world: World) -> None:
             world.run(work())
         except QmpError:
             continue
+    world.run(close_all(world.graph))
+
+
+def test_an_image_that_seems_to_be_terabytes_long() -> None:
+    """An L2 table that far away is written there; what is in use is found out all the same."""
+    data = bytearray(pristine(1)[0])
+    struct.pack_into(">Q", data, struct.unpack_from(">Q", data, 40)[0], 1 << 40)
+    world = World()
+    image = world.storage.create("/i")
+    image.pwrite(0, bytes(data))
+    image.close()
+    node = world.open()
+    world.run(node.pdiscard(553984, 65536))
+    world.run(node.pwrite(727552, bytes(4096)))
+    begin = time.monotonic()
+    world.run(node.block_status(0, node.length))
+    assert time.monotonic() - begin < 5
     world.run(close_all(world.graph))

@@ -39,9 +39,13 @@ async def _detect(s: Qcow2State, allocated: int) -> bool:
         for index in range(-(-clusters // geometry.refcount_block_size)):
             await block_offset(s, index)
         return False
-    count = 0
-    for index in range(clusters):
-        if count >= threshold:
-            break
-        count += bool(await get_refcount(s, index))
+    count, size = 0, geometry.refcount_block_size
+    # a damaged image may say that it goes on for terabytes: nothing is in use behind the last block
+    for block in range(min(-(-clusters // size), len(s.refcount_table))):
+        if not await block_offset(s, block):
+            continue
+        for index in range(block * size, min((block + 1) * size, clusters)):
+            if count >= threshold:
+                return True
+            count += bool(await get_refcount(s, index))
     return count >= threshold
