@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qmpd.block.change.drain import drain_all_begin, drain_all_end
-from qmpd.block.change.edges import attach_child
+from qmpd.block.change.edges import LONGEST_CHAIN, attach_child
 from qmpd.block.drivers.protocols.file import File
 from qmpd.block.images import OverlayStorage
 from qmpd.block.io.backend import BlockBackend
@@ -63,13 +63,13 @@ def test_drivers_that_are_not_here(world: World) -> None:
 
 def test_a_deep_stack_opens_and_closes(world: World) -> None:
     world.add("null-co", "n0", size=1 << 20)
-    for depth in range(1, 1500):
+    for depth in range(1, LONGEST_CHAIN):
         world.add("raw", f"n{depth}", file=f"n{depth - 1}")
-    for depth in range(1499):
+    for depth in range(LONGEST_CHAIN - 1):
         node = world.graph.find_node(f"n{depth}")
         assert node is not None
         node.monitor_owned = False
-    world.delete("n1499")
+    world.delete(f"n{LONGEST_CHAIN - 1}")
     assert world.names() == []
 
 

@@ -224,7 +224,7 @@ def test_postcopy(tmp_path: Path) -> None:
         source.do("migrate", uri="unix:m.sock")
         source.do("migrate-start-postcopy")
         source.wait("MIGRATION", "completed")
-        target.wait("MIGRATION", "completed")
+        target.wait_for_both("MIGRATION", "completed", "RESUME")
         source.status("postmigrate")
         for side in (source, target):
             side.bitmaps()

@@ -74,6 +74,14 @@ class Side:
                     return
             self._events.append(self.program.message())
 
+    def wait_for_both(self, name: str, status: str, other: str) -> None:
+        """As `wait` for two events, of which either may be the first."""
+        before = len(self.said)
+        self.wait(name, status)
+        if (other, None) not in self.said[before:]:
+            self.wait(other)
+        self.said[before:] = sorted(self.said[before:], key=lambda said: said[0] == name)
+
     def status(self, wanted: str) -> None:
         """Wait until the run state is `wanted`: it follows the last event."""
         while self.ask("query-status")["status"] != wanted:
@@ -94,7 +102,13 @@ class Side:
         return self.program.process.wait(20)
 
     def complaints(self) -> list[str]:
-        """What it has written to standard error, but for what `_RAM_COMPLAINTS` says."""
+        """What it has written to standard error, but for what `_RAM_COMPLAINTS` says.
+
+        It is ended first: threads of QEMU's write after the events that they have sent.
+        """
+        if self.program.process.poll() is None:
+            self.program.execute({"execute": "quit"})
+            self.program.process.wait(20)
         lines = self.program.stderr().splitlines()
         return [
             normal_text(line.replace("qemu-system-x86_64: ", "").replace("main.py: ", ""))

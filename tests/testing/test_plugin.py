@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -407,7 +408,7 @@ def test_a_real_machine_that_cannot_start() -> None:
 
     if missing := qemu_missing():
         pytest.skip(missing)
-    assert find_qemu("10.0.2") == find_qemu("10.0")
+    assert find_qemu("10.0.2") == shutil.which("qemu-system-x86_64")
     with pytest.raises(LookupError, match=r"QEMU 0\.9 is neither in /opt/qemu/0\.9 nor"):
         RealMachine(version="0.9")
     with pytest.raises(MachineClosed, match=r"QEMU has ended at once: .*No such file"):

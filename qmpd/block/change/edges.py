@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Node
     from qmpd.block.permission_bits import Role
 
-DEEPEST: Final = 200
+LONGEST_CHAIN: Final = 200
 """Most nodes below each other, as many as libvirt follows.  Requests go down by calls, for which
 Python has a limit of its own."""
 
@@ -53,7 +53,7 @@ def check_child(parent: Node, name: str, child: Node) -> None:
     """Whether `child` could be a child, as far as the two of them are concerned.
 
     :raises GenericError: that is a cycle, or the child is inactive
-    :raises NotServed: there would be more than `DEEPEST` nodes below each other
+    :raises NotServed: there would be more than `LONGEST_CHAIN` nodes below each other
     """
     if parent.is_below(child):
         raise GenericError(
@@ -70,14 +70,14 @@ def check_child(parent: Node, name: str, child: Node) -> None:
 def _check_depth(parent: Node, child: Node) -> None:
     below = _levels(child, lambda node: [edge.node for edge in node.children.values()])
     above = _levels(parent, lambda node: [e.parent_node for e in node.parents if e.parent_node])
-    if below + above > DEEPEST:
-        raise NotServed(f"qmpd does not serve chains of more than {DEEPEST} nodes")
+    if below + above > LONGEST_CHAIN:
+        raise NotServed(f"qmpd does not serve chains of more than {LONGEST_CHAIN} nodes")
 
 
 def _levels(node: Node, following: Callable[[Node], Iterable[Node]]) -> int:
-    """The nodes on the longest way from `node`, up to one more than `DEEPEST`."""
+    """The nodes on the longest way from `node`, up to one more than `LONGEST_CHAIN`."""
     count, level = 0, {node}
-    while level and count <= DEEPEST:
+    while level and count <= LONGEST_CHAIN:
         count += 1
         level = {one for before in level for one in following(before)}
     return count
