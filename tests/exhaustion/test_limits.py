@@ -101,12 +101,8 @@ def until(condition: object) -> None:
 
 
 def test_the_soft_limit_of_descriptors_is_raised(tmp_path: Path) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(64, hard), hard))
-    try:
-        daemon = Daemon(tmp_path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    daemon = Daemon(tmp_path, program=("sh", "-c", 'ulimit -Sn 64; exec "$0" "$@"'))
     assert resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE) == (hard, hard)
     daemon.end()
 
