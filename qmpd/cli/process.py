@@ -291,9 +291,11 @@ class Process:
         self._served.terminate(number, sender)
 
     def abandon(self) -> None:
-        """Close the server and remove the pid file after the set-up has failed."""
+        """Close the server and its loop, and remove the pid file, after the set-up has failed."""
         if hasattr(self, "_served"):
             self._served.close()
+        if self._loop is not None:
+            self._loop.close()
         if self._pid_file is not None:
             self._pid_file.remove()
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from qmpd.base.console import write
 from qmpd.errors import GenericError, QmpError
 
 
-def begin_program() -> None:
-    """What a program that serves does before all else; `serving` follows."""
+@contextmanager
+def starting_program() -> Iterator[None]:
+    """What a program that serves does around all else; `serving` is called within."""
     _put_own_modules_first()
-    # nearly all that is made until then stays
+    # nearly all that is made until `serving` stays
     gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def serving() -> None:

@@ -46,6 +46,8 @@ class FileNode:
 
     request_alignment = 1
     read_only = False
+    primary = None
+    wr_highest_offset = 0
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         flags = os.O_RDWR | (os.O_CREAT | os.O_TRUNC if create else 0)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from qmpd.cli.chosen_version import chosen_profile
-from qmpd.cli.report import Probe, Program, begin_program
+from qmpd.cli.report import Probe, Program, starting_program
 from qmpd.errors import QmpError
 from qmpd.options.command_line import Option
 from qmpd.options.getopt_long import Getopt
@@ -34,8 +34,11 @@ SHORT: Final = {"h": "help", "T": "trace", "V": "version"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its status."""
-    begin_program()
-    words = sys.argv if argv is None else argv
+    with starting_program():
+        return _main(sys.argv if argv is None else argv)
+
+
+def _main(words: Sequence[str]) -> int:
     program = Program(words[0])
     options: list[Option] = []
     try:

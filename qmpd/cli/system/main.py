@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from qmpd.cli.chosen_version import chosen_profile
-from qmpd.cli.report import Probe, Program, begin_program
+from qmpd.cli.report import Probe, Program, starting_program
 from qmpd.cli.system.qemu_options import split_options
 from qmpd.errors import QmpError
 from qmpd.options.command_line import Option
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns its status."""
-    begin_program()
     words = sys.argv if argv is None else argv
     program = Program(words[0])
-    try:
-        return _main(program, split_options(words[1:]))
-    except QmpError as error:
-        program.complain(error)
-        return 1
-    except Probe as probe:
-        return program.answer(probe)
+    with starting_program():
+        try:
+            return _main(program, split_options(words[1:]))
+        except QmpError as error:
+            program.complain(error)
+            return 1
+        except Probe as probe:
+            return program.answer(probe)
 
 
 def _main(program: Program, options: list[Option]) -> int:
