@@ -188,8 +188,9 @@ def read_address(options: Mapping[str, Any], *, nodelay: bool = False) -> Socket
     if options["type"] != "inet":
         raise NotServed(f"Socket addresses of type '{options['type']}' are not served by qmpd")
     return InetAddress(
-        options["host"],
-        options["port"],
+        str(options["host"]),
+        # a number in the options of a json: name
+        str(options["port"]),
         to=options.get("to"),
         ipv4=options.get("ipv4"),
         ipv6=options.get("ipv6"),

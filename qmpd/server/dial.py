@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmpd.errors import QmpError
+from qmpd.monitor.dispatcher import visible
 from qmpd.server.address import InetAddress
 from qmpd.server.listener import SocketPeer
 
@@ -106,8 +107,8 @@ class Attempt:
     def _in_thread(self, address: SocketAddress) -> None:
         try:
             sock = self._sockets.connect(address)
-        except QmpError as error:
-            self._tell(self._end_failed, error)
+        except Exception as error:
+            self._tell(self._end_failed, visible(error))
         else:
             if not self._tell(self._end_connected, sock):
                 sock.close()

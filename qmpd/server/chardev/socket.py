@@ -11,7 +11,8 @@ from typing import Final
 
 from qmpd.base.descriptor import Descriptor
 from qmpd.base.override import override
-from qmpd.errors import GenericError
+from qmpd.errors import QmpError
+from qmpd.monitor.dispatcher import visible
 from qmpd.server import address as addresses
 from qmpd.server.address import FdAddress, InetAddress, SocketAddress
 from qmpd.server.chardev.on_stream import StreamChardev
@@ -88,15 +89,15 @@ class SocketChardev(StreamChardev):
 
         def attempt() -> None:
             try:
-                found: socket.socket | GenericError = self._sockets.connect(self._address)
-            except GenericError as error:
-                found = error
+                found: socket.socket | QmpError = self._sockets.connect(self._address)
+            except Exception as error:
+                found = visible(error)
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._attempted, found)
 
         threading.Thread(target=attempt, name=f"connect-{self.label}", daemon=True).start()
 
-    def _attempted(self, found: socket.socket | GenericError) -> None:
+    def _attempted(self, found: socket.socket | QmpError) -> None:
         if isinstance(found, socket.socket):
             if self._reconnect:
                 self._open(found)
