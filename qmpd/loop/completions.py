@@ -75,20 +75,34 @@ class Completions:
         self.submitted += 1
 
     @property
-    def may_use_threads(self) -> bool:
-        """Whether `run` may have a thread do what it is given."""
-        return False
+    def threads(self) -> FileThreads | None:
+        """Who makes long requests, if threads may make them now."""
+        return None
 
     async def run(self, files: tuple[object, ...], work: Callable[[], T], length: int) -> T:
-        """Make a request to a file.
+        """Make a request to a file; a thread makes a long one that somebody waits for by `of`.
 
         :param files: what is asked, for `join`
         :param work: makes the request, and is allowed to take its time
         :param length: how many bytes it is about
         :raises Exception: whatever `work` raises
         """
-        self.submit()
-        return work()
+        threads = None if length < LONG or not self.watched else self.threads
+        if threads is None:
+            self.submit()
+            return work()
+        waiter = Waiter(direct=True)
+        ended: list[ThreadRequest] = []
+
+        def report(request: ThreadRequest) -> None:
+            ended.append(request)
+            self._made(waiter)
+            self.poll()
+
+        threads.run(files, work, report)
+        await waiter
+        result: T = ended[0].result()
+        return result
 
     async def ahead(
         self, files: tuple[object, ...], work: Callable[[], None], waiter: Waiter
@@ -97,6 +111,10 @@ class Completions:
 
         :param waiter: what the caller waits for meanwhile
         """
+        threads = self.threads
+        if threads is not None:
+            threads.run(files, work, lambda _: waiter.wake())
+            await waiter
 
     def join(self, file: object) -> None:
         """Wait until nobody is at work on `file`, which is about to be closed."""
@@ -157,6 +175,10 @@ class Completions:
         """Take a request that has been made."""
         self._new.append(waiter)
 
+    def _made(self, waiter: Waiter) -> None:
+        """Take a request that a thread has made."""
+        self.began(waiter)
+
     @property
     def expected(self) -> bool:
         """Whether any are still to be reported."""
@@ -202,33 +224,13 @@ class RealTimeCompletions(Completions):
 
     @property
     @override
-    def may_use_threads(self) -> bool:
-        return not self._loop.order.chooses
+    def threads(self) -> FileThreads | None:
+        return None if self._loop.order.chooses else self._threads
 
     @override
-    async def run(self, files: tuple[object, ...], work: Callable[[], T], length: int) -> T:
-        if length < LONG or not self.watched or self._loop.order.chooses:
-            return await super().run(files, work, length)
-        waiter = Waiter(direct=True)
-        ended: list[ThreadRequest] = []
-
-        def report(request: ThreadRequest) -> None:
-            ended.append(request)
-            self._ends[waiter] = 0
-            self.under_way.appendleft(waiter)
-            self.poll()
-
-        self._threads.run(files, work, report)
-        await waiter
-        result: T = ended[0].result()
-        return result
-
-    @override
-    async def ahead(
-        self, files: tuple[object, ...], work: Callable[[], None], waiter: Waiter
-    ) -> None:
-        self._threads.run(files, work, lambda _: waiter.wake())
-        await waiter
+    def _made(self, waiter: Waiter) -> None:
+        self._ends[waiter] = 0
+        self.under_way.appendleft(waiter)
 
     @override
     def join(self, file: object) -> None:

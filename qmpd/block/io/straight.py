@@ -36,7 +36,7 @@ async def copy(
     :raises BlockIOError: reading or writing has failed
     """
     completions = source.services.loop.completions
-    if completions.may_use_threads and source.graph.paces is None:
+    if completions.threads is not None and source.graph.paces is None:
         ways = _way(source), _way(target)
         if ways[0] is not None and ways[1] is not None and ways[1].writable():
             images = ways[0].bytes, ways[1].bytes
@@ -76,14 +76,7 @@ async def _write(target: Node | BlockBackend, offset: int, data: bytes | Sequenc
         await target.pwrite(offset, b"".join(data))
         return
     way.services.loop.completions.submit()
-    length = sum(map(len, data))
-    way.check_write(offset, length)
-    done = False
-    try:
-        way.bytes.pwrite_parts(offset + way.moved, data)
-        done = True
-    finally:
-        way.end_write(offset, length, done=done)
+    way.write_by(way.bytes.pwrite_parts, offset, data, sum(map(len, data)))
 
 
 async def _in_one_go(

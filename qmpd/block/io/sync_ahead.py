@@ -31,7 +31,7 @@ async def sync_ahead(node: Node | None, *, in_command: bool = False) -> None:
     if node is None:
         return
     completions = node.services.loop.completions
-    if not completions.may_use_threads:
+    if completions.threads is None:
         return
     for one, image in list(_unsynced(node)):
         failed: list[OSError] = []

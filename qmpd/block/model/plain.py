@@ -8,13 +8,15 @@ as marks in dirty bitmaps, it leaves by this way as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
     from qmpd.block.model.data import Bytes
     from qmpd.block.model.node import Node
     from qmpd.block.model.services import Services
+
+D = TypeVar("D")
 
 
 class Plain:
@@ -88,11 +90,17 @@ class Plain:
 
         :raises BlockIOError: refused or failed; doing it again in the usual way tells why
         """
-        length = len(data)
+        self.write_by(self.bytes.pwrite, offset, data, len(data))
+
+    def write_by(self, put: Callable[[int, D], None], offset: int, data: D, length: int) -> None:
+        """The same for data that `put` writes to where it is told.
+
+        :param length: bytes
+        """
         self.check_write(offset, length)
         done = False
         try:
-            self.bytes.pwrite(offset + self.moved, data)
+            put(offset + self.moved, data)
             done = True
         finally:
             self.end_write(offset, length, done=done)
