@@ -78,11 +78,17 @@ async def dispatch(
     if info.returns is None or isinstance(value, Raw):
         return value
     if machine.compat.restricts_output or profile.trims_output:
-        from qmpd.qapi.runtime.hiding import shown
-
-        complete = profile.rules.complete if profile.trims_output else None
-        return shown(machine.compat, profile.types, info.returns, value, complete)
+        return _shown(machine, info.returns, value)
     return value
+
+
+def _shown(machine: Machine, type_name: str, value: object) -> Any:
+    """What of `value` the policy and the version let a client see."""
+    from qmpd.qapi.runtime.hiding import shown
+
+    profile = machine.profile
+    complete = profile.rules.complete if profile.trims_output else None
+    return shown(machine.compat, profile.types, type_name, value, complete)
 
 
 def _refuse_unserved(profile: Profile, info: CommandInfo, arguments: dict[str, object]) -> None:
