@@ -19,6 +19,7 @@ import pytest
 from tests.exhaustion.beside import Client, Daemon
 from tests.server.test_broken_streams import PROGRAMS, _connect
 from tests.support.programs import qemu_missing
+from tests.support.until import until
 
 FEW = 40
 """Descriptors that a daemon may have."""
@@ -90,14 +91,6 @@ def hears_signals(pid: int) -> bool:
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         blocked = next(int(line.split()[1], 16) for line in file if line.startswith("SigBlk"))
     return bool(blocked & 1 << signal.SIGTERM - 1)
-
-
-def until(condition: object) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_the_soft_limit_of_descriptors_is_raised(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 from tests.exhaustion.beside import Client, Daemon, Watch
 from tests.exhaustion.cases import hmp
 from tests.support.programs import QMPD_STORAGE_DAEMON
+from tests.support.until import until
 
 SLOW = 0.5
 """Seconds that the first fdatasync(2) takes."""
@@ -68,18 +69,14 @@ def test_a_flush(image_format: str, tmp_path: Path) -> None:
         image.truncate(8 << 20)
     daemon = subprocess.Popen(argv, cwd=tmp_path)
     try:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "pid").exists():
-            assert daemon.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: daemon.poll() is not None or (tmp_path / "pid").exists(), seconds=30)
+        assert daemon.poll() is None
         monitor = Client(tmp_path / "hostile")
         monitor.execute("blockdev-add", driver="file", node_name="f", filename="image")
         if image_format == "qcow2":
             options = {"driver": "qcow2", "file": "f", "size": 1 << 20}
             monitor.execute("blockdev-create", job_id="c", options=options)
-            while monitor.execute("query-jobs")["return"][0]["status"] != "concluded":
-                time.sleep(0.02)
+            until(lambda: monitor.execute("query-jobs")["return"][0]["status"] == "concluded")
         monitor.execute("blockdev-add", driver=image_format, node_name="n", file="f")
         with (
             exported(monitor, tmp_path, "n") as client,

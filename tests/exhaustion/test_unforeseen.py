@@ -14,8 +14,8 @@ import pytest
 from tests.exhaustion import unforeseen
 from tests.exhaustion.beside import Client, Daemon
 from tests.exhaustion.cases import hmp
-from tests.exhaustion.test_limits import until
 from tests.exhaustion.test_slow_disk import exported
+from tests.support.until import until
 
 BACKUP = {"device": "disk0", "target": "disk1", "sync": "full"}
 COMPLETED = "BLOCK_JOB_COMPLETED"

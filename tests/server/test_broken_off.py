@@ -7,7 +7,6 @@ import select
 import signal
 import socket
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from qmpd.server.server import new_event_loop
 from tests.exhaustion.beside import Daemon, serving
 from tests.export import vhost_client as vhost
 from tests.export.vhost_client import VhostClient
+from tests.support.until import until
 
 
 @pytest.fixture
@@ -37,13 +37,6 @@ def breaks_off(daemon: Daemon, peer: socket.socket) -> Iterator[None]:
         peer.close()
     finally:
         os.kill(daemon.pid, signal.SIGCONT)
-
-
-def descriptors_become(daemon: Daemon, count: int) -> None:
-    deadline = time.monotonic() + 20
-    while daemon.descriptors != count:
-        assert time.monotonic() < deadline, daemon.descriptors
-        time.sleep(0.01)
 
 
 def test_a_monitor(daemon: Daemon) -> None:
@@ -65,7 +58,7 @@ def test_an_nbd_client(daemon: Daemon) -> None:
     peer.connect(str(daemon.folder / "nbd"))
     with breaks_off(daemon, peer):
         peer.sendall(struct.pack(">I8sII", 3, b"IHAVEOPT", 99, 1 << 20) + bytes(150_000))
-    descriptors_become(daemon, before)
+    until(lambda: daemon.descriptors == before)
     monitor.close()
 
 

@@ -11,7 +11,8 @@ import pytest
 import qmpd
 from qmpd.block.images.memory import MemoryFile
 from qmpd.testing import every_power_loss
-from tests.sim.power.scenarios import OPTIONS, PATH, SCENARIOS, Promise, Q, losses
+from tests.sim.power.promises import Promise
+from tests.sim.power.scenarios import OPTIONS, PATH, SCENARIOS, Q, losses
 from tests.support.programs import qemu_missing
 
 EVERY = 17

@@ -14,13 +14,12 @@ from qmpd.api.setup import Setup
 from qmpd.block.drivers.formats.qcow2.driver import Qcow2
 from qmpd.block.drivers.formats.qcow2.repair.check import check
 from qmpd.testing import every_power_loss
+from tests.sim.power.promises import SIZE, Promise
 from tests.sim.power.scenarios import (
     OPTIONS,
     PATH,
     SCENARIOS,
     SECTOR,
-    SIZE,
-    Promise,
     Q,
     image,
     losses,
