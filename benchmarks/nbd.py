@@ -18,12 +18,7 @@ from typing import Final, NamedTuple
 from benchmarks.daemon import Daemon, storage_daemons
 from benchmarks.images import new_image
 from benchmarks.nbd_client import (
-    BLOCK_STATUS,
     DATA_HEAD,
-    READ,
-    REQUEST,
-    REQUEST_MAGIC,
-    WRITE,
     WRITE_REPLY,
     Connection,
     rate,
@@ -31,6 +26,7 @@ from benchmarks.nbd_client import (
 )
 from benchmarks.priority import prioritized
 from benchmarks.report import Report
+from qmpd.block.drivers.protocols.nbd.protocol import REQUEST, REQUEST_MAGIC, Command
 
 MIB: Final = 1 << 20
 AREA: Final = 64 * MIB
@@ -89,7 +85,7 @@ class Server:
         (connection,) = self.connect(1)
         connection.socket.setblocking(True)
         for offset in offsets:
-            head = REQUEST.pack(REQUEST_MAGIC, 0, WRITE, 7, offset, len(payload))
+            head = REQUEST.pack(REQUEST_MAGIC, 0, Command.WRITE, 7, offset, len(payload))
             connection.socket.sendall(head + payload)
             connection.exactly(WRITE_REPLY)
 
@@ -100,7 +96,7 @@ class Server:
 
 
 def _reads(size: int, depth: int, count: int) -> Callable[[Server], float]:
-    stream = requests(READ, size, AREA)
+    stream = requests(Command.READ, size, AREA)
 
     def run(server: Server) -> float:
         lanes = server.connect(count)
@@ -113,7 +109,7 @@ def _reads(size: int, depth: int, count: int) -> Callable[[Server], float]:
 def _writes(size: int, depth: int, count: int) -> Callable[[Server], float]:
     payload = os.urandom(size)
     # of long requests only a few, so that they need not all be kept
-    stream = requests(WRITE, size, min(AREA, 32 * size if size >= MIB else AREA), payload)
+    stream = requests(Command.WRITE, size, min(AREA, 32 * size if size >= MIB else AREA), payload)
 
     def run(server: Server) -> float:
         lanes = server.connect(count)
@@ -128,7 +124,7 @@ def _status(server: Server) -> float:
     (connection,) = server.connect(1)
     sock = connection.socket
     sock.setblocking(True)
-    head = REQUEST.pack(REQUEST_MAGIC, 0, BLOCK_STATUS, 7, 0, EXTENTS * STEP)
+    head = REQUEST.pack(REQUEST_MAGIC, 0, Command.BLOCK_STATUS, 7, 0, EXTENTS * STEP)
     count, began = 0, time.perf_counter()
     until = began + SECONDS
     while not count or time.perf_counter() < until:

@@ -9,23 +9,19 @@ import time
 from collections import deque
 from typing import Final
 
-MAGIC: Final = b"NBDMAGICIHAVEOPT"
-OPTION_MAGIC: Final = b"IHAVEOPT"
-REPLY_MAGIC: Final = 0x3E889045565A9
-FLAGS: Final = 3
-"""Fixed newstyle, no zeroes."""
-
-STRUCTURED_REPLY: Final = 8
-SET_META_CONTEXT: Final = 10
-GO: Final = 7
-ACK: Final = 1
-
-READ: Final = 0
-WRITE: Final = 1
-BLOCK_STATUS: Final = 7
-
-REQUEST: Final = struct.Struct(">IHHQQI")
-REQUEST_MAGIC: Final = 0x25609513
+from qmpd.block.drivers.protocols.nbd.protocol import (
+    FIXED_NEWSTYLE,
+    MAGIC,
+    NO_ZEROES,
+    OPTION_HEADER,
+    OPTION_MAGIC,
+    OPTION_REPLY,
+    OPTION_REPLY_MAGIC,
+    REQUEST,
+    REQUEST_MAGIC,
+    Option,
+    OptionReply,
+)
 
 _BUFFER: Final = 1 << 20
 DATA_HEAD: Final = 28
@@ -44,15 +40,15 @@ class Connection:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(60)
         self.socket.connect(path)
-        assert self.exactly(16) == MAGIC
+        assert self.exactly(16) == MAGIC + OPTION_MAGIC
         self.exactly(2)
-        self.socket.sendall(struct.pack(">I", FLAGS))
+        self.socket.sendall(struct.pack(">I", FIXED_NEWSTYLE | NO_ZEROES))
         name = struct.pack(">I", len(export)) + export.encode()
         context = b"base:allocation"
-        self._option(STRUCTURED_REPLY, b"")
+        self._option(Option.STRUCTURED_REPLY, b"")
         query = struct.pack(">II", 1, len(context)) + context
-        self._option(SET_META_CONTEXT, name + query)
-        self._option(GO, name + struct.pack(">H", 0))
+        self._option(Option.SET_META_CONTEXT, name + query)
+        self._option(Option.GO, name + struct.pack(">H", 0))
 
     def exactly(self, length: int) -> bytes:
         """Read so many bytes."""
@@ -64,11 +60,11 @@ class Connection:
         return data
 
     def _option(self, option: int, data: bytes) -> None:
-        self.socket.sendall(OPTION_MAGIC + struct.pack(">II", option, len(data)) + data)
+        self.socket.sendall(OPTION_HEADER.pack(OPTION_MAGIC, option, len(data)) + data)
         kind = 0
-        while kind != ACK:
-            magic, _, kind, length = struct.unpack(">QIII", self.exactly(20))
-            assert magic == REPLY_MAGIC
+        while kind != OptionReply.ACK:
+            magic, _, kind, length = OPTION_REPLY.unpack(self.exactly(OPTION_REPLY.size))
+            assert magic == OPTION_REPLY_MAGIC
             assert kind < 1 << 31, f"option {option} is refused"
             self.exactly(length)
 
