@@ -8,24 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from tests.differential.pair import OPTIONS, Pair
+from tests.differential.pair import Pair
 from tests.support.normal import normal
-from tests.support.programs import qemu_missing, qmpd_argv
 
 
 class Files(Pair):
-    """Both programs, each in a directory of its own with the same files in it.
-
-    :param options: further options of the command line
-    """
-
-    def __init__(self, scratch: Path, *options: str) -> None:
-        self.scratch = scratch
-        argv = ["qemu-system-x86_64", *OPTIONS, *options]
-        self.real = self._start(argv, "real")
-        self.ours = self._start(qmpd_argv(argv), "ours")
+    """Both programs, each in a directory of its own with the same files in it."""
 
     def make(self, name: str, size: int, fill: bytes = b"") -> None:
         for side in ("real", "ours"):
@@ -65,9 +53,6 @@ class Files(Pair):
 @contextmanager
 def both_programs(scratch: Path, *options: str) -> Iterator[Files]:
     """For fixtures: both programs while a test lasts; it is skipped where there is only one."""
-    reason = qemu_missing()
-    if reason is not None:
-        pytest.skip(reason)
     both = Files(scratch, *options)
     try:
         yield both

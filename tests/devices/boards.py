@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from qmpd.profile.shipped import DEFAULT
 from tests.block.files import Files
 from tests.support.normal import normal, normal_text
 from tests.support.programs import qmpd_argv
@@ -27,12 +28,10 @@ class Boards(Files):
     :param machine: pc or q35
     """
 
-    def __init__(self, scratch: Path, machine: str, *options: str) -> None:
-        self.scratch = scratch
+    def __init__(self, scratch: Path, machine: str, *options: str, version: str = DEFAULT) -> None:
         argv = ["qemu-system-x86_64", "-S", "-machine", machine, "-display", "none"]
         argv += ["-nodefaults", "-qmp", "stdio", *options]
-        self.real = self._start(argv, "real")
-        self.ours = self._start(qmpd_argv(argv), "ours")
+        self._begin(scratch, argv, version)
 
     def request(self, request: dict[str, Any]) -> Any:
         real = normal(self.real.execute(request))

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from qmpd.profile.shipped import DEFAULT
 from tests.differential.pair import Pair
-from tests.support.programs import qemu_missing
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    reason = qemu_missing()
-    if reason is not None:
-        pytest.skip(reason)
-    pair = Pair(tmp_path_factory.mktemp("pair"))
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    """Of the default version; of all with `on_each_version`."""
+    version = getattr(request, "param", DEFAULT)
+    pair = Pair(tmp_path_factory.mktemp("pair"), version=version)
     yield pair
     pair.close()

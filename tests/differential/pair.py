@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from qmpd.profile.shipped import DEFAULT
 from tests.support.normal import normal
-from tests.support.programs import qmpd_argv
 from tests.support.stdio import Gone, StdioProgram
+from tests.support.versions import both_argv
 
 OPTIONS = ["-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio"]
 
@@ -17,14 +18,22 @@ OPTIONS = ["-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio
 class Pair:
     """Both programs, started with the same options and past negotiation.
 
+    The test is skipped where that version of QEMU is not installed.
+
     :param scratch: a folder for both, where each has one of its own
+    :param options: further options of the command line
+    :param version: the version of QEMU that both are
     """
 
-    def __init__(self, scratch: Path, name: str = "qemu-system-x86_64") -> None:
+    def __init__(self, scratch: Path, *options: str, version: str = DEFAULT) -> None:
+        self._begin(scratch, ["qemu-system-x86_64", *OPTIONS, *options], version)
+
+    def _begin(self, scratch: Path, argv: list[str], version: str) -> None:
         self.scratch = scratch
-        argv = [name, *OPTIONS]
-        self.real = self._start(argv, "real")
-        self.ours = self._start(qmpd_argv(argv), "ours")
+        self.version = version
+        real, ours = both_argv(version, argv)
+        self.real = self._start(real, "real")
+        self.ours = self._start(ours, "ours")
 
     def _start(self, argv: list[str], name: str) -> StdioProgram:
         folder = self.scratch / name

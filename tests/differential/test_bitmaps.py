@@ -6,7 +6,6 @@ import itertools
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -16,6 +15,7 @@ from hypothesis.stateful import (
 
 from tests.differential.pair import Pair
 from tests.support.sequences import run_any_sequence
+from tests.support.versions import examples, on_each_version
 
 SIZES = (1 << 20, 3 * 65536 + 512, 1000, 1 << 26, 512)
 NAMES = ("a", "b", "c", "é x", "", "n0")
@@ -160,11 +160,13 @@ class Bitmaps(RuleBasedStateMachine):
             self.pair.execute("blockdev-del", **{"node-name": name})
 
 
-def test_any_sequence_is_the_same(pair: Pair, request: pytest.FixtureRequest) -> None:
+@on_each_version
+def test_any_sequence_is_the_same(pair: Pair) -> None:
     Bitmaps.pair = pair
-    run_any_sequence(Bitmaps, examples=500, steps=20)
+    run_any_sequence(Bitmaps, examples=examples(pair.version, 500), steps=20)
 
 
+@on_each_version
 def test_writes_on_raw_files(pair: Pair) -> None:
     for folder in ("real", "ours"):
         Path(pair.scratch / folder / "disk.raw").write_bytes(bytes(1 << 20))

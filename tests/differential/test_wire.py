@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from qmpd.profile.shipped import DEFAULT
 from tests.differential.pair import Pair
+from tests.support.versions import examples
 
 TOKENS = [
     *(b"{", b"}", b"[", b"]", b":", b",", b"'", b'"', b" ", b"\n", b"\t", b"\r", b"\x00", b"\x7f"),
@@ -26,12 +29,22 @@ texts = st.lists(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=3)), max_
 _markers = itertools.count(1_000_000)
 
 
-@settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-@given(pieces=texts)
-def test_any_bytes_are_answered_the_same(pair: Pair, pieces: list[bytes]) -> None:
-    pair.raw(b"".join(pieces), next(_markers))
+@pytest.mark.parametrize("pair", [DEFAULT, "5.2", "7.2"], indirect=True)
+def test_any_bytes_are_answered_the_same(pair: Pair) -> None:
+    @settings(
+        max_examples=examples(pair.version, 500),
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(pieces=texts)
+    def answered_the_same(pieces: list[bytes]) -> None:
+        pair.raw(b"".join(pieces), next(_markers))
+
+    answered_the_same()
 
 
+@pytest.mark.parametrize("pair", [DEFAULT, "5.2", "7.2"], indirect=True)
 def test_nesting_limit(pair: Pair) -> None:
     for depth in (1023, 1024, 1025, 1030):
         pair.raw(b"[" * depth + b"]" * depth, next(_markers))

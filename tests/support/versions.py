@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import pytest
 
 from qmpd.profile.shipped import DEFAULT
 from qmpd.testing.real import find_qemu
-from tests.support.programs import qemu_missing
+from tests.support.programs import qemu_missing, qmpd_argv
 
 MEASURED = ("5.2", "7.2", "10.0", "11.1")
 """The versions that are compared with a real program."""
 
 OTHERS = tuple(version for version in MEASURED if version != DEFAULT)
+
+on_each_version = pytest.mark.parametrize("pair", [DEFAULT, *OTHERS], indirect=True)
+"""For tests that ask a fixture `pair` of programs: once as each version."""
 
 
 def real_argv(version: str, argv: list[str]) -> list[str]:
@@ -44,3 +48,24 @@ def qmpd_argv_as(version: str, argv: list[str]) -> list[str]:
         f"from qmpd.cli.process import finish; finish(import_module('{module}').main())"
     )
     return [sys.executable, "-I", "-c", code, *argv[1:]]
+
+
+def both_argv(version: str, argv: list[str]) -> tuple[list[str], list[str]]:
+    """`argv` of one of QEMU's programs as the real one of a version, and as qmpd's.
+
+    The test is skipped where that version is not installed.
+    """
+    ours = qmpd_argv(argv) if version == DEFAULT else qmpd_argv_as(version, argv)
+    return real_argv(version, argv), ours
+
+
+def examples(version: str, usual: int, variable: str = "QMPD_VERSION_EXAMPLES") -> int:
+    """How many examples a machine plays on a version.
+
+    :param usual: how many it plays on the default version; on the others it is a quarter
+    :param variable: what says in the environment how many it is on each version
+    """
+    asked = os.environ.get(variable)
+    if asked is not None:
+        return int(asked)
+    return usual if version == DEFAULT else max(1, usual // 4)
