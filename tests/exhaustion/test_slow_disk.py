@@ -58,41 +58,70 @@ def seconds(what: Callable[[], object]) -> float:
     return time.monotonic() - begin
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-@pytest.mark.parametrize("image_format", ["raw", "qcow2"])
-def test_a_flush(image_format: str, tmp_path: Path) -> None:
-    argv = [*STRACE, *DELAY, *QMPD_STORAGE_DAEMON, "--pidfile", "pid"]
+@contextmanager
+def storage_daemon(folder: Path, *traced: str) -> Iterator[tuple[Client, int]]:
+    """One on a slow disk, with monitor `quiet` besides: a client of its other monitor, its pid.
+
+    :param traced: system calls that are traced besides
+    """
+    argv = [*STRACE, *DELAY, "-e", ",".join(("trace=fdatasync", *traced)), *QMPD_STORAGE_DAEMON]
+    argv += ["--pidfile", "pid"]
     for name in ("hostile", "quiet"):
         argv += ["--chardev", f"socket,id={name},path={name},server=on,wait=off"]
         argv += ["--monitor", f"chardev={name}"]
+    daemon = subprocess.Popen(argv, cwd=folder)
+    try:
+        until(lambda: daemon.poll() is not None or (folder / "pid").exists(), seconds=30)
+        assert daemon.poll() is None
+        monitor = Client(folder / "hostile")
+        yield monitor, int((folder / "pid").read_text())
+        monitor.execute("quit")
+        assert daemon.wait(30) == 0
+    finally:
+        # not strace, which would leave it behind
+        with suppress(OSError):
+            os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+        daemon.wait()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("image_format", ["raw", "qcow2"])
+def test_a_flush(image_format: str, tmp_path: Path) -> None:
     with (tmp_path / "image").open("wb") as image:
         image.truncate(8 << 20)
-    daemon = subprocess.Popen(argv, cwd=tmp_path)
-    try:
-        until(lambda: daemon.poll() is not None or (tmp_path / "pid").exists(), seconds=30)
-        assert daemon.poll() is None
-        monitor = Client(tmp_path / "hostile")
+    with storage_daemon(tmp_path) as (monitor, pid):
         monitor.execute("blockdev-add", driver="file", node_name="f", filename="image")
         if image_format == "qcow2":
             options = {"driver": "qcow2", "file": "f", "size": 1 << 20}
             monitor.execute("blockdev-create", job_id="c", options=options)
             until(lambda: monitor.execute("query-jobs")["return"][0]["status"] == "concluded")
         monitor.execute("blockdev-add", driver=image_format, node_name="n", file="f")
-        with (
-            exported(monitor, tmp_path, "n") as client,
-            Watch(tmp_path / "quiet", int((tmp_path / "pid").read_text())) as watch,
-        ):
+        with exported(monitor, tmp_path, "n") as client, Watch(tmp_path / "quiet", pid) as watch:
             took = seconds(lambda: nbd_flush(client))
         if image_format == "raw":
             assert took > SLOW
         assert watch.own < SLOW / 2
-        monitor.execute("quit")
-        assert daemon.wait(30) == 0
-    finally:
-        # not strace, which would leave it behind
-        with suppress(OSError):
-            os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
-        daemon.wait()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("no_flush", [False, True])
+def test_a_mirror(no_flush: bool, tmp_path: Path) -> None:
+    """Its flush is begun while it copies, where there is going to be one."""
+    data = os.urandom(4 << 20)
+    (tmp_path / "source").write_bytes(data)
+    (tmp_path / "target").write_bytes(bytes(len(data)))
+    with storage_daemon(tmp_path, "sync_file_range") as (monitor, pid):
+        for name in ("source", "target"):
+            node = {"driver": "file", "node_name": name, "filename": name}
+            monitor.execute("blockdev-add", cache={"no-flush": no_flush}, **node)
+        with Watch(tmp_path / "quiet", pid) as watch:
+            options = {"device": "source", "target": "target", "sync": "full"}
+            assert "return" in monitor.execute("blockdev-mirror", job_id="j", **options)
+            until(lambda: monitor.execute("query-jobs")["return"][0]["status"] == "ready")
+        assert watch.own < SLOW / 2
+        assert (tmp_path / "target").read_bytes() == data
+        begun = (tmp_path / "trace").read_text().count("sync_file_range(")
+        assert (begun == 0) is no_flush
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")

@@ -17,6 +17,7 @@ from qmpd.errors import BlockIOError
 _KEEP_SIZE: Final = 1
 _PUNCH_HOLE: Final = 2
 _ZERO_RANGE: Final = 16
+_WRITE_BACK: Final = 2
 _RUNS: Final = 1 << 16
 """Runs that `fill_map` looks for in one call, about."""
 _NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
@@ -35,6 +36,17 @@ def _fallocate() -> Callable[[int, int, int, int], int]:
         return ctypes.get_errno() if function(fd, mode, offset, length) else 0
 
     return fallocate
+
+
+@cache
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    """sync_file_range(2), where the system has it."""
+    import ctypes
+
+    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if function is not None:
+        function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return function
 
 
 class HostImage(Image):
@@ -148,6 +160,12 @@ class HostImage(Image):
             os.fdatasync(self.fd)
         except OSError as error:
             raise BlockIOError(error.errno or errno.EIO) from None
+
+    def begin_flush(self, offset: int, length: int) -> None:
+        start = _sync_file_range()
+        if start is not None:
+            # what fails is left to the flush, which does it again and says so
+            start(self.fd, offset, length, _WRITE_BACK)
 
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
         if offset in self._data:

@@ -138,6 +138,9 @@ class Image(ABC):
         :raises BlockIOError: it fails
         """
 
+    def begin_flush(self, offset: int, length: int) -> None:  # noqa: B027 (most need none)
+        """Begin to make an area durable: a flush will be asked for, and has less to wait for."""
+
     @abstractmethod
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
         """Whether there is data at `offset`, and for how many bytes that holds.

@@ -29,10 +29,13 @@ async def copy(
     offset: int,
     length: int,
     has_read: Callable[[], None],
+    *,
+    flush_follows: bool = False,
 ) -> None:
     """Copy an area of `source` to the same place in `target`, as a job does.
 
     :param has_read: called once the area has been read: what fails later is a write
+    :param flush_follows: the job flushes `target` as soon as all is copied
     :raises BlockIOError: reading or writing has failed
     """
     completions = source.services.loop.completions
@@ -41,7 +44,10 @@ async def copy(
         if ways[0] is not None and ways[1] is not None and ways[1].writable():
             images = ways[0].bytes, ways[1].bytes
             if all(isinstance(image, Image) and image.in_threads for image in images):
-                work = _in_one_go(ways[0], ways[1], offset, length, completions, has_read)
+                to_disk = flush_follows and ways[1].flushes
+                work = _in_one_go(
+                    ways[0], ways[1], offset, length, completions, has_read, to_disk=to_disk
+                )
                 await completions.of(work)
                 return
     data = await completed(source, _read(source, offset, length), length)
@@ -86,8 +92,13 @@ async def _in_one_go(
     length: int,
     completions: Completions,
     has_read: Callable[[], None],
+    *,
+    to_disk: bool,
 ) -> None:
-    """Have a thread copy."""
+    """Have a thread copy.
+
+    :param to_disk: and begin what a flush is going to wait for
+    """
     reading = True
     buffers = completions.buffers
 
@@ -101,6 +112,8 @@ async def _in_one_go(
             reading = False
             target.bytes.pwrite(start + target.moved, piece)
         buffers.append(buffer)
+        if to_disk and isinstance(target.bytes, Image):
+            target.bytes.begin_flush(offset + target.moved, length)
 
     target.check_write(offset, length)
     source.begin()

@@ -1,4 +1,4 @@
-"""What a flush of a guest would wait for, done by a thread before: others are served meanwhile."""
+"""What a flush would wait for, done by a thread before: others are served meanwhile."""
 
 from __future__ import annotations
 

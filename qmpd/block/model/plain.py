@@ -56,6 +56,11 @@ class Plain:
         return all(node.flags.detect_zeroes == "off" for node, _ in self._ways)
 
     @property
+    def flushes(self) -> bool:
+        """Whether a flush of the first node makes the bytes durable."""
+        return not any(node.cache.no_flush for node, _ in self._ways)
+
+    @property
     def services(self) -> Services:
         """The surroundings of the nodes."""
         return self._ways[0][0].services

@@ -182,7 +182,14 @@ class MirrorCopier:
             read = False
 
         try:
-            await copy(self.state.source, self.state.target, op.offset, op.length, has_read)
+            await copy(
+                self.state.source,
+                self.state.target,
+                op.offset,
+                op.length,
+                has_read,
+                flush_follows=not self.job.ready,
+            )
         except BlockIOError as error:
             failure = error
         self._op_ended(op, failure, read=read, buffers=buffers)

@@ -15,6 +15,7 @@ from qmpd.base.sizes import INT_MAX
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.drivers.filters.mirror_top import Change, MirrorTop
 from qmpd.block.io.chain_status import is_allocated_above
+from qmpd.block.io.sync_ahead import sync_ahead
 from qmpd.block.model.completed import completed
 from qmpd.block.permission_bits import CONSISTENT_READ, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError
@@ -287,6 +288,7 @@ class MirrorWork(BlockJob):
 
     async def _flush(self) -> bool:
         try:
+            await sync_ahead(self.target_node)
             await completed(self.target_node, self.target.flush())
         except BlockIOError as error:
             if self.request_failed(error, read=False) is ErrorAction.REPORT:

@@ -87,6 +87,10 @@ class MirrorOwner(Protocol):
     cancelled: bool
     progress: ProgressMeter
 
+    @property
+    def ready(self) -> bool:
+        """Whether all has been copied once."""
+
     def request_failed(self, error: BlockIOError, *, read: bool) -> ErrorAction:
         """Report a failed request; returns what to do about it."""
 
