@@ -51,5 +51,6 @@ def entries() -> Iterator[dict[str, object]]:
             "behaves-as": profile.behaves_as,
             "rests-on": "measured against the real programs"
             if measured
-            else f"schema from public facts; behaves as {profile.behaves_as}, not measured",
+            else "schema compared with that of its sources;"
+            f" behaves as {profile.behaves_as}, not measured",
         }

@@ -858,7 +858,7 @@ class DisplayGTK(Struct):
     """show the tabs at the start (default: off) (since 7.1)"""
 
     show_menubar: bool | None = Field(default=None, alias="show-menubar")
-    """show the menu (default: on) (since 8.0)"""
+    """show the menu (default: on) (since 7.2)"""
 
     keep_aspect_ratio: bool | None = Field(default=None, alias="keep-aspect-ratio")
     """whether the picture keeps its form; default true (since 10.1)"""
