@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -33,8 +35,24 @@ qmpd-system and qmpd-storage-daemon take the command lines of QEMU's own program
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that `argv` (without the program's name) names; returns the status."""
+    """Run the command that `argv` (without the program's name) names; returns the status.
+
+    Where nobody reads on what it prints, it ends with 141, as other programs do for a shell.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _run(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # close() tries to write what is left once more
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.close()
+        return 128 + signal.SIGPIPE
+    return status
+
+
+def _run(words: Sequence[str]) -> int:
     command = words[0] if words else "--help"
     if command == "serve":
         from qmpd.cli import serve
