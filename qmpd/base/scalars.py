@@ -6,8 +6,10 @@ they use the whole string.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from enum import Enum
 from typing import Final
 
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
@@ -15,6 +17,15 @@ _NUMBER = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-
 _SIZE = re.compile(
     r"[ \t\n\v\f\r]*\+?"
     r"(?:0[xX]([0-9a-fA-F]+)|(?=\.?[0-9])([0-9]*)(\.[0-9]*)?)([bBkKmMgGtTpPeE]?)"
+)
+_SIZE_OF_DIGITS = re.compile(
+    r"[ \t\n\v\f\r]*\+?"
+    r"(?:0[xX]([0-9a-fA-F]+)|([0-9]+)(?!\.[0-9]+[eE][+-]?[0-9])(\.[0-9]*)?)([bBkKmMgGtTpPeE]?)"
+)
+_STRTOD = re.compile(
+    r"[ \t\n\v\f\r]*([+-]?)"
+    r"(?:(0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?)"
+    r"|((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?))"
 )
 _NEGATIVE = re.compile(r"[ \t\n\v\f\r]*-[0-9]+")
 
@@ -120,19 +131,37 @@ def parse_number(text: str) -> float:
     return value
 
 
-def read_size(text: str, position: int = 0, unit: str = "B") -> tuple[int, int]:
+class SizeForm(Enum):
+    """How sizes are written, which has not been the same in all versions of QEMU."""
+
+    PLAIN = "plain"
+    """As `read_size` says."""
+    DIGITS = "digits"
+    """The same, but hexadecimal may have a suffix, and a point must follow a digit."""
+    STRTOD = "strtod"
+    """A number of C's strtod, and a suffix; what is less than a byte is cut off."""
+
+
+def read_size(
+    text: str, position: int = 0, unit: str = "B", form: SizeForm = SizeForm.PLAIN
+) -> tuple[int, int]:
     """Read a size in bytes: ``512``, ``0x200``, ``1.5k``, ``2G`` (qemu_strtosz).
 
     Suffixes are powers of 1024; hexadecimal takes none.  A fraction is rounded to whole bytes;
     without a suffix there must be none.
 
     :param unit: the suffix to assume if there is none
+    :param form: how it is written
     :returns: the size, and the position after it
     :raises TooLarge: it is negative or does not fit into 64 bits
     :raises ValueError: there is no size
     """
-    match = _SIZE.match(text, position)
+    if form is SizeForm.STRTOD:
+        return _read_strtod_size(text, position, unit)
+    match = (_SIZE if form is SizeForm.PLAIN else _SIZE_OF_DIGITS).match(text, position)
     if match is None:
+        if form is SizeForm.DIGITS:
+            raise ValueError(text)
         negative = _NEGATIVE.match(text, position)
         raise ValueError(text) if negative is None else TooLarge(text, negative.end())
     hexadecimal, whole, fraction, suffix = match.groups()
@@ -141,7 +170,7 @@ def read_size(text: str, position: int = 0, unit: str = "B") -> tuple[int, int]:
         raise TooLarge(text, match.end(1 if hexadecimal else 2))
     fraction = (fraction or "").removeprefix(".")
     scale = 1024 ** "BKMGTPE".index((suffix or unit).upper())
-    if (hexadecimal and suffix) or (fraction.strip("0") and scale == 1):
+    if (hexadecimal and suffix and form is SizeForm.PLAIN) or (fraction.strip("0") and scale == 1):
         raise ValueError(text)
     size = magnitude * scale + int(float(f"0.{fraction}") * scale + 0.5)
     if size >= 2**64:
@@ -149,14 +178,43 @@ def read_size(text: str, position: int = 0, unit: str = "B") -> tuple[int, int]:
     return size, match.end()
 
 
-def parse_size(text: str) -> int:
+_LARGEST_DOUBLE: Final = float((1 << 64) - (1 << 11))
+"""The largest number below 2**64 that a C ``double`` holds."""
+
+
+def _read_strtod_size(text: str, position: int, unit: str) -> tuple[int, int]:
+    match = _STRTOD.match(text, position)
+    if match is None:
+        raise ValueError(text)
+    sign, hexadecimal, decimal = match.groups()
+    try:
+        value = float.fromhex(hexadecimal) if hexadecimal else float(decimal)
+    except OverflowError:
+        value = math.inf
+    end = match.end()
+    suffix = text[end : end + 1].upper()
+    if suffix and suffix in "BKMGTPE":
+        end += 1
+    else:
+        suffix = unit
+    scale = 1024 ** "BKMGTPE".index(suffix)
+    if value == math.inf:
+        raise TooLarge(text, match.end())
+    if scale == 1 and value % 1:
+        raise ValueError(text)
+    if value * scale > _LARGEST_DOUBLE or (sign == "-" and value):
+        raise TooLarge(text, end)
+    return int(value * scale), end
+
+
+def parse_size(text: str, form: SizeForm = SizeForm.PLAIN) -> int:
     """Parse a size in bytes, see `read_size`.
 
     :raises TooLarge: it is negative or does not fit into 64 bits
     :raises ValueError: it is not a size
     """
     try:
-        size, end = read_size(text)
+        size, end = read_size(text, form=form)
     except TooLarge as error:
         if error.end != len(text):
             raise ValueError(text) from None

@@ -22,6 +22,11 @@ def as_int(number: int) -> int:
     return (number - INT_MIN) % (1 << 32) + INT_MIN
 
 
+def as_int64(number: int) -> int:
+    """What a C ``int64_t`` keeps of a number that is assigned to it."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
 def as_unsigned(number: int) -> int:
     """What a C ``unsigned int`` keeps of a number that is assigned to it."""
     return number % (1 << 32)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from qmpd.profile.profile import USUAL
-from qmpd.profile.rules import NEWEST, OLDEST, RULES, Release, Rule
+from qmpd.profile.rule import NEWEST, OLDEST, Release, Rule
+from qmpd.profile.rules import RULES
 from qmpd.profile.shipped import VERSIONS, load, schema_path
 from qmpd.qapi.compiler.schema import changes, compile_schema
 from qmpd.qapi.outputs.diff import Change, diff

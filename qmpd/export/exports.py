@@ -64,11 +64,13 @@ class BlockExports:
     """The exports of a machine.
 
     :param emit: takes events
+    :param deletes_later: whether block-export-del has been answered before an export is gone
     """
 
-    def __init__(self, graph: Graph, *, emit: Emit) -> None:
+    def __init__(self, graph: Graph, *, emit: Emit, deletes_later: bool = False) -> None:
         self.graph = graph
         self._emit = emit
+        self._deletes_later = deletes_later
         self.exports: NewestFirst[BlockExport] = NewestFirst()
 
     async def open_backend(
@@ -143,7 +145,12 @@ class BlockExports:
     async def close(self, export: BlockExport) -> None:
         """Close and delete an export."""
         await self._shut_down(export)
-        await self._delete(export)
+        if self._deletes_later:
+            loop = self.graph.services.loop
+            # the answer is a round of the loop away, and comes before this bottom half
+            loop.call_soon(partial(loop.schedule_bh, partial(self._begin_delete, export)))
+        else:
+            await self._delete(export)
 
     async def _shut_down(self, export: BlockExport) -> None:
         export.shutting_down = True

@@ -149,7 +149,7 @@ class Machine:
         """What it is made of, built when something first asks for it."""
         from qmpd.machine.parts import Parts
 
-        parts = Parts(self, self.services, self.host, self._board)
+        parts = Parts(self, self.services, self.host, self._board, self.profile.rules)
         parts.graph.incoming = self.run_state is RunState.INMIGRATE
         parts.graph.refuses_aes = self.personality is Personality.SYSTEM
         return parts

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qmpd.machine.drives.options import Drives
     from qmpd.machine.host import Host
     from qmpd.machine.objects import ObjectContainer, UserObject
+    from qmpd.profile.rules import Rules
 
 
 class Parts:
@@ -38,14 +39,21 @@ class Parts:
     :param services: the surroundings of its graph
     :param host: the process that it lives in
     :param board: the buses and devices that it has from the start; None: none
+    :param rules: what holds in its version
     """
 
     def __init__(
-        self, chassis: Chassis, services: Services, host: Host, board: Board | None
+        self,
+        chassis: Chassis,
+        services: Services,
+        host: Host,
+        board: Board | None,
+        rules: Rules,
     ) -> None:
         self._chassis = chassis
         self._services = services
         self._host = host
+        self._rules = rules
         self._board = Board() if board is None else board
         self.graph = Graph(services)
         self._jobs_ended = False
@@ -55,7 +63,11 @@ class Parts:
         """Its block exports."""
         from qmpd.export.exports import BlockExports
 
-        return BlockExports(self.graph, emit=self._services.emit)
+        return BlockExports(
+            self.graph,
+            emit=self._services.emit,
+            deletes_later=self._rules.holds("exports-go-later"),
+        )
 
     @cached_property
     def objects(self) -> ObjectContainer:

@@ -7,6 +7,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from qmpd.monitor.qmp.handlers import Context, Handlers
+from qmpd.qapi.runtime.policy import CompatPolicy
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -45,4 +46,11 @@ async def _ask(
     info = machine.profile.entry_points.commands[name]
     model = machine.profile.reader.arguments(info, dict(arguments))
     value = handlers[name](Context(machine, handlers, None, arguments, descriptors), model)
-    return await value if isinstance(value, CoroutineType) else value
+    if isinstance(value, CoroutineType):
+        value = await value
+    if value is None or info.returns is None or not machine.profile.trims_output:
+        return value
+    from qmpd.qapi.runtime.hiding import shown
+
+    profile = machine.profile
+    return shown(CompatPolicy(), profile.types, info.returns, value, profile.rules.complete)

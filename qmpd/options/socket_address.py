@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from qmpd.base.scalars import decimal_number
 from qmpd.errors import GenericError
+from qmpd.options.qemu_opts import Kind, OptionGroup, parse_opts
 
 _PLACES: Final = (
     (re.compile(r":(?P<port>[^,]{1,32})"), "error parsing port in address"),
@@ -19,9 +20,28 @@ _TO: Final = re.compile(r"\s*(?P<port>[+-]?\d+)(?=,|$)")
 _VSOCK: Final = re.compile(r"(?P<cid>[^:]{1,32}):(?P<port>[^,]{1,32})")
 
 
-def parse_socket_address(text: str) -> dict[str, Any]:
+_INET: Final = OptionGroup(
+    "inet",
+    "addr",
+    {
+        "addr": Kind.STRING,
+        "ipv4": Kind.BOOL,
+        "ipv6": Kind.BOOL,
+        "to": Kind.NUMBER,
+        "numeric": Kind.BOOL,
+        "keep-alive": Kind.BOOL,
+        "keep-alive-count": Kind.NUMBER,
+        "keep-alive-idle": Kind.NUMBER,
+        "keep-alive-interval": Kind.NUMBER,
+        "mptcp": Kind.BOOL,
+    },
+)
+
+
+def parse_socket_address(text: str, *, by_options: bool = False) -> dict[str, Any]:
     """The SocketAddress that `text` means (``socket_parse``).
 
+    :param by_options: whether what follows a place is read as other options are
     :raises GenericError: it means none
     """
     if text.startswith("unix:"):
@@ -34,7 +54,27 @@ def parse_socket_address(text: str) -> dict[str, Any]:
         return {"type": "fd", "str": text.removeprefix("fd:")}
     if text.startswith("vsock:"):
         return _vsock(text.removeprefix("vsock:"))
-    return _inet(text.removeprefix("tcp:"))
+    place = text.removeprefix("tcp:")
+    return _inet_of_options(place) if by_options else _inet(place)
+
+
+def _inet_of_options(text: str) -> dict[str, Any]:
+    """``inet_parse`` since 10.1."""
+    opts = parse_opts(_INET, text, lambda _, __: None)
+    place = opts.get("addr") or ""
+    pattern, wrong = _PLACES[0 if place[:1] == ":" else 1 if place[:1] == "[" else 2]
+    found = pattern.fullmatch(place)
+    if found is None:
+        raise GenericError(f"{wrong.replace('port in ', '')} '{place}'")
+    parts = found.groupdict()
+    address: dict[str, Any] = {"type": "inet", "host": parts.get("host", ""), "port": parts["port"]}
+    for name, _ in opts:
+        kind = (_INET.kinds or {})[name]
+        if kind is Kind.BOOL:
+            address[name] = opts.flag(name)
+        elif kind is Kind.NUMBER:
+            address[name] = opts.number(name)
+    return address
 
 
 def _inet(place: str) -> dict[str, Any]:

@@ -5,10 +5,12 @@ what is written for the default version (`qmpd.profile.profile.FORM`) is brought
 another one here, where replies, events and errors leave the machine, or asks the profile whether a
 rule holds.
 
-There are three kinds:
+There are four kinds:
 
-* one with a `Rewording` gives an error the words that another version had for it
+* one with a `Rewording` gives an error, or a line of the human monitor, the words that another
+  version had for it
 * one with a `Completion` adds a member that the default version no longer tells
+* one with `MonitorNames` has names that only some versions' human monitors know
 * one without either is asked for by its name (`Rules.holds`)
 
 Versions that were not measured have the rules of the one that they behave as (`Profile`).
@@ -17,64 +19,22 @@ Versions that were not measured have the rules of the one that they behave as (`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from qmpd.base.scalars import SizeForm
+from qmpd.profile.monitor_rules import MONITOR_RULES, MonitorName
+from qmpd.profile.rule import (
+    Completion,
+    MonitorNames,
+    Release,
+    Rewording,
+    Rule,
+)
 
 if TYPE_CHECKING:
     from qmpd.errors import QmpError
-
-Release = tuple[int, int]
-
-OLDEST: Final[Release] = (0, 0)
-NEWEST: Final[Release] = (99, 0)
-
-
-class Rewording(NamedTuple):
-    """Other words for the same error.
-
-    :param pattern: the default version's words, a regular expression
-    :param words: what they are replaced by, with groups as ``\\1``
-    """
-
-    pattern: str
-    words: str
-
-
-class Completion(NamedTuple):
-    """A member that the default version does not tell, or tells otherwise.
-
-    :param type: the object type that has it
-    :param member: its name
-    :param value: makes it of the object's other members; None: it is left out
-    """
-
-    type: str
-    member: str
-    value: Callable[[Mapping[str, Any]], Any]
-
-
-class Rule(NamedTuple):
-    """What is otherwise in some versions.
-
-    :param name: what it is asked for by
-    :param what: what holds where the rule holds, in a sentence for people
-    :param source: who says so: a run of the real programs, a commit, a release note
-    :param first: the first version, of those measured, where it holds
-    :param last: the last one
-    :param change: what is done to replies where it holds; None: who asks for it knows
-    """
-
-    name: str
-    what: str
-    source: str
-    first: Release = OLDEST
-    last: Release = NEWEST
-    change: Rewording | Completion | None = None
-
-    def holds(self, release: Release) -> bool:
-        """Whether it holds in `release`."""
-        return self.first <= release <= self.last
 
 
 def _bitmap_status(info: Mapping[str, Any]) -> str:
@@ -230,6 +190,13 @@ RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
+        "arch",
+        "query-cpus-fast tells arch",
+        "removed-features.rst: removed in 6.0",
+        last=(5, 2),
+        change=Completion(type="CpuInfoFast", member="arch", value=lambda _: "x86"),
+    ),
+    Rule(
         "singlestep",
         "query-status tells singlestep, false without a guest",
         "removed-features.rst: removed in 9.0",
@@ -252,10 +219,31 @@ RULES: Final[Sequence[Rule]] = (
         "QAPI documentation: since 10.1 and 10.2",
         first=(10, 1),
     ),
+    Rule(
+        "processors-tell-their-type",
+        "query-cpus-fast tells the types of processors, and info cpus their models",
+        "QAPI documentation: since 10.1",
+        first=(10, 1),
+    ),
+    Rule(
+        "exports-go-later",
+        "An export is gone when its deletion has been answered",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    *MONITOR_RULES,
 )
 """All rules, in the order in which rewordings are tried."""
 
-Name = Literal["transactions-go-in-their-order", "nodes-tell-more"]
+Name = (
+    Literal[
+        "exports-go-later",
+        "nodes-tell-more",
+        "processors-tell-their-type",
+        "transactions-go-in-their-order",
+    ]
+    | MonitorName
+)
 """The names of rules that are asked for."""
 
 
@@ -269,7 +257,9 @@ class Rules:
         held = [rule for rule in RULES if rule.holds(release)]
         self._names = frozenset(rule.name for rule in held)
         changes = [rule.change for rule in held]
-        self._rewordings = [change for change in changes if isinstance(change, Rewording)]
+        self._rewordings = [c for c in changes if isinstance(c, Rewording) and c.of == "errors"]
+        self._monitor = [c for c in changes if isinstance(c, Rewording) and c.of == "monitor"]
+        self._release = release
         self.completions: dict[str, list[Completion]] = {}
         for change in changes:
             if isinstance(change, Completion):
@@ -283,9 +273,38 @@ class Rules:
     def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
         return [(re.compile(rule.pattern), rule.words) for rule in self._rewordings]
 
+    @cached_property
+    def _monitor_patterns(self) -> list[tuple[re.Pattern[str], str]]:
+        return [(re.compile(rule.pattern, re.M), rule.words) for rule in self._monitor]
+
+    @property
+    def rewords_monitor(self) -> bool:
+        """Whether this one's human monitor has words of its own."""
+        return bool(self._monitor)
+
+    @cached_property
+    def sizes(self) -> SizeForm:
+        """How sizes are written."""
+        if self.holds("sizes-by-strtod"):
+            return SizeForm.STRTOD
+        return SizeForm.DIGITS if self.holds("sizes-begin-with-digits") else SizeForm.PLAIN
+
+    @cached_property
+    def not_in_monitor(self) -> frozenset[str]:
+        """The commands that only other versions' human monitors know."""
+        named = [(rule, rule.change) for rule in RULES if isinstance(rule.change, MonitorNames)]
+        here = [change.names for rule, change in named if rule.holds(self._release)]
+        return frozenset().union(*(change.names for _, change in named)).difference(*here)
+
     def words(self, text: str) -> str:
         """An error of the default version in the words of this one."""
         for pattern, words in self._patterns:
+            text = pattern.sub(words, text)
+        return text
+
+    def monitor_words(self, text: str) -> str:
+        """A text of the default version's human monitor in the words of this one's."""
+        for pattern, words in self._monitor_patterns:
             text = pattern.sub(words, text)
         return text
 

@@ -7,8 +7,10 @@ import re
 
 import pytest
 
+from qmpd.profile.shipped import DEFAULT
 from tests.differential.pair import Pair
 from tests.support.normal import normal_text
+from tests.support.versions import on_each_version
 
 LINES = [
     *("", "   ", "# foo", "nosuch", 'nosuch"x', "info nosuch", "info block x", "info block -nv"),
@@ -100,17 +102,25 @@ def _run(pair: Pair, line: str) -> None:
     assert shown[1] == shown[0]
 
 
+@on_each_version
 @pytest.mark.parametrize("line", LINES)
 def test_line(pair: Pair, line: str) -> None:
     _run(pair, line)
 
 
-@pytest.mark.parametrize("lines", [OBJECTS, EXPORTS], ids=["objects", "exports"])
-def test_lines_in_turn(pair: Pair, lines: list[str]) -> None:
-    for line in lines:
+@on_each_version
+def test_exports_in_turn(pair: Pair) -> None:
+    for line in EXPORTS:
         _run(pair, line)
 
 
+@pytest.mark.parametrize("pair", [DEFAULT, "7.2"], indirect=True)
+def test_objects_in_turn(pair: Pair) -> None:
+    for line in OBJECTS:
+        _run(pair, line)
+
+
+@on_each_version
 @pytest.mark.parametrize("command", IO)
 def test_qemu_io(pair: Pair, command: str) -> None:
     _run(pair, f'qemu-io n0 "{command}"')

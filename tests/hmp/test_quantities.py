@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from qmpd.base.scalars import SizeForm
 from qmpd.monitor.hmp.line import UsageError
 from qmpd.monitor.hmp.quantities import cvtnum, human_size, parse_pattern, quantity
 from qmpd.options.getopt import GetoptError, getopt
@@ -60,3 +61,37 @@ def test_getopt() -> None:
         getopt(["-x"], "q")
     with pytest.raises(GetoptError, match="option requires an argument -- 'P'"):
         getopt(["-P"], "P:")
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "size"),
+    [
+        (SizeForm.DIGITS, "0x10k", 16384),
+        (SizeForm.DIGITS, "1.7k", 1741),
+        (SizeForm.STRTOD, "0x10k", 16384),
+        (SizeForm.STRTOD, "1.7k", 1740),
+        (SizeForm.STRTOD, "1e3", 1000),
+        (SizeForm.STRTOD, ".5k", 512),
+        (SizeForm.STRTOD, "0x1.8p1", 3),
+    ],
+)
+def test_sizes_of_other_versions(form: SizeForm, text: str, size: int) -> None:
+    assert cvtnum(text, form) == size
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        (SizeForm.DIGITS, ".5k"),
+        (SizeForm.DIGITS, "-1"),
+        (SizeForm.DIGITS, "1.5e2"),
+        (SizeForm.STRTOD, "inf"),
+        (SizeForm.STRTOD, "1.5"),
+        (SizeForm.STRTOD, "-1"),
+        (SizeForm.STRTOD, "1e400"),
+        (SizeForm.STRTOD, "8E"),
+    ],
+)
+def test_no_sizes_of_other_versions(form: SizeForm, text: str) -> None:
+    with pytest.raises(UsageError, match="Parsing error"):
+        cvtnum(text, form)

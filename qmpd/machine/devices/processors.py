@@ -53,6 +53,11 @@ class Processors:
         self._known: dict[int, Processor] = {}
 
     @property
+    def model(self) -> str:
+        """The name of their model."""
+        return self._board.cpu.model
+
+    @property
     def type_name(self) -> str:
         """Their QOM type."""
         return f"{self._board.cpu.model}-x86_64-cpu"

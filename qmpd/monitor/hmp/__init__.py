@@ -31,16 +31,19 @@ async def run(machine: Machine, command_line: str, ask: Ask) -> str:
 
     :param ask: runs a QMP command
     """
-    line = Line(command_line, machine.host.print)
+    rules = machine.profile.rules
+    line = Line(command_line, rules, machine.host.print)
     complaints = machine.hmp_output = []
     try:
         text = await _run(machine, line, ask)
     except UsageError as error:
         text = error.text
     except QmpError as error:
-        text = f"Error: {machine.profile.rules.words(error.report)}"
+        text = f"Error: {rules.words(error.report)}"
     finally:
         machine.hmp_output = None
+    if rules.rewords_monitor and not isinstance(text, Suspending):
+        text = rules.monitor_words(text)
     if isinstance(text, Suspending):
         for complaint in complaints:
             machine.host.report(complaint)
@@ -65,22 +68,16 @@ async def _run(machine: Machine, line: Line, ask: Ask) -> str:
     name = line.command_name()
     if not name:
         return "" if line.at_end() else f"unknown command: '{line.rest()}'\n"
+    command = COMMANDS.get(name)
+    unserved = name in UNSERVED
     if name == "info" and not line.at_end():
         sub = line.command_name()
-        command, shown, path = INFO.get(sub), sub, f"info {sub}"
-        if command is None and sub in UNSERVED_INFO:
-            return f"Error: qmpd does not serve the HMP command 'info {sub}'\n"
-        if command is None:
-            return f"unknown command: 'info {sub}'\n"
-    else:
-        command, shown, path = COMMANDS.get(name), name, name
-        if command is None:
-            if name in UNSERVED:
-                return f"Error: qmpd does not serve the HMP command '{name}'\n"
-            return f"unknown command: '{name}'\n"
-        shown = command.name
-        path = shown.split("|")[0]
-    arguments = _arguments(command, line, shown, path)
+        command, unserved, name = INFO.get(sub), sub in UNSERVED_INFO, f"info {sub}"
+    if (command is None and not unserved) or name in machine.profile.rules.not_in_monitor:
+        return f"unknown command: '{name}'\n"
+    if command is None:
+        return f"Error: qmpd does not serve the HMP command '{name}'\n"
+    arguments = _arguments(command, line)
     if command.request is not None:
         value = await ask(*command.request(machine, arguments))
         if command.show is not None:
@@ -91,9 +88,10 @@ async def _run(machine: Machine, line: Line, ask: Ask) -> str:
     return await command.handler(machine, arguments)
 
 
-def _arguments(command: HmpCommand, line: Line, shown: str, path: str) -> Arguments:
+def _arguments(command: HmpCommand, line: Line) -> Arguments:
+    path = line.begin()
     try:
         return line.arguments(command.parameters)
     except UsageError as error:
-        begin = "" if error.bare else f"{shown}: "
+        begin = "" if error.bare else f"{command.name}: "
         raise UsageError(f'{begin}{error.text}\nTry "help {path}" for more information\n') from None

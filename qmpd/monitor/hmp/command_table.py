@@ -71,6 +71,13 @@ def by_name(*commands: HmpCommand) -> dict[str, HmpCommand]:
     return {name: command for command in commands for name in command.name.split("|")}
 
 
+def reported(machine: Machine, text: str) -> str:
+    """What the monitor shows where an error is reported with `text` (``error_report``)."""
+    rules = machine.profile.rules
+    mark = "Error: " if rules.holds("errors-are-marked") else ""
+    return mark + rules.words(text)
+
+
 def enum_values(machine: Machine, enum: str) -> Collection[str]:
     """The values of one of QAPI's enumerations."""
     info = machine.profile.types[enum]

@@ -19,7 +19,7 @@ from qmpd.machine import power
 from qmpd.monitor.hmp import qemu_io as io
 from qmpd.monitor.hmp import reading
 from qmpd.monitor.hmp.chardevs import CHARDEVS
-from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name
+from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name, reported
 from qmpd.monitor.hmp.guest_side import GUEST_SIDE
 from qmpd.monitor.hmp.info import INFO
 from qmpd.monitor.hmp.line import Kind, Parameter
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 async def qemu_io(machine: Machine, arguments: Arguments) -> str:
     """Run a qemu-io command on a backend, or on a node through a temporary backend."""
     name, text = arguments["device"], arguments["command"]
-    line = await reading.read(machine, text, partial(io.IoLine, text))
+    line = await reading.read(machine, text, partial(io.IoLine, text, machine.profile.rules))
     if line.command is io.IO_COMMANDS["flush"]:
         with suppress(QmpError):
             node = _node(machine, arguments)
@@ -77,23 +77,24 @@ async def commit(machine: Machine, arguments: Arguments) -> str:
             node = backend.node
             if node is None or node.skip_implicit_filters().backing is None:
                 continue
-            if text := await _commit(backend, "all"):
+            if text := await _commit(machine, backend, "all"):
                 return text
         return ""
     found = find_backend(machine.graph, name)
     if found is None:
-        return f"Device '{name}' not found\n"
-    return await _commit(found, name)
+        return reported(machine, f"Device '{name}' not found\n")
+    return await _commit(machine, found, name)
 
 
-async def _commit(backend: BlockBackend, name: str) -> str:
+async def _commit(machine: Machine, backend: BlockBackend, name: str) -> str:
     if backend.node is None or not backend.node.is_inserted:
-        return f"Device '{backend.name}' has no medium\n"
+        return reported(machine, f"Device '{backend.name}' has no medium\n")
     try:
         await commit_image(backend.node.skip_implicit_filters())
     except BlockIOError as error:
         said = f"{error.hint}\n" if error.hint else ""
-        return f"{said}'commit' error for '{name}': {os.strerror(error.errno)}\n"
+        why = os.strerror(error.errno)
+        return said + reported(machine, f"'commit' error for '{name}': {why}\n")
     return ""
 
 

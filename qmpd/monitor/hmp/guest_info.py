@@ -40,7 +40,8 @@ def _memory_backends(value: list[Info]) -> str:
 def _memory_backend(backend: Info) -> str:
     text = f"memory backend: {backend['id']}\n  size:  {backend['size']}\n"
     for name in ("merge", "dump", "prealloc", "share", "reserve"):
-        text += f"  {name}: {'true' if backend[name] else 'false'}\n"
+        if name in backend:
+            text += f"  {name}: {'true' if backend[name] else 'false'}\n"
     return f"{text}  policy: {backend['policy']}\n  host nodes: {_ranges(backend['host-nodes'])}\n"
 
 
@@ -59,7 +60,11 @@ def _iothreads(value: list[Info]) -> str:
     shown = ("thread-id", "poll-max-ns", "poll-grow", "poll-shrink", "aio-max-batch")
     return "".join(
         f"{thread['id']}:\n"
-        + "".join(f"  {name.replace('thread-id', 'thread_id')}={thread[name]}\n" for name in shown)
+        + "".join(
+            f"  {name.replace('thread-id', 'thread_id')}={thread[name]}\n"
+            for name in shown
+            if name in thread
+        )
         for thread in value
     )
 
@@ -134,8 +139,12 @@ def _asks(name: str, command: str, show: Callable[[Any], str], summary: str) -> 
 
 async def info_cpus(machine: Machine, _: Arguments) -> str:
     """The processors; a star is before the one that the monitor looks at."""
+    model = ""
+    if machine.profile.rules.holds("processors-tell-their-type"):
+        model = f" model={machine.devices.processors.model}"
+    chosen = machine.guest_side.hmp_cpu
     return "".join(
-        f"{'*' if index == machine.guest_side.hmp_cpu else ' '} CPU #{index}: thread_id={thread}\n"
+        f"{'*' if index == chosen else ' '} CPU #{index}: thread_id={thread}{model}\n"
         for index, thread in machine.guest_side.cpu_threads()
     )
 

@@ -169,7 +169,7 @@ GUEST_SIDE: Final = (
     HmpCommand(
         "balloon",
         None,
-        (Parameter("value", Kind.SIZE),),
+        (Parameter("value", Kind.MEBIBYTES),),
         "target",
         "ask the guest to make do with so much memory",
         _same("balloon"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
 
 Info = dict[str, Any]
+
+NOWHERE: Final = (1 << 64) - 1
+"""The address of a region that is not mapped (``PCI_BAR_UNMAPPED``)."""
 
 
 async def info_qtree(machine: Machine, arguments: Arguments) -> str:
@@ -68,14 +71,29 @@ def _class(info: Info) -> str:
     return found
 
 
-def show_pci(buses: list[Info]) -> str:
-    """The value of query-pci in words (``hmp_info_pci``)."""
+async def info_pci(machine: Machine, _: Arguments) -> str:
+    """The PCI bus, and all that is on it (``hmp_info_pci``)."""
+    from qmpd.machine.devices.pci import query_pci
+
+    place = _no_place if machine.profile.rules.holds("regions-are-somewhere") else _not_mapped
     return "".join(
-        f"{line}\n" for bus in buses for device in bus["devices"] for line in _pci_device(device)
+        f"{line}\n"
+        for bus in query_pci(machine.devices)
+        for device in bus["devices"]
+        for line in _pci_device(device, place)
     )
 
 
-def _pci_device(device: Info) -> Iterator[str]:
+def _not_mapped(region: Info) -> str:
+    return " (not mapped)"
+
+
+def _no_place(region: Info) -> str:
+    digits = 4 if region["type"] == "io" else 8
+    return f" at 0x{NOWHERE:x} [0x{(NOWHERE + region['size'] - 1) % (1 << 64):0{digits}x}]."
+
+
+def _pci_device(device: Info, place: Callable[[Info], str]) -> Iterator[str]:
     ids, kind = device["id"], device["class_info"]
     yield f"  Bus {device['bus']:2}, device {device['slot']:3}, function {device['function']}:"
     named = kind.get("desc", f"Class {kind['class']:04}")
@@ -87,7 +105,7 @@ def _pci_device(device: Info) -> Iterator[str]:
     if "pci_bridge" in device:
         yield from _bridge(device["pci_bridge"]["bus"])
     for region in device["regions"]:
-        yield f"      BAR{region['bar']}: {_region(region)} (not mapped)"
+        yield f"      BAR{region['bar']}: {_region(region)}{place(region)}"
     yield f'      id "{device["qdev_id"]}"'
 
 
@@ -130,12 +148,6 @@ HARDWARE_INFO: Final = (
         "[-b]",
         "show the buses, and the devices on them",
     ),
-    HmpCommand(
-        "pci",
-        None,
-        summary="show the PCI bus",
-        request=lambda *_: ("query-pci", {}),
-        show=show_pci,
-    ),
+    HmpCommand("pci", info_pci, summary="show the PCI bus"),
 )
 """The subcommands."""

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qmpd.base.qdict import ordered
 from qmpd.monitor.hmp.quantities import human_size
 from qmpd.monitor.hmp.snapshots import dump_snapshots
 
+if TYPE_CHECKING:
+    from qmpd.profile.rules import Rules
 
-def dump_image_info(image: Mapping[str, Any]) -> str:
-    """The lines for one image; sizes in bytes."""
+
+def dump_image_info(image: Mapping[str, Any], rules: Rules) -> str:
+    """The lines for one image; sizes in bytes.
+
+    :param rules: those of the version in whose form it is
+    """
     size = image["virtual-size"]
     actual = image.get("actual-size")
     lines = [
@@ -31,8 +37,10 @@ def dump_image_info(image: Mapping[str, Any]) -> str:
     if "backing-filename-format" in image:
         lines.append(f"backing file format: {image['backing-filename-format']}")
     text = "\n".join(lines) + "\n"
+    if "limits" in image:
+        text += "Block limits:\n" + dump_specific(image["limits"], 1)
     if image.get("snapshots"):
-        text += "Snapshot list:\n" + dump_snapshots(image["snapshots"])
+        text += "Snapshot list:\n" + dump_snapshots(image["snapshots"], rules)
     specific = image.get("format-specific")
     if specific and specific["data"]:
         text += "Format specific information:\n" + dump_specific(specific["data"], 1)

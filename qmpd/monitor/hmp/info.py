@@ -19,6 +19,7 @@ from qmpd.monitor.hmp.snapshots import info_snapshots
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
+    from qmpd.profile.rules import Rules
 
 _STATS: Final = (
     "rd_bytes",
@@ -42,23 +43,25 @@ _THROTTLE_SHOWN: Final = (
 
 async def info_block(machine: Machine, arguments: Arguments) -> str:
     """Backends with their media; the named nodes with ``-n``, or if no backend has the name."""
-    wanted, verbose = arguments.get("device"), "verbose" in arguments
+    wanted, rules = arguments.get("device"), machine.profile.rules
+    shown = rules if "verbose" in arguments else None
     parts: list[str] = []
     if "nodes" not in arguments:
         for number, info in enumerate(await query_block(machine.graph)):
             if wanted in (None, info["device"]):
-                parts += ["\n" if number else "", _block(info, info.get("inserted"), verbose)]
+                parts += ["\n" if number else "", _block(info, info.get("inserted"), shown)]
         if parts or wanted is None:
             return "".join(parts)
     for number, node in enumerate(await query_named_block_nodes(machine.graph, flat=False)):
         if wanted in (None, node["node-name"]):
-            parts += ["\n" if number else "", _block(None, node, verbose)]
+            parts += ["\n" if number else "", _block(None, node, shown)]
     return "".join(parts)
 
 
 def _block(
-    info: Mapping[str, Any] | None, inserted: Mapping[str, Any] | None, verbose: bool
+    info: Mapping[str, Any] | None, inserted: Mapping[str, Any] | None, verbose: Rules | None
 ) -> str:
+    """What is said of a backend or node; its images as well, where `verbose` says in what form."""
     node_name = None if inserted is None else inserted.get("node-name")
     if info is not None and info["device"]:
         title = info["device"] + (f" ({node_name})" if node_name else "")
@@ -74,7 +77,7 @@ def _block(
         text += _device(info)
     if inserted is None:
         return text
-    return text + _inserted(inserted) + (_images(inserted) if verbose else "")
+    return text + _inserted(inserted) + (_images(inserted, verbose) if verbose else "")
 
 
 def _device(info: Mapping[str, Any]) -> str:
@@ -108,24 +111,42 @@ def _inserted(inserted: Mapping[str, Any]) -> str:
     return text
 
 
-def _images(inserted: Mapping[str, Any]) -> str:
+def _images(inserted: Mapping[str, Any], rules: Rules) -> str:
     text = "\nImages:\n"
     image: Mapping[str, Any] | None = inserted["image"]
     while image is not None:
-        text += dump_image_info(image)
+        text += dump_image_info(image, rules)
         image = image.get("backing-image")
     return text
 
 
 async def info_blockstats(machine: Machine, _: Arguments) -> str:
     """Counters of every backend."""
-    lines = []
-    for entry in query_blockstats(machine.graph, query_nodes=False):
-        if "device" in entry:
-            stats = entry["stats"]
-            shown = " ".join(f"{name}={stats.get(name, 0)}" for name in _STATS)
-            lines.append(f"{entry['device']}: {shown}\n")
-    return "".join(lines)
+    entries = query_blockstats(machine.graph, query_nodes=False)
+    named = [(entry["device"], entry["stats"]) for entry in entries if "device" in entry]
+    if machine.profile.rules.holds("block-statistics"):
+        return "\n".join(f"{name}: {_table_of_stats(stats)}" for name, stats in named)
+    return "".join(f"{name}: {_line_of_stats(stats)}\n" for name, stats in named)
+
+
+def _line_of_stats(stats: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={stats.get(name, 0)}" for name in _STATS)
+
+
+def _table_of_stats(stats: Mapping[str, Any]) -> str:
+    text = f"idle_time_ns={stats.get('idle_time_ns', 0)}\n"
+    text += _row("", "bytes", "operations", "total_time_ns", "merged")
+    for title, kind in (("Read:", "rd"), ("Write:", "wr")):
+        count, took, merged = (
+            stats[f"{kind}_{what}"] for what in ("operations", "total_time_ns", "merged")
+        )
+        text += _row(title, stats[f"{kind}_bytes"], count, took, merged)
+    flushes, took = stats["flush_operations"], stats["flush_total_time_ns"]
+    return text + _row("Flush:", "", flushes, took, "").rstrip() + "\n"
+
+
+def _row(title: str, size: object, count: object, took: object, merged: object) -> str:
+    return f"{title:10} {size:>20} {count:>16} {took:>24} {merged:>10}\n"
 
 
 async def info_block_jobs(machine: Machine, _: Arguments) -> str:

@@ -6,10 +6,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.scalars import TooLarge, read_size
+from qmpd.base.sizes import as_int64
 from qmpd.monitor.hmp.expression import Expression, ExpressionError
+
+if TYPE_CHECKING:
+    from qmpd.profile.monitor_rules import MonitorName
+    from qmpd.profile.rules import Rules
 
 _BLANKS: Final = " \t\n\v\f\r"
 _BLANK: Final = re.compile(f"[{_BLANKS}]*")
@@ -43,6 +48,7 @@ class Kind(Enum):
     STRING = "string expected"
     SIZE = "invalid size"
     INTEGER = "invalid integer"
+    MEBIBYTES = "enter a positive value"
     OPTIONS = "options expected"
     BOOLEAN = "Expected 'on' or 'off'"
     REST = "all that is left of the line"
@@ -54,6 +60,7 @@ class Parameter:
     """A parameter of a command; `flag` is the letter after the dash.
 
     :param takes_text: whether a text follows the flag
+    :param rule: the rule that holds in the versions that have it; None: all have it
     """
 
     name: str
@@ -61,16 +68,19 @@ class Parameter:
     optional: bool = False
     flag: str = ""
     takes_text: bool = False
+    rule: MonitorName | None = None
 
 
 class Line:
     """A line of input and how far it has been read.
 
+    :param rules: the rules of the version whose monitor reads it
     :param stdout: takes the complaints that QEMU prints on standard output
     """
 
-    def __init__(self, text: str, stdout: Callable[[str], None]) -> None:
+    def __init__(self, text: str, rules: Rules, stdout: Callable[[str], None]) -> None:
         self._text = text
+        self._rules = rules
         self._position = 0
         self._stdout = stdout
         self._skip_blanks()
@@ -83,6 +93,10 @@ class Line:
     def rest(self) -> str:
         """The part that has not been read."""
         return self._text[self._position :]
+
+    def begin(self) -> str:
+        """The part that has been read."""
+        return self._text[: self._position]
 
     def command_name(self) -> str:
         """Read a name: up to a blank, or a slash and its format (``p/x``)."""
@@ -98,6 +112,8 @@ class Line:
         :raises UsageError: an argument is missing or malformed, or there are too many
         """
         found: dict[str, Any] = {}
+        holds = self._rules.holds
+        parameters = [p for p in parameters if p.rule is None or holds(p.rule)]
         for number, parameter in enumerate(parameters):
             if parameter.kind is Kind.FLAG:
                 if self._flag(parameter.flag, {later.flag for later in parameters[number:]}):
@@ -141,6 +157,8 @@ class Line:
             return self._size()
         if kind is Kind.INTEGER:
             return self._integer()
+        if kind is Kind.MEBIBYTES:
+            return self._mebibytes()
         if kind is Kind.REST:
             if self.at_end():
                 raise UsageError(Kind.STRING.value)
@@ -162,7 +180,7 @@ class Line:
     def _size(self) -> int:
         self._skip_blanks()
         try:
-            size, self._position = read_size(self._text, self._position, "M")
+            size, self._position = read_size(self._text, self._position, "M", self._rules.sizes)
             if size >= 2**63:
                 raise TooLarge(self._text, self._position)
         except ValueError:
@@ -186,6 +204,12 @@ class Line:
             raise UsageError(str(error), bare=True) from None
         finally:
             self._position = expression.position
+
+    def _mebibytes(self) -> int:
+        value = self._integer()
+        if value < 0:
+            raise UsageError(Kind.MEBIBYTES.value, bare=True)
+        return as_int64(value << 20)
 
     def _string(self) -> str | None:
         self._skip_blanks()

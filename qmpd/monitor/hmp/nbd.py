@@ -20,7 +20,9 @@ async def nbd_server_start(machine: Machine, arguments: Arguments) -> str:
     writable = "writable" in arguments
     if writable and "all" not in arguments:
         raise GenericError("-w only valid together with -a")
-    machine.nbd.start({"addr": parse_socket_address(arguments["uri"])})
+    by_options = machine.profile.rules.holds("addresses-by-options")
+    address = parse_socket_address(arguments["uri"], by_options=by_options)
+    machine.nbd.start({"addr": address})
     if "all" in arguments:
         try:
             for backend in list(backends(machine.graph)):

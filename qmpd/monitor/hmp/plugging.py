@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.blockdev import blockdev_del
 from qmpd.block.io.backends import find_backend
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.machine.drives.hot import add_drive, add_drive_node, drive_options
-from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
+from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, reported
 from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
 from qmpd.monitor.hmp.reading import read
 from qmpd.options import groups
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
 
 
-def _warn(shown: list[str], text: str, hint: str | None) -> None:
+def _warn(shown: list[str], machine: Machine, text: str, hint: str | None) -> None:
     """Add a warning as QEMU's ``warn_report`` words it, with its hint."""
-    shown.append(f"warning: {text}\n" + (f"{hint}\n" if hint else ""))
+    if machine.profile.rules.holds("short-boolean-options"):
+        shown.append(f"warning: {text}\n" + (f"{hint}\n" if hint else ""))
 
 
 async def device_add(machine: Machine, arguments: Arguments) -> str:
@@ -35,7 +36,7 @@ async def device_add(machine: Machine, arguments: Arguments) -> str:
     complaints: list[str] = []
     text: str = arguments["device"]
     try:
-        parse = partial(parse_opts, groups.DEVICE, text, partial(_warn, complaints))
+        parse = partial(parse_opts, groups.DEVICE, text, partial(_warn, complaints, machine))
         opts = await read(machine, text, parse)
     except GenericError as error:
         complaints.append(error.report)
@@ -55,7 +56,10 @@ async def device_add(machine: Machine, arguments: Arguments) -> str:
 async def object_add(machine: Machine, arguments: Arguments) -> str:
     """Make a user-creatable object (``user_creatable_add_from_str``)."""
     text: str = arguments["object"]
-    if text.startswith("{"):
+    by_options = machine.profile.rules.holds("objects-by-options")
+    if by_options:
+        tree = await _object_options(machine, text)
+    elif text.startswith("{"):
         tree = await read(machine, text, partial(parse_tree, text, None))
     else:
         parsed = await read(machine, text, partial(parse_keyval, text, "qom-type"))
@@ -63,19 +67,42 @@ async def object_add(machine: Machine, arguments: Arguments) -> str:
             raise NotServed("qmpd does not show the help of objects in the human monitor")
         tree = dict(parsed.tree)
     reader = machine.profile.reader
-    keyval = not text.startswith("{")
+    keyval = by_options or not text.startswith("{")
     check = partial(read_tree_value, reader, "ObjectOptions", tree, keyval=keyval)
     options = await read(machine, text, check)
     machine.objects.add(options.pop("qom-type"), options.pop("id"), options)
     return ""
 
 
+async def _object_options(machine: Machine, text: str) -> dict[str, Any]:
+    """Read the options of an object (``user_creatable_add_opts``, before 6.0).
+
+    :raises UsageError: they are malformed, which is told on standard error
+    :raises GenericError: type or id is missing
+    """
+    try:
+        opts = await read(machine, text, partial(parse_opts, groups.OBJECT, text, _silent))
+    except GenericError as error:
+        machine.host.report(error.report)
+        raise UsageError('Try "help object_add" for more information\n') from None
+    options: dict[str, Any] = opts.to_dict()
+    for name in ("qom-type", "id"):
+        if name not in options:
+            raise GenericError(f"Parameter '{name}' is missing")
+    return options
+
+
+def _silent(text: str, hint: str | None) -> None:
+    """Take a warning that is not given."""
+
+
 async def drive_add(machine: Machine, arguments: Arguments) -> str:
     """Add a drive without a device, as -drive does, or a node."""
     shown: list[str] = []
     text: str = arguments["opts"]
+    warn = partial(_warn, shown, machine)
     try:
-        parse = partial(drive_options, text, partial(_warn, shown), set(machine.drives.ids()))
+        parse = partial(drive_options, text, warn, set(machine.drives.ids()))
         opts = await read(machine, text, parse)
         if "node" in arguments:
             await add_drive_node(machine.drives, opts)
@@ -85,7 +112,7 @@ async def drive_add(machine: Machine, arguments: Arguments) -> str:
     except NotServed:
         raise
     except QmpError as error:
-        shown.append(error.report)
+        shown.append(reported(machine, error.report))
     return "".join(shown)
 
 
@@ -103,7 +130,7 @@ async def drive_del(machine: Machine, arguments: Arguments) -> str:
         if backend.node is not None:
             backend.node.check_operation(Op.DRIVE_DEL)
     except QmpError as error:
-        return f"{error.desc}\n"
+        return reported(machine, f"{error.desc}\n")
     await _remove(backend)
     return ""
 
@@ -131,7 +158,10 @@ PLUGGING: Final = (
     HmpCommand(
         "object_add",
         object_add,
-        (Parameter("object", Kind.REST),),
+        (
+            Parameter("object", Kind.REST, rule="objects-by-keyval"),
+            Parameter("object", Kind.OPTIONS, rule="objects-by-options"),
+        ),
         "[qom-type=]type,id=str[,prop=value][,...]",
         "make an object",
     ),

@@ -6,20 +6,21 @@ import re
 from typing import Final
 
 from qmpd.base import scalars
-from qmpd.base.scalars import decimal_number
+from qmpd.base.scalars import SizeForm, decimal_number
 from qmpd.monitor.hmp.line import UsageError
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
-def cvtnum(text: str) -> int:
+def cvtnum(text: str, form: SizeForm = SizeForm.PLAIN) -> int:
     """A size or offset in bytes: decimal or hex, with a suffix from B to E of 1024s (``cvtnum``).
 
+    :param form: how sizes are written
     :raises UsageError: it is not a size, or too large
     """
     too_large = UsageError(f"Parsing error: argument too large -- {text}\n")
     try:
-        size = scalars.parse_size(text)
+        size = scalars.parse_size(text, form)
     except scalars.TooLarge:
         raise too_large from None
     except ValueError:

@@ -48,12 +48,13 @@ def _block_set_io_throttle(machine: Machine, arguments: Arguments) -> Asked:
 
 def _change(_: Machine, arguments: Arguments) -> Asked:
     mode = arguments.get("read-only-mode")
+    force = {"force": True} if "force" in arguments else {}
     if mode is not None and mode not in _READ_ONLY_MODES:
         raise GenericError(f"invalid parameter value: {mode}")
     return {
         **_given(arguments, "device", "format", "read-only-mode"),
         "filename": arguments["target"],
-        "force": "force" in arguments,
+        **force,
     }
 
 
@@ -109,7 +110,7 @@ REQUESTS: Final = (
         _change,
         (
             _DEVICE,
-            _FORCE,
+            Parameter("force", Kind.FLAG, flag="f", rule="change-with-force"),
             Parameter("target", Kind.FILENAME),
             _FORMAT,
             Parameter("read-only-mode", Kind.STRING, optional=True),

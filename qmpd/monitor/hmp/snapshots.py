@@ -17,17 +17,22 @@ from qmpd.block.io.disk_snapshots import (
 from qmpd.block.model.walk import top_nodes
 from qmpd.jobs.image.snapshot import delete_snapshot, load_snapshot, save_snapshot
 from qmpd.loop.clock import NANOSECONDS
-from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
+from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, reported
 from qmpd.monitor.hmp.line import Kind, Parameter
 from qmpd.monitor.hmp.quantities import human_size
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
     from qmpd.machine.machine import Machine
+    from qmpd.profile.rules import Rules
 
 
 def _line(ident: str, tag: str, size: str, date: str, clock: str, icount: str) -> str:
     return f"{_padded(ident, 7)} {_padded(tag, 16)} {size:>8} {date:>19} {clock:>15} {icount:>10}\n"
+
+
+def _wide_line(ident: str, tag: str, size: str, date: str, clock: str, icount: str) -> str:
+    return f"{_padded(ident, 9)} {_padded(tag, 16)} {size:>8}{date:>20}{clock:>13}{icount:>11}\n"
 
 
 def _padded(text: str, width: int) -> str:
@@ -35,17 +40,21 @@ def _padded(text: str, width: int) -> str:
     return text + " " * (width - len(text.encode("utf-8", "surrogateescape")))
 
 
-def dump_snapshots(snapshots: Iterable[Mapping[str, Any]]) -> str:
-    """A table of snapshots, each a SnapshotInfo."""
-    lines = [_line("ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT")]
+def dump_snapshots(snapshots: Iterable[Mapping[str, Any]], rules: Rules) -> str:
+    """A table of snapshots, each a SnapshotInfo, as in the version whose rules these are."""
+    wide = rules.holds("wide-snapshots")
+    line, hour_digits = (_wide_line, 2) if wide else (_line, 4)
+    titles = ("VM SIZE", "DATE", "VM CLOCK") if wide else ("VM_SIZE", "DATE", "VM_CLOCK")
+    lines = [line("ID", "TAG", *titles, "ICOUNT")]
     for snapshot in snapshots:
         minutes, seconds = divmod(snapshot["vm-clock-sec"], 60)
         hours, minutes = divmod(minutes, 60)
-        clock = f"{hours:04}:{minutes:02}:{seconds:02}.{snapshot['vm-clock-nsec'] // 1_000_000:03}"
+        clock = f"{hours:0{hour_digits}}:{minutes:02}:{seconds:02}"
+        clock += f".{snapshot['vm-clock-nsec'] // 1_000_000:03}"
         date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(snapshot["date-sec"]))
         size = human_size(snapshot["vm-state-size"])
-        icount = str(snapshot.get("icount", "--"))
-        lines.append(_line(snapshot["id"], snapshot["name"], size, date, clock, icount))
+        icount = str(snapshot.get("icount", "" if wide else "--"))
+        lines.append(line(snapshot["id"], snapshot["name"], size, date, clock, icount))
     return "".join(lines)
 
 
@@ -81,7 +90,7 @@ async def info_snapshots(machine: Machine, _: Arguments) -> str:
     disks = list(top_nodes(machine.graph))
     first = next((node for node in disks if takes_part(node) and can_snapshot(node)), None)
     if first is None:
-        return "no block device can store vmstate for snapshot\n"
+        return reported(machine, "no block device can store vmstate for snapshot\n")
     partial = {node: snapshot_list(node) for node in disks if can_snapshot(node)}
     if not any(partial.values()):
         return "There is no snapshot available.\n"
@@ -92,11 +101,12 @@ async def info_snapshots(machine: Machine, _: Arguments) -> str:
             for node, found in partial.items():
                 partial[node] = [each for each in found if each["name"] != snapshot["name"]]
     text = "List of snapshots present on all disks:\n"
-    text += dump_snapshots(whole) if whole else "None\n"
+    rules = machine.profile.rules
+    text += dump_snapshots(whole, rules) if whole else "None\n"
     for node, found in partial.items():
         if found:
             text += f"\nList of partial (non-loadable) snapshots on '{node.device_name}':\n"
-            text += dump_snapshots(found)
+            text += dump_snapshots(found, rules)
     return text
 
 

@@ -15,9 +15,10 @@ _NEEDS_KVM: Final = (
 )
 
 
-def query_dirty_rate(context: Context, arguments: QueryDirtyRateArguments) -> dict[str, Any]:
-    """The last measurement."""
-    return context.machine.guest_side.dirty_rate.query(arguments.calc_time_unit or "second")
+def query_dirty_rate(context: Context, arguments: QueryDirtyRateArguments | None) -> dict[str, Any]:
+    """The last measurement; until 8.2 there is no unit to ask for."""
+    unit = None if arguments is None else arguments.calc_time_unit
+    return context.machine.guest_side.dirty_rate.query(unit or "second")
 
 
 def calc_dirty_rate(context: Context, arguments: CalcDirtyRateArguments) -> None:

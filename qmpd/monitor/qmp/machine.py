@@ -31,9 +31,12 @@ def query_cpus_fast(context: Context, _: None) -> list[dict[str, object]]:
     """The CPUs that the machine passes for having; they do nothing."""
     processors = context.machine.devices.processors
     paths = {number: path for path, number in processors.numbers.items()}
+    tells_type = context.machine.profile.rules.holds("processors-tell-their-type")
+    kind = {"qom-type": processors.type_name} if tells_type else {}
     return [
         {
             "cpu-index": index,
+            **kind,
             "qom-path": paths[index],
             "thread-id": thread,
             "props": processors.place(index),

@@ -20,8 +20,10 @@ from qmpd.monitor.hmp.qemu_io.base import IoCommand, QemuIo, Transfer, Usage
 from qmpd.options.getopt import GetoptError
 
 if TYPE_CHECKING:
+    from qmpd.base.scalars import SizeForm
     from qmpd.block.io.backend import BlockBackend
     from qmpd.machine.machine import Machine
+    from qmpd.profile.rules import Rules
 
 __all__ = ["IO_COMMANDS", "IoLine", "run"]
 
@@ -35,24 +37,28 @@ class IoLine:
     """A line of qemu-io that has been read, without anything of the machine.
 
     :param text: the line
+    :param rules: the rules of the version whose qemu-io reads it
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, rules: Rules) -> None:
         words = [word[0] for word in _WORD.finditer(text)]
         self.name = words[0] if words else ""
         self.count = len(words)
         """How many words there are, the name included."""
-        self.command = IO_COMMANDS.get(self.name)
+        command = IO_COMMANDS.get(self.name)
+        self.command = None if command is None else command.as_in(rules)
         letters = None if self.command is None else self.command.letters
         del words[:1]
         self.given: Callable[[], Any] = (
-            (lambda: words) if letters is None else outcome(partial(_transfer, words, letters))
+            (lambda: words)
+            if letters is None
+            else outcome(partial(_transfer, words, letters, rules.sizes))
         )
         """Returns what the command is given, or raises what is wrong with it."""
 
 
-def _transfer(words: list[str], letters: str) -> Transfer:
-    transfer = Transfer(words, letters)
+def _transfer(words: list[str], letters: str, sizes: SizeForm) -> Transfer:
+    transfer = Transfer(words, letters, sizes)
     if len(words) >= MANY:
         transfer.read_ahead()
     return transfer
@@ -83,7 +89,7 @@ async def run(machine: Machine, backend: BlockBackend, line: IoLine) -> str:
         machine.host.report(f"{line.name}: {error}\n")
         io.out(usage)
     except UsageError as error:
-        io.out(error.text)
+        io.out(machine.profile.rules.monitor_words(error.text))
     except QmpError as error:
         return error.report
     return ""
@@ -104,12 +110,14 @@ def _count_is_right(machine: Machine, command: IoCommand, line: IoLine) -> bool:
 
 
 async def _help(io: QemuIo, words: list[str]) -> None:
+    rules = io.machine.profile.rules
+    known = {name: there for name, c in IO_COMMANDS.items() if (there := c.as_in(rules))}
     if not words:
-        for name in sorted({command.name for command in IO_COMMANDS.values()}):
-            io.out(_help_line(IO_COMMANDS[name], name))
+        for name in sorted({command.name for command in known.values()}):
+            io.out(_help_line(known[name], name))
         io.out("\nUse 'help commandname' for extended help.\n")
-    elif words[0] in IO_COMMANDS:
-        io.out(_help_line(IO_COMMANDS[words[0]], words[0]))
+    elif words[0] in known:
+        io.out(_help_line(known[words[0]], words[0]))
     else:
         io.out(f"command {words[0]} not found\n")
 
@@ -121,6 +129,17 @@ def _help_line(command: IoCommand, name: str) -> str:
 
 _TABLE: Final = (
     IoCommand("abort", other.abort, summary="simulate a program crash using abort(3)"),
+    IoCommand(
+        "aio_discard",
+        other.aio_discard,
+        min_arguments=2,
+        max_arguments=None,
+        usage="[-Cq] off len",
+        summary="asynchronously discards a number of bytes",
+        writes=True,
+        letters="Cq",
+        rule="aio-discard",
+    ),
     IoCommand("aio_flush", other.aio_flush, summary="completes all outstanding aio requests"),
     IoCommand(
         "aio_read",
@@ -287,6 +306,7 @@ _TABLE: Final = (
         usage="offset len [len..]",
         summary="append write a number of bytes at a specified offset",
         writes=True,
+        rule="zones",
     ),
     *(
         IoCommand(
@@ -297,6 +317,7 @@ _TABLE: Final = (
             usage="offset len" if verb != "report" else "offset number",
             summary=summary,
             writes=verb != "report",
+            rule="zones",
         )
         for verb, summary in (
             ("close", "close a range of zones in zone block device"),

@@ -18,8 +18,8 @@ from qmpd.block.permission_bits import WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, QmpError
 from qmpd.machine.drives.options import CACHE_MODES
 from qmpd.monitor.hmp.line import UsageError
-from qmpd.monitor.hmp.qemu_io.base import Transfer, Usage, read_length
-from qmpd.monitor.hmp.quantities import cvtnum, quantity
+from qmpd.monitor.hmp.qemu_io.base import Transfer, Usage
+from qmpd.monitor.hmp.quantities import quantity
 from qmpd.options.getopt import getopt
 from qmpd.options.qemu_opts import OptionGroup, Opts, parse_opts
 
@@ -50,8 +50,8 @@ async def discard(io: QemuIo, request: Transfer) -> None:
     options, operands = request.options, request.operands
     if len(operands) != 2:
         raise Usage
-    offset = cvtnum(operands[0])
-    count = read_length(operands[1])
+    offset = io.number(operands[0])
+    count = io.length(operands[1])
     began = io.machine.clock.now()
     try:
         await io.backend.pdiscard(offset, count)
@@ -59,6 +59,27 @@ async def discard(io: QemuIo, request: Transfer) -> None:
         raise UsageError(f"discard failed: {error.desc}\n") from None
     if "q" not in options:
         io.report("discard", offset, count, count, began, "C" in options)
+
+
+async def aio_discard(io: QemuIo, request: Transfer) -> None:
+    """aio_discard: begin to discard an area; what comes of it is printed."""
+    if len(request.operands) != 2:
+        raise Usage
+    backend = io.backend
+    offset, count = io.number(request.operands[0]), io.number(request.operands[1])
+    began = io.machine.clock.now()
+
+    def done(_: None, error: BlockIOError | None) -> None:
+        duration = io.machine.clock.now() - began
+        if error is not None:
+            io.out(f"aio_discard failed: {error.desc}\n")
+            backend.account_failed("unmap", duration)
+            return
+        backend.account_done("unmap", count, duration)
+        if "q" not in request:
+            io.report("discarded ", offset, count, count, began, "C" in request)
+
+    backend.aio.start(backend.pdiscard(offset, count), done)
 
 
 async def truncate(io: QemuIo, words: list[str]) -> None:
@@ -69,7 +90,7 @@ async def truncate(io: QemuIo, words: list[str]) -> None:
     mode = options.get("m", "off")
     if mode not in ("off", "metadata", "falloc", "full"):
         raise UsageError(f"Parameter 'm' does not accept value '{mode}'\n")
-    size = cvtnum(operands[0])
+    size = io.number(operands[0])
     await io.backend.truncate(size, exact=False, prealloc=mode)
 
 
@@ -103,8 +124,8 @@ async def info(io: QemuIo, words: list[str]) -> None:
 
 async def alloc(io: QemuIo, words: list[str]) -> None:
     """alloc: how much of an area is allocated."""
-    start = offset = cvtnum(words[0])
-    count = read_length(words[1]) if len(words) > 1 else SECTOR
+    start = offset = io.number(words[0])
+    count = io.length(words[1]) if len(words) > 1 else SECTOR
     node = io.backend.node
     remaining, allocated = count, 0
     while remaining and node is not None:
@@ -215,7 +236,7 @@ async def abort(io: QemuIo, words: list[str]) -> None:
 
 async def sigraise(io: QemuIo, words: list[str]) -> None:
     """sigraise: ask the host to send the process a signal."""
-    number = cvtnum(words[0])
+    number = io.number(words[0])
     if number not in set(signal.Signals):
         return
     io.machine.host.raise_signal(number)

@@ -12,9 +12,8 @@ from qmpd.monitor.hmp.qemu_io.base import (
     Transfer,
     Usage,
     check_sector_aligned,
-    read_length,
 )
-from qmpd.monitor.hmp.quantities import cvtnum, parse_pattern
+from qmpd.monitor.hmp.quantities import parse_pattern
 
 if TYPE_CHECKING:
     from qmpd.monitor.hmp.qemu_io.base import QemuIo
@@ -25,10 +24,10 @@ async def read(io: QemuIo, request: Transfer) -> None:
     request.check(exactly=2)
     if "b" in request and "p" in request:
         raise UsageError("-b and -p cannot be specified at the same time\n")
-    start = cvtnum(request.options["s"]) if "s" in request else 0
-    length = cvtnum(request.options["l"]) if "l" in request else None
-    offset = cvtnum(request.operands[0])
-    count = read_length(request.operands[1])
+    start = io.number(request.options["s"]) if "s" in request else 0
+    length = io.number(request.options["l"]) if "l" in request else None
+    offset = io.number(request.operands[0])
+    count = io.length(request.operands[1])
     if "P" not in request and ("l" in request or "s" in request):
         raise Usage
     if length is None:
@@ -69,8 +68,8 @@ async def _pread(io: QemuIo, offset: int, count: int, what: str) -> bytes:
 async def readv(io: QemuIo, request: Transfer) -> None:
     """readv: read into a vector of buffers."""
     request.check()
-    offset = cvtnum(request.operands[0])
-    count = sum(request.lengths())
+    offset = io.number(request.operands[0])
+    count = sum(io.lengths(request))
     began = io.machine.clock.now()
     data = await _pread(io, offset, count, "readv")
     _show_read(io, request, data, offset, began)
@@ -84,7 +83,7 @@ async def aio_read(io: QemuIo, request: Transfer) -> None:
         io.out("injecting invalid read request\n")
         backend.account_invalid("rd")
         return
-    offset = cvtnum(request.operands[0])
+    offset = io.number(request.operands[0])
     count = io.accounted_lengths("rd", request)
     began = io.machine.clock.now()
 

@@ -13,7 +13,7 @@ from qmpd.monitor.hmp.qemu_io.base import (
     Transfer,
     check_sector_aligned,
 )
-from qmpd.monitor.hmp.quantities import cvtnum, parse_pattern
+from qmpd.monitor.hmp.quantities import parse_pattern
 
 if TYPE_CHECKING:
     from qmpd.monitor.hmp.qemu_io.base import QemuIo
@@ -38,8 +38,8 @@ async def write(io: QemuIo, request: Transfer) -> None:
     """write: write a pattern, a file, or zeroes."""
     request.check(exactly=2)
     _check_write(request)
-    offset = cvtnum(request.operands[0])
-    count = cvtnum(request.operands[1])
+    offset = io.number(request.operands[0])
+    count = io.number(request.operands[1])
     if count > REQUEST_MAX_BYTES and "n" not in request:
         raise UsageError(
             f"length cannot exceed {REQUEST_MAX_BYTES} without -n, given {request.operands[1]}\n"
@@ -85,8 +85,8 @@ def _buffer(io: QemuIo, request: Transfer, count: int) -> bytes:
 async def writev(io: QemuIo, request: Transfer) -> None:
     """writev: write from a vector of buffers."""
     request.check()
-    offset = cvtnum(request.operands[0])
-    count = sum(request.lengths())
+    offset = io.number(request.operands[0])
+    count = sum(io.lengths(request))
     began = io.machine.clock.now()
     try:
         await io.backend.pwrite(offset, _buffer(io, request, count), fua="f" in request)
@@ -113,9 +113,9 @@ async def aio_write(io: QemuIo, request: Transfer) -> None:
         raise UsageError("-u requires -z to be specified\n")
     if zeroes and "r" in request:
         raise UsageError("cannot combine zero write with registered I/O buffer\n")
-    offset = cvtnum(request.operands[0])
+    offset = io.number(request.operands[0])
     if zeroes:
-        count = cvtnum(request.operands[1])
+        count = io.number(request.operands[1])
     else:
         count = io.accounted_lengths("wr", request)
     began = io.machine.clock.now()

@@ -1,0 +1,69 @@
+"""What a rule is: how some versions of QEMU differ from the default one, and who says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+Release = tuple[int, int]
+
+OLDEST: Final[Release] = (0, 0)
+NEWEST: Final[Release] = (99, 0)
+
+
+class Rewording(NamedTuple):
+    """Other words for the same.
+
+    :param pattern: the default version's words, a regular expression
+    :param words: what they are replaced by, with groups as ``\\1``
+    :param of: whether errors are reworded, or what the human monitor shows
+    """
+
+    pattern: str
+    words: str
+    of: Literal["errors", "monitor"] = "errors"
+
+
+class Completion(NamedTuple):
+    """A member that the default version does not tell, or tells otherwise.
+
+    :param type: the object type that has it
+    :param member: its name
+    :param value: makes it of the object's other members; None: it is left out
+    """
+
+    type: str
+    member: str
+    value: Callable[[Mapping[str, Any]], Any]
+
+
+class MonitorNames(NamedTuple):
+    """Commands that the human monitor knows where the rule holds, and nowhere else.
+
+    :param names: their names, such as ``singlestep`` and ``info sgx``
+    """
+
+    names: frozenset[str]
+
+
+class Rule(NamedTuple):
+    """What is otherwise in some versions.
+
+    :param name: what it is asked for by
+    :param what: what holds where the rule holds, in a sentence for people
+    :param source: who says so: a run of the real programs, a commit, a release note
+    :param first: the first version, of those measured, where it holds
+    :param last: the last one
+    :param change: what it does; None: who asks for it knows
+    """
+
+    name: str
+    what: str
+    source: str
+    first: Release = OLDEST
+    last: Release = NEWEST
+    change: Rewording | Completion | MonitorNames | None = None
+
+    def holds(self, release: Release) -> bool:
+        """Whether it holds in `release`."""
+        return self.first <= release <= self.last
