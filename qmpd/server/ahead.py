@@ -96,6 +96,12 @@ def load_ahead(machine: Machine) -> Iterator[None]:
     for name in DRIVERS:
         find_driver(name)
         yield
+    # it has been imported by a handler
+    from qmpd.transaction import ACTIONS, find_action
+
+    for kind in ACTIONS:
+        find_action(kind)
+        yield
     for module in LATER:
         import_module(module)
         yield

@@ -9,53 +9,52 @@ Plain commands run the same actions, alone.  See `qmpd.transaction.core`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Final
 
 from qmpd.block.change.drain import drain_all
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job_txn import JobTxn
-from qmpd.transaction.backup_actions import Backup, DriveBackup
-from qmpd.transaction.bitmap_actions import (
-    BitmapAdd,
-    BitmapClear,
-    BitmapDisable,
-    BitmapEnable,
-    BitmapMerge,
-    BitmapRemove,
-)
-from qmpd.transaction.core import Abort, Action, ActionRequest, Bench, Refused, run_phases
-from qmpd.transaction.group_snapshot import run_group_snapshot
-from qmpd.transaction.snapshot_actions import Snapshot, SnapshotInternalSync, SnapshotSync
+from qmpd.transaction.core import Action, ActionRequest, Bench, Refused, run_phases
 
 __all__ = [
     "ACTIONS",
     "Action",
     "ActionRequest",
     "Bench",
+    "find_action",
     "run_action",
     "run_bitmap_action",
-    "run_group_snapshot",
     "run_transaction",
 ]
 
-ACTIONS: Final[Mapping[str, type[Action]]] = MappingProxyType(
+ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "abort": Abort,
-        "block-dirty-bitmap-add": BitmapAdd,
-        "block-dirty-bitmap-remove": BitmapRemove,
-        "block-dirty-bitmap-clear": BitmapClear,
-        "block-dirty-bitmap-enable": BitmapEnable,
-        "block-dirty-bitmap-disable": BitmapDisable,
-        "block-dirty-bitmap-merge": BitmapMerge,
-        "blockdev-backup": Backup,
-        "drive-backup": DriveBackup,
-        "blockdev-snapshot": Snapshot,
-        "blockdev-snapshot-sync": SnapshotSync,
-        "blockdev-snapshot-internal-sync": SnapshotInternalSync,
+        "abort": "core:Abort",
+        "block-dirty-bitmap-add": "bitmap_actions:BitmapAdd",
+        "block-dirty-bitmap-remove": "bitmap_actions:BitmapRemove",
+        "block-dirty-bitmap-clear": "bitmap_actions:BitmapClear",
+        "block-dirty-bitmap-enable": "bitmap_actions:BitmapEnable",
+        "block-dirty-bitmap-disable": "bitmap_actions:BitmapDisable",
+        "block-dirty-bitmap-merge": "bitmap_actions:BitmapMerge",
+        "blockdev-backup": "backup_actions:Backup",
+        "drive-backup": "backup_actions:DriveBackup",
+        "blockdev-snapshot": "snapshot_actions:Snapshot",
+        "blockdev-snapshot-sync": "snapshot_actions:SnapshotSync",
+        "blockdev-snapshot-internal-sync": "snapshot_actions:SnapshotInternalSync",
     }
 )
-"""Every kind of action (QAPI enum TransactionActionKind)."""
+"""Module and class of every kind of action (QAPI enum TransactionActionKind)."""
+
+
+@cache
+def find_action(kind: str) -> type[Action]:
+    """The action of a kind, whose module is imported when it is first used."""
+    module, _, cls = ACTIONS[kind].partition(":")
+    action: type[Action] = getattr(import_module(f"{__name__}.{module}"), cls)
+    return action
 
 
 async def run_transaction(
@@ -70,7 +69,7 @@ async def run_transaction(
     :raises QmpError: the error of the action that failed; nothing has changed then
     """
     job_txn = JobTxn() if grouped else None
-    refused = {kind for kind, _ in requests if grouped and not ACTIONS[kind].groupable}
+    refused = {kind for kind, _ in requests if grouped and not find_action(kind).groupable}
     if refused and not in_turn:
         raise _not_grouped(next(kind for kind, _ in requests if kind in refused))
     await drain_all(bench.graph)
@@ -78,7 +77,7 @@ async def run_transaction(
         [
             Refused(bench, data, _not_grouped(kind))
             if kind in refused - {"abort"}
-            else ACTIONS[kind](bench, data, job_txn)
+            else find_action(kind)(bench, data, job_txn)
             for kind, data in requests
         ]
     )
@@ -96,7 +95,7 @@ async def run_action(bench: Bench, kind: str, data: Any) -> None:
     :raises QmpError: the action failed; nothing has changed then
     """
     await drain_all(bench.graph)
-    await run_phases([ACTIONS[kind](bench, data)])
+    await run_phases([find_action(kind)(bench, data)])
 
 
 async def run_bitmap_action(bench: Bench, kind: str, data: Any) -> None:
@@ -107,4 +106,4 @@ async def run_bitmap_action(bench: Bench, kind: str, data: Any) -> None:
 
     :raises QmpError: the action failed; nothing has changed then
     """
-    await run_phases([ACTIONS[kind](bench, data)])
+    await run_phases([find_action(kind)(bench, data)])

@@ -68,6 +68,8 @@ def check_child(parent: Node, name: str, child: Node) -> None:
 
 
 def _check_depth(parent: Node, child: Node) -> None:
+    if parent.graph.count <= LONGEST_CHAIN:
+        return
     below = _levels(child, lambda node: [edge.node for edge in node.children.values()])
     above = _levels(parent, lambda node: [e.parent_node for e in node.parents if e.parent_node])
     if below + above > LONGEST_CHAIN:

@@ -7,7 +7,7 @@ from a change, all or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ def refresh_permissions(*roots: Node) -> None:
     """
     change = _Change()
     try:
-        if len(roots) != 1 or not change.visit_tree(roots[0]):
+        if not change.visit_trees(_on_one_branch(roots)):
             for node in _parents_first(roots):
                 if node in change.pending or (node in roots and node not in change.prepared):
                     change.visit(node)
@@ -55,20 +55,24 @@ class _Change:
         self.prepared: list[Node] = []
         self._before: list[tuple[Edge, Perm, Perm]] = []
 
-    def visit_tree(self, root: Node) -> bool:
-        """Visit `root` and all that follows from it, as long as that is a tree.
+    def visit_trees(self, roots: Sequence[Node]) -> bool:
+        """Visit all that follows from `roots`, as long as that is a tree.
 
         Few changes reach far: they need no order of everything below.
 
+        :param roots: each below the one before it
         :returns: whether that was all; if not, `pending` has nodes with several parents
         """
-        self.visit(root)
-        while self.pending:
-            node = next(reversed(self.pending))
-            if len(node.parents) > 1 and sum(edge.user is None for edge in node.parents) > 1:
-                return False
-            self.visit(node)
-        return True
+        for root in roots:
+            if root in self.prepared and root not in self.pending:
+                continue
+            self.visit(root)
+            while self.pending:
+                node = next(reversed(self.pending))
+                if len(node.parents) > 1 and sum(edge.user is None for edge in node.parents) > 1:
+                    return False
+                self.visit(node)
+        return bool(roots)
 
     def visit(self, node: Node) -> None:
         """Ask `node`, and work out what it asks of its children."""
@@ -100,6 +104,26 @@ class _Change:
         for node in self.prepared:
             if node.driver is not None:
                 node.driver.commit_permissions()
+
+
+def _on_one_branch(roots: Sequence[Node]) -> Sequence[Node]:
+    """`roots`, each below the one before it, where that can be; else none.
+
+    That is looked for upwards: most changes are made near the top of a chain.
+    """
+    if len(roots) < 2:
+        return roots
+    longest: list[Node] = []
+    for root in roots:
+        way = [root]
+        while above := [edge.parent_node for edge in way[-1].parents if edge.parent_node]:
+            if len(above) > 1:
+                return ()
+            way += above
+        if len(way) > len(longest):
+            longest = way
+    branch = [node for node in reversed(longest) if node in roots]
+    return branch if len(branch) == len(roots) else ()
 
 
 def _parents_first(roots: Iterable[Node]) -> list[Node]:

@@ -169,23 +169,13 @@ def replace_parents(change: GraphChange, old: Node, new: Node) -> None:
 
     :raises GenericError: a job relies on one of these links
     """
-    own = set(_edges_below(new))
     for edge in list(old.parents):
-        if edge.kind.stays_at_node or edge in own:
+        parent = edge.parent_node
+        if edge.kind.stays_at_node or (parent is not None and parent.is_below(new)):
             continue
         if edge.frozen:
             raise GenericError(f"Cannot change '{edge.name}' link to '{old.node_name}'")
         change.move(edge, new)
-
-
-def _edges_below(node: Node) -> Iterator[Edge]:
-    seen, stack = {node}, [node]
-    while stack:
-        for edge in stack.pop().children.values():
-            yield edge
-            if edge.node not in seen:
-                seen.add(edge.node)
-                stack.append(edge.node)
 
 
 def replace_node(old: Node, new: Node) -> GraphChange:

@@ -310,15 +310,17 @@ class Node(NodeIO):
 
     def is_below(self, node: Node) -> bool:
         """Whether this node is `node`, or stands somewhere below it."""
-        seen, stack = {node}, [node]
+        # upwards: what is put into a chain mostly has nothing above it
+        seen, stack = {self}, [self]
         while stack:
             current = stack.pop()
-            if current is self:
+            if current is node:
                 return True
-            for edge in current.children.values():
-                if edge.node not in seen:
-                    seen.add(edge.node)
-                    stack.append(edge.node)
+            for edge in current.parents:
+                parent = edge.parent_node
+                if parent is not None and parent not in seen:
+                    seen.add(parent)
+                    stack.append(parent)
         return False
 
     # Use

@@ -279,6 +279,20 @@ class NodeIO(NodeState):
         yield
         self._synced_generation = generation
 
+    @contextmanager
+    def unfinished(self) -> Iterator[None]:
+        """Within, a flush does not wait for the disk: the file is new, and useless until the end.
+
+        The next one makes everything stable.  Only nodes that are files by themselves do so.
+        """
+        self._unfinished = not self.children and self.driver.at_hand() is not None
+        try:
+            yield
+        finally:
+            if self._unfinished:
+                self._unfinished = False
+                self._flushed_generation = -1
+
     async def flush(self) -> None:
         """Make what was written stable, here and below; with no-flush, as far as the host's cache.
 
@@ -305,7 +319,7 @@ class NodeIO(NodeState):
         if not self.cache.no_flush and self._flushed_generation != generation:
             if listener is not None:
                 listener.debug_event("flush_to_disk")
-            if self._synced_generation != generation:
+            if self._synced_generation != generation and not self._unfinished:
                 await driver.flush_to_disk()
         failure: BlockIOError | None = None
         for edge in list(self.children.values()):

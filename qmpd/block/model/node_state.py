@@ -49,6 +49,8 @@ class NodeState:
         self._write_generation = 0
         self._flushed_generation = 0
         self._synced_generation = 0
+        self._unfinished = False
+        """Whether flushes leave what has been written to the host's cache."""
         self._idle: list[Waiter] = []
         self.limits: BlockLimits | None = None
         """What its driver can take in one request; None for anything."""

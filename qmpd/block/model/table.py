@@ -75,6 +75,11 @@ class NodeTable(Generic[NodeT]):
         """All nodes, the oldest first (``graph_bdrv_states``)."""
         return list(self._by_name.values())
 
+    @property
+    def count(self) -> int:
+        """How many nodes there are."""
+        return len(self._by_name)
+
     def find_node(self, name: str) -> NodeT | None:
         """The node of this name."""
         return self._by_name.get(name)

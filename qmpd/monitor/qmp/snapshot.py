@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.io.internal_snapshots import change_backing_file, delete_internal
 from qmpd.monitor.qmp.handlers import Context, Handler, Handlers
-from qmpd.transaction import run_action, run_group_snapshot
+from qmpd.transaction import run_action
 
 if TYPE_CHECKING:
     from qmpd.profile.models.block_core import (
@@ -25,6 +25,8 @@ def _action(kind: str) -> Handler:
 
 async def group_snapshot(context: Context, arguments: BlockdevGroupSnapshotSyncArguments) -> None:
     """Put new overlays on several disks, or on none."""
+    from qmpd.transaction.group_snapshot import run_group_snapshot
+
     await run_group_snapshot(context.machine, arguments.devlist)
 
 

@@ -63,6 +63,17 @@ async def complete_image(s: Qcow2State, options: CreateOptions, data_file: str |
             ) from error
 
 
+async def flush_image(file: Node) -> None:
+    """Make the image that has been completed in `file` stable.
+
+    :raises BlockIOError: it cannot be
+    """
+    try:
+        await file.flush()
+    except BlockIOError as error:
+        raise failed(error, "Could not resize image") from error
+
+
 async def change_backing_file(s: Qcow2State, name: str | None, backing_format: str | None) -> None:
     """Write another backing file name and format into the header.
 

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from qmpd.block.change.closing import release
 from qmpd.block.change.opening import open_node
-from qmpd.block.drivers.formats.qcow2.creation.create import complete_image, write_first_clusters
+from qmpd.block.drivers.formats.qcow2.creation.create import (
+    complete_image,
+    flush_image,
+    write_first_clusters,
+)
 from qmpd.block.drivers.formats.qcow2.creation.options import CreateOptions, check_create_options
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.io.backend import BlockBackend
@@ -81,7 +85,9 @@ async def _complete(file: Node, data_file: Node | None, checked: CreateOptions) 
         assert image.node is not None
         made = image.node.driver.layer
         assert isinstance(made, Qcow2State)
-        await complete_image(made, checked, name)
+        with file.unfinished():
+            await complete_image(made, checked, name)
+        await flush_image(file)
     finally:
         await _leave_to_bottom_half(graph, image.close())
     # Once more, to flush what was written without.
