@@ -52,7 +52,7 @@ LEFT_ROWS: Final = (
     ("5.2, 7.2", "which events come around drained sections, and before what"),
     ("5.2, 7.2", "capabilities and parameters of migration that 10.0 no longer has are not told"),
     ("5.2, 7.2, 11.1", "device models, `device_add`, options of command lines and help are 10.0's"),
-    ("11.1", "errors in JSON have no line and column; words for a few objects and files in use"),
+    ("11.1", "words for a few objects and files in use"),
     ("5.2, 11.1", "`change` (5.2), several iothreads of an export, libblkio (11.1): not served"),
 )
 """The versions, and what differs."""

@@ -110,6 +110,7 @@ class Monitors:
                 package=profile.package,
                 oob=oob,
                 pretty=pretty,
+                places=profile.rules.holds("json-errors-have-places"),
             ),
             run,
             apart,

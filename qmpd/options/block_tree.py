@@ -8,18 +8,28 @@ from qmpd.errors import GenericError
 from qmpd.options.keyval import parse_keyval
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qmpd.qapi.runtime.arguments import Reader
 
+    ParseJson = Callable[[str], object]
 
-def parse_tree(text: str, implied_key: str | None) -> dict[str, Any]:
+
+def parse_tree(
+    text: str, implied_key: str | None, parse_json: ParseJson | None = None
+) -> dict[str, Any]:
     """Parse JSON or dotted keys into a tree of JSON values; dotted keys have only strings.
 
+    :param parse_json: the version's reader of JSON; None: the usual one
     :raises GenericError: with QEMU's text
     """
     if text.startswith("{"):
         from qmpd.errors import QmpError
-        from qmpd.wire.json_stream import parse_json
 
+        if parse_json is None:
+            from qmpd.wire.json_stream import parse_json as usual
+
+            parse_json = usual
         try:
             tree = parse_json(text)
         except QmpError as error:
@@ -41,7 +51,7 @@ def read_option_value(
     :param reader: has the types of the schema
     :raises GenericError: a syntax error, or it does not fit the type
     """
-    tree = parse_tree(text, implied_key)
+    tree = parse_tree(text, implied_key, reader.parse_json)
     return read_tree_value(reader, type_name, tree, keyval=not text.startswith("{"))
 
 
@@ -63,7 +73,7 @@ def read_nbd_server(reader: Reader, text: str) -> dict[str, Any]:
 
     :raises GenericError: a syntax error, or they do not fit
     """
-    tree = parse_tree(text, None)
+    tree = parse_tree(text, None, reader.parse_json)
     keyval = not text.startswith("{")
     address = tree.pop("addr", None)
     # the schema's type for this command line differs from nbd-server-start's in the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -144,6 +144,24 @@ class Profile:
         return Rules((int(major), int(minor)))
 
     @cached_property
+    def parse_json(self) -> Callable[[str], object]:
+        """Reads a text of JSON in QEMU's dialect, and knows its words for what is wrong with it."""
+        if self._own_parse_json is not None:
+            return self._own_parse_json
+        from qmpd.wire.json_stream import parse_json
+
+        return parse_json
+
+    @cached_property
+    def _own_parse_json(self) -> Callable[[str], object] | None:
+        """The same; None: it is the usual one."""
+        if not self.rules.holds("json-errors-have-places"):
+            return None
+        from qmpd.wire.json_places import parse_json_with_places
+
+        return parse_json_with_places
+
+    @cached_property
     def entry_points(self) -> EntryPoints:
         """All commands and events of its schema."""
         from qmpd.qapi.runtime.entry_points import EntryPoints
@@ -162,7 +180,7 @@ class Profile:
         """Reads values of these types, and knows QEMU's words for what is wrong with them."""
         from qmpd.qapi.runtime.arguments import Reader
 
-        return Reader(self.types, self.models)
+        return Reader(self.types, self.models, self._own_parse_json)
 
     @cached_property
     def devices(self) -> DeviceTables:

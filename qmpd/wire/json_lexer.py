@@ -169,6 +169,8 @@ class Lexer:
     def __init__(self) -> None:
         self._state = State.START
         self._text = bytearray()
+        self.ahead = (-1 << 62, -1 << 62)
+        """The last two bytes that were read again: their indices in the data that came last."""
 
     @property
     def at_start(self) -> bool:
@@ -199,6 +201,7 @@ class Lexer:
                     continue
                 text += run[0]
             elif isinstance(target, Ahead):
+                self.ahead = (self.ahead[1], index)
                 if target.token is not None:
                     return self._complete(target.token, index)
                 state = State.START

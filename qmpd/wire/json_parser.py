@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum, auto
 from json import decoder
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from qmpd.errors import GenericError
 from qmpd.wire.json_lexer import Token
 from qmpd.wire.limits import COUNT_LIMIT, NESTING_LIMIT, SIZE_LIMIT
 from qmpd.wire.unicode import decode_lossy, decode_strict, is_character
 
-_MESSAGE_BYTES: Final = 1023
+MESSAGE_BYTES: Final = 1023
 """Length at which QEMU truncates the text of a parse error."""
 
 
@@ -53,15 +53,6 @@ _STEPS: Final[Mapping[tuple[Want, Token], Want | None]] = MappingProxyType(
     }
 )
 """The next state after punctuation; None ends the container."""
-
-_MISSING: Final[Mapping[Want, str]] = MappingProxyType(
-    {
-        Want.LIST_SEPARATOR: "expected separator in list",
-        Want.COLON: "missing : in object pair",
-        Want.DICT_SEPARATOR: "expected separator in dict",
-    }
-)
-"""The error for any other token; where a value is wanted it is `expecting value`."""
 
 _KEYWORDS: Final[Mapping[bytes, bool | None]] = MappingProxyType(
     {b"true": True, b"false": False, b"null": None}
@@ -166,8 +157,23 @@ def _read_unicode_escape(text: bytes, start: int) -> tuple[str, int]:
     return chr(code), end
 
 
+def stray_reason(text: bytes) -> str:
+    """What is wrong with bytes that are not a token."""
+    shown, _, _ = text.partition(b"\0")
+    return f"stray '{decode_lossy(shown)}'"
+
+
 class MessageParser:
     """Parses the tokens of a stream into values."""
+
+    missing: ClassVar[Mapping[Want, str]] = MappingProxyType(
+        {
+            Want.LIST_SEPARATOR: "expected separator in list",
+            Want.COLON: "missing : in object pair",
+            Want.DICT_SEPARATOR: "expected separator in dict",
+        }
+    )
+    """The error for any other token; where a value is wanted it is `expecting value`."""
 
     def __init__(self) -> None:
         self._curly = 0
@@ -204,8 +210,7 @@ class MessageParser:
         """
         if token is Token.STRAY:
             self._reset()
-            shown, _, _ = text.partition(b"\0")
-            return parse_error(f"stray '{decode_lossy(shown)}'")
+            return parse_error(stray_reason(text))
         self._curly += (token is Token.LEFT_CURLY) - (token is Token.RIGHT_CURLY)
         self._square += (token is Token.LEFT_SQUARE) - (token is Token.RIGHT_SQUARE)
         self._size += len(text)
@@ -246,7 +251,7 @@ class MessageParser:
 
     def _fail(self, reason: str) -> None:
         """Keep the error and discard what was read; the rest of the message is only counted."""
-        self._error = reason[:_MESSAGE_BYTES]
+        self._error = reason[:MESSAGE_BYTES]
         self._containers.clear()
         self._keys.clear()
 
@@ -260,7 +265,7 @@ class MessageParser:
             container, self._want = self._containers.pop()
             self._completed(container)
         elif self._want not in _VALUE_WANTED:
-            raise ParseError(_MISSING[self._want])
+            raise ParseError(self.missing[self._want])
         elif token is Token.LEFT_CURLY:
             self._containers.append(({}, self._want))
             self._want = Want.FIRST_KEY

@@ -222,9 +222,9 @@ class JsonStream:
         end = len(data) if most is None else min(len(data), index + most)
         while index < end and result is None:
             token, text, index = lexer.next_token(data, index)
+            self._index = index
             if token is not None:
                 result = parser.take(token, text)
-        self._index = index
         self._between = lexer.at_start and parser.idle
         return result
 
@@ -246,7 +246,11 @@ def parse_json(text: str) -> object:
     :param text: as Python decoded it from the command line (surrogate escapes allowed)
     :raises GenericError: the text is not exactly one JSON value
     """
-    stream = JsonStream()
+    return parse_text(JsonStream(), text)
+
+
+def parse_text(stream: JsonStream, text: str) -> object:
+    """The same, by a stream that has read nothing yet."""
     stream.feed(text.encode(errors="surrogateescape"))
     first: tuple[object] | QmpError | None = None
     while True:

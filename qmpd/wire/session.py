@@ -110,6 +110,12 @@ class BadRequest:
     large: bool = False
 
 
+def _located_stream() -> JsonStream:
+    from qmpd.wire.json_places import LocatedStream
+
+    return LocatedStream()
+
+
 class Session:
     """One connection.
 
@@ -117,6 +123,7 @@ class Session:
     :param package: the package string of the greeting
     :param oob: whether the capability oob is offered
     :param pretty: whether output is spread over lines
+    :param places: whether parse errors say where they are
     """
 
     def __init__(
@@ -126,12 +133,13 @@ class Session:
         package: str,
         oob: bool = True,
         pretty: bool = False,
+        places: bool = False,
     ) -> None:
         self._version = qemu_version
         self._package = package
         self._offered = ("oob",) if oob else ()
         self._pretty = pretty
-        self._stream = JsonStream()
+        self._stream = _located_stream() if places else JsonStream()
         self._enter(SessionState.NEGOTIATING)
         self.oob_enabled = False
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qmpd.profile.shipped import DEFAULT
 from tests.differential.pair import Pair
-from tests.support.versions import examples
+from tests.support.versions import examples, on_each_version
 
 TOKENS = [
     *(b"{", b"}", b"[", b"]", b":", b",", b"'", b'"', b" ", b"\n", b"\t", b"\r", b"\x00", b"\x7f"),
@@ -29,7 +27,7 @@ texts = st.lists(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=3)), max_
 _markers = itertools.count(1_000_000)
 
 
-@pytest.mark.parametrize("pair", [DEFAULT, "5.2", "7.2"], indirect=True)
+@on_each_version
 def test_any_bytes_are_answered_the_same(pair: Pair) -> None:
     @settings(
         max_examples=examples(pair.version, 500),
@@ -44,7 +42,7 @@ def test_any_bytes_are_answered_the_same(pair: Pair) -> None:
     answered_the_same()
 
 
-@pytest.mark.parametrize("pair", [DEFAULT, "5.2", "7.2"], indirect=True)
+@on_each_version
 def test_nesting_limit(pair: Pair) -> None:
     for depth in (1023, 1024, 1025, 1030):
         pair.raw(b"[" * depth + b"]" * depth, next(_markers))

@@ -42,8 +42,6 @@ LEFT: Final = {
     ("7.2", "wire-arguments"): "the end of a job before the answer",
     ("7.2", "wire-arguments2"): "device_add of a driver that is no text",
     ("11.1", "graph-add"): "words for objects and files",
-    ("11.1", "wire-json"): "line and column of errors in JSON",
-    ("11.1", "wire-negotiation"): "line and column of errors in JSON",
 }
 """Sessions that qmpd answers otherwise than the version, and what differs: see docs/versions.md."""
 

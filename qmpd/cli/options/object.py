@@ -113,7 +113,7 @@ def add_object(machine: Machine, text: str) -> None:
     :raises CommandLineError: a syntax error
     :raises GenericError: with QEMU's text
     """
-    tree = parse_tree(text, "qom-type")
+    tree = parse_tree(text, "qom-type", machine.profile.parse_json)
     properties = read_tree_value(
         machine.profile.reader, "ObjectOptions", tree, keyval=not text.startswith("{")
     )

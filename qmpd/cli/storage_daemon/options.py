@@ -88,7 +88,8 @@ class StorageDaemonOptions:
     def _monitor(self, text: str) -> None:
         from qmpd.options.block_tree import parse_tree
 
-        tree = parse_tree(text, "chardev")
+        parse_json = self._process.server.machine.profile.parse_json
+        tree = parse_tree(text, "chardev", parse_json)
         options = read_tree(tree, self._location)
         add_monitor(self._process.server, self._factory, options, human=False)
 

@@ -256,7 +256,9 @@ class ConfigReader:
 
     def _device(self, text: str) -> None:
         if text.startswith("{"):
-            self.config.json_devices.append(self._later(parse_tree(text, None)))
+            self.config.json_devices.append(
+                self._later(parse_tree(text, None, self._profile.parse_json))
+            )
             return
         ids = self._ids.setdefault(groups.DEVICE.name, set())
         opts = parse_opts(groups.DEVICE, text, self.warn, ids=ids)
@@ -383,7 +385,7 @@ class ConfigReader:
 
     def _compat(self, text: str) -> None:
         if text.startswith("{"):
-            tree = parse_tree(text, None)
+            tree = parse_tree(text, None, self._profile.parse_json)
         else:
             tree = dict(parse_keyval(text).tree)
         for name, allowed in COMPAT_VALUES.items():

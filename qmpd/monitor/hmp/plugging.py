@@ -60,7 +60,9 @@ async def object_add(machine: Machine, arguments: Arguments) -> str:
     if by_options:
         tree = await _object_options(machine, text)
     elif text.startswith("{"):
-        tree = await read(machine, text, partial(parse_tree, text, None))
+        tree = await read(
+            machine, text, partial(parse_tree, text, None, machine.profile.parse_json)
+        )
     else:
         parsed = await read(machine, text, partial(parse_keyval, text, "qom-type"))
         if parsed.wants_help:

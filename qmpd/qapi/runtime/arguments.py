@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,9 +32,16 @@ class Reader:
 
     :param table: the types
     :param package: name of the package whose stub files declare their models
+    :param parse_json: reads texts of JSON on command lines; None: as the default version does
     """
 
-    def __init__(self, table: TypeTable, package: str) -> None:
+    def __init__(
+        self,
+        table: TypeTable,
+        package: str,
+        parse_json: Callable[[str], object] | None = None,
+    ) -> None:
+        self.parse_json = parse_json
         self._table = table
         self._package = package
         self._validators: dict[str, Validate] = {}
