@@ -25,6 +25,7 @@ pytest.register_assert_rewrite(
     "tests.clients.libvirt.world",
     "tests.differential.pair",
     "tests.drivers.pair",
+    "tests.interop.sides",
     "tests.migration.world",
 )
 

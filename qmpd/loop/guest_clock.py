@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class GuestClock:
-    """Goes while the guest runs; at first it does.
+    """Goes while the guest runs; at first it does not.
 
     :param clock: the machine's
     """
@@ -17,7 +17,7 @@ class GuestClock:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._before = 0
-        self._since: int | None = clock.now()
+        self._since: int | None = None
 
     def now(self) -> int:
         """Nanoseconds the guest has run."""

@@ -20,7 +20,6 @@ from qmpd.machine.host import NoHost
 from qmpd.profile import Personality, Profile, load
 from qmpd.profile.event_filter import shown_events
 from qmpd.qapi.runtime.policy import CompatPolicy
-from qmpd.wire.json_stream import parse_json
 
 if TYPE_CHECKING:
     from random import Random
@@ -118,9 +117,10 @@ class Machine:
             storage=Storages(storage, has_fdsets=config.personality is Personality.SYSTEM),
             random=random,
             say=Say(self.host.print, self._report_line, self.host.report, self._die),
-            parse_json=parse_json,
+            parse_json=config.profile.parse_json,
             thread_id=thread_id,
             tells_more=config.profile.rules.holds("nodes-tell-more"),
+            preallocates_raw=config.profile.rules.holds("raw-data-files-are-preallocated"),
             connect=self.host.connect,
             credentials=self._credentials,
         )

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from qmpd.base.scalars import SizeForm
 from qmpd.profile.monitor_rules import MONITOR_RULES, MonitorName
+from qmpd.profile.program_rules import PROGRAM_RULES, ProgramName
 from qmpd.profile.rule import (
     Completion,
     MonitorNames,
@@ -232,6 +233,7 @@ RULES: Final[Sequence[Rule]] = (
         last=(5, 2),
     ),
     *MONITOR_RULES,
+    *PROGRAM_RULES,
 )
 """All rules, in the order in which rewordings are tried."""
 
@@ -243,6 +245,7 @@ Name = (
         "transactions-go-in-their-order",
     ]
     | MonitorName
+    | ProgramName
 )
 """The names of rules that are asked for."""
 

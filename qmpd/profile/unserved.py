@@ -24,6 +24,7 @@ SERVED: Final = frozenset(
         # QEMU 11
         ("QueryBlockArguments", "flat"),
         ("QomListGetArguments", "paths"),
+        ("BlockdevMirrorArguments", "target-is-zero"),
         # commands of 5.2
         ("BlockPasswdArguments", "device"),
         ("BlockPasswdArguments", "node-name"),

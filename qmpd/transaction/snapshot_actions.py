@@ -20,6 +20,7 @@ from qmpd.block.change.replace import GraphChange, append
 from qmpd.block.io.disk_snapshots import (
     SnapshotHolder,
     can_snapshot,
+    check_listed,
     find_snapshot,
     snapshot_holder,
 )
@@ -180,6 +181,7 @@ class SnapshotInternalSync(Action):
             )
         if not name:
             raise GenericError("Name is empty")
+        check_listed(node)
         if find_snapshot(node, name) is not None:
             raise GenericError(f"Snapshot with name '{name}' already exists on device '{device}'")
         clocks = self.graph.services.clocks

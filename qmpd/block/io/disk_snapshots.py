@@ -6,6 +6,7 @@ child, as long as that is all it stands on.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -54,6 +55,16 @@ def snapshot_list(node: Node) -> list[dict[str, Any]]:
     """The SnapshotInfo of each of a node's snapshots."""
     holder = snapshot_holder(node)
     return [] if holder is None else holder.driver.snapshot_list()
+
+
+def check_listed(node: Node) -> None:
+    """Check that snapshots of `node` can be looked for.
+
+    :raises GenericError: there can be none
+    """
+    holder = snapshot_holder(node)
+    if holder is None or not holder.driver.lists_snapshots:
+        raise GenericError(f"Failed to get a snapshot list: {os.strerror(errno.ENOTSUP)}")
 
 
 def find_snapshot(node: Node, name: str) -> dict[str, Any] | None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.change.drain import drained
 from qmpd.block.change.reopen import set_read_only
-from qmpd.block.io.disk_snapshots import snapshot_holder, snapshot_list
+from qmpd.block.io.disk_snapshots import check_listed, snapshot_holder, snapshot_list
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.graph import lookup_root
 from qmpd.errors import BlockIOError, GenericError
@@ -28,9 +26,9 @@ async def delete_internal(
     if ident is None and name is None:
         raise GenericError("Name or id must be provided")
     node.check_operation(Op.INTERNAL_SNAPSHOT_DELETE)
+    check_listed(node)
     holder = snapshot_holder(node)
-    if holder is None:
-        raise GenericError(f"Failed to get a snapshot list: {os.strerror(errno.ENOTSUP)}")
+    assert holder is not None
     found = next(
         (
             snapshot

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 class Snapshots:
     """Keeps internal snapshots in the image (``bdrv_snapshot_create`` and its like)."""
 
+    @property
+    def lists_snapshots(self) -> bool:
+        """Whether this image can have any."""
+        return True
+
     def snapshot_list(self) -> list[dict[str, Any]]:
         """The SnapshotInfo of every internal snapshot."""
         raise NotImplementedError

@@ -81,6 +81,8 @@ class Services:
     """What queries tell as the id of any thread."""
     tells_more: bool = False
     """Whether queries tell the children of nodes and the limits of requests (QEMU 10.1)."""
+    preallocates_raw: bool = True
+    """Whether qcow2 images with a raw data file have their metadata preallocated (QEMU 6.0)."""
     connect: Dial = no_connection
     """Reaches servers."""
     credentials: Callable[[str, str], Credentials] = no_credentials

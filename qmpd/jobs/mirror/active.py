@@ -67,7 +67,10 @@ class GuestWrites:
         self.job.progress.total += length
         self._in_flight.active_length += length
         try:
-            await change.narrowed(offset, length).apply(self.state.target)
+            change = change.narrowed(offset, length)
+            if self.state.begin_change(change):
+                await change.apply(self.state.target)
+                self.state.end_change(change)
         except BlockIOError as error:
             first, end = offset // step * step, -(-(offset + length) // step) * step
             self.state.bitmap.set(first, end - first)

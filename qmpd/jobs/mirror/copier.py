@@ -105,8 +105,10 @@ class MirrorCopier:
                 handled = await self._start_copy(offset, size)
             else:
                 handled = size
-                self.start(change.narrowed(offset, size))
-            free = change is not None and self.state.target_node.can_write_zeroes_with_unmap
+                needed = self.start(change.narrowed(offset, size))
+            free = change is not None and (
+                not needed or self.state.target_node.can_write_zeroes_with_unmap
+            )
             self.job.processed(0 if free else handled)
             offset += self.in_flight.chunks_of(handled) * self.granularity
 
@@ -130,19 +132,26 @@ class MirrorCopier:
             size,
         )
 
-    def start(self, change: Change) -> None:
-        """Start a change of the target that does not read the source."""
+    def start(self, change: Change) -> bool:
+        """Start a change of the target that does not read the source.
+
+        :returns: whether it has to be made
+        """
         op = MirrorOp(change.offset, change.length)
+        needed = self.state.begin_change(change)
         self.in_flight.add(op)
         self.in_flight.begin(op)
-        self.job.begin(self._change_target(op, change), "zeroes")
+        self.job.begin(self._change_target(op, change, needed), "zeroes")
+        return needed
 
-    async def _change_target(self, op: MirrorOp, change: Change) -> None:
+    async def _change_target(self, op: MirrorOp, change: Change, needed: bool) -> None:
         failure: BlockIOError | None = None
-        try:
-            await completed(self.state.target_node, change.apply(self.state.target), op.length)
-        except BlockIOError as error:
-            failure = error
+        if needed:
+            try:
+                await completed(self.state.target_node, change.apply(self.state.target), op.length)
+                self.state.end_change(change)
+            except BlockIOError as error:
+                failure = error
         self._op_ended(op, failure, read=False, buffers=0)
 
     async def _start_copy(self, offset: int, length: int) -> int:
@@ -156,6 +165,8 @@ class MirrorCopier:
             await self.in_flight.wait_for_slot()
         self.in_flight.free_buffers -= buffers
         op = MirrorOp(start, size)
+        if self.state.zeroes is not None:
+            self.state.zeroes.wrote(start, size)
         self.in_flight.add(op)
         self.in_flight.begin(op)
         self.job.begin(self._read_and_write(op, buffers), "copy")

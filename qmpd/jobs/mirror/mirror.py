@@ -24,6 +24,7 @@ from qmpd.jobs.core.states import ErrorAction
 from qmpd.jobs.mirror.active import GuestWrites
 from qmpd.jobs.mirror.copier import MAX_IN_FLIGHT, MAX_IO, MirrorCopier
 from qmpd.jobs.mirror.state import MirrorPlan, MirrorState
+from qmpd.jobs.mirror.zeroes import reads_as_zeroes
 from qmpd.loop.rate_limit import SLICE
 
 if TYPE_CHECKING:
@@ -188,8 +189,8 @@ class MirrorWork(BlockJob):
 
     async def _mark_what_is_to_copy(self) -> None:
         length = self.source.length
-        if self.plan.zero_target:
-            if not self.target_node.can_write_zeroes_with_unmap:
+        if not await self._knows_zeroes() and self.plan.zero_target:
+            if self._punches_holes or not self.target_node.can_write_zeroes_with_unmap:
                 self.bitmap.set(0, length)
                 return
             await self._zero_target(length)
@@ -208,6 +209,26 @@ class MirrorWork(BlockJob):
             if allocated:
                 self.bitmap.set(offset, size)
             offset += size
+
+    async def _knows_zeroes(self) -> bool:
+        """Note whether the target reads as zeroes; returns whether they need not be written."""
+        zeroes, target = self.state.zeroes, self.target_node
+        if zeroes is None or (self.plan.zero_target and self._punches_holes):
+            return False
+        is_zero = self.plan.target_is_zero or await completed(target, reads_as_zeroes(target))
+        if is_zero:
+            zeroes.zeroed(0, target.length, target.length)
+        return is_zero
+
+    @property
+    def _punches_holes(self) -> bool:
+        """Whether the target is to give back all that reads as zeroes, known or not."""
+        target = self.target_node
+        return (
+            self.plan.skips_zeroes
+            and target.detect_zeroes == "unmap"
+            and target.can_write_zeroes_with_unmap
+        )
 
     def _scan_base(self) -> tuple[Node | None, bool]:
         """The lowest node that is copied, and whether there is one."""

@@ -47,6 +47,8 @@ class MirrorOptions:
     on_target_error: OnError
     unmap: bool = True
     write_blocking: bool = False
+    skips_zeroes: bool = False
+    target_is_zero: bool = False
 
 
 def default_granularity(node: Node) -> int:
@@ -93,7 +95,9 @@ async def start_mirror(
         options.buf_size,
         base=below if sync == "top" else None,
         none=sync == "none",
-        zero_target=zero_target,
+        zero_target=sync == "full" if options.skips_zeroes else zero_target,
+        skips_zeroes=options.skips_zeroes,
+        target_is_zero=options.target_is_zero,
         unmap=options.unmap,
         write_blocking=options.write_blocking,
         on_source_error=options.on_source_error,
@@ -105,16 +109,30 @@ async def start_mirror(
 
 
 async def start_active_commit(
-    jobs: Listing, top: Node, base: Node, options: JobOptions, on_error: OnError
+    jobs: Listing,
+    top: Node,
+    base: Node,
+    options: JobOptions,
+    on_error: OnError,
+    *,
+    skips_zeroes: bool = False,
 ) -> MirrorJob:
     """Start to commit the active layer `top` into `base`, which finally replaces it.
 
+    :param skips_zeroes: zeroes are not written where `base` is known to have them
     :raises QmpError: with QEMU's text
     """
     was_read_only = base.read_only
     if was_read_only:
         await set_read_only(base, False)
-    plan = MirrorPlan(0, 0, base=base, on_source_error=on_error, on_target_error=on_error)
+    plan = MirrorPlan(
+        0,
+        0,
+        base=base,
+        skips_zeroes=skips_zeroes,
+        on_source_error=on_error,
+        on_target_error=on_error,
+    )
     try:
         job = await _start(jobs, ActiveCommitJob, top, base, options, plan, backing=Backing.LEAVE)
     except BaseException:

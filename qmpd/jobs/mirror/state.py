@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.jobs.core.states import OnError
 from qmpd.jobs.mirror.ops import InFlight
+from qmpd.jobs.mirror.zeroes import TargetZeroes
 
 if TYPE_CHECKING:
-    from qmpd.block.drivers.filters.mirror_top import MirrorTop
+    from qmpd.block.drivers.filters.mirror_top import Change, MirrorTop
     from qmpd.block.io.backend import BlockBackend
     from qmpd.block.io.progress import ProgressMeter
     from qmpd.block.model.node import Node
@@ -26,6 +27,7 @@ class MirrorPlan:
     `granularity`: bytes per bit of its bitmap.  `buffer`: bytes in memory at a time.  `base`:
     what lies there and below is not copied, nor anything with `none`.  `zero_target`: the target
     may hold anything, areas that read as zeroes must be written.  `unmap`: and may be given back.
+    `skips_zeroes`: not where the target is known to read as zeroes, as with `target_is_zero` it is.
     `write_blocking`: guests wait until their writes have reached the target.
     """
 
@@ -34,6 +36,8 @@ class MirrorPlan:
     base: Node | None = None
     none: bool = False
     zero_target: bool = False
+    skips_zeroes: bool = False
+    target_is_zero: bool = False
     unmap: bool = True
     write_blocking: bool = False
     on_source_error: OnError = OnError.REPORT
@@ -56,6 +60,8 @@ class MirrorState:
         self.in_flight = InFlight(plan.granularity, self.buffer // plan.granularity)
         self.bitmap = DirtyBitmap(self.source.length, plan.granularity, enabled=False)
         """What is to be copied."""
+        self.zeroes = TargetZeroes(plan.granularity) if plan.skips_zeroes else None
+        """Where the target reads as zeroes; None: that does not count."""
         self.write_blocking = plan.write_blocking
         self.actively_synced = False
         self.failure: BlockIOError | None = None
@@ -79,6 +85,20 @@ class MirrorState:
         node = self.target.node
         assert node is not None
         return node
+
+    def begin_change(self, change: Change) -> bool:
+        """Whether a change of the target has to be made: not where zeroes are known to be."""
+        if self.zeroes is None:
+            return True
+        if change.data is None and not change.discard:
+            return not self.zeroes.covers(change.offset, change.length)
+        self.zeroes.wrote(change.offset, change.length)
+        return True
+
+    def end_change(self, change: Change) -> None:
+        """Note zeroes that have been written."""
+        if self.zeroes is not None and change.data is None and not change.discard:
+            self.zeroes.zeroed(change.offset, change.length, self.target_node.length)
 
 
 class MirrorOwner(Protocol):

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from qmpd.profile.models.block_core import BlockdevMirrorArguments, DriveMirror
 
 
-def _options(arguments: Any, *, unmap: bool) -> MirrorOptions:
+def _options(
+    context: Context, arguments: Any, *, unmap: bool, target_is_zero: bool
+) -> MirrorOptions:
     return MirrorOptions(
         JobOptions.read(arguments),
         sync=arguments.sync,
@@ -33,6 +35,8 @@ def _options(arguments: Any, *, unmap: bool) -> MirrorOptions:
         on_target_error=OnError(arguments.on_target_error or "report"),
         unmap=unmap,
         write_blocking=arguments.copy_mode == "write-blocking",
+        skips_zeroes=context.machine.profile.rules.holds("mirror-skips-zeroes"),
+        target_is_zero=target_is_zero,
     )
 
 
@@ -46,7 +50,7 @@ async def blockdev_mirror(context: Context, arguments: BlockdevMirrorArguments) 
         machine.jobs,
         source,
         target,
-        _options(arguments, unmap=True),
+        _options(context, arguments, unmap=True, target_is_zero=arguments.target_is_zero is True),
         backing=Backing.LEAVE,
         zero_target=arguments.sync == "full",
     )
@@ -86,13 +90,19 @@ async def drive_mirror(context: Context, arguments: DriveMirror) -> None:
     )
     try:
         await try_change(target, source.aio_context)
+        is_zero = not existing and target.driver.has_zero_init()
         await start_mirror(
             machine.jobs,
             source,
             target,
-            _options(arguments, unmap=arguments.unmap is not False),
+            _options(
+                context,
+                arguments,
+                unmap=arguments.unmap is not False,
+                target_is_zero=is_zero,
+            ),
             backing=Backing.OPEN if existing else Backing.SOURCE,
-            zero_target=sync == "full" and (existing or not target.driver.has_zero_init()),
+            zero_target=sync == "full" and not is_zero,
         )
     finally:
         await release(target)

@@ -380,6 +380,11 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
         await snapshots.snapshot_goto(self.state, ident)
         self.node.refresh_length()
 
+    @property
+    @override
+    def lists_snapshots(self) -> bool:
+        return not self.state.has_data_file
+
     @override
     def snapshot_list(self) -> list[dict[str, Any]]:
         return [info.snapshot_info(snapshot) for snapshot in self.state.snapshots]

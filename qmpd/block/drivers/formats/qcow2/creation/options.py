@@ -92,9 +92,12 @@ def check_cluster_size(cluster_size: int, *, extended_l2: bool) -> None:
         )
 
 
-def check_create_options(options: Mapping[str, Any]) -> CreateOptions:
+def check_create_options(
+    options: Mapping[str, Any], *, preallocates_raw: bool = True
+) -> CreateOptions:
     """Check BlockdevCreateOptionsQcow2 (JSON values) and fill in the defaults.
 
+    :param preallocates_raw: the metadata of an image with a raw data file are preallocated
     :raises BlockIOError: an option is invalid; with QEMU's text
     :raises NotServed: encryption
     """
@@ -122,9 +125,9 @@ def check_create_options(options: Mapping[str, Any]) -> CreateOptions:
     _check_refcount_bits(refcount_bits, version)
     has_data_file = options.get("data-file") is not None
     raw = bool(options.get("data-file-raw", False))
-    preallocation = _check_data_file(
-        version, preallocation, backing_file, has_data_file=has_data_file, raw=raw
-    )
+    _check_data_file(version, backing_file, has_data_file=has_data_file, raw=raw)
+    if raw and preallocation == "off" and preallocates_raw:
+        preallocation = "metadata"
     if options.get("encrypt") is not None:
         raise NotServed("qmpd does not create encrypted qcow2 images")
     return CreateOptions(
@@ -153,17 +156,14 @@ def _check_refcount_bits(bits: int, version: int) -> None:
         )
 
 
-def _check_data_file(
-    version: int, preallocation: str, backing: str | None, *, has_data_file: bool, raw: bool
-) -> str:
-    """Check the options of an external data file; returns the preallocation mode to use."""
+def _check_data_file(version: int, backing: str | None, *, has_data_file: bool, raw: bool) -> None:
+    """Check the options of an external data file."""
     if raw and not has_data_file:
         raise refuse("data-file-raw requires data-file")
     if raw and backing is not None:
         raise refuse("Backing file and data-file-raw cannot be used at the same time")
     if has_data_file and version < 3:
         raise refuse(f"External data files are only supported with {NEEDS_V3}")
-    return "metadata" if raw and preallocation == "off" else preallocation
 
 
 def _check_compression(name: str, version: int) -> int:
