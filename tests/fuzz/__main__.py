@@ -1,6 +1,7 @@
 """Try inputs that nobody would send on purpose, and keep those that something goes wrong with.
 
-    python -m tests.fuzz [--seconds S] [--seed N] [wire arguments nbd vhost-user qcow2 ...]
+    python -m tests.fuzz [--seconds S] [--inputs N] [--seed N]
+        [wire arguments nbd vhost-user qcow2 ...]
     python -m tests.fuzz --replay FILE
     python -m tests.fuzz soak [--requests N]
 
@@ -35,7 +36,8 @@ def main() -> int:
             continue
         print(f"{name}: seed {options.seed}", flush=True)
         begin = time.monotonic()
-        result = run(FUZZERS[name], options.seed, options.seconds / len(names), options.keep)
+        seconds, least = options.seconds / len(names), options.inputs
+        result = run(FUZZERS[name], options.seed, seconds, options.keep, least=least)
         print(f"{name}: {result.count} inputs in {time.monotonic() - begin:.0f} s", flush=True)
         if result.failure is not None:
             failed = True
@@ -53,6 +55,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("fuzzers", nargs="*", choices=[[], *FUZZERS, "soak"], metavar="FUZZER")
     parser.add_argument("--seconds", type=float, default=60, help="for all of them (60)")
+    parser.add_argument("--inputs", type=int, default=1, help="of each, however long that takes")
     seed = random.randrange(1 << 32)
     parser.add_argument("--seed", type=int, default=seed, help="the same, the same inputs")
     keep = Path("build/fuzz")

@@ -16,6 +16,9 @@ from tests.exhaustion.beside import Client, Daemon
 LIMIT: Final = 20.0
 """Seconds within which everything is answered, on a machine that has others to serve as well."""
 
+STILL: Final = 1.0
+"""Seconds without a change of its memory after which a daemon that nobody asks has settled."""
+
 TRACES: Final = ("Traceback", "internal error", "never awaited", "never retrieved")
 """What a daemon says, on standard error or in an answer, of what nobody foresaw."""
 
@@ -131,10 +134,10 @@ class Life:
         self._look_at_words()
         if len(self.played) < self.kind.warm_up:
             return
-        now = self._daemon.memory, self._daemon.descriptors
         if self._warm is None:
-            self._warm = now
+            self._warm = self._settled(patience), self._daemon.descriptors
             return
+        now = self._daemon.memory, self._daemon.descriptors
         memory, descriptors = self._warm
         if now[0] > memory + self.kind.memory:
             raise Leaked(f"memory: {memory >> 10} KiB have become {now[0] >> 10}")
@@ -143,6 +146,17 @@ class Life:
             if time.monotonic() > deadline:
                 raise Leaked(f"descriptors: {descriptors} have become {self._daemon.descriptors}")
             time.sleep(0.01)
+
+    def _settled(self, patience: float) -> int:
+        """Its memory, when it does no more: it loads what it may need while nobody asks."""
+        memory, still = self._daemon.memory, time.monotonic()
+        deadline = still + patience
+        while still + STILL > time.monotonic() < deadline:
+            time.sleep(0.05)
+            now = self._daemon.memory
+            if now != memory:
+                memory, still = now, time.monotonic()
+        return memory
 
     def _look_at_words(self) -> None:
         said = self._daemon.errors.read_text("utf-8", "replace")
@@ -158,7 +172,8 @@ class Life:
         try:
             self._daemon.end()
         except (AssertionError, TimeoutExpired) as error:
-            raise Failed(f"it does not end well: {error!r}") from error
+            status = self._daemon.process.returncode
+            raise Failed(f"it does not end well: status {status}") from error
         self._look_at_words()
 
     def _leave(self) -> None:

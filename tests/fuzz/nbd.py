@@ -137,7 +137,9 @@ def _talk(peer: socket.socket, data: bytes) -> None:
     peer.setblocking(False)
     view, deadline = memoryview(data), time.monotonic() + LIMIT
     with selectors.DefaultSelector() as selector:
-        selector.register(peer, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        selector.register(peer, selectors.EVENT_READ | (selectors.EVENT_WRITE if data else 0))
+        if not data:
+            peer.shutdown(socket.SHUT_WR)
         while True:
             ready = selector.select(deadline - time.monotonic())
             if not ready:

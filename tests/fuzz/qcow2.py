@@ -56,8 +56,10 @@ class Qcow2(Fuzzer):
             data[at : at + 8] = bytes.fromhex(value)
         path = self.daemon.folder / f"{NAME}.qcow2"
         path.write_bytes(data)
-        for request in made["requests"]:
-            sound(self._client.ask(json.dumps(request).encode()))
+        self._client.send(b"\n".join(json.dumps(each).encode() for each in made["requests"]))
+        for _ in made["requests"]:
+            while sound(self._client.line()).startswith(b'{"timestamp"'):
+                pass
         path.unlink()
         return 1
 

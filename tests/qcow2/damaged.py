@@ -7,7 +7,7 @@ import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +76,7 @@ class Places:
     """Offset and length of what is not made of entries."""
 
 
+@lru_cache(maxsize=len(KINDS))
 def find(data: bytes) -> Places:
     """Find the metadata of a whole image."""
 

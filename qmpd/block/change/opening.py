@@ -174,11 +174,29 @@ async def _open(
     whole: bool = True,
     opener: Opener | None = None,
 ) -> Node:
-    """Open the file below, then the driver, then the backing file.
+    """Open a node, which is held meanwhile: it has a name, so that what is below may refer to it.
 
     :param flat: options that only the driver can read
     :param active: whether the file is, for what the options say of that is not known yet
     """
+    node.hold()
+    try:
+        await _open_held(node, file_options, flat, active=active, whole=whole, opener=opener)
+    finally:
+        node.unhold()
+    return node
+
+
+async def _open_held(
+    node: Node,
+    file_options: str | Mapping[str, Any] | ChildOptions | None,
+    flat: FlatOptions | None,
+    *,
+    active: bool,
+    whole: bool,
+    opener: Opener | None,
+) -> None:
+    """Open the file below, then the driver, then the backing file."""
     graph, flags = node.graph, node.flags
     file: Node | None = None
     try:
@@ -219,7 +237,6 @@ async def _open(
         await node.driver.close()
         await close_unopened(node)
         raise
-    return node
 
 
 def _with_backing(node: Node, flat: FlatOptions) -> NodeOptions:

@@ -140,13 +140,12 @@ async def last_cluster(s: Qcow2State, file_size: int) -> int:
     :raises BlockIOError: EIO, no cluster is in use
     """
     geometry = s.geometry
-    stop = geometry.clusters(file_size)
+    # A file may go on for exabytes: nothing is in use behind the last block.
+    counted = len(s.refcount_table) << geometry.refcount_block_bits
+    stop = min(geometry.clusters(file_size), counted)
     while stop > 0:
         base = (stop - 1) & ~(geometry.refcount_block_size - 1)
-        index = base >> geometry.refcount_block_bits
-        offset = 0
-        if index < len(s.refcount_table):
-            offset = s.refcount_table[index] & REFT_OFFSET_MASK
+        offset = s.refcount_table[base >> geometry.refcount_block_bits] & REFT_OFFSET_MASK
         if offset:
             table = await s.refcount_cache.get(offset)
             used = last_used(table.data, 0, stop - base)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import errno
 import logging
-from array import array
+from collections.abc import Iterator
+from heapq import merge
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import write_l1_entry
-from qmpd.block.drivers.formats.qcow2.header.layout import OFFSET_MASK, OFLAG_COPIED
+from qmpd.block.drivers.formats.qcow2.header.layout import (
+    OFFSET_MASK,
+    OFLAG_COPIED,
+    REFT_OFFSET_MASK,
+)
 from qmpd.block.drivers.formats.qcow2.options import ACTIVE_L2
 from qmpd.block.drivers.formats.qcow2.refcounts.allocation import update_refcount
 from qmpd.block.drivers.formats.qcow2.refcounts.counts import Discard, get_refcount
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
+from qmpd.block.drivers.formats.qcow2.repair.counted import Counts
 from qmpd.block.drivers.formats.qcow2.repair.rebuild import rebuild
 from qmpd.block.drivers.formats.qcow2.repair.references import ReferenceCounter
 from qmpd.block.drivers.formats.qcow2.repair.result import CheckResult, say, verb
@@ -103,7 +109,7 @@ async def _rebuild(s: Qcow2State, counter: ReferenceCounter, result: CheckResult
 
 
 async def _compare(
-    s: Qcow2State, counts: array[int], result: CheckResult, *, fix: bool, errors: bool = True
+    s: Qcow2State, counts: Counts, result: CheckResult, *, fix: bool, errors: bool = True
 ) -> bool:
     """Compare refcounts with references (compare_refcounts).
 
@@ -111,27 +117,75 @@ async def _compare(
     :returns: whether some cluster that is used is not counted: the structures must be made anew
     """
     must_rebuild = False
-    for index, wanted in enumerate(counts):
-        try:
-            found = await get_refcount(s, index)
-        except BlockIOError as error:
-            say(s, f"Can't get refcount for cluster {index}: {BlockIOError(error.errno).desc}")
-            result.check_errors += 1
+    for number in _pages(s, counts):
+        first = number * counts.page_size
+        end = min(first + counts.page_size, len(counts))
+        if await _is_same(s, first, end, counts.page(number)):
             continue
-        if found == wanted:
-            continue
-        leak = found > wanted
-        must_rebuild = must_rebuild or not found
-        repair = fix and bool(found) and (leak or errors)
-        word = "Repairing" if repair else "Leaked" if leak else "ERROR"
-        say(s, f"{word} cluster {index} refcount={found} reference={wanted}")
-        if repair and await _set_refcount(s, index, wanted - found):
-            result.leaks_fixed += leak
-            result.corruptions_fixed += not leak
-            continue
+        for index in range(first, end):
+            again = await _compare_one(s, index, counts[index], result, fix=fix, errors=errors)
+            must_rebuild = must_rebuild or again
+    return must_rebuild
+
+
+def _pages(s: Qcow2State, counts: Counts) -> Iterator[int]:
+    """Where there is something to compare: references, or refcount blocks."""
+    each = s.geometry.refcount_block_size // counts.page_size
+    last = -1
+    blocks = (index for index, entry in enumerate(s.refcount_table) if entry)
+    counted = (page for block in blocks for page in range(block * each, (block + 1) * each))
+    for number in merge(counted, counts.pages()):
+        if number * counts.page_size >= len(counts):
+            return
+        if number != last:
+            yield number
+        last = number
+
+
+async def _is_same(s: Qcow2State, first: int, end: int, wanted: list[int] | None) -> bool:
+    """Whether clusters `first` to `end` - 1, all of one block, have the refcounts `wanted`."""
+    geometry = s.geometry
+    index = first >> geometry.refcount_block_bits
+    offset = 0
+    if index < len(s.refcount_table):
+        offset = s.refcount_table[index] & REFT_OFFSET_MASK
+    if geometry.offset_into_cluster(offset):
+        return False
+    if not offset:
+        return wanted is None
+    try:
+        table = await s.refcount_cache.get(offset)
+    except BlockIOError:
+        return False
+    base = index << geometry.refcount_block_bits
+    found = table.data[first - base : end - base]
+    s.refcount_cache.put(table)
+    return not any(found) if wanted is None else list(found) == wanted[: end - first]
+
+
+async def _compare_one(
+    s: Qcow2State, index: int, wanted: int, result: CheckResult, *, fix: bool, errors: bool
+) -> bool:
+    """Compare the refcount of a cluster; returns whether it is used and not counted."""
+    try:
+        found = await get_refcount(s, index)
+    except BlockIOError as error:
+        say(s, f"Can't get refcount for cluster {index}: {BlockIOError(error.errno).desc}")
+        result.check_errors += 1
+        return False
+    if found == wanted:
+        return False
+    leak = found > wanted
+    repair = fix and bool(found) and (leak or errors)
+    word = "Repairing" if repair else "Leaked" if leak else "ERROR"
+    say(s, f"{word} cluster {index} refcount={found} reference={wanted}")
+    if repair and await _set_refcount(s, index, wanted - found):
+        result.leaks_fixed += leak
+        result.corruptions_fixed += not leak
+    else:
         result.leaks += leak
         result.corruptions += not leak
-    return must_rebuild
+    return not found
 
 
 async def _set_refcount(s: Qcow2State, cluster_index: int, addend: int) -> bool:

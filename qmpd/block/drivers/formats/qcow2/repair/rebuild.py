@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from array import array
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.formats.qcow2.header.header import OFFSET_REFCOUNT_TABLE
-from qmpd.block.drivers.formats.qcow2.header.layout import ENTRY_SIZE
+from qmpd.block.drivers.formats.qcow2.header.layout import ENTRY_SIZE, MAX_REFTABLE_SIZE
 from qmpd.block.drivers.formats.qcow2.refcounts.codec import empty_refcounts, encode_refcounts
 from qmpd.block.drivers.formats.qcow2.refcounts.grow import TABLE_POINTER
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
@@ -78,10 +79,7 @@ class _Rebuild:
         size = geometry.refcount_block_size
         grown = False
         cluster, free = first, 0
-        while cluster < end:
-            if not counts[cluster]:
-                cluster += 1
-                continue
+        while (cluster := counts.used(cluster, end)) < end:
             index = cluster // size
             offset = self.table[index] if index < len(self.table) else 0
             if not offset:
@@ -90,13 +88,16 @@ class _Rebuild:
                 offset = place << geometry.cluster_bits
                 end = max(end, place + 1)
                 if index >= len(self.table):
-                    whole = geometry.round_up((index + 1) * ENTRY_SIZE) // ENTRY_SIZE
-                    self.table.frombytes(bytes((whole - len(self.table)) * ENTRY_SIZE))
+                    whole = geometry.round_up((index + 1) * ENTRY_SIZE)
+                    if whole > MAX_REFTABLE_SIZE:
+                        # nobody would open an image with such a table
+                        raise BlockIOError(errno.ENOMEM, "ERROR allocating reftable memory")
+                    self.table.frombytes(bytes(whole - len(self.table) * ENTRY_SIZE))
                     grown = True
                 self.table[index] = offset
             block = empty_refcounts(size, geometry.refcount_order)
-            for number, count in enumerate(counts[index * size : (index + 1) * size]):
-                block[number] = count
+            for each, count in counts.all_used(index * size, (index + 1) * size):
+                block[each - index * size] = count
             raw = encode_refcounts(block, geometry.refcount_order)
             await self.write(offset, raw, "refblock")
             cluster = (index + 1) * size

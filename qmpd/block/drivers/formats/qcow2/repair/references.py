@@ -26,6 +26,7 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
 )
 from qmpd.block.drivers.formats.qcow2.options import ACTIVE_L2, INACTIVE_L2
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import c_hex, pre_write_overlap_check
+from qmpd.block.drivers.formats.qcow2.repair.counted import Counts
 from qmpd.block.drivers.formats.qcow2.repair.result import CheckResult, say, verb
 from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries, encode_entries
 from qmpd.block.drivers.formats.qcow2.tables.entries import Cluster
@@ -60,7 +61,7 @@ class ReferenceCounter:
         self._result = result
         self._fix = fix
         self.rebuild = False
-        self.counts = array("Q", bytes(8 * s.geometry.clusters(s.file.length)))
+        self.counts = Counts(s.geometry.clusters(s.file.length), s.geometry.refcount_block_size)
 
     async def count_all(self) -> None:
         """Count everything that is reachable from the header.
@@ -108,9 +109,7 @@ class ReferenceCounter:
 
     def reach(self, clusters: int) -> None:
         """Have items for so many clusters at least."""
-        missing = clusters - len(self.counts)
-        if missing > 0:
-            self.counts.frombytes(bytes(missing * self.counts.itemsize))
+        self.counts.reach(clusters)
 
     def _wrong(self, text: str) -> None:
         say(self._s, text)
