@@ -43,8 +43,11 @@ class Peer(Protocol):
 class GatheringPeer(Peer, Protocol):
     """A peer that takes many pieces at once, and whole areas of files."""
 
-    def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Send pieces, at once if possible; they may be changed once this returns."""
+    def write_parts(self, parts: Sequence[bytes | memoryview], size: int) -> None:
+        """Send pieces of `size` bytes in all, at once if possible.
+
+        They may be changed once this returns.
+        """
 
     def send_file(self, head: bytes, fd: int, offset: int, length: int) -> int:
         """Send `head` and then bytes of a file, without reading them; nothing is buffered.

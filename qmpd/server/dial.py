@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from qmpd.errors import QmpError
 from qmpd.monitor.dispatcher import visible
 from qmpd.server.address import InetAddress
-from qmpd.server.listener import SocketPeer
+from qmpd.server.socket_peer import SocketPeer
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop

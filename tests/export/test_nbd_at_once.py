@@ -260,6 +260,40 @@ def test_a_client_that_does_not_read_is_held_up_and_others_are_not(both: World) 
         assert slow.reply(0, 1 << 20) == content[: 1 << 20]
 
 
+def test_many_clients_take_their_replies_late(both: World) -> None:
+    """Requests that none of them has been answered for are kept, each client's for itself."""
+    content = Random(2).randbytes(SIZE)
+    clients = [both.client() for _ in range(8)]
+    for offset in range(0, SIZE, 256 * KIB):
+        clients[0].write(offset, content[offset : offset + 256 * KIB])
+    lengths = [64 * KIB, 4 * KIB, 300 * KIB, 128 * KIB] * 12
+    for place, client in enumerate(clients):
+        offset = place * 512
+        reads = b"".join(request(Command.READ, offset, length) for length in lengths)
+        written = request(Command.WRITE, 3 << 20, 4 * KIB) + content[3 << 20 :][: 4 * KIB]
+        client.socket.sendall(reads + written)
+    for place, client in reversed(list(enumerate(clients))):
+        offset = place * 512
+        for length in lengths:
+            assert client.reply(offset, length) == content[offset : offset + length]
+        assert client.exactly(16) == DONE_REPLY
+
+
+def test_long_writes_come_in_pieces(both: World) -> None:
+    """Several at a time, of several lengths, and what is sent with them."""
+    content = Random(3).randbytes(SIZE)
+    client, data, offset = both.client(), b"", 0
+    for length in [1 << 20, 1 << 20, 300 * KIB, 300 * KIB, 512, 700 * KIB, 4 * KIB]:
+        data += request(Command.WRITE, offset, length) + content[offset : offset + length]
+        offset += length
+    client.socket.sendall(data + request(Command.READ, 0, 1 << 20))
+    assert client.exactly(16 * 7) == DONE_REPLY * 7
+    assert client.reply(0, 1 << 20) == content[: 1 << 20]
+    for begin in range(0, offset, 512 * KIB):
+        length = min(512 * KIB, offset - begin)
+        assert client.read(begin, length) == content[begin : begin + length]
+
+
 def test_a_client_may_leave_within_a_request(both: World) -> None:
     client = both.client()
     client.write(0, b"0" * 512)

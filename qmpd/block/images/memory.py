@@ -9,22 +9,14 @@ occurs, so a disk that tests fill with patterns costs almost nothing.  Pages are
 from __future__ import annotations
 
 import errno
-import struct
-from collections.abc import Iterator, Sequence
-from functools import cache
-from itertools import islice
+from collections.abc import Sequence
 from typing import Any, Final
 
 from qmpd.block.images.image import Fills, Image
 from qmpd.block.images.locks import Locks
+from qmpd.block.images.pages import PAGE, ZEROES, cut, shared
 from qmpd.block.images.ranges import Ranges
 from qmpd.errors import BlockIOError
-
-PAGE: Final = 4096
-"""Bytes in a page: what is allocated, and told apart from holes."""
-
-_ZEROES: Final = bytes(PAGE)
-_ONE_PAGE: Final = struct.Struct(f"{PAGE}s")
 
 _COPY: Final = 1 << 20
 """Most bytes that `file_of` reads at a time."""
@@ -33,12 +25,6 @@ _SHIFT: Final = 9
 _CHUNK: Final = 1 << _SHIFT
 """Pages in a chunk."""
 _MASK: Final = _CHUNK - 1
-
-
-@cache
-def _filled(byte: int) -> bytes:
-    """The one page that is full of `byte`."""
-    return bytes([byte]) * PAGE if byte else _ZEROES
 
 
 class MemoryFile:
@@ -85,7 +71,12 @@ class MemoryFile:
         """What `read` returns, in pieces; pages are not copied."""
         if offset % PAGE or length % PAGE:
             return (self.read(offset, length),)
-        return self._pages(offset // PAGE, (offset + length) // PAGE)
+        first, count = offset // PAGE, length // PAGE
+        start = first & _MASK
+        chunk = self._chunks.get(first >> _SHIFT)
+        if chunk is None or start + count > _CHUNK:
+            return self._pages(first, first + count)
+        return chunk[start : start + count]
 
     def _pages(self, first: int, last: int) -> list[bytes]:
         """The pages from `first` up to, not including, `last`."""
@@ -94,20 +85,20 @@ class MemoryFile:
             chunk = self._chunks.get(first >> _SHIFT)
             start = first & _MASK
             count = min(_CHUNK - start, last - first)
-            pages += [_ZEROES] * count if chunk is None else chunk[start : start + count]
+            pages += [ZEROES] * count if chunk is None else chunk[start : start + count]
             first += count
         return pages
 
     def _page(self, number: int) -> bytes:
         chunk = self._chunks.get(number >> _SHIFT)
-        return _ZEROES if chunk is None else chunk[number & _MASK]
+        return ZEROES if chunk is None else chunk[number & _MASK]
 
     def _writable(self, index: int) -> list[bytes]:
         """The chunk of a number, which is this file's alone from now on."""
         chunk = self._own.get(index)
         if chunk is None:
             shared = self._chunks.get(index)
-            chunk = [_ZEROES] * _CHUNK if shared is None else shared.copy()
+            chunk = [ZEROES] * _CHUNK if shared is None else shared.copy()
             self._chunks[index] = self._own[index] = chunk
         return chunk
 
@@ -131,47 +122,52 @@ class MemoryFile:
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write `data`; the file grows to hold it."""
-        if not data:
+        length = len(data)
+        if not length:
             return
-        end = offset + len(data)
+        end = offset + length
         first, before = divmod(offset, PAGE)
         last, after = divmod(end, PAGE)
+        if length == PAGE and not before:
+            index = first >> _SHIFT
+            chunk = self._own.get(index) or self._writable(index)
+            chunk[first & _MASK] = shared(bytes(data))
+            self._present.add(first, last)
+            if self._reserved:
+                self._reserved.remove(first, last)
+            if end > self.length:
+                self.length = end
+            return
         if before or after:
             head = self._page(first)[:before]
             tail = self._page(last)[after:] if after else b""
             data = b"".join((head, data, tail))
             last += after > 0
-        self._place(first, last, self._cut(data))
+        self._place(first, last, cut(data))
         if end > self.length:
             self.length = end
 
     def write_pages(self, offset: int, pages: Sequence[bytes]) -> None:
         """Write whole pages, which are not copied; `offset` is that of a page."""
         first = offset // PAGE
-        self._place(first, first + len(pages), iter(pages))
+        self._place(first, first + len(pages), pages)
         self.length = max(self.length, offset + len(pages) * PAGE)
 
-    def _place(self, first: int, last: int, pages: Iterator[bytes]) -> None:
+    def _place(self, first: int, last: int, pages: Sequence[bytes]) -> None:
         """Have these pages from `first` up to, not including, `last`."""
         number = first
         while number < last:
-            chunk = self._writable(number >> _SHIFT)
+            index = number >> _SHIFT
+            chunk = self._own.get(index) or self._writable(index)
             place = number & _MASK
             count = min(_CHUNK - place, last - number)
-            chunk[place : place + count] = islice(pages, count)
+            done = number - first
+            whole = count == len(pages)
+            chunk[place : place + count] = pages if whole else pages[done : done + count]
             number += count
         self._present.add(first, last)
         if self._reserved:
             self._reserved.remove(first, last)
-
-    @staticmethod
-    def _cut(data: bytes | memoryview) -> Iterator[bytes]:
-        """Whole pages of `data`, those that are full of one byte shared."""
-        for (page,) in _ONE_PAGE.iter_unpack(data):
-            if page[0] == page[-1] and page == (filled := _filled(page[0])):
-                yield filled
-            else:
-                yield page
 
     def punch(self, offset: int, length: int) -> None:
         """Free the pages inside an area, and zero the parts of those at its ends."""
@@ -206,6 +202,8 @@ class MemoryFile:
 
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
         present, until = self._present.run_at(offset // PAGE)
+        if present and until is not None and offset + length <= min(until * PAGE, self.length):
+            return True, length
         if offset >= self.length or until is None:
             return False, length
         end = min(until * PAGE, self.length) if present else until * PAGE
@@ -243,7 +241,7 @@ class MemoryFile:
                 index, place = start >> _SHIFT, start & _MASK
                 count = min(_CHUNK - place, stop - start)
                 if self._present.within(index << _SHIFT, (index + 1) << _SHIFT):
-                    self._writable(index)[place : place + count] = [_ZEROES] * count
+                    self._writable(index)[place : place + count] = [ZEROES] * count
                 elif self._chunks.pop(index, None) is not None:
                     self._own.pop(index, None)
                 start += count
@@ -308,7 +306,8 @@ class MemoryImage(Image):
         return self.file.parts(offset, length)
 
     def pwrite(self, offset: int, data: bytes | memoryview) -> None:
-        self._check_writable()
+        if self.read_only:
+            raise BlockIOError(errno.EBADF)
         self.file.write(offset, data)
 
     def pwrite_parts(self, offset: int, parts: Sequence[bytes]) -> None:

@@ -151,6 +151,10 @@ class NodeState:
         """The driver has written an area, or failed to; dirty bitmaps are marked either way."""
         if self.driver.capabilities.hears_events:
             self.driver.debug_event("pwritev_done")
+        self.written(offset, length, done)
+
+    def written(self, offset: int, length: int, done: bool) -> None:
+        """The same, where the driver hears of no events."""
         self._write_generation += 1
         end = offset + length
         if end > self.length and done:
@@ -159,7 +163,8 @@ class NodeState:
         if length:
             if end > self.wr_highest_offset:
                 self.wr_highest_offset = end
-            self._mark(offset, length)
+            if self.bitmaps:
+                self._mark(offset, length)
 
     def _mark(self, offset: int, length: int) -> None:
         for bitmap in self.bitmaps:

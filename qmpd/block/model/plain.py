@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from qmpd.errors import BlockIOError
+
 if TYPE_CHECKING:
     from qmpd.block.model.data import Bytes
     from qmpd.block.model.node import Node
@@ -27,12 +29,14 @@ class Plain:
     :param moved: how far offsets are moved in all
     """
 
-    __slots__ = ("_ways", "bytes", "moved")
+    __slots__ = ("_begin", "_end", "_ways", "bytes", "moved")
 
     def __init__(self, ways: Sequence[tuple[Node, int]], bytes_: Bytes, moved: int) -> None:
         self._ways = ways
         self.bytes = bytes_
         self.moved = moved
+        # what has been written, and nodes have yet to be told of
+        self._begin = self._end = 0
 
     @classmethod
     def of(cls, node: Node) -> Self | None:
@@ -96,6 +100,45 @@ class Plain:
         :raises BlockIOError: refused or failed; doing it again in the usual way tells why
         """
         self.write_by(self.bytes.pwrite, offset, data, len(data))
+
+    def takes_writes(self) -> bool:
+        """Whether `write_on` will do: no node refuses writes, or hears of them or looks at them."""
+        for node, _ in self._ways:
+            flags = node.flags
+            if flags.read_only or not flags.active or flags.detect_zeroes != "off":
+                return False
+            if node.write_threshold or node.driver.capabilities.hears_events:
+                return False
+            if node.bitmaps and any(bitmap.readonly for bitmap in node.bitmaps):
+                return False
+        return True
+
+    def write_on(self, offset: int, data: bytes | memoryview) -> None:
+        """Write, while nothing else runs, one after the other; `end_writes` follows the last.
+
+        What writes leave behind at nodes they leave together.
+
+        :raises BlockIOError: failed; doing it again in the usual way tells why
+        """
+        if offset != self._end:
+            self.end_writes()
+            self._begin = self._end = offset
+        self._end += len(data)
+        try:
+            self.bytes.pwrite(offset + self.moved, data)
+        except BlockIOError:
+            self._end = offset
+            self.end_writes()
+            self.end_write(offset, len(data), done=False)
+            raise
+
+    def end_writes(self) -> None:
+        """Tell the nodes of what `write_on` has written."""
+        begin, end = self._begin, self._end
+        if begin < end:
+            self._begin = end
+            for node, moved in reversed(self._ways):
+                node.written(begin + moved, end - begin, True)
 
     def write_by(self, put: Callable[[int, D], None], offset: int, data: D, length: int) -> None:
         """The same for data that `put` writes to where it is told.

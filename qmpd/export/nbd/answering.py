@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from qmpd.loop.clock import Clock
     from qmpd.loop.stream import Peer
 
+_FEW: Final = 1 << 14
+"""Bytes that have arrived, up to which they are moved elsewhere to wait there."""
 _SPARE: Final = 4
 """Areas that are kept for whoever needs one next."""
 
@@ -27,13 +29,21 @@ class Areas:
         self._size = size
         self._spare: list[memoryview] = []
 
+    def look(self) -> memoryview:
+        """The area that is to be borrowed next; others may put something there meanwhile."""
+        if not self._spare:
+            self._spare.append(memoryview(bytearray(self._size)))
+        return self._spare[-1]
+
     def take(self) -> memoryview:
         """Borrow an area."""
-        return self._spare.pop() if self._spare else memoryview(bytearray(self._size))
+        area = self.look()
+        self._spare.pop()
+        return area
 
     def give(self, area: memoryview) -> None:
-        """Give it back."""
-        if len(self._spare) < _SPARE:
+        """Give it back, or what has been kept of one."""
+        if len(self._spare) < _SPARE and len(area) == self._size:
             self._spare.append(area)
 
 
@@ -45,6 +55,9 @@ class Answers(Protocol):
     have their turn, or the client has to take what it was sent.  -1: the next request is not
     served here."""
 
+    unit: int
+    """How many bytes the last request had, if it was long: the next ones may be like it."""
+
     @property
     def possible(self) -> bool:
         """Whether requests can be served here now, such as there may be."""
@@ -54,6 +67,23 @@ class Answers(Protocol):
 
         :returns: how many bytes they had
         :raises Exception: the connection is to end
+        """
+
+
+class Output(Protocol):
+    """Where replies go."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether the client has yet to take what it was sent."""
+
+    def write_parts(self, parts: Sequence[bytes | memoryview], size: int) -> None:
+        """Send pieces of so many bytes in all; they may be changed once this returns."""
+
+    def send_file(self, head: bytes, fd: int, offset: int, length: int) -> int:
+        """Send `head` and then bytes of a file, as many as the client takes at once.
+
+        :returns: how many of all these bytes have left
         """
 
 
@@ -72,6 +102,7 @@ class AnsweringChannel(Channel):
         self._areas = areas
         self._area: memoryview | None = None
         self._begin = self._end = 0
+        self._is_kept = False
         self._answers: Answers | None = None
         self._holds = False
         self._resigned = Waiter()
@@ -123,16 +154,49 @@ class AnsweringChannel(Channel):
         if self._holds:
             self._pause()
             return None
-        if self._area is None:
-            self._area = self._areas.take()
-        return self._area[self._end :]
+        area, unit = self._area, self._answers.unit
+        if unit:
+            # no more than one request, so that nothing of the next has to be moved
+            until = self._begin + max(unit, self._answers.needed)
+            return (self._areas.look() if area is None else area)[self._end : until]
+        return self._areas.look() if area is None else area[self._end :]
 
     def received(self, count: int) -> None:
         """Bytes are in `buffer`."""
+        answers = self._answers
+        assert answers is not None
+        if self._area is None:
+            taken = 0
+            if count >= answers.needed:
+                try:
+                    taken = answers(self._areas.look()[:count])
+                except Exception as failure:
+                    self._fail(answers, failure)
+                if taken == count and answers.needed > 0 and not self._at_end:
+                    self.wanted = answers.needed
+                    return
+            if taken < count:
+                self._area = self._areas.take()
+                self._begin, self._end = taken, count
+            if count >= answers.needed:
+                self._after(answers)
+            return
         self._end += count
-        assert self._answers is not None
-        if self._end - self._begin >= self._answers.needed:
+        if self._end - self._begin >= answers.needed:
             self._go_on()
+
+    def _serve_now(self, answers: Answers, data: bytes | memoryview) -> int:
+        """Serve requests; returns how many bytes they had."""
+        try:
+            return answers(data)
+        except Exception as failure:
+            self._fail(answers, failure)
+            return 0
+
+    def _fail(self, answers: Answers, failure: Exception) -> None:
+        """Have the task end the connection."""
+        self._failure = failure
+        answers.needed = -1
 
     def _go_on(self) -> None:
         """Serve what has arrived."""
@@ -140,35 +204,34 @@ class AnsweringChannel(Channel):
         if answers is None:
             return
         area = self._area
-        data = self._take(self._have) if area is None else area[self._begin : self._end]
-        try:
-            taken = answers(data)
-        except Exception as failure:
-            self._failure = failure
-            self._resign()
-            return
         if area is not None:
-            self._served(area, taken)
-        elif isinstance(data, bytes) and taken < len(data) and not self._is_cut:
-            self._input, self._offset, self._have = data, taken, len(data) - taken
+            self._begin += self._serve_now(answers, area[self._begin : self._end])
+            if self._begin == self._end:
+                self._return_area()
+        else:
+            data = self._take(self._have)
+            taken = self._serve_now(answers, data)
+            if taken < len(data) and not self._is_cut:
+                self._input, self._offset, self._have = data, taken, len(data) - taken
+        self._after(answers)
+
+    def _after(self, answers: Answers) -> None:
+        """Do what `answers` wants next."""
         if answers.needed > 0:
             self._await_more(answers.needed)
         elif answers.needed < 0:
             self._resign()
         else:
             self._holds = True
+            if self._end - self._begin <= _FEW:
+                self._move(kept=True)
             if not self.congested:
                 self._clock.call_soon(self._go_on)
-
-    def _served(self, area: memoryview, taken: int) -> None:
-        """Keep what is left in the area, or give it back."""
-        self._begin += taken
-        if self._begin == self._end:
-            self._return_area()
 
     def _return_area(self) -> None:
         area, self._area = self._area, None
         self._begin = self._end = 0
+        self._is_kept = False
         if area is not None:
             self._areas.give(area)
 
@@ -176,14 +239,34 @@ class AnsweringChannel(Channel):
         if self._at_end:
             self._resign()
             return
-        if self._area is not None and self._begin:
-            left = self._end - self._begin
-            self._area[:left] = self._area[self._begin : self._end]
-            self._begin, self._end = 0, left
+        if self._begin or self._is_kept:
+            self._move(kept=False)
         self.wanted = needed - self._have
         if self._paused:
             self._paused = False
             self._peer.resume_input()
+
+    def _move(self, *, kept: bool) -> None:
+        """Move what has not been served to the beginning of an area.
+
+        :param kept: whether it is to wait there, in as much memory as it needs, and the area that
+            it has come in is given back
+        """
+        area = self._area
+        if area is None or (kept and self._is_kept):
+            return
+        rest = area[self._begin : self._end]
+        if kept:
+            self._area = memoryview(bytearray(rest))
+        else:
+            if self._is_kept:
+                self._area = self._areas.take()
+            assert self._area is not None
+            self._area[: len(rest)] = rest
+        self._begin, self._end = 0, len(rest)
+        if self._area is not area:
+            self._areas.give(area)
+        self._is_kept = kept
 
     def _pause(self) -> None:
         if not self._paused:
@@ -223,21 +306,20 @@ class AnsweringChannel(Channel):
     # What answers send
 
     @property
+    def output(self) -> Output:
+        """Where they send it."""
+        return self if self._gathers is None else self._gathers
+
+    @property
     def congested(self) -> bool:
         """Whether the client has yet to take what it was sent."""
         return self._peer.congested
 
-    def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Send pieces; they may be changed once this returns."""
-        if self._is_cut:
-            return
-        if self._gathers is not None:
-            self._gathers.write_parts(parts)
-        else:
+    def write_parts(self, parts: Sequence[bytes | memoryview], size: int) -> None:
+        """Send pieces of so many bytes in all; they may be changed once this returns."""
+        if not self._is_cut:
             self._peer.write(b"".join(parts))
 
     def send_file(self, head: bytes, fd: int, offset: int, length: int) -> int:
-        """Send `head` and then bytes of a file; returns how many of all these have left."""
-        if self._gathers is None or self._is_cut:
-            return 0
-        return self._gathers.send_file(head, fd, offset, length)
+        """Send nothing: a file's bytes are to be given to `write_parts`."""
+        return 0

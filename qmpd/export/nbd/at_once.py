@@ -8,17 +8,17 @@ begins with the same request anew.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from qmpd.base.override import override
 from qmpd.block.drivers.protocols.nbd.protocol import Command, ExportFlag
 from qmpd.block.model.plain import Plain
 from qmpd.errors import BlockIOError
-from qmpd.export.nbd.answering import Answers
+from qmpd.export.nbd.answering import Answers, Output
 from qmpd.export.nbd.options import Broken
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from qmpd.block.model.data import Bytes
     from qmpd.export.nbd.export import NbdExport
@@ -27,17 +27,19 @@ if TYPE_CHECKING:
 LONGEST: Final = 1 << 20
 """Bytes of the longest read or write that is done here: others must not wait for it."""
 
-FAIR: Final = 1 << 20
+FAIR: Final = 2 << 20
 """Bytes after which others have their turn; each request counts as `_REQUEST` more."""
 _REQUEST: Final = 8192
 
 _SENT: Final = 32 << 10
 """Bytes from which on data goes from file to socket without being read."""
-_TOGETHER: Final = 128 << 10
+_TOGETHER: Final = 256 << 10
 """Bytes of replies after which they leave."""
 _PIECES: Final = 512
 """Pieces of replies after which they leave."""
 _SECTOR: Final = 512
+_LONG: Final = 256 << 10
+"""Bytes from which on a write is long: what has come of the next one is not moved for nothing."""
 
 _READ: Final = int(Command.READ)
 _WRITE: Final = int(Command.WRITE)
@@ -48,23 +50,6 @@ AREA: Final = LONGEST + (64 << 10)
 
 WORKSPACE: Final = (1 << 20) + _TOGETHER
 """Bytes of a buffer in which replies are put together."""
-
-
-class Output(Protocol):
-    """Where replies go."""
-
-    @property
-    def congested(self) -> bool:
-        """Whether the client has yet to take what it was sent."""
-
-    def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Send pieces; they may be changed once this returns."""
-
-    def send_file(self, head: bytes, fd: int, offset: int, length: int) -> int:
-        """Send `head` and then bytes of a file, as many as the client takes at once.
-
-        :returns: how many of all these bytes have left
-        """
 
 
 class _UnusualError(Exception):
@@ -93,6 +78,7 @@ class AtOnce(Answers):
         self._replies: list[bytes | memoryview] = []
         self._length = 0
         self.needed = 0
+        self.unit = 0
 
     @property
     @override
@@ -109,14 +95,14 @@ class AtOnce(Answers):
         if plain is None:
             self.needed = -1
             return 0
-        position = 0
         try:
-            position = self._serve(plain, data)
+            return self._serve(plain, data if type(data) is memoryview else memoryview(data))
         finally:
-            self._flush()
-        if self._output.congested:
-            self.needed = 0
-        return position
+            plain.end_writes()
+            if self._replies:
+                self._flush()
+            if self._output.congested:
+                self.needed = 0
 
     def _plain(self) -> Plain | None:
         backend, root = self._backend, self._backend.root
@@ -124,9 +110,9 @@ class AtOnce(Answers):
             return None
         return Plain.of(root.node)
 
-    def _serve(self, plain: Plain, data: bytes | memoryview) -> int:
+    def _serve(self, plain: Plain, data: memoryview) -> int:
         size, header, expected = self._export.size, self._header, self._magic
-        writes: bool | None = None
+        write: Callable[[int, memoryview], None] | None = None
         position, end, budget = 0, len(data), FAIR
         while True:
             if end - position < header:
@@ -142,17 +128,20 @@ class AtOnce(Answers):
             after = position + header
             try:
                 if usual and command == _READ:
+                    self.unit = 0
                     self._read(plain.bytes, plain.moved, cookie, offset, length)
                 elif usual and command == _WRITE:
-                    if writes is None:
-                        writes = self._writes(plain)
-                    if not writes:
-                        raise _UnusualError
+                    if write is None:
+                        write = self._writes(plain)
                     if end - after < length:
                         self.needed = header + length
                         return position
-                    self._write(plain, cookie, offset, memoryview(data)[after : after + length])
-                    after += length
+                    begin, after = after, after + length
+                    write(offset, data[begin:after])
+                    reply = self._layout.done(cookie, offset)
+                    self._replies.append(reply)
+                    self._length += len(reply)
+                    self.unit = header + length if length >= _LONG else 0
                 else:
                     self.needed = -1
                     return position
@@ -161,32 +150,51 @@ class AtOnce(Answers):
                 return position
             position = after
             budget -= length + _REQUEST
+            if position == end:
+                self.needed = header
+                return position
             if self._length >= _TOGETHER or len(self._replies) >= _PIECES:
                 self._flush()
-            if self._output.congested or (budget <= 0 and position < end):
+            if budget <= 0 or self._output.congested:
                 self.needed = 0
                 return position
 
-    def _writes(self, plain: Plain) -> bool:
-        """Whether writes are served here."""
-        return self._is_writable and self._backend.enable_write_cache and plain.writable()
+    def _writes(self, plain: Plain) -> Callable[[int, memoryview], None]:
+        """What writes.
 
-    def _write(self, plain: Plain, cookie: int, offset: int, data: memoryview) -> None:
-        plain.write(offset, data)
-        self._reply(self._layout.done(cookie, offset))
+        :raises _UnusualError: writes are not served here
+        """
+        if not self._is_writable or not self._backend.enable_write_cache:
+            raise _UnusualError
+        if plain.takes_writes():
+            return plain.write_on
+        if plain.writable():
+            return plain.write
+        raise _UnusualError
 
     def _read(self, source: Bytes, moved: int, cookie: int, offset: int, length: int) -> None:
+        layout = self._layout
+        if layout.structured:
+            is_data, count = source.extent(offset + moved, length)
+            if not is_data or count < length:
+                self._read_pieces(source, moved, cookie, offset, length)
+                return
+        head = layout.data(cookie, offset, offset, length, last=True)
+        self._data(source, head, offset + moved, length, alone=True)
+
+    def _read_pieces(
+        self, source: Bytes, moved: int, cookie: int, offset: int, length: int
+    ) -> None:
+        """Read what is not all data."""
         layout = self._layout
         begun, used, total = len(self._replies), self._used, self._length
         start, end = offset, offset + length
         try:
             while start < end:
-                is_data, count = True, end - start
-                if layout.structured:
-                    is_data, count = source.extent(start + moved, count)
-                    if count % _SECTOR and start + count < end:
-                        # the file ends there, or whoever answers has to look closer
-                        raise _UnusualError
+                is_data, count = source.extent(start + moved, end - start)
+                if count % _SECTOR and start + count < end:
+                    # the file ends there, or whoever answers has to look closer
+                    raise _UnusualError
                 last = start + count == end
                 if not is_data:
                     self._reply(layout.hole(cookie, offset, start, count, last=last))
@@ -208,9 +216,10 @@ class AtOnce(Answers):
         """
         fd = source.fd
         if fd < 0:
-            self._reply(head)
-            self._replies += source.parts(offset, length)
-            self._length += length
+            parts = source.parts(offset, length)
+            self._replies.append(head)
+            self._replies += parts
+            self._length += len(head) + length
         elif length >= _SENT and alone:
             self._flush()
             self._send_file(source, head, offset, length)
@@ -231,7 +240,7 @@ class AtOnce(Answers):
         except BlockIOError as error:
             reason = f"reading from file failed: {os.strerror(error.errno)}"
             raise Broken(f"Failed to send reply: {reason}") from None
-        self._output.write_parts([head[sent:], *rest])
+        self._output.write_parts([head[sent:], *rest], len(head) + length - sent)
 
     def _copy(self, source: Bytes, head: bytes, offset: int, length: int) -> None:
         """Read into the workspace."""
@@ -253,5 +262,5 @@ class AtOnce(Answers):
         """Let the replies leave."""
         if self._replies:
             replies, self._replies = self._replies, []
-            self._used = self._length = 0
-            self._output.write_parts(replies)
+            size, self._length, self._used = self._length, 0, 0
+            self._output.write_parts(replies, size)

@@ -102,7 +102,7 @@ class NbdConnection(AnsweringChannel):
         if agreed.channel is not self:
             return None
         layout = LAYOUTS[agreed.mode]
-        return partial(self.answer, AtOnce(agreed.export, layout, self, self._workspace()))
+        return partial(self.answer, AtOnce(agreed.export, layout, self.output, self._workspace()))
 
     async def _encrypt(self, cipher: Callable[[], Cipher]) -> SecureClient:
         """Go over to TLS (``nbd_negotiate_handle_starttls``).

@@ -25,6 +25,8 @@ from qmpd.block.drivers.protocols.nbd.protocol import (
 )
 
 _OFFSET: Final = struct.Struct(">Q")
+_OFFSET_DATA: Final = int(ChunkType.OFFSET_DATA)
+_DATA: Final = struct.Struct(CHUNK.format + "Q")
 _HOLE: Final = struct.Struct(">QI")
 
 
@@ -68,8 +70,8 @@ class Structured(Layout):
 
     @override
     def data(self, cookie: int, asked: int, offset: int, length: int, *, last: bool) -> bytes:
-        head = self.chunk(ChunkType.OFFSET_DATA, cookie, asked, length + 8, last=last)
-        return head + _OFFSET.pack(offset)
+        flags = DONE if last else 0
+        return _DATA.pack(STRUCTURED_REPLY_MAGIC, flags, _OFFSET_DATA, cookie, length + 8, offset)
 
     @override
     def hole(self, cookie: int, asked: int, offset: int, length: int, *, last: bool) -> bytes:
@@ -87,6 +89,11 @@ class Extended(Structured):
     def chunk(self, kind: int, cookie: int, asked: int, length: int, *, last: bool) -> bytes:
         flags = DONE if last else 0
         return EXTENDED_CHUNK.pack(EXTENDED_REPLY_MAGIC, flags, kind, cookie, asked, length)
+
+    @override
+    def data(self, cookie: int, asked: int, offset: int, length: int, *, last: bool) -> bytes:
+        head = self.chunk(ChunkType.OFFSET_DATA, cookie, asked, length + 8, last=last)
+        return head + _OFFSET.pack(offset)
 
     @override
     def done(self, cookie: int, asked: int) -> bytes:

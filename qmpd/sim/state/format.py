@@ -24,7 +24,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
-from qmpd.block.images.memory import PAGE, MemoryFile
+from qmpd.block.images.memory import MemoryFile
+from qmpd.block.images.pages import PAGE
 
 VERSION: Final = 1
 
