@@ -213,12 +213,14 @@ RULES: Final[Sequence[Rule]] = (
         "An action that cannot be grouped is refused when it is its turn, and abort never is",
         _RUN_7_2,
         last=(7, 2),
+        touches=("transaction.properties",),
     ),
     Rule(
         "nodes-tell-more",
         "Nodes tell their children, and images the limits of requests",
         "QAPI documentation: since 10.1 and 10.2",
         first=(10, 1),
+        touches=("query-block", "query-named-block-nodes"),
     ),
     Rule(
         "processors-tell-their-type",
@@ -271,6 +273,10 @@ class Rules:
     def holds(self, name: Name) -> bool:
         """Whether the rule called `name` holds."""
         return name in self._names
+
+    def has(self, rule: Rule) -> bool:
+        """Whether a rule holds."""
+        return rule.name in self._names
 
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
