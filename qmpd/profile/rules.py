@@ -220,7 +220,6 @@ RULES: Final[Sequence[Rule]] = (
         "Nodes tell their children, and images the limits of requests",
         "QAPI documentation: since 10.1 and 10.2",
         first=(10, 1),
-        touches=("query-block", "query-named-block-nodes"),
     ),
     Rule(
         "processors-tell-their-type",

@@ -122,6 +122,7 @@ class LintPlugin:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what was found, the gravest first."""
         write = terminalreporter
+        write.ensure_newline()
         write.section(f"qmpd lint: {span(self._versions)}")
         groups = _groups(self._found)
         for group in groups:

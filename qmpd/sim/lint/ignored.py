@@ -61,7 +61,7 @@ class _NotMade:
                 if step.error is None:
                     self._made(thing)
                 elif not _THERE.search(step.error):
-                    self._failed.setdefault((step.asked.client, thing), step)
+                    self._failed[step.asked.client, thing] = step
 
     def _made(self, thing: Thing) -> None:
         """It is there, whoever has made it."""

@@ -29,6 +29,7 @@ from qmpd.qapi.runtime.type_table import (
 )
 from qmpd.sim.lint.conditions import condition
 from qmpd.sim.lint.finding import Finding, grouped
+from qmpd.sim.lint.refusals import is_unknown
 
 
 class Need(NamedTuple):
@@ -106,6 +107,8 @@ def _lack(profile: Profile, path: str) -> _Lack | None:
         return _inside(profile.types, events[name].arguments, rest[rest[:1] == ["data"] :], name)
     if name in profile.types:
         return _inside(profile.types, name, rest, name)
+    if is_unknown(profile, name):
+        return _Lack(f"qmpd's schema does not have '{name}'", (name, None)) if rest else None
     return _Lack(f"there is no '{name}'", (name, None))
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from qmpd.base.ghash import first_unexpected
 from qmpd.errors import CommandNotFound, QmpError
+from qmpd.profile.personality import Personality
 from qmpd.profile.profile import Profile
 from qmpd.profile.shipped import load, schema_path
 from qmpd.qapi.compiler.entities import Command, Schema
@@ -69,6 +70,8 @@ def refusal(
     """
     texts, name = profile.texts, asked.command
     info = profile.entry_points.commands.get(name)
+    if info is None and is_unknown(profile, name):
+        return None
     if info is None or name in profile.beyond or name not in _listed(profile):
         return texts.command_not_found.format(name=name)
     if asked.oob and not info.allow_oob:
@@ -94,16 +97,32 @@ def refusal(
 @cache
 def _listed(profile: Profile) -> frozenset[str]:
     """The commands that one of the programs has."""
-    from qmpd.profile.personality import Personality
-
     return frozenset(
         name for personality in Personality for name in profile.program(personality).commands
     )
 
 
+def is_unknown(profile: Profile, name: str) -> bool:
+    """Whether there is such a command, but not in qmpd's schema: nothing is known of it.
+
+    The lists of versions that were not measured may lack such names, those of the one that it
+    behaves as do not.
+    """
+    return name in _unknown(profile) or name in _unknown(load(profile.behaves_as))
+
+
+@cache
+def _unknown(profile: Profile) -> frozenset[str]:
+    return frozenset(
+        name for personality in Personality for name in profile.program(personality).unknown
+    )
+
+
 def _deprecated(profile: Profile, asked: Asked) -> Iterator[str]:
     """The parts of a request that are deprecated, the outermost first; one is found at a time."""
-    info = profile.entry_points.commands[asked.command]
+    info = profile.entry_points.commands.get(asked.command)
+    if info is None:
+        return
     try:
         _REJECTING.check_command(info)
     except CommandNotFound:
