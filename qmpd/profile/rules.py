@@ -232,6 +232,7 @@ RULES: Final[Sequence[Rule]] = (
         "An export is gone when its deletion has been answered",
         _RUN_5_2,
         last=(5, 2),
+        touches=("block-export-del", "nbd-server-remove"),
     ),
     *MONITOR_RULES,
     *PROGRAM_RULES,

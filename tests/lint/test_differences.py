@@ -89,6 +89,16 @@ def test_rules_about_arguments() -> None:
     assert not any("transactions-go-in-their-order" in str(each.source) for each in plain)
 
 
+def test_the_human_monitor() -> None:
+    sgx = ask("human-monitor-command", **{"command-line": "info sgx -x"})
+    (finding,) = _told(sgx, answer("no sgx"))
+    assert (finding.versions, finding.why) == (("5.2",), "the human monitor has no 'info sgx'")
+    usb = ask("human-monitor-command", **{"command-line": "info usb"})
+    (finding,) = _told(usb, answer("Error: USB support not enabled\r\n"))
+    assert finding.versions == ("5.2",)
+    assert _told(ask("human-monitor-command", **{"command-line": "info block"}), answer("")) == []
+
+
 def test_events() -> None:
     told = _told(event("NETDEV_STREAM_CONNECTED", **{"netdev-id": "n", "addr": {}}))
     assert _of(told, "there is no such event")[0] == ("5.2", "6.2")

@@ -91,7 +91,12 @@ def test_before_the_machine_is_made() -> None:
     lines = [ask("query-block"), answer([]), ask("x-exit-preconfig"), answer()]
     refused = [finding for finding in lint(session(*lines)) if finding.kind == "refused"]
     assert [(finding.versions, finding.why) for finding in refused] == [
-        (("5.2",), "The command 'query-block' isn't permitted in 'preconfig' state")
+        (("5.2",), "The command 'query-block' isn't permitted in 'preconfig' state"),
+        (
+            ("6.2",),
+            "The command 'query-block' is permitted only after machine initialization has"
+            " completed",
+        ),
     ]
     assert lint(session(*lines[:2])) == lint(session(*lines[2:], *lines[:2])) == []
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from qmpd.profile.profile import Profile
-from qmpd.profile.rules import RULES, Completion, Rewording, Rule
+from qmpd.profile.rule import Completion, MonitorNames, Rewording, Rule
+from qmpd.profile.rules import RULES
 from qmpd.profile.shipped import VERSIONS, load
 from qmpd.qapi.runtime.type_table import (
     BUILTINS,
@@ -33,6 +34,8 @@ from qmpd.qapi.runtime.type_table import (
 from qmpd.sim.lint.conditions import condition
 from qmpd.sim.lint.finding import Finding
 from qmpd.sim.lint.session import Answer, Asked, Session, Told
+
+HMP: Final = "human-monitor-command"
 
 
 class Part(NamedTuple):
@@ -76,6 +79,20 @@ def _asked(asked: Asked, versions: Sequence[str]) -> Iterator[Finding]:
             which = _holding(rule, versions)
             if which:
                 yield _of_rule(rule, asked.place, asked.command, which, rule.what)
+    if asked.command == HMP:
+        yield from _monitor_line(asked, versions)
+
+
+def _monitor_line(asked: Asked, versions: Sequence[str]) -> Iterator[Finding]:
+    """A command of the human monitor that only some versions have."""
+    words = str(asked.arguments.get("command-line")).split()
+    name = " ".join(words[: 2 if words[:1] == ["info"] else 1])
+    for rule in RULES:
+        if isinstance(rule.change, MonitorNames) and name in rule.change.names:
+            which = tuple(v for v in versions if not load(v).rules.has(rule))
+            if which and len(which) < len(versions):
+                why = f"the human monitor has no '{name}'"
+                yield _of_rule(rule, asked.place, asked.command, which, why)
 
 
 def _touches(path: Sequence[str], asked: Asked) -> bool:
@@ -97,7 +114,10 @@ def _touches(path: Sequence[str], asked: Asked) -> bool:
 def _answered(answer: Answer, versions: Sequence[str]) -> Iterator[Finding]:
     command = answer.asked.command
     if answer.error is not None:
-        yield from _reworded(answer, answer.error, versions)
+        yield from _reworded(answer, "errors", "the error", answer.error, versions)
+        return
+    if command == HMP and isinstance(answer.value, str):
+        yield from _reworded(answer, "monitor", "what is shown", answer.value, versions)
         return
     yield from _completed(answer, versions)
     lacking = {}
@@ -110,18 +130,25 @@ def _answered(answer: Answer, versions: Sequence[str]) -> Iterator[Finding]:
     yield from _gone("its answer has no", answer.place, command, lacking)
 
 
-def _reworded(answer: Answer, error: str, versions: Sequence[str]) -> Iterator[Finding]:
+def _reworded(
+    answer: Answer, of: str, what: str, text: str, versions: Sequence[str]
+) -> Iterator[Finding]:
+    """Rules about the words of a text.
+
+    :param of: the texts that it is one of, as `Rewording` says
+    :param what: what it is, for people
+    """
     for rule in RULES:
-        if not isinstance(rule.change, Rewording):
+        if not isinstance(rule.change, Rewording) or rule.change.of != of:
             continue
         which = _holding(rule, versions)
         if not which:
             continue
-        words = re.sub(rule.change.pattern, rule.change.words, error)
-        if words != error:
-            why = f"the error is '{words}'"
-        elif _reverse(rule.change.words).fullmatch(error):
-            why = "the error has the words recorded, and others elsewhere"
+        words = re.sub(rule.change.pattern, rule.change.words, text)
+        if words != text:
+            why = f"{what} is '{words}'"
+        elif of == "errors" and _reverse(rule.change.words).fullmatch(text):
+            why = f"{what} has the words recorded, and others elsewhere"
         else:
             continue
         yield _of_rule(rule, answer.asked.place, answer.asked.command, which, why)
