@@ -132,15 +132,16 @@ _WORDS: Final = (
         ),
     ),
     Rule(
-        "watchdog-action",
+        "snapshots-that-are-missed",
+        "loadvm says which disk has no such snapshot; without a disk, savevm has other words, too",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
+        "unknown-watchdog-action",
         "watchdog_action says what is wrong in its own words",
         _RUN_5_2,
         last=(5, 2),
-        change=Rewording(
-            pattern=r"\AError: invalid parameter value: (.*)$",
-            words=r"Unknown watchdog action '\1'",
-            of="monitor",
-        ),
     ),
     Rule(
         "regions-are-somewhere",
@@ -228,6 +229,8 @@ MONITOR_RULES: Final[Sequence[Rule]] = (
 """All of them, in the order in which rewordings are tried."""
 
 MonitorName = Literal[
+    "snapshots-that-are-missed",
+    "unknown-watchdog-action",
     "addresses-by-options",
     "regions-are-somewhere",
     "change-with-force",

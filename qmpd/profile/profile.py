@@ -41,13 +41,11 @@ class Program(NamedTuple):
         query-commands
     :param events: its events, in the order of its query-qmp-schema
     :param listed: commands and events in that order; empty: they come as in the schema
-    :param unknown: names of its commands that the schema does not have
     """
 
     commands: Mapping[str, CommandInfo]
     events: tuple[str, ...]
     listed: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
 
 
 class Texts(NamedTuple):
@@ -225,9 +223,7 @@ class Profile:
             names = (*data["commands"], *self.beyond)
             commands = MappingProxyType({name: known[name] for name in names if name in known})
             listed = (*data["schema"], *self.beyond) if "schema" in data else ()
-            unknown = tuple(name for name in names if name not in known)
-            found = Program(commands, tuple(data["events"]), listed, unknown)
-            self._programs[personality] = found
+            found = self._programs[personality] = Program(commands, tuple(data["events"]), listed)
         return found
 
 

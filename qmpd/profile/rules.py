@@ -113,6 +113,15 @@ RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
+        "base-not-found",
+        "A base that is not in the backing chain is not said to be missed there",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern=r"^Can't find '(.*)' in the backing chain$", words=r"Base '\1' not found"
+        ),
+    ),
+    Rule(
         "x-exit-preconfig",
         "x-exit-preconfig names the state in which it is permitted",
         _RUN_5_2,
@@ -213,7 +222,6 @@ RULES: Final[Sequence[Rule]] = (
         "An action that cannot be grouped is refused when it is its turn, and abort never is",
         _RUN_7_2,
         last=(7, 2),
-        touches=("transaction.properties",),
     ),
     Rule(
         "nodes-tell-more",
@@ -232,7 +240,6 @@ RULES: Final[Sequence[Rule]] = (
         "An export is gone when its deletion has been answered",
         _RUN_5_2,
         last=(5, 2),
-        touches=("block-export-del", "nbd-server-remove"),
     ),
     *MONITOR_RULES,
     *PROGRAM_RULES,
@@ -273,10 +280,6 @@ class Rules:
     def holds(self, name: Name) -> bool:
         """Whether the rule called `name` holds."""
         return name in self._names
-
-    def has(self, rule: Rule) -> bool:
-        """Whether a rule holds."""
-        return rule.name in self._names
 
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], str]]:

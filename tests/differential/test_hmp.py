@@ -114,7 +114,7 @@ def test_exports_in_turn(pair: Pair) -> None:
         _run(pair, line)
 
 
-@pytest.mark.parametrize("pair", [DEFAULT, "7.2"], indirect=True)
+@pytest.mark.parametrize("pair", [DEFAULT, "7.2", "11.1"], indirect=True)
 def test_objects_in_turn(pair: Pair) -> None:
     for line in OBJECTS:
         _run(pair, line)

@@ -20,6 +20,7 @@ from qmpd.monitor.hmp import qemu_io as io
 from qmpd.monitor.hmp import reading
 from qmpd.monitor.hmp.chardevs import CHARDEVS
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name, reported
+from qmpd.monitor.hmp.former import FORMER
 from qmpd.monitor.hmp.guest_side import GUEST_SIDE
 from qmpd.monitor.hmp.info import INFO
 from qmpd.monitor.hmp.line import Kind, Parameter
@@ -159,6 +160,11 @@ def _help_line(command: HmpCommand) -> str:
     return f"{command.name} {command.usage} -- {command.summary}\n"
 
 
+async def clear(machine: Machine, _: Arguments) -> str:
+    """Clear the terminal, and what it has kept."""
+    return "\x1b[H\x1b[2J\x1b[3J"
+
+
 async def info_list(machine: Machine, arguments: Arguments) -> str:
     """List what info can show."""
     return await help_(machine, {"name": "info"})
@@ -201,6 +207,7 @@ COMMANDS: Final = by_name(
             ("resume", JobTable.block_job_resume),
         )
     ),
+    *FORMER,
     *REQUESTS,
     *PLUGGING,
     *NBD,
@@ -216,6 +223,7 @@ COMMANDS: Final = by_name(
         "[cmd]",
         "show the help",
     ),
+    HmpCommand("clear", clear, summary="clear the screen"),
     HmpCommand("info", info_list, (), "[subcommand]", "show various information"),
 )
 
@@ -228,6 +236,7 @@ UNSERVED: Final = frozenset(
     replay_delete_break replay_seek set_password set_vcpu_dirty_limit stopcapture
     sum sync-profile trace-file wavcapture x x_colo_lost_heartbeat xen-event-inject
     xen-event-list xp
+    acl_add acl_policy acl_remove acl_reset acl_show singlestep
     """.split()
 )
-"""Commands of QEMU's human monitor that qmpd lacks."""
+"""Commands of any version of QEMU's human monitor that qmpd lacks."""

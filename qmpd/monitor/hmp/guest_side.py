@@ -39,6 +39,8 @@ def _send_key(machine: Machine, arguments: Arguments) -> tuple[str, dict[str, An
 def _watchdog(machine: Machine, arguments: Arguments) -> tuple[str, dict[str, Any]]:
     action = arguments["action"]
     if action not in enum_values(machine, "WatchdogAction"):
+        if machine.profile.rules.holds("unknown-watchdog-action"):
+            raise UsageError(f"Unknown watchdog action '{action}'\n")
         raise GenericError(f"invalid parameter value: {action}")
     return "watchdog-set-action", {"action": action}
 

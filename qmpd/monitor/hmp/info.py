@@ -10,6 +10,7 @@ from qmpd.block.query.info import query_block, query_named_block_nodes
 from qmpd.block.query.stats import query_blockstats
 from qmpd.monitor.hmp.chardevs import info_chardev
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, by_name
+from qmpd.monitor.hmp.former import FORMER_INFO
 from qmpd.monitor.hmp.guest_info import GUEST_INFO
 from qmpd.monitor.hmp.hardware_info import HARDWARE_INFO
 from qmpd.monitor.hmp.image_info import dump_image_info
@@ -200,6 +201,7 @@ INFO: Final = by_name(
         "[-n] [-v] [device]",
         "show one or all block devices, or named nodes",
     ),
+    *FORMER_INFO,
     *MIGRATION_INFO,
     *GUEST_INFO,
     *HARDWARE_INFO,
@@ -219,6 +221,7 @@ UNSERVED_INFO: Final = frozenset(
     qdm qom-tree ramblock registers rocker rocker-of-dpa-flows rocker-of-dpa-groups
     rocker-ports roms sev sgx stats sync-profile tlb usbhost usernet
     virtio virtio-queue-element virtio-queue-status virtio-status virtio-vhost-queue-status
+    accel accelerators cpustats firmware-log ioapic profile rdma via
     """.split()
 )
-"""Subcommands of QEMU's info that qmpd lacks."""
+"""Subcommands of the info of any version of QEMU that qmpd lacks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ _WORD: Final = re.compile(f"[^{_BLANKS}]*")
 _COMMAND: Final = re.compile(f"[^{_BLANKS}/]*")
 _PLAIN: Final = re.compile(r'[^"\\]*')
 """What needs no thought between quotes."""
+_SECONDS: Final = re.compile(
+    r"(?P<number>[+-]?(?:0x[0-9a-f]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|nan))"
+    r"(?:(?P<unit>[mun])s)?",
+    re.I,
+)
 _ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 
 
@@ -49,6 +55,7 @@ class Kind(Enum):
     SIZE = "invalid size"
     INTEGER = "invalid integer"
     MEBIBYTES = "enter a positive value"
+    SECONDS = "Number expected"
     OPTIONS = "options expected"
     BOOLEAN = "Expected 'on' or 'off'"
     REST = "all that is left of the line"
@@ -159,6 +166,8 @@ class Line:
             return self._integer()
         if kind is Kind.MEBIBYTES:
             return self._mebibytes()
+        if kind is Kind.SECONDS:
+            return self._seconds()
         if kind is Kind.REST:
             if self.at_end():
                 raise UsageError(Kind.STRING.value)
@@ -210,6 +219,20 @@ class Line:
         if value < 0:
             raise UsageError(Kind.MEBIBYTES.value, bare=True)
         return as_int64(value << 20)
+
+    def _seconds(self) -> float:
+        self._skip_blanks()
+        match = _SECONDS.match(self._text, self._position)
+        if match is None:
+            raise UsageError(Kind.SECONDS.value, bare=True)
+        number = match["number"]
+        value = float.fromhex(number) if "0x" in number.lower() else float(number)
+        if not math.isfinite(value):
+            raise UsageError("Bad number", bare=True)
+        self._position = match.end()
+        if self._text[self._position : self._position + 1].strip(_BLANKS):
+            raise UsageError("Unknown unit suffix", bare=True)
+        return value / {"": 1, "m": 1e3, "u": 1e6, "n": 1e9}[match["unit"] or ""]
 
     def _string(self) -> str | None:
         self._skip_blanks()

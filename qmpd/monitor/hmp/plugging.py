@@ -106,6 +106,11 @@ async def drive_add(machine: Machine, arguments: Arguments) -> str:
     try:
         parse = partial(drive_options, text, warn, set(machine.drives.ids()))
         opts = await read(machine, text, parse)
+    except NotServed:
+        raise
+    except QmpError as error:
+        return "".join([*shown, error.report])
+    try:
         if "node" in arguments:
             await add_drive_node(machine.drives, opts)
         else:

@@ -15,6 +15,7 @@ from qmpd.block.io.disk_snapshots import (
     takes_part,
 )
 from qmpd.block.model.walk import top_nodes
+from qmpd.errors import GenericError
 from qmpd.jobs.image.snapshot import delete_snapshot, load_snapshot, save_snapshot
 from qmpd.loop.clock import NANOSECONDS
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, reported
@@ -65,6 +66,8 @@ async def savevm(machine: Machine, arguments: Arguments) -> str:
         now = machine.services.clocks.host() // NANOSECONDS
         tag = time.strftime("vm-%Y%m%d%H%M%S", time.localtime(now))
     group = SnapshotGroup(machine.graph, None)
+    if machine.profile.rules.holds("snapshots-that-are-missed"):
+        _check_some(group, "No block device can accept snapshots")
     await save_snapshot(machine, group, tag, None, overwrite=True)
     return ""
 
@@ -74,9 +77,29 @@ async def loadvm(machine: Machine, arguments: Arguments) -> str:
     before = machine.run_state
     await machine.stop_for(RunState.RESTORE_VM)
     group = SnapshotGroup(machine.graph, None)
-    await load_snapshot(machine, group, arguments["name"], None)
+    name = arguments["name"]
+    if machine.profile.rules.holds("snapshots-that-are-missed"):
+        _check_some(group, "No block device supports snapshots")
+        for node in group.nodes():
+            if find_snapshot(node, name) is None:
+                device = node.device_or_node_name
+                raise GenericError(
+                    f"Device '{device}' does not have the requested snapshot '{name}'"
+                )
+    await load_snapshot(machine, group, name, None)
     machine.go_on(before)
     return ""
+
+
+def _check_some(group: SnapshotGroup, text: str) -> None:
+    """Check that there is a disk, and that all can have snapshots.
+
+    :param text: what is said where there is none
+    :raises GenericError: it is not so
+    """
+    group.check()
+    if not any(group.nodes()):
+        raise GenericError(text)
 
 
 async def delvm(machine: Machine, arguments: Arguments) -> str:

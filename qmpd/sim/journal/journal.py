@@ -223,26 +223,22 @@ class Journal:
             if _is_failure(entry) and not any(allows(entry) for allows in allowed)
         ]
 
-    def lint(
-        self,
-        oldest: str | None = None,
-        newest: str | None = None,
-        *,
-        needs: Iterable[str] = (),
-    ) -> list[Finding]:
-        """What other versions of QEMU make of the requests, and what the clients overlook.
+    def lint(self, oldest: str | None = None, newest: str | None = None) -> list[Finding]:
+        """What of the requests other versions of QEMU refuse, and what is deprecated in them.
 
         :param oldest: the oldest version to look at; None: the oldest that qmpd has
         :param newest: the newest one, likewise
-        :param needs: what the clients need to be told, e.g. ``BlockInfo.qdev``: see
-            `qmpd.sim.lint.needs`
-        :raises ValueError: there is no such version, or no version has what is needed
+        :raises ValueError: there is no such version
         """
-        from qmpd.sim.lint import between, lint
-        from qmpd.sim.lint.needs import read_needs
-        from qmpd.sim.lint.session import session_of_journal
+        from qmpd.sim.lint import Asked, between, lint
 
-        return lint(session_of_journal(self), between(oldest, newest), read_needs(needs))
+        versions = between(oldest, newest)
+        asked = (
+            Asked(entry.number, entry.command, entry.arguments or {})
+            for entry in self
+            if entry.kind == "request" and entry.command is not None and entry.arguments is not None
+        )
+        return lint(asked, versions)
 
     def assert_no_errors(self, *expected: Step) -> None:
         """Check that there are no `unexpected_errors`.

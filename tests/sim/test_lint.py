@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
 
 import pytest
 
 import qmpd
+from qmpd.cli.main import main
 from qmpd.profile.shipped import VERSIONS
-from qmpd.sim.lint import Asked, Finding, Session, between, lint
-from tests.lint.sessions import answer, ask, session
+from qmpd.sim.lint import Asked, Finding, between, lint
 
 COMMON = {"device": "d", "target": "t", "sync": "full"}
 
 
-def _of(*asked: Asked) -> list[tuple[str, str, str, str]]:
-    return [(f.kind, f.versions[0], f.versions[-1], f.why) for f in lint(Session.of(asked))]
-
-
-def _told(command: str, **arguments: Any) -> list[tuple[str, str, str, str]]:
-    return _of(Asked(1, command, {name.replace("_", "-"): v for name, v in arguments.items()}))
+def _told(command: str, **arguments: object) -> list[tuple[str, str, str, str]]:
+    request = Asked(1, command, {name.replace("_", "-"): v for name, v in arguments.items()})
+    return [(f.kind, f.versions[0], f.versions[-1], f.why) for f in lint([request])]
 
 
 def test_what_all_have_is_fine() -> None:
@@ -64,46 +62,7 @@ def test_what_none_has_is_the_clients_error() -> None:
 
 def test_the_same_is_told_once() -> None:
     requests = [Asked(place, "drive-backup", COMMON) for place in (3, 5)]
-    (finding, _) = lint(Session.of(requests))
-    assert (finding.place, finding.times) == (3, 2)
-    assert str(finding) == (
-        "3: drive-backup: deprecated in 6.2 to 11.1: the command"
-        " (Use blockdev-backup, with a node made by blockdev-add.; 2 times)"
-    )
-
-
-def test_commands_that_qmpd_does_not_know() -> None:
-    """They are those of programs, so that nothing is said of them but where there are none."""
-    assert _told("set_password", protocol="vnc", password="p") == []
-    assert _told("query-accelerators") == [
-        ("refused", "5.2", "10.0", "The command query-accelerators has not been found")
-    ]
-
-
-def test_out_of_band() -> None:
-    told = _of(Asked(1, "query-yank", {}, oob=True))
-    assert told == [("refused", "5.2", "5.2", "The command query-yank has not been found")]
-    told = _of(Asked(1, "query-status", {}, oob=True))
-    assert told == [("error", "5.2", "11.1", "The command query-status does not support OOB")]
-
-
-def test_before_the_machine_is_made() -> None:
-    lines = [ask("query-block"), answer([]), ask("x-exit-preconfig"), answer()]
-    refused = [finding for finding in lint(session(*lines)) if finding.kind == "refused"]
-    assert [(finding.versions, finding.why) for finding in refused] == [
-        (("5.2",), "The command 'query-block' isn't permitted in 'preconfig' state"),
-        (
-            ("6.2",),
-            "The command 'query-block' is permitted only after machine initialization has"
-            " completed",
-        ),
-    ]
-    assert lint(session(*lines[:2])) == lint(session(*lines[2:], *lines[:2])) == []
-
-
-def test_versions_that_do_not_follow_each_other() -> None:
-    finding = Finding("refused", 1, "c", ("5.2", "6.2", "9.2", "10.2", "11.1"), "no")
-    assert str(finding) == "1: c: refused by 5.2 to 6.2, 9.2, 10.2 to 11.1: no"
+    assert [finding.place for finding in lint(requests)] == [3]
 
 
 def test_versions() -> None:
@@ -119,9 +78,55 @@ def test_journal() -> None:
         vm.cmd("query-block")
         vm.cmd("blockdev-set-active", active=True, node_name="d")
         vm.hmp("info block")
-        (finding,) = [each for each in vm.journal.lint("7.2") if each.kind == "refused"]
+        (finding,) = vm.journal.lint("7.2")
     assert isinstance(finding, Finding)
     assert str(finding).endswith(
         ": blockdev-set-active: refused by 7.2 to 9.2:"
         " The command blockdev-set-active has not been found"
+    )
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> str:
+    messages = [
+        {"QMP": {}},
+        {"execute": "qmp_capabilities"},
+        {"exec-oob": "migrate-pause"},
+        {"execute": "drive-backup", "arguments": COMMON},
+        {"execute": 5},
+        [],
+    ]
+    lines: list[dict[str, object]] = [{"qmpd-recording": 1}]
+    for number, message in enumerate(messages):
+        side = "client" if number else "server"
+        lines.append({"connection": 1, "time": 0.1, "from": side, "message": message})
+    path = tmp_path / "session.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    return str(path)
+
+
+def test_program(recording: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lint", recording, "--to", "5.2"]) == 0
+    assert capsys.readouterr().out == "0 findings for 5.2 to 5.2\n"
+    assert main(["lint", recording, "--from", "7.2"]) == 1
+    out = capsys.readouterr().out
+    assert out == (
+        "line 5: drive-backup: deprecated in 7.2 to 11.1: the command"
+        " (Use blockdev-backup, with a node made by blockdev-add.)\n"
+        "1 findings for 7.2 to 11.1\n"
+    )
+    assert main(["lint", recording, "--format", "json"]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)
+    assert (finding["kind"], finding["place"]) == ("deprecated", 5)
+    assert main(["lint", recording, "--format", "sarif"]) == 1
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    (result,) = run["results"]
+    assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": 5}
+
+
+def test_program_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = str(tmp_path / "none")
+    assert main(["lint", missing]) == 2
+    assert capsys.readouterr().err == (
+        f"qmpd lint: Could not open '{missing}': No such file or directory\n"
     )
