@@ -60,6 +60,7 @@ def test_every_block_of_the_tour_runs(tmp_path: Path) -> None:
         "[(1048576, 16777216)]",
         "null None",
         "qmp-shell /",
+        "blockdev-set-active: refused by 7.2 to 9.2: The command blockdev-set-active",
         "null No space left on device\npwrite\nnull None\n3\n",
         "131072",
         "Dirty bitmap 'nope' not found",

@@ -20,7 +20,8 @@ commands:
   record    write down what a client and a QMP server say ('qmpd record --help')
   replay    answer a client as it was recorded ('qmpd replay --help')
   compare   play a recorded client to qmpd, and show what differs ('qmpd compare --help')
-  lint      tell which versions of QEMU refuse what a recorded client sends ('qmpd lint --help')
+  lint      tell what versions of QEMU make of a recorded client, and where it races
+            ('qmpd lint --help')
   schema    look at QAPI schemas ('qmpd schema --help')
   versions  list the versions of QEMU that qmpd can be
   record-machine

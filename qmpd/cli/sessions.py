@@ -100,12 +100,13 @@ def record(argv: Sequence[str]) -> int:
 
 def _record(options: argparse.Namespace) -> int:
     from qmpd.profile import load
+    from qmpd.profile.shipped import VERSIONS
     from qmpd.server.proxy import Proxy
     from qmpd.sim.record.redact import Redaction, vocabulary
     from qmpd.sim.record.writer import Writer
 
     server = read_where(options.connect, "--connect")
-    redaction = Redaction(vocabulary(load())) if options.redact else None
+    redaction = Redaction(vocabulary(*map(load, VERSIONS))) if options.redact else None
     with _listening(options.listen) as listeners, _create(options.file) as file:
         began = time.monotonic()
 

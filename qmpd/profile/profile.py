@@ -41,11 +41,13 @@ class Program(NamedTuple):
         query-commands
     :param events: its events, in the order of its query-qmp-schema
     :param listed: commands and events in that order; empty: they come as in the schema
+    :param unknown: names of its commands that the schema does not have
     """
 
     commands: Mapping[str, CommandInfo]
     events: tuple[str, ...]
     listed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 class Texts(NamedTuple):
@@ -223,7 +225,9 @@ class Profile:
             names = (*data["commands"], *self.beyond)
             commands = MappingProxyType({name: known[name] for name in names if name in known})
             listed = (*data["schema"], *self.beyond) if "schema" in data else ()
-            found = self._programs[personality] = Program(commands, tuple(data["events"]), listed)
+            unknown = tuple(name for name in names if name not in known)
+            found = Program(commands, tuple(data["events"]), listed, unknown)
+            self._programs[personality] = found
         return found
 
 

@@ -13,12 +13,14 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         "All clusters of a qcow2 image with a raw data file are mapped when it is made or grown",
         "seen on 7.2, not on 5.2",
         first=(6, 0),
+        touches=("blockdev-create.options.data-file-raw",),
     ),
     Rule(
         "mirror-skips-zeroes",
         "A mirror writes no zeroes where its target reads as zeroes already",
         "QAPI documentation: target-is-zero since 10.1; seen on 11.1, not on 10.0",
         first=(10, 1),
+        touches=("blockdev-mirror", "drive-mirror"),
     ),
     Rule(
         "json-errors-have-places",

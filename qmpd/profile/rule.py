@@ -55,6 +55,8 @@ class Rule(NamedTuple):
     :param first: the first version, of those measured, where it holds
     :param last: the last one
     :param change: what it does; None: who asks for it knows
+    :param touches: what of requests it concerns, where neither `change` nor the schema says: a
+        ``COMMAND``, or an argument as ``COMMAND.MEMBER.MEMBER``
     """
 
     name: str
@@ -63,6 +65,7 @@ class Rule(NamedTuple):
     first: Release = OLDEST
     last: Release = NEWEST
     change: Rewording | Completion | MonitorNames | None = None
+    touches: tuple[str, ...] = ()
 
     def holds(self, release: Release) -> bool:
         """Whether it holds in `release`."""

@@ -222,6 +222,7 @@ RULES: Final[Sequence[Rule]] = (
         "An action that cannot be grouped is refused when it is its turn, and abort never is",
         _RUN_7_2,
         last=(7, 2),
+        touches=("transaction.properties",),
     ),
     Rule(
         "nodes-tell-more",
@@ -240,6 +241,7 @@ RULES: Final[Sequence[Rule]] = (
         "An export is gone when its deletion has been answered",
         _RUN_5_2,
         last=(5, 2),
+        touches=("block-export-del", "nbd-server-remove"),
     ),
     *MONITOR_RULES,
     *PROGRAM_RULES,
@@ -280,6 +282,10 @@ class Rules:
     def holds(self, name: Name) -> bool:
         """Whether the rule called `name` holds."""
         return name in self._names
+
+    def has(self, rule: Rule) -> bool:
+        """Whether a rule holds."""
+        return rule.name in self._names
 
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], str]]:

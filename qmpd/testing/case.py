@@ -75,7 +75,7 @@ class MachineTestCase(unittest.TestCase):
             except unittest.SkipTest:
                 raise
             except Exception as error:
-                for title, text in self.machines.journals():
+                for title, text in self.machines.texts():
                     error.add_note(f"journal of {title}:\n{text}")
                 raise
             return result

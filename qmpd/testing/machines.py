@@ -11,6 +11,7 @@ from qmpd.testing.wishes import allowed, machine_arguments
 if TYPE_CHECKING:
     from qmpd.aio import Machine as AioMachine
     from qmpd.api.machine import Machine
+    from qmpd.sim.journal.journal import Journal
 
 SHOWN: Final = 200
 """Entries of a journal that a failing test shows."""
@@ -98,10 +99,14 @@ class Machines:
         lines = [*left, "(to allow it, say allow=: 'open', 'jobs', 'faults')"]
         return "the test has left something behind:\n" + "\n".join(lines)
 
-    def journals(self) -> Iterator[tuple[str, str]]:
+    def texts(self) -> Iterator[tuple[str, str]]:
         """The name and the journal of each machine, as text."""
         for made in self._made:
             yield made.name, made.machine.journal.text(last=SHOWN)
+
+    def journals(self) -> Iterator[Journal]:
+        """The journal of each machine."""
+        return (made.machine.journal for made in self._made)
 
     def close(self) -> None:
         """Close all machines that can be closed from here."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from qmpd.testing.machines import Machines
     from qmpd.testing.real import RealMachine
 
-_MACHINES: Final = pytest.StashKey["Machines"]()
+MACHINES: Final = pytest.StashKey["Machines"]()
 """Where an item has its machines."""
 
 _SCHEDULE: Final = "qmpd_schedule"
@@ -59,16 +59,46 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run tests with machines of qmpd on each of these versions (all: on all of them),"
         " unless their marker says which",
     )
+    _add_lint(parser)
+
+
+_LINT: Final = {
+    "versions": "the oldest and the newest version for --qmpd-lint, as 7.2..11.1 (either may be"
+    " left out)",
+    "needs": "a list of what the tested programs need to be told, for --qmpd-lint",
+    "file": "where the findings of --qmpd-lint go: FILE.json or FILE.sarif",
+}
+"""The options of the summary, each also a setting of the same name."""
+
+
+def _add_lint(parser: pytest.Parser) -> None:
+    group = parser.getgroup("qmpd")
+    about = "tell in the end what versions make of what was asked: see docs/howto/lint.md"
+    group.addoption("--qmpd-lint", action="store_true", help=about)
+    parser.addini("qmpd_lint", f"{about} (--qmpd-lint)", type="bool", default=False)
+    for name, text in _LINT.items():
+        group.addoption(f"--qmpd-lint-{name}", metavar=name.upper(), help=text)
+        parser.addini(f"qmpd_lint_{name}", f"{text} (--qmpd-lint-{name})", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell of the marker."""
+    """Tell of the marker; where a summary is asked for, prepare it."""
     config.addinivalue_line(
         "markers",
         "qmpd(disks=, images=, storage=, allow_write=, allow_read=, allow_sockets=, version=,"
         " clock=, seed=, personality=, board=, paused=, power=, versions=, schedules=, allow=):"
         " what the test's machines are, and what it may leave behind",
     )
+    if config.getoption("--qmpd-lint") or config.getini("qmpd_lint"):
+        from qmpd.testing.lint_plugin import LintPlugin
+
+        given = {
+            name: config.getoption(f"--qmpd-lint-{name}") or config.getini(f"qmpd_lint_{name}")
+            for name in _LINT
+        }
+        worker = getattr(config, "workeroutput", None)
+        plugin = LintPlugin(given["versions"], given["needs"], given["file"], worker)
+        config.pluginmanager.register(plugin, "qmpd-lint")
 
 
 # What a test wants
@@ -149,7 +179,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test that has passed and has left something behind."""
     result = yield
-    machines = item.stash.get(_MACHINES, None)
+    machines = item.stash.get(MACHINES, None)
     complaint = None if machines is None else machines.complaint()
     if complaint is not None:
         pytest.fail(complaint, pytrace=False)
@@ -162,13 +192,13 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show the journals of a test that has failed."""
     report = yield
-    machines = item.stash.get(_MACHINES, None)
+    machines = item.stash.get(MACHINES, None)
     if machines is None:
         return report
     if report.failed:
-        report.sections += [(f"qmpd journal: {name}", text) for name, text in machines.journals()]
+        report.sections += [(f"qmpd journal: {name}", text) for name, text in machines.texts()]
     if call.when == "teardown":
-        del item.stash[_MACHINES]
+        del item.stash[MACHINES]
     return report
 
 
@@ -198,7 +228,7 @@ def qmpd_factory(
     from qmpd.testing.machines import Machines
 
     item = request.node
-    machines = item.stash[_MACHINES] = Machines(_wishes(item), qmpd_schedule, qmpd_version)
+    machines = item.stash[MACHINES] = Machines(_wishes(item), qmpd_schedule, qmpd_version)
     yield machines
     machines.close()
 

@@ -223,22 +223,26 @@ class Journal:
             if _is_failure(entry) and not any(allows(entry) for allows in allowed)
         ]
 
-    def lint(self, oldest: str | None = None, newest: str | None = None) -> list[Finding]:
-        """What of the requests other versions of QEMU refuse, and what is deprecated in them.
+    def lint(
+        self,
+        oldest: str | None = None,
+        newest: str | None = None,
+        *,
+        needs: Iterable[str] = (),
+    ) -> list[Finding]:
+        """What other versions of QEMU make of the requests, and what the clients overlook.
 
         :param oldest: the oldest version to look at; None: the oldest that qmpd has
         :param newest: the newest one, likewise
-        :raises ValueError: there is no such version
+        :param needs: what the clients need to be told, e.g. ``BlockInfo.qdev``: see
+            `qmpd.sim.lint.needs`
+        :raises ValueError: there is no such version, or no version has what is needed
         """
-        from qmpd.sim.lint import Asked, between, lint
+        from qmpd.sim.lint import between, lint
+        from qmpd.sim.lint.needs import read_needs
+        from qmpd.sim.lint.session import session_of_journal
 
-        versions = between(oldest, newest)
-        asked = (
-            Asked(entry.number, entry.command, entry.arguments or {})
-            for entry in self
-            if entry.kind == "request" and entry.command is not None and entry.arguments is not None
-        )
-        return lint(asked, versions)
+        return lint(session_of_journal(self), between(oldest, newest), read_needs(needs))
 
     def assert_no_errors(self, *expected: Step) -> None:
         """Check that there are no `unexpected_errors`.

@@ -26,15 +26,16 @@ _IN_SENTENCES: Final = re.compile(r"'[^']*'|\"[^\"]*\"|(?<![\w.])/[^\s:,'\"]+")
 """What is quoted, and paths."""
 
 
-def vocabulary(profile: Profile) -> frozenset[str]:
-    """The words of QMP itself: of enums, and names of commands and events."""
+def vocabulary(*profiles: Profile) -> frozenset[str]:
+    """The words of QMP itself, in each version: of enums, and names of commands and events."""
     words = {*_CLASSES, ""}
-    for name in profile.types.names():
-        info = profile.types.get(name)
-        if isinstance(info, EnumInfo):
-            words.update(info.values)
-    words.update(profile.entry_points.commands)
-    words.update(profile.entry_points.events)
+    for profile in profiles:
+        for name in profile.types.names():
+            info = profile.types.get(name)
+            if isinstance(info, EnumInfo):
+                words.update(info.values)
+        words.update(profile.entry_points.commands)
+        words.update(profile.entry_points.events)
     return frozenset(words)
 
 
