@@ -254,14 +254,18 @@ class DirtyBitmap:
         ones = 0
         for container in roaring.containers(self._bits, 0, self._granules):
             position = container.base >> 3
+            # most of a sparse bitmap are runs of whole bytes, which are not worth a buffer
+            span = roaring.byte_span(container)
+            if span is not None:
+                position += span.start
             if position > done + ones:
                 _hash_constant(digest, 1, ones)
                 done += ones
                 ones = 0
                 _hash_constant(digest, 0, position - done)
                 done = position
-            if container.cardinality == roaring.CONTAINER:
-                ones += roaring.CONTAINER_BYTES
+            if span is not None:
+                ones += len(span)
                 continue
             _hash_constant(digest, 1, ones)
             done += ones

@@ -39,6 +39,8 @@ _LARGEST_ARRAY = 4096
 _RUN_OF_ONES = re.compile("1+")
 _ZEROES = bytes(CONTAINER_BYTES)
 _ONES = b"\xff" * CONTAINER_BYTES
+_ALL = range(CONTAINER_BYTES)
+_ONE_RUN = struct.Struct("<HH")
 
 Run = tuple[int, int]
 """First value and the one behind the last."""
@@ -190,6 +192,17 @@ def container_bytes(container: Container) -> bytes:
         bits[last] |= tail
         bits[first + 1 : last] = _ONES[: last - first - 1]
     return bytes(bits)
+
+
+def byte_span(container: Container) -> range | None:
+    """Where the bytes of one container are all ones, if they are zeroes everywhere else."""
+    if container.cardinality == CONTAINER:
+        return _ALL
+    if container.kind is not Kind.RUNS or len(container.payload) != _ONE_RUN.size:
+        return None
+    start, rest = _ONE_RUN.unpack(container.payload)
+    end = start + rest + 1
+    return None if (start | end) & 7 else range(start >> 3, end >> 3)
 
 
 def byte_runs(data: bytes) -> Iterator[Run]:
