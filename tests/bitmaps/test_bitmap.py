@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 import tracemalloc
+from mmap import PAGESIZE
+from pathlib import Path
 
 import pytest
 from pyroaring import BitMap64
@@ -230,3 +232,18 @@ def test_roaring_rangeless_calls_do_what_is_expected_of_them() -> None:
     bits.remove_range(7, 7)
     assert list(bits) == [7]
     assert bits.range_cardinality(7, 7) == 0
+
+
+def test_to_find_nothing_costs_no_memory() -> None:
+    """Neither Python's, nor what C has allocated."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * PAGESIZE
+
+    bitmap = DirtyBitmap(1 << 30, 65536)
+    before = resident()
+    for _ in range(2):
+        for _ in range(50_000):
+            assert bitmap.next_dirty(1 << 20) is None
+        bitmap.set(0, 65536)
+    assert resident() - before < 4 << 20

@@ -14,6 +14,8 @@ from typing import NewType
 
 from pyroaring import BitMap64
 
+from qmpd.base.bits import next_set
+
 from . import roaring
 from .roaring_scale import coarser, finer
 
@@ -311,10 +313,8 @@ class DirtyBitmap:
 
     def _next_set(self, granule: int) -> int:
         """The first set granule at or behind `granule`, the number of granules if none."""
-        try:
-            return int(self._bits.next_set_bit(granule))
-        except ValueError:
-            return self._granules
+        found = next_set(self._bits, granule)
+        return self._granules if found is None else found
 
     def _own(self) -> None:
         """Make the bits this bitmap's alone, before they change."""

@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 from pyroaring import BitMap64
 
+from qmpd.base.bits import next_set
+
 CONTAINER = 1 << 16
 """Values in one container."""
 
@@ -70,19 +72,16 @@ def windows(bits: BitMap64, first: int, last: int) -> Iterator[BitMap64]:
     if first <= bits.min() and bits.max() < last and _payload_bytes(bits) <= WINDOW // 8:
         yield bits
         return
-    position = first
-    while position < last:
-        try:
-            position = bits.next_set_bit(position)
-        except ValueError:
+    start = first
+    while start < last:
+        position = next_set(bits, start)
+        if position is None or position >= last:
             return
         end = min(last, (position // WINDOW + 1) * WINDOW)
-        if position >= end:
-            return
         window = BitMap64()
         window.add_range(position, end)
         yield bits & window
-        position = end
+        start = end
 
 
 def _payload_bytes(bits: BitMap64) -> int:

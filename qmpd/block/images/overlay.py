@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pyroaring import BitMap64
 
+from qmpd.base.bits import next_set
 from qmpd.base.override import override
 from qmpd.block.images.access import EVERYWHERE, Access
 from qmpd.block.images.host_files import HostFiles
@@ -224,10 +225,10 @@ class OverlayImage(MemoryImage):
             while block * BLOCK < end and block in overlay.own:
                 block += 1
         else:
-            try:
-                block = overlay.own.next_set_bit(first)
-            except ValueError:
+            following = next_set(overlay.own, first)
+            if following is None:
                 return False, end - offset
+            block = following
         return own, min(end, block * BLOCK) - offset
 
     def _copy_up(self, offset: int, length: int) -> None:
