@@ -35,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     :returns: exit status: 0, or 1 when a schema is faulty or a name unknown
     :raises SystemExit: usage errors (status 2), ``--help``
     """
-    arguments = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["diff"]:
+        # an option before NAME would end the names, as argparse has it
+        words.sort(key=lambda word: (word != "diff", not word.startswith("-")))
+    arguments = _parser().parse_args(words)
     match arguments.action:
         case "check":
             return _check(arguments.files)
@@ -187,8 +191,12 @@ def _show(schema_file: str | None, version: str | None, name: str) -> int:
         return 1
     entity = schema.entities.get(name)
     if entity is None:
+        own = schema_file is None
+        where = f"{version or DEFAULT}" if own else "the schema"
+        elsewhere = _elsewhere(name) if own else ""
         print(
-            f"qmpd schema: there is no '{name}' in the schema{_hint(schema, name)}", file=sys.stderr
+            f"qmpd schema: there is no '{name}' in {where}{elsewhere or _hint(schema, name)}",
+            file=sys.stderr,
         )
         return 1
     print(show(entity), end="")
@@ -196,7 +204,8 @@ def _show(schema_file: str | None, version: str | None, name: str) -> int:
 
 
 def _diff(old: str, new: str, name: str | None, *, as_json: bool) -> int:
-    from qmpd.qapi.outputs.diff import diff, diff_json, diff_text
+    from qmpd.qapi.compiler.conditions import read_conditions
+    from qmpd.qapi.outputs.diff import diff, diff_json, diff_text, with_conditions
 
     before, after = _compile(None, old), _compile(None, new)
     if before is None or after is None:
@@ -205,8 +214,10 @@ def _diff(old: str, new: str, name: str | None, *, as_json: bool) -> int:
         hint = _hint(after, name)
         print(f"qmpd schema: neither {old} nor {new} has '{name}'{hint}", file=sys.stderr)
         return 1
-    changed = diff(before, after, name)
-    print(diff_json(changed) if as_json else diff_text(changed, old, new), end="")
+    changed = with_conditions(diff(before, after, name), read_conditions(schema_path()))
+    backwards = VERSIONS.index(old) > VERSIONS.index(new)
+    text = diff_json(changed) if as_json else diff_text(changed, old, new, backwards=backwards)
+    print(text, end="")
     return 0
 
 
@@ -236,6 +247,16 @@ def _known(version: str | None) -> str:
         known = ", ".join(VERSIONS)
         raise ValueError(f"qmpd schema: there is no version {version} (there are: {known})")
     return version or DEFAULT
+
+
+def _elsewhere(name: str) -> str:
+    """The versions that have a definition called `name`, in words."""
+    found = [
+        version
+        for version in VERSIONS
+        if (schema := _compile(None, version)) is not None and name in schema.entities
+    ]
+    return f"; it is in {', '.join(found)}" if found else ""
 
 
 def _hint(schema: Schema, name: str) -> str:

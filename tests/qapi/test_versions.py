@@ -203,7 +203,7 @@ def test_differences(path: Path) -> None:
         Change("came", "type", "More"),
     ]
     assert diff(middle, new) == [
-        Change("deprecated", "type", "Kind", "a"),
+        Change("deprecated", "type", "Kind", "a", "Values @a and @c."),
         Change("went", "type", "Kind", "c"),
         Change("went", "command", "get", "name"),
         Change("changed", "command", "get", None, "returns Thing, before Base"),
@@ -222,12 +222,37 @@ class TestCommandLine:
 
     def test_diff(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["diff", "5.2", "11.1", "block-stream"]) == 0
-        assert "\n  command block-stream: bottom (str)\n" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert out.startswith("Came after 5.2, at the latest with 11.1:\n")
+        assert "\n  command block-stream: bottom (str; SINCE_6_0)\n" in out
         assert main(["diff", "5.2", "7.2", "drive-backup", "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert {"what": "deprecated", "kind": "command", "name": "drive-backup"} in [
             {key: change[key] for key in ("what", "kind", "name")} for change in found
         ]
+
+    def test_options_and_names_in_any_order(self, capsys: pytest.CaptureFixture[str]) -> None:
+        said = []
+        for words in (["--json", "5.2", "6.2", "JobType"], ["5.2", "6.2", "--json", "JobType"]):
+            assert main(["diff", *words]) == 0
+            said.append(json.loads(capsys.readouterr().out))
+        assert said[0] == said[1]
+        assert said[0][0] == {
+            "what": "came",
+            "kind": "type",
+            "name": "JobType",
+            "part": "snapshot-load",
+            "detail": "",
+            "condition": "SINCE_6_0",
+        }
+
+    def test_backwards(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["diff", "11.1", "5.2", "block-stream"]) == 0
+        assert "In 11.1, and not in 5.2:\n" in capsys.readouterr().out
+
+    def test_what_takes_its_place(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["diff", "10.0", "11.1", "block-job-pause"]) == 0
+        assert "\n  command block-job-pause (Use job-pause.)\n" in capsys.readouterr().out
 
     def test_nothing_changed(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["diff", "7.2", "7.2"]) == 0
@@ -244,3 +269,12 @@ class TestCommandLine:
             "neither 5.2 nor 11.1 has 'blockdev-ad'; did you mean blockdev-add"
             in capsys.readouterr().err
         )
+        assert main(["show", "blockdev-ad"]) == 1
+        assert "there is no 'blockdev-ad' in 10.0; did you mean blockdev-add" in (
+            capsys.readouterr().err
+        )
+
+    def test_another_version_has_it(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["show", "block_passwd"]) == 1
+        said = "qmpd schema: there is no 'block_passwd' in 10.0; it is in 5.2\n"
+        assert capsys.readouterr().err == said

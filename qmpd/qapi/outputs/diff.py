@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final, Literal
 
+from qmpd.qapi.compiler.conditions import Conditions
 from qmpd.qapi.compiler.entities import (
     AlternateType,
     ArrayType,
@@ -51,7 +52,8 @@ class Change:
     :param kind: of what it is about: command, event or type
     :param name: the name of that
     :param part: the member, value or branch concerned; None: the whole
-    :param detail: what changed, in words
+    :param detail: what changed, in words; of what is deprecated: what takes its place
+    :param condition: the condition of the schema that says when, if that is looked up
     """
 
     what: What
@@ -59,6 +61,12 @@ class Change:
     name: str
     part: str | None = None
     detail: str = ""
+    condition: str | None = None
+
+
+def with_conditions(changes: Iterable[Change], known: Conditions) -> list[Change]:
+    """Changes with the conditions that they come from."""
+    return [replace(change, condition=known.get((change.name, change.part))) for change in changes]
 
 
 def diff(before: Schema, after: Schema, name: str | None = None) -> list[Change]:
@@ -89,17 +97,24 @@ def diff_json(changes: Iterable[Change]) -> str:
     return json.dumps([asdict(change) for change in changes], indent=2) + "\n"
 
 
-def diff_text(changes: Sequence[Change], old: str, new: str) -> str:
-    """The changes in lines, grouped by what happened."""
+def diff_text(changes: Sequence[Change], old: str, new: str, *, backwards: bool = False) -> str:
+    """The changes in lines, grouped by what happened.
+
+    :param backwards: `old` is the newer one
+    """
     if not changes:
         return f"nothing changed from {old} to {new}\n"
+    titles = {
+        "came": f"Came after {old}, at the latest with {new}:",
+        "went": f"Gone in {new}:",
+        "deprecated": f"Deprecated in {new}:",
+        "changed": "Changed:",
+    }
+    if backwards:
+        titles["came"] = f"In {new}, and not in {old}:"
+        titles["went"] = f"In {old}, and not in {new}:"
     lines = []
-    for what, title in (
-        ("came", f"Came after {old}, at the latest with {new}:"),
-        ("went", f"Gone in {new}:"),
-        ("deprecated", f"Deprecated in {new}:"),
-        ("changed", "Changed:"),
-    ):
+    for what, title in titles.items():
         chosen = [change for change in changes if change.what == what]
         if chosen:
             lines += ["", title, *(f"  {_line(change)}" for change in chosen)]
@@ -108,8 +123,9 @@ def diff_text(changes: Sequence[Change], old: str, new: str) -> str:
 
 def _line(change: Change) -> str:
     part = f": {change.part}" if change.part is not None else ""
-    detail = f" ({change.detail})" if change.detail else ""
-    return f"{change.kind} {change.name}{part}{detail}"
+    notes = [note for note in (change.detail, change.condition) if note]
+    more = f" ({'; '.join(notes)})" if notes else ""
+    return f"{change.kind} {change.name}{part}{more}"
 
 
 def _is_hidden(entity: Entity) -> bool:
@@ -153,12 +169,14 @@ class _Difference:
     def __init__(self, kind: str, name: str) -> None:
         self._kind = kind
         self._name = name
+        self._advice = ""
 
     def _change(self, what: What, part: str | None = None, detail: str = "") -> Change:
         return Change(what, self._kind, self._name, part, detail)
 
     def changes(self, old: Entity, new: Entity) -> Iterator[Change]:
         """The changes from `old` to `new`, which have the same name."""
+        self._advice = _advice(new)
         yield from self._features(None, old.features, new.features)
         match old, new:
             case ((Command() | Event()), (Command() | Event())):
@@ -245,7 +263,7 @@ class _Difference:
         before, after = ({feature.name for feature in features} for features in (old, new))
         for name in sorted(after - before):
             if name == "deprecated":
-                yield self._change("deprecated", part)
+                yield self._change("deprecated", part, self._advice)
             else:
                 yield self._change("changed", part, f"feature {name} came")
         for name in sorted(before - after):
@@ -254,6 +272,14 @@ class _Difference:
 
 def _members(type_: ObjectType | None) -> Mapping[str, Member]:
     return {} if type_ is None else {member.name: member for member in type_.members()}
+
+
+def _advice(entity: Entity) -> str:
+    """What is said of what is deprecated in a definition."""
+    for section in () if entity.doc is None else entity.doc.sections:
+        if (section.kind, section.name) == ("feature", "deprecated"):
+            return " ".join(section.text.split())
+    return ""
 
 
 def _spoken(type_: Type | None) -> str:
