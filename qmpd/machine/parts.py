@@ -107,10 +107,19 @@ class Parts:
     def nbd(self) -> NbdControl:
         """Its NBD server."""
         from qmpd.export.nbd.control import NbdControl
+        from qmpd.export.nbd.dialect import USUAL, Dialect
 
         clock = self._services.clocks.realtime
         report = self._services.say.report
-        return NbdControl(clock, self.exports, self._host, self.credentials, report)
+        holds = self._rules.holds
+        dialect = Dialect(
+            extended_headers=holds("nbd-extended-headers"),
+            shares_writable=holds("nbd-writable-multi-conn"),
+            answers_bad_magic=holds("nbd-answers-bad-magic"),
+            lists_early=holds("nbd-lists-early"),
+            handshake_seconds=USUAL.handshake_seconds if holds("nbd-handshake-limit") else 0,
+        )
+        return NbdControl(clock, self.exports, self._host, self.credentials, report, dialect)
 
     @cached_property
     def jobs(self) -> JobTable:

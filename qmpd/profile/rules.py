@@ -237,6 +237,36 @@ RULES: Final[Sequence[Rule]] = (
         first=(10, 1),
     ),
     Rule(
+        "nbd-extended-headers",
+        "The NBD server offers extended headers",
+        "seen on 10.0, not on 7.2; ChangeLog/8.2",
+        first=(10, 0),
+    ),
+    Rule(
+        "nbd-answers-bad-magic",
+        "An NBD request with a wrong magic number is answered before the client is disconnected",
+        "seen on 7.2, not on 5.2",
+        first=(7, 2),
+    ),
+    Rule(
+        "nbd-handshake-limit",
+        "NBD clients that have not chosen an export after 10 seconds are disconnected",
+        "seen on 7.2 as distributed, not on 5.2",
+        first=(7, 2),
+    ),
+    Rule(
+        "nbd-lists-early",
+        "Metadata contexts are listed also for NBD clients without structured replies",
+        "seen on 7.2, not on 5.2",
+        first=(7, 2),
+    ),
+    Rule(
+        "nbd-writable-multi-conn",
+        "NBD clients may use several connections to a writable export",
+        "seen on 7.2, not on 5.2; ChangeLog/7.1",
+        first=(7, 2),
+    ),
+    Rule(
         "exports-go-later",
         "An export is gone when its deletion has been answered",
         _RUN_5_2,
@@ -251,6 +281,11 @@ RULES: Final[Sequence[Rule]] = (
 Name = (
     Literal[
         "exports-go-later",
+        "nbd-answers-bad-magic",
+        "nbd-extended-headers",
+        "nbd-handshake-limit",
+        "nbd-lists-early",
+        "nbd-writable-multi-conn",
         "nodes-tell-more",
         "processors-tell-their-type",
         "transactions-go-in-their-order",

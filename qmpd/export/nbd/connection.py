@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from qmpd.errors import QmpError
 from qmpd.export.nbd.answering import AnsweringChannel, Areas
 from qmpd.export.nbd.at_once import AtOnce
+from qmpd.export.nbd.dialect import USUAL, Dialect
 from qmpd.export.nbd.layout import LAYOUTS
 from qmpd.export.nbd.negotiation import Negotiated, Negotiation
 from qmpd.export.nbd.options import Broken
@@ -41,6 +42,7 @@ class NbdConnection(AnsweringChannel):
     :param areas: where bytes of such requests arrive
     :param workspace: returns a buffer for whoever is at work (`AtOnce`)
     :param cipher: makes the TLS session that the client has to have; None: none
+    :param dialect: what it is offered
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class NbdConnection(AnsweringChannel):
         areas: Areas,
         workspace: Callable[[], memoryview],
         cipher: Callable[[], Cipher] | None = None,
+        dialect: Dialect = USUAL,
     ) -> None:
         super().__init__(peer, clock, areas)
         self._exports = exports
@@ -60,6 +63,7 @@ class NbdConnection(AnsweringChannel):
         self._report = report
         self._workspace = workspace
         self._cipher = cipher
+        self._dialect = dialect
         self._export: NbdExport | None = None
         self._handshake_limit: Handle | None = None
         self._gone = Waiter()
@@ -85,7 +89,7 @@ class NbdConnection(AnsweringChannel):
         encrypt = None if self._cipher is None else partial(self._encrypt, self._cipher)
         complaint = "option negotiation failed: "
         try:
-            agreed = await Negotiation(self, self._exports, encrypt).run()
+            agreed = await Negotiation(self, self._exports, encrypt, self._dialect).run()
             self._forget_limit()
             complaint = "Disconnect client, due to: "
             await NbdSession(agreed, self._at_once(agreed)).run()

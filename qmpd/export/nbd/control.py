@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import GenericError, QmpError
+from qmpd.export.nbd.dialect import USUAL, Dialect
 from qmpd.export.nbd.export import NbdExport
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class NbdControl:
         host: ExportHost,
         credentials: Callable[[str, str], Credentials],
         report: Callable[[str], None],
+        dialect: Dialect = USUAL,
     ) -> None:
+        self._dialect = dialect
         self._report = report
         self._clock = clock
         self._exports = exports
@@ -75,8 +78,9 @@ class NbdControl:
             self._clock,
             partial(nbd_exports, self._exports),
             max_connections=options.get("max-connections", 100),
-            handshake_seconds=options.get("handshake-max-seconds", 10),
+            handshake_seconds=options.get("handshake-max-seconds", self._dialect.handshake_seconds),
             report=self._report,
+            dialect=self._dialect,
         )
         server.listener = self._host.listen(options["addr"], partial(self._connect, server))
         if "tls-creds" in options:

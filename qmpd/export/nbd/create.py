@@ -40,5 +40,5 @@ def create_nbd(
         bitmaps=find_bitmaps(node, bitmaps, writable=writable),
         allocation_depth=options.get("allocation-depth", False),
         writable=writable,
-        multi_conn=server.max_connections != 1,
+        multi_conn=server.max_connections != 1 if server.dialect.shares_writable else not writable,
     )

@@ -13,6 +13,7 @@ from qmpd.block.drivers.protocols.nbd.protocol import (
     MAX_STRING,
     NO_ZEROES,
     OPTION_MAGIC,
+    UNKNOWN,
     ExportFlag,
     Info,
     Mode,
@@ -21,6 +22,7 @@ from qmpd.block.drivers.protocols.nbd.protocol import (
     option_name,
 )
 from qmpd.block.model.limits import BlockLimits
+from qmpd.export.nbd.dialect import USUAL, Dialect
 from qmpd.export.nbd.export import Context, NbdExport
 from qmpd.export.nbd.options import (
     Broken,
@@ -44,6 +46,7 @@ class Negotiated:
     export: NbdExport
     mode: Mode
     contexts: list[tuple[int, Context]] = field(default_factory=list)
+    dialect: Dialect = USUAL
 
 
 class Negotiation:
@@ -51,6 +54,7 @@ class Negotiation:
 
     :param exports: returns the exports that there are
     :param encrypt: goes over to TLS, and returns the channel inside it; None where there is none
+    :param dialect: what may be agreed on
     """
 
     def __init__(
@@ -58,7 +62,9 @@ class Negotiation:
         channel: Channel,
         exports: Callable[[], Iterable[NbdExport]],
         encrypt: Callable[[], Awaitable[Channel]] | None = None,
+        dialect: Dialect = USUAL,
     ) -> None:
+        self._dialect = dialect
         self._channel = channel
         self._exports = exports
         self._encrypt = encrypt
@@ -91,7 +97,9 @@ class Negotiation:
                 await self._options.reply(refused.kind, refused.text)
                 continue
             if export is not None:
-                return Negotiated(self._channel, export, self._mode, self._contexts_of(export))
+                return Negotiated(
+                    self._channel, export, self._mode, self._contexts_of(export), self._dialect
+                )
 
     async def _header(self) -> int:
         """Read the header of an option; returns which it is."""
@@ -113,7 +121,7 @@ class Negotiation:
         if option == Option.EXPORT_NAME:
             return await self._export_name()
         if not self._is_fixed:
-            raise Broken(f"Unsupported option {option} ({option_name(option)})")
+            raise Broken(f"Unsupported option {option} ({self._name(option)})")
         if option in (Option.INFO, Option.GO):
             return await self._info(option)
         if option == Option.LIST:
@@ -126,15 +134,22 @@ class Negotiation:
             if self._is_secure:
                 raise invalid("TLS already enabled")
             raise Refused(OptionReply.ERR_POLICY, b"TLS not configured")
-        elif option in (Option.STRUCTURED_REPLY, Option.EXTENDED_HEADERS):
+        elif option == Option.STRUCTURED_REPLY or (
+            option == Option.EXTENDED_HEADERS and self._dialect.extended_headers
+        ):
             self._options.check_ended()
             await self._choose_mode(option)
         elif option in (Option.LIST_META_CONTEXT, Option.SET_META_CONTEXT):
             await self._meta_context(option)
         else:
-            text = f"Unsupported option {option} ({option_name(option)})"
+            text = f"Unsupported option {option} ({self._name(option)})"
             raise Refused(OptionReply.ERR_UNSUP, text.encode())
         return None
+
+    def _name(self, option: int) -> str:
+        if option == Option.EXTENDED_HEADERS and not self._dialect.extended_headers:
+            return UNKNOWN
+        return option_name(option)
 
     async def _before_tls(self, option: int, encrypt: Callable[[], Awaitable[Channel]]) -> None:
         """Answer an option of a client that has to go over to TLS first."""
@@ -152,7 +167,7 @@ class Negotiation:
             return
         if options.left:
             await options.drop()
-            text = f"option '{option_name(option)}' has unexpected length"
+            text = f"option '{self._name(option)}' has unexpected length"
             await options.reply(OptionReply.ERR_INVALID, text.encode())
             raise Broken(text)
         await options.reply(OptionReply.ACK)
@@ -166,7 +181,7 @@ class Negotiation:
             text = b"extended headers already negotiated"
             raise Refused(OptionReply.ERR_EXT_HEADER_REQD, text)
         if self._mode is wanted:
-            raise invalid(f"{option_name(option)} already negotiated")
+            raise invalid(f"{self._name(option)} already negotiated")
         self._mode = wanted
         await self._options.reply(OptionReply.ACK)
 
@@ -250,12 +265,11 @@ class Negotiation:
     async def _meta_context(self, option: int) -> None:
         """Answer an option about metadata contexts (``nbd_negotiate_meta_queries``)."""
         listing = option == Option.LIST_META_CONTEXT
+        if self._mode is Mode.SIMPLE and not (listing and self._dialect.lists_early):
+            raise invalid(
+                f"request option '{self._name(option)}' when structured reply is not negotiated"
+            )
         if not listing:
-            if self._mode is Mode.SIMPLE:
-                raise invalid(
-                    f"request option '{option_name(option)}' when structured reply"
-                    " is not negotiated"
-                )
             self._context_export, self._contexts = None, []
         options = self._options
         name = await options.string()

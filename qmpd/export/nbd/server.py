@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qmpd.export.nbd.answering import Areas
 from qmpd.export.nbd.at_once import AREA, WORKSPACE
 from qmpd.export.nbd.connection import NbdConnection
+from qmpd.export.nbd.dialect import USUAL, Dialect
 
 if TYPE_CHECKING:
     from qmpd.export.host import Listener
@@ -26,6 +27,7 @@ class NbdServer:
     :param max_connections: clients at a time, 0 for any number; others wait to be accepted
     :param handshake_seconds: how long a client may take to choose an export, 0 for ever
     :param report: takes complaints about clients, for standard error
+    :param dialect: what it offers
     """
 
     def __init__(
@@ -36,7 +38,9 @@ class NbdServer:
         max_connections: int,
         handshake_seconds: int,
         report: Callable[[str], None],
+        dialect: Dialect = USUAL,
     ) -> None:
+        self.dialect = dialect
         self.clock = clock
         self.exports = exports
         self.max_connections = max_connections
@@ -63,6 +67,7 @@ class NbdServer:
             areas=self._areas,
             workspace=self._workspace,
             cipher=self._cipher(),
+            dialect=self.dialect,
         )
         self._connections.add(connection)
         if self.max_connections and len(self._connections) >= self.max_connections:

@@ -52,6 +52,8 @@ _CHANGES: Final = frozenset({Command.WRITE, Command.TRIM, Command.WRITE_ZEROES})
 
 _INTERMEDIATE: Final = "Request handling failed in intermediate state"
 
+_NO_LENGTH: Final = "need non-zero length"
+
 
 class _Refused(Exception):
     """A request is refused: an errno and a text.
@@ -93,6 +95,7 @@ class NbdSession:
         self._request = self._layout.request
         self._magic = self._layout.request_magic
         self._contexts = agreed.contexts
+        self._dialect = agreed.dialect
 
     async def run(self) -> None:
         """Serve until the client leaves.
@@ -105,8 +108,8 @@ class NbdSession:
             fields = self._request.unpack(await self._header())
             request = _Request(*fields[1:])
             if fields[0] != self._magic:
-                text = f"invalid magic (got 0x{fields[0]:x}, expected 0x{self._magic:x})"
-                await self._fail(request, errno.EINVAL, text)
+                if self._dialect.answers_bad_magic:
+                    await self._fail(request, errno.EINVAL, self._bad_magic(fields[0]))
                 raise Broken(_INTERMEDIATE)
             if request.command == Command.DISC:
                 return
@@ -119,6 +122,20 @@ class NbdSession:
                     raise Broken(_INTERMEDIATE) from None
             except BlockIOError as error:
                 await self._fail(request, error.errno, _FAILURES[Command(request.command)])
+
+    def _bad_magic(self, magic: int) -> str:
+        expected = f", expected 0x{self._magic:x}" if self._dialect.extended_headers else ""
+        return f"invalid magic (got 0x{magic:x}{expected})"
+
+    def _check_length(self, length: int, *, is_last: bool) -> None:
+        """Refuse a request that is longer than any buffer.
+
+        :raises _Refused: it is
+        """
+        if length > MAX_BUFFER:
+            blank = "" if self._dialect.extended_headers else " "
+            text = f"len ({length}{blank}) is larger than max len ({MAX_BUFFER})"
+            raise _Refused(errno.EINVAL, text, is_last=is_last)
 
     async def _header(self) -> bytes:
         """Read the header of a request.
@@ -146,7 +163,7 @@ class NbdSession:
         payload = b""
         if command == Command.WRITE:
             flags |= int(CommandFlag.PAYLOAD_LEN) if extended else 0
-            _check_length(length, is_last=length > 0)
+            self._check_length(length, is_last=length > 0)
             payload = await self._payload(length, "CMD_WRITE data")
         elif command == Command.BLOCK_STATUS and has_payload:
             flags |= int(CommandFlag.PAYLOAD_LEN)
@@ -156,7 +173,7 @@ class NbdSession:
             if command == Command.READ and self._structured:
                 flags |= int(CommandFlag.DF)
             if has_payload or command in (Command.READ, Command.CACHE):
-                _check_length(length, is_last=has_payload and length > 0)
+                self._check_length(length, is_last=has_payload and length > 0)
             if has_payload:
                 await self._channel.skip(length)
                 request.length = 0
@@ -179,7 +196,7 @@ class NbdSession:
         Where it is malformed, none is chosen, and the request is about nothing.
         """
         length = request.length
-        _check_length(length, is_last=True)
+        self._check_length(length, is_last=True)
         request.length, request.contexts = 0, []
         if length % 4 or not 8 <= length <= 8 + 4 * len(self._contexts):
             await self._channel.skip(length)
@@ -328,12 +345,14 @@ class NbdSession:
 
     async def _block_status(self, request: _Request) -> None:
         contexts = request.contexts
+        if not request.length and not self._dialect.extended_headers:
+            raise _Refused(errno.EINVAL, _NO_LENGTH)
         if not contexts:
             if self._contexts:
                 raise _Refused(errno.EINVAL, "CMD_BLOCK_STATUS payload not valid")
             raise _Refused(errno.EINVAL, "CMD_BLOCK_STATUS not negotiated")
         if not request.length:
-            raise _Refused(errno.EINVAL, "need non-zero length")
+            raise _Refused(errno.EINVAL, _NO_LENGTH)
         for position, (number, context) in enumerate(contexts, 1):
             lengths, states = await extents_of(
                 context,
@@ -348,13 +367,3 @@ class NbdSession:
                 data = struct.pack(">I", number) + packed("I", lengths, states)
                 kind = ChunkType.BLOCK_STATUS
             await self._chunk(request, kind, data, last=position == len(contexts))
-
-
-def _check_length(length: int, *, is_last: bool) -> None:
-    """Refuse a request that is longer than any buffer.
-
-    :raises _Refused: it is
-    """
-    if length > MAX_BUFFER:
-        text = f"len ({length}) is larger than max len ({MAX_BUFFER})"
-        raise _Refused(errno.EINVAL, text, is_last=is_last)

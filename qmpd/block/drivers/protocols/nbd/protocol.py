@@ -210,12 +210,16 @@ _REPLY_NAMES: Final = MappingProxyType(
 )
 
 
+UNKNOWN: Final = "<unknown>"
+"""How messages call what they have no name for."""
+
+
 def option_name(option: int) -> str:
     """How messages call an option (``nbd_opt_lookup``)."""
     try:
         return Option(option).name.lower().replace("_", " ")
     except ValueError:
-        return "<unknown>"
+        return UNKNOWN
 
 
 def reply_name(kind: int) -> str:
