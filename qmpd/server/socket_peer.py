@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import time
 from contextlib import suppress
@@ -85,6 +86,7 @@ class SocketPeer:
         self._may_linger = may_linger
         self._quick = False
         self._served_at = 0
+        self._look: Callable[[int], object] | None = None
         self._sock = sock
         self._fd = sock.fileno()
         self.arrivals = 0
@@ -162,15 +164,10 @@ class SocketPeer:
         arrived = time.monotonic_ns()
         self._quick = self._quick or arrived - self._served_at < LINGER
         place: memoryview | None = buffer
-        until = 0
         while place is not None:
             try:
                 count = self._sock.recv_into(place)
             except (BlockingIOError, InterruptedError):
-                if time.monotonic_ns() < until:
-                    continue
-                # nobody has sent anything for as long as that
-                self._quick = self._quick and not until
                 return
             except OSError:
                 count = 0
@@ -183,8 +180,22 @@ class SocketPeer:
                 return
             if self._may_linger is None or not self._may_linger():
                 return
-            until = now + LINGER
+            if not self._sends_soon(now + LINGER):
+                self._quick = False
+                return
             place = connection.buffer()
+
+    def _sends_soon(self, until: int) -> bool:
+        """Look out for what comes next, until a point in time."""
+        if self._look is None:
+            poll = select.poll()
+            poll.register(self._fd, select.POLLIN)
+            self._look = poll.poll
+        # it takes no lock that a peer which is about to send would have to wait for
+        while not self._look(0):
+            if time.monotonic_ns() > until:
+                return False
+        return True
 
     # What we send it
 
