@@ -7,6 +7,7 @@ import select
 import socket
 import time
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from qmpd.loop.stream import BufferedConnection
@@ -86,7 +87,6 @@ class SocketPeer:
         self._may_linger = may_linger
         self._quick = False
         self._served_at = 0
-        self._look: Callable[[int], object] | None = None
         self._sock = sock
         self._fd = sock.fileno()
         self.arrivals = 0
@@ -187,15 +187,21 @@ class SocketPeer:
 
     def _sends_soon(self, until: int) -> bool:
         """Look out for what comes next, until a point in time."""
-        if self._look is None:
-            poll = select.poll()
-            poll.register(self._fd, select.POLLIN)
-            self._look = poll.poll
-        # it takes no lock that a peer which is about to send would have to wait for
-        while not self._look(0):
+        arrived = self._arrived
+        while not arrived(0):
             if time.monotonic_ns() > until:
                 return False
         return True
+
+    @cached_property
+    def _arrived(self) -> Callable[[int], list[tuple[int, int]]]:
+        """Whether there is anything to read, or nothing to come; takes how long to wait for it.
+
+        To ask takes no lock that a peer which is about to send would have to wait for.
+        """
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return poll.poll
 
     # What we send it
 

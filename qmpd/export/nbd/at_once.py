@@ -176,8 +176,11 @@ class AtOnce(Answers):
         layout = self._layout
         if layout.structured:
             is_data, count = source.extent(offset + moved, length)
-            if not is_data or count < length:
+            if count < length:
                 self._read_pieces(source, moved, cookie, offset, length)
+                return
+            if not is_data:
+                self._reply(layout.hole(cookie, offset, offset, length, last=True))
                 return
         head = layout.data(cookie, offset, offset, length, last=True)
         self._data(source, head, offset + moved, length, alone=True)

@@ -24,9 +24,12 @@ from qmpd.block.drivers.protocols.nbd.protocol import (
     Mode,
 )
 
+_MAGIC: Final = STRUCTURED_REPLY_MAGIC
 _OFFSET: Final = struct.Struct(">Q")
 _OFFSET_DATA: Final = int(ChunkType.OFFSET_DATA)
-_DATA: Final = struct.Struct(CHUNK.format + "Q")
+_OFFSET_HOLE: Final = int(ChunkType.OFFSET_HOLE)
+_DATA_CHUNK: Final = struct.Struct(CHUNK.format + "Q")
+_HOLE_CHUNK: Final = struct.Struct(CHUNK.format + "QI")
 _HOLE: Final = struct.Struct(">QI")
 
 
@@ -66,17 +69,19 @@ class Structured(Layout):
 
     @override
     def chunk(self, kind: int, cookie: int, asked: int, length: int, *, last: bool) -> bytes:
-        return CHUNK.pack(STRUCTURED_REPLY_MAGIC, DONE if last else 0, kind, cookie, length)
+        return CHUNK.pack(_MAGIC, DONE if last else 0, kind, cookie, length)
 
     @override
     def data(self, cookie: int, asked: int, offset: int, length: int, *, last: bool) -> bytes:
         flags = DONE if last else 0
-        return _DATA.pack(STRUCTURED_REPLY_MAGIC, flags, _OFFSET_DATA, cookie, length + 8, offset)
+        return _DATA_CHUNK.pack(
+            STRUCTURED_REPLY_MAGIC, flags, _OFFSET_DATA, cookie, length + 8, offset
+        )
 
     @override
     def hole(self, cookie: int, asked: int, offset: int, length: int, *, last: bool) -> bytes:
-        head = self.chunk(ChunkType.OFFSET_HOLE, cookie, asked, 12, last=last)
-        return head + _HOLE.pack(offset, length)
+        flags, size = DONE if last else 0, _HOLE.size
+        return _HOLE_CHUNK.pack(_MAGIC, flags, _OFFSET_HOLE, cookie, size, offset, length)
 
 
 class Extended(Structured):
@@ -94,6 +99,11 @@ class Extended(Structured):
     def data(self, cookie: int, asked: int, offset: int, length: int, *, last: bool) -> bytes:
         head = self.chunk(ChunkType.OFFSET_DATA, cookie, asked, length + 8, last=last)
         return head + _OFFSET.pack(offset)
+
+    @override
+    def hole(self, cookie: int, asked: int, offset: int, length: int, *, last: bool) -> bytes:
+        head = self.chunk(ChunkType.OFFSET_HOLE, cookie, asked, 12, last=last)
+        return head + _HOLE.pack(offset, length)
 
     @override
     def done(self, cookie: int, asked: int) -> bytes:
