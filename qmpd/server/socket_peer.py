@@ -235,7 +235,8 @@ class SocketPeer:
         if self._closed:
             return
         if size <= _TOGETHER and len(self._peers) > 1 and not (self._full or self.congested):
-            self._collect(map(_kept, parts) if memoryview in map(type, parts) else parts, size)
+            keep = memoryview in map(type, parts)
+            self._collect([_kept(part) for part in parts] if keep else parts, size)
             return
         self._full = False
         if self._collected:
@@ -248,7 +249,10 @@ class SocketPeer:
             return
         collected, self._collected = self._collected, []
         size, self._collected_size = self._collected_size, 0
-        self._send_parts(collected, size)
+        if len(collected) > 1 or self._unsent:
+            self._send_parts(collected, size)
+        elif (sent := self._send(collected)) < size:
+            self._keep(collected, sent)
 
     def _send_parts(self, parts: Sequence[bytes | memoryview], size: int) -> None:
         """Send pieces of `size` bytes in all; what the peer does not take now is kept."""
@@ -260,9 +264,13 @@ class SocketPeer:
             parts = (b"".join(parts),)
         sent = self._send(parts)
         if sent < size:
-            self._unsent = [_kept(part) for part in _behind(parts, sent)]
-            self.congested = True
-            self._loop.add_writer(self._fd, self._writable)
+            self._keep(parts, sent)
+
+    def _keep(self, parts: Sequence[bytes | memoryview], sent: int) -> None:
+        """Send what is behind the first `sent` bytes when the peer takes it."""
+        self._unsent = [_kept(part) for part in _behind(parts, sent)]
+        self.congested = True
+        self._loop.add_writer(self._fd, self._writable)
 
     def _send(self, parts: Sequence[bytes | memoryview]) -> int:
         """Send pieces, as many bytes as the peer takes now."""

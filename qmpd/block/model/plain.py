@@ -137,7 +137,7 @@ class Plain:
         begin, end = self._begin, self._end
         if begin < end:
             self._begin = end
-            for node, moved in reversed(self._ways):
+            for node, moved in self._ways[::-1]:
                 node.written(begin + moved, end - begin, True)
 
     def write_by(self, put: Callable[[int, D], None], offset: int, data: D, length: int) -> None:
