@@ -17,6 +17,7 @@ from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.loop.events import EventBus
 from qmpd.machine.answers import Actions, GuestAnswers
 from qmpd.machine.host import NoHost
+from qmpd.machine.manners import manners
 from qmpd.profile import Personality, Profile, load
 from qmpd.profile.event_filter import shown_events
 from qmpd.qapi.runtime.policy import CompatPolicy
@@ -119,7 +120,7 @@ class Machine:
             say=Say(self.host.print, self._report_line, self.host.report, self._die),
             parse_json=config.profile.parse_json,
             thread_id=thread_id,
-            tells_more=config.profile.rules.holds("nodes-tell-more"),
+            manners=manners(config.profile.rules),
             preallocates_raw=config.profile.rules.holds("raw-data-files-are-preallocated"),
             connect=self.host.connect,
             credentials=self._credentials,

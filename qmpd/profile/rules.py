@@ -24,6 +24,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from qmpd.base.scalars import SizeForm
+from qmpd.profile.block_rules import BLOCK_RULES, BlockName
 from qmpd.profile.monitor_rules import MONITOR_RULES, MonitorName
 from qmpd.profile.program_rules import PROGRAM_RULES, ProgramName
 from qmpd.profile.rule import (
@@ -219,16 +220,10 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         "transactions-go-in-their-order",
-        "An action that cannot be grouped is refused when it is its turn, and abort never is",
+        "Actions are committed in their order; one that cannot be grouped is refused at its turn",
         _RUN_7_2,
         last=(7, 2),
         touches=("transaction.properties",),
-    ),
-    Rule(
-        "nodes-tell-more",
-        "Nodes tell their children, and images the limits of requests",
-        "QAPI documentation: since 10.1 and 10.2",
-        first=(10, 1),
     ),
     Rule(
         "processors-tell-their-type",
@@ -273,6 +268,7 @@ RULES: Final[Sequence[Rule]] = (
         last=(5, 2),
         touches=("block-export-del", "nbd-server-remove"),
     ),
+    *BLOCK_RULES,
     *MONITOR_RULES,
     *PROGRAM_RULES,
 )
@@ -286,10 +282,10 @@ Name = (
         "nbd-handshake-limit",
         "nbd-lists-early",
         "nbd-writable-multi-conn",
-        "nodes-tell-more",
         "processors-tell-their-type",
         "transactions-go-in-their-order",
     ]
+    | BlockName
     | MonitorName
     | ProgramName
 )

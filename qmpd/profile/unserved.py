@@ -22,6 +22,11 @@ from qmpd.qapi.runtime.type_table import (
 SERVED: Final = frozenset(
     {
         # QEMU 11
+        ("BackupCommon", "on-cbw-error"),
+        ("BlockdevBackup", "on-cbw-error"),
+        ("DriveBackup", "on-cbw-error"),
+        ("BlockdevBackupArguments", "on-cbw-error"),
+        ("DriveBackupArguments", "on-cbw-error"),
         ("QueryBlockArguments", "flat"),
         ("QomListGetArguments", "paths"),
         ("BlockdevMirrorArguments", "target-is-zero"),

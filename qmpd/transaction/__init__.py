@@ -65,7 +65,7 @@ async def run_transaction(
     :param grouped: completion-mode grouped: only actions that start jobs may be in the list,
         and their jobs complete together
     :param in_turn: an action that cannot be grouped is refused when it is prepared, and abort is
-        never, instead of all being looked at first
+        never, instead of all being looked at first; and they are committed in their order
     :raises QmpError: the error of the action that failed; nothing has changed then
     """
     job_txn = JobTxn() if grouped else None
@@ -79,7 +79,8 @@ async def run_transaction(
             if kind in refused - {"abort"}
             else find_action(kind)(bench, data, job_txn)
             for kind, data in requests
-        ]
+        ],
+        in_turn=in_turn,
     )
 
 

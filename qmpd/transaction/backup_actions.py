@@ -34,6 +34,7 @@ def _options(data: Any, sync: str) -> BackupOptions:
         bool(data.discard_source),
         *(_perf(perf, "max_workers", 64), _perf(perf, "max_chunk", 0)),
         _perf(perf, "min_cluster_size", 0),
+        data.on_cbw_error,
     )
 
 

@@ -115,9 +115,10 @@ class Refused(Action):
         raise self._error
 
 
-async def run_phases(actions: Sequence[Action]) -> None:
+async def run_phases(actions: Sequence[Action], *, in_turn: bool = False) -> None:
     """Prepare all actions, commit or abort them, then clean up.
 
+    :param in_turn: the first action is the first to be committed, and not the last
     :raises QmpError: the first error raised by `prepare`
     """
     begun: list[Action] = []
@@ -130,8 +131,8 @@ async def run_phases(actions: Sequence[Action]) -> None:
             await action.abort()
         raise
     else:
-        for action in reversed(begun):
+        for action in begun if in_turn else reversed(begun):
             await action.commit()
     finally:
-        for action in reversed(begun):
+        for action in begun if in_turn else reversed(begun):
             await action.clean()

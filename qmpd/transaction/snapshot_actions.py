@@ -24,6 +24,7 @@ from qmpd.block.io.disk_snapshots import (
     find_snapshot,
     snapshot_holder,
 )
+from qmpd.block.manners import GraphLock
 from qmpd.block.model.blockers import Op
 from qmpd.block.model.filename import filename
 from qmpd.block.model.graph import lookup_root
@@ -93,6 +94,10 @@ class _External(Action):
     async def abort(self) -> None:
         """Remove the overlay from the graph; a file that was created stays."""
         if self._change is not None:
+            if self.graph.services.manners.graph_lock is GraphLock.BRIEF:
+                # Its backing link goes first, by itself (``bdrv_set_backing_hd``).
+                async with write_lock(self.graph):
+                    pass
             async with write_lock(self.graph):
                 self._change.abort()
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from qmpd.profile.shipped import DEFAULT
 from qmpd.sim.record.flips import Flips
 from tests.interop.bench import ImageBench
 from tests.support.event_text import event_text
+from tests.support.known import known
 from tests.support.normal import normal_text
-from tests.support.programs import qmpd_argv
 from tests.support.stdio import StdioProgram
+from tests.support.versions import both_argv
 
 CLUSTER = 65536
 CLUSTERS = 16
@@ -27,13 +29,21 @@ class DiskProgram:
     :param real: whether it is QEMU's
     :param disks: how many; the first is qcow2, the others are raw
     :param unreadable: a cluster of the third disk that cannot be read
+    :param version: of QEMU; what it does not know is left out of requests
     """
 
     def __init__(
-        self, folder: Path, *, real: bool, disks: int = 2, unreadable: int | None = None
+        self,
+        folder: Path,
+        *,
+        real: bool,
+        disks: int = 2,
+        unreadable: int | None = None,
+        version: str = DEFAULT,
     ) -> None:
         folder.mkdir()
         self._unreadable = unreadable
+        self.version = version
         self.folder = folder
         self.events: list[str] = []
         """What was said since the last `told`; see `tells_pairs`."""
@@ -44,7 +54,7 @@ class DiskProgram:
         for number in range(disks):
             argv += ["-drive", self._drive(number)]
         argv += ["-qmp", "stdio"]
-        self.program = StdioProgram(argv if real else qmpd_argv(argv), folder)
+        self.program = StdioProgram(both_argv(version, argv)[0 if real else 1], folder)
         self.program.message()
         self.do("qmp_capabilities")
 
@@ -71,6 +81,7 @@ class DiskProgram:
     def do(self, command: str, **arguments: Any) -> Any:
         """Run a command; its value, or its error as ``{"error": text}``."""
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        named = known(self.version, command, named)
         *before, answer = self.program.execute({"execute": command, "arguments": named})
         for message in before:
             self._note(message)

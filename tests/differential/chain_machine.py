@@ -6,13 +6,16 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hypothesis import reject
 from hypothesis.stateful import RuleBasedStateMachine
 
+from qmpd.profile.shipped import DEFAULT
 from tests.backup.program import CLUSTER
 from tests.differential.chain_moves import DISKS
 from tests.differential.chain_program import (
@@ -24,6 +27,7 @@ from tests.differential.chain_program import (
 )
 from tests.support.normal import normal, normal_text
 from tests.support.stdio import Gone
+from tests.support.versions import real_argv
 
 GROUPS = 3
 """Examples that one pair of programs is good for: each has disks of its own."""
@@ -33,6 +37,7 @@ class ChainMachine(RuleBasedStateMachine):
     """Gives both programs the same; answers, events, graph and content must be the same."""
 
     scratch: ClassVar[Path]
+    version: ClassVar[str]
     programs: ClassVar[list[ChainProgram]] = []
     runs: ClassVar[int] = 0
     examples: ClassVar[int] = 0
@@ -63,7 +68,9 @@ class ChainMachine(RuleBasedStateMachine):
         for side in ("real", "ours"):
             folder = cls.scratch / f"{side}{cls.runs}"
             real = side == "real"
-            cls.programs.append(ChainProgram(folder, image, real=real, disks=GROUPS * DISKS))
+            disks = GROUPS * DISKS
+            program = ChainProgram(folder, image, real=real, disks=disks, version=cls.version)
+            cls.programs.append(program)
         for program in cls.programs:
             program.greet()
 
@@ -84,6 +91,10 @@ class ChainMachine(RuleBasedStateMachine):
                     ended.append(program.program.process.wait(0.5))
                 except subprocess.TimeoutExpired:
                     ended.append(None)
+            if ended == [-signal.SIGABRT, None] and self.version != DEFAULT:
+                # The real one has come upon a fault of its own.
+                self.close()
+                reject()
             self.check(False, f"{type(error).__name__} {ended} {error}")
         return answers[0]
 
@@ -185,11 +196,26 @@ class ChainMachine(RuleBasedStateMachine):
         files += [file for file in self.files if file.endswith(".qcow2")]
         for file in dict.fromkeys(files):
             folders = [program.folder for program in self.programs]
-            infos = [_qemu_img(folder, "info", "--backing-chain", file) for folder in folders]
+            infos = [self.qemu_img(folder, "info", "--backing-chain", file) for folder in folders]
             self.compare([f"{file} {info}" for info in infos])
             failed = any(program.failed for program in self.programs)
-            checks = [_qemu_img(folder, "check", file, brief=failed) for folder in folders]
+            checks = [self.qemu_img(folder, "check", file, brief=failed) for folder in folders]
             self.compare([f"{file} {check}" for check in checks])
+
+    def qemu_img(self, folder: Path, command: str, *arguments: str, brief: bool = False) -> str:
+        """What qemu-img says of an image; if `brief`, not how much of it is in use."""
+        words = ["qemu-img", command, "-U", "--output=json", *arguments]
+        words = real_argv(self.version, words)
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+        said = json.loads(done.stdout) if done.stdout else None
+        if isinstance(said, dict):
+            # Requests that run side by side allocate in an order that varies in QEMU itself.
+            said.pop("fragmented-clusters", None)
+            if brief:
+                said = {name: said[name] for name in said if "-clusters" not in name}
+                said.pop("image-end-offset", None)
+        text = normal_text(done.stderr, str(folder))
+        return f"{done.returncode} {normal(said, str(folder))} {text}"
 
     @classmethod
     def close(cls) -> None:
@@ -213,18 +239,3 @@ def _first_difference(real: str, ours: str) -> tuple[str, str]:
         min(len(real), len(ours)),
     )
     return real[max(0, at - 300) : at + 300], ours[max(0, at - 300) : at + 300]
-
-
-def _qemu_img(folder: Path, command: str, *arguments: str, brief: bool = False) -> str:
-    """What qemu-img says of an image; if `brief`, not how much of it is in use."""
-    words = ["qemu-img", command, "-U", "--output=json", *arguments]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
-    said = json.loads(done.stdout) if done.stdout else None
-    if isinstance(said, dict):
-        # Requests that run side by side allocate in an order that varies in QEMU itself.
-        said.pop("fragmented-clusters", None)
-        if brief:
-            said = {name: said[name] for name in said if "-clusters" not in name}
-            said.pop("image-end-offset", None)
-    text = normal_text(done.stderr, str(folder))
-    return f"{done.returncode} {normal(said, str(folder))} {text}"

@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+from qmpd.profile.shipped import DEFAULT
 from tests.backup.program import CLUSTER
 from tests.interop.bench import ImageBench
 from tests.support.event_text import event_text
+from tests.support.known import known
 from tests.support.normal import normal, normal_text
-from tests.support.programs import qmpd_argv
 from tests.support.stdio import StdioProgram
+from tests.support.versions import both_argv
 
 BLOCK = 4096
 """Bytes that a guest writes at once, at least; all bytes of a block are the same."""
@@ -64,11 +66,15 @@ class ChainProgram:
     :param folder: an empty one, where its images are
     :param image: an empty image to copy
     :param real: whether it is QEMU's
+    :param version: of QEMU; what it does not know is left out of requests
     """
 
-    def __init__(self, folder: Path, image: Path, *, real: bool, disks: int) -> None:
+    def __init__(
+        self, folder: Path, image: Path, *, real: bool, disks: int, version: str = DEFAULT
+    ) -> None:
         folder.mkdir()
         self.folder = folder
+        self.version = version
         self.image = image
         self.events: list[str] = []
         """What was said since the last `told`."""
@@ -87,7 +93,7 @@ class ChainProgram:
         for disk in range(disks):
             argv += ["-drive", self._drive(disk)]
         argv += ["-qmp", "stdio"]
-        self.program = StdioProgram(argv if real else qmpd_argv(argv), folder)
+        self.program = StdioProgram(both_argv(version, argv)[0 if real else 1], folder)
 
     def greet(self) -> None:
         """Wait until it has started."""
@@ -116,6 +122,7 @@ class ChainProgram:
         ``@`` in arguments stands for the program's folder.
         """
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        named = known(self.version, command, named)
         request = json.dumps({"execute": command, "arguments": named})
         self.program.send(request.replace("@/", f"{self.folder}/").encode() + b"\n")
         while True:

@@ -7,6 +7,8 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from tests.support.versions import real_argv
+
 _CONFIG: Final = '[inject-error]\nevent = "none"\nerrno = "5"\niotype = "flush"\n'
 _IMAGES: Final = (
     *(("raw", "r", "1M"), ("qcow2", "q", "1M")),
@@ -87,11 +89,11 @@ _DRIVES: Final = (
 ).split(" ")
 
 
-def make_files(folder: Path) -> None:
-    """Make the files that the options name."""
+def make_files(folder: Path, version: str) -> None:
+    """Make the files that the options name, by the qemu-img of a version."""
     for image_format, *arguments in _IMAGES:
         argv = ["qemu-img", "create", "-q", "-f", image_format, *arguments]
-        subprocess.run(argv, cwd=folder, check=True)
+        subprocess.run(real_argv(version, argv), cwd=folder, check=True)
     (folder / "e").write_bytes(b"")
     (folder / "cfg").write_text(_CONFIG, encoding="utf-8")
     (folder / "a:b").write_bytes(bytes(4096))

@@ -8,11 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from qmpd.profile.shipped import DEFAULT
 from tests.interop.bench import ImageBench
 from tests.support.event_text import event_text
+from tests.support.known import known
 from tests.support.normal import normal
-from tests.support.programs import qmpd_argv
 from tests.support.stdio import Gone, StdioProgram
+from tests.support.versions import both_argv
 
 CLUSTER: Final = 65536
 SIZE: Final = 16 * CLUSTER
@@ -48,13 +50,15 @@ class Rig:
     """A program with four disks, each an overlay of two images, and nodes to copy to.
 
     :param folder: where its images are made
+    :param version: of QEMU; what it does not know is left out of requests
     """
 
-    def __init__(self, folder: Path, *, real: bool) -> None:
+    def __init__(self, folder: Path, *, real: bool, version: str = DEFAULT) -> None:
         folder.mkdir()
         self.folder = folder
+        self.version = version
         argv = list(ARGV)
-        self.program = StdioProgram(argv if real else qmpd_argv(argv), folder)
+        self.program = StdioProgram(both_argv(version, argv)[0 if real else 1], folder)
         self.program.message()
         self._run("qmp_capabilities", {})
         (folder / "medium.raw").write_bytes(bytes(SIZE))
@@ -84,6 +88,7 @@ class Rig:
 
     def do(self, command: str, arguments: dict[str, Any]) -> list[Any]:
         """Run a command; what came until the program was at rest, the answer included."""
+        arguments = known(self.version, command, arguments)
         text = {"execute": command, "arguments": placed(arguments, str(self.folder))}
         where = str(self.folder)
         said = [shown(message, where) for message in self.program.execute(text)]
@@ -129,9 +134,11 @@ def placed(value: Any, folder: str) -> Any:
     return value.replace("@", folder) if isinstance(value, str) else value
 
 
-def play(folder: Path, program: list[Step], *, real: bool) -> list[list[Any]]:
+def play(
+    folder: Path, program: list[Step], *, real: bool, version: str = DEFAULT
+) -> list[list[Any]]:
     """What a program says to each step; to none after one at which the real one ends or hangs."""
-    rig = Rig(folder, real=real)
+    rig = Rig(folder, real=real, version=version)
     said: list[list[Any]] = []
     try:
         for step in program:

@@ -21,9 +21,10 @@ from hypothesis.stateful import (
 
 from tests.backup.program import CLUSTER, CLUSTERS, DiskProgram
 from tests.support.normal import normal
-from tests.support.programs import qemu_missing
 from tests.support.sequences import run_any_sequence
+from tests.support.versions import examples
 
+VERSIONS = ("7.2", "10.0", "11.1")
 EXAMPLES = int(os.environ.get("QMPD_BACKUP_EXAMPLES", "40"))
 DISKS = 3
 UNREADABLE = 12
@@ -90,6 +91,7 @@ class Backups(RuleBasedStateMachine):
     """Gives both programs the same; answers, events, bitmaps and targets must be the same."""
 
     scratch: ClassVar[Path]
+    version: ClassVar[str]
     programs: ClassVar[list[DiskProgram]] = []
     runs: ClassVar[int] = 0
 
@@ -106,7 +108,9 @@ class Backups(RuleBasedStateMachine):
             for side in ("real", "ours"):
                 folder = self.scratch / f"{side}{cls.runs}"
                 real = side == "real"
-                program = DiskProgram(folder, real=real, disks=DISKS, unreadable=UNREADABLE)
+                program = DiskProgram(
+                    folder, real=real, disks=DISKS, unreadable=UNREADABLE, version=cls.version
+                )
                 program.tells_pairs = True
                 cls.programs.append(program)
 
@@ -291,10 +295,13 @@ def _contents(program: DiskProgram, names: list[str]) -> dict[str, list[set[int]
     }
 
 
-@pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
-def test_any_sequence(tmp_path: Path) -> None:
-    Backups.scratch = tmp_path
+@pytest.mark.parametrize("version", VERSIONS)
+def test_any_sequence(version: str, tmp_path: Path) -> None:
+    class Versions(Backups):
+        pass
+
+    Versions.scratch, Versions.version = tmp_path, version
     try:
-        run_any_sequence(Backups, examples=EXAMPLES, steps=12)
+        run_any_sequence(Versions, examples=examples(version, EXAMPLES, few=6), steps=12)
     finally:
-        Backups.close()
+        Versions.close()

@@ -8,7 +8,6 @@ when the next thing happens; one that is not held is waited for.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,10 @@ from tests.differential.chain_program import (
     SIZE,
     first_content,
 )
-from tests.support.programs import qemu_missing
 from tests.support.sequences import run_any_sequence
+from tests.support.versions import examples
 
+VERSIONS = ("7.2", "10.0", "11.1")
 EXAMPLES = int(os.environ.get("QMPD_CHAIN_EXAMPLES", "40"))
 
 
@@ -323,11 +323,13 @@ class Chains(ChainMachine):
             raise
 
 
-@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-img is not installed")
-@pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
-def test_any_sequence(tmp_path: Path) -> None:
-    Chains.scratch = tmp_path
+@pytest.mark.parametrize("version", VERSIONS)
+def test_any_sequence(version: str, tmp_path: Path) -> None:
+    class Versions(Chains):
+        pass
+
+    Versions.scratch, Versions.version = tmp_path, version
     try:
-        run_any_sequence(Chains, examples=EXAMPLES, steps=10)
+        run_any_sequence(Versions, examples=examples(version, EXAMPLES, few=3), steps=10)
     finally:
-        Chains.close()
+        Versions.close()

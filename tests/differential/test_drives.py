@@ -18,9 +18,10 @@ import pytest
 from tests.block.files import Files
 from tests.differential.drive_options import DriveOptions, make_files
 from tests.support.normal import normal
-from tests.support.programs import qemu_missing
 from tests.support.stdio import Gone, StdioProgram
+from tests.support.versions import examples
 
+VERSIONS: Final = ("10.0",)
 EXAMPLES: Final = int(os.environ.get("QMPD_DRIVE_EXAMPLES", "25"))
 SEED: Final = int(os.environ.get("QMPD_DRIVE_SEED", "0"))
 QUERIES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
@@ -119,11 +120,11 @@ TABLE: Final = (
 class Drives(Files):
     """Both programs, with the files that options name, a node and a throttle group."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, version: str) -> None:
         for side in ("real", "ours"):
             (scratch / side).mkdir()
-            make_files(scratch / side)
-        super().__init__(scratch, "-object", "throttle-group,id=g")
+            make_files(scratch / side, version)
+        super().__init__(scratch, "-object", "throttle-group,id=g", version=version)
         self.add("null-co", "n0", size=1 << 20)
 
     def try_drive(self, options: str) -> bool:
@@ -163,12 +164,11 @@ def _try(program: StdioProgram, options: str) -> list[Any]:
     return [text]
 
 
-@pytest.fixture(scope="module")
-def drives(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drives]:
-    reason = qemu_missing()
-    if reason is not None:
-        pytest.skip(reason)
-    both = Drives(tmp_path_factory.mktemp("drives"))
+@pytest.fixture(scope="module", params=VERSIONS)
+def drives(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Drives]:
+    both = Drives(tmp_path_factory.mktemp("drives"), request.param)
     yield both
     both.close()
 
@@ -178,17 +178,18 @@ def test_options_that_have_shown_a_difference(drives: Drives, options: str) -> N
     assert drives.try_drive(options)
 
 
-@pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
-def test_made_up_options(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_made_up_options(version: str, tmp_path: Path) -> None:
     made = DriveOptions(Random(SEED))
+    wanted = examples(version, EXAMPLES)
     played, rigs = 0, 0
-    while played < EXAMPLES:
+    while played < wanted:
         rigs += 1
         scratch = tmp_path / str(rigs)
         scratch.mkdir()
-        both = Drives(scratch)
+        both = Drives(scratch, version)
         alive = True
-        while alive and played < EXAMPLES:
+        while alive and played < wanted:
             # the real one ends at some options
             alive = both.try_drive(made.one())
             played += 1

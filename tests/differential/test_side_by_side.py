@@ -16,11 +16,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from qmpd.profile.shipped import DEFAULT
 from tests.differential.side_devices import devices
 from tests.differential.side_rig import CLUSTER, DISKS, SIZE, Step, play
 from tests.differential.side_schedules import scheduled
 from tests.support.programs import qemu_missing
+from tests.support.versions import examples
 
+VERSIONS: Final = ("7.2", "10.0", "11.1")
 EXAMPLES: Final = int(os.environ.get("QMPD_SIDE_BY_SIDE_EXAMPLES", "5"))
 disks = st.integers(0, DISKS - 1)
 speeds = st.sampled_from([1, 1, 1, 0])
@@ -117,25 +120,28 @@ SCHEDULES: Final = 400
 """Schedules at most that are tried for one order of the real one."""
 
 at_work = (*(starts(), starts(), starts(), verbs(), verbs()), changes(), guest(), transactions())
+at_work_alone = st.one_of(*at_work)
 steps = st.one_of(*at_work, devices(), devices())
 
 
-@pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
-def test_any_sequence(tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_any_sequence(version: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples(version, EXAMPLES),
         deadline=None,
         database=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(steps, min_size=4, max_size=10))
+    # Devices are those of the default version.
+    @given(st.lists(steps if version == DEFAULT else at_work_alone, min_size=4, max_size=10))
     def compare(program: list[Step]) -> None:
         folder = tmp_path_factory.mktemp("rig")
-        ours = play(folder / "ours", program, real=False)
+        ours = play(folder / "ours", program, real=False, version=version)
         runs: list[list[list[Any]]] = []
         for number in range(RUNS):
-            runs.append(play(folder / f"real{number}", program, real=True))
+            run = play(folder / f"real{number}", program, real=True, version=version)
+            runs.append(run)
             differing = next((i for i, said in enumerate(ours) if _new(said, i, runs)), None)
             if differing is None:
                 return
@@ -163,7 +169,7 @@ def test_what_qemu_does_is_among_the_schedules(
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(st.lists(st.one_of(*at_work), min_size=4, max_size=10))
+    @given(st.lists(at_work_alone, min_size=4, max_size=10))
     def compare(program: list[Step]) -> None:
         folder = tmp_path_factory.mktemp("rig")
         real = play(folder / "real", program, real=True)

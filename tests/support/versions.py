@@ -59,13 +59,18 @@ def both_argv(version: str, argv: list[str]) -> tuple[list[str], list[str]]:
     return real_argv(version, argv), ours
 
 
-def examples(version: str, usual: int, variable: str = "QMPD_VERSION_EXAMPLES") -> int:
+def examples(
+    version: str, usual: int, variable: str = "QMPD_VERSION_EXAMPLES", *, few: int | None = None
+) -> int:
     """How many examples a machine plays on a version.
 
     :param usual: how many it plays on the default version; on the others it is a quarter
     :param variable: what says in the environment how many it is on each version
+    :param few: how many it is on the others, where that is not a quarter
     """
     asked = os.environ.get(variable)
     if asked is not None:
         return int(asked)
-    return usual if version == DEFAULT else max(1, usual // 4)
+    if version == DEFAULT:
+        return usual
+    return max(1, usual // 4) if few is None else few

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from qmpd.block.bits.bitmap import (
     DEFAULT_GRANULARITY,
@@ -20,6 +20,9 @@ from qmpd.block.bits.bitmap import (
 )
 from qmpd.block.bits.bitmaps import Bitmaps
 from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.manners import Manners
 
 _SMALLEST_DEFAULT: Final = 4096
 
@@ -104,11 +107,28 @@ class _Driver(Protocol):
     async def remove_persistent_bitmap(self, name: str) -> None: ...
 
 
+class _Services(Protocol):
+    @property
+    def manners(self) -> Manners: ...
+
+
 class Holder(Protocol):
     """A node, as far as bitmaps need it."""
 
     length: int
     bitmaps: Bitmaps
+
+    @property
+    def services(self) -> _Services:
+        """The surroundings of its graph."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it may not be written."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it has not been given up to another process."""
 
     @property
     def driver(self) -> _Driver:
@@ -192,6 +212,11 @@ def add(
     elif granularity < MINIMUM_GRANULARITY or granularity & (granularity - 1):
         raise GenericError("Granularity must be power of 2 and at least 512")
     if persistent:
+        refuses = node.services.manners.bitmaps_need_a_writable_node
+        if refuses and (node.read_only or not node.active):
+            raise GenericError(
+                f"Cannot add a persistent bitmap to read-only or inactive node '{node_name}'"
+            )
         node.driver.check_can_store_bitmap(name, granularity)
     if find(node, name) is not None:
         raise GenericError(f"Bitmap already exists: {name}")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.drain import drained
+from qmpd.block.change.graph_lock import standstill
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.model.walk import top_nodes
 from qmpd.block.permission_bits import WRITE, WRITE_UNCHANGED
@@ -23,6 +24,14 @@ async def set_active(graph: Graph, name: str | None, active: bool) -> None:
 
     :raises QmpError: there is no such node, or it cannot be done
     """
+    if not active:
+        async with standstill(graph):
+            await _set_active(graph, name, active)
+        return
+    await _set_active(graph, name, active)
+
+
+async def _set_active(graph: Graph, name: str | None, active: bool) -> None:
     if name is None:
         await _set_all(graph, active)
         return
@@ -91,7 +100,8 @@ async def inactivate(node: Node) -> None:
     if _has_active_parent(node):
         raise GenericError("Node has active parent node")
     try:
-        await _inactivate(node)
+        async with standstill(node.graph):
+            await _inactivate(node)
     except QmpError as error:
         raise _failed("node", error) from None
 

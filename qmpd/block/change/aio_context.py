@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qmpd.block.change.drain import drained_begin, drained_end, quiesce, resume
+from qmpd.block.change.drain import drained, drained_begin, drained_end, quiesce, resume
+from qmpd.block.manners import GraphLock
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -91,6 +92,14 @@ async def try_change(node: Node, context: AioContext) -> None:
 
     :raises GenericError: somebody relies on the present loop; nothing has moved then
     """
+    if node.graph.services.manners.graph_lock is GraphLock.WHOLE:
+        await drained(node.graph, None, _try_change(node, context))
+    else:
+        await _try_change(node, context)
+
+
+async def _try_change(node: Node, context: AioContext) -> None:
+    """As `try_change`, but for what is drained around it."""
     if node.aio_context is context:
         return
     move = _Move(context)
@@ -113,7 +122,7 @@ async def go_home(node: Node) -> None:
     """
     if node.aio_context is not None:
         try:
-            await try_change(node, None)
+            await _try_change(node, None)
         except GenericError:
             return
 

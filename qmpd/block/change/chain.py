@@ -81,7 +81,7 @@ async def drop_intermediate(
     top.hold()
     base.hold()
     try:
-        async with write_lock(graph):
+        async with write_lock(graph, brief=True):
             change = GraphChange()
             for edge in list(top.parents):
                 if not edge.kind.stays_at_node:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.change.aio_context import go_home
 from qmpd.block.change.closing import unref
-from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.model.child_list import ChildList
 from qmpd.errors import GenericError
 
@@ -20,12 +20,13 @@ async def change_children(graph: Graph, parent: str, child: str | None, node: st
 
     :raises GenericError: in QEMU's words
     """
-    async with write_lock(graph):
-        former = _change_children(graph, parent, child, node)
+    async with standstill(graph):
+        async with write_lock(graph):
+            former = _change_children(graph, parent, child, node)
+            if former is not None:
+                await go_home(former)
         if former is not None:
-            await go_home(former)
-    if former is not None:
-        await unref(former)
+            await unref(former)
 
 
 def _change_children(graph: Graph, parent: str, child: str | None, node: str | None) -> Node | None:

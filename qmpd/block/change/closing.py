@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qmpd.base.newest_first import NewestFirst
 from qmpd.block.change.aio_context import go_home
 from qmpd.block.change.edges import unlink
-from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.change.inheritance import disinherit
 from qmpd.block.change.permissions import loosen_permissions
 from qmpd.errors import BlockIOError
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 async def unref(node: Node) -> None:
     """Close `node`, and what it alone holds, unless something still holds it."""
+    if node.is_held():
+        return
+    async with standstill(node.graph):
+        await _close(node)
+
+
+async def _close(node: Node) -> None:
     closing = [node]
     closed: set[Node] = set()
     while closing:

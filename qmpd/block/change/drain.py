@@ -150,6 +150,19 @@ async def drain_all(graph: Graph) -> None:
     drain_all_end(graph)
 
 
+def subtree(nodes: Iterable[Node]) -> list[Node]:
+    """`nodes`, and all below them."""
+    found: dict[Node, None] = {}
+    stack = list(nodes)
+    stack.reverse()
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found[node] = None
+            stack += [edge.node for edge in node.children.values()]
+    return list(found)
+
+
 async def drained(graph: Graph, nodes: Iterable[Node] | None, work: Coroutine[Any, Any, T]) -> T:
     """Run `work` in a drained section of `nodes`; None for all."""
     section = None if nodes is None else list(nodes)

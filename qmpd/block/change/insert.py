@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.block.change.closing import release, unref
 from qmpd.block.change.drain import drained_begin, drained_end
-from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.change.opening import open_node
 from qmpd.block.change.replace import GraphChange, append, remove_filter, replace_node, set_backing
 from qmpd.errors import QmpError
@@ -28,7 +28,7 @@ async def insert_node(node: Node, options: Mapping[str, Any], opener: Opener | N
     except QmpError as error:
         raise error.prefixed("Could not create node: ") from None
     try:
-        await _put_in_place(new, node, replace_node)
+        await _put_in_place(new, node, replace_node, brief=True)
     except QmpError as error:
         raise error.prefixed("Could not replace node: ") from None
     return new
@@ -54,11 +54,13 @@ async def insert_filter(
     return new
 
 
-async def _put_in_place(new: Node, old: Node, change: Callable[[Node, Node], GraphChange]) -> None:
+async def _put_in_place(
+    new: Node, old: Node, change: Callable[[Node, Node], GraphChange], *, brief: bool = False
+) -> None:
     """Let `new` take the place of `old`, or close it if somebody objects."""
     await drained_begin(old)
     try:
-        async with write_lock(old.graph):
+        async with write_lock(old.graph, brief=brief):
             done = change(old, new)
         await done.commit()
     except BaseException:
@@ -75,7 +77,7 @@ async def drop_filter(node: Node) -> None:
     await drained_begin(below)
     try:
         node.hold()
-        async with write_lock(node.graph):
+        async with write_lock(node.graph, brief=True):
             change = remove_filter(node)
         below.hold()
         await change.commit()
@@ -90,6 +92,7 @@ async def change_backing(node: Node, backing: Node | None) -> None:
 
     :raises QmpError: it cannot have one, a job relies on the link, or somebody objects
     """
-    async with write_lock(node.graph):
-        change = set_backing(node, backing)
-    await change.commit()
+    async with standstill(node.graph):
+        async with write_lock(node.graph, node):
+            change = set_backing(node, backing)
+        await change.commit()

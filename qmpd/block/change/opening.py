@@ -10,13 +10,14 @@ from qmpd.base.qdict import member_order
 from qmpd.block.change.closing import close_unopened, unref
 from qmpd.block.change.edges import attach_child
 from qmpd.block.change.fill import child_is_protocol, fill_options, join_json
-from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.change.opening_driver import (
     Opener,
     check_all_used,
+    drain_file,
     file_backend_comes,
-    file_backend_goes,
     find_driver_out,
+    let_file_go,
     open_driver,
 )
 from qmpd.block.model.driver_table import find_driver
@@ -218,13 +219,17 @@ async def _open_held(
     except BaseException:
         if file is not None:
             if whole:
-                await file_backend_goes(file)
-            await unref(file)
+                await drain_file(file)
+            async with standstill(graph):
+                if whole:
+                    await let_file_go(file)
+                await unref(file)
         await close_unopened(node)
         raise
     try:
         if file is not None and whole:
-            await file_backend_goes(file)
+            await drain_file(file)
+            await let_file_go(file)
         own = node.options if flat is None else _with_backing(node, flat)
         await node.driver.open_backing(own)
         empty = [name for name in _CONTAINERS if own.given.get(name) in _EMPTY]

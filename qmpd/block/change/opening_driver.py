@@ -60,11 +60,15 @@ async def file_backend_comes(graph: Graph) -> None:
         pass
 
 
-async def file_backend_goes(file: Node) -> None:
+async def drain_file(file: Node) -> None:
     """That backend is given up: blk_unref drains the file, and so does blk_remove_bs after it."""
     for _ in range(2):
         await drained_begin(file)
         drained_end(file)
+
+
+async def let_file_go(file: Node) -> None:
+    """That backend, which has been drained, lets go of the file."""
     async with write_lock(file.graph):
         pass
 

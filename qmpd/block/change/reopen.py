@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.qdict import QDict
-from qmpd.block.change.drain import drained
-from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.drain import drained, subtree
+from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.change.opening_driver import check_detect_zeroes
 from qmpd.block.change.replace import GraphChange
+from qmpd.block.manners import GraphLock
 from qmpd.block.model.filename import flat_options
 from qmpd.block.model.flags import NodeFlags, ReopenState
 from qmpd.block.model.node_options import NodeOptions
@@ -83,7 +85,10 @@ async def set_read_only(node: Node, read_only: bool) -> None:
 async def reopen_multiple(graph: Graph, queue: Sequence[Step], *, keep_old: bool = False) -> None:
     """Change what is in the queue, while it is drained; see `reopen_nodes`."""
     nodes = [step.node for step in queue]
-    await drained(graph, nodes, reopen_nodes(graph, queue, keep_old=keep_old))
+    if graph.services.manners.graph_lock is GraphLock.NONE:
+        nodes = subtree(nodes)
+    async with standstill(graph):
+        await drained(graph, nodes, reopen_nodes(graph, queue, keep_old=keep_old))
 
 
 def _enqueue(
@@ -132,8 +137,13 @@ def _enqueue(
         if keep_child:
             child_options = child.options.under(options, backing=backing)
         else:
-            child_options = NodeOptions.inside(inline, state.flags, backing=backing)
+            # What an entry of its own has said before holds as well.
+            before = next((step.options.given for step in queue if step.node is child), _NOTHING)
+            child_options = NodeOptions.inside({**before, **inline}, state.flags, backing=backing)
         _enqueue(queue, child, child_options, keep_old=keep_child)
+
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 async def reopen_nodes(graph: Graph, queue: Sequence[Step], *, keep_old: bool = False) -> None:
@@ -157,7 +167,7 @@ async def reopen_nodes(graph: Graph, queue: Sequence[Step], *, keep_old: bool = 
             change.touch(state.node)
         change.settle()
     except BaseException:
-        async with write_lock(graph):
+        async with write_lock(graph, brief=True):
             change.undo()
         for state in reversed(prepared):
             await state.node.driver.reopen_abort(state)
@@ -173,7 +183,7 @@ async def reopen_nodes(graph: Graph, queue: Sequence[Step], *, keep_old: bool = 
     for state in reversed(queue):
         state.node.refresh_length()
         state.node.refresh_limits()
-    async with write_lock(graph):
+    async with write_lock(graph, brief=True):
         pass
     await change.commit()
 
@@ -262,7 +272,7 @@ async def _set_child(node: Node, name: str, new: Node | None, change: GraphChang
 
     :raises GenericError: a job relies on the link, or somebody objects to the new one
     """
-    async with write_lock(node.graph):
+    async with write_lock(node.graph, brief=True):
         role = _role(node, name)
         edge = node.children.get(name)
         if edge is not None:

@@ -236,7 +236,9 @@ def set_backing(node: Node, backing: Node | None) -> GraphChange:
     except BaseException:
         change.abort()
         raise
-    return change.settle()
+    done = change.settle()
+    node.refresh_limits()
+    return done
 
 
 def remove_filter(node: Node) -> GraphChange:

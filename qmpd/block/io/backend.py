@@ -11,7 +11,7 @@ from qmpd.block.change.aio_context import come_together, go_home
 from qmpd.block.change.closing import unref
 from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.edges import add_parent, remove_parent
-from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.change.replace import GraphChange
 from qmpd.block.io.accounting import Accounting
@@ -191,7 +191,7 @@ class BlockBackend(InLoop, Accounting):
         await drained_begin(node)
         change = GraphChange()
         try:
-            async with write_lock(self.graph):
+            async with write_lock(self.graph, brief=True):
                 change.move(root, node)
                 change.settle()
         finally:
@@ -208,12 +208,13 @@ class BlockBackend(InLoop, Accounting):
         if self.root is not None:
             self.read_only = self.root.node.read_only
         await self.drain()
-        async with write_lock(self.graph):
-            node = self._detach()
+        async with standstill(self.graph):
+            async with write_lock(self.graph):
+                node = self._detach()
+                if node is not None:
+                    await go_home(node)
             if node is not None:
-                await go_home(node)
-        if node is not None:
-            await unref(node)
+                await unref(node)
 
     def _detach(self) -> Node | None:
         if self.root is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.change.drain import drained
+from qmpd.block.change.graph_lock import standstill
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.io.disk_snapshots import check_listed, snapshot_holder, snapshot_list
 from qmpd.block.model.blockers import Op
@@ -22,6 +23,13 @@ async def delete_internal(
 
     :raises QmpError: QEMU's texts
     """
+    async with standstill(graph):
+        return await _delete_internal(graph, device, ident, name)
+
+
+async def _delete_internal(
+    graph: Graph, device: str, ident: str | None, name: str | None
+) -> dict[str, Any]:
     node = lookup_root(graph, device)
     if ident is None and name is None:
         raise GenericError("Name or id must be provided")

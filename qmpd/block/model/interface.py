@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from qmpd.block.model.data import BlockStatus, Bytes
+from qmpd.block.model.limits import Alignments
 from qmpd.block.model.table import Named
 from qmpd.block.model.traits import Capabilities, Shape
 from qmpd.block.permission_bits import IMAGE, Perm, Permissions, Role
@@ -118,6 +119,13 @@ class DriverInterface(Generic[NodeT]):
     def limits(self) -> BlockLimits | None:
         """What it can take in one request; None for anything."""
         return None
+
+    def alignments(self) -> Alignments | None:
+        """What it wants to be aligned beyond that; None for nothing."""
+        if self.shape.is_filter:
+            return None
+        cluster = self.cluster_size() if self.subcluster_size() else None
+        return Alignments(cluster, 0) if cluster else None
 
     async def inactivate(self) -> None:
         """The node is given up to another process: nothing may be kept back.

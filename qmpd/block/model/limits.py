@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from qmpd.base.sizes import REQUEST_MAX_BYTES
+from qmpd.base.sizes import REQUEST_MAX_BYTES, SECTOR
 from qmpd.errors import BlockIOError
 from qmpd.loop.task import Waiter
 
@@ -29,6 +29,16 @@ class BlockLimits:
     max_pwrite_zeroes: int = 0
     pdiscard_alignment: int = 0
     max_pdiscard: int = 0
+
+
+class Alignments(NamedTuple):
+    """What discards, and memory, are best aligned to: for queries alone.
+
+    They are those of the time when a node's limits were last asked for.
+    """
+
+    discard: int = 0
+    memory: int = SECTOR
 
 
 class RequestTracker:
@@ -265,6 +275,18 @@ async def discard(node: Limited, limits: BlockLimits, offset: int, length: int) 
             if error.errno != errno.ENOTSUP and not (error.errno == errno.EINVAL and unaligned):
                 raise
         offset += size
+
+
+def alignments(own: Alignments | None, below: list[Alignments]) -> Alignments:
+    """Those of a node: its driver's, as far as it has any, else of what it stands on.
+
+    :param own: its driver's; 0 for none
+    """
+    least = [own or Alignments(0, 0), *below]
+    memory = max(found.memory for found in least)
+    if own is not None and own.discard:
+        return Alignments(own.discard, memory or SECTOR)
+    return Alignments(max(found.discard for found in least), memory or SECTOR)
 
 
 def merged(own: BlockLimits | None, below: list[BlockLimits]) -> BlockLimits | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.base.sizes import SECTOR
 from qmpd.block.bits.bitmaps import Bitmaps
-from qmpd.block.model.limits import BlockLimits, RequestTracker, merged
+from qmpd.block.model.limits import Alignments, BlockLimits, RequestTracker, alignments, merged
 from qmpd.block.permission_bits import COW, DATA, FILTERED
 from qmpd.errors import BlockIOError
 from qmpd.loop.task import Waiter
@@ -54,6 +54,7 @@ class NodeState:
         self._idle: list[Waiter] = []
         self.limits: BlockLimits | None = None
         """What its driver can take in one request; None for anything."""
+        self.alignments = Alignments()
         self.tracker = RequestTracker()
         self.copy_on_read = 0
         """How many want what is read from below to be kept here."""
@@ -118,9 +119,12 @@ class NodeState:
 
     def refresh_limits(self) -> None:
         """Ask the driver, and what it stands on, anew what a request may be."""
-        below = [edge.node.limits for edge in self.children.values() if edge.role & _INHERITED]
-        own = self.driver.limits()
-        self.limits = merged(own, [found for found in below if found is not None])
+        nodes = [edge.node for edge in self.children.values() if edge.role & _INHERITED]
+        below = [node.limits for node in nodes if node.limits is not None]
+        self.limits = merged(self.driver.limits(), below)
+        if self.services.manners.tells_more:
+            below_it = [node.alignments for node in nodes]
+            self.alignments = alignments(self.driver.alignments(), below_it)
 
     def check_write(self, offset: int, length: int) -> None:
         """Checks before a write, or a discard that is passed on."""

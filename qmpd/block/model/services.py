@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.manners import USUAL
 from qmpd.errors import GenericError, NotServed
 
 if TYPE_CHECKING:
     from qmpd.block.images import Storages
+    from qmpd.block.manners import Manners
     from qmpd.errors import QmpError
     from qmpd.loop.clock import Clock
     from qmpd.loop.clocks import Clocks
@@ -79,8 +81,8 @@ class Services:
     """Reads a text of JSON in QEMU's dialect (a file name that begins with ``json:``)."""
     thread_id: int
     """What queries tell as the id of any thread."""
-    tells_more: bool = False
-    """Whether queries tell the children of nodes and the limits of requests (QEMU 10.1)."""
+    manners: Manners = USUAL
+    """What is done as one version of QEMU does it."""
     preallocates_raw: bool = True
     """Whether qcow2 images with a raw data file have their metadata preallocated (QEMU 6.0)."""
     connect: Dial = no_connection

@@ -61,7 +61,7 @@ async def _own_info(node: Node, names: Names | None) -> dict[str, Any]:
     if allocated is not None:
         info["actual-size"] = allocated
     info.update(await driver.info_members())
-    if node.graph.services.tells_more:
+    if node.graph.services.manners.tells_more:
         info["limits"] = _limits_info(node)
     if node.children:
         snapshots = snapshot_list(node)
@@ -93,7 +93,7 @@ async def block_device_info(
     backing = node.backing if children else None
     if backing is not None:
         info["backing_file"] = filename(backing, names)
-    if node.graph.services.tells_more:
+    if node.graph.services.manners.tells_more:
         info["children"] = [
             {"child": edge.name, "node-name": edge.node.node_name}
             for edge in reversed(children.values())
@@ -123,15 +123,14 @@ PAGE: Final = 4096
 def _limits_info(node: Node) -> dict[str, Any]:
     """BlockLimitsInfo of a node (`bdrv_query_image_info`); what has no limit is left out."""
     limits = node.limits or BlockLimits()
-    # formats with clusters write zeroes and discard them whole
-    piece = node.driver.subcluster_size()
-    cluster = node.driver.cluster_size() if piece else None
+    # formats with clusters write whole ones of zeroes
+    piece = None if node.driver.shape.is_filter else node.driver.subcluster_size()
     info = {"request-alignment": limits.request_alignment}
     for name, value in (
         ("max-discard", limits.max_pdiscard),
-        ("discard-alignment", cluster or limits.pdiscard_alignment),
+        ("discard-alignment", node.alignments.discard),
         ("max-write-zeroes", limits.max_pwrite_zeroes),
-        ("write-zeroes-alignment", None if node.driver.shape.is_filter else piece),
+        ("write-zeroes-alignment", limits.pwrite_zeroes_alignment or piece),
         ("max-transfer", limits.max_transfer),
     ):
         if value:
@@ -139,16 +138,9 @@ def _limits_info(node: Node) -> dict[str, Any]:
     return {
         **info,
         "max-iov": MOST_PIECES,
-        "min-mem-alignment": _memory_alignment(node),
+        "min-mem-alignment": node.alignments.memory,
         "opt-mem-alignment": PAGE,
     }
-
-
-def _memory_alignment(node: Node) -> int:
-    """What memory must be aligned to: nothing for files, else sectors (`bdrv_refresh_limits`)."""
-    if not node.children:
-        return 1 if node.driver.format_name in ("file", "host_device", "host_cdrom") else 512
-    return max(_memory_alignment(edge.node) for edge in node.children.values())
 
 
 def _limits(backend: BlockBackend) -> Mapping[str, Any]:

@@ -43,6 +43,7 @@ class BackupOptions:
     max_workers: int = 64
     max_chunk: int = 0
     min_cluster_size: int = 0
+    on_cbw_error: str | None = None
 
 
 async def create_backup(
@@ -179,6 +180,8 @@ async def _insert_filter(
         "discard-source": options.discard_source,
         "min-cluster-size": options.min_cluster_size,
     }
+    if options.on_cbw_error is not None:
+        given["on-cbw-error"] = options.on_cbw_error
     if options.job.filter_node_name is not None:
         given["node-name"] = options.job.filter_node_name
     opener = partial(CopyBeforeWrite.open_for_job, compress=compress, progress=ProgressMeter())

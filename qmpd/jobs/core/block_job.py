@@ -12,7 +12,7 @@ from qmpd.base.override import override
 from qmpd.block.change.aio_context import come_together, go_home
 from qmpd.block.change.closing import release, unref
 from qmpd.block.change.edges import add_parent, remove_parent
-from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.model.blockers import Blocker
 from qmpd.block.model.node import Edge
@@ -74,6 +74,7 @@ class BlockJob(Job, Parent):
         self.speed = 0
         self.io_status = "ok"
         self.limit = RateLimit()
+        self._delay = 0
         self.edges: NewestFirst[Edge] = NewestFirst()
         """Its holds on nodes, the oldest first."""
         self._blocker = Blocker(f"block device is in use by block job: {self.job_type}")
@@ -165,9 +166,10 @@ class BlockJob(Job, Parent):
     async def free_nodes(self) -> None:
         """Release all nodes, closing those that nothing else holds (block_job_remove_all_bdrv)."""
         nodes = [edge.node for edge in self.edges]
-        await self.remove_nodes()
-        for node in nodes:
-            await unref(node)
+        async with standstill(self._graph):
+            await self.remove_nodes()
+            for node in nodes:
+                await unref(node)
 
     @override
     async def free(self) -> None:
@@ -219,10 +221,17 @@ class BlockJob(Job, Parent):
 
     def processed(self, length: int) -> None:
         """Count `length` copied bytes against the speed limit."""
-        self.limit.delay(self.table.clock.now(), length)
+        self._delay = self.limit.delay(self.table.clock.now(), length)
+
+    def passed_over(self) -> None:
+        """A chunk had nothing to copy, which costs nothing."""
+        self._delay = 0
 
     async def limit_speed(self) -> None:
         """Wait as the speed limit requires; always yields (block_job_ratelimit_sleep)."""
+        if self._graph.services.manners.delays_are_cut_short:
+            await self.sleep(self._delay)
+            return
         while True:
             delay = self.limit.delay(self.table.clock.now())
             await self.sleep(delay)

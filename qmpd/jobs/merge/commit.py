@@ -17,8 +17,9 @@ from qmpd.block.change.insert import drop_filter, insert_filter
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.io.backend import BlockBackend
-from qmpd.block.io.chain_status import is_allocated_above
+from qmpd.block.io.chain_status import block_status_above
 from qmpd.block.io.straight import copy
+from qmpd.block.model.completed import completed
 from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.block_job import BlockJob
@@ -118,6 +119,8 @@ class CommitJob(BlockJob):
             self.progress.current += count
             if copied:
                 self.processed(count)
+            else:
+                self.passed_over()
 
     _reading = True
 
@@ -128,11 +131,17 @@ class CommitJob(BlockJob):
         """Copy a chunk; returns its length and whether there was data to copy."""
         assert self._target is not None
         self._reading = True
-        allocated, count = await is_allocated_above(
+        status = await block_status_above(
             self.top, self.base_overlay, offset, min(_CHUNK, length - offset), include_base=True
         )
-        if not allocated:
+        count = status.length
+        if not status.allocated:
             return count, False
+        if status.zero and self.graph.services.manners.commits_write_zeroes:
+            self._has_read()
+            zeroes = self._target.pwrite_zeroes(offset, count, may_unmap=True)
+            await completed(self.base, zeroes, count)
+            return count, True
         await copy(self.top, self._target, offset, count, self._has_read)
         return count, True
 

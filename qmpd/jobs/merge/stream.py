@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from qmpd.base.override import override
 from qmpd.block.change.chain import change_backing_name
 from qmpd.block.change.closing import release
-from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.change.insert import change_backing, drop_filter, insert_node
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
@@ -103,6 +103,8 @@ class StreamJob(BlockJob):
             self.progress.current += count
             if copies:
                 self.processed(count)
+            else:
+                self.passed_over()
         if failure is not None:
             raise failure
 
@@ -147,13 +149,15 @@ class StreamJob(BlockJob):
             given = self.options.backing_file
             name = filename(image) if given is None else given
         failure: QmpError | None = None
-        try:
-            await change_backing(node, base)
-        except QmpError as error:
-            self.graph.services.say.report(error.desc)
-            failure = BlockIOError(errno.EPERM)
-        if not node.read_only:
-            await change_backing_name(node, name, image, mask_protocol=self.options.mask_protocol)
+        async with standstill(self.graph):
+            try:
+                await change_backing(node, base)
+            except QmpError as error:
+                self.graph.services.say.report(error.desc)
+                failure = BlockIOError(errno.EPERM)
+            if not node.read_only:
+                mask = self.options.mask_protocol
+                await change_backing_name(node, name, image, mask_protocol=mask)
         if failure is not None:
             raise failure
 
@@ -171,6 +175,9 @@ class StreamJob(BlockJob):
             reader, self._reader = self._reader, None
             await reader.close()
         if self.was_read_only:
+            if self.graph.services.manners.streams_leave_the_image_writable:
+                async with standstill(self.graph):
+                    return
             with suppress(QmpError):
                 await set_read_only(self.target, True)
 

@@ -86,8 +86,8 @@ class MirrorJob(MirrorWork):
         aborting = self.error is not None
         if self.frozen is not None:
             unfreeze_chain(top, self.frozen)
-        if self.bitmap in top.bitmaps:
-            top.bitmaps.remove(self.bitmap)
+        if self.bitmap in self.state.marked.bitmaps:
+            self.state.marked.bitmaps.remove(self.bitmap)
         held = [source, top, target]
         for node in held:
             node.hold()
@@ -113,7 +113,7 @@ class MirrorJob(MirrorWork):
             held.append(self._to_replace)
         await self.remove_nodes()
         # What stands below the filter now, which may be the target.
-        async with write_lock(graph):
+        async with write_lock(graph, brief=True):
             change = replace_node(top, self.filter.source)
         await change.commit()
         drained_end(target)
@@ -147,7 +147,7 @@ class MirrorJob(MirrorWork):
             )
         await drained_begin(replaced)
         try:
-            async with write_lock(self.graph):
+            async with write_lock(self.graph, brief=True):
                 change = replace_node(replaced, target)
             await change.commit()
         finally:

@@ -213,7 +213,7 @@ class MirrorWork(BlockJob):
     async def _knows_zeroes(self) -> bool:
         """Note whether the target reads as zeroes; returns whether they need not be written."""
         zeroes, target = self.state.zeroes, self.target_node
-        if zeroes is None or (self.plan.zero_target and self._punches_holes):
+        if zeroes is None or self._punches_holes:
             return False
         is_zero = self.plan.target_is_zero or await completed(target, reads_as_zeroes(target))
         if is_zero:
@@ -265,6 +265,7 @@ class MirrorWork(BlockJob):
 
     async def _turn(self) -> bool:
         """Do one iteration of mirror_run; returns whether the job is done."""
+        self.passed_over()
         if self.state.failure is not None:
             raise self.state.failure
         await self.pause_point()

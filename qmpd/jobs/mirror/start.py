@@ -139,7 +139,8 @@ async def start_active_commit(
         if was_read_only:
             await set_read_only(base, True)
         raise
-    job.target_was_read_only = was_read_only
+    leaves = base.services.manners.commits_leave_the_base_writable
+    job.target_was_read_only = was_read_only and not leaves
     return job
 
 
@@ -197,7 +198,7 @@ async def _start(
         await _give_up(graph, top, job)
         raise
     top.unhold()
-    top.bitmaps.add(job.bitmap)
+    job.state.marked.bitmaps.add(job.bitmap)
     job.start()
     return job
 

@@ -58,7 +58,11 @@ class MirrorState:
         self.buffer = -(-plan.buffer // plan.granularity) * plan.granularity
         """Bytes that may be in memory at a time."""
         self.in_flight = InFlight(plan.granularity, self.buffer // plan.granularity)
-        self.bitmap = DirtyBitmap(self.source.length, plan.granularity, enabled=False)
+        in_source = self.source.services.manners.mirrors_mark_the_source
+        self.marked = self.source if in_source else top.node
+        """Which node has the bitmap."""
+        records = in_source and not plan.write_blocking
+        self.bitmap = DirtyBitmap(self.source.length, plan.granularity, enabled=records)
         """What is to be copied."""
         self.zeroes = TargetZeroes(plan.granularity) if plan.skips_zeroes else None
         """Where the target reads as zeroes; None: that does not count."""

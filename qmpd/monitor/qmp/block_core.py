@@ -8,6 +8,7 @@ from qmpd.block.change import blockdev
 from qmpd.block.change.activation import set_active
 from qmpd.block.change.aio_context import try_change
 from qmpd.block.change.children import change_children
+from qmpd.block.change.graph_lock import standstill
 from qmpd.block.change.reopen import blockdev_reopen
 from qmpd.block.io import resize
 from qmpd.block.model.parent import CHILD_ROOT
@@ -21,6 +22,7 @@ from qmpd.monitor.qmp.handlers import Context, Handlers
 from qmpd.monitor.qmp.sockets import with_names
 
 if TYPE_CHECKING:
+    from qmpd.machine.machine import Machine
     from qmpd.profile.models.block_core import (
         BlockdevDelArguments,
         BlockdevSetActiveArguments,
@@ -91,7 +93,11 @@ async def x_blockdev_set_iothread(
     context: Context, arguments: XBlockdevSetIothreadArguments
 ) -> None:
     """Move a node, and all that hangs together with it, to an iothread or the main loop."""
-    machine = context.machine
+    async with standstill(context.machine.graph):
+        await _set_iothread(context.machine, arguments)
+
+
+async def _set_iothread(machine: Machine, arguments: XBlockdevSetIothreadArguments) -> None:
     name = arguments.node_name
     node = machine.graph.find_node(name)
     if node is None:

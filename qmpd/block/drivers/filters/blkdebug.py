@@ -19,7 +19,7 @@ from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import check_sizes
 from qmpd.block.model.filename import exact_filename
 from qmpd.block.model.flat_options import is_index
-from qmpd.block.model.limits import BlockLimits
+from qmpd.block.model.limits import Alignments, BlockLimits
 from qmpd.block.permission_bits import FILTERED, PERMISSION_BITS, PRIMARY, Perm, Permissions, Role
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.loop.task import Waiter
@@ -139,6 +139,10 @@ class BlkDebug(Filter):
     @override
     def limits(self) -> BlockLimits | None:
         return self._limits
+
+    @override
+    def alignments(self) -> Alignments | None:
+        return Alignments(self._limits.pdiscard_alignment, 0)
 
     @override
     @classmethod

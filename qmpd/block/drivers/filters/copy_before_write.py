@@ -68,6 +68,8 @@ class CopyBeforeWrite(Filter):
         self.snapshot_error: int | None = None
         self.breaks_snapshot = False
         self.timeout = 0
+        self._marked = node
+        """Whose bitmap says what is to be copied."""
         self._readers: list[tuple[int, int, list[Waiter]]] = []
 
     @override
@@ -136,15 +138,19 @@ class CopyBeforeWrite(Filter):
         driver.done = DirtyBitmap(file.length, size, enabled=False)
         driver.access = DirtyBitmap(file.length, size, enabled=False)
         driver.access.merge_from(driver.copy.copy_bitmap)
-        for bitmap in (driver.copy.copy_bitmap, driver.done, driver.access):
+        driver._marked = file if node.services.manners.copies_mark_the_source else node
+        driver._marked.bitmaps.add(driver.copy.copy_bitmap)
+        for bitmap in (driver.done, driver.access):
             node.bitmaps.add(bitmap)
         return driver
 
     @override
     async def close(self) -> None:
-        for bitmap in (self.access, self.done, self.copy.copy_bitmap):
+        for bitmap in (self.access, self.done):
             if bitmap in self.node.bitmaps:
                 self.node.bitmaps.remove(bitmap)
+        if self.copy.copy_bitmap in self._marked.bitmaps:
+            self._marked.bitmaps.remove(self.copy.copy_bitmap)
 
     @property
     def target(self) -> Node:
@@ -159,7 +165,8 @@ class CopyBeforeWrite(Filter):
             return WRITE, ALL & ~RESIZE
         perm, shared = super().child_permissions(node, role, perm, shared)
         if node.parents:
-            perm |= CONSISTENT_READ
+            if perm & WRITE or not node.services.manners.copies_read_to_write:
+                perm |= CONSISTENT_READ
             if isinstance(node.driver, CopyBeforeWrite) and node.driver.discard_source:
                 perm |= WRITE
             shared &= ~(WRITE | RESIZE)

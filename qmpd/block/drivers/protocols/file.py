@@ -16,6 +16,7 @@ from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.families import ImageCreator
 from qmpd.block.model.flat_options import FlatOptions, check_word
+from qmpd.block.model.limits import Alignments
 from qmpd.block.model.protocol_name import has_protocol
 from qmpd.block.model.status_map import StatusMap
 from qmpd.block.model.traits import Capabilities, Shape
@@ -249,6 +250,11 @@ class File(BlockDriver, ImageCreator):
     @override
     def at_hand(self) -> Bytes:
         return self.image
+
+    @override
+    def alignments(self) -> Alignments | None:
+        """Memory of any alignment will do."""
+        return Alignments(0, 1)
 
     @override
     def get_length(self) -> int:

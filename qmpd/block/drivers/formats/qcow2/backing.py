@@ -104,6 +104,7 @@ async def _open(
     try:
         async with write_lock(s.node.graph):
             attach_child(s.node, "backing", child, COW)
+            s.node.refresh_limits()
     except BaseException:
         if child is not s.node:
             await unref(child)

@@ -1,0 +1,31 @@
+"""The ways of a version's block layer, made of the rules of its profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.block.manners import GraphLock, Manners
+
+if TYPE_CHECKING:
+    from qmpd.profile.rules import Rules
+
+
+def manners(rules: Rules) -> Manners:
+    """What the block layer does in a version that has these rules."""
+    lock = GraphLock.BRIEF
+    if rules.holds("no-graph-lock"):
+        lock = GraphLock.NONE
+    elif rules.holds("graph-lock-drains"):
+        lock = GraphLock.WHOLE
+    return Manners(
+        graph_lock=lock,
+        tells_more=rules.holds("nodes-tell-more"),
+        mirrors_mark_the_source=rules.holds("mirrors-mark-the-source"),
+        copies_mark_the_source=rules.holds("copies-mark-the-source"),
+        copies_read_to_write=rules.holds("copies-mark-the-source"),
+        bitmaps_need_a_writable_node=rules.holds("bitmaps-need-a-writable-node"),
+        commits_leave_the_base_writable=rules.holds("commits-leave-the-base-writable"),
+        streams_leave_the_image_writable=rules.holds("streams-leave-the-image-writable"),
+        commits_write_zeroes=rules.holds("commits-write-zeroes"),
+        delays_are_cut_short=rules.holds("delays-are-cut-short"),
+    )

@@ -1,0 +1,96 @@
+"""Where versions of QEMU differ in the block graph and in jobs (`qmpd.profile.rules`).
+
+A machine makes `qmpd.block.manners.Manners` of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from qmpd.profile.rule import Rule
+
+_MIRRORS: Final = ("blockdev-mirror", "drive-mirror")
+
+BLOCK_RULES: Final[Sequence[Rule]] = (
+    Rule(
+        "no-graph-lock",
+        "Only jobs whose nodes change stand still for a moment while the graph is changed",
+        "bdrv_graph_wrlock came with 8.0, and drains since 8.2",
+        last=(7, 2),
+    ),
+    Rule(
+        "graph-lock-drains",
+        "All jobs stand still until a change of the graph, or of an AioContext, is over",
+        "commits of May 2025: bdrv_graph_wrlock_drained came with 10.1",
+        first=(10, 1),
+    ),
+    Rule(
+        "delays-are-cut-short",
+        "A job that waits for its speed copies the next chunk when a pause or a verb wakes it",
+        "commit 018e5987b5 of May 2023 (8.1): jobs wait again",
+        last=(7, 2),
+    ),
+    Rule(
+        "mirrors-mark-the-source",
+        "What a mirror is to copy is a dirty bitmap of the source, not of the filter above it",
+        "commit 058cfca564 of October 2023 (8.2)",
+        last=(7, 2),
+        touches=_MIRRORS,
+    ),
+    Rule(
+        "copies-mark-the-source",
+        "What copy-before-write is to copy is a dirty bitmap of the source; it reads to write",
+        "commits 006e845b5a and 137b4d4bd5 of March 2024 (9.1)",
+        last=(7, 2),
+        touches=("blockdev-backup", "drive-backup"),
+    ),
+    Rule(
+        "commits-leave-the-base-writable",
+        "An active commit that is cancelled leaves its base writable, also where it was not",
+        "commit 7d99ae59a2 of April 2024 (9.1)",
+        last=(7, 2),
+        touches=("block-commit",),
+    ),
+    Rule(
+        "commits-write-zeroes",
+        "A commit of zeroes writes zeroes, which may unmap, and no data",
+        "commit 6f3199f996 of October 2024 (10.1)",
+        first=(10, 1),
+        touches=("block-commit",),
+    ),
+    Rule(
+        "bitmaps-need-a-writable-node",
+        "A node that is read-only or inactive takes no persistent bitmap",
+        "seen on 11.1, not on 10.0",
+        first=(11, 1),
+        touches=("block-dirty-bitmap-add.persistent",),
+    ),
+    Rule(
+        "streams-leave-the-image-writable",
+        "An image that was read-only stays writable when it has been streamed into",
+        "seen on 11.1, not on 10.0",
+        first=(11, 1),
+        touches=("block-stream",),
+    ),
+    Rule(
+        "nodes-tell-more",
+        "Nodes tell their children, and images the limits of requests",
+        "QAPI documentation: since 10.1 and 10.2",
+        first=(10, 1),
+    ),
+)
+
+BlockName = Literal[
+    "bitmaps-need-a-writable-node",
+    "commits-leave-the-base-writable",
+    "commits-write-zeroes",
+    "copies-mark-the-source",
+    "delays-are-cut-short",
+    "graph-lock-drains",
+    "mirrors-mark-the-source",
+    "no-graph-lock",
+    "nodes-tell-more",
+    "streams-leave-the-image-writable",
+]
+"""The names of those that are asked for."""
