@@ -29,8 +29,8 @@ MEASURED: Final = """\
 
 What was compared with the real programs of 5.2, 7.2 and 11.1: the schema, the lists of commands,
 which of them may come before the machine is made, thousands of wrong arguments, and sessions
-about nodes, bitmaps, transactions, exports and the wire. What was not: jobs, migration, the human
-monitor.
+about nodes, bitmaps, transactions, exports, the human monitor and the wire; jobs with 7.2 and
+11.1. What was not: migration.
 """
 
 LEFT: Final = """\
@@ -48,8 +48,7 @@ LEFT_ROWS: Final = (
     ("5.2", "which of two is named that cannot use a node together, where neither shares it"),
     ("5.2", "run state preconfig, and the event before the answer of `x-exit-preconfig`"),
     ("5.2, 7.2", "`block_resize` pauses jobs of the node; what forbids it has 10.0's words"),
-    ("5.2, 7.2", "bitmaps and permissions of copy-before-write and jobs are as since 9.1"),
-    ("5.2, 7.2", "which events come around drained sections, and before what"),
+    ("5.2", "jobs, their filters, and the events of both, are as in 7.2"),
     ("5.2, 7.2", "capabilities and parameters of migration that 10.0 no longer has are not told"),
     ("5.2, 7.2, 11.1", "device models, `device_add`, options of command lines and help are 10.0's"),
     ("11.1", "words for a few objects and files in use"),

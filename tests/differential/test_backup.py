@@ -105,6 +105,7 @@ class Backups(RuleBasedStateMachine):
         cls = type(self)
         if not cls.programs:
             cls.runs += 1
+            cls.programs = []
             for side in ("real", "ours"):
                 folder = self.scratch / f"{side}{cls.runs}"
                 real = side == "real"
