@@ -66,9 +66,11 @@ def pair(
     yield Servers(version, scratch)
     for server in running:
         assert server.poll() is None
+    # by the servers, for that of 5.2 ends without writing all that it keeps
+    images = [f"nbd+unix:///exp?socket={scratch / side / 's'}" for side in SIDES]
+    subprocess.run(["qemu-img", "compare", *images], check=True)
+    for server in running:
         stop(server)
-    images = [str(scratch / side / "image") for side in SIDES]
-    subprocess.run(["qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", *images], check=True)
 
 
 @on_each_version
