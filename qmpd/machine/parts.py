@@ -118,6 +118,7 @@ class Parts:
             answers_bad_magic=holds("nbd-answers-bad-magic"),
             lists_early=holds("nbd-lists-early"),
             handshake_seconds=USUAL.handshake_seconds if holds("nbd-handshake-limit") else 0,
+            max_connections=USUAL.max_connections if holds("nbd-connection-limit") else 0,
         )
         return NbdControl(clock, self.exports, self._host, self.credentials, report, dialect)
 

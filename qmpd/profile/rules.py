@@ -248,6 +248,14 @@ RULES: Final[Sequence[Rule]] = (
         "NBD clients that have not chosen an export after 10 seconds are disconnected",
         "seen on 7.2 as distributed, not on 5.2",
         first=(7, 2),
+        touches=("nbd-server-start",),
+    ),
+    Rule(
+        "nbd-connection-limit",
+        "The NBD server has 100 clients at a time if it is not told, the others wait",
+        "seen on 7.2 as distributed, not on 5.2",
+        first=(7, 2),
+        touches=("nbd-server-start",),
     ),
     Rule(
         "nbd-lists-early",
@@ -260,6 +268,7 @@ RULES: Final[Sequence[Rule]] = (
         "NBD clients may use several connections to a writable export",
         "seen on 7.2, not on 5.2; ChangeLog/7.1",
         first=(7, 2),
+        touches=("block-export-add.writable", "nbd-server-add.writable"),
     ),
     Rule(
         "exports-go-later",
@@ -278,6 +287,7 @@ Name = (
     Literal[
         "exports-go-later",
         "nbd-answers-bad-magic",
+        "nbd-connection-limit",
         "nbd-extended-headers",
         "nbd-handshake-limit",
         "nbd-lists-early",

@@ -77,7 +77,7 @@ class NbdControl:
         server = NbdServer(
             self._clock,
             partial(nbd_exports, self._exports),
-            max_connections=options.get("max-connections", 100),
+            max_connections=options.get("max-connections", self._dialect.max_connections),
             handshake_seconds=options.get("handshake-max-seconds", self._dialect.handshake_seconds),
             report=self._report,
             dialect=self._dialect,

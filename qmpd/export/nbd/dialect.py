@@ -15,6 +15,7 @@ class Dialect(NamedTuple):
     :param lists_early: the names of metadata contexts also before structured replies are agreed on
     :param handshake_seconds: how long a client may take to choose an export, where nothing else is
         said; 0 for ever
+    :param max_connections: clients at a time, where nothing else is said; 0 for any number
     """
 
     extended_headers: bool = True
@@ -22,6 +23,7 @@ class Dialect(NamedTuple):
     shares_writable: bool = True
     lists_early: bool = True
     handshake_seconds: int = 10
+    max_connections: int = 100
 
 
 USUAL: Final = Dialect()
