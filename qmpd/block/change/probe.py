@@ -48,6 +48,12 @@ PROBES: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = tuple(
 )
 """How a file of each format begins; what begins like none is raw."""
 
+DMG: Final = ".dmg"
+"""How the name of a file ends that has its header elsewhere."""
+
+_LESS_THAN_A_NAME: Final = frozenset({"raw", "cloop"})
+"""What is told by less than such a name is (`bdrv_probe_all` weighs it)."""
+
 
 def probe(head: bytes) -> str:
     """The format of a file whose format nobody names.
@@ -58,8 +64,11 @@ def probe(head: bytes) -> str:
 
 
 async def probe_node(file: Node) -> str:
-    """The format of the image in `file`."""
-    return probe(await file.pread(0, min(PROBE_SIZE, file.length)))
+    """The format of the image in `file`: of what it holds, or of its name where that says more."""
+    found = probe(await file.pread(0, min(PROBE_SIZE, file.length)))
+    if found in _LESS_THAN_A_NAME and file.length and filename(file).endswith(DMG):
+        return "dmg"
+    return found
 
 
 def warn_of_guess(node: Node) -> None:
