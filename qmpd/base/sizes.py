@@ -23,8 +23,13 @@ def as_int(number: int) -> int:
 
 
 def as_int64(number: int) -> int:
-    """What a C ``int64_t`` keeps of a number that is assigned to it."""
+    """What an ``int64_t`` keeps of a number that is assigned to it, as QAPI's int does."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def as_uint64(number: int) -> int:
+    """What a ``uint64_t`` keeps of a number that is assigned to it."""
+    return number % (1 << 64)
 
 
 def as_unsigned(number: int) -> int:

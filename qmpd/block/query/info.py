@@ -7,6 +7,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.newest_first import NewestFirst
+from qmpd.base.sizes import as_int64
 from qmpd.block.io.backends import shown_backends
 from qmpd.block.io.disk_snapshots import snapshot_list
 from qmpd.block.model.filename import Names, filename
@@ -107,7 +108,7 @@ async def block_device_info(
     info["image"] = await image_info(node, flat=flat, names=names, every=backend is None)
     writeback = backend is None or backend.enable_write_cache
     info["cache"] = _CACHES[writeback, flags.cache.direct, flags.cache.no_flush]
-    info["write_threshold"] = _signed(node.write_threshold)
+    info["write_threshold"] = as_int64(node.write_threshold)
     if node.bitmaps:
         info["dirty-bitmaps"] = [bitmap.info() for bitmap in node.bitmaps]
     info["active"] = flags.active
@@ -159,11 +160,6 @@ def _limits(backend: BlockBackend) -> Mapping[str, Any]:
         info["iops_size"] = group.config.op_size
     info["group"] = group.name
     return info
-
-
-def _signed(value: int) -> int:
-    """A 64-bit unsigned value as the signed one that queries print."""
-    return value - (1 << 64) if value >> 63 else value
 
 
 def chain_depth(node: Node, *, every: bool = True) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.run_state import RunState
+from qmpd.base.sizes import as_uint64
 from qmpd.block.io.disk_snapshots import (
     SnapshotGroup,
     can_snapshot,
@@ -23,7 +24,6 @@ from qmpd.monitor.hmp.line import Kind, Parameter
 from qmpd.monitor.hmp.quantities import human_size
 
 if TYPE_CHECKING:
-    from qmpd.block.model.node import Node
     from qmpd.machine.machine import Machine
     from qmpd.profile.rules import Rules
 
@@ -53,7 +53,7 @@ def dump_snapshots(snapshots: Iterable[Mapping[str, Any]], rules: Rules) -> str:
         clock = f"{hours:0{hour_digits}}:{minutes:02}:{seconds:02}"
         clock += f".{snapshot['vm-clock-nsec'] // 1_000_000:03}"
         date = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(snapshot["date-sec"]))
-        size = human_size(snapshot["vm-state-size"])
+        size = human_size(as_uint64(snapshot["vm-state-size"]))
         icount = str(snapshot.get("icount", "" if wide else "--"))
         lines.append(line(snapshot["id"], snapshot["name"], size, date, clock, icount))
     return "".join(lines)
@@ -117,24 +117,19 @@ async def info_snapshots(machine: Machine, _: Arguments) -> str:
     partial = {node: snapshot_list(node) for node in disks if can_snapshot(node)}
     if not any(partial.values()):
         return "There is no snapshot available.\n"
-    whole = []
-    for snapshot in snapshot_list(first):
-        if _on_all(disks, snapshot["name"]):
-            whole.append({**snapshot, "id": "--"})
-            for node, found in partial.items():
-                partial[node] = [each for each in found if each["name"] != snapshot["name"]]
+    on_all = {snapshot["name"] for snapshot in partial[first]}
+    for node in filter(takes_part, disks):
+        on_all.intersection_update(snapshot["name"] for snapshot in snapshot_list(node))
+    whole = [{**snapshot, "id": "--"} for snapshot in partial[first] if snapshot["name"] in on_all]
     text = "List of snapshots present on all disks:\n"
     rules = machine.profile.rules
     text += dump_snapshots(whole, rules) if whole else "None\n"
-    for node, found in partial.items():
+    for node, listed in partial.items():
+        found = [snapshot for snapshot in listed if snapshot["name"] not in on_all]
         if found:
             text += f"\nList of partial (non-loadable) snapshots on '{node.device_name}':\n"
             text += dump_snapshots(found, rules)
     return text
-
-
-def _on_all(disks: list[Node], name: str) -> bool:
-    return all(find_snapshot(node, name) is not None for node in disks if takes_part(node))
 
 
 SNAPSHOTS: Final = (

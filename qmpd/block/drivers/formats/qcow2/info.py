@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.base.sizes import as_int64
 from qmpd.block.drivers.formats.qcow2.bitmaps.bitmaps import bitmap_infos
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     COMPAT_LAZY_REFCOUNTS,
@@ -56,12 +57,12 @@ def snapshot_info(snapshot: Snapshot) -> dict[str, object]:
     info: dict[str, object] = {
         "id": text(snapshot.id),
         "name": text(snapshot.name),
-        "vm-state-size": snapshot.vm_state_size,
+        "vm-state-size": as_int64(snapshot.vm_state_size),
         "date-sec": snapshot.date_sec,
         "date-nsec": snapshot.date_nsec,
         "vm-clock-sec": snapshot.vm_clock_nsec // 1_000_000_000,
         "vm-clock-nsec": snapshot.vm_clock_nsec % 1_000_000_000,
     }
     if snapshot.icount != NO_ICOUNT:
-        info["icount"] = snapshot.icount
+        info["icount"] = as_int64(snapshot.icount)
     return info
