@@ -214,7 +214,10 @@ def hmp(line: str) -> Request:
 
 
 def requests(chance: random.Random, name: str) -> Iterator[Request]:
-    """What is done with an image of that name, after which it is closed."""
+    """What is done with an image of that name, after which it is closed.
+
+    At last it is opened again by the human monitor, which tells more of what is wrong.
+    """
     node: dict[str, Any] = {"driver": "qcow2", "node-name": name, "discard": "unmap"}
     node["file"] = {"driver": "file", "filename": f"{name}.qcow2", "discard": "unmap"}
     if chance.random() < 0.15:
@@ -230,6 +233,8 @@ def requests(chance: random.Random, name: str) -> Iterator[Request]:
     yield hmp(f'qemu-io {name} "read -v 0 512"')
     yield {"execute": "query-named-block-nodes", "arguments": {"flat": True}}
     yield {"execute": "blockdev-del", "arguments": {"node-name": name}}
+    yield hmp(f"drive_add 0 if=none,id=d,node-name={name},format=qcow2,file={name}.qcow2")
+    yield from (hmp(line) for line in ("info snapshots", "info block -v d", "drive_del d"))
 
 
 def _io(chance: random.Random, name: str) -> Request:

@@ -42,7 +42,7 @@ from qmpd.block.drivers.formats.qcow2.options import (
 )
 from qmpd.block.drivers.formats.qcow2.refcounts.codec import decode_refcounts, encode_refcounts
 from qmpd.block.drivers.formats.qcow2.refcounts.counts import refcount_init
-from qmpd.block.drivers.formats.qcow2.refcounts.overlap import corruption, pre_write_overlap_check
+from qmpd.block.drivers.formats.qcow2.refcounts.overlap import check_table_write, corruption
 from qmpd.block.drivers.formats.qcow2.repair.check import repair_dirty
 from qmpd.block.drivers.formats.qcow2.snapshots.table import read_snapshots
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
@@ -226,10 +226,10 @@ def set_options(s: Qcow2State, options: RuntimeOptions) -> None:
     order = geometry.refcount_order
 
     async def check_l2(offset: int, length: int) -> None:
-        await pre_write_overlap_check(s, ACTIVE_L2, offset, length)
+        await check_table_write(s, ACTIVE_L2, offset, length)
 
     async def check_refcount_block(offset: int, length: int) -> None:
-        await pre_write_overlap_check(s, REFCOUNT_BLOCK, offset, length)
+        await check_table_write(s, REFCOUNT_BLOCK, offset, length)
 
     async def corrupted(message: str) -> BlockIOError:
         return await corruption(s, message)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qmpd.base.sizes import INT_MAX
+from qmpd.base.sizes import INT_MAX, as_int
 from qmpd.block.drivers.formats.qcow2.header.fields import Header
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     COMPAT_LAZY_REFCOUNTS,
@@ -195,7 +195,7 @@ def _check_encryption(options: Mapping[str, Any], header: Header) -> None:
         return
     name = CRYPT_NAMES.get(header.crypt_method)
     if name is None:
-        raise refuse(f"Unsupported encryption method {header.crypt_method}")
+        raise refuse(f"Unsupported encryption method {as_int(header.crypt_method)}")
     if wanted is not None and wanted != name:
         raise refuse(f"Header reported '{name}' encryption format but options specify '{wanted}'")
     if encrypt is None or "key-secret" not in encrypt:

@@ -46,6 +46,8 @@ class Qcow2State(Layer):
     `closing`: the L1 table is given up already; QEMU does not check what it refers to any more.
     `bitmaps_void`: the header has a bitmaps extension that is no longer valid.
     `held`: takes the writes of metadata while they are held back.
+    `overlaps_are_quiet`: a cached table that lies where other metadata is fails to be written, and
+    that is all.
 
     :param node: the node this image is
     :param header: the decoded header, kept up to date
@@ -83,6 +85,7 @@ class Qcow2State(Layer):
         self.closing = False
         self.bitmaps_void = False
         self.held: HeldFile | None = None
+        self.overlaps_are_quiet = False
         self._l2_tables: set[int] | None = None
         self._refcount_blocks: set[int] | None = None
 
@@ -111,6 +114,11 @@ class Qcow2State(Layer):
         """The backing node, if the image has one."""
         edge = self.node.children.get("backing")
         return None if edge is None else edge.node
+
+    @property
+    def caches(self) -> tuple[TableCache, TableCache]:
+        """Of L2 tables, and of refcount blocks."""
+        return self.l2_cache, self.refcount_cache
 
     @property
     def table_uses(self) -> int:
@@ -255,18 +263,6 @@ class Qcow2State(Layer):
         elif cluster_index not in freed:
             low, high = min(freed.start, cluster_index), max(freed.stop, cluster_index + 1)
             self.freed = range(low, high)
-
-    async def before_reuse(self, cluster_index: int, count: int) -> None:
-        """Before clusters are reused, write and flush the L2 tables that no longer refer to them.
-
-        QEMU does not: if it is killed at this point, or the power is lost, it leaves an image in
-        which the new owner's data also appears where the old owner's was zeroed or discarded.
-        """
-        freed = self.freed
-        if freed and cluster_index < freed.stop and freed.start < cluster_index + count:
-            self.freed = range(0)
-            await self.l2_cache.write()
-            await self.file.flush()
 
     async def write_caches(self) -> None:
         """Write changed L2 tables, then refcount blocks unless they are lazy."""

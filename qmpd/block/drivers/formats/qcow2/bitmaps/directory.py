@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from qmpd.base.sizes import as_int
 from qmpd.block.drivers.formats.qcow2.header.layout import MAX_BITMAP_DIRECTORY_SIZE
 from qmpd.errors import BlockIOError, GenericError
 
@@ -112,11 +113,6 @@ def check_entry(s: Qcow2State, entry: StoredBitmap, kind: int = TYPE_DIRTY) -> b
     return bool(entry.flags & FLAG_IN_USE) or s.size <= (physical * 8) << entry.granularity_bits
 
 
-def _signed(size: int) -> int:
-    """A size as a C int: QEMU computes it so, and one with huge extra data is negative."""
-    return size if size < 1 << 31 else size - (1 << 32)
-
-
 def decode_directory(s: Qcow2State, raw: bytes, count: int) -> list[StoredBitmap]:
     """The entries of a directory.
 
@@ -133,7 +129,8 @@ def decode_directory(s: Qcow2State, raw: bytes, count: int) -> list[StoredBitmap
         table_offset, table_size, flags, kind, bits, name_size, extra = _ENTRY.unpack_from(
             raw, offset
         )
-        end = offset + _signed((_ENTRY.size + name_size + extra + 7) & ~7)
+        # QEMU has it in a C int: a size with huge extra data is negative.
+        end = offset + as_int((_ENTRY.size + name_size + extra + 7) & ~7)
         if end > len(raw):
             raise GenericError("Broken bitmap directory")
         if extra:

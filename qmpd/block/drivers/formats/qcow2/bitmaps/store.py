@@ -122,14 +122,16 @@ async def _store_bitmap(s: Qcow2State, entry: StoredBitmap, bitmap: DirtyBitmap)
     clusters = serialized_clusters(s, bitmap.size, bitmap.granularity)
     if clusters > MAX_TABLE_SIZE or clusters * cluster_size > MAX_PHYS_SIZE:
         raise GenericError(f"Bitmap '{name}' is too big")
+    if not clusters:
+        # QEMU allocates a table of no entries, and takes that for a failure.
+        raise GenericError("No memory")
     table = array("Q", bytes(clusters * ENTRY_SIZE))
     table_bytes = clusters * ENTRY_SIZE
     table_offset = 0
     try:
         await _store_bits(s, table, bitmap)
-        table_offset = await _allocate(s, table_bytes, name) if clusters else 0
-        if clusters:
-            await _checked_write(s, table_offset, encode_entries(table), name)
+        table_offset = await _allocate(s, table_bytes, name)
+        await _checked_write(s, table_offset, encode_entries(table), name)
     except QmpError:
         await free_table(s, table)
         if table_offset:

@@ -104,7 +104,7 @@ async def update_directory(s: Qcow2State, entries: list[StoredBitmap]) -> None:
         header.bitmaps = new
         await _update_header_sync(s)
     except BlockIOError:
-        if new is not None:
+        if new is not None and new.directory_offset:
             await free_clusters(s, new.directory_offset, new.directory_size, Discard.OTHER)
         header.bitmaps, header.autoclear = old, old_autoclear
         raise

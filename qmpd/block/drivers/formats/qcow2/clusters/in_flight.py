@@ -43,15 +43,19 @@ class PartsInFlight:
     """The parts of one write that are started and not linked.
 
     `error`: the first that made a part fail; after it no part is to be allocated.
+    `held_up`: the part that was started last has found that the image is corrupt, and held the
+    image's lock while the header was written: the next allocation has waited for that, and all
+    parts wait for the lock behind it.
     """
 
-    __slots__ = ("_s", "_waiting", "_writing", "error")
+    __slots__ = ("_s", "_waiting", "_writing", "error", "held_up")
 
     def __init__(self, s: Qcow2State) -> None:
         self._s = s
         self._writing: deque[_Part] = deque()
         self._waiting: deque[_Part] = deque()
         self.error: BlockIOError | None = None
+        self.held_up = False
 
     def __bool__(self) -> bool:
         return bool(self._writing or self._waiting)
@@ -73,6 +77,7 @@ class PartsInFlight:
         :param metas: what is to be linked then; they belong to the part from now on
         """
         error = None
+        usable = not self._s.unusable
         try:
             if len(self._writing) + len(self._waiting) == MAX_WORKERS:
                 await self._link_first()
@@ -87,6 +92,7 @@ class PartsInFlight:
                 await release(self._s, metas)
             raise
         self._writing.append(_Part(metas, error))
+        self.held_up = usable and self._s.unusable
 
     async def finish(self) -> None:
         """Wait for all; failures are in `error`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from array import array
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmpd.base.sizes import INT_MAX, SECTOR
@@ -126,9 +127,12 @@ async def _shrink(s: Qcow2State, size: int) -> None:
     except BlockIOError as error:
         raise failed(error, "Failed to find the last cluster") from error
     if end < file_size:
+        if all(table < end for cache in s.caches for table in cache.changed):
+            # Beyond QEMU: no table on the disk may refer to what is cut off. Those of a damaged
+            # image may lie there themselves.
+            with suppress(BlockIOError):
+                await s.flush_caches()
         try:
-            # Beyond QEMU: no table on the disk may refer to what is cut off.
-            await s.flush_caches()
             await s.file.truncate(end, exact=False)
         except BlockIOError as error:
             log.warning("warning: Failed to truncate the tail of the image: %s", error.desc)

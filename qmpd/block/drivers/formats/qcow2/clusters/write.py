@@ -70,7 +70,7 @@ async def _write_parts(
             uses = s.table_uses
             async with s.lock:
                 host, count, metas = await _allocate(s, offset, len(data), parts.finish)
-            if s.table_uses != uses:
+            if s.table_uses != uses or parts.held_up:
                 parts.time_passes()
     finally:
         await parts.finish()

@@ -63,11 +63,12 @@ async def write_zeroes(
 ) -> None:
     """Write zeroes to any range, as data where metadata cannot express it.
 
+    If the image turns out to be corrupt meanwhile, only what is written as data fails (as in QEMU).
+
     :param as_data: whether it may be so
     :raises BlockIOError: ENOTSUP where it may not
     """
     for start, count in split(offset, length, s.geometry.subcluster_size):
-        s.check_usable()
         try:
             await pwrite_zeroes(s, start, count, may_unmap=may_unmap)
         except BlockIOError as error:

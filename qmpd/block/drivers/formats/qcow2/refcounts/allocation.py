@@ -18,6 +18,7 @@ from qmpd.block.drivers.formats.qcow2.refcounts.counts import (
     get_refcount,
 )
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import c_hex, corruption, signal_corruption
+from qmpd.block.drivers.formats.qcow2.refcounts.reuse import before_reuse
 from qmpd.block.drivers.formats.qcow2.tables.entries import Cluster
 from qmpd.errors import BlockIOError
 
@@ -115,7 +116,7 @@ async def alloc_clusters_at(s: Qcow2State, offset: int, count: int) -> int:
     first = offset >> s.geometry.cluster_bits
     while True:
         found = await _count_free(s, first, count)
-        await s.before_reuse(first, found)
+        await before_reuse(s, first, found)
         try:
             await update_refcount(s, offset, found << s.geometry.cluster_bits, 1)
         except TryAgain:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from qmpd.block.drivers.formats.qcow2.header.layout import ENTRY_SIZE, REFT_OFFSET_MASK
 from qmpd.block.drivers.formats.qcow2.refcounts.codec import first_free, last_used
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import c_hex, corruption
+from qmpd.block.drivers.formats.qcow2.refcounts.reuse import before_reuse
 from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries
 from qmpd.errors import BlockIOError
 
@@ -123,9 +124,13 @@ async def change_refcounts(
             stop = min(last + 1, ((index >> bits) + 1) << bits)
             table = await _load_block(s, index)
             try:
-                index += _change_block(s, table, index, stop, addend, kind)
+                index += _change_block(s, table, first, index, stop, addend, kind)
             finally:
                 s.refcount_cache.put(table)
+            if table not in s.refcount_cache:
+                # It was at the first of these clusters, which only happens in a damaged image. What
+                # has changed in it is lost; the others are looked for in what the file has.
+                continue
             if index < stop:
                 return index, BlockIOError(errno.EINVAL)
     except BlockIOError as error:
@@ -154,9 +159,13 @@ async def finish_change(
 
 
 def _change_block(
-    s: Qcow2State, table: Table, start: int, stop: int, addend: int, kind: Discard
+    s: Qcow2State, table: Table, first: int, start: int, stop: int, addend: int, kind: Discard
 ) -> int:
-    """Change the refcounts of clusters `start`..`stop`, all in `table`; returns how many."""
+    """Change the refcounts of clusters `start`..`stop`, all in `table`; returns how many.
+
+    :param first: of all that are changed; a refcount block at another one stays in the cache, as in
+        QEMU
+    """
     counts = table.data
     base = start & ~(s.geometry.refcount_block_size - 1)
     maximum = s.geometry.refcount_max
@@ -176,6 +185,10 @@ def _change_block(
         counts[position] = count
         if count == 0:
             _cluster_freed(s, base + position, kind)
+            if base + position == first:
+                s.refcount_cache.discard(first << s.geometry.cluster_bits)
+                if table not in s.refcount_cache:
+                    return position + 1 - low
     return stop - start
 
 
@@ -186,7 +199,6 @@ def _cluster_freed(s: Qcow2State, cluster_index: int, kind: Discard) -> None:
         # QEMU 10.0 goes on filling it, and destroys what is put there meanwhile.
         s.free_byte_offset = 0
     offset = cluster_index << s.geometry.cluster_bits
-    s.refcount_cache.discard(offset)
     for slice_offset in range(
         offset, offset + s.geometry.cluster_size, s.l2_slice_size * s.geometry.l2_entry_size
     ):
@@ -232,23 +244,28 @@ async def find_free_clusters(s: Qcow2State, count: int, maximum: int) -> int:
     size = geometry.refcount_block_size
     index = s.free_cluster_index
     start = index
-    while index - start < count:
-        offset = await block_offset(s, index >> geometry.refcount_block_bits)
-        base = index & ~(size - 1)
-        if not offset:
-            index = min(start + count, base + size)
-            continue
-        table = await s.refcount_cache.get(offset)
-        if index == start:
-            index = start = base + first_free(table.data, index - base)
-        stop = min(start + count, base + size)
-        used = last_used(table.data, index - base, stop - base) if index < stop else -1
-        s.refcount_cache.put(table)
-        index = stop if used < 0 else base + used + 1
-        if used >= 0:
-            start = index
+    try:
+        while index - start < count:
+            offset = await block_offset(s, index >> geometry.refcount_block_bits)
+            base = index & ~(size - 1)
+            if not offset:
+                index = min(start + count, base + size)
+                continue
+            table = await s.refcount_cache.get(offset)
+            if index == start:
+                index = start = base + first_free(table.data, index - base)
+            stop = min(start + count, base + size)
+            used = last_used(table.data, index - base, stop - base) if index < stop else -1
+            s.refcount_cache.put(table)
+            index = stop if used < 0 else base + used + 1
+            if used >= 0:
+                start = index
+    except BlockIOError:
+        # The next search goes on behind what cannot be read.
+        s.free_cluster_index = index + 1
+        raise
     s.free_cluster_index = index
     if index > 0 and index - 1 > maximum >> geometry.cluster_bits:
         raise BlockIOError(errno.EFBIG)
-    await s.before_reuse(start, count)
+    await before_reuse(s, start, count)
     return start << geometry.cluster_bits

@@ -198,3 +198,11 @@ async def pre_write_overlap_check(
             size=size,
         )
         raise BlockIOError(errno.EIO)
+
+
+async def check_table_write(s: Qcow2State, kind: int, offset: int, size: int) -> None:
+    """Do the same for a cached table of a kind, which may be told to be quiet."""
+    if not s.overlaps_are_quiet:
+        await pre_write_overlap_check(s, kind, offset, size)
+    elif await find_overlap(s, kind, offset, size):
+        raise BlockIOError(errno.EIO)

@@ -63,7 +63,10 @@ async def read_snapshots(s: Qcow2State) -> None:
             raise BlockIOError(error.errno, text) from error
         length += offset - start
         if length > MAX_SNAPSHOTS_SIZE:
-            raise BlockIOError(errno.EFBIG, "Snapshot table is too big")
+            count = s.header.nb_snapshots - index
+            raise BlockIOError(errno.EFBIG, "Snapshot table is too big").hinted(
+                f"You can force-remove all {count} overhanging snapshots with qemu-img check -r all"
+            )
         snapshots.append(snapshot)
     s.snapshots = snapshots
     s.snapshots_size = offset - s.header.snapshots_offset if snapshots else 0
@@ -76,7 +79,9 @@ async def _read_entry(s: Qcow2State, index: int, offset: int) -> tuple[Snapshot,
     )
     offset += _HEAD.size
     if extra_size > MAX_SNAPSHOT_EXTRA_DATA:
-        raise BlockIOError(errno.EFBIG, f"Too much extra metadata in snapshot table entry {index}")
+        raise BlockIOError(
+            errno.EFBIG, f"Too much extra metadata in snapshot table entry {index}"
+        ).hinted("You can force-remove this extra metadata with qemu-img check -r all")
     rest = await s.file.pread(offset, extra_size + id_size + name_size)
     extra = rest[:extra_size]
     known = [

@@ -1,7 +1,8 @@
 """The cache of metadata tables (L2 slices, refcount blocks), written back in a safe order.
 
 The rules are those of Qcow2Cache: a table is written when it is evicted, when the caches are
-flushed, or when another cache that depends on this one is.  A cache may
+flushed, or when another cache that depends on this one is.  Those that are written together are
+in the order of their slots.  A cache may
 depend on the other (L2 tables must not reach the disk before the refcounts
 they need), or on a flush of the file (before copied data is referred to).
 """
@@ -14,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from qmpd.block.drivers.formats.qcow2.tables.slots import Slots
 from qmpd.errors import BlockIOError
 
 _SWAP = sys.byteorder == "little"
@@ -42,11 +44,12 @@ class Table:
     `data` must set `dirty`.
     """
 
-    __slots__ = ("data", "dirty", "offset", "users")
+    __slots__ = ("data", "dirty", "offset", "slot", "users")
 
-    def __init__(self, offset: int, data: Contents) -> None:
+    def __init__(self, offset: int, data: Contents, slot: int) -> None:
         self.offset = offset
         self.data = data
+        self.slot = slot
         self.dirty = False
         self.users = 0
 
@@ -94,6 +97,12 @@ class TableCache:
         self._load_event = load_event
         self._write_event = write_event
         self._tables: OrderedDict[int, Table] = OrderedDict()
+        self._slots = Slots(capacity)
+
+    @property
+    def changed(self) -> list[int]:
+        """File offsets of the tables that are to be written."""
+        return [table.offset for table in self._tables.values() if table.dirty]
 
     def _file(self) -> TableFile:
         self.file_uses += 1
@@ -113,7 +122,7 @@ class TableCache:
             raw = await self._file().pread(offset, self.table_size)
             table = self._tables.get(offset)
             if table is None:
-                table = self._tables[offset] = Table(offset, self._decode(raw))
+                table = self._add(offset, self._decode(raw))
         table.users += 1
         return table
 
@@ -123,11 +132,15 @@ class TableCache:
         if table is None:
             await self._check(offset)
             await self._make_room()
-            table = self._tables[offset] = Table(offset, data)
+            table = self._add(offset, data)
         else:
             table.data = data
         table.users += 1
         return table
+
+    def __contains__(self, table: Table) -> bool:
+        """Whether it is cached, and not another one in its place."""
+        return self._tables.get(table.offset) is table
 
     def put(self, table: Table) -> None:
         """Release a table returned by `get`."""
@@ -137,12 +150,20 @@ class TableCache:
 
     def discard(self, offset: int) -> None:
         """Drop the table at `offset` without writing it: its cluster is free now."""
-        self._tables.pop(offset, None)
+        table = self._tables.pop(offset, None)
+        if table is not None:
+            self._slots.free(table.slot)
+
+    def _add(self, offset: int, data: Contents) -> Table:
+        slot = self._slots.take(offset // self.table_size)
+        table = self._tables[offset] = Table(offset, data, slot)
+        return table
 
     async def write(self) -> None:
         """Write every changed table; after a failure, go on and raise the first error."""
         failure: BlockIOError | None = None
-        for table in [table for table in self._tables.values() if table.dirty]:
+        changed = [table for table in self._tables.values() if table.dirty]
+        for table in sorted(changed, key=_slot):
             try:
                 await self._write_table(table)
             except BlockIOError as error:
@@ -174,10 +195,12 @@ class TableCache:
         """Write everything back and drop it."""
         await self.flush()
         self._tables.clear()
+        self._slots = Slots(self.capacity)
 
     def forget(self) -> None:
         """Drop everything, written or not."""
         self._tables.clear()
+        self._slots = Slots(self.capacity)
         self.depends = None
         self.depends_on_flush = False
 
@@ -200,10 +223,10 @@ class TableCache:
                 return
             await self._write_table(victim)
             if not victim.users and not victim.dirty:
-                self._tables.pop(victim.offset, None)
+                self.discard(victim.offset)
 
     async def _write_table(self, table: Table) -> None:
-        if not table.dirty or self._tables.get(table.offset) is not table:
+        if not table.dirty or table not in self:
             return
         if self.depends is not None:
             await self._flush_dependency()
@@ -219,6 +242,10 @@ class TableCache:
         except BaseException:
             table.dirty = True
             raise
+
+
+def _slot(table: Table) -> int:
+    return table.slot
 
 
 def decode_entries(raw: bytes) -> array[int]:
