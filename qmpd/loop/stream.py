@@ -43,10 +43,10 @@ class Peer(Protocol):
 class GatheringPeer(Peer, Protocol):
     """A peer that takes many pieces at once, and whole areas of files."""
 
-    def write_parts(self, parts: Sequence[bytes | memoryview], size: int) -> None:
+    def write_parts(self, parts: Sequence[bytes | memoryview], size: int, *, lasting: bool) -> None:
         """Send pieces of `size` bytes in all, at once if possible.
 
-        They may be changed once this returns.
+        :param lasting: whether none of them changes after this has returned
         """
 
     def send_file(self, head: bytes, fd: int, offset: int, length: int) -> int:

@@ -227,16 +227,15 @@ class SocketPeer:
         if self._collected_size > _TOGETHER:
             self.send_collected()
 
-    def write_parts(self, parts: Sequence[bytes | memoryview], size: int) -> None:
+    def write_parts(self, parts: Sequence[bytes | memoryview], size: int, *, lasting: bool) -> None:
         """Send pieces of `size` bytes in all, at once if possible.
 
-        They may be changed once this returns.
+        :param lasting: whether none of them changes after this has returned
         """
         if self._closed:
             return
         if size <= _TOGETHER and len(self._peers) > 1 and not (self._full or self.congested):
-            keep = memoryview in map(type, parts)
-            self._collect([_kept(part) for part in parts] if keep else parts, size)
+            self._collect(parts if lasting else map(_kept, parts), size)
             return
         self._full = False
         if self._collected:

@@ -55,6 +55,22 @@ class Plain:
             node, offset = step
             moved += offset
 
+    def still_from(self, node: Node) -> bool:
+        """Whether `of` would find the same for `node`."""
+        moved = 0
+        for known, known_moved in self._ways:
+            if node is not known or moved != known_moved:
+                return False
+            if node.limits is not None or node.copy_on_read or node.quiesce_counter:
+                return False
+            driver = node.driver
+            step = driver.passes_to()
+            if step is None:
+                return driver.at_hand() is self.bytes
+            node, offset = step
+            moved += offset
+        return False
+
     def writable(self) -> bool:
         """Whether writes may go this way: nobody looks at what is written."""
         return all(node.flags.detect_zeroes == "off" for node, _ in self._ways)

@@ -77,8 +77,11 @@ class Output(Protocol):
     def congested(self) -> bool:
         """Whether the client has yet to take what it was sent."""
 
-    def write_parts(self, parts: Sequence[bytes | memoryview], size: int) -> None:
-        """Send pieces of so many bytes in all; they may be changed once this returns."""
+    def write_parts(self, parts: Sequence[bytes | memoryview], size: int, *, lasting: bool) -> None:
+        """Send pieces of so many bytes in all.
+
+        :param lasting: whether none of them changes after this has returned
+        """
 
     def send_file(self, head: bytes, fd: int, offset: int, length: int) -> int:
         """Send `head` and then bytes of a file, as many as the client takes at once.
@@ -315,8 +318,11 @@ class AnsweringChannel(Channel):
         """Whether the client has yet to take what it was sent."""
         return self._peer.congested
 
-    def write_parts(self, parts: Sequence[bytes | memoryview], size: int) -> None:
-        """Send pieces of so many bytes in all; they may be changed once this returns."""
+    def write_parts(self, parts: Sequence[bytes | memoryview], size: int, *, lasting: bool) -> None:
+        """Send pieces of so many bytes in all.
+
+        :param lasting: whether none of them changes after this has returned
+        """
         if not self._is_cut:
             self._peer.write(b"".join(parts))
 

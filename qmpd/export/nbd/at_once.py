@@ -77,6 +77,7 @@ class AtOnce(Answers):
         self._used = 0
         self._replies: list[bytes | memoryview] = []
         self._length = 0
+        self._way: Plain | None = None
         self.needed = 0
         self.unit = 0
 
@@ -108,7 +109,10 @@ class AtOnce(Answers):
         backend, root = self._backend, self._backend.root
         if backend.quiesce_counter or backend.throttle is not None or root is None:
             return None
-        return Plain.of(root.node)
+        node, way = root.node, self._way
+        if way is None or not way.still_from(node):
+            way = self._way = Plain.of(node)
+        return way
 
     def _serve(self, plain: Plain, data: memoryview) -> int:
         size, header, expected = self._export.size, self._header, self._magic
@@ -243,7 +247,8 @@ class AtOnce(Answers):
         except BlockIOError as error:
             reason = f"reading from file failed: {os.strerror(error.errno)}"
             raise Broken(f"Failed to send reply: {reason}") from None
-        self._output.write_parts([head[sent:], *rest], len(head) + length - sent)
+        size = len(head) + length - sent
+        self._output.write_parts([head[sent:], *rest], size, lasting=True)
 
     def _copy(self, source: Bytes, head: bytes, offset: int, length: int) -> None:
         """Read into the workspace."""
@@ -265,5 +270,6 @@ class AtOnce(Answers):
         """Let the replies leave."""
         if self._replies:
             replies, self._replies = self._replies, []
+            lasting = not self._used
             size, self._length, self._used = self._length, 0, 0
-            self._output.write_parts(replies, size)
+            self._output.write_parts(replies, size, lasting=lasting)
