@@ -5,9 +5,57 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from qmpd.profile.rule import Rule
+from qmpd.profile.rule import Completion, Rewording, Rule
+
+_RUN_5_2: Final = "seen on 5.2, not on 7.2"
+
+_OF_PROCESSORS: Final = frozenset(
+    {
+        *("guest_cpu_enter", "guest_cpu_exit", "guest_cpu_reset"),
+        *("guest_mem_before_exec", "guest_mem_before_trans"),
+        *("guest_user_syscall", "guest_user_syscall_ret"),
+    }
+)
+"""Trace events that were told of each processor."""
 
 PROGRAM_RULES: Final[Sequence[Rule]] = (
+    Rule(
+        "other-types-are-no-devices",
+        "device-list-properties tells types that are no devices from abstract ones",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
+        "expects-a-device",
+        "device-list-properties tells what it expects without an article",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern="^Parameter 'typename' expects a non-abstract device type$",
+            words="Parameter 'typename' expects non-abstract device type",
+        ),
+    ),
+    Rule(
+        "expects-an-object",
+        "qom-list-properties of an interface tells that an object is expected",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern="^Parameter 'typename' expects a QOM type$",
+            words="Parameter 'typename' expects object",
+        ),
+    ),
+    Rule(
+        "trace-events-of-processors",
+        "Trace events tell whether they are told of each processor",
+        "QAPI documentation: until 9.0; seen on 5.2 and 7.2",
+        last=(9, 0),
+        change=Completion(
+            type="TraceEventInfo",
+            member="vcpu",
+            value=lambda info: info["name"] in _OF_PROCESSORS,
+        ),
+    ),
     Rule(
         "raw-data-files-are-preallocated",
         "All clusters of a qcow2 image with a raw data file are mapped when it is made or grown",
@@ -33,6 +81,7 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
 ProgramName = Literal[
     "json-errors-have-places",
     "mirror-skips-zeroes",
+    "other-types-are-no-devices",
     "raw-data-files-are-preallocated",
 ]
 """The names of those that are asked for."""

@@ -57,6 +57,10 @@ def properties(emulator: Emulator) -> Table:
     for table, command in (("devices", "device-list-properties"), ("types", "qom-list-properties")):
         for name in names:
             answer = emulator.ask_safely(command, typename=name)
+            if answer is None and table == "types":
+                # a type of a module is there once the device has been asked for
+                emulator.ask_safely("device-list-properties", typename=name)
+                answer = emulator.ask_safely(command, typename=name)
             if answer is None:
                 continue
             numbers = tuple(infos.setdefault(json.dumps(info), len(infos)) for info in answer)

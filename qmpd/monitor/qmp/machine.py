@@ -63,10 +63,12 @@ def query_hotpluggable_cpus(context: Context, _: None) -> list[dict[str, object]
     return places
 
 
-def query_machines(context: Context, arguments: QueryMachinesArguments) -> list[dict[str, Any]]:
-    """All machine types, as recorded."""
+def query_machines(
+    context: Context, arguments: QueryMachinesArguments | None
+) -> list[dict[str, Any]]:
+    """All machine types, as recorded; until 9.0 there is nothing to ask for in addition."""
     known = context.machine.profile.recorded(context.machine.personality).machines
-    if arguments.compat_props:
+    if arguments is not None and arguments.compat_props:
         return known
     return [
         {name: value for name, value in machine.items() if name != "compat-props"}

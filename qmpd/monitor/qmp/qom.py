@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         QomListTypesArguments,
         QomSetArguments,
     )
+    from qmpd.profile.recorded.qom import QomTypes
 
 
 def object_add(context: Context, arguments: object) -> None:
@@ -107,7 +108,7 @@ def type_properties(
     context: Context, arguments: QomListPropertiesArguments
 ) -> list[dict[str, Any]]:
     """The properties of a QOM type, as recorded."""
-    types = context.machine.profile.recorded(context.machine.personality).types
+    types = _types(context)
     return types.properties(arguments.typename)
 
 
@@ -115,8 +116,15 @@ def device_properties(
     context: Context, arguments: DeviceListPropertiesArguments
 ) -> list[dict[str, Any]]:
     """The properties of a device model, as recorded."""
-    types = context.machine.profile.recorded(context.machine.personality).types
-    return types.device_properties(arguments.typename)
+    types, name = _types(context), arguments.typename
+    told_apart = context.machine.profile.rules.holds("other-types-are-no-devices")
+    if told_apart and name in types.all and "device" not in types.lineage(name):
+        raise GenericError("Parameter 'typename' expects device")
+    return types.device_properties(name)
+
+
+def _types(context: Context) -> QomTypes:
+    return context.machine.profile.recorded(context.machine.personality).types
 
 
 HANDLERS: Final[Handlers] = {
