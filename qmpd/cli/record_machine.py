@@ -14,6 +14,7 @@ from typing import Any, Final
 from qmpd.cli.recorder import tables
 from qmpd.cli.recorder.emulator import Emulator, Gone, Refused
 from qmpd.cli.recorder.hardware import hardware
+from qmpd.cli.recorder.listings import listings
 from qmpd.cli.recorder.processors import processors
 from qmpd.machine.devices.kinds import KINDS
 from qmpd.profile.personality import Personality
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _record_system(program: str, output: str, *, processors_too: bool) -> None:
     write = partial(_write, output, Personality.SYSTEM)
+    write("listings", listings(program))
     with Emulator((program, "-machine", "none", *_BARE), _MONITOR) as emulator:
         for name, ask in (
             ("types", tables.types),

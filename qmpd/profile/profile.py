@@ -135,6 +135,12 @@ class Profile:
         """Whether it was measured against the real programs."""
         return self.behaves_as == self.name
 
+    @property
+    def machine_aliases(self) -> dict[str, str]:
+        """The machine types that go by another name in each version; ``pc`` is the usual one."""
+        release = f"{self.version.major}.{self.version.minor}"
+        return {"pc": f"pc-i440fx-{release}", "q35": f"pc-q35-{release}"}
+
     @cached_property
     def rules(self) -> Rules:
         """Where it differs from the default version beyond its schema."""

@@ -117,6 +117,7 @@ class ConfigReader:
 
     def __init__(self, program: Program, profile: Profile) -> None:
         self.config = SystemConfig()
+        self.config.machine.aliases = profile.machine_aliases
         self._profile = profile
         self._program = program
         self._option = Option("", None, "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from qmpd.cli.system import probe_lists
-from qmpd.cli.system.machine_options import ACCELERATORS, NONE_PROPERTIES, PC_PROPERTIES
 from qmpd.machine.chardevs import BACKENDS
 from qmpd.profile import Personality, Profile
 
@@ -37,32 +36,24 @@ def chardevs() -> str:
     return f"Available chardev backend types: {names}\n"
 
 
-def accelerators() -> str:
+def accelerators(profile: Profile) -> str:
     """``-accel help``."""
-    names = "".join(f"{name}\n" for name in ACCELERATORS)
-    return f"Accelerators supported in QEMU binary:\n{names}"
+    return probe_lists.listing(profile, "accel")
 
 
-def machines() -> str:
+def machines(profile: Profile) -> str:
     """``-machine help``."""
-    lines = [f"{entry.name:<20} {entry.description}\n" for entry in probe_lists.machine_types()]
-    return "Supported machines are:\n" + "".join(lines)
+    return probe_lists.listing(profile, "machine")
 
 
-def machine_properties(name: str) -> str:
-    """``-machine NAME,help``: names only."""
-    names = NONE_PROPERTIES if name == "none" else PC_PROPERTIES
-    lines = "".join(f"  {entry}\n" for entry in sorted(names - {"accel", "type"}))
-    return f"{name}-machine options:\n{lines}"
+def machine_properties(profile: Profile, name: str) -> str:
+    """``-machine NAME,help``."""
+    return probe_lists.machine_help(profile, name)
 
 
-def cpus() -> str:
+def cpus(profile: Profile) -> str:
     """``-cpu help``."""
-    lines = []
-    for name, alias_of in probe_lists.cpu_models().items():
-        text = f"(alias of {alias_of})" if alias_of else ""
-        lines.append(f"  {name:<20}  {text}".rstrip() + "\n")
-    return "Available CPUs:\n" + "".join(lines)
+    return probe_lists.listing(profile, "cpu")
 
 
 def devices(profile: Profile) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -17,23 +18,7 @@ if TYPE_CHECKING:
     from qmpd.profile import Profile
 
 ACCELERATORS: Final = ("tcg", "kvm", "qtest")
-"""What ``-accel help`` lists."""
-
-DEFAULT: Final = "pc-i440fx-10.0"
-
-NONE_PROPERTIES: Final = frozenset(
-    "append aux-ram-share boot confidential-guest-support dt-compatible dtb dump-guest-core"
-    " dumpdtb firmware graphics initrd kernel mem-merge memory memory-backend memory-encryption"
-    " phandle-start shim smp smp-cache suppress-vmdesc usb accel type".split(" ")
-)
-"""Properties of every machine type, and the two that ``-machine`` itself takes."""
-
-PC_PROPERTIES: Final = NONE_PROPERTIES | frozenset(
-    "acpi bus-lock-ratelimit default-bus-bypass-iommu fd-bootchk hpet i8042 max-fw-size"
-    " max-ram-below-4g pic pit sata sgx-epc smbios-entry-point-type smbus smm vmport x-oem-id"
-    " x-oem-table-id x-south-bridge nvdimm".split(" ")
-)
-"""Properties of the PCs."""
+"""What ``-accel`` takes."""
 
 BOOLEAN: Final = frozenset(
     "aux-ram-share dump-guest-core graphics mem-merge suppress-vmdesc usb".split(" ")
@@ -52,6 +37,7 @@ class MachineOptions:
 
     :param type: machine type as given, maybe an alias
     :param accelerators: in the order of preference
+    :param aliases: what the aliases of machine types stand for
     """
 
     type: str | None = None
@@ -62,14 +48,13 @@ class MachineOptions:
     cpu: str | None = None
     smp: dict[str, str] = field(default_factory=dict)
     accel_help: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Full name of the machine type."""
-        from qmpd.cli.system.probe_lists import MACHINE_ALIASES
-
-        given = DEFAULT if self.type is None else self.type
-        return MACHINE_ALIASES.get(given, given)
+        given = "pc" if self.type is None else self.type
+        return self.aliases.get(given, given)
 
     @property
     def buses(self) -> str:
@@ -143,22 +128,30 @@ class MachineOptions:
         :param profile: of the machine that will be made
         :raises CommandLineError: with QEMU's text
         """
-        from qmpd.cli.system.probe_lists import machine_names
-
-        if self.name not in machine_names():
-            raise CommandLineError(
-                f'unsupported machine type: "{self.type}"',
-                "Use -machine help to list supported machines",
-            )
-        self._check_properties()
+        if self.name != "none" and self.name not in self.aliases.values():
+            self._check_type(profile)
+        self._check_properties(profile)
         self._check_smp(profile)
         for accelerator in self.accelerators:
             if accelerator not in ACCELERATORS:
                 raise CommandLineError(f"invalid accelerator {accelerator}")
-        self._check_cpu()
+        self._check_cpu(profile)
 
-    def _check_properties(self) -> None:
-        known = PC_PROPERTIES if self.has_hardware else NONE_PROPERTIES
+    def _check_type(self, profile: Profile) -> None:
+        from qmpd.cli.system.probe_lists import machine_names
+
+        if self.name not in machine_names(profile):
+            raise CommandLineError(
+                f'unsupported machine type: "{self.type}"',
+                "Use -machine help to list supported machines",
+            )
+
+    def _check_properties(self, profile: Profile) -> None:
+        if not self.properties:
+            return
+        from qmpd.cli.system.probe_lists import machine_properties
+
+        known = machine_properties(profile, self.name)
         for name, value in self.properties.items():
             if name not in known:
                 raise CommandLineError(f"Property '{self.name}-machine.{name}' not found")
@@ -189,10 +182,14 @@ class MachineOptions:
     def _most_cpus(self, profile: Profile) -> int:
         from qmpd.profile.personality import Personality
 
+        # the present type of a version that was not measured is known by its alias
+        alias = next((alias for alias, name in self.aliases.items() if name == self.name), None)
         machines = profile.recorded(Personality.SYSTEM).machines
-        return next((m["cpu-max"] for m in machines if m["name"] == self.name), 1)
+        found = [m for m in machines if m["name"] == self.name]
+        found += [m for m in machines if m.get("alias", "") == alias]
+        return found[0]["cpu-max"] if found else 1
 
-    def _check_cpu(self) -> None:
+    def _check_cpu(self, profile: Profile) -> None:
         if self.cpu is None:
             return
         if not self.cpu:
@@ -200,7 +197,7 @@ class MachineOptions:
         from qmpd.cli.system.probe_lists import cpu_models
 
         model, *flags = self.cpu.split(",")
-        if model not in cpu_models():
+        if model not in cpu_models(profile):
             raise CommandLineError(f"unable to find CPU model '{model}'")
         for flag in flags:
             if not _CPU_FLAGS.fullmatch(flag):

@@ -1,77 +1,59 @@
-"""Names that QEMU 10.0.2 for x86_64 knows: machine types and CPU models.
+"""Names that QEMU for x86_64 knows: machine types with their properties, and CPU models.
 
 Scripts probe a binary for them, and a name that is not among them is an error.
 """
 
 from __future__ import annotations
 
-import os
-from functools import cache
-from typing import Final, NamedTuple
+import re
+from typing import TYPE_CHECKING, Final
 
-MACHINE_ALIASES: Final = {"pc": "pc-i440fx-10.0", "q35": "pc-q35-10.0"}
+from qmpd.profile.personality import Personality
 
-_VERSIONS: Final = (
-    "9.2 9.1 9.0 8.2 8.1 8.0 7.2 7.1 7.0 6.2 6.1 6.0 5.2 5.1 5.0 4.2 4.1 4.0.1 4.0 3.1 3.0 2.9 2.8"
-    " 2.7 2.6 2.5 2.4 2.12 2.11 2.10"
-)
-"""Older versions of the versioned types, in the order of QEMU's list."""
+if TYPE_CHECKING:
+    from qmpd.profile import Profile
 
-_FAMILIES: Final = (
-    ("pc-i440fx", "pc", "Standard PC (i440FX + PIIX, 1996)", "4.0.1"),
-    ("pc-q35", "q35", "Standard PC (Q35 + ICH9, 2009)", None),
-)
-"""Versioned types: name, alias, description, and a version that the type lacks."""
+_BOARD: Final = re.compile(r"^pc-(?:i440fx|q35)-\d+\.\d+", re.MULTILINE)
 
-_FIRST_CURRENT: Final = (7, 1)
-"""Older versioned types are deprecated."""
+_UNLISTED: Final = {"nvdimm"}
+"""Properties of PCs that help does not tell of in all versions."""
 
 
-class MachineType(NamedTuple):
-    """One line of ``-machine help``."""
-
-    name: str
-    description: str
-
-
-@cache
-def machine_types() -> tuple[MachineType, ...]:
-    """All machine types and aliases, in the order of QEMU's list."""
-    types = [MachineType("microvm", "microvm (i386)")]
-    for family, alias, description, without in _FAMILIES:
-        for version in _VERSIONS.split():
-            if version == without:
-                continue
-            major, minor = (int(part) for part in version.split(".")[:2])
-            old = " (deprecated)" if (major, minor) < _FIRST_CURRENT else ""
-            types.append(MachineType(f"{family}-{version}", description + old))
-        current = MACHINE_ALIASES[alias]
-        types.append(MachineType(alias, f"{description} (alias of {current})"))
-        default = " (default)" if alias == "pc" else ""
-        types.append(MachineType(current, description + default))
-    types.append(MachineType("isapc", "ISA-only PC"))
-    types.append(MachineType("none", "empty machine"))
-    types.append(MachineType("x-remote", "Experimental remote machine"))
-    return tuple(types)
+def listing(profile: Profile, option: str) -> str:
+    """What help of an option prints: ``machine``, ``cpu`` or ``accel``."""
+    text: str = profile.recorded(Personality.SYSTEM).listings[option]
+    return text
 
 
-@cache
-def machine_names() -> frozenset[str]:
+def machine_names(profile: Profile) -> set[str]:
     """Names of all machine types, without the aliases."""
-    return frozenset(entry.name for entry in machine_types()) - set(MACHINE_ALIASES)
+    lines = listing(profile, "machine").splitlines()[1:]
+    names = {line.split()[0] for line in lines if "(alias of " not in line}
+    return names.union(profile.machine_aliases.values())
 
 
-def _lines(name: str) -> list[str]:
-    path = os.path.join(os.path.dirname(__file__), "data", name)
-    with open(path, encoding="ascii") as file:
-        return file.read().splitlines()
+def cpu_models(profile: Profile) -> set[str]:
+    """Names of all CPU models."""
+    models, _, _ = listing(profile, "cpu").partition("\n\n")
+    return {line.removeprefix("x86 ").split()[0] for line in models.splitlines()[1:]}
 
 
-@cache
-def cpu_models() -> dict[str, str | None]:
-    """CPU models by name; the value is the model that an alias stands for, else None."""
-    models: dict[str, str | None] = {}
-    for line in _lines("cpus.txt"):
-        name, _, alias_of = line.partition(" ")
-        models[name] = alias_of or None
-    return models
+def machine_help(profile: Profile, name: str) -> str:
+    """What help of a machine type prints.
+
+    :param name: its full name
+    """
+    board = "none" if name == "none" else "q35" if "q35" in name else "pc"
+    text: str = profile.recorded(Personality.SYSTEM).listings["properties"][board]
+    return text if board == "none" else _BOARD.sub(name, text)
+
+
+def machine_properties(profile: Profile, name: str) -> set[str]:
+    """Names of the properties of a machine type.
+
+    :param name: its full name
+    """
+    lines = machine_help(profile, name).splitlines()
+    names = (line.strip().partition("=") for line in lines)
+    found = {left.rpartition(".")[2] for left, equals, _ in names if equals}
+    return found if name == "none" else found | _UNLISTED

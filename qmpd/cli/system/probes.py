@@ -20,14 +20,14 @@ def run_probes(program: Program, config: SystemConfig, profile: Profile) -> None
     """
     machine = config.machine
     if machine.wants_help and machine.type is None:
-        raise Probe(listings.machines())
+        raise Probe(listings.machines(profile))
     if machine.wants_help:
         machine.check(profile)
-        raise Probe(listings.machine_properties(machine.name))
+        raise Probe(listings.machine_properties(profile, machine.name))
     if machine.accel_help:
-        raise Probe(listings.accelerators())
+        raise Probe(listings.accelerators(profile))
     if machine.cpu in ("help", "?"):
-        raise Probe(listings.cpus())
+        raise Probe(listings.cpus(profile))
     for probe in config.probes:
         raise _answer(program, probe, profile)
 

@@ -91,6 +91,14 @@ class Recorded:
         return found
 
     @cached_property
+    def listings(self) -> dict[str, Any]:
+        """What it prints when an option is asked for help, by the option's name.
+
+        `properties` has the same of ``-machine``, by machine type.
+        """
+        return self.read("listings")
+
+    @cached_property
     def options(self) -> list[dict[str, Any]]:
         """The groups of its options, as query-command-line-options tells them."""
         found: list[dict[str, Any]] = self.read("options").get("options", [])
