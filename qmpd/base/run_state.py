@@ -8,6 +8,7 @@ from enum import Enum
 class RunState(Enum):
     """`value` is what query-status calls it."""
 
+    PRECONFIG = "preconfig"
     PRELAUNCH = "prelaunch"
     INMIGRATE = "inmigrate"
     FINISH_MIGRATE = "finish-migrate"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from qmpd.base.console import write
@@ -87,6 +87,8 @@ class Program:
         self.name = os.path.basename(argv0)
         self.timestamps = False
         """Whether messages begin with the time (``-msg timestamp=on``)."""
+        self.words: Callable[[str], str] = str
+        """Puts the text of an error into the words of the version that the program is."""
 
     def message(self, text: str, location: str | None = None, hint: str | None = None) -> None:
         """Print a message to standard error, as QEMU's ``error_report`` does.
@@ -101,7 +103,7 @@ class Program:
     def complain(self, error: QmpError) -> None:
         """Print an error, with its location and hint."""
         location = error.location if isinstance(error, CommandLineError) else None
-        self.message(error.desc, location, error.hint)
+        self.message(self.words(error.desc), location, error.hint)
 
     def answer(self, probe: Probe) -> int:
         """Print what was asked for; returns the status of the process."""

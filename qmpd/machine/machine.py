@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from qmpd.base.run_state import RunState
@@ -137,6 +137,8 @@ class Machine:
         """Whether the guest starts by itself, as soon as it can."""
         self.only_migratable = config.only_migratable
         self.run_state = RunState.INMIGRATE if config.incoming else RunState.PRELAUNCH
+        if config.preconfig and config.profile.rules.holds("run-state-preconfig"):
+            self.run_state = RunState.PRECONFIG
         self.shutdown_reason: str | None = None
         self._close_failure: Exception | None = None
         if self.autostart and not config.preconfig and not config.incoming:
@@ -368,6 +370,14 @@ class Machine:
         if not self.in_preconfig:
             raise GenericError("The command is permitted only before machine initialization")
         self.in_preconfig = False
+        if self.run_state is RunState.PRECONFIG:
+            # the answer is a round of the loop away, and comes before this bottom half
+            self.run_state = RunState.PRELAUNCH
+            self.clock.call_soon(partial(self.clock.schedule_bh, self._start_by_itself))
+        else:
+            self._start_by_itself()
+
+    def _start_by_itself(self) -> None:
         if self.autostart and self.run_state is not RunState.INMIGRATE:
             self.start()
 

@@ -20,6 +20,38 @@ _OF_PROCESSORS: Final = frozenset(
 
 PROGRAM_RULES: Final[Sequence[Rule]] = (
     Rule(
+        "unsupported-machine-type",
+        "A machine type that is not known is told of at its option",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern='^unsupported machine type: "(.*)"$',
+            words=r"-machine \1: unsupported machine type",
+        ),
+    ),
+    Rule(
+        "which-machine-type",
+        "A machine type that is not known is not named",
+        "seen on 7.2, not on 10.0",
+        first=(6, 0),
+        last=(8, 2),
+        change=Rewording(
+            pattern='^unsupported machine type: ".*"$', words="unsupported machine type"
+        ),
+    ),
+    Rule(
+        "preconfig-and-incoming",
+        "Options preconfig and incoming exclude each other",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
+        "run-state-preconfig",
+        "With --preconfig the run state is preconfig; x-exit-preconfig is answered before it ends",
+        "removed-features.rst, QAPI documentation: until 5.2; seen on 5.2, not on 7.2",
+        last=(5, 2),
+    ),
+    Rule(
         "other-types-are-no-devices",
         "device-list-properties tells types that are no devices from abstract ones",
         _RUN_5_2,
@@ -82,6 +114,8 @@ ProgramName = Literal[
     "json-errors-have-places",
     "mirror-skips-zeroes",
     "other-types-are-no-devices",
+    "preconfig-and-incoming",
     "raw-data-files-are-preallocated",
+    "run-state-preconfig",
 ]
 """The names of those that are asked for."""

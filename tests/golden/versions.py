@@ -37,7 +37,6 @@ NAMES: Final = (
 LEFT: Final = {
     ("5.2", "wire-arguments2"): "device_add of a driver that is no text",
     ("5.2", "wire-arguments3"): "the longest null-co",
-    ("5.2", "wire-preconfig"): "run state preconfig",
     ("7.2", "wire-arguments"): "the end of a job before the answer",
     ("7.2", "wire-arguments2"): "device_add of a driver that is no text",
     ("11.1", "graph-add"): "words for objects and files",

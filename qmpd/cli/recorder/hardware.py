@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from qmpd.cli.recorder.emulator import Emulator, Gone
@@ -91,14 +92,15 @@ _USB_DEVICE: Final = re.compile(r"addr \S+, port \S+, speed (\S+), name (.*?)(?:
 def hardware(start: Start, models: Sequence[str], say: Callable[[str], None]) -> Table:
     """The parts of devices, by model, and of boards, by machine type.
 
-    :param models: those that qmpd has
+    :param models: those that qmpd has; the program may lack some
     :param say: told the name of each
     """
     found: dict[str, Table] = {}
     for model in models:
         if model not in found:
             say(model)
-            _look_at_model(start, model, models, found)
+            with suppress(Gone):
+                _look_at_model(start, model, models, found)
     boards, parts = _boards(start, say)
     return {"models": found, "boards": boards, "parts": parts}
 
@@ -263,9 +265,10 @@ def _boards(start: Start, say: Callable[[str], None]) -> tuple[dict[str, Table],
     for name in sorted(names):
         if name.startswith(("pc-i440fx-", "pc-q35-")):
             say(name)
-            with start(name, _OPTIONAL) as emulator:
+            # a type may want what is not installed
+            with suppress(Gone), start(name, _OPTIONAL) as emulator:
                 tree, functions = parse(_shown(emulator)), _functions(emulator)
-            boards[name] = _bus_of_board(tree, functions, numbers)
+                boards[name] = _bus_of_board(tree, functions, numbers)
     return boards, [json.loads(text) for text in numbers]
 
 

@@ -43,6 +43,7 @@ def _main(words: Sequence[str]) -> int:
     options: list[Option] = []
     try:
         profile = chosen_profile(program.name)
+        program.words = profile.rules.words
         for option in Getopt(OPTIONS, SHORT).parse(words[1:]):
             _answer_probe(program, option)
             options.append(option)

@@ -97,8 +97,10 @@ class SystemConfig:
         :raises CommandLineError: with QEMU's text
         """
         incoming = self.incoming is not None
+        excluded = profile.rules.holds("preconfig-and-incoming")
         for first, one, second, other in (
             ("incoming", incoming, "loadvm", self.loadvm is not None),
+            ("preconfig", self.preconfig and excluded, "incoming", incoming),
             ("preconfig", self.preconfig, "loadvm", self.loadvm is not None),
         ):
             if one and other:

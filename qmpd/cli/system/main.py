@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(program: Program, options: list[Option]) -> int:
     profile = chosen_profile(program.name)
+    program.words = profile.rules.words
     for option in options:
         if option.name == "version":
             from qmpd.cli.help_text import version
