@@ -262,6 +262,12 @@ class ObjectContainer:
         if found is None:
             raise GenericError(f"object '{object_id}' not found")
         if found.in_use:
+            if found.qom_type == "throttle-group" and self._profile.rules.holds(
+                "throttle-groups-with-references"
+            ):
+                raise GenericError(
+                    f"Cannot delete throttle group '{object_id}' with active references"
+                )
             raise GenericError(f"object '{object_id}' is in use, can not be deleted")
         del self.objects[object_id]
         found.gone = True

@@ -17,11 +17,13 @@ class Rewording(NamedTuple):
     :param pattern: the default version's words, a regular expression
     :param words: what they are replaced by, with groups as ``\\1``
     :param of: whether errors are reworded, or what the human monitor shows
+    :param error_class: the class of the error in these words, where it is another one
     """
 
     pattern: str
     words: str
     of: Literal["errors", "monitor"] = "errors"
+    error_class: str | None = None
 
 
 class Completion(NamedTuple):

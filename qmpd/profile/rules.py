@@ -24,7 +24,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from qmpd.base.scalars import SizeForm
+from qmpd.errors import ERROR_CLASSES
 from qmpd.profile.block_rules import BLOCK_RULES, BlockName
+from qmpd.profile.export_rules import EXPORT_RULES, ExportName
 from qmpd.profile.monitor_rules import MONITOR_RULES, MonitorName
 from qmpd.profile.program_rules import PROGRAM_RULES, ProgramName
 from qmpd.profile.rule import (
@@ -111,6 +113,40 @@ RULES: Final[Sequence[Rule]] = (
         change=Rewording(
             pattern=r"Failed to find node with node-name='(.*)'",
             words=r"Cannot find node \1",
+        ),
+    ),
+    Rule(
+        "nameless-device",
+        "A device with an empty name is not found, rather than no device",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern=r"^ is not a device$",
+            words="Device '' not found",
+            error_class="DeviceNotFound",
+        ),
+    ),
+    Rule(
+        "device-options-are-texts",
+        "device_add takes any number, boolean or text for the text that an option would be",
+        _RUN_7_2,
+        last=(7, 2),
+        touches=("device_add",),
+    ),
+    Rule(
+        "not-a-device",
+        "What is no device is not told from what cannot be plugged in",
+        _RUN_7_2,
+        last=(7, 2),
+        change=Rewording(pattern=r" is not a device$", words=" is not a hotpluggable device"),
+    ),
+    Rule(
+        "overlay-without-name",
+        "A node-name that is missed is called node name",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern=r"^New overlay node-name missing$", words="New overlay node name missing"
         ),
     ),
     Rule(
@@ -232,52 +268,14 @@ RULES: Final[Sequence[Rule]] = (
         first=(10, 1),
     ),
     Rule(
-        "nbd-extended-headers",
-        "The NBD server offers extended headers",
-        "seen on 10.0, not on 7.2; ChangeLog/8.2",
-        first=(10, 0),
-    ),
-    Rule(
-        "nbd-answers-bad-magic",
-        "An NBD request with a wrong magic number is answered before the client is disconnected",
-        "seen on 7.2, not on 5.2",
-        first=(7, 2),
-    ),
-    Rule(
-        "nbd-handshake-limit",
-        "NBD clients that have not chosen an export after 10 seconds are disconnected",
-        "seen on 7.2 as distributed, not on 5.2",
-        first=(7, 2),
-        touches=("nbd-server-start",),
-    ),
-    Rule(
-        "nbd-connection-limit",
-        "The NBD server has 100 clients at a time if it is not told, the others wait",
-        "seen on 7.2 as distributed, not on 5.2",
-        first=(7, 2),
-        touches=("nbd-server-start",),
-    ),
-    Rule(
-        "nbd-lists-early",
-        "Metadata contexts are listed also for NBD clients without structured replies",
-        "seen on 7.2, not on 5.2",
-        first=(7, 2),
-    ),
-    Rule(
-        "nbd-writable-multi-conn",
-        "NBD clients may use several connections to a writable export",
-        "seen on 7.2, not on 5.2; ChangeLog/7.1",
-        first=(7, 2),
-        touches=("block-export-add.writable", "nbd-server-add.writable"),
-    ),
-    Rule(
-        "exports-go-later",
-        "An export is gone when its deletion has been answered",
-        _RUN_5_2,
-        last=(5, 2),
-        touches=("block-export-del", "nbd-server-remove"),
+        "throttle-groups-with-references",
+        "object-del says of a throttle group that it has references",
+        "seen on 11.1, not on 10.0",
+        first=(11, 1),
+        touches=("object-del",),
     ),
     *BLOCK_RULES,
+    *EXPORT_RULES,
     *MONITOR_RULES,
     *PROGRAM_RULES,
 )
@@ -285,17 +283,13 @@ RULES: Final[Sequence[Rule]] = (
 
 Name = (
     Literal[
-        "exports-go-later",
-        "nbd-answers-bad-magic",
-        "nbd-connection-limit",
-        "nbd-extended-headers",
-        "nbd-handshake-limit",
-        "nbd-lists-early",
-        "nbd-writable-multi-conn",
+        "device-options-are-texts",
+        "throttle-groups-with-references",
         "processors-tell-their-type",
         "transactions-go-in-their-order",
     ]
     | BlockName
+    | ExportName
     | MonitorName
     | ProgramName
 )
@@ -369,8 +363,12 @@ class Rules:
 
     def in_its_words(self, error: QmpError) -> QmpError:
         """`error` in the words of this version."""
-        if self._rewordings:
-            error.desc = self.words(error.desc)
+        for (pattern, words), rule in zip(self._patterns, self._rewordings, strict=True):
+            text, count = pattern.subn(words, error.desc)
+            if count:
+                error.desc = text
+                if rule.error_class is not None:
+                    error = ERROR_CLASSES[rule.error_class](text, error.hint)
         return error
 
     def complete(self, type_name: str, value: dict[str, Any]) -> None:

@@ -35,10 +35,8 @@ NAMES: Final = (
 """The sessions that are played."""
 
 LEFT: Final = {
-    ("5.2", "wire-arguments2"): "device_add of a driver that is no text",
     ("5.2", "wire-arguments3"): "the longest null-co",
     ("7.2", "wire-arguments"): "the end of a job before the answer",
-    ("7.2", "wire-arguments2"): "device_add of a driver that is no text",
     ("11.1", "graph-add"): "words for objects and files",
 }
 """Sessions that qmpd answers otherwise than the version, and what differs: see docs/versions.md."""

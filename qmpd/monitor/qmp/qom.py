@@ -58,7 +58,22 @@ def object_del(context: Context, arguments: ObjectDelArguments) -> None:
 
 async def device_add(context: Context, arguments: Mapping[str, Any]) -> None:
     """Plug a device in."""
-    await context.machine.devices.add(arguments)
+    machine = context.machine
+    if machine.profile.rules.holds("device-options-are-texts"):
+        await machine.devices.add(_as_texts(arguments), keyval=True)
+    else:
+        await machine.devices.add(arguments)
+
+
+def _as_texts(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Values as they are written in options, without what has no such form."""
+    texts: dict[str, str] = {}
+    for name, value in arguments.items():
+        if isinstance(value, bool):
+            texts[name] = "on" if value else "off"
+        elif isinstance(value, str | int | float):
+            texts[name] = str(value)
+    return texts
 
 
 async def device_del(context: Context, arguments: DeviceDelArguments) -> None:
