@@ -59,7 +59,7 @@ QUERIES: Final[Sequence[Request]] = (
 )
 
 
-ADDED_IN_5_2: Final = {
+ADDED: Final = {
     "encryption_key_missing": "encryption-key",
     "singlestep": "singlestep",
     "status": "bitmap-status",
@@ -130,5 +130,5 @@ def test_what_answers_have_no_more(
     assert lacking == _members(ours["return"]) - _members(theirs["return"])
     added = _members(theirs["return"]) - _members(ours["return"])
     rules = {str(finding.source).partition(":")[0] for finding in told}
-    for name, rule in ADDED_IN_5_2.items():
+    for name, rule in ADDED.items():
         assert (name in added) == (f"rule {rule}" in rules), name

@@ -63,6 +63,12 @@ def test_rules_about_members() -> None:
     assert _of(told, "bitmap-status")[0] == _of(told, "bitmaps-of-a-device")[0] == ("5.2",)
 
 
+def test_objects_that_are_not_whole() -> None:
+    node = {**NODE, "dirty-bitmaps": [{"name": "b"}]}
+    told = _told(ask("query-block"), answer([{"device": "", "inserted": node}]))
+    assert not any("bitmap-status" in str(finding.source) for finding in told)
+
+
 def test_rules_about_words() -> None:
     lines = [ask("blockdev-del", node_name="n"), error("Failed to find node with node-name='n'")]
     (finding,) = _told(*lines)

@@ -182,11 +182,22 @@ def _completed(answer: Answer, versions: Sequence[str]) -> Iterator[Finding]:
                 change = rule.change
                 if rule.name in seen or not isinstance(change, Completion):
                     continue
-                if change.member in value or change.value(value) is not None:
+                if _is_told(change, value):
                     seen.add(rule.name)
                     which = _holding(rule, versions)
                     if which:
                         yield _of_rule(rule, answer.asked.place, command, which, rule.what)
+
+
+def _is_told(change: Completion, value: Mapping[str, Any]) -> bool:
+    """Whether some version tells the member that a rule is about, of an object."""
+    if change.member in value:
+        return True
+    try:
+        return change.value(value) is not None
+    except (KeyError, TypeError):
+        # it is not made of what QEMU tells
+        return False
 
 
 def _objects(types: TypeTable, reference: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
