@@ -85,6 +85,17 @@ def test_rules_about_words() -> None:
     assert _told(*lines, versions=("5.2",)) == _told(*lines, versions=("7.2", "10.0")) == []
 
 
+def test_what_was_recorded_counts() -> None:
+    qemu = {"major": 10, "minor": 1, "micro": 0}
+    greeting: Line = ("server", {"QMP": {"version": {"qemu": qemu}, "capabilities": []}})
+    lines = [ask("blockdev-del", node_name="n"), error("Failed to find node with node-name='n'")]
+    (finding,) = _told(greeting, *lines, versions=("5.2",))
+    assert finding.versions == ("5.2",)
+    assert _told(greeting, *lines, versions=("7.2", "10.0")) == []
+    told = _told(greeting, ask("query-named-block-nodes"), answer([NODE]), versions=("7.2", "8.2"))
+    assert _of(told, "BlockDeviceInfo.active")[0] == ("7.2", "8.2")
+
+
 def test_rules_about_arguments() -> None:
     actions: list[Any] = []
     grouped = ask("transaction", actions=actions, properties={"completion-mode": "grouped"})

@@ -106,6 +106,7 @@ def test_a_device_that_is_still_there() -> None:
     assert rules(*DEVICE, UNPLUG[0], GONE, UNPLUG[1], *REMOVE) == []
     assert rules(*DEVICE, UNPLUG[0], error("busy"), *REMOVE) == []
     assert rules(*DEVICE, *UNPLUG, *DEVICE) == [("still-going", 6, (4,))]
+    assert rules(*DEVICE, *UNPLUG, UNPLUG[0], error("in the process of unplug")) == []
 
 
 def test_a_device_of_the_command_line() -> None:

@@ -68,7 +68,7 @@ def test_settings_and_files(pytester: pytest.Pytester) -> None:
     done.stdout.fnmatch_lines(
         [
             "*= qmpd lint: 5.2 to 9.2 =*",
-            "blockdev-set-active: wrong in 5.2 to 9.2: *",
+            "blockdev-set-active: refused by 5.2 to 9.2: *",
             "    *::TestCase::test_active, entry *, and 2 more tests",
         ]
     )
@@ -78,7 +78,7 @@ def test_settings_and_files(pytester: pytest.Pytester) -> None:
     found = json.loads(Path("found.json").read_text("utf-8"))
     assert [(each["kind"], each["file"], each["times"]) for each in found] == [
         ("lacking", "needs.txt", 1),
-        ("error", "test_settings_and_files.py", 3),
+        ("refused", "test_settings_and_files.py", 3),
     ]
     assert found[1]["test"] == "test_settings_and_files.py::TestCase::test_active"
 

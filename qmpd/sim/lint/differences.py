@@ -14,16 +14,14 @@ know.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from qmpd.profile.profile import Profile
 from qmpd.profile.rule import Completion, MonitorNames, Rewording, Rule
 from qmpd.profile.rules import RULES
 from qmpd.profile.shipped import VERSIONS, load
 from qmpd.qapi.runtime.type_table import (
-    BUILTINS,
     AlternateInfo,
     EnumInfo,
     ObjectInfo,
@@ -48,21 +46,37 @@ class Part(NamedTuple):
         return f"{self.type}.{self.name}"
 
 
+class _Range(NamedTuple):
+    """Versions that are looked at.
+
+    :param versions: these
+    :param recorded: the one that has answered, if that is known
+    """
+
+    versions: Sequence[str]
+    recorded: str | None = None
+
+    def holding(self, rule: Rule) -> tuple[str, ...]:
+        """The versions where a rule holds; none where they, and the recorded one, are the same."""
+        which = tuple(version for version in self.versions if _holds(rule, version))
+        same = self.recorded is None or _holds(rule, self.recorded)
+        return () if len(which) == len(self.versions) and same else which
+
+
+def _holds(rule: Rule, version: str) -> bool:
+    return load(version).rules.has(rule)
+
+
 def found(session: Session, versions: Sequence[str]) -> Iterator[Finding]:
     """What `versions` answer otherwise."""
+    range_ = _Range(versions, session.version)
     for step in session.steps:
         if isinstance(step, Asked):
-            yield from _asked(step, versions)
+            yield from _asked(step, range_)
         elif isinstance(step, Answer):
-            yield from _answered(step, versions)
+            yield from _answered(step, range_)
         else:
             yield from _told(step, versions)
-
-
-def _holding(rule: Rule, versions: Sequence[str]) -> tuple[str, ...]:
-    """The versions where a rule holds; none where it holds in all, for they do not differ."""
-    which = tuple(version for version in versions if load(version).rules.has(rule))
-    return () if len(which) == len(versions) else which
 
 
 def _of_rule(rule: Rule, place: int, command: str, which: tuple[str, ...], why: str) -> Finding:
@@ -73,14 +87,14 @@ def _of_rule(rule: Rule, place: int, command: str, which: tuple[str, ...], why: 
 # What was asked
 
 
-def _asked(asked: Asked, versions: Sequence[str]) -> Iterator[Finding]:
+def _asked(asked: Asked, range_: _Range) -> Iterator[Finding]:
     for rule in RULES:
         if any(_touches(path.split("."), asked) for path in rule.touches):
-            which = _holding(rule, versions)
+            which = range_.holding(rule)
             if which:
                 yield _of_rule(rule, asked.place, asked.command, which, rule.what)
     if asked.command == HMP:
-        yield from _monitor_line(asked, versions)
+        yield from _monitor_line(asked, range_.versions)
 
 
 def _monitor_line(asked: Asked, versions: Sequence[str]) -> Iterator[Finding]:
@@ -89,8 +103,8 @@ def _monitor_line(asked: Asked, versions: Sequence[str]) -> Iterator[Finding]:
     name = " ".join(words[: 2 if words[:1] == ["info"] else 1])
     for rule in RULES:
         if isinstance(rule.change, MonitorNames) and name in rule.change.names:
-            which = tuple(v for v in versions if not load(v).rules.has(rule))
-            if which and len(which) < len(versions):
+            which = tuple(version for version in versions if not _holds(rule, version))
+            if which:
                 why = f"the human monitor has no '{name}'"
                 yield _of_rule(rule, asked.place, asked.command, which, why)
 
@@ -111,28 +125,26 @@ def _touches(path: Sequence[str], asked: Asked) -> bool:
 # What was answered
 
 
-def _answered(answer: Answer, versions: Sequence[str]) -> Iterator[Finding]:
-    command = answer.asked.command
+def _answered(answer: Answer, range_: _Range) -> Iterator[Finding]:
+    command, value = answer.asked.command, answer.value
     if answer.error is not None:
-        yield from _reworded(answer, "errors", "the error", answer.error, versions)
+        yield from _reworded(answer, "errors", "the error", answer.error, range_)
         return
-    if command == HMP and isinstance(answer.value, str):
-        yield from _reworded(answer, "monitor", "what is shown", answer.value, versions)
+    if command == HMP and isinstance(value, str):
+        yield from _reworded(answer, "monitor", "what is shown", value, range_)
         return
-    yield from _completed(answer, versions)
-    lacking = {}
-    for version in versions:
-        profile = load(version)
-        info = profile.entry_points.commands.get(command)
-        if info is not None and info.returns is not None:
-            parts = _lacking(profile.types, info.returns, answer.value)
-            lacking[version] = frozenset(parts)
-    yield from _gone("its answer has no", answer.place, command, lacking)
+    yield from _completed(answer, range_)
+
+    def lacking(version: str) -> frozenset[Part] | None:
+        info = load(version).entry_points.commands.get(command)
+        if info is None or info.returns is None:
+            return None
+        return frozenset(_lacking(load(version).types, info.returns, value))
+
+    yield from _gone("its answer has no", answer.place, command, lacking, range_.versions)
 
 
-def _reworded(
-    answer: Answer, of: str, what: str, text: str, versions: Sequence[str]
-) -> Iterator[Finding]:
+def _reworded(answer: Answer, of: str, what: str, text: str, range_: _Range) -> Iterator[Finding]:
     """Rules about the words of a text.
 
     :param of: the texts that it is one of, as `Rewording` says
@@ -141,7 +153,7 @@ def _reworded(
     for rule in RULES:
         if not isinstance(rule.change, Rewording) or rule.change.of != of:
             continue
-        which = _holding(rule, versions)
+        which = range_.holding(rule)
         if not which:
             continue
         words = re.sub(rule.change.pattern, rule.change.words, text)
@@ -169,7 +181,7 @@ def _completions() -> Mapping[str, tuple[Rule, ...]]:
     return by_type
 
 
-def _completed(answer: Answer, versions: Sequence[str]) -> Iterator[Finding]:
+def _completed(answer: Answer, range_: _Range) -> Iterator[Finding]:
     """Members that only some versions tell, of objects in an answer."""
     command = answer.asked.command
     seen: set[str] = set()
@@ -184,7 +196,7 @@ def _completed(answer: Answer, versions: Sequence[str]) -> Iterator[Finding]:
                     continue
                 if _is_told(change, value):
                     seen.add(rule.name)
-                    which = _holding(rule, versions)
+                    which = range_.holding(rule)
                     if which:
                         yield _of_rule(rule, answer.asked.place, command, which, rule.what)
 
@@ -264,45 +276,48 @@ def _is_tag_known(types: TypeTable, info: ObjectInfo, value: Mapping[str, Any]) 
     return all(isinstance(tag, EnumInfo) and said in tag.values for tag in tags)
 
 
+Lacking = Callable[[str], frozenset[Part] | None]
+"""What a version does not have of what was said; None if it has nothing to do with it."""
+
+
 def _gone(
-    words: str, place: int, command: str, lacking: Mapping[str, frozenset[Part]]
+    words: str, place: int, command: str, lacking: Lacking, versions: Sequence[str]
 ) -> Iterator[Finding]:
     """Findings about parts that some versions lack, those with the same versions together."""
     by_part: dict[Part, list[str]] = {}
-    for version, parts in lacking.items():
-        for part in sorted(parts):
+    for version in versions:
+        for part in sorted(lacking(version) or ()):
             by_part.setdefault(part, []).append(version)
     by_versions: dict[tuple[str, ...], list[Part]] = {}
-    for part, which in by_part.items():
-        # what all lack is no member that QEMU has: another program has answered
-        if len(which) < len(lacking):
-            by_versions.setdefault(tuple(which), []).append(part)
-    for versions, gone in by_versions.items():
+    if by_part:
+        everywhere = frozenset.intersection(
+            *(parts for version in VERSIONS if (parts := lacking(version)) is not None)
+        )
+        for part, which in by_part.items():
+            # what all lack is no member that QEMU has: another program has answered
+            if part not in everywhere:
+                by_versions.setdefault(tuple(which), []).append(part)
+    for concerned, gone in by_versions.items():
         source = ", ".join(dict.fromkeys(filter(None, (condition(*part) for part in gone)))) or None
         why = f"{words} {', '.join(map(str, gone))}"
-        yield Finding("otherwise", place, command, versions, why, source=source)
+        yield Finding("otherwise", place, command, concerned, why, source=source)
 
 
 # Events
 
 
 def _told(told: Told, versions: Sequence[str]) -> Iterator[Finding]:
-    without = tuple(v for v in versions if told.event not in load(v).entry_points.events)
-    if without and len(without) < len(versions):
-        source = condition(told.event)
+    event, data = told.event, dict(told.data)
+    having = [version for version in VERSIONS if event in load(version).entry_points.events]
+    without = tuple(version for version in versions if version not in having)
+    if without and having:
         why = "there is no such event"
-        yield Finding("otherwise", told.place, told.event, without, why, source=source)
-    lacking = {}
-    for version in versions:
-        event = load(version).entry_points.events.get(told.event)
-        if event is not None:
-            parts = _event_parts(load(version), event.arguments, told.data)
-            lacking[version] = frozenset(parts)
-    yield from _gone("its data has no", told.place, told.event, lacking)
+        yield Finding("otherwise", told.place, event, without, why, source=condition(event))
 
+    def lacking(version: str) -> frozenset[Part] | None:
+        info = load(version).entry_points.events.get(event)
+        if info is None or info.arguments is None:
+            return None
+        return frozenset(_lacking(load(version).types, info.arguments, data))
 
-def _event_parts(
-    profile: Profile, reference: str | None, data: Mapping[str, Any]
-) -> Iterator[Part]:
-    if reference is not None and reference not in BUILTINS:
-        yield from _lacking(profile.types, reference, dict(data))
+    yield from _gone("its data has no", told.place, event, lacking, versions)

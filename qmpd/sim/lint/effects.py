@@ -18,7 +18,7 @@ Arguments = Mapping[str, Any]
 class Thing(NamedTuple):
     """Something with a name that a request makes.
 
-    :param kind: node, bitmap, job, device, object, export, server or chardev
+    :param kind: node, bitmap, job, device, object, export, chardev or NBD server
     """
 
     kind: str
@@ -137,7 +137,7 @@ def _nodes(options: Arguments) -> Iterator[Thing]:
 
 
 def used(asked: Asked) -> Iterator[Thing]:
-    """What a request names that has to be there; nodes and devices of one name are one."""
+    """What a request names that has to be there; a name may be one of several kinds of things."""
     for command, arguments in parts(asked):
         yield from _USES.get(command, _texts)(arguments)
         if command in ("nbd-server-add", "block-export-add"):

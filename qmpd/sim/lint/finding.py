@@ -20,7 +20,7 @@ KINDS: Final[Mapping[Kind, tuple[str, str]]] = MappingProxyType(
         "wait": ("may race", "the client does not wait for the event that tells"),
         "deprecated": ("deprecated in", "a part of the request is deprecated"),
         "otherwise": ("otherwise in", "versions answer otherwise"),
-        "error": ("wrong in", "all versions refuse the request"),
+        "error": ("wrong in", "all versions that there are refuse the request"),
     }
 )
 """The kinds, the gravest first: how a finding of one is begun, and what it tells."""

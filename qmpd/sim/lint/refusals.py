@@ -40,7 +40,10 @@ def _about(asked: Asked, versions: Sequence[str], *, early: bool) -> Iterator[Fi
         for version in versions
         if (text := refusal(load(version), asked, early=early)) is not None
     }
-    everywhere = len(refusals) == len(versions)
+    everywhere = bool(refusals) and all(
+        version in refusals or refusal(load(version), asked, early=early) is not None
+        for version in VERSIONS
+    )
     for text, which in grouped(refusals):
         yield Finding("error" if everywhere else "refused", place, name, which, text)
 

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from qmpd.profile.shipped import VERSIONS
+from qmpd.qapi.compiler.versions import parse_release
+
 if TYPE_CHECKING:
     from qmpd.sim.journal.entry import Entry
     from qmpd.sim.record.recording import Said
@@ -71,9 +74,14 @@ Step = Asked | Answer | Told
 
 @dataclass(slots=True)
 class Session:
-    """What has been said, in its order."""
+    """What has been said, in its order.
+
+    :param version: the server's, of those that qmpd has the newest that is not newer; None if it
+        is not known
+    """
 
     steps: list[Step] = field(default_factory=list)
+    version: str | None = None
 
     @classmethod
     def of(cls, asked: Iterable[Asked]) -> Session:
@@ -114,6 +122,10 @@ class _Builder:
             asked.answer = Answer(place, asked, message.get("return"), desc, time)
             self.session.steps.append(asked.answer)
 
+    def greet(self, greeting: Any) -> None:
+        """Take note of a greeting."""
+        self.session.version = _version(greeting) or self.session.version
+
     def tell(self, told: Told) -> None:
         """Add an event."""
         self.session.steps.append(told)
@@ -121,6 +133,17 @@ class _Builder:
     def close(self, client: str) -> None:
         """A client has gone."""
         self._pending.pop(client, None)
+
+
+def _version(greeting: Any) -> str | None:
+    """The version of a server, as one that qmpd has; None if the greeting does not say."""
+    try:
+        qemu = greeting["QMP"]["version"]["qemu"]
+        release = (int(qemu["major"]), int(qemu["minor"]))
+    except (KeyError, TypeError, ValueError):
+        return None
+    known = [version for version in VERSIONS if parse_release(version) <= release]
+    return known[-1] if known else None
 
 
 def session_of_recording(said: Iterable[Said]) -> Session:
@@ -134,6 +157,8 @@ def session_of_recording(said: Iterable[Said]) -> Session:
             builder.ask(client, _asked(entry, client))
         elif not isinstance(message, dict):
             continue
+        elif "QMP" in message:
+            builder.greet(message)
         elif isinstance(message.get("event"), str):
             data = message.get("data")
             known = data if isinstance(data, dict) else {}
@@ -175,4 +200,5 @@ def session_of_journal(entries: Iterable[Entry]) -> Session:
             builder.tell(Told(entry.number, entry.event, entry.data or {}, client, time))
         elif entry.kind == "connection":
             builder.close(client)
+            builder.greet((entry.data or {}).get("greeting"))
     return builder.session

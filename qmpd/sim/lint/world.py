@@ -92,7 +92,8 @@ class World:
             if command in JOBS:
                 self.jobs[job_id(arguments)] = Job(asked, command, _nodes(command, arguments))
             elif command == "device_add":
-                uses = frozenset(v for v in arguments.values() if isinstance(v, str))
+                texts = (value for name, value in arguments.items() if name != "id")
+                uses = frozenset(text for text in texts if isinstance(text, str))
                 self._uses[Thing("device", str(arguments.get("id")))] = uses
             elif command in ("block-export-add", "nbd-server-add"):
                 node = str(arguments.get("node-name", arguments.get("device")))
