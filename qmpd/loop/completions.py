@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from qmpd.base.override import override
@@ -65,6 +65,8 @@ class Completions:
         """Whether what runs now is a request that somebody waits for by `of`."""
         self.buffers: list[memoryview] = []
         """Spare ones for work that may be done in threads; whoever takes one puts it back."""
+        self.patient = False
+        """Whether what runs now is a request that is made by `patiently`."""
         self._polls = False
         self._new: list[Waiter] = []
         self.under_way: deque[Waiter] = deque()
@@ -115,6 +117,34 @@ class Completions:
         if threads is not None:
             threads.run(files, work, lambda _: waiter.wake())
             await waiter
+
+    async def sync(self, file: object, work: Callable[[], None]) -> None:
+        """Make what was written to a file stable; a thread does so for `of` and `patiently`.
+
+        :param work: does it, and is allowed to take its time
+        :raises Exception: whatever `work` raises
+        """
+        threads = self.threads if self.patient else None
+        if threads is None:
+            await self.run((file,), work, LONG)
+            return
+        waiter = Waiter(direct=True)
+        ended: list[ThreadRequest] = []
+
+        def report(request: ThreadRequest) -> None:
+            ended.append(request)
+            waiter.wake()
+
+        threads.run((file,), work, report)
+        await waiter
+        ended[0].result()
+
+    def patiently(self, request: Coroutine[Any, Any, T]) -> Awaitable[T]:
+        """Make a request whose maker lets others have their turn while a disk is slow.
+
+        A command does not: the machine stands still, as QEMU's does.
+        """
+        return request if self.threads is None else _Patient(self, request)
 
     def join(self, file: object) -> None:
         """Wait until nobody is at work on `file`, which is about to be closed."""
@@ -290,6 +320,32 @@ class _Watch(Generic[T]):
                 completions.watched = outer
                 if completions.submitted != before:
                     self.reached_file = True
+            thrown = None
+            try:
+                yield waiter
+            except BaseException as error:
+                thrown = error
+
+
+class _Patient(Generic[T]):
+    """Awaits a request, and says while it runs that it may wait for a disk."""
+
+    def __init__(self, completions: Completions, request: Coroutine[Any, Any, T]) -> None:
+        self._completions = completions
+        self._request = request
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        completions, request = self._completions, self._request
+        thrown: BaseException | None = None
+        while True:
+            outer, completions.patient = completions.patient, True
+            try:
+                waiter = request.send(None) if thrown is None else request.throw(thrown)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            finally:
+                completions.patient = outer
             thrown = None
             try:
                 yield waiter

@@ -21,11 +21,12 @@ from tests.support.programs import QMPD_STORAGE_DAEMON
 from tests.support.until import until
 
 SLOW = 0.5
-"""Seconds that the first fdatasync(2) takes."""
+"""Seconds that fdatasync(2) takes."""
 
 
 STRACE = ("strace", "-f", "-qq", "-o", "trace", "-e", "trace=fdatasync")
-DELAY = ("-e", f"inject=fdatasync:delay_enter={int(SLOW * 1e6)}:when=1")
+ALWAYS = ("-e", f"inject=fdatasync:delay_enter={int(SLOW * 1e6)}")
+DELAY = (ALWAYS[0], f"{ALWAYS[1]}:when=1")
 
 
 @contextmanager
@@ -51,6 +52,25 @@ def nbd_flush(client: socket.socket) -> None:
     assert client.recv(16, socket.MSG_WAITALL)[4:8] == bytes(4)
 
 
+def nbd_write(client: socket.socket, offset: int) -> None:
+    """A write that is to be stable when it is answered (NBD_CMD_FLAG_FUA)."""
+    client.sendall(struct.pack(">IHHQQI", 0x25609513, 1, 1, 3, offset, 4096) + b"x" * 4096)
+    assert client.recv(16, socket.MSG_WAITALL)[4:8] == bytes(4)
+
+
+def add_image(monitor: Client, folder: Path, image_format: str) -> None:
+    """Have a node "n" of an image on the slow disk."""
+    with (folder / "image").open("wb") as image:
+        image.truncate(8 << 20)
+    monitor.execute("blockdev-add", driver="file", node_name="f", filename="image")
+    if image_format == "qcow2":
+        options = {"driver": "qcow2", "file": "f", "size": 1 << 20}
+        monitor.execute("blockdev-create", job_id="c", options=options)
+        until(lambda: monitor.execute("query-jobs")["return"][0]["status"] == "concluded")
+    answer = monitor.execute("blockdev-add", driver=image_format, node_name="n", file="f")
+    assert "return" in answer, answer
+
+
 def seconds(what: Callable[[], object]) -> float:
     """How long something takes."""
     begin = time.monotonic()
@@ -59,12 +79,15 @@ def seconds(what: Callable[[], object]) -> float:
 
 
 @contextmanager
-def storage_daemon(folder: Path, *traced: str) -> Iterator[tuple[Client, int]]:
+def storage_daemon(
+    folder: Path, *traced: str, delay: tuple[str, ...] = DELAY
+) -> Iterator[tuple[Client, int]]:
     """One on a slow disk, with monitor `quiet` besides: a client of its other monitor, its pid.
 
     :param traced: system calls that are traced besides
+    :param delay: which syncs are slow; the first
     """
-    argv = [*STRACE, *DELAY, "-e", ",".join(("trace=fdatasync", *traced)), *QMPD_STORAGE_DAEMON]
+    argv = [*STRACE, *delay, "-e", ",".join(("trace=fdatasync", *traced)), *QMPD_STORAGE_DAEMON]
     argv += ["--pidfile", "pid"]
     for name in ("hostile", "quiet"):
         argv += ["--chardev", f"socket,id={name},path={name},server=on,wait=off"]
@@ -87,20 +110,28 @@ def storage_daemon(folder: Path, *traced: str) -> Iterator[tuple[Client, int]]:
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("image_format", ["raw", "qcow2"])
 def test_a_flush(image_format: str, tmp_path: Path) -> None:
-    with (tmp_path / "image").open("wb") as image:
-        image.truncate(8 << 20)
     with storage_daemon(tmp_path) as (monitor, pid):
-        monitor.execute("blockdev-add", driver="file", node_name="f", filename="image")
-        if image_format == "qcow2":
-            options = {"driver": "qcow2", "file": "f", "size": 1 << 20}
-            monitor.execute("blockdev-create", job_id="c", options=options)
-            until(lambda: monitor.execute("query-jobs")["return"][0]["status"] == "concluded")
-        monitor.execute("blockdev-add", driver=image_format, node_name="n", file="f")
+        add_image(monitor, tmp_path, image_format)
         with exported(monitor, tmp_path, "n") as client, Watch(tmp_path / "quiet", pid) as watch:
             took = seconds(lambda: nbd_flush(client))
         if image_format == "raw":
             assert took > SLOW
         assert watch.own < SLOW / 2
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("image_format", ["raw", "qcow2"])
+def test_what_is_to_be_stable_when_it_is_written(image_format: str, tmp_path: Path) -> None:
+    """The write's own sync, and those by which a format orders what it writes."""
+    with storage_daemon(tmp_path, delay=ALWAYS) as (monitor, pid):
+        add_image(monitor, tmp_path, image_format)
+        with exported(monitor, tmp_path, "n") as client:
+            before = (tmp_path / "trace").read_text()
+            took = seconds(lambda: nbd_write(client, 1 << 19))
+            lines = (tmp_path / "trace").read_text().removeprefix(before).splitlines()
+        assert took > SLOW
+        assert lines
+        assert not [line for line in lines if line.startswith(f"{pid} ")], "in the main loop"
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")

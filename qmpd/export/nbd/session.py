@@ -96,6 +96,7 @@ class NbdSession:
         self._magic = self._layout.request_magic
         self._contexts = agreed.contexts
         self._dialect = agreed.dialect
+        self._patiently = agreed.export.node.services.loop.completions.patiently
 
     async def run(self) -> None:
         """Serve until the client leaves.
@@ -231,7 +232,7 @@ class NbdSession:
             raise _Refused(errno.EPERM, "export is inactive")
         if command == Command.READ:
             if request.flags & CommandFlag.FUA:
-                await self._flush()
+                await self._patiently(self._flush())
             await self._read(request)
             return
         if command == Command.BLOCK_STATUS:
@@ -239,7 +240,7 @@ class NbdSession:
             return
         if command not in _FAILURES:
             raise _Refused(errno.EINVAL, f"invalid request type ({command}) received")
-        await self._change(request, payload)
+        await self._patiently(self._change(request, payload))
         await self._channel.write(self._layout.done(request.cookie, request.offset))
 
     async def _flush(self) -> None:

@@ -97,6 +97,7 @@ class VirtioBlk:
         self._block_size = block_size
         self.queues = queues
         self._wce = 0
+        self._patiently = backend.graph.services.loop.completions.patiently
 
     @property
     def features(self) -> int:
@@ -174,10 +175,9 @@ class VirtioBlk:
             if not self._in_range(sector, out_length):
                 return Status.IOERR
             data = _gather(memory, element.readable, _HEADER.size, out_length)
-            await self._backend.pwrite(sector * SECTOR, data)
+            await self._patiently(self._backend.pwrite(sector * SECTOR, data))
         elif kind == RequestType.FLUSH:
-            await sync_ahead(self._backend.node)
-            await self._backend.flush()
+            await self._patiently(self._flush())
         elif kind == RequestType.GET_ID:
             _scatter(memory, element, SERIAL[: min(in_length, ID_BYTES)])
         elif kind in (RequestType.DISCARD, RequestType.WRITE_ZEROES):
@@ -186,10 +186,14 @@ class VirtioBlk:
             if out_length < _RANGE.size:
                 return Status.IOERR
             area = _RANGE.unpack(_gather(memory, element.readable, _HEADER.size, _RANGE.size))
-            return await self._clear(kind, *area)
+            return await self._patiently(self._clear(kind, *area))
         else:
             return Status.UNSUPP
         return Status.OK
+
+    async def _flush(self) -> None:
+        await sync_ahead(self._backend.node)
+        await self._backend.flush()
 
     async def _clear(self, kind: int, sector: int, count: int, flags: int) -> Status:
         """Discard sectors, or write zeroes there."""

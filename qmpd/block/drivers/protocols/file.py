@@ -271,18 +271,17 @@ class File(BlockDriver, ImageCreator):
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Write, extending the file as needed."""
         image = self.image
-        flush = fua and not self.node.cache.no_flush
 
         def write() -> None:
             image.pwrite(offset, data)
-            if flush:
-                image.flush()
 
         if image.in_threads:
             await self._completions.run((image,), write, len(data))
         else:
             self._completions.submit()
             write()
+        if fua and not self.node.cache.no_flush:
+            await self._sync()
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """Punch a hole or zero the area in place."""
@@ -310,8 +309,15 @@ class File(BlockDriver, ImageCreator):
 
     @override
     async def flush_to_disk(self) -> None:
-        self._completions.submit()
-        self.image.flush()
+        await self._sync()
+
+    async def _sync(self) -> None:
+        image = self.image
+        if image.in_threads:
+            await self._completions.sync(image, image.flush)
+        else:
+            self._completions.submit()
+            image.flush()
 
     async def block_status(self, offset: int, length: int) -> BlockStatus:
         """Data or a hole, as the file system reports it (find_allocation)."""
