@@ -19,6 +19,7 @@ from qmpd.base.console import flush_or_drop, write
 from qmpd.loop.on_loop import OnLoop
 from qmpd.server.ahead import LoadingAhead
 from qmpd.server.chardev.chardev import Chardev, ChardevTable
+from qmpd.server.giving_back import GivingBack
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -171,10 +172,13 @@ class BenchServer:
         core = self._core
         ahead = LoadingAhead(self.loop, core.machine, core.monitors.dispatcher)
         ahead.start()
+        giving_back = GivingBack(self.loop)
+        giving_back.start()
         try:
             self.loop.run_forever()
         finally:
             ahead.end()
+            giving_back.end()
             self.close()
 
     def terminate(self, number: int, sender: int) -> None:

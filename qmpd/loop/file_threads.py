@@ -114,6 +114,8 @@ class FileThreads:
             if not self._told:
                 self._told = True
                 self._call_in_loop(self._tell)
+            # while it waits for the next, it keeps nothing of this one
+            del request
 
     def _tell(self) -> None:
         """Tell of what has been made, in the loop."""

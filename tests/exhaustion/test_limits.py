@@ -124,6 +124,20 @@ def test_memory_used_up(tmp_path: Path) -> None:
     assert "Traceback" not in daemon.end()
 
 
+def test_memory_is_given_back(tmp_path: Path) -> None:
+    """Also what the C library would keep for later, because it had to find a large piece once."""
+    daemon = Daemon(tmp_path)
+    client = daemon.client()
+    client.execute("query-status")
+    before = daemon.memory
+    client.ask(b'{"execute": "query-status", "id": "' + b"x" * (30 << 20) + b'"}')
+    many = b",".join(b'"%s"' % (b"x" * 1000) for _ in range(50_000))
+    client.ask(b'{"execute": "query-status", "id": [' + many + b"]}")
+    until(lambda: daemon.memory < before + (40 << 20), seconds=60)
+    client.close()
+    daemon.end()
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGPIPE, signal.SIGALRM, signal.SIGIO])
 def test_signals_that_are_ignored(program: str, number: int, tmp_path: Path) -> None:
