@@ -133,7 +133,7 @@ def test_memory_is_given_back(tmp_path: Path) -> None:
     client.ask(b'{"execute": "query-status", "id": "' + b"x" * (30 << 20) + b'"}')
     many = b",".join(b'"%s"' % (b"x" * 1000) for _ in range(50_000))
     client.ask(b'{"execute": "query-status", "id": [' + many + b"]}")
-    until(lambda: daemon.memory < before + (40 << 20), seconds=60)
+    until(lambda: daemon.memory < before + (80 << 20), seconds=20)
     client.close()
     daemon.end()
 
