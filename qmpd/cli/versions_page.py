@@ -48,7 +48,6 @@ LEFT_ROWS: Final = (
     ("5.2", "which of two is named that cannot use a node together, where neither shares it"),
     ("5.2, 7.2", "`block_resize` pauses jobs of the node; what forbids it has 10.0's words"),
     ("5.2", "jobs, their filters, and the events of both, are as in 7.2"),
-    ("5.2, 7.2", "capabilities and parameters of migration that 10.0 no longer has are not told"),
     ("5.2, 7.2, 11.1", "device models, `device_add`, options of command lines are 10.0's"),
     ("11.1", "words for a few objects and files in use"),
     ("5.2, 11.1", "`change` (5.2), several iothreads of an export, libblkio (11.1): not served"),

@@ -201,8 +201,9 @@ class Machine:
     def migration(self) -> Migration:
         """Its migrations."""
         from qmpd.machine.migration.migration import Migration
+        from qmpd.machine.migration.settings import capabilities_of, parameters_of
 
-        return Migration(self)
+        return Migration(self, capabilities_of(self.profile), parameters_of(self.profile))
 
     @cached_property
     def guest_side(self) -> GuestSide:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -18,6 +19,13 @@ _OF_PROCESSORS: Final = frozenset(
 )
 """Trace events that were told of each processor."""
 
+
+def _as_option(found: re.Match[str]) -> str:
+    name = found[1].replace("_", "-")
+    named = f"Option {name}" if found[2] == "expects" else f"Parameter '{name}'"
+    return f"{named} {found[2]} {found[3].replace('_', '-')}"
+
+
 PROGRAM_RULES: Final[Sequence[Rule]] = (
     Rule(
         "unsupported-machine-type",
@@ -28,6 +36,88 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
             pattern='^unsupported machine type: "(.*)"$',
             words=r"-machine \1: unsupported machine type",
         ),
+    ),
+    Rule(
+        "multifd-levels",
+        "Levels of multifd are set and checked; before, they are accepted and nothing is done",
+        "seen on 10.0, not on 5.2 and 7.2",
+        first=(9, 0),
+    ),
+    Rule(
+        "multifd-excludes-compression",
+        "Capability multifd excludes compress and xbzrle",
+        "seen on 7.2, not on 5.2",
+        first=(6, 0),
+    ),
+    Rule(
+        "multifd-with-postcopy",
+        "Capability multifd goes with postcopy-ram",
+        "seen on 11.1, not on 10.0",
+        first=(10, 1),
+    ),
+    Rule(
+        "parameters-in-groups",
+        "info migrate_parameters has those together that belong together",
+        "seen on 11.1, not on 10.0",
+        first=(11, 0),
+    ),
+    Rule(
+        "options-of-migration",
+        "A parameter of migration that is not allowed is told as an option, with dashes",
+        "seen on 11.1, not on 10.0",
+        first=(11, 0),
+        change=Rewording(
+            pattern="^Parameter '((?:announce|avail|cpu_throttle|downtime|max_cpu|max_post|multifd"
+            "|throttle_trigger|vcpu|x-vcpu|xbzrle)[a-z_-]*)' (expects|must) (.*)$",
+            words=_as_option,
+        ),
+    ),
+    *(
+        Rule(
+            name,
+            f"What is wrong with {what} is told with other words",
+            _RUN_5_2,
+            last=(5, 2),
+            change=Rewording(pattern=f"^Parameter '({names})' expects {pattern}$", words=words),
+        )
+        for name, what, names, pattern, words in (
+            (
+                "migration-numbers",
+                "numbers of threads and levels",
+                "multifd_channels|compress_level|compress_threads|decompress_threads",
+                r"a value between (\d+) and (\d+)",
+                r"Parameter '\1' expects is invalid, it should be in the range of \2 to \3",
+            ),
+            (
+                "announce-rounds",
+                "the rounds of announcements",
+                "announce_rounds",
+                r"a value between (\d+) and (\d+)",
+                r"Parameter '\1' expects is invalid, it must be in the range of \2 to \3",
+            ),
+            (
+                "announce-times",
+                "times of announcements",
+                "announce_initial|announce_max",
+                r"a value between 0 and (\d+)",
+                r"Parameter '\1' expects is invalid, it must be less than \2 ms",
+            ),
+            (
+                "announce-step",
+                "the step of announcements",
+                "announce_step",
+                r"a value between 0 and (\d+)",
+                r"Parameter '\1' expects is invalid, it must be in the range of 1 to \2 ms",
+            ),
+            (
+                "xbzrle-cache-size",
+                "the size of the cache",
+                "xbzrle_cache_size",
+                "a power of two no less than the target page size",
+                r"Parameter '\1' expects is invalid, it should be bigger than target page size"
+                " and a power of 2",
+            ),
+        )
     ),
     Rule(
         "which-machine-type",
@@ -113,7 +203,11 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
 ProgramName = Literal[
     "json-errors-have-places",
     "mirror-skips-zeroes",
+    "multifd-excludes-compression",
+    "multifd-levels",
+    "multifd-with-postcopy",
     "other-types-are-no-devices",
+    "parameters-in-groups",
     "preconfig-and-incoming",
     "raw-data-files-are-preallocated",
     "run-state-preconfig",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
@@ -11,17 +12,21 @@ OLDEST: Final[Release] = (0, 0)
 NEWEST: Final[Release] = (99, 0)
 
 
+Words = str | Callable[[re.Match[str]], str]
+"""A text with groups as ``\\1``, or what makes one."""
+
+
 class Rewording(NamedTuple):
     """Other words for the same.
 
     :param pattern: the default version's words, a regular expression
-    :param words: what they are replaced by, with groups as ``\\1``
+    :param words: what they are replaced by, with groups as ``\\1``, or what makes it
     :param of: whether errors are reworded, or what the human monitor shows
     :param error_class: the class of the error in these words, where it is another one
     """
 
     pattern: str
-    words: str
+    words: Words
     of: Literal["errors", "monitor"] = "errors"
     error_class: str | None = None
 

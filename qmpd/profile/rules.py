@@ -35,6 +35,7 @@ from qmpd.profile.rule import (
     Release,
     Rewording,
     Rule,
+    Words,
 )
 
 if TYPE_CHECKING:
@@ -323,11 +324,11 @@ class Rules:
         return rule.name in self._names
 
     @cached_property
-    def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
+    def _patterns(self) -> list[tuple[re.Pattern[str], Words]]:
         return [(re.compile(rule.pattern), rule.words) for rule in self._rewordings]
 
     @cached_property
-    def _monitor_patterns(self) -> list[tuple[re.Pattern[str], str]]:
+    def _monitor_patterns(self) -> list[tuple[re.Pattern[str], Words]]:
         return [(re.compile(rule.pattern, re.M), rule.words) for rule in self._monitor]
 
     @property

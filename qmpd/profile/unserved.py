@@ -30,6 +30,14 @@ SERVED: Final = frozenset(
         ("QueryBlockArguments", "flat"),
         ("QomListGetArguments", "paths"),
         ("BlockdevMirrorArguments", "target-is-zero"),
+        # of migrations, until 9.0
+        ("MigrationCapability", "compress"),
+        ("MigrationCapability", "block"),
+        ("MigrateSetParameters", "compress-level"),
+        ("MigrateSetParameters", "compress-threads"),
+        ("MigrateSetParameters", "compress-wait-thread"),
+        ("MigrateSetParameters", "decompress-threads"),
+        ("MigrateSetParameters", "block-incremental"),
         # commands of 5.2
         ("BlockPasswdArguments", "device"),
         ("BlockPasswdArguments", "node-name"),
@@ -76,7 +84,8 @@ def unserved(
             yield from unserved(table, form, reference, value)
         case EnumInfo():
             known = form.get(type_name)
-            if isinstance(known, EnumInfo) and value not in known.values:
+            new = isinstance(known, EnumInfo) and value not in known.values
+            if new and (type_name, value) not in SERVED:
                 yield type_name, value
         case ObjectInfo():
             yield from _members(table, form, info, value)

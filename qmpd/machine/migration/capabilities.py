@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from qmpd.errors import GenericError
@@ -13,10 +13,12 @@ NAMES: Final = (
     "rdma-pin-all",
     "auto-converge",
     "zero-blocks",
+    "compress",
     "events",
     "postcopy-ram",
     "x-colo",
     "release-ram",
+    "block",
     "return-path",
     "pause-before-switchover",
     "multifd",
@@ -32,7 +34,7 @@ NAMES: Final = (
     "dirty-limit",
     "mapped-ram",
 )
-"""All capabilities, in the order of the schema."""
+"""All capabilities of all versions, in the order of the schema."""
 
 _NOT_IN_BACKGROUND: Final = (
     "postcopy-ram",
@@ -45,6 +47,7 @@ _NOT_IN_BACKGROUND: Final = (
     "auto-converge",
     "release-ram",
     "rdma-pin-all",
+    "compress",
     "xbzrle",
     "x-colo",
     "validate-uuid",
@@ -54,20 +57,34 @@ _NOT_IN_BACKGROUND: Final = (
 
 
 class Capabilities:
-    """The capabilities of one machine's migrations; all are off at first."""
+    """The capabilities of one machine's migrations; all are off at first.
 
-    def __init__(self) -> None:
+    :param known: those that its version has; the others stay off
+    :param checks_multifd: whether multifd excludes what compresses memory
+    :param joins_multifd: whether it goes with postcopy
+    """
+
+    def __init__(
+        self, known: Collection[str], *, checks_multifd: bool, joins_multifd: bool
+    ) -> None:
+        self._checks_multifd = checks_multifd
+        self._joins_multifd = joins_multifd
         self._states = dict.fromkeys(NAMES, False)
+        self._known = known
 
     def __contains__(self, name: str) -> bool:
-        return name in self._states
+        return name in self._known
 
     def __getitem__(self, name: str) -> bool:
         return self._states[name]
 
     def statuses(self) -> list[dict[str, object]]:
         """MigrationCapabilityStatus of each."""
-        return [{"capability": name, "state": state} for name, state in self._states.items()]
+        return [
+            {"capability": name, "state": state}
+            for name, state in self._states.items()
+            if name in self._known
+        ]
 
     def set(
         self,
@@ -93,12 +110,18 @@ class Capabilities:
         self._states = wanted
 
     def _check(self, wanted: Mapping[str, bool], *, plain: bool, incoming_started: bool) -> None:
-        _check_postcopy(wanted)
+        if wanted["postcopy-ram"]:
+            refuse(wanted["x-ignore-shared"], "Postcopy is not compatible with ignore-shared")
+            refuse(
+                wanted["multifd"] and not self._joins_multifd,
+                "Postcopy is not yet compatible with multifd",
+            )
         if wanted["background-snapshot"]:
             for name in _NOT_IN_BACKGROUND:
                 refuse(wanted[name], f"Background-snapshot is not compatible with {name}")
         refuse(
-            wanted["zero-copy-send"] and not (wanted["multifd"] and not wanted["xbzrle"] and plain),
+            wanted["zero-copy-send"]
+            and (not wanted["multifd"] or wanted["compress"] or wanted["xbzrle"] or not plain),
             "Zero copy only available for non-compressed non-TLS multifd migration",
         )
         self._check_connections(wanted, incoming_started)
@@ -106,7 +129,13 @@ class Capabilities:
             wanted["switchover-ack"] and not wanted["return-path"],
             "Capability 'switchover-ack' requires capability 'return-path'",
         )
-        _check_memory(wanted)
+        _check_dirty_limit(wanted)
+        if self._checks_multifd:
+            refuse(
+                wanted["multifd"] and wanted["compress"], "Multifd is not compatible with compress"
+            )
+            refuse(wanted["multifd"] and wanted["xbzrle"], "Multifd is not compatible with xbzrle")
+        _check_mapped_ram(wanted)
 
     def _check_connections(self, wanted: Mapping[str, bool], incoming_started: bool) -> None:
         preempt = wanted["postcopy-preempt"]
@@ -124,13 +153,7 @@ class Capabilities:
         )
 
 
-def _check_postcopy(wanted: Mapping[str, bool]) -> None:
-    if wanted["postcopy-ram"]:
-        refuse(wanted["x-ignore-shared"], "Postcopy is not compatible with ignore-shared")
-        refuse(wanted["multifd"], "Postcopy is not yet compatible with multifd")
-
-
-def _check_memory(wanted: Mapping[str, bool]) -> None:
+def _check_dirty_limit(wanted: Mapping[str, bool]) -> None:
     if wanted["dirty-limit"]:
         refuse(
             wanted["auto-converge"],
@@ -139,7 +162,9 @@ def _check_memory(wanted: Mapping[str, bool]) -> None:
         raise GenericError(
             "dirty-limit requires KVM with accelerator property 'dirty-ring-size' set"
         )
-    refuse(wanted["multifd"] and wanted["xbzrle"], "Multifd is not compatible with xbzrle")
+
+
+def _check_mapped_ram(wanted: Mapping[str, bool]) -> None:
     if wanted["mapped-ram"]:
         refuse(wanted["xbzrle"], "Mapped-ram migration is incompatible with xbzrle")
         refuse(wanted["postcopy-ram"], "Mapped-ram migration is incompatible with postcopy")

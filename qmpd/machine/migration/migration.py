@@ -23,7 +23,7 @@ TakeDescriptor = Callable[[str], "Descriptor"]
 
 LOG = logging.getLogger("qmpd.migration")
 
-_UNSERVED: Final = ("multifd", "postcopy-preempt", "background-snapshot", "x-colo")
+_UNSERVED: Final = ("block", "multifd", "postcopy-preempt", "background-snapshot", "x-colo")
 """Capabilities that need what qmpd has not: connections for memory, or a second machine's pace."""
 
 
@@ -35,12 +35,14 @@ class Migration:
     """What a machine's migrations may do, and how they stand.
 
     :param guest: the machine
+    :param capabilities: none of them is set
+    :param parameters: all have their defaults
     """
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: Guest, capabilities: Capabilities, parameters: Parameters) -> None:
         self._guest = guest
-        self.capabilities = Capabilities()
-        self.parameters = Parameters()
+        self.capabilities = capabilities
+        self.parameters = parameters
         self.outgoing: Outgoing | None = None
         settings = self.capabilities, self.parameters
         self.incoming = Incoming(guest, *settings, self._tell, _complain)

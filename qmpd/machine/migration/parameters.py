@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from qmpd.errors import GenericError
@@ -17,6 +17,10 @@ _DEFAULTS: Final[Mapping[str, object]] = {
     "announce-max": 550,
     "announce-rounds": 5,
     "announce-step": 100,
+    "compress-level": 1,
+    "compress-threads": 8,
+    "compress-wait-thread": True,
+    "decompress-threads": 2,
     "throttle-trigger-threshold": 50,
     "cpu-throttle-initial": 20,
     "cpu-throttle-increment": 10,
@@ -28,6 +32,7 @@ _DEFAULTS: Final[Mapping[str, object]] = {
     "avail-switchover-bandwidth": 0,
     "downtime-limit": 300,
     "x-checkpoint-delay": 20000,
+    "block-incremental": False,
     "multifd-channels": 2,
     "xbzrle-cache-size": 64 * _MIB,
     "max-postcopy-bandwidth": 0,
@@ -42,27 +47,51 @@ _DEFAULTS: Final[Mapping[str, object]] = {
     "mode": "normal",
     "zero-page-detection": "multifd",
     "direct-io": False,
+    "x-rdma-chunk-size": _MIB,
+    "cpr-exec-command": [],
 }
-"""All parameters, in the order of the schema; None: not there."""
+"""All parameters of all versions, in the order of the schema; None: not there."""
+
+_64_BITS: Final = (1 << 64) - 1
+_MASKS: Final = (
+    ("max-bandwidth", _64_BITS),
+    ("avail-switchover-bandwidth", _64_BITS),
+    ("max-postcopy-bandwidth", _64_BITS),
+    ("xbzrle-cache-size", _64_BITS),
+    ("x-checkpoint-delay", (1 << 32) - 1),
+)
+"""Parameters that have no sign, and their bits: a negative one is a huge one."""
+
+_LEVELS: Final = frozenset({"multifd-zlib-level", "multifd-zstd-level"})
 
 _TLS: Final = ("tls-creds", "tls-hostname", "tls-authz")
 
 
 class Parameters:
-    """The parameters of one machine's migrations."""
+    """The parameters of one machine's migrations.
 
-    def __init__(self) -> None:
+    :param known: those that its version has; the others stay as they are
+    :param takes_levels: whether levels of multifd are set, not passed over
+    """
+
+    def __init__(self, known: Collection[str], *, takes_levels: bool = True) -> None:
         self._values: dict[str, Any] = dict(_DEFAULTS)
+        self._known = known
+        self._passed_over = frozenset() if takes_levels else _LEVELS
 
     def __contains__(self, name: str) -> bool:
-        return name in self._values
+        return name in self._known
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
     def info(self) -> dict[str, Any]:
         """MigrationParameters."""
-        return {name: value for name, value in self._values.items() if value is not None}
+        return {
+            name: value
+            for name, value in self._values.items()
+            if value is not None and name in self._known
+        }
 
     @property
     def plain(self) -> bool:
@@ -77,8 +106,11 @@ class Parameters:
         :raises GenericError: a value is not allowed
         """
         changes = {
-            name: "" if name in _TLS and value is None else value for name, value in changes.items()
+            name: "" if name in _TLS and value is None else value
+            for name, value in changes.items()
+            if name not in self._passed_over
         }
+        changes |= {name: changes[name] & mask for name, mask in _MASKS if name in changes}
         wanted = self._values | changes
         _check_ranges(wanted)
         mapping = wanted["block-bitmap-mapping"]
@@ -107,6 +139,9 @@ class Parameters:
 
 
 def _check_ranges(wanted: Mapping[str, Any]) -> None:
+    _range(wanted, "compress-level", 0, 9, "a value")
+    _range(wanted, "compress-threads", 1, 255, "a value")
+    _range(wanted, "decompress-threads", 1, 255, "a value")
     for name, last in (
         ("throttle-trigger-threshold", 100),
         ("cpu-throttle-initial", 99),

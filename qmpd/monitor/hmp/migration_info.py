@@ -48,6 +48,10 @@ _SHOWN: Final = {
     "announce-max": "{} ms",
     "announce-rounds": "{}",
     "announce-step": "{} ms",
+    "compress-level": "{}",
+    "compress-threads": "{}",
+    "compress-wait-thread": "{}",
+    "decompress-threads": "{}",
     "throttle-trigger-threshold": "{}",
     "cpu-throttle-initial": "{}",
     "cpu-throttle-increment": "{}",
@@ -59,6 +63,7 @@ _SHOWN: Final = {
     "avail-switchover-bandwidth": "{} bytes/second",
     "downtime-limit": "{} ms",
     "x-checkpoint-delay": "{} ms",
+    "block-incremental": "{}",
     "multifd-channels": "{}",
     "multifd-compression": "{}",
     "zero-page-detection": "{}",
@@ -72,6 +77,19 @@ _SHOWN: Final = {
     "direct-io": "{}",
 }
 """How parameters are shown, in the order of ``hmp_info_migrate_parameters``."""
+
+
+def _grouped() -> dict[str, str]:
+    """The same with what belongs together side by side, and parameters that came later."""
+    shown = {}
+    for name, form in _SHOWN.items():
+        shown[name] = form
+        if name == "tls-hostname":
+            shown["tls-authz"] = _SHOWN["tls-authz"]
+        if name == "avail-switchover-bandwidth":
+            shown["max-postcopy-bandwidth"] = "{} bytes/second"
+    shown["max-postcopy-bandwidth"] = "{} bytes/second"
+    return {**shown, "x-rdma-chunk-size": "{} bytes", "cpr-exec-command": ""}
 
 
 async def info_migrate(machine: Machine, _: Arguments) -> str:
@@ -125,14 +143,17 @@ async def info_migrate_parameters(machine: Machine, _: Arguments) -> str:
     """What a migration goes by."""
     values = machine.migration.parameters.info()
     text = ""
-    for name, shown in _SHOWN.items():
+    in_groups = machine.profile.rules.holds("parameters-in-groups")
+    for name, shown in (_grouped() if in_groups else _SHOWN).items():
         if name == "block-bitmap-mapping":
             text += _mapping(values.get(name))
+            continue
+        if name not in values:
             continue
         value = values[name]
         if isinstance(value, bool):
             value = "on" if value else "off"
-        text += f"{name}: {shown.format(value)}\n"
+        text += f"{name}: {shown.format(value)}".rstrip(" ") + "\n"
     return text
 
 

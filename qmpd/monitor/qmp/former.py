@@ -35,8 +35,8 @@ def query_events(context: Context, _: None) -> list[dict[str, Any]]:
 
 
 def migrate_set_speed(context: Context, arguments: MigrateSetSpeedArguments) -> None:
-    """Limit the speed of a migration, in bytes per second; what is negative is no limit."""
-    context.machine.migration.set_parameters({"max-bandwidth": max(arguments.value, 0)})
+    """Limit the speed of a migration, in bytes per second."""
+    context.machine.migration.set_parameters({"max-bandwidth": arguments.value})
 
 
 def migrate_set_downtime(context: Context, arguments: MigrateSetDowntimeArguments) -> None:
