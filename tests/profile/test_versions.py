@@ -69,9 +69,6 @@ def test_what_a_version_lacks_is_unexpected() -> None:
 
 
 def test_nothing_that_only_another_version_has_is_ignored() -> None:
-    copy = {"device": "d", "target": "d", "sync": "full"}
-    told = _told("11.1", "blockdev-backup", on_cbw_error="break-snapshot", job_id="j", **copy)
-    assert told == "'on-cbw-error' of BlockdevBackup is not served by qmpd yet"
     told = _told("11.1", "blockdev-add", driver="io_uring", node_name="u", filename="f")
     assert told == "'io_uring' of BlockdevDriver is not served by qmpd yet"
     told = _told("11.1", "block-export-add", id="e", type="nbd", node_name="d", iothread=["a", "b"])
