@@ -46,6 +46,9 @@ class Manners(NamedTuple):
     streams_leave_the_image_writable: bool = False
     """Whether an image that was read-only stays writable when it has been streamed into."""
 
+    rule_files_are_named: bool = False
+    """Whether blkdebug says which file of rules it cannot open."""
+
     commits_write_zeroes: bool = False
     """Whether a commit writes zeroes where an overlay has zeroes, and no copies of them."""
 

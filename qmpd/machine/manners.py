@@ -27,5 +27,6 @@ def manners(rules: Rules) -> Manners:
         commits_leave_the_base_writable=rules.holds("commits-leave-the-base-writable"),
         streams_leave_the_image_writable=rules.holds("streams-leave-the-image-writable"),
         commits_write_zeroes=rules.holds("commits-write-zeroes"),
+        rule_files_are_named=rules.holds("rule-files-are-named"),
         delays_are_cut_short=rules.holds("delays-are-cut-short"),
     )

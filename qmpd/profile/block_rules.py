@@ -74,6 +74,13 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         touches=("block-stream",),
     ),
     Rule(
+        "rule-files-are-named",
+        "blkdebug says which file of rules cannot be opened",
+        "seen on 11.1, not on 10.0",
+        first=(11, 1),
+        touches=("blockdev-add.config",),
+    ),
+    Rule(
         "nodes-tell-more",
         "Nodes tell their children, and images the limits of requests",
         "QAPI documentation: since 10.1 and 10.2",
@@ -91,6 +98,7 @@ BlockName = Literal[
     "mirrors-mark-the-source",
     "no-graph-lock",
     "nodes-tell-more",
+    "rule-files-are-named",
     "streams-leave-the-image-writable",
 ]
 """The names of those that are asked for."""

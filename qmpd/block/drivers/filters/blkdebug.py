@@ -34,6 +34,22 @@ _SIZES = (
 )
 
 
+def _read_text(node: Node, filename: str) -> str:
+    """The text of a file of rules.
+
+    :raises GenericError: it cannot be read
+    """
+    try:
+        return node.services.storage.read_text(filename)
+    except BlockIOError as error:
+        reason = os.strerror(error.errno)
+        if error.errno == errno.EISDIR:
+            raise GenericError(f"Cannot read config file: {reason}") from None
+        if node.services.manners.rule_files_are_named:
+            raise GenericError(f"Could not open '{filename}': {reason}") from None
+        raise GenericError(f"Could not read blkdebug config file: {reason}") from None
+
+
 class BlkDebug(Filter):
     """Passes requests on to its `image` child unless a rule says otherwise.
 
@@ -65,12 +81,7 @@ class BlkDebug(Filter):
         check_sizes(options, _SIZES)
         text = None
         if options.get("config") is not None:
-            try:
-                text = node.services.storage.read_text(options["config"])
-            except BlockIOError as error:
-                reason = os.strerror(error.errno)
-                what = "Cannot read" if error.errno == errno.EISDIR else "Could not read blkdebug"
-                raise GenericError(f"{what} config file: {reason}") from None
+            text = _read_text(node, options["config"])
         driver = cls(node, options, read_rules(text, options))
         # Asked for the permissions of its child before it is open.
         node.driver = driver
