@@ -48,13 +48,20 @@ class LintPlugin:
     :param versions: ``FROM..TO``; either may be left out
     :param needs: a list of what the tested programs need, if there is one
     :param output: a file for the findings, JSON or SARIF by its name, if they are to be in one
+    :param kept: where a test has its machines
     :param worker: what a worker sends goes in here; None where all is put together
     :raises pytest.UsageError: something of that is wrong
     """
 
     def __init__(
-        self, versions: str, needs: str, output: str, worker: dict[str, Any] | None
+        self,
+        versions: str,
+        needs: str,
+        output: str,
+        kept: pytest.StashKey[Machines],
+        worker: dict[str, Any] | None = None,
     ) -> None:
+        self._kept = kept
         self._needs, self._output, self._worker = needs, output, worker
         oldest, _, newest = versions.partition("..")
         try:
@@ -71,11 +78,9 @@ class LintPlugin:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Look at a test's machines when they are at an end."""
-        from qmpd.testing.plugin import MACHINES
-
         machines: object = None
         if call.when == "teardown":
-            machines = item.stash.get(MACHINES, None)
+            machines = item.stash.get(self._kept, None)
         elif call.when == "call":
             machines = getattr(getattr(item, "instance", None), "machines", None)
         if isinstance(machines, Machines):

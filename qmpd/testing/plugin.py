@@ -97,7 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
             for name in _LINT
         }
         worker = getattr(config, "workeroutput", None)
-        plugin = LintPlugin(given["versions"], given["needs"], given["file"], worker)
+        plugin = LintPlugin(given["versions"], given["needs"], given["file"], MACHINES, worker)
         config.pluginmanager.register(plugin, "qmpd-lint")
 
 

@@ -106,4 +106,4 @@ def test_nothing_without_it(pytester: pytest.Pytester) -> None:
 )
 def test_what_cannot_be(given: tuple[str, str, str], text: str) -> None:
     with pytest.raises(pytest.UsageError, match=f"qmpd lint: {re.escape(text)}"):
-        LintPlugin(*given, None)
+        LintPlugin(*given, pytest.StashKey())
