@@ -29,10 +29,12 @@ class Plain:
     :param moved: how far offsets are moved in all
     """
 
-    __slots__ = ("_begin", "_end", "_ways", "bytes", "moved")
+    __slots__ = ("_begin", "_end", "_put", "_upwards", "_ways", "bytes", "moved")
 
     def __init__(self, ways: Sequence[tuple[Node, int]], bytes_: Bytes, moved: int) -> None:
         self._ways = ways
+        self._upwards = ways[::-1]
+        self._put = bytes_.pwrite
         self.bytes = bytes_
         self.moved = moved
         # what has been written, and nodes have yet to be told of
@@ -92,7 +94,7 @@ class Plain:
 
     def end(self) -> None:
         """It has ended."""
-        for node, _ in reversed(self._ways):
+        for node, _ in self._upwards:
             node.request_ended()
 
     def check_write(self, offset: int, length: int) -> None:
@@ -107,7 +109,7 @@ class Plain:
 
     def end_write(self, offset: int, length: int, *, done: bool) -> None:
         """An area has been written, or that has failed."""
-        for node, moved in reversed(self._ways):
+        for node, moved in self._upwards:
             node.end_area(offset + moved, length, done)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
@@ -141,7 +143,7 @@ class Plain:
             self._begin = self._end = offset
         self._end += len(data)
         try:
-            self.bytes.pwrite(offset + self.moved, data)
+            self._put(offset + self.moved, data)
         except BlockIOError:
             self._end = offset
             self.end_writes()
@@ -153,7 +155,7 @@ class Plain:
         begin, end = self._begin, self._end
         if begin < end:
             self._begin = end
-            for node, moved in self._ways[::-1]:
+            for node, moved in self._upwards:
                 node.written(begin + moved, end - begin, True)
 
     def write_by(self, put: Callable[[int, D], None], offset: int, data: D, length: int) -> None:

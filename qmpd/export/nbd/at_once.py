@@ -72,6 +72,7 @@ class AtOnce(Answers):
         self._header = layout.request.size
         self._unpack = layout.request.unpack_from
         self._magic = layout.request_magic
+        self._done = layout.done
         self._output = output
         self._workspace = workspace
         self._used = 0
@@ -142,7 +143,7 @@ class AtOnce(Answers):
                         return position
                     begin, after = after, after + length
                     write(offset, data[begin:after])
-                    reply = self._layout.done(cookie, offset)
+                    reply = self._done(cookie, offset)
                     self._replies.append(reply)
                     self._length += len(reply)
                     self.unit = header + length if length >= _LONG else 0
