@@ -52,5 +52,8 @@ class Manners(NamedTuple):
     commits_write_zeroes: bool = False
     """Whether a commit writes zeroes where an overlay has zeroes, and no copies of them."""
 
+    knows_active: bool = True
+    """Whether nodes have an option `active`."""
+
 
 USUAL = Manners()

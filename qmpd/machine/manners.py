@@ -28,5 +28,6 @@ def manners(rules: Rules) -> Manners:
         streams_leave_the_image_writable=rules.holds("streams-leave-the-image-writable"),
         commits_write_zeroes=rules.holds("commits-write-zeroes"),
         rule_files_are_named=rules.holds("rule-files-are-named"),
+        knows_active=not rules.holds("no-active-option"),
         delays_are_cut_short=rules.holds("delays-are-cut-short"),
     )

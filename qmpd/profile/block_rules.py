@@ -8,9 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from qmpd.profile.rule import Rule
+from qmpd.profile.rule import Rewording, Rule
 
 _MIRRORS: Final = ("blockdev-mirror", "drive-mirror")
+
+_DEFAULT_BLOCK_SIZE: Final = Rewording(
+    pattern=(
+        r"The \(default\) block size of (\d+ bytes) is used\."
+        r" If the actual block size of the target exceeds this value,"
+    ),
+    words=(
+        r"The default block size of \1 is used."
+        r" If the actual block size of the target exceeds this default,"
+    ),
+    of="monitor",
+)
 
 BLOCK_RULES: Final[Sequence[Rule]] = (
     Rule(
@@ -81,6 +93,26 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         touches=("blockdev-add.config",),
     ),
     Rule(
+        "no-active-option",
+        "-drive and file names know no option active",
+        "QAPI documentation: since 10.0",
+        last=(9, 2),
+    ),
+    Rule(
+        "default-block-size",
+        "What copy-before-write says of a target without a cluster size is worded otherwise",
+        "seen on 5.2 and 7.2, not on 10.0",
+        last=(7, 2),
+        change=_DEFAULT_BLOCK_SIZE,
+    ),
+    Rule(
+        "default-block-size-again",
+        "What copy-before-write says of it has these words again",
+        "seen on 11.1, not on 10.0",
+        first=(11, 1),
+        change=_DEFAULT_BLOCK_SIZE,
+    ),
+    Rule(
         "nodes-tell-more",
         "Nodes tell their children, and images the limits of requests",
         "QAPI documentation: since 10.1 and 10.2",
@@ -89,6 +121,7 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
 )
 
 BlockName = Literal[
+    "no-active-option",
     "bitmaps-need-a-writable-node",
     "commits-leave-the-base-writable",
     "commits-write-zeroes",

@@ -180,7 +180,7 @@ class ChainProgram:
                 before, moving = (jobs, shown), time.monotonic()
                 continue
             still = time.monotonic() - moving
-            if still > HUNG or self._rest(shown, behind, still):
+            if still > HUNG or (self._rest(shown, behind, still) and not self.program.at_work()):
                 ids = {job["id"] for job in jobs}
                 self.blocking &= ids
                 self.ending &= ids

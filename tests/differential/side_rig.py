@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -97,21 +96,13 @@ class Rig:
             try:
                 said.append(shown(self.program.message(quiet), where))
             except TimeoutError:
-                if self._works():
+                if self.program.at_work():
                     continue
                 *events, answer = self.program.execute({"execute": "query-block-jobs"})
                 said += [shown(event, where) for event in events]
                 before, offsets = offsets, [job["offset"] for job in answer["return"]]
                 if not events and before == offsets:
                     return said
-
-    def _works(self) -> bool:
-        """Whether a thread of the program runs, or would if it were given a processor."""
-        for stat in Path(f"/proc/{self.program.process.pid}/task").glob("*/stat"):
-            with suppress(OSError):
-                if stat.read_text().rpartition(")")[2].split()[0] in "RD":
-                    return True
-        return False
 
     def close(self) -> None:
         """Kill the program: how it ends with jobs is for other tests."""

@@ -258,7 +258,11 @@ def _quiet(program: DiskProgram) -> list[Any]:
             if job["id"] not in {j["device"] for j in held}
         )
         patience = PATIENCE if goes_on else QUIET
-        if all(j["id"] in waits for j in jobs) or time.monotonic() - moving > patience:
+        if all(j["id"] in waits for j in jobs):
+            return normal(jobs)  # type: ignore[no-any-return]
+        if program.program.at_work():
+            moving = time.monotonic()
+        if time.monotonic() - moving > patience:
             return normal(jobs)  # type: ignore[no-any-return]
 
 

@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,14 @@ class StdioProgram:
         while "return" not in messages[-1] and "error" not in messages[-1]:
             messages.append(self.message())
         return messages
+
+    def at_work(self) -> bool:
+        """Whether a thread of the program runs, or would if it were given a processor."""
+        for stat in Path(f"/proc/{self.process.pid}/task").glob("*/stat"):
+            with suppress(OSError):
+                if stat.read_text().rpartition(")")[2].split()[0] in "RD":
+                    return True
+        return False
 
     def stderr(self) -> str:
         self._stderr.seek(0)

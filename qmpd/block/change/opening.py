@@ -220,9 +220,10 @@ async def _open_held(
         if file is not None:
             if whole:
                 await drain_file(file)
-            async with standstill(graph):
-                if whole:
+                async with standstill(graph):
                     await let_file_go(file)
+                    await unref(file)
+            else:
                 await unref(file)
         await close_unopened(node)
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.aio_context import go_home
 from qmpd.block.change.drain import drained_begin, drained_end, quiesce
@@ -152,13 +152,17 @@ def check_all_used(driver: type[DriverInterface[Node]], left: Iterable[str]) -> 
         )
 
 
+_WITHOUT_ACTIVE: Final = {name: kind for name, kind in COMMON.items() if name != "active"}
+
+
 def _read_common_options(node: Node, named: object, flat: FlatOptions | None = None) -> None:
     """Check the common options.
 
     :param named: whether there is a file name
     :raises GenericError: with QEMU's text
     """
-    words = {} if flat is None else flat.take(COMMON)
+    known = COMMON if node.services.manners.knows_active else _WITHOUT_ACTIVE
+    words = {} if flat is None else flat.take(known)
     if node.force_share and not node.read_only:
         raise GenericError("force-share=on can only be used with read-only images")
     if node.driver_class.shape.needs_filename and not named:

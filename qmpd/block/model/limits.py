@@ -39,6 +39,8 @@ class Alignments(NamedTuple):
 
     discard: int = 0
     memory: int = SECTOR
+    request: int = 0
+    """Of requests, where their driver wants more than it makes use of; not handed upwards."""
 
 
 class RequestTracker:
@@ -285,8 +287,9 @@ def alignments(own: Alignments | None, below: list[Alignments]) -> Alignments:
     least = [own or Alignments(0, 0), *below]
     memory = max(found.memory for found in least)
     if own is not None and own.discard:
-        return Alignments(own.discard, memory or SECTOR)
-    return Alignments(max(found.discard for found in least), memory or SECTOR)
+        return Alignments(own.discard, memory or SECTOR, own.request)
+    request = own.request if own is not None else 0
+    return Alignments(max(found.discard for found in least), memory or SECTOR, request)
 
 
 def merged(own: BlockLimits | None, below: list[BlockLimits]) -> BlockLimits | None:

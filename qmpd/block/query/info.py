@@ -126,7 +126,7 @@ def _limits_info(node: Node) -> dict[str, Any]:
     limits = node.limits or BlockLimits()
     # formats with clusters write whole ones of zeroes
     piece = None if node.driver.shape.is_filter else node.driver.subcluster_size()
-    info = {"request-alignment": limits.request_alignment}
+    info = {"request-alignment": max(limits.request_alignment, node.alignments.request)}
     for name, value in (
         ("max-discard", limits.max_pdiscard),
         ("discard-alignment", node.alignments.discard),

@@ -253,8 +253,9 @@ class File(BlockDriver, ImageCreator):
 
     @override
     def alignments(self) -> Alignments | None:
-        """Memory of any alignment will do."""
-        return Alignments(0, 1)
+        """Memory of any alignment will do, unless data is to go past the host's cache."""
+        direct = self.node.flags.cache.direct
+        return Alignments(0, _SECTOR, _SECTOR) if direct else Alignments(0, 1)
 
     @override
     def get_length(self) -> int:
