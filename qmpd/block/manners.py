@@ -55,5 +55,8 @@ class Manners(NamedTuple):
     knows_active: bool = True
     """Whether nodes have an option `active`."""
 
+    resize_says_in_use: bool = False
+    """Whether block_resize only says that a device is in use, and not by whom."""
+
 
 USUAL = Manners()

@@ -219,6 +219,9 @@ class Machine:
             self.host.exit(1)
 
     def _report_line(self, complaint: str) -> None:
+        rules = self.profile.rules
+        if rules.rewords_monitor:
+            complaint = rules.monitor_words(complaint)
         if self._closing:
             self.host.report_alone(f"{complaint}\n")
         elif self.hmp_output is None:

@@ -29,5 +29,6 @@ def manners(rules: Rules) -> Manners:
         commits_write_zeroes=rules.holds("commits-write-zeroes"),
         rule_files_are_named=rules.holds("rule-files-are-named"),
         knows_active=not rules.holds("no-active-option"),
+        resize_says_in_use=rules.holds("resize-says-in-use"),
         delays_are_cut_short=rules.holds("delays-are-cut-short"),
     )

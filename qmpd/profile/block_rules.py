@@ -106,11 +106,11 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         change=_DEFAULT_BLOCK_SIZE,
     ),
     Rule(
-        "default-block-size-again",
-        "What copy-before-write says of it has these words again",
-        "seen on 11.1, not on 10.0",
-        first=(11, 1),
-        change=_DEFAULT_BLOCK_SIZE,
+        "resize-says-in-use",
+        "block_resize does not say why a node that is in use cannot be resized",
+        "seen on 5.2 and 7.2, not on 10.0",
+        last=(7, 2),
+        touches=("block_resize",),
     ),
     Rule(
         "nodes-tell-more",
@@ -131,6 +131,7 @@ BlockName = Literal[
     "mirrors-mark-the-source",
     "no-graph-lock",
     "nodes-tell-more",
+    "resize-says-in-use",
     "rule-files-are-named",
     "streams-leave-the-image-writable",
 ]

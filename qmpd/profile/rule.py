@@ -21,7 +21,8 @@ class Rewording(NamedTuple):
 
     :param pattern: the default version's words, a regular expression
     :param words: what they are replaced by, with groups as ``\\1``, or what makes it
-    :param of: whether errors are reworded, or what the human monitor shows
+    :param of: whether errors are reworded, or what the human monitor shows, complaints of the
+        process among it
     :param error_class: the class of the error in these words, where it is another one
     """
 

@@ -14,15 +14,22 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Node
 
 
-async def block_resize(node: Node, size: int) -> None:
+async def block_resize(node: Node, size: int, device: str | None) -> None:
     """Command block_resize.
 
     :param size: bytes
+    :param device: what the node was asked for by, if by a device
     :raises QmpError: QEMU's texts
     """
     if size < 0:
         raise GenericError("Parameter 'size' expects a >0 size")
-    node.check_operation(Op.RESIZE)
+    try:
+        node.check_operation(Op.RESIZE)
+    except GenericError:
+        if not node.services.manners.resize_says_in_use:
+            raise
+        name = "(null)" if device is None else device
+        raise GenericError(f"Device '{name}' is in use") from None
     backend = await BlockBackend.on(node, perm=RESIZE)
     try:
         await drained(node.graph, [node], backend.truncate(size, exact=False))

@@ -132,7 +132,7 @@ async def system_powerdown(machine: Machine, _: Arguments) -> str:
 async def block_resize(machine: Machine, arguments: Arguments) -> str:
     """Resize the image under a device."""
     node = machine.graph.lookup_device_or_node(arguments["device"], None)
-    await resize.block_resize(node, arguments["size"])
+    await resize.block_resize(node, arguments["size"], arguments["device"])
     return ""
 
 

@@ -125,7 +125,7 @@ async def block_resize(context: Context, arguments: BlockResizeArguments) -> Non
     """Change the length of a node (bytes)."""
     graph = context.machine.graph
     node = graph.lookup_device_or_node(arguments.device, arguments.node_name)
-    await resize.block_resize(node, arguments.size)
+    await resize.block_resize(node, arguments.size, arguments.device)
 
 
 def block_set_write_threshold(context: Context, arguments: BlockSetWriteThresholdArguments) -> None:
