@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Node
 
 
-async def block_resize(node: Node, size: int, device: str | None) -> None:
+async def block_resize(node: Node, size: int, device: str | None = None) -> None:
     """Command block_resize.
 
     :param size: bytes
