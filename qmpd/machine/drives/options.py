@@ -143,11 +143,7 @@ class Drives:
 
     def find(self, interface: str, index: int) -> BlockBackend | None:
         """The drive of an interface at an `index` (``drive_get_by_index``)."""
-        bus, unit = self._split(interface, index)
-        return self._at(interface, bus, unit)
-
-    def _at(self, interface: str, bus: int, unit: int) -> BlockBackend | None:
-        place = (interface, bus, unit)
+        place = (interface, *self._split(interface, index))
         return next((b for d, b in self if (d.interface, d.bus, d.unit) == place), None)
 
     def _split(self, interface: str, index: int) -> tuple[int, int]:
@@ -248,15 +244,16 @@ class Drives:
             if bus != 0 or unit != -1:
                 raise GenericError("index cannot be used with bus and unit")
             bus, unit = self._split(interface, index)
+        taken = {(drive.bus, drive.unit) for drive, _ in self if drive.interface == interface}
         if unit == -1:
             unit = 0
-            while self._at(interface, bus, unit):
+            while (bus, unit) in taken:
                 unit += 1
                 if units and unit >= units:
                     unit, bus = 0, bus + 1
         if units and unit >= units:
             raise GenericError(f"unit {unit} too big (max is {units - 1})")
-        if self._at(interface, bus, unit):
+        if (bus, unit) in taken:
             at = bus * units + unit if units else unit
             raise GenericError(f"drive with bus={bus}, unit={unit} (index={at}) exists")
         return interface, bus, unit
