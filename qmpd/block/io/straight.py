@@ -1,22 +1,26 @@
 """Copies of data that nobody on the way has to see.
 
-Where source and target are images as they are (`Plain`), pages of files in memory are handed over
-without being copied, and a file of the host is copied to another one by one thread, in one go and
-by one buffer.  In all other cases the bytes are read, and then written.
+Where source and target are images as they are (`Plain`), or qcow2 images whose clusters lie in such
+files, a thread copies from file to file, in one go and by one buffer; pages of files in memory are
+handed over without being copied.  In all other cases the bytes are read, and then written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
+from qmpd.base.override import override
 from qmpd.block.images import Image
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.completed import completed
+from qmpd.block.model.data import Piece
+from qmpd.block.model.node import Node
 from qmpd.block.model.plain import Plain
+from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
-    from qmpd.block.model.node import Node
+    from qmpd.block.model.data import Beneath
     from qmpd.loop.completions import Completions
 
 _PIECE: Final = 1 << 20
@@ -40,16 +44,16 @@ async def copy(
     """
     completions = source.services.loop.completions
     if completions.threads is not None and source.graph.paces is None:
-        ways = _way(source), _way(target)
-        if ways[0] is not None and ways[1] is not None and ways[1].writable():
-            images = ways[0].bytes, ways[1].bytes
-            if all(isinstance(image, Image) and image.in_threads for image in images):
-                to_disk = flush_follows and ways[1].flushes
-                work = _in_one_go(
-                    ways[0], ways[1], offset, length, completions, has_read, to_disk=to_disk
-                )
-                await completions.of(work)
-                return
+        node = target.straight if isinstance(target, BlockBackend) else target
+        found = None if node is None else await _find(source, node, offset, length)
+        if node is not None and found is not None:
+            piece = _Piece(completions, found, flush_follows=flush_follows)
+            try:
+                await completions.of(_put(source, node, offset, piece))
+            finally:
+                if not found.unreadable:
+                    has_read()
+            return
     data = await completed(source, _read(source, offset, length), length)
     has_read()
     node = target.node if isinstance(target, BlockBackend) else target
@@ -85,46 +89,146 @@ async def _write(target: Node | BlockBackend, offset: int, data: bytes | Sequenc
     way.write_by(way.bytes.pwrite_parts, offset, data, sum(map(len, data)))
 
 
-async def _in_one_go(
-    source: Plain,
-    target: Plain,
-    offset: int,
-    length: int,
-    completions: Completions,
-    has_read: Callable[[], None],
-    *,
-    to_disk: bool,
-) -> None:
-    """Have a thread copy.
+class _Found:
+    """Where the bytes lie that are to be copied.
 
-    :param to_disk: and begin what a flush is going to wait for
+    :param way: to the file
+    :param offset: from there on, as `way` counts
+    :param length: so many of them
     """
-    reading = True
-    buffers = completions.buffers
 
-    def work() -> None:
-        nonlocal reading
-        buffer = buffers.pop() if buffers else memoryview(bytearray(_PIECE))
-        for start in range(offset, offset + length, _PIECE):
-            piece = buffer[: min(_PIECE, offset + length - start)]
-            reading = True
-            source.bytes.pread_into(start + source.moved, piece)
-            reading = False
-            target.bytes.pwrite(start + target.moved, piece)
-        buffers.append(buffer)
-        if to_disk and isinstance(target.bytes, Image):
-            target.bytes.begin_flush(offset + target.moved, length)
+    def __init__(self, way: Plain, offset: int, length: int) -> None:
+        self.way = way
+        self.offset = offset
+        self.length = length
+        self.unreadable = False
+        """Whether it could not be read."""
 
-    target.check_write(offset, length)
-    source.begin()
-    target.begin()
-    done = False
+
+async def _find(source: Node, target: Node, offset: int, length: int) -> _Found | None:
+    """Where `source` has an area, if a thread can copy it from there to where it is to be."""
+    if not _takes_files(target, offset, length):
+        return None
+    way = Plain.of(source)
+    if way is not None:
+        return _Found(way, offset, length) if _in_threads(way) else None
+    if not _is_open(source) or source.driver.data_node() is None:
+        return None
     try:
-        await completions.run((source.bytes, target.bytes), work, length)
-        done = True
+        status = await source.block_status(offset, length)
+    except BlockIOError:
+        return None
+    file = source.driver.data_node()
+    if not status.data or status.offset is None or status.length < length or file is None:
+        return None
+    way = Plain.of(file)
+    return _Found(way, status.offset, length) if way is not None and _in_threads(way) else None
+
+
+def _takes_files(target: Node, offset: int, length: int) -> bool:
+    """Whether what is written to an area goes as it is to a file that threads may write to."""
+    way = Plain.of(target)
+    if way is None:
+        file, cluster = target.driver.data_node(), target.driver.cluster_size() or 1
+        # parts of a cluster would have to be put together with what is around them
+        if file is None or not _is_open(target) or offset % cluster or length % cluster:
+            return False
+        way = Plain.of(file) if target.flags.detect_zeroes == "off" else None
+    return way is not None and way.writable() and _in_threads(way)
+
+
+def _is_open(node: Node) -> bool:
+    """Whether requests to a node get to its driver as they are."""
+    return node.limits is None and not node.copy_on_read and not node.quiesce_counter
+
+
+def _in_threads(way: Plain) -> bool:
+    return isinstance(way.bytes, Image) and way.bytes.in_threads
+
+
+async def _put(source: Node, target: Node, offset: int, piece: _Piece) -> None:
+    """Have a piece copied to `offset` of `target`, while a request to `source` is under way."""
+    source.in_flight += 1
+    try:
+        if Plain.of(target) is not None:
+            await piece.write_to(target, offset)
+        else:
+            await target.pwrite_piece(offset, piece)
     finally:
-        if not reading:
-            has_read()
-        target.end_write(offset, length, done=done)
-        target.end()
-        source.end()
+        source.request_ended()
+
+
+class _Piece(Piece):
+    """A part of what is to be copied."""
+
+    def __init__(
+        self,
+        completions: Completions,
+        found: _Found,
+        start: int = 0,
+        end: int | None = None,
+        *,
+        flush_follows: bool,
+    ) -> None:
+        self._completions = completions
+        self._found = found
+        self._start = start
+        self._end = found.length if end is None else end
+        self._flush_follows = flush_follows
+
+    @override
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    @override
+    def part(self, start: int, end: int) -> Self:
+        begin = self._start
+        return type(self)(
+            self._completions,
+            self._found,
+            begin + start,
+            begin + end,
+            flush_follows=self._flush_follows,
+        )
+
+    @override
+    async def write_to(self, node: Beneath, offset: int) -> None:
+        assert isinstance(node, Node)
+        way, found = Plain.of(node), self._found
+        if way is None or not way.writable() or not _in_threads(way):
+            # it has come to be looked at meanwhile
+            start = found.offset + found.way.moved + self._start
+            data = found.way.bytes.parts(start, len(self))
+            await node.pwrite(offset, b"".join(data))
+            return
+        length = len(self)
+        way.check_write(offset, length)
+        found.way.begin()
+        way.begin()
+        done = False
+        try:
+            files = found.way.bytes, way.bytes
+            await self._completions.run(files, lambda: self._copy(way, offset), length)
+            done = True
+        finally:
+            way.end_write(offset, length, done=done)
+            way.end()
+            found.way.end()
+
+    def _copy(self, way: Plain, offset: int) -> None:
+        """Copy, in a thread."""
+        found, buffers = self._found, self._completions.buffers
+        buffer = buffers.pop() if buffers else memoryview(bytearray(_PIECE))
+        moved = found.offset + found.way.moved
+        to = offset + way.moved - self._start
+        for start in range(self._start, self._end, _PIECE):
+            piece = buffer[: min(_PIECE, self._end - start)]
+            try:
+                found.way.bytes.pread_into(start + moved, piece)
+            except BlockIOError:
+                found.unreadable = True
+                raise
+            way.bytes.pwrite(start + to, piece)
+        buffers.append(buffer)
+        if self._flush_follows and way.flushes and isinstance(way.bytes, Image):
+            way.bytes.begin_flush(offset + way.moved, len(self))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from qmpd.block.model.traits import Capabilities
 
@@ -46,6 +47,7 @@ class Data(Protocol):
     def subcluster_size(self) -> int | None: ...
     async def pread(self, offset: int, length: int) -> bytes: ...
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None: ...
+    async def pwrite_piece(self, offset: int, data: Piece) -> None: ...
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None: ...
     async def zero_fast(self, offset: int, length: int, *, may_unmap: bool = False) -> None: ...
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None: ...
@@ -78,6 +80,25 @@ class Bytes(Protocol):
 
     def read_cached(self, offset: int, buffer: memoryview) -> bool:
         """Fill `buffer`; returns False where that needs to wait for a disk, or more care."""
+
+
+class Piece(ABC):
+    """Bytes that are somewhere else until they are written, where that is."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many."""
+
+    @abstractmethod
+    def part(self, start: int, end: int) -> Self:
+        """Some of them."""
+
+    @abstractmethod
+    async def write_to(self, node: Beneath, offset: int) -> None:
+        """Write them to `node`.
+
+        :raises BlockIOError: reading or writing them has failed
+        """
 
 
 class Beneath(Protocol):

@@ -10,7 +10,7 @@ import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from qmpd.block.model.data import BlockStatus, Bytes
+from qmpd.block.model.data import BlockStatus, Bytes, Piece
 from qmpd.block.model.limits import Alignments
 from qmpd.block.model.table import Named
 from qmpd.block.model.traits import Capabilities, Shape
@@ -194,6 +194,14 @@ class DriverInterface(Generic[NodeT]):
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Write `data`; with `fua` it is stable when this returns."""
         raise NotImplementedError
+
+    def data_node(self) -> NodeT | None:
+        """Who has the data of a format, as it is and in whole clusters; None: no `pwrite_piece`."""
+        return None
+
+    async def pwrite_piece(self, offset: int, data: Piece) -> None:
+        """Write whole clusters that are somewhere else until they are written."""
+        raise BlockIOError(errno.ENOTSUP)
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """Make an area read as zeroes, perhaps by giving its space back.

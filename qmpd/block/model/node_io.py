@@ -19,7 +19,7 @@ from qmpd.block.permission_bits import PRIMARY, WRITE, WRITE_UNCHANGED
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
-    from qmpd.block.model.data import Data
+    from qmpd.block.model.data import Data, Piece
     from qmpd.block.model.status_map import StatusMap
 
 _BOUNCE: Final = 1 << 20
@@ -150,6 +150,23 @@ class NodeIO(NodeState):
             done = True
         finally:
             self.end_area(offset, length, done)
+
+    async def pwrite_piece(self, offset: int, data: Piece) -> None:
+        """Write what nobody has to see; see `DriverInterface.data_node`.
+
+        :raises BlockIOError: refused, or reading or writing it has failed
+        """
+        length = len(data)
+        self.check_write(offset, length)
+        self.in_flight += 1
+        self.begin_area(offset, length, "pwritev")
+        done = False
+        try:
+            await self.driver.pwrite_piece(offset, data)
+            done = True
+        finally:
+            self.end_area(offset, length, done)
+            self.request_ended()
 
     async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
         """Write `data` compressed.

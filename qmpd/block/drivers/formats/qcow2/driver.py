@@ -31,7 +31,7 @@ from qmpd.block.drivers.formats.qcow2.opening import open_image, set_options, up
 from qmpd.block.drivers.formats.qcow2.options import read_options
 from qmpd.block.drivers.formats.qcow2.snapshots import snapshots
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
-from qmpd.block.model.data import BlockStatus
+from qmpd.block.model.data import BlockStatus, Piece
 from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.families import Amendable, ImageCreator, Snapshots
 from qmpd.block.model.traits import Capabilities, Shape
@@ -158,6 +158,19 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
         await write_clusters(self.state, offset, data)
         if fua:
             await self.node.flush()
+
+    @override
+    def data_node(self) -> Node | None:
+        s = self.state
+        files = (s.data_file, self.node.children["file"].node)
+        if s.unusable or s.held is not None:
+            return None
+        return None if any(f.driver.capabilities.hears_events for f in files) else files[0]
+
+    @override
+    async def pwrite_piece(self, offset: int, data: Piece) -> None:
+        self.state.check_usable()
+        await write_clusters(self.state, offset, data)
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """Use zero clusters if the version has them; the range need not be aligned."""

@@ -19,6 +19,7 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
 from qmpd.block.drivers.formats.qcow2.refcounts.allocation import alloc_bytes
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
 from qmpd.block.drivers.formats.qcow2.tables.l2_meta import L2Meta
+from qmpd.block.model.data import Piece
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -27,14 +28,15 @@ if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 
 
-async def write_clusters(s: Qcow2State, offset: int, data: bytes | memoryview) -> None:
+async def write_clusters(s: Qcow2State, offset: int, data: bytes | memoryview | Piece) -> None:
     """Write `data` at virtual `offset`, allocating and copying as needed.
 
+    :param data: what is somewhere else yet is whole clusters, so that nothing is copied around it
     :raises BlockIOError: an error of a file, or EIO if the image is corrupt
     """
-    view = memoryview(data).cast("B") if len(data) else memoryview(b"")
-    if not view:
+    if not len(data):
         return
+    view = data if isinstance(data, Piece) else memoryview(data).cast("B")
     async with s.lock:
         host, count, metas = await _allocate(s, offset, len(view))
     if count < len(view):
@@ -55,16 +57,16 @@ async def write_clusters(s: Qcow2State, offset: int, data: bytes | memoryview) -
 
 
 async def _write_parts(
-    s: Qcow2State, host: int, offset: int, data: memoryview, count: int, metas: list[L2Meta]
+    s: Qcow2State, host: int, offset: int, data: memoryview | Piece, count: int, metas: list[L2Meta]
 ) -> None:
     """Write data whose host clusters are not all adjacent; the first `count` bytes have theirs."""
     parts = PartsInFlight(s)
     try:
         while True:
-            await parts.start(_write_data(s, host, offset, data[:count], metas), metas)
-            data = data[count:]
+            first, data = _split(data, count)
+            await parts.start(_write_data(s, host, offset, first, metas), metas)
             offset += count
-            if not data or parts.error is not None:
+            if not len(data) or parts.error is not None:
                 break
             await parts.let_others()
             uses = s.table_uses
@@ -76,6 +78,12 @@ async def _write_parts(
         await parts.finish()
     if parts.error is not None:
         raise parts.error
+
+
+def _split(data: memoryview | Piece, at: int) -> tuple[memoryview | Piece, memoryview | Piece]:
+    if isinstance(data, Piece):
+        return data.part(0, at), data.part(at, len(data))
+    return data[:at], data[at:]
 
 
 async def _allocate(
@@ -95,12 +103,14 @@ async def _allocate(
 
 
 async def _write_data(
-    s: Qcow2State, host: int, offset: int, data: memoryview, metas: list[L2Meta]
+    s: Qcow2State, host: int, offset: int, data: memoryview | Piece, metas: list[L2Meta]
 ) -> None:
     """Write data to its adjacent host clusters, unless copies around it are written with it."""
     if metas:
         await _zero_new_space(s, metas)
-    if not _merge_cow(offset, data, metas):
+    if isinstance(data, Piece):
+        await data.write_to(s.data_file, host)
+    elif not _merge_cow(offset, data, metas):
         s.event("write_aio")
         await s.data_file.pwrite(host, data)
 
