@@ -237,13 +237,22 @@ class ObjectContainer:
             return made
         raise NotServed(f"Objects of type '{qom_type}' are not served by qmpd")
 
-    def add(self, qom_type: str, object_id: str, properties: Mapping[str, Any]) -> None:
+    def add(
+        self,
+        qom_type: str,
+        object_id: str,
+        properties: Mapping[str, Any],
+        *,
+        any_id: bool = False,
+    ) -> None:
         """Command object-add.
 
+        :param any_id: whether the id may be malformed
         :raises GenericError: the id is malformed or taken, or a property is refused
         :raises NotServed: for a type that qmpd does not have
         """
-        check_id(object_id)
+        if not any_id:
+            check_id(object_id)
         new = self._make(qom_type, object_id)
         new.configure(properties)
         if object_id in self.objects:

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from qmpd.block.change.reopen import blockdev_reopen
 from qmpd.errors import GenericError
+from qmpd.monitor.qmp.block import blockdev_change_medium
 from qmpd.monitor.qmp.handlers import Context, Handlers
 
 if TYPE_CHECKING:
+    from qmpd.profile.models.block import BlockdevChangeMediumArguments
     from qmpd.profile.models.migration import (
         MigrateSetCacheSizeArguments,
         MigrateSetDowntimeArguments,
         MigrateSetSpeedArguments,
     )
+    from qmpd.profile.models.misc import ChangeArguments
 
 
 async def x_blockdev_reopen(context: Context, _: object) -> None:
     """Change the options of a node that is open; later blockdev-reopen takes several."""
     await blockdev_reopen(context.machine.graph, [context.raw])
+
+
+async def change(context: Context, arguments: ChangeArguments) -> None:
+    """Change a medium, or what VNC goes by; there is no VNC."""
+    if arguments.device != "vnc":
+        medium = SimpleNamespace(
+            device=arguments.device,
+            id=None,
+            filename=arguments.target,
+            format=arguments.arg,
+            force=None,
+            read_only_mode=None,
+        )
+        await blockdev_change_medium(context, cast("BlockdevChangeMediumArguments", medium))
+    elif arguments.target not in ("passwd", "password"):
+        raise GenericError("VNC display not active")
+    elif arguments.arg is None:
+        raise GenericError("Parameter 'password' is missing")
+    else:
+        raise GenericError("Could not set password")
 
 
 def block_passwd(context: Context, _: object) -> None:
@@ -66,6 +90,7 @@ def query_migrate_cache_size(context: Context, _: None) -> Any:
 HANDLERS: Final[Handlers] = {
     "x-blockdev-reopen": x_blockdev_reopen,
     "block_passwd": block_passwd,
+    "change": change,
     "query-events": query_events,
     "migrate_set_speed": migrate_set_speed,
     "migrate_set_downtime": migrate_set_downtime,

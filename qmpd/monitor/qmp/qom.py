@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
     from qmpd.profile.recorded.qom import QomTypes
 
 
+_UNEXPECTED: Final = re.compile(r"Parameter '([^'.]*)' is unexpected")
+
+
 def object_add(context: Context, arguments: object) -> None:
     """Make a user-creatable object."""
     properties = dict(context.raw)
-    if isinstance(arguments, dict):
+    is_free = isinstance(arguments, dict)
+    if is_free:
         properties = _checked_properties(context, properties)
     qom_type, object_id = properties.pop("qom-type"), properties.pop("id")
-    context.machine.objects.add(qom_type, object_id, properties)
+    context.machine.objects.add(qom_type, object_id, properties, any_id=is_free)
 
 
 def _checked_properties(context: Context, properties: dict[str, Any]) -> dict[str, Any]:
@@ -39,16 +44,26 @@ def _checked_properties(context: Context, properties: dict[str, Any]) -> dict[st
     for name in ("qom-type", "id"):
         if not isinstance(properties.get(name), str):
             raise GenericError(f"Parameter '{name}' is missing")
+    qom_type = properties["qom-type"]
     known = context.machine.profile.types["ObjectType"]
-    if isinstance(known, EnumInfo) and properties["qom-type"] not in known.values:
-        raise GenericError(f"invalid object type: {properties['qom-type']}")
+    if isinstance(known, EnumInfo) and qom_type not in known.values:
+        if qom_type in _types(context).all:
+            raise GenericError(f"object type '{qom_type}' isn't supported by object-add")
+        raise GenericError(f"invalid object type: {qom_type}")
     props = properties.pop("props", None)
     if props is not None:
         if not isinstance(props, dict):
             raise GenericError("Invalid parameter type for 'props', expected: dict")
         properties |= props
-    read = context.machine.profile.reader.read_plain("ObjectOptions", properties, keyval=False)
-    return dict(read)
+    reader = context.machine.profile.reader
+    try:
+        return dict(reader.read_plain("ObjectOptions", properties, keyval=False))
+    except GenericError as error:
+        if found := _UNEXPECTED.fullmatch(error.desc):
+            raise GenericError(f"Property '{qom_type}.{found[1]}' not found") from None
+        if error.desc == "Parameter 'size' is missing":
+            raise GenericError("can't create backend with size 0") from None
+        raise
 
 
 def object_del(context: Context, arguments: ObjectDelArguments) -> None:

@@ -16,6 +16,7 @@ MODULES: Final = {
     "former": (
         "x-blockdev-reopen",
         "block_passwd",
+        "change",
         "query-events",
         "migrate_set_speed",
         "migrate_set_downtime",
