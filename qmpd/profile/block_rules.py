@@ -42,6 +42,7 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         "A job that waits for its speed copies the next chunk when a pause or a verb wakes it",
         "commit 018e5987b5 of May 2023 (8.1): jobs wait again",
         last=(7, 2),
+        touches=("block-job-set-speed",),
     ),
     Rule(
         "mirrors-mark-the-source",

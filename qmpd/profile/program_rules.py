@@ -42,18 +42,24 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         "Levels of multifd are set and checked; before, they are accepted and nothing is done",
         "seen on 10.0, not on 5.2 and 7.2",
         first=(9, 0),
+        touches=(
+            "migrate-set-parameters.multifd-zlib-level",
+            "migrate-set-parameters.multifd-zstd-level",
+        ),
     ),
     Rule(
         "multifd-excludes-compression",
         "Capability multifd excludes compress and xbzrle",
         "seen on 7.2, not on 5.2",
         first=(6, 0),
+        touches=("migrate-set-capabilities",),
     ),
     Rule(
         "multifd-with-postcopy",
         "Capability multifd goes with postcopy-ram",
         "seen on 11.1, not on 10.0",
         first=(10, 1),
+        touches=("migrate-set-capabilities",),
     ),
     Rule(
         "parameters-in-groups",
@@ -140,6 +146,7 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         "With --preconfig the run state is preconfig; x-exit-preconfig is answered before it ends",
         "removed-features.rst, QAPI documentation: until 5.2; seen on 5.2, not on 7.2",
         last=(5, 2),
+        touches=("x-exit-preconfig",),
     ),
     Rule(
         "other-types-are-no-devices",

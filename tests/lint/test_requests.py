@@ -122,7 +122,8 @@ def test_before_the_machine_is_made() -> None:
             " completed",
         ),
     ]
-    assert lint(session(*lines[:2])) == lint(session(*lines[2:], *lines[:2])) == []
+    for others in (lines[:2], [*lines[2:], *lines[:2]]):
+        assert not any(finding.kind == "refused" for finding in lint(session(*others)))
 
 
 def test_versions_that_do_not_follow_each_other() -> None:
