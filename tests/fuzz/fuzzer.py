@@ -16,6 +16,9 @@ from tests.exhaustion.beside import Client, Daemon
 LIMIT: Final = 20.0
 """Seconds within which everything is answered, on a machine that has others to serve as well."""
 
+PATIENCE: Final = 15.0
+"""Seconds within which a daemon gives back what it has no use for: it looks every five."""
+
 STILL: Final = 1.0
 """Seconds without a change of its memory after which a daemon that nobody asks has settled."""
 
@@ -125,7 +128,7 @@ class Life:
             state = "runs" if status is None else f"ended: {status}"
             raise Failed(f"no answer: {error!r}; the daemon {state}") from error
 
-    def look(self, *, patience: float = 5.0) -> None:
+    def look(self, *, patience: float = PATIENCE) -> None:
         """See whether it is well.
 
         :param patience: seconds that it has for giving back what it has
@@ -137,15 +140,21 @@ class Life:
         if self._warm is None:
             self._warm = self._settled(patience), self._daemon.descriptors
             return
-        now = self._daemon.memory, self._daemon.descriptors
         memory, descriptors = self._warm
-        if now[0] > memory + self.kind.memory:
-            raise Leaked(f"memory: {memory >> 10} KiB have become {now[0] >> 10}")
         deadline = time.monotonic() + patience
-        while self._daemon.descriptors > descriptors + self.kind.descriptors:
+        while (leak := self._more_than(memory, descriptors)) is not None:
             if time.monotonic() > deadline:
-                raise Leaked(f"descriptors: {descriptors} have become {self._daemon.descriptors}")
+                raise Leaked(leak)
             time.sleep(0.01)
+
+    def _more_than(self, memory: int, descriptors: int) -> str | None:
+        """What it has too much of, compared with when it was warm."""
+        now = self._daemon.memory
+        if now > memory + self.kind.memory:
+            return f"memory: {memory >> 10} KiB have become {now >> 10}"
+        if self._daemon.descriptors > descriptors + self.kind.descriptors:
+            return f"descriptors: {descriptors} have become {self._daemon.descriptors}"
+        return None
 
     def _settled(self, patience: float) -> int:
         """Its memory, when it does no more: it loads what it may need while nobody asks."""

@@ -1,4 +1,4 @@
-"""Numbers of thousands of digits, names that no resolver takes, paths with a character 0."""
+"""Numbers of thousands of digits, names that are none, paths with a character 0."""
 
 from __future__ import annotations
 
@@ -41,6 +41,19 @@ def test_numbers_of_the_human_monitor(both: Files) -> None:
     for line in LINES:
         both.execute("human-monitor-command", **{"command-line": line.format(MANY)})
     both.execute("query-status")
+    both.close()
+
+
+def test_names_without_letters(both: Files) -> None:
+    both.execute("query-status", **{"": 1})
+    both.execute("blockdev-add", driver="null-co", **{"node-name": "n", "": 1})
+    both.execute("blockdev-add", driver="null-co", **{"node-name": ""})
+    both.execute("blockdev-change-medium", id="", filename="x")
+    both.execute("blockdev-change-medium", device="", filename="x")
+    both.execute("nbd-server-add", device="")
+    both.execute("nbd-server-add", device="d")
+    both.execute("block-dirty-bitmap-add", node="d", name="")
+    both.execute("query-block")
     both.close()
 
 
