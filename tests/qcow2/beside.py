@@ -32,7 +32,7 @@ WORDS: Final = {
     "opened": "the image was opened",
     "refused": "it was not",
     "dies": "QEMU dies",
-    "safer": "qmpd shows the same without the rule of `late`",
+    "safer": "qmpd shows the same without the rules of `late`",
     "unsteady": "QEMU does not show the same twice: parts of a long write overtake each other, or"
     " what happened to be in its memory is written",
 }

@@ -157,6 +157,14 @@ def _sizes(name: str, _cluster: int) -> list[Request]:
     ]
 
 
+def _snapshots(name: str, _cluster: int) -> list[Request]:
+    snapshot = {"device": name, "name": "new"}
+    return [
+        {"execute": "blockdev-snapshot-internal-sync", "arguments": snapshot},
+        {"execute": "blockdev-snapshot-delete-internal-sync", "arguments": snapshot},
+    ]
+
+
 WORKS: Final[tuple[Callable[[str, int], list[Request]], ...]] = (
-    *(_writes, _new, _away, _bitmaps, _sizes),
+    *(_writes, _new, _away, _bitmaps, _sizes, _snapshots),
 )
