@@ -219,11 +219,12 @@ async def update_snapshot_refcounts(
         await s.flush_caches()
         succeeded = True
     finally:
+        if active and changed != l1:
+            # Also after a failure: the tables so far are shared, and are not to be written to.
+            s.set_l1(changed)
         s.cache_discards = False
         await process_discards(s, succeeded)
     if addend >= 0 and changed != l1:
-        if active:
-            s.set_l1(changed)
         await s.pwrite_sync(l1_offset, encode_entries(changed))
 
 
