@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from qmpd.profile.shipped import DEFAULT
 from tests.differential.pair import Pair
 from tests.support.normal import normal_text
 from tests.support.versions import on_each_version
@@ -114,7 +113,7 @@ def test_exports_in_turn(pair: Pair) -> None:
         _run(pair, line)
 
 
-@pytest.mark.parametrize("pair", [DEFAULT, "7.2", "11.1"], indirect=True)
+@on_each_version
 def test_objects_in_turn(pair: Pair) -> None:
     for line in OBJECTS:
         _run(pair, line)

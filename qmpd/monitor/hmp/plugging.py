@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,9 +72,29 @@ async def object_add(machine: Machine, arguments: Arguments) -> str:
     reader = machine.profile.reader
     keyval = by_options or not text.startswith("{")
     check = partial(read_tree_value, reader, "ObjectOptions", tree, keyval=keyval)
-    options = await read(machine, text, check)
+    try:
+        options = await read(machine, text, check)
+    except GenericError as error:
+        raise (_of_options(error, tree["qom-type"]) if by_options else error) from None
     machine.objects.add(options.pop("qom-type"), options.pop("id"), options)
     return ""
+
+
+_WORDS_OF_OPTIONS: Final = (
+    (re.compile(r"Parameter '(.*)' is unexpected"), r"Property '{}.\1' not found"),
+    (re.compile(r"Parameter '(.*)' expects integer"), r"Parameter '\1' expects an int64 value"),
+    (re.compile(r"Invalid parameter '(.*)'"), r"invalid object type: \1"),
+)
+"""What is said of an object's options before 6.0; ``{}`` is its type."""
+
+
+def _of_options(error: GenericError, qom_type: str) -> GenericError:
+    """What is wrong with an object's properties, as it is said where they are options."""
+    for pattern, words in _WORDS_OF_OPTIONS:
+        found = pattern.fullmatch(error.desc)
+        if found is not None:
+            return GenericError(found.expand(words).replace("{}", qom_type))
+    return error
 
 
 async def _object_options(machine: Machine, text: str) -> dict[str, Any]:
