@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from qmpd.block.manners import GraphLock, Manners
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from qmpd.profile.rules import Rules
 
 
+@lru_cache(maxsize=16)
 def manners(rules: Rules) -> Manners:
     """What the block layer does in a version that has these rules."""
     lock = GraphLock.BRIEF

@@ -198,7 +198,11 @@ class _Piece(Piece):
         if way is None or not way.writable() or not _in_threads(way):
             # it has come to be looked at meanwhile
             start = found.offset + found.way.moved + self._start
-            data = found.way.bytes.parts(start, len(self))
+            try:
+                data = found.way.bytes.parts(start, len(self))
+            except BlockIOError:
+                found.unreadable = True
+                raise
             await node.pwrite(offset, b"".join(data))
             return
         length = len(self)
