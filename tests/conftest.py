@@ -43,6 +43,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "block/test_timed_stats.py",
         "block/test_walk_same_as_qemu.py",
         "cli/test_messages.py",
+        "cli/test_options_of_versions.py",
         "cli/test_same_complaints.py",
         "commands/test_former_same_as_qemu.py",
         "devices/",

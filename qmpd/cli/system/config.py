@@ -11,7 +11,12 @@ from qmpd.cli.options.monitor import MonitorOptions, read_opts
 from qmpd.cli.report import CommandLineError, Probe, Program, located
 from qmpd.cli.system.checks import CHECKS, COMPAT_VALUES, UNSERVED
 from qmpd.cli.system.machine_options import MachineOptions
-from qmpd.cli.system.qemu_options import DISK_IMAGE, OTHER_TARGETS
+from qmpd.cli.system.qemu_options import (
+    DISK_IMAGE,
+    OTHER_TARGETS,
+    WITH_ARGUMENT,
+    WITHOUT_ARGUMENT,
+)
 from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.options import groups as groups
 from qmpd.options.block_tree import parse_tree, read_option_value
@@ -194,9 +199,22 @@ class ConfigReader:
         elif name in self._actions:
             self._actions[name](option.value)
         else:
+            self._check_other(name)
             if name in CHECKS:
                 CHECKS[name](option.value, self.warn)
             self.config.hardware.setdefault(name, []).append(option.argument or "")
+
+    def _check_other(self, name: str) -> None:
+        """See to an option that only other versions than the default one have."""
+        if name in WITH_ARGUMENT or name in WITHOUT_ARGUMENT:
+            return
+        from qmpd.cli.system.other_options import MACHINE_PROPERTIES, UNSERVED
+
+        if name in UNSERVED:
+            raise CommandLineError(f"option -{name} is not served by qmpd")
+        if name in MACHINE_PROPERTIES:
+            key, value = MACHINE_PROPERTIES[name]
+            self.config.machine.properties[key] = value
 
     def warn(self, text: str, hint: str | None = None) -> None:
         """Print a warning about the option at hand."""

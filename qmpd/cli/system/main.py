@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from qmpd.cli.chosen_version import chosen_profile
 from qmpd.cli.report import Probe, Program, starting_program
-from qmpd.cli.system.qemu_options import split_options
+from qmpd.cli.system.qemu_options import USUAL, KnownOptions, split_options
 from qmpd.errors import QmpError
 from qmpd.options.command_line import Option
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     program = Program(words[0])
     with starting_program():
         try:
-            return _main(program, split_options(words[1:]))
+            return _main(program, words[1:])
         except QmpError as error:
             program.complain(error)
             return 1
@@ -34,8 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return program.answer(probe)
 
 
-def _main(program: Program, options: list[Option]) -> int:
+def _main(program: Program, words: Sequence[str]) -> int:
     profile = chosen_profile(program.name)
+    options = split_options(words, _known_options(profile))
     program.words = profile.rules.words
     for option in options:
         if option.name == "version":
@@ -57,6 +58,14 @@ def _main(program: Program, options: list[Option]) -> int:
     from qmpd.cli.process import run_program
 
     return run_program(program, lambda _: _run(program, profile, reader.config, options))
+
+
+def _known_options(profile: Profile) -> KnownOptions:
+    if not profile.trims_output:
+        return USUAL
+    from qmpd.cli.system.other_options import options_of
+
+    return options_of(profile)
 
 
 def _run(program: Program, profile: Profile, config: SystemConfig, options: list[Option]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from qmpd.cli.report import CommandLineError
 from qmpd.options.command_line import Option
@@ -144,7 +144,17 @@ DISK_IMAGE: Final = ""
 """Name of the option that a bare word stands for."""
 
 
-def split_options(arguments: Sequence[str]) -> list[Option]:
+class KnownOptions(NamedTuple):
+    """The options that a version knows."""
+
+    with_argument: frozenset[str]
+    without_argument: frozenset[str]
+
+
+USUAL: Final = KnownOptions(WITH_ARGUMENT, WITHOUT_ARGUMENT)
+
+
+def split_options(arguments: Sequence[str], known: KnownOptions = USUAL) -> list[Option]:
     """Cut a command line into options.
 
     :raises CommandLineError: an option is unknown or lacks its argument
@@ -156,9 +166,9 @@ def split_options(arguments: Sequence[str]) -> list[Option]:
             options.append(Option(DISK_IMAGE, word, word))
             continue
         name = word[2:] if word.startswith("--") else word[1:]
-        if name in WITHOUT_ARGUMENT:
+        if name in known.without_argument:
             options.append(Option(name, None, word))
-        elif name in WITH_ARGUMENT:
+        elif name in known.with_argument:
             argument = next(words, None)
             if argument is None:
                 raise CommandLineError("requires an argument", location=word)
