@@ -180,6 +180,12 @@ MONITOR_RULES: Final[Sequence[Rule]] = (
         first=(11, 1),
     ),
     Rule(
+        "devices-keep-their-options",
+        "device_add refuses an id that is taken as it refuses malformed options",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
         "short-boolean-options",
         "A boolean option without a value is warned of",
         "seen on 7.2, not on 5.2",
@@ -229,6 +235,7 @@ MONITOR_RULES: Final[Sequence[Rule]] = (
 """All of them, in the order in which rewordings are tried."""
 
 MonitorName = Literal[
+    "devices-keep-their-options",
     "snapshots-that-are-missed",
     "unknown-watchdog-action",
     "addresses-by-options",

@@ -37,7 +37,10 @@ async def device_add(machine: Machine, arguments: Arguments) -> str:
     complaints: list[str] = []
     text: str = arguments["device"]
     try:
-        parse = partial(parse_opts, groups.DEVICE, text, partial(_warn, complaints, machine))
+        kept = machine.profile.rules.holds("devices-keep-their-options")
+        ids = machine.devices.peripheral if kept else ()
+        warn = partial(_warn, complaints, machine)
+        parse = partial(parse_opts, groups.DEVICE, text, warn, ids=ids)
         opts = await read(machine, text, parse)
     except GenericError as error:
         complaints.append(error.report)
