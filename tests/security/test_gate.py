@@ -37,6 +37,8 @@ ALLOWED: Final[dict[str, tuple[str, str]]] = {
     "qmpd/api/forks.py": ("os.path.lexists", "sockets of forks, by the control monitor"),
     "qmpd/cli/process.py": ("os.open", "/dev/null in the place of a closed descriptor"),
     "qmpd/cli/sessions.py": ("open os.open", "qmpd record, replay, compare: their files"),
+    "qmpd/cli/lint.py": ("open", "qmpd lint: recordings"),
+    "qmpd/testing/lint_plugin.py": ("open", "the pytest plugin: what was found, and recordings"),
     "qmpd/cli/schema.py": (".write_text", "qmpd schema --output"),
     "qmpd/cli/versions.py": (".write_text", "qmpd versions --page"),
     "qmpd/cli/system/checks.py": ("open", "-D, -readconfig and the like, at the start"),
