@@ -20,6 +20,7 @@ from qmpd.loop.on_loop import OnLoop
 from qmpd.server.ahead import LoadingAhead
 from qmpd.server.chardev.chardev import Chardev, ChardevTable
 from qmpd.server.giving_back import GivingBack
+from qmpd.server.short_memory import keep_reserve
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -174,6 +175,8 @@ class BenchServer:
         ahead.start()
         giving_back = GivingBack(self.loop)
         giving_back.start()
+        keep_reserve(self.loop, core.monitors.dispatcher)
+        core.bench.followers.append(lambda: keep_reserve(self.loop, core.monitors.dispatcher))
         try:
             self.loop.run_forever()
         finally:

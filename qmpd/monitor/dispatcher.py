@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from qmpd.errors import GenericError, QmpError
 from qmpd.loop.apart import Meanwhile
+from qmpd.monitor.reserve import no_memory
 
 if TYPE_CHECKING:
     from qmpd.loop.task import Waiter
+    from qmpd.monitor.reserve import Reserve
 
 T = TypeVar("T")
 
@@ -106,6 +108,8 @@ class Dispatcher:
         """Whether commands are being run now, so that output is collected, not sent."""
         self.stopped = False
         self.on_stopped: Callable[[], None] | None = None
+        self.reserve: Reserve | None = None
+        """Memory of the process for when there is no other."""
 
     @property
     def busy(self) -> bool:
@@ -232,6 +236,8 @@ class Dispatcher:
         except StopIteration as end:
             self._answer(source, source.completed, end.value)
         except Exception as error:
+            if self.reserve is not None and isinstance(error, MemoryError):
+                self.reserve.spend()
             self._answer(source, source.failed, visible(error))
         else:
             if isinstance(waiter, Meanwhile):
@@ -310,7 +316,7 @@ def visible(error: Exception) -> QmpError:
         return error
     if isinstance(error, MemoryError):
         LOG.error("there is no memory for a command")
-        return GenericError("qmpd has not enough memory for this command")
+        return no_memory()
     if isinstance(error, OSError) and error.errno in _EXHAUSTED:
         LOG.error("a command failed: %s", error.strerror)
         return GenericError(os.strerror(error.errno))

@@ -51,7 +51,7 @@ class GivingBack:
         if time.process_time() - self._used > WORK:
             try:
                 trim = _malloc_trim()
-            except OSError:
+            except (OSError, ImportError, MemoryError):
                 # there are no descriptors or no memory to load it
                 trim = None
             if trim is not None:

@@ -22,6 +22,7 @@ from qmpd.server.chardev.maker import Surroundings
 from qmpd.server.chardev.stdio import StdioChardev
 from qmpd.server.giving_back import GivingBack
 from qmpd.server.listening import CAREFUL, Manners
+from qmpd.server.short_memory import keep_reserve
 from qmpd.server.sockets import ClientSockets
 
 if TYPE_CHECKING:
@@ -336,6 +337,7 @@ class Server:
         self.on_ended = self.loop.stop
         self._ahead.start()
         self._giving_back.start()
+        keep_reserve(self.loop, self.monitors.dispatcher)
         try:
             self.loop.run_forever()
         finally:
