@@ -171,14 +171,14 @@ class TestCommandLine:
         [
             ("blockdev-ad", "did you mean blockdev-add"),
             ("BLOCKDEVOPTIONS", "did you mean BlockdevOptions"),
-            ("zzzzzzzz", "no 'zzzzzzzz' in the schema\n"),
+            ("zzzzzzzz", "no 'zzzzzzzz' in 10.0\n"),
         ],
     )
     def test_show_unknown(self, capsys: pytest.CaptureFixture[str], name: str, hint: str) -> None:
         assert main(["show", name]) == 1
         out, err = capsys.readouterr()
         assert out == ""
-        assert err.startswith(f"qmpd schema: there is no '{name}' in the schema")
+        assert err.startswith(f"qmpd schema: there is no '{name}' in 10.0")
         assert hint in err
 
     def test_show_in_a_faulty_schema(

@@ -19,6 +19,7 @@ from qmpd.block.drivers.formats.qcow2.creation.options import check_create_optio
 from qmpd.block.drivers.formats.qcow2.opening import open_image
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.entries import READS_AS_ZERO, UNALLOCATED
+from qmpd.block.manners import USUAL
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.flags import NodeFlags
 from qmpd.block.model.traits import Capabilities
@@ -122,7 +123,7 @@ class Graph:
 
     drains = 0
     readers: tuple[()] = ()
-    services = SimpleNamespace(loop=SimpleNamespace(has_bottom_halves=False))
+    services = SimpleNamespace(loop=SimpleNamespace(has_bottom_halves=False), manners=USUAL)
 
 
 class ImageNode:

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -176,14 +175,12 @@ def test_jobs_give_their_memory_back(served: Served) -> None:
             while client.message().get("data", {}).get("status") != "null":
                 pass
 
-    run_jobs(500)
-    sizes = [_resident(served)]
-    for _ in range(4):
-        run_jobs(1000)
-        sizes.append(_resident(served))
-    # what grows once, as modules do that are loaded meanwhile, is not what jobs keep; bytes that C
-    # has allocated are no objects that a job could be seen to keep
-    assert min(after - before for before, after in pairwise(sizes)) < 64
+    # by then all modules are loaded
+    run_jobs(3000)
+    before = _resident(served)
+    run_jobs(10_000)
+    # what the C library keeps rises and falls by as much as 800 KiB; 150 bytes of each job are more
+    assert _resident(served) - before < 1500
     client.close()
 
 
