@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class BlockDevOps:
@@ -45,8 +45,7 @@ class BlockDevOps:
         """The medium has another length."""
 
 
-@dataclass(frozen=True, slots=True)
-class DriveInfo:
+class DriveInfo(NamedTuple):
     """What a ``-drive`` said that made a backend (QEMU's ``DriveInfo``).
 
     :param interface: its `if`

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from qmpd.jobs.core.states import OnError
 
 
-@dataclass(frozen=True, slots=True)
-class JobOptions:
+class JobOptions(NamedTuple):
     """Options of every command that starts a block job.
 
     `job_id`: None for the name of the device.  `speed`: bytes per second, 0 for no limit.
@@ -36,8 +34,7 @@ class JobOptions:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class MergeOptions:
+class MergeOptions(NamedTuple):
     """Options shared by block-commit and block-stream.
 
     `backing_file`: what is written into the header of the image that gets another backing file,

@@ -6,7 +6,6 @@ streams and mirrors need.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.chain import find_backing_image, find_base
@@ -104,7 +103,7 @@ async def block_commit(context: Context, arguments: BlockCommitArguments) -> Non
             raise GenericError(f"'backing-file' specified, but 'top' {why}")
         job = options.job
         if job.job_id is None:
-            job = replace(job, job_id=active.device_name)
+            job = job._replace(job_id=active.device_name)
         from qmpd.jobs.mirror.start import start_active_commit
 
         skips = machine.profile.rules.holds("mirror-skips-zeroes")
