@@ -260,10 +260,10 @@ def _quiet(program: DiskProgram) -> list[Any]:
         patience = PATIENCE if goes_on else QUIET
         if all(j["id"] in waits for j in jobs):
             return normal(jobs)  # type: ignore[no-any-return]
-        if program.program.at_work():
-            moving = time.monotonic()
         if time.monotonic() - moving > patience:
-            return normal(jobs)  # type: ignore[no-any-return]
+            if not program.program.at_work():
+                return normal(jobs)  # type: ignore[no-any-return]
+            moving = time.monotonic()
 
 
 def _by_job(events: list[str]) -> dict[str, list[str]]:

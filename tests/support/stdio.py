@@ -9,7 +9,10 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+MOMENT: Final = 3
+"""Milliseconds in which a program that is asked for nothing has come to rest."""
 
 
 class Gone(Exception):
@@ -80,7 +83,11 @@ class StdioProgram:
         return messages
 
     def at_work(self) -> bool:
-        """Whether a thread of the program runs, or would if it were given a processor."""
+        """Whether a thread of the program runs, or would if it were given a processor.
+
+        It is given a moment to be done with what it was asked.
+        """
+        self._poll.poll(MOMENT)
         for stat in Path(f"/proc/{self.process.pid}/task").glob("*/stat"):
             with suppress(OSError):
                 if stat.read_text().rpartition(")")[2].split()[0] in "RD":
