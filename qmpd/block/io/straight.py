@@ -121,7 +121,7 @@ async def _find(source: Node, target: Node, offset: int, length: int) -> _Found 
     file = source.driver.data_node()
     if not status.data or status.offset is None or status.length < length or file is None:
         return None
-    way = Plain.of(file)
+    way = _way_of_clusters(file)
     return _Found(way, status.offset, length) if way is not None and _in_threads(way) else None
 
 
@@ -133,8 +133,13 @@ def _takes_files(target: Node, offset: int, length: int) -> bool:
         # parts of a cluster would have to be put together with what is around them
         if file is None or not _is_open(target) or offset % cluster or length % cluster:
             return False
-        way = Plain.of(file) if target.flags.detect_zeroes == "off" else None
+        way = _way_of_clusters(file) if target.flags.detect_zeroes == "off" else None
     return way is not None and way.writable() and _in_threads(way)
+
+
+def _way_of_clusters(file: Node) -> Plain | None:
+    """The way from the node that has clusters; nothing between it and the file may set bounds."""
+    return Plain.of(file) if file.driver.passes_to() is None else None
 
 
 def _is_open(node: Node) -> bool:
