@@ -153,3 +153,28 @@ def test_a_target_that_may_not_grow(tmp_path: Path) -> None:
         client.execute("job-cancel", id="j")
         until(lambda: client.execute("query-jobs")["return"] == [])
     assert subprocess.run(["qemu-img", "check", "-q", str(paths["target"])]).returncode == 0
+
+
+def test_a_target_whose_file_has_bounds(tmp_path: Path) -> None:
+    """A raw node below the format lets nothing be written behind its end."""
+    paths = {name: tmp_path / name for name in ("source", "target")}
+    with qmpd.Machine(storage="host") as vm:
+        for name, path in paths.items():
+            create(vm, path, "qcow2")
+            vm.cmd("blockdev-add", {**image(path, "qcow2"), "node-name": name})
+            vm.disk(name).write(0, os.urandom(8 * MIB))
+    size = paths["target"].stat().st_size
+    with daemon(tmp_path) as client:
+        target = image(paths["target"], "qcow2")
+        target["file"] = {"driver": "raw", "size": 4 * MIB, "file": target["file"]}
+        client.execute("blockdev-add", **image(paths["source"], "qcow2"), node_name="source")
+        client.execute("blockdev-add", **target, node_name="target")
+        nodes = {"device": "source", "target": "target", "sync": "full"}
+        client.execute("blockdev-mirror", job_id="j", on_target_error="enospc", **nodes)
+        until(lambda: client.execute("query-jobs")["return"][0]["status"] == "paused")
+        (job,) = client.execute("query-block-jobs")["return"]
+        assert job["io-status"] == "nospace"
+        assert job["offset"] < 5 * MIB
+        client.execute("block-job-cancel", device="j", force=True)
+        until(lambda: client.execute("query-jobs")["return"] == [])
+    assert paths["target"].stat().st_size == size
