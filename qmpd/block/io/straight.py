@@ -112,7 +112,7 @@ async def _find(source: Node, target: Node, offset: int, length: int) -> _Found 
     way = Plain.of(source)
     if way is not None:
         return _Found(way, offset, length) if _in_threads(way) else None
-    if not _is_open(source) or source.driver.data_node() is None:
+    if not source.passes_requests or source.driver.data_node() is None:
         return None
     try:
         status = await source.block_status(offset, length)
@@ -121,7 +121,9 @@ async def _find(source: Node, target: Node, offset: int, length: int) -> _Found 
     file = source.driver.data_node()
     if not status.data or status.offset is None or status.length < length or file is None:
         return None
-    way = _way_of_clusters(file)
+    if status.offset + length > file.length:
+        return None
+    way = Plain.of(file)
     return _Found(way, status.offset, length) if way is not None and _in_threads(way) else None
 
 
@@ -131,20 +133,10 @@ def _takes_files(target: Node, offset: int, length: int) -> bool:
     if way is None:
         file, cluster = target.driver.data_node(), target.driver.cluster_size() or 1
         # parts of a cluster would have to be put together with what is around them
-        if file is None or not _is_open(target) or offset % cluster or length % cluster:
+        if file is None or not target.passes_requests or offset % cluster or length % cluster:
             return False
-        way = _way_of_clusters(file) if target.flags.detect_zeroes == "off" else None
+        way = Plain.of(file) if target.flags.detect_zeroes == "off" else None
     return way is not None and way.writable() and _in_threads(way)
-
-
-def _way_of_clusters(file: Node) -> Plain | None:
-    """The way from the node that has clusters; nothing between it and the file may set bounds."""
-    return Plain.of(file) if file.driver.passes_to() is None else None
-
-
-def _is_open(node: Node) -> bool:
-    """Whether requests to a node get to its driver as they are."""
-    return node.limits is None and not node.copy_on_read and not node.quiesce_counter
 
 
 def _in_threads(way: Plain) -> bool:
@@ -200,8 +192,9 @@ class _Piece(Piece):
     async def write_to(self, node: Beneath, offset: int) -> None:
         assert isinstance(node, Node)
         way, found = Plain.of(node), self._found
-        if way is None or not way.writable() or not _in_threads(way):
-            # it has come to be looked at meanwhile
+        room = way is not None and way.has_room(offset, len(self))
+        if way is None or not room or not way.writable() or not _in_threads(way):
+            # it has come to be looked at meanwhile, or ends there, which the usual way tells
             start = found.offset + found.way.moved + self._start
             try:
                 data = found.way.bytes.parts(start, len(self))

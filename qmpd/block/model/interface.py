@@ -195,6 +195,10 @@ class DriverInterface(Generic[NodeT]):
         """Write `data`; with `fua` it is stable when this returns."""
         raise NotImplementedError
 
+    def fixed_size(self) -> int | None:
+        """The bytes of what cannot grow; None: writing behind the end makes it longer."""
+        return None
+
     def data_node(self) -> NodeT | None:
         """Who has the data of a format, as it is and in whole clusters; None: no `pwrite_piece`."""
         return None

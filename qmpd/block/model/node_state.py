@@ -126,6 +126,11 @@ class NodeState:
             below_it = [node.alignments for node in nodes]
             self.alignments = alignments(self.driver.alignments(), below_it)
 
+    @property
+    def passes_requests(self) -> bool:
+        """Whether requests get to its driver as they are."""
+        return self.limits is None and not self.copy_on_read and not self.quiesce_counter
+
     def check_write(self, offset: int, length: int) -> None:
         """Checks before a write, or a discard that is passed on."""
         check_request(offset, length)

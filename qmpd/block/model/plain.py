@@ -46,7 +46,7 @@ class Plain:
         moved = 0
         ways = []
         while True:
-            if node.limits is not None or node.copy_on_read or node.quiesce_counter:
+            if not node.passes_requests:
                 return None
             ways.append((node, moved))
             driver = node.driver
@@ -61,9 +61,7 @@ class Plain:
         """Whether `of` would find the same for `node`."""
         moved = 0
         for known, known_moved in self._ways:
-            if node is not known or moved != known_moved:
-                return False
-            if node.limits is not None or node.copy_on_read or node.quiesce_counter:
+            if node is not known or moved != known_moved or not node.passes_requests:
                 return False
             driver = node.driver
             step = driver.passes_to()
@@ -76,6 +74,12 @@ class Plain:
     def writable(self) -> bool:
         """Whether writes may go this way: nobody looks at what is written."""
         return all(node.flags.detect_zeroes == "off" for node, _ in self._ways)
+
+    def has_room(self, offset: int, length: int) -> bool:
+        """Whether no node on the way ends before an area that is to be written does."""
+        end = offset + length
+        sizes = ((node.driver.fixed_size(), moved) for node, moved in self._ways)
+        return all(size is None or end + moved <= size for size, moved in sizes)
 
     @property
     def flushes(self) -> bool:

@@ -115,6 +115,10 @@ class Raw(BlockDriver):
         file = self.file
         return None if file.driver.capabilities.hears_events else (file, self.offset)
 
+    @override
+    def fixed_size(self) -> int | None:
+        return self.size
+
     def _check(self, offset: int, length: int) -> int:
         if self.size is not None and offset + length > self.size:
             raise BlockIOError(errno.ENOSPC)
