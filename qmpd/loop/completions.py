@@ -94,17 +94,12 @@ class Completions:
             self.submit()
             return work()
         waiter = Waiter(direct=True)
-        ended: list[ThreadRequest] = []
 
-        def report(request: ThreadRequest) -> None:
-            ended.append(request)
+        def made() -> None:
             self._made(waiter)
             self.poll()
 
-        threads.run(files, work, report)
-        await waiter
-        result: T = ended[0].result()
-        return result
+        return await _in_thread(threads, files, work, waiter, made)
 
     async def ahead(
         self, files: tuple[object, ...], work: Callable[[], None], waiter: Waiter
@@ -129,15 +124,7 @@ class Completions:
             await self.run((file,), work, LONG)
             return
         waiter = Waiter(direct=True)
-        ended: list[ThreadRequest] = []
-
-        def report(request: ThreadRequest) -> None:
-            ended.append(request)
-            waiter.wake()
-
-        threads.run((file,), work, report)
-        await waiter
-        ended[0].result()
+        await _in_thread(threads, (file,), work, waiter, waiter.wake)
 
     def patiently(self, request: Coroutine[Any, Any, T]) -> Awaitable[T]:
         """Make a request whose maker lets others have their turn while a disk is slow.
@@ -297,29 +284,57 @@ class RealTimeCompletions(Completions):
         return taken
 
 
-class _Watch(Generic[T]):
-    """Awaits a request, and sees whether it is the one that reaches a file, not another's."""
+async def _in_thread(
+    threads: FileThreads,
+    files: tuple[object, ...],
+    work: Callable[[], T],
+    waiter: Waiter,
+    made: Callable[[], None],
+) -> T:
+    """Have a thread make a request.
+
+    :param waiter: what is waited for
+    :param made: called when the request has been made; sees to it that `waiter` is woken
+    """
+    ended: list[ThreadRequest] = []
+
+    def report(request: ThreadRequest) -> None:
+        ended.append(request)
+        made()
+
+    threads.run(files, work, report)
+    await waiter
+    result: T = ended[0].result()
+    return result
+
+
+class _Marked(Generic[T]):
+    """Awaits a request; while it runs, and not while it waits, `completions` says what it is."""
 
     def __init__(self, completions: Completions, request: Coroutine[Any, Any, T]) -> None:
         self._completions = completions
         self._request = request
-        self.reached_file = False
+
+    def _mark(self) -> bool:
+        """Say so; returns what was said before."""
+        raise NotImplementedError
+
+    def _unmark(self, before: bool) -> None:
+        """Say again what was said before."""
+        raise NotImplementedError
 
     def __await__(self) -> Generator[Any, Any, T]:
-        completions, request = self._completions, self._request
+        request = self._request
         thrown: BaseException | None = None
         while True:
-            before, outer = completions.submitted, completions.watched
-            completions.watched = True
+            before = self._mark()
             try:
                 waiter = request.send(None) if thrown is None else request.throw(thrown)
             except StopIteration as end:
                 result: T = end.value
                 return result
             finally:
-                completions.watched = outer
-                if completions.submitted != before:
-                    self.reached_file = True
+                self._unmark(before)
             thrown = None
             try:
                 yield waiter
@@ -327,27 +342,34 @@ class _Watch(Generic[T]):
                 thrown = error
 
 
-class _Patient(Generic[T]):
-    """Awaits a request, and says while it runs that it may wait for a disk."""
+class _Watch(_Marked[T]):
+    """Sees whether it is the request that reaches a file, not another's."""
 
-    def __init__(self, completions: Completions, request: Coroutine[Any, Any, T]) -> None:
-        self._completions = completions
-        self._request = request
+    reached_file = False
+    _submitted = 0
 
-    def __await__(self) -> Generator[Any, Any, T]:
-        completions, request = self._completions, self._request
-        thrown: BaseException | None = None
-        while True:
-            outer, completions.patient = completions.patient, True
-            try:
-                waiter = request.send(None) if thrown is None else request.throw(thrown)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            finally:
-                completions.patient = outer
-            thrown = None
-            try:
-                yield waiter
-            except BaseException as error:
-                thrown = error
+    @override
+    def _mark(self) -> bool:
+        completions = self._completions
+        self._submitted = completions.submitted
+        before, completions.watched = completions.watched, True
+        return before
+
+    @override
+    def _unmark(self, before: bool) -> None:
+        self._completions.watched = before
+        if self._completions.submitted != self._submitted:
+            self.reached_file = True
+
+
+class _Patient(_Marked[T]):
+    """Says that the request may wait for a disk."""
+
+    @override
+    def _mark(self) -> bool:
+        before, self._completions.patient = self._completions.patient, True
+        return before
+
+    @override
+    def _unmark(self, before: bool) -> None:
+        self._completions.patient = before

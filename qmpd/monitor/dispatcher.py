@@ -111,6 +111,10 @@ class Dispatcher:
         self.reserve: Reserve | None = None
         """Memory of the process for when there is no other."""
 
+    def refusal(self, command: str) -> Work | None:
+        """What takes the place of a command for which there is no memory; None: it is run."""
+        return None if self.reserve is None else self.reserve.refuse(command)
+
     @property
     def busy(self) -> bool:
         """Whether a command is waiting for something."""

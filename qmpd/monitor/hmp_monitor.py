@@ -149,10 +149,7 @@ class HmpMonitor(Monitor):
         self._running = True
         self._ran = line
         self._asked_by = self._connection
-        reserve = self._dispatcher.reserve
-        name = line.partition(" ")[0]
-        refused = None if reserve is None else reserve.refuse(name)
-        return refused or self._run(line)
+        return self._dispatcher.refusal(line.lstrip().partition(" ")[0]) or self._run(line)
 
     def _type_on(self) -> None:
         self._press_keys()

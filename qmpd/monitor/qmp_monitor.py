@@ -185,8 +185,7 @@ class QmpMonitor(Monitor):
             if isinstance(request, Request):
                 self._wrong = 0
                 self._asked = (session, request)
-                reserve = self._dispatcher.reserve
-                refused = None if reserve is None else reserve.refuse(request.command)
+                refused = self._dispatcher.refusal(request.command)
                 return refused or self._dispatch(session, request)
             self._refuse(session, request)
         return None
