@@ -75,17 +75,12 @@ def _read_needs(path: str) -> list[Need]:
 
     :raises QmpError: it cannot be read, or no version has one of them
     """
-    from qmpd.sim.lint.needs import read_needs
+    from qmpd.sim.lint.needs import read_needs_of
 
     try:
-        with open(path, encoding="utf-8") as file:
-            return read_needs(file)
-    except OSError as error:
-        raise GenericError(f"Could not open '{path}': {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise GenericError(f"'{path}' is no list of needs: it is no text") from None
+        return read_needs_of(path)
     except ValueError as error:
-        raise GenericError(f"'{path}', {error}") from None
+        raise GenericError(str(error)) from None
 
 
 def _kinds(text: str | None) -> list[str]:

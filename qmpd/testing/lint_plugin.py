@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 
@@ -15,13 +15,10 @@ from qmpd.sim.lint import between, lint
 from qmpd.sim.lint.finding import KINDS, Finding, span
 from qmpd.sim.lint.formats import as_json, as_sarif
 from qmpd.sim.lint.needs import found as lacking
-from qmpd.sim.lint.needs import read_needs
+from qmpd.sim.lint.needs import read_needs_of
 from qmpd.sim.lint.run import key_of
 from qmpd.sim.lint.session import session_of_journal
 from qmpd.testing.machines import Machines
-
-if TYPE_CHECKING:
-    from qmpd.sim.lint.needs import Need
 
 SENT: Final = "qmpd_lint"
 """What workers send their findings as."""
@@ -66,7 +63,7 @@ class LintPlugin:
         oldest, _, newest = versions.partition("..")
         try:
             self._versions = between(oldest or None, newest or None)
-            self._wanted = _read(needs) if needs else []
+            self._wanted = read_needs_of(needs) if needs else []
         except ValueError as error:
             raise pytest.UsageError(f"qmpd lint: {error}") from None
         if output and not output.endswith((".json", ".sarif")):
@@ -137,18 +134,6 @@ class LintPlugin:
             where = f"entry {first.finding.place}" if first.test else f"line {first.line}"
             write.write_line(f"    {first.test or first.file}, {where}{more}")
         write.write_line(f"{len(groups)} finding{'s' * (len(groups) != 1)}")
-
-
-def _read(path: str) -> list[Need]:
-    """The needs in a file.
-
-    :raises ValueError: it cannot be read, or no version has one of them
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            return read_needs(file)
-    except OSError as error:
-        raise ValueError(f"Could not open '{path}': {error.strerror}") from None
 
 
 def _groups(found: Iterable[Found]) -> list[list[Found]]:

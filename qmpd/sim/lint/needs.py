@@ -68,6 +68,22 @@ def read_needs(lines: Iterable[str]) -> list[Need]:
     return found
 
 
+def read_needs_of(path: str) -> list[Need]:
+    """The needs in a file.
+
+    :raises ValueError: it cannot be read, or no version has one of them
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return read_needs(file)
+    except OSError as error:
+        raise ValueError(f"Could not open '{path}': {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"'{path}' is no list of needs: it is no text") from None
+    except ValueError as error:
+        raise ValueError(f"'{path}', {error}") from None
+
+
 def _check(path: str, number: int) -> None:
     lacks = [_lack(load(version), path) for version in VERSIONS]
     if not all(lacks):
