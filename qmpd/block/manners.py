@@ -33,6 +33,8 @@ class Manners(NamedTuple):
 
     mirrors_mark_the_source: bool = False
     """Whether the bitmap of a mirror is the source's, and not its filter's."""
+    mirrors_skip_zeroes: bool = False
+    """Whether mirrors and active commits write no zeroes where the target is known to have them."""
     copies_mark_the_source: bool = False
     """Whether the bitmap of what is to be copied before it is written is the source's."""
     copies_read_to_write: bool = False
@@ -51,6 +53,12 @@ class Manners(NamedTuple):
 
     commits_write_zeroes: bool = False
     """Whether a commit writes zeroes where an overlay has zeroes, and no copies of them."""
+
+    raw_data_files_are_preallocated: bool = True
+    """Whether qcow2 images with a raw data file have their metadata preallocated."""
+
+    exports_go_later: bool = False
+    """Whether block-export-del has been answered before an export is gone."""
 
     knows_active: bool = True
     """Whether nodes have an option `active`."""

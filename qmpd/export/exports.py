@@ -64,13 +64,11 @@ class BlockExports:
     """The exports of a machine.
 
     :param emit: takes events
-    :param deletes_later: whether block-export-del has been answered before an export is gone
     """
 
-    def __init__(self, graph: Graph, *, emit: Emit, deletes_later: bool = False) -> None:
+    def __init__(self, graph: Graph, *, emit: Emit) -> None:
         self.graph = graph
         self._emit = emit
-        self._deletes_later = deletes_later
         self.exports: NewestFirst[BlockExport] = NewestFirst()
 
     async def open_backend(
@@ -145,7 +143,7 @@ class BlockExports:
     async def close(self, export: BlockExport) -> None:
         """Close and delete an export."""
         await self._shut_down(export)
-        if self._deletes_later:
+        if self.graph.services.manners.exports_go_later:
             loop = self.graph.services.loop
             # the answer is a round of the loop away, and comes before this bottom half
             loop.call_soon(partial(loop.schedule_bh, partial(self._begin_delete, export)))

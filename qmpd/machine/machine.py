@@ -121,7 +121,6 @@ class Machine:
             parse_json=config.profile.parse_json,
             thread_id=thread_id,
             manners=manners(config.profile.rules),
-            preallocates_raw=config.profile.rules.holds("raw-data-files-are-preallocated"),
             connect=self.host.connect,
             credentials=self._credentials,
         )

@@ -63,11 +63,7 @@ class Parts:
         """Its block exports."""
         from qmpd.export.exports import BlockExports
 
-        return BlockExports(
-            self.graph,
-            emit=self._services.emit,
-            deletes_later=self._rules.holds("exports-go-later"),
-        )
+        return BlockExports(self.graph, emit=self._services.emit)
 
     @cached_property
     def objects(self) -> ObjectContainer:

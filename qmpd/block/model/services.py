@@ -83,8 +83,6 @@ class Services:
     """What queries tell as the id of any thread."""
     manners: Manners = USUAL
     """What is done as one version of QEMU does it."""
-    preallocates_raw: bool = True
-    """Whether qcow2 images with a raw data file have their metadata preallocated (QEMU 6.0)."""
     connect: Dial = no_connection
     """Reaches servers."""
     credentials: Callable[[str, str], Credentials] = no_credentials

@@ -225,7 +225,7 @@ class MirrorWork(BlockJob):
         """Whether the target is to give back all that reads as zeroes, known or not."""
         target = self.target_node
         return (
-            self.plan.skips_zeroes
+            target.services.manners.mirrors_skip_zeroes
             and target.detect_zeroes == "unmap"
             and target.can_write_zeroes_with_unmap
         )

@@ -47,7 +47,6 @@ class MirrorOptions:
     on_target_error: OnError
     unmap: bool = True
     write_blocking: bool = False
-    skips_zeroes: bool = False
     target_is_zero: bool = False
 
 
@@ -95,8 +94,7 @@ async def start_mirror(
         options.buf_size,
         base=below if sync == "top" else None,
         none=sync == "none",
-        zero_target=sync == "full" if options.skips_zeroes else zero_target,
-        skips_zeroes=options.skips_zeroes,
+        zero_target=sync == "full" if source.services.manners.mirrors_skip_zeroes else zero_target,
         target_is_zero=options.target_is_zero,
         unmap=options.unmap,
         write_blocking=options.write_blocking,
@@ -109,30 +107,16 @@ async def start_mirror(
 
 
 async def start_active_commit(
-    jobs: Listing,
-    top: Node,
-    base: Node,
-    options: JobOptions,
-    on_error: OnError,
-    *,
-    skips_zeroes: bool = False,
+    jobs: Listing, top: Node, base: Node, options: JobOptions, on_error: OnError
 ) -> MirrorJob:
     """Start to commit the active layer `top` into `base`, which finally replaces it.
 
-    :param skips_zeroes: zeroes are not written where `base` is known to have them
     :raises QmpError: with QEMU's text
     """
     was_read_only = base.read_only
     if was_read_only:
         await set_read_only(base, False)
-    plan = MirrorPlan(
-        0,
-        0,
-        base=base,
-        skips_zeroes=skips_zeroes,
-        on_source_error=on_error,
-        on_target_error=on_error,
-    )
+    plan = MirrorPlan(0, 0, base=base, on_source_error=on_error, on_target_error=on_error)
     try:
         job = await _start(jobs, ActiveCommitJob, top, base, options, plan, backing=Backing.LEAVE)
     except BaseException:

@@ -27,7 +27,7 @@ class MirrorPlan:
     `granularity`: bytes per bit of its bitmap.  `buffer`: bytes in memory at a time.  `base`:
     what lies there and below is not copied, nor anything with `none`.  `zero_target`: the target
     may hold anything, areas that read as zeroes must be written.  `unmap`: and may be given back.
-    `skips_zeroes`: not where the target is known to read as zeroes, as with `target_is_zero` it is.
+    `target_is_zero`: the target is known to read as zeroes.
     `write_blocking`: guests wait until their writes have reached the target.
     """
 
@@ -36,7 +36,6 @@ class MirrorPlan:
     base: Node | None = None
     none: bool = False
     zero_target: bool = False
-    skips_zeroes: bool = False
     target_is_zero: bool = False
     unmap: bool = True
     write_blocking: bool = False
@@ -58,13 +57,14 @@ class MirrorState:
         self.buffer = -(-plan.buffer // plan.granularity) * plan.granularity
         """Bytes that may be in memory at a time."""
         self.in_flight = InFlight(plan.granularity, self.buffer // plan.granularity)
-        in_source = self.source.services.manners.mirrors_mark_the_source
+        manners = self.source.services.manners
+        in_source = manners.mirrors_mark_the_source
         self.marked = self.source if in_source else top.node
         """Which node has the bitmap."""
         records = in_source and not plan.write_blocking
         self.bitmap = DirtyBitmap(self.source.length, plan.granularity, enabled=records)
         """What is to be copied."""
-        self.zeroes = TargetZeroes(plan.granularity) if plan.skips_zeroes else None
+        self.zeroes = TargetZeroes(plan.granularity) if manners.mirrors_skip_zeroes else None
         """Where the target reads as zeroes; None: that does not count."""
         self.write_blocking = plan.write_blocking
         self.actively_synced = False

@@ -106,10 +106,7 @@ async def block_commit(context: Context, arguments: BlockCommitArguments) -> Non
             job = job._replace(job_id=active.device_name)
         from qmpd.jobs.mirror.start import start_active_commit
 
-        skips = machine.profile.rules.holds("mirror-skips-zeroes")
-        await start_active_commit(
-            machine.jobs, top, base, job, options.on_error, skips_zeroes=skips
-        )
+        await start_active_commit(machine.jobs, top, base, job, options.on_error)
         return
     overlay = active.overlay_of(top)
     if overlay is not None:

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from qmpd.profile.models.block_core import BlockdevMirrorArguments, DriveMirror
 
 
-def _options(
-    context: Context, arguments: Any, *, unmap: bool, target_is_zero: bool
-) -> MirrorOptions:
+def _options(arguments: Any, *, unmap: bool, target_is_zero: bool) -> MirrorOptions:
     return MirrorOptions(
         JobOptions.read(arguments),
         sync=arguments.sync,
@@ -35,7 +33,6 @@ def _options(
         on_target_error=OnError(arguments.on_target_error or "report"),
         unmap=unmap,
         write_blocking=arguments.copy_mode == "write-blocking",
-        skips_zeroes=context.machine.profile.rules.holds("mirror-skips-zeroes"),
         target_is_zero=target_is_zero,
     )
 
@@ -50,7 +47,7 @@ async def blockdev_mirror(context: Context, arguments: BlockdevMirrorArguments) 
         machine.jobs,
         source,
         target,
-        _options(context, arguments, unmap=True, target_is_zero=arguments.target_is_zero is True),
+        _options(arguments, unmap=True, target_is_zero=arguments.target_is_zero is True),
         backing=Backing.LEAVE,
         zero_target=arguments.sync == "full",
     )
@@ -95,12 +92,7 @@ async def drive_mirror(context: Context, arguments: DriveMirror) -> None:
             machine.jobs,
             source,
             target,
-            _options(
-                context,
-                arguments,
-                unmap=arguments.unmap is not False,
-                target_is_zero=is_zero,
-            ),
+            _options(arguments, unmap=arguments.unmap is not False, target_is_zero=is_zero),
             backing=Backing.OPEN if existing else Backing.SOURCE,
             zero_target=sync == "full" and not is_zero,
         )

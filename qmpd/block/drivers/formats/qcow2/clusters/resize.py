@@ -87,7 +87,8 @@ async def truncate_locked(
             await grow_l1_table(s, s.geometry.l1_entries(size), exact=True)
         except BlockIOError as error:
             raise failed(error, "Failed to grow the L1 table") from error
-        if s.data_file_raw and prealloc == "off" and s.node.graph.services.preallocates_raw:
+        manners = s.node.graph.services.manners
+        if s.data_file_raw and prealloc == "off" and manners.raw_data_files_are_preallocated:
             prealloc = "metadata"
     zero = await _preallocate(s, old_size, size, exact=exact, prealloc=prealloc, zero=zero)
     if zero and size > old_size:

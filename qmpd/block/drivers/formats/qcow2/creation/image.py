@@ -48,7 +48,8 @@ async def create_image(graph: Graph, options: Mapping[str, Any]) -> None:
     file = await _open(graph, options["file"])
     data_file: Node | None = None
     try:
-        checked = check_create_options(options, preallocates_raw=graph.services.preallocates_raw)
+        preallocates = graph.services.manners.raw_data_files_are_preallocated
+        checked = check_create_options(options, preallocates_raw=preallocates)
         if checked.has_data_file:
             data_file = await _open(graph, options["data-file"])
         await _write(file, checked)
