@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,3 +218,22 @@ class Sides:
 def image_name(seed: str) -> str:
     """The name of an image, and of its node."""
     return f"n{seed.rpartition(':')[2]}"
+
+
+def compare_all(compare: Callable[[str], Difference | str], seed: int, images: int) -> None:
+    """Compare what is done with images of numbers below `images`; fails where one differs.
+
+    :param compare: does so with one; returns a word where there is no difference
+    """
+    counts: dict[str, int] = {}
+    differences = []
+    for number in range(images):
+        found = compare(f"{seed}:{number}")
+        if isinstance(found, Difference):
+            differences.append(found)
+            print(found)
+        else:
+            counts[found] = counts.get(found, 0) + 1
+    print(f"seed {seed}: {counts}, {len(differences)} differ")
+    assert not differences
+    assert counts.get("opened", 0) > images // 4

@@ -7,7 +7,7 @@ import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -272,3 +272,11 @@ WORK: Final[tuple[Callable[[random.Random, str], Request], ...]] = (
     *((_io,) * 6),
     *(_other, _bitmap, _resize),
 )
+
+
+@cache
+def whole(folder: Path, kind: int) -> bytes:
+    """The bytes of a whole image."""
+    path = folder / f"kind{kind}.qcow2"
+    KINDS[kind].make(path)
+    return path.read_bytes()

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import random
+from functools import partial
 
 import pytest
 
-from tests.qcow2.beside import Difference, Sides
+from tests.qcow2.beside import Difference, Sides, compare_all
+from tests.qcow2.damaged import whole
 from tests.qcow2.overlaps import IMAGES, PAIRS, Map, aim, requests
-from tests.qcow2.test_damaged_same_as_qemu import sides, whole
 from tests.support.programs import qemu_missing
 
 pytestmark = pytest.mark.skipif(qemu_missing() is not None, reason=str(qemu_missing()))
@@ -21,8 +22,6 @@ COUNT = int(os.environ.get("QMPD_OVERLAP_IMAGES", "60"))
 SEED = int(os.environ.get("QMPD_OVERLAP_SEED", "1"))
 STEP = 35
 """Has no divisor in common with the number of pairs: few images have some of everything."""
-
-__all__ = ["sides"]
 
 
 def compare(seed: str, sides: Sides) -> Difference | str:
@@ -39,18 +38,7 @@ def compare(seed: str, sides: Sides) -> Difference | str:
 
 
 def test_references_to_metadata(sides: Sides) -> None:
-    counts: dict[str, int] = {}
-    differences = []
-    for number in range(COUNT):
-        found = compare(f"{SEED}:{number}", sides)
-        if isinstance(found, Difference):
-            differences.append(found)
-            print(found)
-        else:
-            counts[found] = counts.get(found, 0) + 1
-    print(f"seed {SEED}: {counts}, {len(differences)} differ")
-    assert not differences
-    assert counts.get("opened", 0) > COUNT // 4
+    compare_all(partial(compare, sides=sides), SEED, COUNT)
 
 
 @pytest.mark.parametrize("seed", ["3:16"])

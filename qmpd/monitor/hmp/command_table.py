@@ -71,6 +71,11 @@ def by_name(*commands: HmpCommand) -> dict[str, HmpCommand]:
     return {name: command for command in commands for name in command.name.split("|")}
 
 
+def with_same_arguments(command: str) -> Request:
+    """A request whose arguments are the line's."""
+    return lambda _, arguments: (command, dict(arguments))
+
+
 def reported(machine: Machine, text: str) -> str:
     """What the monitor shows where an error is reported with `text` (``error_report``)."""
     rules = machine.profile.rules

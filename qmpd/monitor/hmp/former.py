@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from qmpd.monitor.hmp.command_table import HmpCommand
+from qmpd.monitor.hmp.command_table import HmpCommand, with_same_arguments
 from qmpd.monitor.hmp.line import Kind, Parameter
 
 FORMER: Final = (
@@ -14,7 +14,7 @@ FORMER: Final = (
         (Parameter("device", Kind.BLOCK_DEVICE), Parameter("password", Kind.STRING)),
         "device password",
         "give a disk its password",
-        lambda _, arguments: ("block_passwd", arguments),
+        with_same_arguments("block_passwd"),
     ),
     HmpCommand(
         "migrate_set_speed",
@@ -22,7 +22,7 @@ FORMER: Final = (
         (Parameter("value", Kind.SIZE),),
         "value",
         "limit the speed of migrations",
-        lambda _, arguments: ("migrate_set_speed", arguments),
+        with_same_arguments("migrate_set_speed"),
     ),
     HmpCommand(
         "migrate_set_downtime",
@@ -30,7 +30,7 @@ FORMER: Final = (
         (Parameter("value", Kind.SECONDS),),
         "value",
         "limit how long the guest stands still",
-        lambda _, arguments: ("migrate_set_downtime", arguments),
+        with_same_arguments("migrate_set_downtime"),
     ),
     HmpCommand(
         "migrate_set_cache_size",
@@ -38,7 +38,7 @@ FORMER: Final = (
         (Parameter("value", Kind.SIZE),),
         "value",
         "set the size of the cache of xbzrle",
-        lambda _, arguments: ("migrate-set-cache-size", arguments),
+        with_same_arguments("migrate-set-cache-size"),
     ),
 )
 """The commands."""

@@ -6,18 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
-from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, Request, enum_values
+from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, enum_values, with_same_arguments
 from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
 
 _NUMBER: Final = re.compile(r"0x[0-9a-fA-F]+", re.ASCII)
-
-
-def _same(command: str) -> Request:
-    """A request whose arguments are the line's."""
-    return lambda _, arguments: (command, dict(arguments))
 
 
 def _send_key(machine: Machine, arguments: Arguments) -> tuple[str, dict[str, Any]]:
@@ -113,7 +108,7 @@ GUEST_SIDE: Final = (
         "exit_preconfig",
         None,
         summary="leave the preconfig state",
-        request=_same("x-exit-preconfig"),
+        request=with_same_arguments("x-exit-preconfig"),
     ),
     HmpCommand(
         "calc_dirty_rate",
@@ -165,16 +160,18 @@ GUEST_SIDE: Final = (
         "system_wakeup",
         None,
         summary="wake a sleeping guest up",
-        request=_same("system_wakeup"),
+        request=with_same_arguments("system_wakeup"),
     ),
-    HmpCommand("nmi", None, summary="interrupt the guest", request=_same("inject-nmi")),
+    HmpCommand(
+        "nmi", None, summary="interrupt the guest", request=with_same_arguments("inject-nmi")
+    ),
     HmpCommand(
         "balloon",
         None,
         (Parameter("value", Kind.MEBIBYTES),),
         "target",
         "ask the guest to make do with so much memory",
-        _same("balloon"),
+        with_same_arguments("balloon"),
     ),
     HmpCommand(
         "set_link",
@@ -182,7 +179,7 @@ GUEST_SIDE: Final = (
         (Parameter("name", Kind.STRING), Parameter("up", Kind.BOOLEAN)),
         "name on|off",
         "plug the cable of a network adapter in, or pull it out",
-        _same("set_link"),
+        with_same_arguments("set_link"),
     ),
     HmpCommand(
         "netdev_del",
@@ -190,7 +187,7 @@ GUEST_SIDE: Final = (
         (Parameter("id", Kind.STRING),),
         "id",
         "take a network backend away",
-        _same("netdev_del"),
+        with_same_arguments("netdev_del"),
     ),
 )
 """The commands."""
