@@ -259,11 +259,13 @@ def _quiet(program: DiskProgram) -> list[Any]:
         )
         patience = PATIENCE if goes_on else QUIET
         if all(j["id"] in waits for j in jobs):
-            return normal(jobs)  # type: ignore[no-any-return]
+            break
         if time.monotonic() - moving > patience:
             if not program.program.at_work():
-                return normal(jobs)  # type: ignore[no-any-return]
+                break
             moving = time.monotonic()
+    settled: list[Any] = normal(jobs)
+    return settled
 
 
 def _by_job(events: list[str]) -> dict[str, list[str]]:

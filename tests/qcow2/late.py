@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from unittest.mock import patch
 
 from qmpd.block.drivers.formats.qcow2.clusters import empty
 from qmpd.block.drivers.formats.qcow2.snapshots import snapshots
@@ -43,8 +44,10 @@ async def _counted_before(s: Qcow2State, new: list[Snapshot]) -> None:
 
 
 if __name__ == "__main__":
-    setattr(Qcow2State, "note_freed", _nothing)  # noqa: B010
-    for module in (snapshots, empty):
-        setattr(module, "at_once", _one_by_one)  # noqa: B010
-    setattr(snapshots, "write_snapshots", _counted_before)  # noqa: B010
-    sys.exit(main())
+    with (
+        patch.object(Qcow2State, "note_freed", _nothing),
+        patch.object(snapshots, "at_once", _one_by_one),
+        patch.object(empty, "at_once", _one_by_one),
+        patch.object(snapshots, "write_snapshots", _counted_before),
+    ):
+        sys.exit(main())

@@ -24,7 +24,8 @@ def known(version: str, command: str, arguments: dict[str, Any]) -> dict[str, An
     info = profile.entry_points.commands.get(command)
     if info is None or info.arguments is None or not info.gen:
         return arguments
-    return _known(profile, info.arguments, arguments)  # type: ignore[no-any-return]
+    known: dict[str, Any] = _known(profile, info.arguments, arguments)
+    return known
 
 
 def _known(profile: Profile, type_name: str, value: Any) -> Any:

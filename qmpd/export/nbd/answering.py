@@ -171,10 +171,7 @@ class AnsweringChannel(Channel):
         if self._area is None:
             taken = 0
             if count >= answers.needed:
-                try:
-                    taken = answers(self._areas.look()[:count])
-                except Exception as failure:
-                    self._fail(answers, failure)
+                taken = self._serve_now(answers, self._areas.look()[:count])
                 if taken == count and answers.needed > 0 and not self._at_end:
                     self.wanted = answers.needed
                     return
@@ -193,13 +190,10 @@ class AnsweringChannel(Channel):
         try:
             return answers(data)
         except Exception as failure:
-            self._fail(answers, failure)
+            # the task ends the connection
+            self._failure = failure
+            answers.needed = -1
             return 0
-
-    def _fail(self, answers: Answers, failure: Exception) -> None:
-        """Have the task end the connection."""
-        self._failure = failure
-        answers.needed = -1
 
     def _go_on(self) -> None:
         """Serve what has arrived."""
