@@ -172,10 +172,16 @@ class Dispatcher:
         except StopIteration as end:
             completed(end.value)
         except Exception as error:
-            failed(visible(error))
+            failed(self._visible(error))
         else:
             work.close()
             raise AssertionError("an out-of-band command must not wait")
+
+    def _visible(self, error: Exception) -> QmpError:
+        """What the client is told; where memory was missing, there is some again to do so."""
+        if self.reserve is not None and isinstance(error, MemoryError):
+            self.reserve.spend()
+        return visible(error)
 
     def _run_next_round(self) -> None:
         if self._request_waits():
@@ -240,9 +246,7 @@ class Dispatcher:
         except StopIteration as end:
             self._answer(source, source.completed, end.value)
         except Exception as error:
-            if self.reserve is not None and isinstance(error, MemoryError):
-                self.reserve.spend()
-            self._answer(source, source.failed, visible(error))
+            self._answer(source, source.failed, self._visible(error))
         else:
             if isinstance(waiter, Meanwhile):
                 self._step_aside(source, work, waiter)
