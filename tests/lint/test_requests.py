@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 import qmpd
 from qmpd.profile.shipped import VERSIONS
 from qmpd.sim.lint import Asked, Finding, Session, between, lint
-from tests.lint.sessions import answer, ask, session
+from qmpd.sim.lint.session import Answer
+from tests.lint.sessions import Line, answer, ask, session
 
 COMMON = {"device": "d", "target": "t", "sync": "full"}
 
@@ -109,6 +112,35 @@ def test_out_of_band() -> None:
     assert told == [("refused", "5.2", "5.2", "The command query-yank has not been found")]
     told = _of(Asked(1, "query-status", {}, oob=True))
     assert told == [("error", "5.2", "11.1", "The command query-status does not support OOB")]
+
+
+def test_out_of_band_in_a_journal() -> None:
+    requests = [
+        {"execute": "qmp_capabilities", "arguments": {"enable": ["oob"]}, "id": 0},
+        {"exec-oob": "query-yank", "id": 1},
+        {"exec-oob": "query-status", "id": 2},
+    ]
+    with qmpd.Machine() as vm:
+        with vm.serve() as path, socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            client.sendall("".join(map(json.dumps, requests)).encode())
+            received = b""
+            while received.count(b"\n") < 1 + len(requests):
+                received += client.recv(65536)
+        told = {f.command: (f.kind, f.why) for f in vm.journal.filter(monitor="served").lint()}
+    assert told == {
+        "query-yank": ("refused", "The command query-yank has not been found"),
+        "query-status": ("error", "The command query-status does not support OOB"),
+    }
+
+
+def test_answers_to_what_is_no_request() -> None:
+    """The answer after it is that of the request after it."""
+    wrong: Line = ("client", {"no": "request", "id": 1})
+    refusal: Line = ("server", {"error": {"class": "GenericError", "desc": "no"}, "id": 1})
+    asked, answered = session(wrong, refusal, ask("query-name"), answer({"name": "vm"})).steps
+    assert isinstance(answered, Answer)
+    assert (answered.asked, answered.value) == (asked, {"name": "vm"})
 
 
 def test_before_the_machine_is_made() -> None:

@@ -58,6 +58,7 @@ class Entry:
     :param command: of a request and its answer: the command's name, or the human monitor's line
     :param arguments: of a request: its arguments, ``{}`` where it has none
     :param id: of a request: its ``id``
+    :param oob: of a request: True if it came out of band (``exec-oob``)
     :param answer: of an answer: all of it, as it came over QMP; of the human monitor: ``{"text"}``
     :param error: of an answer: its ``error``, with ``class`` and ``desc``; of input that is no
         request: what is wrong with it
@@ -72,6 +73,7 @@ class Entry:
     command: str | None = None
     arguments: dict[str, Any] | None = None
     id: Any = None
+    oob: bool | None = None
     answer: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     event: str | None = None
@@ -109,7 +111,8 @@ def _what(entry: Entry) -> str:
     if entry.kind == "request":
         if entry.command is None:
             return f"(no request: {(entry.error or {}).get('desc')})"
-        return f"{entry.command} {_pairs(entry.arguments)}".rstrip()
+        verb = "exec-oob " if entry.oob else ""
+        return f"{verb}{entry.command} {_pairs(entry.arguments)}".rstrip()
     if entry.kind == "answer":
         return _answer(entry)
     if entry.kind == "event":

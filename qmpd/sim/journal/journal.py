@@ -11,6 +11,7 @@ from qmpd.sim.journal.entry import KINDS, Entry
 from qmpd.sim.journal.matchers import ANY, matches
 from qmpd.sim.journal.raw import read_entry
 from qmpd.sim.journal.steps import Step, read_step
+from qmpd.wire.session import Request
 
 if TYPE_CHECKING:
     from qmpd.sim.journal.log import Log
@@ -44,7 +45,8 @@ class _Selection:
         if self.command is None:
             return self.event is None or kind == "event"
         if kind == "request":
-            return isinstance(content, str) and matches(content, self.command)
+            command = content.command if isinstance(content, Request) else content
+            return isinstance(command, str) and matches(command, self.command)
         return kind == "answer" and matches(more, self.command)
 
 

@@ -121,9 +121,9 @@ class Log:
             arguments = content.arguments
             if arguments:
                 size = _size_of_request(arguments)
+            what = content if content.oob else content.command
             identity = None if content.id is NO_ID else content.id
-            now = self.now()
-            self._append(("request", now, monitor, content.command, arguments or (), identity))
+            self._append(("request", self.now(), monitor, what, arguments or (), identity))
         else:
             self._append(("request", self.now(), monitor, content, None, None))
         self._room -= size

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from qmpd.sim.journal.entry import Entry, Kind
-from qmpd.wire.session import NO_ID
+from qmpd.wire.session import NO_ID, Request
 
 if TYPE_CHECKING:
     from qmpd.wire.session import BadRequest
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 Raw = tuple[Kind, int, str | None, Any, Any, Any]
 """What is kept of an entry: kind, time, monitor, and what the kind needs:
 
-* ``request``: a command, its arguments (an empty tuple if there are none), its id; or a line of the
-  human monitor; or a `BadRequest`
+* ``request``: a command, its arguments (an empty tuple if there are none), its id; a
+  `Request` that came out of band, its arguments; a line of the human monitor; or a `BadRequest`
 * ``answer``: its bytes, or the text of the human monitor; the command that it answers
 * ``event``: its bytes
 * ``connection``: what happens; the greeting's bytes where there is one
@@ -46,10 +46,12 @@ def _members(kind: str, content: Any, more: Any, identity: Any) -> dict[str, Any
     return {"data": {"what": content, **greeting}}
 
 
-def _request(content: BadRequest | str, arguments: Any, identity: Any) -> dict[str, Any]:
+def _request(content: Request | BadRequest | str, more: Any, identity: Any) -> dict[str, Any]:
+    if isinstance(content, Request):
+        return {**_request(content.command, more, identity), "oob": True}
     if not isinstance(content, str):
         error = {"class": content.error.error_class, "desc": content.error.desc}
         return {"error": error, "id": None if content.id is NO_ID else content.id}
-    if arguments is None:
+    if more is None:
         return {"command": content}
-    return {"command": content, "arguments": arguments or {}, "id": identity}
+    return {"command": content, "arguments": more or {}, "id": identity}

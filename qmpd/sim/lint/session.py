@@ -99,23 +99,24 @@ class _Builder:
 
     def __init__(self) -> None:
         self.session = Session()
-        self._pending: dict[str, list[Asked | None]] = {}
+        self._pending: dict[str, list[tuple[Any, Asked | None]]] = {}
 
-    def ask(self, client: str, asked: Asked | None) -> None:
-        """Add a request; None: what is answered as one, and is none."""
-        self._pending.setdefault(client, []).append(asked)
-        if asked is not None:
-            self.session.steps.append(asked)
+    def ask(self, client: str, asked: Asked) -> None:
+        """Add a request."""
+        self._pending.setdefault(client, []).append((asked.id, asked))
+        self.session.steps.append(asked)
+
+    def misspell(self, client: str, id_: Any) -> None:
+        """Add what is answered as a request, and is none."""
+        self._pending.setdefault(client, []).append((id_, None))
 
     def answer(self, client: str, message: Mapping[str, Any], place: int, time: float) -> None:
         """Add an answer: that of the oldest request with its id."""
         pending = self._pending.get(client, [])
-        for index, asked in enumerate(pending):
-            if (None if asked is None else asked.id) == message.get("id"):
-                del pending[index]
-                break
-        else:
+        ids = [id_ for id_, _ in pending]
+        if message.get("id") not in ids:
             return
+        _, asked = pending.pop(ids.index(message.get("id")))
         if asked is not None:
             error = message.get("error")
             desc = str(error.get("desc")) if isinstance(error, dict) else None
@@ -154,7 +155,11 @@ def session_of_recording(said: Iterable[Said]) -> Session:
         if entry.what != "said":
             builder.close(client)
         elif entry.side == "client":
-            builder.ask(client, _asked(entry, client))
+            asked = _asked(entry, client)
+            if asked is not None:
+                builder.ask(client, asked)
+            else:
+                builder.misspell(client, message.get("id") if isinstance(message, dict) else None)
         elif not isinstance(message, dict):
             continue
         elif "QMP" in message:
@@ -189,10 +194,10 @@ def session_of_journal(entries: Iterable[Entry]) -> Session:
         client, time = entry.monitor or "", entry.time / NANOSECONDS
         if entry.kind == "request":
             if entry.command is None:
-                builder.ask(client, None)
+                builder.misspell(client, entry.id)
             elif entry.arguments is not None:
                 asked = Asked(entry.number, entry.command, entry.arguments, client)
-                asked.time, asked.id = time, entry.id
+                asked.oob, asked.time, asked.id = bool(entry.oob), time, entry.id
                 builder.ask(client, asked)
         elif entry.kind == "answer" and entry.answer is not None and "text" not in entry.answer:
             builder.answer(client, entry.answer, entry.number, time)

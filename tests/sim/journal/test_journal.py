@@ -144,6 +144,28 @@ def test_the_human_monitor() -> None:
     assert lines[1].answer == {"text": ""}
 
 
+def test_out_of_band() -> None:
+    with qmpd.Machine() as vm:
+        with vm.serve() as path, socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            client.send(b'{"execute": "qmp_capabilities", "arguments": {"enable": ["oob"]}}')
+            client.send(
+                b'{"exec-oob": "migrate-pause", "id": 3}{"exec-oob": "yank", "arguments": 1}'
+            )
+            received = b""
+            while received.count(b"\n") < 4:
+                received += client.recv(1000)
+        pause = vm.journal.filter("request", command="migrate-pause")[0]
+        (answer,) = vm.journal.filter("answer", command="migrate-pause")
+        wrong = [entry for entry in vm.journal.filter("request") if entry.error is not None]
+    assert (pause.oob, pause.id, pause.arguments) == (True, 3, {})
+    assert pause.describe()["oob"] is True
+    assert str(pause).endswith("-> exec-oob migrate-pause")
+    assert answer.error is not None
+    assert len(wrong) == 1
+    assert [e.oob for e in vm.journal.filter("request", command="qmp_capabilities")] == [None] * 2
+
+
 def test_as_text() -> None:
     with qmpd.Machine(disks={"disk0": "1M"}) as vm:
         mark = vm.journal.mark()
