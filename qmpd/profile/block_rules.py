@@ -8,9 +8,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from qmpd.profile.rule import Rewording, Rule
+from qmpd.profile.rule import Rewording, Rule, Touch, line
 
 _MIRRORS: Final = ("blockdev-mirror", "drive-mirror")
+
+_GRAPH_CHANGES: Final = (
+    *("block-commit", "block-export-add", "block-export-del", "block-stream", "block_resize"),
+    *("blockdev-add", "blockdev-backup", "blockdev-create", "blockdev-del", "blockdev-mirror"),
+    *("blockdev-reopen", "blockdev-snapshot", "blockdev-snapshot-sync", "device_add"),
+    *("device_del", "drive-backup", "drive-mirror", "x-blockdev-change"),
+)
+_GRAPH: Final = (
+    *(Touch(command, while_job=True) for command in _GRAPH_CHANGES),
+    Touch("transaction.actions", rf'"type": "({"|".join(_GRAPH_CHANGES)})"', while_job=True),
+)
+"""Changes of the graph: of other jobs there may be events."""
 
 _DEFAULT_BLOCK_SIZE: Final = Rewording(
     pattern=(
@@ -30,12 +42,14 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         "Only jobs whose nodes change stand still for a moment while the graph is changed",
         "bdrv_graph_wrlock came with 8.0, and drains since 8.2",
         last=(7, 2),
+        touches=_GRAPH,
     ),
     Rule(
         "graph-lock-drains",
         "All jobs stand still until a change of the graph, or of an AioContext, is over",
         "commits of May 2025: bdrv_graph_wrlock_drained came with 10.1",
         first=(10, 1),
+        touches=_GRAPH,
     ),
     Rule(
         "delays-are-cut-short",
@@ -77,7 +91,10 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         "A node that is read-only or inactive takes no persistent bitmap",
         "seen on 11.1, not on 10.0",
         first=(11, 1),
-        touches=("block-dirty-bitmap-add.persistent",),
+        touches=(
+            Touch("block-dirty-bitmap-add.persistent", "^true$"),
+            Touch("transaction.actions", '"persistent": true'),
+        ),
     ),
     Rule(
         "streams-leave-the-image-writable",
@@ -91,7 +108,7 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         "blkdebug says which file of rules cannot be opened",
         "seen on 11.1, not on 10.0",
         first=(11, 1),
-        touches=("blockdev-add.config",),
+        touches=(Touch("blockdev-add.config", answer="^Could not (open|read)"),),
     ),
     Rule(
         "no-active-option",
@@ -111,7 +128,10 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         "block_resize does not say why a node that is in use cannot be resized",
         "seen on 5.2 and 7.2, not on 10.0",
         last=(7, 2),
-        touches=("block_resize",),
+        touches=(
+            Touch("block_resize", answer="(is|in) use|busy|onflict"),
+            line("block_resize", answer="(is|in) use|busy|onflict"),
+        ),
     ),
     Rule(
         "nodes-tell-more",

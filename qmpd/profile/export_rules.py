@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from qmpd.profile.rule import Rule
+from qmpd.profile.rule import Rule, Touch, line
 
 EXPORT_RULES: Final[Sequence[Rule]] = (
     Rule(
@@ -45,7 +45,11 @@ EXPORT_RULES: Final[Sequence[Rule]] = (
         "NBD clients may use several connections to a writable export",
         "seen on 7.2, not on 5.2; ChangeLog/7.1",
         first=(7, 2),
-        touches=("block-export-add.writable", "nbd-server-add.writable"),
+        touches=(
+            Touch("block-export-add.writable", "^true$"),
+            Touch("nbd-server-add.writable", "^true$"),
+            line("nbd_server_add +-w|nbd_server_start +-[aw]*w[aw]*"),
+        ),
     ),
     Rule(
         "exports-go-later",

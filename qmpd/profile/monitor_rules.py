@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from qmpd.profile.rule import MonitorNames, Rewording, Rule
+from qmpd.profile.rule import MonitorNames, Rewording, Rule, line
 
 _RUN_5_2: Final = "seen on 5.2, not on 7.2"
 _RUN_7_2: Final = "seen on 5.2 and 7.2, not on 10.0"
 _RUN_10_0: Final = "seen on 10.0, not on 7.2"
 _RUN_11_1: Final = "seen on 11.1, not on 10.0"
+
+
+_IO: Final = r"qemu-io .*[\s\"']{}.*"
+"""A command of qemu-io."""
+
+_SIZE: Final = r"(?i:(qemu-io|block_resize) .*\s({})[kmgtpeb]?\b.*)"
+"""A line with a size."""
+
+_UNMARKED: Final = "^(?!Error: |OK|List of snapshots|There is no)."
+"""What is shown and begins otherwise is an error without a mark."""
 
 
 def _names(text: str) -> MonitorNames:
@@ -136,18 +146,21 @@ _WORDS: Final = (
         "loadvm says which disk has no such snapshot; without a disk, savevm has other words, too",
         _RUN_5_2,
         last=(5, 2),
+        touches=(line("(load|save)vm .*|savevm", answer="No block device|[Ss]napshot|not found"),),
     ),
     Rule(
         "unknown-watchdog-action",
         "watchdog_action says what is wrong in its own words",
         _RUN_5_2,
         last=(5, 2),
+        touches=(line("watchdog_action .*", answer="invalid parameter value|Unknown watchdog"),),
     ),
     Rule(
         "regions-are-somewhere",
         "info pci shows an address of regions that are not mapped, too",
         _RUN_7_2,
         last=(7, 2),
+        touches=(line("info pci", answer=r"\(not mapped\)|at 0xf{15}"),),
     ),
 )
 """Texts."""
@@ -160,48 +173,56 @@ MONITOR_RULES: Final[Sequence[Rule]] = (
         "change may open a locked tray",
         "seen on 7.2, not on 5.2",
         first=(7, 2),
+        touches=(line("change .*-f"),),
     ),
     Rule(
         "objects-by-options",
         "object_add takes options, without blanks, and says which of type and id is missing",
         _RUN_5_2,
         last=(5, 2),
+        touches=(line(r"object_add .*[\s{].*"),),
     ),
     Rule(
         "objects-by-keyval",
         "object_add takes all that is left of the line, which may be JSON",
         "seen on 7.2, not on 5.2",
         first=(7, 2),
+        touches=(line(r"object_add .*[\s{].*"),),
     ),
     Rule(
         "addresses-by-options",
         "What follows a place in an address is read as other options are",
         _RUN_11_1,
         first=(11, 1),
+        touches=(line("nbd_server_start .*,.*"),),
     ),
     Rule(
         "devices-keep-their-options",
         "device_add refuses an id that is taken as it refuses malformed options",
         _RUN_5_2,
         last=(5, 2),
+        touches=(line("device_add .*", answer='Try "help|[Dd]uplicate'),),
     ),
     Rule(
         "short-boolean-options",
         "A boolean option without a value is warned of",
         "seen on 7.2, not on 5.2",
         first=(7, 2),
+        touches=(line(r"(device_add|drive_add|chardev-add) .*,[^=,\s]+(,.*)?"),),
     ),
     Rule(
         "wide-snapshots",
         "Tables of snapshots have two columns more for numbers, and two less for clocks",
         _RUN_7_2,
         last=(7, 2),
+        touches=(line("info snapshots", answer="TAG"),),
     ),
     Rule(
         "sizes-by-strtod",
         "Sizes may be hexadecimal with a suffix, or have an exponent; parts of bytes are cut off",
         _RUN_5_2,
         last=(5, 2),
+        touches=(line(_SIZE.format(r"0x[0-9a-f]*[kmgtpe]|\d*\.?\d*e[-+]?\d+|\d*\.\d+")),),
     ),
     Rule(
         "sizes-begin-with-digits",
@@ -209,28 +230,52 @@ MONITOR_RULES: Final[Sequence[Rule]] = (
         "seen on 7.2, not on 5.2 and 10.0",
         first=(7, 2),
         last=(7, 2),
+        touches=(line(_SIZE.format(r"0x[0-9a-f]*[kmgtp]|\.\d+")),),
     ),
     Rule(
         "truncate-with-mode",
         "qemu-io's truncate takes -m",
         "seen on 7.2, not on 5.2",
         first=(7, 2),
+        touches=(line(_IO.format("truncate +-m")),),
     ),
     Rule(
         "registered-buffers",
         "qemu-io has option -r, which registers the buffer",
         _RUN_10_0,
         first=(10, 0),
+        touches=(line(_IO.format("(aio_)?(read|write) .*-[a-zA-Z]*r")),),
     ),
-    Rule("zones", "qemu-io has commands for zones", _RUN_10_0, first=(10, 0)),
-    Rule("aio-discard", "qemu-io has aio_discard", _RUN_11_1, first=(11, 1)),
+    Rule(
+        "zones",
+        "qemu-io has commands for zones",
+        _RUN_10_0,
+        first=(10, 0),
+        touches=(
+            line(_IO.format("(zone_(append|close|finish|open|report|reset)|z(ap|c|f|o|rp|rs))")),
+        ),
+    ),
+    Rule(
+        "aio-discard",
+        "qemu-io has aio_discard",
+        _RUN_11_1,
+        first=(11, 1),
+        touches=(line(_IO.format("aio_discard")),),
+    ),
     Rule(
         "errors-are-marked",
         "The human monitor puts Error: before whatever is reported as one",
         _RUN_11_1,
         first=(11, 1),
+        touches=(line("(commit|drive_add|drive_del|info snapshots).*", answer=_UNMARKED),),
     ),
-    Rule("block-statistics", "info blockstats shows tables", _RUN_11_1, first=(11, 1)),
+    Rule(
+        "block-statistics",
+        "info blockstats shows tables",
+        _RUN_11_1,
+        first=(11, 1),
+        touches=(line("info blockstats"),),
+    ),
 )
 """All of them, in the order in which rewordings are tried."""
 

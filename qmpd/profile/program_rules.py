@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from qmpd.profile.rule import Completion, Rewording, Rule
+from qmpd.profile.rule import Completion, Rewording, Rule, Touch, line
 
 _RUN_5_2: Final = "seen on 5.2, not on 7.2"
 
@@ -52,20 +52,27 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         "Capability multifd excludes compress and xbzrle",
         "seen on 7.2, not on 5.2",
         first=(6, 0),
-        touches=("migrate-set-capabilities",),
+        touches=(
+            Touch("migrate-set-capabilities.capabilities", '"multifd"'),
+            line("migrate_set_capability +multifd .*"),
+        ),
     ),
     Rule(
         "multifd-with-postcopy",
         "Capability multifd goes with postcopy-ram",
         "seen on 11.1, not on 10.0",
         first=(10, 1),
-        touches=("migrate-set-capabilities",),
+        touches=(
+            Touch("migrate-set-capabilities.capabilities", '"(multifd|postcopy-ram)"'),
+            line("migrate_set_capability +(multifd|postcopy-ram) .*"),
+        ),
     ),
     Rule(
         "parameters-in-groups",
         "info migrate_parameters has those together that belong together",
         "seen on 11.1, not on 10.0",
         first=(11, 0),
+        touches=(line("info migrate_parameters"),),
     ),
     Rule(
         "options-of-migration",
@@ -153,6 +160,7 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         "device-list-properties tells types that are no devices from abstract ones",
         _RUN_5_2,
         last=(5, 2),
+        touches=(Touch("device-list-properties", answer="'typename' expects"),),
     ),
     Rule(
         "expects-a-device",
@@ -190,7 +198,7 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         "All clusters of a qcow2 image with a raw data file are mapped when it is made or grown",
         "seen on 7.2, not on 5.2",
         first=(6, 0),
-        touches=("blockdev-create.options.data-file-raw",),
+        touches=(Touch("blockdev-create.options.data-file-raw", "^true$"),),
     ),
     Rule(
         "mirror-skips-zeroes",

@@ -54,6 +54,27 @@ class MonitorNames(NamedTuple):
     names: frozenset[str]
 
 
+class Touch(NamedTuple):
+    """What of a session a rule concerns.
+
+    :param path: a ``COMMAND``, or an argument as ``COMMAND.MEMBER.MEMBER``, where ``*`` is any one
+    :param value: a regular expression that is found in the argument, a text or JSON
+    :param answer: one that is found in the error that was answered, or in what the human monitor
+        shows
+    :param while_job: whether a job has to be at work
+    """
+
+    path: str
+    value: str = ""
+    answer: str = ""
+    while_job: bool = False
+
+
+def line(words: str, *, answer: str = "") -> Touch:
+    """A line of the human monitor that begins with `words`, a regular expression."""
+    return Touch("human-monitor-command.command-line", rf"^\s*(?:{words})(?!\S)", answer)
+
+
 class Rule(NamedTuple):
     """What is otherwise in some versions.
 
@@ -63,8 +84,8 @@ class Rule(NamedTuple):
     :param first: the first version, of those measured, where it holds
     :param last: the last one
     :param change: what it does; None: who asks for it knows
-    :param touches: what of requests it concerns, where neither `change` nor the schema says: a
-        ``COMMAND``, or an argument as ``COMMAND.MEMBER.MEMBER``
+    :param touches: what of a session it concerns, where neither `change` nor the schema says: a
+        text is the path of a `Touch`
     """
 
     name: str
@@ -73,7 +94,7 @@ class Rule(NamedTuple):
     first: Release = OLDEST
     last: Release = NEWEST
     change: Rewording | Completion | MonitorNames | None = None
-    touches: tuple[str, ...] = ()
+    touches: tuple[str | Touch, ...] = ()
 
     def holds(self, release: Release) -> bool:
         """Whether it holds in `release`."""

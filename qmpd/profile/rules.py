@@ -35,7 +35,9 @@ from qmpd.profile.rule import (
     Release,
     Rewording,
     Rule,
+    Touch,
     Words,
+    line,
 )
 
 if TYPE_CHECKING:
@@ -132,7 +134,8 @@ RULES: Final[Sequence[Rule]] = (
         "device_add takes any number, boolean or text for the text that an option would be",
         _RUN_7_2,
         last=(7, 2),
-        touches=("device_add",),
+        # what is another type's than its text looks like
+        touches=(Touch("device_add.*", r"^(-?[0-9.].*|true|false|on|off|yes|no|y|n)$"),),
     ),
     Rule(
         "not-a-device",
@@ -267,13 +270,14 @@ RULES: Final[Sequence[Rule]] = (
         "query-cpus-fast tells the types of processors, and info cpus their models",
         "QAPI documentation: since 10.1",
         first=(10, 1),
+        touches=(line("info cpus"),),
     ),
     Rule(
         "throttle-groups-with-references",
         "object-del says of a throttle group that it has references",
         "seen on 11.1, not on 10.0",
         first=(11, 1),
-        touches=("object-del",),
+        touches=(Touch("object-del", answer="^object '.*' is in use|throttle group '.*' with"),),
     ),
     *BLOCK_RULES,
     *EXPORT_RULES,

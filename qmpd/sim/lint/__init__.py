@@ -4,7 +4,8 @@ A `Session` is what a client and a server have said.  Each module finds one kind
 
 * `refusals`: what versions refuse
 * `deprecations`: what is deprecated in them
-* `differences`: what versions answer otherwise
+* `ruled`: what versions treat otherwise by a rule of qmpd's
+* `differences`: what versions answer otherwise by their schemas
 * `ignored`: errors after which the client goes on as if there were none
 * `waits`: requests that come before the event which makes them safe, and loops instead of events
 * `needs`: members that the client needs, and versions that lack them

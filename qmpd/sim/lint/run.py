@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from qmpd.profile.shipped import VERSIONS
-from qmpd.sim.lint import deprecations, differences, ignored, needs, polls, refusals, waits
+from qmpd.sim.lint import deprecations, differences, ignored, needs, polls, refusals, ruled, waits
 from qmpd.sim.lint.finding import Finding
 from qmpd.sim.lint.needs import Need
 from qmpd.sim.lint.session import Session
@@ -29,6 +29,7 @@ def _all(session: Session, versions: Sequence[str], wanted: Iterable[Need]) -> I
     about = [
         *refusals.found(session, versions),
         *deprecations.found(session, versions),
+        *ruled.found(session, versions),
         *differences.found(session, versions),
         *ignored.found(session),
         *waits.found(session),

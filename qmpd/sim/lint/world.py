@@ -75,6 +75,11 @@ class World:
         self.going: dict[Thing, Going] = {}
         self._uses: dict[Thing, frozenset[str]] = {}
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a job is not known to have ended."""
+        return any(not job.ended for job in self.jobs.values())
+
     def see(self, step: Step) -> None:
         """Take a step into account."""
         if isinstance(step, Asked):
