@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 
 from qmpd.errors import GenericError, QmpError
@@ -28,16 +29,24 @@ from qmpd.sim.lint.session import Asked, Session
 
 def found(session: Session, versions: Sequence[str]) -> Iterator[Finding]:
     """What is deprecated in versions that do not refuse it."""
+    known: dict[str, list[Finding]] = {}
     for asked in session.requests:
-        parts: dict[tuple[str, str], list[str]] = {}
-        for version in versions:
-            if refusal(load(version), asked) is None:
-                for part in _deprecated(load(version), asked):
-                    parts.setdefault(part, []).append(version)
-        for part, where in parts.items():
-            why = "the command" if part[0] == "command" else " ".join(part)
-            advice = _advice(asked.command, where[-1], part)
-            yield Finding("deprecated", asked.place, asked.command, tuple(where), why, advice)
+        key = asked.key
+        if key not in known:
+            known[key] = list(_about(asked, versions))
+        yield from (replace(finding, place=asked.place) for finding in known[key])
+
+
+def _about(asked: Asked, versions: Sequence[str]) -> Iterator[Finding]:
+    parts: dict[tuple[str, str], list[str]] = {}
+    for version in versions:
+        if refusal(load(version), asked) is None:
+            for part in _deprecated(load(version), asked):
+                parts.setdefault(part, []).append(version)
+    for part, where in parts.items():
+        why = "the command" if part[0] == "command" else " ".join(part)
+        advice = _advice(asked.command, where[-1], part)
+        yield Finding("deprecated", asked.place, asked.command, tuple(where), why, advice)
 
 
 @cache

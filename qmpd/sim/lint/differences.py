@@ -8,6 +8,7 @@ finding: clients have to pass over what they do not know.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from qmpd.qapi.runtime.type_table import EnumInfo, ObjectInfo, TypeTable
 from qmpd.sim.lint.conditions import condition
 from qmpd.sim.lint.finding import Finding
 from qmpd.sim.lint.session import Answer, Session, Told
-from qmpd.sim.lint.values import members, parts
+from qmpd.sim.lint.values import members, parts, shape
 
 
 class Part(NamedTuple):
@@ -31,11 +32,19 @@ class Part(NamedTuple):
 
 def found(session: Session, versions: Sequence[str]) -> Iterator[Finding]:
     """What `versions` answer otherwise."""
+    known: dict[tuple[str, str], list[Finding]] = {}
     for step in session.steps:
         if isinstance(step, Answer) and step.error is None:
-            yield from _answered(step, versions)
+            key = (step.asked.command, shape(step.value))
+            if key not in known:
+                known[key] = list(_answered(step, versions))
         elif isinstance(step, Told):
-            yield from _told(step, versions)
+            key = (step.event, shape(step.data))
+            if key not in known:
+                known[key] = list(_told(step, versions))
+        else:
+            continue
+        yield from (replace(finding, place=step.place) for finding in known[key])
 
 
 def _answered(answer: Answer, versions: Sequence[str]) -> Iterator[Finding]:

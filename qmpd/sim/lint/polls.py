@@ -60,12 +60,17 @@ RETRIED: Final[Mapping[str, str]] = {
 
 def found(session: Session) -> Iterator[Finding]:
     """Loops, by client."""
-    for client in dict.fromkeys(asked.client for asked in session.requests):
-        requests = [asked for asked in session.requests if asked.client == client]
-        for run in _runs(requests):
+    requests: dict[str, list[Asked]] = {}
+    events: dict[str, list[Told]] = {}
+    for step in session.steps:
+        if isinstance(step, Asked):
+            requests.setdefault(step.client, []).append(step)
+        elif isinstance(step, Told):
+            events.setdefault(step.client, []).append(step)
+    for client, asked in requests.items():
+        for run in _runs(asked):
             if run[0].command in POLLED:
-                events = [s for s in session.steps if isinstance(s, Told) and s.client == client]
-                yield from _polls(run, events)
+                yield from _polls(run, events.get(client, ()))
             else:
                 yield from _retries(run)
 

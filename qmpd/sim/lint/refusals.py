@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Final
 
@@ -25,8 +26,12 @@ def found(session: Session, versions: Sequence[str]) -> Iterator[Finding]:
     requests = list(session.requests)
     ends = [number for number, asked in enumerate(requests) if _ends_preconfig(asked)]
     made = ends[0] if ends else -1
+    known: dict[tuple[str, bool], list[Finding]] = {}
     for number, asked in enumerate(requests):
-        yield from _about(asked, versions, early=number < made)
+        key = (asked.key, number < made)
+        if key not in known:
+            known[key] = list(_about(asked, versions, early=number < made))
+        yield from (replace(finding, place=asked.place) for finding in known[key])
 
 
 def _ends_preconfig(asked: Asked) -> bool:

@@ -18,7 +18,7 @@ from qmpd.profile.rules import RULES
 from qmpd.profile.shipped import VERSIONS, load
 from qmpd.sim.lint.finding import Finding
 from qmpd.sim.lint.session import Answer, Asked, Session
-from qmpd.sim.lint.values import objects
+from qmpd.sim.lint.values import objects, shape
 from qmpd.sim.lint.world import World
 
 HMP: Final = "human-monitor-command"
@@ -67,11 +67,12 @@ def _finding(rule: Rule, asked: Asked, which: tuple[str, ...], why: str) -> Find
 def found(session: Session, versions: Sequence[str]) -> Iterator[Finding]:
     """What `versions` treat otherwise by rules."""
     range_, world = _Range(versions, session.version), World()
+    completed: _Completed = {}
     for step in session.steps:
         if isinstance(step, Asked):
             yield from _asked(step, range_, world)
         elif isinstance(step, Answer):
-            yield from _answered(step, range_)
+            yield from _answered(step, range_, completed)
         world.see(step)
 
 
@@ -133,7 +134,11 @@ def _monitor_line(asked: Asked, versions: Sequence[str]) -> Iterator[Finding]:
 # What was answered
 
 
-def _answered(answer: Answer, range_: _Range) -> Iterator[Finding]:
+_Completed = dict[tuple[str, str], list[Rule]]
+"""Rules about members, by the command that was answered and what the answer was like."""
+
+
+def _answered(answer: Answer, range_: _Range, completed: _Completed) -> Iterator[Finding]:
     asked, text = answer.asked, answer.error
     if text is not None:
         yield from _reworded(answer, "errors", "the error", text, range_)
@@ -144,7 +149,8 @@ def _answered(answer: Answer, range_: _Range) -> Iterator[Finding]:
             error = text.removeprefix(_REPORTED).rstrip("\n")
             yield from _reworded(answer, "errors", "the error shown", error, range_)
     else:
-        yield from _completed(answer, range_)
+        for rule in _completed(answer, completed):
+            yield from range_.about(rule, asked)
         return
     for rule, touch in _touching().get(asked.command, ()):
         if touch.answer and re.search(touch.answer, text) and _is_touched(touch, asked):
@@ -186,8 +192,15 @@ def _completions() -> Mapping[str, tuple[Rule, ...]]:
     return by_type
 
 
-def _completed(answer: Answer, range_: _Range) -> Iterator[Finding]:
-    """Members that only some versions tell, of objects in an answer."""
+def _completed(answer: Answer, known: _Completed) -> Sequence[Rule]:
+    """The rules about members that only some versions tell, of objects in an answer."""
+    key = (answer.asked.command, shape(answer.value))
+    if key not in known:
+        known[key] = list(_told_members(answer))
+    return known[key]
+
+
+def _told_members(answer: Answer) -> Iterator[Rule]:
     command = answer.asked.command
     seen: set[str] = set()
     for version in VERSIONS:
@@ -201,7 +214,7 @@ def _completed(answer: Answer, range_: _Range) -> Iterator[Finding]:
                     continue
                 if _is_told(change, value):
                     seen.add(rule.name)
-                    yield from range_.about(rule, answer.asked)
+                    yield rule
 
 
 def _is_told(change: Completion, value: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,11 @@ class Asked:
     time: float = 0.0
     id: Any = None
     answer: Answer | None = None
+
+    @property
+    def key(self) -> str:
+        """What requests have in common of which all versions think the same."""
+        return json.dumps([self.command, self.oob, self.arguments])
 
     @property
     def failed(self) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from qmpd.qapi.runtime.type_table import (
     AlternateInfo,
@@ -12,6 +14,13 @@ from qmpd.qapi.runtime.type_table import (
     array_element,
     json_kind,
 )
+
+_NUMBER: Final = re.compile(r'(?<![\w"])-?\d[\d.eE+-]*')
+
+
+def shape(value: Any) -> str:
+    """What values have in common that differ in their numbers only."""
+    return _NUMBER.sub("0", json.dumps(value, default=dict))
 
 
 def parts(types: TypeTable, reference: str, value: Any) -> Iterator[tuple[str, Any]]:
