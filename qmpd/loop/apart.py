@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from qmpd.base.override import override
-from qmpd.loop.file_threads import FileThreads, ThreadRequest
+from qmpd.loop.file_threads import FileThreads, ThreadRequest, in_thread
 from qmpd.loop.task import Waiter
 
 T = TypeVar("T")
@@ -105,16 +105,7 @@ class ApartInThread(Apart):
         if self._threads is None:
             return work()
         waiter = Meanwhile(direct=True)
-        ended: list[ThreadRequest] = []
-
-        def end(request: ThreadRequest) -> None:
-            ended.append(request)
-            waiter.wake()
-
-        self.start(work, end)
-        await waiter
-        result: T = ended.pop().result()
-        return result
+        return await in_thread(self._threads, (self,), work, waiter, waiter.wake)
 
     @override
     def start(self, work: Callable[[], Any], ended: Ended) -> None:

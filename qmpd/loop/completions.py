@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable,
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from qmpd.base.override import override
-from qmpd.loop.file_threads import FileThreads, ThreadRequest
+from qmpd.loop.file_threads import FileThreads, in_thread
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Completions:
             self._made(waiter)
             self.poll()
 
-        return await _in_thread(threads, files, work, waiter, made)
+        return await in_thread(threads, files, work, waiter, made)
 
     async def ahead(
         self, files: tuple[object, ...], work: Callable[[], None], waiter: Waiter
@@ -124,7 +124,7 @@ class Completions:
             await self.run((file,), work, LONG)
             return
         waiter = Waiter(direct=True)
-        await _in_thread(threads, (file,), work, waiter, waiter.wake)
+        await in_thread(threads, (file,), work, waiter, waiter.wake)
 
     def patiently(self, request: Coroutine[Any, Any, T]) -> Awaitable[T]:
         """Make a request whose maker lets others have their turn while a disk is slow.
@@ -282,30 +282,6 @@ class RealTimeCompletions(Completions):
         for waiter in taken:
             del self._ends[waiter]
         return taken
-
-
-async def _in_thread(
-    threads: FileThreads,
-    files: tuple[object, ...],
-    work: Callable[[], T],
-    waiter: Waiter,
-    made: Callable[[], None],
-) -> T:
-    """Have a thread make a request.
-
-    :param waiter: what is waited for
-    :param made: called when the request has been made; sees to it that `waiter` is woken
-    """
-    ended: list[ThreadRequest] = []
-
-    def report(request: ThreadRequest) -> None:
-        ended.append(request)
-        made()
-
-    threads.run(files, work, report)
-    await waiter
-    result: T = ended[0].result()
-    return result
 
 
 class _Marked(Generic[T]):

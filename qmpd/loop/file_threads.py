@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
     from threading import Event, Thread
+
+    from qmpd.loop.task import Waiter
+
+T = TypeVar("T")
 
 THREADS: Final = 2
 """Requests made at a time; more of them get in each other's way in one process of Python."""
@@ -165,3 +169,28 @@ class FileThreads:
             thread.join()
         self._threads.clear()
         self._made.clear()
+
+
+async def in_thread(
+    threads: FileThreads,
+    files: tuple[object, ...],
+    work: Callable[[], T],
+    waiter: Waiter,
+    made: Callable[[], None],
+) -> T:
+    """Have a thread make a request.
+
+    :param waiter: what is waited for
+    :param made: called when the request has been made; sees to it that `waiter` is woken
+    :raises Exception: whatever `work` raises
+    """
+    ended: list[ThreadRequest] = []
+
+    def report(request: ThreadRequest) -> None:
+        ended.append(request)
+        made()
+
+    threads.run(files, work, report)
+    await waiter
+    result: T = ended.pop().result()
+    return result
