@@ -25,12 +25,41 @@ class Manners(NamedTuple):
     """The ways of one version; as they are here in the default one."""
 
     graph_lock: GraphLock = GraphLock.BRIEF
+    knows_graph_mod: bool = False
+    """Whether there is a permission to change the children of a node."""
     tells_more: bool = False
     """Whether queries tell the children of nodes and the limits of requests."""
 
     delays_are_cut_short: bool = False
     """Whether a job that waits for its speed goes on when it is entered, as by a pause."""
 
+    pauses_do_not_wake: bool = False
+    """Whether a job that is to pause does so when it goes on by itself."""
+    paused_jobs_do_not_complete: bool = False
+    """Whether verb complete is refused by a job that is paused."""
+    gentle_cancels_count: bool = False
+    """Whether a ready job that is cancelled without force counts as cancelled until its end."""
+    cancels_wait_for_requests: bool = False
+    """Whether what is on its way to a server is waited for when a job is cancelled."""
+    jobs_have_a_backend: bool = False
+    """Whether a block job holds its main node by a backend, too."""
+    job_errors_are_numbers: bool = False
+    """Whether block jobs tell the error number that they have failed with, and no more."""
+
+    backups_use_backup_top: bool = False
+    """Whether the filter of a backup is backup-top."""
+    backups_go_by_clusters: bool = False
+    """Whether a backup copies one cluster after the other."""
+    backups_keep_their_nodes: bool = False
+    """Whether a backup that has ended holds its nodes until it is dismissed."""
+
+    streams_have_no_filter: bool = False
+    """Whether a stream works on the image itself."""
+
+    mirror_filters_ask_for_little: bool = False
+    """Whether the filter of a mirror needs to write at most, and shares everything."""
+    mirrors_open_backing_when_completed: bool = False
+    """Whether verb complete opens the backing file of the target, and not the end of the job."""
     mirrors_mark_the_source: bool = False
     """Whether the bitmap of a mirror is the source's, and not its filter's."""
     mirrors_skip_zeroes: bool = False

@@ -21,6 +21,7 @@ def manners(rules: Rules) -> Manners:
         lock = GraphLock.WHOLE
     return Manners(
         graph_lock=lock,
+        knows_graph_mod=rules.holds("graph-mod"),
         tells_more=rules.holds("nodes-tell-more"),
         mirrors_mark_the_source=rules.holds("mirrors-mark-the-source"),
         mirrors_skip_zeroes=rules.holds("mirror-skips-zeroes"),
@@ -35,5 +36,17 @@ def manners(rules: Rules) -> Manners:
         exports_go_later=rules.holds("exports-go-later"),
         knows_active=not rules.holds("no-active-option"),
         resize_says_in_use=rules.holds("resize-says-in-use"),
+        pauses_do_not_wake=rules.holds("pauses-do-not-wake"),
+        paused_jobs_do_not_complete=rules.holds("paused-jobs-do-not-complete"),
+        gentle_cancels_count=rules.holds("gentle-cancels-count"),
+        cancels_wait_for_requests=rules.holds("cancels-wait-for-requests"),
+        jobs_have_a_backend=rules.holds("jobs-have-a-backend"),
+        job_errors_are_numbers=rules.holds("job-errors-are-numbers"),
+        backups_use_backup_top=rules.holds("backups-use-backup-top"),
+        backups_go_by_clusters=rules.holds("backups-go-by-clusters"),
+        backups_keep_their_nodes=rules.holds("backups-keep-their-nodes"),
+        streams_have_no_filter=rules.holds("streams-have-no-filter"),
+        mirror_filters_ask_for_little=rules.holds("mirror-filters-ask-for-little"),
+        mirrors_open_backing_when_completed=rules.holds("mirrors-open-backing-when-completed"),
         delays_are_cut_short=rules.holds("delays-are-cut-short"),
     )

@@ -123,7 +123,9 @@ class Parts:
         """Its jobs."""
         from qmpd.jobs.core.job_list import JobTable
 
-        return JobTable(emit=self._services.emit, clock=self._services.clocks.realtime)
+        services = self._services
+        clock = services.clocks.realtime
+        return JobTable(emit=services.emit, clock=clock, manners=services.manners)
 
     @cached_property
     def devices(self) -> DeviceTree:

@@ -27,6 +27,7 @@ from qmpd.base.scalars import SizeForm
 from qmpd.errors import ERROR_CLASSES
 from qmpd.profile.block_rules import BLOCK_RULES, BlockName
 from qmpd.profile.export_rules import EXPORT_RULES, ExportName
+from qmpd.profile.job_rules import JOB_RULES, JobName
 from qmpd.profile.monitor_rules import MONITOR_RULES, MonitorName
 from qmpd.profile.program_rules import PROGRAM_RULES, ProgramName
 from qmpd.profile.rule import (
@@ -231,14 +232,9 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         "graph-mod",
-        "All share permission graph-mod, which nobody asks for",
-        _RUN_5_2,
+        "There is a permission graph-mod, which some jobs do not share",
+        "commit 64631f3681 of September 2021 (7.0)",
         last=(6, 2),
-        change=Completion(
-            type="XDbgBlockGraphEdge",
-            member="shared-perm",
-            value=lambda info: ["graph-mod", *info["shared-perm"]],
-        ),
     ),
     Rule(
         "arch",
@@ -280,6 +276,7 @@ RULES: Final[Sequence[Rule]] = (
         touches=(Touch("object-del", answer="^object '.*' is in use|throttle group '.*' with"),),
     ),
     *BLOCK_RULES,
+    *JOB_RULES,
     *EXPORT_RULES,
     *MONITOR_RULES,
     *PROGRAM_RULES,
@@ -289,11 +286,13 @@ RULES: Final[Sequence[Rule]] = (
 Name = (
     Literal[
         "device-options-are-texts",
+        "graph-mod",
         "throttle-groups-with-references",
         "processors-tell-their-type",
         "transactions-go-in-their-order",
     ]
     | BlockName
+    | JobName
     | ExportName
     | MonitorName
     | ProgramName

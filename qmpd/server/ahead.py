@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from qmpd.block.model.driver_table import DRIVERS, find_driver
+from qmpd.block.model.driver_table import DRIVERS, JOB_FILTERS, find_driver, find_job_filter
 from qmpd.monitor.qmp.served import SERVED
 
 if TYPE_CHECKING:
@@ -95,6 +95,9 @@ def load_ahead(machine: Machine) -> Iterator[None]:
         yield
     for name in DRIVERS:
         find_driver(name)
+        yield
+    for name in JOB_FILTERS:
+        find_job_filter(name)
         yield
     # it has been imported by a handler
     from qmpd.transaction import ACTIONS, find_action

@@ -24,7 +24,7 @@ from tests.support.normal import normal
 from tests.support.sequences import run_any_sequence
 from tests.support.versions import examples
 
-VERSIONS = ("7.2", "10.0", "11.1")
+VERSIONS = ("5.2", "7.2", "10.0", "11.1")
 EXAMPLES = int(os.environ.get("QMPD_BACKUP_EXAMPLES", "40"))
 DISKS = 3
 UNREADABLE = 12

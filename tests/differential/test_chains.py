@@ -30,7 +30,7 @@ from tests.differential.chain_program import (
 from tests.support.sequences import run_any_sequence
 from tests.support.versions import examples
 
-VERSIONS = ("7.2", "10.0", "11.1")
+VERSIONS = ("5.2", "7.2", "10.0", "11.1")
 EXAMPLES = int(os.environ.get("QMPD_CHAIN_EXAMPLES", "40"))
 
 

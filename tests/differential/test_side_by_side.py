@@ -23,7 +23,7 @@ from tests.differential.side_schedules import scheduled
 from tests.support.programs import qemu_missing
 from tests.support.versions import examples
 
-VERSIONS: Final = ("7.2", "10.0", "11.1")
+VERSIONS: Final = ("5.2", "7.2", "10.0", "11.1")
 EXAMPLES: Final = int(os.environ.get("QMPD_SIDE_BY_SIDE_EXAMPLES", "5"))
 disks = st.integers(0, DISKS - 1)
 speeds = st.sampled_from([1, 1, 1, 0])

@@ -40,17 +40,22 @@ async def insert_filter(
     opener: Opener | None = None,
     *,
     implicit: bool = False,
+    objection: str = "",
 ) -> Node:
     """Open a filter and put it above `node` (``bdrv_append``).
 
     :param options: the filter's, its child left out
     :param opener: opens the driver, with what options cannot say; the driver's `open` if absent
     :param implicit: most queries are not to show it
+    :param objection: comes before what is said if somebody objects to its place
     :raises QmpError: it cannot be opened, or somebody objects; nothing has changed then
     """
-    new = await open_node(node.graph, options, whole=False, opener=opener)
+    new = await open_node(node.graph, options, whole=False, for_job=True, opener=opener)
     new.implicit = implicit
-    await _put_in_place(new, node, lambda old, new: append(new, old))
+    try:
+        await _put_in_place(new, node, lambda old, new: append(new, old))
+    except QmpError as error:
+        raise error.prefixed(objection) from None
     return new
 
 

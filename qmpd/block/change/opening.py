@@ -20,7 +20,7 @@ from qmpd.block.change.opening_driver import (
     let_file_go,
     open_driver,
 )
-from qmpd.block.model.driver_table import find_driver
+from qmpd.block.model.driver_table import find_driver, find_job_filter
 from qmpd.block.model.flags import NodeFlags
 from qmpd.block.model.flat_options import (
     INHERITED,
@@ -84,6 +84,7 @@ async def open_node(
     active: bool = True,
     probed: bool = False,
     whole: bool = True,
+    for_job: bool = False,
     opener: Opener | None = None,
 ) -> Node:
     """Open a node with all it stands on, in QEMU's order: file, options, name, driver.
@@ -94,10 +95,12 @@ async def open_node(
     :param probed: whether the driver is but a guess
     :param whole: as bdrv_open does it, which holds the file by a backend of its own meanwhile;
         not so bdrv_new_open_driver_opts
+    :param for_job: whether it is a filter that only jobs can open
     :param opener: opens the driver, with what options cannot say; the driver's `open` if absent
     :raises QmpError: QEMU's texts; nothing is left open then
     """
-    driver = find_driver(options.get("driver", "raw"))
+    name = options.get("driver", "raw")
+    driver = find_job_filter(name) if for_job else find_driver(name)
     own = options if isinstance(options, NodeOptions) else NodeOptions(options, probed=probed)
     if own.get("backing") == "":
         graph.services.say.report(_EMPTY_BACKING)

@@ -17,12 +17,10 @@ DRIVERS: Final = MappingProxyType(
     {
         "blkdebug": "filters.blkdebug:BlkDebug",
         "blkverify": "filters.blkverify:BlkVerify",
-        "commit_top": "filters.commit_top:CommitTop",
         "compress": "filters.compress:Compress",
         "copy-before-write": "filters.copy_before_write:CopyBeforeWrite",
         "copy-on-read": "filters.copy_on_read:CopyOnRead",
         "file": "protocols.file:File",
-        "mirror_top": "filters.mirror_top:MirrorTop",
         "nbd": "protocols.nbd.driver:Nbd",
         "null-aio": "protocols.null:NullAio",
         "null-co": "protocols.null:NullCo",
@@ -35,6 +33,15 @@ DRIVERS: Final = MappingProxyType(
     }
 )
 """Module and class of every driver that is here."""
+
+JOB_FILTERS: Final = MappingProxyType(
+    {
+        "backup-top": "filters.backup_top:BackupTop",
+        "commit_top": "filters.commit_top:CommitTop",
+        "mirror_top": "filters.mirror_top:MirrorTop",
+    }
+)
+"""The same of filters that only jobs use: nobody else finds them by these names."""
 
 
 def find_image_driver(name: str) -> type[BlockDriver]:
@@ -66,6 +73,15 @@ def find_driver(name: str) -> type[BlockDriver]:
     place = DRIVERS.get(name)
     if place is None:
         raise GenericError(f"Unknown driver '{name}'")
+    return _driver(place)
+
+
+def find_job_filter(name: str) -> type[BlockDriver]:
+    """The filter called `name`, which a job puts above a node."""
+    return _driver(JOB_FILTERS[name])
+
+
+def _driver(place: str) -> type[BlockDriver]:
     module, _, cls = place.partition(":")
     name = f"qmpd.block.drivers.{module}"
     # import_module, even of what is loaded, is a tenth of the time to open a small node

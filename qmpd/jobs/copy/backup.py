@@ -13,6 +13,7 @@ from qmpd.base.override import override
 from qmpd.block.bits.successor import abdicate, reclaim
 from qmpd.block.change.closing import release
 from qmpd.block.change.insert import drop_filter
+from qmpd.block.drivers.filters.backup_top import BackupTop
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
 from qmpd.block.io.block_copy import BlockCopyState, CopyFailed
 from qmpd.block.io.block_copy_call import MAX_WORKERS, block_copy
@@ -130,7 +131,7 @@ ALWAYS: Final = "always"
 
 
 class BackupJob(BlockJob):
-    """A backup from below `top`, a copy-before-write filter, to its target.
+    """A backup from below `top`, a filter that copies before it writes, to its target.
 
     :param source: the node that the bitmap of the plan belongs to
     """
@@ -147,7 +148,7 @@ class BackupJob(BlockJob):
         *,
         txn: JobTxn | None = None,
     ) -> None:
-        assert isinstance(top.driver, CopyBeforeWrite)
+        assert isinstance(top.driver, CopyBeforeWrite | BackupTop)
         self.top = top
         self.source = source
         self.plan = plan
@@ -183,13 +184,9 @@ class BackupJob(BlockJob):
 
     @override
     async def run(self) -> None:
-        bits = self.copy.copy_bitmap
-        if self.plan.sync == "bitmap":
-            assert self.plan.bitmap is not None
-            bits.clear()
-            bits.merge_from(self.plan.bitmap)
+        self.start_bitmap()
         self.copy.skip_unallocated = self.plan.sync == "top"
-        self.progress.set_remaining(bits.count)
+        self.progress.set_remaining(self.copy.copy_bitmap.count)
         if self.plan.sync == "top":
             offset = 0
             while offset < self.length:
@@ -203,10 +200,25 @@ class BackupJob(BlockJob):
             while not self.cancelled:
                 await self.idle()
             return
-        while not await self._copy_all():
+        await self.copy_all()
+
+    def start_bitmap(self) -> None:
+        """Have the bitmap say what is to be copied."""
+        if self.plan.sync == "bitmap":
+            assert self.plan.bitmap is not None
+            bits = self.copy.copy_bitmap
+            bits.clear()
+            bits.merge_from(self.plan.bitmap)
+
+    async def copy_all(self) -> None:
+        """Copy what the bitmap says.
+
+        :raises BlockIOError: a request failed
+        """
+        while not await self._copy_once():
             pass
 
-    async def _copy_all(self) -> bool:
+    async def _copy_once(self) -> bool:
         """Copy everything; returns False if some of it failed and must be tried again."""
         call = self._call = _Call(self)
         while not call.done and not self.cancelled:
@@ -223,9 +235,7 @@ class BackupJob(BlockJob):
         failure = call.failure
         if failure is None:
             return True
-        plan = self.plan
-        policy = plan.on_source_error if failure.is_read else plan.on_target_error
-        action = self.io_failed(policy, failure.errno, read=failure.is_read)
+        action = self.copy_failed(failure)
         if action is ErrorAction.REPORT:
             raise BlockIOError(failure.errno)
         if action is ErrorAction.STOP:
@@ -234,6 +244,12 @@ class BackupJob(BlockJob):
             # Where nothing takes time, QEMU's would try for ever, and do nothing else.
             await self.table.clock.reschedule()
         return False
+
+    def copy_failed(self, failure: CopyFailed) -> ErrorAction:
+        """Report a failed request, and decide what to do."""
+        plan = self.plan
+        policy = plan.on_source_error if failure.is_read else plan.on_target_error
+        return self.io_failed(policy, failure.errno, read=failure.is_read)
 
     # Its end
 
@@ -265,6 +281,15 @@ class BackupJob(BlockJob):
         # What the filter copies until it is gone is not the job's any more.
         self.progress = replace(self.progress)
         top.hold()
-        await self.free_nodes()
-        await drop_filter(top)
+        if not self.table.manners.backups_keep_their_nodes:
+            await self.free_nodes()
+        await drop_backup_filter(top)
         await release(top)
+
+
+async def drop_backup_filter(top: Node) -> None:
+    """Take the filter of a backup out."""
+    if isinstance(top.driver, BackupTop):
+        await top.driver.drop()
+    else:
+        await drop_filter(top)

@@ -10,14 +10,17 @@ from qmpd.base.sizes import INT_MAX
 from qmpd.block.bits.rules import check, find
 from qmpd.block.bits.successor import create_successor, reclaim
 from qmpd.block.change.closing import release
+from qmpd.block.change.drain import drained_begin, drained_end
 from qmpd.block.change.graph_lock import write_lock
-from qmpd.block.change.insert import drop_filter, insert_node
+from qmpd.block.change.insert import insert_filter, insert_node
+from qmpd.block.drivers.filters.backup_top import BackupTop
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
 from qmpd.block.io.progress import ProgressMeter
 from qmpd.block.model.blockers import Op
 from qmpd.block.permission_bits import ALL, NOTHING
-from qmpd.errors import GenericError
-from qmpd.jobs.copy.backup import NEVER, BackupJob, BackupPlan
+from qmpd.errors import GenericError, QmpError
+from qmpd.jobs.copy.backup import NEVER, BackupJob, BackupPlan, drop_backup_filter
+from qmpd.jobs.copy.by_clusters import BackupByClusters
 from qmpd.jobs.core.states import OnError
 
 if TYPE_CHECKING:
@@ -68,7 +71,12 @@ async def create_backup(
     try:
         if source.length != target.length:
             raise GenericError("Source and target image have different sizes")
-        return await _create(jobs, source, target, options, _plan(options, bitmap, sync, mode), txn)
+        plan = _plan(options, bitmap, sync, mode)
+        insert = _insert_filter
+        if source.services.manners.backups_use_backup_top:
+            insert = _insert_backup_top
+        top = await insert(source, target, options)
+        return await _create(jobs, top, source, target, options, plan, txn)
     except BaseException:
         if bitmap is not None:
             reclaim(source, bitmap)
@@ -137,41 +145,61 @@ def _check_nodes(source: Node, target: Node, options: BackupOptions) -> None:
 
 async def _create(
     jobs: Listing,
+    top: Node,
     source: Node,
     target: Node,
     options: BackupOptions,
     plan: BackupPlan,
     txn: JobTxn | None,
 ) -> BackupJob:
-    graph = source.graph
-    top = await _insert_filter(source, target, options, compress=plan.compress)
+    kind = BackupByClusters if jobs.manners.backups_go_by_clusters else BackupJob
     top.hold()
     try:
-        assert isinstance(top.driver, CopyBeforeWrite)
+        assert isinstance(top.driver, CopyBeforeWrite | BackupTop)
         cluster = top.driver.copy.cluster_size
         if options.max_chunk and options.max_chunk < cluster:
             raise GenericError(
                 f"Required max-chunk ({options.max_chunk}) is less than backup cluster size"
                 f" ({cluster})"
             )
-        job = await BackupJob.create(graph, jobs, top, source, options.job, plan, txn=txn)
+        job = await kind.create(jobs, top, source, options.job, plan, txn=txn)
         try:
-            async with write_lock(graph):
+            async with write_lock(source.graph):
                 job.add_node("target", target, NOTHING, ALL)
         except BaseException:
             await job.fail_creation()
             raise
     except BaseException:
-        await drop_filter(top)
+        await drop_backup_filter(top)
         await release(top)
         raise
     top.unhold()
     return job
 
 
-async def _insert_filter(
-    source: Node, target: Node, options: BackupOptions, *, compress: bool
-) -> Node:
+async def _insert_backup_top(source: Node, target: Node, options: BackupOptions) -> Node:
+    """Open the filter backup-top and insert it above the source (bdrv_backup_top_append)."""
+    name = options.job.filter_node_name
+    given = {"driver": "backup-top"} | ({} if name is None else {"node-name": name})
+    opener = partial(BackupTop.open_for_job, target=target)
+    await drained_begin(source)
+    try:
+        objection = "Cannot append backup-top filter: "
+        top = await insert_filter(source, given, opener, objection=objection)
+        assert isinstance(top.driver, BackupTop)
+        try:
+            top.driver.begin(ProgressMeter(), compress=options.compress)
+        except QmpError as error:
+            top.hold()
+            await top.driver.drop()
+            await release(top)
+            raise error.prefixed("Cannot set permissions for backup-top filter: ") from None
+    finally:
+        drained_end(source)
+    return top
+
+
+async def _insert_filter(source: Node, target: Node, options: BackupOptions) -> Node:
     """Open the filter and insert it above the source (bdrv_cbw_append)."""
     given: dict[str, object] = {
         "driver": "copy-before-write",
@@ -184,5 +212,7 @@ async def _insert_filter(
         given["on-cbw-error"] = options.on_cbw_error
     if options.job.filter_node_name is not None:
         given["node-name"] = options.job.filter_node_name
-    opener = partial(CopyBeforeWrite.open_for_job, compress=compress, progress=ProgressMeter())
+    opener = partial(
+        CopyBeforeWrite.open_for_job, compress=options.compress, progress=ProgressMeter()
+    )
     return await insert_node(source, given, opener)

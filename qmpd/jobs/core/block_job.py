@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -14,17 +15,17 @@ from qmpd.block.change.closing import release, unref
 from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
+from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.blockers import Blocker
 from qmpd.block.model.node import Edge
 from qmpd.block.model.parent import CHILD_JOB, Parent
-from qmpd.block.permission_bits import ALL, NOTHING, Perm
-from qmpd.errors import GenericError, QmpError
+from qmpd.block.permission_bits import ALL, NOTHING, Perm, Permissions
+from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.job import Job
 from qmpd.jobs.core.states import ERROR_ACTIONS, ErrorAction, JobVerb, OnError
 from qmpd.loop.rate_limit import RateLimit
 
 if TYPE_CHECKING:
-    from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
     from qmpd.jobs.core.job_txn import JobTxn
     from qmpd.jobs.core.options import JobOptions
@@ -39,15 +40,16 @@ class BlockJob(Job, Parent):
 
     :param node: the node it was started on; its backend's name is the default id
     :param options: its id, its speed and how it ends
-    :param perm: permissions it needs on the node, see `qmpd.block.permission_bits`
-    :param shared: permissions it leaves to others
-    :raises GenericError: the id is malformed or in use, the speed is negative, or the node's
-        other parents object
+    :raises GenericError: the id is malformed or in use
     """
 
     is_block_job = True
     can_change: ClassVar[bool] = False
     """Whether verb change means something for this type."""
+    hold: ClassVar[Permissions] = (NOTHING, ALL)
+    """What it needs on its main node, and what it leaves to others."""
+    backend: BlockBackend | None = None
+    """What it holds its main node by, where jobs have a backend."""
 
     def __init__(
         self,
@@ -55,8 +57,6 @@ class BlockJob(Job, Parent):
         node: Node,
         options: JobOptions,
         *,
-        perm: Perm = NOTHING,
-        shared: Perm = ALL,
         txn: JobTxn | None = None,
     ) -> None:
         super().__init__(
@@ -69,7 +69,6 @@ class BlockJob(Job, Parent):
         self.node = node
         self.aio_context = node.aio_context
         self._graph = node.graph
-        self._hold = (perm, shared)
         self._first_speed = options.speed
         self.speed = 0
         self.io_status = "ok"
@@ -80,31 +79,44 @@ class BlockJob(Job, Parent):
         self._blocker = Blocker(f"block device is in use by block job: {self.job_type}")
 
     @classmethod
-    async def create(cls, graph: Graph, *arguments: Any, **more: Any) -> Self:
+    async def create(cls, table: Listing, node: Node, *arguments: Any, **more: Any) -> Self:
         """A new job that holds its main node (block_job_create).
 
-        :param graph: that of the node
-        :param arguments: those of the constructor
+        :param arguments: the other ones of the constructor
         :raises GenericError: the id is malformed or in use, the speed is negative, or the node's
             other parents object
         """
-        async with write_lock(graph):
-            job = cls(*arguments, **more)
-            try:
-                job.take_main_node()
-            except QmpError as error:
-                failure = error
-            else:
-                return job
-        await job.fail_creation()
-        raise failure
+        backend: BlockBackend | None = None
+        if table.manners.jobs_have_a_backend:
+            backend = await BlockBackend.on(
+                node, perm=cls.hold[0], shared=cls.hold[1], queues=False
+            )
+            backend.follows_node = True
+        failure: QmpError | None = None
+        try:
+            async with write_lock(node.graph):
+                job = cls(table, node, *arguments, **more)
+                job.backend = backend
+                try:
+                    job.take_main_node()
+                except QmpError as error:
+                    failure = error
+        except BaseException:
+            if backend is not None:
+                await backend.close()
+            raise
+        if failure is not None:
+            await job.fail_creation()
+            raise failure
+        return job
 
     def take_main_node(self) -> None:
         """Hold the main node and set the speed; called by `create`.
 
         :raises GenericError: permissions conflict with other parents, or the speed is negative
         """
-        self.add_node("main node", self.node, *self._hold)
+        hold = self.hold if self.backend is None else (NOTHING, ALL)
+        self.add_node("main node", self.node, *hold)
         if self._first_speed < 0:
             raise GenericError(_SPEED_NEGATIVE)
         if self._first_speed:
@@ -174,6 +186,8 @@ class BlockJob(Job, Parent):
     @override
     async def free(self) -> None:
         await self.free_nodes()
+        if self.backend is not None:
+            await self.backend.close()
 
     @asynccontextmanager
     async def nodes_let_go(self) -> AsyncIterator[None]:
@@ -328,9 +342,16 @@ class BlockJob(Job, Parent):
             "auto-dismiss": self.auto_dismiss,
         }
         if self.error is not None:
-            info["error"] = self.error.desc
+            info["error"] = self._told_error(self.error)
         info.update(self.more_info())
         return info
+
+    def _told_error(self, error: QmpError) -> str:
+        """An error that the job has failed with, as block jobs tell it."""
+        if not self.table.manners.job_errors_are_numbers:
+            return error.desc
+        number = error.errno if isinstance(error, BlockIOError) else errno.EINVAL
+        return os.strerror(number)
 
     def more_info(self) -> dict[str, Any]:
         """Members of BlockJobInfo for this type of job."""
@@ -351,7 +372,7 @@ class BlockJob(Job, Parent):
             return
         data = self._progress()
         if self.error is not None:
-            data["error"] = self.error.desc
+            data["error"] = self._told_error(self.error)
         self.table.emit("BLOCK_JOB_COMPLETED", data)
 
     def _progress(self) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class Job(JobWork):
         self.progress = ProgressMeter()
         self.user_paused = False
         self.cancel_requested = False
+        self.cancel_forced = False
+        """Whether it was cancelled by force, where a gentle cancellation counts as well."""
         self.txn = JobTxn() if txn is None else txn
         self.move(JobStatus.CREATED)
         table.jobs.add(self)
@@ -149,11 +151,16 @@ class Job(JobWork):
 
         :raises GenericError: it is not
         """
-        if self.status not in VERBS[verb]:
+        if not self._accepts(verb):
             raise GenericError(
                 f"Job '{self.id}' in state '{self.status.value}' cannot accept command verb"
                 f" '{verb.value}'"
             )
+
+    def _accepts(self, verb: JobVerb) -> bool:
+        if verb is JobVerb.COMPLETE and self.table.manners.paused_jobs_do_not_complete:
+            return self.status is JobStatus.READY
+        return self.status in VERBS[verb]
 
     # Verbs
 
@@ -183,7 +190,8 @@ class Job(JobWork):
     async def user_complete(self) -> None:
         """Verb complete: end a ready job."""
         self.check_verb(JobVerb.COMPLETE)
-        if self.cancel_requested or not self.can_complete:
+        pausing = self.pause_count > 0 and self.table.manners.paused_jobs_do_not_complete
+        if pausing or self.cancel_requested or not self.can_complete:
             raise GenericError(f"The active block job '{self.id}' cannot be completed")
         await self.complete_work()
 
@@ -252,12 +260,17 @@ class Job(JobWork):
 
     def request_cancel(self, *, force: bool) -> None:
         """Mark the job as cancelled; the caller must enter it or end it."""
-        force = self.on_cancel(force)
+        manners = self.table.manners
+        if not manners.cancels_wait_for_requests:
+            force = self.on_cancel(force)
         if self.user_paused:
             self.on_user_resume()
             self.user_paused = False
             self.pause_count -= 1
-        if force or not self._work_ended:
+        if manners.gentle_cancels_count:
+            self.cancel_requested = self.cancelled = True
+            self.cancel_forced = self.cancel_forced or force
+        elif force or not self._work_ended:
             self.cancel_requested = True
             self.cancelled = self.cancelled or force
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qmpd.base.newest_first import NewestFirst
+from qmpd.block.manners import USUAL
 from qmpd.errors import DeviceNotActive, GenericError
 from qmpd.jobs.core.block_job import BlockJob
 
 if TYPE_CHECKING:
+    from qmpd.block.manners import Manners
     from qmpd.jobs.core.job import Job
     from qmpd.loop.clock import Clock
     from qmpd.loop.events import Emit
@@ -19,10 +21,12 @@ class JobTable:
 
     :param emit: takes events
     :param clock: runs the work of the jobs
+    :param manners: the ways of the version
     """
 
-    def __init__(self, *, emit: Emit, clock: Clock) -> None:
+    def __init__(self, *, emit: Emit, clock: Clock, manners: Manners = USUAL) -> None:
         self.emit = emit
+        self.manners = manners
         self.clock = clock
         self.jobs: NewestFirst[Job] = NewestFirst()
 

@@ -126,7 +126,7 @@ class JobWork:
     def pause(self) -> None:
         """Suspend the work at its next pause point; pauses are counted."""
         self.pause_count += 1
-        if not self.paused:
+        if not self.paused and not self.table.manners.pauses_do_not_wake:
             self.enter()
 
     def resume(self) -> None:

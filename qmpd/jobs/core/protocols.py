@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qmpd.base.newest_first import NewestFirst
 
 if TYPE_CHECKING:
+    from qmpd.block.manners import Manners
     from qmpd.jobs.core.states import JobStatus
     from qmpd.loop.clock import Clock
     from qmpd.loop.events import Emit
@@ -19,6 +20,8 @@ class Listing(Protocol):
     """Takes events."""
     clock: Clock
     """Runs the work."""
+    manners: Manners
+    """The ways of the version."""
 
     @property
     def jobs(self) -> NewestFirst[Any]:

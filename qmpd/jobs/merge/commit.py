@@ -218,7 +218,7 @@ async def start_commit(
     """
     if top.skip_filters() is base.skip_filters():
         raise GenericError("Invalid files for merge: top and base are the same")
-    job = await CommitJob.create(node.graph, table, node, top, base, options)
+    job = await CommitJob.create(table, node, top, base, options)
     try:
         await job.set_up()
     except BaseException:

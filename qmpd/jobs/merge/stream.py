@@ -206,7 +206,7 @@ async def start_stream(
     top: Node | None = None
     try:
         top = await _insert_filter(node, overlay, options.job.filter_node_name)
-        job = await StreamJob.create(node.graph, table, top, node, overlay, above, options)
+        job = await StreamJob.create(table, top, node, overlay, above, options)
         job.was_read_only = was_read_only
         await job.take_nodes(base if bottom is None else bottom.filter_or_backing)
     except BaseException:

@@ -46,6 +46,7 @@ class MirrorWork(BlockJob):
     job_type = "mirror"
     can_complete = True
     can_change = True
+    hold = (CONSISTENT_READ, CONSISTENT_READ | WRITE_UNCHANGED | WRITE)
     may_grow_target = False
     """Whether the target is made longer when it is too short (active commit)."""
 
@@ -56,13 +57,7 @@ class MirrorWork(BlockJob):
         options: JobOptions,
         plan: MirrorPlan,
     ) -> None:
-        super().__init__(
-            table,
-            top,
-            options,
-            perm=CONSISTENT_READ,
-            shared=CONSISTENT_READ | WRITE_UNCHANGED | WRITE,
-        )
+        super().__init__(table, top, options)
         assert isinstance(top.driver, MirrorTop)
         self.graph = top.graph
         self.top = top

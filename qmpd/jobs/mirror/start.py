@@ -173,7 +173,7 @@ async def _start(
     job: MirrorJob | None = None
     try:
         # The source is not to be resized meanwhile.
-        job = await kind.create(graph, jobs, top, options, plan)
+        job = await kind.create(jobs, top, options, plan)
         job.backing_at_end, job.replaces = backing, replaces
         await _take_target(job, target, is_commit)
         async with write_lock(graph):

@@ -1,0 +1,127 @@
+"""backup-top: the filter above a backup's source, before it was copy-before-write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+from qmpd.base.override import override
+from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.edges import attach_child
+from qmpd.block.change.graph_lock import write_lock
+from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
+from qmpd.block.change.replace import remove_filter
+from qmpd.block.drivers.filters.filter import JobFilter
+from qmpd.block.io.block_copy import BlockCopyState, copy_cluster_size
+from qmpd.block.io.block_copy_call import block_copy
+from qmpd.block.model.traits import Capabilities
+from qmpd.block.permission_bits import (
+    ALL,
+    CONSISTENT_READ,
+    DATA,
+    FILTERED,
+    NOTHING,
+    RESIZE,
+    WRITE,
+    Perm,
+    Permissions,
+    Role,
+)
+
+if TYPE_CHECKING:
+    from qmpd.block.io.progress import ProgressMeter
+    from qmpd.block.model.node import Node
+
+
+class BackupTop(JobFilter):
+    """Copies what a write is about to change from its `backing` child to its `target`.
+
+    It asks for nothing until it stands above its source (`begin`), and for nothing again when the
+    job is at its end (`end`).
+    """
+
+    format_name = "backup-top"
+    shape = replace(JobFilter.shape, never_freeze=False)
+    capabilities = Capabilities(write_zeroes=True, discard=True, flushes_children=True)
+
+    def __init__(self, node: Node, cluster_size: int) -> None:
+        super().__init__(node)
+        self.copy: BlockCopyState
+        self._cluster = cluster_size
+        self._active = False
+        self._writes = False
+        """Whether it asks for its target, which it does once somebody holds it."""
+
+    @classmethod
+    async def open_for_job(cls, node: Node, options: Mapping[str, Any], *, target: Node) -> Self:
+        """Open the filter for a job; its source comes when it is put above it.
+
+        :raises QmpError: the target cannot be a child
+        """
+        driver = cls(node, copy_cluster_size(target, 0))
+        node.driver = driver
+        attach_child(node, "target", target, DATA)
+        return driver
+
+    def begin(self, progress: ProgressMeter, *, compress: bool) -> None:
+        """Ask for the source, now that it is the filtered child.
+
+        :param progress: told of what is done, in bytes
+        :param compress: what is copied is written compressed
+        :raises QmpError: others do not share it
+        """
+        self._active = True
+        refresh_permissions(self.node)
+        self._writes = True
+        target = self.node.children["target"].node
+        self.copy = BlockCopyState(self.filtered, target, compress=compress, progress=progress)
+        self.copy.copy_bitmap.clear()
+        self.filtered.bitmaps.add(self.copy.copy_bitmap)
+
+    async def drop(self) -> None:
+        """Stand above the source no more (``bdrv_backup_top_drop``)."""
+        node = self.node
+        await drained_begin(node)
+        if self._writes:
+            self.filtered.bitmaps.remove(self.copy.copy_bitmap)
+        self._active = self._writes = False
+        loosen_permissions(node)
+        async with write_lock(node.graph):
+            change = remove_filter(node)
+        await change.commit()
+        drained_end(node)
+
+    @classmethod
+    @override
+    def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
+        driver = node.driver
+        assert isinstance(driver, BackupTop)
+        if role & FILTERED:
+            if not driver._active:
+                return NOTHING, ALL
+            perm, shared = super().child_permissions(node, role, perm, shared)
+            if perm & WRITE:
+                perm |= CONSISTENT_READ
+            return perm, shared & ~(WRITE | RESIZE)
+        return (WRITE, ALL & ~RESIZE) if driver._writes else (NOTHING, ALL)
+
+    @override
+    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
+        await self._save(offset, len(data))
+        await self.filtered.pwrite(offset, data, fua=fua)
+
+    @override
+    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
+        await self._save(offset, length)
+        await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
+
+    @override
+    async def pdiscard(self, offset: int, length: int) -> None:
+        await self._save(offset, length)
+        await self.filtered.pdiscard(offset, length)
+
+    async def _save(self, offset: int, length: int) -> None:
+        size = self._cluster
+        start, end = offset // size * size, -(-(offset + length) // size) * size
+        await block_copy(self.copy, start, end - start)
