@@ -56,16 +56,20 @@ class BackupByClusters(BackupJob):
     async def copy_all(self) -> None:
         bits, cluster = self.copy.copy_bitmap, self.copy.cluster_size
         offset = bits.next_dirty(0)
+        failure: CopyFailed | None = None
         while offset is not None:
-            failure: CopyFailed | None = None
             await self.limit_speed()
             if self.cancelled:
-                return
+                break
             try:
                 await block_copy(self.copy, offset, cluster)
             except CopyFailed as error:
                 failure = error
-            if failure is None:
+                if self.copy_failed(failure) is ErrorAction.REPORT:
+                    break
+            else:
+                failure = None
                 offset = bits.next_dirty(offset + cluster)
-            elif self.copy_failed(failure) is ErrorAction.REPORT:
-                raise BlockIOError(failure.errno)
+        if failure is not None:
+            # A cancellation does not hide the error that had the job stop before.
+            raise BlockIOError(failure.errno)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any
 
 from qmpd.base.override import override
 from qmpd.block.change.chain import change_backing_name
@@ -15,49 +15,24 @@ from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.drivers.filters.copy_on_read import CopyOnRead
 from qmpd.block.io.backend import BlockBackend
-from qmpd.block.io.chain_status import is_allocated_above
 from qmpd.block.model.completed import completed
 from qmpd.block.model.filename import filename
-from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, WRITE, WRITE_UNCHANGED
-from qmpd.errors import BlockIOError, GenericError, QmpError
-from qmpd.jobs.core.block_job import BlockJob
-from qmpd.jobs.core.states import ErrorAction
+from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, WRITE
+from qmpd.errors import BlockIOError, QmpError
+from qmpd.jobs.merge.stream_work import BASIC, StreamWork, find_overlay
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
     from qmpd.jobs.core.options import MergeOptions
     from qmpd.jobs.core.protocols import Listing
 
-_CHUNK: Final = 512 << 10
-_BASIC: Final = CONSISTENT_READ | WRITE_UNCHANGED
 
+class StreamJob(StreamWork):
+    """A stream below `main`, a copy-on-read filter; see `StreamWork`."""
 
-class StreamJob(BlockJob):
-    """Copies the data of the images below `node`, down to `base_overlay`, into it.
-
-    :param top: the copy-on-read filter above `node`
-    :param above_base: the node directly above the future backing file
-    """
-
-    job_type = "stream"
-
-    def __init__(
-        self,
-        table: Listing,
-        top: Node,
-        node: Node,
-        base_overlay: Node,
-        above_base: Node,
-        options: MergeOptions,
-    ) -> None:
-        super().__init__(table, top, options.job)
-        self.graph = node.graph
-        self.filter: Node | None = top
-        self.target = node
-        self.base_overlay = base_overlay
-        self.above_base = above_base
-        self.options = options
-        self.was_read_only = False
+    def __init__(self, table: Listing, main: Node, *more: Any) -> None:
+        super().__init__(table, main, *more)
+        self.filter: Node | None = main
         self._reader: BlockBackend | None = None
 
     async def take_nodes(self, base: Node | None) -> None:
@@ -67,64 +42,22 @@ class StreamJob(BlockJob):
         """
         assert self.filter is not None
         self._reader = await BlockBackend.on(
-            self.filter, perm=CONSISTENT_READ, shared=_BASIC | WRITE, queues=False
+            self.filter, perm=CONSISTENT_READ, shared=BASIC | WRITE, queues=False
         )
         self._reader.follows_node = True
         async with write_lock(self.graph):
-            self.add_node("active node", self.target, NOTHING, _BASIC | WRITE)
+            self.add_node("active node", self.target, NOTHING, BASIC | WRITE)
             below = self.target.filter_or_backing
             while below is not None and below is not base:
-                self.add_node("intermediate node", below, NOTHING, _BASIC)
+                self.add_node("intermediate node", below, NOTHING, BASIC)
                 below = below.filter_or_backing
 
     @override
-    async def run(self) -> None:
-        unfiltered = self.target.skip_filters()
-        if unfiltered is self.base_overlay:
-            return
-        length = self.target.length
-        self.progress.total = length
-        failure: BlockIOError | None = None
-        while self.progress.current < length:
-            await self.limit_speed()
-            if self.cancelled:
-                break
-            offset = self.progress.current
-            count, copies = min(_CHUNK, length - offset), False
-            try:
-                count, copies = await self._copy(unfiltered, offset, length)
-            except BlockIOError as error:
-                action = self.io_failed(self.options.on_error, error.errno, read=True)
-                if action is ErrorAction.STOP:
-                    continue
-                failure = failure or BlockIOError(error.errno)
-                if action is ErrorAction.REPORT:
-                    break
-            self.progress.current += count
-            if copies:
-                self.processed(count)
-            else:
-                self.passed_over()
-        if failure is not None:
-            raise failure
-
-    async def _copy(self, node: Node, offset: int, length: int) -> tuple[int, bool]:
-        """Copy a chunk up; returns its length and whether there was data to copy."""
-        allocated, count = await node.is_allocated(offset, min(_CHUNK, length - offset))
-        if allocated:
-            return count, False
-        below = node.backing
-        assert below is not None
-        copies, count = await is_allocated_above(
-            below, self.base_overlay, offset, count, include_base=True
-        )
-        if not copies:
-            return count or length - offset, False
+    async def populate(self, offset: int, count: int) -> None:
         assert self.filter is not None
         assert isinstance(self.filter.driver, CopyOnRead)
         prefetch = self.filter.driver.prefetch(offset, count)
         await completed(self.target, prefetch, count)
-        return count, True
 
     # Its end
 
@@ -193,7 +126,7 @@ async def start_stream(
 
     :raises QmpError: with QEMU's text; nothing has changed then
     """
-    overlay, above = _find_overlay(node, base, bottom)
+    overlay, above = find_overlay(node, base, bottom)
     was_read_only = node.read_only
     if was_read_only:
         # The filter will hold the chain; until then it is to stay as it is.
@@ -219,23 +152,6 @@ async def start_stream(
             await set_read_only(node, True)
         raise
     job.start()
-
-
-def _find_overlay(node: Node, base: Node | None, bottom: Node | None) -> tuple[Node, Node]:
-    """The last image to copy, and the node directly above the future backing file."""
-    if node.driver.gone and base is None and bottom is None:
-        # there is no chain any more; the filter will say so
-        return node, node
-    overlay = node.overlay_of(base) if bottom is None else bottom
-    if overlay is None:
-        name = "" if base is None else base.node_name
-        raise GenericError(f"'{name}' is not in the backing chain of '{node.node_name}'")
-    if bottom is not None or overlay.backing is base:
-        return overlay, overlay
-    below = overlay.backing
-    while below is not None and below.filter_or_backing is not base:
-        below = below.filter_or_backing
-    return overlay, below or overlay
 
 
 async def _insert_filter(node: Node, bottom: Node, name: str | None) -> Node:

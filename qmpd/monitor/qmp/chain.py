@@ -158,9 +158,17 @@ async def block_stream(context: Context, arguments: BlockStreamArguments) -> Non
         current = current.filter_or_backing
     if base is None and arguments.backing_file is not None:
         raise GenericError("backing file specified, but streaming the entire chain")
+    options = _merge_options(arguments)
+    if machine.jobs.manners.streams_have_no_filter:
+        from qmpd.jobs.merge.stream_in_place import start_stream_in_place
+
+        if options.backing_file is None:
+            options = options._replace(backing_file=arguments.base)
+        await start_stream_in_place(machine.jobs, node, base, options)
+        return
     from qmpd.jobs.merge.stream import start_stream
 
-    await start_stream(machine.jobs, node, base, bottom, _merge_options(arguments))
+    await start_stream(machine.jobs, node, base, bottom, options)
 
 
 HANDLERS: Final[Handlers] = {
