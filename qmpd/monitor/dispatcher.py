@@ -77,6 +77,7 @@ class Dispatcher:
     :param request_waits: whether a request that has come is seen a round later
     :param run_early: runs a callback in the next round before all else, if it happens to be so, and
         returns whether it does
+    :param answers_at_once: whether there is no round before the answer
     """
 
     def __init__(
@@ -86,11 +87,13 @@ class Dispatcher:
         call_in_monitor: Callable[[Callable[[], None]], object] | None = None,
         request_waits: Callable[[], bool] = lambda: False,
         run_early: Callable[[Callable[[], None]], bool] = lambda _: False,
+        *,
+        answers_at_once: bool = False,
     ) -> None:
         self.call_soon = call_soon
         self._request_waits = request_waits
         self._run_early = run_early
-        self._answers_at_once = False
+        self._always_at_once = self._answers_at_once = answers_at_once
         self._is_idle = is_idle
         self._call_in_monitor = call_soon if call_in_monitor is None else call_in_monitor
         self._ready: deque[Source] = deque()
@@ -194,7 +197,7 @@ class Dispatcher:
         try:
             self._run_scheduled()
         finally:
-            self._answers_at_once = False
+            self._answers_at_once = self._always_at_once
 
     def _run_scheduled(self) -> None:
         self._scheduled = False

@@ -262,6 +262,12 @@ RULES: Final[Sequence[Rule]] = (
         touches=("transaction.properties",),
     ),
     Rule(
+        "answers-come-first",
+        "A command is answered before what it leaves to be done, such as the end of a job",
+        "commit effd60c878 of January 2024 (9.0, and 7.2 as distributed)",
+        last=(5, 2),
+    ),
+    Rule(
         "processors-tell-their-type",
         "query-cpus-fast tells the types of processors, and info cpus their models",
         "QAPI documentation: since 10.1",
@@ -285,6 +291,7 @@ RULES: Final[Sequence[Rule]] = (
 
 Name = (
     Literal[
+        "answers-come-first",
         "device-options-are-texts",
         "graph-mod",
         "throttle-groups-with-references",
