@@ -25,6 +25,8 @@ class Manners(NamedTuple):
     """The ways of one version; as they are here in the default one."""
 
     graph_lock: GraphLock = GraphLock.BRIEF
+    conflicts_name_the_other: bool = False
+    """Whether a conflict of permissions names who was there, and not who came."""
     knows_graph_mod: bool = False
     """Whether there is a permission to change the children of a node."""
     tells_more: bool = False

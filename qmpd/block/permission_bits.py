@@ -7,7 +7,7 @@ what the child holds for the parent; a driver's demands follow from it.
 
 from __future__ import annotations
 
-from enum import IntFlag
+from enum import Enum, IntFlag
 from typing import Final
 
 # Permissions and roles
@@ -67,6 +67,21 @@ WRITE_UNCHANGED: Final = Perm.WRITE_UNCHANGED
 RESIZE: Final = Perm.RESIZE
 NOTHING: Final = Perm(0)
 ALL: Final = CONSISTENT_READ | WRITE | WRITE_UNCHANGED | RESIZE
+
+GRAPH_MOD: Final = "graph-mod"
+"""A permission that there was once: change the children.  It is shown, and never in conflict:
+what blocks operations keeps those apart who would use it."""
+
+
+class GraphMod(Enum):
+    """What a hold has to do with `GRAPH_MOD`."""
+
+    SHARED = "shared"
+    KEPT = "kept"
+    """Others must not use it."""
+    USED = "used"
+    """Others must not use it either."""
+
 
 Permissions = tuple[Perm, Perm]
 """What one parent uses, and what it shares."""

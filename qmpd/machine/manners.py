@@ -21,6 +21,7 @@ def manners(rules: Rules) -> Manners:
         lock = GraphLock.WHOLE
     return Manners(
         graph_lock=lock,
+        conflicts_name_the_other=rules.holds("permission-conflict"),
         knows_graph_mod=rules.holds("graph-mod"),
         tells_more=rules.holds("nodes-tell-more"),
         mirrors_mark_the_source=rules.holds("mirrors-mark-the-source"),

@@ -175,17 +175,9 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         "permission-conflict",
-        "Of two that cannot use a node together, the one that does not share it is told",
-        _RUN_5_2,
+        "Of two that cannot use a node together, the one that was there before is told",
+        "commit 30ebb9aa92 of June 2021 (6.1)",
         last=(5, 2),
-        change=Rewording(
-            pattern=(
-                r"Permission conflict on node '(.*)': permissions '(.*)' are both required by .*"
-                r" and unshared by (?:node|block device) '(.*)'"
-                r" \(uses node '.*' as '(.*)' child\)\."
-            ),
-            words=r"Conflicts with use by \3 as '\4', which does not allow '\2' on \1",
-        ),
     ),
     Rule(
         "transaction-property",
@@ -294,6 +286,7 @@ Name = (
         "answers-come-first",
         "device-options-are-texts",
         "graph-mod",
+        "permission-conflict",
         "throttle-groups-with-references",
         "processors-tell-their-type",
         "transactions-go-in-their-order",

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from qmpd.block.change.one_by_one import check_one_by_one
 from qmpd.block.permission_bits import RESIZE, WRITE, WRITE_UNCHANGED, Perm, permission_names
 from qmpd.errors import GenericError, QmpError
 
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Edge, Node
 
 
-def refresh_permissions(*roots: Node) -> None:
+def refresh_permissions(*roots: Node, asking: Edge | None = None) -> None:
     """Bring the permissions below `roots` in line with those on them.
 
+    :param asking: who asks for something else; the newest parent of each root if absent
     :raises QmpError: two parents do not agree, or a node refuses; nothing has changed then
     """
-    change = _Change()
+    change = _Change(asking)
     try:
         if not change.visit_trees(_on_one_branch(roots)):
             for node in _parents_first(roots):
@@ -49,7 +51,8 @@ def loosen_permissions(*roots: Node) -> None:
 class _Change:
     """A change of permissions on its way through the graph."""
 
-    def __init__(self) -> None:
+    def __init__(self, asking: Edge | None = None) -> None:
+        self._asking = asking
         self.pending: dict[Node, None] = {}
         """Nodes that are used in another way and have not been asked yet, the latest last."""
         self.prepared: list[Node] = []
@@ -77,7 +80,14 @@ class _Change:
     def visit(self, node: Node) -> None:
         """Ask `node`, and work out what it asks of its children."""
         self.pending.pop(node, None)
-        _check_parents(node)
+        if len(node.parents) > 1:
+            if node.services.manners.conflicts_name_the_other:
+                asked = [edge for edge, _, _ in self._before if edge.node is node]
+                if self._asking is not None:
+                    asked.append(self._asking)
+                check_one_by_one(node, asked)
+            else:
+                _check_parents(node)
         perm, shared = node.cumulative_permissions()
         _check_node(node, perm)
         self.prepared.append(node)
@@ -149,8 +159,6 @@ def _parents_first(roots: Iterable[Node]) -> list[Node]:
 
 
 def _check_parents(node: Node) -> None:
-    if len(node.parents) < 2:
-        return
     for holder in node.parents:
         for requirer in node.parents:
             refused = requirer.perm & ~holder.shared
@@ -173,6 +181,8 @@ def _check_node(node: Node, perm: Perm) -> None:
         names = permission_names(writing)
         raise GenericError(f"Permission '{names}' unavailable on inactive node")
     if perm & (WRITE | WRITE_UNCHANGED) and not node.writable:
+        if node.reopening and node.services.manners.conflicts_name_the_other:
+            raise GenericError("Cannot make block node read-only, there is a writer on it")
         if node.reopening:
             raise GenericError(
                 f"Read-only block node '{node.node_name}' cannot support read-write users"

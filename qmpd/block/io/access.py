@@ -62,7 +62,7 @@ class Access(DeviceSide):
             return
         root.perm, root.shared = perm, shared
         try:
-            refresh_permissions(root.node)
+            refresh_permissions(root.node, asking=root)
         except BaseException as error:
             root.perm, root.shared = before
             tightened = perm & ~before[0] or before[1] & ~shared

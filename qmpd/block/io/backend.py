@@ -152,6 +152,11 @@ class BlockBackend(InLoop, Accounting):
         return f"block device '{name}'" if name else "an unnamed block device"
 
     @property
+    def brief_description(self) -> str:
+        """How they called it before they told both sides."""
+        return self.name or self.device_id or "a block device"
+
+    @property
     def straight(self) -> Node | None:
         """The root node, where requests reach it as they are and need not wait."""
         if self.quiesce_counter or self.throttle is not None or not self.enable_write_cache:

@@ -16,6 +16,7 @@ from qmpd.block.permission_bits import (
     NO_ROLE,
     NOTHING,
     PRIMARY,
+    GraphMod,
     Perm,
     Permissions,
     Role,
@@ -51,6 +52,7 @@ class Edge:
     shared: Perm = ALL
     frozen: bool = False
     quiesced: bool = False
+    graph_mod: GraphMod = GraphMod.SHARED
 
     @classmethod
     def child(cls, name: str, parent: Node, node: Node, role: Role) -> Edge:

@@ -44,6 +44,11 @@ class Parent(Protocol):
     def user_description(self) -> str:
         """How permission conflicts call it."""
 
+    @property
+    def brief_description(self) -> str:
+        """How they called it before they told both sides."""
+        return self.user_description
+
     def node_activated(self) -> None:
         """The node it holds is active again."""
 

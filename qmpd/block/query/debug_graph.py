@@ -7,22 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.base.newest_first import NewestFirst
 from qmpd.block.io.backends import backends
-from qmpd.block.permission_bits import NAMES
+from qmpd.block.permission_bits import GRAPH_MOD, NAMES, GraphMod
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Edge
 
 
-def _names(permissions: int) -> list[str]:
-    """Names of permissions; QEMU lists the highest bit first."""
-    return [name.replace(" ", "-") for bit, name in reversed(NAMES) if permissions & bit]
-
-
 class _Listing:
     """XDbgBlockGraph under way: ids are given in the order in which things are met."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, graph_mod: bool) -> None:
+        self._graph_mod = graph_mod
         self._ids: dict[object, int] = {}
         self.nodes: NewestFirst[dict[str, Any]] = NewestFirst()
         self.edges: NewestFirst[dict[str, Any]] = NewestFirst()
@@ -35,6 +31,11 @@ class _Listing:
         """List a node, a backend or a job."""
         self.nodes.add({"id": self.identify(thing), "type": kind, "name": name})
 
+    def _names(self, permissions: int, graph_mod: bool) -> list[str]:
+        """Names of permissions; QEMU lists the highest bit first."""
+        names = [name.replace(" ", "-") for bit, name in reversed(NAMES) if permissions & bit]
+        return [GRAPH_MOD, *names] if graph_mod and self._graph_mod else names
+
     def add_edge(self, edge: Edge) -> None:
         """List who holds whom."""
         self.edges.add(
@@ -42,8 +43,8 @@ class _Listing:
                 "parent": self.identify(edge.parent),
                 "child": self.identify(edge.node),
                 "name": edge.name,
-                "perm": _names(edge.perm),
-                "shared-perm": _names(edge.shared),
+                "perm": self._names(edge.perm, edge.graph_mod is GraphMod.USED),
+                "shared-perm": self._names(edge.shared, edge.graph_mod is GraphMod.SHARED),
             },
         )
 
@@ -53,7 +54,7 @@ def debug_graph(graph: Graph, jobs: Iterable[tuple[str, list[Edge], object]]) ->
 
     :param jobs: id, edges from the newest on, and the job itself, the newest job first
     """
-    listing = _Listing()
+    listing = _Listing(graph_mod=graph.services.manners.knows_graph_mod)
     for backend in backends(graph):
         name = backend.name or backend.device_id or ""
         listing.add_node(backend, "block-backend", name)

@@ -19,7 +19,7 @@ from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.blockers import Blocker
 from qmpd.block.model.node import Edge
 from qmpd.block.model.parent import CHILD_JOB, Parent
-from qmpd.block.permission_bits import ALL, NOTHING, Perm, Permissions
+from qmpd.block.permission_bits import ALL, NOTHING, GraphMod, Perm, Permissions
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.job import Job
 from qmpd.jobs.core.states import ERROR_ACTIONS, ErrorAction, JobVerb, OnError
@@ -129,13 +129,21 @@ class BlockJob(Job, Parent):
         """How permission conflicts call the job."""
         return f"{self.job_type} job '{self.id}'"
 
-    def add_node(self, name: str, node: Node, perm: Perm, shared: Perm) -> None:
+    def add_node(
+        self,
+        name: str,
+        node: Node,
+        perm: Perm,
+        shared: Perm,
+        graph_mod: GraphMod = GraphMod.SHARED,
+    ) -> None:
         """Hold another node, and block most operations on it (block_job_add_bdrv).
 
         :param name: what the node is for the job
         :raises GenericError: permissions conflict with those of other parents
         """
         edge = Edge(name, CHILD_JOB, node, user=self, perm=perm, shared=shared)
+        edge.graph_mod = graph_mod
         part = come_together(edge)
         add_parent(edge)
         try:

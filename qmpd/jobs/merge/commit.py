@@ -20,7 +20,15 @@ from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.block.io.straight import copy
 from qmpd.block.model.completed import completed
-from qmpd.block.permission_bits import ALL, CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
+from qmpd.block.permission_bits import (
+    ALL,
+    CONSISTENT_READ,
+    NOTHING,
+    RESIZE,
+    WRITE,
+    WRITE_UNCHANGED,
+    GraphMod,
+)
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.block_job import BlockJob
 from qmpd.jobs.core.states import ErrorAction
@@ -83,7 +91,7 @@ class CommitJob(BlockJob):
             while node is not None and node is not base:
                 if node is filtered_base:
                     shared |= CONSISTENT_READ
-                self.add_node("intermediate node", node, NOTHING, shared)
+                self.add_node("intermediate node", node, NOTHING, shared, GraphMod.KEPT)
                 node = node.filter_or_backing
             freeze_chain(self.filter, base)
             self.frozen = True

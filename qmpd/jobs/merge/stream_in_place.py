@@ -18,7 +18,7 @@ from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.model.completed import completed
 from qmpd.block.model.filename import filename
-from qmpd.block.permission_bits import ALL, NOTHING, WRITE
+from qmpd.block.permission_bits import ALL, NOTHING, WRITE, GraphMod
 from qmpd.errors import BlockIOError, QmpError
 from qmpd.jobs.merge.stream_work import BASIC, StreamWork, find_overlay
 
@@ -42,10 +42,13 @@ class StreamInPlace(StreamWork):
 
         :raises GenericError: permissions conflict
         """
+        assert self.backend is not None
+        assert self.backend.root is not None
+        self.backend.root.graph_mod = GraphMod.USED
         async with write_lock(self.graph):
             below = self.target.filter_or_backing
             while below is not None and below is not base:
-                self.add_node("intermediate node", below, NOTHING, BASIC)
+                self.add_node("intermediate node", below, NOTHING, BASIC, GraphMod.KEPT)
                 below = below.filter_or_backing
 
     @override

@@ -31,7 +31,8 @@ class GuestWrites:
     @property
     def copies_writes(self) -> bool:
         """Whether writes to the source also go to the target before they complete."""
-        return self.state.write_blocking and self.state.failure is None and not self.job.cancelled
+        blocking = self.state.write_blocking and self.state.failure is None
+        return blocking and not self.job.ends_at_once
 
     def missed(self, offset: int, length: int) -> None:
         """Mark an area dirty that was written to the source only."""

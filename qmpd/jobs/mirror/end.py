@@ -16,6 +16,7 @@ from qmpd.block.change.permissions import loosen_permissions
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import replace_node, unfreeze_chain
 from qmpd.block.model.blockers import Blocker
+from qmpd.block.permission_bits import ALL, NOTHING
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.mirror.mirror import MirrorWork
 
@@ -54,6 +55,8 @@ class MirrorJob(MirrorWork):
 
         :raises GenericError: that node no longer exists
         """
+        if self.backing_at_end is Backing.OPEN and self._opens_early:
+            await self._open_backing(self.target_node)
         if self.replaces is not None and self._to_replace is None:
             node = self.graph.find_node(self.replaces)
             if node is None:
@@ -116,6 +119,11 @@ class MirrorJob(MirrorWork):
         async with write_lock(graph, brief=True):
             change = replace_node(top, self.filter.source)
         await change.commit()
+        if self.backend is not None:
+            # It has gone where the filter was; the filter stays until the job is dismissed.
+            await self.backend.remove_node()
+            self.backend.set_permissions(NOTHING, ALL)
+            await self.backend.insert_node(top)
         drained_end(target)
         drained_end(top)
         if self.in_drain:
@@ -132,7 +140,20 @@ class MirrorJob(MirrorWork):
             backing = source if self.plan.none else self.plan.base
             if unfiltered.backing is not backing:
                 await change_backing(unfiltered, backing)
-        elif self.backing_at_end is Backing.OPEN:
+        elif self.backing_at_end is Backing.OPEN and not self._opens_early:
+            await self._open_backing(target)
+
+    @property
+    def _opens_early(self) -> bool:
+        return self.table.manners.mirrors_open_backing_when_completed
+
+    async def _open_backing(self, target: Node) -> None:
+        """Open the backing file that the target's header names.
+
+        :raises QmpError: it cannot be opened
+        """
+        unfiltered = target.skip_filters()
+        if unfiltered.backing is None:
             await unfiltered.driver.open_backing({})
 
     async def _replace(self, source: Node, target: Node) -> None:

@@ -92,7 +92,7 @@ class MirrorWork(BlockJob):
     async def complete_work(self) -> None:
         """Complete, once the job is resumed if it is paused."""
         self.completing = True
-        if not self.paused:
+        if not self.paused or self.table.manners.paused_jobs_do_not_complete:
             self.enter()
 
     @override
@@ -164,6 +164,7 @@ class MirrorWork(BlockJob):
             self.state.actively_synced = True
             while not (self.cancel_requested or self.completing):
                 await self.idle()
+            self._has_ended_well()
             return
         self.copier.prepare()
         if not self.plan.none:
@@ -264,7 +265,7 @@ class MirrorWork(BlockJob):
         if self.state.failure is not None:
             raise self.state.failure
         await self.pause_point()
-        if self.cancelled:
+        if self.ends_at_once and not self.table.manners.gentle_cancels_count:
             return True
         dirty = self.bitmap.count
         under_way = self.state.in_flight.length + self.state.in_flight.active_length
@@ -291,8 +292,22 @@ class MirrorWork(BlockJob):
             await self.limit_speed()
         elif not self.state.in_flight.count and not dirty:
             await self.sleep(SLICE)
+        if self.ends_at_once:
+            return True
         self._last_pause = self.table.clock.now()
         return False
+
+    @property
+    def ends_at_once(self) -> bool:
+        """Whether it was cancelled and need not bring the target up to date before."""
+        if self.table.manners.gentle_cancels_count:
+            return self.cancelled and (self.cancel_forced or not self.ready)
+        return self.cancelled
+
+    def _has_ended_well(self) -> None:
+        """The target is up to date: a cancellation that has asked for it is no failure."""
+        if self.table.manners.gentle_cancels_count:
+            self.cancelled = False
 
     async def _try_to_end(self) -> bool:
         """Drain the source; returns whether nothing has become dirty meanwhile."""
@@ -301,6 +316,7 @@ class MirrorWork(BlockJob):
             drained_end(self.source)
             self.in_drain = False
             return False
+        self._has_ended_well()
         return True
 
     async def _flush(self) -> bool:

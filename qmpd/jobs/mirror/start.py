@@ -15,7 +15,14 @@ from qmpd.block.change.replace import freeze_chain
 from qmpd.block.drivers.filters.mirror_top import MirrorTop
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.blockers import Op
-from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, RESIZE, WRITE, WRITE_UNCHANGED
+from qmpd.block.permission_bits import (
+    CONSISTENT_READ,
+    NOTHING,
+    RESIZE,
+    WRITE,
+    WRITE_UNCHANGED,
+    GraphMod,
+)
 from qmpd.errors import GenericError
 from qmpd.jobs.mirror.end import ActiveCommitJob, Backing, MirrorJob
 from qmpd.jobs.mirror.mirror import DEFAULT_BUFFER
@@ -211,12 +218,16 @@ async def _take_target(job: MirrorJob, target: Node, is_commit: bool) -> None:
         # the target may be an export of the process that the guest migrates to
         backend.force_allow_inactivate()
     backend.follows_node = True
+    if not is_commit:
+        assert backend.root is not None
+        leaves = job.backing_at_end is Backing.LEAVE
+        backend.root.graph_mod = GraphMod.KEPT if leaves else GraphMod.USED
     job.state.backend = backend
 
 
 def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:
     shared = CONSISTENT_READ | WRITE_UNCHANGED | WRITE
-    job.add_node("source", job.source, NOTHING, shared)
+    job.add_node("source", job.source, NOTHING, shared, GraphMod.KEPT)
     job.add_node("target", target, NOTHING, shared | RESIZE)
     if not is_commit:
         return
@@ -229,7 +240,7 @@ def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:
     while node is not None and node is not target:
         if node is filtered_target:
             shared |= CONSISTENT_READ
-        job.add_node("intermediate node", node, NOTHING, shared)
+        job.add_node("intermediate node", node, NOTHING, shared, GraphMod.KEPT)
         node = node.filter_or_backing
     freeze_chain(job.top, target)
     job.frozen = target

@@ -108,8 +108,11 @@ class MirrorState:
 class MirrorOwner(Protocol):
     """The job, as the parts of the mirror see it."""
 
-    cancelled: bool
     progress: ProgressMeter
+
+    @property
+    def ends_at_once(self) -> bool:
+        """Whether it was cancelled and need not bring the target up to date before."""
 
     @property
     def ready(self) -> bool:

@@ -108,6 +108,8 @@ class MirrorTop(JobFilter):
         assert isinstance(driver, MirrorTop)
         if driver.stopped:
             return NOTHING, ALL
+        if node.services.manners.mirror_filters_ask_for_little:
+            return perm & WRITE, ALL
         perm, shared = super().child_permissions(node, role, perm, shared)
         if driver.is_commit:
             # Nothing above the base of a commit reads consistently, and the job writes there.
