@@ -36,7 +36,23 @@ _DEFAULT_BLOCK_SIZE: Final = Rewording(
     of="monitor",
 )
 
+_CONFLICT: Final = "Permission conflict on node|Conflicts with use by"
+
 BLOCK_RULES: Final[Sequence[Rule]] = (
+    Rule(
+        "permission-conflict",
+        "Of two that cannot use a node together, the one that was there before is told",
+        "commit 30ebb9aa92 of June 2021 (6.1)",
+        last=(5, 2),
+        touches=tuple(Touch(command, answer=_CONFLICT) for command in _GRAPH_CHANGES),
+    ),
+    Rule(
+        "graph-mod",
+        "There is a permission graph-mod, which some jobs do not share",
+        "commit 64631f3681 of September 2021 (7.0)",
+        last=(6, 2),
+        touches=("x-debug-query-block-graph",),
+    ),
     Rule(
         "no-graph-lock",
         "Only jobs whose nodes change stand still for a moment while the graph is changed",
@@ -149,9 +165,11 @@ BlockName = Literal[
     "copies-mark-the-source",
     "delays-are-cut-short",
     "graph-lock-drains",
+    "graph-mod",
     "mirrors-mark-the-source",
     "no-graph-lock",
     "nodes-tell-more",
+    "permission-conflict",
     "resize-says-in-use",
     "rule-files-are-named",
     "streams-leave-the-image-writable",

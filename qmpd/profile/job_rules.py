@@ -8,12 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from qmpd.profile.rule import Rule
+from qmpd.profile.rule import Rule, Touch
 
 _BACKUPS: Final = ("blockdev-backup", "drive-backup")
 _MIRRORS: Final = ("blockdev-mirror", "drive-mirror")
 
 JOB_RULES: Final[Sequence[Rule]] = (
+    Rule(
+        "answers-come-first",
+        "A command is answered before what it leaves to be done, such as the end of a job",
+        "commit effd60c878 of January 2024 (9.0, and 7.2 as distributed)",
+        last=(5, 2),
+        touches=(
+            *("job-cancel", "job-complete", "job-finalize"),
+            *("block-job-cancel", "block-job-complete", "block-job-finalize"),
+        ),
+    ),
     Rule(
         "pauses-do-not-wake",
         "A job that is to pause is not woken for it, but pauses when it goes on by itself",
@@ -46,6 +56,7 @@ JOB_RULES: Final[Sequence[Rule]] = (
         "A block job holds its node by a nameless device, and conflicts come before a bad id",
         "commit 985cac8f20 of May 2021 (7.0)",
         last=(5, 2),
+        touches=(Touch("x-debug-query-block-graph", while_job=True),),
     ),
     Rule(
         "job-errors-are-numbers",
@@ -98,6 +109,7 @@ JOB_RULES: Final[Sequence[Rule]] = (
 )
 
 JobName = Literal[
+    "answers-come-first",
     "backups-go-by-clusters",
     "backups-keep-their-nodes",
     "backups-use-backup-top",

@@ -174,12 +174,6 @@ RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
-        "permission-conflict",
-        "Of two that cannot use a node together, the one that was there before is told",
-        "commit 30ebb9aa92 of June 2021 (6.1)",
-        last=(5, 2),
-    ),
-    Rule(
         "transaction-property",
         "Properties of a transaction have a capital letter",
         _RUN_7_2,
@@ -223,12 +217,6 @@ RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
-        "graph-mod",
-        "There is a permission graph-mod, which some jobs do not share",
-        "commit 64631f3681 of September 2021 (7.0)",
-        last=(6, 2),
-    ),
-    Rule(
         "arch",
         "query-cpus-fast tells arch",
         "removed-features.rst: removed in 6.0",
@@ -254,12 +242,6 @@ RULES: Final[Sequence[Rule]] = (
         touches=("transaction.properties",),
     ),
     Rule(
-        "answers-come-first",
-        "A command is answered before what it leaves to be done, such as the end of a job",
-        "commit effd60c878 of January 2024 (9.0, and 7.2 as distributed)",
-        last=(5, 2),
-    ),
-    Rule(
         "processors-tell-their-type",
         "query-cpus-fast tells the types of processors, and info cpus their models",
         "QAPI documentation: since 10.1",
@@ -283,10 +265,7 @@ RULES: Final[Sequence[Rule]] = (
 
 Name = (
     Literal[
-        "answers-come-first",
         "device-options-are-texts",
-        "graph-mod",
-        "permission-conflict",
         "throttle-groups-with-references",
         "processors-tell-their-type",
         "transactions-go-in-their-order",

@@ -205,18 +205,24 @@ class ChainProgram:
         return True
 
     def _behind(self) -> dict[str, int]:
-        """How many bytes each mirror has left to copy."""
+        """How many bytes each mirror has left to copy.
+
+        The bitmap that says so is its filter's, or its source's in old versions.
+        """
         dirty = {
             node["node-name"]: sum(b["count"] for b in node["dirty-bitmaps"] if "name" not in b)
             for node in self.do("query-named-block-nodes", flat=True)
-            if node["drv"] == "mirror_top" and "dirty-bitmaps" in node
+            if any("name" not in bitmap for bitmap in node.get("dirty-bitmaps", []))
         }
         graph = self.do("x-debug-query-block-graph")
         names = {node["id"]: node["name"] for node in graph["nodes"]}
+        jobs = {node["id"] for node in graph["nodes"] if node["type"] == "block-job"}
+        mirrors = {e["parent"] for e in graph["edges"] if e["name"] == "source"} & jobs
         return {
             names[edge["parent"]]: dirty[names[edge["child"]]]
             for edge in graph["edges"]
-            if edge["name"] == "main node" and names[edge["child"]] in dirty
+            if edge["parent"] in mirrors and edge["name"] in ("main node", "source")
+            if names[edge["child"]] in dirty
         }
 
     def look(self) -> Any:

@@ -25,7 +25,7 @@ from tests.support.sequences import run_any_sequence
 from tests.support.stdio import Gone
 from tests.support.versions import examples, real_argv
 
-VERSIONS = ("5.2", "7.2", "10.0", "11.1")
+VERSIONS = ("7.2", "10.0", "11.1")
 EXAMPLES = int(os.environ.get("QMPD_GRAPH_EXAMPLES", "60"))
 NAMES = ("a", "b", "c", "d", "e")
 IMAGES = ("one.qcow2", "two.qcow2", "over.qcow2", "r.raw")

@@ -22,6 +22,8 @@ UNSEEN: Final[Mapping[str, str]] = {
     "nbd-extended-headers": "bytes between NBD clients and the server",
     "nbd-answers-bad-magic": "bytes between NBD clients and the server",
     "nbd-lists-early": "bytes between NBD clients and the server",
+    "cancels-wait-for-requests": "a server that does not answer",
+    "job-errors-are-numbers": "the error of a job that has failed, in an event or a query",
     "json-errors-have-places": "answers to what is no JSON, and so no request",
 }
 """Rules that no request and no answer runs into, and why."""

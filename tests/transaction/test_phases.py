@@ -147,7 +147,7 @@ def test_the_graph_is_drained_first_even_if_the_transaction_fails() -> None:
     calls: list[str] = []
 
     class Drained:
-        name = user_description = ""
+        name = user_description = brief_description = ""
         aio_context: AioContext = None
         holds = ()
 
