@@ -47,7 +47,7 @@ def _main(program: Program, words: Sequence[str]) -> int:
             from qmpd.cli.system.help import system_help
 
             raise Probe(system_help(program.name, profile))
-    from qmpd.cli.system.config import ConfigReader
+    from qmpd.cli.system.config_reader import ConfigReader
     from qmpd.cli.system.probes import run_probes
 
     reader = ConfigReader(program, profile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,8 @@ from qmpd.block.model.flat_options import ChildOptions, FlatOptions
 from qmpd.block.model.protocol_name import has_protocol
 from qmpd.block.permission_bits import COW
 from qmpd.errors import QmpError
+
+log = logging.getLogger("qmpd.block.qcow2")
 
 
 @dataclass
@@ -51,6 +54,20 @@ def absolute_filename(s: Qcow2State, name: str) -> str:
     while (below := node.primary) is not None:
         node = below
     return node.driver.directory() + name
+
+
+def backing_members(s: Qcow2State) -> dict[str, Any]:
+    """Members of ImageInfo for what the header names, whatever the `backing` child is."""
+    if not s.header.backing_file:
+        return {}
+    members = {"backing-filename": text(s.header.backing_file)}
+    try:
+        members["full-backing-filename"] = full_backing_filename(s)
+    except QmpError as error:
+        log.debug("%s", error.desc)
+    if s.header.backing_format:
+        members["backing-filename-format"] = text(s.header.backing_format)
+    return members
 
 
 async def open_backing(s: Qcow2State, options: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,12 +9,12 @@ from qmpd.base.override import override
 from qmpd.block.drivers.formats.qcow2 import info
 from qmpd.block.drivers.formats.qcow2.backing import (
     absolute_filename,
-    full_backing_filename,
+    backing_members,
     open_backing,
 )
 from qmpd.block.drivers.formats.qcow2.bitmaps import bitmaps
 from qmpd.block.drivers.formats.qcow2.bitmaps.reopen import reopen_bitmaps_ro, reopen_bitmaps_rw
-from qmpd.block.drivers.formats.qcow2.bitmaps.store import store_bitmaps
+from qmpd.block.drivers.formats.qcow2.closing import write_back
 from qmpd.block.drivers.formats.qcow2.clusters.empty import make_empty
 from qmpd.block.drivers.formats.qcow2.clusters.read import read_clusters
 from qmpd.block.drivers.formats.qcow2.clusters.resize import truncate
@@ -35,7 +34,7 @@ from qmpd.block.model.data import BlockStatus, Piece
 from qmpd.block.model.driver import BlockDriver
 from qmpd.block.model.families import Amendable, ImageCreator, Snapshots
 from qmpd.block.model.traits import Capabilities, Shape
-from qmpd.errors import BlockIOError, GenericError, QmpError
+from qmpd.errors import GenericError, QmpError
 from qmpd.loop.clock import NANOSECONDS
 
 if TYPE_CHECKING:
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
     from qmpd.block.model.status_map import StatusMap
-
-log = logging.getLogger("qmpd.block.qcow2")
 
 
 class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
@@ -107,39 +104,7 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
     async def close(self) -> None:
         """Store the bitmaps and write the metadata back; errors are only logged (qcow2_close)."""
         self.state.closing = True
-        await self._write_back()
-
-    async def _write_back(self) -> None:
-        s = self.state
-        if s.unusable or not self.node.active:
-            return
-        if not s.writable:
-            await self._store(release=True)
-            return
-        clean = await self._store(release=True)
-        for cache, what in ((s.l2_cache, "L2 table"), (s.refcount_cache, "refcount block")):
-            try:
-                await cache.flush()
-            except BlockIOError as error:
-                clean = False
-                self._tell(f"Failed to flush the {what} cache: {error.desc}")
-        if clean:
-            try:
-                await s.mark_clean()
-            except BlockIOError as error:
-                log.debug("The image could not be marked clean: %s", error.desc)
-
-    async def _store(self, *, release: bool) -> bool:
-        try:
-            await store_bitmaps(self.state, release=release)
-        except QmpError as error:
-            what = "Lost persistent bitmaps during inactivation of node"
-            self._tell(f"{what} '{self.node.device_or_node_name}': {error.desc}")
-            return False
-        return True
-
-    def _tell(self, text: str) -> None:
-        self.node.services.say.report(text)
+        await write_back(self.state)
 
     # Data
 
@@ -258,21 +223,7 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
             "dirty-flag": bool(s.header.incompatible & INCOMPAT_DIRTY),
             "format-specific": await info.specific_info(s),
         }
-        return members | self._backing_members()
-
-    def _backing_members(self) -> dict[str, Any]:
-        """Members for the backing file named in the header, whatever the `backing` child is."""
-        s = self.state
-        if not s.header.backing_file:
-            return {}
-        members = {"backing-filename": info.text(s.header.backing_file)}
-        try:
-            members["full-backing-filename"] = full_backing_filename(s)
-        except QmpError as error:
-            log.debug("%s", error.desc)
-        if s.header.backing_format:
-            members["backing-filename-format"] = info.text(s.header.backing_format)
-        return members
+        return members | backing_members(s)
 
     # Bitmaps, snapshots, the header
 
@@ -320,11 +271,11 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
             except QmpError as error:
                 # Not fatal: the bitmaps stay read-only, and so writes fail.
                 what = "Failed to make dirty bitmaps writable"
-                self._tell(f"{self.node.node_name}: {what}: {error.desc}")
+                self.node.services.say.report(f"{self.node.node_name}: {what}: {error.desc}")
 
     @override
     async def inactivate(self) -> None:
-        await self._write_back()
+        await write_back(self.state)
         await self.node.flush()
 
     @override

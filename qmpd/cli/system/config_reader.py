@@ -1,0 +1,349 @@
+"""Reading the command line of the system emulator into a `SystemConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from qmpd.cli.options.chardev import chardev_of, parse_short_form
+from qmpd.cli.options.monitor import MonitorOptions, read_opts
+from qmpd.cli.report import CommandLineError, Probe, Program, located
+from qmpd.cli.system.checks import CHECKS, COMPAT_VALUES, UNSERVED
+from qmpd.cli.system.config import Located, SystemConfig
+from qmpd.cli.system.qemu_options import (
+    DISK_IMAGE,
+    OTHER_TARGETS,
+    WITH_ARGUMENT,
+    WITHOUT_ARGUMENT,
+)
+from qmpd.errors import GenericError, NotServed, QmpError
+from qmpd.options import groups as groups
+from qmpd.options.block_tree import parse_tree, read_option_value
+from qmpd.options.command_line import Option
+from qmpd.options.keyval import parse_keyval
+from qmpd.options.qemu_opts import Opts, Warn, help_text, parse_opts
+
+if TYPE_CHECKING:
+    from qmpd.options.qemu_opts import OptionGroup
+    from qmpd.profile import Profile
+
+DRIVES: Final = {
+    "hda": ("", 0, "disk"),
+    "hdb": ("", 1, "disk"),
+    "hdc": ("", 2, "disk"),
+    "hdd": ("", 3, "disk"),
+    "cdrom": ("", 2, "cdrom"),
+    "fda": ("floppy", 0, None),
+    "fdb": ("floppy", 1, None),
+    "mtdblock": ("mtd", None, None),
+    "sd": ("sd", None, None),
+    "pflash": ("pflash", None, None),
+    DISK_IMAGE: ("", 0, "disk"),
+}
+"""Options that are short for ``-drive``, with the if, index and media that they stand for."""
+
+
+class ConfigReader:
+    """Reads options, one after the other, into a `SystemConfig`.
+
+    :param profile: of the machine that will be made
+    """
+
+    def __init__(self, program: Program, profile: Profile) -> None:
+        self.config = SystemConfig()
+        self.config.machine.aliases = profile.machine_aliases
+        self._profile = profile
+        self._program = program
+        self._option = Option("", None, "")
+        self._merged: dict[str, Opts] = {}
+        self._ids: dict[str, set[str]] = {}
+        self._compat_monitors = 0
+        self._actions: dict[str, Callable[[str], None]] = {
+            "add-fd": self._add_fd,
+            "blockdev": self._blockdev,
+            "chardev": self._chardev,
+            "compat": self._compat,
+            "device": self._device,
+            "drive": self._drive,
+            "echr": self._echr,
+            "incoming": self._incoming,
+            "machine": self.config.machine.read_machine,
+            "M": self.config.machine.read_machine,
+            "accel": self.config.machine.read_accel,
+            "cpu": self.config.machine.read_cpu,
+            "mon": self._mon,
+            "monitor": self._monitor,
+            "msg": self._msg,
+            "name": self._name,
+            "object": self._object,
+            "pidfile": self._pidfile,
+            "qmp": lambda text: self._compat_monitor(text, control=True, pretty=False),
+            "qmp-pretty": lambda text: self._compat_monitor(text, control=True, pretty=True),
+            "qtest": self._qtest,
+            "qtest-log": self._qtest_log,
+            "parallel": self._parallel,
+            "debugcon": self._debugcon,
+            "loadvm": self._loadvm,
+            "serial": self._serial,
+            "set": self._set,
+            "smp": self.config.machine.read_smp,
+            "uuid": self._uuid,
+        }
+        self._flags: dict[str, str] = {
+            "S": "paused",
+            "only-migratable": "only_migratable",
+            "preconfig": "preconfig",
+            "daemonize": "daemonize",
+            "nographic": "nographic",
+            "snapshot": "snapshot",
+        }
+
+    def read(self, option: Option) -> None:
+        """Read one option.
+
+        :raises CommandLineError: with QEMU's text
+        """
+        self._option = option
+        try:
+            self._read(option)
+        except QmpError as error:
+            raise located(error, option.location) from None
+
+    def _read(self, option: Option) -> None:
+        name = option.name
+        if name in OTHER_TARGETS:
+            raise CommandLineError("Option not supported for this target")
+        if name in UNSERVED:
+            raise CommandLineError(f"{UNSERVED[name]} not served by qmpd")
+        if name in self._flags:
+            setattr(self.config, self._flags[name], True)
+        elif name == "nodefaults":
+            self.config.defaults = False
+        elif name == "enable-kvm":
+            self.config.machine.read_accel("kvm")
+        elif name in DRIVES:
+            self._drive_shortcut(name, option.value)
+        elif name in self._actions:
+            self._actions[name](option.value)
+        else:
+            self._check_other(name)
+            if name in CHECKS:
+                CHECKS[name](option.value, self.warn)
+            self.config.hardware.setdefault(name, []).append(option.argument or "")
+
+    def _check_other(self, name: str) -> None:
+        """See to an option that only other versions than the default one have."""
+        if name in WITH_ARGUMENT or name in WITHOUT_ARGUMENT:
+            return
+        from qmpd.cli.system.other_options import MACHINE_PROPERTIES, UNSERVED
+
+        if name in UNSERVED:
+            raise CommandLineError(f"option -{name} is not served by qmpd")
+        if name in MACHINE_PROPERTIES:
+            key, value = MACHINE_PROPERTIES[name]
+            self.config.machine.properties[key] = value
+
+    def warn(self, text: str, hint: str | None = None) -> None:
+        """Print a warning about the option at hand."""
+        self._program.warn(text, self._option.location, hint)
+
+    def _parse(self, group: OptionGroup, text: str, warn: Warn | None = None) -> Opts:
+        """Parse QemuOpts syntax; a repeated option of a merging group adds to the first."""
+        into = self._merged.get(group.name) if group.merge else None
+        ids = self._ids.setdefault(group.name, set())
+        opts = parse_opts(group, text, warn or self.warn, into=into, ids=ids)
+        if opts.wants_help:
+            raise Probe(help_text(group), 1)
+        if group.merge:
+            self._merged[group.name] = opts
+        self._note_id(group, opts.id)
+        return opts
+
+    def _note_id(self, group: OptionGroup, new: str | None) -> None:
+        if new is not None:
+            self._ids.setdefault(group.name, set()).add(new)
+
+    def _later(self, what: object) -> Located:
+        return Located(what, self._option.location)
+
+    def _blockdev(self, text: str) -> None:
+        options = read_option_value(self._profile.reader, "BlockdevOptions", text, "driver")
+        self.config.blockdevs.append(self._later(options))
+
+    def _drive(self, text: str) -> None:
+        opts = self._parse(groups.DRIVE, text)
+        if opts.get("format") in ("help", "?"):
+            self.config.probes.append(self._later("formats"))
+        self.config.drives.append(self._later(opts))
+
+    def _drive_shortcut(self, name: str, path: str) -> None:
+        interface, index, media = DRIVES[name]
+        opts = Opts(groups.DRIVE)
+        if interface:
+            opts.set("if", interface)
+        if index is not None:
+            opts.set("index", str(index))
+        opts.set("file", path)
+        if media is not None:
+            opts.set("media", media)
+        self.config.drives.append(self._later(opts))
+
+    def _object(self, text: str) -> None:
+        from qmpd.cli.options.object import object_help, read_flat_object
+        from qmpd.profile.personality import Personality
+
+        printed = object_help(text, Personality.SYSTEM)
+        if printed is not None:
+            raise Probe(printed)
+        if text.startswith("{"):
+            options = read_option_value(self._profile.reader, "ObjectOptions", text, None)
+            self.config.objects.append(self._later(options))
+            return
+        opts = self._parse(groups.OBJECT, text)
+        self.config.objects.append(self._later(read_flat_object(self._profile.reader, opts)))
+
+    def _device(self, text: str) -> None:
+        if text.startswith("{"):
+            self.config.json_devices.append(
+                self._later(parse_tree(text, None, self._profile.parse_json))
+            )
+            return
+        ids = self._ids.setdefault(groups.DEVICE.name, set())
+        opts = parse_opts(groups.DEVICE, text, self.warn, ids=ids)
+        self._note_id(groups.DEVICE, opts.id)
+        if opts.wants_help:
+            self.config.probes.append(self._later(("device", opts.get("driver"))))
+            return
+        self.config.devices.append(self._later(opts.to_dict()))
+
+    def _add_fd(self, text: str) -> None:
+        opts = self._parse(groups.ADD_FD, text)
+        self.config.descriptors.append(Located(opts, self._option.location))
+
+    def _chardev(self, text: str) -> None:
+        if text in ("help", "?"):
+            self.config.probes.append(self._later("chardevs"))
+            return
+        self.config.chardevs.append(self._later(self._parse(groups.CHARDEV, text)))
+
+    def _mon(self, text: str) -> None:
+        opts = self._parse(groups.MON, text)
+        self.config.monitors.append(read_opts(opts, self._option.location))
+        self.config.default_monitor = False
+
+    def _monitor(self, text: str) -> None:
+        self.config.default_monitor = False
+        if not text.startswith("none"):
+            self._compat_monitor(text, control=False, pretty=False)
+
+    def _compat_monitor(self, text: str, *, control: bool, pretty: bool) -> None:
+        self.config.default_monitor = False
+        found = chardev_of(text)
+        if found is not None:
+            label = found
+        else:
+            label = f"compat_monitor{self._compat_monitors}"
+            self._compat_monitors += 1
+            try:
+                opts = parse_short_form(label, text)
+                if label in self._ids.get(groups.CHARDEV.name, ()):
+                    raise GenericError(f"Duplicate ID '{label}' for {groups.CHARDEV.name}")
+                self._note_id(groups.CHARDEV, label)
+            except GenericError as error:
+                if error.desc:
+                    self._program.message(error.desc, self._option.location, error.hint)
+                raise CommandLineError(f"parse error: {text}") from None
+            self.config.chardevs.append(self._later(opts))
+        options = MonitorOptions(label, control, pretty, self._option.location)
+        self.config.monitors.append(options)
+
+    def _serial(self, text: str) -> None:
+        self.config.default_serial = False
+        self.config.serials.append(self._later(text))
+
+    def _parallel(self, text: str) -> None:
+        self.config.hardware.setdefault("parallel", []).append(text)
+        if text != "none":
+            self.config.parallels.append(self._later(text))
+
+    def _debugcon(self, text: str) -> None:
+        self.config.debugcons.append(self._later(text))
+
+    def _qtest(self, text: str) -> None:
+        self.config.qtest = self._later(text)
+
+    def _qtest_log(self, text: str) -> None:
+        self.config.qtest_log = text
+
+    def _name(self, text: str) -> None:
+        name = self._parse(groups.NAME, text).get("guest")
+        if name is not None:
+            self.config.name = name
+
+    def _uuid(self, text: str) -> None:
+        import uuid
+
+        digits = text.replace("-", "")
+        if [len(part) for part in text.split("-")] != [8, 4, 4, 4, 12] or any(
+            digit not in "0123456789abcdefABCDEF" for digit in digits
+        ):
+            raise CommandLineError("failed to parse UUID string: wrong format")
+        self.config.uuid = str(uuid.UUID(digits))
+
+    def _msg(self, text: str) -> None:
+        self.config.timestamps = self._parse(groups.MSG, text).flag("timestamp")
+        self._program.timestamps = self.config.timestamps
+
+    def _loadvm(self, text: str) -> None:
+        self.config.loadvm = text
+
+    def _set(self, text: str) -> None:
+        from qmpd.cli.system.set_option import set_option
+
+        config = self.config
+        places = {"drive": config.drives, "device": config.devices, "chardev": config.chardevs}
+        set_option(
+            {group: [each.what for each in things] for group, things in places.items()}, text
+        )
+
+    def _pidfile(self, text: str) -> None:
+        self.config.pid_file = text
+
+    def _echr(self, text: str) -> None:
+        digits = text.lower().removeprefix("0x")
+        try:
+            self.config.escape = int(digits, 16 if digits != text.lower() else 10)
+        except ValueError:
+            self._program.print("Bad argument to echr\n")
+
+    def _incoming(self, text: str) -> None:
+        """``incoming_option_parse``."""
+        from qmpd.machine.migration.address import is_uri, parse_uri
+
+        channel: dict[str, Any] | None = None
+        if is_uri(text):
+            channel = {"channel-type": "main", "addr": parse_uri(text)}
+        elif text != "defer":
+            channel = read_option_value(
+                self._profile.reader, "MigrationChannel", text, "channel-type"
+            )
+            if channel["channel-type"] != "main":
+                raise NotServed("Migration with a 'cpr' channel is not served by qmpd")
+        self.config.incoming, self.config.incoming_channel = text, channel
+
+    def _compat(self, text: str) -> None:
+        if text.startswith("{"):
+            tree = parse_tree(text, None, self._profile.parse_json)
+        else:
+            tree = dict(parse_keyval(text).tree)
+        for name, allowed in COMPAT_VALUES.items():
+            value = tree.pop(name, None)
+            if value is None:
+                continue
+            if not isinstance(value, str):
+                raise CommandLineError(f"Invalid parameter type for '{name}', expected: string")
+            if value not in allowed:
+                raise CommandLineError(f"Parameter '{name}' does not accept value '{value}'")
+            self.config.compat[name] = value
+        for name in tree:
+            raise CommandLineError(f"Parameter '{name}' is unexpected")
