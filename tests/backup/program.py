@@ -29,6 +29,7 @@ class DiskProgram:
     :param real: whether it is QEMU's
     :param disks: how many; the first is qcow2, the others are raw
     :param unreadable: a cluster of the third disk that cannot be read
+    :param unmaps: whether guests may unmap: zeroes that are written so leave holes in raw files
     :param version: of QEMU; what it does not know is left out of requests
     """
 
@@ -39,10 +40,12 @@ class DiskProgram:
         real: bool,
         disks: int = 2,
         unreadable: int | None = None,
+        unmaps: bool = False,
         version: str = DEFAULT,
     ) -> None:
         folder.mkdir()
         self._unreadable = unreadable
+        self._unmaps = unmaps
         self.version = version
         self.folder = folder
         self.events: list[str] = []
@@ -68,6 +71,8 @@ class DiskProgram:
             path.write_bytes(bytes([number]) * SIZE)
         driver = "raw" if number else "qcow2"
         drive = f"if=none,id=d{number},node-name=s{number},driver={driver},"
+        if self._unmaps:
+            drive += "discard=unmap,"
         if number != 2 or self._unreadable is None:
             return f"{drive}file.driver=file,file.filename={path}"
         error = f"file.inject-error.0.sector={self._unreadable * CLUSTER // 512}"
