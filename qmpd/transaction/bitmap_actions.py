@@ -13,12 +13,12 @@ from qmpd.transaction.core import Action
 class BitmapAdd(Action):
     """block-dirty-bitmap-add."""
 
-    _made: tuple[Node, DirtyBitmap] | None = None
+    _node: Node | None = None
 
     async def prepare(self) -> None:
         """Add the bitmap."""
         data = self.data
-        self._made = bitmap_commands.add(
+        self._node, _ = bitmap_commands.add(
             self.graph,
             data.node,
             data.name,
@@ -28,10 +28,11 @@ class BitmapAdd(Action):
         )
 
     async def abort(self) -> None:
-        """Drop the bitmap."""
-        if self._made is not None:
-            node, bitmap = self._made
-            node.bitmaps.remove(bitmap)
+        """Drop the bitmap, or the successor that has its name once a backup is aborted."""
+        if self._node is not None:
+            bitmap = self._node.bitmaps.named(self.data.name)
+            assert bitmap is not None
+            self._node.bitmaps.remove(bitmap)
 
 
 class BitmapRemove(Action):

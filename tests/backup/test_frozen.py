@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from qmpd.errors import QmpError
+import qmpd
+from qmpd.errors import GenericError, QmpError
 from qmpd.loop.clock import NANOSECONDS
 from tests.support.machines import TestMachine
 
@@ -141,3 +143,17 @@ class Frozen(RuleBasedStateMachine):
 
 TestFrozen = Frozen.TestCase
 TestFrozen.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+
+
+def test_a_bitmap_that_is_handed_over_goes_with_the_transaction_that_made_it() -> None:
+    """As in QEMU 7.2; 10.0 and 11.1 die of it."""
+    backup = {"job-id": "j", "device": "d", "target": "t", "sync": "bitmap", "bitmap": "b"}
+    actions = [
+        {"type": "block-dirty-bitmap-add", "data": {"node": "d", "name": "b"}},
+        {"type": "blockdev-backup", "data": {**backup, "bitmap-mode": "always"}},
+        {"type": "abort", "data": {}},
+    ]
+    with qmpd.Machine(disks={"d": "1M", "t": "1M"}) as vm:
+        with pytest.raises(GenericError, match="Transaction aborted using Abort action"):
+            vm.cmd("transaction", actions=actions)
+        assert "dirty-bitmaps" not in vm.nodes["d"]
