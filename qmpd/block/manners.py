@@ -88,6 +88,9 @@ class Manners(NamedTuple):
     raw_data_files_are_preallocated: bool = True
     """Whether qcow2 images with a raw data file have their metadata preallocated."""
 
+    backends_unmap: bool = False
+    """Whether zeroes of a backend may unmap also where the node was not opened so."""
+
     exports_go_later: bool = False
     """Whether block-export-del has been answered before an export is gone."""
 

@@ -34,6 +34,7 @@ def manners(rules: Rules) -> Manners:
         commits_write_zeroes=rules.holds("commits-write-zeroes"),
         rule_files_are_named=rules.holds("rule-files-are-named"),
         raw_data_files_are_preallocated=rules.holds("raw-data-files-are-preallocated"),
+        backends_unmap=rules.holds("backends-unmap"),
         exports_go_later=rules.holds("exports-go-later"),
         knows_active=not rules.holds("no-active-option"),
         resize_says_in_use=rules.holds("resize-says-in-use"),

@@ -140,6 +140,12 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         change=_DEFAULT_BLOCK_SIZE,
     ),
     Rule(
+        "backends-unmap",
+        "Zeroes of guests, jobs and clients may unmap also where their node has discard=ignore",
+        "seen on 5.2 and 7.2, not on 10.0",
+        last=(7, 2),
+    ),
+    Rule(
         "resize-says-in-use",
         "block_resize does not say why a node that is in use cannot be resized",
         "seen on 5.2 and 7.2, not on 10.0",
@@ -159,6 +165,7 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
 
 BlockName = Literal[
     "no-active-option",
+    "backends-unmap",
     "bitmaps-need-a-writable-node",
     "commits-leave-the-base-writable",
     "commits-write-zeroes",

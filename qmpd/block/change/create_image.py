@@ -132,7 +132,7 @@ async def _make_file(
         await _grow(node, size)
         first = min(node.length, SECTOR)
         if first:
-            await node.pwrite_zeroes(0, first, may_unmap=True)
+            await node.pwrite_zeroes(0, first, may_unmap=True, of_backend=True)
     finally:
         await release(node)
 

@@ -78,23 +78,30 @@ class standstill:
 
     QEMU drops the references that a change gives up in bottom halves of the main loop, which run
     when the lock is given back and before the drained section ends (``bdrv_schedule_unref``).
+
+    :param nodes: what stands still where not all do
     """
 
-    __slots__ = ("_drains", "_graph")
+    __slots__ = ("_drains", "_graph", "_nodes")
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *nodes: Node) -> None:
         self._graph = graph
+        self._nodes = nodes
         self._drains = False
 
     async def __aenter__(self) -> None:
         graph = self._graph
-        if graph.readers and graph.services.manners.graph_lock is GraphLock.WHOLE:
+        if graph.services.manners.graph_lock is not GraphLock.WHOLE:
+            await drained_begin(*self._nodes)
+        elif graph.readers:
             self._drains = True
             await drain_all_begin(graph)
 
     async def __aexit__(self, *_: object) -> None:
         if self._drains:
             drain_all_end(self._graph)
+        elif self._graph.services.manners.graph_lock is not GraphLock.WHOLE:
+            drained_end(*self._nodes)
 
 
 async def _until_nobody_reads(graph: Graph, nodes: Iterable[Node]) -> None:

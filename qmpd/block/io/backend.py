@@ -343,7 +343,12 @@ class BlockBackend(InLoop, Accounting):
             await self._admit(length, is_write=True)
         fua = fua or not self.enable_write_cache
         await self._checked(offset, length).pwrite_zeroes(
-            offset, length, may_unmap=may_unmap, fua=fua, no_fallback=no_fallback
+            offset,
+            length,
+            may_unmap=may_unmap,
+            fua=fua,
+            no_fallback=no_fallback,
+            of_backend=True,
         )
 
     async def pdiscard(self, offset: int, length: int) -> None:

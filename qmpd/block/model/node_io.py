@@ -131,7 +131,9 @@ class NodeIO(NodeState):
             and self.driver.capabilities.write_zeroes
             and bytes(data) == bytes(length)
         ):
-            await self.pass_zeroes(offset, length, self.detect_zeroes == "unmap", False)
+            await self.pass_zeroes(
+                offset, length, self.unmap and self.detect_zeroes == "unmap", False
+            )
             if fua:
                 await self._flush_own()
             return
@@ -194,13 +196,17 @@ class NodeIO(NodeState):
         may_unmap: bool = False,
         fua: bool = False,
         no_fallback: bool = False,
+        of_backend: bool = False,
     ) -> None:
         """Make an area read as zeroes.
 
         :param may_unmap: its space may be given back, if the node was opened with discard=unmap
         :param no_fallback: fail with ENOTSUP rather than write zeroes byte by byte
+        :param of_backend: whether a backend asks, and not a node above
         """
         self.check_write(offset, length)
+        if may_unmap and not self.unmap:
+            may_unmap = of_backend and self.services.manners.backends_unmap
         self.in_flight += 1
         try:
             if self.limits is not None:
@@ -226,7 +232,7 @@ class NodeIO(NodeState):
         self.begin_area(offset, length, "pwritev_zero")
         done = False
         try:
-            await self._zeroes(offset, length, may_unmap and self.unmap, no_fallback)
+            await self._zeroes(offset, length, may_unmap, no_fallback)
             done = True
         finally:
             self.end_area(offset, length, done)

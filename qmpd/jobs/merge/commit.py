@@ -198,11 +198,12 @@ class CommitJob(BlockJob):
     async def tear_down(self) -> None:
         """Undo `set_up`."""
         await self._let_go()
+        if self.filter is None:
+            return
         async with self.nodes_let_go():
-            if self.filter is not None:
-                dropped, self.filter = self.filter, None
-                await drop_filter(dropped)
-                await release(dropped)
+            dropped, self.filter = self.filter, None
+            await drop_filter(dropped)
+            await release(dropped)
 
     @override
     async def clean(self) -> None:

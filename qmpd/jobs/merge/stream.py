@@ -71,8 +71,9 @@ class StreamJob(StreamWork):
         """Change the backing file of the image."""
         await self._drop_filter()
         unfiltered = self.target.skip_filters()
-        if unfiltered.backing is not None:
-            await self._change_backing(unfiltered)
+        async with standstill(self.graph, self.above_base):
+            if unfiltered.backing is not None:
+                await self._change_backing(unfiltered)
 
     async def _change_backing(self, node: Node) -> None:
         base = self.above_base.filter_or_backing
@@ -82,15 +83,14 @@ class StreamJob(StreamWork):
             given = self.options.backing_file
             name = filename(image) if given is None else given
         failure: QmpError | None = None
-        async with standstill(self.graph):
-            try:
-                await change_backing(node, base)
-            except QmpError as error:
-                self.graph.services.say.report(error.desc)
-                failure = BlockIOError(errno.EPERM)
-            if not node.read_only:
-                mask = self.options.mask_protocol
-                await change_backing_name(node, name, image, mask_protocol=mask)
+        try:
+            await change_backing(node, base)
+        except QmpError as error:
+            self.graph.services.say.report(error.desc)
+            failure = BlockIOError(errno.EPERM)
+        if not node.read_only:
+            mask = self.options.mask_protocol
+            await change_backing_name(node, name, image, mask_protocol=mask)
         if failure is not None:
             raise failure
 

@@ -137,8 +137,9 @@ class MirrorTop(JobFilter):
 
     @override
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        on_source = self.source.pwrite_zeroes(offset, length, may_unmap=may_unmap)
-        await self._change(Change(offset, length, may_unmap=may_unmap), on_source)
+        # What may be unmapped is not passed on.
+        on_source = self.source.pwrite_zeroes(offset, length)
+        await self._change(Change(offset, length), on_source)
 
     @override
     async def pdiscard(self, offset: int, length: int) -> None:
