@@ -168,7 +168,7 @@ class Backups(RuleBasedStateMachine):
     def transaction(self, actions: list[Any], more: list[Any], grouped: bool) -> None:
         if grouped and len(more) > 1:
             more = [_held(*pair) for pair in more]
-        if self.version != "7.2":
+        if self.version not in ("5.2", "7.2"):
             # QEMU dies where such a bitmap is to go again, since what follows it has failed.
             actions = [one for one in actions if not _handed_over(one, more[0][0])]
         jobs = [

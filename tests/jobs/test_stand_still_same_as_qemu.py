@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.block.files import Files
-from tests.support.versions import real_argv
+from tests.support.versions import MEASURED, real_argv
 
 COPY: dict[str, Any] = {"device": "top", "target": "target", "sync": "full", "job-id": "copy"}
 SLOWLY: dict[str, Any] = {"speed": 1, "buf-size": 65536, "granularity": 65536}
@@ -29,7 +29,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=["7.2", "10.0", "11.1"])
+@pytest.fixture(scope="module", params=MEASURED)
 def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Files]:
