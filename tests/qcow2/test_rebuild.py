@@ -95,3 +95,39 @@ def test_the_last_cluster_of_a_file_that_goes_on_and_on() -> None:
         vm.cmd("blockdev-del", node_name="n")
         (disk,) = vm.cmd("query-block")
         assert disk["inserted"]["image"]["virtual-size"] < SIZE
+
+
+def _damage(path: Path, table: int, entries: bytes) -> None:
+    """Set the dirty bit, and have the refcount table be at `table`, one cluster of `entries`."""
+    with path.open("r+b") as file:
+        file.seek(48)
+        file.write(table.to_bytes(8, "big"))
+        file.seek(79)
+        file.write(bytes([INCOMPAT_DIRTY]))
+        file.seek(table)
+        file.write(entries)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("entry", "cannot"),
+    [(0x40200, "Could not repair dirty image"), (0x40000, None)],
+    ids=["blocks that cannot be read", "the same block again and again"],
+)
+def test_tables_of_garbage(tmp_path: Path, entry: int, cannot: str | None) -> None:
+    """A table names blocks for 2^27 clusters, all of them wrong: to say so of each takes hours."""
+    bench = Bench(tmp_path)
+    path = bench.create("a.qcow2", SIZE)
+    bench.close()
+    _damage(path, 0x80000, (0).to_bytes(8, "big") + entry.to_bytes(8, "big") * 8191)
+    with path.open("r+b") as file:
+        file.seek(0x40000)
+        file.write(b"\1" * 0x10000)
+        file.truncate(1 << 43)
+    bench = Bench(tmp_path)
+    if cannot:
+        with pytest.raises(qmpd.errors.QmpError, match=cannot):
+            bench.add("q", "a.qcow2")
+    else:
+        bench.add("q", "a.qcow2")
+    bench.close()

@@ -6,7 +6,7 @@ import errno
 import logging
 from collections.abc import Iterator
 from heapq import merge
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import write_l1_entry
 from qmpd.block.drivers.formats.qcow2.header.layout import (
@@ -34,6 +34,12 @@ log = logging.getLogger("qmpd.block.qcow2")
 
 LEAST_EXTRA = 16
 """Bytes of extra data that the entries of snapshot tables have from version 3 on."""
+
+MOST_TOLD: Final = 1 << 12
+"""Clusters of blocks that cannot be read that are told one by one: a table of 8 MiB names 2^35."""
+
+MOST_FOUND: Final = 1 << 20
+"""Wrong clusters after which structures are made anew, whatever else is wrong with them."""
 
 
 async def check(s: Qcow2State, *, fix: bool) -> CheckResult:
@@ -117,11 +123,19 @@ async def _compare(
     :returns: whether some cluster that is used is not counted: the structures must be made anew
     """
     must_rebuild = False
+    errors_before = result.check_errors
+    most = result.found + MOST_FOUND
     for number in _pages(s, counts):
         first = number * counts.page_size
         end = min(first + counts.page_size, len(counts))
         if await _is_same(s, first, end, counts.page(number)):
             continue
+        if result.check_errors - errors_before >= MOST_TOLD and not await _is_readable(s, first):
+            result.check_errors += end - first
+            continue
+        if result.found >= most and not fix:
+            say(s, f"ERROR refcounts are not compared from cluster {first} on: too many are wrong")
+            return True
         for index in range(first, end):
             again = await _compare_one(s, index, counts[index], result, fix=fix, errors=errors)
             must_rebuild = must_rebuild or again
@@ -161,6 +175,15 @@ async def _is_same(s: Qcow2State, first: int, end: int, wanted: list[int] | None
     found = table.data[first - base : end - base]
     s.refcount_cache.put(table)
     return not any(found) if wanted is None else list(found) == wanted[: end - first]
+
+
+async def _is_readable(s: Qcow2State, index: int) -> bool:
+    """Whether there is a refcount of a cluster, right or wrong."""
+    try:
+        await get_refcount(s, index)
+    except BlockIOError:
+        return False
+    return True
 
 
 async def _compare_one(

@@ -24,6 +24,11 @@ class CheckResult:
     corruptions_fixed: int = 0
     leaks_fixed: int = 0
 
+    @property
+    def found(self) -> int:
+        """How many refcounts and entries were found to be wrong."""
+        return self.corruptions + self.leaks
+
     def copy(self) -> CheckResult:
         """The same, which stays as it is."""
         return replace(self)
