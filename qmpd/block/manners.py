@@ -32,6 +32,9 @@ class Manners(NamedTuple):
     tells_more: bool = False
     """Whether queries tell the children of nodes and the limits of requests."""
 
+    drains_of_all_are_flat: bool = False
+    """Whether a drained section of all nodes is one of each, and not of those above it again."""
+
     delays_are_cut_short: bool = False
     """Whether a job that waits for its speed goes on when it is entered, as by a pause."""
 
@@ -90,6 +93,9 @@ class Manners(NamedTuple):
 
     backends_unmap: bool = False
     """Whether zeroes of a backend may unmap also where the node was not opened so."""
+
+    creations_open_themselves: bool = False
+    """Whether the work of blockdev-create opens nodes, which others leave to the main loop."""
 
     exports_go_later: bool = False
     """Whether block-export-del has been answered before an export is gone."""

@@ -34,6 +34,8 @@ def manners(rules: Rules) -> Manners:
         commits_write_zeroes=rules.holds("commits-write-zeroes"),
         rule_files_are_named=rules.holds("rule-files-are-named"),
         raw_data_files_are_preallocated=rules.holds("raw-data-files-are-preallocated"),
+        drains_of_all_are_flat=rules.holds("drains-of-all-are-flat"),
+        creations_open_themselves=rules.holds("creations-open-themselves"),
         backends_unmap=rules.holds("backends-unmap"),
         exports_go_later=rules.holds("exports-go-later"),
         knows_active=not rules.holds("no-active-option"),

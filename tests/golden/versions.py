@@ -36,7 +36,6 @@ NAMES: Final = (
 
 LEFT: Final = {
     ("5.2", "wire-arguments3"): "the longest null-co",
-    ("7.2", "wire-arguments"): "the end of a job before the answer",
 }
 """Sessions that qmpd answers otherwise than the version, and what differs: see docs/versions.md."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,20 +30,27 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=MEASURED)
-def both(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Files]:
-    argv = real_argv(request.param, ["qemu-img", "create", "-q", "-f", "qcow2"])
-    both = Files(tmp_path_factory.mktemp("beside"), version=request.param)
+def _programs(version: str, scratch: Path) -> Files:
+    """Two chains, the upper images of both full, and a node to copy to."""
+    argv = real_argv(version, ["qemu-img", "create", "-q", "-f", "qcow2"])
+    both = Files(scratch, version=version)
     backing = {"base": None, "top": "base", "alone": None, "over": "alone", "above": "over"}
     for name, below in backing.items():
         for side in ("real", "ours"):
             subprocess.run([*argv, name, "1M"], cwd=both.scratch / side, check=True)
         file = {"driver": "file", "filename": name}
         both.add("qcow2", name, file=file, backing=below)
-    both.io("top", "write -q 0 1M")
+    for name in ("top", "over"):
+        both.io(name, "write -q 0 1M")
     both.add("null-co", "target", size=1 << 20, read_zeroes=True)
+    return both
+
+
+@pytest.fixture(scope="module", params=MEASURED)
+def both(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Files]:
+    both = _programs(request.param, tmp_path_factory.mktemp("beside"))
     both.execute("blockdev-mirror", **COPY, **SLOWLY)
     for program in (both.real, both.ours):
         while _copied(program.execute({"execute": "query-jobs"})) < 65536:
@@ -61,3 +69,18 @@ def test_beside(both: Files, other: str) -> None:
     """All that is said until the answer is compared."""
     command, arguments = OTHERS[other]
     both.execute(command, **({"job-id": "other"} | arguments))
+
+
+@pytest.mark.parametrize("version", MEASURED)
+def test_the_order_in_which_they_go_on(tmp_path: Path, version: str) -> None:
+    """A filter is younger than the nodes of another job."""
+    both = _programs(version, tmp_path)
+    backup = {"device": "top", "target": "target", "sync": "none", "job-id": "older"}
+    both.execute("blockdev-backup", **backup)
+    commit = {"device": "above", "top-node": "over", "base-node": "alone", "job-id": "younger"}
+    both.execute("block-commit", **commit, speed=1)
+    for program in (both.real, both.ours):
+        while _copied(program.execute({"execute": "query-jobs"})) == 0:
+            pass
+    both.execute("transaction", actions=[{"type": "abort", "data": {}}])
+    both.close()

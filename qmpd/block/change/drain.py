@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def quiesce(nodes: Iterable[Node]) -> None:
-    """Begin a section on each of `nodes`, without waiting."""
+def quiesce(nodes: Iterable[Node], *, flat: bool = False) -> None:
+    """Begin a section on each of `nodes`, without waiting.
+
+    :param flat: nodes above them are not told, since they are among `nodes`
+    """
     stack = list(nodes)
     stack.reverse()
     while stack:
@@ -28,6 +31,8 @@ def quiesce(nodes: Iterable[Node]) -> None:
             if node.driver is not None:
                 node.driver.drained_begin()
             for edge in list(node.parents):
+                if flat and edge.parent_node is not None:
+                    continue
                 edge.quiesced = True
                 _tell(edge, stack)
 
@@ -134,7 +139,7 @@ def quiesce_all(graph: Graph) -> list[Node]:
     """Begin a section of all nodes, which are returned, without waiting."""
     graph.drains += 1
     nodes = graph.nodes()
-    quiesce(nodes)
+    quiesce(nodes, flat=graph.services.manners.drains_of_all_are_flat)
     return nodes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from qmpd.block.change.closing import release
+from qmpd.block.change.closing import unref
 from qmpd.block.change.opening import open_node
 from qmpd.block.drivers.formats.qcow2.creation.create import (
     complete_image,
@@ -55,20 +55,18 @@ async def create_image(graph: Graph, options: Mapping[str, Any]) -> None:
         await _write(file, checked)
         await _complete(file, data_file, checked)
     finally:
-        await _leave_to_bottom_half(graph, release(file))
+        await _let_go(file)
         if data_file is not None:
-            await _leave_to_bottom_half(graph, release(data_file))
+            await _let_go(data_file)
 
 
 async def _write(file: Node, checked: CreateOptions) -> None:
     """Write an image without clusters."""
-    backend = await _leave_to_bottom_half(
-        file.graph, BlockBackend.on(file, perm=WRITE | RESIZE, shared=ALL)
-    )
+    backend = await _apart(file.graph, BlockBackend.on(file, perm=WRITE | RESIZE, shared=ALL))
     try:
         await write_first_clusters(file, checked)
     finally:
-        await _leave_to_bottom_half(file.graph, backend.close())
+        await _apart(file.graph, backend.close())
 
 
 async def _complete(file: Node, data_file: Node | None, checked: CreateOptions) -> None:
@@ -101,17 +99,33 @@ async def _leave_to_bottom_half(graph: Graph, work: Coroutine[Any, Any, T]) -> T
     return await graph.services.loop.in_bottom_half(work, "part of blockdev-create")
 
 
+async def _apart(graph: Graph, work: Coroutine[Any, Any, T]) -> T:
+    """Do what such a coroutine must not do in most versions."""
+    if graph.services.manners.creations_open_themselves:
+        return await work
+    return await _leave_to_bottom_half(graph, work)
+
+
+async def _let_go(node: Node) -> None:
+    """Release a node; a coroutine never closes one."""
+    graph = node.graph
+    node.unhold()
+    if not (node.is_held() and graph.services.manners.creations_open_themselves):
+        await _leave_to_bottom_half(graph, unref(node))
+
+
 async def _open(graph: Graph, reference: str | Mapping[str, Any]) -> Node:
     """The node that a BlockdevRef names or defines, held (``bdrv_co_open_blockdev_ref``)."""
-    node = await _leave_to_bottom_half(graph, _find_or_open(graph, reference))
+    if isinstance(reference, str):
+        node = await _apart(graph, _find(graph, reference))
+    else:
+        node = await _leave_to_bottom_half(graph, open_node(graph, reference))
     node.hold()
     return node
 
 
-async def _find_or_open(graph: Graph, reference: str | Mapping[str, Any]) -> Node:
-    if isinstance(reference, str):
-        return graph.lookup_device_or_node(reference, reference)
-    return await open_node(graph, reference)
+async def _find(graph: Graph, name: str) -> Node:
+    return graph.lookup_device_or_node(name, name)
 
 
 async def _new_open(graph: Graph, options: Mapping[str, Any]) -> BlockBackend:
