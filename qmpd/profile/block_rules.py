@@ -110,6 +110,7 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         touches=(
             Touch("block-dirty-bitmap-add.persistent", "^true$"),
             Touch("transaction.actions", '"persistent": true'),
+            Touch("block-dirty-bitmap-remove", answer="is readonly and|no write access to node"),
         ),
     ),
     Rule(
@@ -157,6 +158,20 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         "Zeroes of guests, jobs and clients may unmap also where their node has discard=ignore",
         "seen on 5.2 and 7.2, not on 10.0",
         last=(7, 2),
+        touches=(
+            *("block-commit", "blockdev-mirror", "drive-mirror"),
+            line(r"qemu-io .*(write|w) .*-[a-zA-Z]*u.*"),
+        ),
+    ),
+    Rule(
+        "windows-that-do-not-fit",
+        "A window of a raw node that does not fit is told of as of nothing at the beginning",
+        "seen on 5.2, not on 7.2",
+        last=(5, 2),
+        change=Rewording(
+            pattern=r"The sum of offset \(\d+\) and size \(\d+\) has to",
+            words="The sum of offset (0) and size (0) has to",
+        ),
     ),
     Rule(
         "resize-says-in-use",

@@ -143,10 +143,13 @@ _WORDS: Final = (
     ),
     Rule(
         "snapshots-that-are-missed",
-        "loadvm says which disk has no such snapshot; without a disk, savevm has other words, too",
+        "loadvm says which disk has no such snapshot, delvm nothing of disks that can have none;"
+        " without a disk, savevm has other words, too",
         _RUN_5_2,
         last=(5, 2),
-        touches=(line("(load|save)vm .*|savevm", answer="No block device|[Ss]napshot|not found"),),
+        touches=(
+            line("(load|save|del)vm .*|savevm", answer="[Nn]o block device|[Ss]napshot|not found"),
+        ),
     ),
     Rule(
         "unknown-watchdog-action",

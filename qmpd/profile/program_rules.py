@@ -68,6 +68,44 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
+        "pause-of-a-recovery",
+        "migrate-pause does not name the state of a migration that recovers",
+        "seen on 5.2 and 7.2, not on 10.0",
+        last=(7, 2),
+        change=Rewording(
+            pattern="during postcopy-active or postcopy-recover state$",
+            words="during postcopy-active state",
+        ),
+    ),
+    Rule(
+        "migration-protocols",
+        "migrate tells of a protocol that it does not know as of any parameter; monitors take URIs",
+        "seen on 5.2 and 7.2, not on 10.0",
+        last=(7, 2),
+        change=Rewording(
+            pattern="^unknown migration protocol: .*$",
+            words="Parameter 'uri' expects a valid migration protocol",
+            command="migrate",
+        ),
+    ),
+    Rule(
+        "incoming-is-deferred",
+        "migrate-incoming tells which option it is for, whatever the command line has",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern="^'-incoming' was not specified on the command line$",
+            words="For use with '-incoming defer'",
+        ),
+    ),
+    Rule(
+        "colo-needs-a-return-path",
+        "Capability x-colo requires return-path",
+        "seen on 11.1, not on 10.0",
+        first=(11, 1),
+        touches=(Touch("migrate-set-capabilities.capabilities", '"x-colo"'),),
+    ),
+    Rule(
         "parameters-in-groups",
         "info migrate_parameters has those together that belong together",
         "seen on 11.1, not on 10.0",
@@ -216,7 +254,9 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
 )
 
 ProgramName = Literal[
+    "colo-needs-a-return-path",
     "json-errors-have-places",
+    "migration-protocols",
     "mirror-skips-zeroes",
     "multifd-excludes-compression",
     "multifd-levels",

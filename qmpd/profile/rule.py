@@ -24,12 +24,14 @@ class Rewording(NamedTuple):
     :param of: whether errors are reworded, or what the human monitor shows, complaints of the
         process among it
     :param error_class: the class of the error in these words, where it is another one
+    :param command: the QMP command whose errors they are, where it is not any
     """
 
     pattern: str
     words: Words
     of: Literal["errors", "monitor"] = "errors"
     error_class: str | None = None
+    command: str | None = None
 
 
 class Completion(NamedTuple):

@@ -110,6 +110,26 @@ RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
+        "replaced-node",
+        "A node to be replaced that is not there is told of in words of its own",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern=r"^Failed to find node with node-name='(.*)'$",
+            words=r"Node name '\1' not found",
+            command="blockdev-mirror",
+        ),
+    ),
+    Rule(
+        "power-of-two",
+        "What is no power of two is told without an article",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern=r"^(Parameter '.*' expects) a power of 2$", words=r"\1 power of 2"
+        ),
+    ),
+    Rule(
         "find-node",
         "A node that is not there is told of by its bare name, where no device is meant",
         _RUN_5_2,
@@ -147,11 +167,12 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         "overlay-without-name",
-        "A node-name that is missed is called node name",
+        "The node-name of an overlay that is missed or taken is called node name",
         _RUN_5_2,
         last=(5, 2),
         change=Rewording(
-            pattern=r"^New overlay node-name missing$", words="New overlay node name missing"
+            pattern=r"^New overlay node-name (missing|already in use)$",
+            words=r"New overlay node name \1",
         ),
     ),
     Rule(
@@ -165,11 +186,14 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         "x-exit-preconfig",
-        "x-exit-preconfig names the state in which it is permitted",
+        "x-exit-preconfig and set-numa-node name the state in which they are permitted",
         _RUN_5_2,
         last=(5, 2),
         change=Rewording(
-            pattern=r"^The command is permitted only before machine initialization$",
+            pattern=(
+                r"^The command is permitted only before"
+                r" (machine initialization|the machine has been created)$"
+            ),
             words="The command is permitted only in 'preconfig' state",
         ),
     ),
@@ -334,8 +358,9 @@ class Rules:
 
     def words(self, text: str) -> str:
         """An error of the default version in the words of this one."""
-        for pattern, words in self._patterns:
-            text = pattern.sub(words, text)
+        for (pattern, words), rule in zip(self._patterns, self._rewordings, strict=True):
+            if rule.command is None:
+                text = pattern.sub(words, text)
         return text
 
     def monitor_words(self, text: str) -> str:
@@ -344,9 +369,11 @@ class Rules:
             text = pattern.sub(words, text)
         return text
 
-    def in_its_words(self, error: QmpError) -> QmpError:
-        """`error` in the words of this version."""
+    def in_its_words(self, error: QmpError, command: str) -> QmpError:
+        """`error` of a command in the words of this version."""
         for (pattern, words), rule in zip(self._patterns, self._rewordings, strict=True):
+            if rule.command not in (None, command):
+                continue
             text, count = pattern.subn(words, error.desc)
             if count:
                 error.desc = text

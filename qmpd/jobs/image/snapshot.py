@@ -100,12 +100,16 @@ async def load_snapshot(guest: Guest, group: SnapshotGroup, tag: str, vmstate: s
     guest.graph.services.clocks.virtual.set(clock)
 
 
-async def delete_snapshot(guest: Guest, group: SnapshotGroup, tag: str) -> None:
+async def delete_snapshot(
+    guest: Guest, group: SnapshotGroup, tag: str, *, some_cannot: bool = False
+) -> None:
     """Delete a snapshot (``delete_snapshot``).
 
+    :param some_cannot: whether disks that cannot have snapshots are passed over
     :raises GenericError: with QEMU's text
     """
-    group.check()
+    if not some_cannot:
+        group.check()
     await drained(guest.graph, None, group.delete(tag))
 
 

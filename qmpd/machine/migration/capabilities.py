@@ -62,13 +62,20 @@ class Capabilities:
     :param known: those that its version has; the others stay off
     :param checks_multifd: whether multifd excludes what compresses memory
     :param joins_multifd: whether it goes with postcopy
+    :param returns_colo: whether x-colo requires return-path
     """
 
     def __init__(
-        self, known: Collection[str], *, checks_multifd: bool, joins_multifd: bool
+        self,
+        known: Collection[str],
+        *,
+        checks_multifd: bool,
+        joins_multifd: bool,
+        returns_colo: bool,
     ) -> None:
         self._checks_multifd = checks_multifd
         self._joins_multifd = joins_multifd
+        self._returns_colo = returns_colo
         self._states = dict.fromkeys(NAMES, False)
         self._known = known
 
@@ -110,6 +117,10 @@ class Capabilities:
         self._states = wanted
 
     def _check(self, wanted: Mapping[str, bool], *, plain: bool, incoming_started: bool) -> None:
+        refuse(
+            self._returns_colo and wanted["x-colo"] and not wanted["return-path"],
+            "Capability 'x-colo' requires capability 'return-path'",
+        )
         if wanted["postcopy-ram"]:
             refuse(wanted["x-ignore-shared"], "Postcopy is not compatible with ignore-shared")
             refuse(

@@ -19,6 +19,7 @@ def capabilities_of(profile: Profile) -> Capabilities:
         frozenset(info.values if isinstance(info, EnumInfo) else ()),
         checks_multifd=profile.rules.holds("multifd-excludes-compression"),
         joins_multifd=profile.rules.holds("multifd-with-postcopy"),
+        returns_colo=profile.rules.holds("colo-needs-a-return-path"),
     )
 
 

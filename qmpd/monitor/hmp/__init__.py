@@ -79,7 +79,11 @@ async def _run(machine: Machine, line: Line, ask: Ask) -> str:
         return f"Error: qmpd does not serve the HMP command '{name}'\n"
     arguments = _arguments(command, line)
     if command.request is not None:
-        value = await ask(*command.request(machine, arguments))
+        asked, given = command.request(machine, arguments)
+        try:
+            value = await ask(asked, given)
+        except QmpError as error:
+            raise machine.profile.rules.in_its_words(error, asked) from error.__cause__
         if command.show is not None:
             return command.show(value)
         if command.handler is None:

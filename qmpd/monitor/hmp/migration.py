@@ -54,13 +54,15 @@ async def wait_for_migration(machine: Machine, arguments: Arguments) -> str:
     )
 
 
-def _channels(uri: str) -> list[dict[str, Any]]:
-    return [{"channel-type": "main", "addr": parse_uri(uri)}]
+def _place(machine: Machine, uri: str) -> dict[str, Any]:
+    """Where a guest goes to or comes from, as an argument."""
+    if machine.profile.rules.holds("migration-protocols"):
+        return {"uri": uri}
+    return {"channels": [{"channel-type": "main", "addr": parse_uri(uri)}]}
 
 
-def _migrate(_: Machine, arguments: Arguments) -> tuple[str, dict[str, Any]]:
-    asked = {"channels": _channels(arguments["uri"]), "resume": "resume" in arguments}
-    return "migrate", asked
+def _migrate(machine: Machine, arguments: Arguments) -> tuple[str, dict[str, Any]]:
+    return "migrate", {**_place(machine, arguments["uri"]), "resume": "resume" in arguments}
 
 
 async def migrate_cancel(machine: Machine, _: Arguments) -> str:
@@ -177,7 +179,7 @@ MIGRATION: Final = (
         (_URI,),
         "uri",
         "wait for the guest of -incoming defer",
-        lambda _, arguments: ("migrate-incoming", {"channels": _channels(arguments["uri"])}),
+        lambda machine, arguments: ("migrate-incoming", _place(machine, arguments["uri"])),
     ),
     HmpCommand(
         "migrate_recover",

@@ -104,7 +104,9 @@ def _check_some(group: SnapshotGroup, text: str) -> None:
 
 async def delvm(machine: Machine, arguments: Arguments) -> str:
     """Delete a snapshot from all disks that have it."""
-    await delete_snapshot(machine, SnapshotGroup(machine.graph, None), arguments["name"])
+    group = SnapshotGroup(machine.graph, None)
+    some_cannot = machine.profile.rules.holds("snapshots-that-are-missed")
+    await delete_snapshot(machine, group, arguments["name"], some_cannot=some_cannot)
     return ""
 
 

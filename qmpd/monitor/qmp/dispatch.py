@@ -72,7 +72,7 @@ async def dispatch(
         if isinstance(value, CoroutineType):
             value = await value
     except QmpError as error:
-        raise profile.rules.in_its_words(error) from error.__cause__
+        raise profile.rules.in_its_words(error, name) from error.__cause__
     if value is None:
         return {}
     if info.returns is None or isinstance(value, Raw):

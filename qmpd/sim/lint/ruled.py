@@ -145,9 +145,8 @@ def _answered(answer: Answer, range_: _Range, completed: _Completed) -> Iterator
     elif asked.command == HMP and isinstance(answer.value, str):
         text = answer.value.replace("\r\n", "\n")
         yield from _reworded(answer, "monitor", "what is shown", text, range_)
-        if text.startswith(_REPORTED):
-            error = text.removeprefix(_REPORTED).rstrip("\n")
-            yield from _reworded(answer, "errors", "the error shown", error, range_)
+        error = text.removeprefix(_REPORTED).rstrip("\n")
+        yield from _reworded(answer, "errors", "the error shown", error, range_)
     else:
         for rule in _completed(answer, completed):
             yield from range_.about(rule, asked)
@@ -166,6 +165,8 @@ def _reworded(answer: Answer, of: str, what: str, text: str, range_: _Range) -> 
     for rule in RULES:
         change = rule.change
         if not isinstance(change, Rewording) or change.of != of:
+            continue
+        if change.command not in (None, answer.asked.command):
             continue
         words = re.sub(change.pattern, change.words, text, flags=re.M if of == "monitor" else 0)
         if words != text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +21,11 @@ def lint(
     :param versions: the versions that the client is to work with, oldest first
     :param wanted: the members that it needs
     """
-    return counted(_all(session, versions, wanted))
+    return counted([*needs.found(wanted, versions), *every(session, versions)])
 
 
-def _all(session: Session, versions: Sequence[str], wanted: Iterable[Need]) -> Iterator[Finding]:
-    yield from needs.found(wanted, versions)
+def every(session: Session, versions: Sequence[str]) -> list[Finding]:
+    """All that is found in a session, in its order."""
     about = [
         *refusals.found(session, versions),
         *deprecations.found(session, versions),
@@ -35,7 +35,7 @@ def _all(session: Session, versions: Sequence[str], wanted: Iterable[Need]) -> I
         *waits.found(session),
         *polls.found(session),
     ]
-    yield from sorted(about, key=lambda finding: finding.place)
+    return sorted(about, key=lambda finding: finding.place)
 
 
 def counted(findings: Iterable[Finding]) -> list[Finding]:
