@@ -63,6 +63,8 @@ class Manners(NamedTuple):
 
     mirror_filters_ask_for_little: bool = False
     """Whether the filter of a mirror needs to write at most, and shares everything."""
+    replaced_nodes_have_a_name: bool = False
+    """Whether it is a node name that is not found, where a mirror is to replace a node."""
     mirrors_open_backing_when_completed: bool = False
     """Whether verb complete opens the backing file of the target, and not the end of the job."""
     mirrors_mark_the_source: bool = False
@@ -100,6 +102,10 @@ class Manners(NamedTuple):
     exports_go_later: bool = False
     """Whether block-export-del has been answered before an export is gone."""
 
+    unknown_drivers: frozenset[str] = frozenset()
+    """Drivers that -drive and file names do not know."""
+    unknown_options: frozenset[str] = frozenset()
+    """Options of drivers that -drive and file names do not know."""
     knows_active: bool = True
     """Whether nodes have an option `active`."""
 

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.manners import GraphLock, Manners
 
 if TYPE_CHECKING:
+    from qmpd.profile.block_rules import BlockName
     from qmpd.profile.rules import Rules
+
+
+_FILTERS: Final = frozenset({"copy-before-write", "preallocate", "snapshot-access"})
+
+
+_OPTIONS: Final[tuple[tuple[BlockName, frozenset[str]], ...]] = (
+    (
+        "no-recent-options",
+        frozenset({"aio-max-batch", "bottom", "open-timeout", "tls-hostname"}),
+    ),
+    ("no-discard-no-unref", frozenset({"discard-no-unref"})),
+)
+
+
+def _unknown_options(rules: Rules) -> frozenset[str]:
+    return frozenset().union(*(names for rule, names in _OPTIONS if rules.holds(rule)))
 
 
 @lru_cache(maxsize=16)
@@ -38,6 +55,8 @@ def manners(rules: Rules) -> Manners:
         creations_open_themselves=rules.holds("creations-open-themselves"),
         backends_unmap=rules.holds("backends-unmap"),
         exports_go_later=rules.holds("exports-go-later"),
+        unknown_drivers=_FILTERS if rules.holds("no-recent-filters") else frozenset(),
+        unknown_options=_unknown_options(rules),
         knows_active=not rules.holds("no-active-option"),
         resize_says_in_use=rules.holds("resize-says-in-use"),
         pauses_do_not_wake=rules.holds("pauses-do-not-wake"),
@@ -51,6 +70,7 @@ def manners(rules: Rules) -> Manners:
         backups_keep_their_nodes=rules.holds("backups-keep-their-nodes"),
         streams_have_no_filter=rules.holds("streams-have-no-filter"),
         mirror_filters_ask_for_little=rules.holds("mirror-filters-ask-for-little"),
+        replaced_nodes_have_a_name=rules.holds("replaced-nodes-have-a-name"),
         mirrors_open_backing_when_completed=rules.holds("mirrors-open-backing-when-completed"),
         delays_are_cut_short=rules.holds("delays-are-cut-short"),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from qmpd.profile.rule import Rule, Touch
+from qmpd.profile.rule import Rewording, Rule, Touch
 
 _BACKUPS: Final = ("blockdev-backup", "drive-backup")
 _MIRRORS: Final = ("blockdev-mirror", "drive-mirror")
@@ -100,6 +100,23 @@ JOB_RULES: Final[Sequence[Rule]] = (
         touches=_MIRRORS,
     ),
     Rule(
+        "replaced-nodes-have-a-name",
+        "A node that a mirror is to replace, and that is not there, is told by its node name",
+        "seen on 5.2, not on 7.2",
+        last=(5, 2),
+        touches=tuple(Touch(f"{mirror}.replaces", answer="ode.*name") for mirror in _MIRRORS),
+    ),
+    Rule(
+        "values-without-an-article",
+        "Powers of 2, and values of at least 1, are expected without an article",
+        "seen on 5.2, not on 7.2",
+        last=(5, 2),
+        change=Rewording(
+            pattern=r"^(Parameter '(?:granularity|vote-threshold)' expects) a (power|value >)",
+            words=r"\1 \2",
+        ),
+    ),
+    Rule(
         "mirrors-open-backing-when-completed",
         "The backing file of a mirror's existing target is opened when completion is asked for",
         "commit c41f5b96ee of April 2021 (6.0)",
@@ -121,6 +138,7 @@ JobName = Literal[
     "mirrors-open-backing-when-completed",
     "paused-jobs-do-not-complete",
     "pauses-do-not-wake",
+    "replaced-nodes-have-a-name",
     "streams-have-no-filter",
 ]
 """The names of those that are asked for."""

@@ -21,7 +21,7 @@ from tests.support.normal import normal
 from tests.support.stdio import Gone, StdioProgram
 from tests.support.versions import examples
 
-VERSIONS: Final = ("7.2", "10.0", "11.1")
+VERSIONS: Final = ("5.2", "7.2", "10.0", "11.1")
 EXAMPLES: Final = int(os.environ.get("QMPD_DRIVE_EXAMPLES", "25"))
 SEED: Final = int(os.environ.get("QMPD_DRIVE_SEED", "0"))
 QUERIES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (

@@ -18,6 +18,9 @@ from tests.lint.sessions import Line, answer, ask, error, session, status
 UNSEEN: Final[Mapping[str, str]] = {
     "nodes-tell-more": "the schema's conditions tell of the members",
     "no-active-option": "options within a file name, or of the command line",
+    "no-recent-filters": "options within a file name, or of the command line",
+    "no-recent-options": "options within a file name, or of the command line",
+    "no-discard-no-unref": "options within a file name, or of the command line",
     "preconfig-and-incoming": "options of the command line",
     "nbd-extended-headers": "bytes between NBD clients and the server",
     "nbd-answers-bad-magic": "bytes between NBD clients and the server",

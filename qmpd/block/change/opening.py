@@ -142,6 +142,8 @@ async def open_flat(
         filename = join_json(flat, filename, services.parse_json)
     is_backing = role is not None and bool(role & COW)
     common = read_common(flat)
+    if (name := flat.text("driver")) in services.manners.unknown_drivers:
+        raise GenericError(f"Unknown driver '{name}'")
     inherited = {} if parent is None else NodeOptions.inside(common, parent, backing=is_backing)
     driver = fill_options(
         flat,

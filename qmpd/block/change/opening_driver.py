@@ -126,12 +126,16 @@ def _take_own(node: Node, flat: FlatOptions) -> GenericError | None:
     """
     driver, own = node.driver_class, node.options
     strong = {name: flat.tree(name) for name in driver.shape.strong_options}
+    unknown = node.services.manners.unknown_options
+    unread = {name: flat.pop(name) for name in unknown if name in flat}
     try:
         taken = driver.take_options(flat)
     except GenericError as error:
         if driver.shape.options_last:
             return error
         raise
+    finally:
+        flat.update(unread)
     texts = {name: value for name, value in strong.items() if value not in ({}, taken.get(name))}
     given = {**own.given, **{name: taken[name] for name in taken if name not in CHILDREN}}
     if not own.probed:

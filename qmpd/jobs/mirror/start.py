@@ -141,6 +141,8 @@ def find_replaced(source: Node, name: str) -> Node:
     :raises GenericError: there is none, or replacing it would change what its users see
     """
     node = source.graph.find_node(name)
+    if node is None and source.services.manners.replaced_nodes_have_a_name:
+        raise GenericError(f"Node name '{name}' not found")
     if node is None:
         raise GenericError(f"Failed to find node with node-name='{name}'")
     node.check_operation(Op.REPLACE)

@@ -107,6 +107,21 @@ class BackupTop(JobFilter):
         return (WRITE, ALL & ~RESIZE) if driver._writes else (NOTHING, ALL)
 
     @override
+    def exact_filename(self) -> str | None:
+        """The name of the source, while there is one.
+
+        A backup that has ended keeps its filter, without a source, until it is dismissed: queries
+        are answered then, too.  QEMU 5.2 dies of them.
+        """
+        return super().exact_filename() if "backing" in self.node.children else None
+
+    @override
+    def allocated_size(self) -> int | None:
+        """That of the source; the target does not count."""
+        below = self.node.filter_or_backing
+        return None if below is None else below.driver.allocated_size()
+
+    @override
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         await self._save(offset, len(data))
         await self.filtered.pwrite(offset, data, fua=fua)
