@@ -162,6 +162,16 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
+        "vote-threshold",
+        "Of a vote threshold value >= 1 is expected, without an article",
+        "seen on 5.2, not on 7.2",
+        last=(5, 2),
+        change=Rewording(
+            pattern=r"Parameter 'vote-threshold' expects a value >= 1",
+            words="Parameter 'vote-threshold' expects value >= 1",
+        ),
+    ),
+    Rule(
         "permissions-of-blkdebug",
         "A name of a permission that blkdebug does not know is an invalid parameter",
         "seen on 5.2, not on 7.2",

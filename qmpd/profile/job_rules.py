@@ -107,13 +107,13 @@ JOB_RULES: Final[Sequence[Rule]] = (
         touches=tuple(Touch(f"{mirror}.replaces", answer="ode.*name") for mirror in _MIRRORS),
     ),
     Rule(
-        "values-without-an-article",
-        "Powers of 2, and values of at least 1, are expected without an article",
+        "granularity-of-a-mirror",
+        "Of a granularity power of 2 is expected, without an article",
         "seen on 5.2, not on 7.2",
         last=(5, 2),
         change=Rewording(
-            pattern=r"^(Parameter '(?:granularity|vote-threshold)' expects) a (power|value >)",
-            words=r"\1 \2",
+            pattern=r"^Parameter 'granularity' expects a power of 2$",
+            words="Parameter 'granularity' expects power of 2",
         ),
     ),
     Rule(
