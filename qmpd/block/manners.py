@@ -112,5 +112,11 @@ class Manners(NamedTuple):
     resize_says_in_use: bool = False
     """Whether block_resize only says that a device is in use, and not by whom."""
 
+    replaced_nodes_are_named: bool = False
+    """Whether a mirror tells in words of its own that the node to replace is not there."""
+
+    lengths_are_limited: bool = True
+    """Whether no node may be longer than BDRV_MAX_LENGTH."""
+
 
 USUAL = Manners()

@@ -20,8 +20,8 @@ RING: Final = "dirty-ring"
 
 _MILLISECOND: Final = NANOSECONDS // 1000
 _MILLISECONDS: Final = {"second": 1000, "millisecond": 1}
-_SHORTEST: Final = 50
-_LONGEST: Final = 60000
+_RANGE: Final = (50, 60000)
+_SECONDS: Final = (1, 60)
 _PAGES: Final = (128, 16384)
 _USUAL_PAGES: Final = 512
 
@@ -38,6 +38,11 @@ class _Measured:
     rate: int = -1
 
 
+def _wrapped(number: int) -> int:
+    """What is left of a product in an ``int64_t``."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
 class DirtyRate:
     """The last measurement of one machine.
 
@@ -50,18 +55,21 @@ class DirtyRate:
         self._memory = memory
         self._last = _Measured()
 
-    def begin(self, time: int, unit: str, pages: int | None, mode: str) -> None:
+    def begin(self, time: int, unit: str | None, pages: int | None, mode: str) -> None:
         """Command calc-dirty-rate.
 
         :param time: how long it takes, in `unit`
+        :param unit: None where there are only seconds, and these are what must be in a range
         :param pages: how many pages of a GiB are sampled; None for the usual number
         :raises GenericError: one is under way, or these do not go together
         """
         if self._last.status == "measuring":
             raise GenericError("the dirty rate is already being measured.")
-        milliseconds = time * _MILLISECONDS[unit]
-        if not _SHORTEST <= milliseconds <= _LONGEST:
-            raise GenericError(f"Calculation time is out of range [{_SHORTEST}ms, {_LONGEST}ms].")
+        if unit is None and not _SECONDS[0] <= time <= _SECONDS[1]:
+            raise GenericError(f"calc-time is out of range[{_SECONDS[0]}, {_SECONDS[1]}].")
+        milliseconds = _wrapped(time * _MILLISECONDS[unit or "second"])
+        if not _RANGE[0] <= milliseconds <= _RANGE[1]:
+            raise GenericError(f"Calculation time is out of range [{_RANGE[0]}ms, {_RANGE[1]}ms].")
         if pages is not None and mode != SAMPLING:
             raise GenericError("sample-pages is used only in page-sampling mode")
         if pages is not None and not _PAGES[0] <= pages <= _PAGES[1]:

@@ -10,7 +10,7 @@ from qmpd.profile.rule import Completion, Rewording, Rule, Touch, line
 
 _RUN_5_2: Final = "seen on 5.2, not on 7.2"
 
-_OF_PROCESSORS: Final = frozenset(
+EVENTS_OF_PROCESSORS: Final = frozenset(
     {
         *("guest_cpu_enter", "guest_cpu_exit", "guest_cpu_reset"),
         *("guest_mem_before_exec", "guest_mem_before_trans"),
@@ -228,7 +228,7 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         change=Completion(
             type="TraceEventInfo",
             member="vcpu",
-            value=lambda info: info["name"] in _OF_PROCESSORS,
+            value=lambda info: info["name"] in EVENTS_OF_PROCESSORS,
         ),
     ),
     Rule(

@@ -30,6 +30,7 @@ from qmpd.profile.export_rules import EXPORT_RULES, ExportName
 from qmpd.profile.job_rules import JOB_RULES, JobName
 from qmpd.profile.monitor_rules import MONITOR_RULES, MonitorName
 from qmpd.profile.program_rules import PROGRAM_RULES, ProgramName
+from qmpd.profile.request_rules import REQUEST_RULES, RequestName
 from qmpd.profile.rule import (
     Completion,
     MonitorNames,
@@ -149,14 +150,6 @@ RULES: Final[Sequence[Rule]] = (
             words="Device '' not found",
             error_class="DeviceNotFound",
         ),
-    ),
-    Rule(
-        "device-options-are-texts",
-        "device_add takes any number, boolean or text for the text that an option would be",
-        _RUN_7_2,
-        last=(7, 2),
-        # what is another type's than its text looks like
-        touches=(Touch("device_add.*", r"^(-?[0-9.].*|true|false|on|off|yes|no|y|n)$"),),
     ),
     Rule(
         "not-a-device",
@@ -284,12 +277,12 @@ RULES: Final[Sequence[Rule]] = (
     *EXPORT_RULES,
     *MONITOR_RULES,
     *PROGRAM_RULES,
+    *REQUEST_RULES,
 )
 """All rules, in the order in which rewordings are tried."""
 
 Name = (
     Literal[
-        "device-options-are-texts",
         "throttle-groups-with-references",
         "processors-tell-their-type",
         "transactions-go-in-their-order",
@@ -299,6 +292,7 @@ Name = (
     | ExportName
     | MonitorName
     | ProgramName
+    | RequestName
 )
 """The names of rules that are asked for."""
 

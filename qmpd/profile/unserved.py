@@ -38,6 +38,9 @@ SERVED: Final = frozenset(
         ("MigrateSetParameters", "compress-wait-thread"),
         ("MigrateSetParameters", "decompress-threads"),
         ("MigrateSetParameters", "block-incremental"),
+        # of trace events, until 9.0
+        ("TraceEventGetStateArguments", "vcpu"),
+        ("TraceEventSetStateArguments", "vcpu"),
         # commands of 5.2
         ("BlockPasswdArguments", "device"),
         ("BlockPasswdArguments", "node-name"),

@@ -24,18 +24,9 @@ def test_session_replays_identically(name: str, tmp_path: Path) -> None:
     replay(name, tmp_path)
 
 
-def _marks(version: str, name: str) -> list[pytest.MarkDecorator]:
-    known = versions.LEFT.get((version, name))
-    return [] if known is None else [pytest.mark.xfail(reason=known, strict=True)]
-
-
 @pytest.mark.parametrize(
     ("version", "name"),
-    [
-        pytest.param(version, name, marks=_marks(version, name))
-        for version in OTHERS
-        for name in versions.NAMES
-    ],
+    [(version, name) for version in OTHERS for name in versions.NAMES],
 )
 def test_session_of_another_version_replays_identically(
     version: str, name: str, tmp_path: Path

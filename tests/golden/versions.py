@@ -34,11 +34,6 @@ NAMES: Final = (
 )
 """The sessions that are played."""
 
-LEFT: Final = {
-    ("5.2", "wire-arguments3"): "the longest null-co",
-}
-"""Sessions that qmpd answers otherwise than the version, and what differs: see docs/versions.md."""
-
 QUIET: Final = 0.15
 """Seconds without a message after which no more are expected, while recording."""
 

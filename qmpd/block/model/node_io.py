@@ -376,7 +376,7 @@ class NodeIO(NodeState):
             raise BlockIOError(errno.ENOMEDIUM, "No medium inserted")
         if size < 0 or size >= 1 << 63:
             raise BlockIOError(errno.EINVAL, "Image size cannot be negative")
-        if size > MAXIMUM_LENGTH:
+        if size > MAXIMUM_LENGTH and self.services.manners.lengths_are_limited:
             raise BlockIOError(errno.EIO, f"offset({size}) exceeds maximum({MAXIMUM_LENGTH})")
         if self.read_only:
             raise BlockIOError(errno.EACCES, "Image is read-only")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MAXIMUM_LENGTH: Final = (2**63 - 1) & ~((1 << 30) - 1)
 """Longest node, bytes (QEMU's BDRV_MAX_LENGTH)."""
 
+_LAST_SECTOR: Final = (2**63 - 1) & ~(SECTOR - 1)
+
 _INHERITED: Final = DATA | FILTERED | COW
 
 
@@ -102,7 +104,8 @@ class NodeState:
         :raises BlockIOError: it is too long
         """
         length = self.driver.get_length()
-        if length > MAXIMUM_LENGTH:
+        limited = self.services.manners.lengths_are_limited
+        if length > (MAXIMUM_LENGTH if limited else _LAST_SECTOR):
             raise BlockIOError(errno.EFBIG, "Could not refresh total sector count: File too large")
         self.length = -(-length // SECTOR) * SECTOR
 

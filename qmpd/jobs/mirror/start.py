@@ -144,6 +144,8 @@ def find_replaced(source: Node, name: str) -> Node:
     if node is None and source.services.manners.replaced_nodes_have_a_name:
         raise GenericError(f"Node name '{name}' not found")
     if node is None:
+        if source.services.manners.replaced_nodes_are_named:
+            raise GenericError(f"Node name '{name}' not found")
         raise GenericError(f"Failed to find node with node-name='{name}'")
     node.check_operation(Op.REPLACE)
     if not source.can_replace(node):

@@ -144,11 +144,13 @@ def _stream_ends(
 
 async def block_stream(context: Context, arguments: BlockStreamArguments) -> None:
     """Copy what lies below an image into it."""
+    machine = context.machine
+    if machine.profile.rules.holds("streams-begin-with-the-device"):
+        machine.graph.lookup(arguments.device).check_operation(Op.STREAM)
     given = [name for name in ("base", "base-node", "bottom") if name in context.raw]
     for first, second in (("base", "base-node"), ("base", "bottom"), ("bottom", "base-node")):
         if first in given and second in given:
             raise GenericError(f"'{first}' and '{second}' cannot be specified at the same time")
-    machine = context.machine
     node = machine.graph.lookup(arguments.device)
     base, bottom = _stream_ends(machine.graph, node, arguments)
     end = base if bottom is None else bottom.filter_or_backing

@@ -23,9 +23,11 @@ def query_dirty_rate(context: Context, arguments: QueryDirtyRateArguments | None
 
 def calc_dirty_rate(context: Context, arguments: CalcDirtyRateArguments) -> None:
     """Begin a measurement."""
-    context.machine.guest_side.dirty_rate.begin(
+    machine = context.machine
+    seconds = machine.profile.rules.holds("dirty-rates-are-measured-in-seconds")
+    machine.guest_side.dirty_rate.begin(
         arguments.calc_time,
-        arguments.calc_time_unit or "second",
+        None if seconds else arguments.calc_time_unit or "second",
         arguments.sample_pages,
         arguments.mode or "page-sampling",
     )

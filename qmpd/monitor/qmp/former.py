@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 async def x_blockdev_reopen(context: Context, _: object) -> None:
     """Change the options of a node that is open; later blockdev-reopen takes several."""
-    await blockdev_reopen(context.machine.graph, [context.raw])
+    graph, name = context.machine.graph, context.raw.get("node-name")
+    if name is None:
+        raise GenericError("Node name not specified")
+    if graph.find_node(name) is None:
+        raise GenericError(f"Cannot find node named '{name}'")
+    await blockdev_reopen(graph, [context.raw])
 
 
 async def change(context: Context, arguments: ChangeArguments) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.base.identifiers import check_id
 from qmpd.errors import GenericError, QmpError
 from qmpd.machine.qom_tree import qom_get, qom_list, qom_set
 from qmpd.monitor.qmp.handlers import Context, Handlers
@@ -74,19 +75,30 @@ def object_del(context: Context, arguments: ObjectDelArguments) -> None:
 async def device_add(context: Context, arguments: Mapping[str, Any]) -> None:
     """Plug a device in."""
     machine = context.machine
-    if machine.profile.rules.holds("device-options-are-texts"):
-        await machine.devices.add(_as_texts(arguments), keyval=True)
+    rules = machine.profile.rules
+    if rules.holds("device-options-are-texts"):
+        exact = not rules.holds("numbers-without-exponents")
+        await machine.devices.add(_as_texts(arguments, exact=exact), keyval=True)
     else:
         await machine.devices.add(arguments)
 
 
-def _as_texts(arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Values as they are written in options, without what has no such form."""
+def _as_texts(arguments: Mapping[str, Any], *, exact: bool) -> dict[str, str]:
+    """Values as they are written in options, without what has no such form.
+
+    :param exact: whether numbers are written with 17 digits, and not with six decimals
+    :raises GenericError: the id is malformed
+    """
+    device_id = arguments.get("id")
+    if isinstance(device_id, str):
+        check_id(device_id)
     texts: dict[str, str] = {}
     for name, value in arguments.items():
         if isinstance(value, bool):
             texts[name] = "on" if value else "off"
-        elif isinstance(value, str | int | float):
+        elif isinstance(value, float):
+            texts[name] = f"{value:.17g}" if exact else f"{value:f}".rstrip("0").rstrip(".")
+        elif isinstance(value, str) or (isinstance(value, int) and name != "id"):
             texts[name] = str(value)
     return texts
 

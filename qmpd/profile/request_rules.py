@@ -1,0 +1,69 @@
+"""Where versions of QEMU differ in what they say of requests (`qmpd.profile.rules`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from qmpd.profile.rule import Rewording, Rule, Touch
+
+_RUN_5_2: Final = "seen on 5.2, not on 7.2"
+_RUN_7_2: Final = "seen on 5.2 and 7.2, not on 10.0"
+
+REQUEST_RULES: Final[Sequence[Rule]] = (
+    Rule(
+        "device-options-are-texts",
+        "device_add takes any number, boolean or text for the text that an option would be",
+        _RUN_7_2,
+        last=(7, 2),
+        # what is another type's than its text looks like
+        touches=(Touch("device_add.*", r"^(-?[0-9.].*|true|false|on|off|yes|no|y|n)$"),),
+    ),
+    Rule(
+        "numbers-without-exponents",
+        "Numbers that become texts are written without exponents, with six decimals at most",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
+        "streams-begin-with-the-device",
+        "block-stream looks for the device before it looks whether the rest goes together",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
+        "dirty-rates-are-measured-in-seconds",
+        "The time that calc-dirty-rate takes is a number of seconds",
+        _RUN_7_2,
+        last=(7, 2),
+        touches=("calc-dirty-rate",),
+    ),
+    Rule(
+        "set-numa-node",
+        "What may only come before the machine is made names the state in which it is permitted",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern=r"^The command is permitted only before the machine has been created$",
+            words="The command is permitted only in 'preconfig' state",
+        ),
+    ),
+    Rule(
+        "values-without-an-article",
+        "What is wrong with a quorum's vote-threshold is told without an article",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern=r"^Parameter '([^']*)' expects a value >= (\d+)$",
+            words=r"Parameter '\1' expects value >= \2",
+        ),
+    ),
+)
+
+RequestName = Literal[
+    "device-options-are-texts",
+    "dirty-rates-are-measured-in-seconds",
+    "numbers-without-exponents",
+    "streams-begin-with-the-device",
+]
+"""The names of those that are asked for."""
