@@ -38,9 +38,12 @@ _INET: Final = OptionGroup(
 )
 
 
-def parse_socket_address(text: str, *, by_options: bool = False) -> dict[str, Any]:
+def parse_socket_address(
+    text: str, *, by_options: bool = False, knows_tcp: bool = True
+) -> dict[str, Any]:
     """The SocketAddress that `text` means (``socket_parse``).
 
+    :param knows_tcp: whether it may begin with ``tcp:``, rather than with a host of that name
     :param by_options: whether what follows a place is read as other options are
     :raises GenericError: it means none
     """
@@ -54,7 +57,7 @@ def parse_socket_address(text: str, *, by_options: bool = False) -> dict[str, An
         return {"type": "fd", "str": text.removeprefix("fd:")}
     if text.startswith("vsock:"):
         return _vsock(text.removeprefix("vsock:"))
-    place = text.removeprefix("tcp:")
+    place = text.removeprefix("tcp:") if knows_tcp else text
     return _inet_of_options(place) if by_options else _inet(place)
 
 

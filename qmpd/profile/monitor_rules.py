@@ -193,6 +193,18 @@ MONITOR_RULES: Final[Sequence[Rule]] = (
         touches=(line(r"object_add .*[\s{].*"),),
     ),
     Rule(
+        "migrations-in-groups",
+        "info migrate tells what belongs together in a line, and what is global with -a only",
+        "seen on 11.1, not on 10.0",
+        first=(10, 1),
+    ),
+    Rule(
+        "addresses-without-tcp",
+        "An address of the NBD server cannot begin with tcp:",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
         "addresses-by-options",
         "What follows a place in an address is read as other options are",
         _RUN_11_1,
@@ -287,6 +299,8 @@ MonitorName = Literal[
     "snapshots-that-are-missed",
     "unknown-watchdog-action",
     "addresses-by-options",
+    "addresses-without-tcp",
+    "migrations-in-groups",
     "regions-are-somewhere",
     "change-with-force",
     "objects-by-keyval",

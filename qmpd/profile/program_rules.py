@@ -38,6 +38,19 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
+        "migrates-to-uris",
+        "Where a guest goes to is a URI, which is looked at once a migration has begun",
+        "QAPI documentation: channels since 8.2; seen on 5.2 and 7.2",
+        last=(8, 1),
+        touches=("migrate.uri",),
+    ),
+    Rule(
+        "errors-of-decompression",
+        "info migrate tells decompress-error-check, and not send-switchover-start",
+        "seen on 5.2 and 7.2, not on 10.0",
+        last=(8, 2),
+    ),
+    Rule(
         "multifd-levels",
         "Levels of multifd are set and checked; before, they are accepted and nothing is done",
         "seen on 10.0, not on 5.2 and 7.2",
@@ -75,17 +88,6 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         change=Rewording(
             pattern="during postcopy-active or postcopy-recover state$",
             words="during postcopy-active state",
-        ),
-    ),
-    Rule(
-        "migration-protocols",
-        "migrate tells of a protocol that it does not know as of any parameter; monitors take URIs",
-        "seen on 5.2 and 7.2, not on 10.0",
-        last=(7, 2),
-        change=Rewording(
-            pattern="^unknown migration protocol: .*$",
-            words="Parameter 'uri' expects a valid migration protocol",
-            command="migrate",
         ),
     ),
     Rule(
@@ -255,8 +257,9 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
 
 ProgramName = Literal[
     "colo-needs-a-return-path",
+    "errors-of-decompression",
+    "migrates-to-uris",
     "json-errors-have-places",
-    "migration-protocols",
     "mirror-skips-zeroes",
     "multifd-excludes-compression",
     "multifd-levels",

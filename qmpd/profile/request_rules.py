@@ -39,13 +39,13 @@ REQUEST_RULES: Final[Sequence[Rule]] = (
         touches=("calc-dirty-rate",),
     ),
     Rule(
-        "set-numa-node",
-        "What may only come before the machine is made names the state in which it is permitted",
-        _RUN_5_2,
-        last=(5, 2),
+        "no-hotpluggable-processors",
+        "query-hotpluggable-cpus is told as a feature, where the machine has none",
+        _RUN_7_2,
+        last=(7, 2),
         change=Rewording(
-            pattern=r"^The command is permitted only before the machine has been created$",
-            words="The command is permitted only in 'preconfig' state",
+            pattern=r"^machine does not support hot-plugging CPUs$",
+            words="The feature 'query-hotpluggable-cpus' is not enabled",
         ),
     ),
     Rule(

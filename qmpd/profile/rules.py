@@ -111,17 +111,6 @@ RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
-        "replaced-node",
-        "A node to be replaced that is not there is told of in words of its own",
-        _RUN_5_2,
-        last=(5, 2),
-        change=Rewording(
-            pattern=r"^Failed to find node with node-name='(.*)'$",
-            words=r"Node name '\1' not found",
-            command="blockdev-mirror",
-        ),
-    ),
-    Rule(
         "power-of-two",
         "What is no power of two is told without an article",
         _RUN_5_2,

@@ -31,6 +31,10 @@ def _complain(text: str) -> None:
     LOG.error("%s", text)
 
 
+class _NoProtocol(GenericError):
+    """A URI is of none of the protocols: the migration fails, and keeps no reason."""
+
+
 class Migration:
     """What a machine's migrations may do, and how they stand.
 
@@ -124,26 +128,45 @@ class Migration:
         *,
         resume: bool = False,
         take: TakeDescriptor | None = None,
+        looks_last: bool = False,
     ) -> None:
         """Command migrate: begin.
 
+        :param looks_last: whether the URI is looked at when the migration has begun
         :param take: takes a descriptor that the client has handed over, by its name
         :raises QmpError: it cannot be begun
         """
-        address = self._target(uri, channels)
-        check_transport(address, self.capabilities.__getitem__, self.parameters["mode"])
-        self._check_target(channels)
+        address: Address | None = None
+        if not looks_last:
+            address = self._target(uri, channels)
+            check_transport(address, self.capabilities.__getitem__, self.parameters["mode"])
+            self._check_target(channels)
         self._prepare(resume=resume)
         guest = self._guest
         settings = self.capabilities, self.parameters
         self.outgoing = outgoing = Outgoing(guest, *settings, self._tell, _complain)
         try:
+            if address is None:
+                address = self._former_target(outgoing, uri)
             outgoing.dial = guest.host.open_stream(
                 _with_descriptor(address, take), outgoing.connect, outgoing.not_connected
             )
+        except _NoProtocol:
+            raise
         except QmpError as error:
             outgoing.refused(error)
             raise
+
+    def _former_target(self, outgoing: Outgoing, uri: str | None) -> Address:
+        """What a URI means, where nobody has looked at it before."""
+        if uri is None:
+            raise GenericError("Parameter 'uri' is missing")
+        if uri.startswith("fd:"):
+            return {"transport": "socket", "type": "fd", "str": uri.removeprefix("fd:")}
+        if not uri.startswith(("tcp:", "unix:", "vsock:", "exec:", "rdma:")):
+            outgoing.set_state("failed")  # without a reason
+            raise _NoProtocol("Parameter 'uri' expects a valid migration protocol")
+        return parse_uri(uri)
 
     def _target(self, uri: str | None, channels: Sequence[Mapping[str, Any]] | None) -> Address:
         if (uri is None) == (not channels):

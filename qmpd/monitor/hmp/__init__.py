@@ -66,15 +66,15 @@ def _with_line_ends(texts: Iterable[str]) -> str:
 
 async def _run(machine: Machine, line: Line, ask: Ask) -> str:
     name = line.command_name()
-    if not name:
-        return "" if line.at_end() else f"unknown command: '{line.rest()}'\n"
+    if not name and line.at_end():
+        return ""
     command = COMMANDS.get(name)
     unserved = name in UNSERVED
     if name == "info" and not line.at_end():
         sub = line.command_name()
         command, unserved, name = INFO.get(sub), sub in UNSERVED_INFO, f"info {sub}"
     if (command is None and not unserved) or name in machine.profile.rules.not_in_monitor:
-        return f"unknown command: '{name}'\n"
+        return f"unknown command: '{line.begin()}'\n"
     if command is None:
         return f"Error: qmpd does not serve the HMP command '{name}'\n"
     arguments = _arguments(command, line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -22,8 +22,8 @@ from qmpd.monitor.hmp.chardevs import CHARDEVS
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, HmpHandler, by_name, reported
 from qmpd.monitor.hmp.former import FORMER
 from qmpd.monitor.hmp.guest_side import GUEST_SIDE
-from qmpd.monitor.hmp.info import INFO
-from qmpd.monitor.hmp.line import Kind, Parameter
+from qmpd.monitor.hmp.info import INFO, UNSERVED_INFO
+from qmpd.monitor.hmp.line import Kind, Line, Parameter
 from qmpd.monitor.hmp.migration import MIGRATION
 from qmpd.monitor.hmp.nbd import NBD
 from qmpd.monitor.hmp.plugging import PLUGGING
@@ -145,15 +145,42 @@ def _block_job(verb: Callable[[JobTable, str], Awaitable[None]]) -> HmpHandler:
 
 
 async def help_(machine: Machine, arguments: Arguments) -> str:
-    """List all commands that are served, or show the one named."""
-    name = arguments.get("name")
-    if name == "info":
-        return "".join(f"info {_help_line(command)}" for command in INFO.values())
-    if name is not None:
-        command = COMMANDS.get(name)
-        return f"unknown command: '{name}'\n" if command is None else _help_line(command)
-    shown = {command.name: command for command in COMMANDS.values()}
-    return "".join(_help_line(shown[key]) for key in sorted(shown))
+    """List all commands that are served, or show the one named (``help_cmd``)."""
+    rest = Line(arguments.get("name", ""), machine.profile.rules, machine.host.print)
+    words: list[str] = []
+    while not rest.at_end():
+        word = rest.word()
+        if word is None:
+            return ""
+        words.append(word)
+    if words[:1] == ["info"]:
+        return _help(machine, INFO, UNSERVED_INFO, words, 1)
+    return _help(machine, COMMANDS, UNSERVED, words, 0)
+
+
+def _help(
+    machine: Machine,
+    table: Mapping[str, HmpCommand],
+    unserved: Collection[str],
+    words: Sequence[str],
+    place: int,
+) -> str:
+    """What is shown of the command at a place of the words, or of all in the table."""
+    prefix = "".join(f"{word} " for word in words[:place])
+    hidden = machine.profile.rules.not_in_monitor
+    if place >= len(words):
+        lines = {
+            command.name: f"{prefix}{_help_line(command)}"
+            for name, command in table.items()
+            if f"{prefix}{name}" not in hidden
+        }
+        return "".join(lines[name] for name in sorted(lines))
+    name = words[place]
+    if f"{prefix}{name}" in hidden or (name not in table and name not in unserved):
+        return f"unknown command: '{prefix}{name}'\n"
+    if name not in table:
+        return f"{prefix}{name}  -- not served by qmpd\n"
+    return f"{prefix}{_help_line(table[name])}"
 
 
 def _help_line(command: HmpCommand) -> str:
@@ -219,7 +246,7 @@ COMMANDS: Final = by_name(
     HmpCommand(
         "help|?",
         help_,
-        (Parameter("name", Kind.STRING, optional=True),),
+        (Parameter("name", Kind.REST, optional=True),),
         "[cmd]",
         "show the help",
     ),

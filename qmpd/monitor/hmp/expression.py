@@ -59,9 +59,23 @@ class Expression:
             return value
         if not char:
             raise ExpressionError("unexpected end of expression")
+        if char == "'":
+            return self._character()
         if char == "$":
             raise ExpressionError("unknown register")
         return self._number(char)
+
+    def _character(self) -> int:
+        """A character between quotes; it may be a quote."""
+        self.position += 1
+        char = self._next()
+        if not char:
+            raise ExpressionError("character constant expected")
+        self.position += 1
+        if self._next() != "'" or not char.isascii():
+            raise ExpressionError("missing terminating ' character")
+        self._pass()
+        return ord(char)
 
     def _number(self, char: str) -> int:
         match = _NUMBER.match(self._text, self.position)

@@ -113,6 +113,10 @@ class Line:
         self._position = name.end()
         return name[0]
 
+    def word(self) -> str | None:
+        """Read the next word, which may be quoted; None: it is malformed, which has been told."""
+        return self._string()
+
     def arguments(self, parameters: Sequence[Parameter]) -> dict[str, Any]:
         """Read all arguments of a command; absent optional ones are left out.
 

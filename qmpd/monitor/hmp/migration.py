@@ -55,8 +55,8 @@ async def wait_for_migration(machine: Machine, arguments: Arguments) -> str:
 
 
 def _place(machine: Machine, uri: str) -> dict[str, Any]:
-    """Where a guest goes to or comes from, as an argument."""
-    if machine.profile.rules.holds("migration-protocols"):
+    """Where a guest goes to or comes from, as QMP's commands are told."""
+    if machine.profile.rules.holds("migrates-to-uris"):
         return {"uri": uri}
     return {"channels": [{"channel-type": "main", "addr": parse_uri(uri)}]}
 

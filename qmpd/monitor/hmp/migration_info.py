@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
+from qmpd.monitor.hmp.line import Kind, Parameter
+from qmpd.monitor.hmp.quantities import human_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +19,7 @@ store-global-state: on
 only-migratable: {}
 send-configuration: on
 send-section-footer: on
-send-switchover-start: on
+{}: on
 clear-bitmap-shift: 18
 """
 
@@ -34,6 +36,19 @@ page size: {page-size} kbytes
 multifd bytes: {multifd-bytes} kbytes
 pages-per-second: {pages-per-second}
 """
+_BRIEF_RAM: Final = """\
+RAM info:
+  Throughput (Mbps): \t{mbps:.2f}
+  Sizes: \t\tpagesize={page-size}, total={total}
+  Transfers: \t\ttransferred={transferred}, remain={remaining}
+    Channels: \t\tprecopy={precopy-bytes}, multifd={multifd-bytes}, postcopy={postcopy-bytes}
+    Page Types: \tnormal={normal}, zero={duplicate}
+  Page Rates (pps): \ttransfer={pages-per-second}
+"""
+_SIZES: Final = (
+    *("page-size", "total", "transferred", "remaining"),
+    *("precopy-bytes", "multifd-bytes", "postcopy-bytes"),
+)
 _KIBIBYTES: Final = (
     "transferred",
     "remaining",
@@ -92,22 +107,70 @@ def _grouped() -> dict[str, str]:
     return {**shown, "x-rdma-chunk-size": "{} bytes", "cpr-exec-command": ""}
 
 
-async def info_migrate(machine: Machine, _: Arguments) -> str:
+async def info_migrate(machine: Machine, arguments: Arguments) -> str:
     """How the migration stands (``hmp_info_migrate``)."""
     info = machine.migration.info()
-    text = _GLOBALS.format("on" if machine.only_migratable else "off")
-    if "blocked-reasons" in info:
-        text += "Outgoing migration blocked:\n"
-        text += "".join(f"  {reason}\n" for reason in info["blocked-reasons"])
+    if machine.profile.rules.holds("migrations-in-groups"):
+        text = _blocked(info) + _brief_status(info) + _brief_ram(info) + _addresses(info)
+        return text + (_indented(_globals(machine)) if "all" in arguments else "")
+    text = _globals(machine) + _blocked(info)
     if "status" in info:
         text += _status(info)
     if "ram" in info:
         ram = info["ram"] | {name: info["ram"][name] >> 10 for name in _KIBIBYTES}
         text += _RAM.format_map(ram)
-    if "socket-address" in info:
-        uris = "".join(f"\t{_uri(address)}\n" for address in info["socket-address"])
-        text += f"socket address: [\n{uris}]\n"
-    return text
+    return text + _addresses(info)
+
+
+def _globals(machine: Machine) -> str:
+    former = machine.profile.rules.holds("errors-of-decompression")
+    return _GLOBALS.format(
+        "on" if machine.only_migratable else "off",
+        "decompress-error-check" if former else "send-switchover-start",
+    )
+
+
+def _indented(text: str) -> str:
+    head, *lines = text.splitlines()
+    return "".join([f"{head.capitalize()}\n", *(f"  {line}\n" for line in lines)])
+
+
+def _blocked(info: Mapping[str, Any]) -> str:
+    if "blocked-reasons" not in info:
+        return ""
+    reasons = "".join(f"  {reason}\n" for reason in info["blocked-reasons"])
+    return f"Outgoing migration blocked:\n{reasons}"
+
+
+def _addresses(info: Mapping[str, Any]) -> str:
+    if "socket-address" not in info:
+        return ""
+    uris = "".join(f"\t{_uri(address)}\n" for address in info["socket-address"])
+    return f"socket address: [\n{uris}]\n"
+
+
+def _brief_status(info: Mapping[str, Any]) -> str:
+    """The state and the times, each in a line."""
+    if "status" not in info:
+        return ""
+    why = f" ({info['error-desc']})" if "error-desc" in info else ""
+    text = f"Status: \t\t{info['status']}{why if info['status'] == 'failed' else ''}\n"
+    if not info.get("total-time"):
+        return text
+    times = (("setup-time", "setup"), ("expected-downtime", "exp_down"), ("downtime", "down"))
+    told = "".join(f", {shown}={info[name]}" for name, shown in times if name in info)
+    return f"{text}Time (ms): \t\ttotal={info['total-time']}{told}\n"
+
+
+def _brief_ram(info: Mapping[str, Any]) -> str:
+    """What has been sent, in groups."""
+    if "ram" not in info:
+        return ""
+    ram = info["ram"]
+    shown = _BRIEF_RAM.format_map({**ram, **{name: human_size(ram[name]) for name in _SIZES}})
+    told = (("dirty-sync-count", "dirty_syncs"), ("downtime-bytes", "downtime_bytes"))
+    others = ", ".join(f"{shown}={ram[name]}" for name, shown in told if ram[name])
+    return f"{shown}  Others: \t\t{others}\n"
 
 
 def _status(info: Mapping[str, Any]) -> str:
@@ -169,7 +232,13 @@ def _mapping(nodes: list[Mapping[str, Any]] | None) -> str:
 
 
 MIGRATION_INFO: Final = (
-    HmpCommand("migrate", info_migrate, summary="show migration status"),
+    HmpCommand(
+        "migrate",
+        info_migrate,
+        (Parameter("all", Kind.FLAG, flag="a", rule="migrations-in-groups"),),
+        "[-a]",
+        "show migration status",
+    ),
     HmpCommand(
         "migrate_capabilities", info_migrate_capabilities, summary="show migration capabilities"
     ),

@@ -20,8 +20,12 @@ async def nbd_server_start(machine: Machine, arguments: Arguments) -> str:
     writable = "writable" in arguments
     if writable and "all" not in arguments:
         raise GenericError("-w only valid together with -a")
-    by_options = machine.profile.rules.holds("addresses-by-options")
-    address = parse_socket_address(arguments["uri"], by_options=by_options)
+    rules = machine.profile.rules
+    address = parse_socket_address(
+        arguments["uri"],
+        by_options=rules.holds("addresses-by-options"),
+        knows_tcp=not rules.holds("addresses-without-tcp"),
+    )
     machine.nbd.start({"addr": address})
     if "all" in arguments:
         try:

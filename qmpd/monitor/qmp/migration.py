@@ -36,6 +36,7 @@ def migrate(context: Context, arguments: MigrateArguments) -> None:
         context.raw.get("channels"),
         resume=bool(arguments.resume),
         take=context.descriptors.take,
+        looks_last=context.machine.profile.rules.holds("migrates-to-uris"),
     )
 
 
