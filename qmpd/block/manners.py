@@ -115,6 +115,9 @@ class Manners(NamedTuple):
     replaced_nodes_are_named: bool = False
     """Whether a mirror tells in words of its own that the node to replace is not there."""
 
+    walks_begin_anew: bool = False
+    """Whether all nodes of the monitor are walked behind those of backends."""
+
     lengths_are_limited: bool = True
     """Whether no node may be longer than BDRV_MAX_LENGTH."""
 

@@ -73,6 +73,7 @@ def manners(rules: Rules) -> Manners:
         replaced_nodes_have_a_name=rules.holds("replaced-nodes-have-a-name"),
         mirrors_open_backing_when_completed=rules.holds("mirrors-open-backing-when-completed"),
         replaced_nodes_are_named=rules.holds("replaced-nodes-are-named"),
+        walks_begin_anew=rules.holds("walks-begin-anew"),
         lengths_are_limited=not rules.holds("lengths-have-no-limit"),
         delays_are_cut_short=rules.holds("delays-are-cut-short"),
     )

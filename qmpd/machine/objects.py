@@ -222,6 +222,8 @@ class ObjectContainer:
         others: Callable[[str, str], UserObject | None],
     ) -> None:
         self.objects: GHashTable[UserObject] = GHashTable()
+        self.looked_at = False
+        """Whether anyone has made or looked for one, before which some versions have no place."""
         self._throttle_groups = throttle_groups
         self._thread_id = thread_id
         self._profile = profile
@@ -254,6 +256,7 @@ class ObjectContainer:
         if not any_id:
             check_id(object_id)
         new = self._make(qom_type, object_id)
+        self.looked_at = True
         new.configure(properties)
         if object_id in self.objects:
             raise GenericError(
@@ -267,6 +270,7 @@ class ObjectContainer:
 
         :raises GenericError: there is no such object, or it is in use
         """
+        self.looked_at = True
         found = self.objects.get(object_id)
         if found is None:
             raise GenericError(f"object '{object_id}' not found")
@@ -306,4 +310,5 @@ class ObjectContainer:
 
     def of_type(self, cls: type[ObjectT]) -> list[ObjectT]:
         """All objects of class `cls` (``object_child_foreach``)."""
+        self.looked_at = True
         return [entry for entry in self.objects.values() if isinstance(entry, cls)]

@@ -52,9 +52,18 @@ def _container(machine: Machine, path: str) -> list[Entry]:
         return _children(models)
     names = ["peripheral", "peripheral-anon", "unattached"]
     if path == "/":
-        names = ["backend", "machine", "objects", "chardevs"]
+        names = _top(machine)
     board = f"child<{devices.board.model}-machine>"
     return [_TYPE, *((n, board if n == "machine" else "child<container>") for n in names)]
+
+
+def _top(machine: Machine) -> list[str]:
+    """The children of the root."""
+    rules = machine.profile.rules
+    if rules.holds("containers-come-late"):
+        return [*(["objects"] if machine.objects.looked_at else []), "machine", "chardevs"]
+    names = ["backend", "machine", "objects", "chardevs"]
+    return [*names, "audiodevs"] if rules.holds("audiodevs-have-a-container") else names
 
 
 def _device(device: Device) -> list[Entry]:
@@ -67,6 +76,8 @@ def _device(device: Device) -> list[Entry]:
 def _things(machine: Machine) -> dict[str, Thing]:
     """Everything in the tree, by path."""
     things: dict[str, Thing] = {path: path for path in CONTAINERS}
+    if not machine.objects.looked_at and machine.profile.rules.holds("containers-come-late"):
+        del things["/objects"]
     for name, made in machine.objects.objects.items():
         things[f"/objects/{name}"] = made
     for device in machine.devices.parts():

@@ -246,6 +246,12 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         touches=("blockdev-mirror.replaces", "drive-mirror.replaces"),
     ),
     Rule(
+        "walks-begin-anew",
+        "Who goes through all nodes, as savevm does, comes to each that the monitor owns",
+        "seen on 5.2 and 7.2, not on 10.0",
+        last=(7, 2),
+    ),
+    Rule(
         "nodes-tell-more",
         "Nodes tell their children, and images the limits of requests",
         "QAPI documentation: since 10.1 and 10.2",
@@ -277,5 +283,6 @@ BlockName = Literal[
     "resize-says-in-use",
     "rule-files-are-named",
     "streams-leave-the-image-writable",
+    "walks-begin-anew",
 ]
 """The names of those that are asked for."""

@@ -193,6 +193,12 @@ MONITOR_RULES: Final[Sequence[Rule]] = (
         touches=(line(r"object_add .*[\s{].*"),),
     ),
     Rule(
+        "mice-are-reported",
+        "mouse_set shows what is wrong as it is",
+        "seen on 5.2 and 7.2, not on 10.0",
+        last=(7, 2),
+    ),
+    Rule(
         "migrations-in-groups",
         "info migrate tells what belongs together in a line, and what is global with -a only",
         "seen on 11.1, not on 10.0",
@@ -300,6 +306,7 @@ MonitorName = Literal[
     "unknown-watchdog-action",
     "addresses-by-options",
     "addresses-without-tcp",
+    "mice-are-reported",
     "migrations-in-groups",
     "regions-are-somewhere",
     "change-with-force",

@@ -49,6 +49,38 @@ REQUEST_RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
+        "no-nmi",
+        "A machine that cannot be sent an NMI does not support it, rather than provide none",
+        _RUN_7_2,
+        last=(7, 2),
+        change=Rewording(
+            pattern=r"^machine does not provide NMIs$",
+            words="this feature or command is not currently supported",
+        ),
+    ),
+    Rule(
+        "migrate-pause",
+        "migrate-pause does not name the state in which a migration is being recovered",
+        _RUN_7_2,
+        last=(7, 2),
+        change=Rewording(
+            pattern=r"^(migrate-pause is .* postcopy-active) or postcopy-recover state$",
+            words=r"\1 state",
+        ),
+    ),
+    Rule(
+        "containers-come-late",
+        "There is no /backend, and /objects is there when the first object has been made",
+        _RUN_7_2,
+        last=(7, 2),
+    ),
+    Rule(
+        "audiodevs-have-a-container",
+        "There is a container for audiodevs",
+        "seen on 11.1, not on 10.0",
+        first=(11, 1),
+    ),
+    Rule(
         "values-without-an-article",
         "What is wrong with a quorum's vote-threshold is told without an article",
         _RUN_5_2,
@@ -61,6 +93,8 @@ REQUEST_RULES: Final[Sequence[Rule]] = (
 )
 
 RequestName = Literal[
+    "audiodevs-have-a-container",
+    "containers-come-late",
     "device-options-are-texts",
     "dirty-rates-are-measured-in-seconds",
     "numbers-without-exponents",

@@ -122,6 +122,7 @@ class DriveBackup(_Backup):
                 source.length,
                 backing_file=None if shown is None else filename(shown),
                 backing_format=None if shown is None else shown.driver.format_name,
+                looks_at_backing=sync != "none",
             )
         target = await open_image(
             self.graph,

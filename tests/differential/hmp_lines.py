@@ -31,7 +31,7 @@ SET_UP: Final[tuple[dict[str, Any], ...]] = (
 """Nodes that are added."""
 
 _DEVICES: Final = ("hd", "hd", "ro", "empty", "n0", "n1", "top", "new", "nope", '""', '"hd"')
-_FILES: Final = ("new", "plain", "nope/x", '"new"', "null-co://", '""', "top")
+_FILES: Final = ("new", "other", "nope/x", '"new"', "null-co://", '""', "top")
 _SIZES: Final = (
     *("0", "1", "512", "1k", "1M", "2m", "1.5", ".5", "1.7zz", "-1", "0x10", "0x10k", "8E", "1e3"),
     *("+1", "99999999999999999999", "x", "1b", '"1"', "1.0001k", "0x", "010"),

@@ -20,6 +20,12 @@ from tests.support.stdio import StdioProgram
 from tests.support.versions import MEASURED, examples
 
 _THREAD: Final = re.compile("thread_id=[0-9]+")
+_SNAPSHOT: Final = re.compile(
+    r"(\\r\\n(?:--|[0-9]+) +(?!vm-)\S*|vm-[0-9]+) +[0-9.]+ (?:[KM]i)?B +[0-9-]+ [0-9:]+ +[0-9:.]+"
+)
+_DISK_SIZE: Final = re.compile(r"disk size: [0-9.]+ (?:[KM]i)?B")
+"""How many blocks a file has, which the file system decides."""
+
 _HELP: Final = re.compile(r'(\{"return": "(?:info )?)[a-z|?_-]+ (?:[^"\\]|\\.)* -- ')
 
 LINES: Final = 25
@@ -60,7 +66,8 @@ class Monitors(Pair):
 
 def _alike(text: str) -> str:
     """The same in both: help is in words of each, and lists what each of them serves."""
-    text = _THREAD.sub("thread_id=", text)
+    text = _DISK_SIZE.sub("disk size: SIZE", text)
+    text = _SNAPSHOT.sub(r"\1 SIZE DATE CLOCK", _THREAD.sub("thread_id=", text))
     return text if (found := _HELP.match(text)) is None else found[1]
 
 

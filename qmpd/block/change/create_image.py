@@ -14,6 +14,7 @@ from qmpd.block.change.probe import find_format
 from qmpd.block.model.driver_table import find_driver
 from qmpd.block.model.families import ImageCreator
 from qmpd.block.model.flat_options import FlatOptions
+from qmpd.block.model.protocol_name import has_protocol
 from qmpd.errors import BlockIOError, GenericError, QmpError
 
 if TYPE_CHECKING:
@@ -35,10 +36,12 @@ async def create_image(
     *,
     backing_file: str | None = None,
     backing_format: str | None = None,
+    looks_at_backing: bool = False,
 ) -> None:
     """Make an image of `size` bytes, and say so on standard output (QEMU's bdrv_img_create).
 
-    :param backing_file: the name its header gets; the file is not looked at
+    :param backing_file: the name its header gets
+    :param looks_at_backing: whether that file must be there
     :raises QmpError: QEMU's texts
     """
     find_format(image_format)
@@ -59,6 +62,8 @@ async def create_image(
         raise GenericError(
             "Error: Trying to create an image with the same filename as the backing file"
         )
+    if backing_file and looks_at_backing:
+        await _look_at(graph, _beside(name, backing_file), backing_format)
     graph.services.say.print(driver.creation_line(name, size, backing_file, backing_format))
     options: dict[str, Any] = {"size": size}
     if backing_file is not None:
@@ -75,6 +80,30 @@ async def create_image(
         raise GenericError(
             f"The image size is too large for file format '{image_format}'{hint}"
         ) from error
+
+
+def _beside(name: str, backing_file: str) -> str:
+    """A backing file's name as an image of this name means it, before there is the image.
+
+    :raises GenericError: it is relative, and the image has no directory
+    """
+    if backing_file.startswith("/") or has_protocol(backing_file):
+        return backing_file
+    if name.startswith("json:"):
+        raise GenericError(f"Cannot use relative backing file names for '{name}'")
+    return name[: max(name.rfind("/"), name.rfind(":")) + 1] + backing_file
+
+
+async def _look_at(graph: Graph, name: str, image_format: str | None) -> None:
+    """Open a backing file, and close it again.
+
+    :raises QmpError: it cannot be opened
+    """
+    try:
+        node = await open_image(graph, name, image_format, read_only=True, backing=True)
+    except QmpError as error:
+        raise error.hinted("Could not open backing image.") from None
+    await release(node)
 
 
 async def _make(

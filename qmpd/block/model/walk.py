@@ -27,7 +27,7 @@ def top_nodes(graph: Graph) -> Iterator[Node]:
             last = node
             yield node
     owned = [node for node in graph.nodes() if node.monitor_owned]
-    if last is not None:
+    if last is not None and not graph.services.manners.walks_begin_anew:
         owned = owned[owned.index(last) + 1 :] if last.monitor_owned else []
     yield from (node for node in owned if _first_user(node) is None)
 

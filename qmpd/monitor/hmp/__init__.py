@@ -98,4 +98,6 @@ def _arguments(command: HmpCommand, line: Line) -> Arguments:
         return line.arguments(command.parameters)
     except UsageError as error:
         begin = "" if error.bare else f"{command.name}: "
-        raise UsageError(f'{begin}{error.text}\nTry "help {path}" for more information\n') from None
+        end = "\n" if error.ends else ""
+        text = f'{begin}{error.text}{end}Try "help {path}" for more information\n'
+        raise UsageError(text) from None

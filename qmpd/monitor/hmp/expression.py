@@ -80,7 +80,9 @@ class Expression:
     def _number(self, char: str) -> int:
         match = _NUMBER.match(self._text, self.position)
         if match is None:
-            raise ExpressionError(f"invalid char '{char}' in expression")
+            # QEMU shows a byte of it, which is no character
+            shown = char if char.isascii() else "\N{REPLACEMENT CHARACTER}"
+            raise ExpressionError(f"invalid char '{shown}' in expression")
         digits = match[0]
         if digits[0] == "0" and digits[1:2] not in ("x", "X"):
             # An octal number ends where a digit is none of its own.

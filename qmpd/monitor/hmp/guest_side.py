@@ -53,7 +53,12 @@ async def trace_event(machine: Machine, arguments: Arguments) -> str:
 
 async def mouse_set(machine: Machine, arguments: Arguments) -> str:
     """Use another pointing device."""
-    machine.devices.inputs.choose(arguments["index"])
+    try:
+        machine.devices.inputs.choose(arguments["index"])
+    except GenericError as error:
+        if not machine.profile.rules.holds("mice-are-reported"):
+            raise
+        return f"{error.desc}\n"
     return ""
 
 

@@ -35,12 +35,14 @@ class UsageError(Exception):
     """A line cannot be parsed; `text` is what the monitor shows.
 
     :param bare: whether it is shown without the command's name
+    :param ends: whether the line ends with it
     """
 
-    def __init__(self, text: str, *, bare: bool = False) -> None:
+    def __init__(self, text: str, *, bare: bool = False, ends: bool = True) -> None:
         super().__init__(text)
         self.text = text
         self.bare = bare
+        self.ends = ends
 
 
 class Kind(Enum):
@@ -152,7 +154,8 @@ class Line:
             self._position += 2
             return True
         if found not in known - {""}:
-            raise UsageError(f"unsupported option -{found}")
+            # a null byte in its place takes the end of the line with it
+            raise UsageError(f"unsupported option -{found}", ends=bool(found))
         return False
 
     def _after_flag(self, parameter: Parameter) -> Any:

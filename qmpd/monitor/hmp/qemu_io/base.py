@@ -149,6 +149,13 @@ class QemuIo:
         """Print on the standard output of the machine's host."""
         self.machine.host.print(text)
 
+    def show(self, text: str) -> None:
+        """Show in the monitor (``qemu_printf``)."""
+        if self.machine.hmp_output is None:
+            self.out(text)
+        else:
+            self.machine.hmp_output.append(text)
+
     def accounted_lengths(self, kind: str, request: Transfer) -> int:
         """The length of a request from those of its buffers; wrong ones are counted as invalid.
 

@@ -119,7 +119,7 @@ async def info(io: QemuIo, words: list[str]) -> None:
     io.out(f"vm state offset: {quantity(driver.vm_state_offset())}\n")
     specific = (await driver.info_members()).get("format-specific")
     if specific and specific["data"]:
-        io.out("Format specific information:\n" + dump_specific(specific["data"], 1))
+        io.show("Format specific information:\n" + dump_specific(specific["data"], 1))
 
 
 async def alloc(io: QemuIo, words: list[str]) -> None:
