@@ -236,7 +236,10 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         "Nodes may have any length below 2**63; where null-co is given one, a double holds it",
         "seen on 5.2, not on 7.2: BDRV_MAX_LENGTH came with 6.0",
         last=(5, 2),
-        touches=("blockdev-add.size", "block_resize.size"),
+        touches=(
+            Touch("blockdev-add.size", r"^[0-9]{16,}$"),
+            Touch("block_resize.size", r"^[0-9]{19,}$"),
+        ),
     ),
     Rule(
         "replaced-nodes-are-named",
@@ -250,6 +253,7 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         "Who goes through all nodes, as savevm does, comes to each that the monitor owns",
         "seen on 5.2 and 7.2, not on 10.0",
         last=(7, 2),
+        touches=(line("savevm( .*)?"), line("(loadvm|delvm) .*")),
     ),
     Rule(
         "nodes-tell-more",

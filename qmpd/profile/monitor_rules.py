@@ -197,18 +197,21 @@ MONITOR_RULES: Final[Sequence[Rule]] = (
         "mouse_set shows what is wrong as it is",
         "seen on 5.2 and 7.2, not on 10.0",
         last=(7, 2),
+        touches=(line("mouse_set", answer="not found"),),
     ),
     Rule(
         "migrations-in-groups",
         "info migrate tells what belongs together in a line, and what is global with -a only",
         "seen on 11.1, not on 10.0",
         first=(10, 1),
+        touches=(line("info migrate"),),
     ),
     Rule(
         "addresses-without-tcp",
         "An address of the NBD server cannot begin with tcp:",
         _RUN_5_2,
         last=(5, 2),
+        touches=(line(r"nbd_server_start( -[aw])* tcp:\S*"),),
     ),
     Rule(
         "addresses-by-options",

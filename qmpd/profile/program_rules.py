@@ -42,13 +42,14 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         "Where a guest goes to is a URI, which is looked at once a migration has begun",
         "QAPI documentation: channels since 8.2; seen on 5.2 and 7.2",
         last=(8, 1),
-        touches=("migrate.uri",),
+        touches=(Touch("migrate.uri", answer="protocol|address|resume"),),
     ),
     Rule(
         "errors-of-decompression",
         "info migrate tells decompress-error-check, and not send-switchover-start",
         "seen on 5.2 and 7.2, not on 10.0",
         last=(8, 2),
+        touches=(line("info migrate"),),
     ),
     Rule(
         "multifd-levels",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from qmpd.profile.rule import Rewording, Rule, Touch
+from qmpd.profile.rule import Rewording, Rule, Touch, line
 
 _RUN_5_2: Final = "seen on 5.2, not on 7.2"
 _RUN_7_2: Final = "seen on 5.2 and 7.2, not on 10.0"
@@ -24,19 +24,21 @@ REQUEST_RULES: Final[Sequence[Rule]] = (
         "Numbers that become texts are written without exponents, with six decimals at most",
         _RUN_5_2,
         last=(5, 2),
+        touches=(Touch("device_add.*", r"^-?[0-9]+(\.|e)"),),
     ),
     Rule(
         "streams-begin-with-the-device",
         "block-stream looks for the device before it looks whether the rest goes together",
         _RUN_5_2,
         last=(5, 2),
+        touches=(Touch("block-stream", answer="at the same time"),),
     ),
     Rule(
         "dirty-rates-are-measured-in-seconds",
         "The time that calc-dirty-rate takes is a number of seconds",
         _RUN_7_2,
         last=(7, 2),
-        touches=("calc-dirty-rate",),
+        touches=(Touch("calc-dirty-rate", answer="out of range"),),
     ),
     Rule(
         "no-hotpluggable-processors",
@@ -73,12 +75,14 @@ REQUEST_RULES: Final[Sequence[Rule]] = (
         "There is no /backend, and /objects is there when the first object has been made",
         _RUN_7_2,
         last=(7, 2),
+        touches=(Touch("qom-list.path", "^/?$"), line("qom-list( /)?")),
     ),
     Rule(
         "audiodevs-have-a-container",
         "There is a container for audiodevs",
         "seen on 11.1, not on 10.0",
         first=(11, 1),
+        touches=(Touch("qom-list.path", "^/?$"), line("qom-list( /)?")),
     ),
     Rule(
         "values-without-an-article",
