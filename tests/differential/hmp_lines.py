@@ -159,7 +159,7 @@ def _word(random: Random, parameter: Parameter) -> str:
             return random.choice(_FILES)
         case Kind.SIZE | Kind.MEBIBYTES:
             return random.choice(_SIZES)
-        case Kind.INTEGER:
+        case Kind.INTEGER | Kind.INTEGER32:
             return random.choice(_INTEGERS)
         case Kind.SECONDS:
             return random.choice(("1", "0.5", "10ms", "x", "1us", "3s", "inf", "-1", "1e3", "0x10"))

@@ -15,7 +15,7 @@ from qmpd.errors import QmpError
 from qmpd.monitor.hmp.command_table import Arguments, Ask, HmpCommand, Suspending
 from qmpd.monitor.hmp.commands import COMMANDS, UNSERVED
 from qmpd.monitor.hmp.info import INFO, UNSERVED_INFO
-from qmpd.monitor.hmp.line import Line, UsageError
+from qmpd.monitor.hmp.line import Line, TooWide, UsageError
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -98,6 +98,8 @@ def _arguments(command: HmpCommand, line: Line) -> Arguments:
         return line.arguments(command.parameters)
     except UsageError as error:
         begin = "" if error.bare else f"{command.name}: "
+        if isinstance(error, TooWide):
+            begin = f"'{command.name}' has failed: "
         end = "\n" if error.ends else ""
         text = f'{begin}{error.text}{end}Try "help {path}" for more information\n'
         raise UsageError(text) from None

@@ -158,7 +158,7 @@ CHARDEVS: Final = (
     HmpCommand(
         "ringbuf_read",
         ringbuf_read,
-        (_DEVICE, Parameter("size", Kind.INTEGER)),
+        (_DEVICE, Parameter("size", Kind.INTEGER32)),
         "device size",
         "show what is in a ring buffer",
     ),

@@ -165,7 +165,7 @@ GUEST_INFO: Final = (
         info_trace_events,
         (
             Parameter("name", Kind.STRING, optional=True),
-            Parameter("vcpu", Kind.INTEGER, optional=True),
+            Parameter("vcpu", Kind.INTEGER32, optional=True),
         ),
         "[name]",
         "show trace events, and whether they are switched on",

@@ -103,7 +103,7 @@ GUEST_SIDE: Final = (
             Parameter("filename", Kind.FILENAME),
             Parameter("format", Kind.FLAG, flag="f", takes_text=True),
             Parameter("device", Kind.STRING, optional=True),
-            Parameter("head", Kind.INTEGER, optional=True),
+            Parameter("head", Kind.INTEGER32, optional=True),
         ),
         "filename [-f format] [device [head]]",
         "save what a display shows",
@@ -130,7 +130,7 @@ GUEST_SIDE: Final = (
     HmpCommand(
         "sendkey",
         None,
-        (Parameter("keys", Kind.STRING), Parameter("hold-time", Kind.INTEGER, optional=True)),
+        (Parameter("keys", Kind.STRING), Parameter("hold-time", Kind.INTEGER32, optional=True)),
         "keys [hold_ms]",
         "press keys, such as ctrl-alt-f1, and let them go",
         _send_key,
@@ -138,7 +138,7 @@ GUEST_SIDE: Final = (
     HmpCommand(
         "mouse_set",
         mouse_set,
-        (Parameter("index", Kind.INTEGER),),
+        (Parameter("index", Kind.INTEGER32),),
         "index",
         "use another mouse",
     ),
@@ -148,7 +148,7 @@ GUEST_SIDE: Final = (
         (
             Parameter("name", Kind.STRING),
             Parameter("option", Kind.BOOLEAN),
-            Parameter("vcpu", Kind.INTEGER, optional=True),
+            Parameter("vcpu", Kind.INTEGER32, optional=True),
         ),
         "name on|off",
         "switch trace events on or off",

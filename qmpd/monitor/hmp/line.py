@@ -45,6 +45,13 @@ class UsageError(Exception):
         self.ends = ends
 
 
+class TooWide(UsageError):
+    """A number does not fit into 32 bits, as which negative ones do not."""
+
+    def __init__(self) -> None:
+        super().__init__("integer is for 32-bit values")
+
+
 class Kind(Enum):
     """How an argument is read; the value is the message shown when the argument is missing.
 
@@ -56,6 +63,7 @@ class Kind(Enum):
     STRING = "string expected"
     SIZE = "invalid size"
     INTEGER = "invalid integer"
+    INTEGER32 = "invalid integer of 32 bits"
     MEBIBYTES = "enter a positive value"
     SECONDS = "Number expected"
     OPTIONS = "options expected"
@@ -171,6 +179,11 @@ class Line:
             return self._size()
         if kind is Kind.INTEGER:
             return self._integer()
+        if kind is Kind.INTEGER32:
+            value = self._integer()
+            if value >> 32:
+                raise TooWide
+            return value - (1 << 32) if value >> 31 else value
         if kind is Kind.MEBIBYTES:
             return self._mebibytes()
         if kind is Kind.SECONDS:
