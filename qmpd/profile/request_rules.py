@@ -61,16 +61,6 @@ REQUEST_RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
-        "migrate-pause",
-        "migrate-pause does not name the state in which a migration is being recovered",
-        _RUN_7_2,
-        last=(7, 2),
-        change=Rewording(
-            pattern=r"^(migrate-pause is .* postcopy-active) or postcopy-recover state$",
-            words=r"\1 state",
-        ),
-    ),
-    Rule(
         "containers-come-late",
         "There is no /backend, and /objects is there when the first object has been made",
         _RUN_7_2,
