@@ -191,13 +191,13 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
     Rule(
         "drains-of-all-are-flat",
         "When all jobs have stood still, they go on in the order of their last nodes",
-        "seen on 7.2, not on 10.0",
+        "seen on 5.2 and 7.2, not on 10.0",
         last=(7, 2),
     ),
     Rule(
         "creations-open-themselves",
         "A blockdev-create that fails before it has written has ended when it is answered",
-        "seen on 7.2, not on 10.0",
+        "seen on 5.2 and 7.2, not on 10.0",
         last=(7, 2),
         touches=("blockdev-create",),
     ),
