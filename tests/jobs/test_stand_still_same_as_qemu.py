@@ -84,3 +84,23 @@ def test_the_order_in_which_they_go_on(tmp_path: Path, version: str) -> None:
             pass
     both.execute("transaction", actions=[{"type": "abort", "data": {}}])
     both.close()
+
+
+@pytest.mark.parametrize("version", MEASURED)
+@pytest.mark.parametrize("cancelled", ["first", "second"])
+def test_when_the_jobs_of_a_group_let_go_of_their_nodes(
+    tmp_path: Path, version: str, cancelled: str
+) -> None:
+    """The one that brings the group to its end does so last."""
+    both = _programs(version, tmp_path)
+    both.execute("blockdev-backup", **COPY | {"sync": "none"})
+    actions = []
+    for name in ("first", "second"):
+        for node in (name, f"{name}-target"):
+            both.add("null-co", node, size=1 << 20, read_zeroes=True)
+        backup = {"device": name, "target": f"{name}-target", "sync": "none", "job-id": name}
+        actions.append({"type": "blockdev-backup", "data": backup})
+    grouped = {"completion-mode": "grouped"}
+    both.execute("transaction", actions=actions, properties=grouped)
+    both.execute("job-cancel", id=cancelled)
+    both.close()

@@ -7,6 +7,8 @@ entered and suspended as `qmpd.jobs.core.job_work` says.
 from __future__ import annotations
 
 import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmpd.base.identifiers import id_wellformed
@@ -57,6 +59,7 @@ class Job(JobWork):
         self.progress = ProgressMeter()
         self.user_paused = False
         self.cancel_requested = False
+        self._keepers = 0
         self.cancel_forced = False
         """Whether it was cancelled by force, where a gentle cancellation counts as well."""
         self.txn = JobTxn() if txn is None else txn
@@ -199,7 +202,8 @@ class Job(JobWork):
         """Verb finalize: end this pending job and all members of its transaction."""
         await self.txn.sweep_ended()
         self.check_verb(JobVerb.FINALIZE)
-        await self.txn.finalize(self)
+        async with self._kept():
+            await self.txn.finalize(self)
 
     async def user_dismiss(self) -> None:
         """Verb dismiss: remove a concluded job from the list."""
@@ -240,8 +244,9 @@ class Job(JobWork):
     async def _exit(self) -> None:
         """Come to the end, once the work has ended (``job_exit``)."""
         self.busy = False
-        with self.table.clock.nested_loop():
-            await self._work_done()
+        async with self._kept():
+            with self.table.clock.nested_loop():
+                await self._work_done()
 
     async def _work_done(self) -> None:
         if self.completed:
@@ -332,4 +337,16 @@ class Job(JobWork):
     async def _forget(self) -> None:
         self.move(JobStatus.NULL)
         self.table.jobs.remove(self)
-        await self.free()
+        if not self._keepers:
+            await self.free()
+
+    @asynccontextmanager
+    async def _kept(self) -> AsyncIterator[None]:
+        """Within, it may be forgotten, but is not freed before the end (``job_ref``)."""
+        self._keepers += 1
+        try:
+            yield
+        finally:
+            self._keepers -= 1
+            if not self._keepers and self.status is JobStatus.NULL:
+                await self.free()
