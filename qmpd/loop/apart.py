@@ -39,6 +39,15 @@ class Meanwhile(Waiter):
     __slots__ = ()
 
 
+class Midway(Waiter):
+    """What a command waits for in the middle of its work, which takes its time.
+
+    Those may have their turn that only look at what it does not change.
+    """
+
+    __slots__ = ()
+
+
 CallInLoop = Callable[[Callable[[], None]], object]
 """What has an event loop call something, from any thread."""
 

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable,
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from qmpd.base.override import override
+from qmpd.loop.apart import Midway
 from qmpd.loop.file_threads import FileThreads, in_thread
 from qmpd.loop.task import Waiter
 
@@ -123,13 +124,13 @@ class Completions:
         if threads is None:
             await self.run((file,), work, LONG)
             return
-        waiter = Waiter(direct=True)
+        waiter = Midway(direct=True)
         await in_thread(threads, (file,), work, waiter, waiter.wake)
 
     def patiently(self, request: Coroutine[Any, Any, T]) -> Awaitable[T]:
         """Make a request whose maker lets others have their turn while a disk is slow.
 
-        A command does not: the machine stands still, as QEMU's does.
+        Commands wait for one that does so as they do for any other.
         """
         return request if self.threads is None else _Patient(self, request)
 

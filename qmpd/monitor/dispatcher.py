@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from qmpd.errors import GenericError, QmpError
-from qmpd.loop.apart import Meanwhile
+from qmpd.loop.apart import Meanwhile, Midway
 from qmpd.monitor.reserve import no_memory
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ class Source(Protocol):
 
     def next_work(self) -> Work | None:
         """The next command to run; None: none now, `Dispatcher.wake` comes again."""
+
+    def next_look(self) -> Work | None:
+        """The same, if it may run in the middle of another command (`qmpd.monitor.syncing`)."""
 
     def completed(self, value: Any) -> None:
         """The command returned `value`."""
@@ -104,6 +107,8 @@ class Dispatcher:
         """Those of `_aside` for which it is done."""
         self._current: tuple[Source, Work | None] | None = None
         """The command that waits; without its work it waits to be answered."""
+        self._midway = False
+        """Whether commands that only look may have their turn while it waits."""
         self._scheduled = False
         self.begun = 0
         """How many commands have been begun."""
@@ -139,6 +144,8 @@ class Dispatcher:
         self._take_turns()
 
     def _take_turns(self) -> None:
+        if self._midway:
+            self._let_look()
         if self.collecting or self._scheduled or self._current is not None:
             return
         if self._is_idle():
@@ -166,9 +173,9 @@ class Dispatcher:
     def run_aside(
         self, work: Work, completed: Callable[[Any], None], failed: Callable[[QmpError], None]
     ) -> None:
-        """Run an out-of-band command now, whatever else is running.
+        """Run a command now, whatever else is running: an out-of-band one, or one that looks.
 
-        :raises AssertionError: when it waits, which no out-of-band command may
+        :raises AssertionError: when it waits, which none of these may
         """
         try:
             work.send(None)
@@ -178,7 +185,7 @@ class Dispatcher:
             failed(self._visible(error))
         else:
             work.close()
-            raise AssertionError("an out-of-band command must not wait")
+            raise AssertionError("a command that runs beside another must not wait")
 
     def _visible(self, error: Exception) -> QmpError:
         """What the client is told; where memory was missing, there is some again to do so."""
@@ -233,6 +240,15 @@ class Dispatcher:
             # What is out before the answer is sent with it.
             return
         self._send()
+        if self._midway:
+            self._let_look()
+
+    def _let_look(self) -> None:
+        """Run those commands that only look; all others wait for the present one."""
+        for source in list(self._ready):
+            while self._midway and (work := source.next_look()) is not None:
+                self.begun += 1
+                self.run_aside(work, source.completed, source.failed)
 
     def _send(self) -> None:
         self.collecting = False
@@ -255,6 +271,7 @@ class Dispatcher:
                 self._step_aside(source, work, waiter)
                 return
             self._current = (source, work)
+            self._midway = isinstance(waiter, Midway)
             waiter.when_done(self._resume_soon)
 
     def _step_aside(self, source: Source, work: Work, waiter: Waiter) -> None:
@@ -298,6 +315,7 @@ class Dispatcher:
         if self._current is None:
             return
         self._current = None
+        self._midway = False
         self.collecting = True
         what()
         if self._current is None and (self._ready or self._come_back) and not self.stopped:
@@ -314,7 +332,7 @@ class Dispatcher:
             if work is not None:
                 work.close()
             self._current = None
-            self.collecting = False
+            self._midway = self.collecting = False
         for work in self._aside.values():
             work.close()
         self._aside.clear()

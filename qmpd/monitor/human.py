@@ -7,6 +7,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from qmpd.monitor.qmp.handlers import Context, Handlers
+from qmpd.monitor.syncing import SYNCS, run_syncing
 from qmpd.qapi.runtime.policy import CompatPolicy
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ async def _ask(
     model = machine.profile.reader.arguments(info, dict(arguments))
     value = handlers[name](Context(machine, handlers, None, arguments, descriptors), model)
     if isinstance(value, CoroutineType):
+        if name in SYNCS:
+            value = run_syncing(machine, name, arguments, value)
         value = await value
     if value is None or info.returns is None or not machine.profile.trims_output:
         return value

@@ -90,6 +90,10 @@ class Monitor(ABC):
     def next_work(self) -> Work | None:
         """Return the next command to run; None while there is none."""
 
+    def next_look(self) -> Work | None:
+        """The next command, if it may be run in the middle of another one; most wait."""
+        return None
+
     @abstractmethod
     def completed(self, value: Any) -> None:
         """Answer the command that has returned `value`."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.monitor.dispatcher import Unanswered, visible
 from qmpd.monitor.long_work import encoded, in_its_place, read_some
 from qmpd.monitor.monitor import Monitor
+from qmpd.monitor.syncing import LOOKS
 from qmpd.monitor.transport import Output
 from qmpd.wire.json_stream import TOO_LONG
 from qmpd.wire.session import BadRequest, Request, Session
@@ -190,22 +191,43 @@ class QmpMonitor(Monitor):
             self._refuse(session, request)
         return None
 
+    def next_look(self) -> Work | None:
+        """Return the next request's command if it only looks; where there is none, do not wait."""
+        session = self._session
+        if session is None or self._asked is not None or self._transport.congested:
+            return None
+        if self._at_work is not None or self._dispatch is not self._own_dispatch:
+            return None
+        if session.oob_enabled:
+            self._read_ahead(session)
+            request = self._queue[0] if self._queue else None
+        else:
+            if not self._read and (found := self._parse(session)) is not None:
+                self._read.append(found)
+            request = self._read[0] if self._read else None
+        if request is None:
+            if self._at_work is None:
+                self._dispatcher.forget(self)
+            return self.next_work()
+        looks = isinstance(request, Request) and request.command in LOOKS
+        return self.next_work() if looks and not (request.oob or request.large) else None
+
     def _take(self, session: Session) -> Request | BadRequest | None:
         """The next request; None while there is none that has been read."""
-        request: Request | BadRequest | None
-        if self._read:
-            request = self._read.popleft()
-        else:
-            patient = not self._apart.threaded
-            slow = not patient and self._wrong >= MANY_WRONG
-            found = TOO_LONG if slow else session.next_request(patient=patient)
-            if found is TOO_LONG:
-                self._begin_apart(session, partial(read_some, session), self._has_read)
-                return None
-            request = found
+        request = self._read.popleft() if self._read else self._parse(session)
         if self.tap is not None and request is not None:
             self.tap.received(self.label, request)
         return request
+
+    def _parse(self, session: Session) -> Request | BadRequest | None:
+        """Read the next request; None where there is none, or it takes long and is read apart."""
+        patient = not self._apart.threaded
+        slow = not patient and self._wrong >= MANY_WRONG
+        found = TOO_LONG if slow else session.next_request(patient=patient)
+        if found is TOO_LONG:
+            self._begin_apart(session, partial(read_some, session), self._has_read)
+            return None
+        return found
 
     def _begin_apart(self, session: Session, work: Callable[[], Any], ended: Ended) -> None:
         """Have something done that takes long; nothing is read or sent meanwhile."""

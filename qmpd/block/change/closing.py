@@ -34,6 +34,8 @@ async def _close(node: Node) -> None:
         if current.is_held() or current in closed:
             continue
         closed.add(current)
+        # a flush may still be under way that a command had begun ahead
+        await current.wait_idle()
         # What cannot be written is lost: closing a node has no way to fail.
         with suppress(BlockIOError):
             await current.flush()

@@ -64,6 +64,8 @@ class HostImage(Image):
         # bdrv_bsc_fill.
         self._data = range(0)
         self._at_once = _NOWAIT
+        self._lost = 0
+        """What a sync has failed with: what of the file is on the disk nobody knows since."""
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -156,10 +158,18 @@ class HostImage(Image):
             raise _resize_error("Could not preallocate new data", error) from None
 
     def flush(self) -> None:
-        try:
-            os.fdatasync(self.fd)
-        except OSError as error:
-            raise BlockIOError(error.errno or errno.EIO) from None
+        """Sync the file; once that has failed it fails for ever.
+
+        The host tells of what it could not write only once (`page_cache_inconsistent` in
+        block/file-posix.c).
+        """
+        if not self._lost:
+            try:
+                os.fdatasync(self.fd)
+            except OSError as error:
+                self._lost = error.errno or errno.EIO
+        if self._lost:
+            raise BlockIOError(self._lost)
 
     def begin_flush(self, offset: int, length: int) -> None:
         start = _sync_file_range()

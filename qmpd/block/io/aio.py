@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from qmpd.errors import BlockIOError
+from qmpd.loop.apart import Midway
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class AioRequests:
             await self._backend.wait_while_drained()
             self._under_way += 1
             try:
-                run.result = await run.work
+                run.result = await self._loop.completions.patiently(run.work)
             except BlockIOError as error:
                 run.error = error
         finally:
@@ -86,6 +87,6 @@ class AioRequests:
         """Something to wait for while requests are under way, None when there are none."""
         if not self._under_way:
             return None
-        waiter = Waiter()
+        waiter = Midway()
         self._watchers.append(waiter)
         return waiter

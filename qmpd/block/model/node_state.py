@@ -11,7 +11,7 @@ from qmpd.block.bits.bitmaps import Bitmaps
 from qmpd.block.model.limits import Alignments, BlockLimits, RequestTracker, alignments, merged
 from qmpd.block.permission_bits import COW, DATA, FILTERED
 from qmpd.errors import BlockIOError
-from qmpd.loop.task import Waiter
+from qmpd.loop.apart import Midway
 
 if TYPE_CHECKING:
     from qmpd.block.model.data import Above, Below, Data
@@ -53,7 +53,7 @@ class NodeState:
         self._synced_generation = 0
         self._unfinished = False
         """Whether flushes leave what has been written to the host's cache."""
-        self._idle: list[Waiter] = []
+        self._idle: list[Midway] = []
         self.limits: BlockLimits | None = None
         """What its driver can take in one request; None for anything."""
         self.alignments = Alignments()
@@ -193,7 +193,7 @@ class NodeState:
     async def wait_idle(self) -> None:
         """Wait until no request is under way in this node."""
         while self.in_flight:
-            waiter = Waiter()
+            waiter = Midway()
             self._idle.append(waiter)
             await waiter
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -12,8 +11,7 @@ from qmpd.block.io import resize
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.io.backends import find_backend, named_backends
 from qmpd.block.io.commit_image import commit_image
-from qmpd.block.io.sync_ahead import sync_ahead
-from qmpd.errors import BlockIOError, QmpError
+from qmpd.errors import BlockIOError
 from qmpd.jobs.core.job_list import JobTable
 from qmpd.machine import power
 from qmpd.monitor.hmp import qemu_io as io
@@ -30,9 +28,9 @@ from qmpd.monitor.hmp.plugging import PLUGGING
 from qmpd.monitor.hmp.qom import QOM
 from qmpd.monitor.hmp.requests import REQUESTS
 from qmpd.monitor.hmp.snapshots import SNAPSHOTS
+from qmpd.monitor.syncing import flush_ahead
 
 if TYPE_CHECKING:
-    from qmpd.block.model.node import Node
     from qmpd.machine.machine import Machine
 
 
@@ -40,10 +38,13 @@ async def qemu_io(machine: Machine, arguments: Arguments) -> str:
     """Run a qemu-io command on a backend, or on a node through a temporary backend."""
     name, text = arguments["device"], arguments["command"]
     line = await reading.read(machine, text, partial(io.IoLine, text, machine.profile.rules))
-    if line.command is io.IO_COMMANDS["flush"]:
-        with suppress(QmpError):
-            node = _node(machine, arguments)
-            await reading.meanwhile(machine, sync_ahead(node, in_command=True))
+    if line.flushes:
+        await flush_ahead(machine, (name,))
+    return await machine.clock.completions.patiently(_run_io(machine, arguments, line))
+
+
+async def _run_io(machine: Machine, arguments: Arguments, line: io.IoLine) -> str:
+    name = arguments["device"]
     if "qdev" in arguments:
         return await io.run(machine, machine.devices.backend_of(name), line)
     backend = find_backend(machine.graph, name)
@@ -58,21 +59,15 @@ async def qemu_io(machine: Machine, arguments: Arguments) -> str:
         await backend.close()
 
 
-def _node(machine: Machine, arguments: Arguments) -> Node | None:
-    """The node that a qemu-io command is about.
-
-    :raises QmpError: there is none
-    """
-    name = arguments["device"]
-    if "qdev" in arguments:
-        return machine.devices.backend_of(name).node
-    backend = find_backend(machine.graph, name)
-    return machine.graph.lookup(name) if backend is None else backend.node
-
-
 async def commit(machine: Machine, arguments: Arguments) -> str:
     """Commit an image, or all images, into the backing file (``hmp_commit``)."""
-    name = arguments["device"]
+    every = arguments["device"] == "all"
+    names = (b.name for b in named_backends(machine.graph))
+    await flush_ahead(machine, names if every else (arguments["device"],))
+    return await _commit_named(machine, arguments["device"])
+
+
+async def _commit_named(machine: Machine, name: str) -> str:
     if name == "all":
         for backend in named_backends(machine.graph):
             node = backend.node

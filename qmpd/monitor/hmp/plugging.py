@@ -14,6 +14,7 @@ from qmpd.machine.drives.hot import add_drive, add_drive_node, drive_options
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, reported
 from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
 from qmpd.monitor.hmp.reading import read
+from qmpd.monitor.syncing import flush_ahead
 from qmpd.options import groups
 from qmpd.options.block_tree import parse_tree, read_tree_value
 from qmpd.options.keyval import parse_keyval
@@ -150,6 +151,11 @@ async def drive_add(machine: Machine, arguments: Arguments) -> str:
 async def drive_del(machine: Machine, arguments: Arguments) -> str:
     """Remove a drive or a node (``hmp_drive_del``); a device on the drive keeps an empty drive."""
     name = arguments["id"]
+    await flush_ahead(machine, (name,))
+    return await machine.clock.completions.patiently(_drive_del(machine, name))
+
+
+async def _drive_del(machine: Machine, name: str) -> str:
     graph = machine.graph
     try:
         if graph.find_node(name) is not None:

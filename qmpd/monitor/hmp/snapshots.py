@@ -22,6 +22,7 @@ from qmpd.loop.clock import NANOSECONDS
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, reported
 from qmpd.monitor.hmp.line import Kind, Parameter
 from qmpd.monitor.hmp.quantities import human_size
+from qmpd.monitor.syncing import flush_ahead
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -61,6 +62,7 @@ def dump_snapshots(snapshots: Iterable[Mapping[str, Any]], rules: Rules) -> str:
 
 async def savevm(machine: Machine, arguments: Arguments) -> str:
     """Take a snapshot of all disks, in place of one of the same name (``hmp_savevm``)."""
+    await _flush_disks_ahead(machine)
     tag = arguments.get("name")
     if tag is None:
         now = machine.services.clocks.host() // NANOSECONDS
@@ -74,6 +76,7 @@ async def savevm(machine: Machine, arguments: Arguments) -> str:
 
 async def loadvm(machine: Machine, arguments: Arguments) -> str:
     """Bring all disks back to a snapshot; where that fails the guest stays stopped."""
+    await _flush_disks_ahead(machine)
     before = machine.run_state
     await machine.stop_for(RunState.RESTORE_VM)
     group = SnapshotGroup(machine.graph, None)
@@ -104,10 +107,15 @@ def _check_some(group: SnapshotGroup, text: str) -> None:
 
 async def delvm(machine: Machine, arguments: Arguments) -> str:
     """Delete a snapshot from all disks that have it."""
+    await _flush_disks_ahead(machine)
     group = SnapshotGroup(machine.graph, None)
     some_cannot = machine.profile.rules.holds("snapshots-that-are-missed")
     await delete_snapshot(machine, group, arguments["name"], some_cannot=some_cannot)
     return ""
+
+
+async def _flush_disks_ahead(machine: Machine) -> None:
+    await flush_ahead(machine, [node.node_name for node in top_nodes(machine.graph)])
 
 
 async def info_snapshots(machine: Machine, _: Arguments) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qmpd.errors import CommandNotFound, GenericError, NotServed, QmpError
 from qmpd.loop.apart import outcome
 from qmpd.monitor.qmp.handlers import Context, Handlers
+from qmpd.monitor.syncing import SYNCS, run_syncing
 from qmpd.qapi.runtime.policy import Crash
 from qmpd.wire.encode import Raw
 
@@ -70,6 +71,8 @@ async def dispatch(
     try:
         value = handler(context, arguments)
         if isinstance(value, CoroutineType):
+            if name in SYNCS:
+                value = run_syncing(machine, name, context.raw, value)
             value = await value
     except QmpError as error:
         raise profile.rules.in_its_words(error, name) from error.__cause__

@@ -30,6 +30,11 @@ __all__ = ["IO_COMMANDS", "IoLine", "run"]
 MANY: Final = 1024
 """Words of a line from which on it is long to read."""
 
+MOST_OPTIONS: Final = 32
+"""Words of a line that are looked through for an option."""
+
+_FLUSHING: Final = frozenset(("f", "flush", "reopen", "t", "truncate"))
+
 _WORD: Final = re.compile("[^ ]+")
 
 
@@ -45,6 +50,9 @@ class IoLine:
         self.name = words[0] if words else ""
         self.count = len(words)
         """How many words there are, the name included."""
+        options = (word for word in words[1:MOST_OPTIONS] if word[0] == "-")
+        self.flushes = self.name in _FLUSHING or any("f" in option for option in options)
+        """Whether it may wait for what was written before (option -f)."""
         command = IO_COMMANDS.get(self.name)
         self.command = None if command is None else command.as_in(rules)
         letters = None if self.command is None else self.command.letters
