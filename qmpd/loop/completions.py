@@ -68,6 +68,8 @@ class Completions:
         """Spare ones for work that may be done in threads; whoever takes one puts it back."""
         self.patient = False
         """Whether what runs now is a request that is made by `patiently`."""
+        self.waits_for_disk = 0
+        """How many syncs threads are at that are made `patiently`."""
         self._polls = False
         self._new: list[Waiter] = []
         self.under_way: deque[Waiter] = deque()
@@ -125,7 +127,11 @@ class Completions:
             await self.run((file,), work, LONG)
             return
         waiter = Midway(direct=True)
-        await in_thread(threads, (file,), work, waiter, waiter.wake)
+        self.waits_for_disk += 1
+        try:
+            await in_thread(threads, (file,), work, waiter, waiter.wake)
+        finally:
+            self.waits_for_disk -= 1
 
     def patiently(self, request: Coroutine[Any, Any, T]) -> Awaitable[T]:
         """Make a request whose maker lets others have their turn while a disk is slow.

@@ -80,6 +80,8 @@ class Dispatcher:
     :param request_waits: whether a request that has come is seen a round later
     :param run_early: runs a callback in the next round before all else, if it happens to be so, and
         returns whether it does
+    :param stands_still: whether no command may be run for now, because what the loop does waits
+        for a disk
     :param answers_at_once: whether there is no round before the answer
     """
 
@@ -90,12 +92,14 @@ class Dispatcher:
         call_in_monitor: Callable[[Callable[[], None]], object] | None = None,
         request_waits: Callable[[], bool] = lambda: False,
         run_early: Callable[[Callable[[], None]], bool] = lambda _: False,
+        stands_still: Callable[[], bool] = lambda: False,
         *,
         answers_at_once: bool = False,
     ) -> None:
         self.call_soon = call_soon
         self._request_waits = request_waits
         self._run_early = run_early
+        self._stands_still = stands_still
         self._always_at_once = self._answers_at_once = answers_at_once
         self._is_idle = is_idle
         self._call_in_monitor = call_soon if call_in_monitor is None else call_in_monitor
@@ -144,15 +148,18 @@ class Dispatcher:
         self._take_turns()
 
     def _take_turns(self) -> None:
-        if self._midway:
-            self._let_look()
-        if self.collecting or self._scheduled or self._current is not None:
+        if self.collecting:
             return
-        if self._is_idle():
+        if self._scheduled or self._current is not None:
+            if self._midway or self._stands_still():
+                self._let_look()
+        elif self._is_idle():
             self._run()
         else:
             self._scheduled = True
             self._call_in_monitor(self._run_next_round)
+            if self._stands_still():
+                self._let_look()
 
     def forget(self, source: Source) -> None:
         """Take back `wake`: the peer of `source` has gone."""
@@ -246,7 +253,7 @@ class Dispatcher:
     def _let_look(self) -> None:
         """Run those commands that only look; all others wait for the present one."""
         for source in list(self._ready):
-            while self._midway and (work := source.next_look()) is not None:
+            while (work := source.next_look()) is not None:
                 self.begun += 1
                 self.run_aside(work, source.completed, source.failed)
 

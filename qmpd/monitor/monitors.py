@@ -60,6 +60,7 @@ class Monitors:
             clock.call_in_monitor,
             lambda: clock.order.request_waits(),
             self._run_among_bottom_halves,
+            lambda: clock.nested and clock.completions.waits_for_disk > 0,
             answers_at_once=machine.profile.rules.holds("answers-come-first"),
         )
         self._tap: Tap | None = None

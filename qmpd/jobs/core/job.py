@@ -246,7 +246,7 @@ class Job(JobWork):
         self.busy = False
         async with self._kept():
             with self.table.clock.nested_loop():
-                await self._work_done()
+                await self.table.clock.completions.patiently(self._work_done())
 
     async def _work_done(self) -> None:
         if self.completed:

@@ -36,6 +36,7 @@ class CreateJob(Job):
         """Do the work; progress has one step, even if it fails."""
         self.progress.total = 1
         try:
-            await self._driver.create(self._graph, self._options)
+            creation = self._driver.create(self._graph, self._options)
+            await self.table.clock.completions.patiently(creation)
         finally:
             self.progress.current = 1

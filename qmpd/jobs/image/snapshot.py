@@ -147,7 +147,7 @@ class SnapshotJob(Job):
     async def _bottom_half(self) -> None:
         try:
             with self.table.clock.nested_loop():
-                await self.work()
+                await self.table.clock.completions.patiently(self.work())
         finally:
             self.progress.current = 1
 
