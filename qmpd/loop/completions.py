@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from qmpd.base.override import override
 from qmpd.loop.apart import Midway
 from qmpd.loop.file_threads import FileThreads, in_thread
+from qmpd.loop.marks import Patient, Watch
 from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ REQUEST_TIME: Final = 100_000
 
 LONG: Final = 128 << 10
 """Bytes from which on a request is better made by a thread; below that, handing it over is slow."""
+
+VERY_LONG: Final = 4 << 20
+"""The same for a request that nobody would hear of by `of`, and what memory is copied by."""
+
+STRETCH: Final = 4_000_000
+"""Nanoseconds of work that is done `patiently` after which others have their turn."""
 
 REQUEST_ROUNDS: Final = 3
 """Rounds of the loop that a monitor's request takes when it is not alone, answer included."""
@@ -68,6 +75,7 @@ class Completions:
         """Spare ones for work that may be done in threads; whoever takes one puts it back."""
         self.patient = False
         """Whether what runs now is a request that is made by `patiently`."""
+        self._rested = 0
         self.waits_for_disk = 0
         """How many syncs threads are at that are made `patiently`."""
         self._polls = False
@@ -85,7 +93,9 @@ class Completions:
         return None
 
     async def run(self, files: tuple[object, ...], work: Callable[[], T], length: int) -> T:
-        """Make a request to a file; a thread makes a long one that somebody waits for by `of`.
+        """Make a request to a file.
+
+        A thread makes a long one for `of`, and a very long one for `patiently`.
 
         :param files: what is asked, for `join`
         :param work: makes the request, and is allowed to take its time
@@ -94,6 +104,8 @@ class Completions:
         """
         threads = None if length < LONG or not self.watched else self.threads
         if threads is None:
+            if length >= VERY_LONG and self.patient and self.threads is not None:
+                return await self._run_patiently(self.threads, files, work)
             self.submit()
             return work()
         waiter = Waiter(direct=True)
@@ -126,19 +138,35 @@ class Completions:
         if threads is None:
             await self.run((file,), work, LONG)
             return
+        await self._run_patiently(threads, (file,), work)
+
+    async def _run_patiently(
+        self, threads: FileThreads, files: tuple[object, ...], work: Callable[[], T]
+    ) -> T:
         waiter = Midway(direct=True)
         self.waits_for_disk += 1
         try:
-            await in_thread(threads, (file,), work, waiter, waiter.wake)
+            return await in_thread(threads, files, work, waiter, waiter.wake)
         finally:
             self.waits_for_disk -= 1
+
+    async def rest(self) -> None:
+        """Let others have their turn, if what runs now is done `patiently` and has taken long."""
+        if not self.patient or self.threads is None:
+            return
+        if time.monotonic_ns() - self._rested < STRETCH:
+            return
+        waiter = Midway(direct=True)
+        self._loop.call_soon(waiter.wake)
+        await waiter
+        self._rested = time.monotonic_ns()
 
     def patiently(self, request: Coroutine[Any, Any, T]) -> Awaitable[T]:
         """Make a request whose maker lets others have their turn while a disk is slow.
 
         Commands wait for one that does so as they do for any other.
         """
-        return request if self.threads is None else _Patient(self, request)
+        return request if self.threads is None else Patient(self, request)
 
     def join(self, file: object) -> None:
         """Wait until nobody is at work on `file`, which is about to be closed."""
@@ -150,7 +178,7 @@ class Completions:
 
         :raises Exception: whatever the request raises, after its completion as well
         """
-        watch = _Watch(self, request)
+        watch = Watch(self, request)
         try:
             result = await watch
         except Exception:
@@ -289,70 +317,3 @@ class RealTimeCompletions(Completions):
         for waiter in taken:
             del self._ends[waiter]
         return taken
-
-
-class _Marked(Generic[T]):
-    """Awaits a request; while it runs, and not while it waits, `completions` says what it is."""
-
-    def __init__(self, completions: Completions, request: Coroutine[Any, Any, T]) -> None:
-        self._completions = completions
-        self._request = request
-
-    def _mark(self) -> bool:
-        """Say so; returns what was said before."""
-        raise NotImplementedError
-
-    def _unmark(self, before: bool) -> None:
-        """Say again what was said before."""
-        raise NotImplementedError
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        request = self._request
-        thrown: BaseException | None = None
-        while True:
-            before = self._mark()
-            try:
-                waiter = request.send(None) if thrown is None else request.throw(thrown)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            finally:
-                self._unmark(before)
-            thrown = None
-            try:
-                yield waiter
-            except BaseException as error:
-                thrown = error
-
-
-class _Watch(_Marked[T]):
-    """Sees whether it is the request that reaches a file, not another's."""
-
-    reached_file = False
-    _submitted = 0
-
-    @override
-    def _mark(self) -> bool:
-        completions = self._completions
-        self._submitted = completions.submitted
-        before, completions.watched = completions.watched, True
-        return before
-
-    @override
-    def _unmark(self, before: bool) -> None:
-        self._completions.watched = before
-        if self._completions.submitted != self._submitted:
-            self.reached_file = True
-
-
-class _Patient(_Marked[T]):
-    """Says that the request may wait for a disk."""
-
-    @override
-    def _mark(self) -> bool:
-        before, self._completions.patient = self._completions.patient, True
-        return before
-
-    @override
-    def _unmark(self, before: bool) -> None:
-        self._completions.patient = before

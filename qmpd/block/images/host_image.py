@@ -146,6 +146,8 @@ class HostImage(Image):
             os.ftruncate(self.fd, size)
         except OSError as error:
             raise _resize_error("Could not resize file", error) from None
+        finally:
+            self._data = range(0)
 
     def allocate(self, size: int) -> None:
         current = self.length()
@@ -243,6 +245,8 @@ class HostImage(Image):
     def _fallocate(self, mode: int, offset: int, length: int) -> None:
         self._data = range(0)
         code = _fallocate()(self.fd, mode, offset, length) if length else 0
+        # somebody may have looked while a thread was at it
+        self._data = range(0)
         if code:
             raise BlockIOError(errno.ENOTSUP if code == errno.EOPNOTSUPP else code)
 

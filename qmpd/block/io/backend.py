@@ -316,6 +316,14 @@ class BlockBackend(InLoop, Accounting):
             await self._admit(length, is_write=False)
         return await self._checked(offset, length).pread(offset, length)
 
+    async def admit_read(self, offset: int, length: int) -> Node:
+        """Wait until a read may begin, and return the node that it goes to.
+
+        :raises BlockIOError: as of `pread`
+        """
+        await self._admit(length, is_write=False)
+        return self._checked(offset, length)
+
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Write inside the medium."""
         if self.quiesce_counter or self.throttle is not None:

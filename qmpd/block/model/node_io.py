@@ -129,7 +129,7 @@ class NodeIO(NodeState):
         if (
             self.flags.detect_zeroes != "off"
             and self.driver.capabilities.write_zeroes
-            and bytes(data) == bytes(length)
+            and await self._are_zeroes(data)
         ):
             await self.pass_zeroes(
                 offset, length, self.unmap and self.detect_zeroes == "unmap", False
@@ -152,6 +152,15 @@ class NodeIO(NodeState):
             done = True
         finally:
             self.end_area(offset, length, done)
+
+    async def _are_zeroes(self, data: bytes | memoryview) -> bool:
+        for start in range(0, len(data), _BOUNCE):
+            part = bytes(data[start : start + _BOUNCE])
+            if part != bytes(len(part)):
+                return False
+            if start:
+                await self.services.loop.completions.rest()
+        return True
 
     async def pwrite_piece(self, offset: int, data: Piece) -> None:
         """Write what nobody has to see; see `DriverInterface.data_node`.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from qmpd.base.override import override
 from qmpd.block.images import Image
 from qmpd.block.images.cut_image import CutImage
+from qmpd.block.images.in_steps import read_in_steps, write_in_steps
 from qmpd.block.images.locks import AVAILABLE
 from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.driver import BlockDriver
@@ -30,6 +31,7 @@ from qmpd.block.permission_bits import (
     Permissions,
 )
 from qmpd.errors import BlockIOError, GenericError, NotServed
+from qmpd.loop.completions import VERY_LONG
 from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
@@ -266,6 +268,8 @@ class File(BlockDriver, ImageCreator):
         image = self.image
         if not image.in_threads:
             self._completions.submit()
+            if length > VERY_LONG:
+                return await read_in_steps(self._completions, image, offset, length)
             return image.pread(offset, length)
         return await self._completions.run((image,), lambda: image.pread(offset, length), length)
 
@@ -280,14 +284,25 @@ class File(BlockDriver, ImageCreator):
             await self._completions.run((image,), write, len(data))
         else:
             self._completions.submit()
-            write()
+            if len(data) > VERY_LONG:
+                await write_in_steps(self._completions, image, offset, memoryview(data))
+            else:
+                write()
         if fua and not self.node.cache.no_flush:
             await self._sync()
 
     async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
         """Punch a hole or zero the area in place."""
-        self._completions.submit()
-        self.image.zero(offset, length, may_unmap=may_unmap)
+        image = self.image
+        await self._change(lambda: image.zero(offset, length, may_unmap=may_unmap), length)
+
+    async def _change(self, work: Callable[[], None], length: int) -> None:
+        """Do to the file what takes its time only where `length` bytes of data go."""
+        if length > VERY_LONG and self.image.in_threads:
+            await self._completions.run((self.image,), work, length)
+        else:
+            self._completions.submit()
+            work()
 
     def zeroes_without_fallback(self) -> bool:
         """File systems can zero an area without a write."""
@@ -299,9 +314,9 @@ class File(BlockDriver, ImageCreator):
 
     async def pdiscard(self, offset: int, length: int) -> None:
         """Punch a hole."""
-        self._completions.submit()
+        image = self.image
         try:
-            self.image.punch(offset, length)
+            await self._change(lambda: image.punch(offset, length), length)
         except BlockIOError:
             self._discards["discard-nb-failed"] += 1
             raise
@@ -342,8 +357,9 @@ class File(BlockDriver, ImageCreator):
 
     async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
         """Truncate or extend the file."""
-        self._completions.submit()
-        resize(self.image, size, prealloc)
+        image = self.image
+        length = image.length() - size if prealloc == "off" else size
+        await self._change(lambda: resize(image, size, prealloc), length)
 
     # What it tells
 

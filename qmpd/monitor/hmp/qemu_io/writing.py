@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING
 
 from qmpd.base.sizes import REQUEST_MAX_BYTES
@@ -13,7 +12,7 @@ from qmpd.monitor.hmp.qemu_io.base import (
     Transfer,
     check_sector_aligned,
 )
-from qmpd.monitor.hmp.quantities import parse_pattern
+from qmpd.monitor.hmp.qemu_io.buffer import Buffer, read_buffer
 
 if TYPE_CHECKING:
     from qmpd.monitor.hmp.qemu_io.base import QemuIo
@@ -47,16 +46,28 @@ async def write(io: QemuIo, request: Transfer) -> None:
     if "b" in request or "c" in request:
         check_sector_aligned("offset", offset)
         check_sector_aligned("count", count)
+    buffer = await read_buffer(io, request, count)
     began = io.machine.clock.now()
     try:
-        await _write_request(io, request, offset, count)
+        await _write_request(io, request, offset, count, buffer)
     except BlockIOError as error:
         raise UsageError(f"write failed: {error.desc}\n") from None
     if "q" not in request:
         io.report("wrote", offset, count, count, began, "C" in request)
 
 
-async def _write_request(io: QemuIo, request: Transfer, offset: int, count: int) -> None:
+async def _write_request(
+    io: QemuIo, request: Transfer, offset: int, count: int, buffer: Buffer
+) -> None:
+    try:
+        await _write_data(io, request, offset, count, buffer.data)
+    finally:
+        await buffer.free()
+
+
+async def _write_data(
+    io: QemuIo, request: Transfer, offset: int, count: int, data: bytes | memoryview
+) -> None:
     if "b" in request:
         raise BlockIOError(errno.ENOTSUP)
     if "z" in request:
@@ -64,22 +75,9 @@ async def _write_request(io: QemuIo, request: Transfer, offset: int, count: int)
             offset, count, may_unmap="u" in request, fua="f" in request, no_fallback="n" in request
         )
     elif "c" in request:
-        await io.backend.pwrite_compressed(offset, _buffer(io, request, count))
+        await io.backend.pwrite_compressed(offset, data)
     else:
-        await io.backend.pwrite(offset, _buffer(io, request, count), fua="f" in request)
-
-
-def _buffer(io: QemuIo, request: Transfer, count: int) -> bytes:
-    if "s" not in request:
-        return bytes([parse_pattern(request.options.get("P", "0xcd"))]) * count
-    name = request.options["s"]
-    try:
-        data = io.machine.services.storage.read_start(name, count)
-    except OSError as error:
-        raise UsageError(f"{name}: {os.strerror(error.errno or 0)}\n") from None
-    if not data:
-        raise UsageError(f"{name}: file is empty\n")
-    return (data * (count // len(data) + 1))[:count]
+        await io.backend.pwrite(offset, data, fua="f" in request)
 
 
 async def writev(io: QemuIo, request: Transfer) -> None:
@@ -87,9 +85,10 @@ async def writev(io: QemuIo, request: Transfer) -> None:
     request.check()
     offset = io.number(request.operands[0])
     count = sum(io.lengths(request))
+    buffer = await read_buffer(io, request, count)
     began = io.machine.clock.now()
     try:
-        await io.backend.pwrite(offset, _buffer(io, request, count), fua="f" in request)
+        await _write_request(io, request, offset, count, buffer)
     except BlockIOError as error:
         raise UsageError(f"writev failed: {error.desc}\n") from None
     if "q" not in request:
@@ -118,6 +117,7 @@ async def aio_write(io: QemuIo, request: Transfer) -> None:
         count = io.number(request.operands[1])
     else:
         count = io.accounted_lengths("wr", request)
+    buffer = await read_buffer(io, request, count)
     began = io.machine.clock.now()
 
     def done(_: None, error: BlockIOError | None) -> None:
@@ -132,4 +132,4 @@ async def aio_write(io: QemuIo, request: Transfer) -> None:
         if "q" not in request:
             io.report("wrote", offset, count, count, began, "C" in request)
 
-    backend.aio.start(_write_request(io, request, offset, count), done)
+    backend.aio.start(_write_request(io, request, offset, count, buffer), done)

@@ -69,6 +69,7 @@ async def _write_parts(
             if not len(data) or parts.error is not None:
                 break
             await parts.let_others()
+            await s.node.services.loop.completions.rest()
             uses = s.table_uses
             async with s.lock:
                 host, count, metas = await _allocate(s, offset, len(data), parts.finish)
@@ -191,6 +192,7 @@ async def write_compressed(s: Qcow2State, offset: int, data: bytes | memoryview)
     view = memoryview(data)
     for start in range(0, len(view), size):
         cluster = view[start : start + size]
+        await s.node.services.loop.completions.rest()
         packed = compress(s.header.compression_type, bytes(cluster).ljust(size, b"\0"))
         if packed is None:
             await write_clusters(s, offset + start, cluster)

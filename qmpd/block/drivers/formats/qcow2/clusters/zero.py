@@ -110,6 +110,7 @@ async def cluster_discard(
             done = await _discard_in_slice(s, offset, count, kind, full=full)
             count -= done
             offset += done << s.geometry.cluster_bits
+            await s.node.services.loop.completions.rest()
         succeeded = True
     finally:
         s.cache_discards = False
@@ -252,6 +253,7 @@ async def zeroize(s: Qcow2State, offset: int, length: int, *, may_unmap: bool) -
             done = await _zero_in_slice(s, offset, count, may_unmap=may_unmap)
             count -= done
             offset += done << geometry.cluster_bits
+            await s.node.services.loop.completions.rest()
         if tail:
             await _zero_subclusters(s, end - tail, -(-tail // geometry.subcluster_size))
         succeeded = True
