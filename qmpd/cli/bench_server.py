@@ -173,7 +173,7 @@ class BenchServer:
         core = self._core
         ahead = LoadingAhead(self.loop, core.machine, core.monitors.dispatcher)
         ahead.start()
-        giving_back = GivingBack(self.loop)
+        giving_back = GivingBack(self.loop, lambda: core.monitors.dispatcher)
         giving_back.start()
         keep_reserve(self.loop, core.monitors.dispatcher)
         core.bench.followers.append(lambda: keep_reserve(self.loop, core.monitors.dispatcher))

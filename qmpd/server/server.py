@@ -99,7 +99,7 @@ class Server:
         self.machine.services.storage.host.begin_naming()
         self.monitors = Monitors(self.machine, journal)
         self._ahead = LoadingAhead(loop, self.machine, self.monitors.dispatcher)
-        self._giving_back = GivingBack(loop)
+        self._giving_back = GivingBack(loop, lambda: self.monitors.dispatcher)
         self._nbd: SocketListener | None = None
         self._control: ControlSocket | None = None
         self.program: Program | None = None
