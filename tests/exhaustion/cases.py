@@ -115,6 +115,14 @@ def _backends(client: Client, part: float) -> bytes:
     return b'{"execute": "query-block"}'
 
 
+def _io(line: str) -> Case:
+    def case(client: Client, part: float) -> bytes:
+        client.ask(hmp('qemu-io disk0 "write 0 1M"'))
+        return hmp(f'qemu-io disk0 "{line} 0 {int(part * (1 << 30))}"')
+
+    return case
+
+
 PARSED: Final[Mapping[str, Case]] = {
     "escapes": _escapes,
     "a string": _string,
@@ -140,5 +148,10 @@ WORKED_ON: Final[Mapping[str, Case]] = {
     "a transaction that fails": _failing_transaction,
     "query-named-block-nodes": _named_nodes,
     "query-block": _backends,
+    "qemu-io read": _io("read -P 0"),
+    "qemu-io write": _io("write -P 7"),
+    "qemu-io aio_read": _io("aio_read"),
+    "qemu-io write of zeroes": _io("write -z"),
+    "qemu-io discard": _io("discard"),
 }
 """What is long to do: prepares it, and returns the request."""

@@ -35,7 +35,7 @@ def test_reading(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", WORKED_ON)
 def test_working(case: str, tmp_path: Path) -> None:
-    with serving(tmp_path, "--disk", "disk0=1M") as daemon:
+    with serving(tmp_path, "--disk", "disk0=1G") as daemon:
         hostile = daemon.client()
         request = WORKED_ON[case](hostile, PART)
         with daemon.watch() as watch:

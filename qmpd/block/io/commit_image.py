@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.closing import release
+from qmpd.block.change.drain import drained
 from qmpd.block.change.insert import drop_filter, insert_filter
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.io.backend import BlockBackend
@@ -51,7 +52,8 @@ async def commit_image(node: Node) -> None:
         except QmpError:
             raise BlockIOError(errno.EACCES) from None
     try:
-        await _commit(node, backing)
+        # what is written to the image meanwhile would be lost when it is emptied
+        await drained(node.graph, (node,), _commit(node, backing))
     finally:
         if was_read_only:
             with suppress(QmpError):
@@ -60,6 +62,7 @@ async def commit_image(node: Node) -> None:
 
 async def _commit(node: Node, backing: Node) -> None:
     async with _using(node, _READ), _filtered(backing), _using(backing, WRITE | RESIZE) as target:
+        completions = node.services.loop.completions
         length = node.length
         if length > target.length():
             await target.truncate(length, exact=False)
@@ -69,6 +72,7 @@ async def _commit(node: Node, backing: Node) -> None:
             if allocated:
                 await target.pwrite(offset, await node.pread(offset, count))
             offset += count
+            await completions.rest()
         # Beyond QEMU: what the image holds must be below for good before it is dropped here.
         await target.flush()
         await node.driver.make_empty()

@@ -64,7 +64,7 @@ async def commit(machine: Machine, arguments: Arguments) -> str:
     every = arguments["device"] == "all"
     names = (b.name for b in named_backends(machine.graph))
     await flush_ahead(machine, names if every else (arguments["device"],))
-    return await _commit_named(machine, arguments["device"])
+    return await machine.clock.completions.patiently(_commit_named(machine, arguments["device"]))
 
 
 async def _commit_named(machine: Machine, name: str) -> str:
