@@ -113,8 +113,11 @@ async def flush_ahead(machine: Machine, names: Iterable[str | None]) -> None:
     """
     if machine.clock.completions.threads is None:
         return
-    from qmpd.block.io.sync_ahead import flush_ahead as flush
-
+    try:
+        from qmpd.block.io.sync_ahead import flush_ahead as flush
+    except (OSError, ImportError, MemoryError):
+        # there are no descriptors or no memory to load it: the command is to give some back
+        return
     # a command of the human monitor may be among those that have their turn
     output, machine.hmp_output = machine.hmp_output, None
     try:
