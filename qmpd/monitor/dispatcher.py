@@ -253,7 +253,7 @@ class Dispatcher:
     def _let_look(self) -> None:
         """Run those commands that only look; all others wait for the present one."""
         for source in list(self._ready):
-            while (work := source.next_look()) is not None:
+            while not self.stopped and (work := source.next_look()) is not None:
                 self.begun += 1
                 self.run_aside(work, source.completed, source.failed)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qmpd.errors import DeviceNotFound, GenericError, QmpError
+from qmpd.loop.apart import Midway
 from qmpd.loop.task import Waiter
 from qmpd.monitor.dispatcher import BATCH, Dispatcher, Work
 
@@ -33,6 +34,10 @@ class FakeSource:
         self.log = log
         self.work = work
         self.errors: list[QmpError] = []
+        self.looks: list[Work] = []
+
+    def next_look(self) -> Work | None:
+        return self.looks.pop(0) if self.looks else None
 
     def next_work(self) -> Work | None:
         return self.work.pop(0) if self.work else None
@@ -200,6 +205,46 @@ def test_forgotten_source_loses_its_turn() -> None:
     loop.turn()
     assert log == ["a=slow"]
     b.work.pop().close()
+
+
+def test_commands_that_look_run_beside_one_that_is_midway() -> None:
+    loop, dispatcher, log, (a, b) = setup(0, 1)
+    b.looks += [immediate("look"), failing(GenericError("blind"))]
+    plain, midway = Waiter(), Midway()
+
+    async def slow() -> str:
+        await plain
+        await midway
+        return "slow"
+
+    a.work.append(slow())
+    dispatcher.wake(a)
+    dispatcher.wake(b)
+    assert log == []
+    plain.wake()
+    loop.turn()
+    assert log == ["b=look"]
+    assert [error.desc for error in b.errors] == ["blind"]
+    b.looks.append(immediate("again"))
+    dispatcher.wake(b)
+    assert log == ["b=look", "b=again"]
+    midway.wake()
+    loop.turn()
+    assert log == ["b=look", "b=again", "a=slow", "b=0"]
+
+
+def test_commands_that_look_run_while_the_loop_stands_still() -> None:
+    loop, log = Loop(), list[str]()
+    still = [True]
+    dispatcher = Dispatcher(loop.call_soon, lambda: not still[0], stands_still=lambda: still[0])
+    source = FakeSource("a", log, [immediate("0")])
+    source.looks.append(immediate("look"))
+    dispatcher.wake(source)
+    assert log == ["a=look"]
+    still[0] = False
+    for _ in range(3):
+        loop.turn()
+    assert log == ["a=look", "a=0"]
 
 
 def test_aside_does_not_wait_for_the_present_command() -> None:

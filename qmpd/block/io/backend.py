@@ -317,10 +317,7 @@ class BlockBackend(InLoop, Accounting):
         return await self._checked(offset, length).pread(offset, length)
 
     async def admit_read(self, offset: int, length: int) -> Node:
-        """Wait until a read may begin, and return the node that it goes to.
-
-        :raises BlockIOError: as of `pread`
-        """
+        """Wait until a read may begin, and return the node that it goes to; raises as `pread`."""
         await self._admit(length, is_write=False)
         return self._checked(offset, length)
 
