@@ -36,7 +36,7 @@ LONG: Final = 128 << 10
 """Bytes from which on a request is better made by a thread; below that, handing it over is slow."""
 
 VERY_LONG: Final = 4 << 20
-"""The same for a request that nobody would hear of by `of`, and what memory is copied by."""
+"""Bytes from which on a thread makes what is requested `patiently`, and of a step in memory."""
 
 STRETCH: Final = 4_000_000
 """Nanoseconds of work that is done `patiently` after which others have their turn."""
@@ -76,6 +76,7 @@ class Completions:
         self.patient = False
         """Whether what runs now is a request that is made by `patiently`."""
         self._rested = 0
+        """When others have had their turn, as far as what is done `patiently` knows."""
         self.waits_for_disk = 0
         """How many syncs threads are at that are made `patiently`."""
         self._polls = False
@@ -166,7 +167,10 @@ class Completions:
 
         Commands wait for one that does so as they do for any other.
         """
-        return request if self.threads is None else Patient(self, request)
+        if self.threads is None:
+            return request
+        self._rested = time.monotonic_ns()
+        return Patient(self, request)
 
     def join(self, file: object) -> None:
         """Wait until nobody is at work on `file`, which is about to be closed."""
