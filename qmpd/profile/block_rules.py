@@ -193,6 +193,7 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         "When all jobs have stood still, they go on in the order of their last nodes",
         "seen on 5.2 and 7.2, not on 10.0",
         last=(7, 2),
+        touches=tuple(Touch(command, while_job=True) for command in ("stop", "transaction")),
     ),
     Rule(
         "creations-open-themselves",

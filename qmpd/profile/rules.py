@@ -111,15 +111,6 @@ RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
-        "power-of-two",
-        "What is no power of two is told without an article",
-        _RUN_5_2,
-        last=(5, 2),
-        change=Rewording(
-            pattern=r"^(Parameter '.*' expects) a power of 2$", words=r"\1 power of 2"
-        ),
-    ),
-    Rule(
         "find-node",
         "A node that is not there is told of by its bare name, where no device is meant",
         _RUN_5_2,
