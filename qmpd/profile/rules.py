@@ -277,6 +277,15 @@ Name = (
 """The names of rules that are asked for."""
 
 
+ERROR_MEMBERS: Final[Mapping[str, str]] = {
+    "BlockJobCompletedData": "error",
+    "BlockJobInfo": "error",
+    "JobInfo": "error",
+    "MigrationInfo": "error-desc",
+}
+"""Types with a member that is the text of an error."""
+
+
 class Rules:
     """The rules that hold in one version.
 
@@ -356,7 +365,10 @@ class Rules:
         return error
 
     def complete(self, type_name: str, value: dict[str, Any]) -> None:
-        """Add to `value`, an object of a type, what only this version tells."""
+        """Add to `value`, an object of a type, what only this version tells, in its words."""
+        member = ERROR_MEMBERS.get(type_name)
+        if member in value:
+            value[member] = self.words(value[member])
         for rule in self.completions.get(type_name, ()):
             made = rule.value(value)
             if made is not None:

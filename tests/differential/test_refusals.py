@@ -226,6 +226,19 @@ REQUESTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
 )
 """The first ones make what the others are about."""
 
+JOBS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    (
+        "blockdev-create",
+        {"job-id": "c0", "options": {"driver": "qcow2", "file": "zz", "size": 65536}},
+    ),
+    (
+        "blockdev-create",
+        {"job-id": "c1", "options": {"driver": "qcow2", "file": "small", "size": 1}},
+    ),
+    ("query-jobs", {}),
+)
+"""Jobs that fail: their errors are told later."""
+
 SET_UP: Final = 5
 """How many of them do so."""
 
@@ -323,6 +336,12 @@ def test_requests(programs: tuple[StdioProgram, StdioProgram], version: str) -> 
         if command in commands:
             real, ours = (_said(program, command, arguments) for program in programs)
             assert ours == real, (command, arguments)
+
+
+def test_jobs(programs: tuple[StdioProgram, StdioProgram]) -> None:
+    for command, arguments in (*REQUESTS[:SET_UP], *JOBS):
+        real, ours = (_said(program, command, arguments) for program in programs)
+        assert ours == real, (command, arguments)
 
 
 def test_lines(programs: tuple[StdioProgram, StdioProgram]) -> None:

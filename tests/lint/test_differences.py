@@ -85,6 +85,15 @@ def test_rules_about_words() -> None:
     assert _told(*lines, versions=("5.2",)) == _told(*lines, versions=("7.2", "10.0")) == []
 
 
+def test_words_of_errors_of_jobs() -> None:
+    job = {"id": "j", "type": "create", "status": "concluded", "current-progress": 1}
+    job |= {"total-progress": 1, "error": "Cannot find device='f' nor node-name='f'"}
+    told = _told(ask("query-jobs"), answer([job]))
+    assert [(finding.versions, finding.why) for finding in told] == [
+        (("5.2",), "the error told is 'Cannot find device=f nor node_name=f'")
+    ]
+
+
 def test_what_was_recorded_counts() -> None:
     qemu = {"major": 10, "minor": 1, "micro": 0}
     greeting: Line = ("server", {"QMP": {"version": {"qemu": qemu}, "capabilities": []}})

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from qmpd.profile.rule import Completion, MonitorNames, Rewording, Rule, Touch
-from qmpd.profile.rules import RULES
+from qmpd.profile.rules import ERROR_MEMBERS, RULES
 from qmpd.profile.shipped import VERSIONS, load
 from qmpd.sim.lint.finding import Finding
 from qmpd.sim.lint.session import Answer, Asked, Session
@@ -134,6 +134,19 @@ def _monitor_line(asked: Asked, versions: Sequence[str]) -> Iterator[Finding]:
 # What was answered
 
 
+def _errors_told(answer: Answer) -> Iterator[str]:
+    """Errors that an answer tells of others, such as jobs."""
+    profile = load(VERSIONS[-1])
+    info = profile.entry_points.commands.get(answer.asked.command)
+    if info is None or info.returns is None:
+        return
+    if info.returns.strip("[]") in ERROR_MEMBERS:
+        for type_name, value in objects(profile.types, info.returns, answer.value):
+            text = value.get(ERROR_MEMBERS.get(type_name, ""))
+            if isinstance(text, str):
+                yield text
+
+
 _Completed = dict[tuple[str, str], list[Rule]]
 """Rules about members, by the command that was answered and what the answer was like."""
 
@@ -150,6 +163,8 @@ def _answered(answer: Answer, range_: _Range, completed: _Completed) -> Iterator
     else:
         for rule in _completed(answer, completed):
             yield from range_.about(rule, asked)
+        for error in _errors_told(answer):
+            yield from _reworded(answer, "errors", "the error told", error, range_)
         return
     for rule, touch in _touching().get(asked.command, ()):
         if touch.answer and re.search(touch.answer, text) and _is_touched(touch, asked):
