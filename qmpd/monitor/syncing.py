@@ -54,7 +54,9 @@ ACTIONS: Final[Mapping[str, Names]] = {
 
 SYNCS: Final[Mapping[str, Names]] = {
     **ACTIONS,
+    "block-commit": _by(),
     "block-dirty-bitmap-remove": _by(),
+    "block-stream": _by(),
     "block_resize": _by("device", "node-name"),
     "blockdev-change-medium": _by("device", "id"),
     "blockdev-del": _by("node-name"),
@@ -63,6 +65,8 @@ SYNCS: Final[Mapping[str, Names]] = {
     "blockdev-set-active": _by("node-name"),
     "blockdev-snapshot-delete-internal-sync": _by("device"),
     "change-backing-file": _by("image-node-name"),
+    "drive-backup": _by(),
+    "drive-mirror": _by(),
     "eject": _by("device", "id"),
     "transaction": _of_actions,
 }

@@ -112,6 +112,11 @@ def test_no_command_syncs_in_the_main_loop(tmp_path: Path) -> None:
         slow.line('qemu-io disk0 "write 0 64k"')
         slow.line("drive_del disk0")
         slow.run("blockdev-del", node_name="a")
+        for command in ("drive-backup", "drive-mirror"):
+            copy = {"device": "b", "target": command, "format": "qcow2", "sync": "none"}
+            slow.run(command, job_id="copy", **copy)
+            slow.run("job-cancel", id="copy")
+            until(lambda: not slow.client.execute("query-jobs")["return"], seconds=30)
         syncs = slow.syncs()
         assert len(syncs) > 20
         assert str(slow.pid) not in syncs
