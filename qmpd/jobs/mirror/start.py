@@ -75,7 +75,7 @@ async def start_mirror(
     """Start to mirror `source` to `target` (mirror_start).
 
     :param backing: what happens to the target's backing file in the end
-    :param zero_target: the target may contain other data than zeroes
+    :param zero_target: all is to be copied, to a target that may contain other data than zeroes
     :raises QmpError: with QEMU's text; checks are in QEMU's order
     """
     granularity = options.granularity
@@ -96,12 +96,14 @@ async def start_mirror(
         find_replaced(source, replaces)
     if sync in ("incremental", "bitmap"):
         raise GenericError(f"Sync mode '{sync}' not supported")
+    if options.target_is_zero and not source.services.manners.mirrors_skip_zeroes:
+        zero_target = False
     plan = MirrorPlan(
         granularity,
         options.buf_size,
         base=below if sync == "top" else None,
         none=sync == "none",
-        zero_target=sync == "full" if source.services.manners.mirrors_skip_zeroes else zero_target,
+        zero_target=zero_target,
         target_is_zero=options.target_is_zero,
         unmap=options.unmap,
         write_blocking=options.write_blocking,

@@ -94,7 +94,7 @@ async def drive_mirror(context: Context, arguments: DriveMirror) -> None:
             target,
             _options(arguments, unmap=arguments.unmap is not False, target_is_zero=is_zero),
             backing=Backing.OPEN if existing else Backing.SOURCE,
-            zero_target=sync == "full" and not is_zero,
+            zero_target=sync == "full",
         )
     finally:
         await release(target)
