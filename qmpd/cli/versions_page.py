@@ -46,7 +46,7 @@ What was seen to differ from the real programs, and does so still.
 LEFT_ROWS: Final = (
     ("5.2, 7.2, 11.1", "a raw node keeps its length when its file is resized by a name of its own"),
     ("5.2, 7.2, 11.1", "device models, `device_add`, what command lines' options take are 10.0's"),
-    ("11.1", "several iothreads of an export, libblkio: not served"),
+    ("11.1", "libblkio: not served"),
 )
 """The versions, and what differs."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,13 +32,18 @@ async def add_export(machine: ExportingMachine, options: Mapping[str, Any]) -> N
     """
     exports = machine.exports
     exports.check_id(options["id"])
+    thread = options.get("iothread")
+    fixed = options.get("fixed-iothread", False)
+    if fixed and isinstance(thread, list):
+        raise GenericError("Cannot use fixed-iothread for a multi-threaded export")
     node = machine.graph.lookup_device_or_node(None, options["node-name"])
     writable = options.get("writable", False)
     if writable and node.read_only:
         raise GenericError("Cannot export read-only node as writable")
-    fixed = options.get("fixed-iothread", False)
-    if "iothread" in options:
-        await _move_to_iothread(machine, node, options["iothread"], fixed=fixed)
+    if isinstance(thread, list):
+        _check_iothreads(machine, thread, options["type"])
+    elif thread is not None:
+        await _move_to_iothread(machine, node, thread, fixed=fixed)
     allow_inactive = options.get("allow-inactive", False)
     if allow_inactive and options["type"] != "nbd":
         raise GenericError("Export type does not support inactive exports")
@@ -57,6 +62,21 @@ async def add_export(machine: ExportingMachine, options: Mapping[str, Any]) -> N
         await backend.close()
         raise
     exports.add(export)
+
+
+def _check_iothreads(machine: ExportingMachine, names: Sequence[str], kind: str) -> None:
+    """Look for the iothreads that are to serve a node together, which only fuse takes.
+
+    :raises GenericError: there are none, one is not there, or the export does not take them
+    """
+    if not names:
+        raise GenericError("The set of I/O threads must not be empty")
+    for name in names:
+        if machine.objects.iothread(name) is None:
+            raise GenericError(f'iothread "{name}" not found')
+    if kind != "fuse":
+        shown = "NBD" if kind == "nbd" else kind
+        raise GenericError(f"{shown} export does not support multi-threading")
 
 
 async def _move_to_iothread(

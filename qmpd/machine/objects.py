@@ -6,6 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from qmpd.base.ghash import GHashTable
@@ -80,6 +81,11 @@ class UserObject(ABC):
         """
 
 
+_HEAVIEST: Final = 63
+_GROWTH: Final = {"poll-grow": 2, "poll-shrink": 2, "poll-weight": 3}
+"""What iothreads take for a zero, where they do."""
+
+
 class IOThread(UserObject):
     """An iothread: it has QEMU's parameters, but does not run anything."""
 
@@ -95,9 +101,13 @@ class IOThread(UserObject):
         poll_max_ns: int = 32768
         poll_grow: int = 0
         poll_shrink: int = 0
+        poll_weight: int = 0
 
-    def __init__(self, object_id: str, thread_id: int) -> None:
+    def __init__(
+        self, object_id: str, thread_id: int, usual: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
         super().__init__(object_id)
+        self._usual = usual
         self.parameters = self.Parameters()
         self.thread_id = thread_id
         self.context = IOThreadContext(object_id)
@@ -106,12 +116,27 @@ class IOThread(UserObject):
     @override
     def configure(self, properties: Mapping[str, Any]) -> None:
         for name, value in properties.items():
-            if not 0 <= value <= _INT64_MAX:
-                raise GenericError(f"{name} value must be in range [0, {_INT64_MAX}]")
+            last = _HEAVIEST if name == "poll-weight" else _INT64_MAX
+            if not 0 <= value <= last:
+                raise GenericError(f"{name} value must be in range [0, {last}]")
             self.parameters = replace(self.parameters, **{name.replace("-", "_"): value})
         low, high = self.parameters.thread_pool_min, self.parameters.thread_pool_max
         if not high or low > high:
             raise GenericError("bad thread-pool-min/thread-pool-max values")
+
+    def info(self) -> dict[str, object]:
+        """IOThreadInfo, with what stands for a zero."""
+        parameters = self.parameters
+        polling = {"poll-grow": parameters.poll_grow, "poll-shrink": parameters.poll_shrink}
+        if "poll-weight" in self._usual:
+            polling["poll-weight"] = parameters.poll_weight
+        return {
+            "id": self.id,
+            "thread-id": self.thread_id,
+            "poll-max-ns": parameters.poll_max_ns,
+            **{name: value or self._usual.get(name, 0) for name, value in polling.items()},
+            "aio-max-batch": parameters.aio_max_batch,
+        }
 
 
 class ThrottleGroupObject(UserObject):
@@ -231,7 +256,8 @@ class ObjectContainer:
 
     def _make(self, qom_type: str, object_id: str) -> UserObject:
         if qom_type == "iothread":
-            return IOThread(object_id, self._thread_id)
+            grows = self._profile.rules.holds("iothreads-grow-by-themselves")
+            return IOThread(object_id, self._thread_id, _GROWTH if grows else {})
         if qom_type == "throttle-group":
             return ThrottleGroupObject(object_id, self._throttle_groups, self._profile)
         made = self._others(qom_type, object_id)

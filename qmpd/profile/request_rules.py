@@ -75,6 +75,13 @@ REQUEST_RULES: Final[Sequence[Rule]] = (
         touches=(Touch("qom-list.path", "^/?$"), line("qom-list( /)?")),
     ),
     Rule(
+        "iothreads-grow-by-themselves",
+        "Iothreads take 2, 2 and 3 for poll-grow, poll-shrink and poll-weight where these are 0",
+        "seen on 11.1, not on 10.0",
+        first=(11, 0),
+        touches=("query-iothreads", line("info iothreads")),
+    ),
+    Rule(
         "values-without-an-article",
         "What is wrong with a quorum's vote-threshold is told without an article",
         _RUN_5_2,
@@ -90,6 +97,7 @@ RequestName = Literal[
     "audiodevs-have-a-container",
     "containers-come-late",
     "device-options-are-texts",
+    "iothreads-grow-by-themselves",
     "dirty-rates-are-measured-in-seconds",
     "numbers-without-exponents",
     "streams-begin-with-the-device",

@@ -30,6 +30,14 @@ SERVED: Final = frozenset(
         ("QueryBlockArguments", "flat"),
         ("QomListGetArguments", "paths"),
         ("BlockdevMirrorArguments", "target-is-zero"),
+        ("BlockExportOptions", "iothread"),
+        ("BlockExportAddArguments", "iothread"),
+        ("IothreadProperties", "poll-weight"),
+        ("MigMode", "cpr-exec"),
+        ("MigrationParameters", "x-rdma-chunk-size"),
+        ("MigrationParameters", "cpr-exec-command"),
+        ("MigrationStatus", "failing"),
+        ("MigrationStatus", "postcopy-device"),
         # of migrations, until 9.0
         ("MigrationCapability", "compress"),
         ("MigrationCapability", "block"),
@@ -114,10 +122,10 @@ def _members(
     for member in info.members:
         if member.name not in value:
             continue
-        if member.name not in known and other is not None:
-            if (info.name, member.name) not in SERVED:
-                yield info.name, member.name
-        elif not _is_of(table, form, known.get(member.name), member.type, value[member.name]):
+        new = member.name not in known and other is not None
+        usual = known.get(member.name)
+        new = new or not _is_of(table, form, usual, member.type, value[member.name])
+        if new and (info.name, member.name) not in SERVED:
             yield info.name, member.name
         yield from unserved(table, form, member.type, value[member.name])
     if info.tag is not None:

@@ -71,8 +71,10 @@ def test_what_a_version_lacks_is_unexpected() -> None:
 def test_nothing_that_only_another_version_has_is_ignored() -> None:
     told = _told("11.1", "blockdev-add", driver="io_uring", node_name="u", filename="f")
     assert told == "'io_uring' of BlockdevDriver is not served by qmpd yet"
-    told = _told("11.1", "block-export-add", id="e", type="nbd", node_name="d", iothread=["a", "b"])
-    assert told == "'iothread' of BlockExportOptions is not served by qmpd yet"
+    rule = {"event": "read_aio", "delay-ns": 1}
+    blkdebug = {"driver": "blkdebug", "node_name": "b", "image": "d", "inject_error": [rule]}
+    told = _told("11.1", "blockdev-add", **blkdebug)
+    assert told == "'delay-ns' of BlkdebugInjectErrorOptions is not served by qmpd yet"
     assert _told("7.2", "migrate", uri="exec:true", blk=True) == (
         "'blk' of MigrateArguments is not served by qmpd yet"
     )

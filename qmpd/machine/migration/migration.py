@@ -190,6 +190,8 @@ class Migration:
             if not any(channel["channel-type"] == "cpr" for channel in channels or ()):
                 raise GenericError("missing 'cpr' migration channel")
             raise NotServed("Migration of mode 'cpr-transfer' is not served by qmpd")
+        if mode == "cpr-exec":
+            raise NotServed("Migration of mode 'cpr-exec' is not served by qmpd")
 
     def _prepare(self, *, resume: bool) -> None:
         """``migrate_prepare``."""

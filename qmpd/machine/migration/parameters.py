@@ -167,6 +167,11 @@ def _check_ranges(wanted: Mapping[str, Any]) -> None:
     _range(wanted, "announce-max", 0, 100000, "a value")
     _range(wanted, "announce-rounds", 0, 1000, "a value")
     _expect(wanted, "announce-step", 1, 10000, "a value between 0 and 10000")
+    chunk = wanted["x-rdma-chunk-size"]
+    refuse(
+        not _MIB <= chunk <= 1024 * _MIB or chunk & (chunk - 1) != 0,
+        "Option x_rdma_chunk_size expects a power of 2 in the range 1MiB to 1024MiB",
+    )
 
 
 def _plain(values: Mapping[str, Any]) -> bool:

@@ -57,7 +57,10 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def _iothreads(value: list[Info]) -> str:
-    shown = ("thread-id", "poll-max-ns", "poll-grow", "poll-shrink", "aio-max-batch")
+    shown = (
+        *("thread-id", "poll-max-ns", "poll-grow", "poll-shrink", "poll-weight"),
+        "aio-max-batch",
+    )
     return "".join(
         f"{thread['id']}:\n"
         + "".join(

@@ -104,7 +104,7 @@ def _grouped() -> dict[str, str]:
         if name == "avail-switchover-bandwidth":
             shown["max-postcopy-bandwidth"] = "{} bytes/second"
     shown["max-postcopy-bandwidth"] = "{} bytes/second"
-    return {**shown, "x-rdma-chunk-size": "{} bytes", "cpr-exec-command": ""}
+    return {**shown, "x-rdma-chunk-size": "{} bytes", "cpr-exec-command": "{}"}
 
 
 async def info_migrate(machine: Machine, arguments: Arguments) -> str:
@@ -216,6 +216,8 @@ async def info_migrate_parameters(machine: Machine, _: Arguments) -> str:
         value = values[name]
         if isinstance(value, bool):
             value = "on" if value else "off"
+        elif isinstance(value, list):
+            value = " ".join(value)
         text += f"{name}: {shown.format(value)}".rstrip(" ") + "\n"
     return text
 

@@ -32,17 +32,7 @@ def query_name(context: Context, _: None) -> dict[str, object]:
 
 def query_iothreads(context: Context, _: None) -> list[dict[str, object]]:
     """All iothread objects with their parameters (nanoseconds)."""
-    return [
-        {
-            "id": thread.id,
-            "thread-id": thread.thread_id,
-            "poll-max-ns": thread.parameters.poll_max_ns,
-            "poll-grow": thread.parameters.poll_grow,
-            "poll-shrink": thread.parameters.poll_shrink,
-            "aio-max-batch": thread.parameters.aio_max_batch,
-        }
-        for thread in context.machine.objects.of_type(IOThread)
-    ]
+    return [thread.info() for thread in context.machine.objects.of_type(IOThread)]
 
 
 async def stop(context: Context, _: None) -> None:
