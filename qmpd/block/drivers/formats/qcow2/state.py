@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 from array import array
-from collections import deque
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final
 
 from qmpd.base.sizes import SECTOR
 from qmpd.block.drivers.formats.qcow2.header.fields import Header
@@ -28,6 +28,8 @@ from qmpd.block.model.layer import Layer
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Set
+
     from qmpd.block.drivers.formats.qcow2.options import RuntimeOptions
     from qmpd.block.drivers.formats.qcow2.tables.cache import TableCache
     from qmpd.block.drivers.formats.qcow2.tables.held import HeldFile
@@ -86,7 +88,7 @@ class Qcow2State(Layer):
         self.bitmaps_void = False
         self.held: HeldFile | None = None
         self.overlaps_are_quiet = False
-        self._l2_tables: set[int] | None = None
+        self._l2_tables: Counter[int] | None = None
         self._refcount_blocks: set[int] | None = None
 
     @property
@@ -151,46 +153,64 @@ class Qcow2State(Layer):
         if driver.capabilities.hears_events:
             driver.debug_event(name)
 
-    # Sets of cluster offsets of L2 tables and refcount blocks, for overlap checks: they
-    # are built on first use, follow additions, and are rebuilt after removals.
+    # The clusters of L2 tables and of refcount blocks, for overlap checks: they are found at their
+    # first use.  Those of L2 tables follow changes, those of blocks additions only.
 
     @property
-    def l2_tables(self) -> set[int]:
+    def l2_tables(self) -> Set[int]:
         """File offsets of the clusters of the L2 tables of the active L1 table."""
         tables = self._l2_tables
         if tables is None:
-            tables = self._clusters_of({entry & OFFSET_MASK for entry in self.l1})
+            tables = self._clusters_of(entry & OFFSET_MASK for entry in self.l1)
             self._l2_tables = tables
-        return tables
+        return tables.keys()
 
     @property
-    def refcount_blocks(self) -> set[int]:
+    def refcount_blocks(self) -> Set[int]:
         """File offsets of the clusters of the refcount blocks."""
         blocks = self._refcount_blocks
         if blocks is None:
             used = self.refcount_table[: self.max_refcount_table_index + 1]
-            blocks = self._clusters_of({entry & REFT_OFFSET_MASK for entry in used})
+            blocks = set(self._clusters_of(entry & REFT_OFFSET_MASK for entry in used))
             self._refcount_blocks = blocks
         return blocks
 
-    def _clusters_of(self, tables: set[int]) -> set[int]:
-        """The clusters that tables of one cluster each touch; in a damaged image these are two."""
-        tables.discard(0)
+    def _clusters_of(self, tables: Iterable[int]) -> Counter[int]:
+        """How many of these tables touch which clusters.
+
+        A table is one cluster; in a damaged image it may touch two.
+
+        :param tables: their offsets; 0 is none
+        """
+        touched = Counter(tables)
+        del touched[0]
         size = self.geometry.cluster_size
-        odd = {table for table in tables if table % size}
-        return tables - odd | {table - table % size + at for table in odd for at in (0, size)}
+        # not by addition: a counter is slow to tell that it has nothing yet
+        known = touched.get
+        for table in [table for table in touched if table % size]:
+            count, first = touched.pop(table), table - table % size
+            touched[first] = known(first, 0) + count
+            touched[first + size] = known(first + size, 0) + count
+        return touched
 
     def set_l1(self, table: array[int]) -> None:
         """Replace the L1 table in memory."""
         self.l1 = table
         self._l2_tables = None
 
+    def grow_l1(self, table: array[int]) -> None:
+        """Replace the L1 table in memory by one with the same entries, and empty ones behind."""
+        self.l1 = table
+
     def set_l1_entry(self, index: int, entry: int) -> None:
         """Change one L1 entry in memory."""
-        if self.l1[index] & OFFSET_MASK:
-            self._l2_tables = None
-        elif self._l2_tables is not None:
-            self._l2_tables |= self._clusters_of({entry & OFFSET_MASK})
+        tables = self._l2_tables
+        if tables is not None:
+            tables.update(self._clusters_of((entry & OFFSET_MASK,)))
+            for cluster, count in self._clusters_of((self.l1[index] & OFFSET_MASK,)).items():
+                tables[cluster] -= count
+                if not tables[cluster]:
+                    del tables[cluster]
         self.l1[index] = entry
 
     def set_refcount_table(self, table: array[int]) -> None:
@@ -287,15 +307,14 @@ class Qcow2State(Layer):
             raise BlockIOError(errno.ENOMEDIUM)
 
 
+_ZEROES: Final = tuple(bytes(length) for length in (4096, 512, 64))
+
+
 def _used_entries(table: array[int]) -> int:
-    """Number of entries up to the last one that is not 0; most of a table is zeroes."""
-    size, data = table.itemsize, table.tobytes()
-    zeroes = bytes(len(data))
-    used, end = 0, len(table)
-    while used < end:
-        middle = (used + end) // 2
-        if data[middle * size : end * size] == zeroes[: (end - middle) * size]:
-            end = middle
-        else:
-            used = middle + 1
-    return used
+    """Number of entries without the zeroes at the end, but for a few; most of a table is zeroes."""
+    data = table.tobytes()
+    end = len(data)
+    for zeroes in _ZEROES:
+        while data.endswith(zeroes, 0, end):
+            end -= len(zeroes)
+    return end // table.itemsize

@@ -294,7 +294,7 @@ async def grow_l1_table(s: Qcow2State, entries: int, *, exact: bool) -> None:
         await free_clusters(s, offset, size * ENTRY_SIZE, Discard.OTHER)
         raise
     old_offset = s.header.l1_table_offset
-    s.set_l1(table)
+    s.grow_l1(table)
     s.header.l1_table_offset = offset
     s.header.l1_size = size
     await free_clusters(s, old_offset, old_size * ENTRY_SIZE, Discard.OTHER)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.formats.qcow2.clusters.mapping import get_cluster_table, get_host_offset
@@ -140,8 +141,13 @@ async def _discard_in_slice(
     table, index = await get_cluster_table(s, offset)
     try:
         count = min(count, s.l2_slice_size - index)
-        for position in range(index, index + count):
-            at = position * 2 if extended else position
+        width = 2 if extended else 1
+        whole = range(index * width, (index + count) * width, width)
+        places: Iterable[int] = whole
+        if full or s.backing is None:
+            # most of a disk is holes, which stay as they are
+            places = _filled(table.data, whole)
+        for at in places:
             entry = table.data[at]
             bitmap = table.data[at + 1] if extended else 0
             cluster = s.rules.cluster_type(entry)
@@ -158,6 +164,15 @@ async def _discard_in_slice(
     finally:
         s.l2_cache.put(table)
     return count
+
+
+def _filled(entries: array[int], places: range) -> list[int]:
+    """Those of the places whose entries, bitmaps included, are not empty."""
+    width = places.step
+    found = entries[places.start : places.stop]
+    if not any(found):
+        return []
+    return [at for at in places if any(entries[at : at + width])]
 
 
 def _set(table: Table, at: int, new: tuple[int, int], *, extended: bool) -> None:

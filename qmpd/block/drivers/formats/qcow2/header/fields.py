@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from qmpd.base.newest_first import NewestFirst
 from qmpd.block.drivers.formats.qcow2.header.layout import INCOMPAT_EXTL2, Geometry
@@ -69,6 +70,10 @@ class Header:
 
     def geometry(self) -> Geometry:
         """The image's geometry."""
-        return Geometry(
-            self.cluster_bits, self.refcount_order, bool(self.incompatible & INCOMPAT_EXTL2)
-        )
+        extended_l2 = bool(self.incompatible & INCOMPAT_EXTL2)
+        return _geometry(self.cluster_bits, self.refcount_order, extended_l2)
+
+
+@lru_cache(maxsize=16)
+def _geometry(cluster_bits: int, refcount_order: int, extended_l2: bool) -> Geometry:
+    return Geometry(cluster_bits, refcount_order, extended_l2)

@@ -34,6 +34,8 @@ from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 
 log = logging.getLogger("qmpd.block.qcow2")
@@ -112,7 +114,7 @@ def _overlaps(offset: int, end: int, start: int, length: int) -> bool:
     return last >= offset and end > start
 
 
-def _hits(s: Qcow2State, clusters: set[int], offset: int, end: int) -> bool:
+def _hits(s: Qcow2State, clusters: Set[int], offset: int, end: int) -> bool:
     step = s.geometry.cluster_size
     if end - offset == step:
         return offset in clusters

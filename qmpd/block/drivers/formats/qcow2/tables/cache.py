@@ -42,16 +42,30 @@ class Table:
 
     Between `TableCache.get` and `TableCache.put` it is not evicted; a caller that changes
     `data` must set `dirty`.
+
+    :param changed: those tables of its cache that are dirty
     """
 
-    __slots__ = ("data", "dirty", "offset", "slot", "users")
+    __slots__ = ("_changed", "data", "offset", "slot", "users")
 
-    def __init__(self, offset: int, data: Contents, slot: int) -> None:
+    def __init__(self, offset: int, data: Contents, slot: int, changed: dict[Table, None]) -> None:
         self.offset = offset
         self.data = data
         self.slot = slot
-        self.dirty = False
         self.users = 0
+        self._changed = changed
+
+    @property
+    def dirty(self) -> bool:
+        """Whether it is to be written."""
+        return self in self._changed
+
+    @dirty.setter
+    def dirty(self, value: bool) -> None:
+        if value:
+            self._changed[self] = None
+        else:
+            self._changed.pop(self, None)
 
 
 class TableCache:
@@ -97,12 +111,13 @@ class TableCache:
         self._load_event = load_event
         self._write_event = write_event
         self._tables: OrderedDict[int, Table] = OrderedDict()
+        self._changed: dict[Table, None] = {}
         self._slots = Slots(capacity)
 
     @property
     def changed(self) -> list[int]:
         """File offsets of the tables that are to be written."""
-        return [table.offset for table in self._tables.values() if table.dirty]
+        return [table.offset for table in self._changed if table in self]
 
     def _file(self) -> TableFile:
         self.file_uses += 1
@@ -152,18 +167,18 @@ class TableCache:
         """Drop the table at `offset` without writing it: its cluster is free now."""
         table = self._tables.pop(offset, None)
         if table is not None:
+            table.dirty = False
             self._slots.free(table.slot)
 
     def _add(self, offset: int, data: Contents) -> Table:
         slot = self._slots.take(offset // self.table_size)
-        table = self._tables[offset] = Table(offset, data, slot)
+        table = self._tables[offset] = Table(offset, data, slot, self._changed)
         return table
 
     async def write(self) -> None:
         """Write every changed table; after a failure, go on and raise the first error."""
         failure: BlockIOError | None = None
-        changed = [table for table in self._tables.values() if table.dirty]
-        for table in sorted(changed, key=_slot):
+        for table in sorted(self._changed, key=_slot):
             try:
                 await self._write_table(table)
             except BlockIOError as error:
@@ -195,11 +210,13 @@ class TableCache:
         """Write everything back and drop it."""
         await self.flush()
         self._tables.clear()
+        self._changed.clear()
         self._slots = Slots(self.capacity)
 
     def forget(self) -> None:
         """Drop everything, written or not."""
         self._tables.clear()
+        self._changed.clear()
         self._slots = Slots(self.capacity)
         self.depends = None
         self.depends_on_flush = False
@@ -226,7 +243,10 @@ class TableCache:
                 self.discard(victim.offset)
 
     async def _write_table(self, table: Table) -> None:
-        if not table.dirty or table not in self:
+        if table not in self:
+            # its cluster was freed while somebody went on to change it
+            table.dirty = False
+        if not table.dirty:
             return
         if self.depends is not None:
             await self._flush_dependency()
