@@ -79,7 +79,8 @@ class PlainValues:
                 for each in info.members
             )
         # what only other versions have, as in the models
-        attributes.update(dict.fromkeys(info.absent))
+        if info.absent:
+            attributes.update(dict.fromkeys(info.absent))
         for name, attribute, convert in members:
             part = value.get(name)
             attributes[attribute] = part if part is None or convert is None else convert(part)

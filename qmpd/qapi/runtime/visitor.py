@@ -11,6 +11,7 @@ options, and values that QEMU accepts in more than one form.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from types import GeneratorType
 from typing import Any
 
 from qmpd.base import scalars
@@ -45,7 +46,8 @@ _KEYVAL_SCALARS: Mapping[str, tuple[Callable[[str], object], str]] = {
 
 
 Visit = Generator["Visit", Any, Any]
-"""The visit of a value: yields the visits of its parts, and is sent what they return."""
+"""The visit of a value with parts: yields the visits of those that have parts, too, and is sent
+what they return."""
 
 
 def _finish(visit: Visit) -> Any:
@@ -90,24 +92,26 @@ class InputVisitor:
         """
         if name is not None:
             self._path.append(f".{name}")
-        return _finish(self._visit(type_name, name, value))
+        found = self._visit(type_name, name, value)
+        return _finish(found) if type(found) is GeneratorType else found
 
-    def _visit(self, type_name: str, name: str | None, value: object) -> Visit:
+    def _visit(self, type_name: str, name: str | None, value: object) -> Any:
+        """`value` as that type, or the visit of it if it has parts."""
         element = array_element(type_name)
         if element is not None:
-            return (yield self._list(element, value))
-        if type_name not in self._table:
+            return self._list(element, value)
+        info = self._table.get(type_name)
+        if info is None:
             return self._builtin(type_name, name, value)
-        info = self._table[type_name]
         if isinstance(info, ObjectInfo):
-            return (yield self._object(info, value))
+            return self._object(info, value)
         if isinstance(info, EnumInfo):
             return self._enum(info, name, value)
         reference = info.by_kind.get(json_kind(value))
         if reference is None:
             last = "null" if name is None else name
             raise GenericError(f"Invalid parameter type for '{last}', expected: {info.name}")
-        return (yield self._visit(reference, name, value))
+        return self._visit(reference, name, value)
 
     def _full_name(self, *more: str) -> str:
         """The name of the value being visited (`full_name_nth`).
@@ -132,36 +136,45 @@ class InputVisitor:
         form = ".{}" if self._keyval else "[{}]"
         for index, item in enumerate(value):
             self._path.append(form.format(index))
-            result.append((yield self._visit(element, None, item)))
+            found = self._visit(element, None, item)
+            result.append((yield found) if type(found) is GeneratorType else found)
             self._path.pop()
         return result
 
     def _object(self, info: ObjectInfo, value: object) -> Visit:
+        """Visit the members of `info` and of the branches that the discriminators select."""
         if type(value) is not dict:
             raise self._wrong_type("object")
         result: dict[str, Any] = {}
-        yield self._members(info, value, result)
+        branch: ObjectInfo | None = info
+        while branch is not None:
+            for member in branch.members:
+                name = member.name
+                if name not in value:
+                    if not member.optional:
+                        full = self._full_name(f".{name}")
+                        raise GenericError(f"Parameter '{full}' is missing")
+                    continue
+                if self._policy is not None:
+                    self._policy.check_input("parameter", name, member.features)
+                part = value[name]
+                if member.type != "str" or type(part) is not str:
+                    self._path.append(f".{name}")
+                    part = self._visit(member.type, name, part)
+                    if type(part) is GeneratorType:
+                        part = yield part
+                    self._path.pop()
+                result[name] = part
+            branch = self._branch(branch, result)
         if len(result) != len(value):
-            name = first_unexpected(value, list(result))
-            raise GenericError(f"Parameter '{self._full_name(f'.{name}')}' is unexpected")
+            unexpected = self._full_name(f".{first_unexpected(value, list(result))}")
+            raise GenericError(f"Parameter '{unexpected}' is unexpected")
         return result
 
-    def _members(self, info: ObjectInfo, value: dict[str, Any], result: dict[str, Any]) -> Visit:
-        """Visit the members of `info` and of the branch that the discriminator selects."""
-        for member in info.members:
-            self._path.append(f".{member.name}")
-            if member.name in value:
-                if self._policy is not None:
-                    self._policy.check_input("parameter", member.name, member.features)
-                visit = self._visit(member.type, member.name, value[member.name])
-                result[member.name] = yield visit
-            elif not member.optional:
-                raise GenericError(f"Parameter '{self._full_name()}' is missing")
-            self._path.pop()
-        if info.tag is not None:
-            branch = info.branches.get(result[info.tag])
-            if branch is not None:
-                yield self._members(self._table.object(branch), value, result)
+    def _branch(self, info: ObjectInfo, result: dict[str, Any]) -> ObjectInfo | None:
+        """The branch that the discriminator selects, if there is one."""
+        branch = None if info.tag is None else info.branches.get(result[info.tag])
+        return None if branch is None else self._table.object(branch)
 
     def _enum(self, info: EnumInfo, name: str | None, value: object) -> str:
         text: str = self._builtin("str", name, value)
