@@ -56,6 +56,8 @@ _NO_POWER: Final = "power=True needs images in memory: storage is to be 'memory'
 BOARDS: Final = {"none": "none", "pc": "pc-i440fx", "q35": "pc-q35"}
 """Boards, and the stems of the names of their machine types."""
 
+_PACES: Final = {pace.value: pace for pace in Pace}
+
 SEEDED_DATE: Final = 946_684_800 * 1_000_000_000
 """The date at which a seeded clock begins, nanoseconds since 1970: the first of January 2000."""
 
@@ -117,9 +119,8 @@ class Setup:
 
     def make_clock(self) -> PacedClock:
         """The machine's clock; it begins at a fixed date where there is a seed."""
-        paces = {pace.value: pace for pace in Pace}
         date = None if self.seed is None else SEEDED_DATE
-        clock = PacedClock(_choose("clock", self.clock, paces), date)
+        clock = PacedClock(_choose("clock", self.clock, _PACES), date)
         if self.schedule is not None:
             from qmpd.sim.schedule import Schedule
 

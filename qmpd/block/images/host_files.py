@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
 from qmpd.block.images.access import NOWHERE, QEMUS, Access
@@ -32,6 +31,21 @@ class OutOfReachError(PermissionError):
         super().__init__(errno.EACCES, f"{os.strerror(errno.EACCES)} ({reason})", path)
 
 
+class Naming:
+    """The block of `HostFiles.naming`; a class, and no generator: each machine has one."""
+
+    __slots__ = ("_files",)
+
+    def __init__(self, files: HostFiles) -> None:
+        self._files = files
+
+    def __enter__(self) -> None:
+        self._files.begin_naming()
+
+    def __exit__(self, *_: object) -> None:
+        self._files.end_naming()
+
+
 class HostFiles:
     """Files of the host, as far as clients of one machine may reach them.
 
@@ -44,17 +58,12 @@ class HostFiles:
         # real paths of images that the owner has named, and whether they may be written
         self._named: dict[str, bool] = {}
 
-    @contextmanager
-    def naming(self) -> Iterator[None]:
+    def naming(self) -> Naming:
         """While the block lasts it is the owner who names files: all may be reached.
 
         Images that are opened meanwhile may be opened again later: see `image_opened`.
         """
-        self.begin_naming()
-        try:
-            yield
-        finally:
-            self.end_naming()
+        return Naming(self)
 
     def begin_naming(self) -> None:
         """From now on it is the owner who names files."""

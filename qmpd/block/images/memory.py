@@ -281,7 +281,8 @@ class MemoryImage(Image):
         self._locks: list[MemoryLocks] = []
 
     def close(self) -> None:
-        self._release()
+        if self._locks:
+            self._release()
 
     def _release(self) -> None:
         while self._locks:

@@ -256,7 +256,8 @@ class Copier:
         return value
 
     def _random(self, value: Random) -> Random:
-        copied = Random()
+        # not by calling the class, which makes a seed of its own
+        copied = Random.__new__(Random)
         copied.setstate(value.getstate())
         return copied
 

@@ -11,18 +11,27 @@ from typing import Any, Final, Protocol
 from pyroaring import BitMap64
 
 from qmpd.base.descriptor import Descriptor
+from qmpd.block.images.access import Access
 from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.memory import MemoryFile
+from qmpd.block.manners import Manners
+from qmpd.block.model.flags import CacheMode, NodeFlags
+from qmpd.block.model.limits import Alignments
 from qmpd.block.model.parent import ChildClass
+from qmpd.export.nbd.dialect import Dialect
 from qmpd.monitor.qmp.handlers import LazyHandlers
 from qmpd.options.qemu_opts import OptionGroup
 from qmpd.profile.devices import DeviceTables
 from qmpd.profile.profile import Profile, Texts
+from qmpd.profile.rules import Rules
 from qmpd.sim.power.file import OrderedFile
 from qmpd.wire.session import StateRule
 
 SHARED: Final = frozenset(
-    {ChildClass, DeviceTables, LazyHandlers, OptionGroup, Profile, StateRule, Texts, object}
+    {
+        *(Access, Alignments, CacheMode, ChildClass, DeviceTables, Dialect, LazyHandlers, Manners),
+        *(NodeFlags, OptionGroup, Profile, Rules, StateRule, Texts, object),
+    }
 )
 """Classes whose instances never change: constants of modules, and what a version is made of."""
 
