@@ -6,7 +6,6 @@ import errno
 import json
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,13 +171,13 @@ def test_read_only_nodes_have_read_only_bitmaps(tmp_path: Path) -> None:
     (bitmap,) = s.node.bitmaps
     assert bitmap.readonly
     assert bitmap.count == 65536
-    s.node.flags = replace(s.node.flags, read_only=False)
+    s.node.flags = s.node.flags._replace(read_only=False)
     run(reopen_bitmaps_rw(s))
     assert not bitmap.readonly
     assert path.read_bytes() != before
     bitmap.set(131072, 1)
     run(reopen_bitmaps_ro(s))
-    s.node.flags = replace(s.node.flags, read_only=True)
+    s.node.flags = s.node.flags._replace(read_only=True)
     assert bitmap.readonly
     host_file(s).close()
     s = open_node(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +209,7 @@ def _chain(bench: Bench, bottom: Options, *sizes: int) -> list[Node]:
     for number in range(1, len(sizes) + 1):
         chain.append(bench.add(f"n{number}", f"i{number}", backing=f"n{number - 1}"))
     for node in chain:
-        node.flags = replace(node.flags, read_only=False)
+        node.flags = node.flags._replace(read_only=False)
     return chain
 
 

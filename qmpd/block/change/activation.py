@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.drain import drained
@@ -74,12 +73,12 @@ async def activate(node: Node) -> None:
             if (user := edge.user) is not None:
                 user.node_activated()
     except QmpError:
-        node.flags = replace(node.flags, active=False)
+        node.flags = node.flags._replace(active=False)
         raise
 
 
 async def _take_back(node: Node) -> None:
-    node.flags = replace(node.flags, active=True)
+    node.flags = node.flags._replace(active=True)
     try:
         refresh_permissions(node)
         await node.driver.activate()
@@ -87,7 +86,7 @@ async def _take_back(node: Node) -> None:
             bitmap.skip_store = False
         node.refresh_length()
     except BaseException:
-        node.flags = replace(node.flags, active=False)
+        node.flags = node.flags._replace(active=False)
         loosen_permissions(node)
         raise
 
@@ -124,7 +123,7 @@ async def _give_up(node: Node) -> None:
     perm, _ = node.cumulative_permissions()
     if perm & (WRITE | WRITE_UNCHANGED):
         raise BlockIOError(errno.EPERM)
-    node.flags = replace(node.flags, active=False)
+    node.flags = node.flags._replace(active=False)
     loosen_permissions(node)
     for edge in list(node.children.values()):
         if not _has_active_parent(edge.node):

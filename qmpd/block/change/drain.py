@@ -27,14 +27,23 @@ def quiesce(nodes: Iterable[Node], *, flat: bool = False) -> None:
     while stack:
         node = stack.pop()
         node.quiesce_counter += 1
-        if node.quiesce_counter == 1:
-            if node.driver is not None:
-                node.driver.drained_begin()
-            for edge in list(node.parents):
-                if flat and edge.parent_node is not None:
-                    continue
-                edge.quiesced = True
-                _tell(edge, stack)
+        if node.quiesce_counter > 1:
+            continue
+        if node.driver is not None:
+            node.driver.drained_begin()
+        for edge in list(node.parents):
+            parent = edge.parent_node
+            if flat and parent is not None:
+                continue
+            edge.quiesced = True
+            if parent is None:
+                if (user := edge.user) is not None:
+                    user.drained_begin()
+            elif parent.quiesce_counter:
+                # its section has begun: it is only counted
+                parent.quiesce_counter += 1
+            else:
+                stack.append(parent)
 
 
 def resume(nodes: Iterable[Node]) -> None:
@@ -45,35 +54,45 @@ def resume(nodes: Iterable[Node]) -> None:
         node = stack.pop()
         assert node.quiesce_counter > 0
         node.quiesce_counter -= 1
-        if node.quiesce_counter == 0:
-            if node.driver is not None:
-                node.driver.drained_end()
-            for edge in list(node.parents):
-                if not edge.quiesced:
-                    continue
-                edge.quiesced = False
-                if (parent := edge.parent_node) is not None:
-                    stack.append(parent)
-                elif (user := edge.user) is not None:
+        if node.quiesce_counter:
+            continue
+        if node.driver is not None:
+            node.driver.drained_end()
+        for edge in list(node.parents):
+            if not edge.quiesced:
+                continue
+            edge.quiesced = False
+            if (parent := edge.parent_node) is None:
+                if (user := edge.user) is not None:
                     user.drained_end()
+            elif parent.quiesce_counter > 1:
+                # another section goes on: it is only counted
+                parent.quiesce_counter -= 1
+            else:
+                stack.append(parent)
 
 
 async def wait_quiet(nodes: Iterable[Node]) -> None:
     """Wait until nothing is under way in `nodes` and in what stands above them."""
     stack = list(nodes)
-    while True:
-        users, above = _above(stack)
-        busy = next((w for user in users if (w := user.drained_poll()) is not None), None)
-        if busy is not None:
+    while not await _is_quiet(*_above(stack)):
+        pass
+
+
+async def _is_quiet(users: Iterable[Parent], nodes: Iterable[Node]) -> bool:
+    """Whether nothing is under way; if anything is, wait for it."""
+    for user in users:
+        if (busy := user.drained_poll()) is not None:
             await busy
-            continue
-        working = next((node for node in above if node.in_flight), None)
-        if working is None:
-            return
-        await working.wait_idle()
+            return False
+    for node in nodes:
+        if node.in_flight:
+            await node.wait_idle()
+            return False
+    return True
 
 
-def _above(nodes: list[Node]) -> tuple[list[Parent], list[Node]]:
+def _above(nodes: list[Node]) -> tuple[list[Parent], Iterable[Node]]:
     """The parents that are no nodes, and the nodes, from `nodes` upwards."""
     users: list[Parent] = []
     seen: dict[Node, None] = dict.fromkeys(nodes)
@@ -85,16 +104,17 @@ def _above(nodes: list[Node]) -> tuple[list[Parent], list[Node]]:
             elif (parent := edge.parent_node) is not None and parent not in seen:
                 seen[parent] = None
                 stack.append(parent)
-    return users, list(seen)
+    return users, seen
 
 
 def joined(edge: Edge) -> None:
     """`edge` holds its node from now on."""
     if edge.node.quiesce_counter and not edge.quiesced:
         edge.quiesced = True
-        above: list[Node] = []
-        _tell(edge, above)
-        quiesce(above)
+        if (parent := edge.parent_node) is not None:
+            quiesce([parent])
+        elif (user := edge.user) is not None:
+            user.drained_begin()
 
 
 def left(edge: Edge) -> None:
@@ -106,14 +126,6 @@ def left(edge: Edge) -> None:
         resume([parent])
     elif (user := edge.user) is not None:
         user.drained_end()
-
-
-def _tell(edge: Edge, stack: list[Node]) -> None:
-    """Tell the parent of a section; a node is put onto `stack` to be drained as well."""
-    if (parent := edge.parent_node) is not None:
-        stack.append(parent)
-    elif (user := edge.user) is not None:
-        user.drained_begin()
 
 
 # Whole sections

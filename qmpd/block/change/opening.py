@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.qdict import member_order
@@ -211,7 +210,7 @@ async def _open_held(
                 # A child inherits what is malformed, and it is the first to read it.
                 FlatOptions(flat).take(INHERITED)
             if flags.active != active:
-                node.flags = replace(flags, active=active)
+                node.flags = flags._replace(active=active)
             file = await open_reference(graph, file_options, node, role=IMAGE, undecided=True)
             node.flags = flags
             if whole:

@@ -120,7 +120,10 @@ def backing_overridden(node: Node, names: Names | None = None) -> bool:
         return False
     named: str = node.driver.auto_backing_file
     backing = node.backing
-    return named != ("" if backing is None else filename(backing, names))
+    if backing is None:
+        return named != ""
+    known = None if names is None else names.get(backing)
+    return named != (filename(backing, names) if known is None else known)
 
 
 def flat_options(name: str, value: Any) -> dict[str, Any]:

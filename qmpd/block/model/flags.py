@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class CacheMode:
+class CacheMode(NamedTuple):
     """How host caches are used: `direct` bypasses them, `no_flush` ignores flushes."""
 
     direct: bool = False
     no_flush: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeFlags:
+class NodeFlags(NamedTuple):
     """The options that all nodes have, read (QEMU keeps them in ``open_flags``)."""
 
     read_only: bool = False

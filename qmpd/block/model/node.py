@@ -172,11 +172,11 @@ class Node(NodeIO):
     def is_inserted(self) -> bool:
         """Whether it has a medium, and so has all that it is made of (``bdrv_is_inserted``)."""
         looking: list[Node] = [self]
-        while looking:
-            node = looking.pop()
+        for node in looking:
             if node.driver.gone:
                 return False
-            looking += [edge.node for edge in node.children.values()]
+            for edge in node.children.values():
+                looking.append(edge.node)
         return True
 
     @property

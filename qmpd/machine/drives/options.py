@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from qmpd.block.change.temporary import add_temporary_overlay
@@ -183,7 +183,7 @@ class Drives:
         try:
             if node is not None:
                 await backend.insert_node(node)
-                node.flags = replace(node.flags, detect_zeroes=values.get("detect-zeroes", "off"))
+                node.flags = node.flags._replace(detect_zeroes=values.get("detect-zeroes", "off"))
                 _set_up_stats(backend.stats, values, intervals)
             if limits is not None:
                 group = values.get("throttling.group")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from qmpd.base.sizes import INT_MAX, as_int
 from qmpd.block.drivers.formats.qcow2.header.fields import Header
@@ -58,8 +57,7 @@ OVERLAP_OPTIONS = {
 """Members of `overlap-check` that switch one check each."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeOptions:
+class RuntimeOptions(NamedTuple):
     """The effective runtime options.
 
     :param l2_tables: capacity of the L2 cache, in slices

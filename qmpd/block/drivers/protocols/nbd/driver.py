@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -122,7 +121,7 @@ class Nbd(BlockDriver, Connected):
         if info.flags & ExportFlag.READ_ONLY and not node.read_only:
             if not node.auto_read_only:
                 raise _unusable(errno.EACCES)
-            node.flags = replace(node.flags, read_only=True)
+            node.flags = node.flags._replace(read_only=True)
 
     @override
     async def close(self) -> None:
