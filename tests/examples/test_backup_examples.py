@@ -62,7 +62,7 @@ class Daemon:
         argv.append(str(self.directory))
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         env = {**os.environ, "PATH": path, "HOME": str(self.directory)}
-        result = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
+        result = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=240)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout.splitlines()
 

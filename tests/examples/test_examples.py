@@ -18,7 +18,7 @@ __all__ = ["socket_path"]
 
 
 def _run(argv: list[str], stdin: str | None = None) -> str:
-    result = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
     return result.stdout
 

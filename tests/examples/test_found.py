@@ -20,7 +20,7 @@ TOOL = FOUND.parent / "tool" / "vmbackup.py"
 
 def _run(example: str, *arguments: str) -> list[str]:
     argv = [sys.executable, str(FOUND / example), *arguments]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -83,7 +83,7 @@ def test_shifted_answers(monitor: str, packages: Path) -> None:
     argv = ["node", "--no-deprecation", str(FOUND / "shifted_answers.js"), monitor]
     environment = {**os.environ, "NODE_PATH": str(packages)}
     done = subprocess.run(
-        argv, capture_output=True, text=True, timeout=60, cwd=FOUND, env=environment
+        argv, capture_output=True, text=True, timeout=240, cwd=FOUND, env=environment
     )
     assert done.stdout.splitlines() == [
         'human-monitor-command: {"status":"prelaunch","running":false}',
