@@ -24,6 +24,7 @@ from qmpd.block.model.data import BlockStatus
 from qmpd.block.model.flags import NodeFlags
 from qmpd.block.model.traits import Capabilities
 from qmpd.errors import BlockIOError
+from qmpd.loop.clock import VirtualClock
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -113,6 +114,7 @@ class Services:
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.say = SimpleNamespace(complain=lambda text: None)
+        self.loop = VirtualClock()
 
     def emit(self, name: str, data: dict[str, Any]) -> None:
         self.events.append((name, data))
