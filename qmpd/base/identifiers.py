@@ -33,6 +33,15 @@ def check_id(name: str) -> None:
         raise GenericError("Parameter 'id' expects an identifier", _HINT)
 
 
+def check_device_id(name: str) -> None:
+    """Check that the id of a device is an identifier (``qdev_set_id``).
+
+    :raises GenericError: it is not
+    """
+    if not id_wellformed(name):
+        raise GenericError(f"Invalid qdev ID '{name}'")
+
+
 def check_node_name(name: str) -> None:
     """Check the name of a new node.
 

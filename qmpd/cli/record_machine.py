@@ -14,15 +14,23 @@ from typing import Any, Final
 from qmpd.cli.recorder import tables
 from qmpd.cli.recorder.emulator import Emulator, Gone, Refused
 from qmpd.cli.recorder.hardware import hardware
-from qmpd.cli.recorder.listings import listings
+from qmpd.cli.recorder.listings import device_models, listings
 from qmpd.cli.recorder.processors import processors
 from qmpd.machine.devices.kinds import KINDS
+from qmpd.profile.devices import rows_of
 from qmpd.profile.personality import Personality
 from qmpd.profile.recorded.store import path_of
 from qmpd.profile.shipped import DEFAULT, directory
 
 _MONITOR: Final = ("-chardev", "socket,id=m,fd={fd}", "-mon", "m,mode=control")
 _DAEMONS_MONITOR: Final = ("--chardev", "socket,id=m,fd={fd}", "--monitor", "m")
+_OFTEN: Final = (
+    *("floppy", "ide-cd", "ide-hd", "nec-usb-xhci", "nvme", "pcie-root-port", "piix3-usb-uhci"),
+    *("qemu-xhci", "scsi-cd", "scsi-hd", "usb-ehci", "usb-storage"),
+    *("virtio-blk-device", "virtio-blk-pci", "virtio-scsi-device", "virtio-scsi-pci"),
+)
+"""The device models whose properties are in a small file of their own."""
+
 _BARE: Final = ("-accel", "tcg", "-display", "none", "-nodefaults", "-S")
 
 
@@ -37,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _record_system(arguments.emulator, arguments.output, processors_too=not arguments.quick)
         if not arguments.quick:
-            _record_hardware(arguments.emulator, arguments.output)
+            _record_hardware(arguments.emulator, arguments.firmware, arguments.output)
         if arguments.storage_daemon:
             _record_storage_daemon(arguments.storage_daemon, arguments.output)
     except FileNotFoundError as error:
@@ -70,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
         help="directory of a profile (default: qmpd's own)",
     )
     parser.add_argument(
+        "--firmware",
+        metavar="DIR",
+        action="append",
+        default=[],
+        help="where the program finds firmware of devices, where it does not by itself",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="leave out processors and devices, which take the time"
     )
     return parser
@@ -88,6 +103,9 @@ def _record_system(program: str, output: str, *, processors_too: bool) -> None:
             ("trace", tables.trace),
         ):
             write(name, ask(emulator))
+        shown = emulator.ask("human-monitor-command", **{"command-line": "info qdm"})
+        write("devices", device_models(shown))
+        _write_often(output, emulator)
         found = tables.machines(emulator)["machines"]
         made_of = tables.processors_of(found)
         write("compat", tables.compat_of(found, tables.ancestors(emulator, KINDS)))
@@ -100,9 +118,25 @@ def _record_system(program: str, output: str, *, processors_too: bool) -> None:
         write("processors", {**processors(start, models, say), "compat": made_of})
 
 
-def _record_hardware(program: str, output: str) -> None:
+def _write_often(output: str, emulator: Emulator) -> None:
+    """Write ``device-properties.json``, which is quickly read."""
+    found = {
+        model: rows_of(
+            emulator.ask("qom-list-properties", typename=model),
+            emulator.ask("device-list-properties", typename=model),
+        )
+        for model in _OFTEN
+    }
+    with open(os.path.join(output, "device-properties.json"), "w", encoding="utf-8") as file:
+        json.dump(found, file, separators=(",", ":"))
+        file.write("\n")
+
+
+def _record_hardware(program: str, firmware: Sequence[str], output: str) -> None:
+    found = [word for folder in firmware for word in ("-L", folder)]
+
     def start(machine: str, words: Sequence[str]) -> Emulator:
-        line = (program, "-machine", machine, "-m", "64M", *_BARE, *words)
+        line = (program, *found, "-machine", machine, "-m", "64M", *_BARE, *words)
         return Emulator(line, _MONITOR)
 
     _write(output, Personality.SYSTEM, "hardware", hardware(start, list(KINDS), say))

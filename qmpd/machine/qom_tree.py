@@ -11,6 +11,7 @@ from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.machine.devices.access import get_property, set_property
 from qmpd.machine.devices.board import CONTAINERS, PERIPHERAL, PERIPHERAL_ANON, UNATTACHED
 from qmpd.machine.devices.device import Bus, Device
+from qmpd.machine.devices.kinds import DISPLAYS
 from qmpd.machine.objects import UserObject
 
 if TYPE_CHECKING:
@@ -59,11 +60,19 @@ def _container(machine: Machine, path: str) -> list[Entry]:
 
 def _top(machine: Machine) -> list[str]:
     """The children of the root."""
-    rules = machine.profile.rules
+    rules, devices = machine.profile.rules, machine.devices
     if rules.holds("containers-come-late"):
-        return [*(["objects"] if machine.objects.looked_at else []), "machine", "chardevs"]
+        shows = devices.board.vga is not None or any(d.model in DISPLAYS for d in devices)
+        objects = ["objects"] if _has_objects(machine) else []
+        return [*(["backend"] if shows else []), *objects, "machine", "chardevs"]
     names = ["backend", "machine", "objects", "chardevs"]
     return [*names, "audiodevs"] if rules.holds("audiodevs-have-a-container") else names
+
+
+def _has_objects(machine: Machine) -> bool:
+    """Whether there is a container of objects."""
+    late = machine.profile.rules.holds("containers-come-late")
+    return not late or machine.objects.looked_at or machine.devices.board.type != "none"
 
 
 def _device(device: Device) -> list[Entry]:
@@ -76,7 +85,7 @@ def _device(device: Device) -> list[Entry]:
 def _things(machine: Machine) -> dict[str, Thing]:
     """Everything in the tree, by path."""
     things: dict[str, Thing] = {path: path for path in CONTAINERS}
-    if not machine.objects.looked_at and machine.profile.rules.holds("containers-come-late"):
+    if not _has_objects(machine):
         del things["/objects"]
     for name, made in machine.objects.objects.items():
         things[f"/objects/{name}"] = made
@@ -147,7 +156,7 @@ def qom_get(machine: Machine, path: str, name: str) -> Any:
     if isinstance(found, UserObject):
         return found.get_property(name)[0]
     if isinstance(found, Device):
-        return get_property(found, name)
+        return get_property(found, name, machine.profile.rules)
     if isinstance(found, Bus):
         if name == "type":
             return found.kind

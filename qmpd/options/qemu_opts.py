@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from qmpd.base import scalars
 from qmpd.base.identifiers import check_id
+from qmpd.base.scalars import SizeForm
 from qmpd.errors import GenericError
 
 Warn = Callable[[str, str | None], None]
@@ -129,13 +130,14 @@ def parse_option_number(name: str, value: str) -> int:
         raise GenericError(f"Parameter '{name}' expects a number") from None
 
 
-def parse_option_size(name: str, value: str) -> int:
+def parse_option_size(name: str, value: str, form: SizeForm = SizeForm.PLAIN) -> int:
     """Read a number of bytes with an optional suffix.
 
+    :param form: how it is written
     :raises GenericError: it is not a size
     """
     try:
-        return scalars.parse_size(value)
+        return scalars.parse_size(value, form=form)
     except scalars.TooLarge:
         text = f"Value '{value}' is out of range for parameter '{name}'"
         raise GenericError(text) from None

@@ -15,8 +15,8 @@ A profile is a directory of data (``versions/10.0`` is the one that comes with q
 ``entry-points.json``        its commands and events                     (generated)
 ``system-emulator.json``     commands and events of that program, in its order
 ``storage-daemon.json``      the same for the other program
-``devices.json``             device models by the groups of ``-device help``
-``device-properties.json``   properties of the models that qmpd has
+``device-properties.json``   properties of the device models that are used often
+``recorded``                 what the real programs have answered about themselves
 ===========================  =================================================================
 
 The first two are written by ``qmpd schema generate`` from the QAPI schema; the others are

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from qmpd.profile.recorded.store import Recorded
 
 
 class DeviceModel(NamedTuple):
-    """A model that QEMU's device_add knows; `group` is its heading in ``-device help``."""
+    """A model; `group` is its heading in ``-device help``, which has no word of a `no_user` one."""
 
-    name: str
     group: str
+    name: str
     bus: str | None = None
     alias: str | None = None
+    description: str | None = None
+    no_user: bool = False
 
 
 class Property(NamedTuple):
@@ -27,50 +32,43 @@ class Property(NamedTuple):
 
 
 class DeviceTables:
-    """The tables ``devices.json`` and ``device-properties.json`` of a profile, read when needed.
+    """The device models of a profile; a table is read when it is needed.
 
-    :param directories: where the files are, in the order in which they are looked for; one that is
-        missing is an empty table
-    :param recorded: the properties of models that the second one does not have, as
-        qom-list-properties lists them
+    :param directories: where ``device-properties.json`` is looked for, in this order; it has the
+        properties of models that are used often
+    :param recorded: all that was recorded from the program
     """
 
-    def __init__(
-        self, directories: Sequence[str], recorded: Callable[[str], list[dict[str, Any]]]
-    ) -> None:
+    def __init__(self, directories: Sequence[str], recorded: Recorded) -> None:
         self._directories = directories
         self._recorded = recorded
         self._known: dict[str, Mapping[str, Property]] = {}
 
-    def _read(self, name: str) -> dict[str, Any]:
-        for directory in self._directories:
-            try:
-                with open(os.path.join(directory, name), "rb") as file:
-                    table: dict[str, Any] = json.load(file)
-            except FileNotFoundError:
-                continue
-            return table
-        return {}
-
     @cached_property
     def models(self) -> tuple[DeviceModel, ...]:
-        """All models, in the order of ``-device help``."""
-        return tuple(
-            DeviceModel(**entry) for entry in self._read("devices.json").get("devices", ())
-        )
+        """All models, in the order of ``info qdm``."""
+        return tuple(DeviceModel(*row) for row in self._recorded.read("devices").get("devices", ()))
 
     @cached_property
     def _by_name(self) -> Mapping[str, DeviceModel]:
-        aliases = {model.alias: model for model in self.models if model.alias is not None}
-        return aliases | {model.name: model for model in self.models}
+        known = [model for model in self.models if not model.no_user]
+        aliases = {model.alias: model for model in known if model.alias is not None}
+        return aliases | {model.name: model for model in known}
 
     def model(self, name: str) -> DeviceModel | None:
-        """The model called `name`, by its name or its alias; None when there is none."""
+        """The model that users may have, by its name or its alias; None when there is none."""
         return self._by_name.get(name)
 
     @cached_property
     def _property_tables(self) -> Mapping[str, list[list[Any]]]:
-        return self._read("device-properties.json")
+        for directory in self._directories:
+            try:
+                with open(os.path.join(directory, "device-properties.json"), "rb") as file:
+                    table: dict[str, list[list[Any]]] = json.load(file)
+            except FileNotFoundError:
+                continue
+            return table
+        return {}
 
     def properties(self, model: str) -> Mapping[str, Property]:
         """The properties of a model that qmpd has, by name, in the order of qom-list-properties.
@@ -81,12 +79,22 @@ class DeviceTables:
         if found is None:
             rows = self._property_tables.get(model)
             if rows is None:
-                rows = [_row(info) for info in self._recorded(model)]
+                types = self._recorded.types
+                rows = rows_of(types.properties(model), types.device_properties(model))
             found = MappingProxyType({name: Property(*rest) for name, *rest in rows})
             self._known[model] = found
         return found
 
 
-def _row(info: dict[str, Any]) -> list[Any]:
-    row = [info["name"], info["type"]]
-    return [*row, info["default-value"]] if "default-value" in info else row
+def rows_of(listed: list[dict[str, Any]], of_devices: list[dict[str, Any]]) -> list[list[Any]]:
+    """Names, types and, where there are any, defaults of properties.
+
+    :param listed: all of a model, as qom-list-properties lists them
+    :param of_devices: those of device-list-properties, the only ones with defaults until 7.2
+    """
+    defaults = {
+        info["name"]: [info["default-value"]]
+        for info in (*of_devices, *listed)
+        if "default-value" in info
+    }
+    return [[info["name"], info["type"], *defaults.get(info["name"], ())] for info in listed]

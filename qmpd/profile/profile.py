@@ -113,7 +113,7 @@ class Profile:
         ``entry-points.json`` are written by ``qmpd schema generate``.  For each personality,
         ``PERSONALITY.json`` has `commands` and `events` of the real program, in its order, and
         `schema` where its query-qmp-schema has them in another one than the schema.
-        ``devices.json`` and ``device-properties.json`` may be missing.
+        ``device-properties.json`` and what was recorded may be missing.
 
         :raises OSError: a file cannot be read
         """
@@ -196,9 +196,7 @@ class Profile:
         from qmpd.profile.devices import DeviceTables
         from qmpd.profile.personality import Personality
 
-        def recorded(model: str) -> list[dict[str, Any]]:
-            return self.recorded(Personality.SYSTEM).types.properties(model)
-
+        recorded = self.recorded(Personality.SYSTEM)
         return DeviceTables((self.directory, *self.fallbacks), recorded)
 
     @cached_property

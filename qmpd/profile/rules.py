@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from qmpd.base.scalars import SizeForm
 from qmpd.errors import ERROR_CLASSES
 from qmpd.profile.block_rules import BLOCK_RULES, BlockName
+from qmpd.profile.device_rules import DEVICE_RULES, DeviceName
 from qmpd.profile.export_rules import EXPORT_RULES, ExportName
 from qmpd.profile.job_rules import JOB_RULES, JobName
 from qmpd.profile.monitor_rules import MONITOR_RULES, MonitorName
@@ -253,6 +254,7 @@ RULES: Final[Sequence[Rule]] = (
         touches=(Touch("object-del", answer="^object '.*' is in use|throttle group '.*' with"),),
     ),
     *BLOCK_RULES,
+    *DEVICE_RULES,
     *JOB_RULES,
     *EXPORT_RULES,
     *MONITOR_RULES,
@@ -268,6 +270,7 @@ Name = (
         "transactions-go-in-their-order",
     ]
     | BlockName
+    | DeviceName
     | JobName
     | ExportName
     | MonitorName

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 from qmpd.errors import DeviceNotFound, GenericError
 from qmpd.loop.rcu import LOOK, LOOKS
 from qmpd.machine.devices.board import Board
-from qmpd.machine.devices.properties import UNSIGNED, read_property
+from qmpd.machine.devices.device import Device
+from qmpd.machine.devices.kinds import KINDS
+from qmpd.machine.devices.properties import UNSIGNED, Form, read_property
+from qmpd.profile import load
 from tests.support.machines import TestMachine
 
 PC = Board("pc", "pc-i440fx-10.0", cpus=1)
+MOUSE = Device(KINDS["usb-mouse"], None, "/mouse", load().devices)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +33,7 @@ PC = Board("pc", "pc-i440fx-10.0", cpus=1)
 def test_numbers_of_board_devices(
     board: Board, drives: tuple[int, int], ide: int, floppy: int
 ) -> None:
-    numbers = board.numbers(*drives)
+    numbers = board.numbers(*drives, load().rules)
     assert (numbers["ide"], numbers["floppy"]) == (ide, floppy)
 
 
@@ -79,16 +83,16 @@ def test_a_refused_device_leaves_nothing(machine: TestMachine) -> None:
 @given(slot=st.integers(0, 31), function=st.integers(0, 7))
 def test_addresses_are_read_as_they_are_told(slot: int, function: int) -> None:
     for text in (f"{slot:x}.{function:x}", f"0x{slot:x}.0x{function:x}"):
-        value = read_property("m", "addr", "str", text, keyval=True)
+        value = read_property(MOUSE, "addr", "str", text, Form.OPTION, load().rules)
         assert divmod(value, 8) == (slot, function)
 
 
 @given(kind=st.sampled_from(sorted(UNSIGNED)), value=st.integers(-(1 << 63), (1 << 64) - 1))
 def test_unsigned_values_stay_in_their_bits(kind: str, value: int) -> None:
     bits = UNSIGNED[kind]
-    for given_value, keyval in ((value, False), (str(value), True)):
+    for given_value, form in ((value, Form.JSON), (str(value), Form.OPTION)):
         try:
-            read = read_property("m", "p", kind, given_value, keyval=keyval)
+            read = read_property(MOUSE, "p", kind, given_value, form, load().rules)
         except GenericError:
             assert value < 0 or value >> bits
         else:

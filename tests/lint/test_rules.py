@@ -27,6 +27,14 @@ UNSEEN: Final[Mapping[str, str]] = {
     "nbd-lists-early": "bytes between NBD clients and the server",
     "cancels-wait-for-requests": "a server that does not answer",
     "job-errors-are-numbers": "the error of a job that has failed, in an event or a query",
+    "balloons-tell-of-reclaims": "what guests or devices tell, not how a client asks for it",
+    "nvme-granularity-is-left": "what guests or devices tell, not how a client asks for it",
+    "usb-disks-have-block-sizes": "what guests or devices tell, not how a client asks for it",
+    "boards-are-flat": "paths of devices that clients do not give names",
+    "dma-comes-late": "paths of devices that clients do not give names",
+    "ports-unplug": "who unplugs a device shows at a reset, in an event",
+    "xhci-tells-its-end": "who unplugs a device shows at a reset, in an event",
+    "help-shows-json": "options of the command line",
     "json-errors-have-places": "answers to what is no JSON, and so no request",
 }
 """Rules that no request and no answer runs into, and why."""

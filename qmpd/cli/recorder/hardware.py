@@ -83,7 +83,7 @@ _OPTIONAL: Final = (
 )
 """Everything that a board may have."""
 
-_DEVICE: Final = re.compile(r'dev: (\S+), id "(.*)"\Z')
+_DEVICE: Final = re.compile(r'dev: (.+), id "(.*)"\Z')
 _PROPERTY: Final = re.compile(r"(\S+) = (.*)\Z")
 _AT: Final = re.compile(r"class .*, addr ([0-9a-f]+):([0-9a-f]+)\.([0-7]), pci id .*\Z")
 _USB_DEVICE: Final = re.compile(r"addr \S+, port \S+, speed (\S+), name (.*?)(?:, attached)?\Z")
@@ -234,7 +234,7 @@ def _described(device: Table, functions: dict[str, Table]) -> Table:
             [name, '""' if text in _GIVEN else text] for name, text in device["properties"]
         ]
     }
-    for name, start in (("gpios", "gpio-"), ("mmio", "mmio ")):
+    for name, start in (("gpios", "gpio-"), ("mmio", "mmio "), ("isa", "isa irq")):
         chosen = [line for line in lines if line.startswith(start)]
         if chosen:
             found[name] = chosen

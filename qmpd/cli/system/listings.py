@@ -56,20 +56,6 @@ def cpus(profile: Profile) -> str:
     return probe_lists.listing(profile, "cpu")
 
 
-def devices(profile: Profile) -> str:
-    """``-device help``: groups of lines."""
-    lines: list[str] = []
-    group = ""
-    for model in profile.devices.models:
-        if model.group != group:
-            lines.append(f"{chr(10) if group else ''}{model.group} devices:\n")
-            group = model.group
-        bus = f", bus {model.bus}" if model.bus else ""
-        alias = f', alias "{model.alias}"' if model.alias else ""
-        lines.append(f'name "{model.name}"{bus}{alias}\n')
-    return "".join(lines)
-
-
 def displays() -> str:
     """``-display help``: qmpd has no display."""
     return "Available display backend types:\nnone\n"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qmpd.cli.report import CommandLineError, Probe, Program
+from qmpd.cli.report import Probe, Program
 from qmpd.cli.system import listings
+from qmpd.errors import QmpError
+from qmpd.machine.devices.help import models_help, properties_help
 
 if TYPE_CHECKING:
     from qmpd.cli.system.config import Located, SystemConfig
@@ -32,17 +34,17 @@ def run_probes(program: Program, config: SystemConfig, profile: Profile) -> None
         raise _answer(program, probe, profile)
 
 
-def _answer(program: Program, probe: Located, profile: Profile) -> Probe | CommandLineError:
+def _answer(program: Program, probe: Located, profile: Profile) -> Probe:
     if probe.what == "formats":
         return Probe(listings.formats())
     if probe.what == "chardevs":
         return Probe(listings.chardevs())
     _, driver = probe.what
     if driver is None:
-        return Probe(listings.devices(profile))
-    if profile.devices.model(driver) is None:
+        return Probe(models_help(profile))
+    try:
+        return Probe(properties_help(profile, driver))
+    except QmpError as error:
         # qdev_device_help: no help is an answer, too
-        program.message(f"Device '{driver}' not found", probe.location)
+        program.message(profile.rules.words(error.desc), probe.location)
         return Probe("")
-    text = f"the properties of '{driver}' are not known to qmpd"
-    return CommandLineError(text, location=probe.location)

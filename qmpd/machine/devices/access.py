@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import DeviceNotFound, GenericError, NotServed
 from qmpd.machine.devices import balloon, drives
-from qmpd.machine.devices.properties import read_property, read_text
+from qmpd.machine.devices.properties import Form, read_property, read_text
 
 if TYPE_CHECKING:
     from qmpd.machine.devices.chassis import Devices
     from qmpd.machine.devices.device import Device
     from qmpd.machine.objects import UserObject
+    from qmpd.profile.rules import Rules
 
 COMMON: Final = ("type", "parent_bus", "realized", "hotplugged", "hotpluggable")
 """Properties of every device."""
@@ -25,12 +26,17 @@ def _owner(device: Device, name: str) -> Device:
     return device
 
 
+def _owner_of(device: Device, name: str) -> str:
+    """The type that is told to have a property which cannot be accessed."""
+    return "base-xhci" if name == "legacy-host" else device.model
+
+
 async def set_property(
-    device: Device, name: str, value: Any, tree: Devices, *, keyval: bool = False
+    device: Device, name: str, value: Any, tree: Devices, form: Form = Form.JSON
 ) -> None:
     """Set a property.
 
-    :param value: a JSON value; where `keyval`, the text of a command line
+    :param form: how `value` is given
     :param tree: all devices, and the machine that they are in
     :raises QmpError: there is no such property, or it refuses the value
     """
@@ -40,20 +46,23 @@ async def set_property(
     if known is None:
         raise GenericError(f"Property '{model}.{name}' not found")
     if name == "realized":
+        read_property(device, name, known.type, value, form, tree.chassis.profile.rules)
         raise NotServed(f"Setting property '{model}.realized' is not served by qmpd")
     if (
         name in COMMON
+        or name == "attached"
         or known.type == "busnr"
         or name.startswith("legacy-")
         or _is_child(known.type)
     ):
-        raise GenericError(f"Property '{model}.{name}' is not writable")
+        raise GenericError(f"Property '{_owner_of(device, name)}.{name}' is not writable")
     if model == balloon.MODEL and name in balloon.PROPERTIES:
         balloon.set_(device, name, value)
-    elif name == "drive":
+    elif name == "drive" and not (device.realized and _drive_stays(tree)):
         await drives.set_drive(device, read_text(name, value), tree.chassis.graph)
     elif name == "bootindex":
-        _set_boot_index(device, read_property(model, name, known.type, value, keyval=keyval), tree)
+        index = read_property(device, name, known.type, value, form, tree.chassis.profile.rules)
+        _set_boot_index(device, index, tree)
     elif device.realized:
         who = "anonymous device" if device.id is None else f"device '{device.id}'"
         raise GenericError(
@@ -67,7 +76,12 @@ async def set_property(
         if target is not None:
             device.linked[name] = target
     else:
-        device.values[name] = read_property(model, name, known.type, value, keyval=keyval)
+        rules = tree.chassis.profile.rules
+        device.values[name] = read_property(device, name, known.type, value, form, rules)
+
+
+def _drive_stays(tree: Devices) -> bool:
+    return tree.chassis.profile.rules.holds("drives-of-devices-stay")
 
 
 def _backend(device: Device, name: str, value: str, tree: Devices) -> str:
@@ -113,9 +127,10 @@ def _link(name: str, type_name: str, value: str, tree: Devices) -> UserObject | 
     raise GenericError(f"Invalid parameter type for '{name}', expected: {type_name}")
 
 
-def get_property(device: Device, name: str) -> Any:
+def get_property(device: Device, name: str, rules: Rules) -> Any:
     """The value of a property.
 
+    :param rules: of the version of QEMU
     :raises GenericError: there is no such property, or it cannot be read
     :raises NotServed: qmpd does not keep it
     """
@@ -127,10 +142,9 @@ def get_property(device: Device, name: str) -> Any:
         slot, function = divmod(device.devfn, 8)
         return f"{slot:02x}.{function:x}"
     if name.startswith("legacy-") and known.type == "str":
-        owner = "base-xhci" if name == "legacy-host" else device.model
-        raise GenericError(f"Property '{owner}.{name}' is not readable")
+        raise GenericError(f"Property '{_owner_of(device, name)}.{name}' is not readable")
     if device.model == balloon.MODEL and name in balloon.PROPERTIES:
-        return balloon.get(device, name)
+        return balloon.get(device, name, rules)
     if name == "drive":
         return drives.drive_name(device)
     if name in COMMON:

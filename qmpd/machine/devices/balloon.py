@@ -8,6 +8,7 @@ from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
     from qmpd.machine.devices.device import Device
+    from qmpd.profile.rules import Rules
 
 MODEL: Final = "virtio-balloon-device"
 PROPERTIES: Final = ("guest-stats", "guest-stats-polling-interval")
@@ -15,15 +16,22 @@ PROPERTIES: Final = ("guest-stats", "guest-stats-polling-interval")
 _UNKNOWN: Final = 2**64 - 1
 _STATS: Final = (
     "swap-in swap-out major-faults minor-faults free-memory total-memory available-memory"
-    " disk-caches htlb-pgalloc htlb-pgfail oom-kills alloc-stalls async-scans direct-scans"
-    " async-reclaims direct-reclaims".split(" ")
+    " disk-caches htlb-pgalloc htlb-pgfail".split(" ")
+)
+_MORE_STATS: Final = (
+    "oom-kills alloc-stalls async-scans direct-scans async-reclaims direct-reclaims".split(" ")
 )
 
 
-def get(device: Device, name: str) -> Any:
-    """The value of a property of `PROPERTIES`."""
+def get(device: Device, name: str, rules: Rules) -> Any:
+    """The value of a property of `PROPERTIES`.
+
+    :param rules: of the version of QEMU
+    """
     if name == "guest-stats":
-        return {"stats": {f"stat-{stat}": _UNKNOWN for stat in _STATS}, "last-update": 0}
+        more = _MORE_STATS if rules.holds("balloons-tell-of-reclaims") else []
+        stats = {f"stat-{stat}": _UNKNOWN for stat in [*_STATS, *more]}
+        return {"stats": stats, "last-update": 0}
     return device.values.get(name, 0)
 
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qmpd.machine.devices.topology import CpuKind, Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qmpd.profile.rules import Rules
 
 PERIPHERAL: Final = "/machine/peripheral"
 """Where the QOM tree has the devices with an id."""
@@ -23,13 +28,49 @@ IDE_BUSES: Final = {"pc": 2, "q35": 6}
 IDE_UNITS: Final = {"pc": 2, "q35": 1}
 """How many IDE buses a board has, and drives on each."""
 
+_PROCESSORS: Final = ("cpu", "kvmvapic", "more-cpus")
+_PICS: Final = ("isa-i8259", "isa-i8259")
+_DMA: Final = ("i8257", "i8257")
+_SOUND: Final = ("isa-pit", "isa-pcspk")
+_PORTS: Final = ("serial", "parallel", "isa-fdc", "floppy")
+_REST: Final = ("i8042", "vmport", "vmmouse", "port92")
+
 ORDER: Final = {
-    "pc": "cpu kvmvapic more-cpus i440FX PIIX3 ide isa-i8259 isa-i8259 vga hpet isa-pit"
-    " isa-pcspk serial parallel isa-fdc floppy".split(" "),
-    "q35": "cpu kvmvapic more-cpus ICH9-LPC isa-i8259 isa-i8259 hpet isa-pit isa-pcspk serial"
-    " parallel isa-fdc floppy i8042 vmport vmmouse port92 ich9-ahci ide".split(" "),
+    "pc": (
+        *(*_PROCESSORS, "i440FX", "PIIX3", "ide", *_PICS, "vga", "hpet", *_SOUND, *_PORTS),
+        *_REST,
+    ),
+    "q35": (
+        *(*_PROCESSORS, "ICH9-LPC", *_PICS, "hpet", *_SOUND, *_PORTS),
+        *(*_REST, "ich9-ahci", "ide"),
+    ),
 }
 """The order in which a board numbers its unattached devices."""
+
+FLAT_ORDER: Final = {
+    "pc": (
+        *(*_PROCESSORS, "i440FX", "PIIX3", *_DMA, *_PICS, "vga", "hpet", "rtc", *_SOUND, *_PORTS),
+        *(*_REST, "piix3-ide", "ide"),
+    ),
+    "q35": (
+        *(*_PROCESSORS, "ICH9-LPC", *_DMA, *_PICS, "hpet", "rtc", *_SOUND, *_PORTS),
+        *(*_REST, "ich9-ahci", "ide"),
+    ),
+}
+"""The same where rule ``boards-are-flat`` holds."""
+
+
+def order_of(kind: str, rules: Rules) -> Sequence[str]:
+    """The order in which a board numbers its unattached devices.
+
+    :param kind: pc or q35
+    """
+    if not rules.holds("boards-are-flat"):
+        return ORDER[kind]
+    order = [name for name in FLAT_ORDER[kind] if name not in _DMA]
+    before = "serial" if rules.holds("dma-comes-late") else "isa-i8259"
+    place = order.index(before)
+    return [*order[:place], *_DMA, *order[place:]]
 
 
 @dataclass(frozen=True)
@@ -76,11 +117,12 @@ class Board:
             return False
         return self.acpi or self.type == "q35"
 
-    def numbers(self, ide: int, floppies: int) -> dict[str, int]:
+    def numbers(self, ide: int, floppies: int, rules: Rules) -> dict[str, int]:
         """Numbers of devices in ``/machine/unattached``; for several devices, that of the first.
 
         :param ide: how many drives there are on its IDE buses
         :param floppies: how many floppy drives
+        :param rules: of the version of QEMU
         """
         counts = {
             "more-cpus": self.cpus - 1,
@@ -94,7 +136,7 @@ class Board:
         }
         numbers: dict[str, int] = {}
         total = 0
-        for name in ORDER[self.type]:
+        for name in order_of(self.type, rules):
             numbers.setdefault(name, total)
             total += counts.get(name, 1)
         return numbers

@@ -10,6 +10,7 @@ from qmpd.machine.devices.device import BoardDevice, Bus
 
 if TYPE_CHECKING:
     from qmpd.machine.devices.board import Board
+    from qmpd.profile.rules import Rules
 
 PCI_HOSTS: Final = {"pc": ("pci.0", "PCI", "i440fx", True), "q35": ("pcie.0", "PCIE", "q35", False)}
 """The first PCI bus of a board: name, type, name of its host bridge, hotplug."""
@@ -46,40 +47,45 @@ FUNCTIONS: Final = {
 """The PCI functions of a board, oldest first."""
 
 
-def build(board: Board, ide: int, floppies: int) -> Bus:
+def build(board: Board, ide: int, floppies: int, rules: Rules) -> Bus:
     """Build the buses of a board; returns the main system bus, the root of all.
 
     :param ide: how many drives it gets on its IDE buses
     :param floppies: how many floppy drives
+    :param rules: of the version of QEMU
     """
     root = Bus("main-system-bus", "System", "/machine/unattached/sysbus")
     if board.type == "none":
         return root
-    numbers = board.numbers(ide, floppies)
+    numbers = board.numbers(ide, floppies, rules)
     name, kind, host, hotplug = PCI_HOSTS[board.type]
     pci = Bus(name, kind, f"/machine/{host}/{name}", hotplug and board.acpi)
     root.devices.add(BoardDevice(f"{host}-pcihost", buses=NewestFirst([pci])))
-    brings: dict[str, BoardDevice] = {}
-    for function in FUNCTIONS[board.type]:
-        device = BoardDevice(function.model, function.devfn, function.is_multifunction)
-        brings[function.brings] = device
-        pci.devices.add(device)
+    functions = FUNCTIONS[board.type]
+    made = [BoardDevice(each.model, each.devfn, each.is_multifunction) for each in functions]
+    brings = {each.brings: device for each, device in zip(functions, made, strict=True)}
     _add_ide(board, brings["IDE"], numbers)
     _add_isa(brings["ISA"], numbers, with_floppies=board.type == "pc" or floppies > 0)
     brings["i2c"].buses.add(Bus("i2c", "i2c-bus", ""))
-    adapter = "e1000" if board.type == "pc" else "e1000e"
-    slot = 2 if board.type == "pc" else 1
-    for model in (*([board.vga] if board.vga else []), *[adapter] * board.adapters):
-        pci.devices.add(BoardDevice(model, slot * 8))
-        slot += 1
+    later = made[2:] if board.type == "pc" and rules.holds("boards-are-flat") else []
+    for device in (*made[: len(made) - len(later)], *_adapters(board), *later):
+        pci.devices.add(device)
     return root
 
 
+def _adapters(board: Board) -> list[BoardDevice]:
+    """Its display and network adapters, slot by slot."""
+    adapter = "e1000" if board.type == "pc" else "e1000e"
+    slot = 2 if board.type == "pc" else 1
+    models = (*([board.vga] if board.vga else []), *[adapter] * board.adapters)
+    return [BoardDevice(model, number * 8) for number, model in enumerate(models, slot)]
+
+
 def _add_ide(board: Board, controller: BoardDevice, numbers: dict[str, int]) -> None:
-    if board.type == "pc":
+    own = numbers.get("ich9-ahci", numbers.get("piix3-ide"))
+    path = f"{UNATTACHED}/device[{own}]"
+    if own is None:
         path = f"{UNATTACHED}/device[{numbers['PIIX3']}]/ide"
-    else:
-        path = f"{UNATTACHED}/device[{numbers['ich9-ahci']}]"
     for number in range(IDE_BUSES[board.type]):
         bus = Bus(f"ide.{number}", "IDE", f"{path}/ide.{number}", units=IDE_UNITS[board.type])
         controller.buses.add(bus)

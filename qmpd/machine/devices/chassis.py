@@ -84,5 +84,8 @@ class Devices(Protocol):
     def usb_product(self, model: str) -> str:
         """What QEMU calls a USB device of this model."""
 
+    def unplugs_by_acpi(self, bridge: Device) -> bool:
+        """Whether devices behind a bridge are plugged in and unplugged by ACPI."""
+
     def bus_name(self, stem: str) -> str:
         """The name of a new bus whose device has no id: ``STEM.0``, ``STEM.1``, ..."""

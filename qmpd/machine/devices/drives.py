@@ -135,7 +135,9 @@ def apply_backend_options(
     )
     for name in ("account_invalid", "account_failed"):
         wanted = device.get(name.replace("_", "-"))
-        if wanted != "auto":
+        if wanted is None and backend.drive_info is None:
+            setattr(backend.stats, name, False)  # models that cannot be told leave it to -drive
+        elif wanted not in (None, "auto"):
             setattr(backend.stats, name, wanted == "on")
 
 

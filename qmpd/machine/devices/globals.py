@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from qmpd.errors import GenericError, NotServed
 from qmpd.machine.devices.access import set_property
-from qmpd.machine.devices.properties import read_property
+from qmpd.machine.devices.properties import Form, read_property
 from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class CompatProperties:
     def __init__(self, machine: str, profile: Profile) -> None:
         recorded = profile.recorded(Personality.SYSTEM)
         self._types = recorded.types
+        self._rules = profile.rules
         self._changes = recorded.compat(machine)
 
     def apply(self, device: Device) -> None:
@@ -51,8 +52,9 @@ class CompatProperties:
             for driver, name, text in self._changes:
                 known = part.properties.get(name)
                 if driver in lineage and known is not None:
-                    value = read_property(part.model, name, known.type, text, keyval=True)
-                    part.values[name] = value
+                    part.values[name] = read_property(
+                        part, name, known.type, text, Form.TEXT, self._rules
+                    )
 
 
 class Globals:
@@ -82,22 +84,14 @@ class Globals:
                         f"-global {each.driver}.drive=... conflicts with drive={own['drive']}"
                     )
                 try:
-                    await set_property(part, each.name, each.value, tree, keyval=True)
+                    await set_property(part, each.name, each.value, tree, Form.TEXT)
                 except NotServed:
                     raise
                 except GenericError as error:
                     what = f"{each.driver}.{each.name}={each.value}"
-                    why = _as_text(error.desc, part, each.name)
-                    raise GenericError(f"can't apply global {what}: {why}") from None
+                    text = f"can't apply global {what}: {error.desc}"
+                    raise GenericError(text, error.hint) from None
 
     def of_no_device(self) -> list[Global]:
         """Those that are of no kind of devices (``qdev_prop_check_globals``)."""
         return [each for each in self._values if "device" not in self._types.lineage(each.driver)]
-
-
-def _as_text(complaint: str, device: Device, name: str) -> str:
-    """A complaint in the words of QEMU's visitor of single texts, which has its own for numbers."""
-    known = device.properties.get(name)
-    unsigned = known is not None and known.type.startswith(("uint", "size"))
-    expected = "uint64" if unsigned else "int64"
-    return complaint.replace("expects integer", f"expects {expected}")

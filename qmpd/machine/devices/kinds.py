@@ -20,7 +20,8 @@ class Kind:
     :param has_tray: whether a removable medium lies in a tray
     :param keeps_io_status: whether query-block shows an io-status for it
     :param counts_discards: whether query-blockstats counts its discards
-    :param tells_its_end: whether DEVICE_DELETED is emitted when it has been unplugged
+    :param core: the part of an xHCI controller that has the ports
+    :param is_bridge: whether it is a PCI bridge
     :param keeps_drive: whether a drive made by ``-drive`` remains when it is unplugged
     :param waits_for_disk: whether its reset and its end wait for the requests of its disk
     :param knows_iothreads: whether its drive may be a node that is in an iothread
@@ -40,7 +41,8 @@ class Kind:
     has_tray: bool = False
     keeps_io_status: bool = True
     counts_discards: bool = True
-    tells_its_end: bool = True
+    core: str = ""
+    is_bridge: bool = False
     keeps_drive: bool = False
     waits_for_disk: bool = False
     knows_iothreads: bool = False
@@ -123,20 +125,23 @@ KINDS: Final = MappingProxyType(
             Kind(
                 "qemu-xhci",
                 "PCI",
-                tells_its_end=False,
+                core="xhci-core",
                 links_host=True,
                 auto={"msi": "off"},
                 usb_ports=4,
             ),
-            Kind("nec-usb-xhci", "PCI", tells_its_end=False, links_host=True, usb_ports=4),
+            Kind("nec-usb-xhci", "PCI", core="xhci-core", links_host=True, usb_ports=4),
             Kind("pcie-root-port", "PCI"),
-            Kind("pci-bridge", "PCI"),
+            Kind("pci-bridge", "PCI", is_bridge=True),
             Kind("lsi53c895a", "PCI"),
             *_INERT,
         )
     }
 )
 """The models by name."""
+
+DISPLAYS: Final = ("VGA", "cirrus-vga")
+"""Those that show something."""
 
 ALIASES: Final = MappingProxyType(
     {"virtio-blk": "virtio-blk-pci", "virtio-scsi": "virtio-scsi-pci", "lsi": "lsi53c895a"}

@@ -12,19 +12,22 @@ if TYPE_CHECKING:
 
     from qmpd.machine.devices.chassis import Devices
     from qmpd.machine.devices.device import BoardDevice, Bus, Device
+    from qmpd.profile.rules import Rules
 
 SLOTS: Final = 32
 FLOPPIES: Final = 2
 
 
-def take_pci_function(device: Device, bus: Bus) -> None:
+def take_pci_function(device: Device, bus: Bus, rules: Rules) -> None:
     """Determine slot and function of a PCI device (``do_pci_register_device``).
 
+    :param rules: of the version of QEMU
     :raises GenericError: there is no free one, or the one asked for is taken
     """
     taken = {other.devfn: other for other in bus.devices}
     devfn = device.values.get("addr", -1)
     name = device.model
+    looks = devfn != -1 or not rules.holds("function-0-where-asked-for")
     if devfn == -1:
         devfn = _free_slot(name, taken)
     slot, function = divmod(devfn, 8)
@@ -36,18 +39,25 @@ def take_pci_function(device: Device, bus: Bus) -> None:
         )
     # a port has one slot, whatever the address says
     first = taken.get(0 if bus.is_port else slot * 8)
-    if first is not None and device.hotplugged:
+    if first is not None and device.hotplugged and looks:
         raise GenericError(
             f"PCI: slot {first.devfn // 8} function 0 already occupied by {first.model}, new func"
             f" {name} cannot be exposed to guest."
         )
     _check_functions(device, devfn, taken)
-    if bus.has_hotplug_controller and device.hotplugged and not slot:
+    device.values["addr"] = devfn
+
+
+def check_hotplug_slot(device: Device, bus: Bus) -> None:
+    """Whether the hotplug controller of a bridge takes a device (``shpc_device_get_slot``).
+
+    :raises GenericError: it is in slot 0
+    """
+    if bus.has_hotplug_controller and device.hotplugged and device.devfn // 8 == 0:
         raise GenericError(
-            f"Unsupported PCI slot {slot} for standard hotplug controller. Valid slots are between"
+            "Unsupported PCI slot 0 for standard hotplug controller. Valid slots are between"
             f" 1 and {SLOTS - 1}."
         )
-    device.values["addr"] = devfn
 
 
 def _free_slot(name: str, taken: dict[int, Device | BoardDevice]) -> int:

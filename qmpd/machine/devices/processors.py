@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.base.scalars import parse_bool
 from qmpd.errors import GenericError, NotServed
 from qmpd.machine.devices.board import UNATTACHED
+from qmpd.profile.personality import Personality
 from qmpd.profile.recorded.cpus import WORDS
 
 if TYPE_CHECKING:
     from qmpd.machine.devices.board import Board
+    from qmpd.profile import Profile
     from qmpd.profile.recorded.cpus import Processor
-    from qmpd.profile.recorded.store import Recorded
 
 _OTHER_NAMES: Final = {
     "sse3": "pni",
@@ -46,9 +47,10 @@ class Processors:
     :param board: its hardware; machine type none has no processor
     """
 
-    def __init__(self, board: Board, recorded: Recorded) -> None:
+    def __init__(self, board: Board, profile: Profile) -> None:
         self._board = board
-        self._cpus = recorded.cpus
+        self._rules = profile.rules
+        self._cpus = profile.recorded(Personality.SYSTEM).cpus
         self.topology = board.topology
         self._known: dict[int, Processor] = {}
 
@@ -66,7 +68,7 @@ class Processors:
         """Where a processor is in the QOM tree."""
         if number == 0:
             return _FIRST
-        first = self._board.numbers(0, 0)["more-cpus"]
+        first = self._board.numbers(0, 0, self._rules)["more-cpus"]
         return f"{UNATTACHED}/device[{first + number - 1}]"
 
     def place(self, number: int) -> dict[str, int]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from qmpd.base.scalars import decimal_number
 from qmpd.errors import GenericError
+from qmpd.options.qemu_opts import parse_option_size
+
+if TYPE_CHECKING:
+    from qmpd.profile.rules import Rules
 
 UNSIGNED: Final = {"uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64, "size": 64}
 """Unsigned integer types, and their bits."""
@@ -40,20 +45,47 @@ _NUMBER: Final = re.compile(r"\s*[+-]?(0[xX][0-9a-fA-F]+|\d+)\Z", re.ASCII)
 _ADDRESS: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]+)(?:\.(?:0[xX])?([0-9a-fA-F]+))?\Z")
 
 
-def read_property(model: str, name: str, type_name: str, value: Any, *, keyval: bool) -> Any:
+class Owner(Protocol):
+    """The device that has a property, as messages name it."""
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+
+    @property
+    def id(self) -> str | None:
+        """Its id; None for one without."""
+
+
+class Form(Enum):
+    """How a value is given: which of QEMU's visitors reads it."""
+
+    JSON = auto()
+    OPTION = auto()
+    """The text of an option (``qobject_input_visitor_new_keyval``)."""
+    TEXT = auto()
+    """A single text (``string_input_visitor_new``), with words of its own for numbers."""
+
+
+def read_property(
+    device: Owner, name: str, type_name: str, value: Any, form: Form, rules: Rules
+) -> Any:
     """Convert `value` to the type of a property.
 
-    :param model: the device model, for messages
-    :param value: a JSON value; where `keyval`, the text of a command line
+    :param device: for messages
+    :param rules: of the version of QEMU
     :raises GenericError: it does not have the property's type
     """
+    keyval = form is not Form.JSON
+    if form is Form.TEXT and (type_name in UNSIGNED or type_name == "int32") and name != "addr":
+        return _number_of_text(device, name, type_name, value, rules)
     if name == "addr":
-        return _address(model, value, keyval=keyval)
+        return _address(device.model, value, keyval=keyval)
     if type_name == "bool":
         return _boolean(name, value, keyval=keyval)
     if type_name in UNSIGNED:
         number = _unsigned(name, type_name, value, keyval=keyval)
-        return _check_block_size(model, name, number) if type_name == "size" else number
+        return _check_block_size(device, name, number, rules) if type_name == "size" else number
     if type_name == "int32":
         return _signed(name, value, keyval=keyval)
     if type_name == "IOThreadVirtQueueMappingList":
@@ -62,6 +94,19 @@ def read_property(model: str, name: str, type_name: str, value: Any, *, keyval: 
     if type_name in ENUMS and text not in ENUMS[type_name]:
         raise GenericError(f"Parameter '{name}' does not accept value '{text}'")
     return text
+
+
+def _number_of_text(device: Owner, name: str, type_name: str, text: str, rules: Rules) -> int:
+    if type_name == "size":
+        return _check_block_size(device, name, parse_option_size(name, text, rules.sizes), rules)
+    try:
+        if type_name == "int32":
+            return _signed(name, text, keyval=True)
+        return _unsigned(name, type_name, text, keyval=True)
+    except GenericError as error:
+        expected = "int64" if type_name == "int32" else "uint64"
+        text = error.desc.replace("expects integer", f"expects {expected}")
+        raise GenericError(text) from None
 
 
 def read_text(name: str, value: Any) -> str:
@@ -147,18 +192,30 @@ def _read_size(name: str, text: str) -> int:
     raise GenericError(f"Parameter '{name}' expects size")
 
 
-def _check_block_size(model: str, name: str, number: int) -> int:
+def _check_block_size(device: Owner, name: str, number: int, rules: Rules) -> int:
     if name in POWERS_OF_TWO and number:
         # zero leaves it to the backend
-        if not 512 <= number <= _LARGEST_BLOCK or number & (number - 1):
+        if rules.holds("block-sizes-are-checked-twice"):
+            _check_twice(f"{device.id or ''}.{name}", number)
+        elif not 512 <= number <= _LARGEST_BLOCK or number & (number - 1):
             raise GenericError(
                 f"parameter {name} must be a power of 2 between 512 and {_LARGEST_BLOCK}"
             )
     elif name in LIMITED and number >> 32:
+        owner = (device.id or "") if rules.holds("sizes-name-the-id") else device.model
         raise GenericError(
-            f"Property {model}.{name} doesn't take value {number} (maximum: {(1 << 32) - 1})"
+            f"Property {owner}.{name} doesn't take value {number} (maximum: {(1 << 32) - 1})"
         )
     return number
+
+
+def _check_twice(name: str, number: int) -> None:
+    if not 512 <= number <= _LARGEST_BLOCK:
+        raise GenericError(
+            f"Property {name} doesn't take value {number} (minimum: 512, maximum: {_LARGEST_BLOCK})"
+        )
+    if number & (number - 1):
+        raise GenericError(f"Property {name} doesn't take value '{number}', it's not a power of 2")
 
 
 def _mapping(name: str, value: Any) -> list[dict[str, Any]]:

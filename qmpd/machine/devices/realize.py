@@ -49,12 +49,17 @@ async def realize(device: Device, bus: Bus, tree: Devices) -> None:
     if "mac" in device.properties or (device.behind and "mac" in device.behind.properties):
         places.take_mac(device if device.behind is None else device.behind, tree)
     if device.kind.bus == "PCI":
-        places.take_pci_function(device, bus)
+        places.take_pci_function(device, bus, tree.chassis.profile.rules)
     elif device.kind.bus == "usb-bus":
         places.take_usb_port(device, bus, lambda: tree.usb_product(device.model))
     builder = _BUILDERS.get(device.model)
     if builder is not None:
         await builder(device, bus, tree)
+    behind = device.behind
+    if behind is not None and behind.get("iommu_platform") and device.get("disable-legacy") != "on":
+        raise GenericError(
+            "VIRTIO_F_IOMMU_PLATFORM was supported by neither legacy nor transitional device"
+        )
 
 
 # virtio
@@ -64,6 +69,11 @@ def put_in_front(device: Device, bus: Bus) -> Device:
     """Plug a virtio device into the bus of its PCI proxy; returns it."""
     behind = device.behind
     assert behind is not None
+    if device.get("disable-modern") and device.get("disable-legacy") == "on":
+        raise GenericError(
+            "device cannot work as neither modern nor legacy mode is enabled",
+            "Set either disable-modern or disable-legacy to off\n",
+        )
     between = Bus("virtio-bus", "virtio-pci-bus", f"{device.path}/virtio-bus", capacity=1)
     device.buses.add(between)
     if device.get("disable-legacy") == "auto":
@@ -89,6 +99,8 @@ async def _virtio_blk(device: Device, bus: Bus, tree: Devices) -> None:
     require_medium(backend)
     if not behind.get("num-queues"):
         raise GenericError("num-queues property must be larger than 0")
+    if device.get("disable-modern"):
+        behind.values["any_layout"] = False
     size = behind.get("queue-size")
     if size <= 2:
         raise GenericError(f"invalid queue-size property ({size}), must be > 2")
@@ -198,12 +210,15 @@ async def _nvme(device: Device, _: Bus, tree: Devices) -> None:
     device.buses.add(bus)
     backend = device.backend
     if backend is None:
+        for size in ("logical_block_size", "physical_block_size", "discard_granularity"):
+            device.values.setdefault(size, device.get(size))
         return
     if backend.node is None:
         raise GenericError(f"could not get blockdev size: {os.strerror(errno.ENOMEDIUM)}")
     check_block_sizes(device)
     put_to_use(device, backend, read_only=is_read_only(backend), resizable=False)
-    if device.get("discard_granularity") == UNSET:
+    left = tree.chassis.profile.rules.holds("nvme-granularity-is-left")
+    if device.get("discard_granularity") == UNSET and not left:
         device.values["discard_granularity"] = max(device.values["logical_block_size"], SMALL_DISK)
 
 
@@ -226,8 +241,9 @@ async def _pci_bridge(device: Device, _: Bus, tree: Devices) -> None:
             " id > 0."
         )
     name = device.id if device.id is not None else tree.bus_name("pci")
-    shpc = bool(device.get("shpc"))
-    bus = Bus(name, "PCI", f"{device.path}/{name}", hotplug=True, has_hotplug_controller=shpc)
+    acpi = tree.unplugs_by_acpi(device)
+    bus = Bus(name, "PCI", f"{device.path}/{name}", hotplug=acpi or bool(device.get("shpc")))
+    bus.has_hotplug_controller = not acpi
     device.buses.add(bus)
 
 
@@ -245,10 +261,22 @@ def _virtio_with(vectors: int) -> Callable[[Device, Bus, Devices], Coroutine[Any
             device.values["vectors"] = vectors
         if behind.model == "virtio-serial-device":
             add_bus(behind, tree, "virtio-serial-bus", "virtio-serial-bus", device.id)
+            if device.get("class") not in _SERIAL_CLASSES:
+                device.values["class"] = _SERIAL_CLASSES[0]
         elif behind.model == "virtio-rng-device" and not behind.values.get("rng"):
             behind.values["rng"] = f"{behind.path}/default-backend"
+        elif behind.model == "virtio-balloon-device":
+            if any(other.realized and other.model == behind.model for other in tree.parts()):
+                raise GenericError("Only one balloon device is supported")
+            if "class" in device.properties and device.get("class") not in _BALLOON_CLASSES:
+                device.values["class"] = _BALLOON_CLASSES[0]
 
     return build
+
+
+_SERIAL_CLASSES: Final = (0x0780, 0x0380, 0x00FF)
+_BALLOON_CLASSES: Final = (0x00FF, 0x0500)
+"""Classes that a PCI device may be told to have; for any other it has the first one."""
 
 
 async def _serial_port(device: Device, bus: Bus, _: Devices) -> None:

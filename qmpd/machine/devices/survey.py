@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import NotServed
+from qmpd.machine.devices.board import UNATTACHED, Board
 from qmpd.machine.devices.bus import buses_below
 from qmpd.machine.devices.device import BoardDevice, Bus, Device
 from qmpd.machine.devices.drives import drive_name
@@ -22,6 +24,12 @@ _FIRMWARE: Final = 6
 
 _BELOW_4G: Final = {"pc": (0xE0000000, 0xC0000000), "q35": (0xB0000000, 0x80000000)}
 """How much memory is too much to be below 4 GiB, and how much of that is there then."""
+
+
+_RECORDED: Final = Board(cpus=1, vga="VGA", serials=(0, 1, 2, 3), parallels=("", "", ""), hpet=True)
+"""What the boards have that were recorded; besides, a floppy drive."""
+
+_AT: Final = re.compile(rf'"{UNATTACHED}/device\[(\d+)\]"')
 
 
 @dataclass
@@ -127,6 +135,7 @@ class Survey:
 
     def _as_configured(self, seen: SeenDevice) -> SeenDevice:
         """A device, with what the machine's options make of it."""
+        seen.properties = [(name, _AT.sub(self._at, text)) for name, text in seen.properties]
         limit, below = _BELOW_4G[self._board.type]
         memory = self._board.memory
         below = below if memory >= limit else memory
@@ -135,6 +144,14 @@ class Survey:
             above_4g_mem_size=size_words(memory - below),
             has_acpi=worded("bool", self._board.acpi),
         )
+
+    def _at(self, recorded: re.Match[str]) -> str:
+        """Where a device of the board is that was at another place when it was recorded."""
+        rules = self._tree.chassis.profile.rules
+        there = replace(_RECORDED, type=self._board.type).numbers(0, 1, rules)
+        number = int(recorded[1])
+        name = max((n for n in there if there[n] <= number), key=lambda n: there[n])
+        return f'"{UNATTACHED}/device[{self._tree.numbers[name] + number - there[name]}]"'
 
     def _device(self, device: Device) -> SeenDevice:
         part = self._hardware.model(device.model)
@@ -153,6 +170,7 @@ class Survey:
             device.devfn,
             function,
         )
+        seen.notes += part.irqs
         if part.usb is not None:
             seen.notes.append(self._usb_note(device, part.usb))
         elif device.kind.bus == "virtio-serial-bus":
@@ -231,7 +249,13 @@ def _seen(part: Part, devfn: int = -1) -> SeenDevice:
         slot, function = properties["addr"].split(".")
         devfn = int(slot, 16) * 8 + int(function)
     return SeenDevice(
-        part.model, "", part.pins, list(part.properties), devfn, part.function, list(part.memory)
+        part.model,
+        "",
+        part.pins,
+        list(part.properties),
+        devfn,
+        part.function,
+        [*part.irqs, *part.memory],
     )
 
 

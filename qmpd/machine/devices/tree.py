@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.ghash import GHashTable
+from qmpd.base.identifiers import check_device_id
 from qmpd.base.qdict import QDict
-from qmpd.errors import DeviceNotFound, GenericError, NotServed
+from qmpd.errors import DeviceNotFound, GenericError
 from qmpd.loop.rcu import MANY, Rcu
-from qmpd.machine.devices import drives
+from qmpd.machine.devices import drives, places, unplug
 from qmpd.machine.devices.access import set_property
 from qmpd.machine.devices.board import (
     CONTAINERS,
@@ -20,10 +21,12 @@ from qmpd.machine.devices.board import (
     UNATTACHED,
 )
 from qmpd.machine.devices.board_buses import build
-from qmpd.machine.devices.bus import bus_at, buses_below, find_bus
+from qmpd.machine.devices.bus import bus_at, buses_below
 from qmpd.machine.devices.device import Bus, Device
-from qmpd.machine.devices.kinds import ALIASES, KINDS, Kind
+from qmpd.machine.devices.kinds import KINDS
+from qmpd.machine.devices.new_device import model_and_bus
 from qmpd.machine.devices.places import give_usb_port_back
+from qmpd.machine.devices.properties import Form
 from qmpd.machine.devices.realize import realize
 from qmpd.profile.personality import Personality
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from qmpd.machine.devices.globals import CompatProperties, Globals
     from qmpd.machine.devices.inputs import Inputs
     from qmpd.machine.devices.processors import Processors
+    from qmpd.profile.rules import Rules
 
 
 class DeviceTree:
@@ -47,7 +51,8 @@ class DeviceTree:
         self.chassis = chassis
         self._tables = chassis.profile.devices
         self.board = board
-        self.root = build(board, 0, 0)
+        self._drives = (0, 0)
+        self.root = build(board, *self._drives, self._rules)
         self.peripheral: GHashTable[Device] = GHashTable()
         """Those with an id, by their ids."""
         self.peripheral_anon: GHashTable[Device] = GHashTable()
@@ -58,9 +63,15 @@ class DeviceTree:
         """The ids of network backends, which lead nowhere."""
         self.globals: Globals | None = None
         """What ``-global`` says, where there is any."""
+        self._held: set[str] = set()
+        """The ids of devices that have been unplugged and have not ended."""
         self._anonymous_made = 0
         self._usb_buses = 0
         self._bus_numbers: dict[str, int] = {}
+
+    @property
+    def _rules(self) -> Rules:
+        return self.chassis.profile.rules
 
     @cached_property
     def _rcu(self) -> Rcu:
@@ -85,7 +96,7 @@ class DeviceTree:
         """The processors of the board."""
         from qmpd.machine.devices.processors import Processors
 
-        return Processors(self.board, self.chassis.profile.recorded(Personality.SYSTEM))
+        return Processors(self.board, self.chassis.profile)
 
     @property
     def board_adapters(self) -> int:
@@ -144,6 +155,10 @@ class DeviceTree:
         assert usb is not None
         return str(usb["name"])
 
+    def unplugs_by_acpi(self, bridge: Device) -> bool:
+        """Whether devices behind a bridge are plugged in and unplugged by ACPI."""
+        return unplug.has_acpi(bridge, self.board, self._rules)
+
     def bus_name(self, stem: str) -> str:
         """The name of a new bus whose device has no id."""
         number = self._bus_numbers.get(stem, 0)
@@ -154,18 +169,9 @@ class DeviceTree:
 
     def unmigratable(self) -> list[str]:
         """The devices whose state cannot be saved, as QEMU's sections are called."""
-        return [
-            f"0000:00:{self._pci_address(device)}/{device.model}"
-            for device in self
-            if not device.kind.migratable
-        ]
+        from qmpd.machine.devices.sections import unmigratable
 
-    def _pci_address(self, device: Device) -> str:
-        """Slot and function, with those of the bridges in front (``pcibus_get_dev_path``)."""
-        slot, function = divmod(device.values["addr"], 8)
-        own = f"{slot:02x}.{function:x}"
-        bridge = next((other for other in self if device.bus in other.buses), None)
-        return own if bridge is None else f"{self._pci_address(bridge)}:{own}"
+        return unmigratable(list(self))
 
     # Plugging in
 
@@ -175,10 +181,17 @@ class DeviceTree:
         :param options: driver, id, bus and properties: JSON values, or strings if `keyval`
         :raises QmpError: QEMU's texts
         """
-        kind, bus = self._place(_text(options, "driver"), _text(options, "bus"))
         device_id = _text(options, "id")
-        if device_id is not None and device_id in self.peripheral:
-            raise GenericError(f"Duplicate device ID '{device_id}'")
+        early = self._rules.holds("ids-come-first")
+        if early:
+            self._check_unused(device_id)
+        driver, path = _text(options, "driver"), _text(options, "bus")
+        built = self.chassis.creation_done
+        kind, bus = model_and_bus(self.chassis.profile, self.root, driver, path, hotplug=built)
+        if not early:
+            self._check_unused(device_id)
+        if device_id is not None and self._rules.holds("device-ids-are-checked"):
+            check_device_id(device_id)
         path = f"{PERIPHERAL}/{device_id}"
         if device_id is None:
             path = f"{PERIPHERAL_ANON}/device[{self._anonymous_made}]"
@@ -194,14 +207,25 @@ class DeviceTree:
             raise
         return device
 
+    def _check_unused(self, device_id: str | None) -> None:
+        held = self._rules.holds("ids-come-first") and device_id in self._held
+        if device_id is not None and (held or device_id in self.peripheral):
+            raise GenericError(f"Duplicate device ID '{device_id}'")
+
     def lay_out(self, ide: int, floppies: int) -> dict[str, int]:
         """Prepare the board for drives; returns the numbers of devices (`Board.numbers`).
 
         :param ide: how many there are on its IDE buses
         :param floppies: how many floppy drives
         """
-        self.root = build(self.board, ide, floppies)
-        return self.board.numbers(ide, floppies)
+        self._drives = (ide, floppies)
+        self.root = build(self.board, ide, floppies, self._rules)
+        return self.numbers
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The numbers of the board's devices (`Board.numbers`)."""
+        return self.board.numbers(*self._drives, self._rules)
 
     def _container_of(self, device: Device) -> tuple[GHashTable[Device], str]:
         """The container of the QOM tree that a device is in, and its name there."""
@@ -244,9 +268,11 @@ class DeviceTree:
             self._compat.apply(device)
             if self.globals is not None:
                 await self.globals.apply(device, {**properties, **board_set}, self)
+            form = self._form(keyval=keyval)
             for name, value in properties.items():
-                await set_property(device, name, value, self, keyval=keyval)
+                await set_property(device, name, value, self, form)
             await realize(device, bus, self)
+            self._check_slot(device, bus)
         except BaseException:
             for part in list(device.parts):
                 await drives.give_back(part)
@@ -260,38 +286,25 @@ class DeviceTree:
         if device.hotplugged:
             await self._reset(device)
 
+    def _form(self, *, keyval: bool) -> Form:
+        if not keyval:
+            return Form.JSON
+        return Form.TEXT if self._rules.holds("options-are-single-texts") else Form.OPTION
+
+    def _check_slot(self, device: Device, bus: Bus) -> None:
+        try:
+            places.check_hotplug_slot(device, bus)
+        except GenericError:
+            for part in self._below(device):
+                for data in unplug.ends(part, self._rules):
+                    if data["path"] != device.path:
+                        self.chassis.graph.services.emit("DEVICE_DELETED", data)
+            raise
+
     async def _reset(self, device: Device) -> None:
         """Reset a device that was plugged in, and what is on its buses."""
         for part in device.parts:
             await drives.settle(part)
-
-    def _place(self, name: str | None, bus_path: str | None) -> tuple[Kind, Bus]:
-        """Find the model called `name`, and a bus for a device of it."""
-        if name is None:
-            raise GenericError("Parameter 'driver' is missing")
-        kind = KINDS.get(ALIASES.get(name, name))
-        if kind is not None:
-            return kind, self._find_bus(kind.name, kind.bus, bus_path)
-        model = self._tables.model(name)
-        if model is None:
-            raise GenericError(f"'{name}' is not a valid device model name")
-        if model.bus is not None:
-            self._find_bus(model.name, model.bus, bus_path)
-        raise NotServed(f"Device model '{name}' is not served by qmpd")
-
-    def _find_bus(self, model: str, kind: str, path: str | None) -> Bus:
-        if path is not None:
-            bus = bus_at(self.root, path)
-            if not bus.takes(kind):
-                raise GenericError(f"Device '{model}' can't go on {bus.kind} bus")
-        else:
-            found = find_bus(self.root, None, kind)
-            if found is None or found.full:
-                raise GenericError(f"No '{kind}' bus found for device '{model}'")
-            bus = found
-        if self.chassis.creation_done and not bus.hotplug:
-            raise GenericError(f"Bus '{bus.name}' does not support hotplugging")
-        return bus
 
     # Unplugging
 
@@ -301,15 +314,21 @@ class DeviceTree:
         :raises QmpError: there is no such device, or its bus does not support hotplugging
         """
         device = self.find(name)
-        if device.unplugging:
+        if device.unplugging and not unplug.may_ask_again(device, self._rules):
             raise GenericError(f"Device {name} is already in the process of unplug")
         if device.kind.bus == "virtio-bus":
             raise GenericError("Bus 'virtio-bus' does not support hotplugging")
         if device.bus is not None and not device.bus.hotplug:
             raise GenericError(f"Bus '{device.bus.name}' does not support hotplugging")
         if device.kind.asks_guest:
-            device.unplugging = True
-            self.chassis.ask_to_unplug(device)
+            going = unplug.going_at_once(device, self._rules)
+            for each in going:
+                await self._take_off(each)
+            if going:
+                self._end_later(going, MANY)
+            elif not device.unplugging:
+                device.unplugging = True
+                self.chassis.ask_to_unplug(device)
             return
         await self._take_off(device)
         await drives.unplugged(device)
@@ -341,6 +360,8 @@ class DeviceTree:
             container, name = self._container_of(below)
             if container.get(name) is below:
                 del container[name]
+            if below.id is not None:
+                self._held.add(below.id)
             self.inputs.unplugged(below)
             give_usb_port_back(below)
         if device.bus is not None:
@@ -358,9 +379,9 @@ class DeviceTree:
         """Release what a device and those on its buses hold, and emit DEVICE_DELETED."""
         for part in self._below(device):
             await drives.release(part)
-            if part.kind.tells_its_end:
-                data = {} if part.id is None else {"device": part.id}
-                self.chassis.graph.services.emit("DEVICE_DELETED", {**data, "path": part.path})
+            for data in unplug.ends(part, self._rules):
+                self._held.discard(data.get("device", ""))
+                self.chassis.graph.services.emit("DEVICE_DELETED", data)
 
     def has(self, device: Device) -> bool:
         """Whether a device has not been removed."""
@@ -377,12 +398,9 @@ class DeviceTree:
             await drives.reset(device)
         ended: list[Device] = []
         for bus in list(buses_below(self.root)):
-            asked = {device.devfn // 8 for device in bus.plugged if device.unplugging}
-            for slot in sorted(asked):
-                for device in bus.plugged:
-                    if device.devfn // 8 == slot:
-                        await self._take_off(device)
-                        ended.append(device)
+            for device in unplug.going_at_reset(bus, self._rules):
+                await self._take_off(device)
+                ended.append(device)
         if ended:
             # The memory regions of a PCI device are many callbacks.
             self._end_later(ended, MANY)

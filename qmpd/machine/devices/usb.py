@@ -44,7 +44,12 @@ async def usb_storage(device: Device, _: Bus, tree: Devices) -> None:
         if device.owns_backend:
             await backend.close()
     bus.devices.add(disk)
+    if tree.chassis.profile.rules.holds("usb-disks-have-block-sizes"):
+        for name in _BLOCK_SIZES:
+            device.values[name] = disk.values[name]
 
+
+_BLOCK_SIZES: Final = ("logical_block_size", "physical_block_size")
 
 _PASSED_ON: Final = (
     "logical_block_size physical_block_size min_io_size opt_io_size discard_granularity share-rw"
@@ -55,12 +60,19 @@ _PASSED_ON: Final = (
 """Properties that the disk of a usb-storage takes over."""
 
 
+_MOST_PORTS: Final = 15
+"""Ports of a kind that an xHCI controller has at most."""
+
+
 async def usb_controller(device: Device, _: Bus, tree: Devices) -> None:
     """Realize a USB controller, which brings a bus."""
     if device.get("masterbus"):
         return  # a companion, whose ports are the other's
     bus = add_bus(device, tree, "usb-bus", "usb-bus", device.id)
     bus.number = tree.count_usb_bus()
+    for name in ("p2", "p3"):
+        if name in device.values:
+            device.values[name] = min(device.values[name], _MOST_PORTS)
     most = max((device.values.get(name, 0) for name in ("p2", "p3")), default=0)
     bus.ports = [str(number + 1) for number in range(most or device.kind.usb_ports)]
     if device.kind.links_host:

@@ -1,4 +1,4 @@
-"""HMP's info about devices: ``info qtree`` and ``info pci``."""
+"""HMP's info about devices: ``info qtree``, ``info qdm`` and ``info pci``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
+from qmpd.machine.devices.help import models_help
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
 from qmpd.monitor.hmp.line import Kind, Parameter
 
@@ -25,6 +26,11 @@ async def info_qtree(machine: Machine, arguments: Arguments) -> str:
 
     root = Survey(machine.devices).root()
     return "\n".join(_bus(root, "", brief="brief" in arguments)) + "\n"
+
+
+async def info_qdm(machine: Machine, _: Arguments) -> str:
+    """All device models, those that only boards have among them."""
+    return models_help(machine.profile, also_the_boards=True)
 
 
 def _bus(bus: SeenBus, indent: str, *, brief: bool) -> Iterator[str]:
@@ -148,6 +154,7 @@ HARDWARE_INFO: Final = (
         "[-b]",
         "show the buses, and the devices on them",
     ),
+    HmpCommand("qdm", info_qdm, summary="show the device models"),
     HmpCommand("pci", info_pci, summary="show the PCI bus"),
 )
 """The subcommands."""

@@ -218,7 +218,7 @@ INFO: Final = by_name(
 UNSERVED_INFO: Final = frozenset(
     """
     capture cryptodev history irq jit lapic mem mtree network numa opcount pic
-    qdm qom-tree ramblock registers rocker rocker-of-dpa-flows rocker-of-dpa-groups
+    qom-tree ramblock registers rocker rocker-of-dpa-flows rocker-of-dpa-groups
     rocker-ports roms sev sgx stats sync-profile tlb usbhost usernet
     virtio virtio-queue-element virtio-queue-status virtio-status virtio-vhost-queue-status
     accel accelerators cpustats firmware-log ioapic profile rdma via

@@ -10,6 +10,7 @@ from qmpd.block.change.blockdev import blockdev_del
 from qmpd.block.io.backends import find_backend
 from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, NotServed, QmpError
+from qmpd.machine.devices.help import models_help, properties_help
 from qmpd.machine.drives.hot import add_drive, add_drive_node, drive_options
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, reported
 from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
@@ -23,6 +24,7 @@ from qmpd.options.qemu_opts import parse_opts
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
     from qmpd.machine.machine import Machine
+    from qmpd.profile import Profile
 
 
 def _warn(shown: list[str], machine: Machine, text: str, hint: str | None) -> None:
@@ -50,12 +52,21 @@ async def device_add(machine: Machine, arguments: Arguments) -> str:
         if complaints:
             machine.host.report("".join(complaints))
     if opts.wants_help:
-        raise NotServed("qmpd does not show the help of devices in the human monitor")
+        return _help(machine.profile, opts.get("driver"))
     options = opts.to_dict()
     if "driver" not in options:
         raise GenericError("Parameter 'driver' is missing")
     await machine.devices.add(options, keyval=True)
     return ""
+
+
+def _help(profile: Profile, driver: str | None) -> str:
+    if driver is None:
+        return models_help(profile)
+    try:
+        return properties_help(profile, driver)
+    except QmpError as error:
+        return f"{profile.rules.words(error.desc)}\n"
 
 
 async def object_add(machine: Machine, arguments: Arguments) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.identifiers import check_id
 from qmpd.errors import GenericError, QmpError
+from qmpd.machine.devices.help import properties_of
 from qmpd.machine.qom_tree import qom_get, qom_list, qom_set
 from qmpd.monitor.qmp.handlers import Context, Handlers
 from qmpd.qapi.runtime.type_table import EnumInfo
@@ -158,11 +159,8 @@ def device_properties(
     context: Context, arguments: DeviceListPropertiesArguments
 ) -> list[dict[str, Any]]:
     """The properties of a device model, as recorded."""
-    types, name = _types(context), arguments.typename
-    told_apart = context.machine.profile.rules.holds("other-types-are-no-devices")
-    if told_apart and name in types.all and "device" not in types.lineage(name):
-        raise GenericError("Parameter 'typename' expects device")
-    return types.device_properties(name)
+    machine = context.machine
+    return properties_of(machine.profile, machine.personality, arguments.typename)
 
 
 def _types(context: Context) -> QomTypes:

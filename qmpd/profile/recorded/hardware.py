@@ -17,6 +17,7 @@ class Part(NamedTuple):
     :param memory: lines about its place in memory, where it is on the system's bus
     :param function: of a PCI device, the members of query-pci that do not depend on its place
     :param variants: values of properties, and what its function is with them
+    :param irqs: of an ISA device, a line about its interrupts
     :param usb: of a USB device, `name`, and `speeds` by the models of controllers
     """
 
@@ -27,6 +28,7 @@ class Part(NamedTuple):
     function: Mapping[str, Any] | None = None
     variants: tuple[tuple[Mapping[str, Any], Mapping[str, Any]], ...] = ()
     usb: Mapping[str, Any] | None = None
+    irqs: tuple[str, ...] = ()
 
     def function_with(self, value: Callable[[str], Any]) -> Mapping[str, Any] | None:
         """Its PCI function with these values of its properties."""
@@ -106,4 +108,5 @@ def _part(model: str, found: dict[str, Any]) -> Part:
         found.get("pci"),
         tuple((wanted, function) for wanted, function in found.get("variants", ())),
         found.get("usb"),
+        tuple(found.get("isa", ())),
     )
