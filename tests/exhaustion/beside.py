@@ -148,9 +148,10 @@ class Daemon:
         for name in ("hostile", "quiet"):
             argv += ["--qmp", f"unix:{folder / name}"]
         argv += ["--ready-fd", str(told), *options]
-        with self.errors.open("wb") as errors:
+        self.output = folder / "stdout"
+        with self.errors.open("wb") as errors, self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=errors, pass_fds=(told,)
+                argv, cwd=folder, stdout=output, stderr=errors, pass_fds=(told,)
             )
         os.close(told)
         assert os.read(ready, 5) == b"ready", self.errors.read_text()
