@@ -13,6 +13,7 @@ from qmpd.machine.devices.board import CONTAINERS, PERIPHERAL, PERIPHERAL_ANON, 
 from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.devices.kinds import DISPLAYS
 from qmpd.machine.objects import UserObject
+from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -54,6 +55,8 @@ def _container(machine: Machine, path: str) -> list[Entry]:
     names = ["peripheral", "peripheral-anon", "unattached"]
     if path == "/":
         names = _top(machine)
+        if machine.personality is Personality.STORAGE_DAEMON:
+            names.remove("machine")
     board = f"child<{devices.board.model}-machine>"
     return [_TYPE, *((n, board if n == "machine" else "child<container>") for n in names)]
 
@@ -87,6 +90,8 @@ def _things(machine: Machine) -> dict[str, Thing]:
     things: dict[str, Thing] = {path: path for path in CONTAINERS}
     if not _has_objects(machine):
         del things["/objects"]
+    if machine.personality is Personality.STORAGE_DAEMON:
+        things = {path: thing for path, thing in things.items() if not path.startswith("/machine")}
     for name, made in machine.objects.objects.items():
         things[f"/objects/{name}"] = made
     for device in machine.devices.parts():

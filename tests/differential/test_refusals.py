@@ -352,3 +352,17 @@ def test_lines(programs: tuple[StdioProgram, StdioProgram]) -> None:
         asked = {"command-line": line}
         real, ours = (_said(program, "human-monitor-command", asked) for program in programs)
         assert ours == real, line
+
+
+def test_a_storage_daemon_has_no_machine(version: str, tmp_path: Path) -> None:
+    said = []
+    argv = ["qemu-storage-daemon", "--chardev", "stdio,id=c", "--monitor", "c"]
+    for each in both_argv(version, argv):
+        program = StdioProgram(each, tmp_path)
+        program.message()
+        program.execute({"execute": "qmp_capabilities"})
+        paths = ("/", "/machine", "/machine/peripheral", "peripheral")
+        said.append([_said(program, "qom-list", {"path": path}) for path in paths])
+        program.close()
+    real, ours = said
+    assert ours == real
