@@ -59,9 +59,9 @@ class Job(JobWork):
         self.progress = ProgressMeter()
         self.user_paused = False
         self.cancel_requested = False
-        self._keepers = 0
         self.cancel_forced = False
         """Whether it was cancelled by force, where a gentle cancellation counts as well."""
+        self._keepers = 0
         self.txn = JobTxn() if txn is None else txn
         self.move(JobStatus.CREATED)
         table.jobs.add(self)
@@ -244,8 +244,8 @@ class Job(JobWork):
     async def _exit(self) -> None:
         """Come to the end, once the work has ended (``job_exit``)."""
         self.busy = False
-        async with self._kept():
-            with self.table.clock.nested_loop():
+        with self.table.clock.nested_loop():
+            async with self._kept():
                 await self.table.clock.completions.patiently(self._work_done())
 
     async def _work_done(self) -> None:
