@@ -23,6 +23,7 @@ from tests.export.test_nbd_at_once import Client, request
 
 SIZE = 6 << 20
 EXPORT = "e"
+EXPORTED = {"type": "nbd", "id": "e", "node-name": "n", "name": EXPORT}
 
 
 class Asks(Client):
@@ -136,4 +137,21 @@ def test_all_at_once_is_the_same_as_one_by_one(
             _, _, kind, _, size = CHUNK.unpack(client.exactly(CHUNK.size))
             client.exactly(size)
             assert (kind, fault.hits) == (0x8001, 1)
+        client.socket.close()
+
+
+def test_a_filter_that_was_there_when_the_client_came_may_go(tmp_path: Path) -> None:
+    path = str(tmp_path / "nbd.sock")
+    with qmpd.Machine(disks={"n": SIZE, "t": SIZE}, clock="real") as vm, vm.serve():
+        vm.disk("n").write(1 << 20, b"x" * (1 << 20))
+        vm.cmd("nbd-server-start", addr={"type": "unix", "data": {"path": path}})
+        vm.cmd("block-export-add", {**EXPORTED, "allocation-depth": True})
+        vm.cmd("blockdev-backup", job_id="j", device="n", target="t", sync="full", speed=1)
+        client = Asks(path, "base:allocation", "qemu:allocation-depth")
+        client.status(0, SIZE)
+        vm.cmd("block-job-cancel", device="j", force=True)
+        vm.job("j").wait()
+        allocation, depth = client.status(0, SIZE)
+        assert allocation == [(1 << 20, 3), (1 << 20, 0), (4 << 20, 3)]
+        assert sum(length for length, _ in depth) == SIZE
         client.socket.close()

@@ -73,20 +73,20 @@ class Context(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BaseAllocation(Context):
-    """``base:allocation``: holes and zeroes."""
+    """``base:allocation``: holes and zeroes of the node that is exported at the time."""
 
-    node: Node
+    export: NbdExport
     name: str = "base:allocation"
 
     @override
     async def extent(self, offset: int, length: int) -> Extent:
-        status = await block_status_above(self.node, None, offset, length)
+        status = await block_status_above(self.export.node, None, offset, length)
         state = 0 if status.data else STATE_HOLE
         return Extent(status.length, state | (STATE_ZERO if status.zero else 0))
 
     @override
     async def runs(self, offset: int, length: int) -> Runs | None:
-        found = await self.node.status_map(offset, length)
+        found = await self.export.node.status_map(offset, length)
         if found is None:
             return None
         states = (0, STATE_HOLE | STATE_ZERO)
@@ -97,12 +97,12 @@ class BaseAllocation(Context):
 class AllocationDepth(Context):
     """``qemu:allocation-depth``: the layer that has the data: 1 for the top, 0 for none."""
 
-    node: Node
+    export: NbdExport
     name: str = "qemu:allocation-depth"
 
     @override
     async def extent(self, offset: int, length: int) -> Extent:
-        depth, current = 1, self.node
+        depth, current = 1, self.export.node
         while True:
             status = await current.block_status(offset, length)
             length = min(length, status.length) if status.length else length
@@ -223,9 +223,9 @@ class NbdExport(BlockExport):
 
     def contexts(self) -> Iterator[tuple[int, Context]]:
         """All metadata contexts with their ids."""
-        yield 0, BaseAllocation(self.node)
+        yield 0, BaseAllocation(self)
         if self._allocation_depth:
-            yield 1, AllocationDepth(self.node)
+            yield 1, AllocationDepth(self)
         for number, bitmap in enumerate(self._bitmaps, 2):
             yield number, DirtyBits(bitmap)
 
