@@ -70,6 +70,7 @@ class Machine:
         allow_write: Paths | None = None,
         allow_read: Paths | None = None,
         allow_sockets: Paths | None = None,
+        memory_limit: str | int | None = None,
     ) -> None:
         setup = Setup(
             disks or {},
@@ -89,6 +90,7 @@ class Machine:
             allow_write,
             allow_read,
             allow_sockets,
+            memory_limit,
         )
         self._hold(Core(setup), is_new=True)
 

@@ -240,7 +240,7 @@ class Core(Waits):
             self.require_open()
         if anew:
             self._storage = self._new_storage()
-            self._own_disks = MemoryStorage()
+            self._own_disks = MemoryStorage(room=self._storage.room)
             self._random = Random(self.setup.seed)
             clock = self.setup.make_clock()
         else:

@@ -73,6 +73,8 @@ class Machine(OnBench):
         clients' requests may read.  Those that `images` name may be read as well
     :param allow_sockets: directories where clients' unix sockets may be, and then no other sockets
         than these are made or connected to; everywhere if absent
+    :param memory_limit: how much images in memory may take in all, in bytes or with a suffix; a
+        write beyond it fails like on a disk that is full.  As much as there is if absent
     :param incoming: whether it waits for the guest of another machine, with images that belong to
         that one meanwhile (``-incoming defer``); see `migrate`
     :param power: whether images keep the order of writes and flushes, for `power_loss`
@@ -103,6 +105,7 @@ class Machine(OnBench):
         allow_write: Paths | None = None,
         allow_read: Paths | None = None,
         allow_sockets: Paths | None = None,
+        memory_limit: str | int | None = None,
     ) -> None:
         setup = Setup(
             disks or {},
@@ -122,6 +125,7 @@ class Machine(OnBench):
             allow_write,
             allow_read,
             allow_sockets,
+            memory_limit,
         )
         self._begin(setup)
 

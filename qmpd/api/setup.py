@@ -18,11 +18,12 @@ from qmpd.block.images import (
     new_storage,
 )
 from qmpd.block.images.access import Paths
+from qmpd.block.images.room import Room
 from qmpd.errors import GenericError
 from qmpd.loop.clocks import Clocks
 from qmpd.loop.paced_clock import Pace, PacedClock
 from qmpd.machine.devices.board import Board
-from qmpd.machine.disks import Disk, read_disk, read_image, read_image_keys
+from qmpd.machine.disks import Disk, read_disk, read_image, read_image_keys, read_size
 from qmpd.machine.host import Host
 from qmpd.machine.machine import Machine, MachineConfig
 from qmpd.profile import Personality, Profile, load
@@ -87,6 +88,7 @@ class Setup:
     allow_write: Paths | None = None
     allow_read: Paths | None = None
     allow_sockets: Paths | None = None
+    memory_limit: str | int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further fields of `MachineConfig`, for tests of qmpd itself."""
 
@@ -134,17 +136,23 @@ class Setup:
                 raise ValueError(_NO_POWER)
             if (self.allow_write, self.allow_read, self.allow_sockets) != (None, None, None):
                 raise ValueError("what is allowed goes with a storage that is given by its name")
+            if self.memory_limit is not None:
+                raise ValueError("a memory limit goes with a storage that is given by its name")
             return self.storage
         _choose("storage", self.storage, STORAGES)
         access = access_of(self.storage, self.allow_write, self.allow_read, self.allow_sockets)
-        return self._ordered_storage(access) if self.power else new_storage(access)
+        limit = None if self.memory_limit is None else read_size(str(self.memory_limit))
+        if self.power:
+            return self._ordered_storage(access, limit)
+        return new_storage(access, limit)
 
-    def _ordered_storage(self, access: Access) -> Storage:
+    def _ordered_storage(self, access: Access, limit: int | None) -> Storage:
         if access.mode == "host":
             raise ValueError(_NO_POWER)
         from qmpd.sim.power.storage import OrderedStorage
 
-        return OrderedStorage(HostFiles(access), over_host=access.mode == "overlay")
+        over_host = access.mode == "overlay"
+        return OrderedStorage(HostFiles(access), Room(limit), over_host=over_host)
 
     def make_machine(
         self, clock: PacedClock, host: Host, storage: Storage, random: Random

@@ -172,6 +172,7 @@ class Process:
         journal: str | None = None,
         *,
         harness: VirtualClock | None = None,
+        memory_limit: int | None = None,
     ) -> Machine:
         """Make the machine and its server.
 
@@ -179,6 +180,7 @@ class Process:
         :param config: what the machine is
         :param journal: file for the record of QMP traffic
         :param harness: the stepped clock of ``-accel qtest``
+        :param memory_limit: bytes that images in memory may take in all
         :raises CommandLineError: a file that cannot be opened
         """
         from random import Random
@@ -190,7 +192,7 @@ class Process:
         from qmpd.server.server import Server, new_event_loop
 
         self._loop = loop = new_event_loop()
-        where = new_storage(access)
+        where = new_storage(access, memory_limit)
 
         def make_machine(host: Host) -> Machine:
             has_guest = config.personality is Personality.SYSTEM

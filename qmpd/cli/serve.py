@@ -15,14 +15,13 @@ from qmpd.block.images import STORAGES, MemoryStorage
 from qmpd.cli.process import SOCKET_MODE, Process, ProcessOptions, make_access, run_program
 from qmpd.cli.report import CommandLineError, Program, located
 from qmpd.errors import GenericError, QmpError
-from qmpd.machine.disks import CREATE_KEYS, Disk, add_disk, read_disk, read_image
+from qmpd.machine.disks import CREATE_KEYS, Disk, add_disk, read_disk, read_image, read_size
 from qmpd.profile.personality import Personality
 from qmpd.profile.shipped import DEFAULT, VERSIONS, load
 
 if TYPE_CHECKING:
     from qmpd.api.belongings import Saved
     from qmpd.api.setup import Setup
-    from qmpd.block.images import Storage
     from qmpd.cli.bench_server import BenchServer
     from qmpd.server.server import Server
 
@@ -150,6 +149,12 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
         help_text = f"{what}; may be repeated"
         add(option, dest=name, metavar="DIR", action="append", help=help_text)
     add(
+        "--memory-limit",
+        metavar="SIZE",
+        help="how much images in memory may take in all (512M, 2G, ...), as clients fill them; a"
+        " write beyond it fails like on a disk that is full (default: as much as there is)",
+    )
+    add(
         "--as",
         dest="personality",
         choices=("system", "storage-daemon"),
@@ -239,6 +244,7 @@ def _serve(program: Program, arguments: argparse.Namespace, given: Sequence[str]
     loaded = None if arguments.load is None else _read_saved(arguments.load)
     allowed = (arguments.allow_write, arguments.allow_read, arguments.allow_sockets)
     access = make_access(arguments.storage, *allowed)
+    limit = _read_limit(arguments.memory_limit)
     process = Process(
         program,
         ProcessOptions(pid_file=arguments.pidfile, ready_fd=arguments.ready_fd, is_own=True),
@@ -251,6 +257,7 @@ def _serve(program: Program, arguments: argparse.Namespace, given: Sequence[str]
             allow_write=arguments.allow_write,
             allow_read=arguments.allow_read,
             allow_sockets=arguments.allow_sockets,
+            memory_limit=limit,
         )
         return _serve_on_bench(process, arguments, setup, saved)
     from qmpd.machine.machine import MachineConfig
@@ -266,12 +273,12 @@ def _serve(program: Program, arguments: argparse.Namespace, given: Sequence[str]
     )
     if arguments.uuid is not None:
         config = replace(config, uuid=_read_uuid(arguments.uuid))
-    process.build(access, config, arguments.log_qmp)
+    process.build(access, config, arguments.log_qmp, memory_limit=limit)
     try:
         for disk in disks:
             # these bytes live in memory, wherever those of image files do
             private = disk.path is None and arguments.storage != "memory"
-            _add_disk(process.server, disk, MemoryStorage() if private else None)
+            _add_disk(process.server, disk, private=private)
         for number, text in enumerate(arguments.qmp):
             _add_monitor(process.server, f"monitor{number}", text)
     except QmpError:
@@ -362,6 +369,13 @@ def _read_uuid(text: str) -> str:
         raise CommandLineError(f"'{text}' is no UUID", location="--uuid") from None
 
 
+def _read_limit(text: str | None) -> int | None:
+    try:
+        return None if text is None else read_size(text)
+    except GenericError as error:
+        raise located(error, "--memory-limit") from None
+
+
 def _read_disk(text: str) -> Disk:
     name, equals, size = text.partition("=")
     if not equals:
@@ -381,9 +395,15 @@ def _read_image(text: str, number: int) -> Disk:
         raise located(error, f"--image {text}") from None
 
 
-def _add_disk(server: Server, disk: Disk, private: Storage | None) -> None:
+def _add_disk(server: Server, disk: Disk, *, private: bool) -> None:
+    """Add a disk.
+
+    :param private: whether it needs a storage of its own
+    """
+    machine = server.machine
+    own = MemoryStorage(room=machine.services.storage.room) if private else None
     try:
-        server.run_now(add_disk(server.machine, disk, private=private))
+        server.run_now(add_disk(machine, disk, private=own))
     except QmpError as error:
         option = "--disk" if disk.path is None else "--image"
         raise located(error, f"{option} {disk.name}") from None

@@ -106,11 +106,19 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _checked_size(text: str) -> int:
+def read_size(text: str) -> int:
+    """A number of bytes, which may have a suffix: ``64M``.
+
+    :raises GenericError: it is malformed
+    """
     try:
-        size = parse_option_size("size", text)
+        return parse_option_size("size", text)
     except GenericError:
         raise GenericError(f"'{text}' is no size: bytes, or a number with k, M, G, T") from None
+
+
+def _checked_size(text: str) -> int:
+    size = read_size(text)
     if size % SECTOR:
         raise GenericError(f"size {text} is no multiple of 512 bytes")
     return size

@@ -85,8 +85,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Tell of the marker; where a summary is asked for, prepare it."""
     config.addinivalue_line(
         "markers",
-        "qmpd(disks=, images=, storage=, allow_write=, allow_read=, allow_sockets=, version=,"
-        " clock=, seed=, personality=, board=, paused=, power=, versions=, schedules=, allow=):"
+        "qmpd(disks=, images=, storage=, allow_write=, allow_read=, allow_sockets=,"
+        " memory_limit=, version=, clock=, seed=, personality=, board=, paused=, power=,"
+        " versions=, schedules=, allow=):"
         " what the test's machines are, and what it may leave behind",
     )
     if config.getoption("--qmpd-lint") or config.getini("qmpd_lint"):

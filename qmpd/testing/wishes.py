@@ -16,6 +16,7 @@ MACHINE: Final[Mapping[str, str]] = MappingProxyType(
         "allow_write": "files and directories where images may be written",
         "allow_read": "files and directories that may be read",
         "allow_sockets": "directories where sockets may be",
+        "memory_limit": "how much images in memory may take in all",
         "version": "the version of QEMU to be",
         "clock": 'how time passes: "virtual", "held" or "real"',
         "seed": "a number that makes the run repeatable",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from qmpd.base.lazy import lazy_names
 from qmpd.block.images.access import Access, access_of
 from qmpd.block.images.host_files import HostFiles
+from qmpd.block.images.room import Room
 
 if TYPE_CHECKING:
     from qmpd.block.images.host_storage import HostStorage
@@ -43,10 +44,13 @@ STORAGES: Final = MappingProxyType(
 """The storages by the names that command lines and the API have for them."""
 
 
-def new_storage(access: Access) -> Storage:
-    """A storage of the mode of `access`, which is one of `STORAGES`."""
+def new_storage(access: Access, memory_limit: int | None = None) -> Storage:
+    """A storage of the mode of `access`, which is one of `STORAGES`.
+
+    :param memory_limit: bytes that images in memory may take in all; None: as many as there are
+    """
     kind = getattr(sys.modules[__name__], STORAGES[access.mode])
-    storage: Storage = kind(HostFiles(access))
+    storage: Storage = kind(HostFiles(access), Room(memory_limit))
     return storage
 
 

@@ -16,6 +16,7 @@ from qmpd.block.images.image import Fills, Image
 from qmpd.block.images.locks import Locks
 from qmpd.block.images.pages import PAGE, ZEROES, cut, shared
 from qmpd.block.images.ranges import Ranges
+from qmpd.block.images.room import Room
 from qmpd.errors import BlockIOError
 
 _COPY: Final = 1 << 20
@@ -30,12 +31,24 @@ _MASK: Final = _CHUNK - 1
 class MemoryFile:
     """The bytes of a file in memory, shared by all handles that are open on it.
 
-    Offsets and lengths are in bytes.
+    Offsets and lengths are in bytes.  Where there is no room, or no memory, a change fails with
+    BlockIOError (ENOSPC); what was there before is there still.
+
+    :param room: where its pages count; one of its own if absent
     """
 
-    __slots__ = ("_chunks", "_own", "_present", "_reserved", "length", "locks")
+    __slots__ = (
+        "__weakref__",
+        *("_chunks", "_own", "_present", "_reserved", "_room", "length", "locks", "users"),
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
+        self._room = Room() if room is None else room
+        self.users = 0
+        """Handles that are open, and who else keeps it: its pages count as long as there are any.
+
+        What is gone may be in memory a little longer, until the collector finds it.
+        """
         self.length = 0
         self.locks: list[MemoryLocks] = []
         """What the handles that are open have locked."""
@@ -46,9 +59,42 @@ class MemoryFile:
         # Pages that take storage but hold no data: preallocated, or zeroed in place.
         self._reserved = Ranges()
 
+    @property
+    def room(self) -> Room:
+        """Where its pages count."""
+        return self._room
+
+    @room.setter
+    def room(self, room: Room) -> None:
+        if self.users:
+            self._room.drop(self)
+            room.add(self)
+        self._room = room
+
+    def hold(self) -> None:
+        """Somebody more keeps it."""
+        self.users += 1
+        if self.users == 1:
+            self._room.add(self)
+
+    def let_go(self) -> None:
+        """One of them does not keep it any more."""
+        self.users -= 1
+        if not self.users:
+            self._room.drop(self)
+
     def allocated(self) -> int:
         """Bytes of all pages that are there or reserved."""
         return (self._present.total() + self._reserved.total()) * PAGE
+
+    def pages(self) -> int:
+        """How many pages hold data."""
+        return self._present.total()
+
+    def missing(self, first: int, last: int) -> int:
+        """How many of the pages from `first` up to `last` hold no data."""
+        runs = self._present.within(first, last)
+        return last - first - sum(stop - start for start, stop in runs)
 
     def read(self, offset: int, length: int) -> bytes:
         """The bytes of an area; zeroes where there are none."""
@@ -129,21 +175,34 @@ class MemoryFile:
         first, before = divmod(offset, PAGE)
         last, after = divmod(end, PAGE)
         if length == PAGE and not before:
-            index = first >> _SHIFT
-            chunk = self._own.get(index) or self._writable(index)
-            chunk[first & _MASK] = shared(bytes(data))
-            self._present.add(first, last)
-            if self._reserved:
+            left = self._room.left - 1
+            if left < 0:
+                self._room.take(self, first, last)
+            else:
+                self._room.left = left
+            try:
+                index = first >> _SHIFT
+                chunk = self._own.get(index) or self._writable(index)
+                page = shared(bytes(data))
+                self._present.add(first, last)
+            except MemoryError:
+                raise BlockIOError(errno.ENOSPC) from None
+            chunk[first & _MASK] = page
+            if self._reserved.starts:
                 self._reserved.remove(first, last)
             if end > self.length:
                 self.length = end
             return
-        if before or after:
-            head = self._page(first)[:before]
-            tail = self._page(last)[after:] if after else b""
-            data = b"".join((head, data, tail))
-            last += after > 0
-        self._place(first, last, cut(data))
+        try:
+            if before or after:
+                head = self._page(first)[:before]
+                tail = self._page(last)[after:] if after else b""
+                data = b"".join((head, data, tail))
+                last += after > 0
+            pages = cut(data)
+        except MemoryError:
+            raise BlockIOError(errno.ENOSPC) from None
+        self._place(first, last, pages)
         if end > self.length:
             self.length = end
 
@@ -155,18 +214,29 @@ class MemoryFile:
 
     def _place(self, first: int, last: int, pages: Sequence[bytes]) -> None:
         """Have these pages from `first` up to, not including, `last`."""
-        number = first
-        while number < last:
-            index = number >> _SHIFT
-            chunk = self._own.get(index) or self._writable(index)
-            place = number & _MASK
-            count = min(_CHUNK - place, last - number)
-            done = number - first
-            whole = count == len(pages)
-            chunk[place : place + count] = pages if whole else pages[done : done + count]
-            number += count
-        self._present.add(first, last)
-        if self._reserved:
+        left = self._room.left - (last - first)
+        if left < 0:
+            self._room.take(self, first, last)
+        else:
+            self._room.left = left
+        try:
+            own = self._own
+            for index in range(first >> _SHIFT, (last - 1 >> _SHIFT) + 1):
+                if index not in own:
+                    self._writable(index)
+            self._present.add(first, last)
+            number = first
+            while number < last:
+                chunk = own[number >> _SHIFT]
+                place = number & _MASK
+                count = min(_CHUNK - place, last - number)
+                done = number - first
+                whole = count == len(pages)
+                chunk[place : place + count] = pages if whole else pages[done : done + count]
+                number += count
+        except MemoryError:
+            raise BlockIOError(errno.ENOSPC) from None
+        if self._reserved.starts:
             self._reserved.remove(first, last)
 
     def punch(self, offset: int, length: int) -> None:
@@ -236,16 +306,20 @@ class MemoryFile:
 
     def _drop(self, first: int, last: int) -> None:
         """Forget pages, which then take no storage."""
-        for start, stop in self._present.remove(first, last):
+        present = self._present
+        for start, stop in present.within(first, last):
             while start < stop:
                 index, place = start >> _SHIFT, start & _MASK
                 count = min(_CHUNK - place, stop - start)
-                if self._present.within(index << _SHIFT, (index + 1) << _SHIFT):
+                begin = index << _SHIFT
+                if present.has_any(begin, first) or present.has_any(last, begin + _CHUNK):
                     self._writable(index)[place : place + count] = [ZEROES] * count
                 elif self._chunks.pop(index, None) is not None:
                     self._own.pop(index, None)
                 start += count
+        present.remove(first, last)
         self._reserved.remove(first, last)
+        self._room.freed()
 
 
 class MemoryLocks(Locks):
@@ -279,10 +353,15 @@ class MemoryImage(Image):
         super().__init__(read_only=read_only)
         self.file = file
         self._locks: list[MemoryLocks] = []
+        self._is_open = True
+        file.hold()
 
     def close(self) -> None:
         if self._locks:
             self._release()
+        if self._is_open:
+            self._is_open = False
+            self.file.let_go()
 
     def _release(self) -> None:
         while self._locks:

@@ -11,6 +11,7 @@ from qmpd.block.images.access import access_of
 from qmpd.block.images.host_files import HostFiles
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import MemoryFile, MemoryImage
+from qmpd.block.images.room import Room
 from qmpd.block.images.storage import ImageSize, Storage, could_not
 
 
@@ -21,8 +22,8 @@ class MemoryStorage(Storage):
     no longer used.
     """
 
-    def __init__(self, host: HostFiles | None = None) -> None:
-        super().__init__(HostFiles(access_of("memory")) if host is None else host)
+    def __init__(self, host: HostFiles | None = None, room: Room | None = None) -> None:
+        super().__init__(HostFiles(access_of("memory")) if host is None else host, room)
         self._files: dict[str, MemoryFile] = {}
 
     def open(self, filename: str, *, read_only: bool = False) -> Image:
@@ -35,11 +36,12 @@ class MemoryStorage(Storage):
         file = self._files.get(filename)
         if file is None:
             file = self._files[filename] = self._new_file(filename)
+            file.hold()
         return MemoryImage(file, read_only=False)
 
     def _new_file(self, filename: str) -> MemoryFile:
         """An empty file."""
-        return MemoryFile()
+        return MemoryFile(self.room)
 
     @property
     def reads_host(self) -> bool:
@@ -74,7 +76,12 @@ class MemoryStorage(Storage):
 
     def put(self, filename: str, file: MemoryFile) -> None:
         """Have a file, in the place of one of the same name."""
+        file.room = self.room
+        file.hold()
+        before = self._files.get(filename)
         self._files[filename] = file
+        if before is not None:
+            before.let_go()
 
     def sizes(self) -> dict[str, ImageSize]:
         """All files by their names."""
@@ -86,7 +93,8 @@ class MemoryStorage(Storage):
     def remove(self, filename: str) -> None:
         if filename not in self._files:
             super().remove(filename)
-        del self._files[filename]
+        self._files.pop(filename).let_go()
 
     def close(self) -> None:
-        self._files.clear()
+        while self._files:
+            self._files.popitem()[1].let_go()

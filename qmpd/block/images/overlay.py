@@ -19,6 +19,7 @@ from qmpd.block.images.host_storage import HostStorage
 from qmpd.block.images.image import Fills, Image
 from qmpd.block.images.memory import MemoryFile, MemoryImage, file_of
 from qmpd.block.images.memory_storage import MemoryStorage
+from qmpd.block.images.room import Room
 from qmpd.block.images.storage import ImageSize, Storage, could_not
 from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, RESIZE, WRITE, Perm, Permissions
 from qmpd.errors import BlockIOError
@@ -39,9 +40,10 @@ class _Overlay:
     as a handle is; changes stay.
 
     :param host: where the file is
+    :param room: where the changes count
     """
 
-    def __init__(self, host: HostStorage, filename: str) -> None:
+    def __init__(self, host: HostStorage, filename: str, room: Room) -> None:
         self._host = host
         self._filename = filename
         self._below: HostImage | None = None
@@ -49,7 +51,8 @@ class _Overlay:
         self._identity: Identity | None = None
         self._locks: Locks | None = None
         self._held: Permissions = NOTHING, NOTHING
-        self.top = MemoryFile()
+        self.top = MemoryFile(room)
+        self.top.hold()
         self.limit = 0
         self.own = BitMap64()
 
@@ -182,6 +185,7 @@ class OverlayImage(MemoryImage):
     def pwrite(self, offset: int, data: bytes | memoryview) -> None:
         self._copy_up(offset, len(data))
         super().pwrite(offset, data)
+        self._own(offset, len(data))
 
     def pwrite_parts(self, offset: int, parts: Sequence[bytes]) -> None:
         self.pwrite(offset, b"".join(parts))
@@ -189,10 +193,12 @@ class OverlayImage(MemoryImage):
     def punch(self, offset: int, length: int) -> None:
         self._copy_up(offset, length)
         super().punch(offset, length)
+        self._own(offset, length)
 
     def zero(self, offset: int, length: int, *, may_unmap: bool) -> None:
         self._copy_up(offset, length)
         super().zero(offset, length, may_unmap=may_unmap)
+        self._own(offset, length)
 
     def truncate(self, size: int) -> None:
         overlay = self._overlay
@@ -200,6 +206,7 @@ class OverlayImage(MemoryImage):
             # The last block that stays may be of both: the host's part of it is copied.
             if size % BLOCK:
                 self._copy_up(size, 1)
+                self._own(size, 1)
             overlay.limit = size // BLOCK * BLOCK
         super().truncate(size)
 
@@ -232,7 +239,7 @@ class OverlayImage(MemoryImage):
         return own, min(end, block * BLOCK) - offset
 
     def _copy_up(self, offset: int, length: int) -> None:
-        """Copy blocks that are about to change in part to memory; mark the others."""
+        """Copy blocks that are about to change in part to memory."""
         overlay = self._overlay
         if length <= 0 or offset >= overlay.limit:
             return
@@ -244,7 +251,11 @@ class OverlayImage(MemoryImage):
             if not whole and start < overlay.limit and block not in overlay.own:
                 size = min(BLOCK, overlay.limit - start)
                 super().pwrite(start, overlay.below.pread(start, size))
-        overlay.own.add_range(first, last + 1)
+
+    def _own(self, offset: int, length: int) -> None:
+        """Show blocks that have changed as they are in memory."""
+        if length > 0 and offset < self._overlay.limit:
+            self._overlay.own.add_range(offset // BLOCK, (offset + length - 1) // BLOCK + 1)
 
 
 class OverlayStorage(Storage):
@@ -257,10 +268,10 @@ class OverlayStorage(Storage):
     :param host: the files of the host that are within reach; all if absent
     """
 
-    def __init__(self, host: HostFiles | None = None) -> None:
-        super().__init__(HostFiles(Access("overlay", EVERYWHERE)) if host is None else host)
+    def __init__(self, host: HostFiles | None = None, room: Room | None = None) -> None:
+        super().__init__(HostFiles(Access("overlay", EVERYWHERE)) if host is None else host, room)
         self._host = HostStorage(self.host)
-        self._new = MemoryStorage(self.host)
+        self._new = MemoryStorage(self.host, self.room)
         self._overlays: dict[str, _Overlay] = {}
 
     def open(self, filename: str, *, read_only: bool = False) -> Image:
@@ -268,7 +279,7 @@ class OverlayStorage(Storage):
             return self._new.open(filename, read_only=read_only)
         overlay = self._overlays.get(filename)
         if overlay is None:
-            overlay = _Overlay(self._host, filename)
+            overlay = _Overlay(self._host, filename, self.room)
         try:
             image = OverlayImage(overlay, read_only=read_only)
         except BlockIOError:
@@ -316,8 +327,11 @@ class OverlayStorage(Storage):
 
     @override
     def remove(self, filename: str) -> None:
-        if self._overlays.pop(filename, None) is None:
+        overlay = self._overlays.pop(filename, None)
+        if overlay is None:
             self._new.remove(filename)
+        else:
+            overlay.top.let_go()
 
     @property
     def changes_host(self) -> bool:

@@ -8,44 +8,47 @@ from bisect import bisect_left, bisect_right
 class Ranges:
     """A set of integers that costs memory for each run of neighbours, not for each integer."""
 
-    __slots__ = ("_ends", "_starts")
+    __slots__ = ("_ends", "starts")
 
     def __init__(self) -> None:
         # Disjoint, in order, and never touching: starts[i] < ends[i] < starts[i + 1].
-        self._starts: list[int] = []
+        self.starts: list[int] = []
+        """The first integers of the runs: there are none if the set is empty."""
         self._ends: list[int] = []
 
     def __bool__(self) -> bool:
-        return bool(self._starts)
+        return bool(self.starts)
 
     def copy(self) -> Ranges:
         """A set of its own with the same integers."""
         other = Ranges()
-        other._starts, other._ends = self._starts.copy(), self._ends.copy()
+        other.starts, other._ends = self.starts.copy(), self._ends.copy()
         return other
 
     def runs(self) -> list[tuple[int, int]]:
         """The runs, each with its first integer and the one after its last."""
-        return list(zip(self._starts, self._ends, strict=True))
+        return list(zip(self.starts, self._ends, strict=True))
 
     def total(self) -> int:
         """How many integers are in the set."""
-        return sum(self._ends) - sum(self._starts)
+        return sum(self._ends) - sum(self.starts)
 
     def add(self, first: int, end: int) -> None:
         """Add the integers from `first` up to, not including, `end`."""
         if first >= end:
             return
-        starts, ends = self._starts, self._ends
+        starts, ends = self.starts, self._ends
         low = bisect_left(ends, first)
         high = bisect_right(starts, end)
+        if high - low == 1:
+            if first < starts[low]:
+                starts[low] = first
+            if end > ends[low]:
+                ends[low] = end
+            return
         if low < high:
             first = min(first, starts[low])
             end = max(end, ends[high - 1])
-            if high - low == 1:
-                starts[low] = first
-                ends[low] = end
-                return
         starts[low:high] = [first]
         ends[low:high] = [end]
 
@@ -54,7 +57,7 @@ class Ranges:
 
         :returns: the runs that were there, each with its first integer and the one after its last
         """
-        starts, ends = self._starts, self._ends
+        starts, ends = self.starts, self._ends
         low = bisect_right(ends, first)
         high = bisect_left(starts, end)
         if low >= high or first >= end:
@@ -72,9 +75,16 @@ class Ranges:
     def within(self, first: int, end: int) -> list[tuple[int, int]]:
         """The runs between `first` and `end`, cut to that range."""
         low = bisect_right(self._ends, first)
-        high = bisect_left(self._starts, end)
-        pairs = zip(self._starts[low:high], self._ends[low:high], strict=True)
+        high = bisect_left(self.starts, end)
+        pairs = zip(self.starts[low:high], self._ends[low:high], strict=True)
         return [(max(start, first), min(stop, end)) for start, stop in pairs]
+
+    def has_any(self, first: int, end: int) -> bool:
+        """Whether any integer from `first` up to, not including, `end` is in the set."""
+        if first >= end:
+            return False
+        index = bisect_right(self._ends, first)
+        return index < len(self.starts) and self.starts[index] < end
 
     def run_at(self, number: int) -> tuple[bool, int | None]:
         """Whether `number` is in the set, and the next integer for which that is not so.
@@ -82,8 +92,8 @@ class Ranges:
         The second is None when `number` and everything above it are missing.
         """
         index = bisect_right(self._ends, number)
-        if index == len(self._starts):
+        if index == len(self.starts):
             return False, None
-        if self._starts[index] <= number:
+        if self.starts[index] <= number:
             return True, self._ends[index]
-        return False, self._starts[index]
+        return False, self.starts[index]

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from qmpd.block.images.host_files import HostFiles, OutOfReachError
+from qmpd.block.images.room import Room
 from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
@@ -48,10 +49,12 @@ class Storage(ABC):
     reads no more of the host than the storage does, and changes no more.
 
     :param host: the files of the host, for what is no image as well; all of them if absent
+    :param room: where images in memory count; one of its own if absent
     """
 
-    def __init__(self, host: HostFiles | None = None) -> None:
+    def __init__(self, host: HostFiles | None = None, room: Room | None = None) -> None:
         self.host = HostFiles() if host is None else host
+        self.room = Room() if room is None else room
 
     @property
     def reads_host(self) -> bool:

@@ -43,7 +43,7 @@ class Storages(Storage):
     """
 
     def __init__(self, usual: Storage, *, has_fdsets: bool = True) -> None:
-        super().__init__(usual.host)
+        super().__init__(usual.host, usual.room)
         self.gate: Gate | None = None
         """Is asked first, where there is one: what a test bench makes fail."""
         self._usual = usual
@@ -88,7 +88,7 @@ class Storages(Storage):
 
         :param storage: the storage; a new one if absent
         """
-        self._private[filename] = MemoryStorage() if storage is None else storage
+        self._private[filename] = MemoryStorage(room=self.room) if storage is None else storage
         try:
             yield
         finally:

@@ -12,6 +12,7 @@ from random import Random
 from typing import Final, Literal, NamedTuple, get_args
 
 from qmpd.block.images.memory import MemoryFile
+from qmpd.block.images.room import Room
 
 Keep = Literal["flushed", "random", "torn", "all"]
 """What is left of a file when the power is lost:
@@ -120,12 +121,15 @@ class OrderedFile(MemoryFile):
     """A file in memory that keeps the order of its writes and flushes.
 
     :param happened: called after each change and each flush, with the file and what it was
+    :param room: see `MemoryFile`
     """
 
     __slots__ = ("changes", "happened", "stable")
 
-    def __init__(self, happened: Callable[[OrderedFile, Change], None]) -> None:
-        super().__init__()
+    def __init__(
+        self, happened: Callable[[OrderedFile, Change], None], room: Room | None = None
+    ) -> None:
+        super().__init__(room)
         self.happened = happened
         self.stable = MemoryFile()
         self.changes: list[Change] = []
@@ -160,9 +164,11 @@ class OrderedFile(MemoryFile):
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write, and remember it."""
-        super().write(offset, data)
         if data:
-            self._note(Change("write", offset, len(data), bytes(data)))
+            # what cannot be remembered is not written
+            change = Change("write", offset, len(data), bytes(data))
+            super().write(offset, data)
+            self._note(change)
 
     def write_pages(self, offset: int, pages: Sequence[bytes]) -> None:
         """Write, and remember it."""

@@ -11,6 +11,7 @@ from qmpd.block.images.host_storage import HostStorage
 from qmpd.block.images.image import Image
 from qmpd.block.images.memory import MemoryFile, file_of
 from qmpd.block.images.memory_storage import MemoryStorage
+from qmpd.block.images.room import Room
 from qmpd.errors import BlockIOError
 from qmpd.sim.power.file import Change, Keep, OrderedFile, Unflushed
 
@@ -25,8 +26,14 @@ class OrderedStorage(MemoryStorage):
         first opened, and is not changed
     """
 
-    def __init__(self, host: HostFiles | None = None, *, over_host: bool = False) -> None:
-        super().__init__(host)
+    def __init__(
+        self,
+        host: HostFiles | None = None,
+        room: Room | None = None,
+        *,
+        over_host: bool = False,
+    ) -> None:
+        super().__init__(host, room)
         self._below = HostStorage(self.host) if over_host else None
         self.watch: Watch | None = None
         """Called after each write and each flush, where somebody wants to know."""
@@ -41,7 +48,7 @@ class OrderedStorage(MemoryStorage):
             if self.watch is not None:
                 self.watch(filename, change)
 
-        return OrderedFile(happened)
+        return OrderedFile(happened, self.room)
 
     def put(self, filename: str, file: MemoryFile) -> None:
         """Have a file with the bytes of `file`, which are there for certain."""
