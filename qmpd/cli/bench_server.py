@@ -19,8 +19,7 @@ from qmpd.base.console import flush_or_drop, write
 from qmpd.loop.on_loop import OnLoop
 from qmpd.server.ahead import LoadingAhead
 from qmpd.server.chardev.chardev import Chardev, ChardevTable
-from qmpd.server.giving_back import GivingBack
-from qmpd.server.short_memory import keep_reserve
+from qmpd.server.short_memory import ProcessMemory
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -91,6 +90,7 @@ class BenchServer:
         self._core.forks = self._forks
         self._driver = OnLoop(self._core, loop, served=True, apart=self._host.apart)
         self._host.loop = loop
+        self._memory = ProcessMemory(loop, lambda: self._core.monitors.dispatcher)
         self._control: ControlSocket | None = None
         self._journal = journal
         self._record(self._core)
@@ -99,6 +99,16 @@ class BenchServer:
         assert isinstance(core.host, _Host)
         core.host.chardevs.add(chardev)
         self._record(core)
+        self._keep_reserve(core)
+
+    def _keep_reserve(self, core: Core) -> None:
+        """Keep some memory by for `core`, whichever machine it holds."""
+
+        def keep() -> None:
+            self._memory.keep_reserve(core.monitors.dispatcher, core.clock, core.bench.log)
+
+        keep()
+        core.bench.followers.append(keep)
 
     def _record(self, core: Core) -> None:
         """Write down what passes the monitors of `core`, whichever machine it holds."""
@@ -173,15 +183,13 @@ class BenchServer:
         core = self._core
         ahead = LoadingAhead(self.loop, core.machine, core.monitors.dispatcher)
         ahead.start()
-        giving_back = GivingBack(self.loop, lambda: core.monitors.dispatcher)
-        giving_back.start()
-        keep_reserve(self.loop, core.monitors.dispatcher)
-        core.bench.followers.append(lambda: keep_reserve(self.loop, core.monitors.dispatcher))
+        self._memory.start()
+        self._keep_reserve(core)
         try:
             self.loop.run_forever()
         finally:
             ahead.end()
-            giving_back.end()
+            self._memory.end()
             self.close()
 
     def terminate(self, number: int, sender: int) -> None:

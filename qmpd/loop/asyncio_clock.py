@@ -94,8 +94,13 @@ class LoopClock(Clock):
 
     def _schedule(self) -> None:
         if self._ready and not self._scheduled and not self.stopped:
+            try:
+                self._loop.call_soon(self._run)
+            except MemoryError:
+                # nothing would be run any more
+                self.no_memory()
+                self._loop.call_soon(self._run)
             self._scheduled = True
-            self._loop.call_soon(self._run)
 
     def _run(self) -> None:
         self._scheduled = False

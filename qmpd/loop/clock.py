@@ -49,6 +49,8 @@ class Clock(ABC):
         self._too_deep: list[Waiter] = []
         self._nested = 0
         self._parked: list[Callback] = []
+        self.on_no_memory: Callable[[], None] | None = None
+        """Called when an allocation has failed: lets memory go that is kept by for that."""
         self.monitors_due = 0
         """How many turns of monitors come in the loop's next round."""
 
@@ -176,6 +178,11 @@ class Clock(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Run nothing any more, now or later: what is ready and all timers are dropped."""
+
+    def no_memory(self) -> None:
+        """Say that an allocation has failed, for whoever goes on all the same."""
+        if self.on_no_memory is not None:
+            self.on_no_memory()
 
     def task_failed(self, task: Task) -> None:
         """A task nobody waits for ended with an error: raise it where it is seen."""

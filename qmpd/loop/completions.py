@@ -203,8 +203,8 @@ class Completions:
     def poll(self) -> None:
         """Look in each round of the loop for what has ended, while anything is left."""
         if not self._polls:
-            self._polls = True
             self._loop.call_soon(self._poll)
+            self._polls = True
 
     def _poll(self) -> None:
         """Report what has ended (``thread_pool_completion_bh``), each round while any is left."""

@@ -112,8 +112,13 @@ class OnLoop:
 
     def _ring(self) -> None:
         if not self._scheduled:
+            try:
+                self._loop.call_soon(self._run)
+            except MemoryError:
+                # the machine would stand still
+                self._runs.clock.no_memory()
+                self._loop.call_soon(self._run)
             self._scheduled = True
-            self._loop.call_soon(self._run)
 
     def _run(self) -> None:
         self._scheduled = False

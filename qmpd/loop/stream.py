@@ -220,13 +220,29 @@ class Channel:
         :raises Disconnected: the input ends before
         """
         while length:
-            piece = min(length, READ_AHEAD)
-            await self.read(piece)
+            if not self._have:
+                await self._fill(min(length, READ_AHEAD))
+            piece = min(length, self._have)
+            self._drop(piece)
             length -= piece
 
-    def _take(self, length: int) -> bytes:
-        """Take `length` bytes out of the buffer, which has them, copying as little as possible."""
+    def _drop(self, length: int) -> None:
+        """Drop `length` bytes of the buffer, which has them; that needs no memory."""
         self._have -= length
+        while length:
+            there = len(self._input) - self._offset
+            if length < there:
+                self._offset += length
+                return
+            length -= there
+            self._input = self._more.pop(0) if self._more else b""
+            self._offset = 0
+
+    def _take(self, length: int) -> bytes:
+        """Take `length` bytes out of the buffer, which has them, copying as little as possible.
+
+        Where there is no memory for that they stay there.
+        """
         if self._offset + length > len(self._input):
             rest = self._input[self._offset :]
             parts = [rest, *self._more] if rest else self._more
@@ -238,6 +254,7 @@ class Channel:
         else:
             data = self._input[self._offset : self._offset + length]
             self._offset += length
+        self._have -= length
         return data
 
     async def _fill(self, length: int) -> None:

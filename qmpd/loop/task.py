@@ -118,10 +118,14 @@ class Task:
 
     def _wait(self, waiter: Waiter) -> None:
         self._waiter = waiter
-        if waiter.direct:
-            waiter.when_done(self.step)
-        else:
-            waiter.when_done(lambda: self._clock.call_soon(self.step))
+        try:
+            if waiter.direct:
+                waiter.when_done(self.step)
+            else:
+                waiter.when_done(lambda: self._clock.call_soon(self.step))
+        except MemoryError as error:
+            # nobody would wake it
+            self._throw(error)
 
     @property
     def is_waiting(self) -> bool:
@@ -134,8 +138,12 @@ class Task:
             return
         if self._waiter is not None:
             self._waiter.when_done(lambda: None)
+        self._throw(Cancelled())
+
+    def _throw(self, thrown: BaseException) -> None:
+        """Go on by raising something where the coroutine waits."""
         try:
-            waiter = self._coroutine.throw(Cancelled())
+            waiter = self._coroutine.throw(thrown)
         except BaseException as error:
             self._ended(error)
         else:

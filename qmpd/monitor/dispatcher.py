@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from qmpd.base.memory import there_is
 from qmpd.errors import GenericError, QmpError
 from qmpd.loop.apart import Meanwhile, Midway
 from qmpd.monitor.reserve import no_memory
@@ -33,6 +34,9 @@ _EXHAUSTED: Final = frozenset(
     (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT)
 )
 """What anything may fail with, as soon as there is none left on the host."""
+
+_OF_MODULE: Final = 16 << 20
+"""Bytes that are enough to import any module."""
 
 BATCH: Final = 256
 """Commands run before the event loop gets a chance to see other connections."""
@@ -157,7 +161,7 @@ class Dispatcher:
             self._run()
         else:
             self._scheduled = True
-            self._call_in_monitor(self._run_next_round)
+            self._in_monitor(self._run_next_round)
             if self._stands_still():
                 self._let_look()
 
@@ -196,15 +200,28 @@ class Dispatcher:
 
     def _visible(self, error: Exception) -> QmpError:
         """What the client is told; where memory was missing, there is some again to do so."""
-        if self.reserve is not None and isinstance(error, MemoryError):
-            self.reserve.spend()
+        if _is_for_want_of_memory(error):
+            self.no_memory()
         return visible(error)
+
+    def no_memory(self) -> None:
+        """An allocation has failed: let the reserve go."""
+        if self.reserve is not None:
+            self.reserve.spend()
+
+    def _in_monitor(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in the loop's next round: without that no command would be run again."""
+        try:
+            self._call_in_monitor(callback)
+        except MemoryError:
+            self.no_memory()
+            self._call_in_monitor(callback)
 
     def _run_next_round(self) -> None:
         if self._request_waits():
-            self._call_in_monitor(self._run_next_round)
+            self._in_monitor(self._run_next_round)
         elif not self._run_early(self._run_at_once):
-            self._call_in_monitor(self._run_scheduled)
+            self._in_monitor(self._run_scheduled)
 
     def _run_at_once(self) -> None:
         self._answers_at_once = True
@@ -226,7 +243,7 @@ class Dispatcher:
             while (ready or self._come_back) and self._current is None and not self.stopped:
                 if left == 0 or not (left == BATCH or self._is_idle()):
                     self._scheduled = True
-                    self._call_in_monitor(self._run_scheduled)
+                    self._in_monitor(self._run_scheduled)
                     break
                 if self._come_back:
                     source = self._come_back.popleft()
@@ -299,7 +316,7 @@ class Dispatcher:
             tell(outcome)
             return
         self._current = (source, None)
-        self._call_in_monitor(partial(self._go_on, partial(tell, outcome)))
+        self._in_monitor(partial(self._go_on, partial(tell, outcome)))
         self.call_soon(self._send_early)
 
     def _send_early(self) -> None:
@@ -346,11 +363,18 @@ class Dispatcher:
         self._come_back.clear()
 
 
+def _is_for_want_of_memory(error: Exception) -> bool:
+    """Whether an error is due to that: modules in C that find none cannot be imported."""
+    if isinstance(error, ImportError):
+        return not there_is(_OF_MODULE)
+    return isinstance(error, MemoryError)
+
+
 def visible(error: Exception) -> QmpError:
     """What the client is told: its error, or that qmpd has a defect."""
     if isinstance(error, QmpError):
         return error
-    if isinstance(error, MemoryError):
+    if _is_for_want_of_memory(error):
         LOG.error("there is no memory for a command")
         return no_memory()
     if isinstance(error, OSError) and error.errno in _EXHAUSTED:

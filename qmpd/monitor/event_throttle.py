@@ -35,8 +35,8 @@ class EventThrottle:
     def _wait(self) -> None:
         deadline = self._limiter.deadline()
         if deadline is not None and not self._waiting:
-            self._waiting = True
             self._clock.call_later(max(0, deadline - self._clock.now()), self._period_over)
+            self._waiting = True
 
     def _period_over(self) -> None:
         self._waiting = False

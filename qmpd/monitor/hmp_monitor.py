@@ -126,8 +126,8 @@ class HmpMonitor(Monitor):
             pressed += 1
         del self._input[:pressed]
         if self._line is None and self._input and not self._more_due:
-            self._more_due = True
             self._dispatcher.call_soon(self._go_on_typing)
+            self._more_due = True
 
     def _go_on_typing(self) -> None:
         self._more_due = False

@@ -139,7 +139,12 @@ class QmpMonitor(Monitor):
                 self._paused = True
                 self._transport.pause_input()
             return
-        self._session.feed(data)
+        try:
+            self._session.feed(data)
+        except MemoryError:
+            # who has asked is waiting
+            self._dispatcher.no_memory()
+            self._session.feed(data)
         self._work_off()
 
     def drained(self) -> None:
@@ -223,7 +228,12 @@ class QmpMonitor(Monitor):
         """Read the next request; None where there is none, or it takes long and is read apart."""
         patient = not self._apart.threaded
         slow = not patient and self._wrong >= MANY_WRONG
-        found = TOO_LONG if slow else session.next_request(patient=patient)
+        try:
+            found = TOO_LONG if slow else session.next_request(patient=patient)
+        except MemoryError:
+            # its bytes are still there
+            self._dispatcher.no_memory()
+            found = session.next_request(patient=patient)
         if found is TOO_LONG:
             self._begin_apart(session, partial(read_some, session), self._has_read)
             return None

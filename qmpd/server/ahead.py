@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.memory import there_is
 from qmpd.block.model.driver_table import DRIVERS, JOB_FILTERS, find_driver, find_job_filter
 from qmpd.monitor.qmp.served import SERVED
 
@@ -40,6 +41,8 @@ LOAD_AFTER: Final = 0.1
 """Seconds until the first step of `load_ahead`."""
 LOAD_EVERY: Final = 0.001
 """Seconds from one step to the next."""
+NEEDED: Final = 32 << 20
+"""Bytes of memory without which nothing is loaded: more than any step takes."""
 QUIET: Final = 0.5
 """Seconds without a command before a step: who asks one thing after the other would wait for it.
 
@@ -69,13 +72,13 @@ class LoadingAhead:
     def _step(self) -> None:
         dispatcher = self._dispatcher
         quiet = dispatcher.idle and dispatcher.begun == self._begun
-        quiet = quiet and not self._machine.jobs_at_work
+        quiet = quiet and not self._machine.jobs_at_work and there_is(NEEDED)
         self._begun = dispatcher.begun
         try:
             done = quiet and next(self._steps, self) is self
-        except OSError as error:
-            # there are no descriptors: what is missing is loaded when somebody asks for it
-            LOG.warning("modules cannot be loaded: %s", error.strerror)
+        except (OSError, ImportError, MemoryError) as error:
+            # no descriptors, or no memory: what is missing is loaded when somebody asks for it
+            LOG.warning("modules cannot be loaded: %s", error)
             return
         if done:
             # All of that stays: to look through it for garbage would only take time.

@@ -20,9 +20,8 @@ from qmpd.server.chardev.chardev import Chardev
 from qmpd.server.chardev.hot import CharDevices
 from qmpd.server.chardev.maker import Surroundings
 from qmpd.server.chardev.stdio import StdioChardev
-from qmpd.server.giving_back import GivingBack
 from qmpd.server.listening import CAREFUL, Manners
-from qmpd.server.short_memory import keep_reserve
+from qmpd.server.short_memory import ProcessMemory
 from qmpd.server.sockets import ClientSockets
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class Server:
         self.machine.services.storage.host.begin_naming()
         self.monitors = Monitors(self.machine, journal)
         self._ahead = LoadingAhead(loop, self.machine, self.monitors.dispatcher)
-        self._giving_back = GivingBack(loop, lambda: self.monitors.dispatcher)
+        self._memory = ProcessMemory(loop, lambda: self.monitors.dispatcher)
         self._nbd: SocketListener | None = None
         self._control: ControlSocket | None = None
         self.program: Program | None = None
@@ -336,8 +335,9 @@ class Server:
         """Serve (after `start`) until the machine ends, then give everything back."""
         self.on_ended = self.loop.stop
         self._ahead.start()
-        self._giving_back.start()
-        keep_reserve(self.loop, self.monitors.dispatcher)
+        self._memory.start()
+        log = self.bench.log if "bench" in self.__dict__ else None
+        self._memory.keep_reserve(self.monitors.dispatcher, self.machine.clock, log)
         try:
             self.loop.run_forever()
         finally:
@@ -353,7 +353,7 @@ class Server:
         if not self._ending:
             self._ending = True
             self._ahead.end()
-            self._giving_back.end()
+            self._memory.end()
             self.machine.clock.enter(self.machine.close(), "end", self._machine_closed)
 
     def _machine_closed(self, task: Task) -> None:

@@ -30,6 +30,8 @@ LINGER_IN_ALL: Final = 300_000
 
 CHUNK: Final = 65536
 """Bytes read at a time; more where the connection waits for more."""
+_MOST: Final = 1 << 20
+"""Bytes read at a time, at most: sockets hold less, and there has to be memory for them."""
 _TOGETHER: Final = 1 << 17
 """Bytes after which no more output is collected before it is sent."""
 _SHORT: Final = 1 << 13
@@ -110,8 +112,8 @@ class SocketPeer:
     def resume_input(self) -> None:
         """Read."""
         if not self._closed and not self._watching:
-            self._watching = True
             self._loop.add_reader(self._fd, self._readable)
+            self._watching = True
 
     def pause_input(self) -> None:
         """Leave further bytes in the socket."""
@@ -146,15 +148,25 @@ class SocketPeer:
         if not self._watching:
             return
         try:
-            data = os.read(self._fd, max(CHUNK, self._connection.wanted))
+            data = self._receive(min(max(CHUNK, self._connection.wanted), _MOST))
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             data = b""
+        except MemoryError as error:
+            self._starve(error)
+            return
         if data:
             self._connection.feed(data)
         else:
             self._ended()
+
+    def _receive(self, most: int) -> bytes:
+        try:
+            return os.read(self._fd, most)
+        except MemoryError as error:
+            self._report(error)
+        return os.read(self._fd, CHUNK)
 
     def _ended(self) -> None:
         self.pause_input()
@@ -212,10 +224,13 @@ class SocketPeer:
         """
         if self._closed:
             return
-        if self._unsent:
-            self._unsent.append(data)
-        else:
-            self._collect((data,), len(data))
+        try:
+            if self._unsent:
+                self._unsent.append(data)
+            else:
+                self._collect((data,), len(data))
+        except MemoryError as error:
+            self._starve(error)
 
     def _collect(self, parts: Iterable[bytes | memoryview], size: int) -> None:
         """Send pieces of so many bytes in all together with what comes soon."""
@@ -234,13 +249,16 @@ class SocketPeer:
         """
         if self._closed:
             return
-        if size <= _TOGETHER and len(self._peers) > 1 and not (self._full or self.congested):
-            self._collect(parts if lasting else map(_kept, parts), size)
-            return
-        self._full = False
-        if self._collected:
-            self.send_collected()
-        self._send_parts(parts, size)
+        try:
+            if size <= _TOGETHER and len(self._peers) > 1 and not (self._full or self.congested):
+                self._collect(parts if lasting else map(_kept, parts), size)
+                return
+            self._full = False
+            if self._collected:
+                self.send_collected()
+            self._send_parts(parts, size)
+        except MemoryError as error:
+            self._starve(error)
 
     def send_collected(self) -> None:
         """Send what has been collected."""
@@ -248,10 +266,13 @@ class SocketPeer:
             return
         collected, self._collected = self._collected, []
         size, self._collected_size = self._collected_size, 0
-        if len(collected) > 1 or self._unsent:
-            self._send_parts(collected, size)
-        elif (sent := self._send(collected)) < size:
-            self._keep(collected, sent)
+        try:
+            if len(collected) > 1 or self._unsent:
+                self._send_parts(collected, size)
+            elif (sent := self._send(collected)) < size:
+                self._keep(collected, sent)
+        except MemoryError as error:
+            self._starve(error)
 
     def _send_parts(self, parts: Sequence[bytes | memoryview], size: int) -> None:
         """Send pieces of `size` bytes in all; what the peer does not take now is kept."""
@@ -335,6 +356,18 @@ class SocketPeer:
         self._sock.close()
         self._company.peers.discard(self)
         self._left(self)
+
+    def _starve(self, error: MemoryError) -> None:
+        """There is no memory for what it sends, or for what it is sent: cut it off."""
+        self._report(error)
+        self._collected = []
+        self.close()
+        self._loop.call_soon(self._connection.closed)
+
+    def _report(self, error: MemoryError) -> None:
+        """Have memory let go that is kept by, and say so."""
+        report = {"exception": error, "message": "there is no memory left for a client"}
+        self._loop.call_exception_handler(report)
 
     def cut(self) -> None:
         """Let the connection end, as when the peer leaves."""

@@ -134,10 +134,10 @@ class JsonStream:
 
     def _begin(self, data: bytes) -> None:
         """Go on to the next chunk."""
-        self._data = data
-        self._index = 0
         self._text = data.decode("latin-1")
         """One character per byte, so that indices are the same."""
+        self._data = data
+        self._index = 0
         self._failures = 0
         if b"\\u" in data and _ODD_ESCAPE.search(self._text):
             self._failures = _FAST_FAILURES

@@ -38,9 +38,9 @@ def daemon(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Daemon]:
             daemon.process.wait()
 
 
-def run_job(client: Client, job_id: str) -> dict[str, object]:
+def run_job(client: Client, job_id: str, command: str = "blockdev-backup") -> dict[str, object]:
     """The data of the event that ends a job; it may come before the answer."""
-    request = {"execute": "blockdev-backup", "arguments": {**BACKUP, "job-id": job_id}}
+    request = {"execute": command, "arguments": {**BACKUP, "job-id": job_id}}
     client.send(json.dumps(request).encode())
     seen = [json.loads(client.line())]
     while not {"return", "data"} <= {
@@ -56,6 +56,17 @@ def test_a_job(daemon: Daemon) -> None:
     ended = run_job(client, unforeseen.JOB)
     assert (ended["device"], ended["error"]) == (unforeseen.JOB, "Input/output error")
     # nothing has kept hold of the disks
+    assert "error" not in run_job(client, "good")
+    client.close()
+
+
+@pytest.mark.parametrize("command", ["blockdev-backup", "blockdev-mirror"])
+def test_a_request_of_a_job(daemon: Daemon, command: str) -> None:
+    client = daemon.client()
+    client.ask(hmp(f'qemu-io disk0 "write -P {unforeseen.BYTE} 1M 64k"'))
+    ended = run_job(client, "j", command)
+    assert (ended["device"], ended["error"]) == ("j", "Input/output error")
+    client.ask(hmp('qemu-io disk0 "write -P 1 1M 64k"'))
     assert "error" not in run_job(client, "good")
     client.close()
 

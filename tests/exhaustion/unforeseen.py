@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from qmpd.block.images.memory import MemoryImage
 from qmpd.block.io.backend import BlockBackend
 from qmpd.cli.main import main
 from qmpd.jobs.copy.backup import BackupJob
@@ -17,6 +18,8 @@ from qmpd.sim.guests.disk import GuestDisk
 WORDS = "nobody foresaw this"
 OFFSET = 0xBAD000
 JOB = "bad"
+BYTE = 0xBA
+"""What jobs cannot copy."""
 INPUT = b"bad input"
 
 
@@ -35,6 +38,7 @@ def fails(kind: type, method: str, when: Any) -> None:
 if __name__ == "__main__":
     fails(BackupJob, "run", lambda job: job.id == JOB)
     fails(BlockBackend, "pwrite_zeroes", lambda _, offset, *__: offset == OFFSET)
+    fails(MemoryImage, "pwrite_parts", lambda _, __, parts: parts[0][0] == BYTE)
     fails(GuestDisk, "flush", lambda _: True)
     fails(Stream, "_deliver", lambda _, data, *__: INPUT in data)
     sys.exit(main(sys.argv[sys.argv.index("serve") :]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from qmpd.block.model.failure import failure_of
 from qmpd.errors import BlockIOError
 from qmpd.loop.apart import Midway
 from qmpd.loop.task import Waiter
@@ -68,8 +69,8 @@ class AioRequests:
             self._under_way += 1
             try:
                 run.result = await self._loop.completions.patiently(run.work)
-            except BlockIOError as error:
-                run.error = error
+            except Exception as error:
+                run.error = failure_of(error, self._loop)
         finally:
             run.work.close()
         run.ended = True

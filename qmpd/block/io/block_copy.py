@@ -14,6 +14,7 @@ from qmpd.block.bits.rules import merge_one
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.block.io.straight import copy
 from qmpd.block.model.completed import completed
+from qmpd.block.model.failure import failure_of
 from qmpd.errors import BlockIOError, GenericError
 from qmpd.loop.task import Waiter
 
@@ -252,6 +253,7 @@ class BlockCopyState:
         :raises CopyFailed: reading or writing failed
         """
         offset, length = area.start, min(area.end, self.length) - area.start
+        failure: CopyFailed | None = None
         is_read = True
 
         def has_read() -> None:
@@ -269,8 +271,11 @@ class BlockCopyState:
                 has_read()
                 write = self.target.pwrite_compressed(offset, data)
                 await completed(self.target, write, length)
-        except BlockIOError as error:
-            raise CopyFailed(error, is_read=is_read) from None
+        except Exception as error:
+            loop = self.source.services.loop
+            failure = CopyFailed(failure_of(error, loop), is_read=is_read)
+        if failure is not None:
+            raise failure
         if self.discard_source:
             await completed(self.source, self.source.pdiscard(offset, length))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from qmpd.block.io.block_copy import CopyFailed
+from qmpd.block.model.failure import failure_of
 from qmpd.errors import BlockIOError
 from qmpd.loop.task import Waiter
 
@@ -119,8 +120,9 @@ class _Call:
             await state.copy_area(area)
         except CopyFailed as error:
             failure = error
-        except BlockIOError as error:
-            failure = CopyFailed(BlockIOError(error.errno or errno.EIO), is_read=False)
+        except Exception as error:
+            code = failure_of(error, state.source.services.loop).errno
+            failure = CopyFailed(BlockIOError(code or errno.EIO), is_read=False)
         if failure is not None and self._failure is None:
             self._failure = failure
         if failure is None and state.progress is not None:

@@ -2,6 +2,7 @@
 
 A request goes through here to the driver and, on its way back, marks the dirty
 bitmaps, whether it succeeded or not.  Nothing here suspends unless the driver does.
+Where there is no memory for a request, it fails (ENOMEM).
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ class NodeIO(NodeState):
                 data = await self._read_specially(offset, inside)
             else:
                 data = await self.driver.pread(offset, inside)
+        except MemoryError:
+            raise self.no_memory() from None
         finally:
             self.request_ended()
         return data if inside == length else data + bytes(length - inside)
@@ -77,6 +80,8 @@ class NodeIO(NodeState):
         self.in_flight += 1
         try:
             return await read_copying(self, offset, length, prefetch=prefetch)
+        except MemoryError:
+            raise self.no_memory() from None
         finally:
             self.request_ended()
 
@@ -118,6 +123,8 @@ class NodeIO(NodeState):
                 await limits.write(self, self.limits, offset, data, fua=fua)
             else:
                 await self.pass_write(offset, data, length, fua=fua)
+        except MemoryError:
+            raise self.no_memory() from None
         finally:
             self.request_ended()
 
@@ -175,6 +182,8 @@ class NodeIO(NodeState):
         try:
             await self.driver.pwrite_piece(offset, data)
             done = True
+        except MemoryError:
+            raise self.no_memory() from None
         finally:
             self.end_area(offset, length, done)
             self.request_ended()
@@ -193,6 +202,8 @@ class NodeIO(NodeState):
                 raise BlockIOError(errno.ENOTSUP)
             await self.driver.pwrite_compressed(offset, data)
             done = True
+        except MemoryError:
+            raise self.no_memory() from None
         finally:
             self.end_area(offset, len(data), done)
             self.request_ended()
@@ -231,6 +242,8 @@ class NodeIO(NodeState):
                 await self.pass_zeroes(offset, length, may_unmap, no_fallback)
             if fua:
                 await self._flush_own()
+        except MemoryError:
+            raise self.no_memory() from None
         finally:
             self.request_ended()
 
@@ -293,6 +306,8 @@ class NodeIO(NodeState):
         except BlockIOError as error:
             if error.errno != errno.ENOTSUP:
                 raise
+        except MemoryError:
+            raise self.no_memory() from None
         finally:
             self._write_generation += 1
             self._mark(offset, length)

@@ -111,6 +111,11 @@ class NodeState:
 
     # Around requests
 
+    def no_memory(self) -> BlockIOError:
+        """Why a request fails for which there was no memory."""
+        self.services.loop.no_memory()
+        return BlockIOError(errno.ENOMEM)
+
     def debug_event(self, name: str) -> None:
         """A point of interest in a driver above was reached (blkdebug listens to these)."""
         self.driver.debug_event(name)

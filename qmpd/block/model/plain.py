@@ -148,7 +148,7 @@ class Plain:
         self._end += len(data)
         try:
             self._put(offset + self.moved, data)
-        except BlockIOError:
+        except (BlockIOError, MemoryError):
             self._end = offset
             self.end_writes()
             self.end_write(offset, len(data), done=False)

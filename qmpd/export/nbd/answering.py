@@ -158,11 +158,16 @@ class AnsweringChannel(Channel):
             self._pause()
             return None
         area, unit = self._area, self._answers.unit
-        if unit:
-            # no more than one request, so that nothing of the next has to be moved
-            until = self._begin + max(unit, self._answers.needed)
-            return (self._areas.look() if area is None else area)[self._end : until]
-        return self._areas.look() if area is None else area[self._end :]
+        try:
+            if unit:
+                # no more than one request, so that nothing of the next has to be moved
+                until = self._begin + max(unit, self._answers.needed)
+                return (self._areas.look() if area is None else area)[self._end : until]
+            return self._areas.look() if area is None else area[self._end :]
+        except MemoryError:
+            # it comes in pieces, then
+            self._clock.no_memory()
+            return None
 
     def received(self, count: int) -> None:
         """Bytes are in `buffer`."""
@@ -170,16 +175,19 @@ class AnsweringChannel(Channel):
         assert answers is not None
         if self._area is None:
             taken = 0
-            if count >= answers.needed:
-                taken = self._serve_now(answers, self._areas.look()[:count])
-                if taken == count and answers.needed > 0 and not self._at_end:
-                    self.wanted = answers.needed
-                    return
-            if taken < count:
-                self._area = self._areas.take()
-                self._begin, self._end = taken, count
-            if count >= answers.needed:
-                self._after(answers)
+            try:
+                if count >= answers.needed:
+                    taken = self._serve_now(answers, self._areas.look()[:count])
+                    if taken == count and answers.needed > 0 and not self._at_end:
+                        self.wanted = answers.needed
+                        return
+                if taken < count:
+                    self._area = self._areas.take()
+                    self._begin, self._end = taken, count
+                if count >= answers.needed:
+                    self._after(answers)
+            except MemoryError as failure:
+                self._starve(failure)
             return
         self._end += count
         if self._end - self._begin >= answers.needed:
@@ -195,11 +203,26 @@ class AnsweringChannel(Channel):
             answers.needed = -1
             return 0
 
+    def _starve(self, failure: MemoryError) -> None:
+        """There is no memory to go on with: the task ends the connection."""
+        self._clock.no_memory()
+        self._holds = False
+        self._return_area()
+        self.drop_input()
+        self._failure = self._failure or failure
+        self._resign()
+
     def _go_on(self) -> None:
         """Serve what has arrived."""
         answers, self._holds = self._answers, False
         if answers is None:
             return
+        try:
+            self._serve_arrived(answers)
+        except MemoryError as failure:
+            self._starve(failure)
+
+    def _serve_arrived(self, answers: Answers) -> None:
         area = self._area
         if area is not None:
             self._begin += self._serve_now(answers, area[self._begin : self._end])
@@ -275,12 +298,24 @@ class AnsweringChannel(Channel):
         self._answers = None
         self.wanted = 0
         if self._area is not None:
-            rest = bytes(self._area[self._begin : self._end])
+            rest = self._rest(self._area[self._begin : self._end])
             self._return_area()
             if not self._is_cut:
                 self._more.append(rest)
                 self._have += len(rest)
         self._resigned.wake()
+
+    def _rest(self, area: memoryview) -> bytes:
+        """The bytes of an area that is about to be given back."""
+        try:
+            return bytes(area)
+        except MemoryError:
+            self._clock.no_memory()
+        try:
+            return bytes(area)
+        except MemoryError as failure:
+            self._failure = self._failure or failure
+            return b""
 
     @override
     def drained(self) -> None:

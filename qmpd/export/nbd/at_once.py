@@ -153,6 +153,10 @@ class AtOnce(Answers):
             except (BlockIOError, _UnusualError):
                 self.needed = -1
                 return position
+            except MemoryError:
+                self._drop_begun()
+                self.needed = -1
+                return position
             position = after
             budget -= length + _REQUEST
             if position == end:
@@ -210,7 +214,7 @@ class AtOnce(Answers):
                     head = layout.data(cookie, offset, start, count, last=last)
                     self._data(source, head, start + moved, count, alone=count == length)
                 start += count
-        except (BlockIOError, _UnusualError):
+        except (BlockIOError, _UnusualError, MemoryError):
             # nothing of the request has left
             if len(self._replies) >= begun:
                 del self._replies[begun:]
@@ -262,6 +266,12 @@ class AtOnce(Answers):
         area[: len(head)] = head
         self._used += room
         self._reply(area)
+
+    def _drop_begun(self) -> None:
+        """Drop what the replies have of a request that is served anew: its length is not in."""
+        size = sum(map(len, self._replies))
+        while size > self._length:
+            size -= len(self._replies.pop())
 
     def _reply(self, part: bytes | memoryview) -> None:
         self._replies.append(part)

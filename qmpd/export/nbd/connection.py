@@ -98,6 +98,9 @@ class NbdConnection(AnsweringChannel):
                 self._report(f"{complaint}{broken}")
         except Disconnected:
             pass
+        except MemoryError:
+            self._clock.no_memory()
+            LOG.error("an NBD client is cut off: there is no memory left")
         except Exception:
             LOG.exception("an NBD client could not be served")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from qmpd.base.memory import there_is
 from qmpd.block.drivers.protocols.nbd.protocol import (
     ENDED,
     FLAGS_OF,
@@ -52,6 +53,15 @@ _CHANGES: Final = frozenset({Command.WRITE, Command.TRIM, Command.WRITE_ZEROES})
 
 _INTERMEDIATE: Final = "Request handling failed in intermediate state"
 
+_NO_MEMORY: Final = "No memory"
+
+_SHORT: Final = 1 << 18
+"""Bytes of a request up to which memory is not looked for before there is need of it."""
+_HELD: Final = 3
+"""How often the data of a request is held, at most."""
+_MARGIN: Final = 12 << 20
+"""Bytes that such data leaves to others."""
+
 _NO_LENGTH: Final = "need non-zero length"
 
 
@@ -65,6 +75,11 @@ class _Refused(Exception):
         super().__init__(text)
         self.code = code
         self.is_last = is_last
+
+
+def _can_be_held(length: int) -> bool:
+    """Whether there is memory for the data of a request."""
+    return length <= _SHORT or there_is(_HELD * length + _MARGIN)
 
 
 @dataclass(slots=True)
@@ -96,7 +111,8 @@ class NbdSession:
         self._magic = self._layout.request_magic
         self._contexts = agreed.contexts
         self._dialect = agreed.dialect
-        self._patiently = agreed.export.node.services.loop.completions.patiently
+        self._clock = agreed.export.node.services.loop
+        self._patiently = self._clock.completions.patiently
 
     async def run(self) -> None:
         """Serve until the client leaves.
@@ -123,6 +139,9 @@ class NbdSession:
                     raise Broken(_INTERMEDIATE) from None
             except BlockIOError as error:
                 await self._fail(request, error.errno, _FAILURES[Command(request.command)])
+            except MemoryError:
+                self._clock.no_memory()
+                await self._fail(request, errno.ENOMEM, _NO_MEMORY)
 
     def _bad_magic(self, magic: int) -> str:
         expected = f", expected 0x{self._magic:x}" if self._dialect.extended_headers else ""
@@ -185,11 +204,18 @@ class NbdSession:
         """Read what follows the header of a request.
 
         :raises Broken: the client has left
+        :raises _Refused: there is no memory for it, and it has been dropped
         """
         try:
-            return await self._channel.read(length)
+            if _can_be_held(length):
+                return await self._channel.read(length)
         except Disconnected:
             raise Broken(f"Failed to read {what}: {ENDED}") from None
+        except MemoryError:
+            self._clock.no_memory()
+        # others go on meanwhile, and with what follows this client does
+        await self._channel.skip(length)
+        raise _Refused(errno.ENOMEM, _NO_MEMORY)
 
     async def _choose(self, request: _Request) -> None:
         """Read which contexts a block status request wants (``nbd_co_block_status_payload_read``).
@@ -231,6 +257,8 @@ class NbdSession:
         if not self._export.node.active and command != Command.READ:
             raise _Refused(errno.EPERM, "export is inactive")
         if command == Command.READ:
+            if not _can_be_held(request.length):
+                raise _Refused(errno.ENOMEM, _NO_MEMORY)
             if request.flags & CommandFlag.FUA:
                 await self._patiently(self._flush())
             await self._read(request)

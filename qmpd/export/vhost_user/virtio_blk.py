@@ -151,7 +151,7 @@ class VirtioBlk:
             status = await self._do(
                 kind & ~BARRIER, sector, memory, element, out_length - _HEADER.size, in_length - 1
             )
-        except BlockIOError:
+        except (BlockIOError, MemoryError):
             status = Status.IOERR
         memory.write(address + length - 1, bytes([status]))
         return in_length

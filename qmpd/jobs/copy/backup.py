@@ -17,6 +17,7 @@ from qmpd.block.drivers.filters.backup_top import BackupTop
 from qmpd.block.drivers.filters.copy_before_write import CopyBeforeWrite
 from qmpd.block.io.block_copy import BlockCopyState, CopyFailed
 from qmpd.block.io.block_copy_call import MAX_WORKERS, block_copy
+from qmpd.block.model.failure import failure_of
 from qmpd.errors import BlockIOError
 from qmpd.jobs.core.block_job import BlockJob
 from qmpd.jobs.core.states import ErrorAction, OnError
@@ -109,8 +110,9 @@ class _Call:
         self.done = True
         if isinstance(task.error, CopyFailed):
             self.failure = task.error
-        elif task.error is not None:
-            raise task.error
+        elif isinstance(task.error, Exception):
+            failure = failure_of(task.error, self._job.table.clock)
+            self.failure = CopyFailed(failure, is_read=False)
         if self._waiter is not None:
             self._waiter.wake()
         elif not self._job.busy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.filters.mirror_top import Change
+from qmpd.block.model.failure import failure_of
 from qmpd.errors import BlockIOError
 from qmpd.jobs.core.states import ErrorAction
 from qmpd.jobs.mirror.ops import MirrorOp
@@ -72,14 +73,13 @@ class GuestWrites:
             if self.state.begin_change(change):
                 await change.apply(self.state.target)
                 self.state.end_change(change)
-        except BlockIOError as error:
+        except Exception as error:
             first, end = offset // step * step, -(-(offset + length) // step) * step
             self.state.bitmap.set(first, end - first)
-            if (
-                self.job.request_failed(error, read=False) is ErrorAction.REPORT
-                and self.state.failure is None
-            ):
-                self.state.failure = BlockIOError(error.errno)
+            failure = failure_of(error, self.state.source.services.loop)
+            action = self.job.request_failed(failure, read=False)
+            if action is ErrorAction.REPORT and self.state.failure is None:
+                self.state.failure = BlockIOError(failure.errno)
         else:
             self.job.progress.current += length
         finally:

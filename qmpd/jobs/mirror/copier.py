@@ -10,6 +10,7 @@ from qmpd.block.drivers.filters.mirror_top import Change
 from qmpd.block.io.chain_status import block_status_above
 from qmpd.block.io.straight import copy
 from qmpd.block.model.completed import completed
+from qmpd.block.model.failure import failure_of
 from qmpd.errors import BlockIOError
 from qmpd.jobs.core.states import ErrorAction
 from qmpd.jobs.mirror.ops import MirrorOp
@@ -150,8 +151,8 @@ class MirrorCopier:
             try:
                 await completed(self.state.target_node, change.apply(self.state.target), op.length)
                 self.state.end_change(change)
-            except BlockIOError as error:
-                failure = error
+            except Exception as error:
+                failure = failure_of(error, self.state.source.services.loop)
         self._op_ended(op, failure, read=False, buffers=0)
 
     async def _start_copy(self, offset: int, length: int) -> int:
@@ -201,8 +202,8 @@ class MirrorCopier:
                 has_read,
                 flush_follows=not self.job.ready,
             )
-        except BlockIOError as error:
-            failure = error
+        except Exception as error:
+            failure = failure_of(error, self.state.source.services.loop)
         self._op_ended(op, failure, read=read, buffers=buffers)
 
     def _op_ended(

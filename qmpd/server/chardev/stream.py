@@ -26,6 +26,8 @@ from qmpd.server.broken_off import watch_on
 
 CHUNK: Final = 65536
 """Bytes read at a time; as many are held for a paused reader before reading stops."""
+_LITTLE: Final = 4096
+"""Bytes read at a time where there is no memory for more."""
 
 HIGH_WATER: Final = 1 << 20
 """Bytes of unsent output above which the user of a stream should stop producing."""
@@ -213,7 +215,10 @@ class Stream:
         """
         if self._sock is None:
             return os.read(self._read_fd, CHUNK), []
-        data, ancillary, _, _ = self._sock.recvmsg(CHUNK, _ANCILLARY, _CLOSE_ON_EXEC)
+        try:
+            data, ancillary, _, _ = self._sock.recvmsg(CHUNK, _ANCILLARY, _CLOSE_ON_EXEC)
+        except MemoryError:
+            data, ancillary, _, _ = self._sock.recvmsg(_LITTLE, _ANCILLARY, _CLOSE_ON_EXEC)
         if not ancillary:
             return data, []
         descriptors = array("i")

@@ -81,6 +81,12 @@ class Log:
             self._room += size_of(self._entries.popleft())
             self.dropped += 1
 
+    def shrink(self) -> None:
+        """Drop the older half of what there is: memory is short."""
+        for _ in range(len(self._entries) // 2):
+            self._room += size_of(self._entries.popleft())
+            self.dropped += 1
+
     # What the bench notes
 
     def note(self, kind: Kind, monitor: str | None, data: dict[str, Any]) -> None:

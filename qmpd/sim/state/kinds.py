@@ -14,12 +14,14 @@ from qmpd.base.descriptor import Descriptor
 from qmpd.block.images.access import Access
 from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.memory import MemoryFile
+from qmpd.block.images.room import Room
 from qmpd.block.manners import Manners
 from qmpd.block.model.flags import CacheMode, NodeFlags
 from qmpd.block.model.limits import Alignments
 from qmpd.block.model.parent import ChildClass
 from qmpd.export.nbd.dialect import Dialect
 from qmpd.monitor.qmp.handlers import LazyHandlers
+from qmpd.monitor.reserve import Reserve
 from qmpd.options.qemu_opts import OptionGroup
 from qmpd.profile.devices import DeviceTables
 from qmpd.profile.profile import Profile, Texts
@@ -45,6 +47,10 @@ class _Copier(Protocol):
 def _memory_file(copier: _Copier, value: MemoryFile) -> MemoryFile:
     """The bytes are shared until they are written to; locks are those of the copied handles."""
     copied = value.fork()
+    copied.room = copier.of(value.room)
+    copied.users = value.users
+    if copied.users:
+        copied.room.add(copied)
     if isinstance(copied, OrderedFile):
         copied.happened = copier.of(copied.happened)
     copier.remember(value.locks, copied.locks)
@@ -70,6 +76,10 @@ COPIES: Final[Mapping[type, Callable[[_Copier, Any], Any]]] = MappingProxyType(
         Descriptor: _descriptor,
         HostImage: _host_image,
         MemoryFile: _memory_file,
+        # of its own: files of another machine count there
+        Room: lambda _, value: Room(value.limit),
+        # the process's, whichever machine it is
+        Reserve: lambda _, value: value,
         array: lambda _, value: value[:],
         bytearray: lambda _, value: value[:],
     }
