@@ -17,15 +17,12 @@ from __future__ import annotations
 
 import errno
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 from weakref import WeakSet
 
 from qmpd.base.memory import there_is
 from qmpd.block.images.pages import PAGE
 from qmpd.errors import BlockIOError
-
-if TYPE_CHECKING:
-    from qmpd.block.images.memory import MemoryFile
 
 FREE: Final = 24 << 20
 """Bytes that are kept free of images."""
@@ -33,6 +30,16 @@ _GRANT: Final = (8 << 20) // PAGE
 """Pages that are granted at a time; less than what is kept free."""
 _MOMENT: Final = 0.05
 """Seconds: to find that there is no memory takes some milliseconds."""
+
+
+class Paged(Protocol):
+    """A file that is kept in pages."""
+
+    def pages(self) -> int:
+        """How many of them hold data."""
+
+    def missing(self, first: int, last: int) -> int:
+        """How many of those from `first` up to `last` hold none."""
 
 
 class Room:
@@ -47,17 +54,17 @@ class Room:
         self.limit = limit
         self.left = 0
         """Pages that may be placed without asking."""
-        self._files: WeakSet[MemoryFile] = WeakSet()
+        self._files: WeakSet[Paged] = WeakSet()
         # Pages that are certain to be free below the limit, beside those of `left`.
         self._spare = 0
         self._refused_until = 0.0
 
-    def add(self, file: MemoryFile) -> None:
+    def add(self, file: Paged) -> None:
         """Have a file here, and what it holds already."""
         self._files.add(file)
         self.left = self._spare = 0
 
-    def drop(self, file: MemoryFile) -> None:
+    def drop(self, file: Paged) -> None:
         """A file is gone."""
         self._files.discard(file)
         self.freed()
@@ -66,7 +73,7 @@ class Room:
         """Bytes that all files hold."""
         return sum(file.pages() for file in self._files) * PAGE
 
-    def take(self, file: MemoryFile, first: int, last: int) -> None:
+    def take(self, file: Paged, first: int, last: int) -> None:
         """Grant pages of `file` from `first` up to `last`, and some more where they are free.
 
         :raises BlockIOError: ENOSPC
@@ -91,7 +98,7 @@ class Room:
         """Pages have been freed: there may be memory again."""
         self._refused_until = 0.0
 
-    def _free(self, file: MemoryFile, first: int, last: int) -> int:
+    def _free(self, file: Paged, first: int, last: int) -> int:
         """Pages that are certain to be free below the limit once these are there.
 
         :raises BlockIOError: they would be beyond it
