@@ -86,7 +86,7 @@ class StreamJob(StreamWork):
         try:
             await change_backing(node, base)
         except QmpError as error:
-            self.graph.services.say.report(error.desc)
+            self.graph.services.say.report(error.report.removesuffix("\n"))
             failure = BlockIOError(errno.EPERM)
         if not node.read_only:
             mask = self.options.mask_protocol

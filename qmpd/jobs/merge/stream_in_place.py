@@ -85,7 +85,7 @@ class StreamInPlace(StreamWork):
         try:
             await change_backing(image, base)
         except QmpError as error:
-            self.graph.services.say.report(error.desc)
+            self.graph.services.say.report(error.report.removesuffix("\n"))
             failure = BlockIOError(errno.EPERM)
         name = None if base is None else self.base_name
         try:

@@ -94,23 +94,17 @@ class MirrorJob(MirrorWork):
         held = [source, top, target]
         for node in held:
             node.hold()
-        failure: QmpError | None = None
+        failure: BlockIOError | None = None
         # Who still writes to the target must go before it can stand where the source stood.
         await self.target.close()
         await drained_begin(top)
         await drained_begin(target)
         self.filter.stop()
         loosen_permissions(top)
-        try:
-            if not aborting:
-                await self._set_backing(source, target)
-                if self.completing:
-                    await self._replace(source, target)
-            elif self.target_was_read_only and not target.read_only:
-                await _try_read_only(target, True)
-        except QmpError as error:
-            graph.services.say.report(error.desc)
-            failure = BlockIOError(errno.EPERM)
+        if not aborting:
+            failure = await self._arrange(source, target)
+        elif self.target_was_read_only and not target.read_only:
+            await _try_read_only(target, True)
         if self._to_replace is not None and self._replace_blocker is not None:
             self._to_replace.blockers.remove(self._replace_blocker)
             held.append(self._to_replace)
@@ -133,6 +127,31 @@ class MirrorJob(MirrorWork):
             await release(node)
         if failure is not None:
             raise failure
+
+    async def _arrange(self, source: Node, target: Node) -> BlockIOError | None:
+        """Give the target its backing file, and the place of the source if it is to have it.
+
+        Where the one cannot be done the other is.
+
+        :returns: what the job fails with
+        """
+        failure: BlockIOError | None = None
+        try:
+            await self._set_backing(source, target)
+        except QmpError as error:
+            self._report(error)
+            opens = self.backing_at_end is Backing.OPEN
+            failure = BlockIOError(errno.EINVAL if opens else errno.EPERM)
+        if self.completing:
+            try:
+                await self._replace(source, target)
+            except QmpError as error:
+                self._report(error)
+                failure = BlockIOError(errno.EPERM)
+        return failure
+
+    def _report(self, error: QmpError) -> None:
+        self.graph.services.say.report(error.report.removesuffix("\n"))
 
     async def _set_backing(self, source: Node, target: Node) -> None:
         unfiltered = target.skip_filters()

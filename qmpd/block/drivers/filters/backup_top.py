@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class BackupTop(JobFilter):
     """Copies what a write is about to change from its `backing` child to its `target`.
 
-    It asks for nothing until it stands above its source (`begin`), and for nothing again when the
-    job is at its end (`end`).
+    It asks for nothing until it stands above its source (`begin`), and for nothing of it when the
+    job is at its end (`drop`).
     """
 
     format_name = "backup-top"
@@ -80,12 +80,16 @@ class BackupTop(JobFilter):
         self.filtered.bitmaps.add(self.copy.copy_bitmap)
 
     async def drop(self) -> None:
-        """Stand above the source no more (``bdrv_backup_top_drop``)."""
+        """Stand above the source no more (``bdrv_backup_top_drop``).
+
+        Of the target it goes on asking what it has got.
+        """
         node = self.node
         await drained_begin(node)
         if self._writes:
             self.filtered.bitmaps.remove(self.copy.copy_bitmap)
-        self._active = self._writes = False
+        self._active = False
+        self._writes = bool(node.children["target"].perm)
         loosen_permissions(node)
         async with write_lock(node.graph):
             change = remove_filter(node)
