@@ -13,7 +13,7 @@ from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.change.replace import remove_filter
 from qmpd.block.drivers.filters.filter import JobFilter
-from qmpd.block.io.block_copy import BlockCopyState, copy_cluster_size
+from qmpd.block.io.block_copy import BlockCopyState
 from qmpd.block.io.block_copy_call import block_copy
 from qmpd.block.model.traits import Capabilities
 from qmpd.block.permission_bits import (
@@ -45,10 +45,9 @@ class BackupTop(JobFilter):
     shape = replace(JobFilter.shape, never_freeze=False)
     capabilities = Capabilities(write_zeroes=True, discard=True, flushes_children=True)
 
-    def __init__(self, node: Node, cluster_size: int) -> None:
+    def __init__(self, node: Node) -> None:
         super().__init__(node)
         self.copy: BlockCopyState
-        self._cluster = cluster_size
         self._active = False
         self._writes = False
         """Whether it asks for its target, which it does once somebody holds it."""
@@ -59,7 +58,7 @@ class BackupTop(JobFilter):
 
         :raises QmpError: the target cannot be a child
         """
-        driver = cls(node, copy_cluster_size(target, 0))
+        driver = cls(node)
         node.driver = driver
         attach_child(node, "target", target, DATA)
         return driver
@@ -141,6 +140,6 @@ class BackupTop(JobFilter):
         await self.filtered.pdiscard(offset, length)
 
     async def _save(self, offset: int, length: int) -> None:
-        size = self._cluster
+        size = self.copy.cluster_size
         start, end = offset // size * size, -(-(offset + length) // size) * size
         await block_copy(self.copy, start, end - start)
