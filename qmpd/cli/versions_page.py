@@ -45,7 +45,12 @@ What was seen to differ from the real programs, and does so still.
 
 LEFT_ROWS: Final = (
     ("5.2, 7.2, 11.1", "a raw node keeps its length when its file is resized by a name of its own"),
-    ("5.2, 7.2, 11.1", "device models, `device_add`, what command lines' options take are 10.0's"),
+    (
+        "5.2, 7.2, 11.1",
+        "what options of the command line take, but for those of devices, is 10.0's",
+    ),
+    ("5.2, 7.2", "machine types older than the program make of devices what the newest one does"),
+    ("5.2", "`system_reset` and `quit` are answered before RESET and SHUTDOWN come"),
     ("11.1", "libblkio: not served"),
 )
 """The versions, and what differs."""

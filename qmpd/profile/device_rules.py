@@ -94,6 +94,12 @@ DEVICE_RULES: Final[Sequence[Rule]] = (
         last=(7, 2),
     ),
     Rule(
+        "cards-by-default",
+        "A machine has a drive for memory cards by default, sd0, which nothing uses",
+        _RUN_7_2,
+        last=(7, 2),
+    ),
+    Rule(
         "dma-comes-late",
         "DMA controllers come after the speaker",
         _RUN_5_2,
@@ -176,6 +182,7 @@ DeviceName = Literal[
     "balloons-tell-of-reclaims",
     "block-sizes-are-checked-twice",
     "boards-are-flat",
+    "cards-by-default",
     "device-ids-are-checked",
     "dma-comes-late",
     "drives-of-devices-stay",

@@ -133,7 +133,7 @@ def test_any_sequence(version: str, tmp_path_factory: pytest.TempPathFactory) ->
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    # Devices are those of the default version.
+    # Of devices of other versions, some ends are told before an answer or after it, as it happens.
     @given(st.lists(steps if version == DEFAULT else at_work_alone, min_size=4, max_size=10))
     def compare(program: list[Step]) -> None:
         folder = tmp_path_factory.mktemp("rig")

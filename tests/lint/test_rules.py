@@ -34,6 +34,7 @@ UNSEEN: Final[Mapping[str, str]] = {
     "dma-comes-late": "paths of devices that clients do not give names",
     "ports-unplug": "who unplugs a device shows at a reset, in an event",
     "xhci-tells-its-end": "who unplugs a device shows at a reset, in an event",
+    "cards-by-default": "options of the command line",
     "help-shows-json": "options of the command line",
     "json-errors-have-places": "answers to what is no JSON, and so no request",
 }

@@ -9,6 +9,7 @@ from qmpd.cli.options.chardev import chardev_of
 if TYPE_CHECKING:
     from qmpd.cli.system.config import SystemConfig
     from qmpd.machine.devices.board import Board
+    from qmpd.profile.rules import Rules
 
 VGA_MODELS: Final = {
     "std": "VGA",
@@ -117,12 +118,17 @@ def board_of(config: SystemConfig) -> Board | None:
     )
 
 
-def default_drives(config: SystemConfig) -> list[dict[str, str]]:
-    """Options of the drives that the machine gets unless their places are taken."""
+def default_drives(config: SystemConfig, rules: Rules) -> list[dict[str, str]]:
+    """Options of the drives that the machine gets unless their places are taken.
+
+    :param rules: of the version of QEMU
+    """
     defaults = wanted_defaults(config)
     drives: list[dict[str, str]] = []
     if config.machine.has_hardware and "cdrom" in defaults:
         drives.append({"if": "ide", "index": "2", "media": "cdrom"})
     if config.machine.buses == "pc" and "floppy" in defaults:
         drives.append({"if": "floppy", "index": "0"})
+    if config.machine.has_hardware and config.defaults and rules.holds("cards-by-default"):
+        drives.append({"if": "sd", "index": "0"})
     return drives

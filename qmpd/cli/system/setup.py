@@ -64,7 +64,7 @@ class SystemSetup:
         machine = self._server.machine
         for thing in config.drives:
             self._do(thing, self._drive)
-        by_default = default_drives(config)
+        by_default = default_drives(config, machine.profile.rules)
         for options in by_default:
             if machine.drives.find(options["if"], int(options["index"])) is None:
                 self._drive(_drive_opts(options), is_default=True)

@@ -50,7 +50,7 @@ ORDER: Final = {
 FLAT_ORDER: Final = {
     "pc": (
         *(*_PROCESSORS, "i440FX", "PIIX3", *_DMA, *_PICS, "vga", "hpet", "rtc", *_SOUND, *_PORTS),
-        *(*_REST, "piix3-ide", "ide"),
+        *(*_REST, "adapters", "piix3-ide", "ide"),
     ),
     "q35": (
         *(*_PROCESSORS, "ICH9-LPC", *_DMA, *_PICS, "hpet", "rtc", *_SOUND, *_PORTS),
@@ -128,6 +128,7 @@ class Board:
             "more-cpus": self.cpus - 1,
             "ide": ide,
             "vga": int(self.vga is not None),
+            "adapters": self.adapters,
             "hpet": int(self.hpet),
             "serial": len(self.serials),
             "parallel": len(self.parallels),
