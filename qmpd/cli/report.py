@@ -89,13 +89,15 @@ class Program:
         """Whether messages begin with the time (``-msg timestamp=on``)."""
         self.words: Callable[[str], str] = str
         """Puts the text of an error into the words of the version that the program is."""
+        self.names_options = True
+        """Whether messages tell the option that they are about."""
 
     def message(self, text: str, location: str | None = None, hint: str | None = None) -> None:
         """Print a message to standard error, as QEMU's ``error_report`` does.
 
         :param hint: further lines, which follow as they are
         """
-        where = f"{location}: " if location else ""
+        where = f"{location}: " if location and self.names_options else ""
         time = _iso_time() if self.timestamps else ""
         more = f"{hint}\n" if hint else ""
         self.print_error(f"{time}{self.name}: {where}{text}\n{more}")

@@ -51,6 +51,7 @@ LEFT_ROWS: Final = (
     ),
     ("5.2, 7.2", "machine types older than the program make of devices what the newest one does"),
     ("5.2", "`system_reset` and `quit` are answered before RESET and SHUTDOWN come"),
+    ("5.2", "what `-netdev`, and some wrong options of `-object` and `-chardev`, say is 7.2's"),
     ("11.1", "libblkio: not served"),
 )
 """The versions, and what differs."""

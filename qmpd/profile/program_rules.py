@@ -38,6 +38,34 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
+        "storage-daemon-names-no-options",
+        "qemu-storage-daemon does not say which option is wrong",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
+        "storage-daemon-without-pid-file",
+        "qemu-storage-daemon has no option pidfile",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
+        "pid-files",
+        "Why a PID file cannot be made is told without its name",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern="^(cannot create PID file): Could not create '.*': (.*)$",
+            words=r"\1: Cannot open pid file: \2",
+        ),
+    ),
+    Rule(
+        "monitors-are-objects",
+        "Option -mon is deprecated",
+        "seen on 11.1, not on 10.0",
+        first=(11, 1),
+    ),
+    Rule(
         "migrates-to-uris",
         "Where a guest goes to is a URI, which is looked at once a migration has begun",
         "QAPI documentation: channels since 8.2; seen on 5.2 and 7.2",
@@ -257,6 +285,9 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
 )
 
 ProgramName = Literal[
+    "monitors-are-objects",
+    "storage-daemon-names-no-options",
+    "storage-daemon-without-pid-file",
     "colo-needs-a-return-path",
     "errors-of-decompression",
     "migrates-to-uris",

@@ -82,6 +82,15 @@ REQUEST_RULES: Final[Sequence[Rule]] = (
         touches=("query-iothreads", line("info iothreads")),
     ),
     Rule(
+        "tables-that-cannot-be-opened",
+        "-acpitable tells of a file that it cannot open as others do",
+        "seen on 11.1, not on 10.0",
+        first=(11, 1),
+        change=Rewording(
+            pattern=r"\bcan't open file (.*): ([^:]*)$", words=r"Could not open '\1': \2"
+        ),
+    ),
+    Rule(
         "values-without-an-article",
         "What is wrong with a quorum's vote-threshold is told without an article",
         _RUN_5_2,

@@ -44,7 +44,11 @@ def _main(words: Sequence[str]) -> int:
     try:
         profile = chosen_profile(program.name)
         program.words = profile.rules.words
-        for option in Getopt(OPTIONS, SHORT).parse(words[1:]):
+        program.names_options = not profile.rules.holds("storage-daemon-names-no-options")
+        known = dict(OPTIONS)
+        if profile.rules.holds("storage-daemon-without-pid-file"):
+            del known["pidfile"]
+        for option in Getopt(known, SHORT).parse(words[1:]):
             _answer_probe(program, option)
             options.append(option)
     except Probe as probe:

@@ -55,7 +55,8 @@ class StorageDaemonOptions:
             return
         self._location = option.location
         server = self._process.server
-        server.at_option = f"{self._program.name}: {option.location}: "
+        if self._program.names_options:
+            server.at_option = f"{self._program.name}: {option.location}: "
         try:
             action(option.value)
         except QmpError as error:

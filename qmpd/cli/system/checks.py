@@ -16,6 +16,7 @@ from typing import Final
 
 from qmpd.base.scalars import parse_bool, parse_int64
 from qmpd.cli.report import CommandLineError, Probe
+from qmpd.cli.system.guest_files import CHECKS as GUEST_FILES
 from qmpd.cli.system.listings import audio_drivers, displays, vgas
 from qmpd.cli.system.network_options import CHECKS as NETWORK
 from qmpd.errors import GenericError
@@ -321,9 +322,15 @@ def _library(text: str, _warn: Warn) -> None:
         raise Probe("")
 
 
-def _log_items(text: str, _warn: Warn) -> None:
+def _log_items(text: str, warn: Warn) -> None:
+    from qmpd.cli.system.trace_option import known_events, switch
+
     if text in ("help", "?"):
         raise CommandLineError("qmpd has no guest code to log")
+    for item in text.split(","):
+        if item.startswith("trace:"):
+            events = item.removeprefix("trace:")
+            switch(known_events(), events, lambda complaint: warn(complaint, None))
 
 
 CHECKS: Final[dict[str, Check]] = {
@@ -349,5 +356,6 @@ CHECKS: Final[dict[str, Check]] = {
     "vga": _vga,
     "vnc": _vnc,
     "watchdog-action": _watchdog_action,
+    **GUEST_FILES,
     **NETWORK,
 }

@@ -128,7 +128,8 @@ class ConfigReader:
         else:
             self._check_other(name)
             if name in CHECKS:
-                CHECKS[name](option.value, self.warn)
+                # what is logged is looked at when all options have been read
+                CHECKS[name](option.value, self._warn_alone if name == "d" else self.warn)
             self.config.hardware.setdefault(name, []).append(option.argument or "")
 
     def _check_other(self, name: str) -> None:
@@ -147,11 +148,19 @@ class ConfigReader:
         """Print a warning about the option at hand."""
         self._program.warn(text, self._option.location, hint)
 
+    def _warn_of_form(self, text: str, hint: str | None = None) -> None:
+        """Warn of how options are written, where the version does."""
+        if self._profile.rules.holds("short-boolean-options"):
+            self.warn(text, hint)
+
+    def _warn_alone(self, text: str, hint: str | None = None) -> None:
+        self._program.warn(text, "", hint)
+
     def _parse(self, group: OptionGroup, text: str, warn: Warn | None = None) -> Opts:
         """Parse QemuOpts syntax; a repeated option of a merging group adds to the first."""
         into = self._merged.get(group.name) if group.merge else None
         ids = self._ids.setdefault(group.name, set())
-        opts = parse_opts(group, text, warn or self.warn, into=into, ids=ids)
+        opts = parse_opts(group, text, warn or self._warn_of_form, into=into, ids=ids)
         if opts.wants_help:
             raise Probe(help_text(group), 1)
         if group.merge:
@@ -227,6 +236,11 @@ class ConfigReader:
         self.config.chardevs.append(self._later(self._parse(groups.CHARDEV, text)))
 
     def _mon(self, text: str) -> None:
+        if self._profile.rules.holds("monitors-are-objects"):
+            self.warn(
+                "'-mon' is deprecated, use '-object' with 'monitor-hmp' or 'monitor-qmp' types"
+                " instead"
+            )
         opts = self._parse(groups.MON, text)
         self.config.monitors.append(read_opts(opts, self._option.location))
         self.config.default_monitor = False

@@ -1,0 +1,109 @@
+"""``-acpitable``, ``-fsdev`` and ``-virtfs``: files that a guest would see.
+
+They are checked as QEMU checks them; there is no guest to see anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from qmpd.errors import GenericError
+from qmpd.options.qemu_opts import Kind, OptionGroup, Warn, parse_opts
+
+_ACPI: Final = OptionGroup(
+    "acpi",
+    "data",
+    {
+        **dict.fromkeys(("sig", "oem_id", "oem_table_id", "asl_compiler_id"), Kind.STRING),
+        **dict.fromkeys(("rev", "oem_rev", "asl_compiler_rev"), Kind.STRING),
+        **dict.fromkeys(("data", "file"), Kind.STRING),
+    },
+)
+_LIMITS: Final = tuple(
+    f"throttling.{kind}-{which}{more}"
+    for kind in ("iops", "bps")
+    for which in ("total", "read", "write")
+    for more in ("", "-max", "-max-length")
+)
+_HEADER: Final = 36
+"""Bytes that a table begins with."""
+
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
+_NUMBERS: Final = ("rev", "oem_rev", "asl_compiler_rev")
+
+_FSDEV: Final = OptionGroup(
+    "fsdev",
+    "fsdriver",
+    dict.fromkeys(
+        (
+            *("fsdriver", "path", "security_model", "writeout", "multidevs", "readonly"),
+            *("socket", "sock_fd", "fmode", "dmode", "mount_tag", "throttling.iops-size", *_LIMITS),
+        ),
+        Kind.STRING,
+    ),
+)
+_DRIVERS: Final = ("local", "synth", "proxy")
+_MODELS: Final = ("passthrough", "mapped-xattr", "mapped-file", "none")
+
+
+def _table(text: str, warn: Warn) -> None:
+    """``acpi_table_add``: all files are read, and make one table."""
+    opts = parse_opts(_ACPI, text, warn)
+    for name in _NUMBERS:
+        text = opts.get(name) or "0"
+        if _NUMBER.fullmatch(text) is None:
+            raise GenericError(f"Parameter '{name}' expects a uint64 value")
+    data, file = opts.get("data"), opts.get("file")
+    if bool(data) == bool(file):
+        raise GenericError("'-acpitable' requires one of 'data' or 'file'")
+    content = b""
+    for name in (data or file or "").split(":"):
+        try:
+            with open(name, "rb") as opened:
+                content += opened.read()
+        except OSError as error:
+            raise GenericError(f"can't open file {name}: {error.strerror}") from None
+    if file and len(content) < _HEADER:
+        raise GenericError(
+            "ACPI table claiming to have header is too short,"
+            f" available: {len(content)}, expected: {_HEADER}"
+        )
+    given = {name for name, _ in opts}
+    if data and given <= {"data"}:
+        warn("ACPI table: no headers are specified", None)
+
+
+def _file_system(text: str, warn: Warn) -> None:
+    """``qemu_fsdev_add``."""
+    opts = parse_opts(_FSDEV, text, warn)
+    if opts.id is None:
+        raise GenericError("fsdev: No id specified")
+    driver = opts.get("fsdriver")
+    if driver is None:
+        raise GenericError("fsdev: No fsdriver specified")
+    if driver not in _DRIVERS:
+        raise GenericError(f"fsdev: fsdriver {driver} not found")
+    if driver == "local":
+        model = opts.get("security_model")
+        hint = f"Valid options are: security_model=[{'|'.join(_MODELS)}]"
+        if model is None:
+            raise GenericError("security_model property not set", hint)
+        if model not in _MODELS:
+            raise GenericError(f"invalid security_model property '{model}'", hint)
+        if opts.get("path") is None:
+            raise GenericError("path property not set")
+
+
+def _shared_folder(text: str, warn: Warn) -> None:
+    opts = parse_opts(_FSDEV, text, warn)
+    if opts.get("fsdriver") is None or opts.get("mount_tag") is None:
+        raise GenericError("Usage: -virtfs fsdriver,mount_tag=tag")
+
+
+CHECKS: Final[dict[str, Callable[[str, Warn], None]]] = {
+    "acpitable": _table,
+    "fsdev": _file_system,
+    "virtfs": _shared_folder,
+}
