@@ -89,7 +89,7 @@ def _beside(name: str, backing_file: str) -> str:
     """
     if backing_file.startswith("/") or has_protocol(backing_file):
         return backing_file
-    if name.startswith("json:"):
+    if not name or name.startswith("json:"):
         raise GenericError(f"Cannot use relative backing file names for '{name}'")
     return name[: max(name.rfind("/"), name.rfind(":")) + 1] + backing_file
 
