@@ -105,6 +105,7 @@ class Qcow2(BlockDriver, Snapshots, ImageCreator, Amendable):
         """Store the bitmaps and write the metadata back; errors are only logged (qcow2_close)."""
         self.state.closing = True
         await write_back(self.state)
+        self.state.forget_tables()
 
     # Data
 
