@@ -33,7 +33,8 @@ class Qcow2(Fuzzer):
     name = "qcow2"
     options = ("--storage", "host")
     warm_up = 200
-    memory = 32 << 20
+    # A damaged header may name 65,000 snapshots: the journal keeps 64 MiB of such answers.
+    memory = 96 << 20
 
     @staticmethod
     def make(chance: Random) -> Any:
