@@ -17,8 +17,9 @@ from typing import Final
 from qmpd.base.scalars import parse_bool, parse_int64
 from qmpd.cli.report import CommandLineError, Probe
 from qmpd.cli.system.guest_files import CHECKS as GUEST_FILES
-from qmpd.cli.system.listings import audio_drivers, displays, vgas
+from qmpd.cli.system.listings import displays, vgas
 from qmpd.cli.system.network_options import CHECKS as NETWORK
+from qmpd.cli.system.smbios_options import check_smbios
 from qmpd.errors import GenericError
 from qmpd.options import groups as groups
 from qmpd.options.keyval import parse_keyval
@@ -149,13 +150,6 @@ def _overcommit(text: str, warn: Warn) -> None:
     lock = _opts(groups.OVERCOMMIT, text, warn).get("mem-lock")
     if lock not in (None, "on", "off", "on-fault"):
         raise CommandLineError("parameter 'mem-lock' expects one of 'on', 'off', 'on-fault'")
-
-
-def _audiodev(text: str, _warn: Warn) -> None:
-    if text in ("help", "?"):
-        raise Probe(audio_drivers())
-    if not text.startswith("{") and "id" not in parse_keyval(text, "driver").tree:
-        raise CommandLineError("Parameter 'id' is missing")
 
 
 _BOOT_VALUES: Final[dict[str, tuple[Callable[[str], object], str]]] = {
@@ -335,7 +329,6 @@ def _log_items(text: str, warn: Warn) -> None:
 
 CHECKS: Final[dict[str, Check]] = {
     "action": _action,
-    "audiodev": _audiodev,
     "boot": _boot,
     "D": _log_file,
     "d": _log_items,
@@ -352,6 +345,7 @@ CHECKS: Final[dict[str, Check]] = {
     "run-with": _run_with,
     "sandbox": _sandbox,
     "seed": _seed,
+    "smbios": check_smbios,
     "trace": _trace,
     "vga": _vga,
     "vnc": _vnc,

@@ -58,6 +58,7 @@ class SystemConfig:
     blockdevs: list[Located] = field(default_factory=list)
     drives: list[Located] = field(default_factory=list)
     objects: list[Located] = field(default_factory=list)
+    tpms: list[Located] = field(default_factory=list)
     devices: list[Located] = field(default_factory=list)
     json_devices: list[Located] = field(default_factory=list)
     hardware: dict[str, list[str]] = field(default_factory=dict)

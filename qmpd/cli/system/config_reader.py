@@ -60,6 +60,8 @@ class ConfigReader:
         self._compat_monitors = 0
         self._actions: dict[str, Callable[[str], None]] = {
             "add-fd": self._add_fd,
+            "audio": self._audio,
+            "audiodev": self._audiodev,
             "blockdev": self._blockdev,
             "chardev": self._chardev,
             "compat": self._compat,
@@ -86,6 +88,7 @@ class ConfigReader:
             "loadvm": self._loadvm,
             "serial": self._serial,
             "set": self._set,
+            "tpmdev": self._tpmdev,
             "smp": self.config.machine.read_smp,
             "uuid": self._uuid,
         }
@@ -178,6 +181,27 @@ class ConfigReader:
     def _blockdev(self, text: str) -> None:
         options = read_option_value(self._profile.reader, "BlockdevOptions", text, "driver")
         self.config.blockdevs.append(self._later(options))
+
+    def _audio(self, text: str) -> None:
+        from qmpd.cli.system.sound_options import check_audio
+
+        check_audio(self._profile.reader, text)
+
+    def _audiodev(self, text: str) -> None:
+        from qmpd.cli.system.sound_options import check_audiodev
+
+        check_audiodev(self._profile.reader, text)
+
+    def _tpmdev(self, text: str) -> None:
+        from qmpd.cli.system.tpm_options import GROUP, TYPES
+
+        if text == "help":
+            self._program.print_error(f"{TYPES}\n")
+            raise Probe("", 1)
+        ids = self._ids.setdefault(GROUP.name, set())
+        opts = parse_opts(GROUP, text, self._warn_of_form, ids=ids)
+        self._note_id(GROUP, opts.id)
+        self.config.tpms.append(self._later(opts))
 
     def _drive(self, text: str) -> None:
         opts = self._parse(groups.DRIVE, text)

@@ -69,6 +69,8 @@ class SystemSetup:
             if machine.drives.find(options["if"], int(options["index"])) is None:
                 self._drive(_drive_opts(options), is_default=True)
         self._start_qtest()
+        for thing in config.tpms:
+            self._do(thing, self._tpm)
         for number, thing in enumerate(config.serials):
             self._do(thing, partial(self._serial, number))
         for number, thing in enumerate(config.parallels):
@@ -230,6 +232,11 @@ class SystemSetup:
             last = CommandLineError(text, location=location)
         if last is not None:
             raise last
+
+    def _tpm(self, opts: Opts) -> None:
+        from qmpd.cli.system.tpm_options import check_tpm
+
+        check_tpm(opts, lambda label: self._server.chardevs.find(label) is not None)
 
     def _serial(self, number: int, text: str) -> None:
         if text == "none":
