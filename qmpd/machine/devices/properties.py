@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 UNSIGNED: Final = {"uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64, "size": 64}
 """Unsigned integer types, and their bits."""
 
+_FLOPPIES: Final = ("144", "288", "120", "none", "auto")
+
 ENUMS: Final = {
     "OnOffAuto": ("auto", "on", "off"),
     "BlockdevOnError": ("report", "ignore", "enospc", "stop", "auto"),
     "BiosAtaTranslation": ("auto", "none", "lba", "large", "rechs"),
-    "FloppyDriveType": ("144", "288", "120", "none", "auto"),
+    "FloppyDriveType": _FLOPPIES,
+    "FdcDriveType": _FLOPPIES,
     "PCIELinkSpeed": ("2_5", "5", "8", "16", "32", "64"),
     "PCIELinkWidth": ("1", "2", "4", "8", "12", "16", "32"),
+    "SpdmTransportType": ("unspecified", "mctp", "doe", "scsi", "nvme"),
 }
 
 DEFAULTS: Final = {
