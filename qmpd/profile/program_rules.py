@@ -28,6 +28,18 @@ def _as_option(found: re.Match[str]) -> str:
 
 PROGRAM_RULES: Final[Sequence[Rule]] = (
     Rule(
+        "processors-by-levels",
+        "The levels at which processors sit have to make as many places as there may be processors",
+        "seen on 7.2, not on 5.2",
+        first=(6, 2),
+    ),
+    Rule(
+        "processors-have-modules",
+        "Processors sit in modules, too, and -smp knows drawers and books",
+        "seen on 10.0, not on 7.2",
+        first=(10, 0),
+    ),
+    Rule(
         "unsupported-machine-type",
         "A machine type that is not known is told of at its option",
         _RUN_5_2,
@@ -299,6 +311,8 @@ ProgramName = Literal[
     "other-types-are-no-devices",
     "parameters-in-groups",
     "preconfig-and-incoming",
+    "processors-by-levels",
+    "processors-have-modules",
     "raw-data-files-are-preallocated",
     "run-state-preconfig",
 ]

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from qmpd.base.scalars import decimal_number
-from qmpd.base.sizes import as_unsigned
 from qmpd.cli.report import CommandLineError
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import parse_option_bool
 
 if TYPE_CHECKING:
+    from qmpd.cli.system.topology_options import Processors
     from qmpd.machine.devices.topology import Topology
     from qmpd.profile import Profile
 
@@ -22,10 +21,6 @@ ACCELERATORS: Final = ("tcg", "kvm", "qtest")
 
 BOOLEAN: Final = frozenset(
     "aux-ram-share dump-guest-core graphics mem-merge suppress-vmdesc usb".split(" ")
-)
-
-_TOPOLOGY: Final = "cpus drawers books sockets dies clusters modules cores threads maxcpus".split(
-    " "
 )
 
 _CPU_FLAGS: Final = re.compile(r"[+-]?[A-Za-z0-9_.-]+(=.*)?")
@@ -46,7 +41,7 @@ class MachineOptions:
     accelerators: list[str] = field(default_factory=list)
     accel_location: str | None = None
     cpu: str | None = None
-    smp: dict[str, str] = field(default_factory=dict)
+    smp: dict[str, object] = field(default_factory=dict)
     accel_help: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
 
@@ -76,9 +71,10 @@ class MachineOptions:
     @property
     def topology(self) -> Topology:
         """How its CPUs sit together."""
-        from qmpd.cli.system.processor_options import prefers_sockets, topology_of
+        from qmpd.base.scalars import parse_int64
 
-        return topology_of(self.smp, prefer_sockets=prefers_sockets(self.name))
+        numbers = {name: parse_int64(str(value)) for name, value in self.smp.items()}
+        return self._processors(numbers).topology()
 
     @property
     def qtest(self) -> bool:
@@ -120,7 +116,7 @@ class MachineOptions:
     def read_smp(self, text: str) -> None:
         """Read one ``-smp``; the parameters of all are combined."""
         parsed = parse_keyval(text, "cpus")
-        self.smp.update({name: str(value) for name, value in parsed.tree.items()})
+        self.smp.update(parsed.tree)
 
     def check(self, profile: Profile) -> None:
         """Check that QEMU knows such a computer.
@@ -159,25 +155,29 @@ class MachineOptions:
                 parse_option_bool(name, value)
 
     def _check_smp(self, profile: Profile) -> None:
-        for name, value in self.smp.items():
-            if name not in _TOPOLOGY:
-                raise CommandLineError(f"Parameter 'smp.{name}' is unexpected")
-            if not value.isdecimal() or decimal_number(value) >= 1 << 63:
-                raise CommandLineError(f"Parameter 'smp.{name}' expects integer")
-            if decimal_number(value) == 0:
-                raise CommandLineError(
-                    "Invalid CPU topology: CPU topology parameters must be greater than zero"
-                )
-        if "cpus" not in self.smp and "maxcpus" not in self.smp:
+        if not self.smp:
             return
-        cpus = max(
-            as_unsigned(decimal_number(self.smp.get(name, "0"))) for name in ("cpus", "maxcpus")
-        )
-        if cpus > 1 and cpus > (most := self._most_cpus(profile)):
+        from qmpd.cli.system.topology_options import check_most, check_processors, read_numbers
+
+        rules = profile.rules
+        numbers = read_numbers(self.smp, rules)
+        if 0 in numbers.values():
             raise CommandLineError(
-                f"Invalid SMP CPUs {cpus}. The max CPUs supported by machine '{self.name}'"
-                f" is {most}"
+                "Invalid CPU topology: CPU topology parameters must be greater than zero"
             )
+        found = self._processors(numbers)
+        if rules.holds("processors-by-levels"):
+            levels = {"dies"} if self.has_hardware else set()
+            if levels and rules.holds("processors-have-modules"):
+                levels.add("modules")
+            check_processors(found, frozenset(levels), rules)
+        check_most(found, self._most_cpus(profile), self.name)
+
+    def _processors(self, numbers: Mapping[str, int]) -> Processors:
+        from qmpd.cli.system.processor_options import prefers_sockets
+        from qmpd.cli.system.topology_options import processors_of
+
+        return processors_of(numbers, prefer_sockets=prefers_sockets(self.name))
 
     def _most_cpus(self, profile: Profile) -> int:
         from qmpd.profile.personality import Personality

@@ -1,51 +1,19 @@
-"""``-smp``, ``-cpu`` and ``-m``, once they are known to be right: what the machine is made of."""
+"""``-cpu`` and ``-m``, once they are known to be right: what the machine is made of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from qmpd.base.scalars import decimal_number
-from qmpd.base.sizes import as_unsigned
 from qmpd.options import groups as groups
 from qmpd.options.qemu_opts import parse_option_number, parse_option_size, parse_opts
 
 if TYPE_CHECKING:
-    from qmpd.machine.devices.topology import CpuKind, Topology
+    from qmpd.machine.devices.topology import CpuKind
 
 _DEFAULT_MEMORY: Final = 128 << 20
 _MEMORY_UNIT: Final = 8192
 _BACKENDS: Final = {"microvm": "microvm.ram", "none": "ram"}
-
-
-def topology_of(smp: Mapping[str, str], *, prefer_sockets: bool) -> Topology:
-    """How many processors there are, and how they sit together (``machine_parse_smp_config``).
-
-    :param smp: the parameters of ``-smp``
-    :param prefer_sockets: whether what is missing are sockets rather than cores
-    """
-    from qmpd.machine.devices.topology import Topology
-
-    given = {name: as_unsigned(decimal_number(value)) for name, value in smp.items()}
-    cpus, most = given.get("cpus", 0), given.get("maxcpus", 0)
-    sockets, cores, threads = (given.get(name, 0) for name in ("sockets", "cores", "threads"))
-    dies, modules = given.get("dies", 1), given.get("modules", 1)
-    most = most or cpus
-    if not most:
-        sockets, cores, threads = sockets or 1, cores or 1, threads or 1
-    elif not sockets and (prefer_sockets or cores):
-        cores, threads = cores or 1, threads or 1
-        sockets = most // (dies * modules * cores * threads)
-    elif not cores:
-        sockets, threads = sockets or 1, threads or 1
-        cores = most // (sockets * dies * modules * threads)
-    threads = threads or most // (sockets * dies * modules * cores or 1)
-    found = Topology(0, max(sockets, 1), dies, modules, max(cores, 1), max(threads, 1))
-    present = cpus or most or found.places
-    return Topology(present, *(getattr(found, name) for name in _LEVELS))
-
-
-_LEVELS: Final = ("sockets", "dies", "modules", "cores", "threads")
 
 
 def cpu_of(text: str | None, machine: str) -> CpuKind:
