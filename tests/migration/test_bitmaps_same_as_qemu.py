@@ -46,6 +46,8 @@ def _go(source: Side, target: Side) -> None:
     target.do("migrate-incoming", uri="unix:m.sock")
     source.do("migrate", uri="unix:m.sock")
     source.wait("MIGRATION", "completed", "failed")
+    if source.said[-1][1]["status"] == "completed":
+        source.status("postmigrate")
     target.wait("MIGRATION", "completed", "failed")
     for side in (source, target):
         side.ask("query-migrate")
