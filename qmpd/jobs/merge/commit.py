@@ -72,7 +72,7 @@ class CommitJob(BlockJob):
     async def set_up(self) -> None:
         """Insert the filter and hold the images.
 
-        :raises QmpError: permissions conflict; call `tear_down`
+        :raises QmpError: permissions conflict; call `give_up`
         """
         top, base = self.top, self.base
         self.base_was_read_only = base.read_only
@@ -193,14 +193,23 @@ class CommitJob(BlockJob):
     @override
     async def abort(self) -> None:
         """Remove the filter; the chain stays as it was."""
-        await self.tear_down()
-
-    async def tear_down(self) -> None:
-        """Undo `set_up`."""
         await self._let_go()
         if self.filter is None:
             return
         async with self.nodes_let_go():
+            dropped, self.filter = self.filter, None
+            await drop_filter(dropped)
+            await release(dropped)
+
+    async def give_up(self) -> None:
+        """Forget the job, which `set_up` has refused: its filter goes last."""
+        await self._let_go()
+        await self._drop_reader()
+        if self.base_was_read_only:
+            with suppress(QmpError):
+                await set_read_only(self.base, True)
+        await self.fail_creation()
+        if self.filter is not None:
             dropped, self.filter = self.filter, None
             await drop_filter(dropped)
             await release(dropped)
@@ -231,10 +240,6 @@ async def start_commit(
     try:
         await job.set_up()
     except BaseException:
-        await job.tear_down()
-        if job.base_was_read_only:
-            with suppress(QmpError):
-                await set_read_only(base, True)
-        await job.fail_creation()
+        await job.give_up()
         raise
     job.start()

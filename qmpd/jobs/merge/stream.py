@@ -96,9 +96,6 @@ class StreamJob(StreamWork):
 
     @override
     async def clean(self) -> None:
-        await self.tear_down()
-
-    async def tear_down(self) -> None:
         """Remove the filter and make the image read-only again if it was.
 
         The nodes are released when the job is dismissed: even the filter stays open until then.
@@ -143,13 +140,14 @@ async def start_stream(
         job.was_read_only = was_read_only
         await job.take_nodes(base if bottom is None else bottom.filter_or_backing)
     except BaseException:
+        # A reader stays where the filter was, for good: QEMU loses it here.
         if job is not None:
-            await job.tear_down()
             await job.fail_creation()
-        elif top is not None:
+        if top is not None:
             await _drop_filter(top)
-        if was_read_only and job is None:
-            await set_read_only(node, True)
+        if was_read_only:
+            with suppress(QmpError):
+                await set_read_only(node, True)
         raise
     job.start()
 
