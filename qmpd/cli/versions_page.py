@@ -54,7 +54,6 @@ LEFT_ROWS: Final = (
     ("5.2", "what `-netdev`, and some wrong options of `-object` and `-chardev`, say is 7.2's"),
     ("11.1", "libblkio: not served"),
     ("all", "whether a job that needs next to no I/O is done before its answer"),
-    ("all", "which lock cannot be had, where copy-before-write has one file as both its children"),
 )
 """The versions, and what differs."""
 

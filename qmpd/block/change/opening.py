@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.base.qdict import member_order
 from qmpd.block.change.closing import close_unopened, unref
 from qmpd.block.change.edges import attach_child
+from qmpd.block.change.file_backend import FileBackend
 from qmpd.block.change.fill import child_is_protocol, fill_options, join_json
 from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.change.opening_driver import (
     Opener,
     check_all_used,
-    drain_file,
-    file_backend_comes,
     find_driver_out,
-    let_file_go,
     open_driver,
 )
 from qmpd.block.model.driver_table import find_driver, find_job_filter
@@ -204,6 +202,7 @@ async def _open_held(
     """Open the file below, then the driver, then the backing file."""
     graph, flags = node.graph, node.flags
     file: Node | None = None
+    backend: FileBackend | None = None
     try:
         if file_options is not None:
             if flat is not None and not isinstance(file_options, str):
@@ -214,7 +213,9 @@ async def _open_held(
             file = await open_reference(graph, file_options, node, role=IMAGE, undecided=True)
             node.flags = flags
             if whole:
-                await file_backend_comes(graph)
+                coming = FileBackend(file)
+                await coming.come()
+                backend = coming
             if flat is not None:
                 flat["file"] = file.node_name
         if "driver" not in node.options:
@@ -222,19 +223,19 @@ async def _open_held(
         await open_driver(node, file, flat, opener or node.driver_class.open)
     except BaseException:
         if file is not None:
-            if whole:
-                await drain_file(file)
+            if backend is not None:
+                await backend.drain()
                 async with standstill(graph):
-                    await let_file_go(file)
+                    await backend.go()
                     await unref(file)
             else:
                 await unref(file)
         await close_unopened(node)
         raise
     try:
-        if file is not None and whole:
-            await drain_file(file)
-            await let_file_go(file)
+        if backend is not None:
+            await backend.drain()
+            await backend.go()
         own = node.options if flat is None else _with_backing(node, flat)
         await node.driver.open_backing(own)
         empty = [name for name in _CONTAINERS if own.given.get(name) in _EMPTY]

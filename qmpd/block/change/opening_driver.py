@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.block.change.aio_context import go_home
-from qmpd.block.change.drain import drained_begin, drained_end, quiesce
+from qmpd.block.change.drain import quiesce
 from qmpd.block.change.edges import attach_child, release_child
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.probe import probe_node
@@ -25,7 +25,6 @@ from qmpd.errors import BlockIOError, GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.model.driver import BlockDriver
-    from qmpd.block.model.graph import Graph
     from qmpd.block.model.interface import DriverInterface
 
 
@@ -52,25 +51,6 @@ async def find_driver_out(
         ) from None
     options = options.with_driver(driver.format_name)
     return driver, options if driver.capabilities.backing else options.without("backing")
-
-
-async def file_backend_comes(graph: Graph) -> None:
-    """bdrv_open holds the file by a backend of its own while it opens the driver."""
-    async with write_lock(graph):
-        pass
-
-
-async def drain_file(file: Node) -> None:
-    """That backend is given up: blk_unref drains the file, and so does blk_remove_bs after it."""
-    for _ in range(2):
-        await drained_begin(file)
-        drained_end(file)
-
-
-async def let_file_go(file: Node) -> None:
-    """That backend, which has been drained, lets go of the file."""
-    async with write_lock(file.graph):
-        pass
 
 
 async def open_driver(
