@@ -335,11 +335,11 @@ async def open_child(
     :raises QmpError: it cannot be opened, or its other parents object
     """
     child = await open_reference(node.graph, reference, node, role=role)
-    try:
-        async with write_lock(node.graph):
+    async with write_lock(node.graph):
+        try:
             attach_child(node, name, child, role)
-    except BaseException:
-        if child is not node:
-            await unref(child)
-        raise
+        except BaseException:
+            if child is not node:
+                await unref(child)
+            raise
     return child

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from qmpd.base.override import override
+from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.filters.filter import Filter
 from qmpd.block.model.filename import exact_filename
@@ -44,6 +45,12 @@ class BlkVerify(Filter):
         await open_child(node, "raw", options["raw"], role=FILTERED | PRIMARY)
         await open_child(node, "test", options["test"], role=DATA)
         return driver
+
+    @override
+    async def close(self) -> None:
+        """blkverify_close takes the graph's lock to let the tested image go."""
+        async with write_lock(self.node.graph):
+            pass
 
     @classmethod
     @override
