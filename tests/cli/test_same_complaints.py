@@ -159,11 +159,44 @@ WARNINGS = [
     "-net nic,model=nosuch",
     "-net none",
     "-net nic -net user",
+    "-fw_cfg name=opt/x,string=y -vga std -machine pc",
+    "-fw_cfg name=x,string=y -machine pc",
+    "-vga std,retrace=dumb",
+    "-dfilter 0x1000+0x20,5-2,1..2",
+    "-qtest-log /nope/x -qtest null",
     "-rtc base=2006-06-17T16:01:21,clock=vm,driftfix=slew",
     "-rtc base=2006-06-17T16:01",
     "-parallel null",
 ]
 """Command lines that are accepted, with a warning or without one."""
+PC = [
+    "-fw_cfg name=opt/x,file=nope",
+    "-fw_cfg name=opt/x,gen_id=g -object iothread,id=g",
+    "-fw_cfg x",
+    "-kernel nope",
+    "-bios /nope",
+    "-boot splash-time=70000",
+    "-boot reboot-timeout=-5",
+    "-m size=1G,maxmem=2G,slots=1000",
+    "-mem-path ",
+    "-smp 3,sockets=2",
+    "-smp 1,modules=2",
+    "-usbdevice mouse:x",
+]
+"""Command lines that a board refuses."""
+UNSERVED = [
+    "-audio none,model=hda",
+    "-audiodev pa,id=a",
+    "-display gtk",
+    "-numa node",
+    "-run-with chroot=.",
+    "-run-with user=0:0",
+    "-tpmdev emulator,id=t,chardev=c -chardev null,id=c",
+    "-trace file=x",
+    "-trace events=x",
+    "-usbdevice mouse",
+]
+"""Command lines that are right, and ask for what qmpd does not do."""
 STORAGE_DAEMON = [
     "--foo",
     "foo",
@@ -213,6 +246,19 @@ def _compare(argv: list[str], folder: Path) -> None:
 @pytest.mark.parametrize("options", SYSTEM)
 def test_system(options: str, tmp_path: Path) -> None:
     _compare(["qemu-system-x86_64", *BARE, *options.split(" ")], tmp_path)
+
+
+@pytest.mark.parametrize("options", PC)
+def test_board(options: str, tmp_path: Path) -> None:
+    _compare(["qemu-system-x86_64", "-S", *BARE[2:], *options.split(" ")], tmp_path)
+
+
+@pytest.mark.parametrize("options", UNSERVED)
+def test_unserved(options: str, tmp_path: Path) -> None:
+    argv = ["qemu-system-x86_64", "-S", *BARE[2:], *options.split(" ")]
+    status, said = _complaint(qmpd_argv(argv), tmp_path)
+    assert status == 1
+    assert re.fullmatch(r"PROGRAM: .* not served by qmpd\n", said)
 
 
 @pytest.mark.parametrize("hardware", [BARE, ["-S", "-nodefaults", "-display", "none"]])

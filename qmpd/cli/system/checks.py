@@ -1,8 +1,9 @@
 """Options about a guest's hardware and surroundings, which are checked and then ignored.
 
 A machine without a guest has no use for them.  They are accepted so that the command lines of
-scripts work, and refused where QEMU would refuse them.  Options whose absence a client could
-notice are refused altogether (`UNSERVED`).
+scripts work, and refused where QEMU would refuse them.  What is wrong only for some boards is
+found later (`late_checks`).  Options whose absence a client could notice are refused altogether
+(`UNSERVED`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from typing import Final
 
 from qmpd.base.scalars import parse_bool, parse_int64
 from qmpd.cli.report import CommandLineError, Probe
+from qmpd.cli.system.display_options import CHECKS as DISPLAY
 from qmpd.cli.system.guest_files import CHECKS as GUEST_FILES
-from qmpd.cli.system.listings import displays, vgas
 from qmpd.cli.system.network_options import CHECKS as NETWORK
-from qmpd.cli.system.smbios_options import check_smbios
 from qmpd.errors import GenericError
 from qmpd.options import groups as groups
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import (
+    Kind,
     OptionGroup,
     Opts,
     Warn,
@@ -60,22 +61,6 @@ ACTIONS: Final = {
     "watchdog": ("reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi"),
 }
 
-DISPLAYS: Final = {
-    "default": (),
-    "none": (),
-    "gtk": ("grab-on-hover", "zoom-to-fit", "show-tabs", "show-menubar", "scale"),
-    "sdl": ("grab-mod",),
-    "egl-headless": ("rendernode",),
-    "curses": ("charset",),
-    "spice-app": (),
-    "dbus": ("rendernode", "addr", "p2p", "audiodev"),
-}
-"""Display types, and the parameters that only they have."""
-
-_COMMON_DISPLAY: Final = ("type", "full-screen", "window-close", "show-cursor", "gl")
-
-VGAS: Final = ("none", "std", "cirrus", "vmware", "xenfb", "qxl", "tcx", "cg3", "virtio")
-
 
 def _opts(group: OptionGroup, text: str, warn: Warn) -> Opts:
     opts = parse_opts(group, text, warn)
@@ -97,35 +82,6 @@ def _action(text: str, warn: Warn) -> None:
 def _watchdog_action(text: str, _warn: Warn) -> None:
     if text not in ACTIONS["watchdog"]:
         raise CommandLineError(f"Parameter 'watchdog' does not accept value '{text}'")
-
-
-def _display(text: str, _warn: Warn) -> None:
-    kind = text.split(",")[0].removeprefix("type=")
-    if kind in ("help", "?"):
-        raise Probe(displays())
-    if kind.startswith("vnc"):
-        _vnc(kind.partition("=")[2], _warn)
-        return
-    tree = parse_keyval(text, "type").tree
-    if "type" not in tree:
-        raise CommandLineError("Parameter 'type' is missing")
-    if kind not in DISPLAYS:
-        raise CommandLineError(f"Parameter 'type' does not accept value '{kind}'")
-    for name in tree:
-        if name not in (*_COMMON_DISPLAY, *DISPLAYS[kind]):
-            raise CommandLineError(f"Parameter '{name}' is unexpected")
-
-
-def _vnc(text: str, _warn: Warn) -> None:
-    if text.split(",")[0] != "none":
-        raise CommandLineError("VNC is not served by qmpd")
-
-
-def _vga(text: str, _warn: Warn) -> None:
-    if text in ("help", "?"):
-        raise Probe(vgas())
-    if text.split(",")[0] not in VGAS:
-        raise CommandLineError(f"unknown vga type: {text}", location="")
 
 
 def _seed(text: str, _warn: Warn) -> None:
@@ -191,6 +147,12 @@ def _memory(text: str, warn: Warn) -> None:
             f" initial memory size ({first:#x})",
             location="",
         )
+    if last == first and (opts.number("slots") or 0):
+        raise CommandLineError(
+            "invalid value of maxmem: memory slots were specified but maximum memory size"
+            f" ({last:#x}) is equal to the initial memory size ({first:#x})",
+            location="",
+        )
 
 
 SANDBOX_VALUES: Final = {
@@ -211,16 +173,24 @@ def _sandbox(text: str, warn: Warn) -> None:
             raise CommandLineError(f"invalid argument for {name}")
 
 
+_USER: Final = re.compile(r"\d{1,9}:\d{1,9}")
+
+
 def _run_with(text: str, warn: Warn) -> None:
-    user = _opts(groups.RUN_WITH, text, warn).get("user")
-    if user is None or re.fullmatch(r"\d+:\d+", user):
-        return
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        raise CommandLineError(
-            f'User "user={user}" doesn\'t exist (and is not <uid>:<gid>)'
-        ) from None
+    opts = _opts(groups.RUN_WITH, text, warn)
+    user, root = opts.get("user"), opts.get("chroot")
+    if user is not None and _USER.fullmatch(user) is None:
+        try:
+            pwd.getpwnam(user)
+        except KeyError:
+            raise CommandLineError(
+                f'User "{text}" doesn\'t exist (and is not <uid>:<gid>)'
+            ) from None
+    if root is not None and not os.path.isdir(root):
+        raise CommandLineError("chroot failed", location="")
+    for name, value in (("chroot", root), ("user", user)):
+        if value is not None:
+            raise CommandLineError(f"-run-with {name}= is not served by qmpd", location="")
 
 
 def _boot_devices(letters: str) -> None:
@@ -270,24 +240,36 @@ def _log_file(text: str, _warn: Warn) -> None:
         ) from None
 
 
-def _number(text: str) -> bool:
+_64_BITS: Final = (1 << 64) - 1
+
+
+def _number(text: str) -> int | None:
     try:
-        int(text, 0)
+        number = int(text, 0)
     except ValueError:
-        return False
-    return True
+        return None
+    return number if 0 <= number <= _64_BITS else None
 
 
 def _log_ranges(text: str, _warn: Warn) -> None:
-    for part in text.split(","):
+    for part in text.split(",") if text else ():
         separator = next((mark for mark in ("-", "+", "..") if mark in part), None)
         if separator is None:
             raise CommandLineError("Bad range specifier")
-        first, _, second = part.partition(separator)
-        if not _number(second):
+        left, _, right = part.partition(separator)
+        second = _number(right)
+        if second is None:
             raise CommandLineError(f"Invalid number to the right of {separator}")
-        if not _number(first):
+        first = _number(left)
+        if first is None:
             raise CommandLineError(f"Invalid number to the left of {separator}")
+        low, high = {
+            "-": ((first - second + 1) & _64_BITS, first),
+            "+": (first, (first + second - 1) & _64_BITS),
+            "..": (first, second),
+        }[separator]
+        if low > high:
+            raise CommandLineError("Invalid range")
 
 
 def _readconfig(text: str, _warn: Warn) -> None:
@@ -309,11 +291,25 @@ def _trace(text: str, warn: Warn) -> None:
     enable = _opts(groups.TRACE, text, warn).get("enable")
     if enable is not None:
         switch(known_events(), enable, lambda complaint: warn(complaint, None))
+    for name, _ in _opts(groups.TRACE, text, _silent):
+        if name != "enable":
+            raise CommandLineError(f"-trace {name}= is not served by qmpd", location="")
+
+
+def _silent(_text: str, _hint: str | None) -> None:
+    """Warn of nothing: the parameters are read a second time."""
 
 
 def _library(text: str, _warn: Warn) -> None:
     if text in ("help", "?"):
         raise Probe("")
+
+
+LOG_ITEMS: Final = frozenset(
+    "all cpu cpu_reset exec fpu guest_errors in_asm int invalid_mem mmu nochain op op_ind op_opt"
+    " op_plugin out_asm page pcall plugin strace tid unimp vpu".split()
+)
+"""What a guest's code could be seen doing."""
 
 
 def _log_items(text: str, warn: Warn) -> None:
@@ -322,9 +318,33 @@ def _log_items(text: str, warn: Warn) -> None:
     if text in ("help", "?"):
         raise CommandLineError("qmpd has no guest code to log")
     for item in text.split(","):
+        if item not in LOG_ITEMS and not item.startswith("trace:"):
+            raise CommandLineError(f"qmpd knows of no item '{item}' to log")
         if item.startswith("trace:"):
             events = item.removeprefix("trace:")
             switch(known_events(), events, lambda complaint: warn(complaint, None))
+
+
+def _numa(text: str, warn: Warn) -> None:
+    from qmpd.cli.system.numa_options import check_numa
+
+    check_numa(text, warn)
+
+
+def _smbios(text: str, warn: Warn) -> None:
+    from qmpd.cli.system.smbios_options import check_smbios
+
+    check_smbios(text, warn)
+
+
+_OPTION_ROM: Final = OptionGroup(
+    "option-rom", "romfile", {"romfile": Kind.STRING, "bootindex": Kind.NUMBER}
+)
+
+
+def _option_rom(text: str, warn: Warn) -> None:
+    if parse_opts(_OPTION_ROM, text, warn).get("romfile") is None:
+        raise CommandLineError("Option ROM file is not specified")
 
 
 CHECKS: Final[dict[str, Check]] = {
@@ -333,23 +353,22 @@ CHECKS: Final[dict[str, Check]] = {
     "D": _log_file,
     "d": _log_items,
     "dfilter": _log_ranges,
-    "display": _display,
-    "fw_cfg": partial(_syntax, groups.FW_CFG),
     "global": _global,
     "iscsi": partial(_syntax, groups.ISCSI),
     "L": _library,
     "m": _memory,
+    "numa": _numa,
+    "option-rom": _option_rom,
     "overcommit": _overcommit,
     "readconfig": _readconfig,
     "rtc": _rtc,
     "run-with": _run_with,
     "sandbox": _sandbox,
     "seed": _seed,
-    "smbios": check_smbios,
+    "smbios": _smbios,
     "trace": _trace,
-    "vga": _vga,
-    "vnc": _vnc,
     "watchdog-action": _watchdog_action,
+    **DISPLAY,
     **GUEST_FILES,
     **NETWORK,
 }

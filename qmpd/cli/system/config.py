@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from qmpd.profile import Profile
 
 
+_OF_KERNELS = ("append", "initrd", "shim")
+
+
 class Located(NamedTuple):
     """A value from the command line that is used later.
 
@@ -58,6 +61,8 @@ class SystemConfig:
     blockdevs: list[Located] = field(default_factory=list)
     drives: list[Located] = field(default_factory=list)
     objects: list[Located] = field(default_factory=list)
+    firmware_items: list[Located] = field(default_factory=list)
+    usb_devices: list[Located] = field(default_factory=list)
     tpms: list[Located] = field(default_factory=list)
     devices: list[Located] = field(default_factory=list)
     json_devices: list[Located] = field(default_factory=list)
@@ -83,4 +88,8 @@ class SystemConfig:
                 raise CommandLineError(text, location="")
         if self.preconfig and incoming and self.incoming != "defer":
             raise CommandLineError("'preconfig' supports '-incoming defer' only", location="")
+        if {*_OF_KERNELS} & {*self.hardware, *self.machine.properties}:
+            from qmpd.cli.system.late_checks import check_kernel
+
+            check_kernel(self)
         self.machine.check(profile)

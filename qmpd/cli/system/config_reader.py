@@ -68,6 +68,7 @@ class ConfigReader:
             "device": self._device,
             "drive": self._drive,
             "echr": self._echr,
+            "fw_cfg": self._fw_cfg,
             "incoming": self._incoming,
             "machine": self.config.machine.read_machine,
             "M": self.config.machine.read_machine,
@@ -89,6 +90,7 @@ class ConfigReader:
             "serial": self._serial,
             "set": self._set,
             "tpmdev": self._tpmdev,
+            "usbdevice": self._usbdevice,
             "smp": self.config.machine.read_smp,
             "uuid": self._uuid,
         }
@@ -191,6 +193,13 @@ class ConfigReader:
         from qmpd.cli.system.sound_options import check_audiodev
 
         check_audiodev(self._profile.reader, text)
+
+    def _fw_cfg(self, text: str) -> None:
+        opts = parse_opts(groups.FW_CFG, text, self._warn_of_form)
+        self.config.firmware_items.append(self._later(opts))
+
+    def _usbdevice(self, text: str) -> None:
+        self.config.usb_devices.append(self._later(text))
 
     def _tpmdev(self, text: str) -> None:
         from qmpd.cli.system.tpm_options import GROUP, TYPES

@@ -136,7 +136,7 @@ WITHOUT_ARGUMENT: Final = frozenset(
 )
 
 OTHER_TARGETS: Final = frozenset(
-    ["g", "prom-env", "semihosting", "semihosting-config", "old-param"]
+    "g prom-env semihosting semihosting-config old-param xen-attach xen-domid-restrict".split()
 )
 """Known, but not for x86."""
 

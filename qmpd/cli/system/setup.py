@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.cli.options.chardev import ChardevFactory, chardev_of, parse_short_form
 from qmpd.cli.options.monitor import MonitorOptions, add_monitor
 from qmpd.cli.options.object import add_object_of
 from qmpd.cli.process import add_node
 from qmpd.cli.report import CommandLineError, located
-from qmpd.cli.system.board_options import default_drives
+from qmpd.cli.system.board_options import MAX_PARALLELS, default_drives
 from qmpd.cli.system.config import Located
 from qmpd.errors import GenericError, QmpError
 from qmpd.options import groups as groups
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from qmpd.cli.system.config import SystemConfig
     from qmpd.machine.devices.globals import Globals
     from qmpd.machine.drives.board import Drive
+
+
+_CHECKED_LATE: Final = frozenset(("bios", "boot", "kernel", "m", "mem-path", "numa", "vga"))
 
 
 class SystemSetup:
@@ -79,6 +82,7 @@ class SystemSetup:
             self._do(thing, self._debugcon)
         for monitor in config.monitors:
             add_monitor(self._server, self._factory, monitor, human=True)
+        self._check_surroundings()
         # without any there is nothing to load and to build
         drives = list(machine.drives) if config.drives or by_default else []
         if drives:
@@ -87,6 +91,10 @@ class SystemSetup:
             from qmpd.cli.system.network_options import netdev_id
 
             machine.devices.netdevs.update(map(netdev_id, config.hardware["netdev"]))
+        for thing in config.firmware_items:
+            self._do(thing, self._firmware_item)
+        for thing in config.usb_devices:
+            self._do(Located(thing, thing.location), self._usb_device)
         for thing in config.devices:
             self._do(thing, partial(self._device, keyval=True))
         for thing in config.json_devices:
@@ -233,6 +241,32 @@ class SystemSetup:
         if last is not None:
             raise last
 
+    def _check_surroundings(self) -> None:
+        config = self._config
+        if _CHECKED_LATE.isdisjoint(config.hardware) and "kernel" not in config.machine.properties:
+            return
+        from qmpd.cli.system.late_checks import check_board
+
+        check_board(config, self._process.program)
+
+    def _firmware_item(self, opts: Opts) -> None:
+        from qmpd.cli.system.late_checks import check_fw_cfg
+
+        machine = self._server.machine
+        objects = machine.objects.objects
+        check_fw_cfg(
+            opts,
+            lambda text: self._process.program.warn(text, self._location),
+            has_device=self._config.machine.has_hardware,
+            type_of=lambda name: objects[name].qom_type if name in objects else None,
+        )
+
+    def _usb_device(self, thing: Located) -> None:
+        from qmpd.cli.system.late_checks import check_usb
+
+        has_hardware = self._config.machine.has_hardware
+        check_usb(thing, self._process.program, has_hardware=has_hardware)
+
     def _tpm(self, opts: Opts) -> None:
         from qmpd.cli.system.tpm_options import check_tpm
 
@@ -279,6 +313,8 @@ class SystemSetup:
         return label
 
     def _parallel(self, number: int, text: str) -> None:
+        if number >= MAX_PARALLELS:
+            raise CommandLineError("too many parallel ports")
         wrong = f"could not connect parallel device to character backend '{text}'"
         self._plug_in(self._connect(f"parallel{number}", text, wrong))
 
@@ -320,7 +356,10 @@ class SystemSetup:
             return sys.stderr
         if path == "none":
             return None
-        return open(path, "w", encoding="utf-8")
+        try:
+            return open(path, "w", encoding="utf-8")
+        except OSError:
+            return None
 
     def _device(self, properties: dict[str, Any], *, keyval: bool) -> None:
         self._server.run_now(self._server.machine.devices.add(properties, keyval=keyval))

@@ -1,0 +1,94 @@
+"""``-display``, ``-vga`` and ``-vnc``: checked as QEMU checks them; qmpd has no display."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from qmpd.cli.report import CommandLineError, Probe
+from qmpd.cli.system.listings import displays, vgas
+from qmpd.options.keyval import parse_keyval
+from qmpd.options.qemu_opts import Warn, parse_option_bool
+
+DISPLAYS: Final = {
+    "default": (),
+    "none": (),
+    "gtk": ("grab-on-hover", "zoom-to-fit", "show-tabs", "show-menubar", "scale"),
+    "sdl": ("grab-mod",),
+    "egl-headless": ("rendernode",),
+    "curses": ("charset",),
+    "spice-app": (),
+    "dbus": ("rendernode", "addr", "p2p", "audiodev"),
+}
+"""Display types, and the parameters that only they have."""
+
+UNSEEN: Final = ("default", "none")
+"""Those that show nothing."""
+
+_COMMON: Final = ("type", "full-screen", "window-close", "show-cursor", "gl")
+_BOOLEAN: Final = ("full-screen", "window-close", "show-cursor", "p2p")
+_BOOLEAN_OF_TYPES: Final = ("grab-on-hover", "zoom-to-fit", "show-tabs", "show-menubar")
+_GL: Final = ("on", "off", "core", "es")
+
+VGAS: Final = ("none", "std", "cirrus", "vmware", "qxl", "virtio")
+"""Display adapters that PCs may have."""
+OTHER_VGAS: Final = {"tcx": "TCX framebuffer", "cg3": "CG3 framebuffer"}
+"""Those of other computers."""
+
+
+def check_display(text: str, warn: Warn) -> None:
+    """Check one ``-display``.
+
+    :raises CommandLineError: with QEMU's text, or because there is no such display
+    """
+    kind = text.split(",")[0].removeprefix("type=")
+    if kind in ("help", "?"):
+        raise Probe(displays())
+    if kind.startswith("vnc"):
+        if "=" not in kind:
+            raise CommandLineError("VNC requires a display argument vnc=<display>")
+        check_vnc(kind.partition("=")[2], warn)
+        return
+    tree = parse_keyval(text, "type").tree
+    if "type" not in tree:
+        raise CommandLineError("Parameter 'type' is missing")
+    if kind not in DISPLAYS:
+        raise CommandLineError(f"Parameter 'type' does not accept value '{kind}'")
+    for name in (*_BOOLEAN[:3], *_BOOLEAN_OF_TYPES, "p2p"):
+        if name in tree and name in (*_COMMON, *DISPLAYS[kind]):
+            parse_option_bool(name, str(tree[name]))
+    if str(tree.get("gl", "off")) not in _GL:
+        raise CommandLineError(f"Parameter 'gl' does not accept value '{tree['gl']}'")
+    for name in tree:
+        if name not in (*_COMMON, *DISPLAYS[kind]):
+            raise CommandLineError(f"Parameter '{name}' is unexpected")
+    if kind not in UNSEEN:
+        raise CommandLineError(f"display '{kind}' is not served by qmpd", location="")
+    if tree.get("gl", "off") != "off" and kind == "none":
+        raise CommandLineError("OpenGL is not supported by display backend 'none'", location="")
+
+
+def check_vnc(text: str, _warn: Warn) -> None:
+    """Check one ``-vnc``."""
+    if text.split(",")[0] not in ("none", ""):
+        raise CommandLineError("VNC is not served by qmpd")
+
+
+def check_vga(text: str, _warn: Warn) -> None:
+    """Check one ``-vga``."""
+    if text in ("help", "?"):
+        raise Probe(vgas())
+    if text in OTHER_VGAS:
+        raise CommandLineError(f"{OTHER_VGAS[text]} not available", location="")
+    kind, comma, rest = text.partition(",")
+    if kind not in VGAS or (comma and not rest.startswith("retrace=")):
+        raise CommandLineError(f"unknown vga type: {text}", location="")
+    if rest.removeprefix("retrace=") not in ("", "dumb", "precise"):
+        raise CommandLineError(f"unknown vga type: {text}", location="")
+
+
+CHECKS: Final[dict[str, Callable[[str, Warn], None]]] = {
+    "display": check_display,
+    "vga": check_vga,
+    "vnc": check_vnc,
+}
