@@ -221,7 +221,8 @@ def parse_opts(
     """
     opts = Opts(group) if into is None else into
     first = group.implied if implied else None
-    for pair in _pairs(text, first, _silent):
+    # an id is looked for as if every value had its key
+    for pair in _pairs(text, None, _silent):
         if pair is not None and pair[0] == "id":
             if group.merge:
                 raise GenericError("Invalid parameter 'id'")

@@ -19,6 +19,7 @@ from qmpd.base.scalars import parse_bool, parse_int64
 from qmpd.cli.report import CommandLineError, Probe
 from qmpd.cli.system.display_options import CHECKS as DISPLAY
 from qmpd.cli.system.guest_files import CHECKS as GUEST_FILES
+from qmpd.cli.system.guest_files import is_folder
 from qmpd.cli.system.network_options import CHECKS as NETWORK
 from qmpd.errors import GenericError
 from qmpd.options import groups as groups
@@ -186,7 +187,7 @@ def _run_with(text: str, warn: Warn) -> None:
             raise CommandLineError(
                 f'User "{text}" doesn\'t exist (and is not <uid>:<gid>)'
             ) from None
-    if root is not None and not os.path.isdir(root):
+    if root is not None and not is_folder(root):
         raise CommandLineError("chroot failed", location="")
     for name, value in (("chroot", root), ("user", user)):
         if value is not None:

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from qmpd.profile import Profile
 
 
-_OF_KERNELS = ("append", "initrd", "shim")
-
-
 class Located(NamedTuple):
     """A value from the command line that is used later.
 
@@ -88,8 +85,18 @@ class SystemConfig:
                 raise CommandLineError(text, location="")
         if self.preconfig and incoming and self.incoming != "defer":
             raise CommandLineError("'preconfig' supports '-incoming defer' only", location="")
-        if {*_OF_KERNELS} & {*self.hardware, *self.machine.properties}:
-            from qmpd.cli.system.late_checks import check_kernel
-
-            check_kernel(self)
+        self._check_kernel()
         self.machine.check(profile)
+
+    def of_kernel(self, name: str) -> str | None:
+        """What is told of a guest's kernel: by an option of its own, or of the machine's."""
+        values = self.hardware.get(name, ())
+        return values[-1] if values else self.machine.properties.get(name)
+
+    def _check_kernel(self) -> None:
+        if self.of_kernel("kernel") is not None:
+            return
+        for name in ("append", "initrd", "shim"):
+            if self.of_kernel(name) is not None:
+                text = f"-{name} only allowed with -kernel option"
+                raise CommandLineError(text, location="")

@@ -1,11 +1,13 @@
-"""``-acpitable``, ``-fsdev`` and ``-virtfs``: files that a guest would see.
+"""Files that a guest would see: ``-acpitable``, ``-fsdev``, ``-virtfs``, and what others name.
 
 They are checked as QEMU checks them; there is no guest to see anything.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable
 from typing import Final
 
@@ -46,6 +48,28 @@ _FSDEV: Final = OptionGroup(
 )
 _DRIVERS: Final = ("local", "synth", "proxy")
 _MODELS: Final = ("passthrough", "mapped-xattr", "mapped-file", "none")
+
+
+def look_at(path: str) -> os.stat_result:
+    """What is at a path that an option names.
+
+    :raises OSError: nothing is there, or it cannot be reached
+    """
+    return os.stat(path)
+
+
+def is_there(path: str) -> bool:
+    """Whether there is anything."""
+    try:
+        look_at(path)
+    except OSError:
+        return False
+    return True
+
+
+def is_folder(path: str) -> bool:
+    """Whether there is a directory."""
+    return is_there(path) and stat.S_ISDIR(look_at(path).st_mode)
 
 
 def _table(text: str, warn: Warn) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from qmpd.base.scalars import parse_int64
 from qmpd.cli.report import CommandLineError
+from qmpd.cli.system.guest_files import is_there, look_at
 from qmpd.options import groups as groups
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import Opts, parse_opts
@@ -34,26 +35,6 @@ _BOOT_RANGES: Final = {
     ),
 }
 _MOST: Final = 0xFFFF
-_FILES_OF_KERNELS: Final = ("append", "initrd", "shim")
-
-
-def kernel_of(config: SystemConfig, name: str) -> str | None:
-    """What is told of a guest's kernel: by an option of its own, or of the machine's."""
-    values = config.hardware.get(name, [])
-    return values[-1] if values else config.machine.properties.get(name)
-
-
-def check_kernel(config: SystemConfig) -> None:
-    """See that nothing is told of a kernel that is not there.
-
-    :raises CommandLineError: with QEMU's text
-    """
-    if kernel_of(config, "kernel") is not None:
-        return
-    for name in _FILES_OF_KERNELS:
-        if kernel_of(config, name) is not None:
-            text = f"-{name} only allowed with -kernel option"
-            raise CommandLineError(text, location="")
 
 
 def check_board(config: SystemConfig, program: Program) -> None:
@@ -61,7 +42,7 @@ def check_board(config: SystemConfig, program: Program) -> None:
 
     :raises CommandLineError: with QEMU's text
     """
-    kernel = kernel_of(config, "kernel")
+    kernel = config.of_kernel("kernel")
     for text in config.hardware.get("numa", ())[:1]:
         from qmpd.cli.system.numa_options import refuse_numa
 
@@ -74,10 +55,10 @@ def check_board(config: SystemConfig, program: Program) -> None:
             )
         _check_unused_vga(config.hardware.get("vga", ()), program)
         return
-    if kernel is not None and not os.path.exists(kernel):
+    if kernel is not None and not is_there(kernel):
         _refuse_as_qemu(program, f"could not open kernel file '{kernel}': {_missing()}")
     for text in config.hardware.get("bios", ())[-1:]:
-        if "/" in text and not os.path.exists(text):
+        if "/" in text and not is_there(text):
             _refuse_as_qemu(program, f"could not load PC BIOS '{text}'")
     _check_numbers(config)
 
@@ -146,7 +127,7 @@ def check_fw_cfg(
             )
     if file:
         try:
-            os.stat(file)
+            look_at(file)
         except OSError as error:
             text = f"can't load {file}: Failed to open file \u201c{file}\u201d: {error.strerror}"
             raise CommandLineError(text) from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
 from typing import Final
 
+from qmpd.cli.system.guest_files import is_folder, is_there, look_at
 from qmpd.errors import GenericError
 from qmpd.options.qemu_opts import Kind, OptionGroup, Opts, Warn, parse_opts
 
@@ -63,7 +63,7 @@ def check_smbios(text: str, warn: Warn) -> None:
     file, kind = opts.get("file"), opts.get("type")
     if file is not None:
         _validated(opts, "file")
-        if not os.path.isfile(file) or os.stat(file).st_size < _HEADER:
+        if not is_there(file) or is_folder(file) or look_at(file).st_size < _HEADER:
             raise GenericError(f"Cannot read SMBIOS file {file}")
         return
     if kind is None:
@@ -101,10 +101,10 @@ def _check_values(number: int, opts: Opts) -> None:
         if name != "path":
             continue
         try:
-            os.stat(path)
+            look_at(path)
         except OSError as error:
             raise GenericError(f"Could not open '{path}': {error.strerror}") from None
-        if os.path.isdir(path):
+        if is_folder(path):
             raise GenericError(f"Unable to read from {path}: Is a directory")
 
 

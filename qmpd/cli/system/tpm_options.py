@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from qmpd.cli.system.guest_files import look_at
 from qmpd.errors import GenericError
 from qmpd.options.qemu_opts import OptionGroup, Opts
 
@@ -52,7 +53,7 @@ def check_tpm(opts: Opts, has_chardev: Callable[[str], bool]) -> None:
 
 def _check_host(path: str) -> None:
     try:
-        mode = os.stat(path).st_mode
+        mode = look_at(path).st_mode
     except OSError as error:
         text = f"Cannot access TPM device using '{path}': {error.strerror}"
         raise GenericError(text) from None
