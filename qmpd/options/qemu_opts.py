@@ -166,7 +166,7 @@ def value_until_comma(text: str, start: int = 0) -> tuple[str, int]:
     return match[0].replace(",,", ","), match.end() + 1
 
 
-def _silent(_text: str, _hint: str | None) -> None:
+def silent(_text: str, _hint: str | None) -> None:
     """Warn of nothing: the parameters are read a second time."""
 
 
@@ -222,7 +222,7 @@ def parse_opts(
     opts = Opts(group) if into is None else into
     first = group.implied if implied else None
     # an id is looked for as if every value had its key
-    for pair in _pairs(text, None, _silent):
+    for pair in _pairs(text, None, silent):
         if pair is not None and pair[0] == "id":
             if group.merge:
                 raise GenericError("Invalid parameter 'id'")

@@ -14,7 +14,8 @@ from qmpd.machine.chardevs import BACKENDS
 from qmpd.options.block_tree import read_nbd_server, read_option_value
 from qmpd.options.command_line import Option
 from qmpd.options.getopt_long import STRAY
-from qmpd.options.qemu_opts import help_text
+from qmpd.options.groups import TRACE
+from qmpd.options.qemu_opts import help_text, parse_opts
 from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
@@ -112,5 +113,14 @@ class StorageDaemonOptions:
         machine.nbd.start(read_nbd_server(machine.profile.reader, text))
 
     def _trace(self, text: str) -> None:
-        name = text.split(",", 1)[0]
-        self._warn(f"trace event '{name.removeprefix('enable=')}' does not exist")
+        from qmpd.cli.options.trace import known_events, switch
+
+        if text.removeprefix("enable=") in ("help", "?"):
+            raise CommandLineError("a list of trace events (--trace help) is not served by qmpd")
+        opts = parse_opts(TRACE, text, self._warn)
+        for name, _ in opts:
+            if name != "enable":
+                raise CommandLineError(f"--trace {name}= is not served by qmpd")
+        enable = opts.get("enable")
+        if enable is not None:
+            switch(known_events(), enable, self._warn)

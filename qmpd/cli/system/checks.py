@@ -33,6 +33,7 @@ from qmpd.options.qemu_opts import (
     parse_option_number,
     parse_option_size,
     parse_opts,
+    silent,
 )
 
 Check = Callable[[str, Warn], None]
@@ -284,7 +285,7 @@ def _readconfig(text: str, _warn: Warn) -> None:
 
 
 def _trace(text: str, warn: Warn) -> None:
-    from qmpd.cli.system.trace_option import known_events, switch
+    from qmpd.cli.options.trace import known_events, switch
 
     if text.removeprefix("enable=") in ("help", "?"):
         names = reversed(known_events().query("*"))
@@ -292,13 +293,9 @@ def _trace(text: str, warn: Warn) -> None:
     enable = _opts(groups.TRACE, text, warn).get("enable")
     if enable is not None:
         switch(known_events(), enable, lambda complaint: warn(complaint, None))
-    for name, _ in _opts(groups.TRACE, text, _silent):
+    for name, _ in _opts(groups.TRACE, text, silent):
         if name != "enable":
             raise CommandLineError(f"-trace {name}= is not served by qmpd", location="")
-
-
-def _silent(_text: str, _hint: str | None) -> None:
-    """Warn of nothing: the parameters are read a second time."""
 
 
 def _library(text: str, _warn: Warn) -> None:
@@ -314,7 +311,7 @@ LOG_ITEMS: Final = frozenset(
 
 
 def _log_items(text: str, warn: Warn) -> None:
-    from qmpd.cli.system.trace_option import known_events, switch
+    from qmpd.cli.options.trace import known_events, switch
 
     if text in ("help", "?"):
         raise CommandLineError("qmpd has no guest code to log")

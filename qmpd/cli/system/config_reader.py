@@ -60,8 +60,8 @@ class ConfigReader:
         self._compat_monitors = 0
         self._actions: dict[str, Callable[[str], None]] = {
             "add-fd": self._add_fd,
-            "audio": self._audio,
-            "audiodev": self._audiodev,
+            "audio": lambda text: self._sound(text, card=True),
+            "audiodev": lambda text: self._sound(text, card=False),
             "blockdev": self._blockdev,
             "chardev": self._chardev,
             "compat": self._compat,
@@ -70,9 +70,9 @@ class ConfigReader:
             "echr": self._echr,
             "fw_cfg": self._fw_cfg,
             "incoming": self._incoming,
-            "machine": self.config.machine.read_machine,
-            "M": self.config.machine.read_machine,
-            "accel": self.config.machine.read_accel,
+            "machine": self._machine,
+            "M": self._machine,
+            "accel": lambda text: self.config.machine.read_accel(text, self._warn_of_form),
             "cpu": self.config.machine.read_cpu,
             "mon": self._mon,
             "monitor": self._monitor,
@@ -90,7 +90,7 @@ class ConfigReader:
             "serial": self._serial,
             "set": self._set,
             "tpmdev": self._tpmdev,
-            "usbdevice": self._usbdevice,
+            "usbdevice": lambda text: self.config.usb_devices.append(self._later(text)),
             "smp": self.config.machine.read_smp,
             "uuid": self._uuid,
         }
@@ -184,22 +184,23 @@ class ConfigReader:
         options = read_option_value(self._profile.reader, "BlockdevOptions", text, "driver")
         self.config.blockdevs.append(self._later(options))
 
-    def _audio(self, text: str) -> None:
-        from qmpd.cli.system.sound_options import check_audio
+    def _sound(self, text: str, *, card: bool) -> None:
+        from qmpd.cli.system.sound_options import check_audio, check_audiodev
 
-        check_audio(self._profile.reader, text)
+        (check_audio if card else check_audiodev)(self._profile.reader, text)
 
-    def _audiodev(self, text: str) -> None:
-        from qmpd.cli.system.sound_options import check_audiodev
+    def _machine(self, text: str) -> None:
+        others = self.config.machine.read_machine(text)
+        if others:
+            from qmpd.cli.system.machine_parts import as_options
 
-        check_audiodev(self._profile.reader, text)
+            for name, value in as_options(others):
+                CHECKS[name](value, self.warn)
+                self.config.hardware.setdefault(name, []).append(value)
 
     def _fw_cfg(self, text: str) -> None:
         opts = parse_opts(groups.FW_CFG, text, self._warn_of_form)
         self.config.firmware_items.append(self._later(opts))
-
-    def _usbdevice(self, text: str) -> None:
-        self.config.usb_devices.append(self._later(text))
 
     def _tpmdev(self, text: str) -> None:
         from qmpd.cli.system.tpm_options import GROUP, TYPES

@@ -7,21 +7,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.scalars import parse_int64
 from qmpd.cli.report import CommandLineError
-from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import parse_option_bool
+from qmpd.options.keyval import Tree, parse_keyval
+from qmpd.options.qemu_opts import Warn, parse_option_bool, silent
 
 if TYPE_CHECKING:
     from qmpd.cli.system.topology_options import Processors
     from qmpd.machine.devices.topology import Topology
     from qmpd.profile import Profile
 
-ACCELERATORS: Final = ("tcg", "kvm", "qtest")
-"""What ``-accel`` takes."""
+OF_ACCELERATORS: Final = frozenset(
+    ("igd-passthru", "kernel-irqchip", "kernel_irqchip", "kvm-shadow-mem")
+)
+"""Properties of machines that are accelerators' in truth."""
 
 BOOLEAN: Final = frozenset(
     "aux-ram-share dump-guest-core graphics mem-merge suppress-vmdesc usb".split(" ")
 )
+
+_WRONG: Final = {
+    "boot": "Invalid parameter type for 'boot', expected: object",
+    "smp": "Invalid parameter type for 'smp', expected: object",
+    "memory": "Parameter 'memory' used inconsistently",
+    "dumpdtb": "This machine doesn't have an FDT\n"
+    "(Perhaps it doesn't support FDT at all, or perhaps you need to provide an FDT with the"
+    " -fdt option?)",
+}
+"""Properties that no value fits, and what is said of them."""
 
 _CPU_FLAGS: Final = re.compile(r"[+-]?[A-Za-z0-9_.-]+(=.*)?")
 
@@ -71,8 +84,6 @@ class MachineOptions:
     @property
     def topology(self) -> Topology:
         """How its CPUs sit together."""
-        from qmpd.base.scalars import parse_int64
-
         numbers = {name: parse_int64(str(value)) for name, value in self.smp.items()}
         return self._processors(numbers).topology()
 
@@ -81,8 +92,11 @@ class MachineOptions:
         """Whether the accelerator is qtest."""
         return self.accelerators[:1] == ["qtest"]
 
-    def read_machine(self, text: str) -> None:
-        """Read one ``-machine``; later ones override earlier ones property by property."""
+    def read_machine(self, text: str) -> dict[str, Tree]:
+        """Read one ``-machine``; later ones override earlier ones property by property.
+
+        :returns: what it says of memory and of booting, which options of their own say, too
+        """
         parsed = parse_keyval(text, "type")
         tree = dict(parsed.tree)
         if tree.get("type") is not None:
@@ -92,22 +106,28 @@ class MachineOptions:
         if accel is not None:
             self.accelerators = str(accel).split(":")
             self.accel_location = None
+        smp = tree.pop("smp", None)
+        if isinstance(smp, dict):
+            self.smp.update(smp)
+        elif smp is not None:
+            tree["smp"] = smp
+        others = {}
         for name, value in tree.items():
-            self.properties[name] = str(value)
+            if name in ("boot", "memory") and isinstance(value, dict):
+                others[name] = value
+            else:
+                self.properties[name] = str(value)
+        return others
 
-    def read_accel(self, text: str) -> None:
+    def read_accel(self, text: str, warn: Warn = silent) -> None:
         """Read one ``-accel``; the first one is preferred."""
-        name, _, rest = text.partition(",")
-        name = name.removeprefix("accel=")
+        from qmpd.cli.system.accelerator_options import check_accelerator
+
+        name = text.partition(",")[0].removeprefix("accel=")
         if name in ("help", "?") or not text:
             self.accel_help = True
             return
-        if name not in ACCELERATORS:
-            raise CommandLineError(f"invalid accelerator {name}")
-        thread = parse_keyval(rest).tree.get("thread")
-        if name == "tcg" and thread not in (None, "single", "multi"):
-            raise CommandLineError(f"Invalid 'thread' setting {thread}")
-        self.accelerators.append(name)
+        self.accelerators.append(check_accelerator(text, warn))
 
     def read_cpu(self, text: str) -> None:
         """Read one ``-cpu``; the last one counts."""
@@ -128,9 +148,11 @@ class MachineOptions:
             self._check_type(profile)
         self._check_properties(profile)
         self._check_smp(profile)
-        for accelerator in self.accelerators:
-            if accelerator not in ACCELERATORS:
-                raise CommandLineError(f"invalid accelerator {accelerator}")
+        if self.accelerators:
+            from qmpd.cli.system.accelerator_options import check_name
+
+            for accelerator in self.accelerators:
+                check_name(accelerator)
         self._check_cpu(profile)
 
     def _check_type(self, profile: Profile) -> None:
@@ -149,10 +171,19 @@ class MachineOptions:
 
         known = machine_properties(profile, self.name)
         for name, value in self.properties.items():
-            if name not in known:
+            if name not in known and name not in OF_ACCELERATORS:
                 raise CommandLineError(f"Property '{self.name}-machine.{name}' not found")
+            if name in _WRONG:
+                raise CommandLineError(*_WRONG[name].split("\n", 1))
+            if name == "confidential-guest-support":
+                raise CommandLineError(f"Device '{value}' not found")
             if name in BOOLEAN:
                 parse_option_bool(name, value)
+            elif name == "phandle-start":
+                try:
+                    parse_int64(value)
+                except ValueError:
+                    raise CommandLineError(f"Parameter '{name}' expects integer") from None
 
     def _check_smp(self, profile: Profile) -> None:
         if not self.smp:

@@ -143,7 +143,7 @@ def _set_actions(machine: Machine, options: list[Option]) -> None:
 
 
 def _trace(machine: Machine, text: str) -> None:
-    from qmpd.cli.system.trace_option import switch
+    from qmpd.cli.options.trace import switch
     from qmpd.options import groups
     from qmpd.options.qemu_opts import parse_opts
 

@@ -243,6 +243,9 @@ class SystemSetup:
 
     def _check_surroundings(self) -> None:
         config = self._config
+        backend = config.machine.properties.get("memory-backend")
+        if backend is not None and backend not in self._server.machine.objects.objects:
+            raise CommandLineError(f"Memory backend '{backend}' not found", location="")
         if _CHECKED_LATE.isdisjoint(config.hardware) and "kernel" not in config.machine.properties:
             return
         from qmpd.cli.system.late_checks import check_board
