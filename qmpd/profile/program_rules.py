@@ -40,6 +40,12 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         first=(10, 0),
     ),
     Rule(
+        "machines-check-floppies",
+        "-no-fd-bootchk stands for a property of the machine, which only PCs have",
+        "seen on 10.0, not on 7.2",
+        first=(10, 0),
+    ),
+    Rule(
         "unsupported-machine-type",
         "A machine type that is not known is told of at its option",
         _RUN_5_2,
@@ -302,6 +308,7 @@ ProgramName = Literal[
     "storage-daemon-without-pid-file",
     "colo-needs-a-return-path",
     "errors-of-decompression",
+    "machines-check-floppies",
     "migrates-to-uris",
     "json-errors-have-places",
     "mirror-skips-zeroes",

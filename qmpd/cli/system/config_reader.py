@@ -124,6 +124,8 @@ class ConfigReader:
             setattr(self.config, self._flags[name], True)
         elif name == "nodefaults":
             self.config.defaults = False
+        elif name == "no-fd-bootchk" and self._profile.rules.holds("machines-check-floppies"):
+            self.config.machine.properties["fd-bootchk"] = "off"
         elif name == "enable-kvm":
             self.config.machine.read_accel("kvm")
         elif name in DRIVES:
