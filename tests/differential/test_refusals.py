@@ -223,6 +223,12 @@ REQUESTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
         "blockdev-add",
         {"driver": "raw", "node-name": "n4", "file": "small", "detect-zeroes": "unmap"},
     ),
+    ("block-stream", {"job-id": "k", "device": "small", "auto-finalize": False}),
+    ("block-stream", {"device": "small"}),
+    ("block-stream", {"device": "small", "base": "m"}),
+    ("block-stream", {"device": "small", "base-node": "m"}),
+    ("block-stream", {"device": "small", "base": "m", "base-node": "m"}),
+    ("block-stream", {"device": "zz", "base": "m", "base-node": "m"}),
 )
 """The first ones make what the others are about."""
 

@@ -146,7 +146,7 @@ async def block_stream(context: Context, arguments: BlockStreamArguments) -> Non
     """Copy what lies below an image into it."""
     machine = context.machine
     if machine.profile.rules.holds("streams-begin-with-the-device"):
-        machine.graph.lookup(arguments.device).check_operation(Op.STREAM)
+        machine.graph.lookup(arguments.device)
     given = [name for name in ("base", "base-node", "bottom") if name in context.raw]
     for first, second in (("base", "base-node"), ("base", "bottom"), ("bottom", "base-node")):
         if first in given and second in given:
