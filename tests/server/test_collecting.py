@@ -46,7 +46,7 @@ def cycles(count: int) -> list[Thing]:
 def test_what_is_in_use_is_not_looked_through_again(
     watched: Collecting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collecting, "LONG", 0)
+    monkeypatch.setattr(collecting, "LONG", -1)
     things = cycles(1000)
     gc.collect()
     assert not any(thing is things[0] for thing in gc.get_objects())
@@ -59,7 +59,7 @@ def test_what_is_in_use_is_not_looked_through_again(
 def test_what_becomes_garbage_later_is_found_when_nobody_waits(
     watched: Collecting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collecting, "LONG", 0)
+    monkeypatch.setattr(collecting, "LONG", -1)
     things = cycles(1000)
     gc.collect()
     before = Thing.alive
@@ -74,7 +74,7 @@ def test_what_becomes_garbage_later_is_found_when_nobody_waits(
 def test_it_is_found_in_time_where_there_may_be_much(
     watched: Collecting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collecting, "LONG", 0)
+    monkeypatch.setattr(collecting, "LONG", -1)
     monkeypatch.setattr(collecting, "MANY", 500)
     things = cycles(1000)
     gc.collect()

@@ -71,13 +71,8 @@ def test_with_a_breakpoint(both: Files) -> None:
 def test_what_is_counted(both: Files, command: str) -> None:
     both.io("d", command)
     for program in (both.real, both.ours):
-        # until the request has ended, which aio_flush would count
-        program.execute(
-            {
-                "execute": "human-monitor-command",
-                "arguments": {"command-line": 'qemu-io d "flush"'},
-            }
-        )
+        # until the request has ended: all are waited for
+        program.execute({"execute": "stop"})
     stats = [
         program.execute({"execute": "query-blockstats"})[-1]["return"][0]["stats"]
         for program in (both.real, both.ours)
