@@ -65,6 +65,11 @@ class Parts:
 
         return BlockExports(self.graph, emit=self._services.emit)
 
+    @property
+    def has_exports(self) -> bool:
+        """Whether there is one; to ask loads nothing, for which there may be no descriptor."""
+        return "exports" in vars(self) and bool(self.exports.exports)
+
     @cached_property
     def objects(self) -> ObjectContainer:
         """Its user-creatable objects."""

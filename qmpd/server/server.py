@@ -260,7 +260,7 @@ class Server:
         The loop stands still meanwhile, so nobody may use an export of this process, nor may it
         wait for a server.
         """
-        if not self._several_cpus or self.machine.exports.exports:
+        if not self._several_cpus or self.machine.parts.has_exports:
             return False
         if "_dialer" in self.__dict__ and self._dialer.connected:
             return False

@@ -84,7 +84,8 @@ def test_descriptors_used_up(few: Daemon) -> None:
     assert waiting.recv(5) == b'{"QMP'
     waiting.close()
     client.close()
-    assert "Traceback" not in few.end()
+    said = few.end()
+    assert "Traceback" not in said, said
 
 
 def hears_signals(pid: int) -> bool:
