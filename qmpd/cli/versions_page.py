@@ -50,11 +50,11 @@ LEFT_ROWS: Final = (
         "what options of the command line take, but for those of devices, is 10.0's",
     ),
     ("5.2, 7.2", "machine types older than the program make of devices what the newest one does"),
-    ("5.2", "`system_reset` and `quit` are answered before RESET and SHUTDOWN come"),
+    ("5.2", "RESET and SHUTDOWN come after the answer; LSI controllers that are unplugged stay"),
     ("5.2", "what `-netdev`, and some wrong options of `-object` and `-chardev`, say is 7.2's"),
-    ("7.2", "what virtio-serial and xHCI controllers make of some values of their properties"),
     ("11.1", "libblkio: not served"),
     ("11.1", "HMP `migrate_set_parameter` takes one word; monitors are no objects"),
+    ("all", "regions of virtio devices by modern-pio-notify, of virtio-serial and xHCI by others"),
     ("all", "whether a job that needs next to no I/O is done before its answer"),
     ("all", "which conflict is told of a quorum that has one node, or itself, as several children"),
 )

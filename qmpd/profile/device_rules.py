@@ -151,6 +151,13 @@ DEVICE_RULES: Final[Sequence[Rule]] = (
         first=(9, 1),
     ),
     Rule(
+        "models-are-checked-before-buses",
+        "device_add asks whether a model may be plugged in before it looks for a bus",
+        _RUN_7_2,
+        last=(7, 2),
+        touches=(Touch("device_add", answer="pluggable device type"),),
+    ),
+    Rule(
         "full-buses-are-told",
         "A device that finds only full buses is told so",
         _RUN_11_1,
@@ -190,6 +197,7 @@ DeviceName = Literal[
     "function-0-where-asked-for",
     "help-shows-json",
     "ids-come-first",
+    "models-are-checked-before-buses",
     "nvme-granularity-is-left",
     "options-are-single-texts",
     "ports-unplug",

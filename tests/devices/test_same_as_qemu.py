@@ -256,6 +256,23 @@ def test_unplugging(boards: Boards) -> None:
     boards.get("s0", "addr")
 
 
+def test_models_that_stay(boards: Boards) -> None:
+    """Not every model may be plugged in, and what may not be cannot be taken out."""
+    for driver in ("VGA", "cirrus-vga", "ich9-usb-ehci1", "ich9-usb-uhci3", "isa-serial"):
+        for more in ({}, {"bus": "nosuch"}, {"id": "9"}, {"nosuch": 1}):
+            boards.device(driver, **more)
+    boards.execute("human-monitor-command", **{"command-line": "device_add VGA"})
+
+
+@pytest.mark.parametrize("version", MEASURED)
+def test_a_device_that_stays(tmp_path: Path, version: str) -> None:
+    boards = Boards(tmp_path, "pc", "-device", "ich9-usb-uhci1,id=u", version=version)
+    boards.execute("device_del", id="u")
+    boards.get("u", "hotpluggable")
+    boards.look()
+    boards.close()
+
+
 @pytest.mark.parametrize("version", MEASURED)
 def test_ports_of_q35(tmp_path: Path, version: str) -> None:
     ports = [f"pcie-root-port,id=rp{number},chassis={number}" for number in (1, 2)]

@@ -34,6 +34,9 @@ MODELS: Final = (
     *("virtio-blk", "virtio-scsi", "lsi", "virtio-balloon-pci", "virtio-serial-pci", "isa-fdc"),
     *("pci-device", "device", "nosuch", ""),
 )
+STAYS: Final = {"5.2": ("lsi53c895a", "lsi")}
+"""Models that a version of QEMU never lets go of: their places and ids stay taken."""
+
 REQUIRED: Final[dict[str, dict[str, Any]]] = {
     "nvme": {"serial": "s"},
     "pci-bridge": {"chassis_nr": 1},
@@ -85,7 +88,7 @@ def _value(name: str, kind: str) -> st.SearchStrategy[Any]:
 def added(draw: st.DrawFn, version: str) -> Step:
     """device_add, with one or two properties of its own besides those that it needs."""
     devices = profile.load(version).devices
-    model = draw(st.sampled_from(MODELS))
+    model = draw(st.sampled_from([each for each in MODELS if each not in STAYS.get(version, ())]))
     arguments = {"driver": model, **REQUIRED.get(model, {})}
     name = draw(
         st.sampled_from(["a", "b", "c", "d", None, "9x", *([] if model == "nvme" else [5])])
@@ -180,8 +183,6 @@ class Plugged(Boards):
 
 @pytest.mark.parametrize("version", MEASURED)
 def test_any_devices(version: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    if version == "5.2" and "QMPD_VERSION_EXAMPLES" not in os.environ:
-        pytest.skip("QEMU 5.2 answers before its events come, which a busy machine holds up")
     running: list[Plugged] = []
 
     @settings(

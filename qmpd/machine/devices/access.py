@@ -166,6 +166,8 @@ def _common(device: Device, name: str) -> Any:
         "parent_bus": "" if bus is None else bus.path,
         "realized": device.realized,
         "hotplugged": device.hotplugged,
-        "hotpluggable": device.kind.bus != "virtio-bus" and (bus is None or bus.hotplug),
+        "hotpluggable": device.kind.hotpluggable
+        and device.kind.bus != "virtio-bus"
+        and (bus is None or bus.hotplug),
     }
     return values[name]

@@ -30,6 +30,7 @@ class Kind:
     :param links_host: whether its link `host` points to itself
     :param migratable: whether its state can be saved
     :param usb_ports: how many ports a USB controller has
+    :param hotpluggable: whether it may come and go while the machine is there
     :param auto: the values of properties whose value ``auto`` leaves them to the device
     """
 
@@ -52,6 +53,7 @@ class Kind:
     migratable: bool = True
     auto: Mapping[str, str] = field(default_factory=dict)
     usb_ports: int = 0
+    hotpluggable: bool = True
 
     @property
     def asks_guest(self) -> bool:
@@ -71,19 +73,13 @@ _INERT: Final = (
     *(Kind(name, "virtio-serial-bus") for name in ("virtserialport", "virtconsole")),
     *(Kind(name, "ISA") for name in ("isa-serial", "isa-parallel")),
     *(Kind(name, "usb-bus") for name in ("usb-tablet", "usb-mouse", "usb-kbd")),
-    *(Kind(f"ich9-usb-ehci{number}", "PCI", usb_ports=6) for number in (1, 2)),
-    *(Kind(f"ich9-usb-uhci{number}", "PCI", usb_ports=2) for number in range(1, 7)),
     *(
-        Kind(name, "PCI")
-        for name in (
-            "VGA",
-            "cirrus-vga",
-            "e1000",
-            "e1000e",
-            "rtl8139",
-            "i6300esb",
-        )
+        Kind(f"ich9-usb-{kind}{number}", "PCI", usb_ports=ports, hotpluggable=False)
+        for kind, numbers, ports in (("ehci", (1, 2), 6), ("uhci", range(1, 7), 2))
+        for number in numbers
     ),
+    *(Kind(name, "PCI", hotpluggable=False) for name in ("VGA", "cirrus-vga")),
+    *(Kind(name, "PCI") for name in ("e1000", "e1000e", "rtl8139", "i6300esb")),
 )
 """Models that only have a place and properties: no guest is there to use them."""
 

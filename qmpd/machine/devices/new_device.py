@@ -30,7 +30,13 @@ def model_and_bus(
         raise GenericError("Parameter 'driver' is missing")
     kind = KINDS.get(ALIASES.get(name, name))
     if kind is not None:
-        return kind, _bus(profile.rules, root, kind.name, kind.bus, path, hotplug=hotplug)
+        fixed = hotplug and not kind.hotpluggable
+        if fixed and profile.rules.holds("models-are-checked-before-buses"):
+            raise GenericError("Parameter 'driver' expects a pluggable device type")
+        bus = _bus(profile.rules, root, kind.name, kind.bus, path, hotplug=hotplug)
+        if fixed:
+            raise GenericError(f"Device '{kind.name}' does not support hotplugging")
+        return kind, bus
     model = profile.devices.model(name)
     if model is None:
         raise GenericError(why_no_model(profile, name))

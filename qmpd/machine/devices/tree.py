@@ -311,7 +311,7 @@ class DeviceTree:
     async def remove(self, name: str) -> None:
         """Command device_del; a PCI device waits for the guest to let go of it.
 
-        :raises QmpError: there is no such device, or its bus does not support hotplugging
+        :raises QmpError: there is no such device, or it, or its bus, does not support hotplugging
         """
         device = self.find(name)
         if device.unplugging and not unplug.may_ask_again(device, self._rules):
@@ -320,6 +320,8 @@ class DeviceTree:
             raise GenericError("Bus 'virtio-bus' does not support hotplugging")
         if device.bus is not None and not device.bus.hotplug:
             raise GenericError(f"Bus '{device.bus.name}' does not support hotplugging")
+        if not device.kind.hotpluggable:
+            raise GenericError(f"Device '{device.model}' does not support hotplugging")
         if device.kind.asks_guest:
             going = unplug.going_at_once(device, self._rules)
             for each in going:
