@@ -93,12 +93,14 @@ MAY_BE_SKIPPED = (
     r"(go|node|golang-github-digitalocean-go-qemu-dev) is not installed",
     r"the npm package qemu-qmp cannot be had",
     r"QEMU (5\.2|7\.2|11\.1) is not installed",
+    r"QEMU 5\.2 dies of that",
     r"(libvirtd|virsh|unshare|virtnbdbackup|nbdinfo) is not installed",
     r"QEMU's sources, which have qemu.machine, are not there",
     r"strace (is not installed|may not trace)",
     r"needs libvirt 11",
     r"(only root mounts a small disk|a small disk may not be mounted)",
     r"libvirt needs root",
+    r"the file system of the temporary folder has no O_DIRECT",
 )
 """Reasons for which a test may be skipped although a real QEMU is installed (regexps)."""
 
