@@ -146,6 +146,12 @@ class Skips:
         for line in self.unexpected:
             terminalreporter.line(line)
 
+    def pytest_unconfigure(self) -> None:
+        # The last words of a run, beside its counts, which say "passed".
+        if self.unexpected and qemu_missing() is None:
+            print(f"FAILED: {len(self.unexpected)} skipped, and may not be (MAY_BE_SKIPPED):")
+            print(self.unexpected[0])
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # with pytest-xdist, the process that reports

@@ -36,3 +36,4 @@ def test_a_skipped_test_fails_the_run_where_qemu_is(
     result = pytester.runpytest("-p", "no:cacheprovider", "-p", "no:asyncio")
     result.assert_outcomes(skipped=1)
     assert result.ret == (1 if fails else 0)
+    assert ("FAILED: 1 skipped, and may not be (MAY_BE_SKIPPED):" in result.outlines) == fails
