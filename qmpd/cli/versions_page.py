@@ -53,7 +53,7 @@ LEFT_ROWS: Final = (
     ("5.2", "RESET and SHUTDOWN come after the answer; LSI controllers that are unplugged stay"),
     ("5.2", "what `-netdev`, and some wrong options of `-object` and `-chardev`, say is 7.2's"),
     ("11.1", "libblkio: not served"),
-    ("11.1", "HMP `migrate_set_parameter` takes one word; monitors are no objects"),
+    ("11.1", "monitors are no objects"),
     ("all", "regions of virtio devices by modern-pio-notify, of virtio-serial and xHCI by others"),
     ("all", "whether a job that needs next to no I/O is done before its answer"),
     ("all", "which conflict is told of a quorum that has one node, or itself, as several children"),

@@ -168,7 +168,8 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         first=(11, 0),
         change=Rewording(
             pattern="^Parameter '((?:announce|avail|cpu_throttle|downtime|max_cpu|max_post|multifd"
-            "|throttle_trigger|vcpu|x-vcpu|xbzrle)[a-z_-]*)' (expects|must) (.*)$",
+            "|throttle_trigger|vcpu|x-vcpu|xbzrle)[a-z_-]*)' (expects|must) "
+            "(?!uint|a non-negative)(.*)$",
             words=_as_option,
         ),
     ),

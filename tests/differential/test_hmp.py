@@ -79,6 +79,39 @@ IO = [
 ]
 
 
+LONG = [
+    *(f"block_job_pause {'x' * count}" for count in (1023, 1024)),
+    *(f"block_job_pause {blank}{'é' * 600}" for blank in ("", "x", '"')),
+    f'block_job_pause "{"y" * 1023}z"',
+    f"help {'x' * 1100}",
+    f"help{' nope' * 16}",
+    f"help{' nope' * 17}",
+]
+"""Words of which the end is forgotten."""
+OPTIONS = [
+    *('device_add "a\\tb"', 'device_add "x', "device_add x,id=9 y", "device_add x y", "device_add"),
+    *('object_add "x', "object_add iothread,id=9 =x", "object_add iothread,id=o =x", "object_add"),
+]
+"""Options that are read with the line, where it goes on after them."""
+TRACE_EVENTS = [
+    f"trace-event {event} off{processor}"
+    for event in ("nope", "bdrv_co*", "guest_cpu_enter")
+    for processor in ("", " 0", " 0x1f", " -1", " 0xffffffff")
+]
+PARAMETERS = [
+    f"migrate_set_parameter {name} {value}"
+    for name in (
+        *("cpu-throttle-initial", "multifd-channels", "downtime-limit", "x-checkpoint-delay"),
+        *("xbzrle-cache-size", "announce-rounds", "max-bandwidth", "block-incremental", "mode"),
+        *("vcpu-dirty-limit", "compress-level", "cpu-throttle-tailslow", "cpr-exec-command", "x"),
+    )
+    for value in (
+        *("-1", "-0", str(2**63), str(2**64), "256", "257", "1k", "1-2", '" 5"', "8E", "on", '""'),
+        *("none ", "a b", "'a' #b", "a\\", '"a', "normal", "0x10"),
+    )
+]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def nodes(pair: Pair) -> None:
     node = {"driver": "null-co", "size": 1 << 20}
@@ -123,3 +156,10 @@ def test_objects_in_turn(pair: Pair) -> None:
 @pytest.mark.parametrize("command", IO)
 def test_qemu_io(pair: Pair, command: str) -> None:
     _run(pair, f'qemu-io n0 "{command}"')
+
+
+@on_each_version
+@pytest.mark.parametrize("lines", [LONG, OPTIONS, TRACE_EVENTS, PARAMETERS])
+def test_lines_in_turn(pair: Pair, lines: list[str]) -> None:
+    for line in lines:
+        _run(pair, line)

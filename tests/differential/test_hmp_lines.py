@@ -16,7 +16,7 @@ import pytest
 from tests.differential.hmp_lines import IMAGES, OPTIONS, SET_UP, lines
 from tests.differential.pair import Pair
 from tests.support.normal import normal_text
-from tests.support.stdio import StdioProgram
+from tests.support.stdio import Gone, StdioProgram
 from tests.support.versions import MEASURED, examples
 
 _THREAD: Final = re.compile("thread_id=[0-9]+")
@@ -50,18 +50,21 @@ class Monitors(Pair):
     def run(self, line: str) -> tuple[Any, Any]:
         """What the real one answers and prints, and what qmpd does."""
         request = {"execute": "human-monitor-command", "arguments": {"command-line": line}}
-        shown = []
-        for program, name in ((self.real, "real"), (self.ours, "ours")):
-            program.send(json.dumps(request).encode())
-            found = [program.line().decode()]
-            while not found[-1].startswith(('{"return"', '{"error"')):
-                found.append(program.line().decode())
-            folder = str(self.scratch / name)
-            told = [text for text in found if not text.startswith('{"timestamp"')]
-            shown.append([_alike(normal_text(text, folder)) for text in told])
-        for program in (self.real, self.ours):
-            _settle(program)
+        shown = [self._shown(name, request) for name in ("real", "ours")]
         return shown[0], shown[1]
+
+    def _shown(self, name: str, request: dict[str, Any]) -> list[str]:
+        program: StdioProgram = getattr(self, name)
+        found: list[str] = []
+        try:
+            program.send(json.dumps(request).encode())
+            while not found or not found[-1].startswith(('{"return"', '{"error"')):
+                found.append(program.line().decode())
+            _settle(program)
+        except (Gone, TimeoutError, BrokenPipeError) as error:
+            found.append(f"{type(error).__name__}: {program.stderr()[-500:]}")
+        told = [text for text in found if not text.startswith('{"timestamp"')]
+        return [_alike(normal_text(text, str(self.scratch / name))) for text in told]
 
 
 def _alike(text: str) -> str:

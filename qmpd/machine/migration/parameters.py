@@ -59,8 +59,18 @@ _MASKS: Final = (
     ("max-postcopy-bandwidth", _64_BITS),
     ("xbzrle-cache-size", _64_BITS),
     ("x-checkpoint-delay", (1 << 32) - 1),
+    ("compress-level", 255),
+    ("compress-threads", 255),
+    ("decompress-threads", 255),
+    ("throttle-trigger-threshold", 255),
+    ("cpu-throttle-initial", 255),
+    ("cpu-throttle-increment", 255),
+    ("max-cpu-throttle", 255),
+    ("multifd-channels", 255),
+    ("multifd-zlib-level", 255),
+    ("multifd-zstd-level", 255),
 )
-"""Parameters that have no sign, and their bits: a negative one is a huge one."""
+"""Parameters that have no sign, and their bits, to which they are cut where more can be given."""
 
 _LEVELS: Final = frozenset({"multifd-zlib-level", "multifd-zstd-level"})
 

@@ -77,7 +77,7 @@ async def _run(machine: Machine, line: Line, ask: Ask) -> str:
         return f"unknown command: '{line.begin()}'\n"
     if command is None:
         return f"Error: qmpd does not serve the HMP command '{name}'\n"
-    arguments = _arguments(command, line)
+    arguments = _arguments(machine, command, line)
     if command.request is not None:
         asked, given = command.request(machine, arguments)
         try:
@@ -92,10 +92,11 @@ async def _run(machine: Machine, line: Line, ask: Ask) -> str:
     return await command.handler(machine, arguments)
 
 
-def _arguments(command: HmpCommand, line: Line) -> Arguments:
+def _arguments(machine: Machine, command: HmpCommand, line: Line) -> Arguments:
     path = line.begin()
+    read_options = None if command.options is None else partial(command.options, machine)
     try:
-        return line.arguments(command.parameters)
+        return line.arguments(command.parameters, read_options)
     except UsageError as error:
         begin = "" if error.bare else f"{command.name}: "
         if isinstance(error, TooWide):

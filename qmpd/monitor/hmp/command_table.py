@@ -39,6 +39,7 @@ class Suspending(str):
 
 Arguments = Mapping[str, Any]
 HmpHandler = Callable[["Machine", Arguments], Awaitable[str]]
+ReadOptions = Callable[["Machine", str], Any]
 Request = Callable[["Machine", Arguments], tuple[str, Mapping[str, Any]]]
 Ask = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 """Runs a QMP command with its arguments; returns its value."""
@@ -55,6 +56,7 @@ class HmpCommand:
     :param summary: what help shows
     :param request: the QMP command that it stands for, and its arguments
     :param show: words the value of that command
+    :param options: reads an argument that is options of a group, while the line is read
     """
 
     name: str
@@ -64,6 +66,7 @@ class HmpCommand:
     summary: str = ""
     request: Request | None = None
     show: Callable[[Any], str] | None = None
+    options: ReadOptions | None = None
 
 
 def by_name(*commands: HmpCommand) -> dict[str, HmpCommand]:

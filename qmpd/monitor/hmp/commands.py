@@ -139,12 +139,16 @@ def _block_job(verb: Callable[[JobTable, str], Awaitable[None]]) -> HmpHandler:
     return handler
 
 
+_MOST_WORDS: Final = 16
+"""So many words can help be given; of more it says nothing."""
+
+
 async def help_(machine: Machine, arguments: Arguments) -> str:
     """List all commands that are served, or show the one named (``help_cmd``)."""
     rest = Line(arguments.get("name", ""), machine.profile.rules, machine.host.print)
     words: list[str] = []
     while not rest.at_end():
-        word = rest.word()
+        word = None if len(words) == _MOST_WORDS else rest.word()
         if word is None:
             return ""
         words.append(word)

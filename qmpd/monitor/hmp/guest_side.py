@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
+from qmpd.machine.tracing import set_trace_events
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, enum_values, with_same_arguments
 from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
 
@@ -42,10 +43,13 @@ def _watchdog(machine: Machine, arguments: Arguments) -> tuple[str, dict[str, An
 
 async def trace_event(machine: Machine, arguments: Arguments) -> str:
     """Switch trace events on or off (``hmp_trace_event``)."""
+    name, enable, vcpu = arguments["name"], arguments["option"], arguments.get("vcpu")
+    if not machine.profile.rules.holds("trace-event-of-a-processor"):
+        vcpu = None
+    elif vcpu is not None and vcpu < 0:
+        return "argument vcpu must be positive"
     try:
-        machine.guest_side.trace_events.set(
-            arguments["name"], enable=arguments["option"], ignore_unavailable=True
-        )
+        set_trace_events(machine, name, vcpu, enable=enable, ignore_unavailable=True)
     except GenericError as error:
         return f"{error.desc}\n"
     return ""

@@ -28,6 +28,9 @@ _SECONDS: Final = re.compile(
     r"(?:(?P<unit>[mun])s)?",
     re.I,
 )
+WORD_BYTES: Final = 1023
+"""How long a word is at most; what more it has is read, but forgotten."""
+
 _ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 
 
@@ -55,7 +58,8 @@ class TooWide(UsageError):
 class Kind(Enum):
     """How an argument is read; the value is the message shown when the argument is missing.
 
-    That of `REST`, which takes all that is left of the line, is the one of `STRING`.
+    That of `REST`, which takes all that is left of the line, is the one of `STRING`; of `OPTIONS`
+    nothing is said.
     """
 
     FILENAME = "filename expected"
@@ -66,7 +70,7 @@ class Kind(Enum):
     INTEGER32 = "invalid integer of 32 bits"
     MEBIBYTES = "enter a positive value"
     SECONDS = "Number expected"
-    OPTIONS = "options expected"
+    OPTIONS = "options of a group"
     BOOLEAN = "Expected 'on' or 'off'"
     REST = "all that is left of the line"
     FLAG = ""
@@ -127,9 +131,14 @@ class Line:
         """Read the next word, which may be quoted; None: it is malformed, which has been told."""
         return self._string()
 
-    def arguments(self, parameters: Sequence[Parameter]) -> dict[str, Any]:
+    def arguments(
+        self,
+        parameters: Sequence[Parameter],
+        read_options: Callable[[str], Any] | None = None,
+    ) -> dict[str, Any]:
         """Read all arguments of a command; absent optional ones are left out.
 
+        :param read_options: reads options of a group; without it they are a text
         :raises UsageError: an argument is missing or malformed, or there are too many
         """
         found: dict[str, Any] = {}
@@ -142,7 +151,10 @@ class Line:
                 continue
             if self.at_end() and parameter.optional:
                 continue
-            found[parameter.name] = self._value(parameter.kind)
+            value = self._value(parameter.kind)
+            if parameter.kind is Kind.OPTIONS and read_options is not None:
+                value = read_options(value)
+            found[parameter.name] = value
         if not self.at_end():
             raise UsageError("extraneous characters at the end of line")
         return found
@@ -196,12 +208,14 @@ class Line:
             return rest
         if kind is Kind.BOOLEAN:
             return self._boolean()
-        if kind is Kind.OPTIONS:
-            return "" if self.at_end() else self._text_of(kind)
+        if kind is Kind.OPTIONS and self.at_end():
+            return ""
         return self._text_of(kind)
 
     def _text_of(self, kind: Kind) -> str:
         text = self._string()
+        if text is None and kind is Kind.OPTIONS:
+            raise UsageError("", bare=True, ends=False)
         if text is None:
             raise UsageError(kind.value)
         return text
@@ -262,8 +276,9 @@ class Line:
             word = _WORD.match(self._text, self._position)
             assert word is not None
             self._position = word.end()
-            return word[0]
-        return self._quoted()
+            return _cut(word[0])
+        text = self._quoted()
+        return None if text is None else _cut(text)
 
     def _quoted(self) -> str | None:
         self._position += 1
@@ -285,3 +300,11 @@ class Line:
                 parts.append(_ESCAPES[escape])
         self._stdout("unterminated string\n")
         return None
+
+
+def _cut(word: str) -> str:
+    """What is kept of a word."""
+    if len(word) * 4 <= WORD_BYTES:
+        return word
+    kept = word.encode("utf-8", "surrogateescape")[:WORD_BYTES]
+    return kept.decode("utf-8", "surrogateescape")

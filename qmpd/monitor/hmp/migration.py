@@ -4,42 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.base.scalars import TooLarge, parse_bool, parse_uint64, read_size
+from qmpd.base.scalars import parse_bool, parse_int64, parse_uint64, read_size
 from qmpd.errors import GenericError
 from qmpd.machine.migration.address import parse_uri
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, Suspending, enum_values
 from qmpd.monitor.hmp.line import Kind, Parameter
+from qmpd.monitor.hmp.shell_words import shell_words
 from qmpd.options.qemu_opts import parse_option_size
+from qmpd.qapi.runtime.type_table import INT_RANGES, NOT_A_VALUE, EnumInfo
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
-
-_BYTES: Final = (
-    "throttle-trigger-threshold",
-    "cpu-throttle-initial",
-    "cpu-throttle-increment",
-    "max-cpu-throttle",
-    "multifd-channels",
-    "multifd-zlib-level",
-    "multifd-qatzip-level",
-    "multifd-zstd-level",
-)
-_SIZES: Final = (
-    "announce-initial",
-    "announce-max",
-    "announce-rounds",
-    "announce-step",
-    "downtime-limit",
-    "xbzrle-cache-size",
-    "max-postcopy-bandwidth",
-    "x-vcpu-dirty-limit-period",
-    "vcpu-dirty-limit",
-)
-_ENUMS: Final = {
-    "multifd-compression": "MultiFDCompression",
-    "mode": "MigMode",
-    "zero-page-detection": "ZeroPageDetection",
-}
 
 
 async def wait_for_migration(machine: Machine, arguments: Arguments) -> str:
@@ -111,26 +86,37 @@ def _value(machine: Machine, name: str, text: str) -> Any:
     if name == "block-bitmap-mapping":
         raise GenericError("The block-bitmap-mapping parameter can only be set through QMP")
     if name in ("max-bandwidth", "avail-switchover-bandwidth"):
-        return _mebibytes(text)
-    if name in _BYTES:
-        return _number(name, text, 8)
-    if name == "x-checkpoint-delay":
-        return _number(name, text, 32)
-    if name in _SIZES:
-        return parse_option_size(name, text)
-    if name in ("cpu-throttle-tailslow", "direct-io"):
-        try:
-            return parse_bool(text)
-        except ValueError:
-            raise GenericError(f"Parameter '{name}' expects 'on' or 'off'") from None
-    if name in _ENUMS and text not in enum_values(machine, _ENUMS[name]):
-        raise GenericError(f"Parameter '{name}' does not accept value '{text}'")
+        return _mebibytes(machine, text)
+    if name == "cpr-exec-command":
+        return shell_words(text)
+    types = machine.profile.types
+    # since 11.1 what is set is the same as what is told
+    info = types.object(next(one for one in _SETTINGS if one in types))
+    kind = next(member.type for member in info.members if member.name == name)
+    match kind:
+        case "int":
+            return _int64(name, text)
+        case "uint8" | "uint32":
+            return _number(name, text, kind)
+        case "uint64" | "size":
+            size = parse_option_size(name, text, machine.profile.rules.sizes)
+            if name == "xbzrle-cache-size" and size >= 2**63:
+                raise GenericError(f"Invalid size {text}")
+            return size
+        case "bool":
+            return _boolean(name, text)
+    enum = types.get(kind)
+    if isinstance(enum, EnumInfo) and text not in enum.values:
+        raise GenericError(NOT_A_VALUE.format(name=name, value=text))
     return text
 
 
-def _mebibytes(text: str) -> int:
+_SETTINGS: Final = ("MigrateSetParameters", "MigrationParameters")
+
+
+def _mebibytes(machine: Machine, text: str) -> int:
     try:
-        size, end = read_size(text, 0, "M")
+        size, end = read_size(text, 0, "M", machine.profile.rules.sizes)
     except ValueError:
         size, end = -1, 0
     if end != len(text) or not 0 <= size < 2**63:
@@ -138,16 +124,28 @@ def _mebibytes(text: str) -> int:
     return size
 
 
-def _number(name: str, text: str, bits: int) -> int:
+def _int64(name: str, text: str) -> int:
+    try:
+        return parse_int64(text)
+    except ValueError:
+        raise GenericError(f"Parameter '{name}' expects int64") from None
+
+
+def _number(name: str, text: str, kind: str) -> int:
     try:
         value = parse_uint64(text)
-    except TooLarge:
-        value = 2**64
     except ValueError:
         raise GenericError(f"Parameter '{name}' expects uint64") from None
-    if value >= 1 << bits:
-        raise GenericError(f"Parameter '{name}' expects uint{bits}_t")
+    if value > INT_RANGES[kind][1]:
+        raise GenericError(f"Parameter '{name}' expects {kind}_t")
     return value
+
+
+def _boolean(name: str, text: str) -> bool:
+    try:
+        return parse_bool(text)
+    except ValueError:
+        raise GenericError(f"Parameter '{name}' expects 'on' or 'off'") from None
 
 
 _URI: Final = Parameter("uri", Kind.STRING)
@@ -205,7 +203,11 @@ MIGRATION: Final = (
     HmpCommand(
         "migrate_set_parameter",
         migrate_set_parameter,
-        (Parameter("parameter", Kind.STRING), Parameter("value", Kind.STRING)),
+        (
+            Parameter("parameter", Kind.STRING),
+            Parameter("value", Kind.STRING, rule="parameters-are-words"),
+            Parameter("value", Kind.REST, rule="parameters-are-lines"),
+        ),
         "parameter value",
         "set what a migration goes by",
     ),

@@ -19,7 +19,7 @@ from qmpd.monitor.syncing import flush_ahead
 from qmpd.options import groups
 from qmpd.options.block_tree import parse_tree, read_tree_value
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import parse_opts
+from qmpd.options.qemu_opts import Opts, parse_opts
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
@@ -33,24 +33,28 @@ def _warn(shown: list[str], machine: Machine, text: str, hint: str | None) -> No
         shown.append(f"warning: {text}\n" + (f"{hint}\n" if hint else ""))
 
 
-async def device_add(machine: Machine, arguments: Arguments) -> str:
-    """Plug a device in, as -device does."""
+def _device_options(machine: Machine, text: str) -> Opts:
+    """Read the options of a device.
 
-    # QEMU reads the options with the line, when the monitor is not yet the place to complain
+    :raises UsageError: they are malformed, which is told on standard error
+    """
     complaints: list[str] = []
-    text: str = arguments["device"]
     try:
         kept = machine.profile.rules.holds("devices-keep-their-options")
         ids = machine.devices.peripheral if kept else ()
-        warn = partial(_warn, complaints, machine)
-        parse = partial(parse_opts, groups.DEVICE, text, warn, ids=ids)
-        opts = await read(machine, text, parse)
+        return parse_opts(groups.DEVICE, text, partial(_warn, complaints, machine), ids=ids)
     except GenericError as error:
         complaints.append(error.report)
-        raise UsageError('Try "help device_add" for more information\n') from None
+        raise UsageError("", bare=True, ends=False) from None
     finally:
+        # the monitor is not yet the place to complain
         if complaints:
             machine.host.report("".join(complaints))
+
+
+async def device_add(machine: Machine, arguments: Arguments) -> str:
+    """Plug a device in, as -device does."""
+    opts: Opts = arguments["device"]
     if opts.wants_help:
         return _help(machine.profile, opts.get("driver"))
     options = opts.to_dict()
@@ -71,28 +75,45 @@ def _help(profile: Profile, driver: str | None) -> str:
 
 async def object_add(machine: Machine, arguments: Arguments) -> str:
     """Make a user-creatable object (``user_creatable_add_from_str``)."""
-    text: str = arguments["object"]
-    by_options = machine.profile.rules.holds("objects-by-options")
-    if by_options:
-        tree = await _object_options(machine, text)
-    elif text.startswith("{"):
-        tree = await read(
-            machine, text, partial(parse_tree, text, None, machine.profile.parse_json)
-        )
+    options: str | Opts = arguments["object"]
+    if isinstance(options, Opts):
+        values = _values_by_options(machine, options)
+    else:
+        values = await _values_by_keyval(machine, options)
+    machine.objects.add(values.pop("qom-type"), values.pop("id"), values)
+    return ""
+
+
+async def _values_by_keyval(machine: Machine, text: str) -> dict[str, Any]:
+    """An object's options, which are JSON if they begin so."""
+    as_json = text.startswith("{")
+    if as_json:
+        parse = partial(parse_tree, text, None, machine.profile.parse_json)
+        tree = await read(machine, text, parse)
     else:
         parsed = await read(machine, text, partial(parse_keyval, text, "qom-type"))
         if parsed.wants_help:
             raise NotServed("qmpd does not show the help of objects in the human monitor")
         tree = dict(parsed.tree)
     reader = machine.profile.reader
-    keyval = by_options or not text.startswith("{")
-    check = partial(read_tree_value, reader, "ObjectOptions", tree, keyval=keyval)
+    check = partial(read_tree_value, reader, "ObjectOptions", tree, keyval=not as_json)
+    values: dict[str, Any] = await read(machine, text, check)
+    return values
+
+
+def _values_by_options(machine: Machine, opts: Opts) -> dict[str, Any]:
+    """An object's options before 6.0 (``user_creatable_add_opts``)."""
+    tree: dict[str, Any] = opts.to_dict()
+    for name in ("qom-type", "id"):
+        if name not in tree:
+            raise GenericError(f"Parameter '{name}' is missing")
     try:
-        options = await read(machine, text, check)
+        values: dict[str, Any] = read_tree_value(
+            machine.profile.reader, "ObjectOptions", tree, keyval=True
+        )
     except GenericError as error:
-        raise (_of_options(error, tree["qom-type"]) if by_options else error) from None
-    machine.objects.add(options.pop("qom-type"), options.pop("id"), options)
-    return ""
+        raise _of_options(error, tree["qom-type"]) from None
+    return values
 
 
 _WORDS_OF_OPTIONS: Final = (
@@ -112,22 +133,16 @@ def _of_options(error: GenericError, qom_type: str) -> GenericError:
     return error
 
 
-async def _object_options(machine: Machine, text: str) -> dict[str, Any]:
-    """Read the options of an object (``user_creatable_add_opts``, before 6.0).
+def _object_options(machine: Machine, text: str) -> Opts:
+    """Read the options of an object.
 
     :raises UsageError: they are malformed, which is told on standard error
-    :raises GenericError: type or id is missing
     """
     try:
-        opts = await read(machine, text, partial(parse_opts, groups.OBJECT, text, _silent))
+        return parse_opts(groups.OBJECT, text, _silent)
     except GenericError as error:
         machine.host.report(error.report)
-        raise UsageError('Try "help object_add" for more information\n') from None
-    options: dict[str, Any] = opts.to_dict()
-    for name in ("qom-type", "id"):
-        if name not in options:
-            raise GenericError(f"Parameter '{name}' is missing")
-    return options
+        raise UsageError("", bare=True, ends=False) from None
 
 
 def _silent(text: str, hint: str | None) -> None:
@@ -202,6 +217,7 @@ PLUGGING: Final = (
         (Parameter("device", Kind.OPTIONS),),
         "driver[,prop=value][,...]",
         "plug a device in, as -device does",
+        options=_device_options,
     ),
     HmpCommand(
         "object_add",
@@ -212,6 +228,7 @@ PLUGGING: Final = (
         ),
         "[qom-type=]type,id=str[,prop=value][,...]",
         "make an object",
+        options=_object_options,
     ),
     HmpCommand(
         "object_del",
