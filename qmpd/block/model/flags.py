@@ -19,7 +19,8 @@ class NodeFlags(NamedTuple):
 
     read_only: bool = False
     auto_read_only: bool = False
-    force_share: bool = False
+    force_share: bool | None = None
+    """None if nobody has said anything of it, which is what those below are told then."""
     unmap: bool = False
     """Whether discards are passed on (discard=unmap)."""
     detect_zeroes: str = "off"
@@ -48,7 +49,7 @@ class NodeFlags(NamedTuple):
         return cls(
             read_only=options.get("read-only", False),
             auto_read_only=options.get("auto-read-only", False),
-            force_share=options.get("force-share", False),
+            force_share=options.get("force-share"),
             unmap=options["discard"] == "unmap" if "discard" in options else unmap,
             detect_zeroes=options.get("detect-zeroes", "off"),
             cache=CacheMode(cache.get("direct", False), cache.get("no-flush", False)),

@@ -190,7 +190,7 @@ class Node(NodeIO):
         return self.options.probed
 
     @property
-    def force_share(self) -> bool:
+    def force_share(self) -> bool | None:
         """Whether others may do what they like with what it stands on."""
         return self.flags.force_share
 

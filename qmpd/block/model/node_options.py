@@ -37,7 +37,7 @@ class _Heritage(Protocol):
     @property
     def auto_read_only(self) -> bool: ...
     @property
-    def force_share(self) -> bool: ...
+    def force_share(self) -> bool | None: ...
     @property
     def cache(self) -> CacheMode: ...
 
@@ -88,8 +88,8 @@ class NodeOptions(dict[str, Any]):
         options = dict(given)
         options.setdefault("read-only", backing or parent.read_only)
         options.setdefault("auto-read-only", not backing and parent.auto_read_only)
-        if parent.force_share:
-            options.setdefault("force-share", True)
+        if parent.force_share is not None:
+            options.setdefault("force-share", parent.force_share)
         # Format drivers discard what is worth discarding: the file below need not decide.
         options.setdefault("discard", "unmap")
         cache = dict(options.get("cache", {}))
