@@ -27,6 +27,8 @@ class Manners(NamedTuple):
     graph_lock: GraphLock = GraphLock.BRIEF
     conflicts_name_the_other: bool = False
     """Whether a conflict of permissions names who was there, and not who came."""
+    replaced_children_keep_their_place: bool = False
+    """Whether a child does not count as the newest when another node has taken its place."""
     knows_graph_mod: bool = False
     """Whether there is a permission to change the children of a node."""
     tells_more: bool = False

@@ -56,7 +56,6 @@ LEFT_ROWS: Final = (
     ("11.1", "monitors are no objects"),
     ("all", "regions of virtio devices by modern-pio-notify, of virtio-serial and xHCI by others"),
     ("all", "whether a job that needs next to no I/O is done before its answer"),
-    ("all", "which conflict is told of a quorum that has one node, or itself, as several children"),
 )
 """The versions, and what differs."""
 

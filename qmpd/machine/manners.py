@@ -39,6 +39,7 @@ def manners(rules: Rules) -> Manners:
     return Manners(
         graph_lock=lock,
         conflicts_name_the_other=rules.holds("permission-conflict"),
+        replaced_children_keep_their_place=rules.holds("replaced-children-keep-their-place"),
         knows_graph_mod=rules.holds("graph-mod"),
         tells_more=rules.holds("nodes-tell-more"),
         mirrors_mark_the_source=rules.holds("mirrors-mark-the-source"),

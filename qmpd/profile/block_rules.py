@@ -54,6 +54,13 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         touches=("x-debug-query-block-graph",),
     ),
     Rule(
+        "replaced-children-keep-their-place",
+        "A child does not count as its parent's newest when another node takes its place",
+        "seen on 5.2, not on 7.2",
+        last=(5, 2),
+        touches=("x-debug-query-block-graph",),
+    ),
+    Rule(
         "no-graph-lock",
         "Only jobs whose nodes change stand still for a moment while the graph is changed",
         "bdrv_graph_wrlock came with 8.0, and drains since 8.2",
@@ -284,6 +291,7 @@ BlockName = Literal[
     "no-recent-options",
     "nodes-tell-more",
     "permission-conflict",
+    "replaced-children-keep-their-place",
     "replaced-nodes-are-named",
     "resize-says-in-use",
     "rule-files-are-named",

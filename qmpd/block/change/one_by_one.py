@@ -12,22 +12,29 @@ from qmpd.block.permission_bits import permission_names
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from qmpd.block.model.node import Edge, Node
 
 
-def check_one_by_one(node: Node, asking: Sequence[Edge]) -> None:
-    """Whether the parents of `node` agree (``bdrv_check_update_perm``).
+def check_all(node: Node, asking: Edge | None) -> None:
+    """Whether the parents of `node` agree.
 
-    :param asking: those that ask for something else, who are checked first
+    :param asking: who asks for something else, if that is known: it is checked first
     :raises GenericError: two do not
     """
-    parents = [*node.parents]
-    for edge in [edge for edge in asking if edge in parents] + parents:
-        for other in parents:
-            if other is not edge:
-                _check(edge, other)
+    if asking is not None:
+        check_one(asking)
+    for edge in [*node.parents]:
+        check_one(edge)
+
+
+def check_one(edge: Edge) -> None:
+    """Whether a hold agrees with all others on its node (``bdrv_check_update_perm``).
+
+    :raises GenericError: it does not
+    """
+    for other in edge.node.parents:
+        if other is not edge:
+            _check(edge, other)
 
 
 def _check(edge: Edge, other: Edge) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from qmpd.block.change.one_by_one import check_one_by_one
+from qmpd.block.change.one_by_one import check_all, check_one
 from qmpd.block.permission_bits import RESIZE, WRITE, WRITE_UNCHANGED, Perm, permission_names
 from qmpd.errors import GenericError, QmpError
 
@@ -25,9 +25,11 @@ def refresh_permissions(*roots: Node, asking: Edge | None = None) -> None:
     :param asking: who asks for something else; the newest parent of each root if absent
     :raises QmpError: two parents do not agree, or a node refuses; nothing has changed then
     """
-    change = _Change(asking)
+    change = _Change()
     try:
-        if not change.visit_trees(_on_one_branch(roots)):
+        if roots and roots[0].services.manners.conflicts_name_the_other:
+            change.visit_one_by_one(roots, asking)
+        elif not change.visit_trees(_on_one_branch(roots)):
             for node in _parents_first(roots):
                 if node in change.pending or (node in roots and node not in change.prepared):
                     change.visit(node)
@@ -51,11 +53,10 @@ def loosen_permissions(*roots: Node) -> None:
 class _Change:
     """A change of permissions on its way through the graph."""
 
-    def __init__(self, asking: Edge | None = None) -> None:
-        self._asking = asking
+    def __init__(self) -> None:
         self.pending: dict[Node, None] = {}
         """Nodes that are used in another way and have not been asked yet, the latest last."""
-        self.prepared: list[Node] = []
+        self.prepared: dict[Node, None] = {}
         self._before: list[tuple[Edge, Perm, Perm]] = []
 
     def visit_trees(self, roots: Sequence[Node]) -> bool:
@@ -81,25 +82,49 @@ class _Change:
         """Ask `node`, and work out what it asks of its children."""
         self.pending.pop(node, None)
         if len(node.parents) > 1:
-            if node.services.manners.conflicts_name_the_other:
-                asked = [edge for edge, _, _ in self._before if edge.node is node]
-                if self._asking is not None:
-                    asked.append(self._asking)
-                check_one_by_one(node, asked)
-            else:
-                _check_parents(node)
-        perm, shared = node.cumulative_permissions()
-        _check_node(node, perm)
-        self.prepared.append(node)
-        if node.driver is not None:
-            node.driver.prepare_permissions(perm, shared)
-        for edge in node.children.values():
+            _check_parents(node)
+        perm, shared = self._ask(node)
+        # The oldest child is asked first, with all that is below it.
+        for edge in reversed(node.children.values()):
             wanted = node.child_permissions(edge, perm, shared)
             if wanted != (edge.perm, edge.shared):
                 self._before.append((edge, edge.perm, edge.shared))
                 edge.perm, edge.shared = wanted
                 self.pending.pop(edge.node, None)
                 self.pending[edge.node] = None
+
+    def visit_one_by_one(self, roots: Sequence[Node], asking: Edge | None) -> None:
+        """Visit all that follows from `roots`, and check each hold when it changes.
+
+        :param asking: who asks for something else of the only root, if that is known
+        """
+        for node in _parents_first(roots):
+            if node in roots and node not in self.prepared:
+                if len(node.parents) > 1:
+                    check_all(node, asking)
+                self._go_down(node)
+
+    def _go_down(self, node: Node) -> None:
+        """Ask `node`, and all below its newest child before the others (``bdrv_check_perm``)."""
+        if node in self.prepared and node.driver is not None:
+            node.driver.abort_permissions()
+        perm, shared = self._ask(node)
+        for edge in reversed(node.children.values()):
+            wanted = node.child_permissions(edge, perm, shared)
+            if wanted != (edge.perm, edge.shared):
+                self._before.append((edge, edge.perm, edge.shared))
+                edge.perm, edge.shared = wanted
+                check_one(edge)
+                self._go_down(edge.node)
+
+    def _ask(self, node: Node) -> tuple[Perm, Perm]:
+        """Ask `node` itself whether it can be used as its parents want; returns how."""
+        perm, shared = node.cumulative_permissions()
+        _check_node(node, perm)
+        self.prepared[node] = None
+        if node.driver is not None:
+            node.driver.prepare_permissions(perm, shared)
+        return perm, shared
 
     def undo(self) -> None:
         """Put everything back."""
@@ -137,14 +162,17 @@ def _on_one_branch(roots: Sequence[Node]) -> Sequence[Node]:
 
 
 def _parents_first(roots: Iterable[Node]) -> list[Node]:
-    """All nodes below `roots`, each behind all of its parents among them."""
+    """All nodes below `roots`, each behind all of its parents among them.
+
+    Otherwise the older children of a node come first (``bdrv_topological_dfs``).
+    """
     order: list[Node] = []
     seen: set[Node] = set()
     for root in roots:
         if root in seen:
             continue
         seen.add(root)
-        stack = [(root, iter(root.children.values()))]
+        stack = [(root, reversed(root.children.values()))]
         while stack:
             node, children = stack[-1]
             edge = next(children, None)
@@ -153,7 +181,7 @@ def _parents_first(roots: Iterable[Node]) -> list[Node]:
                 stack.pop()
             elif edge.node not in seen:
                 seen.add(edge.node)
-                stack.append((edge.node, iter(edge.node.children.values())))
+                stack.append((edge.node, reversed(edge.node.children.values())))
     order.reverse()
     return order
 

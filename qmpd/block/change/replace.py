@@ -151,14 +151,16 @@ def _move(edge: Edge, node: Node) -> None:
     quiesced, edge.quiesced = edge.quiesced, False
     parent = edge.parent_node
     if parent is not None:
-        # The child counts as the parent's newest then.
+        before = list(parent.children)
         unlink(parent, edge)
+        edge.node, edge.quiesced = node, quiesced
+        # The child counts as the parent's newest then.
+        link(parent, edge)
+        if node.services.manners.replaced_children_keep_their_place:
+            parent.children.update({name: parent.children.pop(name) for name in before})
     else:
         remove_parent(edge)
-    edge.node, edge.quiesced = node, quiesced
-    if parent is not None:
-        link(parent, edge)
-    else:
+        edge.node, edge.quiesced = node, quiesced
         add_parent(edge)
     if not node.quiesce_counter:
         left(edge)
