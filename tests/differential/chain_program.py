@@ -180,7 +180,8 @@ class ChainProgram:
                 before, moving = (jobs, shown), time.monotonic()
                 continue
             still = time.monotonic() - moving
-            if still > HUNG or (self._rest(shown, behind, still) and not self.program.at_work()):
+            at_rest = still > HUNG or self._rest(shown, behind, still)
+            if at_rest and not self.program.at_work():
                 ids = {job["id"] for job in jobs}
                 self.blocking &= ids
                 self.ending &= ids
@@ -196,7 +197,8 @@ class ChainProgram:
             if dirty is not None and job["offset"] + dirty < job["len"]:
                 return False  # Something is on its way to the target.
             synced = job["device"] not in self.blocking or job.get("actively-synced", True)
-            moves = dirty or not synced or job["device"] in self.ending
+            # One that is to pause may sleep until then, for a tenth of a second at most.
+            moves = dirty or not synced or job["paused"] or job["device"] in self.ending
             if job["status"] == "ready" and moves:
                 return False
             held = job["speed"] == 1 and not job["busy"] and still > QUIET

@@ -10,9 +10,9 @@ from typing import Any
 from qmpd.profile.shipped import DEFAULT
 from tests.support.normal import normal
 from tests.support.stdio import Gone, StdioProgram
-from tests.support.versions import both_argv
+from tests.support.versions import SYSTEM, WITH_MONITOR, both_argv
 
-OPTIONS = ["-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio"]
+OPTIONS = WITH_MONITOR[SYSTEM]
 
 
 class Pair:
@@ -23,10 +23,14 @@ class Pair:
     :param scratch: a folder for both, where each has one of its own
     :param options: further options of the command line
     :param version: the version of QEMU that both are
+    :param program: which of its programs
     """
 
-    def __init__(self, scratch: Path, *options: str, version: str = DEFAULT) -> None:
-        self._begin(scratch, ["qemu-system-x86_64", *OPTIONS, *options], version)
+    def __init__(
+        self, scratch: Path, *options: str, version: str = DEFAULT, program: str = SYSTEM
+    ) -> None:
+        self.program = program
+        self._begin(scratch, [program, *WITH_MONITOR[program], *options], version)
 
     def _begin(self, scratch: Path, argv: list[str], version: str) -> None:
         self.scratch = scratch

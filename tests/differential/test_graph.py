@@ -23,13 +23,14 @@ from tests.support.known import known
 from tests.support.normal import normal
 from tests.support.sequences import run_any_sequence
 from tests.support.stdio import Gone
-from tests.support.versions import examples, real_argv
+from tests.support.versions import DAEMON, SYSTEM, examples, real_argv
 
 VERSIONS = ("5.2", "7.2", "10.0", "11.1")
 EXAMPLES = int(os.environ.get("QMPD_GRAPH_EXAMPLES", "60"))
 NAMES = ("a", "b", "c", "d", "e")
 IMAGES = ("one.qcow2", "two.qcow2", "over.qcow2", "r.raw")
 names = st.sampled_from(NAMES)
+permissions = st.sampled_from(["consistent-read", "write", "write-unchanged", "resize"])
 flags = st.fixed_dictionaries(
     {},
     optional={
@@ -77,6 +78,8 @@ def nodes(draw: st.DrawFn) -> dict[str, Any]:
         options["vote-threshold"] = draw(st.integers(1, 3))
     elif driver == "blkdebug":
         options["image"] = draw(files())
+        if draw(st.booleans()):
+            options["take-child-perms"] = draw(st.lists(permissions, unique=True, max_size=2))
     else:
         options["file"] = draw(files())
     if driver == "throttle":
@@ -109,6 +112,7 @@ class Graphs(RuleBasedStateMachine):
 
     scratch: ClassVar[Path]
     version: ClassVar[str]
+    program: ClassVar[str]
     both: ClassVar[Files | None] = None
 
     @initialize()
@@ -120,8 +124,8 @@ class Graphs(RuleBasedStateMachine):
             for image in IMAGES:
                 shutil.copy(self.scratch / image, folder / image)
         if cls.both is None:
-            cls.both = Files(self.scratch, version=self.version)
-            self.do("object-add", {"qom-type": "throttle-group", "id": "tg"})
+            group = ("--object", "throttle-group,id=tg")
+            cls.both = Files(self.scratch, *group, version=self.version, program=self.program)
 
     def do(self, command: str, arguments: dict[str, Any]) -> Any:
         """Give both the same, and compare."""
@@ -145,6 +149,9 @@ class Graphs(RuleBasedStateMachine):
 
     @rule(options=nodes(), name=names)
     def add(self, options: dict[str, Any], name: str) -> None:
+        given = [options.get("image"), *options.get("children", [])]
+        if self.version == "5.2" and name in given:
+            return  # it takes a node for its own child, and dies of it or hangs
         self.do("blockdev-add", {**options, "node-name": name})
         self.look()
 
@@ -190,8 +197,8 @@ class Graphs(RuleBasedStateMachine):
 
     @rule(name=names, at=st.sampled_from([0, 65536, 1 << 20]))
     def write(self, name: str, at: int) -> None:
-        if not self._all_active():
-            return  # QEMU dies of a write to what is inactive
+        if self.program == DAEMON or not self._all_active():
+            return  # There is no guest, or QEMU dies of a write to what is inactive.
         line = f'qemu-io {name} "write -q {at} 4k"'
         self.do("human-monitor-command", {"command-line": line})
 
@@ -239,12 +246,13 @@ class Graphs(RuleBasedStateMachine):
             both.close()
 
 
+@pytest.mark.parametrize("program", [SYSTEM, DAEMON])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_any_sequence(version: str, tmp_path: Path) -> None:
+def test_any_sequence(version: str, program: str, tmp_path: Path) -> None:
     class Versions(Graphs):
         pass
 
-    Versions.scratch, Versions.version = tmp_path, version
+    Versions.scratch, Versions.version, Versions.program = tmp_path, version, program
     for command in (
         "create -q -f qcow2 one.qcow2 1M",
         "create -q -f qcow2 two.qcow2 1M",

@@ -15,10 +15,23 @@ from tests.support.programs import qemu_missing, qmpd_argv
 MEASURED = ("5.2", "7.2", "10.0", "11.1")
 """The versions that are compared with a real program."""
 
+SYSTEM = "qemu-system-x86_64"
+DAEMON = "qemu-storage-daemon"
+WITH_MONITOR = {
+    SYSTEM: ["-machine", "none", "-nodefaults", "-display", "none", "-qmp", "stdio"],
+    DAEMON: ["--chardev", "stdio,id=monitor", "--monitor", "monitor"],
+}
+"""Options of both programs that serve QMP on standard input and output, and nothing else."""
+
 OTHERS = tuple(version for version in MEASURED if version != DEFAULT)
 
 on_each_version = pytest.mark.parametrize("pair", [DEFAULT, *OTHERS], indirect=True)
 """For tests that ask a fixture `pair` of programs: once as each version."""
+
+on_each_program = pytest.mark.parametrize(
+    "pair", [*(DEFAULT, *OTHERS), *(f"{DAEMON}-{version}" for version in MEASURED)], indirect=True
+)
+"""The same, and as each version of the storage daemon, too."""
 
 
 def real_argv(version: str, argv: list[str]) -> list[str]:
@@ -39,8 +52,8 @@ def real_argv(version: str, argv: list[str]) -> list[str]:
 def qmpd_argv_as(version: str, argv: list[str]) -> list[str]:
     """`argv` of one of QEMU's programs with qmpd's in its place, which is that version."""
     module = {
-        "qemu-system-x86_64": "qmpd.cli.system.main",
-        "qemu-storage-daemon": "qmpd.cli.storage_daemon.main",
+        SYSTEM: "qmpd.cli.system.main",
+        DAEMON: "qmpd.cli.storage_daemon.main",
     }[argv[0]]
     code = (
         "import sys; from importlib import import_module;"
