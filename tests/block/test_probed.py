@@ -154,6 +154,20 @@ def test_backing_file(pair: Drivers) -> None:
     pair.same_bytes("base.raw")
 
 
+@pytest.mark.parametrize("command", ["drive-mirror", "drive-backup"])
+def test_target_of_a_protocol(pair: Drivers, command: str) -> None:
+    """What is to become a copy of a protocol node is one itself, if no format is named."""
+    pair.apart = frozenset("JOB_STATUS_CHANGE BLOCK_JOB_READY BLOCK_JOB_COMPLETED".split())
+    node = {"driver": "null-co", "node-name": "n", "size": 1 << 20}
+    pair.execute("blockdev-add", **node)
+    arguments = {"device": "n", "sync": "full", "mode": "existing", "job-id": "job", "speed": 1}
+    for target in ("over.qcow2", "nope", "nope:x", "null-co://"):
+        pair.execute(command, target=target, **arguments)
+    pair.execute(command, target="t2.raw", **arguments)
+    pair.look()
+    pair.execute("human-monitor-command", **{"command-line": "drive_mirror -n n over.qcow2"})
+
+
 def _end(pair: Drivers, event: str) -> None:
     """Wait for an event on both sides, which must tell the same."""
     told = []

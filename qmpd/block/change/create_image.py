@@ -192,7 +192,8 @@ async def open_image(
     """Open an image by its file name; it is held once.
 
     :param image_format: None to find it out
-    :param like: a node whose cache mode, discard and detect-zeroes it has
+    :param like: a node whose cache mode and discard it has; it is a protocol if that is one,
+        where no format is given
     :param more: further options
     :param backing: whether the backing file that its header names is opened, too
     :raises QmpError: QEMU's texts
@@ -208,7 +209,9 @@ async def open_image(
         flat["cache.direct"], flat["cache.no-flush"] = like.cache.direct, like.cache.no_flush
         flat["discard"] = "unmap" if like.unmap else "ignore"
     flat.update(FlatOptions.flatten(more or {}))
-    node = await open_flat(graph, name, flat, more=None if backing else {"backing": None})
+    as_protocol = like is not None and like.driver.shape.is_protocol
+    more_options = None if backing else {"backing": None}
+    node = await open_flat(graph, name, flat, more=more_options, as_protocol=as_protocol)
     node.options = node.options.without("backing")
     node.hold()
     return node

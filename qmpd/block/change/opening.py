@@ -120,6 +120,7 @@ async def open_flat(
     more: Mapping[str, Any] | None = None,
     active: bool = True,
     aio: str | None = None,
+    as_protocol: bool = False,
 ) -> Node:
     """Open a node from a file name and options of a command line (``bdrv_open_inherit``).
 
@@ -132,6 +133,7 @@ async def open_flat(
     :param more: options that no command line can give, such as a backing file that is opened later
     :param active: whether it is active where neither the options nor a parent say
     :param aio: how a file at the bottom is read and written, if it does not say
+    :param as_protocol: whether no image format is looked for, where no driver is named
     :raises QmpError: QEMU's texts; nothing is left open then
     """
     services = graph.services
@@ -146,7 +148,7 @@ async def open_flat(
         flat,
         filename,
         services.storage,
-        is_protocol=role is not None and child_is_protocol(parent_driver, role),
+        is_protocol=as_protocol or (role is not None and child_is_protocol(parent_driver, role)),
         parse_filename=parse_filename,
     )
     own = NodeOptions({**inherited, **common, **(more or {})}, given=common)
