@@ -337,6 +337,14 @@ class Machine:
             return b""
         return f"{self.profile.package}: {self._board.model}, without memory\n".encode()
 
+    def save_state(self) -> None:
+        """Save the state for a snapshot, as a migration that is over at once.
+
+        :raises GenericError: another one is under way
+        """
+        once = self.profile.rules.holds("saved-state-is-passed-once")
+        self.migration.save_state(len(self.vm_state()), passes=1 if once else 2, told=not once)
+
     def chardevs(self) -> list[str]:
         """The ids of the character devices of its process."""
         return [info["label"] for info in self.host.chardevs.infos()]

@@ -282,6 +282,13 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
+        "skipped-pages",
+        "query-migrate tells skipped, always 0",
+        "removed-features.rst: removed in 9.1; seen on 5.2 and 7.2",
+        last=(9, 0),
+        change=Completion(type="MigrationStats", member="skipped", value=lambda _: 0),
+    ),
+    Rule(
         "raw-data-files-are-preallocated",
         "All clusters of a qcow2 image with a raw data file are mapped when it is made or grown",
         "seen on 7.2, not on 5.2",

@@ -26,6 +26,9 @@ _SNAPSHOT: Final = re.compile(
 _DISK_SIZE: Final = re.compile(r"disk size: [0-9.]+ (?:[KM]i)?B")
 """How many blocks a file has, which the file system decides."""
 
+_TRANSFERRED: Final = re.compile(r"transferred( ram: |=)[0-9.]+ (?:[KM]i)?(?:kbytes|B)")
+"""How long the state of a guest is, of which qmpd has less."""
+
 _HELP: Final = re.compile(r'(\{"return": "(?:info )?)[a-z|?_-]+ (?:[^"\\]|\\.)* -- ')
 
 GONE: Final = "it has ended"
@@ -71,18 +74,21 @@ class Monitors(Pair):
 
 def _alike(text: str) -> str:
     """The same in both: help is in words of each, and lists what each of them serves."""
+    text = _TRANSFERRED.sub(r"transferred\1SIZE", text)
     text = _DISK_SIZE.sub("disk size: SIZE", text)
     text = _SNAPSHOT.sub(r"\1 SIZE DATE CLOCK", _THREAD.sub("thread_id=", text))
     return text if (found := _HELP.match(text)) is None else found[1]
 
 
 def _settle(program: StdioProgram) -> None:
-    """Wait until no job is at work."""
+    """Wait until no job is at work, and no migration has to be connected."""
     deadline = time.monotonic() + program.timeout
     while any(
         job["status"] not in ("ready", "paused", "standby", "concluded", "pending")
         for job in program.execute({"execute": "query-jobs"})[-1]["return"]
     ):
+        assert time.monotonic() < deadline
+    while program.execute({"execute": "query-migrate"})[-1]["return"].get("status") == "setup":
         assert time.monotonic() < deadline
 
 
@@ -107,3 +113,37 @@ def test_random_lines(version: str, tmp_path: Path) -> None:
         finally:
             monitors.close()
     assert not differences, "\n".join(differences)
+
+
+FOUND: Final = (
+    *("info migrate", "savevm x", "info migrate", "loadvm x", "delvm x", "info migrate"),
+    *("drive_mirror -n n1 top", "drive_mirror -n n0 base", "drive_backup -n n0 base"),
+    *('qemu-io empty "map"', "migrate unix:sock", "info migrate", "migrate -d tcp:127.0.0.1:1"),
+)
+"""Lines that once differed."""
+
+
+@pytest.mark.parametrize("version", MEASURED)
+def test_lines_found(version: str, tmp_path: Path) -> None:
+    monitors = Monitors(tmp_path / "x", version)
+    for line in FOUND:
+        real, ours = monitors.run(line)
+        assert ours == real, line
+    monitors.close()
+
+
+@pytest.mark.parametrize("version", MEASURED)
+def test_saved_state_is_a_migration(version: str, tmp_path: Path) -> None:
+    monitors = Monitors(tmp_path / "x", version)
+    events = [{"capability": "events", "state": True}]
+    monitors.execute("migrate-set-capabilities", capabilities=events)
+    # 5.2 takes no snapshot beside a node that cannot have one
+    monitors.execute("blockdev-del", **{"node-name": "n0"})
+    monitors.execute("human-monitor-command", **{"command-line": "savevm x"})
+    told = []
+    for program in (monitors.real, monitors.ours):
+        info = program.execute({"execute": "query-migrate"})[-1]["return"]
+        del info["ram"]["transferred"]
+        told.append(info)
+    assert told[1] == told[0]
+    monitors.close()

@@ -99,6 +99,8 @@ TOLD: Final[tuple[tuple[str, tuple[Line, ...]], ...]] = (
     ("regions-are-somewhere", hmp("info pci", "BAR0: I/O (not mapped)\r\n")),
     ("change-with-force", hmp("change -f cd x.iso")),
     ("objects-by-options", hmp('object_add {"qom-type": "iothread", "id": "i"}')),
+    ("monitors-say-nothing-of-waiting", hmp("migrate tcp:h:1")),
+    ("saved-state-is-passed-once", hmp("savevm s")),
     ("trace-event-of-a-processor", hmp("trace-event bdrv_co* off 0")),
     ("parameters-are-words", hmp("migrate_set_parameter mode normal x")),
     ("parameters-are-lines", hmp("migrate_set_parameter mode normal x")),

@@ -20,6 +20,7 @@ from qmpd.loop.clock import NANOSECONDS
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
+    from qmpd.block.model.node import Node
     from qmpd.jobs.core.protocols import Listing
 
 
@@ -40,6 +41,12 @@ class Guest(Protocol):
 
     def vm_state(self) -> bytes:
         """Its state, as far as it has any."""
+
+    def save_state(self) -> None:
+        """Save its state, as its migrations do.
+
+        :raises GenericError: one is under way
+        """
 
     def unmigratable(self) -> list[str]:
         """Its devices whose state cannot be saved."""
@@ -75,9 +82,14 @@ async def save_snapshot(
     before = guest.run_state
     await guest.stop_for(RunState.SAVE_VM)
     try:
-        await drained(guest.graph, None, group.create(tag, node, guest.vm_state()))
+        await drained(guest.graph, None, _create(guest, group, tag, node))
     finally:
         guest.go_on(before)
+
+
+async def _create(guest: Guest, group: SnapshotGroup, tag: str, node: Node) -> None:
+    guest.save_state()
+    await group.create(tag, node, guest.vm_state())
 
 
 async def load_snapshot(guest: Guest, group: SnapshotGroup, tag: str, vmstate: str | None) -> None:

@@ -13,6 +13,7 @@ from qmpd.machine.migration.capabilities import Capabilities
 from qmpd.machine.migration.incoming import Incoming
 from qmpd.machine.migration.outgoing import Outgoing
 from qmpd.machine.migration.parameters import Parameters
+from qmpd.machine.migration.status import END_OF_MEMORY, Progress
 
 if TYPE_CHECKING:
     from qmpd.base.descriptor import Descriptor
@@ -48,6 +49,8 @@ class Migration:
         self.capabilities = capabilities
         self.parameters = parameters
         self.outgoing: Outgoing | None = None
+        self._saved: dict[str, object] = {}
+        """MigrationInfo of the state that was saved for a snapshot, if no migration came later."""
         settings = self.capabilities, self.parameters
         self.incoming = Incoming(guest, *settings, self._tell, _complain)
         self._incoming_begun = False
@@ -72,12 +75,35 @@ class Migration:
         info = self.incoming.info()
         if self.outgoing is not None:
             info.update(self.outgoing.info())
+        info.update(self._saved)
         if blockers := self._guest.unmigratable():
             # QEMU tells the newest first
             info["blocked-reasons"] = [
                 f"non-migratable device: {device}" for device in reversed(blockers)
             ]
         return info
+
+    def save_state(self, size: int, *, passes: int, told: bool) -> None:
+        """The state is saved for a snapshot, as by a migration (``qemu_savevm_state``).
+
+        :param size: bytes that it has
+        :param passes: how often memory, of which there is none, is looked through
+        :param told: whether events tell of that
+        :raises GenericError: a migration is under way
+        """
+        self._check_idle()
+        self.outgoing = None
+        self._tell("setup")
+        if told and self.capabilities["events"]:
+            for number in range(passes):
+                self._guest.services.emit("MIGRATION_PASS", {"pass": number + 1})
+        progress = Progress(0)
+        progress.end(0)
+        progress.transferred = progress.downtime_bytes = END_OF_MEMORY
+        progress.transferred += size
+        progress.passes = passes
+        self._saved = {"status": "completed", **progress.info("completed", 0)}
+        self._tell("completed")
 
     def threads(self) -> list[dict[str, object]]:
         """MigrationThreadInfo of what QEMU has a thread for."""
@@ -144,6 +170,7 @@ class Migration:
         self._prepare(resume=resume)
         guest = self._guest
         settings = self.capabilities, self.parameters
+        self._saved = {}
         self.outgoing = outgoing = Outgoing(guest, *settings, self._tell, _complain)
         try:
             if address is None:

@@ -21,6 +21,8 @@ RUNNING: Final = frozenset(
 
 IN_POSTCOPY: Final = ("postcopy-active", "postcopy-paused")
 _PAGE: Final = 4096
+END_OF_MEMORY: Final = 8
+"""Bytes that tell that there is no more memory."""
 
 
 def milliseconds(nanoseconds: int) -> int:
@@ -43,6 +45,7 @@ class Progress:
         self.downtime: int | None = None
         self.total_time = 0
         self.transferred = 0
+        self.downtime_bytes = 0
         self.passes = 0
         self.mbps = 0.0
 
@@ -77,7 +80,6 @@ class Progress:
     def _ram(self) -> dict[str, object]:
         """MigrationStats of a memory of size 0."""
         zeroes = dict.fromkeys(("remaining", "total", "duplicate", "normal", "normal-bytes"), 0)
-        more = dict.fromkeys(("precopy-bytes", "downtime-bytes", "postcopy-bytes"), 0)
         return {
             "transferred": self.transferred,
             **zeroes,
@@ -88,6 +90,8 @@ class Progress:
             "page-size": _PAGE,
             "multifd-bytes": 0,
             "pages-per-second": 0,
-            **more,
+            "precopy-bytes": 0,
+            "downtime-bytes": self.downtime_bytes,
+            "postcopy-bytes": 0,
             "dirty-sync-missed-zero-copy": 0,
         }

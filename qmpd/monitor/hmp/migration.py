@@ -22,10 +22,14 @@ async def wait_for_migration(machine: Machine, arguments: Arguments) -> str:
     outgoing = machine.migration.outgoing
     if "detach" in arguments or outgoing is None:
         return ""
+    if machine.profile.rules.holds("monitors-say-nothing-of-waiting"):
+        refusal = ""
+    else:
+        refusal = "terminal does not allow synchronous migration, continuing detached\n"
     return Suspending(
         "",
         outgoing.when_settled,
-        "terminal does not allow synchronous migration, continuing detached\n",
+        refusal,
     )
 
 

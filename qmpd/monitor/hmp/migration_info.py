@@ -118,8 +118,18 @@ async def info_migrate(machine: Machine, arguments: Arguments) -> str:
         text += _status(info)
     if "ram" in info:
         ram = info["ram"] | {name: info["ram"][name] >> 10 for name in _KIBIBYTES}
-        text += _RAM.format_map(ram)
+        text += _ram(machine, ram)
     return text + _addresses(info)
+
+
+def _ram(machine: Machine, ram: Mapping[str, Any]) -> str:
+    text = _RAM.format_map(ram)
+    told = {member.name for member in machine.profile.types.object("MigrationStats").members}
+    if "skipped" in told:
+        text = text.replace("\nnormal: ", "\nskipped: 0 pages\nnormal: ")
+    if "downtime-bytes" in told and ram["downtime-bytes"]:
+        text += f"downtime ram: {ram['downtime-bytes'] >> 10} kbytes\n"
+    return text
 
 
 def _globals(machine: Machine) -> str:

@@ -147,7 +147,7 @@ async def map_(io: QemuIo, words: list[str]) -> None:
     """map: which areas are allocated."""
     node = io.backend.node
     if node is None:
-        raise UsageError(f"Failed to query image length: {os.strerror(errno.ENOMEDIUM)}\n")
+        raise QmpError(f"Failed to query image length: {os.strerror(errno.ENOMEDIUM)}")
     try:
         offset, end = 0, io.backend.length()
     except BlockIOError as error:
