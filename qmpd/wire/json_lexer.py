@@ -159,6 +159,9 @@ def _row(state: State) -> _Row:
 
 _ROWS: Final[Mapping[State, _Row]] = MappingProxyType({state: _row(state) for state in State})
 
+_PIECE: Final = 1 << 20
+"""Bytes of a token that are kept in one piece until it is complete."""
+
 _TEXTLESS: Final = frozenset((State.START, State.RECOVERY))
 """States whose bytes (white space, or skipped) do not belong to a token."""
 
@@ -169,6 +172,9 @@ class Lexer:
     def __init__(self) -> None:
         self._state = State.START
         self._text = bytearray()
+        self._before: list[bytes] = []
+        """What came before it of a long token: nobody waits for as much to be copied in one go."""
+        self._before_bytes = 0
         self.ahead = (-1 << 62, -1 << 62)
         """The last two bytes that were read again: their indices in the data that came last."""
 
@@ -180,7 +186,7 @@ class Lexer:
     @property
     def pending(self) -> int:
         """Bytes of the token that has begun."""
-        return len(self._text)
+        return self._before_bytes + len(self._text)
 
     def next_token(self, data: bytes, index: int) -> tuple[Token | None, bytes, int]:
         """Read `data` from `index` until a token is complete.
@@ -193,13 +199,15 @@ class Lexer:
         while index < len(data):
             target = row.targets[data[index]]
             if target is state:
-                room = TOKEN_LIMIT + 1 - len(text)
+                room = TOKEN_LIMIT + 1 - self._before_bytes - len(text)
                 run = row.stay.match(data, index, index + room)
                 assert run is not None
                 index = run.end()
                 if state in _TEXTLESS:
                     continue
                 text += run[0]
+                if len(text) >= _PIECE:
+                    self._put_by()
             elif isinstance(target, Ahead):
                 self.ahead = (self.ahead[1], index)
                 if target.token is not None:
@@ -214,7 +222,7 @@ class Lexer:
                     return self._complete(target, index)
                 state = target
                 row = _ROWS[state]
-            if len(text) > TOKEN_LIMIT:
+            if self._before_bytes + len(text) > TOKEN_LIMIT:
                 return self._complete(Token.OVERLONG, index)
         self._state = state
         return None, b"", index
@@ -230,8 +238,19 @@ class Lexer:
         self._state = State.START
         return token, text
 
+    def _put_by(self) -> None:
+        """Keep what there is of a long token."""
+        self._before.append(bytes(self._text))
+        self._before_bytes += len(self._text)
+        self._text.clear()
+
     def _complete(self, token: Token, index: int) -> tuple[Token, bytes, int]:
         text = bytes(self._text)
         self._text.clear()
+        if self._before:
+            # of bytes much is joined without the lock of the interpreter
+            text = b"".join([*self._before, text])
+            self._before.clear()
+            self._before_bytes = 0
         self._state = State.RECOVERY if token is Token.STRAY else State.START
         return token, text, index

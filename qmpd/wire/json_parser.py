@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 from qmpd.errors import GenericError
 from qmpd.wire.json_lexer import Token
 from qmpd.wire.limits import COUNT_LIMIT, NESTING_LIMIT, SIZE_LIMIT
-from qmpd.wire.unicode import decode_lossy, decode_strict, is_character
+from qmpd.wire.unicode import STEP, decode_lossy, decode_pieces, is_character, whole_sequences
 
 MESSAGE_BYTES: Final = 1023
 """Length at which QEMU truncates the text of a parse error."""
@@ -73,7 +73,7 @@ _SIMPLE_ESCAPES: Final = re.compile(
 _SCAN_STRING: Final[Callable[[str, int, bool], tuple[str, int]]] = vars(decoder)["scanstring"]
 
 _FOUR_HEX: Final = re.compile(rb"[0-9a-fA-F]{4}")
-_PLAIN: Final = re.compile(rb"[^\\]+")
+_BACKSLASH: Final = ord("\\")
 
 
 class ParseError(Exception):
@@ -106,34 +106,38 @@ def read_string(text: bytes) -> str:
 
     :raises ParseError: at the first invalid escape sequence or character
     """
-    body = text[1:-1]
-    if b"\\" not in body:
-        if (plain := decode_strict(body)) is None:
-            raise ParseError("invalid UTF-8 sequence in string")
-        return plain
-    parts = []
-    index = 0
-    while index < len(body):
-        if simple := _SIMPLE_ESCAPES.match(body, index):
-            if (plain := decode_strict(simple[0])) is None:
-                raise ParseError("invalid UTF-8 sequence in string")
+    index, end = 1, len(text) - 1
+    if b"\\" not in text:
+        return "".join(_decoded(text, index, end))
+    parts: list[str] = []
+    while index < end:
+        if simple := _SIMPLE_ESCAPES.match(text, index, min(index + STEP, end)):
+            begin, index = index, whole_sequences(text, simple.end(), end)
+            plain = "".join(_decoded(text, begin, index))
             parts.append(_SCAN_STRING(f'{plain}"', 0, False)[0])
-            index = simple.end()
-        elif run := _PLAIN.match(body, index):
-            if (plain := decode_strict(run[0])) is None:
-                raise ParseError("invalid UTF-8 sequence in string")
-            parts.append(plain)
-            index = run.end()
-        elif body[index + 1] in _ESCAPES:
-            parts.append(_ESCAPES[body[index + 1]])
+        elif text[index] != _BACKSLASH:
+            begin, index = index, text.find(b"\\", index, end)
+            index = end if index < 0 else index
+            parts += _decoded(text, begin, index)
+        elif text[index + 1] in _ESCAPES:
+            parts.append(_ESCAPES[text[index + 1]])
             index += 2
-        elif body[index + 1] == ord("u"):
-            character, index = _read_unicode_escape(text, index + 1)
+        elif text[index + 1] == ord("u"):
+            character, index = _read_unicode_escape(text, index)
             parts.append(character)
-            index -= 1
         else:
             raise ParseError("invalid escape sequence in string")
     return "".join(parts)
+
+
+def _decoded(text: bytes, start: int, end: int) -> list[str]:
+    """A part of a string token, in pieces.
+
+    :raises ParseError: it is not UTF-8
+    """
+    if (pieces := decode_pieces(text, start, end)) is None:
+        raise ParseError("invalid UTF-8 sequence in string")
+    return pieces
 
 
 def _read_unicode_escape(text: bytes, start: int) -> tuple[str, int]:

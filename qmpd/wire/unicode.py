@@ -14,7 +14,7 @@ INVALID: Final = -1
 
 REPLACEMENT: Final = "\ufffd"
 
-_STEP: Final = 1 << 16
+STEP: Final = 1 << 16
 """Bytes that are decoded at a time."""
 
 _SMALLEST: Final = (0x80, 0x800, 0x10000, 0x200000, 0x4000000)
@@ -60,27 +60,29 @@ def decode_one(data: bytes, start: int) -> tuple[int, int]:
     return (code if is_character(code) and not overlong else INVALID), end
 
 
-def decode_strict(data: bytes) -> str | None:
-    """Decode `data`; None if a sequence is invalid.
+def decode_pieces(data: bytes, start: int, end: int) -> list[str] | None:
+    """Decode `data` from `start` to `end`; None if a sequence is invalid.
 
-    However much it is, other threads can go on meanwhile.
+    :returns: the text, of which none is long: other threads can go on meanwhile
     """
-    if len(data) <= _STEP or data.isascii():
-        return _decode_strict(data)
-    parts = []
-    start = 0
-    while start < len(data):
-        end = start + _STEP
-        # no sequence is cut: the longest has six bytes, and all but its first are continuations
-        for place in range(end, end - 6, -1):
-            if data[place : place + 1] and data[place] & 0xC0 != 0x80:
-                end = place
-                break
-        if (part := _decode_strict(data[start:end])) is None:
+    pieces = []
+    while start < end:
+        until = whole_sequences(data, min(start + STEP, end), end)
+        if (piece := _decode_strict(data[start:until])) is None:
             return None
-        parts.append(part)
-        start = end
-    return "".join(parts)
+        pieces.append(piece)
+        start = until
+    return pieces
+
+
+def whole_sequences(data: bytes, place: int, end: int) -> int:
+    """Where to cut `data`, which goes as far as `end`, at `place` or before it."""
+    if place < end:
+        # the longest sequence has six bytes, and all but its first are continuations
+        for before in range(place, place - 6, -1):
+            if data[before] & 0xC0 != 0x80:
+                return before if data[before] >= 0xC0 else place
+    return place
 
 
 def _decode_strict(data: bytes) -> str | None:

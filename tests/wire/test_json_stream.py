@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qmpd.errors import QmpError
-from qmpd.wire import json_stream
+from qmpd.wire import json_lexer, json_stream
 from qmpd.wire.encode import dumps
 from qmpd.wire.json_stream import NEED_MORE, JsonStream, parse_json
 
@@ -413,3 +413,16 @@ def test_parse_json_errors(text: str, error: str) -> None:
     with pytest.raises(QmpError) as caught:
         parse_json(text)
     assert caught.value.desc == error
+
+
+@pytest.mark.parametrize("odd", ["\xe9", "\u20ac", "\U0001f600", "\\u20ac", "\\n"])
+def test_long_strings_are_read_in_pieces(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_lexer, "_PIECE", 1000)
+    for before in range(7):
+        for plain in ("", "\\t", "\\t\\u00e4", "\\t\\u00e4\xe4\\n"):
+            text = '{"a": "' + plain + "x" * before + odd * 30_000 + plain + '"}'
+            data = text.encode()
+            pieces = [data[start : start + 999] for start in range(0, len(data), 999)]
+            assert read(*pieces, exact=True) == [json.loads(text)]
+    (found,) = read(b'{"a": "\\t\\t' + b"x" * 70_000 + b"\x80" * 10 + b'"}', exact=True)
+    assert found == ("error", f"{P}invalid UTF-8 sequence in string")

@@ -4,10 +4,15 @@ from qmpd.wire.unicode import (
     INVALID,
     decode_lossy,
     decode_one,
-    decode_strict,
+    decode_pieces,
     encode,
     is_character,
 )
+
+
+def decode_strict(data: bytes) -> str | None:
+    pieces = decode_pieces(data, 0, len(data))
+    return None if pieces is None else "".join(pieces)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +76,12 @@ def test_lossy_replaces_each_sequence_once() -> None:
 
 def test_encode_keeps_zero_bytes_out() -> None:
     assert encode("a\0é") == b"a\xc0\x80\xc3\xa9"
+
+
+@pytest.mark.parametrize("odd", ["\xe9", "\u20ac", "\U0001f600"])
+def test_no_sequence_is_cut(odd: str) -> None:
+    for before in range(6):
+        text = "x" * before + odd * 50_000
+        assert decode_strict(text.encode()) == text
+    assert decode_strict(b"x" * 65_536 + b"\x80" * 10) is None
+    assert decode_strict((odd * 50_000).encode()[:-1]) is None
