@@ -72,11 +72,12 @@ async def run_transaction(
     refused = {kind for kind, _ in requests if grouped and not find_action(kind).groupable}
     if refused and not in_turn:
         raise _not_grouped(next(kind for kind, _ in requests if kind in refused))
+    refused -= {"abort"}
     await drain_all(bench.graph)
     await run_phases(
         [
             Refused(bench, data, _not_grouped(kind))
-            if kind in refused - {"abort"}
+            if kind in refused
             else find_action(kind)(bench, data, job_txn)
             for kind, data in requests
         ],

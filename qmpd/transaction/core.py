@@ -8,7 +8,7 @@ Plain commands run the same actions, alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from qmpd.base.override import override
@@ -131,8 +131,20 @@ async def run_phases(actions: Sequence[Action], *, in_turn: bool = False) -> Non
             await action.abort()
         raise
     else:
-        for action in begun if in_turn else reversed(begun):
+        for action in _with_own(Action.commit, begun, in_turn):
             await action.commit()
     finally:
-        for action in begun if in_turn else reversed(begun):
+        for action in _with_own(Action.clean, begun, in_turn):
             await action.clean()
+
+
+def _with_own(
+    phase: Callable[[Action], object], actions: Sequence[Action], in_turn: bool
+) -> list[Action]:
+    """Those that have something to do in a phase, in its order."""
+    name = phase.__name__
+    own = {kind for kind in set(map(type, actions)) if getattr(kind, name) is not phase}
+    if not own:
+        return []
+    found = [action for action in actions if type(action) in own]
+    return found if in_turn else found[::-1]

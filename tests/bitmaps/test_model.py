@@ -130,7 +130,7 @@ class Bitmaps(RuleBasedStateMachine):
     def freeze(self, model: Model) -> None:
         if not model.busy:
             successor = create_successor(self.node, model.bitmap)
-            assert self.node.bitmaps[0] is successor
+            assert next(iter(self.node.bitmaps)) is successor
             model.successor = Model(successor, set(), model.enabled)
             model.busy, model.enabled = True, False
 

@@ -11,7 +11,7 @@ def test_a_name_that_two_have() -> None:
     old, new, nameless = (DirtyBitmap(4096, 512, name) for name in ("b", "b", None))
     for bitmap in (old, new, nameless):
         bitmaps.add(bitmap)
-    assert bitmaps == [nameless, new, old]
+    assert list(bitmaps) == [nameless, new, old]
     assert bitmaps.named("b") is new
     bitmaps.remove(nameless)
     bitmaps.remove(new)

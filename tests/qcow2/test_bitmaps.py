@@ -123,7 +123,7 @@ def test_bitmaps_of_qemu_img(tmp_path: Path) -> None:
     info = run(specific_info(s))["data"]["bitmaps"]
     assert info[0] == {"name": "one", "granularity": 4096, "flags": ["in-use", "auto"]}
     run(remove_bitmap(s, "one"))
-    s.node.bitmaps.remove(s.node.bitmaps[-1])
+    s.node.bitmaps.remove(list(s.node.bitmaps)[-1])
     run(remove_bitmap(s, "never there"))
     close(s)
     check(path)
@@ -152,7 +152,7 @@ def test_a_killed_program_leaves_inconsistent_bitmaps(tmp_path: Path) -> None:
     assert (bitmap.inconsistent, bitmap.recording, bitmap.count) == (True, False, 0)
     close(s)
     s = open_node(path)
-    assert s.node.bitmaps[0].inconsistent
+    assert list(s.node.bitmaps)[0].inconsistent
     run(remove_bitmap(s, "b"))
     for kept in list(s.node.bitmaps):
         s.node.bitmaps.remove(kept)
@@ -181,7 +181,7 @@ def test_read_only_nodes_have_read_only_bitmaps(tmp_path: Path) -> None:
     assert bitmap.readonly
     host_file(s).close()
     s = open_node(path)
-    assert s.node.bitmaps[0].count == 131072
+    assert list(s.node.bitmaps)[0].count == 131072
     close(s)
 
 

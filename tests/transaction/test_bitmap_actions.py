@@ -65,7 +65,7 @@ def test_checkpoint_hand_over(world: World) -> None:
     assert _fails(world, *requests, ABORT) == "Transaction aborted using Abort action"
     world.run(run_transaction(world, requests))
     a, b = world.bitmap("a"), world.bitmap("b")
-    assert world.node.bitmaps == [b, a]
+    assert list(world.node.bitmaps) == [b, a]
     assert (a.count, a.recording, b.count, b.recording) == (0, False, 131072, True)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from qmpd.base.newest_first import NewestFirst
+from collections.abc import Iterator
+
 from qmpd.base.override import override
 from qmpd.block.bits.bitmap import DirtyBitmap
 
 
-class Bitmaps(NewestFirst[DirtyBitmap]):
+class Bitmaps(list[DirtyBitmap]):
     """The bitmaps of a node, the newest first, and which one has which name.
 
-    A node may have thousands of them, so that names are not looked for one by one.
+    A node may have thousands of them, so that names are not looked for one by one, and a new one
+    does not move all others: the list has the oldest first, who goes through it sees the newest.
     """
 
     def __init__(self) -> None:
@@ -24,15 +26,26 @@ class Bitmaps(NewestFirst[DirtyBitmap]):
         return self._named.get(name)
 
     @override
+    def __iter__(self) -> Iterator[DirtyBitmap]:
+        return super().__reversed__()
+
+    @override
+    def __reversed__(self) -> Iterator[DirtyBitmap]:
+        return super().__iter__()
+
     def add(self, element: DirtyBitmap) -> None:
-        super().add(element)
+        """Put `element` before all others."""
+        self.append(element)
         if element.name is not None:
             self._doubles += element.name in self._named
             self._named[element.name] = element
 
     @override
     def remove(self, element: DirtyBitmap, /) -> None:
-        super().remove(element)
+        if self and self[-1] is element:
+            self.pop()
+        else:
+            super().remove(element)
         name = element.name
         if name is None:
             return

@@ -161,7 +161,8 @@ class Copier:
         def fill() -> None:
             self._fill_object(copied, value)
             if isinstance(value, list):
-                copied.extend(self._parts(value))
+                # as it lies: some are gone through in another order
+                copied.extend(self._parts(list.__iter__(value)))
             else:
                 self._fill_dict(copied, value)
 
