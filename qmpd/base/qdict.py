@@ -11,6 +11,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import cycle
+from operator import mul
 from typing import Any, Final, TypeVar
 
 V = TypeVar("V")
@@ -18,6 +20,7 @@ V = TypeVar("V")
 BUCKETS: Final = 512
 _ESCAPE: Final = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _MASK: Final = 0xFFFFFFFF
+_WEIGHTS: Final = tuple(1 << index * 5 % 24 for index in range(24))
 
 
 def c_bytes(text: str) -> bytes:
@@ -29,9 +32,7 @@ def c_bytes(text: str) -> bytes:
 def bucket(name: str) -> int:
     """The bucket of member `name`, 0 to 511 (QEMU's `tdb_hash`, qobject/qdict.c)."""
     data = c_bytes(name)
-    value = 0x238F13AF * len(data)
-    for index, byte in enumerate(data):
-        value += byte << (index * 5 % 24)
+    value = 0x238F13AF * len(data) + sum(map(mul, data, cycle(_WEIGHTS)))
     return (1103515243 * (value & _MASK) + 12345 & _MASK) % BUCKETS
 
 

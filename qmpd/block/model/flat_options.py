@@ -86,9 +86,9 @@ class FlatOptions(dict[str, Any]):
         :raises GenericError: for the first malformed one, in the order of the table
         """
         taken: dict[str, Any] = {}
-        for name in self.order():
-            value = self[name]
-            if name in kinds and (text := _text(value)) is not None:
+        # there may be a million others, which are put into no order
+        for name in member_order([name for name in reversed(self) if name in kinds]):
+            if (text := _text(self[name])) is not None:
                 taken[name] = _READ[kinds[name]](name, text)
                 del self[name]
         return taken

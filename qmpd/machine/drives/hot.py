@@ -54,4 +54,6 @@ def drive_options(options: str, warn: Warn, ids: Container[str]) -> Opts:
     opts = parse_opts(groups.DRIVE, options, warn, implied=False, ids=ids)
     if opts.wants_help or opts.get("format") in ("help", "?"):
         raise NotServed("qmpd does not show the help of drives in the human monitor")
+    # who goes through them in the loop does not come by the same one a million times
+    opts.values = list(dict(opts.values).items())
     return opts

@@ -31,6 +31,9 @@ _SECONDS: Final = re.compile(
 WORD_BYTES: Final = 1023
 """How long a word is at most; what more it has is read, but forgotten."""
 
+STEP: Final = 1 << 16
+"""Characters that are looked at in one go: nobody waits for a long line to be read."""
+
 _ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 
 
@@ -122,10 +125,10 @@ class Line:
     def command_name(self) -> str:
         """Read a name: up to a blank, or a slash and its format (``p/x``)."""
         self._skip_blanks()
-        name = _COMMAND.match(self._text, self._position)
-        assert name is not None
-        self._position = name.end()
-        return name[0]
+        start = self._position
+        self._pass(_COMMAND)
+        # none is that long
+        return self._text[start : min(self._position, start + STEP)]
 
     def word(self) -> str | None:
         """Read the next word, which may be quoted; None: it is malformed, which has been told."""
@@ -160,9 +163,17 @@ class Line:
         return found
 
     def _skip_blanks(self) -> None:
-        blank = _BLANK.match(self._text, self._position)
-        assert blank is not None
-        self._position = blank.end()
+        self._pass(_BLANK)
+
+    def _pass(self, pattern: re.Pattern[str]) -> None:
+        """Go on behind what matches, which any part of it does: a step after the other."""
+        while True:
+            limit = self._position + STEP
+            found = pattern.match(self._text, self._position, limit)
+            assert found is not None
+            self._position = found.end()
+            if self._position < limit:
+                return
 
     def _flag(self, letter: str, known: set[str]) -> bool:
         """Read flag `letter` if it is next; other `known` flags are left for later parameters."""
@@ -273,10 +284,9 @@ class Line:
         if self._position >= len(self._text):
             return None
         if self._text[self._position] != '"':
-            word = _WORD.match(self._text, self._position)
-            assert word is not None
-            self._position = word.end()
-            return _cut(word[0])
+            start = self._position
+            self._pass(_WORD)
+            return _cut(self._text[start : min(self._position, start + WORD_BYTES)])
         text = self._quoted()
         return None if text is None else _cut(text)
 
@@ -284,9 +294,16 @@ class Line:
         self._position += 1
         parts: list[str] = []
         while self._position < len(self._text):
-            plain = _PLAIN.match(self._text, self._position)
+            limit = self._position + STEP
+            plain = _PLAIN.match(self._text, self._position, limit)
             assert plain is not None
-            parts.append(plain[0])
+            # of two parts one at least has a character
+            full = len(parts) >= 2 * WORD_BYTES
+            if not full:
+                parts.append(plain[0][:WORD_BYTES])
+            if plain.end() == limit:
+                self._position = limit
+                continue
             self._position = plain.end() + 1
             char = self._text[plain.end() : self._position]
             if char == '"':
@@ -297,7 +314,8 @@ class Line:
                 if escape not in _ESCAPES:
                     self._stdout(f"unsupported escape code: '\\{escape}'\n")
                     return None
-                parts.append(_ESCAPES[escape])
+                if not full:
+                    parts.append(_ESCAPES[escape])
         self._stdout("unterminated string\n")
         return None
 
