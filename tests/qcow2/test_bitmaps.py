@@ -152,7 +152,7 @@ def test_a_killed_program_leaves_inconsistent_bitmaps(tmp_path: Path) -> None:
     assert (bitmap.inconsistent, bitmap.recording, bitmap.count) == (True, False, 0)
     close(s)
     s = open_node(path)
-    assert list(s.node.bitmaps)[0].inconsistent
+    assert next(iter(s.node.bitmaps)).inconsistent
     run(remove_bitmap(s, "b"))
     for kept in list(s.node.bitmaps):
         s.node.bitmaps.remove(kept)
@@ -181,7 +181,7 @@ def test_read_only_nodes_have_read_only_bitmaps(tmp_path: Path) -> None:
     assert bitmap.readonly
     host_file(s).close()
     s = open_node(path)
-    assert list(s.node.bitmaps)[0].count == 131072
+    assert next(iter(s.node.bitmaps)).count == 131072
     close(s)
 
 
