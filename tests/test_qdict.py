@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,17 @@ def test_a_zero_character_counts_as_two_bytes() -> None:
     data = b"\xc0\x80"
     value = 0x238F13AF * 2 + data[0] + (data[1] << 5)
     assert bucket("\0") == (1103515243 * value + 12345) % 2**32 % BUCKETS
+
+
+def test_long_names_are_read_in_steps_and_not_kept() -> None:
+    name = "ab\xe9" * 30_000
+    value = 0x238F13AF * len(name.encode())
+    for index, byte in enumerate(name.encode()):
+        value += byte << (index * 5 % 24)
+    assert bucket(name) == (1103515243 * (value & 0xFFFFFFFF) + 12345) % 2**32 % BUCKETS
+    before = sys.getrefcount(name)
+    assert member_order(["b", name])
+    assert sys.getrefcount(name) == before
 
 
 def _objects(value: object) -> list[dict[str, object]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import cycle
 from operator import mul
@@ -20,7 +20,10 @@ V = TypeVar("V")
 BUCKETS: Final = 512
 _ESCAPE: Final = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 _MASK: Final = 0xFFFFFFFF
-_WEIGHTS: Final = tuple(1 << index * 5 % 24 for index in range(24))
+_WEIGHTS: Final[Sequence[int]] = [1 << index * 5 % 24 for index in range(24)]
+_STEP: Final = 1000 * len(_WEIGHTS)
+_LONGEST_KEPT: Final = 256
+"""Longest name whose bucket is remembered: clients can make up any."""
 
 
 def c_bytes(text: str) -> bytes:
@@ -28,18 +31,40 @@ def c_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass").replace(b"\0", b"\xc0\x80")
 
 
-@lru_cache(maxsize=1 << 14)
+class _NotKept(Exception):
+    """What is too long to be remembered."""
+
+
 def bucket(name: str) -> int:
     """The bucket of member `name`, 0 to 511 (QEMU's `tdb_hash`, qobject/qdict.c)."""
     data = c_bytes(name)
-    value = 0x238F13AF * len(data) + sum(map(mul, data, cycle(_WEIGHTS)))
+    value = 0x238F13AF * len(data)
+    if len(data) <= _STEP:
+        value += sum(map(mul, data, cycle(_WEIGHTS)))
+    else:
+        # in steps that hold no other thread up
+        for start in range(0, len(data), _STEP):
+            step = data[start : start + _STEP]
+            value += sum(
+                weight * sum(step[index :: len(_WEIGHTS)]) for index, weight in enumerate(_WEIGHTS)
+            )
     return (1103515243 * (value & _MASK) + 12345 & _MASK) % BUCKETS
+
+
+@lru_cache(maxsize=1 << 14)
+def _kept_bucket(name: str) -> int:
+    if len(name) > _LONGEST_KEPT:
+        raise _NotKept
+    return bucket(name)
 
 
 def member_order(names: Iterable[str]) -> list[str]:
     """Sort `names`, given in the order of insertion, into the order of iteration."""
     newest_first = [*names][::-1]
-    return sorted(newest_first, key=bucket)
+    try:
+        return sorted(newest_first, key=_kept_bucket)
+    except _NotKept:
+        return sorted(newest_first, key=bucket)
 
 
 class QDict(Mapping[str, V]):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.ghash import GHashTable
 from qmpd.base.newest_first import NewestFirst
@@ -25,6 +27,10 @@ Thing = UserObject | Device | Bus | str
 """What may be at a path; a container is represented by its path."""
 
 _TYPE: Entry = ("type", "string")
+
+_PART: Final = re.compile("[^/]+")
+_LONG_PATH: Final = 4096
+"""Characters of a path, from which on it is not cut up as a whole; no thing has as many parts."""
 
 
 def _children(models: Mapping[str, str]) -> list[Entry]:
@@ -100,6 +106,14 @@ def _things(machine: Machine) -> dict[str, Thing]:
     return things
 
 
+def _parts(path: str) -> list[str]:
+    """The words of a path; of a longer one than any thing has, some of them."""
+    words = path.strip("/")
+    if len(words) <= _LONG_PATH:
+        return [part for part in words.split("/") if part]
+    return [found[0] for found in islice(_PART.finditer(words), _LONG_PATH)]
+
+
 def _find(machine: Machine, path: str, *, listing: bool = False) -> Thing:
     """Resolve a path, absolute or partial (``object_resolve_path``).
 
@@ -107,7 +121,7 @@ def _find(machine: Machine, path: str, *, listing: bool = False) -> Thing:
     :raises QmpError: there is nothing at the path, or it is ambiguous
     """
     things = _things(machine)
-    parts = [part for part in path.split("/") if part]
+    parts = _parts(path)
     whole = "/" + "/".join(parts)
     if path.startswith("/"):
         if whole in things:

@@ -24,6 +24,9 @@ _SHAPES: Final = 1024
 _LONGEST_SHAPE: Final = 64
 """Largest number of members of an object whose shape is cached."""
 
+_LONGEST_NAMES: Final = 1 << 12
+"""Most characters of all their names, which clients can make up."""
+
 _LONG: Final = 16
 """Number of elements from which an array is encoded member by member."""
 
@@ -139,11 +142,29 @@ def _make_shape(names: tuple[str, ...]) -> _Shape:
     return _Shape(ordered, values, "{" + ", ".join(members) + "}")
 
 
-_kept_shape: Final = lru_cache(_SHAPES)(_make_shape)
+class _NotKept(Exception):
+    """A shape that is not worth the memory."""
+
+
+@lru_cache(_SHAPES)
+def _kept_shape(names: tuple[str, ...]) -> _Shape:
+    if len(names) > _LONGEST_SHAPE or sum(map(len, names)) > _LONGEST_NAMES:
+        raise _NotKept
+    return _make_shape(names)
 
 
 def _shape(names: tuple[str, ...]) -> _Shape:
-    return _kept_shape(names) if len(names) <= _LONGEST_SHAPE else _make_shape(names)
+    try:
+        return _kept_shape(names)
+    except _NotKept:
+        return _make_shape(names)
+
+
+def _order(names: tuple[str, ...]) -> Sequence[str]:
+    try:
+        return _kept_shape(names).names
+    except _NotKept:
+        return member_order(names)
 
 
 def _object(value: Mapping[str, object]) -> str:
@@ -286,9 +307,7 @@ def _spread(value: object, pretty: bool) -> list[str]:
         value, level = item
         if isinstance(value, Mapping):
             names = tuple(value)
-            short = len(names) <= _LONGEST_SHAPE
-            ordered = _kept_shape(names).names if short else member_order(names)
-            members = [("".join(_scalar(name)) + ": ", value[name]) for name in ordered]
+            members = [("".join(_scalar(name)) + ": ", value[name]) for name in _order(names)]
             brackets = "{}"
         elif isinstance(value, list | tuple):
             members = [("", element) for element in value]

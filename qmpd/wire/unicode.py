@@ -95,12 +95,18 @@ def _decode_strict(data: bytes) -> str | None:
 
 
 def decode_lossy(data: bytes) -> str:
-    """Decode `data`, with U+FFFD for each invalid sequence."""
+    """Decode `data`, with U+FFFD for each invalid sequence.
+
+    However much it is, other threads can go on meanwhile.
+    """
     try:
         text = data.decode()
     except UnicodeDecodeError:
         return _decode_stepwise(data)
-    return NONCHARACTER.sub(REPLACEMENT, text)
+    if text.isascii():
+        return text
+    steps = (text[start : start + STEP] for start in range(0, len(text), STEP))
+    return "".join(NONCHARACTER.sub(REPLACEMENT, step) for step in steps)
 
 
 def encode(text: str) -> bytes:

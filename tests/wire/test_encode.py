@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
@@ -184,3 +185,12 @@ def test_long_arrays_are_those_of_their_elements(
     assert dumps({"x": [{"in": e} for e in value]}) == b'{"x": [%s]}' % b", ".join(
         b'{"in": %s}' % part for part in parts
     )
+
+
+def test_long_names_are_not_kept() -> None:
+    name = "x" * 5000
+    before = sys.getrefcount(name)
+    for _ in range(2):
+        assert dumps({name: 1, "a": 2}) == b'{"a": 2, "%s": 1}' % name.encode()
+        assert dumps({"in": [{name: 1}] * 20}, pretty=True)
+    assert sys.getrefcount(name) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
         RingbufReadArguments,
         RingbufWriteArguments,
     )
+
+LONG: Final = 1 << 16
+"""Bytes, or characters, from which on a thread reads or shows them: steps of it hold nobody up."""
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/=\n]*")
 
@@ -56,13 +60,15 @@ def chardev_send_break(context: Context, arguments: ChardevSendBreakArguments) -
     context.machine.host.chardevs.send_break(arguments.id)
 
 
-def ringbuf_write(context: Context, arguments: RingbufWriteArguments) -> None:
+async def ringbuf_write(context: Context, arguments: RingbufWriteArguments) -> None:
     """Write to a ring buffer."""
     chardevs = context.machine.host.chardevs
     chardevs.ringbuf_write(arguments.device, b"")
-    data = encode(arguments.data)
-    if arguments.format == "base64":
-        data = _decode(arguments.data)
+    read = partial(_decode if arguments.format == "base64" else encode, arguments.data)
+    if len(arguments.data) < LONG:
+        data = read()
+    else:
+        data = await context.machine.host.apart.do(read)
     chardevs.ringbuf_write(arguments.device, data)
 
 
@@ -71,22 +77,40 @@ def _decode(text: str) -> bytes:
 
     :raises GenericError: there is something else in it
     """
-    if _BASE64.fullmatch(text) is None:
-        raise GenericError("Base64 data contains invalid characters")
+    for start in range(0, len(text), LONG):
+        if _BASE64.fullmatch(text, start, min(start + LONG, len(text))) is None:
+            raise GenericError("Base64 data contains invalid characters")
     text = text.replace("\n", "")
-    data = b""
-    for start in range(0, len(text) - 3, 4):
-        group = text[start : start + 4]
-        three = base64.b64decode(group.replace("=", "A"))
-        data += three[: 1 + (group[2] != "=") + (group[3] != "=")]
-    return data
+    pieces: list[bytes] = []
+    for start in range(0, len(text) - 3, LONG):
+        step = text[start : start + LONG]
+        if "=" in step:
+            pieces += [_three(step[at : at + 4]) for at in range(0, len(step) - 3, 4)]
+        else:
+            pieces.append(base64.b64decode(step[: len(step) // 4 * 4]))
+    return b"".join(pieces)
 
 
-def ringbuf_read(context: Context, arguments: RingbufReadArguments) -> str:
+def _three(group: str) -> bytes:
+    """The bytes of four characters."""
+    whole = base64.b64decode(group.replace("=", "A"))
+    return whole[: 1 + (group[2] != "=") + (group[3] != "=")]
+
+
+async def ringbuf_read(context: Context, arguments: RingbufReadArguments) -> str:
     """Take bytes out of a ring buffer."""
     data = context.machine.host.chardevs.ringbuf_read(arguments.device, arguments.size)
-    if arguments.format == "base64":
-        return base64.b64encode(data).decode("ascii")
+    show = partial(_encoded if arguments.format == "base64" else _shown, data)
+    return show() if len(data) < LONG else await context.machine.host.apart.do(show)
+
+
+def _encoded(data: bytes) -> str:
+    step = LONG * 3
+    steps = (data[start : start + step] for start in range(0, len(data), step))
+    return "".join(base64.b64encode(each).decode("ascii") for each in steps)
+
+
+def _shown(data: bytes) -> str:
     return decode_lossy(data.partition(b"\0")[0])
 
 
