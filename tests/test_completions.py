@@ -213,3 +213,16 @@ def test_nothing_is_reported_while_a_request_of_a_monitor_goes_through_its_round
     assert all(waiter.done for waiter in waiters)
     for wait in waits:
         wait.close()
+
+
+def test_a_command_does_not_wait_as_long_as_a_request_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("qmpd.loop.completions.time.monotonic_ns", lambda: 0)
+    loop = Scripted()
+    completions = RealTimeCompletions(loop, loop.call_soon)
+    of_command = next(completions.patiently(completions.report()).__await__())
+    of_job = next(completions.report().__await__())
+    loop.round()
+    loop.round()
+    assert [of_command.done, of_job.done] == [True, False]

@@ -61,6 +61,8 @@ def _kept_bucket(name: str) -> int:
 def member_order(names: Iterable[str]) -> list[str]:
     """Sort `names`, given in the order of insertion, into the order of iteration."""
     newest_first = [*names][::-1]
+    if len(newest_first) < 2:
+        return newest_first
     try:
         return sorted(newest_first, key=_kept_bucket)
     except _NotKept:

@@ -79,7 +79,8 @@ class LoopClock(Clock):
     @override
     def call_soon(self, callback: Callback) -> None:
         self._ready.append(callback)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     @override
     def stop(self) -> None:
@@ -111,7 +112,8 @@ class LoopClock(Clock):
                     break
                 self._ready.popleft()()
         finally:
-            self._schedule()
+            if self._ready:
+                self._schedule()
 
     def task_failed(self, task: Task) -> None:
         """Report a task's error to the loop's exception handler (a log line, no end)."""

@@ -12,7 +12,12 @@ from qmpd.block.drivers.formats.qcow2.clusters.zero import cluster_discard
 from qmpd.block.drivers.formats.qcow2.header.layout import OFLAG_COPIED
 from qmpd.block.drivers.formats.qcow2.refcounts.counts import Discard
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
-from qmpd.block.drivers.formats.qcow2.tables.cache import Table
+from qmpd.block.drivers.formats.qcow2.tables.cache import (
+    Table,
+    decode_entries,
+    encode_entries,
+    used_bytes,
+)
 
 from .fakes import create, open_node, run
 
@@ -74,3 +79,16 @@ def test_a_discard_finds_what_is_between_holes(tmp_path: Path) -> None:
     run(cluster_discard(s, 4 * CLUSTER, 5000 * CLUSTER, Discard.ALWAYS, full=True))
     left = [run(read_clusters(s, place, CLUSTER)) for place in places]
     assert left == [bytes(CLUSTER), bytes(CLUSTER), b"x" * CLUSTER]
+
+
+def test_a_table_is_read_whole_however_few_entries_it_has() -> None:
+    for size in (0, 512, 4096, CLUSTER, 3 * CLUSTER):
+        for used in {0, 1, 7, 8, 9, size // 16, size // 8} & set(range(size // 8 + 1)):
+            raw = b"".join((n << 40 | n).to_bytes(8, "big") for n in range(1, used + 1))
+            raw = raw.ljust(size, b"\0")
+            entries = decode_entries(raw)
+            assert list(entries) == [n << 40 | n for n in range(1, used + 1)] + [0] * (
+                size // 8 - used
+            )
+            assert encode_entries(entries) == raw
+            assert 8 * used <= used_bytes(raw) < max(8 * used + 64, 1)

@@ -35,10 +35,12 @@ async def _close(node: Node) -> None:
             continue
         closed.add(current)
         # a flush may still be under way that a command had begun ahead
-        await current.wait_idle()
+        if current.in_flight:
+            await current.wait_idle()
         # What cannot be written is lost: closing a node has no way to fail.
-        with suppress(BlockIOError):
-            await current.flush()
+        if not current.flags.read_only:
+            with suppress(BlockIOError):
+                await current.flush()
         await current.driver.close()
         closing += reversed(await _dismantle(current))
 

@@ -6,13 +6,12 @@ they have under way has ended.  What becomes a parent meanwhile is told, too.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Edge, Node
-    from qmpd.block.model.parent import Parent
 
 T = TypeVar("T")
 
@@ -29,17 +28,20 @@ def quiesce(nodes: Iterable[Node], *, flat: bool = False) -> None:
         node.quiesce_counter += 1
         if node.quiesce_counter > 1:
             continue
-        if node.driver is not None:
-            node.driver.drained_begin()
+        driver = node.driver
+        if driver is not None and driver.capabilities.hears_drains:
+            driver.drained_begin()
         for edge in list(node.parents):
             parent = edge.parent_node
-            if flat and parent is not None:
-                continue
-            edge.quiesced = True
             if parent is None:
+                edge.quiesced = True
                 if (user := edge.user) is not None:
                     user.drained_begin()
-            elif parent.quiesce_counter:
+                continue
+            if flat:
+                continue
+            edge.quiesced = True
+            if parent.quiesce_counter:
                 # its section has begun: it is only counted
                 parent.quiesce_counter += 1
             else:
@@ -56,8 +58,9 @@ def resume(nodes: Iterable[Node]) -> None:
         node.quiesce_counter -= 1
         if node.quiesce_counter:
             continue
-        if node.driver is not None:
-            node.driver.drained_end()
+        driver = node.driver
+        if driver is not None and driver.capabilities.hears_drains:
+            driver.drained_end()
         for edge in list(node.parents):
             if not edge.quiesced:
                 continue
@@ -72,39 +75,29 @@ def resume(nodes: Iterable[Node]) -> None:
                 stack.append(parent)
 
 
-async def wait_quiet(nodes: Iterable[Node]) -> None:
+async def wait_quiet(nodes: Sequence[Node]) -> None:
     """Wait until nothing is under way in `nodes` and in what stands above them."""
-    stack = list(nodes)
-    while not await _is_quiet(*_above(stack)):
-        pass
+    while (busy := _busy(nodes)) is not None:
+        await busy
 
 
-async def _is_quiet(users: Iterable[Parent], nodes: Iterable[Node]) -> bool:
-    """Whether nothing is under way; if anything is, wait for it."""
-    for user in users:
-        if (busy := user.drained_poll()) is not None:
-            await busy
-            return False
-    for node in nodes:
-        if node.in_flight:
-            await node.wait_idle()
-            return False
-    return True
-
-
-def _above(nodes: list[Node]) -> tuple[list[Parent], Iterable[Node]]:
-    """The parents that are no nodes, and the nodes, from `nodes` upwards."""
-    users: list[Parent] = []
+def _busy(nodes: Sequence[Node]) -> Awaitable[None] | None:
+    """The end of something that is under way in `nodes` or above, of parents first, or None."""
     seen: dict[Node, None] = dict.fromkeys(nodes)
     stack = list(nodes)
     while stack:
         for edge in stack.pop().parents:
-            if (user := edge.user) is not None:
-                users.append(user)
-            elif (parent := edge.parent_node) is not None and parent not in seen:
+            parent = edge.parent_node
+            if parent is None:
+                if (user := edge.user) is not None and (busy := user.drained_poll()) is not None:
+                    return busy
+            elif parent not in seen:
                 seen[parent] = None
                 stack.append(parent)
-    return users, seen
+    for node in seen:
+        if node.in_flight:
+            return node.wait_idle()
+    return None
 
 
 def joined(edge: Edge) -> None:
@@ -134,12 +127,22 @@ def left(edge: Edge) -> None:
 async def drained_begin(*nodes: Node) -> None:
     """Have nothing start on `nodes` until `drained_end`, and wait for what is under way."""
     quiesce(nodes)
-    await wait_quiet(nodes)
+    while (busy := _busy(nodes)) is not None:
+        await busy
 
 
 def drained_end(*nodes: Node) -> None:
     """Undo one `drained_begin`."""
     resume(nodes)
+
+
+async def drain(node: Node) -> None:
+    """A section on `node` that ends as soon as nothing is under way any more."""
+    if not node.parents and not node.in_flight and not node.driver.capabilities.hears_drains:
+        # nobody is told, and there is nothing to wait for
+        return
+    await drained_begin(node)
+    drained_end(node)
 
 
 async def drain_all_begin(graph: Graph) -> None:

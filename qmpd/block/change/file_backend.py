@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.base.override import override
-from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.drain import drain
 from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
@@ -52,8 +52,7 @@ class FileBackend(Parent):
     async def drain(self) -> None:
         """Drain the file: blk_unref does, and so does blk_remove_bs after it."""
         for _ in range(2):
-            await drained_begin(self._file)
-            drained_end(self._file)
+            await drain(self._file)
 
     async def go(self) -> None:
         """Let go of the file, which has been drained."""

@@ -8,7 +8,6 @@ from a change, all or nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.one_by_one import check_all, check_one
@@ -46,8 +45,10 @@ def loosen_permissions(*roots: Node) -> None:
     may no longer be opened.  Whoever gives it up is gone all the same, so that the nodes below
     keep what they had, as in ``bdrv_root_unref_child`` and ``bdrv_child_try_set_perm``.
     """
-    with suppress(QmpError):
+    try:
         refresh_permissions(*roots)
+    except QmpError:
+        return
 
 
 class _Change:
@@ -205,7 +206,9 @@ def _use(edge: Edge) -> str:
 
 def _check_node(node: Node, perm: Perm) -> None:
     writing = perm & (WRITE | WRITE_UNCHANGED | RESIZE)
-    if writing and not node.active:
+    if not writing:
+        return
+    if not node.active:
         names = permission_names(writing)
         raise GenericError(f"Permission '{names}' unavailable on inactive node")
     if perm & (WRITE | WRITE_UNCHANGED) and not node.writable:

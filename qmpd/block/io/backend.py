@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.change.aio_context import come_together, go_home
 from qmpd.block.change.closing import unref
-from qmpd.block.change.drain import drained_begin, drained_end
+from qmpd.block.change.drain import drain, drained_begin, drained_end
 from qmpd.block.change.edges import add_parent, remove_parent
 from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
@@ -243,10 +243,19 @@ class BlockBackend(InLoop, Accounting):
 
     async def drain(self) -> None:
         """Let all requests under way end (``blk_drain``)."""
-        if self.root is not None:
-            node = self.root.node
-            await drained_begin(node)
-            drained_end(node)
+        if self.root is not None and not self._is_still(self.root.node):
+            await drain(self.root.node)
+
+    def _is_still(self, node: Node) -> bool:
+        """Whether nobody would notice that `node`, its root, is drained."""
+        return (
+            len(node.parents) == 1
+            and not node.in_flight
+            and self._aio is None
+            and self.throttle is None
+            and not self._queue
+            and not node.driver.capabilities.hears_drains
+        )
 
     def node_resized(self) -> None:
         """Tell the device or export (``blk_root_resize``)."""

@@ -27,8 +27,13 @@ class BlockDriver(DriverInterface[Node]):
     @classmethod
     @override
     def child_permissions(cls, node: Node, role: Role, perm: Perm, shared: Perm) -> Permissions:
+        flags = node.flags
         return default_child_permissions(
-            role, perm, shared, writable=node.writable, active=node.active
+            role,
+            perm,
+            shared,
+            writable=not flags.read_only and flags.active,
+            active=flags.active,
         )
 
     @override

@@ -202,7 +202,8 @@ class Node(NodeIO):
     @property
     def writable(self) -> bool:
         """Whether it may be written: neither read-only nor inactive."""
-        return not self.read_only and self.active
+        flags = self.flags
+        return not flags.read_only and flags.active
 
     def is_held(self) -> bool:
         """Whether anything keeps it open: a parent, the monitor, or work that needs it."""
@@ -234,7 +235,7 @@ class Node(NodeIO):
     def child_permissions(self, edge: Edge, perm: Perm, shared: Perm) -> Permissions:
         """What this node asks of a child when its own parents use `perm` and share `shared`."""
         wanted = self.driver_class.child_permissions(self, edge.role, perm, shared)
-        return (wanted[0], ALL) if edge.node.force_share else wanted
+        return (wanted[0], ALL) if edge.node.flags.force_share else wanted
 
     # The chain below
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.status_map import StatusMap
 
 _BOUNCE: Final = 1 << 20
+_WRITES: Final = WRITE | WRITE_UNCHANGED
 _ZEROES: Final = memoryview(bytes(_BOUNCE))
 
 
@@ -345,7 +346,13 @@ class NodeIO(NodeState):
 
         :raises BlockIOError: that of the node nearest to this one
         """
-        if self.read_only:
+        if self.flags.read_only:
+            return
+        if (
+            self._flushed_generation == self._write_generation
+            and self.driver.capabilities.flushes_writes_only
+            and not self.children
+        ):
             return
         self.in_flight += 1
         try:
@@ -359,18 +366,19 @@ class NodeIO(NodeState):
         if driver.capabilities.flushes_children:
             await driver.flush()
             return
-        listener = self._listening_file()
+        children = self.children
+        listener = self._listening_file() if children else None
         if listener is not None:
             listener.debug_event("flush_to_os")
         await driver.flush()
-        if not self.cache.no_flush and self._flushed_generation != generation:
+        if self._flushed_generation != generation and not self.flags.cache.no_flush:
             if listener is not None:
                 listener.debug_event("flush_to_disk")
             if self._synced_generation != generation and not self._unfinished:
                 await driver.flush_to_disk()
         failure: BlockIOError | None = None
-        for edge in list(self.children.values()):
-            if edge.perm & (WRITE | WRITE_UNCHANGED):
+        for edge in list(children.values()):
+            if edge.perm & _WRITES:
                 try:
                     await edge.node.flush()
                 except BlockIOError as error:

@@ -61,8 +61,12 @@ class Capabilities:
     """Change options of a node (blockdev-reopen)."""
     hears_events: bool = False
     """Act upon `DriverInterface.debug_event`."""
+    hears_drains: bool = False
+    """Hold requests back that have to go on when the node is drained."""
     flushes_children: bool = False
     """Flush all there is to flush, children included."""
+    flushes_writes_only: bool = False
+    """Have nothing to flush but what has been written to the node since the last flush."""
     info: bool = False
     """Answer ``bdrv_get_info``, so that queries show more; see `DriverInterface.has_info`."""
     zero_init: bool = False

@@ -26,7 +26,9 @@ class Throttle(Filter):
     shape = replace(
         Filter.shape, strong_options=("throttle-group",), needed_options=("throttle-group",)
     )
-    capabilities = replace(Filter.capabilities, reopen=True, flushes_children=True)
+    capabilities = replace(
+        Filter.capabilities, reopen=True, flushes_children=True, hears_drains=True
+    )
 
     def __init__(self, node: Node, group: ThrottleGroup) -> None:
         super().__init__(node)

@@ -31,7 +31,7 @@ from qmpd.block.permission_bits import (
     Permissions,
 )
 from qmpd.errors import BlockIOError, GenericError, NotServed
-from qmpd.loop.completions import VERY_LONG
+from qmpd.loop.completions import LONG, VERY_LONG
 from qmpd.options.qemu_opts import Kind
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class File(BlockDriver, ImageCreator):
         reopen=True,
         info=True,
         zero_init=True,
+        flushes_writes_only=True,
     )
 
     def __init__(self, node: Node, image: Image, filename: str, *, locking: bool) -> None:
@@ -168,14 +169,15 @@ class File(BlockDriver, ImageCreator):
 
     def prepare_permissions(self, perm: Perm, shared: Perm) -> None:
         """Take additional locks and check for conflicts with others (raw_handle_perm_lock)."""
-        if self.node.auto_read_only and not self.node.read_only:
+        flags = self.node.flags
+        if flags.auto_read_only and not flags.read_only:
             read_only = not perm & (WRITE | WRITE_UNCHANGED | RESIZE)
             if read_only != self.image.read_only:
                 self._next = self._open_again(read_only=read_only)
-        self._prepared = perm, ALL & ~shared if self.node.active else NOTHING
-        if self._locks is None or not self.node.active:
-            return
         unshared = ALL & ~shared
+        self._prepared = perm, unshared if flags.active else NOTHING
+        if self._locks is None or not flags.active:
+            return
         held, held_unshared = self._held
         if perm & ~held == 0 and unshared & ~held_unshared == 0:
             return
@@ -266,6 +268,10 @@ class File(BlockDriver, ImageCreator):
     async def pread(self, offset: int, length: int) -> bytes:
         """Read; a last partial sector is padded with zeroes."""
         image = self.image
+        if length < LONG:
+            # no thread makes it: what `Completions.run` would do
+            self._completions.submit()
+            return image.pread(offset, length)
         if not image.in_threads:
             self._completions.submit()
             if length > VERY_LONG:
@@ -275,19 +281,18 @@ class File(BlockDriver, ImageCreator):
 
     async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
         """Write, extending the file as needed."""
-        image = self.image
-
-        def write() -> None:
+        image, length = self.image, len(data)
+        if length < LONG:
+            self._completions.submit()
             image.pwrite(offset, data)
-
-        if image.in_threads:
-            await self._completions.run((image,), write, len(data))
+        elif image.in_threads:
+            await self._completions.run((image,), lambda: image.pwrite(offset, data), length)
         else:
             self._completions.submit()
-            if len(data) > VERY_LONG:
+            if length > VERY_LONG:
                 await write_in_steps(self._completions, image, offset, memoryview(data))
             else:
-                write()
+                image.pwrite(offset, data)
         if fua and not self.node.cache.no_flush:
             await self._sync()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from array import array
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from qmpd.base.sizes import SECTOR
 from qmpd.block.drivers.formats.qcow2.header.fields import Header
@@ -23,6 +23,7 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
     Geometry,
 )
 from qmpd.block.drivers.formats.qcow2.lock import CoMutex
+from qmpd.block.drivers.formats.qcow2.tables.cache import used_bytes
 from qmpd.block.drivers.formats.qcow2.tables.entries import EntryRules
 from qmpd.block.model.layer import Layer
 from qmpd.errors import BlockIOError
@@ -217,7 +218,7 @@ class Qcow2State(Layer):
         """Replace the refcount table in memory."""
         self.refcount_table = table
         self._refcount_blocks = None
-        index = max(_used_entries(table) - 1, 0)
+        index = max(used_bytes(table.tobytes()) // table.itemsize - 1, 0)
         while index > 0 and not table[index] & REFT_OFFSET_MASK:
             index -= 1
         self.max_refcount_table_index = index
@@ -314,16 +315,3 @@ class Qcow2State(Layer):
         """
         if self.unusable:
             raise BlockIOError(errno.ENOMEDIUM)
-
-
-_ZEROES: Final = tuple(bytes(length) for length in (4096, 512, 64))
-
-
-def _used_entries(table: array[int]) -> int:
-    """Number of entries without the zeroes at the end, but for a few; most of a table is zeroes."""
-    data = table.tobytes()
-    end = len(data)
-    for zeroes in _ZEROES:
-        while data.endswith(zeroes, 0, end):
-            end -= len(zeroes)
-    return end // table.itemsize

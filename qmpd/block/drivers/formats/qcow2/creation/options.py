@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from qmpd.base.sizes import SECTOR
@@ -71,8 +72,13 @@ class CreateOptions:
     def first_clusters(self) -> list[bytes]:
         """The first two writes: the header; the refcount table with an empty block."""
         size = self.cluster_size
-        table = (2 * size).to_bytes(8, "big").ljust(2 * size, b"\0")
-        return [encode_fields(self.header()).ljust(size, b"\0"), table]
+        return [encode_fields(self.header()).ljust(size, b"\0"), _first_table(size)]
+
+
+@lru_cache(maxsize=1)
+def _first_table(size: int) -> bytes:
+    """The refcount table of an empty image, and its empty block; most images have the same."""
+    return (2 * size).to_bytes(8, "big").ljust(2 * size, b"\0")
 
 
 def refuse(text: str) -> BlockIOError:

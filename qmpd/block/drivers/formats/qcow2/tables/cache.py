@@ -188,7 +188,8 @@ class TableCache:
 
     async def flush(self) -> None:
         """Write every changed table and flush the file."""
-        await self.write()
+        if self._changed:
+            await self.write()
         await self._file().flush()
 
     async def set_dependency(self, dependency: TableCache) -> None:
@@ -268,10 +269,31 @@ def _slot(table: Table) -> int:
     return table.slot
 
 
+_ZEROES = tuple(bytes(1 << bits) for bits in range(15, 5, -1))
+
+
+def used_bytes(raw: bytes) -> int:
+    """Length of a table without the zeroes at its end, but for a few; most of a table is zeroes."""
+    end = len(raw)
+    while raw.endswith(_ZEROES[0], 0, end):
+        end -= len(_ZEROES[0])
+    for zeroes in _ZEROES[1:]:
+        if raw.endswith(zeroes, 0, end):
+            end -= len(zeroes)
+    return end
+
+
 def decode_entries(raw: bytes) -> array[int]:
     """Big-endian 64-bit entries as an array."""
     entries = array("Q", raw)
-    if _SWAP:
+    if not _SWAP:
+        return entries
+    if raw.endswith(_ZEROES[0]):
+        used = -(-used_bytes(raw) // entries.itemsize)
+        head = entries[:used]
+        head.byteswap()
+        entries[:used] = head
+    else:
         entries.byteswap()
     return entries
 
