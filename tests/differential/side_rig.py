@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from qmpd.profile.shipped import DEFAULT
-from tests.interop.bench import ImageBench
+from tests.interop.bench import ImageBench, qemu_io
 from tests.support.event_text import event_text
 from tests.support.known import known
 from tests.support.normal import normal
 from tests.support.stdio import Gone, StdioProgram
-from tests.support.versions import both_argv
+from tests.support.versions import DAEMON, WITH_MONITOR, both_argv
 
 CLUSTER: Final = 65536
 SIZE: Final = 16 * CLUSTER
@@ -34,14 +35,24 @@ Step = tuple[str, dict[str, Any]]
 """A command and its arguments; ``@`` stands for the folder of the program."""
 
 
+SERVER: Final[Step] = (
+    "nbd-server-start",
+    {"addr": {"type": "unix", "data": {"path": "socket"}}},
+)
+CLIENT: Final = "qemu-io"
+"""A step that is no command: what a client of an export does."""
+
+
 @cache
-def empty_image() -> bytes:
-    """A qcow2 image of `SIZE` bytes."""
+def image(byte: int | None = None) -> bytes:
+    """A qcow2 image of `SIZE` bytes, the first half of which are `byte`, if one is given."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "empty.qcow2"
+        path = Path(folder) / "image.qcow2"
         bench = ImageBench()
         bench.create(path, SIZE, {})
         bench.close()
+        if byte is not None:
+            qemu_io(path, f"write -q -P {byte} 0 {SIZE // 2}")
         return path.read_bytes()
 
 
@@ -50,30 +61,32 @@ class Rig:
 
     :param folder: where its images are made
     :param version: of QEMU; what it does not know is left out of requests
+    :param daemon: whether it is the storage daemon, and has an NBD server
     """
 
-    def __init__(self, folder: Path, *, real: bool, version: str = DEFAULT) -> None:
+    def __init__(
+        self, folder: Path, *, real: bool, version: str = DEFAULT, daemon: bool = False
+    ) -> None:
         folder.mkdir()
         self.folder = folder
         self.version = version
-        argv = list(ARGV)
+        argv = [DAEMON, *WITH_MONITOR[DAEMON]] if daemon else list(ARGV)
         self.program = StdioProgram(both_argv(version, argv)[0 if real else 1], folder)
         self.program.message()
         self._run("qmp_capabilities", {})
         (folder / "medium.raw").write_bytes(bytes(SIZE))
         for disk in range(DISKS):
             self._add_disk(disk)
+        if daemon:
+            self._run(*SERVER)
 
     def _add_disk(self, disk: int) -> None:
         backing = None
         for name in (f"base{disk}", f"mid{disk}", f"top{disk}"):
             path = self.folder / f"{name}.qcow2"
-            path.write_bytes(empty_image())
+            path.write_bytes(image(None if backing is None else disk + 1))
             node = {"driver": "qcow2", "node-name": name, "backing": backing}
             self._run("blockdev-add", node | {"file": {"driver": "file", "filename": str(path)}})
-            if backing is not None:
-                line = f'qemu-io {name} "write -q -P {disk + 1} 0 {SIZE // 2}"'
-                self._run("human-monitor-command", {"command-line": line})
             backing = name
         path = self.folder / f"t{disk}.raw"
         path.write_bytes(bytes(SIZE))
@@ -83,14 +96,20 @@ class Rig:
     def _run(self, command: str, arguments: dict[str, Any]) -> None:
         """Run a command that must succeed, while there is no job."""
         answer = self.program.execute({"execute": command, "arguments": arguments})[-1]
-        assert answer["return"] in ({}, ""), (command, arguments, answer)
+        assert answer["return"] == {}, (command, arguments, answer)
 
     def do(self, command: str, arguments: dict[str, Any]) -> list[Any]:
-        """Run a command; what came until the program was at rest, the answer included."""
-        arguments = known(self.version, command, arguments)
-        text = {"execute": command, "arguments": placed(arguments, str(self.folder))}
+        """Run a command; what came until the program was at rest, the answer included.
+
+        What a `CLIENT` does is no command, but it is answered all the same.
+        """
         where = str(self.folder)
-        said = [shown(message, where) for message in self.program.execute(text)]
+        if command == CLIENT:
+            said: list[Any] = [client(self.folder, **arguments)]
+        else:
+            arguments = known(self.version, command, arguments)
+            text = {"execute": command, "arguments": placed(arguments, where)}
+            said = [shown(message, where) for message in self.program.execute(text)]
         offsets, quiet = None, SLOW.get(command, QUIET)
         while True:
             try:
@@ -111,6 +130,14 @@ class Rig:
         self.program.close()
 
 
+def client(folder: Path, export: str, line: str) -> str:
+    """What a client prints that does one thing to an export of the server in `folder`."""
+    argv = ["qemu-io", "-f", "raw", "-c", line, f"nbd+unix:///{export}?socket=socket"]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=20)
+    # The second line tells how long it took.
+    return f"{done.returncode} {done.stdout.splitlines()[:1]} {done.stderr}"
+
+
 def shown(message: dict[str, Any], folder: str) -> Any:
     """A message as it is compared."""
     return event_text(message) if "event" in message else normal(message, folder)
@@ -126,10 +153,15 @@ def placed(value: Any, folder: str) -> Any:
 
 
 def play(
-    folder: Path, program: list[Step], *, real: bool, version: str = DEFAULT
+    folder: Path,
+    program: list[Step],
+    *,
+    real: bool,
+    version: str = DEFAULT,
+    daemon: bool = False,
 ) -> list[list[Any]]:
     """What a program says to each step; to none after one at which the real one ends or hangs."""
-    rig = Rig(folder, real=real, version=version)
+    rig = Rig(folder, real=real, version=version, daemon=daemon)
     said: list[list[Any]] = []
     try:
         for step in program:

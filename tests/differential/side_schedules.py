@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import qmpd
-from tests.differential.side_rig import DISKS, SIZE, Step, empty_image, placed, shown
+from tests.differential.side_rig import DISKS, SIZE, Step, image, placed, shown
 
 STEP = 0.05
 """Seconds of the machine's clock in which nothing is said when it is held to be at rest."""
@@ -44,7 +44,7 @@ class ScheduledRig:
         backing = None
         for name in (f"base{disk}", f"mid{disk}", f"top{disk}"):
             path = self.folder / f"{name}.qcow2"
-            path.write_bytes(empty_image())
+            path.write_bytes(image())
             file = {"driver": "file", "filename": str(path)}
             node = {"driver": "qcow2", "node-name": name, "backing": backing, "file": file}
             self._vm.cmd("blockdev-add", node)

@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from qmpd.profile.shipped import DEFAULT
+from tests.differential.daemon_steps import bitmap_backups, bitmap_steps, clients, exports
 from tests.differential.side_devices import devices
 from tests.differential.side_rig import CLUSTER, DISKS, SIZE, Step, play
 from tests.differential.side_schedules import scheduled
 from tests.support.programs import qemu_missing
-from tests.support.versions import examples
+from tests.support.versions import DAEMON, SYSTEM, examples
 
 VERSIONS: Final = ("5.2", "7.2", "10.0", "11.1")
 EXAMPLES: Final = int(os.environ.get("QMPD_SIDE_BY_SIDE_EXAMPLES", "5"))
@@ -122,10 +123,17 @@ SCHEDULES: Final = 400
 at_work = (*(starts(), starts(), starts(), verbs(), verbs()), changes(), guest(), transactions())
 at_work_alone = st.one_of(*at_work)
 steps = st.one_of(*at_work, devices(), devices())
+in_daemon = st.one_of(
+    *(starts(), starts(), verbs(), verbs(), verbs(), changes(), transactions()),
+    *(exports(), exports(), clients(), bitmap_steps(), bitmap_backups()),
+)
 
 
+@pytest.mark.parametrize("daemon", [False, True], ids=[SYSTEM, DAEMON])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_any_sequence(version: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_sequence(version: str, daemon: bool, tmp_path_factory: pytest.TempPathFactory) -> None:
+    kinds = steps if version == DEFAULT else at_work_alone
+
     @settings(
         max_examples=examples(version, EXAMPLES),
         deadline=None,
@@ -134,13 +142,14 @@ def test_any_sequence(version: str, tmp_path_factory: pytest.TempPathFactory) ->
         suppress_health_check=list(HealthCheck),
     )
     # Of devices of other versions, some ends are told before an answer or after it, as it happens.
-    @given(st.lists(steps if version == DEFAULT else at_work_alone, min_size=4, max_size=10))
+    @given(st.lists(in_daemon if daemon else kinds, min_size=4, max_size=10))
     def compare(program: list[Step]) -> None:
         folder = tmp_path_factory.mktemp("rig")
-        ours = play(folder / "ours", program, real=False, version=version)
+        ours = play(folder / "ours", program, real=False, version=version, daemon=daemon)
         runs: list[list[list[Any]]] = []
         for number in range(RUNS):
-            run = play(folder / f"real{number}", program, real=True, version=version)
+            real = folder / f"real{number}"
+            run = play(real, program, real=True, version=version, daemon=daemon)
             runs.append(run)
             differing = next((i for i, said in enumerate(ours) if _new(said, i, runs)), None)
             if differing is None:
