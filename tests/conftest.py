@@ -57,6 +57,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "export/test_vhost_user",
         "hmp/",
         "interop/",
+        "jobs/test_little_to_do_same_as_qemu.py",
         "jobs/test_pause_same_as_qemu.py",
         "jobs/test_start_same_as_qemu.py",
         "migration/",

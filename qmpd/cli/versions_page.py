@@ -55,7 +55,6 @@ LEFT_ROWS: Final = (
     ("11.1", "libblkio: not served"),
     ("11.1", "monitors are no objects"),
     ("all", "regions of virtio devices by modern-pio-notify, of virtio-serial and xHCI by others"),
-    ("all", "whether a job that needs next to no I/O is done before its answer"),
 )
 """The versions, and what differs."""
 

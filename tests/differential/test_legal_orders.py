@@ -137,6 +137,26 @@ SCENARIOS: Final = {
             *ended("m", "k"),
         ),
     ),
+    "a mirror that has nothing to copy": Scenario(
+        "a t",
+        (
+            ("blockdev-mirror", backup("m", "o", "t", sync="top")),
+            *ready("m"),
+            job("cancel", "m"),
+            *ended("m"),
+        ),
+        overlays=(("o", "a"),),
+    ),
+    "an active commit that has nothing to copy": Scenario(
+        "a",
+        (
+            ("block-commit", {"job-id": "c", "device": "o"}),
+            *ready("c"),
+            job("cancel", "c"),
+            *ended("c"),
+        ),
+        overlays=(("o", "a"),),
+    ),
     "two mirrors": Scenario(
         "a b t u",
         (

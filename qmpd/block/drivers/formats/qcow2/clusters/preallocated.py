@@ -35,9 +35,9 @@ async def _detect(s: Qcow2State, allocated: int) -> bool:
     threshold = max(real * 10 // 9, real + 2)
     clusters = geometry.clusters(s.file.length)
     if clusters < threshold and not s.file.driver.capabilities.hears_events:
-        # Without a look at the counts: most new images are that small.
-        for index in range(-(-clusters // geometry.refcount_block_size)):
-            await block_offset(s, index)
+        # Without a look at each count: most new images are that small. The blocks are read.
+        for index in range(0, clusters, geometry.refcount_block_size):
+            await get_refcount(s, index)
         return False
     count, size = 0, geometry.refcount_block_size
     # a damaged image may say that it goes on for terabytes: nothing is in use behind the last block
