@@ -19,7 +19,8 @@ def exports(draw: st.DrawFn) -> Step:
     name = draw(st.sampled_from(["e", "f"]))
     kind = draw(st.integers(0, 9))
     if kind == 0:
-        return draw(st.sampled_from([SERVER, ("nbd-server-stop", {})]))
+        server: Step = draw(st.sampled_from([SERVER, ("nbd-server-stop", {})]))
+        return server
     if kind < 4:
         return "block-export-del", {"id": name, "mode": draw(st.sampled_from(["safe", "hard"]))}
     if kind == 4:
