@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -29,6 +30,10 @@ _DISK_SIZE: Final = re.compile(r"disk size: [0-9.]+ (?:[KM]i)?B")
 _TRANSFERRED: Final = re.compile(r"transferred( ram: |=)[0-9.]+ (?:[KM]i)?(?:kbytes|B)")
 """How long the state of a guest is, of which qmpd has less."""
 
+_TIME: Final = re.compile(r"([a-z]+_time_ns)=[0-9]+")
+_TIME_IN_TABLE: Final = re.compile("((?:Read: |Write:|Flush:).{42}).{25}")
+"""How long requests took."""
+
 _HELP: Final = re.compile(r'(\{"return": "(?:info )?)[a-z|?_-]+ (?:[^"\\]|\\.)* -- ')
 
 GONE: Final = "it has ended"
@@ -43,11 +48,11 @@ class Monitors(Pair):
     """Both programs with drives and nodes, asked for lines of the human monitor."""
 
     def __init__(self, scratch: Path, version: str) -> None:
-        for name in ("real", "ours"):
-            (scratch / name).mkdir(parents=True)
-            for image in IMAGES:
-                make = ["qemu-img", "create", "-q", *image.split()]
-                subprocess.run(make, cwd=scratch / name, check=True)
+        (scratch / "real").mkdir(parents=True)
+        for image in IMAGES:
+            make = ["qemu-img", "create", "-q", *image.split()]
+            subprocess.run(make, cwd=scratch / "real", check=True)
+        shutil.copytree(scratch / "real", scratch / "ours")
         super().__init__(scratch, *OPTIONS, version=version)
         for node in SET_UP:
             self.execute("blockdev-add", **node)
@@ -75,6 +80,7 @@ class Monitors(Pair):
 def _alike(text: str) -> str:
     """The same in both: help is in words of each, and lists what each of them serves."""
     text = _TRANSFERRED.sub(r"transferred\1SIZE", text)
+    text = _TIME_IN_TABLE.sub(r"\1 TIME", _TIME.sub(r"\1=TIME", text))
     text = _DISK_SIZE.sub("disk size: SIZE", text)
     text = _SNAPSHOT.sub(r"\1 SIZE DATE CLOCK", _THREAD.sub("thread_id=", text))
     return text if (found := _HELP.match(text)) is None else found[1]

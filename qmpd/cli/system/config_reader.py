@@ -134,6 +134,9 @@ class ConfigReader:
             self._actions[name](option.value)
         else:
             self._check_other(name)
+            if name == "netdev" and option.value.startswith("{"):
+                # what is wrong with JSON is told in the version's words
+                parse_tree(option.value, None, self._profile.parse_json)
             if name in CHECKS:
                 # what is logged is looked at when all options have been read
                 CHECKS[name](option.value, self._warn_alone if name == "d" else self.warn)
