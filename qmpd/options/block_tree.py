@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
 from qmpd.options.keyval import parse_keyval
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from qmpd.qapi.runtime.arguments import Reader
 
     ParseJson = Callable[[str], object]
+
+
+NBD_SERVER: Final = "NbdServerOptionsLegacy"
+"""The type of nbd-server-start's arguments."""
 
 
 def parse_tree(
@@ -68,9 +72,10 @@ def read_tree_value(
     return plain if keyval else tree
 
 
-def read_nbd_server(reader: Reader, text: str) -> dict[str, Any]:
+def read_nbd_server(reader: Reader, text: str, *, address_first: bool = False) -> dict[str, Any]:
     """Read the parameters of the storage daemon's ``--nbd-server`` as NbdServerOptions.
 
+    :param address_first: whether the address is looked at before the others
     :raises GenericError: a syntax error, or they do not fit
     """
     tree = parse_tree(text, None, reader.parse_json)
@@ -79,17 +84,29 @@ def read_nbd_server(reader: Reader, text: str) -> dict[str, Any]:
     # the schema's type for this command line differs from nbd-server-start's in the
     # address only, and comes from no command: its parts are read one by one
     legacy = {"type": "unix", "data": {"path": ""}}
-    rest = read_tree_value(
-        reader, "NbdServerOptionsLegacy", {**tree, "addr": legacy}, keyval=keyval
-    )
+    rest: dict[str, Any] = {}
+    wrong: GenericError | None = None
+    try:
+        rest = read_tree_value(reader, NBD_SERVER, {**tree, "addr": legacy}, keyval=keyval)
+    except GenericError as error:
+        wrong = error
+        # what nobody knows is told last
+        if not address_first and not error.desc.endswith(" is unexpected"):
+            raise
+    given = _read_address(reader, address, keyval=keyval)
+    if wrong is not None:
+        raise wrong
+    return {**rest, "addr": given}
+
+
+def _read_address(reader: Reader, address: Any, *, keyval: bool) -> dict[str, Any]:
     if address is None:
         raise GenericError("Parameter 'addr' is missing")
     if not isinstance(address, dict):
         raise GenericError("Invalid parameter type for 'addr', expected: object")
     try:
-        given = read_tree_value(reader, "SocketAddress", address, keyval=keyval)
+        return read_tree_value(reader, "SocketAddress", address, keyval=keyval)
     except GenericError as error:
         if "does not accept value" in error.desc:
             raise
         raise GenericError(error.desc.replace("'", "'addr.", 1)) from None
-    return {**rest, "addr": given}

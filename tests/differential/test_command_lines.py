@@ -57,3 +57,27 @@ def test_random_command_lines(program: str, version: str, tmp_path: Path) -> Non
         if ours != real and not re.search("qmpd|not served", ours[1]):
             differences.append(f"{more}\n  {real}\n  {ours}")
     assert not differences, "\n".join(differences)
+
+
+FOUND: Final = {
+    "system": ("-netdev {", '-netdev {"type":'),
+    "storage-daemon": tuple(
+        f"--nbd-server {options}"
+        for options in (
+            *("x=1", "x=1,addr.type=unix", "addr.type=unix,x=1,addr.path=s", "addr.x=1"),
+            *("addr.type=unix,addr.y=1", "max-connections=x,y=1", '{"x":1}', '{"x":1,"addr":5}'),
+        )
+    ),
+}
+"""Lines that once differed."""
+
+
+@pytest.mark.parametrize("version", MEASURED)
+@pytest.mark.parametrize("program", FOUND)
+def test_lines_found(program: str, version: str, tmp_path: Path) -> None:
+    argv, _ = PROGRAMS[program]
+    for more in FOUND[program]:
+        if version in LEFT and re.search(LEFT[version], more):
+            continue
+        real_argv, our_argv = both_argv(version, [*argv, *more.split()])
+        assert _ended(our_argv, tmp_path / "x") == _ended(real_argv, tmp_path / "x"), more

@@ -11,7 +11,7 @@ from qmpd.cli.process import add_node
 from qmpd.cli.report import CommandLineError, Probe, located
 from qmpd.errors import QmpError
 from qmpd.machine.chardevs import BACKENDS
-from qmpd.options.block_tree import read_nbd_server, read_option_value
+from qmpd.options.block_tree import NBD_SERVER, read_nbd_server, read_option_value
 from qmpd.options.command_line import Option
 from qmpd.options.getopt_long import STRAY
 from qmpd.options.groups import TRACE
@@ -110,7 +110,10 @@ class StorageDaemonOptions:
 
     def _nbd_server(self, text: str) -> None:
         machine = self._process.server.machine
-        machine.nbd.start(read_nbd_server(machine.profile.reader, text))
+        profile = machine.profile
+        first = profile.types.object(NBD_SERVER).members[0].name
+        options = read_nbd_server(profile.reader, text, address_first=first == "addr")
+        machine.nbd.start(options)
 
     def _trace(self, text: str) -> None:
         from qmpd.cli.options.trace import known_events, switch

@@ -269,7 +269,9 @@ class Migration:
 
         :raises GenericError: the migration does not wait in `state`
         """
-        present = "none" if self.outgoing is None else self.outgoing.state
+        present = self._saved.get("status", "none")
+        if self.outgoing is not None:
+            present = self.outgoing.state
         if present != state:
             raise GenericError(f"Migration not in expected state: {present}")
         if self.outgoing is None:
