@@ -9,10 +9,11 @@ that mark at open knows that the bits were lost.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.drivers.formats.qcow2.bitmaps.directory import (
     FLAG_NAMES,
+    MAX_NAME_SIZE,
     check_constraints,
     entry_size,
     find_bitmap,
@@ -35,6 +36,9 @@ _RESIZE_CHECKS = (
 )
 """What a stored bitmap must not be when the disk is resized, in the order it is checked."""
 
+_LARGEST_ENTRY: Final = entry_size(bytes(MAX_NAME_SIZE))
+"""Bytes of the directory that a bitmap takes at most."""
+
 
 def check_can_store(s: Qcow2State, name: str, granularity: int) -> None:
     """Refuse a new persistent bitmap that could not be stored.
@@ -47,16 +51,28 @@ def check_can_store(s: Qcow2State, name: str, granularity: int) -> None:
         if s.header.version < 3:
             raise GenericError("Cannot store dirty bitmaps in qcow2 v2 files")
         check_constraints(s, name, granularity)
-        names = [
-            bitmap.name for bitmap in s.node.bitmaps if bitmap.persistent and not bitmap.skip_store
-        ]
-        if len(names) + 1 > MAX_BITMAPS:
-            raise GenericError("Maximum number of persistent bitmaps is already reached")
-        if sum(entry_size(name_bytes(n)) for n in [*names, name]) > MAX_BITMAP_DIRECTORY_SIZE:
-            raise GenericError("Not enough space in the bitmap directory")
+        _check_room(s, name)
     except GenericError as error:
         where = s.node.device_or_node_name
         raise error.prefixed(f"Can't make bitmap '{name}' persistent in '{where}': ") from error
+
+
+def _check_room(s: Qcow2State, name: str) -> None:
+    """Refuse a bitmap for which there is no room in the directory.
+
+    :raises GenericError: QEMU's text
+    """
+    most = len(s.node.bitmaps) + 1
+    if most <= MAX_BITMAPS and most * _LARGEST_ENTRY <= MAX_BITMAP_DIRECTORY_SIZE:
+        # of all but a very full one nothing has to be counted
+        return
+    names = [
+        bitmap.name for bitmap in s.node.bitmaps if bitmap.persistent and not bitmap.skip_store
+    ]
+    if len(names) + 1 > MAX_BITMAPS:
+        raise GenericError("Maximum number of persistent bitmaps is already reached")
+    if sum(entry_size(name_bytes(n)) for n in [*names, name]) > MAX_BITMAP_DIRECTORY_SIZE:
+        raise GenericError("Not enough space in the bitmap directory")
 
 
 async def check_resize(s: Qcow2State) -> None:

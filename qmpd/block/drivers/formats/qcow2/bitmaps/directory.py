@@ -198,7 +198,7 @@ def check_table_entry(entry: int, cluster_size: int) -> bool:
 
 def find_bitmap(s: Qcow2State, name: str) -> DirtyBitmap | None:
     """The node's bitmap with that name."""
-    return next((bitmap for bitmap in s.node.bitmaps if bitmap.name == name), None)
+    return s.node.bitmaps.named(name)
 
 
 def serialized_clusters(s: Qcow2State, size: int, granularity: int) -> int:

@@ -66,7 +66,8 @@ async def store_bitmaps(s: Qcow2State, *, release: bool) -> None:
         for entry in dropped:
             await free_bitmap(s, entry)
     if release:
-        for entry in entries:
+        # the newest first, for none is in its way
+        for entry in reversed(entries):
             if entry.bitmap is not None:
                 s.node.bitmaps.remove(entry.bitmap)
 
@@ -80,11 +81,13 @@ def _match(s: Qcow2State, entries: list[StoredBitmap], dropped: list[StoredBitma
     count = len(entries)
     size = s.header.bitmaps.directory_size if s.header.bitmaps else 0
     need_write = False
+    # where two have one name it means the first
+    named = {entry.name: entry for entry in reversed(entries)}
     for bitmap in s.node.bitmaps:
         if not bitmap.persistent or bitmap.inconsistent or bitmap.skip_store:
             continue
         name = name_bytes(bitmap.name)
-        entry = next((entry for entry in entries if entry.name == name), None)
+        entry = named.get(name)
         if bitmap.readonly:
             if entry is not None:
                 entry.bitmap = bitmap
@@ -102,7 +105,7 @@ def _match(s: Qcow2State, entries: list[StoredBitmap], dropped: list[StoredBitma
                 raise GenericError("Too many persistent bitmaps")
             if size > MAX_BITMAP_DIRECTORY_SIZE:
                 raise GenericError("Bitmap directory is too large")
-            entry = StoredBitmap(name)
+            entry = named[name] = StoredBitmap(name)
             entries.append(entry)
         else:
             if not entry.flags & FLAG_IN_USE:
