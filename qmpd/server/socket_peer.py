@@ -251,7 +251,14 @@ class SocketPeer:
             return
         try:
             if size <= _TOGETHER and len(self._peers) > 1 and not (self._full or self.congested):
-                self._collect(parts if lasting else map(_kept, parts), size)
+                # what `_collect` does, for each request of a client that waits for each
+                self._answered = True
+                if not self._collected:
+                    self._company.send_soon(self)
+                self._collected += parts if lasting else map(_kept, parts)
+                self._collected_size += size
+                if self._collected_size > _TOGETHER:
+                    self.send_collected()
                 return
             self._full = False
             if self._collected:
@@ -267,7 +274,7 @@ class SocketPeer:
         collected, self._collected = self._collected, []
         size, self._collected_size = self._collected_size, 0
         try:
-            if len(collected) > 1 or self._unsent:
+            if self._unsent or (size <= _SHORT and len(collected) > 1):
                 self._send_parts(collected, size)
             elif (sent := self._send(collected)) < size:
                 self._keep(collected, sent)

@@ -29,11 +29,12 @@ class Plain:
     :param moved: how far offsets are moved in all
     """
 
-    __slots__ = ("_begin", "_end", "_put", "_upwards", "_ways", "bytes", "moved")
+    __slots__ = ("_begin", "_end", "_last", "_put", "_upwards", "_ways", "bytes", "moved")
 
     def __init__(self, ways: Sequence[tuple[Node, int]], bytes_: Bytes, moved: int) -> None:
         self._ways = ways
         self._upwards = ways[::-1]
+        self._last = ways[-1][0]
         self._put = bytes_.pwrite
         self.bytes = bytes_
         self.moved = moved
@@ -59,17 +60,21 @@ class Plain:
 
     def still_from(self, node: Node) -> bool:
         """Whether `of` would find the same for `node`."""
-        moved = 0
+        moved, last = 0, self._last
         for known, known_moved in self._ways:
-            if node is not known or moved != known_moved or not node.passes_requests:
+            if node is not known or moved != known_moved:
                 return False
-            driver = node.driver
-            step = driver.passes_to()
+            # `passes_requests`: this is asked for each request of a client that waits for each
+            if node.limits is not None or node.copy_on_read or node.quiesce_counter:
+                return False
+            if node is last:
+                break
+            step = node.driver.passes_to()
             if step is None:
-                return driver.at_hand() is self.bytes
+                return False
             node, offset = step
             moved += offset
-        return False
+        return node.driver.at_hand() is self.bytes
 
     def writable(self) -> bool:
         """Whether writes may go this way: nobody looks at what is written."""
@@ -159,8 +164,9 @@ class Plain:
         begin, end = self._begin, self._end
         if begin < end:
             self._begin = end
+            length = end - begin
             for node, moved in self._upwards:
-                node.written(begin + moved, end - begin, True)
+                node.written(begin + moved, length, True)
 
     def write_by(self, put: Callable[[int, D], None], offset: int, data: D, length: int) -> None:
         """The same for data that `put` writes to where it is told.

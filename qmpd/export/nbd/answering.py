@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _FEW: Final = 1 << 14
 """Bytes that have arrived, up to which they are moved elsewhere to wait there."""
+_NOWHERE: Final = memoryview(b"")
 _SPARE: Final = 4
 """Areas that are kept for whoever needs one next."""
 
@@ -104,6 +105,8 @@ class AnsweringChannel(Channel):
         self._gathers = peer if isinstance(peer, GatheringPeer) else None
         self._areas = areas
         self._area: memoryview | None = None
+        self._lent = _NOWHERE
+        """What `buffer` has told last, where that is no area of its own."""
         self._begin = self._end = 0
         self._is_kept = False
         self._answers: Answers | None = None
@@ -162,8 +165,13 @@ class AnsweringChannel(Channel):
             if unit:
                 # no more than one request, so that nothing of the next has to be moved
                 until = self._begin + max(unit, self._answers.needed)
-                return (self._areas.look() if area is None else area)[self._end : until]
-            return self._areas.look() if area is None else area[self._end :]
+                if area is None:
+                    self._lent = area = self._areas.look()
+                return area[self._end : until]
+            if area is None:
+                self._lent = lent = self._areas.look()
+                return lent
+            return area[self._end :]
         except MemoryError:
             # it comes in pieces, then
             self._clock.no_memory()
@@ -175,9 +183,13 @@ class AnsweringChannel(Channel):
         assert answers is not None
         if self._area is None:
             taken = 0
+            lent, self._lent = self._lent, _NOWHERE
             try:
                 if count >= answers.needed:
-                    taken = self._serve_now(answers, self._areas.look()[:count])
+                    try:
+                        taken = answers(lent[:count])
+                    except Exception as failure:
+                        self._fail(answers, failure)
                     if taken == count and answers.needed > 0 and not self._at_end:
                         self.wanted = answers.needed
                         return
@@ -198,10 +210,13 @@ class AnsweringChannel(Channel):
         try:
             return answers(data)
         except Exception as failure:
-            # the task ends the connection
-            self._failure = failure
-            answers.needed = -1
+            self._fail(answers, failure)
             return 0
+
+    def _fail(self, answers: Answers, failure: Exception) -> None:
+        """The task ends the connection."""
+        self._failure = failure
+        answers.needed = -1
 
     def _starve(self, failure: MemoryError) -> None:
         """There is no memory to go on with: the task ends the connection."""

@@ -79,6 +79,7 @@ class AtOnce(Answers):
         self._replies: list[bytes | memoryview] = []
         self._length = 0
         self._way: Plain | None = None
+        self._has_written = False
         self.needed = 0
         self.unit = 0
 
@@ -93,14 +94,24 @@ class AtOnce(Answers):
 
         :raises Broken: a file could not be read to the end of what its client was told of
         """
-        plain = self._plain()
+        plain, backend = self._way, self._backend
+        if (
+            plain is None
+            or backend.quiesce_counter
+            or backend.throttle is not None
+            or (root := backend.root) is None
+            or not plain.still_from(root.node)
+        ):
+            plain = self._plain()
         if plain is None:
             self.needed = -1
             return 0
         try:
             return self._serve(plain, data if type(data) is memoryview else memoryview(data))
         finally:
-            plain.end_writes()
+            if self._has_written:
+                self._has_written = False
+                plain.end_writes()
             if self._replies:
                 self._flush()
             if self._output.congested:
@@ -138,6 +149,7 @@ class AtOnce(Answers):
                 elif usual and command == _WRITE:
                     if write is None:
                         write = self._writes(plain)
+                        self._has_written = True
                     if end - after < length:
                         self.needed = header + length
                         return position
@@ -192,7 +204,14 @@ class AtOnce(Answers):
                 self._reply(layout.hole(cookie, offset, offset, length, last=True))
                 return
         head = layout.data(cookie, offset, offset, length, last=True)
-        self._data(source, head, offset + moved, length, alone=True)
+        if source.fd >= 0:
+            self._data(source, head, offset + moved, length, alone=True)
+            return
+        parts = source.parts(offset + moved, length)
+        replies = self._replies
+        replies.append(head)
+        replies += parts
+        self._length += len(head) + length
 
     def _read_pieces(
         self, source: Bytes, moved: int, cookie: int, offset: int, length: int

@@ -112,7 +112,7 @@ class Raw(BlockDriver):
 
     @override
     def passes_to(self) -> tuple[Node, int] | None:
-        file = self.file
+        file = self.node.children["file"].node
         return None if file.driver.capabilities.hears_events else (file, self.offset)
 
     @override
