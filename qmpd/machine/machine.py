@@ -440,12 +440,20 @@ class Machine:
     async def close_images(self) -> None:
         """What `close` does, before the answer to ``quit``; a defect of qmpd waits for `close`."""
         self._closing = True
-        if "parts" in self.__dict__:
+        if self._closes_nothing:
+            self.cut()
+        elif "parts" in self.__dict__:
             await self.end_jobs()
             try:
                 await self.parts.close()
             except Exception as error:
                 self._close_failure = self._close_failure or error
+
+    @property
+    def _closes_nothing(self) -> bool:
+        """Whether the program simply ends."""
+        daemon = self.personality is Personality.STORAGE_DAEMON
+        return daemon and self.profile.rules.holds("storage-daemon-closes-nothing")
 
     def cut(self) -> None:
         """Let go of all images where they are: nothing that is still under way reaches them."""

@@ -62,6 +62,12 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         last=(5, 2),
     ),
     Rule(
+        "storage-daemon-closes-nothing",
+        "qemu-storage-daemon ends without a word of jobs and exports, and stores no bitmaps",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
         "storage-daemon-without-pid-file",
         "qemu-storage-daemon has no option pidfile",
         _RUN_5_2,
@@ -312,6 +318,7 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
 
 ProgramName = Literal[
     "monitors-are-objects",
+    "storage-daemon-closes-nothing",
     "storage-daemon-names-no-options",
     "storage-daemon-without-pid-file",
     "colo-needs-a-return-path",

@@ -26,6 +26,7 @@ UNSEEN: Final[Mapping[str, str]] = {
     "machines-check-floppies": "options of the command line",
     "processors-by-levels": "options of the command line",
     "processors-have-modules": "options of the command line",
+    "storage-daemon-closes-nothing": "the end of a program",
     "storage-daemon-names-no-options": "options of the command line",
     "storage-daemon-without-pid-file": "options of the command line",
     "nbd-extended-headers": "bytes between NBD clients and the server",

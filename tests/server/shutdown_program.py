@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from qmpd.profile.shipped import DEFAULT
 from qmpd.sim.record.flips import Flips
 from tests.interop.bench import qemu_img, qemu_io
 from tests.server.test_daemon_life import Client
+from tests.support.known import known
 from tests.support.normal import normal, normal_text
 from tests.support.programs import qmpd_argv
 from tests.support.stdio import Gone, StdioProgram
@@ -87,9 +89,18 @@ class Ending:
     :param folder: where it is to run; not there yet
     :param images: what `make_images` has made
     :param guest: whether its monitor can do what a guest does
+    :param version: of QEMU; what it does not know is left out of requests
     """
 
-    def __init__(self, argv: list[str], folder: Path, images: Path, *, guest: bool) -> None:
+    def __init__(
+        self,
+        argv: list[str],
+        folder: Path,
+        images: Path,
+        *,
+        guest: bool,
+        version: str = DEFAULT,
+    ) -> None:
         shutil.copytree(images, folder)
         self.folder = folder
         self.said: list[Any] = []
@@ -99,6 +110,7 @@ class Ending:
         self._flips = Flips()
         self._images = images
         self._has_guest = guest
+        self.version = version
         self.program = StdioProgram(argv, folder)
         self.program.message()
         self.do("qmp_capabilities")
@@ -130,6 +142,7 @@ class Ending:
     def do(self, command: str, /, **arguments: Any) -> Any:
         """Run a command that must succeed."""
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        named = known(self.version, command, named)
         *before, answer = self.program.execute({"execute": command, "arguments": named})
         for message in before:
             self._note(message)

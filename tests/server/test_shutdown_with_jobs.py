@@ -11,13 +11,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
+from qmpd.profile.shipped import DEFAULT
 from tests.server import shutdown_cases
 from tests.server.shutdown_program import MONITOR, Ending, make_images, ours, serve
 from tests.support.programs import qemu_missing
+from tests.support.versions import OTHERS, both_argv
 
 MISSING = qemu_missing()
 if MISSING is None and not all(map(shutil.which, ("qemu-img", "qemu-io", "qemu-storage-daemon"))):
@@ -37,6 +39,18 @@ TURNS = cycle([(p, way) for way in (Ending.quit, Ending.sigterm) for p in (*MONI
 CELLS = [(case, *next(TURNS)) for case in shutdown_cases.CASES]
 """Every case with one program and one way to end it, in turn."""
 
+NOT_IN_5_2: Final = {"backup_paused", "stream_paused", "mirror_standby_completing"}
+"""It does not wake a job that waits for its speed limit to pause it, and completes none that is."""
+
+VERSION_TURNS = cycle([(version, way) for way in WAYS[:2] for version in OTHERS])
+VERSION_CELLS = [
+    (case, version, way)
+    for case in shutdown_cases.CASES
+    for version, way in [next(VERSION_TURNS)]
+    if version != "5.2" or case not in NOT_IN_5_2
+]
+"""Most cases with the storage daemon of one version and one way to end it, in turn."""
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -46,9 +60,15 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _played(
-    argv: list[str], folder: Path, images: Path, case: str, personality: str, end: Way
+    argv: list[str],
+    folder: Path,
+    images: Path,
+    case: str,
+    personality: str,
+    end: Way,
+    version: str = DEFAULT,
 ) -> dict[str, Any]:
-    program = Ending(argv, folder, images, guest=personality == "system")
+    program = Ending(argv, folder, images, guest=personality == "system", version=version)
     try:
         shutdown_cases.CASES[case](program)
         end(program)
@@ -97,3 +117,19 @@ def test_many_jobs(tmp_path: Path, images: Path, personality: str, end: Way) -> 
 )
 def test_many_jobs_of_serve(tmp_path: Path, images: Path, personality: str, end: Way) -> None:
     _compare(tmp_path, images, "many", personality, end, serve(personality))
+
+
+@pytest.mark.parametrize(("case", "version", "end"), VERSION_CELLS)
+def test_storage_daemons(tmp_path: Path, images: Path, case: str, version: str, end: Way) -> None:
+    """That of 5.2 closes nothing: what of a job's requests is in the images then varies."""
+    argvs = both_argv(version, MONITOR["storage-daemon"])
+    with ThreadPoolExecutor(len(argvs)) as pool:
+        played = [
+            pool.submit(_played, argv, tmp_path / side, images, case, "", end, version)
+            for side, argv in zip(("real", "ours"), argvs, strict=True)
+        ]
+        expected, got = [one.result() for one in played]
+    if version == "5.2":
+        names = ("said", "status", "stderr", "bitmaps")
+        expected, got = [{name: found[name] for name in names} for found in (expected, got)]
+    assert got == expected
