@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +15,7 @@ from tests.support.event_text import event_text
 from tests.support.known import known
 from tests.support.normal import normal_text
 from tests.support.stdio import StdioProgram
-from tests.support.versions import both_argv
+from tests.support.versions import DAEMON, SYSTEM, WITH_MONITOR, both_argv
 
 CLUSTER = 65536
 CLUSTERS = 16
@@ -23,7 +25,9 @@ Arguments = Mapping[str, Any]
 
 
 class DiskProgram:
-    """A system emulator with disks ``d0``, ``d1`` ... of 16 clusters.
+    """A system emulator with disks ``d0``, ``d1`` ... of 16 clusters, on nodes ``s0``, ``s1`` ...
+
+    The storage daemon has only the nodes, and ``d0`` in arguments means one of them.
 
     :param folder: an empty one, where its images are made
     :param real: whether it is QEMU's
@@ -31,6 +35,7 @@ class DiskProgram:
     :param unreadable: a cluster of the third disk that cannot be read
     :param unmaps: whether guests may unmap: zeroes that are written so leave holes in raw files
     :param version: of QEMU; what it does not know is left out of requests
+    :param daemon: whether it is the storage daemon
     """
 
     def __init__(
@@ -42,21 +47,23 @@ class DiskProgram:
         unreadable: int | None = None,
         unmaps: bool = False,
         version: str = DEFAULT,
+        daemon: bool = False,
     ) -> None:
         folder.mkdir()
         self._unreadable = unreadable
         self._unmaps = unmaps
         self.version = version
+        self.daemon = daemon
         self.folder = folder
         self.events: list[str] = []
         """What was said since the last `told`; see `tells_pairs`."""
         self._flips = Flips()
         self.tells_pairs = False
         """Whether the changes to and fro that come with drained sections are noted, too."""
-        argv = ["qemu-system-x86_64", "-machine", "none", "-nodefaults", "-display", "none"]
+        program = DAEMON if daemon else SYSTEM
+        argv = [program, *WITH_MONITOR[program]]
         for number in range(disks):
-            argv += ["-drive", self._drive(number)]
-        argv += ["-qmp", "stdio"]
+            argv += ["--blockdev" if daemon else "-drive", self._drive(number)]
         self.program = StdioProgram(both_argv(version, argv)[0 if real else 1], folder)
         self.program.message()
         self.do("qmp_capabilities")
@@ -70,7 +77,8 @@ class DiskProgram:
         else:
             path.write_bytes(bytes([number]) * SIZE)
         driver = "raw" if number else "qcow2"
-        drive = f"if=none,id=d{number},node-name=s{number},driver={driver},"
+        drive = "" if self.daemon else f"if=none,id=d{number},"
+        drive += f"node-name=s{number},driver={driver},"
         if self._unmaps:
             drive += "discard=unmap,"
         if number != 2 or self._unreadable is None:
@@ -87,6 +95,8 @@ class DiskProgram:
         """Run a command; its value, or its error as ``{"error": text}``."""
         named = {name.replace("_", "-"): value for name, value in arguments.items()}
         named = known(self.version, command, named)
+        if self.daemon:
+            named = json.loads(re.sub('"d([0-9])"', r'"s\1"', json.dumps(named)))
         *before, answer = self.program.execute({"execute": command, "arguments": named})
         for message in before:
             self._note(message)

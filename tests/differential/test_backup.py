@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from tests.backup.program import CLUSTER, CLUSTERS, DiskProgram
 from tests.support.normal import normal
 from tests.support.sequences import run_any_sequence
-from tests.support.versions import examples
+from tests.support.versions import DAEMON, SYSTEM, examples
 
 VERSIONS = ("5.2", "7.2", "10.0", "11.1")
 EXAMPLES = int(os.environ.get("QMPD_BACKUP_EXAMPLES", "40"))
@@ -92,6 +92,7 @@ class Backups(RuleBasedStateMachine):
 
     scratch: ClassVar[Path]
     version: ClassVar[str]
+    daemon: ClassVar[bool] = False
     programs: ClassVar[list[DiskProgram]] = []
     runs: ClassVar[int] = 0
 
@@ -118,6 +119,7 @@ class Backups(RuleBasedStateMachine):
                     unreadable=UNREADABLE,
                     unmaps=True,
                     version=cls.version,
+                    daemon=cls.daemon,
                 )
                 program.tells_pairs = True
                 cls.programs.append(program)
@@ -192,6 +194,8 @@ class Backups(RuleBasedStateMachine):
 
     @rule(disk=disks, cluster=clusters, kind=st.sampled_from(["write -q", "write -q -z -u"]))
     def write(self, disk: int, cluster: int, kind: str) -> None:
+        if self.daemon:
+            return  # it has no guest
         line = f'qemu-io d{disk} "{kind} {cluster * CLUSTER} 64k"'
         self.do("human-monitor-command", command_line=line)
 
@@ -292,14 +296,17 @@ def _by_job(events: list[str]) -> dict[str, list[str]]:
 
 def _look(program: DiskProgram) -> Any:
     shown = {}
-    for disk in program.do("query-block"):
-        node = disk["inserted"]
+    disks = {disk["device"]: disk["inserted"] for disk in program.do("query-block")}
+    if program.daemon:
+        nodes = program.do("query-named-block-nodes", flat=True)
+        disks = {node["node-name"]: node for node in nodes if node["node-name"][0] == "s"}
+    for disk, node in disks.items():
         for bitmap in node.get("dirty-bitmaps", []):
             # A successor has no name.
             name = bitmap.get("name")
-            place = {"node": disk["device"], "name": name}
+            place = {"node": disk, "name": name}
             sha = program.do("x-debug-block-dirty-bitmap-sha256", **place) if name else None
-            shown[f"{disk['device']} {name}"] = (bitmap, sha)
+            shown[f"{disk} {name}"] = (bitmap, sha)
     jobs = program.do("query-block-jobs")
     return normal([shown, [{**job, "busy": None} for job in jobs]])
 
@@ -316,12 +323,13 @@ def _contents(program: DiskProgram, names: list[str]) -> dict[str, list[set[int]
     }
 
 
+@pytest.mark.parametrize("daemon", [False, True], ids=[SYSTEM, DAEMON])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_any_sequence(version: str, tmp_path: Path) -> None:
+def test_any_sequence(version: str, daemon: bool, tmp_path: Path) -> None:
     class Versions(Backups):
         pass
 
-    Versions.scratch, Versions.version = tmp_path, version
+    Versions.scratch, Versions.version, Versions.daemon = tmp_path, version, daemon
     try:
         run_any_sequence(Versions, examples=examples(version, EXAMPLES, few=6), steps=12)
     finally:
