@@ -22,10 +22,11 @@ from qmpd.block.images.room import Room
 from qmpd.errors import GenericError
 from qmpd.loop.clocks import Clocks
 from qmpd.loop.paced_clock import Pace, PacedClock
+from qmpd.machine.config import MachineConfig
 from qmpd.machine.devices.board import Board
 from qmpd.machine.disks import Disk, read_disk, read_image, read_image_keys, read_size
 from qmpd.machine.host import Host
-from qmpd.machine.machine import Machine, MachineConfig
+from qmpd.machine.machine import Machine
 from qmpd.profile import Personality, Profile, load
 
 T = TypeVar("T")

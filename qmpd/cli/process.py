@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from qmpd.cli.bench_server import BenchServer
     from qmpd.cli.own_process import OwnProcess
     from qmpd.loop.clock import VirtualClock
+    from qmpd.machine.config import MachineConfig
     from qmpd.machine.host import Host
-    from qmpd.machine.machine import Machine, MachineConfig
+    from qmpd.machine.machine import Machine
     from qmpd.monitor.journal import JournalFile
     from qmpd.server.address import SocketAddress
     from qmpd.server.lifecycle import Daemon, PidFile

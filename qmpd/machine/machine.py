@@ -5,22 +5,21 @@ A process may hold any number of machines; a monitor belongs to one.
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from qmpd.base.run_state import RunState
 from qmpd.block.images.storages import Storages
-from qmpd.block.model.services import Say, Services
-from qmpd.errors import GenericError, NotServed, QmpError
+from qmpd.block.model.services import Services
+from qmpd.errors import GenericError, QmpError
 from qmpd.loop.events import EventBus
 from qmpd.machine.answers import Actions, GuestAnswers
+from qmpd.machine.complaints import Complaints
+from qmpd.machine.config import MachineConfig
 from qmpd.machine.host import NoHost
 from qmpd.machine.manners import manners
-from qmpd.profile import Personality, Profile, load
+from qmpd.profile import Personality
 from qmpd.profile.event_filter import shown_events
-from qmpd.qapi.runtime.policy import CompatPolicy
 
 if TYPE_CHECKING:
     from random import Random
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from qmpd.jobs.core.job_list import JobTable
     from qmpd.loop.clocks import Clocks
     from qmpd.loop.secure import Credentials
-    from qmpd.machine.devices.board import Board
     from qmpd.machine.devices.device import Device
     from qmpd.machine.devices.tree import DeviceTree
     from qmpd.machine.drives.options import Drives
@@ -41,36 +39,6 @@ if TYPE_CHECKING:
     from qmpd.machine.migration.migration import Migration
     from qmpd.machine.objects import ObjectContainer
     from qmpd.machine.parts import Parts
-
-
-@dataclass(frozen=True, slots=True)
-class MachineConfig:
-    """What a machine is, as its command line would say; it runs from the start by default.
-
-    :param profile: which version of QEMU it passes for
-    :param personality: which of QEMU's programs it passes for
-    :param name: guest name of query-name, None for none
-    :param uuid: UUID of query-uuid, in its canonical form
-    :param compat: what happens to deprecated and unstable interfaces
-    :param paused: wait in state prelaunch for `cont` (``-S``)
-    :param incoming: wait for the guest of another process (``-incoming``)
-    :param only_migratable: refuse what would keep it from being migrated (``-only-migratable``)
-    :param preconfig: wait for `x-exit-preconfig` (``--preconfig``)
-    :param cpus: how many CPUs it passes for having; machine type none has no CPU
-    :param board: the buses and devices that it has from the start; None: none
-    """
-
-    profile: Profile = field(default_factory=load)
-    personality: Personality = Personality.SYSTEM
-    name: str | None = None
-    uuid: str = "00000000-0000-0000-0000-000000000000"
-    compat: CompatPolicy = field(default_factory=CompatPolicy)
-    paused: bool = False
-    incoming: bool = False
-    only_migratable: bool = False
-    preconfig: bool = False
-    cpus: int = 0
-    board: Board | None = None
 
 
 _KEPT_BY_RESET = (RunState.RUNNING, RunState.INMIGRATE, RunState.FINISH_MIGRATE)
@@ -110,6 +78,7 @@ class Machine:
         self.cpus = config.cpus
         self.host: Host = NoHost() if host is None else host
         self.clock = clocks.realtime
+        self.complaints = Complaints(self.host, config.profile.rules)
         self.events = EventBus(clocks.host, shown_events(config.profile, config.compat))
         self.services = Services(
             loop=clocks.realtime,
@@ -117,18 +86,15 @@ class Machine:
             emit=self.events.emit,
             storage=Storages(storage, has_fdsets=config.personality is Personality.SYSTEM),
             random=random,
-            say=Say(self.host.print, self._report_line, self.host.report, self._die),
+            say=self.complaints.say(),
             parse_json=config.profile.parse_json,
             thread_id=thread_id,
             manners=manners(config.profile.rules),
             connect=self.host.connect,
             credentials=self._credentials,
         )
-        self.hmp_output: list[str] | None = None
-        """What is complained about while the human monitor runs a command."""
         self.actions = Actions()
         self._board = config.board
-        self._closing = False
         self.creation_done = False
         """Whether it has been built, as ``qdev_machine_creation_done`` says."""
         self.in_preconfig = config.preconfig
@@ -212,22 +178,6 @@ class Machine:
         recorded = self.profile.recorded(self.personality)
         return GuestSide(self.services, self.host, self.devices, recorded)
 
-    def _die(self, complaint: str) -> None:
-        self.host.report(f"{complaint}\n")
-        with suppress(NotServed):
-            self.host.exit(1)
-
-    def _report_line(self, complaint: str) -> None:
-        rules = self.profile.rules
-        if rules.rewords_monitor:
-            complaint = rules.monitor_words(complaint)
-        if self._closing:
-            self.host.report_alone(f"{complaint}\n")
-        elif self.hmp_output is None:
-            self.host.report(f"{complaint}\n")
-        else:
-            self.hmp_output.append(f"{complaint}\n")
-
     @property
     def run_state(self) -> RunState:
         """What the guest does; its clock goes while it runs."""
@@ -271,7 +221,7 @@ class Machine:
         try:
             await self.parts.set_active(True)
         except QmpError as error:
-            self._report_line(error.report.rstrip("\n"))
+            self.complaints.hear(error.report.rstrip("\n"))
             raise
         self.start()
 
@@ -439,7 +389,7 @@ class Machine:
 
     async def close_images(self) -> None:
         """What `close` does, before the answer to ``quit``; a defect of qmpd waits for `close`."""
-        self._closing = True
+        self.complaints.closing = True
         if self._closes_nothing:
             self.cut()
         elif "parts" in self.__dict__:

@@ -123,11 +123,8 @@ async def flush_ahead(machine: Machine, names: Iterable[str | None]) -> None:
         # there are no descriptors or no memory to load it: the command is to give some back
         return
     # a command of the human monitor may be among those that have their turn
-    output, machine.hmp_output = machine.hmp_output, None
-    try:
+    with machine.complaints.of_others():
         await flush(list(_nodes(machine, names)))
-    finally:
-        machine.hmp_output = output
 
 
 def _nodes(machine: Machine, names: Iterable[str | None]) -> Iterator[Node]:

@@ -19,8 +19,9 @@ from qmpd.loop.paced_clock import Pace, PacedClock
 from qmpd.loop.stream import Connect
 from qmpd.loop.task import Handle, Timer
 from qmpd.machine.chardevs import CharDevices, NoCharDevices
+from qmpd.machine.config import MachineConfig
 from qmpd.machine.host import NoHost
-from qmpd.machine.machine import Machine, MachineConfig
+from qmpd.machine.machine import Machine
 from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.transport import Output
 from qmpd.options import groups

@@ -14,7 +14,8 @@ from qmpd.block.images import MemoryStorage
 from qmpd.errors import CommandNotFound
 from qmpd.loop.clock import VirtualClock
 from qmpd.loop.clocks import Clocks
-from qmpd.machine.machine import Machine, MachineConfig
+from qmpd.machine.config import MachineConfig
+from qmpd.machine.machine import Machine
 from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.qmp_monitor import QmpMonitor
 from qmpd.profile import Personality, Profile, load

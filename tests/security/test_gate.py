@@ -43,7 +43,7 @@ ALLOWED: Final[dict[str, tuple[str, str]]] = {
     "qmpd/cli/versions.py": (".write_text", "qmpd versions --page"),
     "qmpd/cli/system/checks.py": ("open", "-D, -readconfig and the like, at the start"),
     "qmpd/cli/system/guest_files.py": ("open os.stat", "-acpitable and the like, at the start"),
-    "qmpd/cli/system/setup.py": ("open", "-qtest-log, at the start"),
+    "qmpd/cli/system/qtest.py": ("open", "-qtest-log, at the start"),
     "qmpd/monitor/journal.py": ("open os.open", "--log-qmp, at the start"),
     "qmpd/server/lifecycle.py": (
         ".connect .lstat open os.chdir os.lstat os.open os.unlink",

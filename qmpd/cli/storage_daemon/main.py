@@ -84,7 +84,7 @@ def _run(program: Program, profile: Profile, options: list[Option]) -> int:
         access_of_environment,
     )
     from qmpd.cli.storage_daemon.options import StorageDaemonOptions
-    from qmpd.machine.machine import MachineConfig
+    from qmpd.machine.config import MachineConfig
     from qmpd.profile.personality import Personality
 
     pid_file = next((o.argument for o in reversed(options) if o.name == "pidfile"), None)

@@ -77,7 +77,7 @@ def _run(program: Program, profile: Profile, config: SystemConfig, options: list
     )
     from qmpd.cli.system.board_options import board_of
     from qmpd.cli.system.setup import SystemSetup
-    from qmpd.machine.machine import MachineConfig
+    from qmpd.machine.config import MachineConfig
     from qmpd.profile.personality import Personality
     from qmpd.qapi.runtime.policy import CompatPolicy
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,7 +17,7 @@ from qmpd.options import groups as groups
 from qmpd.options.qemu_opts import Opts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from qmpd.cli.process import Process
@@ -52,63 +51,20 @@ class SystemSetup:
         config = self._config
         if config.descriptors:
             self._add_descriptors(config.descriptors)
-        texts = config.hardware.get("global", [])
-        if texts:
-            from qmpd.cli.system.global_options import set_globals
-
-            self._globals = set_globals(self._server.machine, texts)
+        self._set_globals()
         self._add_default_devices()
-        for thing in config.objects:
-            self._do(thing, self._object)
-        for thing in config.chardevs:
-            self._do(thing, self._chardev)
-        for thing in config.blockdevs:
-            self._do(thing, self._blockdev)
-        machine = self._server.machine
-        for thing in config.drives:
-            self._do(thing, self._drive)
-        by_default = default_drives(config, machine.profile.rules)
-        for options in by_default:
-            if machine.drives.find(options["if"], int(options["index"])) is None:
-                self._drive(_drive_opts(options), is_default=True)
+        self._each(config.objects, self._object)
+        self._each(config.chardevs, self._chardev)
+        self._each(config.blockdevs, self._blockdev)
+        drives = self._make_drives()
         self._start_qtest()
-        for thing in config.tpms:
-            self._do(thing, self._tpm)
-        for number, thing in enumerate(config.serials):
-            self._do(thing, partial(self._serial, number))
-        for number, thing in enumerate(config.parallels):
-            self._do(thing, partial(self._parallel, number))
-        for thing in config.debugcons:
-            self._do(thing, self._debugcon)
+        self._connect_ports()
         for monitor in config.monitors:
             add_monitor(self._server, self._factory, monitor, human=True)
         self._check_surroundings()
-        # without any there is nothing to load and to build
-        drives = list(machine.drives) if config.drives or by_default else []
-        if drives:
-            self._do(Located(drives, ""), self._attach)
-        if config.hardware.get("netdev"):
-            from qmpd.cli.system.network_options import netdev_id
-
-            machine.devices.netdevs.update(map(netdev_id, config.hardware["netdev"]))
-        for thing in config.firmware_items:
-            self._do(thing, self._firmware_item)
-        for thing in config.usb_devices:
-            self._do(Located(thing, thing.location), self._usb_device)
-        for thing in config.devices:
-            self._do(thing, partial(self._device, keyval=True))
-        for thing in config.json_devices:
-            self._do(thing, partial(self._device, keyval=False))
-        if drives:
-            self._check_orphans(drives)
-        network = {name: config.hardware.get(name, []) for name in ("netdev", "nic", "net")}
-        if any(network.values()):
-            self._warn_of_network(network)
-        if self._globals is not None:
-            for each in self._globals.of_no_device():
-                text = f"global {each.driver}.{each.name} has invalid class name"
-                self._process.program.warn(text, "")
-        machine.creation_done = True
+        self._make_devices(drives)
+        self._warn()
+        self._server.machine.creation_done = True
         for mux in self._factory.muxes:
             mux.settle()
 
@@ -139,6 +95,66 @@ class SystemSetup:
         except GenericError as error:
             text = f"-incoming {config.incoming}: {error.desc}"
             raise CommandLineError(text, location="") from None
+
+    def _each(self, things: Iterable[Located], action: Callable[[Any], None]) -> None:
+        for thing in things:
+            self._do(thing, action)
+
+    def _set_globals(self) -> None:
+        texts = self._config.hardware.get("global", [])
+        if texts:
+            from qmpd.cli.system.global_options import set_globals
+
+            self._globals = set_globals(self._server.machine, texts)
+
+    def _make_drives(self) -> list[Drive]:
+        """Make the drives asked for, and those that a board has without; returns all."""
+        config, machine = self._config, self._server.machine
+        self._each(config.drives, self._drive)
+        by_default = default_drives(config, machine.profile.rules)
+        for options in by_default:
+            if machine.drives.find(options["if"], int(options["index"])) is None:
+                self._drive(_drive_opts(options), is_default=True)
+        # without any there is nothing to load and to build
+        return list(machine.drives) if config.drives or by_default else []
+
+    def _connect_ports(self) -> None:
+        config = self._config
+        self._each(config.tpms, self._tpm)
+        for number, thing in enumerate(config.serials):
+            self._do(thing, partial(self._serial, number))
+        for number, thing in enumerate(config.parallels):
+            self._do(thing, partial(self._parallel, number))
+        self._each(config.debugcons, self._debugcon)
+
+    def _make_devices(self, drives: list[Drive]) -> None:
+        """Make the board's devices for `drives`, and those asked for."""
+        config = self._config
+        if drives:
+            self._do(Located(drives, ""), self._attach)
+        if config.hardware.get("netdev"):
+            from qmpd.cli.system.network_options import netdev_id
+
+            netdevs = self._server.machine.devices.netdevs
+            netdevs.update(map(netdev_id, config.hardware["netdev"]))
+        self._each(config.firmware_items, self._firmware_item)
+        for thing in config.usb_devices:
+            self._do(Located(thing, thing.location), self._usb_device)
+        self._each(config.devices, partial(self._device, keyval=True))
+        self._each(config.json_devices, partial(self._device, keyval=False))
+        if drives:
+            self._check_orphans(drives)
+
+    def _warn(self) -> None:
+        """Warn of what is there and does nothing."""
+        config = self._config
+        network = {name: config.hardware.get(name, []) for name in ("netdev", "nic", "net")}
+        if any(network.values()):
+            self._warn_of_network(network)
+        if self._globals is not None:
+            for each in self._globals.of_no_device():
+                text = f"global {each.driver}.{each.name} has invalid class name"
+                self._process.program.warn(text, "")
 
     def _warn_of_network(self, network: dict[str, list[str]]) -> None:
         from qmpd.cli.system.network_options import network_warnings
@@ -331,38 +347,10 @@ class SystemSetup:
         self._plug_in("debugcon")
 
     def _start_qtest(self) -> None:
-        config = self._config
-        if config.qtest is None:
-            return
-        from qmpd.server.qtest import QtestChannel
+        if self._config.qtest is not None:
+            from qmpd.cli.system.qtest import start_qtest
 
-        text = config.qtest.what
-        found = chardev_of(text)
-        if found is not None:
-            chardev = self._server.chardevs.find(found)
-        else:
-            try:
-                opts = parse_short_form("qtest", text)
-            except GenericError as error:
-                if error.desc:
-                    self._process.program.message(error.desc, None, error.hint)
-                chardev = None
-            else:
-                chardev = self._factory.create(opts)
-        if chardev is None:
-            raise CommandLineError(f'Failed to initialize device for qtest: "{text}"', location="")
-        QtestChannel(chardev, self._server.machine.services.clocks.harness, self._open_qtest_log())
-
-    def _open_qtest_log(self) -> Any:
-        path = self._config.qtest_log
-        if path is None:
-            return sys.stderr
-        if path == "none":
-            return None
-        try:
-            return open(path, "w", encoding="utf-8")
-        except OSError:
-            return None
+            start_qtest(self._config, self._process, self._factory)
 
     def _device(self, properties: dict[str, Any], *, keyval: bool) -> None:
         self._server.run_now(self._server.machine.devices.add(properties, keyval=keyval))

@@ -54,24 +54,23 @@ async def run(machine: Machine, command_line: str, ask: Ask) -> str:
     :param ask: runs a QMP command
     """
     rules = machine.profile.rules
-    complaints = machine.hmp_output = []
-    try:
-        parse = partial(_parse, machine.profile, command_line)
-        parsed = await read(machine, command_line, parse)
-        shown: Sequence[str] = parsed.shown
-        if parsed.command is not None:
-            text = await _run(machine, parsed, parsed.command, ask)
-            if isinstance(text, Suspending):
-                for complaint in complaints:
-                    machine.host.report(complaint)
-                return text.with_line_ends()
-            shown = (text,)
-    except UsageError as error:
-        shown = (error.text,)
-    except QmpError as error:
-        shown = ("Error: ", rules.words(error.report))
-    finally:
-        machine.hmp_output = None
+    shown: Sequence[str]
+    with machine.complaints.shown() as complaints:
+        try:
+            parse = partial(_parse, machine.profile, command_line)
+            parsed = await read(machine, command_line, parse)
+            shown = parsed.shown
+            if parsed.command is not None:
+                text = await _run(machine, parsed, parsed.command, ask)
+                if isinstance(text, Suspending):
+                    for complaint in complaints:
+                        machine.host.report(complaint)
+                    return text.with_line_ends()
+                shown = (text,)
+        except UsageError as error:
+            shown = (error.text,)
+        except QmpError as error:
+            shown = ("Error: ", rules.words(error.report))
     word = partial(_worded, rules, complaints, shown)
     if sum(map(len, complaints)) + sum(map(len, shown)) < LONG_TEXT:
         return word()

@@ -33,8 +33,5 @@ async def meanwhile(machine: Machine, work: Awaitable[T]) -> T:
 
     :raises Exception: whatever `work` raises
     """
-    output, machine.hmp_output = machine.hmp_output, None
-    try:
+    with machine.complaints.of_others():
         return await work
-    finally:
-        machine.hmp_output = output

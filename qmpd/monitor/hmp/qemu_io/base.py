@@ -151,10 +151,10 @@ class QemuIo:
 
     def show(self, text: str) -> None:
         """Show in the monitor (``qemu_printf``)."""
-        if self.machine.hmp_output is None:
+        if self.machine.complaints.hmp_output is None:
             self.out(text)
         else:
-            self.machine.hmp_output.append(text)
+            self.machine.complaints.hmp_output.append(text)
 
     def accounted_lengths(self, kind: str, request: Transfer) -> int:
         """The length of a request from those of its buffers; wrong ones are counted as invalid.
