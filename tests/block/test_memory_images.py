@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from qmpd.block.images import MemoryStorage
 from qmpd.block.images.host_image import HostImage
 from qmpd.block.images.image import Image
-from qmpd.block.images.memory import MemoryImage
+from qmpd.block.images.memory_image import MemoryImage
 from qmpd.block.images.pages import PAGE
 from qmpd.block.permission_bits import NOTHING, WRITE
 from qmpd.errors import BlockIOError

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import qmpd
 from benchmarks.nbd_client import Connection
-from qmpd.block.images.memory import MemoryFile, MemoryImage
+from qmpd.block.images.memory import MemoryFile
+from qmpd.block.images.memory_image import MemoryImage
 from qmpd.block.images.pages import PAGE
 from qmpd.block.images.room import Room
 from qmpd.errors import BlockIOError, GenericError

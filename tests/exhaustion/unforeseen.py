@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from qmpd.block.images.memory import MemoryImage
+from qmpd.block.images.memory_image import MemoryImage
 from qmpd.block.io.backend import BlockBackend
 from qmpd.cli.main import main
 from qmpd.jobs.copy.backup import BackupJob

@@ -18,7 +18,7 @@ from qmpd.block.bits.rules import add
 from qmpd.block.change.blockdev import blockdev_add, blockdev_del
 from qmpd.block.change.closing import close_all
 from qmpd.block.images import MemoryStorage
-from qmpd.block.images.memory import MemoryImage
+from qmpd.block.images.memory_image import MemoryImage
 from qmpd.block.model.driver_table import find_creator
 from qmpd.block.model.families import Snapshots
 from qmpd.block.model.node import Node

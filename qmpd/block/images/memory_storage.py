@@ -10,7 +10,8 @@ from qmpd.base.override import override
 from qmpd.block.images.access import access_of
 from qmpd.block.images.host_files import HostFiles
 from qmpd.block.images.image import Image
-from qmpd.block.images.memory import MemoryFile, MemoryImage
+from qmpd.block.images.memory import MemoryFile
+from qmpd.block.images.memory_image import MemoryImage
 from qmpd.block.images.room import Room
 from qmpd.block.images.storage import ImageSize, Storage, could_not
 

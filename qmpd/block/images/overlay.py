@@ -17,7 +17,8 @@ from qmpd.block.images.access import EVERYWHERE, Access
 from qmpd.block.images.host_files import HostFiles
 from qmpd.block.images.host_storage import HostStorage
 from qmpd.block.images.image import Fills, Image
-from qmpd.block.images.memory import MemoryFile, MemoryImage, file_of
+from qmpd.block.images.memory import MemoryFile, file_of
+from qmpd.block.images.memory_image import MemoryImage
 from qmpd.block.images.memory_storage import MemoryStorage
 from qmpd.block.images.room import Room
 from qmpd.block.images.storage import ImageSize, Storage, could_not
