@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.server.chardev.stream import CHUNK, GIVES_WAY, HIGH_WATER, Stream
+from qmpd.server.chardev.output import HIGH_WATER
+from qmpd.server.chardev.stream import CHUNK, GIVES_WAY, Stream
 
 
 class Others:

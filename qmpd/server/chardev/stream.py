@@ -19,28 +19,15 @@ from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable
 from functools import cached_property
-from itertools import islice
 from typing import Final, Protocol
 
 from qmpd.server.broken_off import watch_on
+from qmpd.server.chardev.output import Output
 
 CHUNK: Final = 65536
 """Bytes read at a time; as many are held for a paused reader before reading stops."""
 _LITTLE: Final = 4096
 """Bytes read at a time where there is no memory for more."""
-
-HIGH_WATER: Final = 1 << 20
-"""Bytes of unsent output above which the user of a stream should stop producing."""
-
-MOST_AT_ONCE: Final = 1 << 20
-"""Bytes sent at a time."""
-
-MOST_PIECES: Final = 64
-"""Pieces of output sent at a time."""
-
-LOW_WATER: Final = 1 << 18
-"""Bytes of unsent output below which `StreamUser.stream_drained` is called."""
-
 
 LINGER: Final = 100_000
 """Nanoseconds for which a stream looks out for the next request of a client that is quick."""
@@ -70,7 +57,7 @@ class StreamUser(Protocol):
         """The peer is gone, or will send no more; called once."""
 
     def stream_drained(self) -> None:
-        """Output went below `LOW_WATER` after it had been above `HIGH_WATER`."""
+        """Output, once above `HIGH_WATER`, went below `LOW_WATER`: see `Output`."""
 
 
 class Neighbours(Protocol):
@@ -115,38 +102,33 @@ class Stream:
         self._loop = loop
         self._sock = sock if sock is not None and sock.family == socket.AF_UNIX else None
         self._read_fd = read_fd
-        self._write_fd = write_fd
         self._user = user
         self._close = close
         self._neighbours = neighbours
         self._arrivals = 0
         self._quick = False
         self._served_at = 0
-        self._out: deque[bytes] = deque()
-        self._out_from = 0
-        """What has been sent of the first of them."""
-        self._out_bytes = 0
         self._held: deque[tuple[bytes, list[int]]] = deque()
         self._held_bytes = 0
         self._paused = False
         self._reading = False
         self._answered = False
         self._end_of_file = False
-        self._congested = False
         self._told = False
         self._closed = False
         os.set_blocking(read_fd, False)
         os.set_blocking(write_fd, False)
+        self._output = Output(loop, write_fd, user.stream_drained, self._ended)
 
     @property
     def backlog(self) -> int:
         """Bytes written and not yet sent."""
-        return self._out_bytes - self._out_from
+        return self._output.backlog
 
     @property
     def congested(self) -> bool:
-        """Whether output passed `HIGH_WATER` and has not fallen below `LOW_WATER` since."""
-        return self._congested
+        """Whether its user should stop producing: see `Output`."""
+        return self._output.congested
 
     @property
     def _waits(self) -> bool:
@@ -327,62 +309,9 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """Send `data`, at once as far as the peer takes it."""
-        if self._closed or not data:
-            return
-        self._answered = True
-        if not self._out:
-            short = len(data) <= MOST_AT_ONCE
-            sent = self._send(data if short else memoryview(data)[:MOST_AT_ONCE])
-            if sent == len(data):
-                return
-            self._out_from = sent
-            self._loop.add_writer(self._write_fd, self._writable)
-        # a long one is not copied
-        self._out.append(data)
-        self._out_bytes += len(data)
-        if self.backlog > HIGH_WATER:
-            self._congested = True
-
-    def _send(self, data: bytes | memoryview) -> int:
-        try:
-            return os.write(self._write_fd, data)
-        except OSError as error:
-            return self._not_sent(error, len(data))
-
-    def _not_sent(self, error: OSError, length: int) -> int:
-        """How much of what could not be sent is to be kept no longer."""
-        if isinstance(error, BlockingIOError | InterruptedError):
-            return 0
-        # the reader has gone: what it will not read needs no keeping
-        self._loop.call_soon(self._ended)
-        return length
-
-    def _send_next(self) -> None:
-        """Send of what waits as much as the peer takes, at most `MOST_AT_ONCE`."""
-        views = [memoryview(self._out[0])[self._out_from :][:MOST_AT_ONCE]]
-        room = MOST_AT_ONCE - len(views[0])
-        for piece in islice(self._out, 1, MOST_PIECES):
-            if len(piece) > room:
-                break
-            views.append(memoryview(piece))
-            room -= len(piece)
-        try:
-            sent = os.writev(self._write_fd, views)
-        except OSError as error:
-            sent = self._not_sent(error, MOST_AT_ONCE - room)
-        sent += self._out_from
-        while self._out and sent >= len(self._out[0]):
-            sent -= len(self._out[0])
-            self._out_bytes -= len(self._out.popleft())
-        self._out_from = sent
-
-    def _writable(self) -> None:
-        self._send_next()
-        if not self._out:
-            self._loop.remove_writer(self._write_fd)
-        if self._congested and self.backlog < LOW_WATER:
-            self._congested = False
-            self._user.stream_drained()
+        if not self._closed and data:
+            self._answered = True
+            self._output.write(data)
 
     def close(self, *, flush_seconds: float = 0.0) -> None:
         """Give the descriptors back.
@@ -392,20 +321,9 @@ class Stream:
         if self._closed:
             return
         self._unwatch()
-        if self._out:
-            self._loop.remove_writer(self._write_fd)
-            self._flush(flush_seconds)
+        self._output.close(flush_seconds)
         self._closed = True
         while self._held:
             for descriptor in self._held.popleft()[1]:
                 os.close(descriptor)
         self._close()
-
-    def _flush(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        poll = select.poll()
-        poll.register(self._write_fd, select.POLLOUT)
-        while self._out and (left := deadline - time.monotonic()) > 0 and poll.poll(left * 1000):
-            self._send_next()
-        self._out.clear()
-        self._out_from = self._out_bytes = 0
