@@ -7,21 +7,20 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.base.ghash import GHashTable
 from qmpd.base.identifiers import check_device_id
 from qmpd.base.qdict import QDict
-from qmpd.errors import DeviceNotFound, GenericError
+from qmpd.errors import GenericError
 from qmpd.loop.rcu import MANY, Rcu
 from qmpd.machine.devices import drives, places, unplug
 from qmpd.machine.devices.access import set_property
 from qmpd.machine.devices.board import (
-    CONTAINERS,
     PERIPHERAL,
     PERIPHERAL_ANON,
     UNATTACHED,
 )
 from qmpd.machine.devices.board_buses import build
 from qmpd.machine.devices.bus import bus_at, buses_below
+from qmpd.machine.devices.containers import DeviceContainers
 from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.devices.kinds import KINDS
 from qmpd.machine.devices.new_device import model_and_bus
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from qmpd.profile.rules import Rules
 
 
-class DeviceTree:
+class DeviceTree(DeviceContainers):
     """The devices of a machine.
 
     :param chassis: the machine
@@ -48,17 +47,11 @@ class DeviceTree:
     """
 
     def __init__(self, chassis: Chassis, board: Board) -> None:
-        self.chassis = chassis
+        super().__init__(chassis)
         self._tables = chassis.profile.devices
         self.board = board
         self._drives = (0, 0)
         self.root = build(board, *self._drives, self._rules)
-        self.peripheral: GHashTable[Device] = GHashTable()
-        """Those with an id, by their ids."""
-        self.peripheral_anon: GHashTable[Device] = GHashTable()
-        """Those without one, by their names in the QOM tree."""
-        self.unattached: GHashTable[Device] = GHashTable()
-        """Those that the board has made for drives."""
         self.netdevs: set[str] = set()
         """The ids of network backends, which lead nowhere."""
         self.globals: Globals | None = None
@@ -102,47 +95,6 @@ class DeviceTree:
     def board_adapters(self) -> int:
         """How many network adapters the board has."""
         return self.board.adapters
-
-    def __iter__(self) -> Iterator[Device]:
-        for container in (self.peripheral, self.peripheral_anon, self.unattached):
-            yield from container.values()
-
-    def parts(self) -> Iterator[Device]:
-        """All devices, with the parts that they are made of."""
-        for device in self:
-            yield from device.parts
-
-    def find(self, name: str) -> Device:
-        """The device called `name` (`find_device_state`).
-
-        :param name: its path, the one below ``/machine/peripheral``, or its id
-        :raises GenericError: the path leads to something else than a device
-        :raises DeviceNotFound: there is nothing at the path
-        """
-        found = self.peripheral.get(name)
-        if found is not None:
-            return found
-        whole = name if name.startswith("/") else f"{PERIPHERAL}/{name}"
-        path = "/" + "/".join(part for part in whole.split("/") if part)
-        for device in self.parts():
-            if device.path == path:
-                return device
-            if any(bus.path == path for bus in device.buses):
-                raise GenericError(f"{name} is not a device")
-        objects = self.chassis.objects.objects
-        if path in CONTAINERS or path in (f"/objects/{each}" for each in objects):
-            raise GenericError(f"{name} is not a device")
-        raise DeviceNotFound(f"Device '{name}' not found")
-
-    def backend_of(self, name: str) -> BlockBackend:
-        """The backend of the device called `name` (`blk_by_qdev_id`).
-
-        :raises QmpError: there is no such device, or it has no backend
-        """
-        backend = self.find(name).backend
-        if backend is None:
-            raise GenericError("Device does not have a block device backend")
-        return backend
 
     def count_usb_bus(self) -> int:
         """The number of a new USB bus."""
@@ -226,13 +178,6 @@ class DeviceTree:
     def numbers(self) -> dict[str, int]:
         """The numbers of the board's devices (`Board.numbers`)."""
         return self.board.numbers(*self._drives, self._rules)
-
-    def _container_of(self, device: Device) -> tuple[GHashTable[Device], str]:
-        """The container of the QOM tree that a device is in, and its name there."""
-        parent, _, name = device.path.rpartition("/")
-        if parent == UNATTACHED:
-            return self.unattached, name
-        return self.peripheral_anon if device.id is None else self.peripheral, name
 
     async def add_for_drive(
         self, model: str, number: int, bus: str, unit: int, backend: BlockBackend
