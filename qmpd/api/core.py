@@ -6,23 +6,19 @@ machine's clock runs them: a program by hand, or an event loop.
 
 from __future__ import annotations
 
-import json
 import os
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
+from qmpd.api.asks import Asks
 from qmpd.api.belongings import Belongings, Saved, Socket
 from qmpd.api.by_hand import run_to_end
 from qmpd.api.host import ProgramHost
-from qmpd.api.waits import Waits
-from qmpd.base.descriptor import Descriptor
 from qmpd.block.images import MemoryStorage
-from qmpd.errors import MachineClosed, from_answer
 from qmpd.loop.paced_clock import Pace
 from qmpd.loop.served_completions import ServedCompletions
-from qmpd.loop.task import Task, Waiter
+from qmpd.loop.task import Task
 from qmpd.machine.disks import add_disk
 from qmpd.monitor.monitors import Monitors
 from qmpd.monitor.transport import Output
@@ -38,9 +34,6 @@ if TYPE_CHECKING:
     from qmpd.sim.keeper import ForkMaker
     from qmpd.sim.state.checkpoint import Checkpoint
 
-Answer = dict[str, Any]
-"""An answer as it comes over QMP: ``{"return": ...}`` or ``{"error": {"class", "desc"}}``."""
-
 LABEL: Final = "program"
 """The monitor of the program that holds the machine, in the journal."""
 
@@ -49,15 +42,7 @@ MakeHost = Callable[[Callable[[], None]], ProgramHost]
 """What makes the host of a machine."""
 
 
-class _Asked:
-    """A request that has been sent, and its answer once it is there."""
-
-    def __init__(self) -> None:
-        self.waiter = Waiter(direct=True)
-        self.answer: Answer | None = None
-
-
-class Core(Waits):
+class Core(Asks):
     """A machine, its monitors, and the program's own monitor among them.
 
     :param setup: what it is made of
@@ -88,8 +73,6 @@ class Core(Waits):
         """Who makes forks of it that are served, as long as somebody does."""
         self._bell: Callable[[], None] | None = None
         self._given_up = False
-        self._asked: deque[_Asked] = deque()
-        self._unanswered: list[_Asked] = []
         self._storage: Storage
         self._own_disks: MemoryStorage
         self._random: Random
@@ -213,10 +196,7 @@ class Core(Waits):
 
     def _wake_all(self) -> None:
         """Let those go on who wait for an answer that will not come."""
-        while self._asked:
-            self._asked.popleft().waiter.wake()
-        while self._unanswered:
-            self._unanswered.pop().waiter.wake()
+        self._wake_asking()
         if self.on_cut is not None:
             self.on_cut()
 
@@ -339,65 +319,9 @@ class Core(Waits):
         task.step()
         return task
 
-    # Commands
-
-    async def qmp(self, command: str, arguments: Mapping[str, Any] | None) -> Answer:
-        """Send a command and return its answer.
-
-        :raises MachineClosed: there is no machine, or it ends before it answers
-        """
-        self.require_open()
-        rest = f', "arguments": {json.dumps(arguments)}' if arguments else ""
-        data = f'{{"execute": {json.dumps(command)}{rest}}}'.encode()
-        asked = _Asked()
-        self._asked.append(asked)
-        self._monitor.feed(data)
-        if asked.answer is None:
-            await asked.waiter
-        if asked.answer is None:
-            raise MachineClosed(f"the machine ended before it answered {command}")
-        return asked.answer
-
-    def send_fd_scm(self, fd: int) -> None:
-        """Hand over a descriptor, for the next command that takes one.
-
-        :raises MachineClosed: there is no machine
-        :raises OSError: it is not open
-        """
-        self.require_open()
-        output = self._monitor.transport
-        assert isinstance(output, Output)
-        output.descriptor = Descriptor(os.dup(fd))
-
-    async def cmd(self, command: str, arguments: Mapping[str, Any] | None) -> Any:
-        """Send a command and return its value.
-
-        :raises QmpError: it fails
-        """
-        answer = await self.qmp(command, arguments)
-        if "error" in answer:
-            raise from_answer(answer["error"])
-        return answer["return"]
-
     def require_open(self) -> None:
         """Check that the machine has not ended.
 
         :raises MachineClosed: it has
         """
         self.bench.require_open()
-
-    def _received(self, data: bytes) -> None:
-        # as text: json looks at bytes for their encoding first
-        for line in data.decode().splitlines():
-            message = json.loads(line)
-            if "event" in message:
-                self.jobs.see(message)
-                self.events.put(message)
-            elif "QMP" not in message:
-                asked = self._asked.popleft()
-                asked.answer = message
-                asked.waiter.wake()
-
-    def _lost(self) -> None:
-        """An answer will not come; whoever waits for it waits until the machine ends."""
-        self._unanswered.append(self._asked.popleft())

@@ -6,22 +6,22 @@ and the machine has nothing left to do that takes no time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from qmpd.api.arguments import command_arguments
+from qmpd.api.asks import Answer
 from qmpd.api.belongings import Saved
 from qmpd.api.bench import OnBench
-from qmpd.api.core import Answer, Core
+from qmpd.api.core import Core
 from qmpd.api.drivers import ByHand, Driver
 from qmpd.api.handles import Bitmap, Clock, Disk, Loop
 from qmpd.api.job import Job, MachineJobs
 from qmpd.api.marks import load
 from qmpd.api.setup import BoardName, ClockName, Disks, Images, PersonalityName, Setup, StorageName
-from qmpd.api.waits import WAIT
-from qmpd.sim.match import Event, Match, event_match
+from qmpd.api.taking_events import TakesEvents
 
 if TYPE_CHECKING:
     import os
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from qmpd.profile import Profile
 
 
-class Machine(OnBench):
+class Machine(TakesEvents, OnBench):
     """An emulated QEMU with disks, held by this program.
 
     >>> import qmpd
@@ -78,7 +78,6 @@ class Machine(OnBench):
     :param incoming: whether it waits for the guest of another machine, with images that belong to
         that one meanwhile (``-incoming defer``); see `migrate`
     :param power: whether images keep the order of writes and flushes, for `power_loss`
-    :raises ValueError: a clock, storage, version or personality that there is not
     :param board: ``"pc"`` or ``"q35"`` for a machine with buses, which takes devices
         (``device_add``); ``"none"`` is QEMU's machine of that name
     :raises ValueError: a clock, storage, version, personality or board that there is not
@@ -290,64 +289,6 @@ class Machine(OnBench):
     def complaints(self) -> list[str]:
         """What QEMU would have printed on its standard error; may be cleared."""
         return self._core.host.complaints
-
-    # Events
-
-    def event_wait(
-        self, name: str, timeout: float | None = WAIT, match: Match = None
-    ) -> Event | None:
-        """Take the first event of a name, waiting for it if it has not come yet.
-
-        >>> import qmpd
-        >>> with qmpd.Machine() as vm:
-        ...     _ = vm.cmd("stop")
-        ...     vm.event_wait("STOP")["event"]
-        'STOP'
-
-        :param timeout: seconds of the machine's clock; 0 not to wait, None for no limit (a day of
-            a virtual clock).  While the machine is behind a socket (`serve`) they are the wall's
-        :param match: what the event must have: see `event_match`
-        :returns: the event as it comes over QMP; None if `timeout` is 0 and there is none
-        :raises TimeoutError: it does not come in time
-        :raises qmpd.errors.WaitsForever: it cannot come: nothing is left to be done, or the
-            clock is held
-        """
-        return self.events_wait([(name, match)], timeout)
-
-    def events_wait(
-        self, events: Sequence[tuple[str, Match]], timeout: float | None = WAIT
-    ) -> Event | None:
-        """Take the first of several events: see `event_wait`.
-
-        :param events: names, each with what the event must have (None for anything)
-        """
-        names = " or ".join(name for name, _ in events)
-        return self._driver.run(self._core.events_wait(events, timeout), f"event {names}")
-
-    def get_qmp_event(self, wait: bool | float = False) -> Event | None:
-        """Take the oldest event, None if there is none.
-
-        :param wait: False not to wait; True to wait without a limit; seconds
-        :raises TimeoutError: no event comes within so many seconds
-        """
-        kept = self._driver.call(lambda: self._core.events.take(lambda _: True))
-        if kept is not None or wait is False:
-            return kept
-        return self._driver.run(self._core.any_event(None if wait is True else wait), "an event")
-
-    def get_qmp_events(self, wait: bool | float = False) -> list[Event]:
-        """Take all events that have come, in their order.
-
-        :param wait: wait for one if there is none: see `get_qmp_event`
-        """
-        events = self._driver.call(self._core.events.take_all)
-        if not events and wait is not False:
-            first = self.get_qmp_event(wait)
-            events = [first] if first is not None else []
-            events += self._driver.call(self._core.events.take_all)
-        return events
-
-    event_match = staticmethod(event_match)
 
     # Views
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from qmpd.api.arguments import command_arguments
-from qmpd.api.core import Answer
+from qmpd.api.asks import Answer
 from qmpd.api.events import EventQueue, any_of
 from qmpd.api.job import Job
 from qmpd.api.jobs import JobRecords
