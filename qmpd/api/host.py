@@ -142,12 +142,7 @@ class ProgramHost(NoHost):
 
         if self._dialer is None:
             self._dialer = Dialer(self.loop, self._sockets)
-        try:
-            where = self._sockets.read(address)
-        except QmpError as error:
-            failed(error)
-            return Timer(_nothing)
-        return self._dialer.connect(where, connect, failed)
+        return self._dialer.connect(address, connect, failed)
 
     def open_stream(
         self,

@@ -88,7 +88,5 @@ class _Client(StreamChardev):
         if stream is None:
             return
         stream.close(flush_seconds=flush_seconds)
-        self.is_open = False
-        if self.frontend is not None:
-            self.frontend.closed()
+        self._closed()
         self._left(self)

@@ -8,17 +8,20 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmpd.errors import QmpError
+from qmpd.loop.task import Timer
 from qmpd.monitor.dispatcher import visible
 from qmpd.server.address import InetAddress
 from qmpd.server.socket_peer import SocketPeer
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from qmpd.loop.stream import Connect
+    from qmpd.loop.task import Handle
     from qmpd.server.address import SocketAddress
-    from qmpd.server.sockets import Sockets
+    from qmpd.server.sockets import ClientSockets
 
 
 class Dialer:
@@ -28,16 +31,21 @@ class Dialer:
     :param sockets: makes them
     """
 
-    def __init__(self, loop: AbstractEventLoop, sockets: Sockets) -> None:
+    def __init__(self, loop: AbstractEventLoop, sockets: ClientSockets) -> None:
         self._loop = loop
         self._sockets = sockets
         self._peers: set[SocketPeer] = set()
         self._closed = False
 
     def connect(
-        self, address: SocketAddress, connect: Connect, failed: Callable[[QmpError], None]
-    ) -> Attempt:
-        """Connect to `address`; see `qmpd.loop.stream.Dial`."""
+        self, address: Mapping[str, Any], connect: Connect, failed: Callable[[QmpError], None]
+    ) -> Handle:
+        """Connect to a server; see `qmpd.loop.stream.Dial`."""
+        try:
+            where = self._sockets.read(address)
+        except QmpError as error:
+            failed(error)
+            return Timer(_nothing)
 
         def connected(sock: socket.socket) -> None:
             if self._closed:
@@ -49,7 +57,7 @@ class Dialer:
             self._peers.add(SocketPeer(self._loop, sock, connect, self._peers.discard))
 
         attempt = Attempt(self._loop, self._sockets, connected, failed)
-        attempt.begin(address)
+        attempt.begin(where)
         return attempt
 
     @property
@@ -73,7 +81,7 @@ class Attempt:
     def __init__(
         self,
         loop: AbstractEventLoop,
-        sockets: Sockets,
+        sockets: ClientSockets,
         connected: Callable[[socket.socket], None],
         failed: Callable[[QmpError], None],
     ) -> None:
@@ -129,3 +137,7 @@ class Attempt:
             sock.close()
         else:
             self._connected(sock)
+
+
+def _nothing() -> None:
+    """What there is to call off of an attempt that has failed already."""

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from qmpd.base.console import flush_or_drop, write
 from qmpd.errors import GenericError, QmpError
 from qmpd.loop.apart import ApartInThread
-from qmpd.loop.task import Timer
 from qmpd.monitor.monitors import Monitors
 from qmpd.server.ahead import LoadingAhead
 from qmpd.server.chardev.chardev import Chardev
@@ -140,12 +139,7 @@ class Server:
         self, address: Mapping[str, Any], connect: Connect, failed: Callable[[QmpError], None]
     ) -> Handle:
         """Connect to a server; see `qmpd.loop.stream.Dial`."""
-        try:
-            where = self.sockets.read(address)
-        except QmpError as error:
-            failed(error)
-            return Timer(_nothing)
-        return self._dialer.connect(where, connect, failed)
+        return self._dialer.connect(address, connect, failed)
 
     @cached_property
     def _streams(self) -> Streams:
@@ -370,7 +364,3 @@ class Server:
             self._control.close()
         if self._journal is not None:
             self._journal.close()
-
-
-def _nothing() -> None:
-    """What an attempt that has failed at once calls when it is called off."""

@@ -98,6 +98,18 @@ class Chardev(Transport):
         if self.is_open:
             frontend.opened()
 
+    def _opened(self) -> None:
+        """There is a peer now (CHR_EVENT_OPENED)."""
+        self.is_open = True
+        if self.frontend is not None:
+            self.frontend.opened()
+
+    def _closed(self) -> None:
+        """There is no peer any more (CHR_EVENT_CLOSED)."""
+        self.is_open = False
+        if self.frontend is not None:
+            self.frontend.closed()
+
     def write(self, data: bytes) -> None:
         """Send `data` to the peer, and to the log file where there is one."""
         if self.log is not None:

@@ -143,9 +143,7 @@ class DescriptorChardev(StreamChardev):
     @override
     def stream_ended(self) -> None:
         """Tell the frontend; output still arrives."""
-        self.is_open = False
-        if self.frontend is not None:
-            self.frontend.closed()
+        self._closed()
 
     @override
     def close(self) -> None:

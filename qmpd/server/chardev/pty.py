@@ -73,9 +73,7 @@ class PtyChardev(StreamChardev):
             self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)
             return
         self._stream = Stream(self._loop, self._fd, self._fd, self, lambda: None)
-        self.is_open = True
-        if self.frontend is not None:
-            self.frontend.opened()
+        self._opened()
         self._stream.start()
 
     @override
@@ -89,9 +87,7 @@ class PtyChardev(StreamChardev):
             return
         self._stream.close()
         self._stream = None
-        self.is_open = False
-        if self.frontend is not None:
-            self.frontend.closed()
+        self._closed()
         self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)
 
     @override

@@ -187,9 +187,7 @@ class SocketChardev(StreamChardev):
         fd = sock.fileno()
         self._stream = Stream(self._loop, fd, fd, self, sock.close, self._neighbours, sock)
         self._retry_reported = False
-        self.is_open = True
-        if self.frontend is not None:
-            self.frontend.opened()
+        self._opened()
         if self._started and self._stream is not None:
             self._stream.start()
 
@@ -206,9 +204,7 @@ class SocketChardev(StreamChardev):
         self._forget_descriptors()
         self._stream = self._peer = None
         self._from_elsewhere = ""
-        self.is_open = False
-        if self.frontend is not None:
-            self.frontend.closed()
+        self._closed()
         if self._reconnect:
             self._retry = self._loop.call_later(self._reconnect, self._try_to_connect)
         else:
@@ -232,9 +228,7 @@ class SocketChardev(StreamChardev):
             self._stream.close(flush_seconds=FAREWELL_SECONDS)
             self._forget_descriptors()
             self._stream = self._peer = None
-            self.is_open = False
-            if self.frontend is not None:
-                self.frontend.closed()
+            self._closed()
         listeners, self._listeners = self._listeners, []
         if self._listening is not None:
             self._listening.close()

@@ -50,9 +50,7 @@ class StdioChardev(StreamChardev):
     @override
     def stream_ended(self) -> None:
         """Tell the frontend; the end of standard input does not end the process."""
-        self.is_open = False
-        if self.frontend is not None:
-            self.frontend.closed()
+        self._closed()
 
     @override
     def close(self) -> None:

@@ -188,19 +188,23 @@ class Stream:
         if not self._paused:
             self._watch()
 
-    def _read(self) -> tuple[bytes, list[int]]:
-        """The next bytes, and the descriptors that came with them.
+    def _read(self) -> tuple[bytes, list[int]] | None:
+        """The next bytes, and the descriptors that came with them; None: there is nothing now.
 
-        The system ends a piece with the bytes that had descriptors with them.
-
-        :raises OSError: there is nothing now, or nothing to come
+        The system ends a piece with the bytes that had descriptors with them.  At the end, and
+        where nothing can be read any more, there are no bytes.
         """
-        if self._sock is None:
-            return os.read(self._read_fd, CHUNK), []
         try:
-            data, ancillary, _, _ = self._sock.recvmsg(CHUNK, _ANCILLARY, _CLOSE_ON_EXEC)
-        except MemoryError:
-            data, ancillary, _, _ = self._sock.recvmsg(_LITTLE, _ANCILLARY, _CLOSE_ON_EXEC)
+            if self._sock is None:
+                return os.read(self._read_fd, CHUNK), []
+            try:
+                data, ancillary, _, _ = self._sock.recvmsg(CHUNK, _ANCILLARY, _CLOSE_ON_EXEC)
+            except MemoryError:
+                data, ancillary, _, _ = self._sock.recvmsg(_LITTLE, _ANCILLARY, _CLOSE_ON_EXEC)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b"", []
         if not ancillary:
             return data, []
         descriptors = array("i")
@@ -234,12 +238,10 @@ class Stream:
             watch_on(self._loop, self._read_fd, self._readable)
 
     def _read_piece(self, neighbours: Neighbours | None) -> None:
-        try:
-            data, descriptors = self._read()
-        except (BlockingIOError, InterruptedError):
+        piece = self._read()
+        if piece is None:
             return
-        except OSError:
-            data, descriptors = b"", []
+        data, descriptors = piece
         if not data:
             self._at_end()
         elif not self._waits:
@@ -267,12 +269,10 @@ class Stream:
                 if time.monotonic_ns() >= until:
                     self._quick = False
                     return
-            try:
-                data, descriptors = self._read()
-            except (BlockingIOError, InterruptedError):
+            piece = self._read()
+            if piece is None:
                 return
-            except OSError:
-                data, descriptors = b"", []
+            data, descriptors = piece
             if not data:
                 self._at_end()
                 return
