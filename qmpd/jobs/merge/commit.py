@@ -27,10 +27,10 @@ from qmpd.block.permission_bits import (
     RESIZE,
     WRITE,
     WRITE_UNCHANGED,
-    GraphMod,
 )
 from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.block_job import BlockJob
+from qmpd.jobs.core.merged_nodes import hold_merged
 from qmpd.jobs.core.states import ErrorAction
 
 if TYPE_CHECKING:
@@ -83,16 +83,8 @@ class CommitJob(BlockJob):
         options = {"driver": "commit_top", "read-only": True, **name}
         self.filter = await insert_filter(top, options, implicit=filter_node_name is None)
         self.filter.hold()
-        shared = WRITE_UNCHANGED | WRITE
-        overlay = self.base_overlay
-        filtered_base = None if overlay is None else overlay.backing
-        node: Node | None = top
         async with write_lock(self.graph):
-            while node is not None and node is not base:
-                if node is filtered_base:
-                    shared |= CONSISTENT_READ
-                self.add_node("intermediate node", node, NOTHING, shared, GraphMod.KEPT)
-                node = node.filter_or_backing
+            hold_merged(self, top, base, self.base_overlay)
             freeze_chain(self.filter, base)
             self.frozen = True
             self.add_node("base", base, NOTHING, ALL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from qmpd.base.override import override
 from qmpd.block.change.chain import change_backing_name
 from qmpd.block.change.closing import release
 from qmpd.block.change.graph_lock import standstill, write_lock
-from qmpd.block.change.insert import change_backing, drop_filter, insert_node
+from qmpd.block.change.insert import drop_filter, insert_node
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.drivers.filters.copy_on_read import CopyOnRead
@@ -18,7 +17,7 @@ from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.completed import completed
 from qmpd.block.model.filename import filename
 from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, WRITE
-from qmpd.errors import BlockIOError, QmpError
+from qmpd.errors import QmpError
 from qmpd.jobs.merge.stream_work import BASIC, StreamWork, find_overlay
 
 if TYPE_CHECKING:
@@ -47,10 +46,7 @@ class StreamJob(StreamWork):
         self._reader.follows_node = True
         async with write_lock(self.graph):
             self.add_node("active node", self.target, NOTHING, BASIC | WRITE)
-            below = self.target.filter_or_backing
-            while below is not None and below is not base:
-                self.add_node("intermediate node", below, NOTHING, BASIC)
-                below = below.filter_or_backing
+            self.hold_below(base)
 
     @override
     async def populate(self, offset: int, count: int) -> None:
@@ -82,12 +78,7 @@ class StreamJob(StreamWork):
         if image is not None:
             given = self.options.backing_file
             name = filename(image) if given is None else given
-        failure: QmpError | None = None
-        try:
-            await change_backing(node, base)
-        except QmpError as error:
-            self.graph.services.say.report(error.report.removesuffix("\n"))
-            failure = BlockIOError(errno.EPERM)
+        failure = await self.change_backing(node, base)
         if not node.read_only:
             mask = self.options.mask_protocol
             await change_backing_name(node, name, image, mask_protocol=mask)
@@ -108,8 +99,7 @@ class StreamJob(StreamWork):
             if self.graph.services.manners.streams_leave_the_image_writable:
                 async with standstill(self.graph):
                     return
-            with suppress(QmpError):
-                await set_read_only(self.target, True)
+            await self.make_read_only()
 
 
 async def start_stream(

@@ -6,14 +6,12 @@ again.  The nodes are released, and those that nobody else holds closed, when th
 
 from __future__ import annotations
 
-import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qmpd.base.override import override
 from qmpd.block.change.chain import change_backing_name
 from qmpd.block.change.graph_lock import write_lock
-from qmpd.block.change.insert import change_backing
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.change.replace import freeze_chain, unfreeze_chain
 from qmpd.block.model.completed import completed
@@ -46,10 +44,7 @@ class StreamInPlace(StreamWork):
         assert self.backend.root is not None
         self.backend.root.graph_mod = GraphMod.USED
         async with write_lock(self.graph):
-            below = self.target.filter_or_backing
-            while below is not None and below is not base:
-                self.add_node("intermediate node", below, NOTHING, BASIC, GraphMod.KEPT)
-                below = below.filter_or_backing
+            self.hold_below(base, GraphMod.KEPT)
 
     @override
     async def run(self) -> None:
@@ -81,12 +76,7 @@ class StreamInPlace(StreamWork):
         if image.backing is None:
             return
         base = self.above_base.filter_or_backing
-        failure: QmpError | None = None
-        try:
-            await change_backing(image, base)
-        except QmpError as error:
-            self.graph.services.say.report(error.report.removesuffix("\n"))
-            failure = BlockIOError(errno.EPERM)
+        failure = await self.change_backing(image, base)
         name = None if base is None else self.base_name
         try:
             await change_backing_name(image, name, base)
@@ -105,8 +95,7 @@ class StreamInPlace(StreamWork):
         """Make the image read-only again if it was."""
         if self.was_read_only and self.backend is not None:
             self.backend.set_permissions(NOTHING, ALL)
-            with suppress(QmpError):
-                await set_read_only(self.target, True)
+            await self.make_read_only()
 
 
 async def start_stream_in_place(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.override import override
+from qmpd.block.change.insert import change_backing
+from qmpd.block.change.reopen import set_read_only
 from qmpd.block.io.chain_status import is_allocated_above
-from qmpd.block.permission_bits import CONSISTENT_READ, WRITE_UNCHANGED
-from qmpd.errors import BlockIOError, GenericError
+from qmpd.block.permission_bits import CONSISTENT_READ, NOTHING, WRITE_UNCHANGED, GraphMod
+from qmpd.errors import BlockIOError, GenericError, QmpError
 from qmpd.jobs.core.block_job import BlockJob
 from qmpd.jobs.core.states import ErrorAction
 
@@ -45,6 +49,30 @@ class StreamWork(BlockJob):
         self.above_base = above_base
         self.options = options
         self.was_read_only = False
+
+    def hold_below(self, base: Node | None, graph_mod: GraphMod = GraphMod.SHARED) -> None:
+        """Hold the nodes below the image, down to, not including, `base`.
+
+        :raises GenericError: permissions conflict
+        """
+        below = self.target.filter_or_backing
+        while below is not None and below is not base:
+            self.add_node("intermediate node", below, NOTHING, BASIC, graph_mod)
+            below = below.filter_or_backing
+
+    async def change_backing(self, image: Node, base: Node | None) -> BlockIOError | None:
+        """Put `image` above `base`; returns the error of the job if it stays where it was."""
+        try:
+            await change_backing(image, base)
+        except QmpError as error:
+            self.graph.services.say.report(error.report.removesuffix("\n"))
+            return BlockIOError(errno.EPERM)
+        return None
+
+    async def make_read_only(self) -> None:
+        """Have the image as it was before the job, if that is allowed."""
+        with suppress(QmpError):
+            await set_read_only(self.target, True)
 
     async def populate(self, offset: int, count: int) -> None:
         """Copy an area that is somewhere below into the image.

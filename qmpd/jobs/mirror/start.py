@@ -24,6 +24,7 @@ from qmpd.block.permission_bits import (
     GraphMod,
 )
 from qmpd.errors import GenericError
+from qmpd.jobs.core.merged_nodes import hold_merged
 from qmpd.jobs.mirror.end import ActiveCommitJob, Backing, MirrorJob
 from qmpd.jobs.mirror.mirror import DEFAULT_BUFFER
 from qmpd.jobs.mirror.state import MirrorPlan
@@ -237,17 +238,9 @@ def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:
     job.add_node("target", target, NOTHING, shared | RESIZE)
     if not is_commit:
         return
-    # The nodes between top and base disappear in the end: nobody else is to work on them.
     overlay = job.source.overlay_of(target)
     assert overlay is not None
-    filtered_target = overlay.filter_or_backing
-    shared = WRITE_UNCHANGED | WRITE
-    node = job.source.filter_or_backing
-    while node is not None and node is not target:
-        if node is filtered_target:
-            shared |= CONSISTENT_READ
-        job.add_node("intermediate node", node, NOTHING, shared, GraphMod.KEPT)
-        node = node.filter_or_backing
+    hold_merged(job, job.source.filter_or_backing, target, overlay)
     freeze_chain(job.top, target)
     job.frozen = target
 

@@ -13,6 +13,7 @@ from qmpd.block.change.graph_lock import write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.change.replace import remove_filter
 from qmpd.block.drivers.filters.filter import JobFilter
+from qmpd.block.drivers.filters.saving import SavingFilter
 from qmpd.block.io.block_copy import BlockCopyState
 from qmpd.block.io.block_copy_call import block_copy
 from qmpd.block.model.traits import Capabilities
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.node import Node
 
 
-class BackupTop(JobFilter):
+class BackupTop(SavingFilter, JobFilter):
     """Copies what a write is about to change from its `backing` child to its `target`.
 
     It asks for nothing until it stands above its source (`begin`), and for nothing of it when the
@@ -47,7 +48,6 @@ class BackupTop(JobFilter):
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
-        self.copy: BlockCopyState
         self._active = False
         self._writes = False
         """Whether it asks for its target, which it does once somebody holds it."""
@@ -125,21 +125,6 @@ class BackupTop(JobFilter):
         return None if below is None else below.driver.allocated_size()
 
     @override
-    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        await self._save(offset, len(data))
-        await self.filtered.pwrite(offset, data, fua=fua)
-
-    @override
-    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        await self._save(offset, length)
-        await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
-
-    @override
-    async def pdiscard(self, offset: int, length: int) -> None:
-        await self._save(offset, length)
-        await self.filtered.pdiscard(offset, length)
-
-    async def _save(self, offset: int, length: int) -> None:
-        size = self.copy.cluster_size
-        start, end = offset // size * size, -(-(offset + length) // size) * size
-        await block_copy(self.copy, start, end - start)
+    async def save(self, offset: int, length: int) -> None:
+        """Copy an area to the target, except what is there already."""
+        await block_copy(self.copy, offset, length)

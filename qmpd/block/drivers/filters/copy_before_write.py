@@ -12,6 +12,7 @@ from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.bits.rules import lookup
 from qmpd.block.change.opening import open_child
 from qmpd.block.drivers.filters.filter import Filter
+from qmpd.block.drivers.filters.saving import SavingFilter
 from qmpd.block.io.block_copy import BlockCopyState, CopyFailed
 from qmpd.block.io.block_copy_call import block_copy
 from qmpd.block.model.data import BlockStatus
@@ -49,7 +50,7 @@ def _missing(name: str) -> GenericError:
     return GenericError(f"Parameter '{name}' is missing")
 
 
-class CopyBeforeWrite(Filter):
+class CopyBeforeWrite(SavingFilter, Filter):
     """Copies what a write is about to change to `target`, for a snapshot-access node to read.
 
     `access`: areas of the snapshot that may be read.  `done`: those already in the target.
@@ -62,7 +63,6 @@ class CopyBeforeWrite(Filter):
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
-        self.copy: BlockCopyState
         self.access: DirtyBitmap
         self.done: DirtyBitmap
         self.snapshot_error: int | None = None
@@ -179,39 +179,23 @@ class CopyBeforeWrite(Filter):
     # What guests do
 
     @override
-    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        await self._save(offset, len(data))
-        await self.filtered.pwrite(offset, data, fua=fua)
-
-    @override
-    async def pwrite_zeroes(self, offset: int, length: int, *, may_unmap: bool = False) -> None:
-        await self._save(offset, length)
-        await self.filtered.pwrite_zeroes(offset, length, may_unmap=may_unmap)
-
-    @override
-    async def pdiscard(self, offset: int, length: int) -> None:
-        await self._save(offset, length)
-        await self.filtered.pdiscard(offset, length)
-
-    async def _save(self, offset: int, length: int) -> None:
+    async def save(self, offset: int, length: int) -> None:
         """Copy an area to the target, except what is there already (cbw_do_copy_before_write).
 
         :raises BlockIOError: it failed, and on-cbw-error=break-guest-write fails the guest's write
         """
         if self.snapshot_error is not None:
             return
-        size = self.copy.cluster_size
-        start, end = offset // size * size, -(-(offset + length) // size) * size
         try:
-            await self._copy(start, end - start)
+            await self._copy(offset, length)
         except BlockIOError as error:
             if not self.breaks_snapshot:
                 raise
             if self.snapshot_error is None:
                 self.snapshot_error = error.errno
         else:
-            self.done.set(start, end - start)
-        await self._wait_for_readers(start, end)
+            self.done.set(offset, length)
+        await self._wait_for_readers(offset, offset + length)
 
     async def _copy(self, offset: int, length: int) -> None:
         if not self.timeout:
