@@ -7,21 +7,20 @@ import os
 import struct
 from typing import TYPE_CHECKING, Any
 
+from qmpd.base.override import override
 from qmpd.base.run_state import RunState
 from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.loop.stream import Channel, Disconnected
-from qmpd.loop.task import Waiter
 from qmpd.machine.migration import stream as form
 from qmpd.machine.migration.aliases import by_alias
 from qmpd.machine.migration.bitmaps_in import BitmapsIn
 from qmpd.machine.migration.global_state import load_global_state
+from qmpd.machine.migration.side import MigrationSide
 from qmpd.machine.migration.stream import Answer, Command, Input, Package, Section, StreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qmpd.loop.clock import Clock
-    from qmpd.loop.task import Task
     from qmpd.machine.host import StreamListener, StreamPeer
     from qmpd.machine.migration.address import Address
     from qmpd.machine.migration.capabilities import Capabilities
@@ -29,12 +28,8 @@ if TYPE_CHECKING:
     from qmpd.machine.migration.parameters import Parameters
 
 
-class Incoming:
-    """The migration from another machine; there is at most one in a machine's life.
-
-    :param tell: told of each new state
-    :param complain: takes what goes to standard error
-    """
+class Incoming(MigrationSide):
+    """The migration from another machine; there is at most one in a machine's life."""
 
     def __init__(
         self,
@@ -44,39 +39,24 @@ class Incoming:
         tell: Callable[[str], None],
         complain: Callable[[str], None],
     ) -> None:
-        self._guest = guest
-        self._clock: Clock = guest.services.clocks.realtime
-        self._capabilities = capabilities
-        self._parameters = parameters
-        self._tell = tell
-        self._complain = complain
+        super().__init__(guest, capabilities, parameters, tell, complain)
         self._listener: StreamListener | None = None
         self._channel: Channel | None = None
         self._peer: StreamPeer | None = None
-        self._task: Task | None = None
         self._bitmaps = BitmapsIn(guest.graph, complain)
         self._answers = False
         self._advised = False
-        self._before: RunState | None = None
         self._exit_on_error = True
-        self._over: list[Waiter] = []
-        self.state = "none"
-        self.error: str | None = None
 
     def _set_state(self, state: str) -> None:
         self.state = state
         self._tell(state)
-        if not self.under_way:
-            waiting, self._over = self._over, []
-            for waiter in waiting:
-                waiter.wake()
+        self._wake_over()
 
-    async def over(self) -> None:
-        """Wait until it has ended."""
-        while self.under_way:
-            waiter = Waiter()
-            self._over.append(waiter)
-            await waiter
+    @property
+    @override
+    def settled(self) -> bool:
+        return not self.under_way
 
     @property
     def listening(self) -> bool:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from qmpd.base.override import override
 from qmpd.loop.task import Waiter
 from qmpd.machine.migration.link import Link
+from qmpd.machine.migration.side import MigrationSide
 from qmpd.machine.migration.status import RUNNING, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from qmpd.base.run_state import RunState
     from qmpd.errors import QmpError
-    from qmpd.loop.clock import Clock
     from qmpd.loop.stream import Channel
-    from qmpd.loop.task import Handle, Task
+    from qmpd.loop.task import Handle
     from qmpd.machine.host import StreamPeer
     from qmpd.machine.migration.bitmaps_out import BitmapsOut
     from qmpd.machine.migration.capabilities import Capabilities
@@ -24,12 +24,8 @@ if TYPE_CHECKING:
     from qmpd.machine.migration.parameters import Parameters
 
 
-class OutgoingState(ABC):
-    """One migration to another machine, from the command on.
-
-    :param tell: told of each new state
-    :param complain: takes what goes to standard error
-    """
+class OutgoingState(MigrationSide):
+    """One migration to another machine, from the command on."""
 
     def __init__(
         self,
@@ -39,29 +35,19 @@ class OutgoingState(ABC):
         tell: Callable[[str], None],
         complain: Callable[[str], None],
     ) -> None:
-        self._guest = guest
-        self._clock: Clock = guest.services.clocks.realtime
-        self._capabilities = capabilities
-        self._parameters = parameters
-        self._tell = tell
-        self._complain = complain
+        super().__init__(guest, capabilities, parameters, tell, complain)
         self._link: Link | None = None
         self._bitmaps: BitmapsOut | None = None
-        self._before: RunState | None = None
         self._pause: Waiter | None = None
         self._round: Waiter | None = None
         self._abandoned = False
         self._waiting: list[Callable[[], None]] = []
-        self._over: list[Waiter] = []
         self._answered = False
         """Whether the target tells how it went."""
-        self._task: Task | None = None
         self.dial: Handle | None = None
         """The attempt to connect."""
         self.postcopy_wanted = False
         self.progress = Progress(self._clock.now())
-        self.state = "none"
-        self.error: str | None = None
         self.set_state("setup")
 
     def set_state(self, state: str) -> None:
@@ -69,17 +55,13 @@ class OutgoingState(ABC):
         self.state = state
         self._tell(state)
         self._settle()
-        if not self.running or state == "pre-switchover":
-            waiting, self._over = self._over, []
-            for waiter in waiting:
-                waiter.wake()
+        self._wake_over()
 
-    async def over(self) -> None:
-        """Wait until it has ended, or waits to go on itself."""
-        while self.running and self.state != "pre-switchover":
-            waiter = Waiter()
-            self._over.append(waiter)
-            await waiter
+    @property
+    @override
+    def settled(self) -> bool:
+        """Whether it has ended, or waits to go on itself."""
+        return not self.running or self.state == "pre-switchover"
 
     def _settle(self) -> None:
         if self.state not in ("setup", "active"):
