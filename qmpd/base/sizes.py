@@ -30,8 +30,3 @@ def as_int64(number: int) -> int:
 def as_uint64(number: int) -> int:
     """What a ``uint64_t`` keeps of a number that is assigned to it."""
     return number % (1 << 64)
-
-
-def as_unsigned(number: int) -> int:
-    """What a C ``unsigned int`` keeps of a number that is assigned to it."""
-    return number % (1 << 32)

@@ -37,7 +37,6 @@ SANDBOX: Final = _group(
     "sandbox", "enable", "enable:b obsolete elevateprivileges spawn resourcecontrol"
 )
 RUN_WITH: Final = _group("run-with", None, "async-teardown:b chroot user")
-ICOUNT: Final = _group("icount", "shift", "shift align:b sleep:b rr rrfile rrsnapshot", merge=True)
 GLOBAL: Final = _group("global", None, "driver property value")
 FW_CFG: Final = _group("fw_cfg", "name", "name file string gen_id")
 TRACE: Final = _group("trace", "enable", "enable events file")
@@ -48,12 +47,6 @@ BOOT: Final = _group(
     "boot-opts",
     "order",
     "order once menu:b splash splash-time:n reboot-timeout:n strict:b",
-    merge=True,
-)
-SMP: Final = _group(
-    "smp-opts",
-    "cpus",
-    "cpus:n drawers:n books:n sockets:n dies:n clusters:n modules:n cores:n threads:n maxcpus:n",
     merge=True,
 )
 ADD_FD: Final = _group("add-fd", None, "fd:n set:n opaque")

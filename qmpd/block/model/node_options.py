@@ -138,12 +138,6 @@ class NodeOptions(dict[str, Any]):
             driver | self, given=driver | dict(self.given), texts=self.texts, probed=True
         )
 
-    def with_texts(self, texts: Mapping[str, str]) -> NodeOptions:
-        """The same options, shown in the words of a command line."""
-        return NodeOptions(
-            self, given=self.given, texts=texts, probed=self.probed, reopened=self.reopened
-        )
-
     def after_reopen(self, before: NodeOptions) -> NodeOptions:
         """The same options, as blockdev-reopen leaves them.
 

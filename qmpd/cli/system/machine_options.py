@@ -52,7 +52,6 @@ class MachineOptions:
     wants_help: bool = False
     properties: dict[str, str] = field(default_factory=dict)
     accelerators: list[str] = field(default_factory=list)
-    accel_location: str | None = None
     cpu: str | None = None
     smp: dict[str, object] = field(default_factory=dict)
     accel_help: bool = False
@@ -105,7 +104,6 @@ class MachineOptions:
         accel = tree.pop("accel", None)
         if accel is not None:
             self.accelerators = str(accel).split(":")
-            self.accel_location = None
         smp = tree.pop("smp", None)
         if isinstance(smp, dict):
             self.smp.update(smp)

@@ -43,7 +43,6 @@ class BlockJob(Job, Parent):
     :raises GenericError: the id is malformed or in use
     """
 
-    is_block_job = True
     can_change: ClassVar[bool] = False
     """Whether verb change means something for this type."""
     hold: ClassVar[Permissions] = (NOTHING, ALL)

@@ -35,7 +35,6 @@ class Job(JobWork):
     """
 
     job_type: ClassVar[str]
-    is_block_job: ClassVar[bool] = False
     can_complete: ClassVar[bool] = False
     """Whether verb complete means something for this type."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from qmpd.machine.devices.survey import Survey
 
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from qmpd.machine.devices.tree import DeviceTree
 
 Info = dict[str, Any]
-
-UNMAPPED: Final = -1
-"""The address of a region that is nowhere."""
 
 
 def query_pci(tree: DeviceTree) -> list[Info]:

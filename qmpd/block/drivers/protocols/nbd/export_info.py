@@ -20,7 +20,6 @@ class ExportInfo:
     flags: int = 0
     mode: Mode = Mode.SIMPLE
     min_block: int = 0
-    opt_block: int = 0
     max_block: int = 0
     context: int | None = None
     """The number of the metadata context that was asked for; None if there is none."""
@@ -50,7 +49,7 @@ class ExportInfo:
             raise GenericError(f"server preferred block size {preferred} is not valid")
         if largest < smallest:
             raise GenericError(f"server maximum block size {largest} is not valid")
-        self.min_block, self.opt_block, self.max_block = smallest, preferred, largest
+        self.min_block, self.max_block = smallest, largest
 
 
 def _is_power(number: int) -> bool:

@@ -71,7 +71,6 @@ class Geometry:
     extended_l2: bool = False
     cluster_size: int = field(init=False)
     l2_entry_size: int = field(init=False)
-    l2_bits: int = field(init=False)
     l2_size: int = field(init=False)
     l1_shift: int = field(init=False)
     subclusters_per_cluster: int = field(init=False)
@@ -91,7 +90,6 @@ class Geometry:
         derived = {
             "cluster_size": 1 << bits,
             "l2_entry_size": 1 << entry_bits,
-            "l2_bits": bits - entry_bits,
             "l2_size": 1 << (bits - entry_bits),
             "l1_shift": bits + bits - entry_bits,
             "subclusters_per_cluster": subclusters,

@@ -59,7 +59,6 @@ async def check(s: Qcow2State, *, fix: bool) -> CheckResult:
             result.check_errors += 1
             result.corruptions += short
             raise
-        result.corruptions_fixed += short
     else:
         result.corruptions += short
     if fix and not result.check_errors and not result.corruptions:
@@ -95,7 +94,6 @@ async def _check_refcounts(s: Qcow2State, *, fix: bool) -> CheckResult:
 
 async def _rebuild(s: Qcow2State, counter: ReferenceCounter, result: CheckResult) -> None:
     """Make new refcount structures, and free what the old ones have leaked."""
-    old = result.copy()
     say(s, "Rebuilding refcount structure")
     try:
         await rebuild(s, counter)
@@ -109,8 +107,6 @@ async def _rebuild(s: Qcow2State, counter: ReferenceCounter, result: CheckResult
     fresh = CheckResult()
     if await _compare(s, again.counts, fresh, fix=True, errors=False) or again.rebuild:
         say(s, "ERROR rebuilt refcount structure is still broken")
-    result.corruptions_fixed += max(old.corruptions - result.corruptions, 0)
-    result.leaks_fixed += max(old.leaks - result.leaks, 0)
     result.leaks += fresh.leaks
 
 
@@ -202,10 +198,7 @@ async def _compare_one(
     repair = fix and bool(found) and (leak or errors)
     word = "Repairing" if repair else "Leaked" if leak else "ERROR"
     say(s, f"{word} cluster {index} refcount={found} reference={wanted}")
-    if repair and await _set_refcount(s, index, wanted - found):
-        result.leaks_fixed += leak
-        result.corruptions_fixed += not leak
-    else:
+    if not repair or not await _set_refcount(s, index, wanted - found):
         result.leaks += leak
         result.corruptions += not leak
     return not found
@@ -291,7 +284,6 @@ async def _check_copied_l2(
         result.check_errors += 1
         raise
     result.corruptions -= wrong
-    result.corruptions_fixed += wrong
 
 
 async def repair_dirty(s: Qcow2State) -> None:

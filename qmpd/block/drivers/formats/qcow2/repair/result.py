@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class CheckResult:
-    """What a check found and repaired (BdrvCheckResult).
+    """What a check found and could not, or was not to, repair (BdrvCheckResult).
 
     :param corruptions: wrong entries and refcounts that are too low
     :param leaks: clusters whose refcount is too high
@@ -21,8 +21,6 @@ class CheckResult:
     corruptions: int = 0
     leaks: int = 0
     check_errors: int = 0
-    corruptions_fixed: int = 0
-    leaks_fixed: int = 0
 
     @property
     def found(self) -> int:
@@ -34,9 +32,8 @@ class CheckResult:
         return replace(self)
 
     def fixed_one(self) -> None:
-        """Count a corruption as repaired that was counted as found."""
+        """Count a corruption no more, which has been repaired."""
         self.corruptions -= 1
-        self.corruptions_fixed += 1
 
 
 def say(s: Qcow2State, text: str) -> None:
