@@ -22,7 +22,7 @@ from qmpd.cli.system.guest_files import CHECKS as GUEST_FILES
 from qmpd.cli.system.guest_files import is_folder
 from qmpd.cli.system.network_options import CHECKS as NETWORK
 from qmpd.errors import GenericError
-from qmpd.options import groups as groups
+from qmpd.options import groups
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import (
     Kind,

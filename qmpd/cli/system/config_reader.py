@@ -17,7 +17,7 @@ from qmpd.cli.system.qemu_options import (
     WITHOUT_ARGUMENT,
 )
 from qmpd.errors import GenericError, NotServed, QmpError
-from qmpd.options import groups as groups
+from qmpd.options import groups
 from qmpd.options.block_tree import parse_tree, read_option_value
 from qmpd.options.command_line import Option
 from qmpd.options.keyval import parse_keyval

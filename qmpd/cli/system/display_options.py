@@ -26,8 +26,12 @@ UNSEEN: Final = ("default", "none")
 """Those that show nothing."""
 
 _COMMON: Final = ("type", "full-screen", "window-close", "show-cursor", "gl")
-_BOOLEAN: Final = ("full-screen", "window-close", "show-cursor", "p2p")
-_BOOLEAN_OF_TYPES: Final = ("grab-on-hover", "zoom-to-fit", "show-tabs", "show-menubar")
+_BOOLEAN: Final = (
+    *("full-screen", "window-close", "show-cursor"),
+    *("grab-on-hover", "zoom-to-fit", "show-tabs", "show-menubar"),
+    "p2p",
+)
+"""Parameters that are on or off, in the order in which they are read."""
 _GL: Final = ("on", "off", "core", "es")
 
 VGAS: Final = ("none", "std", "cirrus", "vmware", "qxl", "virtio")
@@ -54,7 +58,7 @@ def check_display(text: str, warn: Warn) -> None:
         raise CommandLineError("Parameter 'type' is missing")
     if kind not in DISPLAYS:
         raise CommandLineError(f"Parameter 'type' does not accept value '{kind}'")
-    for name in (*_BOOLEAN[:3], *_BOOLEAN_OF_TYPES, "p2p"):
+    for name in _BOOLEAN:
         if name in tree and name in (*_COMMON, *DISPLAYS[kind]):
             parse_option_bool(name, str(tree[name]))
     if str(tree.get("gl", "off")) not in _GL:

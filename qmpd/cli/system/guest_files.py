@@ -76,8 +76,7 @@ def _table(text: str, warn: Warn) -> None:
     """``acpi_table_add``: all files are read, and make one table."""
     opts = parse_opts(_ACPI, text, warn)
     for name in _NUMBERS:
-        text = opts.get(name) or "0"
-        if _NUMBER.fullmatch(text) is None:
+        if _NUMBER.fullmatch(opts.get(name) or "0") is None:
             raise GenericError(f"Parameter '{name}' expects a uint64 value")
     data, file = opts.get("data"), opts.get("file")
     if bool(data) == bool(file):

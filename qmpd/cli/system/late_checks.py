@@ -6,13 +6,14 @@ same, and what a client could miss is refused.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.scalars import parse_int64
 from qmpd.cli.report import CommandLineError
 from qmpd.cli.system.guest_files import is_there, look_at
-from qmpd.options import groups as groups
+from qmpd.options import groups
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import Opts, parse_opts
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     TypeOf = Callable[[str], str | None]
 
+_NO_FILE: Final = os.strerror(errno.ENOENT)
 _LONGEST_NAME: Final = 55
 _MOST_SLOTS: Final = 256
 _USB_DEVICES: Final = frozenset("braille keyboard mouse tablet wacom-tablet".split())
@@ -56,15 +58,11 @@ def check_board(config: SystemConfig, program: Program) -> None:
         _check_unused_vga(config.hardware.get("vga", ()), program)
         return
     if kernel is not None and not is_there(kernel):
-        _refuse_as_qemu(program, f"could not open kernel file '{kernel}': {_missing()}")
+        _refuse_as_qemu(program, f"could not open kernel file '{kernel}': {_NO_FILE}")
     for text in config.hardware.get("bios", ())[-1:]:
         if "/" in text and not is_there(text):
             _refuse_as_qemu(program, f"could not load PC BIOS '{text}'")
     _check_numbers(config)
-
-
-def _missing() -> str:
-    return os.strerror(2)
 
 
 def _refuse_as_qemu(program: Program, text: str) -> None:
@@ -94,7 +92,7 @@ def _check_numbers(config: SystemConfig) -> None:
                 raise CommandLineError(wrong, location="")
     for path in config.hardware.get("mem-path", ())[-1:]:
         if not path:
-            text = f"can't open backing store  for guest RAM: {_missing()}"
+            text = f"can't open backing store  for guest RAM: {_NO_FILE}"
             raise CommandLineError(text, location="")
 
 

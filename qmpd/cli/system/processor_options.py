@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from qmpd.options import groups as groups
+from qmpd.options import groups
 from qmpd.options.qemu_opts import parse_option_number, parse_option_size, parse_opts
 
 if TYPE_CHECKING:

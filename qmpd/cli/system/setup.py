@@ -13,7 +13,7 @@ from qmpd.cli.report import CommandLineError, located
 from qmpd.cli.system.board_options import MAX_PARALLELS, default_drives
 from qmpd.cli.system.config import Located
 from qmpd.errors import GenericError, QmpError
-from qmpd.options import groups as groups
+from qmpd.options import groups
 from qmpd.options.qemu_opts import Opts
 
 if TYPE_CHECKING:

@@ -30,7 +30,6 @@ from qmpd.jobs.mirror.mirror import DEFAULT_BUFFER
 from qmpd.jobs.mirror.state import MirrorPlan
 
 if TYPE_CHECKING:
-    from qmpd.block.model.graph import Graph
     from qmpd.block.model.node import Node
     from qmpd.jobs.core.options import JobOptions
     from qmpd.jobs.core.protocols import Listing
@@ -193,7 +192,7 @@ async def _start(
         async with write_lock(graph):
             _take_nodes(job, target, is_commit)
     except BaseException:
-        await _give_up(graph, top, job)
+        await _give_up(top, job)
         raise
     top.unhold()
     job.state.marked.bitmaps.add(job.bitmap)
@@ -245,7 +244,7 @@ def _take_nodes(job: MirrorJob, target: Node, is_commit: bool) -> None:
     job.frozen = target
 
 
-async def _give_up(graph: Graph, top: Node, job: MirrorJob | None) -> None:
+async def _give_up(top: Node, job: MirrorJob | None) -> None:
     driver = top.driver
     assert isinstance(driver, MirrorTop)
     driver.stop()
