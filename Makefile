@@ -1,4 +1,4 @@
-# make run    set up, start the daemon with a disk, and say how to connect
+# make run [SOCKET=/tmp/qmpd.sock] [DISK=disk0=1G]   set up, start the daemon with a disk, and say how to connect
 # make test   set up, and run all tests, on all cores
 # make quick  the tests that take seconds and need no QEMU
 # make cover  the same, and which lines and branches of qmpd they run in the tests' own process
@@ -39,7 +39,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 
 run: $(VENV)/.run
 	@echo "connect with:  $(BIN)/qmp-shell $(SOCKET)"
-	@echo "stop with:     Ctrl-C, or the command quit"
+	@echo "stop with:     Ctrl-C (or the command quit, at which qmp-shell says EOFError, as on QEMU)"
 	$(BIN)/qmpd serve --qmp unix:$(SOCKET) --disk $(DISK) -v
 
 test: $(VENV)/.dev

@@ -120,11 +120,14 @@ def _refuse_what_lives(address: UnixAddress) -> None:
         is_socket = stat.S_ISSOCK(os.lstat(address.file).st_mode)
     except OSError:
         return  # whatever is wrong, bind tells
-    if not is_socket or not _is_dead(address.file):
-        raise GenericError(
-            f"Failed to bind socket to {address.path}: {os.strerror(errno.EADDRINUSE)}"
-            " (what is there is no socket that was left behind, and qmpd replaces nothing else)"
-        )
+    if not is_socket:
+        why = "what is there is no socket, and qmpd replaces nothing else"
+    elif not _is_dead(address.file):
+        why = "somebody seems to listen there"
+    else:
+        return
+    in_use = os.strerror(errno.EADDRINUSE)
+    raise GenericError(f"Failed to bind socket to {address.path}: {in_use} ({why})")
 
 
 def _is_dead(path: bytes) -> bool:

@@ -200,7 +200,8 @@ def test_a_socket_replaces_nothing_but_a_dead_socket(
             path.write_bytes(b"precious")
         before = path.lstat()
 
-        assert "Address already in use" in _listen(vm_served, path)
+        why = "somebody seems to listen there" if kind == "live" else "what is there is no socket"
+        assert f"Address already in use ({why}" in _listen(vm_served, path)
 
         after = path.lstat()
         assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)

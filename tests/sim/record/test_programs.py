@@ -264,7 +264,7 @@ def test_descriptors_pass_both_ways_and_no_byte_changes(folder: Path) -> None:
         (
             ("replay", "@/good", "--listen", "unix:@/text"),
             "qmpd replay: Failed to bind socket to @/text: Address already in use"
-            " (what is there is no socket that was left behind, and qmpd replaces nothing else)",
+            " (what is there is no socket, and qmpd replaces nothing else)",
         ),
         (
             ("record", "@/none/f", "--listen", "unix:@/s", "--connect", "unix:@/s2"),
