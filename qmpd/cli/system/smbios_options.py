@@ -8,7 +8,8 @@ from typing import Final
 
 from qmpd.cli.system.guest_files import is_folder, is_there, look_at
 from qmpd.errors import GenericError
-from qmpd.options.qemu_opts import Kind, OptionGroup, Opts, Warn, parse_opts
+from qmpd.options import groups
+from qmpd.options.qemu_opts import OptionGroup, Opts, Warn, parse_opts
 
 _ANY: Final = OptionGroup("smbios", None, None)
 _FIELDS: Final = {
@@ -38,17 +39,8 @@ _HEADER: Final = 4
 _MOST_SPEED: Final = 0xFFFF
 
 
-def _group(fields: str) -> OptionGroup:
-    letters = {"": Kind.STRING, "n": Kind.NUMBER, "b": Kind.BOOL}
-    kinds = {}
-    for word in fields.split():
-        name, _, letter = word.partition(":")
-        kinds[name] = letters[letter]
-    return OptionGroup("smbios", None, kinds)
-
-
 def _validated(opts: Opts, fields: str) -> Opts:
-    checked = Opts(_group(fields))
+    checked = Opts(groups.group("smbios", None, fields))
     for name, value in opts:
         checked.set(name, value)
     return checked
