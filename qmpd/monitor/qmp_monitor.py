@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.monitor.dispatcher import Unanswered, visible
-from qmpd.monitor.long_work import encoded, in_its_place, read_some
-from qmpd.monitor.monitor import Monitor
+from qmpd.monitor.long_work import in_its_place, read_some
+from qmpd.monitor.qmp_output import QmpOutput
 from qmpd.monitor.syncing import LOOKS
 from qmpd.monitor.transport import Output
 from qmpd.wire.json_stream import TOO_LONG
@@ -18,8 +18,7 @@ from qmpd.wire.session import BadRequest, Request, Session
 
 if TYPE_CHECKING:
     from qmpd.errors import QmpError
-    from qmpd.loop.apart import Apart, Ended
-    from qmpd.loop.events import EventRecord
+    from qmpd.loop.apart import Apart
     from qmpd.loop.file_threads import ThreadRequest
     from qmpd.monitor.dispatcher import Dispatcher, Work
     from qmpd.monitor.journal import Tap
@@ -36,17 +35,14 @@ QUEUE_LENGTH: Final = 8
 LONG_LIST: Final = 256
 """Elements of a reply's value from which on it is long to encode."""
 
-MANY_WRONG: Final = 4
-"""Requests in a row that could not be read, from which on it is likely to be long to read on."""
-
 LONG_TEXT: Final = 1 << 16
 """The same for the characters of a text."""
 
-BACKLOG_LIMIT: Final = 64 << 20
-"""Bytes of unread output at which a client is dropped. (QEMU keeps them all, for ever.)"""
+MANY_WRONG: Final = 4
+"""Requests in a row that could not be read, from which on it is likely to be long to read on."""
 
 
-class QmpMonitor(Monitor):
+class QmpMonitor(QmpOutput):
     """A monitor that speaks QMP.
 
     Until a client has enabled ``oob`` its requests are read one at a time; then up to
@@ -71,27 +67,16 @@ class QmpMonitor(Monitor):
         apart: Apart,
         tap: Tap | None = None,
     ) -> None:
-        super().__init__(label, transport, tap)
-        self._dispatcher = dispatcher
+        super().__init__(label, transport, dispatcher, apart, tap)
         self._new_session = new_session
         self._dispatch = self._own_dispatch = dispatch
-        self._apart = apart
-        self._at_work: Session | None = None
-        """The session that something is being done for apart."""
-        self._unread: list[bytes] = []
-        """What has come meanwhile."""
-        self._unsent: list[bytes] = []
-        """What is to be sent after that."""
         self._read: deque[Request | BadRequest] = deque()
         """Requests that were read apart."""
         self._wrong = 0
         """How many requests in a row could not be read."""
-        self._session: Session | None = None
         self._queue: deque[Request | BadRequest] = deque()
         self._asked: tuple[Session, Request] | None = None
-        self._out: list[bytes] = []
         self._paused = False
-        self._deaf = False
 
     @property
     def has_peer(self) -> bool:
@@ -239,26 +224,6 @@ class QmpMonitor(Monitor):
             return None
         return found
 
-    def _begin_apart(self, session: Session, work: Callable[[], Any], ended: Ended) -> None:
-        """Have something done that takes long; nothing is read or sent meanwhile."""
-        self._at_work = session
-
-        def end(request: ThreadRequest) -> None:
-            if self._at_work is not session:
-                return
-            self._at_work = None
-            ended(request)
-            unsent, self._unsent = self._unsent, []
-            for data in unsent:
-                self._send(data)
-            unread, self._unread = self._unread, []
-            for data in unread:
-                session.feed(data)
-            if self._session is session and not self._deaf:
-                self._work_off()
-
-        self._apart.start(work, end)
-
     def _has_read(self, request: ThreadRequest) -> None:
         try:
             read: list[Request | BadRequest] = request.result()
@@ -272,36 +237,6 @@ class QmpMonitor(Monitor):
     def _refuse(self, session: Session, request: BadRequest) -> None:
         self._wrong += 1
         self._tell(session, request, None, partial(session.reply_error, request, request.error))
-
-    def _tell(
-        self,
-        session: Session,
-        request: Request | BadRequest,
-        command: str | None,
-        encode: Callable[[], bytes],
-    ) -> None:
-        """Answer a request; one that was long to read may be long to answer, too."""
-        if request.large and self._apart.threaded:
-            self._tell_apart(session, request, command, encode)
-        else:
-            self._answer(command, encoded(session, request, encode))
-
-    def _tell_apart(
-        self,
-        session: Session,
-        request: Request | BadRequest,
-        command: str | None,
-        encode: Callable[[], bytes],
-    ) -> None:
-        """Answer a request while others have their turn."""
-
-        def ended(done: ThreadRequest) -> None:
-            failed = done.error is not None
-            # what is told may have changed meanwhile
-            data = encoded(session, request, encode) if failed else done.result()
-            self._answer(command, data)
-
-        self._begin_apart(session, encode, ended)
 
     def _read_ahead(self, session: Session) -> None:
         """Fill the queue; out-of-band requests do not wait in it."""
@@ -357,44 +292,3 @@ class QmpMonitor(Monitor):
             self._tell(session, request, request.command, encode)
         elif isinstance(self._transport, Output) and self._transport.lost is not None:
             self._transport.lost()
-
-    def deliver(self, event: EventRecord) -> None:
-        """Send an event, if the client has negotiated."""
-        if self._session is None:
-            return
-        data = self._session.event(event.name, event.data, event.seconds, event.microseconds)
-        if data is None:
-            return
-        if self.tap is not None:
-            self.tap.told(self.label, data)
-        self._send(data)
-        if self._transport.backlog > BACKLOG_LIMIT:
-            LOG.warning(
-                "client does not read: dropped with %d bytes unread",
-                self._transport.backlog,
-                extra={"monitor": self.label},
-            )
-            self._transport.disconnect()
-
-    def _answer(self, command: str | None, data: bytes) -> None:
-        if self.tap is not None:
-            self.tap.answered(self.label, command, data)
-        self._send(data)
-
-    def _send(self, data: bytes) -> None:
-        if self._at_work is not None:
-            self._unsent.append(data)
-            return
-        if not self._dispatcher.collecting:
-            self.flush()
-            self._transport.write(data)
-            return
-        if not self._out:
-            self._dispatcher.flush_later(self)
-        self._out.append(data)
-
-    def flush(self) -> None:
-        """Send the answers that were collected in one piece."""
-        if self._out:
-            out, self._out = self._out, []
-            self._transport.write(b"".join(out) if len(out) > 1 else out[0])

@@ -11,7 +11,7 @@ import pytest
 
 from qmpd.errors import GenericError
 from qmpd.loop.task import Waiter
-from qmpd.monitor import qmp_monitor
+from qmpd.monitor import qmp_monitor, qmp_output
 from qmpd.server.address import UnixAddress
 from qmpd.server.chardev.socket import SocketChardev
 from qmpd.wire.session import Request, Session
@@ -185,7 +185,7 @@ async def test_client_that_does_not_read_is_not_served_on(served: Served) -> Non
 async def test_client_that_ignores_events_is_dropped(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qmp_monitor, "BACKLOG_LIMIT", 100_000)
+    monkeypatch.setattr(qmp_output, "BACKLOG_LIMIT", 100_000)
     client = await served.negotiated()
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     chardev = served.chardevs[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -15,14 +13,10 @@ from qmpd.block.change.graph_lock import standstill, write_lock
 from qmpd.block.change.permissions import loosen_permissions, refresh_permissions
 from qmpd.block.change.replace import GraphChange
 from qmpd.block.io.accounting import Accounting
-from qmpd.block.io.aio import AioRequests
-from qmpd.block.io.in_loop import InLoop
+from qmpd.block.io.requests import Requests
 from qmpd.block.model.node import Edge, Node
 from qmpd.block.model.parent import CHILD_ROOT
 from qmpd.block.permission_bits import ALL, NOTHING, PRIMARY, Perm
-from qmpd.block.throttle.group import ThrottleMember
-from qmpd.errors import BlockIOError
-from qmpd.loop.task import Waiter
 
 if TYPE_CHECKING:
     from qmpd.block.io.device_ops import DriveInfo
@@ -30,7 +24,7 @@ if TYPE_CHECKING:
     from qmpd.block.model.graph import Graph
 
 
-class BlockBackend(InLoop, Accounting):
+class BlockBackend(Requests, Accounting):
     """Guest I/O on a root node, with its bounds checked and counted.
 
     It is empty until `insert_node`.
@@ -60,27 +54,21 @@ class BlockBackend(InLoop, Accounting):
         queues: bool = True,
         context: AioContext = None,
     ) -> None:
-        InLoop.__init__(
+        Requests.__init__(
             self,
             graph,
             name,
             perm=perm,
             shared=shared,
             force_allow_inactivate=force_allow_inactivate,
+            queues=queues,
             context=context,
         )
         Accounting.__init__(self, graph.services.clocks)
         self.drive_info = drive_info
-        self.enable_write_cache = True
-        self.quiesce_counter = 0
         self.read_only = read_only
-        self.throttle: ThrottleMember | None = None
-        """What holds its requests up, where there are limits."""
         self.on_remove: list[Callable[[], Awaitable[None]]] = []
         """Called before the root node is taken out (``blk_add_remove_bs_notifier``)."""
-        self._queues = queues
-        self._queue: deque[Waiter] = deque()
-        self._aio: AioRequests | None = None
         graph.add_backend(self)
 
     @classmethod
@@ -141,11 +129,6 @@ class BlockBackend(InLoop, Accounting):
         return backend
 
     @property
-    def node(self) -> Node | None:
-        """The root node."""
-        return None if self.root is None else self.root.node
-
-    @property
     def user_description(self) -> str:
         """How permission conflicts call this backend as somebody's parent."""
         name = self.name or self.device_id
@@ -155,13 +138,6 @@ class BlockBackend(InLoop, Accounting):
     def brief_description(self) -> str:
         """How they called it before they told both sides."""
         return self.name or self.device_id or "a block device"
-
-    @property
-    def straight(self) -> Node | None:
-        """The root node, where requests reach it as they are and need not wait."""
-        if self.quiesce_counter or self.throttle is not None or not self.enable_write_cache:
-            return None
-        return self.node
 
     async def insert_node(self, node: Node) -> None:
         """Put `node` into the empty backend (``blk_insert_bs``).
@@ -262,26 +238,6 @@ class BlockBackend(InLoop, Accounting):
         if self.dev_ops is not None:
             self.dev_ops.resized()
 
-    # Drained sections
-
-    def drained_begin(self) -> None:
-        """Let no new request begin until `drained_end`; these calls are counted."""
-        self.quiesce_counter += 1
-        if self.throttle is not None and self.quiesce_counter == 1:
-            self.throttle.drained_begin()
-
-    def drained_poll(self) -> Waiter | None:
-        """Those of `aio`; all other requests under way are counted by the nodes."""
-        return None if self._aio is None else self._aio.poll()
-
-    def drained_end(self) -> None:
-        """Undo one `drained_begin`; what has waited goes on."""
-        self.quiesce_counter -= 1
-        if self.throttle is not None and not self.quiesce_counter:
-            self.throttle.drained_end()
-        while self._queue and not self.quiesce_counter:
-            self._queue.popleft().wake()
-
     # Limits
 
     async def lift_io_limits(self) -> None:
@@ -296,114 +252,3 @@ class BlockBackend(InLoop, Accounting):
         self.graph.throttle_groups.drop_unused(member.group)
         if node is not None:
             drained_end(node)
-
-    async def _admit(self, length: int, *, is_write: bool) -> None:
-        """Wait until a request may go."""
-        if self.quiesce_counter:
-            await self.wait_while_drained()
-        if self.throttle is not None:
-            await self.throttle.intercept(length, is_write=is_write)
-
-    # Requests
-
-    def length(self) -> int:
-        """Length of the medium, bytes.
-
-        :raises BlockIOError: there is none
-        """
-        node = self._medium()
-        if node.driver.gone:
-            raise BlockIOError(errno.ENOMEDIUM)
-        return node.length
-
-    async def pread(self, offset: int, length: int) -> bytes:
-        """Read inside the medium.
-
-        :raises BlockIOError: EIO outside, ENOMEDIUM without one, or the node's failure
-        """
-        if self.quiesce_counter or self.throttle is not None:
-            await self._admit(length, is_write=False)
-        return await self._checked(offset, length).pread(offset, length)
-
-    async def admit_read(self, offset: int, length: int) -> Node:
-        """Wait until a read may begin, and return the node that it goes to; raises as `pread`."""
-        await self._admit(length, is_write=False)
-        return self._checked(offset, length)
-
-    async def pwrite(self, offset: int, data: bytes | memoryview, *, fua: bool = False) -> None:
-        """Write inside the medium."""
-        if self.quiesce_counter or self.throttle is not None:
-            await self._admit(len(data), is_write=True)
-        fua = fua or not self.enable_write_cache
-        await self._checked(offset, len(data)).pwrite(offset, data, fua=fua)
-
-    async def pwrite_compressed(self, offset: int, data: bytes | memoryview) -> None:
-        """Write compressed."""
-        if self.quiesce_counter or self.throttle is not None:
-            await self._admit(len(data), is_write=True)
-        await self._checked(offset, len(data)).pwrite_compressed(offset, data)
-
-    async def pwrite_zeroes(
-        self,
-        offset: int,
-        length: int,
-        *,
-        may_unmap: bool = False,
-        fua: bool = False,
-        no_fallback: bool = False,
-    ) -> None:
-        """Write zeroes; see `Node.pwrite_zeroes`."""
-        if self.quiesce_counter or self.throttle is not None:
-            await self._admit(length, is_write=True)
-        fua = fua or not self.enable_write_cache
-        await self._checked(offset, length).pwrite_zeroes(
-            offset,
-            length,
-            may_unmap=may_unmap,
-            fua=fua,
-            no_fallback=no_fallback,
-            of_backend=True,
-        )
-
-    async def pdiscard(self, offset: int, length: int) -> None:
-        """Discard inside the medium."""
-        if self.quiesce_counter or self.throttle is not None:
-            await self._admit(length, is_write=True)
-        await self._checked(offset, length).pdiscard(offset, length)
-
-    async def flush(self) -> None:
-        """Flush the medium."""
-        if self.quiesce_counter:
-            await self.wait_while_drained()
-        await self._medium().flush()
-
-    async def truncate(self, size: int, *, exact: bool, prealloc: str = "off") -> None:
-        """Change the medium's length."""
-        if self.node is None:
-            raise BlockIOError(errno.ENOMEDIUM, "No medium inserted")
-        await self.node.truncate(size, exact=exact, prealloc=prealloc)
-
-    @property
-    def aio(self) -> AioRequests:
-        """Its requests that nobody waits for."""
-        if self._aio is None:
-            self._aio = AioRequests(self.graph.services.loop, self)
-        return self._aio
-
-    async def wait_while_drained(self) -> None:
-        """Wait until requests may begin (``blk_wait_while_drained``)."""
-        while self.quiesce_counter and self._queues:
-            waiter = Waiter()
-            self._queue.append(waiter)
-            await waiter
-
-    def _medium(self) -> Node:
-        if self.root is None:
-            raise BlockIOError(errno.ENOMEDIUM)
-        return self.root.node
-
-    def _checked(self, offset: int, length: int) -> Node:
-        node = self._medium()
-        if offset < 0 or offset + length > node.length:
-            raise BlockIOError(errno.ENOMEDIUM if node.driver.gone and offset >= 0 else errno.EIO)
-        return node
