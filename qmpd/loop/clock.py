@@ -240,14 +240,9 @@ class Clock(ABC):
         result: T = task.result
         return result
 
-    def spawn(
-        self,
-        coroutine: Coroutine[Any, Any, Any],
-        name: str,
-        on_done: Callable[[Task], None] | None = None,
-    ) -> Task:
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> Task:
         """Start `coroutine` as a task; its first step is taken soon, not now."""
-        task = Task(self, coroutine, name, on_done)
+        task = Task(self, coroutine, name)
         self.call_soon(task.step)
         return task
 

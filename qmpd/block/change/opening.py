@@ -79,7 +79,6 @@ async def open_node(
     options: Mapping[str, Any],
     *,
     active: bool = True,
-    probed: bool = False,
     whole: bool = True,
     for_job: bool = False,
     opener: Opener | None = None,
@@ -89,7 +88,6 @@ async def open_node(
     :param options: as blockdev-add takes them, already validated; those of an image may lack the
         driver, which is found out by what the file holds
     :param active: whether it is active where the options do not say
-    :param probed: whether the driver is but a guess
     :param whole: as bdrv_open does it, which holds the file by a backend of its own meanwhile;
         not so bdrv_new_open_driver_opts
     :param for_job: whether it is a filter that only jobs can open
@@ -98,7 +96,7 @@ async def open_node(
     """
     name = options.get("driver", "raw")
     driver = find_job_filter(name) if for_job else find_driver(name)
-    own = options if isinstance(options, NodeOptions) else NodeOptions(options, probed=probed)
+    own = options if isinstance(options, NodeOptions) else NodeOptions(options)
     if own.get("backing") == "":
         graph.services.say.report(_EMPTY_BACKING)
         own = own.changed({"backing": None})

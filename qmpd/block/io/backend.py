@@ -32,7 +32,6 @@ class BlockBackend(Requests, Accounting):
     :param name: its name, "" for a nameless one
     :param perm: permissions it uses, see `qmpd.block.permission_bits`
     :param shared: permissions it lets others use
-    :param drive_info: the ``-drive`` that it is made for
     :param read_only: whether a medium put in is opened read-only unless it is said otherwise
     :param force_allow_inactivate: whether its node may be inactive although it is written, and
         nothing says that a device does so
@@ -48,7 +47,6 @@ class BlockBackend(Requests, Accounting):
         *,
         perm: Perm = NOTHING,
         shared: Perm = ALL,
-        drive_info: DriveInfo | None = None,
         read_only: bool = False,
         force_allow_inactivate: bool = False,
         queues: bool = True,
@@ -65,7 +63,8 @@ class BlockBackend(Requests, Accounting):
             context=context,
         )
         Accounting.__init__(self, graph.services.clocks)
-        self.drive_info = drive_info
+        self.drive_info: DriveInfo | None = None
+        """The ``-drive`` that it was made for."""
         self.read_only = read_only
         self.on_remove: list[Callable[[], Awaitable[None]]] = []
         """Called before the root node is taken out (``blk_add_remove_bs_notifier``)."""

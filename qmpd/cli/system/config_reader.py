@@ -21,7 +21,7 @@ from qmpd.options import groups
 from qmpd.options.block_tree import parse_tree, read_option_value
 from qmpd.options.command_line import Option
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import Opts, Warn, help_text, parse_opts
+from qmpd.options.qemu_opts import Opts, help_text, parse_opts
 
 if TYPE_CHECKING:
     from qmpd.options.qemu_opts import OptionGroup
@@ -166,11 +166,11 @@ class ConfigReader:
     def _warn_alone(self, text: str, hint: str | None = None) -> None:
         self._program.warn(text, "", hint)
 
-    def _parse(self, group: OptionGroup, text: str, warn: Warn | None = None) -> Opts:
+    def _parse(self, group: OptionGroup, text: str) -> Opts:
         """Parse QemuOpts syntax; a repeated option of a merging group adds to the first."""
         into = self._merged.get(group.name) if group.merge else None
         ids = self._ids.setdefault(group.name, set())
-        opts = parse_opts(group, text, warn or self._warn_of_form, into=into, ids=ids)
+        opts = parse_opts(group, text, self._warn_of_form, into=into, ids=ids)
         if opts.wants_help:
             raise Probe(help_text(group), 1)
         if group.merge:
