@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from qmpd.cli.options.chardev import chardev_of, parse_short_form
 from qmpd.cli.options.monitor import MonitorOptions, read_opts
 from qmpd.cli.report import CommandLineError, Probe, Program, located
 from qmpd.cli.system.checks import CHECKS, COMPAT_VALUES, UNSERVED
 from qmpd.cli.system.config import Located, SystemConfig
+from qmpd.cli.system.drive_shortcuts import DRIVES, drive_opts
 from qmpd.cli.system.qemu_options import (
-    DISK_IMAGE,
     OTHER_TARGETS,
     WITH_ARGUMENT,
     WITHOUT_ARGUMENT,
@@ -26,21 +26,6 @@ from qmpd.options.qemu_opts import Opts, help_text, parse_opts
 if TYPE_CHECKING:
     from qmpd.options.qemu_opts import OptionGroup
     from qmpd.profile import Profile
-
-DRIVES: Final = {
-    "hda": ("", 0, "disk"),
-    "hdb": ("", 1, "disk"),
-    "hdc": ("", 2, "disk"),
-    "hdd": ("", 3, "disk"),
-    "cdrom": ("", 2, "cdrom"),
-    "fda": ("floppy", 0, None),
-    "fdb": ("floppy", 1, None),
-    "mtdblock": ("mtd", None, None),
-    "sd": ("sd", None, None),
-    "pflash": ("pflash", None, None),
-    DISK_IMAGE: ("", 0, "disk"),
-}
-"""Options that are short for ``-drive``, with the if, index and media that they stand for."""
 
 
 class ConfigReader:
@@ -129,7 +114,7 @@ class ConfigReader:
         elif name == "enable-kvm":
             self.config.machine.read_accel("kvm")
         elif name in DRIVES:
-            self._drive_shortcut(name, option.value)
+            self.config.drives.append(self._later(drive_opts(name, option.value)))
         elif name in self._actions:
             self._actions[name](option.value)
         else:
@@ -222,18 +207,6 @@ class ConfigReader:
         opts = self._parse(groups.DRIVE, text)
         if opts.get("format") in ("help", "?"):
             self.config.probes.append(self._later("formats"))
-        self.config.drives.append(self._later(opts))
-
-    def _drive_shortcut(self, name: str, path: str) -> None:
-        interface, index, media = DRIVES[name]
-        opts = Opts(groups.DRIVE)
-        if interface:
-            opts.set("if", interface)
-        if index is not None:
-            opts.set("index", str(index))
-        opts.set("file", path)
-        if media is not None:
-            opts.set("media", media)
         self.config.drives.append(self._later(opts))
 
     def _object(self, text: str) -> None:
