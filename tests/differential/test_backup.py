@@ -297,7 +297,10 @@ def _by_job(events: list[str]) -> dict[str, list[str]]:
 def _look(program: DiskProgram) -> Any:
     shown = {}
     disks = {disk["device"]: disk["inserted"] for disk in program.do("query-block")}
-    if program.daemon:
+    jobs = program.do("query-block-jobs")
+    kept = any(job["status"] == "concluded" for job in jobs)
+    # QEMU 5.2 dies of a look at the filter that a backup keeps which has ended.
+    if program.daemon and not (kept and program.version == "5.2"):
         nodes = program.do("query-named-block-nodes", flat=True)
         disks = {node["node-name"]: node for node in nodes if node["node-name"][0] == "s"}
     for disk, node in disks.items():
@@ -307,7 +310,6 @@ def _look(program: DiskProgram) -> Any:
             place = {"node": disk, "name": name}
             sha = program.do("x-debug-block-dirty-bitmap-sha256", **place) if name else None
             shown[f"{disk} {name}"] = (bitmap, sha)
-    jobs = program.do("query-block-jobs")
     return normal([shown, [{**job, "busy": None} for job in jobs]])
 
 
