@@ -49,6 +49,9 @@ def watch_signals(
     :param post: has a function called by who ends the process, such as `call_soon_threadsafe`
     :param patience: seconds to wait for that
     """
+    for number in ENDING_SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:  # as nohup has it, which QEMU does not heed
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
 
     def wait() -> None:

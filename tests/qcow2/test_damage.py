@@ -130,7 +130,7 @@ flips = st.lists(
 
 @settings(
     max_examples=CASES,
-    deadline=5000,
+    deadline=20_000,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(kind=st.integers(0, len(KINDS) - 1), flipped=flips, truncated=st.booleans())

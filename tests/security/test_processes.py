@@ -298,6 +298,7 @@ def test_a_fifo_keeps_nobody_waiting(tmp_path: Path, storage: str) -> None:
 STUCK: Final = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)  # as all programs have it
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as after nohup
 from qmpd.server.lifecycle import ignore_signals, watch_signals
 ignore_signals()
 watch_signals(lambda function: None, lambda number, sender: None, patience=0.05)
