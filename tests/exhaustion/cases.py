@@ -16,8 +16,17 @@ ESCAPE: Final = b"\\u00e9"
 
 def hmp(line: str) -> bytes:
     """A request that runs a line of the human monitor."""
-    arguments = {"command-line": line}
-    return json.dumps({"execute": "human-monitor-command", "arguments": arguments}).encode()
+    return request("human-monitor-command", {"command-line": line})
+
+
+def request(command: str, arguments: Mapping[str, object]) -> bytes:
+    """A request's bytes."""
+    return json.dumps({"execute": command, "arguments": arguments}).encode()
+
+
+def ask(client: Client, command: str, **arguments: object) -> bytes:
+    """The answer to a command."""
+    return client.ask(request(command, arguments))
 
 
 def _with_id(client: Client, value: bytes) -> bytes:
@@ -91,6 +100,27 @@ def _unknown_line(client: Client, part: float) -> bytes:
     return client.ask(hmp("info " + "x" * int(part * 1e7)))
 
 
+def _long_name(client: Client, part: float) -> bytes:
+    return _with_id(client, b'{"' + b"x" * int(part * (60 << 20)) + b'": 1}')
+
+
+def _option_name(client: Client, part: float) -> bytes:
+    name = "x" * int(part * (60 << 20))
+    return ask(client, "blockdev-add", **{"driver": "null-co", "node-name": "n", name: 1})
+
+
+def _qom_path(client: Client, part: float) -> bytes:
+    return ask(client, "qom-list", path="/a" * int(part * (20 << 20)))
+
+
+def _base64(client: Client, part: float) -> bytes:
+    backend = {"type": "ringbuf", "data": {"size": 1 << 26}}
+    ask(client, "chardev-add", id="ring", backend=backend)
+    text = "eHh4" * int(part * (15 << 20))
+    ask(client, "ringbuf-write", device="ring", data=text, format="base64")
+    return ask(client, "ringbuf-read", device="ring", size=1 << 26)
+
+
 def _transaction(client: Client, part: float) -> bytes:
     actions = [
         {"type": "block-dirty-bitmap-add", "data": {"node": "disk0", "name": f"b{number}"}}
@@ -101,6 +131,32 @@ def _transaction(client: Client, part: float) -> bytes:
 
 def _failing_transaction(client: Client, part: float) -> bytes:
     return _transaction(client, part).replace(b"]}}", b', {"type": "abort", "data": {}}]}}')
+
+
+def _persistent_bitmaps(client: Client, part: float) -> bytes:
+    for number, options in enumerate(
+        (
+            {"driver": "file", "filename": "image", "size": 0},
+            {"driver": "qcow2", "file": "file", "size": 1 << 26},
+        )
+    ):
+        client.execute("blockdev-create", job_id=f"create{number}", options=options)
+        while b"concluded" not in ask(client, "query-jobs"):
+            pass
+        client.execute("job-dismiss", id=f"create{number}")
+        if number == 0:
+            client.execute("blockdev-add", driver="file", node_name="file", filename="image")
+    client.execute("blockdev-add", driver="qcow2", node_name="image", file="file")
+    names = [f"b{number}" for number in range(int(part * 9900))]
+    data = [{"node": "image", "name": name, "persistent": True} for name in names]
+    actions = [{"type": "block-dirty-bitmap-add", "data": each} for each in data]
+    return request("transaction", {"actions": actions})
+
+
+def _stored_bitmaps(client: Client, part: float) -> bytes:
+    client.ask(_persistent_bitmaps(client, part))
+    client.execute("blockdev-del", node_name="image")
+    return request("blockdev-add", {"driver": "qcow2", "node-name": "image", "file": "file"})
 
 
 def _named_nodes(client: Client, part: float) -> bytes:
@@ -140,12 +196,18 @@ PARSED: Final[Mapping[str, Case]] = {
     "chardev-add of options": _chardev_options,
     "qemu-io with words": _words,
     "an unknown line": _unknown_line,
+    "a long name": _long_name,
+    "a long name of an option": _option_name,
+    "a long path": _qom_path,
+    "a ring buffer": _base64,
 }
 """What is long to read."""
 
 WORKED_ON: Final[Mapping[str, Case]] = {
     "a transaction": _transaction,
     "a transaction that fails": _failing_transaction,
+    "persistent bitmaps": _persistent_bitmaps,
+    "an image with bitmaps": _stored_bitmaps,
     "query-named-block-nodes": _named_nodes,
     "query-block": _backends,
     "qemu-io read": _io("read -P 0"),
