@@ -113,6 +113,20 @@ def test_what_cannot_be_compressed(pair: Drivers) -> None:
         pair.add("compress", "c", **options)
 
 
+@pytest.mark.parametrize(
+    "between", [{"driver": "copy-on-read"}, {"driver": "throttle", "throttle-group": "g"}], ids=str
+)
+def test_what_only_a_filter_can_compress(pair: Drivers, between: dict[str, Any]) -> None:
+    """It is asked whether it can, and nobody below it until there is a write."""
+    pair.execute("object-add", **{"qom-type": "throttle-group", "id": "g"})
+    file = {"driver": "file", "filename": "a.raw"}
+    pair.add("compress", "c", file={**between, "file": file})
+    pair.io("c", "write -P 5 64k 64k")
+    pair.io("c", "read -P 0 64k 64k")
+    pair.delete("c")
+    pair.execute("object-del", id="g")
+
+
 def test_compress_reopened(pair: Drivers) -> None:
     pair.image("create", "-q", "-f", "qcow2", "z.qcow2", "1M")
     pair.add("qcow2", "q", file={"driver": "file", "filename": "z.qcow2"})

@@ -234,7 +234,7 @@ class DriverInterface(Generic[NodeT]):
         raise BlockIOError(errno.ENOTSUP)
 
     def can_write_compressed(self) -> bool:
-        """Whether `pwrite_compressed` can be used on the node."""
+        """Whether `pwrite_compressed` can be used on the node (bdrv_supports_compressed_writes)."""
         return self.capabilities.write_compressed
 
     def has_info(self) -> bool:

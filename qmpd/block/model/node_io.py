@@ -196,7 +196,7 @@ class NodeIO(NodeFlush):
         self.begin_area(offset, len(data))
         done = False
         try:
-            if not self.driver.can_write_compressed():
+            if not self.driver.capabilities.write_compressed:
                 raise BlockIOError(errno.ENOTSUP)
             await self.driver.pwrite_compressed(offset, data)
             done = True

@@ -24,7 +24,8 @@ class Compress(Filter):
     async def open(cls, node: Node, options: Mapping[str, Any]) -> Self:
         driver = cls(node)
         below = driver.filtered.driver
-        if not below.can_write_compressed():
+        # What a filter can is not looked at below it: there writes may still fail.
+        if not below.capabilities.write_compressed:
             raise GenericError(
                 f"Compression is not supported for underlying format: {below.format_name}"
             )

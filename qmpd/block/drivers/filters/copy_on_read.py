@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.base.override import override
@@ -32,6 +33,7 @@ class CopyOnRead(Filter):
     """Stores what is read in the file; with `bottom`, only data from that node or above it."""
 
     format_name = "copy-on-read"
+    capabilities = replace(Filter.capabilities, write_compressed=True)
     runtime_options = {"bottom": Kind.STRING}
 
     def __init__(self, node: Node, bottom: Node | None) -> None:

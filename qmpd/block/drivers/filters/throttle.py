@@ -27,7 +27,11 @@ class Throttle(Filter):
         Filter.shape, strong_options=("throttle-group",), needed_options=("throttle-group",)
     )
     capabilities = replace(
-        Filter.capabilities, reopen=True, flushes_children=True, hears_drains=True
+        Filter.capabilities,
+        reopen=True,
+        flushes_children=True,
+        hears_drains=True,
+        write_compressed=True,
     )
 
     def __init__(self, node: Node, group: ThrottleGroup) -> None:
@@ -92,7 +96,7 @@ class Throttle(Filter):
         await self.filtered.pdiscard(offset, length)
 
     def can_write_compressed(self) -> bool:
-        """Whether the file can."""
+        """Whether the file can, too."""
         return self.filtered.driver.can_write_compressed()
 
     @override
