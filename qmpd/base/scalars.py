@@ -10,24 +10,32 @@ import math
 import re
 from collections.abc import Mapping
 from enum import Enum
+from functools import cache
 from typing import Final
 
-_INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
-_NUMBER = re.compile(r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_SIZE = re.compile(
+_INTEGER = r"[ \t\n\v\f\r]*([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))"
+_NUMBER = r"[ \t\n\v\f\r]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_SIZE = (
     r"[ \t\n\v\f\r]*\+?"
     r"(?:0[xX]([0-9a-fA-F]+)|(?=\.?[0-9])([0-9]*)(\.[0-9]*)?)([bBkKmMgGtTpPeE]?)"
 )
-_SIZE_OF_DIGITS = re.compile(
+_SIZE_OF_DIGITS = (
     r"[ \t\n\v\f\r]*\+?"
     r"(?:0[xX]([0-9a-fA-F]+)|([0-9]+)(?!\.[0-9]+[eE][+-]?[0-9])(\.[0-9]*)?)([bBkKmMgGtTpPeE]?)"
 )
-_STRTOD = re.compile(
+_STRTOD = (
     r"[ \t\n\v\f\r]*([+-]?)"
     r"(?:(0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?)"
     r"|((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?))"
 )
-_NEGATIVE = re.compile(r"[ \t\n\v\f\r]*-[0-9]+")
+_NEGATIVE = r"[ \t\n\v\f\r]*-[0-9]+"
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Made when it is first used: a program starts sooner without."""
+    return re.compile(pattern)
+
 
 _BOOLEANS: Mapping[str, bool] = {
     "on": True,
@@ -81,7 +89,7 @@ def parse_bool(text: str) -> bool:
 
 def _parse_integer(text: str) -> tuple[bool, int]:
     """Sign and magnitude of an integer in C's notation (decimal, 0x..., 0...)."""
-    match = _INTEGER.fullmatch(text)
+    match = _compiled(_INTEGER).fullmatch(text)
     if match is None:
         raise ValueError(text)
     sign, hexadecimal, octal, decimal = match.groups()
@@ -123,7 +131,7 @@ def parse_number(text: str) -> float:
 
     :raises ValueError: it is not a finite number
     """
-    if _NUMBER.fullmatch(text) is None:
+    if _compiled(_NUMBER).fullmatch(text) is None:
         raise ValueError(text)
     value = float(text)
     if value in (float("inf"), float("-inf")):
@@ -158,11 +166,11 @@ def read_size(
     """
     if form is SizeForm.STRTOD:
         return _read_strtod_size(text, position, unit)
-    match = (_SIZE if form is SizeForm.PLAIN else _SIZE_OF_DIGITS).match(text, position)
+    match = _compiled(_SIZE if form is SizeForm.PLAIN else _SIZE_OF_DIGITS).match(text, position)
     if match is None:
         if form is SizeForm.DIGITS:
             raise ValueError(text)
-        negative = _NEGATIVE.match(text, position)
+        negative = _compiled(_NEGATIVE).match(text, position)
         raise ValueError(text) if negative is None else TooLarge(text, negative.end())
     hexadecimal, whole, fraction, suffix = match.groups()
     magnitude = int(hexadecimal, 16) if hexadecimal else decimal_number(whole or "0")
@@ -183,7 +191,7 @@ _LARGEST_DOUBLE: Final = float((1 << 64) - (1 << 11))
 
 
 def _read_strtod_size(text: str, position: int, unit: str) -> tuple[int, int]:
-    match = _STRTOD.match(text, position)
+    match = _compiled(_STRTOD).match(text, position)
     if match is None:
         raise ValueError(text)
     sign, hexadecimal, decimal = match.groups()

@@ -175,13 +175,13 @@ def _sandbox(text: str, warn: Warn) -> None:
             raise CommandLineError(f"invalid argument for {name}")
 
 
-_USER: Final = re.compile(r"\d{1,9}:\d{1,9}")
+_USER: Final = r"\d{1,9}:\d{1,9}"
 
 
 def _run_with(text: str, warn: Warn) -> None:
     opts = _opts(groups.RUN_WITH, text, warn)
     user, root = opts.get("user"), opts.get("chroot")
-    if user is not None and _USER.fullmatch(user) is None:
+    if user is not None and re.fullmatch(_USER, user) is None:
         try:
             pwd.getpwnam(user)
         except KeyError:
@@ -204,8 +204,8 @@ def _boot_devices(letters: str) -> None:
 
 
 _DATES: Final = (
-    re.compile(r"\s*[+-]?\d+-\s*[+-]?\d+-\s*[+-]?\d+T" + r":".join([r"\s*[+-]?\d+"] * 3)),
-    re.compile(r"\s*[+-]?\d+-\s*[+-]?\d+-\s*[+-]?\d+"),
+    r"\s*[+-]?\d+-\s*[+-]?\d+-\s*[+-]?\d+T" + r":".join([r"\s*[+-]?\d+"] * 3),
+    r"\s*[+-]?\d+-\s*[+-]?\d+-\s*[+-]?\d+",
 )
 """How dates begin, with a time and without one."""
 
@@ -215,7 +215,7 @@ RTC_VALUES: Final = {"clock": ("host", "rt", "vm"), "driftfix": ("slew", "none")
 def _rtc(text: str, warn: Warn) -> None:
     opts = _opts(groups.RTC, text, warn)
     base = opts.get("base")
-    if base not in (None, "utc", "localtime") and not any(d.match(base or "") for d in _DATES):
+    if base not in (None, "utc", "localtime") and not any(re.match(d, base or "") for d in _DATES):
         raise CommandLineError(
             "invalid datetime format",
             "valid formats: '2006-06-17T16:01:21' or '2006-06-17'",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qmpd.cli.options.monitor import MonitorOptions
@@ -23,49 +22,49 @@ class Located(NamedTuple):
     location: str
 
 
-@dataclass(eq=False, repr=False)
 class SystemConfig:
     """What a command line asks for."""
 
-    name: str | None = None
-    uuid: str = "00000000-0000-0000-0000-000000000000"
-    compat: dict[str, str] = field(default_factory=dict)
-    machine: MachineOptions = field(default_factory=MachineOptions)
-    paused: bool = False
-    incoming: str | None = None
-    incoming_channel: dict[str, Any] | None = None
-    """Where the guest comes from, a MigrationChannel; None for ``-incoming defer``."""
-    only_migratable: bool = False
-    loadvm: str | None = None
-    snapshot: bool = False
-    preconfig: bool = False
-    daemonize: bool = False
-    pid_file: str | None = None
-    nographic: bool = False
-    defaults: bool = True
-    default_monitor: bool = True
-    default_serial: bool = True
-    timestamps: bool = False
-    escape: int = 1
-    qtest: Located | None = None
-    qtest_log: str | None = None
-    descriptors: list[Located] = field(default_factory=list)
-    chardevs: list[Located] = field(default_factory=list)
-    monitors: list[MonitorOptions] = field(default_factory=list)
-    serials: list[Located] = field(default_factory=list)
-    parallels: list[Located] = field(default_factory=list)
-    debugcons: list[Located] = field(default_factory=list)
-    blockdevs: list[Located] = field(default_factory=list)
-    drives: list[Located] = field(default_factory=list)
-    objects: list[Located] = field(default_factory=list)
-    firmware_items: list[Located] = field(default_factory=list)
-    usb_devices: list[Located] = field(default_factory=list)
-    tpms: list[Located] = field(default_factory=list)
-    devices: list[Located] = field(default_factory=list)
-    json_devices: list[Located] = field(default_factory=list)
-    hardware: dict[str, list[str]] = field(default_factory=dict)
-    """Values of other options, by their names."""
-    probes: list[Located] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.uuid = "00000000-0000-0000-0000-000000000000"
+        self.compat: dict[str, str] = {}
+        self.machine = MachineOptions()
+        self.paused = False
+        self.incoming: str | None = None
+        self.incoming_channel: dict[str, Any] | None = None
+        """Where the guest comes from, a MigrationChannel; None for ``-incoming defer``."""
+        self.only_migratable = False
+        self.loadvm: str | None = None
+        self.snapshot = False
+        self.preconfig = False
+        self.daemonize = False
+        self.pid_file: str | None = None
+        self.nographic = False
+        self.defaults = True
+        self.default_monitor = True
+        self.default_serial = True
+        self.timestamps = False
+        self.escape = 1
+        self.qtest: Located | None = None
+        self.qtest_log: str | None = None
+        self.descriptors: list[Located] = []
+        self.chardevs: list[Located] = []
+        self.monitors: list[MonitorOptions] = []
+        self.serials: list[Located] = []
+        self.parallels: list[Located] = []
+        self.debugcons: list[Located] = []
+        self.blockdevs: list[Located] = []
+        self.drives: list[Located] = []
+        self.objects: list[Located] = []
+        self.firmware_items: list[Located] = []
+        self.usb_devices: list[Located] = []
+        self.tpms: list[Located] = []
+        self.devices: list[Located] = []
+        self.json_devices: list[Located] = []
+        self.hardware: dict[str, list[str]] = {}
+        """Values of other options, by their names."""
+        self.probes: list[Located] = []
 
     def check(self, profile: Profile) -> None:
         """See that they go together.

@@ -32,7 +32,7 @@ _LIMITS: Final = tuple(
 _HEADER: Final = 36
 """Bytes that a table begins with."""
 
-_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
+_NUMBER: Final = r"0[xX][0-9a-fA-F]+|[0-9]+"
 _NUMBERS: Final = ("rev", "oem_rev", "asl_compiler_rev")
 
 _FSDEV: Final = OptionGroup(
@@ -76,7 +76,7 @@ def _table(text: str, warn: Warn) -> None:
     """``acpi_table_add``: all files are read, and make one table."""
     opts = parse_opts(_ACPI, text, warn)
     for name in _NUMBERS:
-        if _NUMBER.fullmatch(opts.get(name) or "0") is None:
+        if re.fullmatch(_NUMBER, opts.get(name) or "0") is None:
             raise GenericError(f"Parameter '{name}' expects a uint64 value")
     data, file = opts.get("data"), opts.get("file")
     if bool(data) == bool(file):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from qmpd.base.scalars import parse_int64
@@ -36,26 +35,24 @@ _WRONG: Final = {
 }
 """Properties that no value fits, and what is said of them."""
 
-_CPU_FLAGS: Final = re.compile(r"[+-]?[A-Za-z0-9_.-]+(=.*)?")
+_CPU_FLAGS: Final = r"[+-]?[A-Za-z0-9_.-]+(=.*)?"
 
 
-@dataclass(eq=False, repr=False)
 class MachineOptions:
-    """The computer that the options describe.
+    """The computer that the options describe."""
 
-    :param type: machine type as given, maybe an alias
-    :param accelerators: in the order of preference
-    :param aliases: what the aliases of machine types stand for
-    """
-
-    type: str | None = None
-    wants_help: bool = False
-    properties: dict[str, str] = field(default_factory=dict)
-    accelerators: list[str] = field(default_factory=list)
-    cpu: str | None = None
-    smp: dict[str, object] = field(default_factory=dict)
-    accel_help: bool = False
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.type: str | None = None
+        """Machine type as given, maybe an alias."""
+        self.wants_help = False
+        self.properties: dict[str, str] = {}
+        self.accelerators: list[str] = []
+        """In the order of preference."""
+        self.cpu: str | None = None
+        self.smp: dict[str, object] = {}
+        self.accel_help = False
+        self.aliases: Mapping[str, str] = {}
+        """What the aliases of machine types stand for."""
 
     @property
     def name(self) -> str:
@@ -229,5 +226,5 @@ class MachineOptions:
         if model not in cpu_models(profile):
             raise CommandLineError(f"unable to find CPU model '{model}'")
         for flag in flags:
-            if not _CPU_FLAGS.fullmatch(flag):
+            if not re.fullmatch(_CPU_FLAGS, flag):
                 raise CommandLineError(f"Expected key=value format, found {flag}.")

@@ -58,7 +58,7 @@ NIC_MODELS: Final = frozenset(
 )
 """Network adapters that the PCs make for ``-nic`` and ``-net nic``."""
 
-_MAC: Final = re.compile(r"[0-9A-Fa-f]{1,2}([:-][0-9A-Fa-f]{1,2}){5}")
+_MAC: Final = r"[0-9A-Fa-f]{1,2}([:-][0-9A-Fa-f]{1,2}){5}"
 _BOOLEANS: Final = ("on", "yes", "true", "y", "off", "no", "false", "n")
 _SOCKET_WAYS: Final = ("fd", "listen", "connect", "mcast", "udp")
 
@@ -154,7 +154,7 @@ def _is_modern(text: str) -> bool:
 def _check_mac(text: str | None) -> None:
     if text is None:
         return
-    if not _MAC.fullmatch(text):
+    if not re.fullmatch(_MAC, text):
         raise CommandLineError("invalid syntax for ethernet address")
     if int(re.split("[:-]", text)[0], 16) & 1:
         raise CommandLineError("NIC cannot have multicast MAC address")

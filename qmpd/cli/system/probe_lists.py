@@ -13,7 +13,7 @@ from qmpd.profile.personality import Personality
 if TYPE_CHECKING:
     from qmpd.profile import Profile
 
-_BOARD: Final = re.compile(r"^pc-(?:i440fx|q35)-\d+\.\d+", re.MULTILINE)
+_BOARD: Final = r"(?m)^pc-(?:i440fx|q35)-\d+\.\d+"
 
 _UNLISTED: Final = {"nvdimm"}
 """Properties of PCs that help does not tell of in all versions."""
@@ -45,7 +45,7 @@ def machine_help(profile: Profile, name: str) -> str:
     """
     board = "none" if name == "none" else "q35" if "q35" in name else "pc"
     text: str = profile.recorded(Personality.SYSTEM).listings["properties"][board]
-    return text if board == "none" else _BOARD.sub(name, text)
+    return text if board == "none" else re.sub(_BOARD, name, text)
 
 
 def machine_properties(profile: Profile, name: str) -> set[str]:
