@@ -65,6 +65,9 @@ def decode_pieces(data: bytes, start: int, end: int) -> list[str] | None:
 
     :returns: the text, of which none is long: other threads can go on meanwhile
     """
+    if end - start <= STEP:
+        whole = _decode_strict(data[start:end])
+        return None if whole is None else [whole]
     pieces = []
     while start < end:
         until = whole_sequences(data, min(start + STEP, end), end)

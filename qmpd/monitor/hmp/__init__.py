@@ -71,17 +71,19 @@ async def run(machine: Machine, command_line: str, ask: Ask) -> str:
             shown = (error.text,)
         except QmpError as error:
             shown = ("Error: ", rules.words(error.report))
-    word = partial(_worded, rules, complaints, shown)
     if sum(map(len, complaints)) + sum(map(len, shown)) < LONG_TEXT:
-        return word()
-    return await machine.host.apart.do(word)
+        return _worded(rules, complaints, shown)
+    return await machine.host.apart.do(partial(_worded, rules, complaints, shown))
 
 
 def _worded(rules: Rules, complaints: Sequence[str], shown: Sequence[str]) -> str:
     """What is shown, in the words of a version, with CRLF at the ends of lines."""
     if rules.rewords_monitor:
         shown = (rules.monitor_words("".join(shown)),)
-    return _with_line_ends((*complaints, *shown))
+    texts = (*complaints, *shown)
+    if len(texts) == 1 and len(texts[0]) < LONG_TEXT:
+        return texts[0].replace("\n", "\r\n")
+    return _with_line_ends(texts)
 
 
 def _with_line_ends(texts: Iterable[str]) -> str:
@@ -146,6 +148,8 @@ def _with_options(machine: Machine, parsed: _Parsed, command: HmpCommand) -> Arg
     :raises UsageError: these cannot be read
     :raises QmpError: the same
     """
+    if not parsed.options:
+        return parsed.arguments
     arguments = dict(parsed.arguments)
     for text in parsed.options:
         try:

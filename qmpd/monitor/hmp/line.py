@@ -167,12 +167,13 @@ class Line:
 
     def _pass(self, pattern: re.Pattern[str]) -> None:
         """Go on behind what matches, which any part of it does: a step after the other."""
+        text, position = self._text, self._position
         while True:
-            limit = self._position + STEP
-            found = pattern.match(self._text, self._position, limit)
+            limit = position + STEP
+            found = pattern.match(text, position, limit)
             assert found is not None
-            self._position = found.end()
-            if self._position < limit:
+            self._position = position = found.end()
+            if position < limit:
                 return
 
     def _flag(self, letter: str, known: set[str]) -> bool:
