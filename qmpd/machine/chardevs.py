@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
@@ -31,6 +31,10 @@ TakeDescriptor = Callable[[str], "Descriptor"]
 
 class CharDevices(Protocol):
     """The character devices of a process."""
+
+    @property
+    def named(self) -> Collection[str]:
+        """The ids that the command line has given, also those of devices that are gone."""
 
     def infos(self) -> list[dict[str, Any]]:
         """ChardevInfo of each (query-chardev)."""
@@ -103,6 +107,8 @@ class CharDevices(Protocol):
 
 class NoCharDevices:
     """Those of a machine that has no process of its own: there are none."""
+
+    named: Collection[str] = ()
 
     def infos(self) -> list[dict[str, Any]]:
         """Return nothing."""

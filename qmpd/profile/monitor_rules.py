@@ -306,6 +306,13 @@ MONITOR_RULES: Final[Sequence[Rule]] = (
         touches=(line(_IO.format("(aio_)?(read|write) .*-[a-zA-Z]*r")),),
     ),
     Rule(
+        "title-on-standard-output",
+        "qemu-io info titles what is specific to a format on standard output",
+        _RUN_7_2,
+        last=(7, 2),
+        touches=(line(_IO.format("info")),),
+    ),
+    Rule(
         "zones",
         "qemu-io has commands for zones",
         _RUN_10_0,
@@ -361,6 +368,7 @@ MonitorName = Literal[
     "sizes-begin-with-digits",
     "truncate-with-mode",
     "registered-buffers",
+    "title-on-standard-output",
     "zones",
     "aio-discard",
     "errors-are-marked",

@@ -113,6 +113,7 @@ TOLD: Final[tuple[tuple[str, tuple[Line, ...]], ...]] = (
     ("sizes-by-strtod", hmp('qemu-io d "write 1e3 512"')),
     ("sizes-begin-with-digits", hmp('qemu-io d "write 0x1k 512"')),
     ("truncate-with-mode", hmp('qemu-io d "truncate -m off 1M"')),
+    ("title-on-standard-output", hmp('qemu-io d "info"')),
     ("registered-buffers", hmp('qemu-io d "read -r 0 512"')),
     ("zones", hmp('qemu-io d "zone_report 0 1"')),
     ("aio-discard", hmp('qemu-io d "aio_discard 0 512"')),

@@ -55,6 +55,7 @@ class SystemSetup:
         self._add_default_devices()
         self._each(config.objects, self._object)
         self._each(config.chardevs, self._chardev)
+        self._server.chardevs.named.update(thing.what.id or "" for thing in config.chardevs)
         self._each(config.blockdevs, self._blockdev)
         drives = self._make_drives()
         self._start_qtest()

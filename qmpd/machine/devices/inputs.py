@@ -89,7 +89,9 @@ class Inputs:
         :raises GenericError: there is none of that number
         """
         for each in self._handlers:
-            if each.index == index and each.takes & {"rel", "abs"}:
+            if each.index == index:
+                if not each.takes & {"rel", "abs"}:
+                    raise GenericError(f"Input device '{each.name}' is not a mouse")
                 self._handlers.remove(each)
                 self._handlers.insert(0, each)
                 return

@@ -37,7 +37,9 @@ async def _parse(machine: Machine, text: str) -> tuple[Opts, str]:
 
     failed = "Error: Parsing chardev args failed\n"
     try:
-        opts = await read(machine, text, partial(parse_opts, groups.CHARDEV, text, warn))
+        ids = machine.host.chardevs.named
+        parse = partial(parse_opts, groups.CHARDEV, text, warn, ids=ids)
+        opts = await read(machine, text, parse)
     except GenericError as error:
         raise _Refused("".join(shown) + error.report + failed) from None
     if opts.wants_help:

@@ -205,6 +205,8 @@ class ChardevTable:
 
     def __init__(self) -> None:
         self.by_label: GHashTable[Chardev] = GHashTable()
+        self.named: set[str] = set()
+        """The ids that the command line has given, which nothing frees."""
         self._added = 0
 
     def add(self, chardev: Chardev) -> None:

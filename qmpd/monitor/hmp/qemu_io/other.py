@@ -119,7 +119,11 @@ async def info(io: QemuIo, words: list[str]) -> None:
     io.out(f"vm state offset: {quantity(driver.vm_state_offset())}\n")
     specific = (await driver.info_members()).get("format-specific")
     if specific and specific["data"]:
-        io.show("Format specific information:\n" + dump_specific(specific["data"], 1))
+        title = "Format specific information:\n"
+        if io.machine.profile.rules.holds("title-on-standard-output"):
+            io.out(title)
+            title = ""
+        io.show(title + dump_specific(specific["data"], 1))
 
 
 async def alloc(io: QemuIo, words: list[str]) -> None:
