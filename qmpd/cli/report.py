@@ -39,6 +39,10 @@ def _put_own_modules_first() -> None:
     sys.path.sort(key=lambda entry: entry in strange and entry != "")
 
 
+class InFile(str):
+    """A line of a configuration file, ``FILE:LINE``, as the location of an option."""
+
+
 class CommandLineError(GenericError):
     """An option is wrong; the process ends with status 1.
 
@@ -97,10 +101,16 @@ class Program:
 
         :param hint: further lines, which follow as they are
         """
-        where = f"{location}: " if location and self.names_options else ""
         time = _iso_time() if self.timestamps else ""
         more = f"{hint}\n" if hint else ""
-        self.print_error(f"{time}{self.name}: {where}{text}\n{more}")
+        self.print_error(f"{time}{self.place(location)}{text}\n{more}")
+
+    def place(self, location: str | None) -> str:
+        """What a message about the option at `location` begins with."""
+        if not location or not self.names_options:
+            return f"{self.name}: "
+        between = ":" if isinstance(location, InFile) else ": "
+        return f"{self.name}{between}{location}: "
 
     def complain(self, error: QmpError) -> None:
         """Print an error, with its location and hint."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from qmpd.base.identifiers import check_id
 from qmpd.base.qdict import QDict
@@ -23,8 +23,33 @@ _SECTION: Final = re.compile(r"\[([^\]]{1,63})")
 _OPTION: Final = re.compile(r'\s*(\S{1,63}+)\s*=\s*"([^"]+)')
 _EMPTY_OPTION: Final = re.compile(r"\s*(\S{1,63})")
 
-Section = tuple[str, str | None, dict[str, str]]
-"""Group, id and options as they are written."""
+
+class Wrong(NamedTuple):
+    """What is wrong with a line, and its number."""
+
+    text: str
+    line: int
+
+
+class Section(NamedTuple):
+    """A group of options, as it is written.
+
+    :param group: its name; None: these are lines before the first section
+    :param ident: what its header says of an id
+    :param options: names, values and the numbers of their lines
+    :param header: the number of its header's line
+    :param line: that of the last option so far, of this section or of one before; None without one
+    :param wrong: what ends the file before its end
+    :param followed: whether another section follows
+    """
+
+    group: str | None
+    ident: str | None
+    options: list[tuple[str, str, int]]
+    header: int
+    line: int | None = None
+    wrong: Wrong | None = None
+    followed: bool = False
 
 
 def parse_config(
@@ -37,7 +62,10 @@ def parse_config(
     """
     sections: list[tuple[str, dict[str, Any]]] = []
     known: set[tuple[str, str]] = set()
-    for group, ident, options in _sections(text):
+    for section in sections_of(text):
+        if section.wrong is not None:
+            raise GenericError(section.wrong.text)
+        group, ident = str(section.group), section.ident
         if group not in groups:
             raise GenericError(f"There is no option group '{group}'")
         if ident is not None:
@@ -45,7 +73,8 @@ def parse_config(
             if (group, ident) in known:
                 raise GenericError(f"Duplicate ID '{ident}' for {group}")
             known.add((group, ident))
-        sections.append((group, _typed(options, groups[group])))
+        values = {name: value for name, value, _ in section.options}
+        sections.append((group, _typed(values, groups[group])))
     return sections
 
 
@@ -58,32 +87,35 @@ def _typed(options: Mapping[str, str], kinds: Mapping[str, type]) -> dict[str, A
     return typed
 
 
-def _sections(text: str) -> Iterator[Section]:
-    section: Section | None = None
-    for line in _lines(text):
+def sections_of(text: str) -> Iterator[Section]:
+    """The sections of a file; the last one says what is wrong with the rest."""
+    section = Section(None, None, [], 0)
+    last: int | None = None
+    for number, line in enumerate(_lines(text), 1):
         if line[0] in "\n#":
             continue
-        found = _section(line)
+        found = _section(line, number)
         if found is not None:
-            if section is not None:
-                yield section
+            if section.group is not None:
+                yield section._replace(line=last, followed=True)
             section = found
             continue
+        last = number
         option = _OPTION.match(line) or _EMPTY_OPTION.match(line)
-        if option is None:
-            raise GenericError("parse error")
-        if section is None:
-            raise GenericError("no group defined")
-        section[2][option[1]] = option[2] if option.lastindex == 2 else ""
-    if section is not None:
-        yield section
+        if option is None or section.group is None:
+            wrong = Wrong("parse error" if option is None else "no group defined", number)
+            yield section._replace(line=last, wrong=wrong)
+            return
+        section.options.append((option[1], option[2] if option.lastindex == 2 else "", number))
+    if section.group is not None:
+        yield section._replace(line=last)
 
 
-def _section(line: str) -> Section | None:
+def _section(line: str, number: int) -> Section | None:
     if (match := _SECTION_WITH_ID.match(line)) is not None:
-        return match[1], match[2], {}
+        return Section(match[1], match[2], [], number)
     match = _SECTION.match(line)
-    return None if match is None else (match[1], None, {})
+    return None if match is None else Section(match[1], None, [], number)
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -46,6 +46,24 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         first=(10, 0),
     ),
     Rule(
+        "configuration-lines-are-named",
+        "Of a configuration file (-readconfig), the line that is wrong is told",
+        "seen on 7.2, not on 10.0",
+        last=(7, 2),
+    ),
+    Rule(
+        "configuration-by-lines",
+        "Configuration files are checked line by line; a section with a wrong id is none",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
+        "audiodev-sections",
+        "Configuration files may have sections of -audiodev",
+        "seen on 10.0, not on 7.2",
+        first=(10, 0),
+    ),
+    Rule(
         "unsupported-machine-type",
         "A machine type that is not known is told of at its option",
         _RUN_5_2,
@@ -317,6 +335,9 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
 )
 
 ProgramName = Literal[
+    "audiodev-sections",
+    "configuration-by-lines",
+    "configuration-lines-are-named",
     "monitors-are-objects",
     "storage-daemon-closes-nothing",
     "storage-daemon-names-no-options",

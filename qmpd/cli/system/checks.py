@@ -48,14 +48,6 @@ UNSERVED: Final = {
 }
 """Options that are refused because a client could rely on their effect."""
 
-COMPAT_VALUES: Final = {
-    "deprecated-input": ("accept", "reject", "crash"),
-    "deprecated-output": ("accept", "hide"),
-    "unstable-input": ("accept", "reject", "crash"),
-    "unstable-output": ("accept", "hide"),
-}
-"""Policies of ``-compat``."""
-
 ACTIONS: Final = {
     "reboot": ("reset", "shutdown"),
     "shutdown": ("poweroff", "pause"),
@@ -274,16 +266,6 @@ def _log_ranges(text: str, _warn: Warn) -> None:
             raise CommandLineError("Invalid range")
 
 
-def _readconfig(text: str, _warn: Warn) -> None:
-    try:
-        with open(text, encoding="utf-8") as file:
-            sections = file.read().strip()
-    except OSError as error:
-        raise CommandLineError(f"Could not open '{text}': {error.strerror}") from None
-    if sections:
-        raise CommandLineError("configuration files (-readconfig) are not served by qmpd")
-
-
 def _trace(text: str, warn: Warn) -> None:
     from qmpd.cli.options.trace import known_events, switch
 
@@ -358,7 +340,6 @@ CHECKS: Final[dict[str, Check]] = {
     "numa": _numa,
     "option-rom": _option_rom,
     "overcommit": _overcommit,
-    "readconfig": _readconfig,
     "rtc": _rtc,
     "run-with": _run_with,
     "sandbox": _sandbox,

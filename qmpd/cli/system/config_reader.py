@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qmpd.cli.options.chardev import chardev_of, parse_short_form
 from qmpd.cli.options.monitor import MonitorOptions, read_opts
-from qmpd.cli.report import CommandLineError, Probe, Program, located
-from qmpd.cli.system.checks import CHECKS, COMPAT_VALUES, UNSERVED
+from qmpd.cli.report import CommandLineError, InFile, Probe, Program, located
+from qmpd.cli.system.checks import CHECKS, UNSERVED
 from qmpd.cli.system.config import Located, SystemConfig
 from qmpd.cli.system.drive_shortcuts import DRIVES, drive_opts
+from qmpd.cli.system.plain_options import read_compat, read_incoming, read_uuid
 from qmpd.cli.system.qemu_options import (
     OTHER_TARGETS,
     WITH_ARGUMENT,
     WITHOUT_ARGUMENT,
 )
-from qmpd.errors import GenericError, NotServed, QmpError
+from qmpd.errors import GenericError, QmpError
 from qmpd.options import groups
 from qmpd.options.block_tree import parse_tree, read_option_value
 from qmpd.options.command_line import Option
-from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import Opts, help_text, parse_opts
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class ConfigReader:
         self._merged: dict[str, Opts] = {}
         self._ids: dict[str, set[str]] = {}
         self._compat_monitors = 0
+        self.options: list[Option] = []
+        """All that were read, those of configuration files among them."""
         self._actions: dict[str, Callable[[str], None]] = {
             "add-fd": self._add_fd,
             "audio": lambda text: self._sound(text, card=True),
@@ -73,6 +75,7 @@ class ConfigReader:
             "debugcon": self._debugcon,
             "loadvm": self._loadvm,
             "serial": self._serial,
+            "readconfig": self._readconfig,
             "set": self._set,
             "tpmdev": self._tpmdev,
             "usbdevice": lambda text: self.config.usb_devices.append(self._later(text)),
@@ -94,6 +97,7 @@ class ConfigReader:
         :raises CommandLineError: with QEMU's text
         """
         self._option = option
+        self.options.append(option)
         try:
             self._read(option)
         except QmpError as error:
@@ -216,7 +220,8 @@ class ConfigReader:
         printed = object_help(text, Personality.SYSTEM)
         if printed is not None:
             raise Probe(printed)
-        if text.startswith("{"):
+        by_keyval = self._in_file and not self._profile.rules.holds("configuration-by-lines")
+        if text.startswith("{") or by_keyval:
             options = read_option_value(self._profile.reader, "ObjectOptions", text, None)
             self.config.objects.append(self._later(options))
             return
@@ -247,8 +252,26 @@ class ConfigReader:
             return
         self.config.chardevs.append(self._later(self._parse(groups.CHARDEV, text)))
 
+    def _readconfig(self, _text: str) -> None:
+        from qmpd.cli.system.config_files import ConfigFile
+
+        file = ConfigFile(self._option, self._profile, self._program, self._ids_of)
+        monitor = self.config.default_monitor
+        for option in file.options():
+            self.read(option)
+        # only options on the command line keep the default one away
+        self.config.default_monitor = monitor
+
+    @property
+    def _in_file(self) -> bool:
+        """Whether the option at hand is a section of a configuration file."""
+        return isinstance(self._option.location, InFile)
+
+    def _ids_of(self, group: str) -> set[str]:
+        return self._ids.setdefault(group, set())
+
     def _mon(self, text: str) -> None:
-        if self._profile.rules.holds("monitors-are-objects"):
+        if self._profile.rules.holds("monitors-are-objects") and not self._in_file:
             self.warn(
                 "'-mon' is deprecated, use '-object' with 'monitor-hmp' or 'monitor-qmp' types"
                 " instead"
@@ -307,14 +330,7 @@ class ConfigReader:
             self.config.name = name
 
     def _uuid(self, text: str) -> None:
-        import uuid
-
-        digits = text.replace("-", "")
-        if [len(part) for part in text.split("-")] != [8, 4, 4, 4, 12] or any(
-            digit not in "0123456789abcdefABCDEF" for digit in digits
-        ):
-            raise CommandLineError("failed to parse UUID string: wrong format")
-        self.config.uuid = str(uuid.UUID(digits))
+        self.config.uuid = read_uuid(text)
 
     def _msg(self, text: str) -> None:
         self.config.timestamps = self._parse(groups.MSG, text).flag("timestamp")
@@ -343,33 +359,8 @@ class ConfigReader:
             self._program.print("Bad argument to echr\n")
 
     def _incoming(self, text: str) -> None:
-        """``incoming_option_parse``."""
-        from qmpd.machine.migration.address import is_uri, parse_uri
-
-        channel: dict[str, Any] | None = None
-        if is_uri(text):
-            channel = {"channel-type": "main", "addr": parse_uri(text)}
-        elif text != "defer":
-            channel = read_option_value(
-                self._profile.reader, "MigrationChannel", text, "channel-type"
-            )
-            if channel["channel-type"] != "main":
-                raise NotServed("Migration with a 'cpr' channel is not served by qmpd")
+        channel = read_incoming(text, self._profile)
         self.config.incoming, self.config.incoming_channel = text, channel
 
     def _compat(self, text: str) -> None:
-        if text.startswith("{"):
-            tree = parse_tree(text, None, self._profile.parse_json)
-        else:
-            tree = dict(parse_keyval(text).tree)
-        for name, allowed in COMPAT_VALUES.items():
-            value = tree.pop(name, None)
-            if value is None:
-                continue
-            if not isinstance(value, str):
-                raise CommandLineError(f"Invalid parameter type for '{name}', expected: string")
-            if value not in allowed:
-                raise CommandLineError(f"Parameter '{name}' does not accept value '{value}'")
-            self.config.compat[name] = value
-        for name in tree:
-            raise CommandLineError(f"Parameter '{name}' is unexpected")
+        self.config.compat.update(read_compat(text, self._profile))

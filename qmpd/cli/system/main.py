@@ -57,7 +57,7 @@ def _main(program: Program, words: Sequence[str]) -> int:
     reader.config.check(profile)
     from qmpd.cli.process import run_program
 
-    return run_program(program, lambda _: _run(program, profile, reader.config, options))
+    return run_program(program, lambda _: _run(program, profile, reader.config, reader.options))
 
 
 def _known_options(profile: Profile) -> KnownOptions:

@@ -167,8 +167,7 @@ class SystemSetup:
 
     def _do(self, thing: Located, action: Callable[[Any], None]) -> None:
         self._location = thing.location
-        place = f"{thing.location}: " if thing.location else ""
-        self._server.at_option = f"{self._process.program.name}: {place}"
+        self._server.at_option = self._process.program.place(thing.location)
         try:
             action(thing.what)
         except QmpError as error:

@@ -1,0 +1,35 @@
+"""The parameters of options, group by group, as each version has them (``QemuOptsList``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from qmpd.options import groups
+from qmpd.options.qemu_opts import Kind, OptionGroup
+from qmpd.profile.personality import Personality
+
+if TYPE_CHECKING:
+    from qmpd.profile import Profile
+
+_KINDS: Final = {
+    "string": Kind.STRING,
+    "boolean": Kind.BOOL,
+    "number": Kind.NUMBER,
+    "size": Kind.SIZE,
+}
+_ANY: Final = ("device", "drive", "machine", "object")
+"""Groups that take parameters of any name, although query-command-line-options lists some."""
+_KNOWN: Final = {
+    group.name: group for group in vars(groups).values() if isinstance(group, OptionGroup)
+}
+
+
+def option_groups(profile: Profile) -> dict[str, OptionGroup]:
+    """All groups of a version, by their names."""
+    found = {}
+    for entry in profile.recorded(Personality.SYSTEM).options:
+        name = entry["option"]
+        kinds = {each["name"]: _KINDS[each["type"]] for each in entry["parameters"]}
+        known = _KNOWN.get(name, OptionGroup(name, None, None))
+        found[name] = known._replace(kinds=None if name in _ANY or not kinds else kinds)
+    return found
