@@ -14,7 +14,7 @@ from typing import Any, Final
 from qmpd.cli.recorder import tables
 from qmpd.cli.recorder.emulator import Emulator, Gone, Refused
 from qmpd.cli.recorder.hardware import hardware
-from qmpd.cli.recorder.listings import device_models, listings
+from qmpd.cli.recorder.listings import daemon_helps, device_models, helps, listings
 from qmpd.cli.recorder.processors import processors
 from qmpd.machine.devices.kinds import KINDS
 from qmpd.profile.devices import rows_of
@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 def _record_system(program: str, output: str, *, processors_too: bool) -> None:
     write = partial(_write, output, Personality.SYSTEM)
     write("listings", listings(program))
+    write("helps", helps(program))
     with Emulator((program, "-machine", "none", *_BARE), _MONITOR) as emulator:
         for name, ask in (
             ("types", tables.types),
@@ -148,6 +149,7 @@ def say(what: str) -> None:
 
 
 def _record_storage_daemon(program: str, output: str) -> None:
+    _write(output, Personality.STORAGE_DAEMON, "helps", daemon_helps(program))
     with Emulator((program,), _DAEMONS_MONITOR) as emulator:
         _write(output, Personality.STORAGE_DAEMON, "types", tables.types(emulator))
         _write(output, Personality.STORAGE_DAEMON, "properties", tables.properties(emulator))

@@ -47,11 +47,11 @@ LEFT_ROWS: Final = (
     ("5.2, 7.2, 11.1", "a raw node keeps its length when its file is resized by a name of its own"),
     (
         "5.2, 7.2, 11.1",
-        "what options of the command line take, but for those of devices, is 10.0's",
+        "`-netdev`, `-nic`, `-display`, `-numa` and `-accel` take what they take in 10.0;"
+        " 5.2's own words about `-netdev` and some wrong `-chardev` are missing",
     ),
     ("5.2, 7.2", "machine types older than the program make of devices what the newest one does"),
     ("5.2", "RESET and SHUTDOWN come after the answer; LSI controllers that are unplugged stay"),
-    ("5.2", "what `-netdev`, and some wrong options of `-object` and `-chardev`, say is 7.2's"),
     ("11.1", "libblkio: not served"),
     ("11.1", "monitors are no objects"),
     ("all", "regions of virtio devices by modern-pio-notify, of virtio-serial and xHCI by others"),

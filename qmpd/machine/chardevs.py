@@ -11,8 +11,9 @@ from qmpd.profile.personality import Personality
 
 if TYPE_CHECKING:
     from qmpd.base.descriptor import Descriptor
+    from qmpd.profile import Profile
 
-BACKENDS: Final = MappingProxyType(
+_BACKENDS: Final = MappingProxyType(
     {
         Personality.SYSTEM: (
             "stdio ringbuf mux pipe qemu-vdagent pty hub null msmouse socket vc parallel memory udp"
@@ -23,7 +24,16 @@ BACKENDS: Final = MappingProxyType(
         ).split(),
     }
 )
-"""Names of the backends of QEMU's programs, in the order of ``-chardev help``."""
+"""Names of the backends of the default version's programs, in the order of ``-chardev help``."""
+
+
+def backend_names(profile: Profile, personality: Personality) -> list[str]:
+    """Names of a program's backends, in the order of ``-chardev help``."""
+    if not profile.trims_output:
+        return _BACKENDS[personality]
+    listed: str = profile.recorded(personality).helps["chardev"]
+    return [line.strip() for line in listed.splitlines()[1:]]
+
 
 TakeDescriptor = Callable[[str], "Descriptor"]
 """Takes a descriptor that a client has named; raises GenericError where there is none."""

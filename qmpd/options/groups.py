@@ -53,6 +53,12 @@ BOOT: Final = group(
     "order once menu:b splash splash-time:n reboot-timeout:n strict:b",
     merge=True,
 )
+SMP: Final = group(
+    "smp-opts",
+    "cpus",
+    "cpus:n drawers:n books:n sockets:n dies:n clusters:n modules:n cores:n threads:n maxcpus:n",
+    merge=True,
+)
 ADD_FD: Final = group("add-fd", None, "fd:n set:n opaque")
 DRIVE: Final = OptionGroup("drive", None, None)
 DEVICE: Final = OptionGroup("device", "driver", None)

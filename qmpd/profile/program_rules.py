@@ -52,6 +52,30 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
         last=(7, 2),
     ),
     Rule(
+        "objects-without-schema",
+        "-object finds what is wrong with a property when it sets it",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
+        "packages-are-named",
+        "A display adapter that is not there is said to be in a package of Debian's",
+        "seen on 10.0, not on 7.2",
+        first=(10, 0),
+    ),
+    Rule(
+        "trace-help-goes-to-errors",
+        "The names of trace events are printed on standard error, and -D says format for template",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
+        "boards-by-options",
+        "-smp and -boot are read as other options are",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
         "configuration-by-lines",
         "Configuration files are checked line by line; a section with a wrong id is none",
         _RUN_5_2,
@@ -336,6 +360,7 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
 
 ProgramName = Literal[
     "audiodev-sections",
+    "boards-by-options",
     "configuration-by-lines",
     "configuration-lines-are-named",
     "monitors-are-objects",
@@ -352,11 +377,14 @@ ProgramName = Literal[
     "multifd-levels",
     "multifd-with-postcopy",
     "other-types-are-no-devices",
+    "objects-without-schema",
+    "packages-are-named",
     "parameters-in-groups",
     "preconfig-and-incoming",
     "processors-by-levels",
     "processors-have-modules",
     "raw-data-files-are-preallocated",
     "run-state-preconfig",
+    "trace-help-goes-to-errors",
 ]
 """The names of those that are asked for."""

@@ -27,7 +27,7 @@ PROGRAMS: Final = {
         STORAGE_DAEMON,
     ),
 }
-LEFT: Final = {"5.2": "limits.iops-total|-netdev|path=p,host=h"}
+LEFT: Final = {"5.2": "-netdev|path=p,host=h"}
 """Lines of which a version says something else than qmpd, which says what 7.2 does."""
 _QUIT: Final = b'{"execute": "qmp_capabilities"}{"execute": "quit"}'
 

@@ -2,98 +2,88 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.cli.report import CommandLineError
 from qmpd.errors import GenericError
+from qmpd.machine.object_words import in_old_words, in_words_of_options
 from qmpd.options.block_tree import parse_tree, read_tree_value
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import Opts
 from qmpd.profile.personality import Personality
 
+_HELP: Final = re.compile(r"(?:^|,)(?:help|\?)(?:,|$)")
+_RANGE: Final = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
+_LONGEST_RANGE: Final = 1 << 16
+
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
-    from qmpd.qapi.runtime.arguments import Reader
-
-TYPES: Final = {
-    Personality.SYSTEM: (
-        "acpi-generic-initiator acpi-generic-port authz-list authz-list-file authz-simple can-bus"
-        " can-host-socketcan colo-compare cryptodev-backend cryptodev-backend-builtin"
-        " cryptodev-vhost-user dbus-vmstate filter-buffer filter-dump filter-mirror"
-        " filter-redirector filter-replay filter-rewriter input-barrier input-linux iommufd"
-        " iothread main-loop memory-backend-file memory-backend-memfd memory-backend-ram"
-        " memory-backend-shm pr-manager-helper qtest rng-builtin rng-egd rng-random secret"
-        " secret_keyring sev-guest sev-snp-guest thread-context throttle-group tls-cipher-suites"
-        " tls-creds-anon tls-creds-psk tls-creds-x509 x-remote-object"
-    ).split(),
-    Personality.STORAGE_DAEMON: (
-        "authz-list authz-list-file authz-simple iothread main-loop pr-manager-helper secret"
-        " secret_keyring thread-context throttle-group tls-creds-anon tls-creds-psk"
-        " tls-creds-x509"
-    ).split(),
-}
-"""Names of user-creatable types, as ``-object help`` lists them."""
-
-PROPERTIES: Final = {
-    "iothread": (
-        "aio-max-batch=<int> poll-grow=<int> poll-max-ns=<int> poll-shrink=<int>"
-        " thread-pool-max=<int> thread-pool-min=<int>"
-    ),
-    "main-loop": "aio-max-batch=<int> thread-pool-max=<int> thread-pool-min=<int>",
-    "throttle-group": (
-        "limits=<ThrottleLimits> x-bps-read-max-length=<int> x-bps-read-max=<int>"
-        " x-bps-read=<int> x-bps-total-max-length=<int> x-bps-total-max=<int> x-bps-total=<int>"
-        " x-bps-write-max-length=<int> x-bps-write-max=<int> x-bps-write=<int>"
-        " x-iops-read-max-length=<int> x-iops-read-max=<int> x-iops-read=<int> x-iops-size=<int>"
-        " x-iops-total-max-length=<int> x-iops-total-max=<int> x-iops-total=<int>"
-        " x-iops-write-max-length=<int> x-iops-write-max=<int> x-iops-write=<int>"
-    ),
-}
-"""What ``-object TYPE,help`` prints."""
+    from qmpd.profile import Profile
 
 
-def object_help(text: str, personality: Personality) -> str | None:
+def object_help(text: str, profile: Profile, personality: Personality) -> str | None:
     """The help that `text` asks for; None if it defines an object.
 
-    :raises CommandLineError: the type is not known
+    :raises CommandLineError: there is no such type
     """
-    if text.startswith("{"):
+    if text.startswith("{") or not _HELP.search(text):
         return None
-    parsed = parse_keyval(text, "qom-type")
+    try:
+        parsed = parse_keyval(text, "qom-type")
+    except GenericError:
+        # what is wrong with it is told by whoever reads it
+        return None
     if not parsed.wants_help:
         return None
+    helps = profile.recorded(personality).helps
     name = parsed.tree.get("qom-type")
-    if name is not None and name not in TYPES[personality] and personality is Personality.SYSTEM:
+    found: str | None = helps["object"] if name is None else helps["objects"].get(name)
+    if found is not None:
+        return found
+    if profile.rules.holds("objects-without-schema"):
+        raise CommandLineError("Parameter 'id' is missing")
+    if personality is Personality.SYSTEM:
         raise CommandLineError(f"Parameter 'qom-type' does not accept value '{name}'")
-    if name is None or name not in TYPES[personality]:
-        listed = "".join(f"  {entry}\n" for entry in TYPES[personality])
-        return f"List of user creatable objects:\n{listed}"
-    if name not in PROPERTIES:
-        raise CommandLineError(f"the properties of '{name}' are not known to qmpd")
-    lines = "".join(f"  {line}\n" for line in PROPERTIES[str(name)].split())
-    return f"{name} options:\n{lines}"
+    listed: str = helps["object"]
+    return listed
 
 
-def read_flat_object(reader: Reader, opts: Opts) -> dict[str, Any]:
+def read_flat_object(profile: Profile, opts: Opts) -> dict[str, Any]:
     """Read the properties of an object from QemuOpts syntax, which has no nested values.
 
     :raises CommandLineError: with QEMU's text
     """
-    values = opts.to_dict()
+    values: dict[str, Any] = opts.to_dict()
+    qom_type = values.get("qom-type")
+    if qom_type is None:
+        raise CommandLineError("Parameter 'qom-type' is missing")
     nested = [name for name in values if "." in name]
     flat = {name: value for name, value in values.items() if name not in nested}
+    if "host-nodes" in flat:
+        flat["host-nodes"] = _numbers("host-nodes", flat["host-nodes"])
     try:
-        plain = read_tree_value(reader, "ObjectOptions", flat, keyval=True)
+        plain = read_tree_value(profile.reader, "ObjectOptions", flat, keyval=True)
+        for name in nested:
+            raise GenericError(f"Parameter '{name}' is unexpected")
     except GenericError as error:
-        raise CommandLineError(
-            error.desc.replace("expects integer", "expects an int64 value")
-            if not error.desc.endswith("' is unexpected")
-            else error.desc.replace("Parameter", "Invalid parameter").removesuffix(" is unexpected")
-        ) from None
-    for name in nested:
-        raise CommandLineError(f"Invalid parameter '{name}'")
+        if profile.rules.holds("objects-without-schema"):
+            error = in_old_words(error, qom_type)
+        raise CommandLineError(in_words_of_options(error).desc) from None
     return plain
+
+
+def _numbers(name: str, text: str) -> list[str]:
+    """A list of numbers, which are told by ranges (``opts_start_list``)."""
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        raise CommandLineError(f"Parameter '{name}' expects a uint64 value or range")
+    first = int(found[1])
+    last = first if found[2] is None else int(found[2])
+    if not first <= last < first + _LONGEST_RANGE:
+        raise CommandLineError(f"Parameter '{name}' expects a uint64 value or range")
+    return [str(number) for number in range(first, last + 1)]
 
 
 def add_object_of(machine: Machine, properties: Mapping[str, Any]) -> None:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
+from qmpd.base.console import write
+from qmpd.cli.report import Probe
 from qmpd.errors import GenericError
 from qmpd.machine.trace_events import TraceEvents
 from qmpd.profile.personality import Personality
-from qmpd.profile.shipped import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from qmpd.profile import Profile
 
-def known_events() -> TraceEvents:
+
+def known_events(profile: Profile) -> TraceEvents:
     """The trace events of the system emulator."""
-    return TraceEvents(load().recorded(Personality.SYSTEM).trace_events)
+    return TraceEvents(profile.recorded(Personality.SYSTEM).trace_events)
+
+
+def event_names(profile: Profile) -> Probe:
+    """What help of them prints."""
+    events = reversed(known_events(profile).query("*"))
+    names = "".join(f"{event['name']}\n" for event in events)
+    if not profile.rules.holds("trace-help-goes-to-errors"):
+        return Probe(names)
+    write(sys.stderr, names)
+    return Probe("")
 
 
 def switch(events: TraceEvents, text: str, warn: Callable[[str], None]) -> None:

@@ -9,6 +9,15 @@ from typing import Any, Final
 OPTIONS: Final = ("machine", "cpu", "accel")
 """The options that are asked for help."""
 
+HELPS: Final = (
+    ("chardev", "-chardev", "help"),
+    ("d", "-d", "help"),
+    ("drive", "-drive", "format=help"),
+    ("netdev", "-netdev", "help"),
+    ("vga", "-vga", "help"),
+)
+"""What else prints help: a name for it, the option and its value."""
+
 BOARDS: Final = ("pc", "q35", "none")
 """The machine types whose properties are asked for."""
 
@@ -24,6 +33,29 @@ def listings(program: str) -> dict[str, Any]:
         **{option: _printed(program, f"-{option}", "help") for option in OPTIONS},
         "properties": {name: _printed(program, "-machine", f"{name},help") for name in BOARDS},
     }
+
+
+def helps(program: str) -> dict[str, Any]:
+    """What other options print of what they take: whole texts."""
+    bare = (program, "-machine", "none", "-display", "none")
+    texts = {name: _printed(*bare, option, value) for name, option, value in HELPS}
+    return {**texts, **_object_helps(*bare, "-object")}
+
+
+def daemon_helps(program: str) -> dict[str, Any]:
+    """The same of the storage daemon."""
+    chardev = _printed(program, "--chardev", "help")
+    return {"chardev": chardev, **_object_helps(program, "--object")}
+
+
+def _object_helps(*words: str) -> dict[str, Any]:
+    """What help of objects prints: `object` of all, `objects` of each type's properties.
+
+    :param words: a program, and its option for objects
+    """
+    listed = _printed(*words, "help")
+    names = [line.strip() for line in listed.splitlines()[1:]]
+    return {"object": listed, "objects": {name: _printed(*words, f"{name},help") for name in names}}
 
 
 def device_models(listed: str) -> dict[str, Any]:
@@ -51,7 +83,7 @@ def _printed(*words: str) -> str:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        check=True,
+        check=False,  # some end with status 1 after it
         text=True,
     )
     return run.stdout

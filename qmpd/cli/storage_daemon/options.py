@@ -10,7 +10,7 @@ from qmpd.cli.options.object import add_object, object_help
 from qmpd.cli.process import add_node
 from qmpd.cli.report import CommandLineError, Probe, located
 from qmpd.errors import QmpError
-from qmpd.machine.chardevs import BACKENDS
+from qmpd.machine.chardevs import backend_names
 from qmpd.options.block_tree import NBD_SERVER, read_nbd_server, read_option_value
 from qmpd.options.command_line import Option
 from qmpd.options.getopt_long import STRAY
@@ -80,7 +80,9 @@ class StorageDaemonOptions:
 
     def _chardev(self, text: str) -> None:
         if text in ("help", "?"):
-            names = "".join(f"\n  {name}" for name in BACKENDS[Personality.STORAGE_DAEMON])
+            profile = self._process.server.machine.profile
+            listed = backend_names(profile, Personality.STORAGE_DAEMON)
+            names = "".join(f"\n  {name}" for name in listed)
             raise Probe(f"Available chardev backend types: {names}\n")
         opts = parse_chardev(text, self._warn)
         if opts.wants_help:
@@ -96,7 +98,8 @@ class StorageDaemonOptions:
         add_monitor(self._process.server, self._factory, options, human=False)
 
     def _object(self, text: str) -> None:
-        printed = object_help(text, Personality.STORAGE_DAEMON)
+        profile = self._process.server.machine.profile
+        printed = object_help(text, profile, Personality.STORAGE_DAEMON)
         if printed is not None:
             raise Probe(printed)
         add_object(self._process.server.machine, text)
@@ -126,4 +129,4 @@ class StorageDaemonOptions:
                 raise CommandLineError(f"--trace {name}= is not served by qmpd")
         enable = opts.get("enable")
         if enable is not None:
-            switch(known_events(), enable, self._warn)
+            switch(known_events(self._process.server.machine.profile), enable, self._warn)

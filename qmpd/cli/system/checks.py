@@ -8,7 +8,6 @@ found later (`late_checks`).  Options whose absence a client could notice are re
 
 from __future__ import annotations
 
-import os
 import pwd
 import re
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Final
 from qmpd.base.scalars import parse_bool, parse_int64
 from qmpd.cli.report import CommandLineError, Probe
 from qmpd.cli.system.display_options import CHECKS as DISPLAY
+from qmpd.cli.system.given import Given, help_of
 from qmpd.cli.system.guest_files import CHECKS as GUEST_FILES
 from qmpd.cli.system.guest_files import is_folder
 from qmpd.cli.system.network_options import CHECKS as NETWORK
@@ -27,16 +27,13 @@ from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import (
     Kind,
     OptionGroup,
-    Opts,
-    Warn,
-    help_text,
     parse_option_number,
     parse_option_size,
     parse_opts,
     silent,
 )
 
-Check = Callable[[str, Warn], None]
+Check = Callable[[str, Given], None]
 
 UNSERVED: Final = {
     "gdb": "the gdb stub (-gdb) is",
@@ -56,29 +53,22 @@ ACTIONS: Final = {
 }
 
 
-def _opts(group: OptionGroup, text: str, warn: Warn) -> Opts:
-    opts = parse_opts(group, text, warn)
-    if opts.wants_help:
-        raise Probe(help_text(group), 1)
-    return opts
+def _syntax(group: OptionGroup, text: str, given: Given) -> None:
+    given.opts(group, text)
 
 
-def _syntax(group: OptionGroup, text: str, warn: Warn) -> None:
-    _opts(group, text, warn)
-
-
-def _action(text: str, warn: Warn) -> None:
-    for name, value in _opts(groups.ACTION, text, warn):
+def _action(text: str, given: Given) -> None:
+    for name, value in given.opts(groups.ACTION, text):
         if value not in ACTIONS[name]:
             raise CommandLineError(f"Parameter '{name}' does not accept value '{value}'")
 
 
-def _watchdog_action(text: str, _warn: Warn) -> None:
+def _watchdog_action(text: str, _given: Given) -> None:
     if text not in ACTIONS["watchdog"]:
         raise CommandLineError(f"Parameter 'watchdog' does not accept value '{text}'")
 
 
-def _seed(text: str, _warn: Warn) -> None:
+def _seed(text: str, _given: Given) -> None:
     try:
         parse_option_number("seed", text)
         if "-" in text:
@@ -87,17 +77,17 @@ def _seed(text: str, _warn: Warn) -> None:
         raise CommandLineError(f"Invalid seed number: {text}") from None
 
 
-def _global(text: str, warn: Warn) -> None:
+def _global(text: str, given: Given) -> None:
     driver, dot, rest = text.partition(".")
     if dot and "=" in rest and "=" not in driver:
         return
-    opts = _opts(groups.GLOBAL, text, warn)
+    opts = given.opts(groups.GLOBAL, text)
     if None in (opts.get("driver"), opts.get("property"), opts.get("value")):
         raise CommandLineError("options 'driver', 'property', and 'value' are required")
 
 
-def _overcommit(text: str, warn: Warn) -> None:
-    lock = _opts(groups.OVERCOMMIT, text, warn).get("mem-lock")
+def _overcommit(text: str, given: Given) -> None:
+    lock = given.opts(groups.OVERCOMMIT, text).get("mem-lock")
     if lock not in (None, "on", "off", "on-fault"):
         raise CommandLineError("parameter 'mem-lock' expects one of 'on', 'off', 'on-fault'")
 
@@ -111,8 +101,15 @@ _BOOT_VALUES: Final[dict[str, tuple[Callable[[str], object], str]]] = {
 """Properties of ``-boot`` that are not texts: what reads them, and what they have to be."""
 
 
-def _boot(text: str, _warn: Warn) -> None:
-    tree = parse_keyval(text, "order").tree
+def _boot(text: str, given: Given) -> None:
+    if given.profile.rules.holds("boards-by-options"):
+        # help is a value there
+        text = f"order={text}" if text == "help" else text
+        given.parse(groups.BOOT, text)
+    parsed = parse_keyval(text, "order")
+    if parsed.wants_help:
+        raise help_of(given.profile, groups.BOOT, 0)
+    tree = parsed.tree
     for name in tree:
         if name not in (groups.BOOT.kinds or {}):
             raise CommandLineError(f"Parameter 'boot.{name}' is unexpected", location="")
@@ -126,8 +123,8 @@ def _boot(text: str, _warn: Warn) -> None:
         _boot_devices(str(tree.get(name, "")))
 
 
-def _memory(text: str, warn: Warn) -> None:
-    opts = _opts(groups.MEMORY, text, warn)
+def _memory(text: str, given: Given) -> None:
+    opts = given.opts(groups.MEMORY, text)
     most, size = opts.get("maxmem"), opts.get("size") or "128"
     if most is None:
         if opts.get("slots") is not None:
@@ -157,8 +154,8 @@ SANDBOX_VALUES: Final = {
 }
 
 
-def _sandbox(text: str, warn: Warn) -> None:
-    opts = _opts(groups.SANDBOX, text, warn)
+def _sandbox(text: str, given: Given) -> None:
+    opts = given.opts(groups.SANDBOX, text)
     if not opts.flag("enable"):
         return
     for name, values in SANDBOX_VALUES.items():
@@ -170,8 +167,8 @@ def _sandbox(text: str, warn: Warn) -> None:
 _USER: Final = r"\d{1,9}:\d{1,9}"
 
 
-def _run_with(text: str, warn: Warn) -> None:
-    opts = _opts(groups.RUN_WITH, text, warn)
+def _run_with(text: str, given: Given) -> None:
+    opts = given.opts(groups.RUN_WITH, text)
     user, root = opts.get("user"), opts.get("chroot")
     if user is not None and re.fullmatch(_USER, user) is None:
         try:
@@ -204,8 +201,8 @@ _DATES: Final = (
 RTC_VALUES: Final = {"clock": ("host", "rt", "vm"), "driftfix": ("slew", "none")}
 
 
-def _rtc(text: str, warn: Warn) -> None:
-    opts = _opts(groups.RTC, text, warn)
+def _rtc(text: str, given: Given) -> None:
+    opts = given.opts(groups.RTC, text)
     base = opts.get("base")
     if base not in (None, "utc", "localtime") and not any(re.match(d, base or "") for d in _DATES):
         raise CommandLineError(
@@ -219,21 +216,6 @@ def _rtc(text: str, warn: Warn) -> None:
             raise CommandLineError(f"invalid option value '{value}'", location="")
 
 
-def _log_file(text: str, _warn: Warn) -> None:
-    name, percent, rest = text.partition("%")
-    if percent:
-        if not rest.startswith("d") or "%" in rest:
-            raise CommandLineError(f"Bad logfile template: {text}", location="")
-        name += f"{os.getpid()}{rest[1:]}"
-    try:
-        with open(name, "w", encoding="utf-8"):
-            pass
-    except OSError as error:
-        raise CommandLineError(
-            f"Error opening logfile {name}: {error.strerror}", location=""
-        ) from None
-
-
 _64_BITS: Final = (1 << 64) - 1
 
 
@@ -245,7 +227,7 @@ def _number(text: str) -> int | None:
     return number if 0 <= number <= _64_BITS else None
 
 
-def _log_ranges(text: str, _warn: Warn) -> None:
+def _log_ranges(text: str, _given: Given) -> None:
     for part in text.split(",") if text else ():
         separator = next((mark for mark in ("-", "+", "..") if mark in part), None)
         if separator is None:
@@ -266,55 +248,34 @@ def _log_ranges(text: str, _warn: Warn) -> None:
             raise CommandLineError("Invalid range")
 
 
-def _trace(text: str, warn: Warn) -> None:
-    from qmpd.cli.options.trace import known_events, switch
+def _trace(text: str, given: Given) -> None:
+    from qmpd.cli.options.trace import event_names, known_events, switch
 
     if text.removeprefix("enable=") in ("help", "?"):
-        names = reversed(known_events().query("*"))
-        raise Probe("".join(f"{event['name']}\n" for event in names))
-    enable = _opts(groups.TRACE, text, warn).get("enable")
+        raise event_names(given.profile)
+    enable = given.opts(groups.TRACE, text).get("enable")
     if enable is not None:
-        switch(known_events(), enable, lambda complaint: warn(complaint, None))
-    for name, _ in _opts(groups.TRACE, text, silent):
+        switch(known_events(given.profile), enable, given.warn)
+    for name, _ in parse_opts(groups.TRACE, text, silent):
         if name != "enable":
             raise CommandLineError(f"-trace {name}= is not served by qmpd", location="")
 
 
-def _library(text: str, _warn: Warn) -> None:
+def _library(text: str, _given: Given) -> None:
     if text in ("help", "?"):
         raise Probe("")
 
 
-LOG_ITEMS: Final = frozenset(
-    "all cpu cpu_reset exec fpu guest_errors in_asm int invalid_mem mmu nochain op op_ind op_opt"
-    " op_plugin out_asm page pcall plugin strace tid unimp vpu".split()
-)
-"""What a guest's code could be seen doing."""
-
-
-def _log_items(text: str, warn: Warn) -> None:
-    from qmpd.cli.options.trace import known_events, switch
-
-    if text in ("help", "?"):
-        raise CommandLineError("qmpd has no guest code to log")
-    for item in text.split(","):
-        if item not in LOG_ITEMS and not item.startswith("trace:"):
-            raise CommandLineError(f"qmpd knows of no item '{item}' to log")
-        if item.startswith("trace:"):
-            events = item.removeprefix("trace:")
-            switch(known_events(), events, lambda complaint: warn(complaint, None))
-
-
-def _numa(text: str, warn: Warn) -> None:
+def _numa(text: str, given: Given) -> None:
     from qmpd.cli.system.numa_options import check_numa
 
-    check_numa(text, warn)
+    check_numa(text, given)
 
 
-def _smbios(text: str, warn: Warn) -> None:
+def _smbios(text: str, given: Given) -> None:
     from qmpd.cli.system.smbios_options import check_smbios
 
-    check_smbios(text, warn)
+    check_smbios(text, given)
 
 
 _OPTION_ROM: Final = OptionGroup(
@@ -322,16 +283,14 @@ _OPTION_ROM: Final = OptionGroup(
 )
 
 
-def _option_rom(text: str, warn: Warn) -> None:
-    if parse_opts(_OPTION_ROM, text, warn).get("romfile") is None:
+def _option_rom(text: str, given: Given) -> None:
+    if given.parse(_OPTION_ROM, text).get("romfile") is None:
         raise CommandLineError("Option ROM file is not specified")
 
 
 CHECKS: Final[dict[str, Check]] = {
     "action": _action,
     "boot": _boot,
-    "D": _log_file,
-    "d": _log_items,
     "dfilter": _log_ranges,
     "global": _global,
     "iscsi": partial(_syntax, groups.ISCSI),

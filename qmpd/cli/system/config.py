@@ -86,6 +86,10 @@ class SystemConfig:
             raise CommandLineError("'preconfig' supports '-incoming defer' only", location="")
         self._check_kernel()
         self.machine.check(profile)
+        for text in self.hardware.get("vga", ())[-1:]:
+            from qmpd.cli.system.display_options import check_vga
+
+            check_vga(text, profile)
 
     def of_kernel(self, name: str) -> str | None:
         """What is told of a guest's kernel: by an option of its own, or of the machine's."""

@@ -11,6 +11,7 @@ from qmpd.cli.report import CommandLineError, InFile, Probe, Program, located
 from qmpd.cli.system.checks import CHECKS, UNSERVED
 from qmpd.cli.system.config import Located, SystemConfig
 from qmpd.cli.system.drive_shortcuts import DRIVES, drive_opts
+from qmpd.cli.system.given import Given, group_of, help_of
 from qmpd.cli.system.plain_options import read_compat, read_incoming, read_uuid
 from qmpd.cli.system.qemu_options import (
     OTHER_TARGETS,
@@ -21,7 +22,8 @@ from qmpd.errors import GenericError, QmpError
 from qmpd.options import groups
 from qmpd.options.block_tree import parse_tree, read_option_value
 from qmpd.options.command_line import Option
-from qmpd.options.qemu_opts import Opts, help_text, parse_opts
+from qmpd.options.keyval import parse_keyval
+from qmpd.options.qemu_opts import Opts, parse_opts
 
 if TYPE_CHECKING:
     from qmpd.options.qemu_opts import OptionGroup
@@ -79,7 +81,7 @@ class ConfigReader:
             "set": self._set,
             "tpmdev": self._tpmdev,
             "usbdevice": lambda text: self.config.usb_devices.append(self._later(text)),
-            "smp": self.config.machine.read_smp,
+            "smp": self._smp,
             "uuid": self._uuid,
         }
         self._flags: dict[str, str] = {
@@ -127,8 +129,7 @@ class ConfigReader:
                 # what is wrong with JSON is told in the version's words
                 parse_tree(option.value, None, self._profile.parse_json)
             if name in CHECKS:
-                # what is logged is looked at when all options have been read
-                CHECKS[name](option.value, self._warn_alone if name == "d" else self.warn)
+                CHECKS[name](option.value, Given(self._profile, self.warn))
             self.config.hardware.setdefault(name, []).append(option.argument or "")
 
     def _check_other(self, name: str) -> None:
@@ -152,16 +153,14 @@ class ConfigReader:
         if self._profile.rules.holds("short-boolean-options"):
             self.warn(text, hint)
 
-    def _warn_alone(self, text: str, hint: str | None = None) -> None:
-        self._program.warn(text, "", hint)
-
     def _parse(self, group: OptionGroup, text: str) -> Opts:
         """Parse QemuOpts syntax; a repeated option of a merging group adds to the first."""
+        group = group_of(self._profile, group)
         into = self._merged.get(group.name) if group.merge else None
         ids = self._ids.setdefault(group.name, set())
         opts = parse_opts(group, text, self._warn_of_form, into=into, ids=ids)
         if opts.wants_help:
-            raise Probe(help_text(group), 1)
+            raise help_of(self._profile, group)
         if group.merge:
             self._merged[group.name] = opts
         self._note_id(group, opts.id)
@@ -189,7 +188,7 @@ class ConfigReader:
             from qmpd.cli.system.machine_parts import as_options
 
             for name, value in as_options(others):
-                CHECKS[name](value, self.warn)
+                CHECKS[name](value, Given(self._profile, self.warn))
                 self.config.hardware.setdefault(name, []).append(value)
 
     def _fw_cfg(self, text: str) -> None:
@@ -210,14 +209,14 @@ class ConfigReader:
     def _drive(self, text: str) -> None:
         opts = self._parse(groups.DRIVE, text)
         if opts.get("format") in ("help", "?"):
-            self.config.probes.append(self._later("formats"))
+            self.config.probes.append(self._later(("help", "drive")))
         self.config.drives.append(self._later(opts))
 
     def _object(self, text: str) -> None:
         from qmpd.cli.options.object import object_help, read_flat_object
         from qmpd.profile.personality import Personality
 
-        printed = object_help(text, Personality.SYSTEM)
+        printed = object_help(text, self._profile, Personality.SYSTEM)
         if printed is not None:
             raise Probe(printed)
         by_keyval = self._in_file and not self._profile.rules.holds("configuration-by-lines")
@@ -226,7 +225,7 @@ class ConfigReader:
             self.config.objects.append(self._later(options))
             return
         opts = self._parse(groups.OBJECT, text)
-        self.config.objects.append(self._later(read_flat_object(self._profile.reader, opts)))
+        self.config.objects.append(self._later(read_flat_object(self._profile, opts)))
 
     def _device(self, text: str) -> None:
         if text.startswith("{"):
@@ -248,7 +247,7 @@ class ConfigReader:
 
     def _chardev(self, text: str) -> None:
         if text in ("help", "?"):
-            self.config.probes.append(self._later("chardevs"))
+            self.config.probes.append(self._later(("help", "chardev")))
             return
         self.config.chardevs.append(self._later(self._parse(groups.CHARDEV, text)))
 
@@ -328,6 +327,14 @@ class ConfigReader:
         name = self._parse(groups.NAME, text).get("guest")
         if name is not None:
             self.config.name = name
+
+    def _smp(self, text: str) -> None:
+        if self._profile.rules.holds("boards-by-options"):
+            # help is a value there
+            self._parse(groups.SMP, f"cpus={text}" if text == "help" else text)
+        elif parse_keyval(text, "cpus").wants_help:
+            raise help_of(self._profile, groups.SMP, 0)
+        self.config.machine.read_smp(text)
 
     def _uuid(self, text: str) -> None:
         self.config.uuid = read_uuid(text)

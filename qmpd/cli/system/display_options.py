@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qmpd.cli.report import CommandLineError, Probe
-from qmpd.cli.system.listings import displays, vgas
+from qmpd.cli.system.given import Given
+from qmpd.cli.system.listings import displays, vga_names
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import Warn, parse_option_bool
+from qmpd.options.qemu_opts import parse_option_bool
+
+if TYPE_CHECKING:
+    from qmpd.profile import Profile
 
 DISPLAYS: Final = {
     "default": (),
@@ -34,13 +38,12 @@ _BOOLEAN: Final = (
 """Parameters that are on or off, in the order in which they are read."""
 _GL: Final = ("on", "off", "core", "es")
 
-VGAS: Final = ("none", "std", "cirrus", "vmware", "qxl", "virtio")
-"""Display adapters that PCs may have."""
-OTHER_VGAS: Final = {"tcx": "TCX framebuffer", "cg3": "CG3 framebuffer"}
-"""Those of other computers."""
+_RETRACES: Final = ("dumb", "precise")
+ABSENT_VGAS: Final = {"qxl": "QXL VGA", "tcx": "TCX framebuffer", "cg3": "CG3 framebuffer"}
+"""Those that are known, if not there."""
 
 
-def check_display(text: str, warn: Warn) -> None:
+def check_display(text: str, given: Given) -> None:
     """Check one ``-display``.
 
     :raises CommandLineError: with QEMU's text, or because there is no such display
@@ -51,7 +54,7 @@ def check_display(text: str, warn: Warn) -> None:
     if kind.startswith("vnc"):
         if "=" not in kind:
             raise CommandLineError("VNC requires a display argument vnc=<display>")
-        check_vnc(kind.partition("=")[2], warn)
+        check_vnc(kind.partition("=")[2], given)
         return
     tree = parse_keyval(text, "type").tree
     if "type" not in tree:
@@ -72,27 +75,36 @@ def check_display(text: str, warn: Warn) -> None:
         raise CommandLineError("OpenGL is not supported by display backend 'none'", location="")
 
 
-def check_vnc(text: str, _warn: Warn) -> None:
+def check_vnc(text: str, _given: Given) -> None:
     """Check one ``-vnc``."""
     if text.split(",")[0] not in ("none", ""):
         raise CommandLineError("VNC is not served by qmpd")
 
 
-def check_vga(text: str, _warn: Warn) -> None:
-    """Check one ``-vga``."""
-    if text in ("help", "?"):
-        raise Probe(vgas())
-    if text in OTHER_VGAS:
-        raise CommandLineError(f"{OTHER_VGAS[text]} not available", location="")
-    kind, comma, rest = text.partition(",")
-    if kind not in VGAS or (comma and not rest.startswith("retrace=")):
-        raise CommandLineError(f"unknown vga type: {text}", location="")
-    if rest.removeprefix("retrace=") not in ("", "dumb", "precise"):
+def check_vga(text: str, profile: Profile) -> None:
+    """Check the last ``-vga`` (``select_vgahw``).
+
+    :raises CommandLineError: with QEMU's text
+    """
+    listed = vga_names(profile)
+    names = [*listed, *(name for name in ABSENT_VGAS if name not in listed)]
+    name = next((name for name in names if text.startswith(name)), None)
+    if name is not None and name not in listed:
+        text = f"{ABSENT_VGAS[name]} not available"
+        if profile.rules.holds("packages-are-named"):
+            package = "spice" if name == "qxl" else "opengl"
+            text += f". Perhaps you want to install qemu-system-modules-{package} package?"
+        raise CommandLineError(text, location="")
+    rest = "," if name is None else text.removeprefix(name)
+    while rest.startswith(",retrace="):
+        rest = rest.removeprefix(",retrace=")
+        way = next((way for way in _RETRACES if rest.startswith(way)), None)
+        rest = "," if way is None else rest.removeprefix(way)
+    if rest:
         raise CommandLineError(f"unknown vga type: {text}", location="")
 
 
-CHECKS: Final[dict[str, Callable[[str, Warn], None]]] = {
+CHECKS: Final[dict[str, Callable[[str, Given], None]]] = {
     "display": check_display,
-    "vga": check_vga,
     "vnc": check_vnc,
 }

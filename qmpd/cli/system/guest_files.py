@@ -11,8 +11,9 @@ import stat
 from collections.abc import Callable
 from typing import Final
 
+from qmpd.cli.system.given import Given
 from qmpd.errors import GenericError
-from qmpd.options.qemu_opts import Kind, OptionGroup, Warn, parse_opts
+from qmpd.options.qemu_opts import Kind, OptionGroup
 
 _ACPI: Final = OptionGroup(
     "acpi",
@@ -72,9 +73,9 @@ def is_folder(path: str) -> bool:
     return is_there(path) and stat.S_ISDIR(look_at(path).st_mode)
 
 
-def _table(text: str, warn: Warn) -> None:
+def _table(text: str, given: Given) -> None:
     """``acpi_table_add``: all files are read, and make one table."""
-    opts = parse_opts(_ACPI, text, warn)
+    opts = given.parse(_ACPI, text)
     for name in _NUMBERS:
         if re.fullmatch(_NUMBER, opts.get(name) or "0") is None:
             raise GenericError(f"Parameter '{name}' expects a uint64 value")
@@ -93,14 +94,13 @@ def _table(text: str, warn: Warn) -> None:
             "ACPI table claiming to have header is too short,"
             f" available: {len(content)}, expected: {_HEADER}"
         )
-    given = {name for name, _ in opts}
-    if data and given <= {"data"}:
-        warn("ACPI table: no headers are specified", None)
+    if data and {name for name, _ in opts} <= {"data"}:
+        given.warn("ACPI table: no headers are specified", None)
 
 
-def _file_system(text: str, warn: Warn) -> None:
+def _file_system(text: str, given: Given) -> None:
     """``qemu_fsdev_add``."""
-    opts = parse_opts(_FSDEV, text, warn)
+    opts = given.parse(_FSDEV, text)
     if opts.id is None:
         raise GenericError("fsdev: No id specified")
     driver = opts.get("fsdriver")
@@ -119,13 +119,13 @@ def _file_system(text: str, warn: Warn) -> None:
             raise GenericError("path property not set")
 
 
-def _shared_folder(text: str, warn: Warn) -> None:
-    opts = parse_opts(_FSDEV, text, warn)
+def _shared_folder(text: str, given: Given) -> None:
+    opts = given.parse(_FSDEV, text)
     if opts.get("fsdriver") is None or opts.get("mount_tag") is None:
         raise GenericError("Usage: -virtfs fsdriver,mount_tag=tag")
 
 
-CHECKS: Final[dict[str, Callable[[str, Warn], None]]] = {
+CHECKS: Final[dict[str, Callable[[str, Given], None]]] = {
     "acpitable": _table,
     "fsdev": _file_system,
     "virtfs": _shared_folder,

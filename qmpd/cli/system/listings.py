@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from qmpd.cli.system import probe_lists
-from qmpd.machine.chardevs import BACKENDS
 from qmpd.profile import Personality, Profile
 
-FORMATS: Final = (
-    "blkdebug blklogwrites blkreplay blkverify bochs cloop compress copy-before-write copy-on-read"
-    " dmg file ftp ftps gluster host_cdrom host_device http https iscsi iser luks nbd nfs null-aio"
-    " null-co nvme parallels preallocate qcow qcow2 qed quorum raw rbd replication snapshot-access"
-    " ssh throttle vdi vhdx vmdk vpc vvfat"
-)
-"""Block drivers, as ``-drive format=help`` lists them."""
 
-VGAS: Final = (
-    ("none", "no graphic card"),
-    ("std", "standard VGA (default)"),
-    ("cirrus", "Cirrus VGA"),
-    ("vmware", "VMWare SVGA"),
-    ("virtio", "Virtio VGA"),
-)
-
-
-def formats() -> str:
-    """``-drive format=help``."""
-    return f"Supported formats: {FORMATS}\nSupported formats (read-only): {FORMATS}\n"
-
-
-def chardevs() -> str:
-    """``-chardev help``."""
-    names = "".join(f"\n  {name}" for name in BACKENDS[Personality.SYSTEM])
-    return f"Available chardev backend types: {names}\n"
+def recorded_help(profile: Profile, name: str) -> str:
+    """What the real program prints: ``-chardev help``, ``-drive format=help``, ..."""
+    text: str = profile.recorded(Personality.SYSTEM).helps[name]
+    return text
 
 
 def accelerators(profile: Profile) -> str:
@@ -61,9 +37,18 @@ def displays() -> str:
     return "Available display backend types:\nnone\n"
 
 
-def vgas() -> str:
-    """``-vga help``."""
-    return "".join(f"{name:<20} {text}\n" for name, text in VGAS)
+def vga_names(profile: Profile) -> list[str]:
+    """The display adapters that ``-vga help`` lists."""
+    return [line.split()[0] for line in recorded_help(profile, "vga").splitlines()]
+
+
+def vgas(profile: Profile, machine: str) -> str:
+    """``-vga help`` of a machine type."""
+    lines = recorded_help(profile, "vga").replace(" (default)", "").splitlines()
+    # what machines without one of their own would have
+    default = "std" if machine.startswith("pc-") else "cirrus"
+    more = (" (default)" if line.split()[0] == default else "" for line in lines)
+    return "".join(f"{line}{word}\n" for line, word in zip(lines, more, strict=True))
 
 
 def audio_drivers() -> str:

@@ -53,6 +53,10 @@ def _main(program: Program, words: Sequence[str]) -> int:
     reader = ConfigReader(program, profile)
     for option in options:
         reader.read(option)
+    if "d" in reader.config.hardware or "D" in reader.config.hardware:
+        from qmpd.cli.system.log_options import check_log
+
+        check_log(program, reader.config, profile)
     run_probes(program, reader.config, profile)
     reader.config.check(profile)
     from qmpd.cli.process import run_program

@@ -11,9 +11,11 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 from qmpd.cli.report import CommandLineError, Probe
+from qmpd.cli.system.given import Given
+from qmpd.cli.system.listings import recorded_help
 from qmpd.options.block_tree import parse_tree
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import OptionGroup, Warn, parse_opts
+from qmpd.options.qemu_opts import OptionGroup, parse_opts
 
 NETDEV: Final = OptionGroup("netdev", "type", None)
 NIC: Final = OptionGroup("nic", "type", None)
@@ -44,12 +46,6 @@ BACKENDS: Final = {
 MODERN: Final = ("stream", "dgram")
 """Types that are read by keyval, as JSON is."""
 
-COMPILED: Final = (
-    *("socket", "stream", "dgram", "hubport", "tap", "user", "l2tpv3", "vde", "bridge"),
-    *("vhost-user", "vhost-vdpa"),
-)
-"""The types that ``-netdev help`` lists."""
-
 NIC_MODELS: Final = frozenset(
     "e1000 e1000-82544gc e1000-82545em e1000e i82550 i82551 i82557a i82557b i82557c i82558a"
     " i82558b i82559a i82559b i82559c i82559er i82562 i82801 igb ne2k_isa ne2k_pci pcnet rtl8139"
@@ -77,25 +73,25 @@ def _parameters(backend: str) -> list[_Parameter]:
     return found
 
 
-def check_netdev(text: str, warn: Warn) -> None:
+def check_netdev(text: str, given: Given) -> None:
     """Check one ``-netdev``.
 
     :raises CommandLineError: with QEMU's text
     :raises Probe: it asks for the types
     """
     if text.startswith("{"):
-        _check_tree(dict(parse_tree(text, None)))
+        _check_tree(dict(parse_tree(text, None)), given)
         return
     tree = dict(parse_keyval(text, "type").tree) if _is_modern(text) else None
     if tree is not None:
-        _check_tree(tree)
+        _check_tree(tree, given)
         return
-    opts = parse_opts(NETDEV, text, warn)
+    opts = given.parse(NETDEV, text)
     if opts.wants_help or opts.get("type") in ("help", "?"):
-        raise Probe(_types())
+        raise Probe(recorded_help(given.profile, "netdev"))
     if opts.id is None:
         raise CommandLineError("Parameter 'id' is missing")
-    _check_compiled(_check_opts(dict(opts)))
+    _check_compiled(_check_opts(dict(opts)), given)
 
 
 def netdev_id(text: str) -> str:
@@ -106,24 +102,24 @@ def netdev_id(text: str) -> str:
     return str(parse_opts(NETDEV, text, lambda *_: None).id)
 
 
-def check_nic(text: str, warn: Warn) -> None:
+def check_nic(text: str, given: Given) -> None:
     """Check one ``-nic``: a backend, and the adapter that it belongs to."""
-    opts = parse_opts(NIC, text, warn)
+    opts = given.parse(NIC, text)
     values = dict(opts)
     if values.get("type") == "none":
         return
     if opts.wants_help:
-        raise Probe(_types())
+        raise Probe(recorded_help(given.profile, "netdev"))
     values.setdefault("type", "user")
     if values.pop("model", None) in ("help", "?"):
         return
     _check_mac(values.pop("mac", None))
-    _check_compiled(_check_opts(values))
+    _check_compiled(_check_opts(values), given)
 
 
-def check_net(text: str, warn: Warn) -> None:
+def check_net(text: str, given: Given) -> None:
     """Check one ``-net``: a backend or an adapter on hub 0."""
-    opts = parse_opts(NET, text, warn)
+    opts = given.parse(NET, text)
     values = dict(opts)
     if opts.wants_help:
         values["type"] = text.split(",")[0]
@@ -131,19 +127,15 @@ def check_net(text: str, warn: Warn) -> None:
     if backend == "hubport":
         raise CommandLineError(f"network backend '{backend}' is only supported with -netdev/-nic")
     if backend not in ("none", "nic"):
-        _check_compiled(backend)
+        _check_compiled(backend, given)
     _check_mac(opts.get("macaddr"))
 
 
-CHECKS: Final[Mapping[str, Callable[[str, Warn], None]]] = {
+CHECKS: Final[Mapping[str, Callable[[str, Given], None]]] = {
     "netdev": check_netdev,
     "nic": check_nic,
     "net": check_net,
 }
-
-
-def _types() -> str:
-    return "Available netdev backend types:\n" + "".join(f"{name}\n" for name in COMPILED)
 
 
 def _is_modern(text: str) -> bool:
@@ -160,8 +152,8 @@ def _check_mac(text: str | None) -> None:
         raise CommandLineError("NIC cannot have multicast MAC address")
 
 
-def _check_compiled(backend: str) -> None:
-    if backend not in COMPILED:
+def _check_compiled(backend: str, given: Given) -> None:
+    if backend not in recorded_help(given.profile, "netdev").splitlines()[1:]:
         raise CommandLineError(f"network backend '{backend}' is not compiled into this binary")
 
 
@@ -197,7 +189,7 @@ def _check_number(parameter: _Parameter, value: str) -> None:
         raise CommandLineError(f"Parameter '{parameter.name}' expects {expected}") from None
 
 
-def _check_tree(tree: dict[str, Any]) -> None:
+def _check_tree(tree: dict[str, Any], given: Given) -> None:
     """Check parameters that keyval or JSON has read."""
     for name in ("id", "type"):
         if name not in tree:
@@ -217,7 +209,7 @@ def _check_tree(tree: dict[str, Any]) -> None:
             raise CommandLineError(f"Parameter '{name}' is unexpected")
     if backend == "dgram" and "local" not in tree and "remote" not in tree:
         raise CommandLineError("dgram requires local= parameter")
-    _check_compiled(backend)
+    _check_compiled(backend, given)
 
 
 # What QEMU warns of when the machine has been made

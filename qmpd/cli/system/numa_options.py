@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from qmpd.cli.report import CommandLineError
-from qmpd.options.qemu_opts import OptionGroup, Warn, parse_opts
+from qmpd.cli.system.given import Given
+from qmpd.options.qemu_opts import OptionGroup
 
 _GROUP: Final = OptionGroup("numa", "type", None)
 _PARAMETERS: Final = {
@@ -18,12 +19,12 @@ _PARAMETERS: Final = {
 """Parameters by type; ``!`` needed."""
 
 
-def check_numa(text: str, warn: Warn) -> None:
+def check_numa(text: str, given: Given) -> None:
     """Check one ``-numa``; what it does to the machine is told by `refuse_numa`.
 
     :raises CommandLineError: with QEMU's text
     """
-    opts = parse_opts(_GROUP, text, warn)
+    opts = given.parse(_GROUP, text)
     kind = text if opts.wants_help else opts.get("type")
     if kind is None:
         raise CommandLineError("Parameter 'type' is missing")

@@ -33,3 +33,15 @@ def option_groups(profile: Profile) -> dict[str, OptionGroup]:
         known = _KNOWN.get(name, OptionGroup(name, None, None))
         found[name] = known._replace(kinds=None if name in _ANY or not kinds else kinds)
     return found
+
+
+def help_text(profile: Profile, name: str) -> str:
+    """The list of a group's parameters that ``help`` prints (``qemu_opts_print_help``)."""
+    (group,) = (
+        each for each in profile.recorded(Personality.SYSTEM).options if each["option"] == name
+    )
+    lines = []
+    for each in group["parameters"]:
+        line = f"  {each['name']}=<{_KINDS[each['type']].value}>"
+        lines.append(f"{line:<24} - {each['help']}" if "help" in each else line)
+    return "\n".join([f"{name} options:", *sorted(lines)]) + "\n"

@@ -30,16 +30,16 @@ def run_probes(program: Program, config: SystemConfig, profile: Profile) -> None
         raise Probe(listings.accelerators(profile))
     if machine.cpu in ("help", "?"):
         raise Probe(listings.cpus(profile))
+    if config.hardware.get("vga", [])[-1:] == ["help"]:
+        raise Probe(listings.vgas(profile, machine.name))
     for probe in config.probes:
         raise _answer(program, probe, profile)
 
 
 def _answer(program: Program, probe: Located, profile: Profile) -> Probe:
-    if probe.what == "formats":
-        return Probe(listings.formats())
-    if probe.what == "chardevs":
-        return Probe(listings.chardevs())
-    _, driver = probe.what
+    kind, driver = probe.what
+    if kind == "help":
+        return Probe(listings.recorded_help(profile, driver))
     if driver is None:
         return Probe(models_help(profile))
     try:

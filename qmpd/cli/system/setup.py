@@ -208,8 +208,9 @@ class SystemSetup:
             with self._limits_in_real_time():
                 add_object_of(self._server.machine, properties)
         except QmpError as error:
-            # by now QEMU does not say any more which option it is about
-            raise located(error, "") from None
+            # by now QEMU does not say any more which option it is about, but in old versions
+            old = self._server.machine.profile.rules.holds("objects-without-schema")
+            raise located(error, self._location if old else "") from None
 
     def _limits_in_real_time(self) -> AbstractContextManager[None]:
         """Throttle groups made meanwhile do not follow the clock that a harness steps.

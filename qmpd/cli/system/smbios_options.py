@@ -6,10 +6,11 @@ import re
 import uuid
 from typing import Final
 
+from qmpd.cli.system.given import Given
 from qmpd.cli.system.guest_files import is_folder, is_there, look_at
 from qmpd.errors import GenericError
 from qmpd.options import groups
-from qmpd.options.qemu_opts import OptionGroup, Opts, Warn, parse_opts
+from qmpd.options.qemu_opts import OptionGroup, Opts
 
 _ANY: Final = OptionGroup("smbios", None, None)
 _FIELDS: Final = {
@@ -46,12 +47,12 @@ def _validated(opts: Opts, fields: str) -> Opts:
     return checked
 
 
-def check_smbios(text: str, warn: Warn) -> None:
+def check_smbios(text: str, given: Given) -> None:
     """Check one ``-smbios``.
 
     :raises GenericError: with QEMU's text
     """
-    opts = parse_opts(_ANY, text, warn)
+    opts = given.parse(_ANY, text)
     file, kind = opts.get("file"), opts.get("type")
     if file is not None:
         _validated(opts, "file")

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
-from qmpd.machine.chardevs import BACKENDS
+from qmpd.machine.chardevs import backend_names
 from qmpd.monitor.descriptors import Descriptors
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand
 from qmpd.monitor.hmp.line import Kind, Parameter
@@ -52,7 +52,7 @@ def _kind(machine: Machine, opts: Opts) -> tuple[str, dict[str, Any]]:
     backend = opts.get("backend")
     if backend is None:
         raise GenericError(f'chardev: "{opts.id or "(null)"}" missing backend')
-    if backend not in BACKENDS[machine.personality]:
+    if backend not in backend_names(machine.profile, machine.personality):
         raise GenericError(f"'{backend}' is not a valid char driver name")
     return parse_backend(opts)
 
@@ -60,7 +60,8 @@ def _kind(machine: Machine, opts: Opts) -> tuple[str, dict[str, Any]]:
 async def chardev_add(machine: Machine, arguments: Arguments) -> str:
     """Make a character device."""
     if arguments["args"] in ("help", "?"):
-        names = "".join(f"\n  {name}" for name in BACKENDS[machine.personality])
+        listed = backend_names(machine.profile, machine.personality)
+        names = "".join(f"\n  {name}" for name in listed)
         return f"Available chardev backend types: {names}\n"
     try:
         opts, shown = await _parse(machine, arguments["args"])

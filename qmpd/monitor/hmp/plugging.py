@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +11,7 @@ from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.machine.devices.help import models_help, properties_help
 from qmpd.machine.drives.hot import add_drive, add_drive_node, drive_options
+from qmpd.machine.object_words import in_old_words, in_words_of_options
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, reported
 from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
 from qmpd.monitor.hmp.reading import read
@@ -112,25 +112,8 @@ def _values_by_options(machine: Machine, opts: Opts) -> dict[str, Any]:
             machine.profile.reader, "ObjectOptions", tree, keyval=True
         )
     except GenericError as error:
-        raise _of_options(error, tree["qom-type"]) from None
+        raise in_words_of_options(in_old_words(error, tree["qom-type"])) from None
     return values
-
-
-_WORDS_OF_OPTIONS: Final = (
-    (re.compile(r"Parameter '(.*)' is unexpected"), r"Property '{}.\1' not found"),
-    (re.compile(r"Parameter '(.*)' expects integer"), r"Parameter '\1' expects an int64 value"),
-    (re.compile(r"Invalid parameter '(.*)'"), r"invalid object type: \1"),
-)
-"""What is said of an object's options before 6.0; ``{}`` is its type."""
-
-
-def _of_options(error: GenericError, qom_type: str) -> GenericError:
-    """What is wrong with an object's properties, as it is said where they are options."""
-    for pattern, words in _WORDS_OF_OPTIONS:
-        found = pattern.fullmatch(error.desc)
-        if found is not None:
-            return GenericError(found.expand(words).replace("{}", qom_type))
-    return error
 
 
 def _object_options(machine: Machine, text: str) -> Opts:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError
-from qmpd.machine.chardevs import BACKENDS
+from qmpd.machine.chardevs import backend_names
 from qmpd.monitor.qmp.handlers import Context, Handlers
 from qmpd.wire.unicode import decode_lossy, encode
 
@@ -33,7 +33,9 @@ def query_chardev(context: Context, _: None) -> list[dict[str, Any]]:
 
 def query_chardev_backends(context: Context, _: None) -> list[dict[str, Any]]:
     """The kinds of backends that the program has, which chardev-add may refuse all the same."""
-    return [{"name": name} for name in reversed(BACKENDS[context.machine.personality])]
+    machine = context.machine
+    names = backend_names(machine.profile, machine.personality)
+    return [{"name": name} for name in reversed(names)]
 
 
 def chardev_add(context: Context, _: Any) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.identifiers import check_id
 from qmpd.errors import GenericError, QmpError
 from qmpd.machine.devices.help import properties_of
+from qmpd.machine.object_words import in_old_words
 from qmpd.machine.qom_tree import qom_get, qom_list, qom_set
 from qmpd.monitor.qmp.handlers import Context, Handlers
 from qmpd.qapi.runtime.type_table import EnumInfo
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
         QomSetArguments,
     )
     from qmpd.profile.recorded.qom import QomTypes
-
-
-_UNEXPECTED: Final = re.compile(r"Parameter '([^'.]*)' is unexpected")
 
 
 def object_add(context: Context, arguments: object) -> None:
@@ -61,11 +58,7 @@ def _checked_properties(context: Context, properties: dict[str, Any]) -> dict[st
     try:
         return dict(reader.read_plain("ObjectOptions", properties, keyval=False))
     except GenericError as error:
-        if found := _UNEXPECTED.fullmatch(error.desc):
-            raise GenericError(f"Property '{qom_type}.{found[1]}' not found") from None
-        if error.desc == "Parameter 'size' is missing":
-            raise GenericError("can't create backend with size 0") from None
-        raise
+        raise in_old_words(error, qom_type) from None
 
 
 def object_del(context: Context, arguments: ObjectDelArguments) -> None:

@@ -99,6 +99,14 @@ class Recorded:
         return self.read("listings")
 
     @cached_property
+    def helps(self) -> dict[str, Any]:
+        """What else it prints of what its options take.
+
+        `objects` has the properties of each type of ``-object``, by its name.
+        """
+        return self.read("helps")
+
+    @cached_property
     def options(self) -> list[dict[str, Any]]:
         """The groups of its options, as query-command-line-options tells them."""
         found: list[dict[str, Any]] = self.read("options").get("options", [])

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.errors import GenericError, NotServed
-from qmpd.machine.chardevs import BACKENDS, TakeDescriptor
+from qmpd.machine.chardevs import TakeDescriptor, backend_names
 from qmpd.machine.socket_names import flat_address, named_descriptor
 from qmpd.profile.personality import Personality
 from qmpd.server.chardev.chardev import Chardev, ChardevTable, NullChardev, RingbufChardev
@@ -69,10 +69,10 @@ class ChardevMaker:
 
         :raises GenericError: it has none
         """
-        personality = self._in.machine().personality
-        if kind == _IN_A_MODULE and personality is Personality.SYSTEM:
+        machine = self._in.machine()
+        if kind == _IN_A_MODULE and machine.personality is Personality.SYSTEM:
             return
-        if kind not in BACKENDS[personality]:
+        if kind not in backend_names(machine.profile, machine.personality):
             raise GenericError(f"'{kind}' is not a valid char driver name")
 
     def make(
