@@ -72,7 +72,7 @@ def test_recording_anew_gives_the_same(tmp_path: Path) -> None:
     words = ["--quick", "--storage-daemon", "qemu-storage-daemon", "--output", str(tmp_path)]
     assert record_machine(words) == 0
     made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.gz"))
-    assert len(made) == 11
+    assert len(made) == 13
     often = [Path(place, "device-properties.json") for place in (tmp_path, directory(DEFAULT))]
     assert often[0].read_text() == often[1].read_text()
     for path in made:
