@@ -79,10 +79,10 @@ class Monitors(Pair):
         request = {"execute": "human-monitor-command", "arguments": {"command-line": line}}
         shown = [self._shown(name, request) for name in ("real", "ours")]
         if "device_del" in line and GONE not in shown[0]:
-            self._wait_for_drives()
+            self.wait_for_drives()
         return shown[0], shown[1]
 
-    def _wait_for_drives(self) -> None:
+    def wait_for_drives(self) -> None:
         """Wait until drives of devices that are gone are gone in both, if they ever will be."""
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
@@ -172,6 +172,7 @@ def play(monitors: Monitors, said: list[str]) -> str | None:
             return None
         if ours != real:
             return f"{said[:count]}\n  {real}\n  {ours}"
+    monitors.wait_for_drives()
     for command in STATE:
         real, ours = (
             normal(_plain(program.execute({"execute": command})[-1]), str(monitors.scratch / name))
