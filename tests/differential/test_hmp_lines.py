@@ -200,6 +200,9 @@ FOUND: Final = (
     *("drive_mirror -n n1 top", "drive_mirror -n n0 base", "drive_backup -n n0 base"),
     *('qemu-io empty "map"', "migrate unix:sock", "info migrate", "migrate -d tcp:127.0.0.1:1"),
     *("savevm s", "migrate_continue active", "migrate_continue completed"),
+    # who else uses the backing file objects to a commit, and is not moved
+    *("snapshot_blkdev hd new", "nbd_server_start unix:sock", "nbd_server_add -w top n0"),
+    *("commit hd", "nbd_server_remove n0", "commit hd"),
 )
 """Lines that once differed."""
 

@@ -234,7 +234,10 @@ def set_backing(node: Node, backing: Node | None) -> GraphChange:
                 f"Driver '{driver.format_name}' of node '{node.node_name}' does not support"
                 " backing files"
             )
-        change.set_child(node, "backing", backing, COW)
+        is_filter = driver.shape.is_filter
+        change.set_child(node, "backing", backing, FILTERED | PRIMARY if is_filter else COW)
+        if is_filter and backing is not None:
+            node.refresh_length()
     except BaseException:
         change.abort()
         raise

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from qmpd.block.change.closing import release
+from qmpd.block.change.closing import unref
 from qmpd.block.change.drain import drained
-from qmpd.block.change.insert import drop_filter, insert_filter
+from qmpd.block.change.insert import change_backing
+from qmpd.block.change.opening import open_node
 from qmpd.block.change.reopen import set_read_only
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.model.blockers import Op
@@ -61,7 +62,8 @@ async def commit_image(node: Node) -> None:
 
 
 async def _commit(node: Node, backing: Node) -> None:
-    async with _using(node, _READ), _filtered(backing), _using(backing, WRITE | RESIZE) as target:
+    filtered = _filtered(node, backing)
+    async with _using(node, _READ), filtered, _using(backing, WRITE | RESIZE) as target:
         completions = node.services.loop.completions
         length = node.length
         if length > target.length():
@@ -101,16 +103,20 @@ async def _using(node: Node, perm: Perm) -> AsyncIterator[BlockBackend]:
 
 
 @asynccontextmanager
-async def _filtered(backing: Node) -> AsyncIterator[None]:
-    """Let the images over `backing` not mind that it is written to."""
+async def _filtered(node: Node, backing: Node) -> AsyncIterator[None]:
+    """Let `node` not mind that its backing file is written to; others that use that still do."""
     backing.hold()
     try:
-        above = await insert_filter(backing, {"driver": "commit_top"}, implicit=True)
-        above.hold()
+        between = await open_node(node.graph, {"driver": "commit_top"}, whole=False, for_job=True)
+        between.implicit = True
         try:
-            yield
+            await change_backing(between, backing)
+            await change_backing(node, between)
+            try:
+                yield
+            finally:
+                await change_backing(node, backing)
         finally:
-            await drop_filter(above)
-            await release(above)
+            await unref(between)
     finally:
         backing.unhold()
