@@ -55,6 +55,8 @@ LEFT_OUT: Final = frozenset(
     | {"thread-id", "name"}
 )
 
+AT_REST: Final = ("paused", "standby", "concluded", "pending")
+
 LINES: Final = 25
 """Lines of an example."""
 
@@ -133,12 +135,17 @@ def _settle(program: StdioProgram) -> None:
     # a job that is paused for a moment goes on after that
     while quiet < 3:
         jobs = program.execute({"execute": "query-jobs"})[-1]["return"]
-        at_rest = ("ready", "paused", "standby", "concluded", "pending")
-        quiet = quiet + 1 if all(job["status"] in at_rest for job in jobs) else 0
+        quiet = quiet + 1 if all(map(_at_rest, jobs)) else 0
         quiet = quiet if jobs else 3
         assert time.monotonic() < deadline
     while program.execute({"execute": "query-migrate"})[-1]["return"].get("status") == "setup":
         assert time.monotonic() < deadline
+
+
+def _at_rest(job: dict[str, Any]) -> bool:
+    # one that is ready copies what is written after that, in its time
+    done = job["current-progress"] == job["total-progress"]
+    return job["status"] in AT_REST or (job["status"] == "ready" and done)
 
 
 @pytest.mark.parametrize("version", MEASURED)
@@ -165,13 +172,21 @@ def _on_board(line: str) -> bool:
 
 def play(monitors: Monitors, said: list[str]) -> str | None:
     """Give both these lines; what is not the same, if anything is."""
+    unnamed = 0
     for count, line in enumerate(said, 1):
+        unnamed += line.strip() == "savevm"
+        if line.strip() == "savevm" and unnamed > 1:
+            # it takes the place of the first, or not, by the second in which it comes
+            continue
         real, ours = monitors.run(line)
         if GONE in real or "qmpd" in ours[-1]:
             # QEMU has faults of its own, and qmpd says what it does not do
             return None
         if ours != real:
             return f"{said[:count]}\n  {real}\n  {ours}"
+        if monitors.version == "5.2" and "drive_backup" in line and "Error" in real[-1]:
+            # the device stands still from then on, in QEMU: it forgets to end a drain
+            return None
     monitors.wait_for_drives()
     for command in STATE:
         real, ours = (
