@@ -52,7 +52,10 @@ LEFT_ROWS: Final = (
     ),
     ("5.2, 7.2", "machine types older than the program make of devices what the newest one does"),
     ("5.2", "RESET and SHUTDOWN come after the answer; LSI controllers that are unplugged stay"),
-    ("5.2", "after some refusals of drive-backup a device stands still for ever; in qmpd it goes on"),
+    (
+        "5.2",
+        "after some refusals of drive-backup a device stands still for ever; in qmpd it goes on",
+    ),
     ("11.1", "libblkio: not served"),
     ("11.1", "monitors are no objects"),
     ("all", "regions of virtio devices by modern-pio-notify, of virtio-serial and xHCI by others"),
