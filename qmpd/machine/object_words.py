@@ -11,12 +11,15 @@ from typing import Final
 from qmpd.errors import GenericError
 
 _OLD: Final = (
-    (re.compile(r"Parameter '([^'.]*(?:\..*)?)' is unexpected"), r"Property '{}.\1' not found"),
+    (re.compile(r"Parameter '([^'.]*)' is unexpected"), r"Property '{}.\1' not found"),
     (re.compile(r"Parameter 'size' is missing"), "can't create backend with size 0"),
     (re.compile(r"Parameter 'mem-path' is missing"), "mem-path property not set"),
     (re.compile(r"Parameter 'netdev' is missing"), "Parameter 'netdev' is required"),
 )
 """What is said of an object's properties before 6.0; ``{}`` is its type."""
+
+_WITHIN: Final = re.compile(r"Parameter '([^'.]*\..*)' is unexpected")
+"""A member of a property: options have properties of such names, objects do not."""
 
 _TYPE: Final = re.compile(
     r"(?:Invalid parameter|Parameter 'qom-type' does not accept value) '(.*)'"
@@ -31,8 +34,13 @@ _UNSIGNED: Final = frozenset(
 _INTEGER: Final = re.compile(r"Parameter '(.*)' expects integer")
 
 
-def in_old_words(error: GenericError, qom_type: str) -> GenericError:
-    """What is wrong with an object of `qom_type`, in the words of 5.2."""
+def in_old_words(error: GenericError, qom_type: str, *, flat: bool = True) -> GenericError:
+    """What is wrong with an object of `qom_type`, in the words of 5.2.
+
+    :param flat: whether it was made by options, rather than by QMP
+    """
+    if flat and (found := _WITHIN.fullmatch(error.desc)):
+        return GenericError(f"Property '{qom_type}.{found[1]}' not found")
     found = _TYPE.fullmatch(error.desc)
     if found is not None and found[1] == qom_type:
         return GenericError(f"invalid object type: {qom_type}")

@@ -58,7 +58,7 @@ def _checked_properties(context: Context, properties: dict[str, Any]) -> dict[st
     try:
         return dict(reader.read_plain("ObjectOptions", properties, keyval=False))
     except GenericError as error:
-        raise in_old_words(error, qom_type) from None
+        raise in_old_words(error, qom_type, flat=False) from None
 
 
 def object_del(context: Context, arguments: ObjectDelArguments) -> None:
