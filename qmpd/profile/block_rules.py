@@ -169,6 +169,21 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
+        "protocols-without-creation",
+        "That there is nothing where a protocol makes no images is worded otherwise",
+        "seen on 5.2 and 7.2, not on 10.0",
+        last=(7, 2),
+        change=Rewording(
+            pattern=(
+                r"Protocol driver '(.*)' does not support creating new images, so an existing image"
+                r" must be selected as the target; however, opening the given target as an existing"
+                r" image failed: "
+            ),
+            words=r"Protocol driver '\1' does not support image creation, and opening the image"
+            r" failed: ",
+        ),
+    ),
+    Rule(
         "vote-threshold",
         "Of a vote threshold value >= 1 is expected, without an article",
         "seen on 5.2, not on 7.2",

@@ -135,7 +135,10 @@ def _settle(program: StdioProgram) -> None:
     # a job that is paused for a moment goes on after that
     while quiet < 3:
         jobs = program.execute({"execute": "query-jobs"})[-1]["return"]
-        quiet = quiet + 1 if all(map(_at_rest, jobs)) else 0
+        of_disks = program.execute({"execute": "query-block-jobs"})[-1]["return"]
+        # one that is ready is standby a while after it was paused
+        pausing = any(job["status"] == "ready" and job["paused"] for job in of_disks)
+        quiet = quiet + 1 if all(map(_at_rest, jobs)) and not pausing else 0
         quiet = quiet if jobs else 3
         assert time.monotonic() < deadline
     while program.execute({"execute": "query-migrate"})[-1]["return"].get("status") == "setup":
@@ -215,6 +218,8 @@ FOUND: Final = (
     *("drive_mirror -n n1 top", "drive_mirror -n n0 base", "drive_backup -n n0 base"),
     *('qemu-io empty "map"', "migrate unix:sock", "info migrate", "migrate -d tcp:127.0.0.1:1"),
     *("savevm s", "migrate_continue active", "migrate_continue completed"),
+    # what makes images is looked for before the name is read
+    *("drive_mirror hd null-co:/x", "drive_mirror hd nbd:x", "snapshot_blkdev hd blkdebug:x"),
     # who else uses the backing file objects to a commit, and is not moved
     *("snapshot_blkdev hd new", "nbd_server_start unix:sock", "nbd_server_add -w top n0"),
     *("commit hd", "nbd_server_remove n0", "commit hd"),

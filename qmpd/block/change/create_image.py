@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.base.sizes import SECTOR
 from qmpd.block.change.closing import release
-from qmpd.block.change.fill import protocol_options
+from qmpd.block.change.fill import find_protocol, protocol_options
 from qmpd.block.change.opening import open_flat
 from qmpd.block.change.probe import find_format
 from qmpd.block.model.driver_table import find_driver
@@ -48,10 +48,9 @@ async def create_image(
     driver = find_driver(image_format)
     if name.startswith("json:"):
         raise GenericError("Unknown protocol 'json'")
-    file_options = protocol_options(name, graph.services.storage)
+    protocol = find_protocol(name, graph.services.storage)
     if not driver.capabilities.creates_images:
         raise GenericError(f"Format driver '{image_format}' does not support image creation")
-    protocol = find_driver(file_options["driver"])
     if not protocol.capabilities.creates_images:
         raise GenericError(
             f"Protocol driver '{protocol.format_name}' does not support image creation"
@@ -71,7 +70,7 @@ async def create_image(
         if backing_format is not None:
             options["backing-fmt"] = backing_format
     try:
-        await _make(graph, driver, protocol, name, file_options, options)
+        await _make(graph, driver, protocol, name, options)
     except BlockIOError as error:
         if error.errno != errno.EFBIG:
             raise
@@ -111,14 +110,14 @@ async def _make(
     driver: type[BlockDriver],
     protocol: type[BlockDriver],
     name: str,
-    file_options: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> None:
     """Make the file, and the image in it; where that fails the file is deleted."""
     if not issubclass(driver, ImageCreator) or driver.shape.is_protocol:
-        await _make_file(graph, protocol, name, file_options, options["size"])
+        await _make_file(graph, protocol, name, options["size"])
         return
-    await _make_file(graph, protocol, name, file_options, 0)
+    await _make_file(graph, protocol, name, 0)
+    file_options = protocol_options(name, graph.services.storage)
     file = _nested(file_options)
     try:
         await driver.create(graph, {"driver": driver.format_name, "file": file, **options})
@@ -135,19 +134,18 @@ def _nested(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: options[name] if name in options else flat.tree(name) for name in names}
 
 
-async def _make_file(
-    graph: Graph, protocol: type[BlockDriver], name: str, options: Mapping[str, Any], size: int
-) -> None:
+async def _make_file(graph: Graph, protocol: type[BlockDriver], name: str, size: int) -> None:
     """Make the file of an image, or take the one that a driver has that makes none.
 
     That must be long enough; what it began with goes, so that it is no image of another format
     (``bdrv_co_create_opts_simple``).
 
-    :param name: the name that the options come from
+    :param name: its name, from which its options come
     :param size: bytes
     :raises QmpError: QEMU's texts
     """
     if issubclass(protocol, ImageCreator):
+        options = protocol_options(name, graph.services.storage)
         await protocol.create(graph, {**options, "size": size})
         return
     try:
