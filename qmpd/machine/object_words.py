@@ -6,9 +6,14 @@ Until then the schema did not have the properties of objects: they were set one 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import GenericError
+from qmpd.qapi.runtime.type_table import EnumInfo
+
+if TYPE_CHECKING:
+    from qmpd.profile import Profile
 
 _OLD: Final = (
     (re.compile(r"Parameter '([^'.]*)' is unexpected"), r"Property '{}.\1' not found"),
@@ -32,6 +37,27 @@ _UNSIGNED: Final = frozenset(
 """Properties that are numbers without a sign."""
 
 _INTEGER: Final = re.compile(r"Parameter '(.*)' expects integer")
+
+
+def check_old_object(
+    profile: Profile, properties: Mapping[str, object], known: Container[str]
+) -> str:
+    """Check what 5.2 looks at before the properties of an object (``user_creatable_add_dict``).
+
+    :param known: all types that there are
+    :returns: the object's type
+    :raises GenericError: with QEMU's text
+    """
+    for name in ("qom-type", "id"):
+        if not isinstance(properties.get(name), str):
+            raise GenericError(f"Parameter '{name}' is missing")
+    qom_type = str(properties["qom-type"])
+    creatable = profile.types["ObjectType"]
+    if isinstance(creatable, EnumInfo) and qom_type not in creatable.values:
+        if qom_type in known:
+            raise GenericError(f"object type '{qom_type}' isn't supported by object-add")
+        raise GenericError(f"invalid object type: {qom_type}")
+    return qom_type
 
 
 def in_old_words(error: GenericError, qom_type: str, *, flat: bool = True) -> GenericError:

@@ -107,6 +107,6 @@ def _read_address(reader: Reader, address: Any, *, keyval: bool) -> dict[str, An
     try:
         return read_tree_value(reader, "SocketAddress", address, keyval=keyval)
     except GenericError as error:
-        if "does not accept value" in error.desc:
+        if "does not accept value" in error.desc or error.desc.startswith("Invalid parameter '"):
             raise
         raise GenericError(error.desc.replace("'", "'addr.", 1)) from None

@@ -38,6 +38,19 @@ def _names(text: str) -> MonitorNames:
 
 _NAMES: Final = (
     Rule(
+        "sockets-have-one-address",
+        "That a character device's socket has no address, or several, has words of its own",
+        "seen on 5.2, not on 7.2",
+        last=(5, 2),
+        change=Rewording(
+            pattern=(
+                r"None or one of 'path', 'fd' or 'host' option required\.$"
+                r"|Unable to parse FD number $"
+            ),
+            words="Exactly one of 'path', 'fd' or 'host' required",
+        ),
+    ),
+    Rule(
         "monitor-5.2",
         "The human monitor has access lists, and what sets one parameter of migration",
         _RUN_5_2,

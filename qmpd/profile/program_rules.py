@@ -65,7 +65,7 @@ PROGRAM_RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         "trace-help-goes-to-errors",
-        "The names of trace events are printed on standard error, and -D says format for template",
+        "Names of trace events are printed on standard error; -D has other words for what is wrong",
         _RUN_5_2,
         last=(5, 2),
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.cli.report import CommandLineError
 from qmpd.errors import GenericError
-from qmpd.machine.object_words import in_old_words, in_words_of_options
+from qmpd.machine.object_words import check_old_object, in_old_words, in_words_of_options
 from qmpd.options.block_tree import parse_tree, read_tree_value
 from qmpd.options.keyval import parse_keyval
 from qmpd.options.qemu_opts import Opts
@@ -28,7 +28,9 @@ def object_help(text: str, profile: Profile, personality: Personality) -> str | 
 
     :raises CommandLineError: there is no such type
     """
-    if text.startswith("{") or not _HELP.search(text):
+    if not _HELP.search(text):
+        return None
+    if text.startswith("{") and not profile.rules.holds("objects-without-schema"):
         return None
     try:
         parsed = parse_keyval(text, "qom-type")
@@ -56,9 +58,12 @@ def read_flat_object(profile: Profile, opts: Opts) -> dict[str, Any]:
     :raises CommandLineError: with QEMU's text
     """
     values: dict[str, Any] = opts.to_dict()
+    old = profile.rules.holds("objects-without-schema")
     qom_type = values.get("qom-type")
     if qom_type is None:
         raise CommandLineError("Parameter 'qom-type' is missing")
+    if old and "id" not in values:
+        raise CommandLineError("Parameter 'id' is missing")
     nested = [name for name in values if "." in name]
     flat = {name: value for name, value in values.items() if name not in nested}
     if "host-nodes" in flat:
@@ -68,7 +73,7 @@ def read_flat_object(profile: Profile, opts: Opts) -> dict[str, Any]:
         for name in nested:
             raise GenericError(f"Parameter '{name}' is unexpected")
     except GenericError as error:
-        if profile.rules.holds("objects-without-schema"):
+        if old:
             error = in_old_words(error, qom_type)
         raise CommandLineError(in_words_of_options(error).desc) from None
     return plain
@@ -86,15 +91,16 @@ def _numbers(name: str, text: str) -> list[str]:
     return [str(number) for number in range(first, last + 1)]
 
 
-def add_object_of(machine: Machine, properties: Mapping[str, Any]) -> None:
+def add_object_of(machine: Machine, properties: Mapping[str, Any], *, any_id: bool = False) -> None:
     """Make an object.
 
     :param properties: with ``qom-type`` and ``id``
+    :param any_id: whether the id may be malformed
     :raises QmpError: with QEMU's text
     """
     rest = dict(properties)
     qom_type, object_id = rest.pop("qom-type"), rest.pop("id")
-    machine.objects.add(qom_type, object_id, rest)
+    machine.objects.add(qom_type, object_id, rest, any_id=any_id)
 
 
 def add_object(machine: Machine, text: str) -> None:
@@ -103,8 +109,25 @@ def add_object(machine: Machine, text: str) -> None:
     :raises CommandLineError: a syntax error
     :raises GenericError: with QEMU's text
     """
-    tree = parse_tree(text, "qom-type", machine.profile.parse_json)
+    profile = machine.profile
+    if profile.rules.holds("objects-without-schema"):
+        _add_keyval_object(machine, text)
+        return
+    tree = parse_tree(text, "qom-type", profile.parse_json)
     properties = read_tree_value(
-        machine.profile.reader, "ObjectOptions", tree, keyval=not text.startswith("{")
+        profile.reader, "ObjectOptions", tree, keyval=not text.startswith("{")
     )
     add_object_of(machine, properties)
+
+
+def _add_keyval_object(machine: Machine, text: str) -> None:
+    """Make an object as 5.2's storage daemon does: never of JSON, and any id will do."""
+    profile = machine.profile
+    tree = parse_keyval(text, "qom-type").tree
+    known = profile.recorded(Personality.STORAGE_DAEMON).types.all
+    qom_type = check_old_object(profile, tree, known)
+    try:
+        properties = read_tree_value(profile.reader, "ObjectOptions", tree, keyval=True)
+    except GenericError as error:
+        raise in_old_words(error, qom_type, flat=False) from None
+    add_object_of(machine, properties, any_id=True)

@@ -220,7 +220,8 @@ class ConfigReader:
         if printed is not None:
             raise Probe(printed)
         by_keyval = self._in_file and not self._profile.rules.holds("configuration-by-lines")
-        if text.startswith("{") or by_keyval:
+        has_json = not self._profile.rules.holds("objects-without-schema")
+        if (has_json and text.startswith("{")) or by_keyval:
             options = read_option_value(self._profile.reader, "ObjectOptions", text, None)
             self.config.objects.append(self._later(options))
             return

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Final
 
+from qmpd.base.console import write
 from qmpd.cli.report import CommandLineError, Probe
 from qmpd.cli.system.listings import recorded_help
 
@@ -37,7 +39,7 @@ def check_log(program: Program, config: SystemConfig, profile: Profile) -> None:
     elif per_thread:
         raise _needs_template()
     if not per_thread:
-        _open(name)
+        _open(name, profile)
 
 
 def _needs_template() -> CommandLineError:
@@ -65,10 +67,13 @@ def _switch(events: str, program: Program, profile: Profile) -> None:
     switch(known_events(profile), events, lambda complaint: program.warn(complaint, ""))
 
 
-def _open(name: str) -> None:
+def _open(name: str, profile: Profile) -> None:
     try:
         with open(name, "w", encoding="utf-8"):
             pass
     except OSError as error:
+        if profile.rules.holds("trace-help-goes-to-errors"):
+            write(sys.stderr, f"{name}: {error.strerror}\n")
+            raise Probe("", 1) from None
         text = f"Error opening logfile {name}: {error.strerror}"
         raise CommandLineError(text, location="") from None

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from qmpd.base.identifiers import check_id
 from qmpd.errors import GenericError, QmpError
 from qmpd.machine.devices.help import properties_of
-from qmpd.machine.object_words import in_old_words
+from qmpd.machine.object_words import check_old_object, in_old_words
 from qmpd.machine.qom_tree import qom_get, qom_list, qom_set
 from qmpd.monitor.qmp.handlers import Context, Handlers
-from qmpd.qapi.runtime.type_table import EnumInfo
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -40,23 +39,15 @@ def object_add(context: Context, arguments: object) -> None:
 
 def _checked_properties(context: Context, properties: dict[str, Any]) -> dict[str, Any]:
     """The arguments where the schema does not check them, before QEMU 6.0 (`qmp_object_add`)."""
-    for name in ("qom-type", "id"):
-        if not isinstance(properties.get(name), str):
-            raise GenericError(f"Parameter '{name}' is missing")
-    qom_type = properties["qom-type"]
-    known = context.machine.profile.types["ObjectType"]
-    if isinstance(known, EnumInfo) and qom_type not in known.values:
-        if qom_type in _types(context).all:
-            raise GenericError(f"object type '{qom_type}' isn't supported by object-add")
-        raise GenericError(f"invalid object type: {qom_type}")
+    profile = context.machine.profile
+    qom_type = check_old_object(profile, properties, _types(context).all)
     props = properties.pop("props", None)
     if props is not None:
         if not isinstance(props, dict):
             raise GenericError("Invalid parameter type for 'props', expected: dict")
         properties |= props
-    reader = context.machine.profile.reader
     try:
-        return dict(reader.read_plain("ObjectOptions", properties, keyval=False))
+        return dict(profile.reader.read_plain("ObjectOptions", properties, keyval=False))
     except GenericError as error:
         raise in_old_words(error, qom_type, flat=False) from None
 
