@@ -10,7 +10,6 @@ from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import GenericError
-from qmpd.qapi.runtime.type_table import EnumInfo
 
 if TYPE_CHECKING:
     from qmpd.profile import Profile
@@ -48,6 +47,8 @@ def check_old_object(
     :returns: the object's type
     :raises GenericError: with QEMU's text
     """
+    from qmpd.qapi.runtime.type_table import EnumInfo  # which a greeting does not need
+
     for name in ("qom-type", "id"):
         if not isinstance(properties.get(name), str):
             raise GenericError(f"Parameter '{name}' is missing")
