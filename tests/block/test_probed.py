@@ -161,11 +161,23 @@ def test_target_of_a_protocol(pair: Drivers, command: str) -> None:
     node = {"driver": "null-co", "node-name": "n", "size": 1 << 20}
     pair.execute("blockdev-add", **node)
     arguments = {"device": "n", "sync": "full", "mode": "existing", "job-id": "job", "speed": 1}
+    arguments["auto-finalize"] = False
     for target in ("over.qcow2", "nope", "nope:x", "null-co://"):
         pair.execute(command, target=target, **arguments)
     pair.execute(command, target="t2.raw", **arguments)
+    _copied(pair, "running" if command == "drive-mirror" else "pending")
     pair.look()
     pair.execute("human-monitor-command", **{"command-line": "drive_mirror -n n over.qcow2"})
+
+
+def _copied(pair: Drivers, status: str) -> None:
+    """Wait until the job has copied all on both sides, and stays in `status`."""
+    for side in SIDES:
+        program = pair._program(side)
+        while True:
+            [job] = program.execute({"execute": "query-block-jobs"})[-1]["return"]
+            if job["offset"] == job["len"] and job["status"] == status:
+                break
 
 
 def _end(pair: Drivers, event: str) -> None:
