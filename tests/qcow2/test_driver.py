@@ -387,13 +387,14 @@ def test_bitmaps_follow_the_node(bench: Bench) -> None:
     node = bench.add("q", "a.qcow2")
     assert [b.count for b in node.bitmaps] == [131072]
     bench.run(block_resize(node, 2 << 20))
-    assert node.bitmaps[0].size == 2 << 20
-    node.bitmaps[0].busy = True
+    [bitmap] = node.bitmaps
+    assert bitmap.size == 2 << 20
+    bitmap.busy = True
     with pytest.raises(QmpError) as caught:
         bench.run(block_resize(node, 1 << 20))
     busy = "Bitmap 'b' is currently in use by another operation and cannot be used"
     assert caught.value.desc == busy
-    node.bitmaps[0].busy = False
+    bitmap.busy = False
     bench.run(node.driver.remove_persistent_bitmap("b"))
     for kept in list(node.bitmaps):
         node.bitmaps.remove(kept)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Reversible
 
 from qmpd.base.override import override
 from qmpd.block.bits.bitmap import DirtyBitmap
 
 
-class Bitmaps(list[DirtyBitmap]):
+class Bitmaps(Collection[DirtyBitmap], Reversible[DirtyBitmap]):
     """The bitmaps of a node, the newest first, and which one has which name.
 
-    A node may have thousands of them, so that names are not looked for one by one, and a new one
-    does not move all others: the list has the oldest first, who goes through it sees the newest.
+    A node may have thousands of them: none is looked for one by one, and none moves the others.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._all: dict[DirtyBitmap, None] = {}
+        """The oldest first."""
         self._named: dict[str, DirtyBitmap] = {}
         self._doubles = 0
         """How many have the name of a newer one, which only damaged images bring about."""
@@ -27,25 +27,30 @@ class Bitmaps(list[DirtyBitmap]):
 
     @override
     def __iter__(self) -> Iterator[DirtyBitmap]:
-        return super().__reversed__()
+        return reversed(self._all)
 
     @override
     def __reversed__(self) -> Iterator[DirtyBitmap]:
-        return super().__iter__()
+        return iter(self._all)
+
+    @override
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @override
+    def __contains__(self, element: object) -> bool:
+        return element in self._all
 
     def add(self, element: DirtyBitmap) -> None:
         """Put `element` before all others."""
-        self.append(element)
+        self._all[element] = None
         if element.name is not None:
             self._doubles += element.name in self._named
             self._named[element.name] = element
 
-    @override
-    def remove(self, element: DirtyBitmap, /) -> None:
-        if self and self[-1] is element:
-            self.pop()
-        else:
-            super().remove(element)
+    def remove(self, element: DirtyBitmap) -> None:
+        """Take `element` out."""
+        del self._all[element]
         name = element.name
         if name is None:
             return

@@ -127,8 +127,7 @@ def left(edge: Edge) -> None:
 async def drained_begin(*nodes: Node) -> None:
     """Have nothing start on `nodes` until `drained_end`, and wait for what is under way."""
     quiesce(nodes)
-    while (busy := _busy(nodes)) is not None:
-        await busy
+    await wait_quiet(nodes)
 
 
 def drained_end(*nodes: Node) -> None:

@@ -7,7 +7,7 @@ from a change, all or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from qmpd.block.change.one_by_one import check_all, check_one
@@ -84,15 +84,10 @@ class _Change:
         self.pending.pop(node, None)
         if len(node.parents) > 1:
             _check_parents(node)
-        perm, shared = self._ask(node)
-        # The oldest child is asked first, with all that is below it.
-        for edge in reversed(node.children.values()):
-            wanted = node.child_permissions(edge, perm, shared)
-            if wanted != (edge.perm, edge.shared):
-                self._before.append((edge, edge.perm, edge.shared))
-                edge.perm, edge.shared = wanted
-                self.pending.pop(edge.node, None)
-                self.pending[edge.node] = None
+        for edge in self._ask(node):
+            # The latest goes first: the oldest child, with all that is below it.
+            self.pending.pop(edge.node, None)
+            self.pending[edge.node] = None
 
     def visit_one_by_one(self, roots: Sequence[Node], asking: Edge | None) -> None:
         """Visit all that follows from `roots`, and check each hold when it changes.
@@ -109,23 +104,26 @@ class _Change:
         """Ask `node`, and all below its newest child before the others (``bdrv_check_perm``)."""
         if node in self.prepared and node.driver is not None:
             node.driver.abort_permissions()
-        perm, shared = self._ask(node)
-        for edge in reversed(node.children.values()):
-            wanted = node.child_permissions(edge, perm, shared)
-            if wanted != (edge.perm, edge.shared):
-                self._before.append((edge, edge.perm, edge.shared))
-                edge.perm, edge.shared = wanted
-                check_one(edge)
-                self._go_down(edge.node)
+        for edge in self._ask(node):
+            check_one(edge)
+            self._go_down(edge.node)
 
-    def _ask(self, node: Node) -> tuple[Perm, Perm]:
-        """Ask `node` itself whether it can be used as its parents want; returns how."""
+    def _ask(self, node: Node) -> Iterator[Edge]:
+        """Ask `node` whether it can be used as its parents want.
+
+        Yields where it asks for something else below then, from the newest child on.
+        """
         perm, shared = node.cumulative_permissions()
         _check_node(node, perm)
         self.prepared[node] = None
         if node.driver is not None:
             node.driver.prepare_permissions(perm, shared)
-        return perm, shared
+        for edge in reversed(node.children.values()):
+            wanted = node.child_permissions(edge, perm, shared)
+            if wanted != (edge.perm, edge.shared):
+                self._before.append((edge, edge.perm, edge.shared))
+                edge.perm, edge.shared = wanted
+                yield edge
 
     def undo(self) -> None:
         """Put everything back."""

@@ -41,7 +41,7 @@ class MemoryFile:
 
     __slots__ = (
         "__weakref__",
-        *("_chunks", "_own", "present", "_reserved", "_room", "length", "locks", "users"),
+        *("_chunks", "_own", "_present", "_reserved", "_room", "length", "locks", "users"),
     )
 
     def __init__(self, room: Room | None = None) -> None:
@@ -57,8 +57,8 @@ class MemoryFile:
         self._chunks: dict[int, list[bytes]] = {}
         # Those of the chunks that no other file shares, and that may be written to.
         self._own: dict[int, list[bytes]] = {}
-        self.present = Ranges()
-        """The pages that hold data."""
+        # Pages that hold data.
+        self._present = Ranges()
         # Pages that take storage but hold no data: preallocated, or zeroed in place.
         self._reserved = Ranges()
 
@@ -88,15 +88,15 @@ class MemoryFile:
 
     def allocated(self) -> int:
         """Bytes of all pages that are there or reserved."""
-        return (self.present.total() + self._reserved.total()) * PAGE
+        return (self._present.total() + self._reserved.total()) * PAGE
 
     def pages(self) -> int:
         """How many pages hold data."""
-        return self.present.total()
+        return self._present.total()
 
     def missing(self, first: int, last: int) -> int:
         """How many of the pages from `first` up to `last` hold no data."""
-        runs = self.present.within(first, last)
+        runs = self._present.within(first, last)
         return last - first - sum(stop - start for start, stop in runs)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -155,7 +155,7 @@ class MemoryFile:
         """Tell the length, and which pages hold data or are reserved, as runs of their numbers."""
         return {
             "length": self.length,
-            "pages": [list(run) for run in self.present.runs()],
+            "pages": [list(run) for run in self._present.runs()],
             "reserved": [list(run) for run in self._reserved.runs()],
         }
 
@@ -165,7 +165,7 @@ class MemoryFile:
         other.length = self.length
         other._chunks = self._chunks.copy()
         self._own = {}
-        other.present = self.present.copy()
+        other._present = self._present.copy()
         other._reserved = self._reserved.copy()
         return other
 
@@ -187,7 +187,7 @@ class MemoryFile:
                 index = first >> _SHIFT
                 chunk = self._own.get(index) or self._writable(index)
                 page = shared(bytes(data))
-                self.present.add(first, last)
+                self._present.add(first, last)
             except MemoryError:
                 raise BlockIOError(errno.ENOSPC) from None
             chunk[first & _MASK] = page
@@ -226,7 +226,7 @@ class MemoryFile:
         try:
             if place + last - first <= _CHUNK:
                 chunk = self._own.get(index) or self._writable(index)
-                self.present.add(first, last)
+                self._present.add(first, last)
                 chunk[place : place + last - first] = pages
             else:
                 self._place_in_several(first, last, pages)
@@ -241,7 +241,7 @@ class MemoryFile:
         for index in range(first >> _SHIFT, (last - 1 >> _SHIFT) + 1):
             if index not in own:
                 self._writable(index)
-        self.present.add(first, last)
+        self._present.add(first, last)
         number = first
         while number < last:
             place = number & _MASK
@@ -267,7 +267,7 @@ class MemoryFile:
         """Let every page of an area take storage; what it reads as does not change."""
         first, end = offset // PAGE, -(-(offset + length) // PAGE)
         self._reserved.add(first, end)
-        for start, stop in self.present.within(first, end):
+        for start, stop in self._present.within(first, end):
             self._reserved.remove(start, stop)
 
     def truncate(self, size: int) -> None:
@@ -282,7 +282,7 @@ class MemoryFile:
         """Do nothing: memory is as durable as it gets."""
 
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
-        present, until = self.present.run_at(offset // PAGE)
+        present, until = self._present.run_at(offset // PAGE)
         if present and until is not None and offset + length <= min(until * PAGE, self.length):
             return True, length
         if offset >= self.length or until is None:
@@ -295,7 +295,7 @@ class MemoryFile:
         origin = found.offset
         position, end = origin + found.length, origin + length
         starts: list[int] = []
-        runs = self.present.within(position // PAGE, -(-end // PAGE))
+        runs = self._present.within(position // PAGE, -(-end // PAGE))
         first = 0 if runs and runs[0][0] * PAGE <= position else 1
         for page, stop in runs:
             start = page * PAGE
@@ -317,7 +317,7 @@ class MemoryFile:
 
     def _drop(self, first: int, last: int) -> None:
         """Forget pages, which then take no storage."""
-        present = self.present
+        present = self._present
         for start, stop in present.within(first, last):
             while start < stop:
                 index, place = start >> _SHIFT, start & _MASK

@@ -118,11 +118,7 @@ class MemoryImage(Image):
         self.file.flush()
 
     def extent(self, offset: int, length: int) -> tuple[bool, int]:
-        file, end = self.file, offset + length
-        present, until = file.present.run_at(offset // PAGE)
-        if present and until is not None and end <= until * PAGE and end <= file.length:
-            return True, length
-        return file.extent(offset, length)
+        return self.file.extent(offset, length)
 
     def fill_map(self, found: Fills, length: int) -> None:
         self.file.fill_map(found, length)

@@ -138,7 +138,7 @@ class OrderedFile(MemoryFile):
         """Have the bytes of another file, which are there for certain."""
         other = MemoryFile.fork(file)
         self._chunks, self._own = other._chunks, {}
-        self.present, self._reserved = other.present, other._reserved
+        self._present, self._reserved = other._present, other._reserved
         self.length = file.length
         self.settle()
 

@@ -248,7 +248,7 @@ def test_much_data_is_forked_at_once() -> None:
         page = file._chunks[0]
         file._chunks = {number: page.copy() for number in range(1 << 15)}
         file._own = dict(file._chunks)
-        file.present.add(0, (64 << 30) // 4096)
+        file._present.add(0, (64 << 30) // 4096)
         mark = vm.checkpoint()
         best = 1.0
         for _ in range(10):

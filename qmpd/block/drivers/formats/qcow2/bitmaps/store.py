@@ -66,8 +66,7 @@ async def store_bitmaps(s: Qcow2State, *, release: bool) -> None:
         for entry in dropped:
             await free_bitmap(s, entry)
     if release:
-        # the newest first, for none is in its way
-        for entry in reversed(entries):
+        for entry in entries:
             if entry.bitmap is not None:
                 s.node.bitmaps.remove(entry.bitmap)
 
