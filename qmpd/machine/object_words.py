@@ -6,13 +6,13 @@ Until then the schema did not have the properties of objects: they were set one 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
-    from qmpd.profile import Profile
+    from qmpd.profile import Personality, Profile
 
 _OLD: Final = (
     (re.compile(r"Parameter '([^'.]*)' is unexpected"), r"Property '{}.\1' not found"),
@@ -25,10 +25,6 @@ _OLD: Final = (
 _WITHIN: Final = re.compile(r"Parameter '([^'.]*\..*)' is unexpected")
 """A member of a property: options have properties of such names, objects do not."""
 
-_TYPE: Final = re.compile(
-    r"(?:Invalid parameter|Parameter 'qom-type' does not accept value) '(.*)'"
-)
-
 _UNSIGNED: Final = frozenset(
     "cbitpos compare_timeout expired_scan_cycle interval max_queue_size policy prealloc-threads"
     " queues reduced-phys-bits".split()
@@ -39,11 +35,10 @@ _INTEGER: Final = re.compile(r"Parameter '(.*)' expects integer")
 
 
 def check_old_object(
-    profile: Profile, properties: Mapping[str, object], known: Container[str]
+    profile: Profile, personality: Personality, properties: Mapping[str, object]
 ) -> str:
     """Check what 5.2 looks at before the properties of an object (``user_creatable_add_dict``).
 
-    :param known: all types that there are
     :returns: the object's type
     :raises GenericError: with QEMU's text
     """
@@ -55,7 +50,7 @@ def check_old_object(
     qom_type = str(properties["qom-type"])
     creatable = profile.types["ObjectType"]
     if isinstance(creatable, EnumInfo) and qom_type not in creatable.values:
-        if qom_type in known:
+        if qom_type in profile.recorded(personality).types.all:
             raise GenericError(f"object type '{qom_type}' isn't supported by object-add")
         raise GenericError(f"invalid object type: {qom_type}")
     return qom_type
@@ -68,9 +63,6 @@ def in_old_words(error: GenericError, qom_type: str, *, flat: bool = True) -> Ge
     """
     if flat and (found := _WITHIN.fullmatch(error.desc)):
         return GenericError(f"Property '{qom_type}.{found[1]}' not found")
-    found = _TYPE.fullmatch(error.desc)
-    if found is not None and found[1] == qom_type:
-        return GenericError(f"invalid object type: {qom_type}")
     for pattern, words in _OLD:
         found = pattern.fullmatch(error.desc)
         if found is not None:

@@ -16,7 +16,16 @@ _BLOCKDEV: Final = (
     *("null-co,node-name=n,latency-ns=-1", "quorum,node-name=n,vote-threshold=0,children.0=n"),
 )
 _OBJECT: Final = (
-    *("iothread,id=t", "iothread", "nosuch,id=x", "iothread,id=9", "iothread,id=t,x=1", "id=t", ""),
+    *(
+        "iothread,id=t",
+        "iothread",
+        "nosuch,id=x",
+        "container,id=x",
+        "iothread,id=9",
+        "iothread,id=t,x=1",
+        "id=t",
+        "",
+    ),
     *("throttle-group,id=g", "throttle-group,id=g,limits.iops-total=x", "secret,id=s", "{", "{}"),
     *("throttle-group,id=g,x-iops-total=1", "throttle-group,id=g,limits.iops-total=1", "=", "[1]"),
     *("iothread,id=t,poll-max-ns=-1", "iothread,id=t,poll-max-ns=zz", "qom-type=iothread,id=u"),

@@ -218,6 +218,7 @@ FOUND: Final = (
     *("drive_mirror -n n1 top", "drive_mirror -n n0 base", "drive_backup -n n0 base"),
     *('qemu-io empty "map"', "migrate unix:sock", "info migrate", "migrate -d tcp:127.0.0.1:1"),
     *("savevm s", "migrate_continue active", "migrate_continue completed"),
+    *("object_add container,id=x", "object_add nosuch,id=x", "object_add id=x"),
     # what makes images is looked for before the name is read
     *("drive_mirror hd null-co:/x", "drive_mirror hd nbd:x", "snapshot_blkdev hd blkdebug:x"),
     # who else uses the backing file objects to a commit, and is not moved

@@ -59,11 +59,14 @@ def read_flat_object(profile: Profile, opts: Opts) -> dict[str, Any]:
     """
     values: dict[str, Any] = opts.to_dict()
     old = profile.rules.holds("objects-without-schema")
+    if old:
+        try:
+            check_old_object(profile, Personality.SYSTEM, values)
+        except GenericError as error:
+            raise CommandLineError(error.desc) from None
     qom_type = values.get("qom-type")
     if qom_type is None:
         raise CommandLineError("Parameter 'qom-type' is missing")
-    if old and "id" not in values:
-        raise CommandLineError("Parameter 'id' is missing")
     nested = [name for name in values if "." in name]
     flat = {name: value for name, value in values.items() if name not in nested}
     if "host-nodes" in flat:
@@ -124,8 +127,7 @@ def _add_keyval_object(machine: Machine, text: str) -> None:
     """Make an object as 5.2's storage daemon does: never of JSON, and any id will do."""
     profile = machine.profile
     tree = parse_keyval(text, "qom-type").tree
-    known = profile.recorded(Personality.STORAGE_DAEMON).types.all
-    qom_type = check_old_object(profile, tree, known)
+    qom_type = check_old_object(profile, Personality.STORAGE_DAEMON, tree)
     try:
         properties = read_tree_value(profile.reader, "ObjectOptions", tree, keyval=True)
     except GenericError as error:

@@ -11,7 +11,7 @@ from qmpd.block.model.blockers import Op
 from qmpd.errors import GenericError, NotServed, QmpError
 from qmpd.machine.devices.help import models_help, properties_help
 from qmpd.machine.drives.hot import add_drive, add_drive_node, drive_options
-from qmpd.machine.object_words import in_old_words, in_words_of_options
+from qmpd.machine.object_words import check_old_object, in_old_words, in_words_of_options
 from qmpd.monitor.hmp.command_table import Arguments, HmpCommand, reported
 from qmpd.monitor.hmp.line import Kind, Parameter, UsageError
 from qmpd.monitor.hmp.reading import read
@@ -104,15 +104,13 @@ async def _values_by_keyval(machine: Machine, text: str) -> dict[str, Any]:
 def _values_by_options(machine: Machine, opts: Opts) -> dict[str, Any]:
     """An object's options before 6.0 (``user_creatable_add_opts``)."""
     tree: dict[str, Any] = opts.to_dict()
-    for name in ("qom-type", "id"):
-        if name not in tree:
-            raise GenericError(f"Parameter '{name}' is missing")
+    qom_type = check_old_object(machine.profile, machine.personality, tree)
     try:
         values: dict[str, Any] = read_tree_value(
             machine.profile.reader, "ObjectOptions", tree, keyval=True
         )
     except GenericError as error:
-        raise in_words_of_options(in_old_words(error, tree["qom-type"])) from None
+        raise in_words_of_options(in_old_words(error, qom_type)) from None
     return values
 
 

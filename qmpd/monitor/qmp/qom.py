@@ -40,7 +40,7 @@ def object_add(context: Context, arguments: object) -> None:
 def _checked_properties(context: Context, properties: dict[str, Any]) -> dict[str, Any]:
     """The arguments where the schema does not check them, before QEMU 6.0 (`qmp_object_add`)."""
     profile = context.machine.profile
-    qom_type = check_old_object(profile, properties, _types(context).all)
+    qom_type = check_old_object(profile, context.machine.personality, properties)
     props = properties.pop("props", None)
     if props is not None:
         if not isinstance(props, dict):
