@@ -44,7 +44,8 @@ def settled(daemon: Daemon) -> int:
     """Bytes of memory once nothing is loaded ahead any more (`qmpd.server.ahead`)."""
     seen = [daemon.memory]
     deadline = time.monotonic() + 60
-    # For longer than that waits before it begins.
+    # Nothing tells of that, which begins only when nobody has asked for anything for `QUIET`: it
+    # is looked for twice as long, from outside.
     while len(seen) < LOOKS or len(set(seen[-LOOKS:])) > 1:
         assert time.monotonic() < deadline
         time.sleep(2 * QUIET / LOOKS)

@@ -55,15 +55,12 @@ def object_help(text: str, profile: Profile, personality: Personality) -> str | 
 def read_flat_object(profile: Profile, opts: Opts) -> dict[str, Any]:
     """Read the properties of an object from QemuOpts syntax, which has no nested values.
 
-    :raises CommandLineError: with QEMU's text
+    :raises GenericError: with QEMU's text
     """
     values: dict[str, Any] = opts.to_dict()
     old = profile.rules.holds("objects-without-schema")
     if old:
-        try:
-            check_old_object(profile, Personality.SYSTEM, values)
-        except GenericError as error:
-            raise CommandLineError(error.desc) from None
+        check_old_object(profile, Personality.SYSTEM, values)
     qom_type = values.get("qom-type")
     if qom_type is None:
         raise CommandLineError("Parameter 'qom-type' is missing")

@@ -161,8 +161,7 @@ class Copier:
         def fill() -> None:
             self._fill_object(copied, value)
             if isinstance(value, list):
-                # as it lies: some are gone through in another order
-                copied.extend(self._parts(list.__iter__(value)))
+                copied.extend(self._parts(value))
             else:
                 self._fill_dict(copied, value)
 
