@@ -15,8 +15,8 @@ class Bitmaps(Collection[DirtyBitmap], Reversible[DirtyBitmap]):
     """
 
     def __init__(self) -> None:
-        self._all: dict[DirtyBitmap, None] = {}
-        """The oldest first."""
+        self.by_age: dict[DirtyBitmap, None] = {}
+        """The oldest first; for each write it is looked at whether there are any."""
         self._named: dict[str, DirtyBitmap] = {}
         self._doubles = 0
         """How many have the name of a newer one, which only damaged images bring about."""
@@ -27,30 +27,30 @@ class Bitmaps(Collection[DirtyBitmap], Reversible[DirtyBitmap]):
 
     @override
     def __iter__(self) -> Iterator[DirtyBitmap]:
-        return reversed(self._all)
+        return reversed(self.by_age)
 
     @override
     def __reversed__(self) -> Iterator[DirtyBitmap]:
-        return iter(self._all)
+        return iter(self.by_age)
 
     @override
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self.by_age)
 
     @override
     def __contains__(self, element: object) -> bool:
-        return element in self._all
+        return element in self.by_age
 
     def add(self, element: DirtyBitmap) -> None:
         """Put `element` before all others."""
-        self._all[element] = None
+        self.by_age[element] = None
         if element.name is not None:
             self._doubles += element.name in self._named
             self._named[element.name] = element
 
     def remove(self, element: DirtyBitmap) -> None:
         """Take `element` out."""
-        del self._all[element]
+        del self.by_age[element]
         name = element.name
         if name is None:
             return

@@ -288,7 +288,7 @@ class NodeIO(NodeFlush):
         Nothing happens, and nothing is marked, unless the node was opened with
         discard=unmap and its driver has discards.
         """
-        if self.bitmaps and any(bitmap.readonly for bitmap in self.bitmaps):
+        if self.bitmaps.by_age and any(bitmap.readonly for bitmap in self.bitmaps):
             raise BlockIOError(errno.EPERM)
         check_request(offset, length)
         if not self.unmap or not self.driver.capabilities.discard or not length:

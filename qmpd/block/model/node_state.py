@@ -142,7 +142,7 @@ class NodeState:
     def check_write(self, offset: int, length: int) -> None:
         """Checks before a write, or a discard that is passed on."""
         check_request(offset, length)
-        if self.bitmaps and any(bitmap.readonly for bitmap in self.bitmaps):
+        if self.bitmaps.by_age and any(bitmap.readonly for bitmap in self.bitmaps):
             raise BlockIOError(errno.EPERM)
         flags = self.flags
         if flags.read_only or not flags.active:
@@ -180,11 +180,11 @@ class NodeState:
         if length:
             if end > self.wr_highest_offset:
                 self.wr_highest_offset = end
-            if self.bitmaps:
+            if self.bitmaps.by_age:
                 self._mark(offset, length)
 
     def _mark(self, offset: int, length: int) -> None:
-        for bitmap in self.bitmaps:
+        for bitmap in self.bitmaps.by_age:
             bitmap.mark(offset, length)
 
     def request_ended(self) -> None:

@@ -136,7 +136,7 @@ class Plain:
                 return False
             if node.write_threshold or node.driver.capabilities.hears_events:
                 return False
-            if node.bitmaps and any(bitmap.readonly for bitmap in node.bitmaps):
+            if node.bitmaps.by_age and any(bitmap.readonly for bitmap in node.bitmaps):
                 return False
         return True
 
