@@ -1,5 +1,6 @@
 # make run [SOCKET=/tmp/qmpd.sock] [DISK=disk0=1G]   set up, start the daemon with a disk, and say how to connect
 # make test   set up, and run all tests, on all cores
+# make long   what compares with every QEMU, with many more examples: hours
 # make quick  the tests that take seconds and need no QEMU
 # make cover  the same, and which lines and branches of qmpd they run in the tests' own process
 # make iotests [TESTS="030 quick expected all"]   QEMU's own block tests on qmpd, and what became of each
@@ -22,9 +23,12 @@ S ?= 600
 FUZZ ?=
 # A file of tests stays on one core: its tests share daemons.
 PARALLEL ?= --numprocesses auto --dist loadfile
-QUICK := "not slow and not differential and not clients"
+# With as many examples as the comparisons were made with that docs/versions.md tells of.
+LONG := "long or differential"
+LONG_EXAMPLES ?= 300
+QUICK := "not long and not slow and not differential and not clients"
 
-.PHONY: run test quick cover iotests lint format models bench results fuzz clean
+.PHONY: run test long quick cover iotests lint format models bench results fuzz clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +48,9 @@ run: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
+
+long: $(VENV)/.dev
+	QMPD_VERSION_EXAMPLES=$(LONG_EXAMPLES) $(BIN)/python -m pytest $(PARALLEL) --timeout 0 -m $(LONG) $(PYTEST_ARGS)
 
 quick: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PARALLEL) -m $(QUICK) $(PYTEST_ARGS)

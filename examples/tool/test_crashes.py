@@ -93,7 +93,7 @@ def test_the_machine_is_restarted_between_backups(world: World, vm: qmpd.Machine
 
 @pytest.mark.qmpd(allow="faults")  # the last one is beyond the last message
 @pytest.mark.parametrize("action", ["cut-before", "cut-within", "cut-after"])
-@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.long)])
 def test_the_connection_is_lost(world: World, vm: qmpd.Machine, action: str, step: int) -> None:
     """At every message of the beginning, at some of the others, and then the tool is run again."""
     world.write("disk0", 0, MIB, 1)

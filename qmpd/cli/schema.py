@@ -251,12 +251,20 @@ def _known(version: str | None) -> str:
 
 def _elsewhere(name: str) -> str:
     """The versions that have a definition called `name`, in words."""
+    if not _written(name):
+        return ""  # and all versions are not compiled, which takes seconds
     found = [
         version
         for version in VERSIONS
         if (schema := _compile(None, version)) is not None and name in schema.entities
     ]
     return f"; it is in {', '.join(found)}" if found else ""
+
+
+def _written(name: str) -> bool:
+    """Whether a file of the shipped schema may define `name`, in any version."""
+    files = Path(schema_path()).parent.glob("*.json")
+    return any(f"'{name}'" in file.read_text("utf-8") for file in files)
 
 
 def _hint(schema: Schema, name: str) -> str:

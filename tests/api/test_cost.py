@@ -31,15 +31,15 @@ def _make_and_close(count: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_ten_thousand_machines_leave_nothing_behind() -> None:
+def test_thousands_of_machines_leave_nothing_behind() -> None:
     _make_and_close(1000)
     gc.collect()
     descriptors, objects, resident = _descriptors(), len(gc.get_objects()), _resident()
-    _make_and_close(10_000)
+    _make_and_close(4000)
     gc.collect()
     assert _descriptors() == descriptors
     assert abs(len(gc.get_objects()) - objects) < 1000
-    assert _resident() - resident < 4 * MIB
+    assert _resident() - resident < 2 * MIB
 
 
 def test_machines_that_nobody_closes_leave_nothing_behind() -> None:

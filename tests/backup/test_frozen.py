@@ -142,7 +142,7 @@ class Frozen(RuleBasedStateMachine):
 
 
 TestFrozen = Frozen.TestCase
-TestFrozen.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestFrozen.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 
 def test_a_bitmap_that_is_handed_over_goes_with_the_transaction_that_made_it() -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.versions import MEASURED, both_argv
+from tests.support.versions import MEASURED, both_argv, by_turns
 
 COMMANDS: Final = ("qmp_capabilities", "query-name", "query-chardev", "query-block", "quit")
 _BEGIN: Final = re.compile(r"^(?:/\S*/)?(?:qemu-[a-z0-9_.-]+|main\.py)(?=:)", re.M)
@@ -101,8 +101,7 @@ def _ended(argv: list[str], folder: Path) -> tuple[int, str, str]:
     return run.returncode, _BEGIN.sub("qemu", run.stderr), re.sub(r"#block\d+", "#", str(answers))
 
 
-@pytest.mark.parametrize("version", MEASURED)
-@pytest.mark.parametrize("text", [*RIGHT.values(), *WRONG.values()], ids=[*RIGHT, *WRONG])
+@by_turns("text", RIGHT | WRONG)
 def test_same_as_qemu(text: str, version: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text(text)
     line = "qemu-system-x86_64 -machine none -nodefaults -display none -qmp stdio -readconfig file"

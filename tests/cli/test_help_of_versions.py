@@ -13,7 +13,7 @@ from qmpd.cli.system.option_groups import option_groups
 from qmpd.options import groups
 from qmpd.options.qemu_opts import OptionGroup
 from qmpd.profile.shipped import DEFAULT, load
-from tests.support.versions import MEASURED, both_argv
+from tests.support.versions import MEASURED, both_argv, by_turns
 
 HELPS: Final = (
     *("-chardev help", "-drive format=help", "-netdev help", "-vga help -machine pc", "-d help"),
@@ -60,8 +60,7 @@ def _ended(argv: list[str], folder: Path) -> tuple[int, str, str]:
     return run.returncode, printed, _BEGIN.sub("qemu:", said)
 
 
-@pytest.mark.parametrize("version", MEASURED)
-@pytest.mark.parametrize("words", [*HELPS, *REFUSED])
+@by_turns("words", {words: words for words in (*HELPS, *REFUSED)})
 def test_emulator(version: str, words: str, tmp_path: Path) -> None:
     line = f"qemu-system-x86_64 -machine none -nodefaults -display none -qmp stdio {words}"
     real, ours = (_ended(argv, tmp_path) for argv in both_argv(version, line.split()))

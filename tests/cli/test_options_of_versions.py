@@ -6,9 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from tests.support.versions import MEASURED, both_argv
+from tests.support.versions import both_argv, by_turns
 
 PROBES = ("-machine help", "-cpu help", "-accel help", "-machine pc,help", "-machine none,help")
 
@@ -32,8 +30,7 @@ def _printed(argv: list[str], cwd: Path) -> tuple[int, str, str]:
     )
 
 
-@pytest.mark.parametrize("version", MEASURED)
-@pytest.mark.parametrize("words", [*PROBES, *REFUSED])
+@by_turns("words", {words: words for words in (*PROBES, *REFUSED)})
 def test_same_output(version: str, words: str, tmp_path: Path) -> None:
     argv = ["qemu-system-x86_64", "-display", "none", "-nodefaults", *words.split()]
     real, ours = (_printed(each, tmp_path) for each in both_argv(version, argv))

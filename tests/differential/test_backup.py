@@ -25,7 +25,7 @@ from tests.support.sequences import run_any_sequence
 from tests.support.versions import DAEMON, SYSTEM, examples
 
 VERSIONS = ("5.2", "7.2", "10.0", "11.1")
-EXAMPLES = int(os.environ.get("QMPD_BACKUP_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("QMPD_BACKUP_EXAMPLES", "16"))
 DISKS = 3
 UNREADABLE = 12
 """The cluster of the last disk that cannot be read."""
@@ -333,6 +333,6 @@ def test_any_sequence(version: str, daemon: bool, tmp_path: Path) -> None:
 
     Versions.scratch, Versions.version, Versions.daemon = tmp_path, version, daemon
     try:
-        run_any_sequence(Versions, examples=examples(version, EXAMPLES, few=6), steps=12)
+        run_any_sequence(Versions, examples=examples(version, EXAMPLES, few=4), steps=12)
     finally:
         Versions.close()

@@ -165,7 +165,7 @@ class Bitmaps(RuleBasedStateMachine):
 @on_each_program
 def test_any_sequence_is_the_same(pair: Pair) -> None:
     Bitmaps.pair = pair
-    run_any_sequence(Bitmaps, examples=examples(pair.version, 500), steps=20)
+    run_any_sequence(Bitmaps, examples=examples(pair.version, 160), steps=20)
 
 
 @on_each_version

@@ -31,7 +31,7 @@ from tests.support.sequences import run_any_sequence
 from tests.support.versions import examples
 
 VERSIONS = ("5.2", "7.2", "10.0", "11.1")
-EXAMPLES = int(os.environ.get("QMPD_CHAIN_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("QMPD_CHAIN_EXAMPLES", "16"))
 
 
 class Chains(ChainMachine):

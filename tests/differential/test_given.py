@@ -32,8 +32,11 @@ from tests.differential.base_requests import ACTIONS, BASES, DEVICES, IMAGES, JO
 from tests.support.normal import normal
 from tests.support.versions import OTHERS
 
-PART = 1 if "QMPD_VERSION_EXAMPLES" in os.environ else 12
+LONG = "QMPD_VERSION_EXAMPLES" in os.environ
+PART = 1 if LONG else 12
 """Of how many requests to begin with one is taken on a version other than the default one."""
+STEP = 1 if LONG else 4
+"""Of how many that are made from one request one is taken."""
 COMMANDS = profile.load(DEFAULT).entry_points.commands
 UNTYPED = {"device_add"}
 """Commands whose arguments the schema does not tell."""
@@ -125,9 +128,11 @@ def _cases(version: str) -> Iterator[tuple[str, dict[str, Any], list[dict[str, A
 
 
 CASES = [
-    pytest.param(version, *case, id=f"{version}-{number}-{case[0]}")
+    pytest.param(
+        version, command, base, changed[number % STEP :: STEP], id=f"{version}-{number}-{command}"
+    )
     for place, version in enumerate((DEFAULT, *OTHERS))
-    for number, case in enumerate(_cases(version))
+    for number, (command, base, changed) in enumerate(_cases(version))
     if version == DEFAULT or (number + place) % PART == 0
 ]
 

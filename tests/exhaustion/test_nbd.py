@@ -29,6 +29,8 @@ OPTIONS = {
     "many names to list": (9, NAME + struct.pack(">I", 1 << 20)),
     "an unexpected length": (3, b""),
 }
+SHORT = ("one that is unknown", "many queries")
+"""Which come in the short run: one that is read to be forgotten, and one that is read in parts."""
 
 
 def connect(daemon: Daemon) -> socket.socket:
@@ -53,7 +55,10 @@ def settled(daemon: Daemon) -> int:
     return seen[-1]
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize(
+    "option",
+    [pytest.param(option, marks=() if option in SHORT else pytest.mark.long) for option in OPTIONS],
+)
 def test_options_are_not_kept(option: str, tmp_path: Path) -> None:
     number, data = OPTIONS[option]
     rest = data + bytes(LENGTH // 16)

@@ -17,7 +17,7 @@ import pytest
 
 from tests.interop.bench import ImageBench, needs_qemu_img, qemu_img
 
-KILLS = int(os.environ.get("QMPD_KILLS", "200"))
+KILLS = int(os.environ.get("QMPD_KILLS", "80"))
 SIZE = 4 << 20
 UNIT = 4096
 _ACK = struct.Struct("<I")

@@ -53,7 +53,7 @@ def check(path: Path, lines: int) -> None:
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(PIECES, max_size=30))
 def test_any_tokens(tmp_path: Path, pieces: list[str]) -> None:

@@ -25,7 +25,7 @@ from qmpd.block.model.node import Node
 from qmpd.errors import QmpError
 from tests.support.machines import TestMachine
 
-CASES = int(os.environ.get("QMPD_DAMAGE_CASES", "2000"))
+CASES = int(os.environ.get("QMPD_DAMAGE_CASES", "700"))
 SIZE = 1 << 20
 MOST_REQUESTS = 300_000
 """Requests on the file that no work on an image of this size needs."""

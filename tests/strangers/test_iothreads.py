@@ -364,7 +364,15 @@ def prepare(both: Both, *, machine: bool) -> None:
         both.execute(("device_add", {"driver": "qemu-xhci", "id": "u0", **ports}))
 
 
-@pytest.mark.parametrize("row", [*HOLDERS, *DEVICES])
+def rows(first: int) -> list[Any]:
+    """The rows of `HOLDERS`, every other one of them, from the `first`, in the long run only."""
+    return [
+        pytest.param(row, marks=pytest.mark.long if number % 2 == first else ())
+        for number, row in enumerate(HOLDERS)
+    ]
+
+
+@pytest.mark.parametrize("row", [*rows(0), *DEVICES])
 def test_who_holds_and_who_asks_in_a_machine(tmp_path: Path, row: str) -> None:
     both = Both(tmp_path, "qemu-system-x86_64")
     prepare(both, machine=True)
@@ -372,7 +380,7 @@ def test_who_holds_and_who_asks_in_a_machine(tmp_path: Path, row: str) -> None:
     both.close()
 
 
-@pytest.mark.parametrize("row", HOLDERS)
+@pytest.mark.parametrize("row", rows(1))
 def test_who_holds_and_who_asks_in_the_storage_daemon(tmp_path: Path, row: str) -> None:
     both = Both(tmp_path, "qemu-storage-daemon")
     prepare(both, machine=False)

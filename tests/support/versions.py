@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,26 @@ on_each_program = pytest.mark.parametrize(
     "pair", [*(DEFAULT, *OTHERS), *(f"{DAEMON}-{version}" for version in MEASURED)], indirect=True
 )
 """The same, and as each version of the storage daemon, too."""
+
+
+def by_turns(name: str, cases: Mapping[str, str]) -> pytest.MarkDecorator:
+    """For tests of many cases: `name` is one of them, ``version`` a version.
+
+    Every case comes on each version in the long run; the short one takes the versions in turn.
+
+    :param cases: by what they are called
+    """
+    cells = [
+        pytest.param(
+            case,
+            version,
+            id=f"{called}-{version}",
+            marks=() if number % len(MEASURED) == place else pytest.mark.long,
+        )
+        for number, (called, case) in enumerate(cases.items())
+        for place, version in enumerate(MEASURED)
+    ]
+    return pytest.mark.parametrize((name, "version"), cells)
 
 
 def real_argv(version: str, argv: list[str]) -> list[str]:

@@ -100,7 +100,14 @@ def bitmaps(vm: qmpd.Machine) -> None:
             assert is_dirty or not any(found[sector * SECTOR : (sector + 1) * SECTOR])
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+LONG = ("many bitmaps, tiny", "internal snapshots, tiny", "zeroes, tiny")
+"""Which take seconds; others do the same with larger clusters, or other things with small ones."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long if name in LONG else ()) for name in SCENARIOS],
+)
 def test_no_point_loses_or_corrupts(name: str) -> None:
     scenario, options = SCENARIOS[name]
     images: Any = {"q": {**Q, **OPTIONS[options]}}
@@ -109,9 +116,16 @@ def test_no_point_loses_or_corrupts(name: str) -> None:
 
 LAZY = ("lazy", "amended")
 """What scenarios are called whose refcounts are not right until somebody repairs them."""
+NOT_LAZY = [name for name in SCENARIOS if not any(word in name for word in LAZY)]
 
 
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if not any(w in name for w in LAZY)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if SCENARIOS[name][1] == "plain" else pytest.mark.long)
+        for name in NOT_LAZY
+    ],
+)
 def test_no_point_needs_a_repair(name: str) -> None:
     for promise, files in losses(name):
         paths = {PATH, *(promise.opens if promise is not None else ())}
