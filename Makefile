@@ -1,5 +1,5 @@
 # make run [SOCKET=/tmp/qmpd.sock] [DISK=disk0=1G]   set up, start the daemon with a disk, and say how to connect
-# make test   set up, and run all tests, on all cores
+# make test   set up, and run the tests, on all cores
 # make long   what compares with every QEMU, with many more examples: hours
 # make quick  the tests that take seconds and need no QEMU
 # make cover  the same, and which lines and branches of qmpd they run in the tests' own process
