@@ -23,6 +23,22 @@ DEVICE_RULES: Final[Sequence[Rule]] = (
         ),
     ),
     Rule(
+        "large-option-roms",
+        "An option ROM of more than 2 GiB is not found",
+        _RUN_5_2,
+        last=(5, 2),
+        change=Rewording(
+            pattern=r'^romfile "(.*)" too large \(size cannot exceed 2 GiB\)$',
+            words=r'failed to find romfile "\1"',
+        ),
+    ),
+    Rule(
+        "no-streams-by-default",
+        "A nec-usb-xhci has no streams, although the default of the property is on",
+        _RUN_7_2,
+        last=(7, 2),
+    ),
+    Rule(
         "expected-models",
         "device_add tells what it expects without an article",
         _RUN_5_2,
@@ -145,6 +161,12 @@ DEVICE_RULES: Final[Sequence[Rule]] = (
         last=(5, 2),
     ),
     Rule(
+        "nvme-controllers-bring-subsystems",
+        "An nvme makes a subsystem, which stays when it goes",
+        "seen on 10.0, not on 7.2",
+        first=(10, 0),
+    ),
+    Rule(
         "balloons-tell-of-reclaims",
         "Statistics of a balloon have kills, stalls, scans and reclaims",
         "seen on 10.0, not on 5.2 and 7.2",
@@ -198,6 +220,8 @@ DeviceName = Literal[
     "help-shows-json",
     "ids-come-first",
     "models-are-checked-before-buses",
+    "no-streams-by-default",
+    "nvme-controllers-bring-subsystems",
     "nvme-granularity-is-left",
     "options-are-single-texts",
     "ports-unplug",

@@ -153,6 +153,7 @@ def _of_files(name: str) -> list[Request]:
         ("migrate-incoming", {"uri": f"exec:cat {name}"}),
         ("dump-guest-memory", {"paging": False, "protocol": f"file:{name}"}),
         ("screendump", {"filename": name}),
+        ("device_add", {"driver": "virtio-rng-pci", "romfile": name}),
         ("memsave", {"val": 0, "size": 1, "filename": name}),
         ("pmemsave", {"val": 0, "size": 1, "filename": name}),
         ("xen-save-devices-state", {"filename": name}),

@@ -151,8 +151,6 @@ def get_property(device: Device, name: str, rules: Rules) -> Any:
         return _common(device, name)
     if _is_child(known.type):
         return f"{device.path}/{name}"
-    if name == "subsys" and not device.values.get(name):
-        raise NotServed(f"Property '{device.model}.{name}' is not served by qmpd")
     if name in device.linked and device.linked[name].gone:
         return ""
     value = device.get(name)

@@ -33,16 +33,17 @@ _PICS: Final = ("isa-i8259", "isa-i8259")
 _DMA: Final = ("i8257", "i8257")
 _SOUND: Final = ("isa-pit", "isa-pcspk")
 _PORTS: Final = ("serial", "parallel", "isa-fdc", "floppy")
+_EEPROMS: Final = 8
 _REST: Final = ("i8042", "vmport", "vmmouse", "port92")
 
 ORDER: Final = {
     "pc": (
         *(*_PROCESSORS, "i440FX", "PIIX3", "ide", *_PICS, "vga", "hpet", *_SOUND, *_PORTS),
-        *_REST,
+        *(*_REST, "adapters", "eeproms"),
     ),
     "q35": (
         *(*_PROCESSORS, "ICH9-LPC", *_PICS, "hpet", *_SOUND, *_PORTS),
-        *(*_REST, "ich9-ahci", "ide"),
+        *(*_REST, "ich9-ahci", "ide", "ICH9-SMB", "eeproms", "vga", "adapters"),
     ),
 }
 """The order in which a board numbers its unattached devices."""
@@ -120,6 +121,8 @@ class Board:
     def numbers(self, ide: int, floppies: int, rules: Rules) -> dict[str, int]:
         """Numbers of devices in ``/machine/unattached``; for several devices, that of the first.
 
+        ``next`` is the number of one that comes when the board is there.
+
         :param ide: how many drives there are on its IDE buses
         :param floppies: how many floppy drives
         :param rules: of the version of QEMU
@@ -134,10 +137,12 @@ class Board:
             "parallel": len(self.parallels),
             "isa-fdc": int(self.type == "pc" or floppies > 0),
             "floppy": floppies,
+            # on the bus of the power management
+            "eeproms": _EEPROMS if self.acpi or self.type == "q35" else 0,
         }
         numbers: dict[str, int] = {}
         total = 0
         for name in order_of(self.type, rules):
             numbers.setdefault(name, total)
             total += counts.get(name, 1)
-        return numbers
+        return {**numbers, "next": total}

@@ -81,6 +81,9 @@ class Devices(Protocol):
     def count_usb_bus(self) -> int:
         """The number of a new USB bus: how many there were before it."""
 
+    def new_subsystem(self) -> str:
+        """The path of a subsystem that an NVMe controller makes."""
+
     def usb_product(self, model: str) -> str:
         """What QEMU calls a USB device of this model."""
 

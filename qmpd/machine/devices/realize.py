@@ -21,6 +21,7 @@ from qmpd.machine.devices.drives import (
     take_empty,
 )
 from qmpd.machine.devices.new_bus import add_bus
+from qmpd.machine.devices.option_rom import add_option_rom, check_rom_size
 from qmpd.machine.devices.queue_mapping import first_queue_context
 from qmpd.machine.devices.scsi import scsi_disk
 from qmpd.machine.devices.sizes import SMALL_DISK, UNSET, check_block_sizes, settle_geometry
@@ -48,7 +49,9 @@ async def realize(device: Device, bus: Bus, tree: Devices) -> None:
     device.bus = bus
     if "mac" in device.properties or (device.behind and "mac" in device.behind.properties):
         places.take_mac(device if device.behind is None else device.behind, tree)
-    if device.kind.bus == "PCI":
+    is_pci = device.kind.bus == "PCI"
+    if is_pci:
+        check_rom_size(device)
         places.take_pci_function(device, bus, tree.chassis.profile.rules)
     elif device.kind.bus == "usb-bus":
         places.take_usb_port(device, bus, lambda: tree.usb_product(device.model))
@@ -60,6 +63,8 @@ async def realize(device: Device, bus: Bus, tree: Devices) -> None:
         raise GenericError(
             "VIRTIO_F_IOMMU_PLATFORM was supported by neither legacy nor transitional device"
         )
+    if is_pci:
+        add_option_rom(device, tree.chassis.graph.services.storage.host)
 
 
 # virtio
@@ -205,6 +210,9 @@ async def _nvme(device: Device, _: Bus, tree: Devices) -> None:
         raise GenericError("msix_qsize must be between 1 and 2048")
     if "serial" not in device.values:
         raise GenericError("serial property not set")
+    rules = tree.chassis.profile.rules
+    if rules.holds("nvme-controllers-bring-subsystems"):
+        device.values["subsys"] = tree.new_subsystem()
     name = device.id if device.id is not None else tree.bus_name("nvme-bus")
     bus = Bus(name, "nvme-bus", f"{device.path}/{name}", hotplug=True)
     device.buses.add(bus)
@@ -217,7 +225,7 @@ async def _nvme(device: Device, _: Bus, tree: Devices) -> None:
         raise GenericError(f"could not get blockdev size: {os.strerror(errno.ENOMEDIUM)}")
     check_block_sizes(device)
     put_to_use(device, backend, read_only=is_read_only(backend), resizable=False)
-    left = tree.chassis.profile.rules.holds("nvme-granularity-is-left")
+    left = rules.holds("nvme-granularity-is-left")
     if device.get("discard_granularity") == UNSET and not left:
         device.values["discard_granularity"] = max(device.values["logical_block_size"], SMALL_DISK)
 

@@ -159,9 +159,8 @@ class Survey:
         function = part.function_with(
             lambda name: device.get(name) if behind is None else behind.get(name, device.get(name))
         )
-        if function is not None and device.values.get("romfile") == "":
-            regions = [each for each in function["regions"] if each["bar"] != _FIRMWARE]
-            function = {**function, "regions": regions}
+        if function is not None and "romfile" in device.values:
+            function = {**function, "regions": _regions(device, function["regions"])}
         seen = SeenDevice(
             device.model,
             device.id or "",
@@ -259,6 +258,16 @@ def _seen(part: Part, devfn: int = -1) -> SeenDevice:
     )
 
 
+def _regions(device: Device, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The regions of a PCI function, with the option ROM that it has and no other."""
+    regions = [each for each in recorded if each["bar"] != _FIRMWARE]
+    if device.values["romfile"] and device.get("rombar"):
+        size = device.values["romsize"]
+        flags = {"prefetch": False, "mem_type_64": False}
+        regions.append({**flags, "bar": _FIRMWARE, "size": size, "type": "memory", "address": -1})
+    return regions
+
+
 def _index(part: Part) -> int:
     """The number of a port of the board's."""
     return int(dict(part.properties)["index"].split(" ")[0])
@@ -274,8 +283,6 @@ def _text(device: Device, name: str, recorded: str) -> str:
         return _address(device.devfn)
     if name == "drive":
         return quoted(drive_name(device))
-    if name == "romsize" and device.values.get("romfile") == "" and name not in device.values:
-        return worded("uint32", 0xFFFFFFFF)
     if name not in device.values:
         return recorded
     return worded(device.properties[name].type, device.values[name])

@@ -60,6 +60,7 @@ class DeviceTree(DeviceContainers):
         """The ids of devices that have been unplugged and have not ended."""
         self._anonymous_made = 0
         self._usb_buses = 0
+        self._subsystems = 0
         self._bus_numbers: dict[str, int] = {}
 
     @property
@@ -100,6 +101,11 @@ class DeviceTree(DeviceContainers):
         """The number of a new USB bus."""
         self._usb_buses += 1
         return self._usb_buses - 1
+
+    def new_subsystem(self) -> str:
+        """The path of a subsystem that an NVMe controller makes; it stays when that goes."""
+        self._subsystems += 1
+        return f"{UNATTACHED}/device[{self.numbers['next'] + self._subsystems - 1}]"
 
     def usb_product(self, model: str) -> str:
         """What QEMU calls a USB device of this model."""

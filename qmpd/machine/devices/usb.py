@@ -68,6 +68,9 @@ async def usb_controller(device: Device, _: Bus, tree: Devices) -> None:
     """Realize a USB controller, which brings a bus."""
     if device.get("masterbus"):
         return  # a companion, whose ports are the other's
+    rules = tree.chassis.profile.rules
+    if device.model == "nec-usb-xhci" and rules.holds("no-streams-by-default"):
+        device.values.setdefault("streams", False)
     bus = add_bus(device, tree, "usb-bus", "usb-bus", device.id)
     bus.number = tree.count_usb_bus()
     for name in ("p2", "p3"):
