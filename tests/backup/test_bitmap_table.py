@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.backup.cells import Cell, all_cells, play
-from tests.backup.program import DiskProgram
+from tests.backup.program import CLUSTER, DiskProgram
 from tests.support.programs import qemu_missing
 
 RECORDED = Path(__file__).with_name("bitmap_table.json")
@@ -28,6 +28,9 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         pytest.skip(missing)
     folder = tmp_path_factory.mktemp("backup") / "images"
     with DiskProgram(folder, real=request.param == "QEMU") as made:
+        # what cells write is allocated from the start, so that each may be played by itself
+        for first, count in ((1, 3), (5, 1), (9, 1)):
+            made.guest(f"write -q {first * CLUSTER} {count * CLUSTER}")
         yield made
 
 
