@@ -34,7 +34,7 @@ def _script(folder: Path) -> str:
             lines.append(line)
             if line.endswith("&") and "serve" in line:
                 lines.append("trap 'kill $! 2>/dev/null || true' EXIT")
-                lines.append("while ! [ -S qmp.sock ]; do :; done")
+                lines.append("while ! [ -S qmp.sock ]; do sleep 0.02; done")
     return "\n".join(lines) + "\n"
 
 

@@ -132,5 +132,5 @@ def _script(body: str) -> str:
         if line.endswith("&"):
             lines.append("trap 'kill $! 2>/dev/null || true' EXIT")
             sockets = re.findall(r"unix:([^\s,]+)", line)
-            lines += [f"while ! [ -S {path} ]; do :; done" for path in sockets]
+            lines += [f"while ! [ -S {path} ]; do sleep 0.02; done" for path in sockets]
     return "\n".join(lines) + "\n"
