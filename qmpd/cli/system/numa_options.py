@@ -9,14 +9,6 @@ from qmpd.cli.system.given import Given
 from qmpd.options.qemu_opts import OptionGroup
 
 _GROUP: Final = OptionGroup("numa", "type", None)
-_PARAMETERS: Final = {
-    "node": "nodeid cpus mem memdev initiator",
-    "dist": "src! dst! val!",
-    "cpu": "node-id socket-id drawer-id book-id die-id cluster-id module-id core-id thread-id",
-    "hmat-lb": "initiator! target! hierarchy! data-type! latency bandwidth",
-    "hmat-cache": "node-id! size! level! associativity! policy! line!",
-}
-"""Parameters by type; ``!`` needed."""
 
 
 def check_numa(text: str, given: Given) -> None:
@@ -25,18 +17,8 @@ def check_numa(text: str, given: Given) -> None:
     :raises CommandLineError: with QEMU's text
     """
     opts = given.parse(_GROUP, text)
-    kind = text if opts.wants_help else opts.get("type")
-    if kind is None:
-        raise CommandLineError("Parameter 'type' is missing")
-    if kind not in _PARAMETERS:
-        raise CommandLineError(f"Parameter 'type' does not accept value '{kind}'")
-    known = _PARAMETERS[kind].split()
-    for name in known:
-        if name.endswith("!") and opts.get(name[:-1]) is None:
-            raise CommandLineError(f"Parameter '{name[:-1]}' is missing")
-    for name, _ in opts:
-        if name != "type" and name not in known and f"{name}!" not in known:
-            raise CommandLineError(f"Invalid parameter '{name}'")
+    values = [("type", text)] if opts.wants_help else list(opts)
+    given.profile.reader.read_flat("NumaOptions", values)
 
 
 def refuse_numa(location: str, *, has_hardware: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +11,7 @@ from qmpd.errors import GenericError
 from qmpd.qapi.runtime.entry_points import CommandInfo
 from qmpd.qapi.runtime.plain_values import PlainValues
 from qmpd.qapi.runtime.policy import CompatPolicy
-from qmpd.qapi.runtime.type_table import TypeTable
+from qmpd.qapi.runtime.type_table import EnumInfo, TypeTable
 from qmpd.qapi.runtime.visitor import InputVisitor
 
 if TYPE_CHECKING:
@@ -97,6 +97,26 @@ class Reader:
         :raises GenericError: the value is not of the type; the text is QEMU's
         """
         return self._visited(name, value, keyval, None)
+
+    def read_flat(self, name: str, options: Iterable[tuple[str, str]]) -> dict[str, Any]:
+        """Flat options as plain data of object type `name`.
+
+        :param options: names and values in the order given
+        :raises GenericError: they are not of the type; the text is QEMU's
+        """
+        from qmpd.qapi.runtime.flat_values import FlatVisitor
+
+        return FlatVisitor(self._table, options).read(name)
+
+    def type_values(self, name: str) -> tuple[str, ...]:
+        """The values of the enum called `name`.
+
+        :raises KeyError: there is no such enum
+        """
+        info = self._table[name]
+        if not isinstance(info, EnumInfo):
+            raise KeyError(name)
+        return tuple(info.values)
 
     def _visited(
         self, name: str, value: object, keyval: bool, policy: CompatPolicy | None
