@@ -30,6 +30,7 @@ from qmpd.profile.device_rules import DEVICE_RULES, DeviceName
 from qmpd.profile.export_rules import EXPORT_RULES, ExportName
 from qmpd.profile.job_rules import JOB_RULES, JobName
 from qmpd.profile.monitor_rules import MONITOR_RULES, MonitorName
+from qmpd.profile.option_rules import OPTION_RULES, OptionName
 from qmpd.profile.program_rules import PROGRAM_RULES, ProgramName
 from qmpd.profile.request_rules import REQUEST_RULES, RequestName
 from qmpd.profile.rule import (
@@ -259,6 +260,7 @@ RULES: Final[Sequence[Rule]] = (
     *EXPORT_RULES,
     *MONITOR_RULES,
     *PROGRAM_RULES,
+    *OPTION_RULES,
     *REQUEST_RULES,
 )
 """All rules, in the order in which rewordings are tried."""
@@ -275,6 +277,7 @@ Name = (
     | ExportName
     | MonitorName
     | ProgramName
+    | OptionName
     | RequestName
 )
 """The names of rules that are asked for."""

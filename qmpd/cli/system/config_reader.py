@@ -129,7 +129,7 @@ class ConfigReader:
                 # what is wrong with JSON is told in the version's words
                 parse_tree(option.value, None, self._profile.parse_json)
             if name in CHECKS:
-                CHECKS[name](option.value, Given(self._profile, self.warn))
+                CHECKS[name](option.value, self._given)
             self.config.hardware.setdefault(name, []).append(option.argument or "")
 
     def _check_other(self, name: str) -> None:
@@ -143,6 +143,10 @@ class ConfigReader:
         if name in MACHINE_PROPERTIES:
             key, value = MACHINE_PROPERTIES[name]
             self.config.machine.properties[key] = value
+
+    @property
+    def _given(self) -> Given:
+        return Given(self._profile, self.warn, self._ids_of)
 
     def warn(self, text: str, hint: str | None = None) -> None:
         """Print a warning about the option at hand."""
@@ -188,7 +192,7 @@ class ConfigReader:
             from qmpd.cli.system.machine_parts import as_options
 
             for name, value in as_options(others):
-                CHECKS[name](value, Given(self._profile, self.warn))
+                CHECKS[name](value, self._given)
                 self.config.hardware.setdefault(name, []).append(value)
 
     def _fw_cfg(self, text: str) -> None:

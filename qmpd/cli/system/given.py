@@ -8,6 +8,8 @@ from qmpd.cli.report import Probe
 from qmpd.options.qemu_opts import OptionGroup, Opts, Warn, parse_opts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qmpd.profile import Profile
 
 
@@ -33,17 +35,20 @@ class Given:
 
     :param profile: of the machine that will be made
     :param warn: prints a warning about the option
+    :param ids: of a group of options, those that have been used
     """
 
-    def __init__(self, profile: Profile, warn: Warn) -> None:
+    def __init__(self, profile: Profile, warn: Warn, ids: Callable[[str], set[str]]) -> None:
         self.profile = profile
+        self.ids = ids
         self._warn = warn
 
     def warn(self, text: str, hint: str | None = None) -> None:
         """Print a warning about the option."""
         self._warn(text, hint)
 
-    def _warn_of_form(self, text: str, hint: str | None) -> None:
+    def warn_of_form(self, text: str, hint: str | None) -> None:
+        """Warn of how the option is written, where the version does."""
         if self.profile.rules.holds("short-boolean-options"):
             self._warn(text, hint)
 
@@ -52,7 +57,7 @@ class Given:
 
         :raises GenericError: with QEMU's text
         """
-        return parse_opts(group_of(self.profile, group), text, self._warn_of_form)
+        return parse_opts(group_of(self.profile, group), text, self.warn_of_form)
 
     def opts(self, group: OptionGroup, text: str) -> Opts:
         """Read QemuOpts syntax, where help is answered.

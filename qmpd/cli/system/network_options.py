@@ -6,42 +6,26 @@ QEMU reads most of them by QemuOpts and the newer types by keyval; each has mess
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.cli.report import CommandLineError, Probe
 from qmpd.cli.system.given import Given
 from qmpd.cli.system.listings import recorded_help
+from qmpd.errors import GenericError
 from qmpd.options.block_tree import parse_tree
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import OptionGroup, parse_opts
+from qmpd.options.qemu_opts import OptionGroup, Opts, parse_opts
+
+if TYPE_CHECKING:
+    from qmpd.profile import Profile
 
 NETDEV: Final = OptionGroup("netdev", "type", None)
 NIC: Final = OptionGroup("nic", "type", None)
 NET: Final = OptionGroup("net", "type", None)
-
-BACKENDS: Final = {
-    "nic": "netdev macaddr model addr vectors:u",
-    "user": "hostname restrict:b ipv4:b ipv6:b ip net host tftp bootfile dhcpstart dns dnssearch"
-    " domainname ipv6-prefix ipv6-prefixlen:i ipv6-host ipv6-dns smb smbserver hostfwd guestfwd"
-    " tftp-server-name ipv6-net",
-    "tap": "ifname fd fds script downscript br helper sndbuf vnet_hdr:b vhost:b vhostfd vhostfds"
-    " vhostforce:b queues:u poll-us:u",
-    "l2tpv3": "src! dst! srcport dstport ipv6:b udp:b cookie64:b counter:b pincounter:b txcookie:u"
-    " rxcookie:u txsession:u! rxsession:u offset:u",
-    "socket": "fd listen connect mcast localaddr udp",
-    "stream": "addr! server:b reconnect reconnect-ms",
-    "dgram": "local remote",
-    "vde": "sock port:u group mode:u",
-    "bridge": "br helper",
-    "hubport": "hubid:i! netdev",
-    "netmap": "ifname! devname",
-    "vhost-user": "chardev! vhostforce:b queues:i",
-    "vhost-vdpa": "vhostdev vhostfd queues:i x-svq:b",
-    "none": "",
-}
-"""Parameters by the types of backends; ``:b`` boolean, ``:i`` and ``:u`` numbers, ``!`` needed."""
 
 MODERN: Final = ("stream", "dgram")
 """Types that are read by keyval, as JSON is."""
@@ -54,23 +38,13 @@ NIC_MODELS: Final = frozenset(
 )
 """Network adapters that the PCs make for ``-nic`` and ``-net nic``."""
 
+_NIC_HELP: Final = sorted(
+    {*NIC_MODELS, "usb-net", "virtio-net-device", "xen-net-device"} - {"virtio"}
+)
+"""Those that ``-nic help`` lists: also what no PC makes, and no abbreviations."""
+
 _MAC: Final = r"[0-9A-Fa-f]{1,2}([:-][0-9A-Fa-f]{1,2}){5}"
-_BOOLEANS: Final = ("on", "yes", "true", "y", "off", "no", "false", "n")
 _SOCKET_WAYS: Final = ("fd", "listen", "connect", "mcast", "udp")
-
-
-class _Parameter(NamedTuple):
-    name: str
-    kind: str
-    needed: bool
-
-
-def _parameters(backend: str) -> list[_Parameter]:
-    found = []
-    for word in BACKENDS[backend].split():
-        name, _, kind = word.rstrip("!").partition(":")
-        found.append(_Parameter(name, kind, word.endswith("!")))
-    return found
 
 
 def check_netdev(text: str, given: Given) -> None:
@@ -79,154 +53,159 @@ def check_netdev(text: str, given: Given) -> None:
     :raises CommandLineError: with QEMU's text
     :raises Probe: it asks for the types
     """
-    if text.startswith("{"):
-        _check_tree(dict(parse_tree(text, None)), given)
+    if _is_tree(text, given.profile):
+        tree = _tree(text)
+        given.profile.reader.read_plain("Netdev", tree, keyval=not text.startswith("{"))
+        if tree["type"] == "dgram" and "local" not in tree and "remote" not in tree:
+            raise GenericError("dgram requires local= parameter")
+        _check_compiled(tree["type"], given)
         return
-    tree = dict(parse_keyval(text, "type").tree) if _is_modern(text) else None
-    if tree is not None:
-        _check_tree(tree, given)
-        return
-    opts = given.parse(NETDEV, text)
+    opts = _parse(NETDEV, text, given)
     if opts.wants_help or opts.get("type") in ("help", "?"):
         raise Probe(recorded_help(given.profile, "netdev"))
     if opts.id is None:
-        raise CommandLineError("Parameter 'id' is missing")
-    _check_compiled(_check_opts(dict(opts)), given)
+        raise GenericError("Parameter 'id' is missing")
+    _check_compiled(_check_opts(list(opts), given), given)
 
 
-def netdev_id(text: str) -> str:
+def _parse(group: OptionGroup, text: str, given: Given) -> Opts:
+    """Read flat options, whose id no other use of the option has."""
+    opts = parse_opts(group, text, given.warn_of_form, ids=given.ids(group.name))
+    if opts.id is not None:
+        given.ids(group.name).add(opts.id)
+    return opts
+
+
+def netdev_id(text: str, profile: Profile) -> str:
     """The id of a ``-netdev`` that has been checked."""
-    if text.startswith("{") or _is_modern(text):
-        tree = parse_tree(text, None) if text.startswith("{") else parse_keyval(text, "type").tree
-        return str(tree["id"])
-    return str(parse_opts(NETDEV, text, lambda *_: None).id)
+    if _is_tree(text, profile):
+        return str(_tree(text)["id"])
+    return str(parse_opts(NETDEV, text, _silent).id)
 
 
 def check_nic(text: str, given: Given) -> None:
     """Check one ``-nic``: a backend, and the adapter that it belongs to."""
-    opts = given.parse(NIC, text)
-    values = dict(opts)
-    if values.get("type") == "none":
+    opts = _parse(NIC, text, given)
+    values = list(opts)
+    kind = opts.get("type")
+    if kind == "none":
         return
     if opts.wants_help:
-        raise Probe(recorded_help(given.profile, "netdev"))
-    values.setdefault("type", "user")
-    if values.pop("model", None) in ("help", "?"):
+        if not given.profile.rules.holds("nic-help"):
+            values = [("type", text.split(",")[0])]
+        else:
+            title = "Available NIC models (use -nic model=help for a filtered list):"
+            lines = [recorded_help(given.profile, "netdev"), title, *_NIC_HELP, ""]
+            raise Probe("\n".join(lines))
+    elif kind is None:
+        values.append(("type", "user"))
+    if opts.get("model") in ("help", "?"):
         return
-    _check_mac(values.pop("mac", None))
-    _check_compiled(_check_opts(values), given)
+    _check_mac(opts.get("mac"))
+    values = [pair for pair in values if pair[0] not in ("mac", "model")]
+    _check_compiled(_check_opts(values, given), given)
 
 
 def check_net(text: str, given: Given) -> None:
     """Check one ``-net``: a backend or an adapter on hub 0."""
-    opts = given.parse(NET, text)
-    values = dict(opts)
-    if opts.wants_help:
-        values["type"] = text.split(",")[0]
-    backend = _check_opts(values)
-    if backend == "hubport":
-        raise CommandLineError(f"network backend '{backend}' is only supported with -netdev/-nic")
+    opts = _parse(NET, text, given)
+    values = [("type", text.split(",")[0])] if opts.wants_help else list(opts)
+    backend = _check_opts(values, given)
+    if backend == "hubport" and not given.profile.rules.holds("backends-are-types"):
+        raise GenericError(f"network backend '{backend}' is only supported with -netdev/-nic")
     if backend not in ("none", "nic"):
-        _check_compiled(backend, given)
+        wrong = "a net backend type (maybe it is not compiled into this binary)"
+        _check_compiled(backend if backend != "hubport" else "", given, wrong)
     _check_mac(opts.get("macaddr"))
 
 
-CHECKS: Final[Mapping[str, Callable[[str, Given], None]]] = {
-    "netdev": check_netdev,
-    "nic": check_nic,
-    "net": check_net,
+Check = Callable[[str, Given], None]
+
+
+def _check(group: OptionGroup, check: Check, text: str, given: Given) -> None:
+    """Check one use of an option; some versions do not tell which it was."""
+    if not given.profile.rules.holds("networks-are-not-located"):
+        check(text, given)
+        return
+    # what cannot be parsed is located as with any other option
+    parse_opts(group, text, _silent, ids=given.ids(group.name))
+    try:
+        check(text, given)
+    except GenericError as error:
+        raise CommandLineError(error.desc, error.hint, location="") from None
+
+
+CHECKS: Final[Mapping[str, Check]] = {
+    "netdev": partial(_check, NETDEV, check_netdev),
+    "nic": partial(_check, NIC, check_nic),
+    "net": partial(_check, NET, check_net),
 }
 
 
-def _is_modern(text: str) -> bool:
+def _is_tree(text: str, profile: Profile) -> bool:
+    """Whether a ``-netdev`` is read as JSON or by keyval."""
+    if profile.rules.holds("networks-are-flat"):
+        return False
     words = dict(word.partition("=")[::2] for word in text.split(",") if "=" in word)
-    return words.get("type", text.split(",")[0]) in MODERN
+    return text.startswith("{") or words.get("type", text.split(",")[0]) in MODERN
+
+
+def _tree(text: str) -> dict[str, Any]:
+    if text.startswith("{"):
+        return parse_tree(text, None)
+    return dict(parse_keyval(text, "type").tree)
 
 
 def _check_mac(text: str | None) -> None:
     if text is None:
         return
     if not re.fullmatch(_MAC, text):
-        raise CommandLineError("invalid syntax for ethernet address")
+        raise GenericError("invalid syntax for ethernet address")
     if int(re.split("[:-]", text)[0], 16) & 1:
-        raise CommandLineError("NIC cannot have multicast MAC address")
+        raise GenericError("NIC cannot have multicast MAC address")
 
 
-def _check_compiled(backend: str, given: Given) -> None:
+def _check_compiled(backend: str, given: Given, expected: str = "a netdev backend type") -> None:
     if backend not in recorded_help(given.profile, "netdev").splitlines()[1:]:
-        raise CommandLineError(f"network backend '{backend}' is not compiled into this binary")
+        if given.profile.rules.holds("backends-are-types"):
+            raise GenericError(f"Parameter 'type' expects {expected}")
+        raise GenericError(f"network backend '{backend}' is not compiled into this binary")
 
 
-def _check_opts(values: dict[str, str]) -> str:
-    """Check parameters that QemuOpts has read; returns the type of the backend."""
-    backend = values.pop("type", None)
-    if backend is None:
-        raise CommandLineError("Parameter 'type' is missing")
-    if backend not in BACKENDS:
-        raise CommandLineError(f"Parameter 'type' does not accept value '{backend}'")
-    given = dict(values)
-    for parameter in _parameters(backend):
-        value = values.pop(parameter.name, None)
-        if value is None:
-            if parameter.needed:
-                raise CommandLineError(f"Parameter '{parameter.name}' is missing")
-        elif parameter.kind == "b" and value not in _BOOLEANS:
-            raise CommandLineError(f"Parameter '{parameter.name}' expects 'on' or 'off'")
-        elif parameter.kind in ("i", "u"):
-            _check_number(parameter, value)
-    for name in values:
-        raise CommandLineError(f"Invalid parameter '{name}'")
-    if backend == "socket" and sum(way in given for way in _SOCKET_WAYS) != 1:
-        raise CommandLineError("exactly one of listen=, connect=, mcast= or udp= is required")
+def _check_opts(values: Iterable[tuple[str, str]], given: Given) -> str:
+    """Check flat parameters; returns the type of the backend."""
+    parameters = [("id", ""), *values]
+    prefix = next((value for name, value in reversed(parameters) if name == "ipv6-net"), None)
+    if prefix is not None:
+        parameters = [pair for pair in parameters if pair[0] != "ipv6-net"]
+        parameters.append(("ipv6-prefix", prefix.partition("/")[0]))
+    netdev = given.profile.reader.read_flat("Netdev", parameters)
+    backend = str(netdev["type"])
+    if backend == "socket" and sum(way in netdev for way in _SOCKET_WAYS) != 1:
+        raise GenericError("exactly one of listen=, connect=, mcast= or udp= is required")
+    if backend == "vhost-vdpa" and "vhostdev" not in netdev and "vhostfd" not in netdev:
+        raise GenericError("vhost-vdpa: neither vhostdev= nor vhostfd= was specified")
+    if backend == "user" and netdev.get("ipv4", True) is netdev.get("ipv6", True) is False:
+        raise GenericError("IPv4 and IPv6 disabled")
     return backend
-
-
-def _check_number(parameter: _Parameter, value: str) -> None:
-    try:
-        int(value, 0)
-    except ValueError:
-        expected = "an int64 value" if parameter.kind == "i" else "a uint64 value"
-        raise CommandLineError(f"Parameter '{parameter.name}' expects {expected}") from None
-
-
-def _check_tree(tree: dict[str, Any], given: Given) -> None:
-    """Check parameters that keyval or JSON has read."""
-    for name in ("id", "type"):
-        if name not in tree:
-            raise CommandLineError(f"Parameter '{name}' is missing")
-        if not isinstance(tree[name], str):
-            raise CommandLineError(f"Invalid parameter type for '{name}', expected: string")
-    backend = tree["type"]
-    if backend not in BACKENDS:
-        raise CommandLineError(f"Parameter 'type' does not accept value '{backend}'")
-    parameters = _parameters(backend)
-    for parameter in parameters:
-        if parameter.needed and parameter.name not in tree:
-            raise CommandLineError(f"Parameter '{parameter.name}' is missing")
-    known = {"id", "type", *(parameter.name for parameter in parameters)}
-    for name in tree:
-        if name not in known:
-            raise CommandLineError(f"Parameter '{name}' is unexpected")
-    if backend == "dgram" and "local" not in tree and "remote" not in tree:
-        raise CommandLineError("dgram requires local= parameter")
-    _check_compiled(backend, given)
 
 
 # What QEMU warns of when the machine has been made
 
 
 def network_warnings(
-    given: Mapping[str, list[str]], *, has_adapters: bool, random: Random
+    given: Mapping[str, list[str]], *, has_adapters: bool, random: Random, profile: Profile
 ) -> Iterator[str]:
     """What is left without a peer (``net_check_clients``).
 
     :param given: the values of ``-netdev``, ``-nic`` and ``-net``
     :param has_adapters: whether the machine makes the adapters that are asked for
     """
-    names = _Names(random)
+    names = _Names(None if profile.rules.holds("networks-are-counted") else random)
     lonely: list[str] = []
     missing: list[tuple[str, str]] = []
     hub, hosts, adapters = [], 0, 0
+    ports: list[str] = []
     taken = set()
     for text in given.get("net", ()):
         opts = parse_opts(NET, text, _silent)
@@ -234,7 +213,7 @@ def network_warnings(
         if backend == "none":
             continue
         made = has_adapters and (model is None or model in NIC_MODELS)
-        name = opts.id or names.new()
+        name = opts.id or names.new("net")
         netdev = opts.get("netdev")
         if backend != "nic":
             hosts += 1
@@ -247,19 +226,23 @@ def network_warnings(
         if netdev is not None and made:
             taken.add(netdev)
     for text in given.get("netdev", ()):
-        name = _id_of(text)
+        name = netdev_id(text, profile)
         if name not in taken:
             lonely.append(name)
+            if _is_port(text, profile):
+                ports.append(name)
     for text in given.get("nic", ()):
         opts = parse_opts(NIC, text, _silent)
         model = opts.get("model")
         if opts.get("type") == "none" or model in ("help", "?"):
             continue
-        name = opts.id or names.new()
+        name = opts.id or names.new("nic")
         if not has_adapters or (model is not None and model not in NIC_MODELS):
             lonely.append(name)
             missing.append(("anonymous", model or "unspecified"))
-    yield from (f"hub port {port} has no peer" for port in hub)
+            if opts.get("type") == "hubport":
+                ports.append(name)
+    yield from (f"hub port {port} has no peer" for port in [*hub, *ports])
     if hosts and not adapters:
         yield "hub 0 with no nics"
     if adapters and not hosts:
@@ -276,18 +259,28 @@ def _silent(_text: str, _hint: str | None) -> None:
     pass
 
 
-def _id_of(text: str) -> str:
-    tree = parse_tree(text, None) if text.startswith("{") else parse_keyval(text, "type").tree
-    return str(tree.get("id"))
+def _is_port(text: str, profile: Profile) -> bool:
+    """Whether a ``-netdev`` is a port of a hub."""
+    if _is_tree(text, profile):
+        return bool(_tree(text)["type"] == "hubport")
+    return parse_opts(NETDEV, text, _silent).get("type") == "hubport"
 
 
 class _Names:
-    """Names for what has none (``id_generate``)."""
+    """Names for what has none (``id_generate``).
 
-    def __init__(self, random: Random) -> None:
+    :param random: makes names that nobody can know; None: they are counted
+    """
+
+    def __init__(self, random: Random | None) -> None:
         self._random = random
-        self._count = 0
+        self._counts: Counter[str] = Counter()
 
-    def new(self) -> str:
-        number, self._count = self._count, self._count + 1
+    def new(self, option: str) -> str:
+        """One for a use of ``-net`` or ``-nic``."""
+        counted = option if self._random is None else ""
+        number = self._counts[counted]
+        self._counts[counted] += 1
+        if self._random is None:
+            return f"__org.qemu.{option}{number}"
         return f"#net{number}{self._random.randrange(100):02}"

@@ -136,8 +136,9 @@ class SystemSetup:
         if config.hardware.get("netdev"):
             from qmpd.cli.system.network_options import netdev_id
 
-            netdevs = self._server.machine.devices.netdevs
-            netdevs.update(map(netdev_id, config.hardware["netdev"]))
+            machine = self._server.machine
+            netdevs = (netdev_id(text, machine.profile) for text in config.hardware["netdev"])
+            machine.devices.netdevs.update(netdevs)
         self._each(config.firmware_items, self._firmware_item)
         for thing in config.usb_devices:
             self._do(Located(thing, thing.location), self._usb_device)
@@ -160,9 +161,13 @@ class SystemSetup:
     def _warn_of_network(self, network: dict[str, list[str]]) -> None:
         from qmpd.cli.system.network_options import network_warnings
 
-        services = self._server.machine.services
-        has_adapters = self._config.machine.has_hardware
-        for text in network_warnings(network, has_adapters=has_adapters, random=services.random):
+        machine = self._server.machine
+        for text in network_warnings(
+            network,
+            has_adapters=self._config.machine.has_hardware,
+            random=machine.services.random,
+            profile=machine.profile,
+        ):
             self._process.program.warn(text, "")
 
     def _do(self, thing: Located, action: Callable[[Any], None]) -> None:
