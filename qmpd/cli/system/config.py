@@ -9,6 +9,7 @@ from qmpd.cli.report import CommandLineError
 from qmpd.cli.system.machine_options import MachineOptions
 
 if TYPE_CHECKING:
+    from qmpd.cli.report import Program
     from qmpd.profile import Profile
 
 
@@ -66,10 +67,11 @@ class SystemConfig:
         """Values of other options, by their names."""
         self.probes: list[Located] = []
 
-    def check(self, profile: Profile) -> None:
+    def check(self, profile: Profile, program: Program) -> None:
         """See that they go together.
 
         :param profile: of the machine that will be made
+        :param program: tells of what is but passed over
         :raises CommandLineError: with QEMU's text
         """
         incoming = self.incoming is not None
@@ -85,7 +87,7 @@ class SystemConfig:
         if self.preconfig and incoming and self.incoming != "defer":
             raise CommandLineError("'preconfig' supports '-incoming defer' only", location="")
         self._check_kernel()
-        self.machine.check(profile)
+        self.machine.check(profile, program)
         for text in self.hardware.get("vga", ())[-1:]:
             from qmpd.cli.system.display_options import check_vga
 

@@ -61,7 +61,7 @@ class ConfigReader:
             "incoming": self._incoming,
             "machine": self._machine,
             "M": self._machine,
-            "accel": lambda text: self.config.machine.read_accel(text, self._warn_of_form),
+            "accel": self._accel,
             "cpu": self.config.machine.read_cpu,
             "mon": self._mon,
             "monitor": self._monitor,
@@ -118,7 +118,7 @@ class ConfigReader:
         elif name == "no-fd-bootchk" and self._profile.rules.holds("machines-check-floppies"):
             self.config.machine.properties["fd-bootchk"] = "off"
         elif name == "enable-kvm":
-            self.config.machine.read_accel("kvm")
+            self.config.machine.accelerator_names = ["kvm"]
         elif name in DRIVES:
             self.config.drives.append(self._later(drive_opts(name, option.value)))
         elif name in self._actions:
@@ -194,6 +194,9 @@ class ConfigReader:
             for name, value in as_options(others):
                 CHECKS[name](value, self._given)
                 self.config.hardware.setdefault(name, []).append(value)
+
+    def _accel(self, text: str) -> None:
+        self.config.machine.read_accel(text, self._option.location, self._warn_of_form)
 
     def _fw_cfg(self, text: str) -> None:
         opts = parse_opts(groups.FW_CFG, text, self._warn_of_form)

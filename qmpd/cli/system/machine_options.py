@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 from qmpd.base.scalars import parse_int64
 from qmpd.cli.report import CommandLineError
 from qmpd.options.keyval import Tree, parse_keyval
-from qmpd.options.qemu_opts import Warn, parse_option_bool, silent
+from qmpd.options.qemu_opts import Opts, Warn, parse_option_bool, parse_opts, silent
 
 if TYPE_CHECKING:
+    from qmpd.cli.report import Program
     from qmpd.cli.system.topology_options import Processors
     from qmpd.machine.devices.topology import Topology
     from qmpd.profile import Profile
@@ -46,8 +47,12 @@ class MachineOptions:
         """Machine type as given, maybe an alias."""
         self.wants_help = False
         self.properties: dict[str, str] = {}
-        self.accelerators: list[str] = []
-        """In the order of preference."""
+        self.accelerators: list[tuple[Opts, str]] = []
+        """Parameters and location of each ``-accel``, in the order of preference."""
+        self.accelerator_names: list[str] = []
+        """Those that ``-machine accel=`` names, in the order of preference."""
+        self.accelerator: str | None = None
+        """Which it is, once that has been found out."""
         self.cpu: str | None = None
         self.smp: dict[str, object] = {}
         self.accel_help = False
@@ -86,7 +91,7 @@ class MachineOptions:
     @property
     def qtest(self) -> bool:
         """Whether the accelerator is qtest."""
-        return self.accelerators[:1] == ["qtest"]
+        return self.accelerator == "qtest"
 
     def read_machine(self, text: str) -> dict[str, Tree]:
         """Read one ``-machine``; later ones override earlier ones property by property.
@@ -100,7 +105,7 @@ class MachineOptions:
         self.wants_help = self.wants_help or parsed.wants_help
         accel = tree.pop("accel", None)
         if accel is not None:
-            self.accelerators = str(accel).split(":")
+            self.accelerator_names = str(accel).split(":")
         smp = tree.pop("smp", None)
         if isinstance(smp, dict):
             self.smp.update(smp)
@@ -114,15 +119,18 @@ class MachineOptions:
                 self.properties[name] = str(value)
         return others
 
-    def read_accel(self, text: str, warn: Warn = silent) -> None:
-        """Read one ``-accel``; the first one is preferred."""
-        from qmpd.cli.system.accelerator_options import check_accelerator
+    def read_accel(self, text: str, location: str, warn: Warn = silent) -> None:
+        """Read one ``-accel``; the first one is preferred.
 
-        name = text.partition(",")[0].removeprefix("accel=")
-        if name in ("help", "?") or not text:
+        :param location: the option, for messages
+        """
+        from qmpd.cli.system.accelerator_options import GROUP
+
+        opts = parse_opts(GROUP, text, warn)
+        if opts.wants_help or opts.get("accel") is None:
             self.accel_help = True
             return
-        self.accelerators.append(check_accelerator(text, warn))
+        self.accelerators.append((opts, location))
 
     def read_cpu(self, text: str) -> None:
         """Read one ``-cpu``; the last one counts."""
@@ -133,22 +141,34 @@ class MachineOptions:
         parsed = parse_keyval(text, "cpus")
         self.smp.update(parsed.tree)
 
-    def check(self, profile: Profile) -> None:
+    def check(self, profile: Profile, program: Program) -> None:
         """Check that QEMU knows such a computer.
 
         :param profile: of the machine that will be made
+        :param program: tells of accelerators that are not there
         :raises CommandLineError: with QEMU's text
         """
         if self.name != "none" and self.name not in self.aliases.values():
             self._check_type(profile)
         self._check_properties(profile)
         self._check_smp(profile)
-        if self.accelerators:
-            from qmpd.cli.system.accelerator_options import check_name
-
-            for accelerator in self.accelerators:
-                check_name(accelerator)
+        self._check_accelerators(profile, program)
         self._check_cpu(profile)
+
+    def _check_accelerators(self, profile: Profile, program: Program) -> None:
+        if not self.accelerators and not self.accelerator_names:
+            return
+        from qmpd.cli.system.accelerator_options import GROUP, configure, known_accelerators
+
+        if self.accelerators and self.accelerator_names:
+            raise CommandLineError(
+                'The -accel and "-machine accel=" options are incompatible', location=""
+            )
+        # those that are not known are told of first
+        known = known_accelerators(profile)
+        names = sorted(self.accelerator_names, key=lambda name: name in known)
+        named = [(Opts(GROUP, values=[("accel", name)]), "") for name in names]
+        self.accelerator = configure(named or self.accelerators, profile, program)
 
     def _check_type(self, profile: Profile) -> None:
         from qmpd.cli.system.probe_lists import machine_names

@@ -58,7 +58,7 @@ def _main(program: Program, words: Sequence[str]) -> int:
 
         check_log(program, reader.config, profile)
     run_probes(program, reader.config, profile)
-    reader.config.check(profile)
+    reader.config.check(profile, program)
     from qmpd.cli.process import run_program
 
     return run_program(program, lambda _: _run(program, profile, reader.config, reader.options))

@@ -24,7 +24,7 @@ def run_probes(program: Program, config: SystemConfig, profile: Profile) -> None
     if machine.wants_help and machine.type is None:
         raise Probe(listings.machines(profile))
     if machine.wants_help:
-        machine.check(profile)
+        machine.check(profile, program)
         raise Probe(listings.machine_properties(profile, machine.name))
     if machine.accel_help:
         raise Probe(listings.accelerators(profile))
