@@ -46,10 +46,11 @@ What was seen to differ from the real programs, and does so still.
 LEFT_ROWS: Final = (
     ("5.2, 7.2, 11.1", "a raw node keeps its length when its file is resized by a name of its own"),
     (
-        "5.2, 7.2, 11.1",
-        "`-netdev`, `-nic`, `-display`, `-numa` and `-accel` take what they take in 10.0;"
-        " 5.2's own words about `-netdev` and some wrong `-chardev` are missing",
+        "all",
+        "what `-netdev user`, `vde`, `vhost-user`, `vhost-vdpa` and `passt` make of values that"
+        " only their backends look at; `-display default` begins no VNC",
     ),
+    ("5.2", "what is wrong with options that wait for others, as `-netdev`, comes too early"),
     ("5.2, 7.2", "machine types older than the program make of devices what the newest one does"),
     ("5.2", "RESET and SHUTDOWN come after the answer; LSI controllers that are unplugged stay"),
     (

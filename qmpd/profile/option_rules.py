@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from qmpd.profile.rule import Rule
+from qmpd.profile.rule import Rewording, Rule
 
 _RUN_5_2: Final = "seen on 5.2, not on 7.2"
 
@@ -40,6 +40,22 @@ OPTION_RULES: Final[Sequence[Rule]] = (
         "seen on 10.0, not on 7.2",
         first=(10, 0),
     ),
+    Rule(
+        "sdl-is-parsed-apart",
+        "-display sdl has options of its own: alt_grab, ctrl_grab, window_close",
+        _RUN_5_2,
+        last=(5, 2),
+    ),
+    Rule(
+        "displays-without-opengl",
+        "That a display cannot do OpenGL is told without its name",
+        "seen on 5.2 and 7.2, not on 10.0",
+        last=(7, 2),
+        change=Rewording(
+            pattern="^(OpenGL is not supported by) display backend '.*'$",
+            words=r"\1 the display",
+        ),
+    ),
 )
 
 OptionName = Literal[
@@ -48,5 +64,6 @@ OptionName = Literal[
     "networks-are-flat",
     "networks-are-not-located",
     "nic-help",
+    "sdl-is-parsed-apart",
 ]
 """The names of those that are asked for."""

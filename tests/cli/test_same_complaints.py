@@ -187,7 +187,7 @@ PC = [
 UNSERVED = [
     "-audio none,model=hda",
     "-audiodev pa,id=a",
-    "-display gtk",
+    "-display curses",
     "-numa node",
     "-run-with chroot=.",
     "-run-with user=0:0",

@@ -12,6 +12,7 @@ OPTIONS: Final = ("machine", "cpu", "accel")
 HELPS: Final = (
     ("chardev", "-chardev", "help"),
     ("d", "-d", "help"),
+    ("display", "-display", "help"),
     ("drive", "-drive", "format=help"),
     ("netdev", "-netdev", "help"),
     ("vga", "-vga", "help"),

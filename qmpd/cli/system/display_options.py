@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qmpd.cli.report import CommandLineError, Probe
 from qmpd.cli.system.given import Given
-from qmpd.cli.system.listings import displays, vga_names
-from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import parse_option_bool
+from qmpd.cli.system.listings import displays, recorded_help, vga_names
+from qmpd.options.block_tree import parse_tree
 
 if TYPE_CHECKING:
     from qmpd.profile import Profile
 
-DISPLAYS: Final = {
-    "default": (),
-    "none": (),
-    "gtk": ("grab-on-hover", "zoom-to-fit", "show-tabs", "show-menubar", "scale"),
-    "sdl": ("grab-mod",),
-    "egl-headless": ("rendernode",),
-    "curses": ("charset",),
-    "spice-app": (),
-    "dbus": ("rendernode", "addr", "p2p", "audiodev"),
-}
-"""Display types, and the parameters that only they have."""
-
 UNSEEN: Final = ("default", "none")
 """Those that show nothing."""
 
-_COMMON: Final = ("type", "full-screen", "window-close", "show-cursor", "gl")
-_BOOLEAN: Final = (
-    *("full-screen", "window-close", "show-cursor"),
-    *("grab-on-hover", "zoom-to-fit", "show-tabs", "show-menubar"),
-    "p2p",
+_OF_GUI: Final = ("gtk", "sdl", "spice-app")
+"""Those that Debian has in a package of their own."""
+
+_SDL: Final = re.compile(
+    r"sdl(,(alt_grab|ctrl_grab|show-cursor|window_close)=(on|off)|,gl=(on|off|core|es))*"
 )
-"""Parameters that are on or off, in the order in which they are read."""
-_GL: Final = ("on", "off", "core", "es")
+"""What was once made of ``-display sdl``."""
 
 _RETRACES: Final = ("dumb", "precise")
 ABSENT_VGAS: Final = {"qxl": "QXL VGA", "tcx": "TCX framebuffer", "cg3": "CG3 framebuffer"}
@@ -50,29 +37,39 @@ def check_display(text: str, given: Given) -> None:
     """
     kind = text.split(",")[0].removeprefix("type=")
     if kind in ("help", "?"):
-        raise Probe(displays())
+        raise Probe(displays(given.profile))
     if kind.startswith("vnc"):
         if "=" not in kind:
             raise CommandLineError("VNC requires a display argument vnc=<display>")
         check_vnc(kind.partition("=")[2], given)
         return
-    tree = parse_keyval(text, "type").tree
-    if "type" not in tree:
-        raise CommandLineError("Parameter 'type' is missing")
-    if kind not in DISPLAYS:
-        raise CommandLineError(f"Parameter 'type' does not accept value '{kind}'")
-    for name in _BOOLEAN:
-        if name in tree and name in (*_COMMON, *DISPLAYS[kind]):
-            parse_option_bool(name, str(tree[name]))
-    if str(tree.get("gl", "off")) not in _GL:
-        raise CommandLineError(f"Parameter 'gl' does not accept value '{tree['gl']}'")
-    for name in tree:
-        if name not in (*_COMMON, *DISPLAYS[kind]):
-            raise CommandLineError(f"Parameter '{name}' is unexpected")
-    if kind not in UNSEEN:
-        raise CommandLineError(f"display '{kind}' is not served by qmpd", location="")
-    if tree.get("gl", "off") != "off" and kind == "none":
+    profile = given.profile
+    if kind.startswith("sdl") and profile.rules.holds("sdl-is-parsed-apart"):
+        if _SDL.fullmatch(text) is None:
+            raise CommandLineError("invalid SDL option string")
+        tree: dict[str, Any] = {"type": "sdl"}
+    else:
+        tree = parse_tree(text, "type", profile.parse_json)
+        profile.reader.read_plain("DisplayOptions", tree, keyval=not text.startswith("{"))
+    _check_served(tree["type"], profile)
+    if tree.get("gl", "off") != "off" and tree["type"] == "none":
         raise CommandLineError("OpenGL is not supported by display backend 'none'", location="")
+
+
+def _check_served(kind: str, profile: Profile) -> None:
+    """See that a display shows nothing.
+
+    :raises CommandLineError: it does, or there is none
+    """
+    if kind in UNSEEN:
+        return
+    if kind in recorded_help(profile, "display").splitlines():
+        raise CommandLineError(f"display '{kind}' is not served by qmpd", location="")
+    text = f"Display '{kind}' is not available."
+    if profile.rules.holds("packages-are-named"):
+        package = "gui" if kind in _OF_GUI else "modules-opengl"
+        text += f" Perhaps you want to install qemu-system-{package} package?"
+    raise CommandLineError(text, location="")
 
 
 def check_vnc(text: str, _given: Given) -> None:

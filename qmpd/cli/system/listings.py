@@ -32,9 +32,11 @@ def cpus(profile: Profile) -> str:
     return probe_lists.listing(profile, "cpu")
 
 
-def displays() -> str:
+def displays(profile: Profile) -> str:
     """``-display help``: qmpd has no display."""
-    return "Available display backend types:\nnone\n"
+    title, _, more = recorded_help(profile, "display").partition("\n")
+    _, blank, words = more.partition("\n\n")
+    return f"{title}\nnone\n{blank[1:]}{words}"
 
 
 def vga_names(profile: Profile) -> list[str]:
