@@ -41,6 +41,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "block/test_probed.py",
         "block/test_same_as_qemu.py",
         "block/test_timed_stats.py",
+        "block/test_followers_same_as_qemu.py",
         "block/test_walk_same_as_qemu.py",
         "cli/test_messages.py",
         "cli/test_options_of_versions.py",

@@ -123,5 +123,8 @@ class Manners(NamedTuple):
     lengths_are_limited: bool = True
     """Whether no node may be longer than BDRV_MAX_LENGTH."""
 
+    lengths_follow: frozenset[str] = frozenset()
+    """Drivers whose nodes are as long as what is below them, also when that is resized."""
+
 
 USUAL = Manners()

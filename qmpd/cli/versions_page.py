@@ -44,7 +44,6 @@ What was seen to differ from the real programs, and does so still.
 """
 
 LEFT_ROWS: Final = (
-    ("5.2, 7.2, 11.1", "a raw node keeps its length when its file is resized by a name of its own"),
     (
         "all",
         "what `-netdev user`, `vde`, `vhost-user`, `vhost-vdpa` and `passt` make of values that"

@@ -28,6 +28,16 @@ def _unknown_options(rules: Rules) -> frozenset[str]:
     return frozenset().union(*(names for rule, names in _OPTIONS if rules.holds(rule)))
 
 
+_FOLLOWERS: Final[tuple[tuple[BlockName, frozenset[str]], ...]] = (
+    ("lengths-are-asked-anew", frozenset({"raw", "copy-on-read", "compress", "preallocate"})),
+    ("filters-are-resized", frozenset({"blkdebug", "throttle"})),
+)
+
+
+def _followers(rules: Rules) -> frozenset[str]:
+    return frozenset().union(*(names for rule, names in _FOLLOWERS if rules.holds(rule)))
+
+
 @lru_cache(maxsize=16)
 def manners(rules: Rules) -> Manners:
     """What the block layer does in a version that has these rules."""
@@ -76,5 +86,6 @@ def manners(rules: Rules) -> Manners:
         replaced_nodes_are_named=rules.holds("replaced-nodes-are-named"),
         walks_begin_anew=rules.holds("walks-begin-anew"),
         lengths_are_limited=not rules.holds("lengths-have-no-limit"),
+        lengths_follow=_followers(rules),
         delays_are_cut_short=rules.holds("delays-are-cut-short"),
     )

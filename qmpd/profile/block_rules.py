@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from qmpd.profile.rule import Rewording, Rule, Touch, line
+from qmpd.profile.rule import NEWEST, OLDEST, Rewording, Rule, Touch, line
 
 _MIRRORS: Final = ("blockdev-mirror", "drive-mirror")
 
@@ -264,6 +264,27 @@ BLOCK_RULES: Final[Sequence[Rule]] = (
             Touch("block_resize.size", r"^[0-9]{19,}$"),
         ),
     ),
+    *(
+        Rule(
+            "lengths-are-asked-anew",
+            "raw, copy-on-read, compress and preallocate follow when the node below is resized",
+            source,
+            first=first,
+            last=last,
+            touches=("block_resize.node-name",),
+        )
+        for first, last, source in (
+            (OLDEST, (7, 2), "seen on 5.2 and 7.2, not on 10.0"),
+            ((11, 1), NEWEST, "seen on 11.1, not on 10.0"),
+        )
+    ),
+    Rule(
+        "filters-are-resized",
+        "blkdebug and throttle follow when the node below is resized",
+        "seen on 11.1, not on 10.0",
+        first=(11, 1),
+        touches=("block_resize.node-name",),
+    ),
     Rule(
         "replaced-nodes-are-named",
         "A mirror says of a node to replace that its name is not found",
@@ -296,8 +317,10 @@ BlockName = Literal[
     "copies-mark-the-source",
     "delays-are-cut-short",
     "drains-of-all-are-flat",
+    "filters-are-resized",
     "graph-lock-drains",
     "graph-mod",
+    "lengths-are-asked-anew",
     "lengths-have-no-limit",
     "mirrors-mark-the-source",
     "no-graph-lock",

@@ -329,10 +329,14 @@ class NodeIO(NodeFlush):
         if self.read_only:
             raise BlockIOError(errno.EACCES, "Image is read-only")
         self.in_flight += 1
+        before = self.length
         try:
             await self.driver.truncate(size, exact=exact, prealloc=prealloc)
+            # where lengths follow those below, all have been told already
+            followed = self.length != before
             self.refresh_length()
         finally:
             self._write_generation += 1
             self.request_ended()
-        self._resized()
+        if not followed:
+            self._resized()

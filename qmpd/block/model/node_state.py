@@ -97,6 +97,16 @@ class NodeState:
         for edge in self.parents:
             if edge.user is not None:
                 edge.user.node_resized()
+            elif edge.parent_node is not None:
+                edge.parent_node.child_resized()
+
+    def child_resized(self) -> None:
+        """A child has another length, which is that of some nodes, too."""
+        if self.driver.format_name in self.services.manners.lengths_follow:
+            before = self.length
+            self.refresh_length()
+            if self.length != before:
+                self._resized()
 
     def refresh_length(self) -> None:
         """Ask the driver for the length anew; a node ends at a full sector.
