@@ -57,6 +57,7 @@ SYNCS: Final[Mapping[str, Names]] = {
     "block-commit": _by(),
     "block-dirty-bitmap-remove": _by(),
     "block-stream": _by(),
+    "blockdev-add": _by(),
     "block_resize": _by("device", "node-name"),
     "blockdev-change-medium": _by("device", "id"),
     "blockdev-del": _by("node-name"),
@@ -115,7 +116,8 @@ async def flush_ahead(machine: Machine, names: Iterable[str | None]) -> None:
 
     :param names: of nodes and devices; there need not be such
     """
-    if machine.clock.completions.threads is None:
+    named = [name for name in names if name is not None]
+    if not named or machine.clock.completions.threads is None:
         return
     try:
         from qmpd.block.io.sync_ahead import flush_ahead as flush
@@ -124,14 +126,14 @@ async def flush_ahead(machine: Machine, names: Iterable[str | None]) -> None:
         return
     # a command of the human monitor may be among those that have their turn
     with machine.complaints.of_others():
-        await flush(list(_nodes(machine, names)))
+        await flush(list(_nodes(machine, named)))
 
 
-def _nodes(machine: Machine, names: Iterable[str | None]) -> Iterator[Node]:
+def _nodes(machine: Machine, names: Iterable[str]) -> Iterator[Node]:
     from qmpd.block.io.backends import backend_of_device, find_backend
 
     graph = machine.graph
-    for name in filter(None, names):
+    for name in names:
         backend = find_backend(graph, name) or backend_of_device(graph, name)
         node = graph.find_node(name) if backend is None else backend.node
         if node is not None:

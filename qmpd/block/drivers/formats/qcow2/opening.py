@@ -47,6 +47,7 @@ from qmpd.block.drivers.formats.qcow2.repair.check import repair_dirty
 from qmpd.block.drivers.formats.qcow2.snapshots.table import read_snapshots
 from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 from qmpd.block.drivers.formats.qcow2.tables.cache import TableCache, decode_entries, encode_entries
+from qmpd.block.drivers.formats.qcow2.tables.long import decode_long
 from qmpd.block.model.flat_options import ChildOptions, FlatOptions
 from qmpd.errors import BlockIOError
 
@@ -99,7 +100,7 @@ async def _read_image(
     l1 = await _read(
         file, header.l1_table_offset, header.l1_size * ENTRY_SIZE, "Could not read L1 table"
     )
-    s.set_l1(decode_entries(l1))
+    s.set_l1(await decode_long(s, l1))
     set_options(s, read_options(options, header, geometry, s.size, unmap=unmap))
     return s, cluster
 

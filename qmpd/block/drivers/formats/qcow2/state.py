@@ -148,6 +148,10 @@ class Qcow2State(Layer):
         """Virtual offset where VM state begins, beyond the disk."""
         return self.l1_vm_state_index << self.geometry.l1_shift
 
+    async def rest(self) -> None:
+        """Let others have their turn, if a command is at work that has taken long."""
+        await self.node.services.loop.completions.rest()
+
     def event(self, name: str) -> None:
         """Report a debug event to the file node's driver (BLKDBG_EVENT)."""
         driver = self.node.children["file"].node.driver

@@ -22,7 +22,7 @@ from qmpd.block.drivers.formats.qcow2.options import BITMAP_DIRECTORY
 from qmpd.block.drivers.formats.qcow2.refcounts.allocation import alloc_clusters, free_clusters
 from qmpd.block.drivers.formats.qcow2.refcounts.counts import Discard
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import pre_write_overlap_check
-from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries
+from qmpd.block.drivers.formats.qcow2.tables.long import decode_long, pieces
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -34,9 +34,13 @@ async def load_table(s: Qcow2State, entry: StoredBitmap) -> array[int]:
 
     :raises BlockIOError: EINVAL for an entry that is not allowed, or the read failed
     """
-    table = decode_entries(await s.file.pread(entry.table_offset, entry.table_size * ENTRY_SIZE))
-    if not all(check_table_entry(item, s.geometry.cluster_size) for item in table):
-        raise BlockIOError(errno.EINVAL)
+    raw = await s.file.pread(entry.table_offset, entry.table_size * ENTRY_SIZE)
+    table = await decode_long(s, raw)
+    cluster_size = s.geometry.cluster_size
+    for _, piece in pieces(table):
+        await s.rest()
+        if not all(check_table_entry(item, cluster_size) for item in piece):
+            raise BlockIOError(errno.EINVAL)
     return table
 
 

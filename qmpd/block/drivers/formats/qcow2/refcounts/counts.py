@@ -19,7 +19,7 @@ from qmpd.block.drivers.formats.qcow2.header.layout import ENTRY_SIZE, REFT_OFFS
 from qmpd.block.drivers.formats.qcow2.refcounts.codec import first_free, last_used
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import c_hex, corruption
 from qmpd.block.drivers.formats.qcow2.refcounts.reuse import before_reuse
-from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries
+from qmpd.block.drivers.formats.qcow2.tables.long import decode_long
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def refcount_init(s: Qcow2State) -> None:
     entries = s.header.refcount_table_clusters << (s.geometry.cluster_bits - 3)
     s.event("reftable_load")
     raw = await s.file.pread(s.header.refcount_table_offset, entries * ENTRY_SIZE)
-    s.set_refcount_table(decode_entries(raw))
+    s.set_refcount_table(await decode_long(s, raw))
 
 
 async def block_offset(s: Qcow2State, table_index: int) -> int:

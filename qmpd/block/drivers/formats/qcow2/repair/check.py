@@ -23,8 +23,9 @@ from qmpd.block.drivers.formats.qcow2.repair.rebuild import rebuild
 from qmpd.block.drivers.formats.qcow2.repair.references import ReferenceCounter
 from qmpd.block.drivers.formats.qcow2.repair.result import CheckResult, say, verb
 from qmpd.block.drivers.formats.qcow2.snapshots.table import write_snapshots
-from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries, encode_entries
+from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
 from qmpd.block.drivers.formats.qcow2.tables.entries import Cluster
+from qmpd.block.drivers.formats.qcow2.tables.long import decode_long, pieces
 from qmpd.errors import BlockIOError, QmpError
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ LEAST_EXTRA = 16
 
 MOST_TOLD: Final = 1 << 12
 """Clusters of blocks that cannot be read that are told one by one: a table of 8 MiB names 2^35."""
+
+AT_A_TIME: Final = 256
+"""Clusters and entries that are looked at before others may have their turn."""
 
 MOST_FOUND: Final = 1 << 20
 """Wrong clusters after which structures are made anew, whatever else is wrong with them."""
@@ -122,6 +126,7 @@ async def _compare(
     errors_before = result.check_errors
     most = result.found + MOST_FOUND
     for number in _pages(s, counts):
+        await s.rest()
         first = number * counts.page_size
         end = min(first + counts.page_size, len(counts))
         if await _is_same(s, first, end, counts.page(number)):
@@ -133,6 +138,8 @@ async def _compare(
             say(s, f"ERROR refcounts are not compared from cluster {first} on: too many are wrong")
             return True
         for index in range(first, end):
+            if not index % AT_A_TIME:
+                await s.rest()
             again = await _compare_one(s, index, counts[index], result, fix=fix, errors=errors)
             must_rebuild = must_rebuild or again
     return must_rebuild
@@ -217,30 +224,39 @@ async def _set_refcount(s: Qcow2State, cluster_index: int, addend: int) -> bool:
 
 async def _check_copied(s: Qcow2State, result: CheckResult, *, fix: bool) -> None:
     """Compare the copied flags of the active tables with the refcounts (check_oflag_copied)."""
-    for index, entry in enumerate(s.l1):
-        l2_offset = entry & OFFSET_MASK
-        if not l2_offset:
-            continue
-        try:
-            count = await get_refcount(s, l2_offset >> s.geometry.cluster_bits)
-        except BlockIOError:
-            continue
-        if (count == 1) != bool(entry & OFLAG_COPIED):
-            result.corruptions += 1
-            say(
-                s,
-                f"{verb(fix=fix)} OFLAG_COPIED L2 cluster: l1_index={index} l1_entry={entry:x}"
-                f" refcount={count}",
-            )
-            if fix:
-                s.set_l1_entry(index, entry ^ OFLAG_COPIED)
-                try:
-                    await write_l1_entry(s, index)
-                except BlockIOError:
-                    result.check_errors += 1
-                    raise
-                result.fixed_one()
-        await _check_copied_l2(s, l2_offset, result, fix=fix)
+    for start, piece in pieces(s.l1):
+        await s.rest()
+        for index, entry in enumerate(piece, start):
+            if entry & OFFSET_MASK:
+                await _check_copied_l1(s, index, entry, result, fix=fix)
+
+
+async def _check_copied_l1(
+    s: Qcow2State, index: int, entry: int, result: CheckResult, *, fix: bool
+) -> None:
+    """Compare the flag of an L1 entry, and those of its L2 table."""
+    await s.rest()
+    l2_offset = entry & OFFSET_MASK
+    try:
+        count = await get_refcount(s, l2_offset >> s.geometry.cluster_bits)
+    except BlockIOError:
+        return
+    if (count == 1) != bool(entry & OFLAG_COPIED):
+        result.corruptions += 1
+        say(
+            s,
+            f"{verb(fix=fix)} OFLAG_COPIED L2 cluster: l1_index={index} l1_entry={entry:x}"
+            f" refcount={count}",
+        )
+        if fix:
+            s.set_l1_entry(index, entry ^ OFLAG_COPIED)
+            try:
+                await write_l1_entry(s, index)
+            except BlockIOError:
+                result.check_errors += 1
+                raise
+            result.fixed_one()
+    await _check_copied_l2(s, l2_offset, result, fix=fix)
 
 
 async def _check_copied_l2(
@@ -248,13 +264,15 @@ async def _check_copied_l2(
 ) -> None:
     geometry = s.geometry
     try:
-        table = decode_entries(bytes(await s.file.pread(l2_offset, geometry.cluster_size)))
+        table = await decode_long(s, bytes(await s.file.pread(l2_offset, geometry.cluster_size)))
     except BlockIOError as error:
         say(s, f"ERROR: Could not read L2 table: {error.desc}")
         result.check_errors += 1
         raise
     wrong = 0
     for at in range(0, len(table), 2 if geometry.extended_l2 else 1):
+        if not at % AT_A_TIME:
+            await s.rest()
         entry = table[at]
         if not entry or s.rules.cluster_type(entry) not in (Cluster.NORMAL, Cluster.ZERO_ALLOC):
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.drivers.formats.qcow2.header.header import OFFSET_REFCOUNT_TABLE
 from qmpd.block.drivers.formats.qcow2.header.layout import ENTRY_SIZE, MAX_REFTABLE_SIZE
@@ -17,6 +17,9 @@ from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
+
+AT_A_TIME: Final = 1 << 12
+"""Clusters that are passed over before others may have their turn."""
 
 
 async def rebuild(s: Qcow2State, counter: ReferenceCounter) -> None:
@@ -31,7 +34,7 @@ async def rebuild(s: Qcow2State, counter: ReferenceCounter) -> None:
     made = _Rebuild(s, counter)
     await made.write_blocks(0, len(counter.counts))
     while True:
-        start, clusters = made.place_table()
+        start, clusters = await made.place_table()
         if not await made.write_blocks(start, start + clusters):
             break
     offset = start << s.geometry.cluster_bits
@@ -65,10 +68,10 @@ class _Rebuild:
         except BlockIOError as error:
             raise error.prefixed(f"ERROR writing {what}: ") from error
 
-    def place_table(self) -> tuple[int, int]:
+    async def place_table(self) -> tuple[int, int]:
         """Take clusters for the table; returns the first one, and how many."""
         clusters = self._s.geometry.clusters(len(self.table) * ENTRY_SIZE)
-        return self._take(clusters, 0)[0], clusters
+        return (await self._take(clusters, 0))[0], clusters
 
     async def write_blocks(self, first: int, end: int) -> bool:
         """Write the blocks of those of clusters `first` to `end` - 1 that are used.
@@ -80,11 +83,12 @@ class _Rebuild:
         grown = False
         cluster, free = first, 0
         while (cluster := counts.used(cluster, end)) < end:
+            await self._s.rest()
             index = cluster // size
             offset = self.table[index] if index < len(self.table) else 0
             if not offset:
                 # A block that was written already does not change any more.
-                place, free = self._take(1, max(free, index * size))
+                place, free = await self._take(1, max(free, index * size))
                 offset = place << geometry.cluster_bits
                 end = max(end, place + 1)
                 if index >= len(self.table):
@@ -103,7 +107,7 @@ class _Rebuild:
             cluster = (index + 1) * size
         return grown
 
-    def _take(self, count: int, start: int) -> tuple[int, int]:
+    async def _take(self, count: int, start: int) -> tuple[int, int]:
         """Take the first `count` adjacent free clusters from `start` on (alloc_clusters_imrt).
 
         :returns: the first of them, and the first free cluster from `start` on
@@ -112,6 +116,8 @@ class _Rebuild:
         first_gap: int | None = None
         found, cluster = 0, start
         while cluster < len(counts) and found < count:
+            if not cluster % AT_A_TIME:
+                await self._s.rest()
             if counts[cluster]:
                 found = 0
             else:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.drivers.formats.qcow2.bitmaps.directory import (
     TABLE_OFFSET_MASK,
     StoredBitmap,
-    check_table_entry,
     load_directory,
 )
+from qmpd.block.drivers.formats.qcow2.bitmaps.update import load_table
 from qmpd.block.drivers.formats.qcow2.header.layout import (
     ALL_ALLOC,
     ALL_ZEROES,
@@ -28,14 +28,18 @@ from qmpd.block.drivers.formats.qcow2.options import ACTIVE_L2, INACTIVE_L2
 from qmpd.block.drivers.formats.qcow2.refcounts.overlap import c_hex, pre_write_overlap_check
 from qmpd.block.drivers.formats.qcow2.repair.counted import Counts
 from qmpd.block.drivers.formats.qcow2.repair.result import CheckResult, say, verb
-from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries, encode_entries
+from qmpd.block.drivers.formats.qcow2.tables.cache import encode_entries
 from qmpd.block.drivers.formats.qcow2.tables.entries import Cluster
+from qmpd.block.drivers.formats.qcow2.tables.long import decode_long, pieces
 from qmpd.errors import BlockIOError, QmpError
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.formats.qcow2.state import Qcow2State
 
 log = logging.getLogger("qmpd.block.qcow2")
+
+AT_A_TIME: Final = 256
+"""Clusters and entries that are counted before others may have their turn."""
 
 L1_RESERVED = 0x7F00_0000_0000_01FF
 L2_RESERVED = 0x3F00_0000_0000_01FE
@@ -75,17 +79,32 @@ class ReferenceCounter:
         if s.has_data_file and s.snapshots:
             self._wrong(f"ERROR {len(s.snapshots)} snapshots in image with data file")
         await self._count_snapshots()
-        self.add(header.snapshots_offset, s.snapshots_size)
-        self.add(header.refcount_table_offset, len(s.refcount_table) * ENTRY_SIZE)
+        await self.add_long(header.snapshots_offset, s.snapshots_size)
+        await self.add_long(header.refcount_table_offset, len(s.refcount_table) * ENTRY_SIZE)
         await self._count_bitmaps()
-        for index, entry in enumerate(s.refcount_table):
-            if entry:
-                await self._count_block(index, entry)
+        for start, piece in pieces(s.refcount_table, AT_A_TIME):
+            await s.rest()
+            for index, entry in enumerate(piece, start):
+                if entry:
+                    await self._count_block(index, entry)
 
     def add(self, offset: int, size: int) -> None:
         """Count one reference to each cluster of a range of the file (qcow2_inc_refcounts_imrt)."""
+        clusters = self._clusters(offset, size)
+        if clusters:
+            self._count(clusters)
+
+    async def add_long(self, offset: int, size: int) -> None:
+        """Do the same for a table, which may have many clusters: others have their turn."""
+        clusters = self._clusters(offset, size)
+        for start in range(0, len(clusters), AT_A_TIME):
+            await self._s.rest()
+            self._count(clusters[start : start + AT_A_TIME])
+
+    def _clusters(self, offset: int, size: int) -> range:
+        """The clusters that a range touches; none where it goes beyond the end of the file."""
         if size <= 0:
-            return
+            return range(0)
         geometry = self._s.geometry
         # The last cluster may be there in part.
         if offset + size - self._s.file.length >= geometry.cluster_size:
@@ -93,11 +112,16 @@ class ReferenceCounter:
                 "ERROR: counting reference for region exceeding the end of the file by one"
                 f" cluster or more: offset 0x{offset:x} size 0x{size:x}"
             )
-            return
+            return range(0)
+        bits = geometry.cluster_bits
+        return range(offset >> bits, (offset + size - 1 >> bits) + 1)
+
+    def _count(self, clusters: range) -> None:
+        """Count one reference to each of these clusters."""
+        geometry = self._s.geometry
         bits, most = geometry.cluster_bits, geometry.refcount_max
-        first, last = offset >> bits, (offset + size - 1) >> bits
-        self.reach(last + 1)
-        for index in range(first, last + 1):
+        self.reach(clusters.stop)
+        for index in clusters:
             if self.counts[index] == most:
                 self._wrong(
                     f"ERROR: overflow cluster offset=0x{index << bits:x}\n"
@@ -117,15 +141,17 @@ class ReferenceCounter:
 
     async def _read(self, offset: int, length: int, where: str) -> array[int]:
         try:
-            return decode_entries(bytes(await self._s.file.pread(offset, length)))
+            raw = bytes(await self._s.file.pread(offset, length))
         except BlockIOError:
             say(self._s, f"ERROR: I/O error in check_refcounts_{where}")
             self._result.check_errors += 1
             raise
+        return await decode_long(self._s, raw)
 
     async def _count_snapshots(self) -> None:
         s = self._s
         for snapshot in s.snapshots:
+            await s.rest()
             offset, size = snapshot.l1_table_offset, snapshot.l1_size
             ident, name = (
                 raw.decode("utf-8", "surrogateescape") for raw in (snapshot.id, snapshot.name)
@@ -145,24 +171,28 @@ class ReferenceCounter:
     async def _count_l1(self, offset: int, size: int, *, active: bool) -> None:
         if not size:
             return
+        await self.add_long(offset, size * ENTRY_SIZE)
+        for _, piece in pieces(await self._read(offset, size * ENTRY_SIZE, "l1")):
+            await self._s.rest()
+            for entry in piece:
+                if entry:
+                    await self._count_l1_entry(entry, active=active)
+
+    async def _count_l1_entry(self, entry: int, *, active: bool) -> None:
+        await self._s.rest()
         cluster_size = self._s.geometry.cluster_size
-        self.add(offset, size * ENTRY_SIZE)
-        for entry in await self._read(offset, size * ENTRY_SIZE, "l1"):
-            if not entry:
-                continue
-            if entry & L1_RESERVED:
-                self._wrong(f"ERROR found L1 entry with reserved bits set: {entry:x}")
-            l2_offset = entry & OFFSET_MASK
-            self.add(l2_offset, cluster_size)
-            if l2_offset % cluster_size:
-                self._wrong(
-                    f"ERROR l2_offset={l2_offset:x}: Table is not cluster aligned; L1 entry"
-                    " corrupted"
-                )
-            try:
-                await self._count_l2(l2_offset, active=active)
-            except _Overlap as overlap:
-                raise BlockIOError(errno.EIO) from overlap
+        if entry & L1_RESERVED:
+            self._wrong(f"ERROR found L1 entry with reserved bits set: {entry:x}")
+        l2_offset = entry & OFFSET_MASK
+        self.add(l2_offset, cluster_size)
+        if l2_offset % cluster_size:
+            self._wrong(
+                f"ERROR l2_offset={l2_offset:x}: Table is not cluster aligned; L1 entry corrupted"
+            )
+        try:
+            await self._count_l2(l2_offset, active=active)
+        except _Overlap as overlap:
+            raise BlockIOError(errno.EIO) from overlap
 
     async def _count_l2(self, l2_offset: int, *, active: bool) -> None:
         s = self._s
@@ -170,6 +200,8 @@ class ReferenceCounter:
         extended = s.geometry.extended_l2
         width = 2 if extended else 1
         for index in range(len(table) // width):
+            if not index % AT_A_TIME:
+                await s.rest()
             entry = table[index * width]
             bitmap = table[index * width + 1] if extended else 0
             if not entry and not bitmap:
@@ -276,7 +308,7 @@ class ReferenceCounter:
         extension = s.header.bitmaps
         if extension is None:
             return
-        self.add(extension.directory_offset, extension.directory_size)
+        await self.add_long(extension.directory_offset, extension.directory_size)
         try:
             for entry in await load_directory(s):
                 await self._count_bitmap(entry)
@@ -288,13 +320,12 @@ class ReferenceCounter:
     async def _count_bitmap(self, entry: StoredBitmap) -> None:
         s = self._s
         size = entry.table_size * ENTRY_SIZE
-        self.add(entry.table_offset, size)
-        table = decode_entries(bytes(await s.file.pread(entry.table_offset, size)))
-        if not all(check_table_entry(item, s.geometry.cluster_size) for item in table):
-            raise BlockIOError(errno.EINVAL)
-        for item in table:
-            if item & TABLE_OFFSET_MASK:
-                self.add(item & TABLE_OFFSET_MASK, s.geometry.cluster_size)
+        await self.add_long(entry.table_offset, size)
+        for _, piece in pieces(await load_table(s, entry), AT_A_TIME):
+            await s.rest()
+            for item in piece:
+                if item & TABLE_OFFSET_MASK:
+                    self.add(item & TABLE_OFFSET_MASK, s.geometry.cluster_size)
 
     async def _count_block(self, index: int, entry: int) -> None:
         """Count a refcount block, which must be counted once (check_refblocks)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.block.drivers.formats.qcow2.header.header import OFFSET_SNAPSHOTS
 from qmpd.block.drivers.formats.qcow2.header.layout import (
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _HEAD = struct.Struct(">QIHHIIQII")
 _POINTER = struct.Struct(">IQ")
+AT_A_TIME: Final = 64
+"""Entries that are read before others may have their turn: there may be 65536."""
 MAX_32 = (1 << 32) - 1
 
 
@@ -52,6 +54,8 @@ async def read_snapshots(s: Qcow2State) -> None:
     length = 0
     snapshots = []
     for index in range(s.header.nb_snapshots):
+        if not index % AT_A_TIME:
+            await s.rest()
         length = (length + 7) & ~7
         start = offset = (offset + 7) & ~7
         try:
