@@ -15,7 +15,7 @@ for name, case in {**PARSED, **WORKED_ON}.items():
     if sys.argv[1:] and not any(word in name for word in sys.argv[1:]):
         continue
     with tempfile.TemporaryDirectory() as folder:
-        daemon = Daemon(Path(folder), "--disk", "disk0=2G")
+        daemon = Daemon(Path(folder), "--disk", "disk0=2G", "--storage", "host")
         client = daemon.client()
         client.execute("human-monitor-command", command_line="info status")
         request = case(client, 1.0) if name in WORKED_ON else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
+from tests.exhaustion import images
 from tests.exhaustion.beside import Client
 
 Case = Callable[[Client, float], bytes]
@@ -159,6 +161,27 @@ def _stored_bitmaps(client: Client, part: float) -> bytes:
     return request("blockdev-add", {"driver": "qcow2", "node-name": "image", "file": "file"})
 
 
+def _opened(make: Callable[[Path, int], None], most: int) -> Case:
+    """Opens an image that `make` makes, of so many things."""
+
+    def case(client: Client, part: float) -> bytes:
+        folder = Path(client.socket.getpeername()).parent
+        for name, count in (("small", 100), ("long", int(part * most))):
+            make(folder / name, count)
+        # what has to be imported is there
+        answer = client.ask(_add_qcow2("small"))
+        assert b"return" in answer, answer
+        client.execute("blockdev-del", node_name="small")
+        return _add_qcow2("long")
+
+    return case
+
+
+def _add_qcow2(name: str) -> bytes:
+    file = {"driver": "file", "filename": name}
+    return request("blockdev-add", {"driver": "qcow2", "node-name": name, "file": file})
+
+
 def _named_nodes(client: Client, part: float) -> bytes:
     for number in range(int(part * 5000)):
         client.execute("blockdev-add", driver="null-co", node_name=f"n{number}")
@@ -208,6 +231,9 @@ WORKED_ON: Final[Mapping[str, Case]] = {
     "a transaction that fails": _failing_transaction,
     "persistent bitmaps": _persistent_bitmaps,
     "an image with bitmaps": _stored_bitmaps,
+    "an image with snapshots": _opened(images.with_snapshots, 65535),
+    "an image with a long table": _opened(images.with_long_l1, 1 << 22),
+    "an image that is repaired": _opened(images.not_closed, 26000),
     "query-named-block-nodes": _named_nodes,
     "query-block": _backends,
     "qemu-io read": _io("read -P 0"),
@@ -217,3 +243,8 @@ WORKED_ON: Final[Mapping[str, Case]] = {
     "qemu-io discard": _io("discard"),
 }
 """What is long to do: prepares it, and returns the request."""
+
+SHORT: Final = frozenset(
+    ("an image with snapshots", "an image with a long table", "an image that is repaired")
+)
+"""What is done to the end in a second or two, and waited for by nobody else even then."""

@@ -142,11 +142,10 @@ async def drive_add(machine: Machine, arguments: Arguments) -> str:
         raise
     except QmpError as error:
         return "".join([*shown, error.report])
+    add = add_drive_node if "node" in arguments else add_drive
     try:
-        if "node" in arguments:
-            await add_drive_node(machine.drives, opts)
-        else:
-            await add_drive(machine.drives, opts)
+        await machine.clock.completions.patiently(add(machine.drives, opts))
+        if add is add_drive:
             shown.append("OK\n")
     except NotServed:
         raise
