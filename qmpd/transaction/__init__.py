@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from qmpd.block.change.drain import drain_all
+from qmpd.block.change.drain import drain_all, drain_all_begin, drain_all_end
 from qmpd.errors import GenericError
 from qmpd.jobs.core.job_txn import JobTxn
-from qmpd.transaction.core import Action, ActionRequest, Bench, Refused, run_phases
+from qmpd.transaction.core import AT_A_TIME, Action, ActionRequest, Bench, Refused, run_phases
+
+if TYPE_CHECKING:
+    from qmpd.block.model.graph import Graph
 
 __all__ = [
     "ACTIONS",
@@ -73,16 +76,36 @@ async def run_transaction(
     if refused and not in_turn:
         raise _not_grouped(next(kind for kind, _ in requests if kind in refused))
     refused -= {"abort"}
+    actions = [
+        Refused(bench, data, _not_grouped(kind))
+        if kind in refused
+        else find_action(kind)(bench, data, job_txn)
+        for kind, data in requests
+    ]
+    if len(actions) > AT_A_TIME and _concerns_only_bitmaps(bench, requests):
+        await _run_slowly(bench.graph, actions, in_turn=in_turn)
+        return
     await drain_all(bench.graph)
-    await run_phases(
-        [
-            Refused(bench, data, _not_grouped(kind))
-            if kind in refused
-            else find_action(kind)(bench, data, job_txn)
-            for kind, data in requests
-        ],
-        in_turn=in_turn,
+    await run_phases(actions, in_turn=in_turn)
+
+
+def _concerns_only_bitmaps(bench: Bench, requests: Sequence[ActionRequest]) -> bool:
+    return not bench.jobs.jobs and all(
+        kind.startswith("block-dirty-bitmap-") or kind == "abort" for kind, _ in requests
     )
+
+
+async def _run_slowly(graph: Graph, actions: Sequence[Action], *, in_turn: bool) -> None:
+    """Run many actions while others have their turn that have to do with none of this.
+
+    No job is there, and requests of guests and exports' clients wait until all is over, so that
+    nobody sees what is half done.
+    """
+    await drain_all_begin(graph)
+    try:
+        await run_phases(actions, in_turn=in_turn, rest=graph.services.loop.completions.rest)
+    finally:
+        drain_all_end(graph)
 
 
 def _not_grouped(kind: str) -> GenericError:

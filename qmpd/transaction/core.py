@@ -8,8 +8,8 @@ Plain commands run the same actions, alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from qmpd.base.override import override
 from qmpd.block.model.graph import Graph
@@ -37,6 +37,16 @@ from qmpd.jobs.core.job_txn import JobTxn
 #
 # *clean* follows either of them and releases what the action held all the time, such as a
 # drained section or a reference to a node.
+
+
+AT_A_TIME: Final = 64
+"""Actions that are done before others may have their turn."""
+
+Rest = Callable[[], Awaitable[None]]
+
+
+async def no_rest() -> None:
+    """Nobody else has his turn."""
 
 
 class ActionRequest(NamedTuple):
@@ -115,10 +125,13 @@ class Refused(Action):
         raise self._error
 
 
-async def run_phases(actions: Sequence[Action], *, in_turn: bool = False) -> None:
+async def run_phases(
+    actions: Sequence[Action], *, in_turn: bool = False, rest: Rest = no_rest
+) -> None:
     """Prepare all actions, commit or abort them, then clean up.
 
     :param in_turn: the first action is the first to be committed, and not the last
+    :param rest: waited for between actions, of which there may be thousands
     :raises QmpError: the first error raised by `prepare`
     """
     begun: list[Action] = []
@@ -126,13 +139,19 @@ async def run_phases(actions: Sequence[Action], *, in_turn: bool = False) -> Non
         for action in actions:
             begun.append(action)
             await action.prepare()
+            if not len(begun) % AT_A_TIME:
+                await rest()
     except BaseException:
-        for action in reversed(begun):
+        for number, action in enumerate(reversed(begun)):
             await action.abort()
+            if not number % AT_A_TIME:
+                await rest()
         raise
     else:
-        for action in _with_own(Action.commit, begun, in_turn):
+        for number, action in enumerate(_with_own(Action.commit, begun, in_turn)):
             await action.commit()
+            if not number % AT_A_TIME:
+                await rest()
     finally:
         for action in _with_own(Action.clean, begun, in_turn):
             await action.clean()

@@ -20,6 +20,19 @@ TIB = MIB * MIB
 EMPTY_8_BYTES = "af5570f5a1810b7af78caf4bc70a660f0df51e42baf91d4de5b2328de0e83dfc"
 
 
+def test_a_hash_is_of_the_bits_as_they_were() -> None:
+    bitmap = DirtyBitmap(1 << 30, 512)
+    bitmap.set(0, 1 << 20)
+    before, hashing = bitmap.sha256(), bitmap.hashing()
+    bitmap.set(1 << 25, 512)
+    assert hashing() == before != bitmap.sha256()
+    hashing = bitmap.hashing()
+    changed = bitmap.sha256()
+    bitmap.clear()
+    bitmap.set(0, 512)
+    assert hashing() == changed != bitmap.sha256()
+
+
 @pytest.mark.parametrize(
     ("size", "granularity", "writes", "expected"),
     [

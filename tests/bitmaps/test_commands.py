@@ -18,7 +18,7 @@ from qmpd.block.bits.rules import (
     default_granularity,
     merge,
     set_enabled,
-    sha256,
+    to_be_hashed,
 )
 from qmpd.block.bits.successor import create_successor
 from qmpd.errors import GenericError
@@ -82,7 +82,7 @@ USES: dict[str, Callable[[World], object]] = {
     "enable": lambda w: set_enabled(w.graph, "n", "b", enabled=True),
     "disable": lambda w: set_enabled(w.graph, "n", "b", enabled=False),
     "successor": lambda w: create_successor(w.node, w.bitmap("b")),
-    "sha256": lambda w: sha256(w.graph, "n", "b"),
+    "sha256": lambda w: to_be_hashed(w.graph, "n", "b"),
 }
 
 
@@ -205,6 +205,6 @@ def test_merge_without_sources_and_with_itself(world: World) -> None:
 def test_unknown_names(world: World) -> None:
     world.add("b")
     with pytest.raises(GenericError, match=r"^Node 'x' not found$"):
-        sha256(world.graph, "x", "b")
+        to_be_hashed(world.graph, "x", "b")
     with pytest.raises(GenericError, match=r"^Dirty bitmap 'x' not found$"):
         clear(world.graph, "n", "x")

@@ -161,6 +161,25 @@ def _stored_bitmaps(client: Client, part: float) -> bytes:
     return request("blockdev-add", {"driver": "qcow2", "node-name": "image", "file": "file"})
 
 
+def _closed_with_bitmaps(client: Client, part: float) -> bytes:
+    client.ask(_persistent_bitmaps(client, part))
+    return request("blockdev-del", {"node-name": "image"})
+
+
+def _removed_bitmaps(client: Client, part: float) -> bytes:
+    client.ask(_stored_bitmaps(client, part / 5))
+    client.execute("blockdev-add", driver="qcow2", node_name="image", file="file")
+    data = [{"node": "image", "name": f"b{number}"} for number in range(int(part * 1980))]
+    actions = [{"type": "block-dirty-bitmap-remove", "data": each} for each in data]
+    return request("transaction", {"actions": actions})
+
+
+def _hash(client: Client, part: float) -> bytes:
+    client.execute("blockdev-add", driver="null-co", node_name="huge", size=int(part * (1 << 44)))
+    client.execute("block-dirty-bitmap-add", node="huge", name="b", granularity=512)
+    return request("x-debug-block-dirty-bitmap-sha256", {"node": "huge", "name": "b"})
+
+
 def _opened(make: Callable[[Path, int], None], most: int) -> Case:
     """Opens an image that `make` makes, of so many things."""
 
@@ -231,6 +250,9 @@ WORKED_ON: Final[Mapping[str, Case]] = {
     "a transaction that fails": _failing_transaction,
     "persistent bitmaps": _persistent_bitmaps,
     "an image with bitmaps": _stored_bitmaps,
+    "an image that is closed": _closed_with_bitmaps,
+    "removing bitmaps": _removed_bitmaps,
+    "a hash": _hash,
     "an image with snapshots": _opened(images.with_snapshots, 65535),
     "an image with a long table": _opened(images.with_long_l1, 1 << 22),
     "an image that is repaired": _opened(images.not_closed, 26000),

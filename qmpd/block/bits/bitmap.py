@@ -8,15 +8,15 @@ side changes them.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NewType
 
 from pyroaring import BitMap64
 
 from qmpd.base.bits import next_set
 
-from . import roaring
+from . import roaring, roaring_hash
 from .roaring_scale import coarser, finer
 
 DEFAULT_GRANULARITY = 65536
@@ -29,8 +29,6 @@ Saved = NewType("Saved", object)
 """Bits kept for undo; `DirtyBitmap.restore` puts them back."""
 
 _OPTIMIZE_EVERY = 1 << 15
-_BLOCK = 1 << 20
-_CONSTANT_BLOCKS = (memoryview(bytes(_BLOCK)), memoryview(b"\xff" * _BLOCK))
 
 
 class DirtyBitmap:
@@ -250,34 +248,17 @@ class DirtyBitmap:
 
     def sha256(self) -> str:
         """Hash of the bit string, zero padded to a multiple of 8 bytes, at least 8; hex."""
-        total = max(8, (self._granules + 63) // 64 * 8)
-        digest = hashlib.sha256()
-        done = 0
-        ones = 0
-        for container in roaring.containers(self._bits, 0, self._granules):
-            position = container.base >> 3
-            # most of a sparse bitmap are runs of whole bytes, which are not worth a buffer
-            span = roaring.byte_span(container)
-            if span is not None:
-                position += span.start
-            if position > done + ones:
-                _hash_constant(digest, 1, ones)
-                done += ones
-                ones = 0
-                _hash_constant(digest, 0, position - done)
-                done = position
-            if span is not None:
-                ones += len(span)
-                continue
-            _hash_constant(digest, 1, ones)
-            done += ones
-            ones = 0
-            piece = roaring.container_bytes(container)[: total - done]
-            digest.update(piece)
-            done += len(piece)
-        _hash_constant(digest, 1, ones)
-        _hash_constant(digest, 0, total - done - ones)
-        return digest.hexdigest()
+        return roaring_hash.sha256(self._bits, self._granules)
+
+    def hashing(self) -> Callable[[], str]:
+        """What returns the hash of the bits as they are now; a thread may call it."""
+        self._shared = True
+        return partial(roaring_hash.sha256, self._bits, self._granules)
+
+    @property
+    def hashed_bytes(self) -> int:
+        """How many bytes the hash is of."""
+        return roaring_hash.hashed_bytes(self._granules)
 
     # Storing and loading: the format driver walks the bitmap in chunks of its own size
 
@@ -326,11 +307,3 @@ class DirtyBitmap:
         """Turn containers into runs where that is shorter; many small writes fill them."""
         self._bits.run_optimize()
         self._marks = 0
-
-
-def _hash_constant(digest: hashlib._Hash, bit: int, length: int) -> None:
-    """Hash `length` bytes of all zeroes or all ones."""
-    block = _CONSTANT_BLOCKS[bit]
-    while length > 0:
-        digest.update(block[:length])
-        length -= _BLOCK

@@ -304,7 +304,7 @@ def merge_one(bitmap: DirtyBitmap, source: DirtyBitmap) -> None:
     bitmap.merge_from(source)
 
 
-def sha256(graph: Graph[Holder], node_name: str, name: str) -> str:
-    """Hash over the bits, in hex; see `DirtyBitmap.sha256`."""
+def to_be_hashed(graph: Graph[Holder], node_name: str, name: str) -> DirtyBitmap:
+    """The bitmap to take the hash of; see `DirtyBitmap.sha256`."""
     _, bitmap = lookup(graph, node_name, name)
-    return bitmap.sha256()
+    return bitmap

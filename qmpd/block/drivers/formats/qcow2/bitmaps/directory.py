@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from qmpd.base.sizes import as_int
 from qmpd.block.drivers.formats.qcow2.header.layout import MAX_BITMAP_DIRECTORY_SIZE
@@ -33,6 +33,9 @@ TYPE_DIRTY = 1
 TABLE_RESERVED_MASK = 0xFF00_0000_0000_01FE
 TABLE_OFFSET_MASK = 0x00FF_FFFF_FFFF_FE00
 TABLE_ALL_ONES = 1 << 0
+
+AT_A_TIME: Final = 256
+"""Entries that are looked at before others may have their turn: there may be 65535."""
 
 _ENTRY = struct.Struct(">QIIBBHI")
 
@@ -113,7 +116,7 @@ def check_entry(s: Qcow2State, entry: StoredBitmap, kind: int = TYPE_DIRTY) -> b
     return bool(entry.flags & FLAG_IN_USE) or s.size <= (physical * 8) << entry.granularity_bits
 
 
-def decode_directory(s: Qcow2State, raw: bytes, count: int) -> list[StoredBitmap]:
+async def decode_directory(s: Qcow2State, raw: bytes, count: int) -> list[StoredBitmap]:
     """The entries of a directory.
 
     :param count: number of bitmaps according to the extension
@@ -124,6 +127,8 @@ def decode_directory(s: Qcow2State, raw: bytes, count: int) -> list[StoredBitmap
     while offset < len(raw):
         if offset + _ENTRY.size > len(raw):
             raise GenericError("Broken bitmap directory")
+        if not len(entries) % AT_A_TIME:
+            await s.rest()
         if len(entries) >= count:
             raise GenericError("More bitmaps found than specified in header extension")
         table_offset, table_size, flags, kind, bits, name_size, extra = _ENTRY.unpack_from(
@@ -146,13 +151,15 @@ def decode_directory(s: Qcow2State, raw: bytes, count: int) -> list[StoredBitmap
     return entries
 
 
-def encode_directory(s: Qcow2State, entries: list[StoredBitmap]) -> bytes:
+async def encode_directory(s: Qcow2State, entries: list[StoredBitmap]) -> bytes:
     """The directory of these entries.
 
     :raises BlockIOError: EINVAL, it would be empty or too large, or an entry is invalid
     """
     raw = bytearray()
-    for entry in entries:
+    for index, entry in enumerate(entries):
+        if not index % AT_A_TIME:
+            await s.rest()
         if not check_entry(s, entry):
             raise BlockIOError(errno.EINVAL)
         raw += _ENTRY.pack(
@@ -185,7 +192,7 @@ async def load_directory(s: Qcow2State) -> list[StoredBitmap]:
         raw = await s.file.pread(extension.directory_offset, extension.directory_size)
     except BlockIOError as error:
         raise error.prefixed("Failed to read bitmap directory: ") from error
-    return decode_directory(s, raw, extension.nb_bitmaps)
+    return await decode_directory(s, raw, extension.nb_bitmaps)
 
 
 def check_table_entry(entry: int, cluster_size: int) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.bits.bitmap import DirtyBitmap
 from qmpd.block.drivers.formats.qcow2.bitmaps.directory import (
+    AT_A_TIME,
     FLAG_AUTO,
     FLAG_IN_USE,
     TABLE_ALL_ONES,
@@ -37,6 +38,7 @@ async def load_bitmaps(s: Qcow2State) -> bool:
     loaded: list[DirtyBitmap] = []
     try:
         for entry in entries:
+            await s.rest()
             in_use = bool(entry.flags & FLAG_IN_USE)
             if in_use and find_bitmap(s, name_text(entry.name)) is not None:
                 continue
@@ -95,9 +97,12 @@ async def _load_bits(s: Qcow2State, table: array[int], bitmap: DirtyBitmap) -> N
     cluster_size = s.geometry.cluster_size
     covered = cluster_size * 8 * bitmap.granularity
     for index, entry in enumerate(table):
+        if not index % AT_A_TIME:
+            await s.rest()
         offset = entry & TABLE_OFFSET_MASK
         start = index * covered
         if offset:
             bitmap.load_chunk(start, await s.file.pread(offset, cluster_size))
+            await s.rest()
         elif entry & TABLE_ALL_ONES:
             bitmap.set(start, min(covered, bitmap.size - start))

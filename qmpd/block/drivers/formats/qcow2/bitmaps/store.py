@@ -6,6 +6,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.formats.qcow2.bitmaps.directory import (
+    AT_A_TIME,
     FLAG_AUTO,
     FLAG_IN_USE,
     MAX_PHYS_SIZE,
@@ -46,12 +47,13 @@ async def store_bitmaps(s: Qcow2State, *, release: bool) -> None:
     """
     entries = await load_directory(s)
     dropped: list[StoredBitmap] = []
-    if _match(s, entries, dropped):
+    if await _match(s, entries, dropped):
         if not s.writable:
             raise GenericError("No write access")
         stored: list[StoredBitmap] = []
         try:
             for entry in entries:
+                await s.rest()
                 if entry.bitmap is not None and not entry.bitmap.readonly:
                     await _store_bitmap(s, entry, entry.bitmap)
                     stored.append(entry)
@@ -64,6 +66,7 @@ async def store_bitmaps(s: Qcow2State, *, release: bool) -> None:
                 await free_bitmap(s, entry)
             raise
         for entry in dropped:
+            await s.rest()
             await free_bitmap(s, entry)
     if release:
         for entry in entries:
@@ -71,7 +74,7 @@ async def store_bitmaps(s: Qcow2State, *, release: bool) -> None:
                 s.node.bitmaps.remove(entry.bitmap)
 
 
-def _match(s: Qcow2State, entries: list[StoredBitmap], dropped: list[StoredBitmap]) -> bool:
+async def _match(s: Qcow2State, entries: list[StoredBitmap], dropped: list[StoredBitmap]) -> bool:
     """Match the node's bitmaps with the directory's entries, adding the ones not in it.
 
     :param dropped: receives the old tables of the entries that will be rewritten
@@ -82,7 +85,9 @@ def _match(s: Qcow2State, entries: list[StoredBitmap], dropped: list[StoredBitma
     need_write = False
     # where two have one name it means the first
     named = {entry.name: entry for entry in reversed(entries)}
-    for bitmap in s.node.bitmaps:
+    for index, bitmap in enumerate(list(s.node.bitmaps)):
+        if not index % AT_A_TIME:
+            await s.rest()
         if not bitmap.persistent or bitmap.inconsistent or bitmap.skip_store:
             continue
         name = name_bytes(bitmap.name)
@@ -153,6 +158,7 @@ async def _store_bits(s: Qcow2State, table: array[int], bitmap: DirtyBitmap) -> 
         table[index] = await _allocate(s, cluster_size, bitmap.name)
         bits = bitmap.chunk(index * covered, covered)
         await _checked_write(s, table[index], bits.ljust(cluster_size, b"\0"), bitmap.name)
+        await s.rest()
         end = (index + 1) * covered
         offset = bitmap.next_dirty(end) if end < bitmap.size else None
 

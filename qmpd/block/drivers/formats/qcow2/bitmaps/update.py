@@ -78,7 +78,7 @@ async def update_directory_in_place(s: Qcow2State, entries: list[StoredBitmap]) 
         raise BlockIOError(errno.EINVAL)
     s.header.autoclear = autoclear & ~AUTOCLEAR_BITMAPS
     await _update_header_sync(s)
-    raw = encode_directory(s, entries)
+    raw = await encode_directory(s, entries)
     if len(raw) != extension.directory_size:
         raise BlockIOError(errno.EINVAL)
     await pre_write_overlap_check(s, BITMAP_DIRECTORY, extension.directory_offset, len(raw))
@@ -97,7 +97,7 @@ async def update_directory(s: Qcow2State, entries: list[StoredBitmap]) -> None:
         if entries:
             if len(entries) > MAX_BITMAPS:
                 raise BlockIOError(errno.EINVAL)
-            raw = encode_directory(s, entries)
+            raw = await encode_directory(s, entries)
             new = BitmapsExtension(len(entries), len(raw), await alloc_clusters(s, len(raw)))
             await pre_write_overlap_check(s, 0, new.directory_offset, len(raw))
             await s.file.pwrite(new.directory_offset, raw)
