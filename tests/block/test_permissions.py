@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import random
+from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from qmpd.block.change.one_by_one import agree
 from qmpd.block.io.backend import BlockBackend
 from qmpd.block.permission_bits import (
     ALL,
@@ -26,6 +30,9 @@ from qmpd.block.permission_bits import (
 )
 from qmpd.errors import GenericError
 from tests.block.world import World
+
+if TYPE_CHECKING:
+    from qmpd.block.model.node import Edge
 
 
 def test_what_is_asked_of_children() -> None:
@@ -57,6 +64,30 @@ def test_names_are_listed_in_their_order() -> None:
     assert permission_names(ALL) == "consistent read, write, write unchanged, resize"
     assert permission_names(RESIZE | WRITE) == "write, resize"
     assert permission_names(NOTHING) == ""
+
+
+@dataclass
+class Hold:
+    """What a parent uses and shares."""
+
+    perm: Perm
+    shared: Perm
+
+
+def test_parents_agree_where_no_two_of_them_conflict() -> None:
+    chooser = random.Random(1)
+    seen = set()
+    for _ in range(3000):
+        parents = [
+            Hold(Perm(chooser.randrange(8)), Perm(ALL & ~chooser.choice((0, 0, 1, 2, 4))))
+            for _ in range(chooser.randrange(5))
+        ]
+        conflict = any(
+            one.perm & ~other.shared for one in parents for other in parents if one is not other
+        )
+        assert agree(cast("list[Edge]", parents)) is not conflict
+        seen.add(conflict)
+    assert seen == {False, True}
 
 
 def test_a_conflict_names_both_and_changes_nothing() -> None:

@@ -201,6 +201,18 @@ def _add_qcow2(name: str) -> bytes:
     return request("blockdev-add", {"driver": "qcow2", "node-name": name, "file": file})
 
 
+def _exports(client: Client, part: float) -> bytes:
+    path = str(Path(client.socket.getpeername()).parent / "nbd")
+    address = {"type": "unix", "data": {"path": path}}
+    client.execute("nbd-server-start", addr=address, max_connections=0)
+    client.execute("blockdev-add", driver="null-co", node_name="n")
+    for number in range(int(part * 1500)):
+        name = f"export{number}"
+        answer = client.execute("block-export-add", type="nbd", id=name, node_name="n", name=name)
+        assert answer == {"return": {}}
+    return request("block-export-add", {"type": "nbd", "id": "last", "node-name": "n"})
+
+
 def _named_nodes(client: Client, part: float) -> bytes:
     for number in range(int(part * 5000)):
         client.execute("blockdev-add", driver="null-co", node_name=f"n{number}")
@@ -256,6 +268,7 @@ WORKED_ON: Final[Mapping[str, Case]] = {
     "an image with snapshots": _opened(images.with_snapshots, 65535),
     "an image with a long table": _opened(images.with_long_l1, 1 << 22),
     "an image that is repaired": _opened(images.not_closed, 26000),
+    "an export of a node that has many": _exports,
     "query-named-block-nodes": _named_nodes,
     "query-block": _backends,
     "qemu-io read": _io("read -P 0"),
@@ -267,6 +280,11 @@ WORKED_ON: Final[Mapping[str, Case]] = {
 """What is long to do: prepares it, and returns the request."""
 
 SHORT: Final = frozenset(
-    ("an image with snapshots", "an image with a long table", "an image that is repaired")
+    (
+        "an image with snapshots",
+        "an image with a long table",
+        "an image that is repaired",
+        "an export of a node that has many",
+    )
 )
 """What is done to the end in a second or two, and waited for by nobody else even then."""

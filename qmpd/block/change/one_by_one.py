@@ -12,6 +12,8 @@ from qmpd.block.permission_bits import permission_names
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from qmpd.block.model.node import Edge, Node
 
 
@@ -23,8 +25,19 @@ def check_all(node: Node, asking: Edge | None) -> None:
     """
     if asking is not None:
         check_one(asking)
+    if agree(node.parents):
+        return
     for edge in [*node.parents]:
         check_one(edge)
+
+
+def agree(parents: Iterable[Edge]) -> bool:
+    """Whether none of them uses what another does not share."""
+    used = used_twice = 0
+    for edge in parents:
+        used_twice |= used & edge.perm
+        used |= edge.perm
+    return not any((used & ~edge.perm | used_twice) & ~edge.shared for edge in parents)
 
 
 def check_one(edge: Edge) -> None:

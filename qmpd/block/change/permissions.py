@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from qmpd.block.change.one_by_one import check_all, check_one
+from qmpd.block.change.one_by_one import agree, check_all, check_one
 from qmpd.block.permission_bits import RESIZE, WRITE, WRITE_UNCHANGED, Perm, permission_names
 from qmpd.errors import GenericError, QmpError
 
@@ -186,6 +186,9 @@ def _parents_first(roots: Iterable[Node]) -> list[Node]:
 
 
 def _check_parents(node: Node) -> None:
+    # a node may have thousands of parents, and hardly ever do two of them not agree
+    if agree(node.parents):
+        return
     for holder in node.parents:
         for requirer in node.parents:
             refused = requirer.perm & ~holder.shared
