@@ -201,6 +201,11 @@ def _add_qcow2(name: str) -> bytes:
     return request("blockdev-add", {"driver": "qcow2", "node-name": name, "file": file})
 
 
+def _internal_snapshot(client: Client, part: float) -> bytes:
+    client.ask(_opened(images.not_closed, 26000)(client, part))
+    return request("blockdev-snapshot-internal-sync", {"device": "long", "name": "snapshot"})
+
+
 def _exports(client: Client, part: float) -> bytes:
     path = str(Path(client.socket.getpeername()).parent / "nbd")
     address = {"type": "unix", "data": {"path": path}}
@@ -268,6 +273,7 @@ WORKED_ON: Final[Mapping[str, Case]] = {
     "an image with snapshots": _opened(images.with_snapshots, 65535),
     "an image with a long table": _opened(images.with_long_l1, 1 << 22),
     "an image that is repaired": _opened(images.not_closed, 26000),
+    "an internal snapshot": _internal_snapshot,
     "an export of a node that has many": _exports,
     "query-named-block-nodes": _named_nodes,
     "query-block": _backends,
@@ -284,6 +290,7 @@ SHORT: Final = frozenset(
         "an image with snapshots",
         "an image with a long table",
         "an image that is repaired",
+        "an internal snapshot",
         "an export of a node that has many",
     )
 )

@@ -37,6 +37,10 @@ _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EINV
 """Errors of a file that cannot grow by the copies."""
 
 
+AT_A_TIME: Final = 256
+"""Clusters that are looked at before others may have their turn."""
+
+
 @asynccontextmanager
 async def at_once(s: Qcow2State) -> AsyncIterator[None]:
     """Within, changes of the metadata are held back; call with the image's lock held.
@@ -119,6 +123,8 @@ async def _discard(s: Qcow2State, offset: int, length: int) -> None:
     bits = s.geometry.cluster_bits
     start, end = offset >> bits, (offset + length) >> bits
     for index in range(start, end + 1):
+        if not index % AT_A_TIME:
+            await s.rest()
         if index < end and not await get_refcount(s, index):
             continue
         if index > start:

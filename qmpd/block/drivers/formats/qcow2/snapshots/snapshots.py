@@ -39,6 +39,7 @@ from qmpd.block.drivers.formats.qcow2.refcounts.overlap import (
 from qmpd.block.drivers.formats.qcow2.snapshots.table import write_snapshots
 from qmpd.block.drivers.formats.qcow2.tables.cache import decode_entries, encode_entries
 from qmpd.block.drivers.formats.qcow2.tables.entries import Cluster
+from qmpd.block.drivers.formats.qcow2.tables.long import decode_long, pieces
 from qmpd.block.drivers.formats.qcow2.tables.snapshot import NO_ICOUNT, Snapshot
 from qmpd.errors import BlockIOError
 
@@ -48,6 +49,9 @@ if TYPE_CHECKING:
 
 _NUMBER: Final = re.compile(rb"[ \t\n\v\f\r]*([+-]?[0-9]+)")
 _IDS: Final = 1 << 64
+
+AT_A_TIME: Final = 128
+"""Entries of L2 tables that are changed before others may have their turn."""
 
 MAX_NAME: Final = 255
 """Longest name of a snapshot, bytes; QEMU cuts off what is beyond."""
@@ -208,14 +212,16 @@ async def update_snapshot_refcounts(
     if active:
         l1 = s.l1
     else:
-        l1 = decode_entries(await s.file.pread(l1_offset, l1_size * ENTRY_SIZE))
+        l1 = await decode_long(s, await s.file.pread(l1_offset, l1_size * ENTRY_SIZE))
     changed = array("Q", l1)
     succeeded = False
     s.cache_discards = True
     try:
-        for index, entry in enumerate(l1):
-            if entry:
-                changed[index] = await _update_table(s, index, entry, addend)
+        for start, piece in pieces(l1):
+            await s.rest()
+            for index, entry in enumerate(piece, start):
+                if entry:
+                    changed[index] = await _update_table(s, index, entry, addend)
         await s.flush_caches()
         succeeded = True
     finally:
@@ -238,6 +244,7 @@ async def _update_table(s: Qcow2State, l1_index: int, l1_entry: int, addend: int
         )
     step = s.l2_slice_size * geometry.l2_entry_size
     for start in range(0, geometry.cluster_size, step):
+        await s.rest()
         table = await s.l2_cache.get(l2_offset + start)
         try:
             first = start // geometry.l2_entry_size
@@ -258,6 +265,8 @@ async def _update_slice(
     entries = table.data
     width = 2 if geometry.extended_l2 else 1
     for at in range(0, len(entries), width):
+        if not at % AT_A_TIME:
+            await s.rest()
         old = entries[at]
         if not old:
             continue
