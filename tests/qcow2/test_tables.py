@@ -36,6 +36,19 @@ def clusters_of(s: Qcow2State) -> set[int]:
     return set(fresh.l2_tables)
 
 
+def test_the_clusters_of_l2_tables_of_a_long_l1_table(tmp_path: Path) -> None:
+    s = image(tmp_path / "a.qcow2", 16)
+    size = s.geometry.cluster_size
+    chooser = Random(1)
+    for length in (0, 1, 100, 8192, 20_000, 40_000):
+        table = array("Q", bytes(8 * length))
+        for _ in range(min(length, chooser.choice((1, 30)))):
+            offset = size * chooser.randrange(2, 9)
+            table[chooser.randrange(length)] = offset | chooser.choice((0, OFLAG_COPIED))
+        s.set_l1(table)
+        assert set(s.l2_tables) == {entry & ~OFLAG_COPIED for entry in table if entry}
+
+
 def test_the_clusters_of_l2_tables_follow_the_l1_table(tmp_path: Path) -> None:
     random = Random(5)
     s = image(tmp_path / "a.qcow2", 16)

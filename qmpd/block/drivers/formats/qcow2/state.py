@@ -25,11 +25,12 @@ from qmpd.block.drivers.formats.qcow2.header.layout import (
 from qmpd.block.drivers.formats.qcow2.lock import CoMutex
 from qmpd.block.drivers.formats.qcow2.tables.cache import used_bytes
 from qmpd.block.drivers.formats.qcow2.tables.entries import EntryRules
+from qmpd.block.drivers.formats.qcow2.tables.long import pieces
 from qmpd.block.model.layer import Layer
 from qmpd.errors import BlockIOError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Set
+    from collections.abc import Set
 
     from qmpd.block.drivers.formats.qcow2.options import RuntimeOptions
     from qmpd.block.drivers.formats.qcow2.tables.cache import TableCache
@@ -166,7 +167,7 @@ class Qcow2State(Layer):
         """File offsets of the clusters of the L2 tables of the active L1 table."""
         tables = self._l2_tables
         if tables is None:
-            tables = self._clusters_of(entry & OFFSET_MASK for entry in self.l1)
+            tables = self._clusters_of(_offsets(self.l1, OFFSET_MASK))
             self._l2_tables = tables
         return tables.keys()
 
@@ -176,18 +177,17 @@ class Qcow2State(Layer):
         blocks = self._refcount_blocks
         if blocks is None:
             used = self.refcount_table[: self.max_refcount_table_index + 1]
-            blocks = set(self._clusters_of(entry & REFT_OFFSET_MASK for entry in used))
+            blocks = set(self._clusters_of(_offsets(used, REFT_OFFSET_MASK)))
             self._refcount_blocks = blocks
         return blocks
 
-    def _clusters_of(self, tables: Iterable[int]) -> Counter[int]:
+    def _clusters_of(self, touched: Counter[int]) -> Counter[int]:
         """How many of these tables touch which clusters.
 
         A table is one cluster; in a damaged image it may touch two.
 
-        :param tables: their offsets; 0 is none
+        :param touched: the offsets of the tables; 0 is none
         """
-        touched = Counter(tables)
         del touched[0]
         size = self.geometry.cluster_size
         # not by addition: a counter is slow to tell that it has nothing yet
@@ -211,8 +211,9 @@ class Qcow2State(Layer):
         """Change one L1 entry in memory."""
         tables = self._l2_tables
         if tables is not None:
-            tables.update(self._clusters_of((entry & OFFSET_MASK,)))
-            for cluster, count in self._clusters_of((self.l1[index] & OFFSET_MASK,)).items():
+            tables.update(self._clusters_of(Counter((entry & OFFSET_MASK,))))
+            before = Counter((self.l1[index] & OFFSET_MASK,))
+            for cluster, count in self._clusters_of(before).items():
                 tables[cluster] -= count
                 if not tables[cluster]:
                     del tables[cluster]
@@ -319,3 +320,21 @@ class Qcow2State(Layer):
         """
         if self.unusable:
             raise BlockIOError(errno.ENOMEDIUM)
+
+
+def _offsets(table: array[int], mask: int) -> Counter[int]:
+    """How often the entries of a table that are not empty name which offset.
+
+    There may be four million, of which most are empty, or the same.
+    """
+    entries: Counter[int] = Counter()
+    for _, piece in pieces(table):
+        used = -(-used_bytes(piece.tobytes()) // piece.itemsize)
+        if used:
+            entries.update(piece[:used])
+    offsets: Counter[int] = Counter()
+    known = offsets.get
+    for entry, count in entries.items():
+        offset = entry & mask
+        offsets[offset] = known(offset, 0) + count
+    return offsets

@@ -113,13 +113,15 @@ def _text(raw: bytes) -> bytes:
     return bytes(raw).split(b"\0", 1)[0]
 
 
-def encode_table(snapshots: list[Snapshot]) -> bytes:
+async def encode_table(s: Qcow2State, snapshots: list[Snapshot]) -> bytes:
     """The whole table, entries aligned to 8 bytes.
 
     :raises BlockIOError: EFBIG
     """
     table = bytearray()
-    for snapshot in snapshots:
+    for index, snapshot in enumerate(snapshots):
+        if not index % AT_A_TIME:
+            await s.rest()
         table += bytes(-len(table) % 8)
         table += encode_snapshot(snapshot)
         if len(table) > MAX_SNAPSHOTS_SIZE:
@@ -129,7 +131,7 @@ def encode_table(snapshots: list[Snapshot]) -> bytes:
 
 async def write_snapshots(s: Qcow2State, snapshots: list[Snapshot]) -> None:
     """Write `snapshots` as a new table, switch the header to it and free the old one."""
-    table = encode_table(snapshots)
+    table = await encode_table(s, snapshots)
     offset = await alloc_clusters(s, len(table)) if table else 0
     try:
         await s.flush_caches()
