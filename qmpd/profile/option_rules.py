@@ -41,6 +41,18 @@ OPTION_RULES: Final[Sequence[Rule]] = (
         first=(10, 0),
     ),
     Rule(
+        "audio-help",
+        "-audiodev help lists drivers",
+        "seen on 7.2, not on 5.2",
+        first=(6, 0),
+    ),
+    Rule(
+        "tpm-help-succeeds",
+        "The program ends well after -tpmdev help",
+        "seen on 11.1, not on 10.0",
+        first=(11, 1),
+    ),
+    Rule(
         "sdl-is-parsed-apart",
         "-display sdl has options of its own: alt_grab, ctrl_grab, window_close",
         _RUN_5_2,
@@ -59,11 +71,13 @@ OPTION_RULES: Final[Sequence[Rule]] = (
 )
 
 OptionName = Literal[
+    "audio-help",
     "backends-are-types",
     "networks-are-counted",
     "networks-are-flat",
     "networks-are-not-located",
     "nic-help",
     "sdl-is-parsed-apart",
+    "tpm-help-succeeds",
 ]
 """The names of those that are asked for."""

@@ -58,6 +58,7 @@ NETWORKS: Final = (
 DISPLAYS: Final = (
     *("-display gtk,show-tabs=x", "-display gtk,scale=x", "-display gtk,keep-aspect-ratio=x"),
     *("-display sdl,grab-mod=x", "-display sdl,alt_grab=x", "-display sdl,", "-display cocoa,x=1"),
+    *("-vnc x", "-vnc :x", "-vnc x:", "-vnc :99999", "-vnc ,", "-tpmdev help", "-vnc none"),
     *("-display none,gl=on", "-display dbus,x=1", "-display curses,x=1", "-display none,x=1"),
     *('-display {"type":"none"}', '-display {"type":"none","full-screen":1}', "-display x=1"),
 )
@@ -118,3 +119,9 @@ def test_groups_of_the_default_version() -> None:
     for group in vars(groups).values():
         if isinstance(group, OptionGroup) and group.kinds is not None:
             assert group == recorded[group.name]
+
+
+def test_drivers_of_sound_were_not_listed(tmp_path: Path) -> None:
+    line = "qemu-system-x86_64 -machine none -display none -audiodev help"
+    real, ours = (_ended(argv, tmp_path) for argv in both_argv("5.2", line.split()))
+    assert ours == real

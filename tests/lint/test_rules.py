@@ -34,6 +34,8 @@ UNSEEN: Final[Mapping[str, str]] = {
     "networks-are-flat": "options of the command line",
     "networks-are-counted": "options of the command line",
     "backends-are-types": "options of the command line",
+    "audio-help": "options of the command line",
+    "tpm-help-succeeds": "options of the command line",
     "nic-help": "options of the command line",
     "sdl-is-parsed-apart": "options of the command line",
     "objects-without-schema": "options of the command line",

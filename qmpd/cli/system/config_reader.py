@@ -184,6 +184,8 @@ class ConfigReader:
     def _sound(self, text: str, *, card: bool) -> None:
         from qmpd.cli.system.sound_options import check_audio, check_audiodev
 
+        if text in ("help", "?") and not self._profile.rules.holds("audio-help"):
+            raise CommandLineError("Help is not available for this option")
         (check_audio if card else check_audiodev)(self._profile.reader, text)
 
     def _machine(self, text: str) -> None:
@@ -207,7 +209,7 @@ class ConfigReader:
 
         if text == "help":
             self._program.print_error(f"{TYPES}\n")
-            raise Probe("", 1)
+            raise Probe("", 0 if self._profile.rules.holds("tpm-help-succeeds") else 1)
         ids = self._ids.setdefault(GROUP.name, set())
         opts = parse_opts(GROUP, text, self._warn_of_form, ids=ids)
         self._note_id(GROUP, opts.id)

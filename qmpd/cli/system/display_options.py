@@ -25,6 +25,9 @@ _SDL: Final = re.compile(
 )
 """What was once made of ``-display sdl``."""
 
+_LAST_DISPLAY: Final = 65535 - 5900
+"""The last display of VNC, whose ports begin at 5900."""
+
 _RETRACES: Final = ("dumb", "precise")
 ABSENT_VGAS: Final = {"qxl": "QXL VGA", "tcx": "TCX framebuffer", "cg3": "CG3 framebuffer"}
 """Those that are known, if not there."""
@@ -73,9 +76,24 @@ def _check_served(kind: str, profile: Profile) -> None:
 
 
 def check_vnc(text: str, _given: Given) -> None:
-    """Check one ``-vnc``."""
-    if text.split(",")[0] not in ("none", ""):
-        raise CommandLineError("VNC is not served by qmpd")
+    """Check one ``-vnc``.
+
+    :raises CommandLineError: with QEMU's text, or because there is no VNC
+    """
+    address = text.split(",")[0]
+    if text in ("", "none") or address == "none":
+        return
+    if not address.startswith("unix:"):
+        _, colon, number = address.rpartition(":")
+        if not colon:
+            raise CommandLineError("no vnc port specified")
+        if not number:
+            raise CommandLineError("vnc port cannot be empty")
+        if not (number.isascii() and number.isdecimal()):
+            raise CommandLineError(f"can't convert to a number: {number}")
+        if int(number) > _LAST_DISPLAY:
+            raise CommandLineError(f"port {number} out of range")
+    raise CommandLineError("VNC is not served by qmpd")
 
 
 def check_vga(text: str, profile: Profile) -> None:
