@@ -49,6 +49,10 @@ LEFT_ROWS: Final = (
         "what `-netdev user`, `vde`, `vhost-user`, `vhost-vdpa` and `passt` make of values that"
         " only their backends look at; `-display default` begins no VNC",
     ),
+    (
+        "all",
+        "properties that a model of `-cpu` does not have are taken; `-spice` is refused unread",
+    ),
     ("5.2", "what is wrong with options that wait for others, as `-netdev`, comes too early"),
     ("5.2, 7.2", "machine types older than the program make of devices what the newest one does"),
     ("5.2", "RESET and SHUTDOWN come after the answer; LSI controllers that are unplugged stay"),
