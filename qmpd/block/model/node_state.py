@@ -102,6 +102,9 @@ class NodeState:
 
     def child_resized(self) -> None:
         """A child has another length, which is that of some nodes, too."""
+        if self.driver is None:
+            # it is being opened, and its image repaired
+            return
         if self.driver.format_name in self.services.manners.lengths_follow:
             before = self.length
             self.refresh_length()
