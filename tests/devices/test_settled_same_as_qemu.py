@@ -77,6 +77,13 @@ def test_subsystems_of_nvme(boards: Boards) -> None:
     boards.execute("human-monitor-command", **{"command-line": "info qtree"})
 
 
+def test_memory_of_nvme(boards: Boards) -> None:
+    for size in (0, 2):
+        boards.device("nvme", id=f"n{size}", serial="s", cmb_size_mb=size)
+    boards.execute("query-pci")
+    boards.execute("human-monitor-command", **{"command-line": "info qtree"})
+
+
 def test_streams_of_xhci(boards: Boards) -> None:
     for number, (model, more) in enumerate(
         [("nec-usb-xhci", {}), ("nec-usb-xhci", {"streams": True}), ("qemu-xhci", {})]

@@ -210,6 +210,10 @@ async def _nvme(device: Device, _: Bus, tree: Devices) -> None:
         raise GenericError("msix_qsize must be between 1 and 2048")
     if "serial" not in device.values:
         raise GenericError("serial property not set")
+    memory = device.get("cmb_size_mb")
+    if memory & (memory - 1):
+        # here the real program aborts
+        raise GenericError(f"Invalid cmb_size_mb property ({memory}), must be a power of 2")
     rules = tree.chassis.profile.rules
     if rules.holds("nvme-controllers-bring-subsystems"):
         device.values["subsys"] = tree.new_subsystem()

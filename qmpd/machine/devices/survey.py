@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qmpd.machine.devices.tree import DeviceTree
     from qmpd.profile.recorded.hardware import BoardBus, Hardware, Part
 
+_CMB: Final = 2
 _FIRMWARE: Final = 6
 """The number of the region with a PCI device's own firmware."""
 
@@ -159,7 +160,7 @@ class Survey:
         function = part.function_with(
             lambda name: device.get(name) if behind is None else behind.get(name, device.get(name))
         )
-        if function is not None and "romfile" in device.values:
+        if function is not None and device.kind.bus == "PCI":
             function = {**function, "regions": _regions(device, function["regions"])}
         seen = SeenDevice(
             device.model,
@@ -259,9 +260,13 @@ def _seen(part: Part, devfn: int = -1) -> SeenDevice:
 
 
 def _regions(device: Device, recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The regions of a PCI function, with the option ROM that it has and no other."""
+    """The regions of a PCI function, with its own option ROM and its memory for a controller."""
     regions = [each for each in recorded if each["bar"] != _FIRMWARE]
-    if device.values["romfile"] and device.get("rombar"):
+    if size := device.get("cmb_size_mb", 0) << 20:
+        flags = {"prefetch": True, "mem_type_64": True}
+        regions.append({**flags, "bar": _CMB, "size": size, "type": "memory", "address": -1})
+        regions.sort(key=lambda each: int(each["bar"]))
+    if device.values.get("romfile") and device.get("rombar"):
         size = device.values["romsize"]
         flags = {"prefetch": False, "mem_type_64": False}
         regions.append({**flags, "bar": _FIRMWARE, "size": size, "type": "memory", "address": -1})
