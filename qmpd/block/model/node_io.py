@@ -329,14 +329,12 @@ class NodeIO(NodeFlush):
         if self.read_only:
             raise BlockIOError(errno.EACCES, "Image is read-only")
         self.in_flight += 1
-        before = self.length
+        self.has_followed = False
         try:
             await self.driver.truncate(size, exact=exact, prealloc=prealloc)
-            # where lengths follow those below, all have been told already
-            followed = self.length != before
             self.refresh_length()
         finally:
             self._write_generation += 1
             self.request_ended()
-        if not followed:
+        if not self.has_followed:
             self._resized()

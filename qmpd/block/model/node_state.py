@@ -44,6 +44,8 @@ class NodeState:
         """Its dirty bitmaps, the newest first."""
         self.flags = flags
         self.length = 0
+        self.has_followed = False
+        """Whether a child was resized, and all were told of it, since a change of length began."""
         self.write_threshold = 0
         self.wr_highest_offset = 0
         self.in_flight = 0
@@ -109,6 +111,7 @@ class NodeState:
             before = self.length
             self.refresh_length()
             if self.length != before:
+                self.has_followed = True
                 self._resized()
 
     def refresh_length(self) -> None:
