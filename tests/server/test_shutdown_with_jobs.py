@@ -44,12 +44,13 @@ NOT_IN_5_2: Final = {"backup_paused", "stream_paused", "mirror_standby_completin
 
 VERSION_TURNS = cycle([(version, way) for way in WAYS[:2] for version in OTHERS])
 VERSION_CELLS = [
-    (case, version, way)
-    for case in shutdown_cases.CASES
+    pytest.param(case, version, way, marks=pytest.mark.long if number % 2 else ())
+    for number, case in enumerate(shutdown_cases.CASES)
     for version, way in [next(VERSION_TURNS)]
     if version != "5.2" or case not in NOT_IN_5_2
 ]
-"""Most cases with the storage daemon of one version and one way to end it, in turn."""
+"""Most cases with the storage daemon of one version and one way to end it, in turn; half of them in
+the long run only."""
 
 
 @pytest.fixture(scope="module")

@@ -100,8 +100,12 @@ def bitmaps(vm: qmpd.Machine) -> None:
             assert is_dirty or not any(found[sector * SECTOR : (sector + 1) * SECTOR])
 
 
-LONG = ("many bitmaps, tiny", "internal snapshots, tiny", "zeroes, tiny")
-"""Which take seconds; others do the same with larger clusters, or other things with small ones."""
+_RARE = ("large", "old", "one bit", "64 bits", "reserved")
+LONG = (
+    *("many bitmaps, tiny", "internal snapshots, tiny", "zeroes, tiny"),
+    *(name for name in SCENARIOS if name.endswith(_RARE) and not name.startswith("writes")),
+)
+"""What others do as well, with larger clusters or other images; writes come with all of them."""
 
 
 @pytest.mark.parametrize(
