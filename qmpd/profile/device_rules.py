@@ -155,6 +155,12 @@ DEVICE_RULES: Final[Sequence[Rule]] = (
         last=(7, 2),
     ),
     Rule(
+        "usb-disks-take-little-over",
+        "The disk of a usb-storage has sizes and caching of its own",
+        _RUN_7_2,
+        last=(7, 2),
+    ),
+    Rule(
         "nvme-granularity-is-left",
         "The granularity of discards of an nvme is what it was told",
         _RUN_5_2,
@@ -228,6 +234,7 @@ DeviceName = Literal[
     "sizes-name-the-id",
     "unplug-again",
     "usb-disks-have-block-sizes",
+    "usb-disks-take-little-over",
     "xhci-tells-its-end",
 ]
 """The names of those that are asked for."""

@@ -84,6 +84,15 @@ def test_memory_of_nvme(boards: Boards) -> None:
     boards.execute("human-monitor-command", **{"command-line": "info qtree"})
 
 
+def test_disks_of_usb_storage(boards: Boards) -> None:
+    boards.device("qemu-xhci", id="x")
+    boards.add("null-co", "n", size=1 << 20)
+    sizes = {"min_io_size": 4096, "opt_io_size": 8192, "physical_block_size": 2048}
+    more = {"logical_block_size": 1024, "write-cache": "off", "share-rw": True, "serial": "s"}
+    boards.device("usb-storage", drive="n", id="u", **sizes, **more)
+    boards.execute("human-monitor-command", **{"command-line": "info qtree"})
+
+
 def test_streams_of_xhci(boards: Boards) -> None:
     for number, (model, more) in enumerate(
         [("nec-usb-xhci", {}), ("nec-usb-xhci", {"streams": True}), ("qemu-xhci", {})]

@@ -51,6 +51,7 @@ UNSEEN: Final[Mapping[str, str]] = {
     "job-errors-are-numbers": "the error of a job that has failed, in an event or a query",
     "balloons-tell-of-reclaims": "what guests or devices tell, not how a client asks for it",
     "nvme-granularity-is-left": "what guests or devices tell, not how a client asks for it",
+    "usb-disks-take-little-over": "what guests or devices tell, not how a client asks for it",
     "no-streams-by-default": "what guests or devices tell, not how a client asks for it",
     "nvme-controllers-bring-subsystems": "paths of devices that clients do not give names",
     "usb-disks-have-block-sizes": "what guests or devices tell, not how a client asks for it",

@@ -26,7 +26,8 @@ async def usb_storage(device: Device, _: Bus, tree: Devices) -> None:
     info = backend.drive_info
     kind = KINDS["scsi-cd" if info is not None and info.media == "cdrom" else "scsi-hd"]
     disk = Device(kind, None, f"{bus.path}/legacy[0]", device.tables, device.hotplugged)
-    for passed_on in _PASSED_ON:
+    rules = tree.chassis.profile.rules
+    for passed_on in _PASSED_ON_FIRST if rules.holds("usb-disks-take-little-over") else _PASSED_ON:
         if passed_on in device.values and passed_on in disk.properties:
             disk.values[passed_on] = device.values[passed_on]
     disk.bus = bus
@@ -44,20 +45,23 @@ async def usb_storage(device: Device, _: Bus, tree: Devices) -> None:
         if device.owns_backend:
             await backend.close()
     bus.devices.add(disk)
-    if tree.chassis.profile.rules.holds("usb-disks-have-block-sizes"):
+    if rules.holds("usb-disks-have-block-sizes"):
         for name in _BLOCK_SIZES:
-            device.values[name] = disk.values[name]
+            device.values[name] = device.get(name) or disk.values[name]
 
 
 _BLOCK_SIZES: Final = ("logical_block_size", "physical_block_size")
 
+_PASSED_ON_FIRST: Final = ("share-rw", "rerror", "werror", "removable", "serial", "bootindex")
+"""Properties that the disk of a usb-storage takes over in all versions."""
+
 _PASSED_ON: Final = (
-    "logical_block_size physical_block_size min_io_size opt_io_size discard_granularity share-rw"
-    " write-cache account-invalid account-failed rerror werror removable serial bootindex".split(
-        " "
-    )
+    *_PASSED_ON_FIRST,
+    *("logical_block_size", "physical_block_size", "min_io_size", "opt_io_size"),
+    *("discard_granularity", "write-cache", "account-invalid", "account-failed"),
+    "backend_defaults",
 )
-"""Properties that the disk of a usb-storage takes over."""
+"""The same since it takes over all of the block device's."""
 
 
 _MOST_PORTS: Final = 15
