@@ -167,7 +167,7 @@ def value_until_comma(text: str, start: int = 0) -> tuple[str, int]:
 
 
 def silent(_text: str, _hint: str | None) -> None:
-    """Warn of nothing: the parameters are read a second time."""
+    """Warn of nothing: it has been done, or the real program does not."""
 
 
 def _pairs(text: str, implied: str | None, warn: Warn) -> Iterator[tuple[str, str] | None]:

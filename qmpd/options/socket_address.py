@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from qmpd.base.scalars import decimal_number
 from qmpd.errors import GenericError
-from qmpd.options.qemu_opts import Kind, OptionGroup, parse_opts
+from qmpd.options.qemu_opts import Kind, OptionGroup, parse_opts, silent
 
 _PLACES: Final = (
     (re.compile(r":(?P<port>[^,]{1,32})"), "error parsing port in address"),
@@ -63,7 +63,7 @@ def parse_socket_address(
 
 def _inet_of_options(text: str) -> dict[str, Any]:
     """``inet_parse`` since 10.1."""
-    opts = parse_opts(_INET, text, lambda _, __: None)
+    opts = parse_opts(_INET, text, silent)
     place = opts.get("addr") or ""
     pattern, wrong = _PLACES[0 if place[:1] == ":" else 1 if place[:1] == "[" else 2]
     found = pattern.fullmatch(place)

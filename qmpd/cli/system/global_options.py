@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.machine.devices.globals import Global, Globals
 from qmpd.options import groups
-from qmpd.options.qemu_opts import parse_opts
+from qmpd.options.qemu_opts import parse_opts, silent
 
 if TYPE_CHECKING:
     from qmpd.machine.machine import Machine
@@ -18,7 +18,7 @@ def read_global(text: str) -> Global:
     if dot and "=" in rest and "=" not in driver:
         name, _, value = rest.partition("=")
         return Global(driver, name, value)
-    opts = parse_opts(groups.GLOBAL, text, lambda _text, _hint: None)
+    opts = parse_opts(groups.GLOBAL, text, silent)
     return Global(opts.get("driver") or "", opts.get("property") or "", opts.get("value") or "")
 
 

@@ -15,7 +15,7 @@ from qmpd.cli.report import CommandLineError
 from qmpd.cli.system.guest_files import is_there, look_at
 from qmpd.options import groups
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import Opts, parse_opts
+from qmpd.options.qemu_opts import Opts, parse_opts, silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -82,7 +82,7 @@ def _check_unused_vga(values: Iterable[str], program: Program) -> None:
 
 def _check_numbers(config: SystemConfig) -> None:
     for text in config.hardware.get("m", ()):
-        slots = parse_opts(groups.MEMORY, text, lambda *_: None).number("slots") or 0
+        slots = parse_opts(groups.MEMORY, text, silent).number("slots") or 0
         if slots > _MOST_SLOTS:
             raise CommandLineError(f"unsupported amount of memory slots: {slots}", location="")
     for text in config.hardware.get("boot", ()):

@@ -149,9 +149,9 @@ def _set_actions(machine: Machine, options: list[Option]) -> None:
 def _trace(machine: Machine, text: str) -> None:
     from qmpd.cli.options.trace import switch
     from qmpd.options import groups
-    from qmpd.options.qemu_opts import parse_opts
+    from qmpd.options.qemu_opts import parse_opts, silent
 
-    enable = parse_opts(groups.TRACE, text, lambda *_: None).get("enable")
+    enable = parse_opts(groups.TRACE, text, silent).get("enable")
     if enable is not None:
         switch(machine.guest_side.trace_events, enable, lambda _: None)
 

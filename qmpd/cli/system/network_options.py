@@ -18,7 +18,7 @@ from qmpd.cli.system.listings import recorded_help
 from qmpd.errors import GenericError
 from qmpd.options.block_tree import parse_tree
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import OptionGroup, Opts, parse_opts
+from qmpd.options.qemu_opts import OptionGroup, Opts, parse_opts, silent
 
 if TYPE_CHECKING:
     from qmpd.profile import Profile
@@ -76,11 +76,13 @@ def _parse(group: OptionGroup, text: str, given: Given) -> Opts:
     return opts
 
 
-def netdev_id(text: str, profile: Profile) -> str:
-    """The id of a ``-netdev`` that has been checked."""
+def netdev_of(text: str, profile: Profile) -> tuple[str, str]:
+    """The id and the type of a ``-netdev`` that has been checked."""
     if _is_tree(text, profile):
-        return str(_tree(text)["id"])
-    return str(parse_opts(NETDEV, text, _silent).id)
+        tree = _tree(text)
+        return str(tree["id"]), str(tree["type"])
+    opts = parse_opts(NETDEV, text, silent)
+    return str(opts.id), str(opts.get("type"))
 
 
 def check_nic(text: str, given: Given) -> None:
@@ -128,7 +130,7 @@ def _check(group: OptionGroup, check: Check, text: str, given: Given) -> None:
         check(text, given)
         return
     # what cannot be parsed is located as with any other option
-    parse_opts(group, text, _silent, ids=given.ids(group.name))
+    parse_opts(group, text, silent, ids=given.ids(group.name))
     try:
         check(text, given)
     except GenericError as error:
@@ -208,7 +210,7 @@ def network_warnings(
     ports: list[str] = []
     taken = set()
     for text in given.get("net", ()):
-        opts = parse_opts(NET, text, _silent)
+        opts = parse_opts(NET, text, silent)
         backend, model = opts.get("type"), opts.get("model")
         if backend == "none":
             continue
@@ -226,13 +228,13 @@ def network_warnings(
         if netdev is not None and made:
             taken.add(netdev)
     for text in given.get("netdev", ()):
-        name = netdev_id(text, profile)
+        name, backend = netdev_of(text, profile)
         if name not in taken:
             lonely.append(name)
-            if _is_port(text, profile):
+            if backend == "hubport":
                 ports.append(name)
     for text in given.get("nic", ()):
-        opts = parse_opts(NIC, text, _silent)
+        opts = parse_opts(NIC, text, silent)
         model = opts.get("model")
         if opts.get("type") == "none" or model in ("help", "?"):
             continue
@@ -253,17 +255,6 @@ def network_warnings(
             f"requested NIC ({name}, model {model}) was not created"
             " (not supported by this machine?)"
         )
-
-
-def _silent(_text: str, _hint: str | None) -> None:
-    pass
-
-
-def _is_port(text: str, profile: Profile) -> bool:
-    """Whether a ``-netdev`` is a port of a hub."""
-    if _is_tree(text, profile):
-        return bool(_tree(text)["type"] == "hubport")
-    return parse_opts(NETDEV, text, _silent).get("type") == "hubport"
 
 
 class _Names:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from qmpd.options import groups
-from qmpd.options.qemu_opts import parse_option_number, parse_option_size, parse_opts
+from qmpd.options.qemu_opts import parse_option_number, parse_option_size, parse_opts, silent
 
 if TYPE_CHECKING:
     from qmpd.machine.devices.topology import CpuKind
@@ -44,7 +44,7 @@ def memory_of(values: Iterable[str], default: int = _DEFAULT_MEMORY) -> int:
     """
     size = default
     for text in values:
-        given = parse_opts(groups.MEMORY, text, lambda *_: None).get("size")
+        given = parse_opts(groups.MEMORY, text, silent).get("size")
         if given is not None:
             size = parse_option_size("size", f"{given}M" if given.isdecimal() else given)
     return -(-size // _MEMORY_UNIT) * _MEMORY_UNIT
@@ -57,7 +57,7 @@ def memory_slots_of(values: Iterable[str]) -> int:
     """
     slots = 0
     for text in values:
-        given = parse_opts(groups.MEMORY, text, lambda *_: None).get("slots")
+        given = parse_opts(groups.MEMORY, text, silent).get("slots")
         if given is not None:
             slots = parse_option_number("slots", given)
     return slots

@@ -134,10 +134,10 @@ class SystemSetup:
         if drives:
             self._do(Located(drives, ""), self._attach)
         if config.hardware.get("netdev"):
-            from qmpd.cli.system.network_options import netdev_id
+            from qmpd.cli.system.network_options import netdev_of
 
             machine = self._server.machine
-            netdevs = (netdev_id(text, machine.profile) for text in config.hardware["netdev"])
+            netdevs = (netdev_of(text, machine.profile)[0] for text in config.hardware["netdev"])
             machine.devices.netdevs.update(netdevs)
         self._each(config.firmware_items, self._firmware_item)
         for thing in config.usb_devices:

@@ -263,14 +263,19 @@ def _regions(device: Device, recorded: list[dict[str, Any]]) -> list[dict[str, A
     """The regions of a PCI function, with its own option ROM and its memory for a controller."""
     regions = [each for each in recorded if each["bar"] != _FIRMWARE]
     if size := device.get("cmb_size_mb", 0) << 20:
-        flags = {"prefetch": True, "mem_type_64": True}
-        regions.append({**flags, "bar": _CMB, "size": size, "type": "memory", "address": -1})
-        regions.sort(key=lambda each: int(each["bar"]))
-    if device.values.get("romfile") and device.get("rombar"):
-        size = device.values["romsize"]
-        flags = {"prefetch": False, "mem_type_64": False}
-        regions.append({**flags, "bar": _FIRMWARE, "size": size, "type": "memory", "address": -1})
-    return regions
+        regions.append(_memory(_CMB, size, is_wide=True))
+    if device.values["romfile"] and device.get("rombar"):
+        regions.append(_memory(_FIRMWARE, device.values["romsize"], is_wide=False))
+    return sorted(regions, key=lambda each: int(each["bar"]))
+
+
+def _memory(bar: int, size: int, *, is_wide: bool) -> dict[str, Any]:
+    """A region of memory that no firmware has mapped.
+
+    :param is_wide: whether it may be read ahead, and mapped beyond 4 GiB
+    """
+    flags = {"prefetch": is_wide, "mem_type_64": is_wide}
+    return {**flags, "bar": bar, "size": size, "type": "memory", "address": -1}
 
 
 def _index(part: Part) -> int:

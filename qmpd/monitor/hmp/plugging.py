@@ -19,7 +19,7 @@ from qmpd.monitor.syncing import flush_ahead
 from qmpd.options import groups
 from qmpd.options.block_tree import parse_tree, read_tree_value
 from qmpd.options.keyval import parse_keyval
-from qmpd.options.qemu_opts import Opts, parse_opts
+from qmpd.options.qemu_opts import Opts, parse_opts, silent
 
 if TYPE_CHECKING:
     from qmpd.block.io.backend import BlockBackend
@@ -120,14 +120,10 @@ def _object_options(machine: Machine, text: str) -> Opts:
     :raises UsageError: they are malformed, which is told on standard error
     """
     try:
-        return parse_opts(groups.OBJECT, text, _silent)
+        return parse_opts(groups.OBJECT, text, silent)
     except GenericError as error:
         machine.host.report(error.report)
         raise UsageError("", bare=True, ends=False) from None
-
-
-def _silent(text: str, hint: str | None) -> None:
-    """Take a warning that is not given."""
 
 
 async def drive_add(machine: Machine, arguments: Arguments) -> str:

@@ -11,7 +11,7 @@ from qmpd.errors import GenericError
 from qmpd.qapi.runtime.entry_points import CommandInfo
 from qmpd.qapi.runtime.plain_values import PlainValues
 from qmpd.qapi.runtime.policy import CompatPolicy
-from qmpd.qapi.runtime.type_table import EnumInfo, TypeTable
+from qmpd.qapi.runtime.type_table import TypeTable
 from qmpd.qapi.runtime.visitor import InputVisitor
 
 if TYPE_CHECKING:
@@ -107,16 +107,6 @@ class Reader:
         from qmpd.qapi.runtime.flat_values import FlatVisitor
 
         return FlatVisitor(self._table, options).read(name)
-
-    def type_values(self, name: str) -> tuple[str, ...]:
-        """The values of the enum called `name`.
-
-        :raises KeyError: there is no such enum
-        """
-        info = self._table[name]
-        if not isinstance(info, EnumInfo):
-            raise KeyError(name)
-        return tuple(info.values)
 
     def _visited(
         self, name: str, value: object, keyval: bool, policy: CompatPolicy | None

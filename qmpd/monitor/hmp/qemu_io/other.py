@@ -21,7 +21,7 @@ from qmpd.monitor.hmp.line import UsageError
 from qmpd.monitor.hmp.qemu_io.base import Transfer, Usage
 from qmpd.monitor.hmp.quantities import quantity
 from qmpd.options.getopt import getopt
-from qmpd.options.qemu_opts import OptionGroup, Opts, parse_opts
+from qmpd.options.qemu_opts import OptionGroup, Opts, parse_opts, silent
 
 if TYPE_CHECKING:
     from qmpd.block.model.node import Node
@@ -189,7 +189,7 @@ async def reopen(io: QemuIo, request: Transfer) -> None:
                 raise QmpError(f"Invalid cache option: {argument}")
             mode = argument
         elif letter == "o":
-            parse_opts(_REOPEN, argument, lambda _, __: None, into=given)
+            parse_opts(_REOPEN, argument, silent, into=given)
         elif read_only is not None:
             raise QmpError("Only one -r/-w option may be given")
         else:
