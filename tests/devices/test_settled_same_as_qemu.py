@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.devices.boards import Boards
+from tests.support.normal import normal
 from tests.support.versions import MEASURED
 
 
@@ -56,6 +57,17 @@ def test_option_roms_of_adapters(boards: Boards) -> None:
         for name in ("romfile", "romsize"):
             boards.get(f"/machine/peripheral/n{number}", name)
     boards.execute("query-pci")
+
+
+@pytest.mark.parametrize("model", ["virtio-scsi-pci", "nec-usb-xhci", "e1000", "usb-ehci"])
+def test_a_refused_rom_ends_the_parts(boards: Boards, model: str) -> None:
+    """Which are told before the answer is."""
+    request = {"driver": model, "id": "r", "romfile": "nosuch"}
+    said = [
+        [normal(each) for each in program.execute({"execute": "device_add", "arguments": request})]
+        for program in boards.programs
+    ]
+    assert said[1] == said[0]
 
 
 def test_subsystems_of_nvme(boards: Boards) -> None:

@@ -85,11 +85,12 @@ def add_option_rom(device: Device, host: HostFiles) -> None:
 def _length(name: str, host: HostFiles) -> int:
     try:
         descriptor = host.open(name, os.O_RDONLY)
+        try:
+            return os.lseek(descriptor, 0, os.SEEK_END)
+        finally:
+            os.close(descriptor)
     except OSError:
+        # it is not there, is out of reach, or has no end, as a FIFO
         if name in SHIPPED:
             return SHIPPED[name]
         raise GenericError(f'failed to find romfile "{name}"') from None
-    try:
-        return os.lseek(descriptor, 0, os.SEEK_END)
-    finally:
-        os.close(descriptor)

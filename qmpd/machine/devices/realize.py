@@ -21,7 +21,7 @@ from qmpd.machine.devices.drives import (
     take_empty,
 )
 from qmpd.machine.devices.new_bus import add_bus
-from qmpd.machine.devices.option_rom import add_option_rom, check_rom_size
+from qmpd.machine.devices.option_rom import check_rom_size
 from qmpd.machine.devices.queue_mapping import first_queue_context
 from qmpd.machine.devices.scsi import scsi_disk
 from qmpd.machine.devices.sizes import SMALL_DISK, UNSET, check_block_sizes, settle_geometry
@@ -49,8 +49,7 @@ async def realize(device: Device, bus: Bus, tree: Devices) -> None:
     device.bus = bus
     if "mac" in device.properties or (device.behind and "mac" in device.behind.properties):
         places.take_mac(device if device.behind is None else device.behind, tree)
-    is_pci = device.kind.bus == "PCI"
-    if is_pci:
+    if device.kind.bus == "PCI":
         check_rom_size(device)
         places.take_pci_function(device, bus, tree.chassis.profile.rules)
     elif device.kind.bus == "usb-bus":
@@ -63,8 +62,6 @@ async def realize(device: Device, bus: Bus, tree: Devices) -> None:
         raise GenericError(
             "VIRTIO_F_IOMMU_PLATFORM was supported by neither legacy nor transitional device"
         )
-    if is_pci:
-        add_option_rom(device, tree.chassis.graph.services.storage.host)
 
 
 # virtio

@@ -24,6 +24,7 @@ from qmpd.machine.devices.containers import DeviceContainers
 from qmpd.machine.devices.device import Bus, Device
 from qmpd.machine.devices.kinds import KINDS
 from qmpd.machine.devices.new_device import model_and_bus
+from qmpd.machine.devices.option_rom import add_option_rom
 from qmpd.machine.devices.places import give_usb_port_back
 from qmpd.machine.devices.properties import Form
 from qmpd.machine.devices.realize import realize
@@ -223,7 +224,7 @@ class DeviceTree(DeviceContainers):
             for name, value in properties.items():
                 await set_property(device, name, value, self, form)
             await realize(device, bus, self)
-            self._check_slot(device, bus)
+            self._complete(device, bus)
         except BaseException:
             for part in list(device.parts):
                 await drives.give_back(part)
@@ -242,14 +243,18 @@ class DeviceTree(DeviceContainers):
             return Form.JSON
         return Form.TEXT if self._rules.holds("options-are-single-texts") else Form.OPTION
 
-    def _check_slot(self, device: Device, bus: Bus) -> None:
+    def _complete(self, device: Device, bus: Bus) -> None:
+        """Do what comes when the parts of a device are there: if it is refused, they end."""
+        services = self.chassis.graph.services
         try:
+            if device.kind.bus == "PCI":
+                add_option_rom(device, services.storage.host)
             places.check_hotplug_slot(device, bus)
         except GenericError:
             for part in self._below(device):
                 for data in unplug.ends(part, self._rules):
                     if data["path"] != device.path:
-                        self.chassis.graph.services.emit("DEVICE_DELETED", data)
+                        services.emit("DEVICE_DELETED", data)
             raise
 
     async def _reset(self, device: Device) -> None:
