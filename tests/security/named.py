@@ -109,9 +109,9 @@ def _of_images(image: str) -> list[Request]:
     ]
 
 
-def _of_files(name: str) -> list[Request]:
-    """Requests with the path of a file that is no image."""
-    kinds: list[dict[str, Any]] = [
+def _chardevs(name: str) -> list[dict[str, Any]]:
+    """Backends of character devices."""
+    return [
         {"type": "file", "data": {"out": name}},
         {"type": "file", "data": {"out": name, "append": True}},
         {"type": "file", "data": {"out": "/dev/null", "in": name}},
@@ -126,7 +126,11 @@ def _of_files(name: str) -> list[Request]:
             "data": {"addr": {"type": "unix", "data": {"path": name}}, "server": False},
         },
     ]
-    objects: list[dict[str, Any]] = [
+
+
+def _objects(name: str) -> list[dict[str, Any]]:
+    """Types and properties of objects."""
+    return [
         {"qom-type": "secret", "file": name},
         {"qom-type": "rng-random", "filename": name},
         {"qom-type": "tls-creds-x509", "dir": name, "endpoint": "client"},
@@ -136,7 +140,11 @@ def _of_files(name: str) -> list[Request]:
         {"qom-type": "memory-backend-file", "mem-path": name, "size": 4096},
         {"qom-type": "input-linux", "evdev": name},
     ]
-    streams: list[dict[str, Any]] = [
+
+
+def _streams(name: str) -> list[dict[str, Any]]:
+    """Where the state of a machine is sent."""
+    return [
         {"uri": f"file:{name}"},
         {"uri": f"file:{name},offset=512"},
         {"uri": f"exec:cat {name}"},
@@ -145,15 +153,18 @@ def _of_files(name: str) -> list[Request]:
         {"uri": "fd:0"},
         {"uri": "fd:5"},
     ]
+
+
+def _of_files(name: str) -> list[Request]:
+    """Requests with the path of a file that is no image."""
     return [
-        *(("chardev-add", {"id": "c", "backend": kind}) for kind in kinds),
-        *(("object-add", {"id": "o", **properties}) for properties in objects),
-        *(("migrate", stream) for stream in streams),
+        *(("chardev-add", {"id": "c", "backend": kind}) for kind in _chardevs(name)),
+        *(("object-add", {"id": "o", **properties}) for properties in _objects(name)),
+        *(("migrate", stream) for stream in _streams(name)),
         ("migrate-incoming", {"uri": f"file:{name}"}),
         ("migrate-incoming", {"uri": f"exec:cat {name}"}),
         ("dump-guest-memory", {"paging": False, "protocol": f"file:{name}"}),
         ("screendump", {"filename": name}),
-        ("device_add", {"driver": "virtio-rng-pci", "romfile": name}),
         ("memsave", {"val": 0, "size": 1, "filename": name}),
         ("pmemsave", {"val": 0, "size": 1, "filename": name}),
         ("xen-save-devices-state", {"filename": name}),
